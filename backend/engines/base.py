@@ -1,0 +1,130 @@
+"""The engine contract.
+
+A `Model` holds weights and voices and is shared by all threads. An `Engine` renders with it and is
+owned by one thread: nothing here is asynchronous, nothing is locked by the engine itself.
+
+The life of an utterance: `begin`, then any number of `extend`, each followed by as many `step` as it
+takes until a chunk says `caught_up`; then `abort`, or the `caught_up` chunk of a final release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.errors import DuplexError
+from backend.events import Voice, Word
+
+Pcm = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What an engine is. `incremental`: renders words in the context of a sentence still growing;
+    without it the pacer hands it whole clauses. `max_batch`: utterances one step can advance."""
+
+    name: str
+    sample_rate_hz: int
+    languages: tuple[str, ...]
+    incremental: bool
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One sentence to be spoken, as far as it is settled before its text is.
+
+    `chunk_characters`: a release longer than this is returned in several chunks of about this many
+    characters (cut at words), so that its first sound does not wait for its last; 0 = no preference.
+    """
+
+    id: str
+    voice: str
+    speed: float = 1.0
+    seed: int = 0
+    language: str | None = None
+    chunk_characters: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The sentence known so far, and how far it may be spoken.
+
+    `text` agrees with every earlier release up to what has been spoken; what lies behind `speak_to`
+    is lookahead and may differ. `speak_to` is an upper bound at the end of a word (its spaces
+    included): the engine may stop short of it at a boundary that it can defend (inside a number, a
+    date, an amount with its magnitude, an abbreviation it does not cut), unless `must_reach`.
+    `final`: this is the whole sentence and `speak_to` its end; implies `must_reach`.
+    """
+
+    text: str
+    speak_to: int
+    final: bool = False
+    must_reach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """PCM of one engine step.
+
+    `pcm`: mono float32 [-1, 1] at `EngineInfo.sample_rate_hz`, possibly empty. `start`, `end`: it
+    speaks `text[start:end]` of the utterance; the spans of an utterance's chunks tile its text in
+    order. `words`: offsets in the utterance's text, times in ms from the utterance's first sample.
+    `caught_up`: the latest release is rendered as far as it will be; every `extend` is answered by
+    exactly one such chunk in the end (possibly empty), unless a newer `extend` replaced it.
+    """
+
+    utterance_id: str
+    pcm: Pcm = field(repr=False)
+    start: int
+    end: int
+    words: tuple[Word, ...] = ()
+    caught_up: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One utterance could not be rendered and is forgotten; the others go on."""
+
+    utterance_id: str
+    error: DuplexError
+
+
+class Engine(Protocol):
+    """Renders utterances; every method is called from the one thread that owns the engine."""
+
+    info: EngineInfo
+
+    def begin(self, utterance: Utterance) -> None:
+        """Open an utterance. Raises `DuplexError` (unknown voice, speed out of range)."""
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        """Replace the utterance's release. Cheap: rendering happens in `step`."""
+
+    def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
+        """Advance some of the named utterances, most urgent first. Blocks while it computes; keep a
+        step short (some ten ms) so that a more urgent utterance can come between."""
+
+    def abort(self, utterance_id: str) -> None:
+        """Forget the utterance; unknown ids are fine."""
+
+
+class Model(Protocol):
+    """Weights and voices, shared by the engines built on it. Thread-safe."""
+
+    info: EngineInfo
+    default_voice: str
+
+    def voices(self) -> tuple[Voice, ...]:
+        """The voices there are, those that need a download included. Does not block."""
+
+    def load_voice(self, name: str) -> None:
+        """Make the voice ready to speak. Blocks (a download, seconds). Raises `UnknownVoice`,
+        `VoiceUnavailable`; returns at once when the voice is loaded."""
+
+    def create_engine(self) -> Engine:
+        """A new engine for the calling thread to own."""

@@ -1,0 +1,131 @@
+"""What can go wrong, each with its code on the wire.
+
+A `DuplexError` is an answer to somebody: it travels to the client as an `error` message (or stops
+the start with one line). A bug is never a `DuplexError`: it is raised and seen.
+"""
+
+from __future__ import annotations
+
+
+class DuplexError(Exception):
+    """An error with a code for machines and a message (with the remedy in it) for people."""
+
+    code = "internal"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadJson(DuplexError):
+    """The message is not JSON, or not a JSON object."""
+
+    code = "bad_json"
+
+
+class BadMessage(DuplexError):
+    """A field is missing, of the wrong type, or out of its range."""
+
+    code = "bad_message"
+
+
+class UnknownType(DuplexError):
+    """The message's `type` is not in the protocol."""
+
+    code = "unknown_type"
+
+
+class BinaryMessage(DuplexError):
+    """A binary message: clients send JSON text only."""
+
+    code = "binary_message"
+
+
+class BadText(DuplexError):
+    """The text holds lone surrogates: not Unicode characters."""
+
+    code = "bad_text"
+
+
+class TextLimit(DuplexError):
+    """More text than the server keeps unspoken."""
+
+    code = "text_limit"
+
+
+class TooManyContexts(DuplexError):
+    """More contexts at once than one connection may have."""
+
+    code = "too_many_contexts"
+
+
+class ContextStarted(DuplexError):
+    """`start` came after the context's first text."""
+
+    code = "context_started"
+
+
+class ContextEnded(DuplexError):
+    """The context has had its `end` (or `cancel`): its id is used up."""
+
+    code = "context_ended"
+
+
+class UnknownContext(DuplexError):
+    """The message names a context that never was."""
+
+    code = "unknown_context"
+
+
+class UnknownVoice(DuplexError):
+    """No such voice; the message lists those there are."""
+
+    code = "unknown_voice"
+
+
+class VoiceUnavailable(DuplexError):
+    """The voice exists, but its weights are not here and could not be fetched."""
+
+    code = "voice_unavailable"
+
+
+class BadFormat(DuplexError):
+    """No such audio format, or not with this sample rate."""
+
+    code = "bad_format"
+
+
+class Unsupported(DuplexError):
+    """In the protocol, but not offered by this server or this engine."""
+
+    code = "unsupported"
+
+
+class Overloaded(DuplexError):
+    """The machine cannot speak for one listener more without breaking the others."""
+
+    code = "overloaded"
+
+
+class SpeechTimeout(DuplexError):
+    """A release waited longer than `task_timeout` for its audio."""
+
+    code = "timeout"
+
+
+class EngineFailed(DuplexError):
+    """The engine could not render an utterance; the others go on."""
+
+    code = "engine_failed"
+
+
+class SlowClient(DuplexError):
+    """The client sends, but does not read the answers."""
+
+    code = "slow_client"
+
+
+class ConfigError(DuplexError):
+    """A setting that the server cannot start with; the message names it."""
+
+    code = "config"

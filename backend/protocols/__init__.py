@@ -1,0 +1,1 @@
+"""Wire protocols: they translate, they never decide."""
