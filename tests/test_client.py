@@ -1,0 +1,431 @@
+import asyncio
+import base64
+import json
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+from duplex_tts import wire
+from duplex_tts.address import http_url, websocket_url
+from duplex_tts.errors import ConnectionLost, ProtocolError, Refused
+from duplex_tts.events import (
+    Audio,
+    Cancelled,
+    ContextEvent,
+    Done,
+    Error,
+    Pong,
+    Ready,
+    Retracted,
+    Word,
+)
+from duplex_tts.session import Session
+
+READY = {
+    "type": "ready",
+    "protocol": 1,
+    "session": "s",
+    "token": "t",
+    "voice": "heart",
+    "sample_rate": 24000,
+    "format": "pcm_s16le",
+}
+
+
+class Peer:
+    """The server's side of one scripted conversation."""
+
+    def __init__(self, websocket: ServerConnection) -> None:
+        self.websocket = websocket
+
+    async def receive(self, type_: str) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(await self.websocket.recv())
+        assert message["type"] == type_, message
+        return message
+
+    async def say(self, **fields: object) -> None:
+        await self.websocket.send(json.dumps(fields))
+
+    async def audio(self, context: str, start: int, end: int, *, ms: float = 10.0) -> None:
+        await self.websocket.send(audio_message(context, start, end, ms=ms))
+
+
+def audio_message(context: str, start: int, end: int, *, ms: float = 10.0) -> bytes:
+    header = json.dumps(
+        {
+            "type": "audio",
+            "context": context,
+            "seq": 1,
+            "start_ms": 0.0,
+            "duration_ms": ms,
+            "text": [start, end],
+            "words": [[start, end, 0.0, ms]],
+        }
+    ).encode()
+    return struct.pack("<I", len(header)) + header + b"\1\2"
+
+
+Script = Callable[[Peer], Awaitable[None]]
+
+
+@asynccontextmanager
+async def server(script: Script, *, greet: bool = True) -> AsyncIterator[str]:
+    """A server that plays `script`; what goes wrong in it fails the test."""
+    failures: list[BaseException] = []
+
+    async def handle(websocket: ServerConnection) -> None:
+        peer = Peer(websocket)
+        try:
+            if greet:
+                await peer.say(**READY)
+            await script(peer)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    async with serve(handle, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        yield f"127.0.0.1:{port}"
+    if failures:
+        raise failures[0]
+
+
+async def silent(peer: Peer) -> None:
+    await peer.websocket.wait_closed()
+
+
+async def test_a_session_knows_the_servers_defaults() -> None:
+    async with server(silent) as url, Session.connect(url) as session:
+        assert session.ready == Ready("s", "t", "heart", 24000, "pcm_s16le")
+
+
+async def test_a_session_can_be_awaited_and_closed_by_hand() -> None:
+    async with server(silent) as url:
+        session = await Session.connect(url)
+        await session.close()
+        await session.close()
+        with pytest.raises(ConnectionLost):
+            await session.start()
+
+
+async def test_commands_carry_only_what_was_given() -> None:
+    received: list[dict[str, Any]] = []
+
+    async def script(peer: Peer) -> None:
+        async for message in peer.websocket:
+            received.append(json.loads(message))
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c", voice="heart", speed=1.5)
+        await context.push("été 🙂")
+        await context.push("")
+        await context.retract(3)
+        await context.played(12.5)
+        await context.flush()
+        await context.end()
+        await context.cancel()
+    assert received == [
+        {"type": "start", "context": "c", "voice": "heart", "speed": 1.5},
+        {"type": "text", "context": "c", "text": "été 🙂"},
+        {"type": "retract", "context": "c", "to": 3},
+        {"type": "played", "context": "c", "ms": 12.5},
+        {"type": "flush", "context": "c"},
+        {"type": "end", "context": "c"},
+        {"type": "cancel", "context": "c"},
+    ]
+
+
+async def test_events_of_a_context_end_with_done() -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.audio(context, 0, 6, ms=100.0)
+        await peer.say(type="retracted", context=context, to=9)
+        await peer.audio(context, 6, 9, ms=50.5)
+        await peer.say(type="done", context=context, audio_ms=150.5, characters=9, chunks=2)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start()
+        events = [event async for event in context]
+        assert [type(event) for event in events] == [Audio, Retracted, Audio, Done]
+        assert events[0] == Audio(
+            context.id, 1, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2"
+        )
+        assert [event async for event in context] == []
+
+
+async def test_each_context_gets_its_own_events() -> None:
+    async def script(peer: Peer) -> None:
+        first, second = [(await peer.receive("start"))["context"] for _ in range(2)]
+        assert first != second
+        await peer.audio(second, 0, 4)
+        await peer.audio(first, 0, 3)
+        await peer.say(type="done", context=first, audio_ms=10, characters=3, chunks=1)
+        await peer.say(type="cancelled", context=second, text_to=4, audio_ms=10)
+
+    async with server(script) as url, Session.connect(url) as session:
+        first, second = await session.start(), await session.start()
+        assert [type(event) async for event in first] == [Audio, Done]
+        assert [event async for event in second][1:] == [Cancelled(second.id, 4, 10)]
+
+
+async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.receive("start")
+            await peer.say(type="done", context="c", audio_ms=0, characters=0, chunks=0)
+        await peer.websocket.wait_closed()
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ValueError, match="open"):
+            await session.start("c")
+        assert [type(event) async for event in context] == [Done]
+        again = await session.start("c")
+        assert [type(event) async for event in again] == [Done]
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [
+        {"audio_ms": 20, "characters": 3, "chunks": 1},
+        {"audio_ms": 10, "characters": 4, "chunks": 1},
+        {"audio_ms": 10, "characters": 3, "chunks": 2},
+    ],
+)
+async def test_done_that_does_not_add_up_raises(totals: dict[str, int]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.audio("c", 0, 3, ms=10)
+        await peer.say(type="done", context="c", **totals)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ProtocolError):
+            [event async for event in context]
+
+
+@pytest.mark.parametrize("second", [(2, 5), (4, 5)], ids=["repeated", "lost"])
+async def test_spans_that_do_not_tile_raise(second: tuple[int, int]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.audio("c", 0, 3)
+        await peer.audio("c", *second)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ProtocolError, match="3 characters"):
+            [event async for event in context]
+
+
+async def test_an_error_within_a_context_does_not_end_it() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.say(type="error", context="c", code="text_limit", message="too much")
+        await peer.say(type="done", context="c", audio_ms=0, characters=0, chunks=0)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        events = [event async for event in context]
+        assert events == [Error("c", "text_limit", "too much"), Done("c", 0, 0, 0)]
+
+
+async def test_a_refused_start_ends_the_context() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.say(type="error", context="c", code="unknown_voice", message="no such")
+        await peer.say(type="error", context="c", code="context_ended", message="text in flight")
+        ping = await peer.receive("ping")
+        await peer.say(type="pong", id=ping["id"])
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c", voice="nobody")
+        assert [event async for event in context] == [Error("c", "unknown_voice", "no such")]
+        await session.ping()
+        assert not session.errors
+
+
+async def test_errors_of_no_context_are_kept_by_the_session() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="bad_json", message="what?")
+        await peer.say(type="error", context="gone", code="context_ended", message="over")
+        ping = await peer.receive("ping")
+        await peer.say(type="pong", id=ping["id"])
+
+    async with server(script) as url, Session.connect(url) as session:
+        await session.ping()
+        assert [error.code for error in session.errors] == ["bad_json", "context_ended"]
+
+
+async def test_pings_are_answered_each_by_its_own_pong() -> None:
+    async def script(peer: Peer) -> None:
+        first, second = [(await peer.receive("ping"))["id"] for _ in range(2)]
+        await peer.say(type="pong", id="a stranger's")
+        await peer.say(type="pong", id=second)
+        await peer.say(type="pong", id=first)
+
+    finished: list[str] = []
+
+    async def ping(session: Session, name: str) -> float:
+        took_ms = await session.ping()
+        finished.append(name)
+        return took_ms
+
+    async with server(script) as url, Session.connect(url) as session:
+        took_ms = await asyncio.gather(ping(session, "first"), ping(session, "second"))
+        assert finished == ["second", "first"]
+        assert min(took_ms) > 0
+
+
+async def test_a_lost_connection_raises_for_everybody_who_waits() -> None:
+    async def script(peer: Peer) -> None:
+        for type_ in ("start", "start", "ping"):
+            await peer.receive(type_)
+        await peer.audio("first", 0, 3)
+        peer.websocket.transport.abort()
+
+    async def read(events: AsyncIterator[ContextEvent]) -> list[ContextEvent]:
+        received = []
+        try:
+            async for event in events:
+                received.append(event)
+        except ConnectionLost:
+            return received
+        raise AssertionError("the events ended as if all was well")
+
+    async def ping(session: Session) -> None:
+        with pytest.raises(ConnectionLost):
+            await session.ping()
+
+    async with server(script) as url, Session.connect(url) as session:
+        first, second = await session.start("first"), await session.start("second")
+        received, nothing, _ = await asyncio.gather(read(first), read(second), ping(session))
+        assert [type(event) for event in received] == [Audio]
+        assert nothing == []
+        with pytest.raises(ConnectionLost):
+            await first.push("more")
+        with pytest.raises(ConnectionLost):
+            await session.start()
+
+
+async def test_closing_raises_for_a_reader_in_another_task() -> None:
+    async with server(silent) as url:
+        session = await Session.connect(url)
+        waiting = asyncio.create_task(anext(aiter(await session.start())))
+        await asyncio.sleep(0)
+        await session.close()
+        with pytest.raises(ConnectionLost):
+            await waiting
+
+
+async def test_leaving_the_block_leaves_no_task_and_keeps_the_callers_exception() -> None:
+    async with server(silent) as url:
+        before = asyncio.all_tasks()
+
+        async def block() -> None:
+            async with Session.connect(url) as session:
+                await session.start()
+                raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await block()
+        left = {task.get_name() for task in asyncio.all_tasks() - before}
+        assert "duplex-tts-reader" not in left
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"type": "sing"}',
+        "not json",
+        "[]",
+        '{"type": "done", "context": "c"}',
+        b"\xff\0\0\0{}",
+        b"\1",
+        audio_message("never opened", 0, 1),
+        json.dumps(READY),
+    ],
+)
+async def test_what_the_protocol_does_not_allow_ends_the_session(message: str | bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.websocket.send(message)
+        await peer.websocket.wait_closed()
+        assert peer.websocket.close_code == 1002
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ProtocolError):
+            await anext(context)
+
+
+async def test_a_full_server_refuses_the_connection_with_its_code() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="overloaded", message="no room")
+
+    async with server(script, greet=False) as url:
+        with pytest.raises(Refused, match="no room") as refused:
+            await Session.connect(url)
+        assert refused.value.code == "overloaded"
+
+
+async def test_a_server_that_hangs_up_before_ready_raises() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.websocket.close()
+
+    async with server(script, greet=False) as url:
+        with pytest.raises(ConnectionLost):
+            await Session.connect(url)
+
+
+async def test_another_protocol_version_is_refused() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(**{**READY, "protocol": 2})
+
+    async with server(script, greet=False) as url:
+        with pytest.raises(ProtocolError, match="protocol 2"):
+            await Session.connect(url)
+
+
+async def test_nobody_listening_raises_and_names_the_address() -> None:
+    async with server(silent) as url:
+        pass
+    with pytest.raises(ConnectionLost, match=url):
+        await Session.connect(url)
+
+
+def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
+    binary = audio_message("c", 0, 3)
+    header = json.loads(binary[4:-2])
+    text = json.dumps({**header, "audio": base64.b64encode(b"\1\2").decode()})
+    assert wire.decode(text) == wire.decode(binary)
+    assert wire.decode('{"type": "pong"}') == Pong(None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("127.0.0.1:8000", "ws://127.0.0.1:8000/ws/tts"),
+        ("localhost", "ws://localhost/ws/tts"),
+        ("http://host:1/", "ws://host:1/ws/tts"),
+        ("https://host", "wss://host/ws/tts"),
+        ("ws://host:1/other", "ws://host:1/other"),
+        ("wss://[::1]:9", "wss://[::1]:9/ws/tts"),
+    ],
+)
+def test_what_people_type_becomes_a_websocket_url(typed: str, meant: str) -> None:
+    assert websocket_url(typed) == meant
+
+
+@pytest.mark.parametrize("typed", ["", "ftp://host", "ws://"])
+def test_what_is_no_address_raises(typed: str) -> None:
+    with pytest.raises(ValueError, match="address"):
+        websocket_url(typed)
+
+
+def test_pages_are_beside_the_websocket() -> None:
+    assert http_url("wss://host:1/ws/tts", "/voices") == "https://host:1/voices"
+    assert http_url("host:1", "/voices") == "http://host:1/voices"
