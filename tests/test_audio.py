@@ -1,0 +1,263 @@
+"""Encoders: audio in pieces sounds like audio at once, and every sample is accounted for."""
+
+from __future__ import annotations
+
+import io
+import random
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from backend.audio import (
+    FORMATS,
+    AudioFormat,
+    Encoded,
+    Encoder,
+    Pcm,
+    create_encoder,
+    parse_format,
+    to_s16,
+)
+from backend.errors import BadFormat
+
+SOURCE_HZ = 24000
+
+
+def speechlike(seconds: float = 2.0, rate_hz: int = SOURCE_HZ) -> Pcm:
+    """A buzz of harmonics under 3 kHz with syllables: smooth, so that a click would stand out."""
+    t = np.arange(int(seconds * rate_hz)) / rate_hz
+    buzz = sum(np.sin(2 * np.pi * 130 * k * t + k * k) / k for k in range(1, 24))
+    return (0.2 * buzz * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * t))).astype(np.float32)
+
+
+def in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[Encoded]:
+    """Encode in pieces of 0 to 200 ms."""
+    lengths = random.Random(seed)
+    answers, at = [], 0
+    while at < pcm.size:
+        step = lengths.choice([0, 1, 37, 240, 1111, 4800])
+        answers.append(encoder.encode(pcm[at : at + step]))
+        at += step
+    return [*answers, encoder.finish()]
+
+
+def joined(answers: list[Encoded]) -> bytes:
+    return b"".join(answer.data for answer in answers)
+
+
+def decode(data: bytes, container: str, target: AudioFormat) -> Pcm:
+    """What a player hears, at the target's rate (Ogg Opus always plays at 48 kHz)."""
+    options = {} if container in ("ogg", "mp3") else {"sample_rate": str(target.sample_rate_hz)}
+    with av.open(io.BytesIO(data), mode="r", format=container, options=options) as stream:
+        parts = [frame.to_ndarray() for frame in stream.decode(audio=0)]
+        rate = stream.streams.audio[0].rate
+    heard = np.concatenate(parts, axis=1)[0]
+    scale = 32768 if heard.dtype == np.int16 else 1
+    step = rate // target.sample_rate_hz  # the test signal has nothing above 3 kHz: no filter
+    pcm: Pcm = (heard[::step] / scale).astype(np.float32)
+    return pcm
+
+
+def aligned(heard: Pcm, original: Pcm) -> tuple[Pcm, int]:
+    """`heard` without the delay of its codec, and that delay in samples."""
+    size = 1 << (heard.size + original.size).bit_length()
+    product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(original, size))
+    delay = int(np.argmax(np.fft.irfft(product, size)[:4000]))
+    return heard[delay : delay + original.size], delay
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050, 24000, 44100, 48000])
+@pytest.mark.parametrize("name", ["pcm_s16le", "pcm_f32le", "mulaw", "alaw"])
+def test_chunks_give_exactly_the_bytes_of_the_whole(name: str, rate_hz: int) -> None:
+    pcm = speechlike(1.0)
+    target = parse_format(name, rate_hz)
+    whole = create_encoder(SOURCE_HZ, target)
+    at_once = joined([whole.encode(pcm), whole.finish()])
+    assert joined(in_chunks(create_encoder(SOURCE_HZ, target), pcm)) == at_once
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_samples_of_all_answers_sum_up_to_all_of_the_audio(name: str) -> None:
+    pcm = speechlike(1.5)
+    target = parse_format(name, None)
+    answers = in_chunks(create_encoder(SOURCE_HZ, target), pcm)
+    samples = sum(answer.samples for answer in answers)
+    assert target.duration_ms(samples) == pytest.approx(1500, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "width"), [("pcm_s16le", 2), ("pcm_f32le", 4), ("mulaw", 1)])
+def test_the_samples_of_an_answer_are_those_in_its_bytes(name: str, width: int) -> None:
+    for answer in in_chunks(create_encoder(SOURCE_HZ, parse_format(name, 16000)), speechlike(0.5)):
+        assert len(answer.data) == answer.samples * width
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 44100, 48000])
+def test_a_resampled_tone_is_the_same_tone_from_its_first_sample_on(rate_hz: int) -> None:
+    tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(SOURCE_HZ) / SOURCE_HZ)).astype(np.float32)
+    data = joined(in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", rate_hz)), tone))
+    heard = np.frombuffer(data, "<f4")
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(heard.size) / rate_hz)
+    edge = rate_hz // 100  # the tone starts and stops sharply: the filter rings there
+    assert np.abs(heard - expected)[edge:-edge].max() < 1e-4
+
+
+def test_a_tone_above_the_target_s_band_is_gone_instead_of_folded_back() -> None:
+    tone = (0.5 * np.sin(2 * np.pi * 7000 * np.arange(SOURCE_HZ) / SOURCE_HZ)).astype(np.float32)
+    data = joined(in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", 8000)), tone))
+    assert np.abs(np.frombuffer(data, "<f4")[100:-100]).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
+def test_resampling_holds_back_two_milliseconds_at_most(rate_hz: int) -> None:
+    target = parse_format("pcm_s16le", rate_hz)
+    encoder, given, returned = create_encoder(SOURCE_HZ, target), 0, 0
+    for chunk in np.split(speechlike(1.0), 100):
+        given += chunk.size
+        returned += encoder.encode(chunk).samples
+        assert given / SOURCE_HZ * 1000 - target.duration_ms(returned) <= 2.1
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "delay_ms", "correlation"),
+    [("opus", "ogg", 0.5, 0.99), ("mp3", "mp3", 60, 0.999), ("mulaw", "mulaw", 0, 0.9995)],
+)
+def test_a_player_hears_the_audio_without_a_click_at_a_join(
+    name: str, container: str, delay_ms: float, correlation: float
+) -> None:
+    pcm = speechlike()
+    target = parse_format(name, SOURCE_HZ)
+    heard, delay = aligned(
+        decode(joined(in_chunks(create_encoder(SOURCE_HZ, target), pcm)), container, target), pcm
+    )
+    assert target.duration_ms(delay) <= delay_ms
+    assert pcm.size - heard.size < SOURCE_HZ // 100
+    original = pcm[: heard.size]
+    assert np.corrcoef(heard, original)[0, 1] > correlation
+    assert np.abs(np.diff(heard)).max() < 1.3 * np.abs(np.diff(original)).max()
+
+
+@pytest.mark.parametrize("name", ["opus", "mp3"])
+def test_compressed_audio_flows_while_it_is_encoded(name: str) -> None:
+    encoder = create_encoder(SOURCE_HZ, parse_format(name, None))
+    answers = [encoder.encode(chunk) for chunk in np.split(speechlike(2.0), 20)]  # 100 ms each
+    assert all(answer.data for answer in answers)
+    held = encoder.finish().data
+    assert len(held) < 0.15 * len(joined(answers))
+
+
+def test_an_mp3_stream_starts_with_a_frame_of_audio_and_nothing_before_it() -> None:
+    encoder = create_encoder(SOURCE_HZ, parse_format("mp3", None))
+    data = encoder.encode(speechlike(0.5)).data
+    assert data[0] == 0xFF
+    assert data[1] & 0xE0 == 0xE0
+    assert b"Xing" not in data
+    assert b"Info" not in data
+
+
+def test_an_opus_page_holds_one_frame_so_that_none_waits_for_another() -> None:
+    encoder = create_encoder(SOURCE_HZ, parse_format("opus", None))
+    pages = encoder.encode(speechlike(1.0)).data.count(b"OggS")
+    assert pages >= 2 + 49  # two of headers, then one for each 20 ms
+
+
+def test_full_scale_and_louder_does_not_wrap() -> None:
+    assert to_s16(np.array([-9, -1, -0.5, 0, 1 / 32767, 1, 9], np.float32)).tolist() == [
+        -32767,
+        -32767,
+        -16384,
+        0,
+        1,
+        32767,
+        32767,
+    ]
+
+
+def mulaw_values() -> NDArray[np.int64]:
+    """G.711's decoder: what each code of mu-law stands for, at 16 bits."""
+    code = ~np.arange(256) & 0xFF
+    magnitude = (((code & 15) * 2 + 33) * 4 << (code >> 4 & 7)) - 132
+    return np.where(code & 0x80, -magnitude, magnitude)
+
+
+def alaw_values() -> NDArray[np.int64]:
+    """G.711's decoder: what each code of A-law stands for, at 16 bits."""
+    code = np.arange(256) ^ 0x55
+    exponent, mantissa = code >> 4 & 7, code & 15
+    steep = (mantissa * 2 + 33) << np.maximum(exponent - 1, 0)
+    magnitude = np.where(exponent, steep, mantissa * 2 + 1) * 8
+    return np.where(code & 0x80, magnitude, -magnitude)
+
+
+@pytest.mark.parametrize(("name", "values"), [("mulaw", mulaw_values()), ("alaw", alaw_values())])
+def test_g711_takes_the_code_next_to_each_sample(name: str, values: NDArray[np.int64]) -> None:
+    samples = np.arange(-32124, 32125, 3)
+    encoder = create_encoder(8000, AudioFormat(name, 8000))
+    data = joined([encoder.encode((samples / 32768).astype(np.float32)), encoder.finish()])
+    heard = values[np.frombuffer(data, np.uint8)]
+    nearest = np.abs(samples[:, None] - values[None, :]).min(axis=1)
+    # Both laws are defined on fewer bits than 16 (14, 13): a tie there may go either way.
+    assert (np.abs(heard - samples) <= nearest + 8).all()
+
+
+def test_a_context_without_audio_gives_no_bytes() -> None:
+    for name in FORMATS:
+        encoder = create_encoder(SOURCE_HZ, parse_format(name, None))
+        assert encoder.encode(np.zeros(0, np.float32)) == Encoded(b"", 0)
+        assert encoder.finish() == Encoded(b"", 0)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_one_sample_is_enough(name: str) -> None:
+    encoder = create_encoder(SOURCE_HZ, parse_format(name, SOURCE_HZ))
+    answers = [encoder.encode(np.full(1, 0.5, np.float32)), encoder.finish()]
+    assert sum(answer.samples for answer in answers) == 1
+    assert joined(answers)
+
+
+def test_a_finished_encoder_is_used_up() -> None:
+    encoder = create_encoder(SOURCE_HZ, parse_format(None, None))
+    encoder.finish()
+    with pytest.raises(RuntimeError, match="used up"):
+        encoder.encode(speechlike(0.1))
+    with pytest.raises(RuntimeError, match="used up"):
+        encoder.finish()
+
+
+def test_only_compression_is_worth_leaving_the_event_loop_for() -> None:
+    blocking = {n for n in FORMATS if create_encoder(SOURCE_HZ, parse_format(n, None)).blocking}
+    assert blocking == {"opus", "mp3"}
+
+
+def test_the_defaults_are_the_usual_rates() -> None:
+    assert parse_format(None, None) == AudioFormat("pcm_s16le", 24000)
+    assert {name: parse_format(name, None).sample_rate_hz for name in FORMATS} == {
+        "pcm_s16le": 24000,
+        "pcm_f32le": 24000,
+        "mulaw": 8000,
+        "alaw": 8000,
+        "opus": 24000,
+        "mp3": 24000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "said"),
+    [
+        ("flac", None, ["'flac'", "pcm_s16le", "opus"]),
+        ("wav", None, ["'wav'", "length in advance", "pcm_s16le"]),
+        ("", None, ["pcm_s16le"]),
+        ("pcm_s16le", 7999, ["8000 to 48000", "7999"]),
+        ("pcm_f32le", 96000, ["8000 to 48000", "96000"]),
+        ("mulaw", 0, ["8000 to 48000"]),
+        ("opus", 44100, ["8000, 12000, 16000, 24000 or 48000", "44100"]),
+        ("mp3", 20000, ["22050", "20000"]),
+    ],
+)
+def test_a_format_refused_says_what_there_is(
+    name: str, rate_hz: int | None, said: list[str]
+) -> None:
+    with pytest.raises(BadFormat) as refused:
+        parse_format(name, rate_hz)
+    assert all(part in refused.value.message for part in said)
