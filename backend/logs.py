@@ -1,0 +1,77 @@
+"""Structured logs on stderr. What a client has written is never in them, except at level debug."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from backend.config import LogSettings
+
+# Uvicorn's own handlers would print each line a second time, in another form.
+_ADOPTED = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi")
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send the process's logs, those of the standard library and uvicorn too, to stderr.
+
+    Give uvicorn `log_config=None`, or it installs its own handlers afterwards. May be called again;
+    the last call counts.
+    """
+    level = logging.getLevelNamesMapping()[settings.level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if level > logging.DEBUG:
+        shared.append(withhold_text)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _uncoloured, *shared],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *_renderers(settings),
+        ],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for name in _ADOPTED:
+        adopted = logging.getLogger(name)
+        adopted.handlers, adopted.propagate = [], True
+
+
+def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A log processor that replaces a `text` by its length."""
+    if "text" in event:
+        text = event.pop("text")
+        event["text_length"] = len(text) if isinstance(text, str) else None
+    return event
+
+
+def _uncoloured(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A log processor that drops the second, coloured wording of uvicorn's messages."""
+    event.pop("color_message", None)
+    return event
+
+
+def _renderers(settings: LogSettings) -> list[Processor]:
+    # Tracebacks are plain on purpose: the fancy ones show local variables, and so the user's text.
+    if settings.format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    ]

@@ -1,0 +1,116 @@
+"""The figures of how well the server speaks, for Prometheus.
+
+Built once in `main` and passed down. The methods are called from the event loop, cost microseconds
+and never block. None of the figures holds anything that a client has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Queue = Literal["outgoing", "engine"]
+
+# From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
+_FIRST_AUDIO_BUCKETS_S = (
+    *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2),
+    *(0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
+)
+# Below 1 the engine keeps up; 1/80 is the embedded voice alone on a core.
+_RTF_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
+
+
+class Metrics:
+    """Counts what happens. The names on the wire are `duplex_tts_…`, in seconds."""
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self._connections = Gauge("duplex_tts_connections", "Open connections.", registry=registry)
+        self._contexts = Gauge("duplex_tts_contexts", "Contexts alive.", registry=registry)
+        self._queue_depth = Gauge(
+            "duplex_tts_queue_depth",
+            "What waits: messages for their readers (outgoing), utterances for an engine (engine).",
+            ["queue"],
+            registry=registry,
+        )
+        self._first_audio = Histogram(
+            "duplex_tts_first_audio_seconds",
+            "From a context's first speakable words to their audio message (TTFA).",
+            buckets=_FIRST_AUDIO_BUCKETS_S,
+            registry=registry,
+        )
+        self._rtf = Histogram(
+            "duplex_tts_rtf",
+            "Seconds of computing for a second of audio, by engine step.",
+            buckets=_RTF_BUCKETS,
+            registry=registry,
+        )
+        self._count_what_grows(registry)
+
+    def _count_what_grows(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, what: str, *labels: str) -> Counter:
+            return Counter(f"duplex_tts_{name}", what, labels, registry=registry)
+
+        self._audio_s = counter("audio_seconds", "Audio rendered.")
+        self._busy_s = counter("compute_seconds", "Time that engines took for the audio.")
+        self._characters = counter("characters", "Characters of text received.")
+        self._underruns = counter("underruns", "Times that a live listener ran dry.")
+        self._cancels = counter("cancels", "Contexts cancelled.")
+        self._errors = counter("errors", "Errors answered, by their code.", "code")
+
+    def connected(self) -> None:
+        """A connection is open."""
+        self._connections.inc()
+
+    def disconnected(self) -> None:
+        """A connection is closed."""
+        self._connections.dec()
+
+    def context_opened(self) -> None:
+        """A context has begun."""
+        self._contexts.inc()
+
+    def context_closed(self) -> None:
+        """A context is done, cancelled or gone with its connection."""
+        self._contexts.dec()
+
+    def watch(self, queue: Queue, depth: Callable[[], int]) -> None:
+        """Ask `depth` for what waits in the queue, whenever the figures are read."""
+        self._queue_depth.labels(queue).set_function(depth)
+
+    def text(self, characters: int) -> None:
+        """Text came in."""
+        self._characters.inc(characters)
+
+    def first_audio(self, seconds: float) -> None:
+        """A context was first heard, so long after its first words could have been spoken."""
+        self._first_audio.observe(seconds)
+
+    def rendered(self, audio_s: float, busy_s: float) -> None:
+        """An engine step made `audio_s` of audio in `busy_s`; one without audio has no RTF."""
+        self._audio_s.inc(audio_s)
+        self._busy_s.inc(busy_s)
+        if audio_s > 0:
+            self._rtf.observe(busy_s / audio_s)
+
+    def underrun(self) -> None:
+        """A live listener heard a gap, for want of audio that there was text for."""
+        self._underruns.inc()
+
+    def cancelled(self) -> None:
+        """A client cancelled a context."""
+        self._cancels.inc()
+
+    def error(self, code: str) -> None:
+        """An error was answered with this code of `errors`."""
+        self._errors.labels(code).inc()
+
+    def render(self) -> bytes:
+        """All of it in Prometheus' text format, whose HTTP type is `content_type`."""
+        return generate_latest(self._registry)

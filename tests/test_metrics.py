@@ -1,0 +1,100 @@
+"""The figures that `/metrics` shows."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from backend.metrics import Metrics
+
+
+def read(metrics: Metrics) -> dict[str, float]:
+    """The samples as a scraper reads them, by name and labels."""
+    return {
+        sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(metrics.render().decode())
+        for sample in family.samples
+    }
+
+
+def test_connections_and_contexts_go_up_and_down() -> None:
+    metrics = Metrics()
+    for _ in range(3):
+        metrics.connected()
+        metrics.context_opened()
+    metrics.disconnected()
+    metrics.context_closed()
+    metrics.context_closed()
+    figures = read(metrics)
+    assert figures["duplex_tts_connections"] == 2
+    assert figures["duplex_tts_contexts"] == 1
+
+
+def test_a_queue_is_asked_for_its_depth_when_the_figures_are_read() -> None:
+    metrics, waiting = Metrics(), ["a"]
+    metrics.watch("outgoing", lambda: len(waiting))
+    metrics.watch("engine", lambda: 7)
+    waiting += ["b", "c"]
+    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 3
+    assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 7
+    waiting.clear()
+    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 0
+
+
+def test_the_first_audio_is_told_apart_from_5_ms_to_5_s() -> None:
+    metrics = Metrics()
+    for seconds in (0.004, 0.12, 0.14, 4.0, 9.0):
+        metrics.first_audio(seconds)
+    figures = read(metrics)
+    name = "duplex_tts_first_audio_seconds"
+    assert [figures[f"{name}_bucket le={le}"] for le in ("0.005", "0.125", "0.15", "3.0")] == [
+        1,
+        2,
+        3,
+        3,
+    ]
+    assert figures[f"{name}_bucket le=5.0"] == 4
+    assert figures[f"{name}_count"] == 5
+    assert figures[f"{name}_sum"] == pytest.approx(13.264)
+
+
+def test_a_step_counts_its_audio_its_cost_and_their_ratio() -> None:
+    metrics = Metrics()
+    metrics.rendered(audio_s=2.0, busy_s=0.1)
+    metrics.rendered(audio_s=0.0, busy_s=0.3)  # spaces only: nothing to divide by
+    figures = read(metrics)
+    assert figures["duplex_tts_audio_seconds_total"] == 2.0
+    assert figures["duplex_tts_compute_seconds_total"] == pytest.approx(0.4)
+    assert figures["duplex_tts_rtf_count"] == 1
+    assert figures["duplex_tts_rtf_sum"] == pytest.approx(0.05)
+
+
+def test_what_happens_is_counted() -> None:
+    metrics = Metrics()
+    metrics.text(12)
+    metrics.text(30)
+    metrics.underrun()
+    metrics.cancelled()
+    metrics.error("bad_json")
+    metrics.error("bad_json")
+    metrics.error("text_limit")
+    figures = read(metrics)
+    assert figures["duplex_tts_characters_total"] == 42
+    assert figures["duplex_tts_underruns_total"] == 1
+    assert figures["duplex_tts_cancels_total"] == 1
+    assert figures["duplex_tts_errors_total code=bad_json"] == 2
+    assert figures["duplex_tts_errors_total code=text_limit"] == 1
+
+
+def test_two_servers_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.underrun()
+    assert read(other)["duplex_tts_underruns_total"] == 0
+
+
+def test_the_process_s_memory_is_among_the_figures() -> None:
+    assert read(Metrics())["process_resident_memory_bytes"] > 1e6
+
+
+def test_the_content_type_is_prometheus_text() -> None:
+    assert Metrics.content_type.startswith("text/plain")
