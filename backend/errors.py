@@ -12,9 +12,11 @@ class DuplexError(Exception):
 
     code = "internal"
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, context: str | None = None) -> None:
+        """`context`: the one it concerns, where that is known."""
         super().__init__(message)
         self.message = message
+        self.context = context
 
 
 class BadJson(DuplexError):

@@ -1,8 +1,8 @@
 """The words the core speaks: what a client asks for, and what it is told.
 
-Plain frozen dataclasses, without behaviour. Protocols translate them to and from a wire; the session
-decides. Offsets are Unicode code points counted from the start of the context's text. Times are
-milliseconds from the start of the context's audio.
+Plain frozen dataclasses, without behaviour. Protocols translate them to and from a wire; the
+session decides. Offsets are Unicode code points counted from the start of the context's text. Times
+are milliseconds from the start of the context's audio.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Ping:
     id: str | int | None = None
 
 
-Command = Start | Text | Retract | Flush | End | Cancel | Played | Ping
+ContextCommand = Start | Text | Retract | Flush | End | Cancel | Played
+Command = ContextCommand | Ping
 
 
 # --- what a client is told ------------------------------------------------------------------------

@@ -13,13 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from backend.audio import Pcm as Pcm
 from backend.errors import DuplexError
 from backend.events import Voice, Word
-
-Pcm = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,219 @@
+"""One context: an ordered stream of text to speech, from the script to the delivery.
+
+The session calls the methods named after commands; they never wait. The context's own task, `run`,
+asks the pacer what to release, lets the engine speak it, and delivers the audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import structlog
+
+from backend.audio import parse_format
+from backend.config import Settings
+from backend.delivery import Delivery, Listener, Piece, joined
+from backend.engines.base import Chunk
+from backend.errors import DuplexError, SpeechTimeout
+from backend.events import Audio, Cancelled, Failed, Start
+from backend.metrics import Metrics
+from backend.outbox import Outbox
+from backend.pacer import Growth, Pacer, Pacing, Speak
+from backend.scheduler import Speech
+from backend.script import Script
+from backend.tts_manager import TTSManager
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every context needs; built once, in `main`."""
+
+    settings: Settings
+    tts: TTSManager
+    metrics: Metrics
+    clock: Callable[[], float]  # seconds; the event loop's
+
+
+def pacing_for(settings: Settings, *, live: bool, incremental: bool) -> Pacing:
+    """The pacer's parameters from the settings."""
+    latency = settings.latency_optimization
+    return Pacing(
+        min_text_length=latency.min_text_length,
+        lookahead_start=latency.lookahead_start,
+        lookahead=latency.lookahead,
+        idle_s=latency.streaming_threshold,
+        word_timeout_s=latency.word_timeout,
+        low_water_s=latency.low_water,
+        high_water_s=latency.high_water,
+        ttfa_goal_s=latency.ttfa_goal,
+        live=live,
+        duplex=settings.bidirectional_streaming.enabled,
+        preemptive=latency.preemptive_generation,
+        incremental=incremental,
+    )
+
+
+class Context:
+    """Text in, audio out, in order. Raises what `TTSManager.manner` and `parse_format` raise."""
+
+    def __init__(self, start: Start, services: Services, outbox: Outbox) -> None:
+        self.id = start.context
+        self._manner = services.tts.manner(start)
+        target = parse_format(start.format, start.sample_rate)
+        self._services = services
+        self._outbox = outbox
+        self._streaming = services.settings.bidirectional_streaming
+        info = services.tts.info
+        live = start.mode == "live"
+        self._pacer = Pacer(pacing_for(services.settings, live=live, incremental=info.incremental))
+        self._listener = Listener(self._pacer, services.metrics)
+        self._script = Script(services.settings.server.max_text_length)
+        self._delivery = Delivery(self.id, target, start.frames, info.sample_rate_hz, outbox)
+        self._changed = asyncio.Event()
+        self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
+        self._held_ms = 0.0
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    @property
+    def untouched(self) -> bool:
+        """No text has come yet."""
+        return self._script.length == 0 and not self._script.ended
+
+    def push(self, text: str) -> None:
+        """More text. Raises `ContextEnded`, `TextLimit`."""
+        self._script.push(text, self._services.clock())
+        self._services.metrics.text(len(text))
+        self._changed.set()
+
+    def retract(self, to: int) -> int:
+        """Take text back; returns the offset from which on it really was."""
+        to = self._script.retract(to, self._services.clock())
+        self._changed.set()
+        return to
+
+    def flush(self) -> None:
+        """Speak all that is known. Raises `ContextEnded`."""
+        self._script.flush()
+        self._changed.set()
+
+    def end(self) -> None:
+        """No more text comes. Raises `ContextEnded`."""
+        self._script.end()
+        self._changed.set()
+
+    def played(self, heard_ms: float) -> None:
+        """The listener's real position."""
+        self._pacer.played(heard_ms / 1000, self._services.clock())
+        self._changed.set()
+
+    def cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
+        """What was sent before the cancel, `dropped` being what was queued and is not."""
+        text_to, audio_ms = self._delivery.sent_without(dropped)
+        return Cancelled(self.id, text_to, audio_ms)
+
+    # --- the task ---------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Speak until the context has ended and all of it is spoken.
+
+        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`.
+        """
+        await self._services.tts.load(self._manner.voice)
+        while (following := await self._next_choice()) is not None:
+            await self._speak_utterance(*following)
+        self._outbox.post(await self._delivery.finish())
+
+    async def _next_choice(self) -> tuple[Growth, Speak] | None:
+        """What to speak next; waits for text and for the pacer. None: the context is finished."""
+        while not self._script.finished:
+            self._changed.clear()
+            growth = self._script.growth()
+            choice = self._pacer.decide(growth, self._services.clock())
+            if isinstance(choice, Speak):
+                return growth, choice
+            try:
+                async with asyncio.timeout_at(choice.until_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+        return None
+
+    async def _speak_utterance(self, growth: Growth, choice: Speak) -> None:
+        """Speak a sentence from its first release to its last; an error concerns only it."""
+        start_ms = self._delivery.rendered_ms + self._held_ms
+        chunk_size = self._services.settings.latency_optimization.chunk_size
+        try:
+            async with self._services.tts.speak(self._manner, chunk_size) as speech:
+                await self._speak_release(speech, growth, choice, start_ms)
+                while not choice.final:
+                    following = await self._next_choice()
+                    assert following is not None, "an open sentence is not finished"
+                    growth, choice = following
+                    await self._speak_release(speech, growth, choice, start_ms)
+            self._script.close()
+        except DuplexError as error:
+            log.warning("utterance.failed", context=self.id, code=error.code, why=error.message)
+            self._services.metrics.error(error.code)
+            self._outbox.post(Failed(self.id, error.code, error.message))
+            self._held.append(Piece(np.zeros(0, np.float32), self._script.restart()))
+            await self._deliver()
+
+    async def _speak_release(
+        self, speech: Speech, growth: Growth, choice: Speak, start_ms: float
+    ) -> None:
+        self._listener.released(self._services.clock())
+        release = self._script.release(growth, choice)
+        speech.extend(release, self._deadline_s())
+        caught_up = False
+        while not caught_up:
+            chunk = await self._next_chunk(speech)
+            caught_up = chunk.caught_up
+            self._hold(chunk, start_ms)
+            awaited = caught_up and (choice.final or choice.must_reach)
+            if self._streaming.immediate_send or awaited:
+                await self._deliver()
+            speech.deadline_s = self._deadline_s()
+
+    def _deadline_s(self) -> float:
+        return self._pacer.deadline_s(self._services.clock())
+
+    async def _next_chunk(self, speech: Speech) -> Chunk:
+        timeout_s = self._streaming.task_timeout
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await speech.next_chunk()
+        except TimeoutError:
+            raise SpeechTimeout(f"no audio within task_timeout ({timeout_s:g} s)") from None
+
+    def _hold(self, chunk: Chunk, start_ms: float) -> None:
+        """Bring an engine's chunk into the context's terms."""
+        offset = self._script.utterance_start
+        words = tuple(
+            replace(
+                word,
+                start=word.start + offset,
+                end=word.end + offset,
+                start_ms=word.start_ms + start_ms,
+                end_ms=word.end_ms + start_ms,
+            )
+            for word in chunk.words
+        )
+        piece = Piece(chunk.pcm, self._script.speak_to(chunk.end), words)
+        if len(piece.pcm) or piece.text[0] < piece.text[1]:
+            self._held.append(piece)
+            self._held_ms += len(piece.pcm) * 1000 / self._services.tts.info.sample_rate_hz
+
+    async def _deliver(self) -> None:
+        if not self._held:
+            return
+        piece = joined(self._held)
+        self._held.clear()
+        self._held_ms = 0.0
+        audio_s = await self._delivery.send(piece)
+        self._listener.sent(audio_s, self._services.clock())

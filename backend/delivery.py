@@ -1,0 +1,149 @@
+"""From a context's PCM to its `audio` messages: encoding, counting, and the listener's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from backend.audio import AudioFormat, Encoded, Pcm, create_encoder
+from backend.events import Audio, Done, Frames, Word
+from backend.metrics import Metrics
+from backend.outbox import Outbox
+from backend.pacer import Pacer
+
+_PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB
+_WIDEST_SAMPLE_BYTES = 4
+_HEARD_GAP_S = 0.005  # a listener who was dry for less has not noticed
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """PCM with the text that it speaks, all in the context's own offsets and milliseconds."""
+
+    pcm: Pcm = field(repr=False)
+    text: tuple[int, int]
+    words: tuple[Word, ...] = ()
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Consecutive pieces as one."""
+    return Piece(
+        np.concatenate([piece.pcm for piece in pieces]),
+        (pieces[0].text[0], pieces[-1].text[1]),
+        tuple(word for piece in pieces for word in piece.words),
+    )
+
+
+def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator[Piece]:
+    """Cut a piece into pieces of at most `samples`; a word goes with the one in which it begins.
+
+    `start_ms` is where the piece begins in the context's audio.
+    """
+    words, at = list(piece.words), piece.text[0]
+    for start in range(0, max(1, len(piece.pcm)), samples):
+        pcm = piece.pcm[start : start + samples]
+        last = start + samples >= len(piece.pcm)
+        until_ms = math.inf if last else start_ms + (start + samples) * 1000 / rate_hz
+        mine = [word for word in words if word.start_ms < until_ms]
+        words = words[len(mine) :]
+        end = piece.text[1] if last else (mine[-1].end if mine else at)
+        yield Piece(pcm, (at, end), tuple(mine))
+        at = end
+
+
+class Delivery:
+    """One context's encoder and its outgoing audio."""
+
+    def __init__(
+        self, context: str, target: AudioFormat, frames: Frames, source_hz: int, outbox: Outbox
+    ) -> None:
+        self._context = context
+        self._target = target
+        self._frames = frames
+        self._source_hz = source_hz
+        self._outbox = outbox
+        self._encoder = create_encoder(source_hz, target)
+        self.rendered_ms = 0.0  # PCM taken in
+        self.audio_ms = 0.0  # encoded audio put out; lags behind by what the encoder holds
+        self._text_to = 0
+        self._messages = 0
+
+    async def send(self, piece: Piece) -> float:
+        """Encode and queue a piece; waits for room in the outbox. Returns the seconds of audio.
+
+        A piece without samples still accounts for its text.
+        """
+        rate_hz = max(self._source_hz, self._target.sample_rate_hz)
+        longest = _PIECE_BYTES // _WIDEST_SAMPLE_BYTES * self._source_hz // rate_hz
+        before_ms = self.audio_ms
+        for part in split(piece, self.rendered_ms, self._source_hz, longest):
+            encoded = await self._run(partial(self._encoder.encode, part.pcm))
+            self.rendered_ms += len(part.pcm) * 1000 / self._source_hz
+            await self._put(encoded, part.text, part.words)
+        return (self.audio_ms - before_ms) / 1000
+
+    async def finish(self) -> Done:
+        """Send what the encoder holds back. Returns the sums over all messages."""
+        rest = await self._run(self._encoder.finish)
+        if rest.data or rest.samples:
+            await self._put(rest, (self._text_to, self._text_to), ())
+        return Done(self._context, self.audio_ms, self._text_to, self._messages)
+
+    def sent_without(self, dropped: Sequence[Audio]) -> tuple[int, float]:
+        """Text offset and milliseconds that have left, when the queued `dropped` never will."""
+        if dropped:
+            return dropped[0].text[0], dropped[0].start_ms
+        return self._text_to, self.audio_ms
+
+    async def _run(self, encode: Callable[[], Encoded]) -> Encoded:
+        return await asyncio.to_thread(encode) if self._encoder.blocking else encode()
+
+    async def _put(self, encoded: Encoded, text: tuple[int, int], words: tuple[Word, ...]) -> None:
+        duration_ms = round(self._target.duration_ms(encoded.samples), 3)
+        message = Audio(
+            self._context,
+            self._messages,
+            self.audio_ms,
+            duration_ms,
+            text,
+            words,
+            encoded.data,
+            self._frames,
+        )
+        await self._outbox.put(message)
+        self._messages += 1
+        self._text_to = text[1]
+        # Rounded sums: what a client adds up from the messages is what `done` says.
+        self.audio_ms = round(self.audio_ms + duration_ms, 3)
+
+
+class Listener:
+    """Keeps the pacer's clock of one listener, and the figures of how well he is served."""
+
+    def __init__(self, pacer: Pacer, metrics: Metrics) -> None:
+        self._pacer = pacer
+        self._metrics = metrics
+        self._released_at_s = 0.0
+        self._waits = True  # had nothing to hear when the release was made: its wait is not a gap
+        self._heard = False
+
+    def released(self, now_s: float) -> None:
+        """More may be spoken from now on."""
+        self._released_at_s = now_s
+        self._waits = self._pacer.ahead_s(now_s) <= 0
+
+    def sent(self, audio_s: float, now_s: float) -> None:
+        """Audio went out."""
+        if not audio_s:
+            return
+        gap_s = self._pacer.sent(audio_s, now_s)
+        if not self._heard:
+            self._metrics.first_audio(now_s - self._released_at_s)
+        elif gap_s > _HEARD_GAP_S and not self._waits and self._pacer.pacing.live:
+            self._metrics.underrun()
+        self._heard, self._waits = True, False

@@ -1,0 +1,162 @@
+"""The composition root: builds everything once, wires the routes, serves.
+
+`python backend/main.py --help` shows the flags; `make run` and `duplex-tts serve` end up here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: import the package, not the files beside this one
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response, WebSocket
+
+from backend.config import Settings, add_flags, load_settings
+from backend.context import Services
+from backend.engines.base import Model
+from backend.engines.hibari import HibariModel
+from backend.errors import ConfigError, DuplexError
+from backend.logs import configure_logging
+from backend.metrics import Metrics
+from backend.tts_manager import TTSManager
+from backend.websocket_manager import WebSocketManager
+
+log = structlog.get_logger(__name__)
+
+_MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
+
+
+def create_app(settings: Settings, model: Model) -> FastAPI:
+    """The application: `/ws/tts`, `/v1/voices`, `/metrics`, `/healthz`, `/readyz`.
+
+    While it starts it loads the voice and warms up (a second or two).
+    """
+    metrics = Metrics()
+    threads = settings.engine.threads or os.cpu_count() or 1
+    tts = TTSManager(model, settings.engine, metrics, threads)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with tts:
+            clock = asyncio.get_running_loop().time
+            connections = WebSocketManager(Services(settings, tts, metrics, clock))
+            app.state.connections = connections
+            metrics.watch("engine", lambda: tts.waiting)
+            metrics.watch("outgoing", lambda: connections.queued)
+            yield
+
+    app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    @app.websocket("/ws/tts")
+    async def speak(websocket: WebSocket) -> None:
+        await app.state.connections.serve(websocket)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz(response: Response) -> dict[str, object]:
+        ready = app.state.connections.accepting
+        response.status_code = 200 if ready else 503
+        return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
+
+    @app.get("/v1/voices")
+    async def voices() -> dict[str, object]:
+        return {"default": tts.default_voice, "voices": [asdict(voice) for voice in tts.voices()]}
+
+    @app.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.render(), media_type=metrics.content_type)
+
+    return app
+
+
+class Server(uvicorn.Server):
+    """Says when it is ready, and lets running speech end before it hangs up."""
+
+    def __init__(self, config: uvicorn.Config, announcement: str) -> None:
+        super().__init__(config)
+        self._announcement = announcement
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self._announcement, flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in self.servers:
+            listener.close()
+        app = self.config.app
+        if isinstance(app, FastAPI) and hasattr(app.state, "connections"):
+            await app.state.connections.drain()
+        await super().shutdown(sockets)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
+    listener = _listen(settings.server.host, settings.server.port)
+    model = HibariModel()
+    model.load_voice(settings.engine.voice)
+    host, port = listener.getsockname()[:2]
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    announcement = (
+        f"duplex-tts ready on {url}\n"
+        f"  speaks with {model.info.name}, voice {settings.engine.voice}; "
+        f"text and audio at ws{url[4:]}/ws/tts\n"
+        f'  try: duplex-tts say "Hello there" --url {url}'
+    )
+    config = uvicorn.Config(
+        create_app(settings, model),
+        log_config=None,
+        access_log=False,
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
+        timeout_graceful_shutdown=5,
+    )
+    server = Server(config, announcement)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise ConfigError("the server could not start; the log above says why")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}; "
+            "choose another with --port (make run PORT=...)"
+        ) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: read the settings, serve."""
+    parser = argparse.ArgumentParser(
+        prog="duplex-tts serve", description="Speak while the text is still being written."
+    )
+    add_flags(parser)
+    try:
+        settings = load_settings(parser.parse_args(arguments)).settings
+        configure_logging(settings.log)
+        serve(settings)
+    except DuplexError as error:
+        sys.exit(f"duplex-tts: {error.message}")
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""The one bridge between asyncio and the engine threads; earliest deadline first.
+
+Every engine belongs to one thread. A `Speech` (one utterance being spoken) is bound to the least
+busy thread when it is opened; its commands go there over a deque, its chunks come back through
+`call_soon_threadsafe`. A thread always advances the utterance whose listener runs dry first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
+from backend.errors import DuplexError, EngineFailed
+from backend.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+_LISTENING_S = 5.0  # a listener whose last deadline is longer past than this hears nothing now
+_FULL_SHARE = 0.85  # of the threads' time; the rest is for bursts and the event loop
+_LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
+_SMOOTHING = 0.05  # weight of a new sample in the running averages
+
+Result = Chunk | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one engine step brought, and what it cost its thread."""
+
+    results: list[tuple[Speech, Result]]
+    busy_s: float = 0.0
+    audio_s: float = 0.0
+
+
+class Speech:
+    """One utterance on its way through an engine. Made by `Scheduler.open`.
+
+    `async with` it: leaving aborts the utterance, at whatever point that is.
+    """
+
+    def __init__(self, utterance: Utterance, thread: EngineThread, on_close: OnClose) -> None:
+        self.utterance = utterance
+        self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
+        self._thread = thread
+        self._on_close = on_close
+        self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._thread.abort(self)
+        self._on_close(self)
+
+    def extend(self, release: Release, deadline_s: float) -> None:
+        """Let the engine speak further; its next audio is due at `deadline_s`."""
+        self.deadline_s = deadline_s
+        self._thread.extend(self, release)
+
+    async def next_chunk(self) -> Chunk:
+        """The next chunk; after one that is `caught_up` only another `extend` brings more.
+
+        Cancel-safe. Raises the `DuplexError` with which the engine failed this utterance.
+        """
+        result = await self._results.get()
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    def deliver(self, result: Result) -> None:
+        """Take a result of the engine, on the event loop."""
+        self._results.put_nowait(result)
+
+
+OnClose = Callable[[Speech], None]
+
+
+class EngineThread:
+    """A thread, the engine that it owns, and the utterances that wait for it."""
+
+    def __init__(self, model: Model, name: str, deliver: Callable[[StepResult], None]) -> None:
+        self._model = model
+        self._deliver = deliver
+        self._wake = threading.Condition()
+        self._commands: deque[tuple[Speech, Callable[[Engine], None]]] = deque()
+        self._stopping = False
+        self._open = 0  # the event loop's count
+        self._begun: set[str] = set()  # these two are the thread's own
+        self._pending: dict[str, Speech] = {}  # with a release that is not caught up
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """Utterances that wait, and utterances that are open."""
+        return len(self._pending) + len(self._commands), self._open
+
+    @property
+    def waiting(self) -> int:
+        """Utterances that wait for a step."""
+        return len(self._pending)
+
+    def start(self) -> None:
+        """Start the thread. Does not block."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop after the step at hand. Blocks until then."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    def begin(self, speech: Speech) -> None:
+        """Open the utterance in the engine."""
+        self._open += 1
+        self._send(speech, lambda engine: self._begin(engine, speech))
+
+    def extend(self, speech: Speech, release: Release) -> None:
+        """Replace the utterance's release and let it wait for its turn."""
+        self._send(speech, lambda engine: self._extend(engine, speech, release))
+
+    def abort(self, speech: Speech) -> None:
+        """Forget the utterance; the step that is at it now is finished and thrown away."""
+        self._open -= 1
+        self._send(speech, lambda engine: self._forget(engine, speech))
+
+    def _send(self, speech: Speech, command: Callable[[Engine], None]) -> None:
+        with self._wake:
+            self._commands.append((speech, command))
+            self._wake.notify()
+
+    # --- on the thread ----------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        engine = self._model.create_engine()
+        while self._obey(engine):
+            urgent = sorted(self._pending.values(), key=lambda speech: speech.deadline_s)
+            if urgent:
+                self._advance(engine, urgent[: max(1, engine.info.max_batch)])
+
+    def _obey(self, engine: Engine) -> bool:
+        """Carry out the waiting commands; sleep while there is nothing to do. False: stop."""
+        with self._wake:
+            while not (self._commands or self._pending or self._stopping):
+                self._wake.wait()
+            commands, self._commands = self._commands, deque()
+        for speech, command in commands:
+            try:
+                command(engine)
+            except Exception as error:  # noqa: BLE001 - the engine boundary
+                self._deliver(StepResult([(speech, self._fail(engine, speech, error))]))
+        return not self._stopping
+
+    def _begin(self, engine: Engine, speech: Speech) -> None:
+        engine.begin(speech.utterance)
+        self._begun.add(speech.utterance.id)
+
+    def _extend(self, engine: Engine, speech: Speech, release: Release) -> None:
+        if speech.utterance.id in self._begun:  # else it has failed, and its speech knows
+            engine.extend(speech.utterance.id, release)
+            self._pending[speech.utterance.id] = speech
+
+    def _forget(self, engine: Engine, speech: Speech) -> None:
+        self._begun.discard(speech.utterance.id)
+        self._pending.pop(speech.utterance.id, None)
+        engine.abort(speech.utterance.id)
+
+    def _advance(self, engine: Engine, urgent: list[Speech]) -> None:
+        started_s = time.perf_counter()
+        results: list[Result]
+        try:
+            results = list(engine.step([speech.utterance.id for speech in urgent]))
+        except Exception as error:  # noqa: BLE001 - the engine boundary
+            results = [self._fail(engine, speech, error) for speech in urgent]
+        busy_s = time.perf_counter() - started_s
+        known = {speech.utterance.id: speech for speech in urgent}
+        told = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
+        for _, result in told:
+            if isinstance(result, Failure):
+                self._begun.discard(result.utterance_id)
+            if isinstance(result, Failure) or result.caught_up:
+                self._pending.pop(result.utterance_id, None)
+        samples = sum(len(r.pcm) for _, r in told if isinstance(r, Chunk))
+        self._deliver(StepResult(told, busy_s, samples / engine.info.sample_rate_hz))
+
+    def _fail(self, engine: Engine, speech: Speech, error: Exception) -> Failure:
+        self._forget(engine, speech)
+        if not isinstance(error, DuplexError):
+            log.error("engine.failed", engine=engine.info.name, exc_info=error)
+            error = EngineFailed(f"the engine failed ({type(error).__name__}); its log says more")
+        return Failure(speech.utterance.id, error)
+
+
+class Scheduler:
+    """The engine threads, and who of them speaks what. Lives on one event loop."""
+
+    def __init__(self, model: Model, threads: int, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._threads = [
+            EngineThread(model, f"engine-{n}", self._hand_over) for n in range(threads)
+        ]
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ids = itertools.count(1)
+        self._speeches: set[Speech] = set()
+        self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
+        self._late = 0.0  # running share of chunks that came after their deadline
+
+    def start(self) -> None:
+        """Start the threads, on the running event loop. Does not block."""
+        self._loop = asyncio.get_running_loop()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Stop the threads. Blocks for one engine step at most."""
+        for thread in self._threads:
+            thread.stop()
+
+    @property
+    def waiting(self) -> int:
+        """Utterances that wait for an engine."""
+        return sum(thread.waiting for thread in self._threads)
+
+    def next_id(self) -> str:
+        """A fresh utterance id."""
+        return f"u{next(self._ids)}"
+
+    def open(self, utterance: Utterance) -> Speech:
+        """Begin an utterance on the least busy thread. Does not block; an utterance that the engine
+        refuses fails at its first `next_chunk`.
+        """
+        thread = min(self._threads, key=lambda each: each.load)
+        speech = Speech(utterance, thread, self._speeches.discard)
+        self._speeches.add(speech)
+        thread.begin(speech)
+        return speech
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether one listener more would break the deadlines of those there are.
+
+        Each of them takes RTF of one thread, and the sum must fit (the test of utilisation for
+        earliest deadline first: Liu and Layland, 1973). A machine that is late is full whatever the
+        sum says.
+        """
+        if self._loop is None or not self._audio_s:
+            return False
+        since_s = self._loop.time() - _LISTENING_S
+        listeners = sum(since_s < each.deadline_s < float("inf") for each in self._speeches)
+        if not listeners:
+            return False
+        demand = (listeners + 1) * self._busy_s / self._audio_s
+        return demand > _FULL_SHARE * len(self._threads) or self._late > _LATE_SHARE
+
+    def _hand_over(self, step: StepResult) -> None:
+        """Bring a result from an engine thread to the event loop."""
+        assert self._loop is not None, "start() comes first"
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, step)
+        except RuntimeError:  # the loop has closed: nobody is left to tell
+            log.debug("scheduler.loop_closed")
+
+    def _deliver(self, step: StepResult) -> None:
+        assert self._loop is not None, "start() comes first"
+        self._busy_s += _SMOOTHING * (step.busy_s - self._busy_s)
+        self._audio_s += _SMOOTHING * (step.audio_s - self._audio_s)
+        if step.audio_s:
+            self._metrics.rendered(step.audio_s, step.busy_s)
+        now_s = self._loop.time()
+        for speech, result in step.results:
+            self._late += _SMOOTHING * ((now_s > speech.deadline_s) - self._late)
+            speech.deliver(result)

@@ -1,0 +1,130 @@
+"""A context's text: what came in, what of it may be spoken, what has been. Plain and synchronous.
+
+Every character has one place on the way `taken in -> released -> spoken`; the three offsets only
+grow, but for a retraction, which shortens what is not yet released.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from backend.engines.base import Release
+from backend.errors import ContextEnded, TextLimit
+from backend.pacer import Growth, Speak
+from backend.segmenter import Segmenter, Sentence
+from backend.speakable import speakable, word_ends
+
+
+class Script:
+    """One context's text. Offsets are code points from the start of the context."""
+
+    def __init__(self, limit: int) -> None:
+        """`limit`: characters that may wait unspoken."""
+        self._limit = limit
+        self._segmenter = Segmenter()
+        self._complete: deque[Sentence] = deque()  # not yet closed, in order
+        self._start = 0  # of the utterance at hand
+        self._pressed = 0  # flush and end ask to speak up to here at once
+        self._last_input_s = 0.0
+        self.length = 0
+        self.released = 0
+        self.spoken = 0
+        self.ended = False
+
+    # --- what the client does ---------------------------------------------------------------------
+
+    def push(self, text: str, now_s: float) -> None:
+        """Take text in. Raises `ContextEnded`, `TextLimit`; then nothing of it was taken."""
+        self._refuse_after_end()
+        waiting = self.length - self.spoken
+        if waiting + len(text) > self._limit:
+            raise TextLimit(
+                f"{waiting} characters wait unspoken and {len(text)} more exceed the limit of "
+                f"{self._limit}; send them again when more has been spoken"
+            )
+        self._complete.extend(self._segmenter.push(text))
+        self.length += len(text)
+        self._last_input_s = now_s
+
+    def retract(self, to: int, now_s: float) -> int:
+        """Take back the text from `to` on, as far as it is not released. Returns the new length."""
+        self.length = min(max(to, self.released), self.length)
+        self._segmenter.retract(self.length)
+        while self._complete and self._complete[-1].end > self.length:
+            self._complete.pop()
+        self._pressed = min(self._pressed, self.length)
+        self._last_input_s = now_s
+        if self.ended:
+            self._complete.extend(self._segmenter.end())
+        return self.length
+
+    def flush(self) -> None:
+        """Let all that is known be spoken. Raises `ContextEnded`."""
+        self._refuse_after_end()
+        self._complete.extend(self._segmenter.flush())
+        self._pressed = self.length
+
+    def end(self) -> None:
+        """No more text comes. Raises `ContextEnded` the second time."""
+        self._refuse_after_end()
+        self._complete.extend(self._segmenter.end())
+        self._pressed = self.length
+        self.ended = True
+
+    def _refuse_after_end(self) -> None:
+        if self.ended:
+            raise ContextEnded("the context has had its `end`; use a new context id")
+
+    # --- what is spoken of it ---------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """All of the text is spoken and no more comes."""
+        return self.ended and self.spoken == self.length and not self._complete
+
+    @property
+    def utterance_start(self) -> int:
+        """Where the utterance at hand begins."""
+        return self._start
+
+    def growth(self) -> Growth:
+        """The sentence at hand, in offsets of its utterance; its text may be empty."""
+        sentence = self._complete[0] if self._complete else self._segmenter.open
+        text = speakable(sentence.text)[self._start - sentence.start :]
+        return Growth(
+            text=text,
+            words=word_ends(text),
+            released=self.released - self._start,
+            spoken=self.spoken - self._start,
+            complete=bool(self._complete),
+            pressed=min(max(0, self._pressed - self._start), len(text)),
+            last_input_s=self._last_input_s,
+            first=self.spoken == 0,
+        )
+
+    def release(self, growth: Growth, choice: Speak) -> Release:
+        """Let the engine speak what the pacer chose; it cannot be retracted from now on."""
+        self.released = self._start + choice.to
+        return Release(growth.text[: choice.known], choice.to, choice.final, choice.must_reach)
+
+    def speak_to(self, end: int) -> tuple[int, int]:
+        """The utterance was rendered to `end` (its own offset). Returns the context's span that was
+        spoken just now.
+        """
+        start, self.spoken = self.spoken, self._start + end
+        return start, self.spoken
+
+    def close(self) -> None:
+        """The sentence at hand is spoken: on to the next."""
+        self._start = self._complete.popleft().end
+        self._segmenter.settle(self._start)
+
+    def restart(self) -> tuple[int, int]:
+        """The utterance failed: what was released of it counts as spoken (silently), the rest of
+        its sentence becomes an utterance of its own. Returns the span that stays silent.
+        """
+        silent, self.spoken = (self.spoken, self.released), self.released
+        self._start = self.released
+        if self._complete and self._complete[0].end == self._start:
+            self.close()
+        return silent

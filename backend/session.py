@@ -1,0 +1,180 @@
+"""One client's contexts: which there are, which command goes to which, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import assert_never
+
+import structlog
+
+from backend.audio import DEFAULT_FORMAT, parse_format
+from backend.context import Context, Services
+from backend.errors import (
+    BadMessage,
+    ContextEnded,
+    ContextStarted,
+    DuplexError,
+    TooManyContexts,
+    UnknownContext,
+)
+from backend.events import (
+    Cancel,
+    Command,
+    ContextCommand,
+    End,
+    Failed,
+    Flush,
+    Ping,
+    Played,
+    Pong,
+    Ready,
+    Retract,
+    Retracted,
+    Start,
+    Text,
+)
+from backend.outbox import Outbox
+
+log = structlog.get_logger(__name__)
+
+_REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
+
+
+class Session:
+    """What a client has open. Lives in a task group, in which its contexts run side by side."""
+
+    def __init__(self, services: Services, tasks: asyncio.TaskGroup) -> None:
+        self._services = services
+        self._tasks = tasks
+        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._ended: dict[str, None] = {}  # insertion order: the oldest is forgotten first
+        self.id = secrets.token_urlsafe(9)
+        self.token = secrets.token_urlsafe(24)
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size)
+
+    async def finished(self) -> None:
+        """Wait until no context runs and nothing waits to be written. Cancel-safe."""
+        await self._quiet.wait()
+        await self.outbox.emptied()
+
+    def greet(self) -> None:
+        """Say what the client gets when it asks for nothing else."""
+        audio = parse_format(DEFAULT_FORMAT, None)
+        voice = self._services.tts.default_voice
+        self.outbox.post(Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name))
+
+    def refuse(self, error: DuplexError) -> None:
+        """Answer a mistake with its code. Raises `SlowClient`."""
+        self._services.metrics.error(error.code)
+        log.info("refused", session=self.id, code=error.code)
+        self.outbox.post(Failed(error.context, error.code, error.message))
+
+    def handle(self, command: Command) -> None:
+        """Carry out a client's command; never waits. Raises `DuplexError` when it is refused:
+        nothing has changed then.
+        """
+        if isinstance(command, Ping):
+            self.outbox.post(Pong(command.id))
+            return
+        try:
+            self._dispatch(command)
+        except DuplexError as error:
+            error.context = command.context
+            raise
+
+    def _dispatch(self, command: ContextCommand) -> None:
+        match command:
+            case Start():
+                self._open(command)
+            case Text():
+                self._context(command.context).push(command.text)
+            case Flush():
+                self._context(command.context).flush()
+            case End():
+                self._context(command.context).end()
+            case Retract():
+                self._retract(command)
+            case Played():
+                self._played(command)
+            case Cancel():
+                self._cancel(command)
+            case _:
+                assert_never(command)
+
+    # --- contexts ---------------------------------------------------------------------------------
+
+    def _context(self, context_id: str) -> Context:
+        """The context that text goes to; made with the defaults when it is new."""
+        if context_id not in self._running:
+            self._open(Start(context=context_id))
+        return self._running[context_id][0]
+
+    def _existing(self, context_id: str) -> Context:
+        self._refuse_ended(context_id)
+        if context_id not in self._running:
+            raise UnknownContext("no such context; it begins with its `start` or first `text`")
+        return self._running[context_id][0]
+
+    def _refuse_ended(self, context_id: str) -> None:
+        if context_id in self._ended:
+            raise ContextEnded("the context has ended; use a new context id")
+
+    def _open(self, start: Start) -> None:
+        self._refuse_ended(start.context)
+        at_hand = self._running.get(start.context)
+        if at_hand is not None:
+            raise ContextStarted("`start` comes once, before the context's first text")
+        limit = self._services.settings.bidirectional_streaming.max_concurrent_tasks
+        if len(self._running) >= limit:
+            raise TooManyContexts(
+                f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
+            )
+        self._services.tts.admit()
+        context = Context(start, self._services, self.outbox)
+        task = self._tasks.create_task(self._run(context), name=f"context {start.context}")
+        self._running[start.context] = context, task
+        self._quiet.clear()
+        self._services.metrics.context_opened()
+
+    async def _run(self, context: Context) -> None:
+        try:
+            await context.run()
+        except DuplexError as error:
+            error.context = context.id
+            self.refuse(error)
+        finally:
+            self._close(context.id)
+
+    def _close(self, context_id: str) -> None:
+        if self._running.pop(context_id, None) is None:
+            return
+        self._ended[context_id] = None
+        if len(self._ended) > _REMEMBERED_IDS:
+            del self._ended[next(iter(self._ended))]
+        if not self._running:
+            self._quiet.set()
+        self._services.metrics.context_closed()
+
+    def _retract(self, command: Retract) -> None:
+        if command.to < 0:
+            raise BadMessage(f"retract: to: expected 0 or more, got {command.to}")
+        to = self._existing(command.context).retract(command.to)
+        self.outbox.post(Retracted(command.context, to))
+
+    def _played(self, command: Played) -> None:
+        if command.ms < 0:
+            raise BadMessage(f"played: ms: expected 0 or more, got {command.ms:g}")
+        if command.context not in self._ended:  # the listener hears on after the last is sent
+            self._existing(command.context).played(command.ms)
+
+    def _cancel(self, command: Cancel) -> None:
+        context = self._existing(command.context)
+        _, task = self._running[command.context]
+        task.cancel()
+        self._close(command.context)
+        dropped = self.outbox.purge(command.context)
+        self.outbox.post(context.cancelled(dropped))
+        self._services.metrics.cancelled()

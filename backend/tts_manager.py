@@ -1,0 +1,126 @@
+"""The speech facade: one model, its voices, its threads; what may be spoken with it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Self
+
+import structlog
+
+from backend.config import EngineSettings
+from backend.engines.base import EngineInfo, Model, Release, Utterance
+from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
+from backend.events import Start, Voice
+from backend.metrics import Metrics
+from backend.scheduler import Scheduler, Speech
+
+log = structlog.get_logger(__name__)
+
+SPEED_RANGE = (0.5, 2.0)
+_SEED_LIMIT = 2**31
+_WARM_UP = "Ready to speak."
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a context is spoken: everything of an utterance but its text."""
+
+    voice: str
+    speed: float
+    seed: int
+    language: str | None
+
+
+class TTSManager:
+    """Owns the scheduler: `async with` it, from warm-up to the last thread's end."""
+
+    def __init__(
+        self, model: Model, settings: EngineSettings, metrics: Metrics, threads: int
+    ) -> None:
+        self._model = model
+        self._settings = settings
+        self._scheduler = Scheduler(model, threads, metrics)
+        self._voices = {voice.name: voice for voice in model.voices()}
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the engine is."""
+        return self._model.info
+
+    @property
+    def default_voice(self) -> str:
+        """The voice of a context that names none."""
+        return self._settings.voice or self._model.default_voice
+
+    @property
+    def waiting(self) -> int:
+        """Utterances that wait for an engine thread."""
+        return self._scheduler.waiting
+
+    def voices(self) -> tuple[Voice, ...]:
+        """The voices there are. Does not block."""
+        return self._model.voices()
+
+    async def __aenter__(self) -> Self:
+        """Load the default voice and speak one sentence to nobody, so that the first listener does
+        not pay for what the libraries do at their first call. Raises `DuplexError`.
+        """
+        await self.load(self.default_voice)
+        self._scheduler.start()
+        manner = self.manner(Start(context="warm-up"))
+        async with self.speak(manner, chunk_characters=0) as speech:
+            speech.extend(Release(_WARM_UP, len(_WARM_UP), final=True), deadline_s=float("inf"))
+            while not (await speech.next_chunk()).caught_up:
+                pass
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.to_thread(self._scheduler.stop)
+
+    def manner(self, start: Start) -> Manner:
+        """Check what a client asks for and fill in the defaults.
+
+        Raises `UnknownVoice`, `Unsupported` (language), `BadMessage` (speed or seed out of range).
+        """
+        voice = start.voice or self.default_voice
+        if voice not in self._voices:
+            names = ", ".join(self._voices)
+            raise UnknownVoice(f"no voice {voice[:40]!r}; voices: {names}", start.context)
+        languages = self.info.languages
+        if start.language and start.language.split("-")[0].lower() not in languages:
+            known = ", ".join(languages)
+            raise Unsupported(
+                f"language {start.language[:40]!r}; languages: {known}", start.context
+            )
+        speed = self._settings.speed if start.speed is None else start.speed
+        low, high = SPEED_RANGE
+        if not low <= speed <= high:
+            raise BadMessage(f"speed: expected {low} to {high}, got {speed:g}", start.context)
+        seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
+        if not 0 <= seed < _SEED_LIMIT:
+            raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
+        return Manner(voice, speed, seed, start.language)
+
+    async def load(self, voice: str) -> None:
+        """Make a voice ready; a download where it must be. Raises `VoiceUnavailable`."""
+        await asyncio.to_thread(self._model.load_voice, voice)
+
+    def admit(self) -> None:
+        """Raises `Overloaded` when one listener more would break those there are."""
+        if self._scheduler.overloaded:
+            raise Overloaded("the machine speaks for as many listeners as it can; try again later")
+
+    def speak(self, manner: Manner, chunk_characters: int) -> Speech:
+        """Open one utterance; `async with` the result."""
+        return self._scheduler.open(
+            Utterance(
+                self._scheduler.next_id(),
+                manner.voice,
+                speed=manner.speed,
+                seed=manner.seed,
+                language=manner.language,
+                chunk_characters=chunk_characters,
+            )
+        )
