@@ -1,0 +1,226 @@
+"""Characters to sentences, incrementally.
+
+Where a sentence ends is decided by `sentencex`; only the waiting is ours. Of 96 texts (plain
+sentences and traps, in 12 languages) it cut 83 as a reader would, `pysbd` 80, `syntok` 74,
+`blingfire` 72, and it is the quickest by far: 5 us for 100 characters (`pysbd` 421, `syntok` 169),
+4 ms to import (18, 34). No dependencies, MIT.
+
+The library may change its mind when it sees more, so it is asked once or twice about each place, at
+points that the text alone determines: when the first character of the next word is known, which
+decides "there. H", and, if it saw no end then, when that word is complete ("p.m. She",
+"there.Second"). It is shown the text up to that point and no further, and an answer stands. So it
+makes no difference in which pieces the text arrives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from re import compile as pattern
+from unicodedata import category
+
+import sentencex
+
+from backend.speakable import speakable
+
+_LONGEST = 4000  # characters; a longer sentence is cut at a word, which bounds the memory
+_CONTEXT = 200  # characters before a place that the library is shown, which bounds the time
+_NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
+_CLOSING = ("Pe", "Pf", "Po")
+_NAME = pattern(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
+_NEXT_WORD = " X"  # of no consequence: after "Dr." it begins no sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """The text from code point `start` of a context on, white space behind it included."""
+
+    start: int
+    text: str
+
+    @property
+    def end(self) -> int:
+        """The offset behind its last character."""
+        return self.start + len(self.text)
+
+
+class Segmenter:
+    """Cuts a growing text into sentences that tile it.
+
+    A sentence ends where the library says so, at a newline, and at 4,000 characters. It has a
+    letter (unless a newline ends it): "1." and "..." belong to what follows them. Nothing blocks.
+    """
+
+    def __init__(self, language: str = "en") -> None:
+        """`language`: whose abbreviations count; every script's full stops do."""
+        self._language = language
+        self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
+        self._settled = 0
+        self._restart(0, "")
+
+    @property
+    def open(self) -> Sentence:
+        """The sentence that still grows, possibly empty."""
+        return Sentence(self._start, self._text)
+
+    def push(self, text: str) -> list[Sentence]:
+        """Append `text`; return the sentences that are complete now, in order."""
+        self._text += text
+        return self._close_complete()
+
+    def flush(self) -> list[Sentence]:
+        """Treat the text as if it ended here, but leave open what does not end like a sentence."""
+        sentences = self._close_doubtful()
+        if self._ends_like_a_sentence():
+            sentences.append(self._close(len(self._text)))
+        return sentences
+
+    def end(self) -> list[Sentence]:
+        """Close what is open, whatever it is: no more text follows."""
+        sentences = self._close_doubtful()
+        if self._text:
+            sentences.append(self._close(len(self._text)))
+        return sentences
+
+    def retract(self, to: int) -> None:
+        """Forget the text from offset `to` on; a sentence returned that contains `to` opens again.
+
+        One that ends at `to` stays closed. Raises ValueError if text behind `to` is settled.
+        """
+        if to < self._settled:
+            raise ValueError(f"cannot retract to {to}: the text before {self._settled} is settled")
+        while to < self._start and self._closed:
+            last = self._closed.pop()
+            self._restart(last.start, last.text)
+        if to < self.open.end:
+            self._restart(self._start, self._text[: to - self._start])
+            self._next_cut()  # finds none, as when this text was first read
+
+    def settle(self, upto: int) -> None:
+        """Forget what is needed only to retract to before `upto`."""
+        self._settled = max(self._settled, upto)
+        while self._closed and self._closed[0].end <= self._settled:
+            self._closed.popleft()
+
+    # --- the open sentence ------------------------------------------------------------------------
+
+    def _restart(self, start: int, text: str) -> None:
+        self._start = start
+        self._text = text
+        self._read = 0  # characters of it that have been looked at
+        self._letter: int | None = None  # where its first letter is
+        self._word_end = 0  # where its last word ends, marks not included
+        self._doubt: int | None = None  # ask again from here on when the word at hand is complete
+
+    def _close(self, cut: int) -> Sentence:
+        sentence = Sentence(self._start, self._text[:cut])
+        self._closed.append(sentence)
+        self._restart(sentence.end, self._text[cut:])
+        return sentence
+
+    def _close_complete(self) -> list[Sentence]:
+        sentences = []
+        while cut := self._next_cut():
+            sentences.append(self._close(cut))
+        return sentences
+
+    def _close_doubtful(self) -> list[Sentence]:
+        sentences = []
+        while self._doubt is not None and (cut := self._ask(self._doubt, len(self._text))):
+            sentences += [self._close(cut), *self._close_complete()]
+        return sentences
+
+    def _ends_like_a_sentence(self) -> bool:
+        """Whether the library would end the sentence here if a new one began."""
+        if self._letter is None:
+            return False
+        size = len(self._text)
+        ends = self._library_ends(self._word_end, size, _NEXT_WORD)
+        return any(self._word_end <= end <= size + 1 for end in ends)
+
+    # --- where it ends ----------------------------------------------------------------------------
+
+    def _next_cut(self) -> int:
+        while self._read < len(self._text):
+            at = self._read
+            self._read += 1
+            if cut := self._look(at):
+                return cut
+        return 0
+
+    def _look(self, at: int) -> int:
+        """Where the sentence ends, now that the character `at` is known; 0: not yet."""
+        character = self._text[at]
+        cut = 0
+        if character.isalnum():
+            cut = self._begin_word(at)
+        elif character.isspace() and self._doubt is not None:
+            cut = self._ask(self._doubt, at)
+            self._doubt = None
+        if not cut and character in _NEWLINES and not self._text[: at + 1].isspace():
+            cut = at + 1
+        if not cut and at + 1 >= _LONGEST:
+            cut = self._text.rfind(" ", _LONGEST // 2, at) + 1 or at + 1
+        return cut
+
+    def _begin_word(self, at: int) -> int:
+        """Ask about the marks between the last word and the one that begins at `at`.
+
+        What is glued to a full stop is complete before it is asked about: it may be an address.
+        """
+        gap, gap_start = self._text[self._word_end : at], self._word_end
+        self._word_end = at + 1
+        if self._letter is None and self._text[at].isalpha():
+            self._letter = at
+        marks = [character for character in gap if category(character)[0] == "P"]
+        if not marks:
+            return 0
+        if self._doubt is None:
+            self._doubt = gap_start
+        if all(map(str.isascii, marks)) and not any(map(str.isspace, gap)):
+            return 0
+        return self._ask(gap_start, at + 1)
+
+    def _ask(self, low: int, high: int) -> int:
+        """The first end of the sentence from `low` on, as the text up to `high` has it, or 0."""
+        if self._letter is None:
+            return 0
+        for end in self._library_ends(low, high):
+            if low <= end < high:
+                cut = self._between_words(end, high)
+                if self._letter < cut < high and not self._in_name(cut, high):
+                    return cut
+        return 0
+
+    def _library_ends(self, low: int, high: int, what_follows: str = "") -> list[int]:
+        """Where the library ends sentences in the text from before `low` to `high`, as heard."""
+        start = max(0, low - _CONTEXT)
+        if start:
+            start = self._text.find(" ", start, low) + 1 or start
+        heard = speakable(self._text[start:high]).replace("\n", " ") + what_follows
+        boundaries = sentencex.get_sentence_boundaries(self._language, heard)
+        return [start + boundary["end_index"] for boundary in boundaries]
+
+    def _between_words(self, end: int, high: int) -> int:
+        """Move `end` behind the last space between its two words, else behind closing marks.
+
+        The library is not shown the marks that are not heard, and may have cut among them.
+        """
+        left = right = end
+        while left and not self._text[left - 1].isalnum():
+            left -= 1
+        while right < high and not self._text[right].isalnum():
+            right += 1
+        for cut in range(right, left, -1):
+            if self._text[cut - 1].isspace():
+                return cut
+        while end < right and category(self._text[end]) in _CLOSING:
+            end += 1
+        return end
+
+    def _in_name(self, cut: int, high: int) -> bool:
+        """Whether a cut at a full stop without a space lies in an address or in a thing's name."""
+        before = self._text[cut - 1]
+        if before.isspace() or not before.isascii():
+            return False
+        return _NAME.search(self._text[:high].split()[-1]) is not None
