@@ -177,7 +177,10 @@ class Connecting:
                 close_timeout=CLOSE_TIMEOUT_S,
             )
         except (OSError, WebSocketException, TimeoutError) as error:
-            raise ConnectionLost(f"no speech server answers at {self._url}: {error}") from error
+            raise ConnectionLost(
+                f"no speech server answers at {self._url} ({error}); "
+                "start one with `duplex-tts serve` or `make run`"
+            ) from error
         try:
             return Session(websocket, await _greeting(websocket))
         except BaseException:
