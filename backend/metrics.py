@@ -6,13 +6,8 @@ and never block. None of the figures holds anything that a client has written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-
-Queue = Literal["outgoing", "engine"]
 
 # From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
 _FIRST_AUDIO_BUCKETS_S = (
@@ -80,9 +75,10 @@ class Metrics:
         """A context is done, cancelled or gone with its connection."""
         self._contexts.dec()
 
-    def watch(self, queue: Queue, depth: Callable[[], int]) -> None:
-        """Ask `depth` for what waits in the queue, whenever the figures are read."""
-        self._queue_depth.labels(queue).set_function(depth)
+    def queues(self, *, engine: int, outgoing: int) -> None:
+        """Utterances that wait for an engine, and messages that wait for their readers, now."""
+        self._queue_depth.labels("engine").set(engine)
+        self._queue_depth.labels("outgoing").set(outgoing)
 
     def text(self, characters: int) -> None:
         """Text came in."""

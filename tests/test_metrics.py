@@ -30,15 +30,14 @@ def test_connections_and_contexts_go_up_and_down() -> None:
     assert figures["duplex_tts_contexts"] == 1
 
 
-def test_a_queue_is_asked_for_its_depth_when_the_figures_are_read() -> None:
-    metrics, waiting = Metrics(), ["a"]
-    metrics.watch("outgoing", lambda: len(waiting))
-    metrics.watch("engine", lambda: 7)
-    waiting += ["b", "c"]
-    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 3
+def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
+    metrics = Metrics()
+    metrics.queues(engine=7, outgoing=3)
     assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 7
-    waiting.clear()
-    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 0
+    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 3
+    metrics.queues(engine=0, outgoing=4)
+    assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 0
+    assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 4
 
 
 def test_the_first_audio_is_told_apart_from_5_ms_to_5_s() -> None:
