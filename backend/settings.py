@@ -1,0 +1,168 @@
+"""The settings: every knob, its default, its range and what it does.
+
+`config` reads them from their sources; what is written here is also what its help says.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ServerSettings(Section):
+    """Where the server listens, and how much it takes from one client."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes any free one.")
+    max_connections: int = Field(
+        default=1000, ge=1, description="Connections at once; one more is refused."
+    )
+    max_text_length: int = Field(
+        default=20_000, ge=100, description="Characters that a context may hold unspoken."
+    )
+    drain_timeout: float = Field(
+        default=5.0, ge=0, description="Seconds that running speech gets to end at shutdown."
+    )
+
+
+class EngineSettings(Section):
+    """Which engine speaks, with how many threads, and the defaults of a context."""
+
+    name: Literal["auto", "hibari"] = Field(
+        default="auto", description="The engine; auto takes the best one this machine can run."
+    )
+    threads: int = Field(default=0, ge=0, le=64, description="Engine threads; 0 is one per core.")
+    voice: str = Field(default="heart", description="Voice of a context that names none.")
+    speed: float = Field(
+        default=1.0, ge=0.5, le=2.0, description="Speed of a context that names none; 2 is fast."
+    )
+
+
+class BidirectionalStreaming(Section):
+    """How text and speech flow past each other on one connection."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Audio goes out while text still comes in. "
+        "False: a context speaks only once it is flushed or ended.",
+    )
+    max_concurrent_tasks: int = Field(
+        default=10, ge=1, description="Contexts alive at once on one connection."
+    )
+    task_timeout: float = Field(
+        default=30.0, gt=0, description="Seconds that released text may wait for its audio."
+    )
+    immediate_send: bool = Field(
+        default=True,
+        description="Every chunk of audio is sent as it is made. False: collected per sentence.",
+    )
+    queue_size: int = Field(
+        default=100,
+        ge=1,
+        description="Audio messages that may wait for a slow reader before its rendering stops.",
+    )
+
+
+class LatencyOptimization(Section):
+    """When words are spoken: sooner costs naturalness and computing."""
+
+    min_text_length: int = Field(
+        default=5, ge=1, description="Characters that must be there before a context first speaks."
+    )
+    chunk_size: int = Field(
+        default=25, ge=1, description="Characters of text that one chunk of audio speaks, about."
+    )
+    preemptive_generation: bool = Field(
+        default=True,
+        description="Sentences are spoken before they are finished. False: whole sentences only.",
+    )
+    streaming_threshold: float = Field(
+        default=0.1,
+        ge=0.01,
+        description="Seconds without input, after a finished word, that release the words held "
+        "back as lookahead.",
+    )
+    word_timeout: float = Field(
+        default=0.6, ge=0.01, description="The same seconds after a half-typed word."
+    )
+    lookahead_start: int = Field(
+        default=1,
+        ge=0,
+        le=10,
+        description="Words that must be known behind the last spoken one at the start.",
+    )
+    lookahead: int = Field(
+        default=2, ge=0, le=10, description="The same words once the listener is ahead."
+    )
+    low_water: float = Field(
+        default=0.6,
+        ge=0,
+        description="Seconds of audio left to the listener above which a growing sentence waits "
+        "for more text.",
+    )
+    high_water: float = Field(
+        default=4.0,
+        ge=0,
+        description="Seconds of audio left to the listener above which a finished sentence waits.",
+    )
+    ttfa_goal: float = Field(
+        default=0.15, gt=0, description="Seconds in which a context's first chunk is due."
+    )
+
+
+class LogSettings(Section):
+    """What is logged, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged; users' text is at debug only."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="For people, or one JSON object a line."
+    )
+
+
+class Settings(Section):
+    """All of it. `WEBSOCKET_CONFIG` elsewhere are the two sections in the middle."""
+
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
+    latency_optimization: LatencyOptimization = LatencyOptimization()
+    log: LogSettings = LogSettings()
+
+
+FIELDS: dict[str, FieldInfo] = {
+    f"{section}.{key}": field
+    for section, group in Settings.model_fields.items()
+    for key, field in group.default.__class__.model_fields.items()
+}
+"""Every setting by its dotted key, `section.key`."""
+
+
+def allowed(key: str) -> str:
+    """In words, what the setting may be."""
+    field = FIELDS[key]
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation is str:
+        return "text"
+    if choices := get_args(field.annotation):
+        return f"one of {', '.join(choices)}"
+    bounds = {
+        name: getattr(bound, name)
+        for bound in field.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(bound, name)
+    }
+    kind = "a whole number" if field.annotation is int else "a number"
+    if "le" in bounds:
+        return f"{kind} from {bounds['ge']} to {bounds['le']}"
+    return f"{kind} above {bounds['gt']}" if "gt" in bounds else f"{kind}, {bounds['ge']} or more"
