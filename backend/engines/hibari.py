@@ -1,0 +1,173 @@
+"""The embedded voice: `hibari-tts`, English, weights in the package, any CPU.
+
+Unlike the package, which speaks whole sentences, this engine speaks words as they become known; see
+`hibari_speech` for how.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hibari import voices as catalogue
+
+from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.engines.hibari_network import Network
+from backend.engines.hibari_score import Score
+from backend.engines.hibari_speech import Speech
+from backend.engines.hibari_text import Reader
+from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ
+from backend.errors import (
+    BadMessage,
+    EngineFailed,
+    UnknownVoice,
+    Unsupported,
+    VoiceUnavailable,
+)
+from backend.events import Voice
+
+_log = logging.getLogger(__name__)
+_SPEEDS = (0.5, 2.0)
+_ASSETS = Path(catalogue.ASSETS)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoadedVoice:
+    network: Network
+    reader: Reader
+
+
+class HibariModel:
+    """The voices of hibari, for any number of engines. Implements `Model`; thread-safe."""
+
+    info = EngineInfo("hibari", SAMPLE_RATE_HZ, ("en-US", "en-GB"), incremental=True, max_batch=1)
+    default_voice: str = catalogue.DEFAULT
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        """Load the default voice, which is in the package. Blocks for about a second. `cache_dir`:
+        where other voices are kept; None for the package's own cache.
+        """
+        self._cache_dir = cache_dir or Path(catalogue.cache_dir())
+        self._vocabulary: dict[str, int] = json.loads(
+            (_ASSETS / "vocab.json").read_text(encoding="utf-8")
+        )
+        self._locks = {name: threading.Lock() for name in catalogue.VOICES}
+        self._loaded: dict[str, _LoadedVoice] = {}
+        self._readers: dict[bool, Reader] = {}
+        self._readers_lock = threading.Lock()
+        self.load_voice(self.default_voice)
+
+    def voices(self) -> tuple[Voice, ...]:
+        """The voices there are; those not `ready` need a download."""
+        return tuple(
+            Voice(
+                name,
+                entry["language"],
+                f"{entry['accent']}, {entry['gender']}",
+                self._path(name).exists(),
+            )
+            for name, entry in catalogue.VOICES.items()
+        )
+
+    def load_voice(self, name: str) -> None:
+        """See `Model.load_voice`."""
+        if name not in self._locks:
+            raise self._unknown(name)
+        with self._locks[name]:
+            if name not in self._loaded:
+                network = Network(self._fetched(name))
+                self._loaded[name] = _LoadedVoice(network, self._reader(name))
+
+    def create_engine(self) -> HibariEngine:
+        """A new engine for the calling thread to own."""
+        return HibariEngine(self)
+
+    def create_speech(self, utterance: Utterance) -> Speech:
+        """The state of a new utterance. Raises `UnknownVoice`, `VoiceUnavailable` when the voice
+        was not loaded.
+        """
+        if utterance.voice not in self._locks:
+            raise self._unknown(utterance.voice)
+        voice = self._loaded.get(utterance.voice)
+        if voice is None:
+            raise VoiceUnavailable(f"voice {utterance.voice!r} is not loaded")
+        score = Score(voice.network, utterance.speed)
+        return Speech(utterance, score, voice.reader, self._vocabulary)
+
+    def _path(self, name: str) -> Path:
+        entry = catalogue.VOICES[name]
+        folder = _ASSETS if entry.get("bundled") else self._cache_dir
+        return folder / str(entry["file"])
+
+    def _fetched(self, name: str) -> Path:
+        path = self._path(name)
+        if not path.exists():
+            entry = catalogue.VOICES[name]
+            try:
+                catalogue.download(catalogue.BASE_URL + entry["file"], str(path), entry["sha256"])
+            except (RuntimeError, OSError) as error:
+                here = ", ".join(voice.name for voice in self.voices() if voice.ready)
+                raise VoiceUnavailable(
+                    f"voice {name!r} is not on this machine and could not be fetched; "
+                    f"available: {here}"
+                ) from error
+        return path
+
+    def _reader(self, name: str) -> Reader:
+        british = bool(catalogue.VOICES[name]["british"])
+        with self._readers_lock:
+            if british not in self._readers:
+                self._readers[british] = Reader(british, self._vocabulary)
+            return self._readers[british]
+
+    def _unknown(self, name: str) -> UnknownVoice:
+        return UnknownVoice(f"no voice {name!r}; there are: {', '.join(self._locks)}")
+
+
+class HibariEngine:
+    """Speaks utterances, a chunk of the most urgent one per step. Implements `Engine`."""
+
+    info = HibariModel.info
+
+    def __init__(self, model: HibariModel) -> None:
+        self._model = model
+        self._speeches: dict[str, Speech] = {}
+
+    def begin(self, utterance: Utterance) -> None:
+        """See `Engine.begin`."""
+        if utterance.language and not utterance.language.lower().startswith("en"):
+            raise Unsupported(f"this engine speaks English only, not {utterance.language!r}")
+        if not _SPEEDS[0] <= utterance.speed <= _SPEEDS[1]:
+            raise BadMessage(f"speed must be from {_SPEEDS[0]} to {_SPEEDS[1]}")
+        self._speeches[utterance.id] = self._model.create_speech(utterance)
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        """See `Engine.extend`."""
+        self._speeches[utterance_id].extend(release)
+
+    def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
+        """Render one chunk of the first of `urgent` that has something to say."""
+        for name in urgent:
+            speech = self._speeches.get(name)
+            if speech is not None and not speech.idle:
+                return [self._advance(name, speech)]
+        return []
+
+    def abort(self, utterance_id: str) -> None:
+        """See `Engine.abort`."""
+        self._speeches.pop(utterance_id, None)
+
+    def _advance(self, name: str, speech: Speech) -> Chunk | Failure:
+        try:
+            chunk = speech.step()
+        except Exception as error:  # noqa: BLE001  the engine's boundary: one must not end all
+            _log.exception("utterance %s could not be rendered", name)
+            del self._speeches[name]
+            return Failure(name, EngineFailed(f"could not be rendered ({type(error).__name__})"))
+        if speech.finished:
+            del self._speeches[name]
+        return chunk

@@ -1,0 +1,129 @@
+"""The network of a hibari voice, cut where text becomes time.
+
+The package's graph goes from phonemes to the frames of a whole sentence in one run. Inside it are
+three stages, and only the first one looks at the sentence as a whole:
+
+1. phonemes -> two encodings and a duration each (attention over the sentence; a tenth of the cost)
+2. encodings, repeated for their duration -> pitch and energy (convolutions, 54 units each side)
+3. encodings, pitch and energy -> spectral frames (convolutions, 27 frames each side)
+
+Run apart, with the durations in our hands, a new word costs the first stage and a window of the
+others, and what has been spoken stays exactly as it was spoken. The weights are quantised and each
+run chooses its own scale, so frames of a window differ from those of the whole by rounding only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+UNIT_FRAMES = 2  # durations count units of two frames: 25 ms
+PITCH_REACH = 54  # units that pitch and energy see to each side
+FRAME_REACH = 14  # units that the spectral frames see to each side
+
+_CONTENT, _CONTENT_UNITS = "/Transpose_22_output_0", "/Gather_32_output_0"
+_PROSODY, _PROSODY_UNITS = "/Transpose_55_output_0", "/Gather_33_output_0"
+_DURATION = "/Sub_output_0"
+_F0, _ENERGY = "f0", "/Mul_62_output_0"
+_FRAMES = "/head/Add_output_0"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What the text stage says of each phoneme: `content` [L, 128], `prosody` [L, 192], and
+    `duration` [L] in units (a real number, at speed 1).
+    """
+
+    content: FloatArray
+    prosody: FloatArray
+    duration: FloatArray
+
+
+class Network:
+    """The three stages of one voice. Thread-safe; each call computes on the calling thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Read and cut the graph at `path`. Raises `ValueError` when it is not a hibari voice."""
+        model = onnx.load(path)
+        self._text = _session(model, ["ids"], [_CONTENT, _PROSODY, _DURATION])
+        self._pitch = _session(model, [_PROSODY_UNITS], [_F0, _ENERGY])
+        self._spectrum = _session(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES])
+
+    def encode(self, ids: list[int]) -> Encoding:
+        """Encodings and durations of the phonemes `ids`, padded with 0 at both ends."""
+        content, prosody, duration = self._text.run(None, {"ids": np.asarray([ids], np.int64)})
+        return Encoding(content[0].T, prosody[0].T, duration)
+
+    def pitch(self, prosody: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Pitch in Hz and energy, each [2 U], for the units' encodings `prosody` [U, 192]."""
+        f0, energy = self._pitch.run(None, {_PROSODY_UNITS: prosody.T[None]})
+        return f0[0], energy[0]
+
+    def frames(self, content: FloatArray, f0: FloatArray, energy: FloatArray) -> FloatArray:
+        """Spectral frames [2 U, 5 * 601] for units with `content` [U, 128]."""
+        inputs = {_CONTENT_UNITS: content.T[None], _F0: f0[None], _ENERGY: energy[None]}
+        frames: FloatArray = self._spectrum.run(None, inputs)[0][0]
+        return frames
+
+
+def _session(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Every length is a new shape: an arena would keep the largest block of each kind for ever.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    part = _cut(model, inputs, outputs)
+    return ort.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def _cut(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+    """The part of the graph that computes `outputs` from `inputs`, in the order it has there."""
+    graph = model.graph
+    maker = {name: node for node in graph.node for name in node.output}
+    weights = {weight.name: weight for weight in graph.initializer}
+    needed_nodes: set[str] = set()
+    needed_weights: dict[str, onnx.TensorProto] = {}
+    open_names = list(outputs)
+    while open_names:
+        name = open_names.pop()
+        if name in weights:
+            needed_weights[name] = weights[name]
+        elif name and name not in inputs:
+            if name not in maker:
+                raise ValueError(f"not a hibari voice: its graph has no {name}")
+            if maker[name].output[0] not in needed_nodes:
+                needed_nodes.add(maker[name].output[0])
+                open_names.extend(maker[name].input)
+    return onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [node for node in graph.node if node.output[0] in needed_nodes],
+            graph.name,
+            [_declare(name) for name in inputs],
+            [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
+            list(needed_weights.values()),
+        ),
+        opset_imports=model.opset_import,
+        ir_version=model.ir_version,
+    )
+
+
+def _declare(name: str) -> onnx.ValueInfoProto:
+    shapes: dict[str, list[int | str]] = {
+        "ids": [1, "L"],
+        _CONTENT_UNITS: [1, 128, "U"],
+        _PROSODY_UNITS: [1, 192, "U"],
+        _F0: [1, "F"],
+        _ENERGY: [1, "F"],
+    }
+    kind = onnx.TensorProto.INT64 if name == "ids" else onnx.TensorProto.FLOAT
+    return onnx.helper.make_tensor_value_info(name, kind, shapes[name])

@@ -1,0 +1,80 @@
+"""What of a release is to be spoken next: which units, how far in the text, what is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from backend.engines.base import Release
+from backend.engines.hibari_text import Unit, is_firm
+
+_LEFT_CHARACTERS = 80  # of what was spoken, read again as context
+_RIGHT_CHARACTERS = 400  # read at once; the last quarter only as lookahead
+_NEW_PHONEMES = 240  # planned at once
+
+
+@dataclass(slots=True)
+class Plan:
+    """Speak `units` and the text is spoken to `reach`. `rest` is known behind them. `more`: the
+    release goes on behind `reach`, in another plan.
+    """
+
+    units: list[Unit] = field(default_factory=list)
+    rest: list[Unit] = field(default_factory=list)
+    reach: int = 0
+    more: bool = False
+
+
+def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> Plan:
+    """The next plan for `release` when its text was spoken up to `spoken_to`. `read` reads a text;
+    it is given a bounded part of it, however long the sentence.
+    """
+    must = release.final or release.must_reach
+    text, end = release.text, release.speak_to
+    inside_word = 0 < end < len(text) and not (text[end - 1].isspace() or text[end].isspace())
+    if must and inside_word:  # what comes behind will be read as another word
+        text = text[:end]
+    known = _end_of_word(text, spoken_to + _RIGHT_CHARACTERS)
+    units = _read_behind(text[:known], spoken_to, read)
+    trusted = known if known == len(text) else known - _RIGHT_CHARACTERS // 4
+    ready = _fitting([u for u in units if u.end <= end], trusted)
+    more = len(ready) < len(units) and units[len(ready)].end <= end
+    more = more or (known < len(text) and known < end)
+    if not (must or more):
+        while ready and not is_firm(text, ready[-1].end):
+            ready.pop()
+    rest = units[len(ready) :]
+    reach = min(rest[0].start, end) if rest else end
+    return Plan(ready, rest, max(reach, spoken_to), more)
+
+
+def _end_of_word(text: str, at: int) -> int:
+    while at < len(text) and not text[at].isspace():
+        at += 1
+    return min(at, len(text))
+
+
+def _read_behind(text: str, spoken_to: int, read: Callable[[str], list[Unit]]) -> list[Unit]:
+    """The units behind `spoken_to`. One that reaches across it (the text grew on a word that had to
+    be spoken) is read again without what was spoken.
+    """
+    start = text.rfind(" ", 0, max(0, spoken_to - _LEFT_CHARACTERS)) + 1
+    units = _shift(read(text[start:]), start)
+    behind = [u for u in units if u.end > spoken_to]
+    if behind and behind[0].start < spoken_to:
+        behind = _shift(read(text[spoken_to:]), spoken_to)
+    return behind
+
+
+def _shift(units: list[Unit], by: int) -> list[Unit]:
+    return [Unit(u.start + by, u.end + by, u.phonemes) for u in units]
+
+
+def _fitting(units: list[Unit], trusted: int) -> list[Unit]:
+    """The first of `units`, as many as are encoded at once; at least one."""
+    phonemes = 0
+    for n, unit in enumerate(units):
+        phonemes += len(unit.phonemes)
+        if n and (phonemes > _NEW_PHONEMES or unit.end > trusted):
+            return units[:n]
+    return units

@@ -1,0 +1,108 @@
+"""What has been spoken, and behind it what would be: rows of 25 ms with encodings and pitch.
+
+A `Score` is rewritten from its seam on whenever more of the sentence is known. The rows before the
+seam stay as they were spoken, and the network's windows look back at them: that is what makes a
+seam inaudible.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.engines.hibari_network import (
+    FRAME_REACH,
+    PITCH_REACH,
+    UNIT_FRAMES,
+    FloatArray,
+    Network,
+)
+
+ROW_MS = 25.0
+_SILENT = -3.0  # energy, about -70 dB
+
+
+class Score:
+    """Phonemes laid out in time. A row is one unit of time (25 ms), a frame half of one."""
+
+    def __init__(self, network: Network, speed: float) -> None:
+        self._network = network
+        self._speed = speed
+        self._content: FloatArray = np.zeros((0, 128), np.float32)
+        self._prosody: FloatArray = np.zeros((0, 192), np.float32)
+        self._f0: FloatArray = np.zeros(0, np.float32)
+        self._energy: FloatArray = np.zeros(0, np.float32)
+        self._starts: NDArray[np.int64] = np.zeros(
+            1, np.int64
+        )  # of each phoneme, in rows, and the end
+        self._forgotten = 0  # rows, of all that were spoken, that are no longer held
+        self._spoken = 0  # rows held that were spoken
+
+    @property
+    def spoken(self) -> int:
+        """Rows spoken since the utterance began."""
+        return self._forgotten + self._spoken
+
+    @property
+    def end(self) -> int:
+        """The row behind the last one."""
+        return self._forgotten + len(self._content)
+
+    def start(self, phoneme: int) -> int:
+        """The row where `phoneme` (an index into the encoded ids) begins."""
+        return self._forgotten + int(self._starts[phoneme])
+
+    def seam(self) -> tuple[int, int]:
+        """The phoneme at the end of what was spoken, and how many rows of it were."""
+        phoneme = int(np.searchsorted(self._starts, self._spoken, side="right")) - 1
+        phoneme = min(phoneme, len(self._starts) - 2)
+        return phoneme, self._spoken - int(self._starts[phoneme])
+
+    def rewrite(self, ids: list[int], seam: tuple[int, int]) -> None:
+        """Encode the phonemes `ids` and put them behind what was spoken, from `seam` on."""
+        encoding = self._network.encode(ids)
+        phoneme, said = seam
+        # As the package's graph does it: at least one row each, after the division by the speed.
+        rows = np.maximum(np.round(encoding.duration / self._speed), 1).astype(np.int64)
+        rows[:phoneme] = 0
+        rows[phoneme] = max(0, rows[phoneme] - said)
+        dropped = max(0, self._spoken - PITCH_REACH)
+        keep = slice(dropped, self._spoken)
+        self._content = np.concatenate([self._content[keep], encoding.content.repeat(rows, 0)])
+        self._prosody = np.concatenate([self._prosody[keep], encoding.prosody.repeat(rows, 0)])
+        f0, energy = self._network.pitch(self._prosody)
+        frames = slice(dropped * UNIT_FRAMES, self._spoken * UNIT_FRAMES)
+        held = (self._spoken - dropped) * UNIT_FRAMES
+        f0[:held], energy[:held] = self._f0[frames], self._energy[frames]
+        self._f0, self._energy = f0, energy
+        self._spoken -= dropped
+        self._forgotten += dropped
+        self._starts = self._spoken + np.concatenate([[0], np.cumsum(rows)])
+        self._starts[phoneme] -= said
+
+    def quietest(self, start: int, end: int) -> int:
+        """The row in [start, end) with the least energy, among those not spoken."""
+        start = max(start - self._forgotten, self._spoken)
+        end = max(end - self._forgotten, start + 1)
+        loudest = self._energy.reshape(-1, UNIT_FRAMES).max(1)
+        return self._forgotten + start + int(np.argmin(loudest[start:end]))
+
+    def silence(self, start: int, end: int) -> int:
+        """The first silent row in [start, end); where none is, the quietest."""
+        loudest = self._energy.reshape(-1, UNIT_FRAMES).max(1)
+        start, end = start - self._forgotten, end - self._forgotten
+        silent = np.flatnonzero(loudest[start:end] < _SILENT)
+        at = silent[0] if len(silent) else np.argmin(loudest[start:end])
+        return self._forgotten + start + int(at)
+
+    def speak_to(self, row: int) -> tuple[FloatArray, FloatArray]:
+        """Frames and their pitch from the seam to `row`, which becomes the seam."""
+        start, end = self._spoken, row - self._forgotten
+        left, right = max(0, start - FRAME_REACH), min(len(self._content), end + FRAME_REACH)
+        window = slice(left * UNIT_FRAMES, right * UNIT_FRAMES)
+        frames = self._network.frames(
+            self._content[left:right], self._f0[window], self._energy[window]
+        )
+        self._spoken = end
+        new = slice((start - left) * UNIT_FRAMES, (end - left) * UNIT_FRAMES)
+        return frames[new], self._f0[start * UNIT_FRAMES : end * UNIT_FRAMES]

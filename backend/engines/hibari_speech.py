@@ -1,0 +1,211 @@
+"""One sentence being spoken while it is still being written.
+
+What has been spoken is fixed: its phonemes, its encodings, its pitch. Each release is read and
+encoded with all that is known, so that words know their neighbours, and only what is new is taken
+from it. Nothing is joined as sound: the network's windows begin with what was really spoken, and
+one vocoder runs through the whole sentence.
+
+Why there is more behind the text than the text: the network speaks a short sentence faster than a
+long one, and lengthens the last word before an end. Encoded as if it ended at the last word known,
+a sentence comes out 4 % short even with two words of lookahead, and a word without lookahead
+twice too long. A few words made up behind the known ones, never heard, remove both.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from backend.engines.base import Chunk, Pcm, Release, Utterance
+from backend.engines.hibari_plan import Plan, make_plan
+from backend.engines.hibari_score import ROW_MS, Score
+from backend.engines.hibari_text import Reader, Unit
+from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.events import Word
+
+_CONTINUATION = "ðə ðə ðə"
+_CLAUSE_END = re.compile(r"[,;:.!?—…] ")
+_LEFT_PHONEMES = 200  # of what was spoken, encoded again as context
+_RIGHT_PHONEMES = 60  # of what is known behind
+_EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
+_GAP_ROWS = (-3, 1)  # where the quietest place between two words is, from the space's first row
+_BREATH_ROWS = 3  # of silence behind a word that nothing is known to follow
+_GROWTH = 2  # each chunk of a release is this much longer than the one before,
+_LONGEST = 4  # up to this many times the first
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A unit and its phonemes' place; `behind`: the phoneme that follows them."""
+
+    unit: Unit
+    first: int  # both count from the beginning of what was said
+    behind: int
+
+
+class Speech:
+    """The state of one utterance. Owned by one thread."""
+
+    def __init__(
+        self, utterance: Utterance, score: Score, reader: Reader, vocabulary: dict[str, int]
+    ) -> None:
+        self._utterance = utterance
+        self._score = score
+        self._reader = reader
+        self._vocabulary = vocabulary
+        self._vocoder = Vocoder(utterance.seed)
+        self._release: Release | None = None
+        self._plan: Plan | None = None
+        self._placed: list[_Placed] = []  # of the plan, not yet spoken
+        self._spoken_to = 0  # in the text
+        self._said = ""  # phonemes spoken, with the space behind them
+        self._origin = 0  # where `_said` would begin in the score's phonemes
+        self._seam = (0, 0)  # phoneme, from the end of `_said`, and rows of it that were spoken
+        self._chunks = 0  # of this release
+        self._samples = 0
+        self._word_end_ms = 0.0
+        self.finished = False
+
+    @property
+    def idle(self) -> bool:
+        """Nothing to do before the next release."""
+        return self._release is None
+
+    def extend(self, release: Release) -> None:
+        """Replace the release."""
+        self._release = release
+        self._plan = None
+        self._chunks = 0
+
+    def step(self) -> Chunk:
+        """Render the next chunk of the release. Raises `ValueError` when `idle`."""
+        release = self._release
+        if release is None:
+            raise ValueError("no release to render")
+        plan = self._plan or self._make_plan(release)
+        group = self._next_group()
+        last = len(group) == len(self._placed)
+        del self._placed[: len(group)]
+        caught_up = last and not plan.more
+        pcm: list[Pcm] = [np.zeros(0, np.float32)]
+        if group:
+            pcm.append(self._render(group, plan, last, release))
+        if caught_up and release.final:
+            pcm.append(self._vocoder.finish())
+            self.finished = True
+        start, self._spoken_to = self._spoken_to, plan.reach if last else self._placed[0].unit.start
+        self._plan = None if last else plan
+        self._release = None if caught_up else release
+        self._chunks += 1
+        audio = np.clip(np.concatenate(pcm), -1.0, 1.0)
+        self._samples += len(audio)
+        words = self._words(group)
+        return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
+
+    def _make_plan(self, release: Release) -> Plan:
+        plan = make_plan(release, self._spoken_to, self._reader.read)
+        self._plan = plan
+        self._placed = []
+        if any(unit.voiced for unit in plan.units):
+            self._encode(plan, release)
+        return plan
+
+    def _encode(self, plan: Plan, release: Release) -> None:
+        left = _tail(self._said)
+        self._origin = 1 + len(left) - len(self._said)
+        said = len(self._said)
+        phonemes = ""
+        for unit in plan.units:
+            first = said + len(phonemes)
+            phonemes += unit.phonemes + " " * bool(unit.phonemes)
+            behind = said + len(phonemes) - 1
+            self._placed.append(_Placed(unit, min(first, behind), behind))
+        if not plan.rest and not release.final:
+            phonemes = _with_pause(phonemes)
+        behind_phonemes = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
+        phonemes += behind_phonemes[:_RIGHT_PHONEMES]
+        if not release.final or plan.more:
+            phonemes += _CONTINUATION
+        ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
+        at, rows = self._seam
+        self._score.rewrite(ids, (self._origin + said + at if said else 0, rows))
+
+    def _next_group(self) -> list[_Placed]:
+        """The units of the next chunk: a longer one each time, and no short one at the end."""
+        wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
+        if not self._placed or not wanted:
+            return self._placed[:]
+        end = self._placed[-1].unit.end
+        for n, placed in enumerate(self._placed, 1):
+            here = placed.unit.end
+            if here - self._spoken_to >= wanted and end - here >= wanted // 2:
+                return self._placed[:n]
+        return self._placed[:]
+
+    def _render(self, group: list[_Placed], plan: Plan, last: bool, release: Release) -> Pcm:
+        said = "".join(p.unit.phonemes + " " for p in group if p.unit.phonemes)
+        breath = last and not plan.rest and not release.final
+        self._said += _with_pause(said) if breath else said
+        score = self._score
+        if last and release.final and not plan.more:
+            row = score.end
+        elif breath:
+            row = self._breath()
+        else:
+            row = self._gap(group[-1])
+        if row <= score.spoken:
+            return np.zeros(0, np.float32)
+        pcm = self._vocoder.push(*score.speak_to(row))
+        if not breath:
+            phoneme, rows = score.seam()
+            self._seam = (phoneme - self._origin - len(self._said), rows)
+        return pcm
+
+    def _gap(self, placed: _Placed) -> int:
+        """The row to cut at behind a unit that others follow."""
+        score = self._score
+        space = score.start(self._origin + placed.behind)
+        first = score.start(self._origin + placed.first)
+        return score.quietest(max(first, space + _GAP_ROWS[0]), space + _GAP_ROWS[1]) + 1
+
+    def _breath(self) -> int:
+        """The row to cut at behind the last phonemes said, when nothing is known to follow them:
+        where the sound has died away. Speech goes on from the pause's own phoneme.
+        """
+        pause = len(self._said) - 1
+        while not self._said[pause - 1].isalpha():
+            pause -= 1
+        self._seam = (pause - len(self._said), 0)
+        start = self._score.start(self._origin + pause - 1)
+        return self._score.silence(start + 1, self._score.end) + _BREATH_ROWS
+
+    def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
+        """The words of what was just rendered, inside the samples there are."""
+        words = []
+        now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
+        for placed in group:
+            if placed.unit.voiced:
+                rows = (
+                    self._score.start(self._origin + at) - _EARLY_ROWS
+                    for at in (placed.first, placed.behind)
+                )
+                start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in rows)
+                words.append(Word(placed.unit.start, placed.unit.end, start, end))
+                self._word_end_ms = end
+        return tuple(words)
+
+
+def _with_pause(phonemes: str) -> str:
+    """`phonemes`, which end in a space, with a comma where there is no pause yet."""
+    return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
+
+
+def _tail(said: str) -> str:
+    """The end of what was said that is worth hearing again: from a clause on, else a word."""
+    if len(said) <= _LEFT_PHONEMES:
+        return said
+    tail = said[-_LEFT_PHONEMES:]
+    clause = _CLAUSE_END.search(tail, 0, _LEFT_PHONEMES // 2)
+    return tail[clause.end() :] if clause else tail[tail.find(" ") + 1 :]

@@ -1,0 +1,210 @@
+"""Text to phonemes, with the way back: which words of the text each stretch of phonemes reads.
+
+hibari first rewrites the whole line ("$3.2 billion" becomes "3.2 billion dollars"), then reads it
+token by token. A `Unit` is the smallest piece of text whose reading stands for itself: mostly a
+word, but all of "$3.2 billion", or of "January 5th, 2024". Speech is never cut inside one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Container, Sequence
+from dataclasses import dataclass
+from types import FunctionType, SimpleNamespace
+from typing import Any, Self, SupportsIndex
+
+from hibari.g2p import G2P
+from hibari.g2p.normalize import normalize as hibari_normalize
+
+Span = tuple[int, int]
+
+_WORD = re.compile(r"\S+")
+_BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would give phonemes of the user's choice
+_CONTINUATIONS = tuple(
+    f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
+)
+_OPEN_WORDS = 3  # words behind a boundary, from which on nothing that follows can reach across it
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """`text[start:end]` (without the spaces around it) and its phonemes; "" where nothing of it can
+    be read.
+    """
+
+    start: int
+    end: int
+    phonemes: str
+
+    @property
+    def voiced(self) -> bool:
+        """There is something to hear, not only a pause."""
+        return any(c.isalpha() for c in self.phonemes)
+
+
+class Reader:
+    """Reads one accent. Thread-safe: everything it looks up is loaded here and only read later."""
+
+    def __init__(self, british: bool, alphabet: Container[str]) -> None:
+        """`alphabet`: the phonemes that the voices know; others are left out."""
+        self._alphabet = alphabet
+        self._g2p = G2P(british=british)
+        self._g2p.oov("load")  # the package loads this one when it is first needed
+
+    def read(self, text: str) -> list[Unit]:
+        """The units of `text`, in order; every word of it is in exactly one."""
+        line = normalise(text)
+        tokens = self._g2p.phonemize_tokens(self._g2p.tokenize(str(line)))
+        readings, current = [], ""
+        for token in tokens:
+            current += "".join(c for c in token.phonemes or "" if c in self._alphabet)
+            if token.whitespace:
+                readings.append(current.strip())
+                current = ""
+        readings.append(current.strip())
+        pieces = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
+        units = []
+        for start, end in _merge(text, pieces):
+            own = [
+                reading
+                for (a, b), reading in zip(pieces, readings, strict=False)
+                if start <= a and b <= end and reading
+            ]
+            units.append(Unit(start, end, " ".join(own)))
+        return units
+
+
+def is_firm(text: str, boundary: int) -> bool:
+    """Whether no text that may follow `text` changes the reading of what is before `boundary`.
+
+    Tried with words that are known to reach back: "$3.2" is another number before "billion", "the
+    5" a date before "January", "St." a saint before a name.
+    """
+    if len(text[boundary:].split()) >= _OPEN_WORDS:
+        return True
+    start = text.rfind(" ", 0, max(0, boundary - 24)) + 1
+    text, boundary = text[start:], boundary - start
+    words = list(_WORD.finditer(text, 0, boundary))
+    if not words:
+        return True
+    before = _prefix(normalise(text + " so it is"), words[-1].end())
+    return all(
+        _prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
+    )
+
+
+def _prefix(line: Traced, end: int) -> str | None:
+    """The part of `line` that stands for the source before `end`; None when one piece straddles."""
+    parts = []
+    for m in _WORD.finditer(line):
+        a, b = line.source(*m.span())
+        if a >= end:
+            break
+        if b > end:
+            return None
+        parts.append(m.group())
+    return " ".join(parts)
+
+
+def _merge(text: str, pieces: Sequence[Span]) -> list[Span]:
+    """The words of `text`, those together that share a piece."""
+    merged: list[Span] = []
+    words = (m.span() for m in _WORD.finditer(text))
+    for start, end in sorted([*words, *pieces]):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _trim(text: str, span: Span) -> Span:
+    start, end = span
+    piece = text[start:end]
+    return end - len(piece.lstrip()), start + len(piece.rstrip())
+
+
+class Traced(str):
+    """A text that knows where each of its characters comes from."""
+
+    spans: list[Span]
+
+    @classmethod
+    def of(cls, text: str, spans: Sequence[Span]) -> Self:
+        """`text`, whose characters come from `spans` of the source, one each."""
+        self = cls(text)
+        self.spans = list(spans)
+        return self
+
+    def source(self, start: int, end: int) -> Span:
+        """The part of the source that `self[start:end]` stands for."""
+        spans = self.spans[start:end]
+        return min(a for a, _ in spans), max(b for _, b in spans)
+
+    def strip(self, chars: str | None = None, /) -> Self:
+        """As `str.strip`."""
+        start = len(self) - len(str(self).lstrip(chars))
+        text = str(self).strip(chars)
+        return type(self).of(text, self.spans[start : start + len(text)])
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Self:
+        """As `str.replace`, everywhere."""
+        replaced: Self = substitute(re.compile(re.escape(old)), lambda _: new, self)
+        return replaced
+
+
+def substitute(
+    pattern: re.Pattern[str], repl: Callable[[re.Match[str]], str] | str, text: Any
+) -> Any:
+    """`pattern.sub(repl, text)`, keeping the trace of a `Traced`: what is put in comes from all
+    that it replaces.
+    """
+    if pattern.search(text) is None:
+        return text
+    parts: list[str] = []
+    spans: list[Span] = []
+    done = 0
+    for m in pattern.finditer(text):
+        new = m.expand(repl) if isinstance(repl, str) else repl(m)
+        start, end = m.span()
+        parts += text[done:start], new
+        spans += text.spans[done:start]
+        if new == m.group():
+            spans += text.spans[start:end]
+        elif new:
+            at = text.spans[min(start, len(text) - 1)][0]
+            spans += [text.source(start, end) if start < end else (at, at)] * len(new)
+        done = end
+    return type(text).of("".join([*parts, text[done:]]), spans + text.spans[done:])
+
+
+class _Pattern:
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: Traced) -> Traced:
+        traced: Traced = substitute(self._pattern, repl, text)
+        return traced
+
+
+def _tracing(function: FunctionType) -> Callable[[Traced], Traced]:
+    """The package's own function, so that it cannot differ from it, with its patterns replaced by
+    ones that keep the trace.
+    """
+    names: dict[str, object] = {
+        name: _Pattern(value) if isinstance(value, re.Pattern) else value
+        for name, value in function.__globals__.items()
+    }
+    names["re"] = SimpleNamespace(
+        escape=re.escape,
+        sub=lambda pattern, repl, text: substitute(re.compile(pattern), repl, text),
+    )
+    return FunctionType(function.__code__, names)
+
+
+_normalise = _tracing(hibari_normalize)
+
+
+def normalise(text: str) -> Traced:
+    """The package's normalised form of `text`, with the place there of each of its characters."""
+    return _normalise(Traced.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))]))
