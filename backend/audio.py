@@ -169,8 +169,9 @@ class LibavCodec:
     def __init__(self, recipe: Recipe, sample_rate_hz: int) -> None:
         self._rate_hz = sample_rate_hz
         self._sink = _Sink()
-        options = {"flush_packets": "1", **recipe.container_options}
-        self._container = av.open(self._sink, "w", format=recipe.container, options=options)
+        self._container = av.open(
+            self._sink, "w", format=recipe.container, options=dict(recipe.container_options)
+        )
         self._stream = cast(
             av.AudioStream,
             self._container.add_stream(
@@ -231,11 +232,10 @@ def _libav(recipe: Recipe) -> Callable[[int], Codec]:
     return lambda rate_hz: LibavCodec(recipe, rate_hz)
 
 
-# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir and no length in
-# front, so that an mp3 stream can be cut and played at any frame.
+# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir, so
+# that an mp3 stream can be cut and played at any frame.
 _OPUS = Recipe("libopus", "ogg", "flt", 48_000, {"page_duration": "20000"})
-_MP3_HEADERS = {"write_xing": "0", "id3v2_version": "0"}
-_MP3 = Recipe("libmp3lame", "mp3", "fltp", 64_000, _MP3_HEADERS, {"reservoir": "0"})
+_MP3 = Recipe("libmp3lame", "mp3", "fltp", 64_000, {"id3v2_version": "0"}, {"reservoir": "0"})
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
@@ -250,7 +250,9 @@ FORMATS: dict[str, FormatSpec] = {
 
 
 class _Sink:
-    """The file that FFmpeg writes to. Without `seek`: a stream has no way back."""
+    """The file that FFmpeg writes to. Without `seek`: a stream has no way back (to write an mp3's
+    length into its first frame, for one).
+    """
 
     def __init__(self) -> None:
         self._written = bytearray()

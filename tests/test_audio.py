@@ -156,6 +156,16 @@ def test_an_mp3_stream_starts_with_a_frame_of_audio_and_nothing_before_it() -> N
     assert b"Info" not in data
 
 
+def test_an_mp3_stream_can_be_joined_at_any_frame() -> None:
+    target = parse_format("mp3", None)
+    data = joined(in_chunks(create_encoder(SOURCE_HZ, target), speechlike()))
+    frame_bytes, skipped = 192, 30  # of 24 ms, at 64 kbit/s
+    whole, late = decode(data, "mp3", target), decode(data[frame_bytes * skipped :], "mp3", target)
+    same = late.size - 2 * 576  # the first frame overlaps with one that is not there
+    assert same > SOURCE_HZ
+    np.testing.assert_allclose(late[-same:], whole[-same:], atol=1e-4)
+
+
 def test_an_opus_page_holds_one_frame_so_that_none_waits_for_another() -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format("opus", None))
     pages = encoder.encode(speechlike(1.0)).data.count(b"OggS")
