@@ -50,10 +50,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tts:
             clock = asyncio.get_running_loop().time
-            connections = WebSocketManager(Services(settings, tts, metrics, clock))
-            app.state.connections = connections
-            metrics.watch("engine", lambda: tts.waiting)
-            metrics.watch("outgoing", lambda: connections.queued)
+            app.state.connections = WebSocketManager(Services(settings, tts, metrics, clock))
             yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
@@ -78,6 +75,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
 
     @app.get("/metrics")
     async def prometheus() -> Response:
+        metrics.queues(engine=tts.waiting, outgoing=app.state.connections.queued)
         return Response(metrics.render(), media_type=metrics.content_type)
 
     return app
@@ -120,6 +118,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         create_app(settings, model),
         log_config=None,
+        log_level="info" if settings.log.level == "debug" else "warning",
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine

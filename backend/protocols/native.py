@@ -111,7 +111,8 @@ def _validate(kind: object, fields: dict[str, Any]) -> Command:
         known = ", ".join(_COMMANDS)
         raise UnknownType(f"unknown type {str(kind)[:40]!r}; known types: {known}")
     try:
-        command: Command = adapter.validate_python(fields, strict=True)
+        # As JSON: in strict mode a dataclass takes a dict from JSON only.
+        command: Command = adapter.validate_json(json.dumps(fields), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
