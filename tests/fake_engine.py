@@ -1,13 +1,17 @@
-"""An engine that is easy to reason about: every character lasts 10 ms, and its samples say which
-character it is."""
+"""An engine that is easy to reason about and strict about its contract.
+
+Every character but white space lasts 10 ms, and its samples say which character it is: what was
+heard can be read from the PCM (`heard`), however the text was cut.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Release, Utterance
 from backend.errors import EngineFailed, UnknownVoice, VoiceUnavailable
@@ -19,12 +23,22 @@ CHARACTER_MS = 10.0
 CHARACTER_SAMPLES = 240
 BAD_WORD = "explode"  # the engine fails an utterance that holds it
 CRASH_WORD = "crash"  # the engine has a bug: `step` raises
+CODES = 0x110000  # of Unicode; 21 bits, and a float32 has 24
 
 
-def voiced(text: str, start: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """PCM of `text`, whose first character has offset `start` in its utterance."""
-    levels = ((np.arange(start, start + len(text)) % 100) + 1) / 128
+def voiced(text: str) -> NDArray[np.float32]:
+    """The PCM of `text`."""
+    codes = [ord(character) for character in text if not character.isspace()]
+    levels = (np.array(codes, np.float64) + 1) / CODES
     return np.repeat(levels, CHARACTER_SAMPLES).astype(np.float32)
+
+
+def heard(pcm: NDArray[np.float32]) -> str:
+    """The characters that exact PCM speaks."""
+    assert len(pcm) % CHARACTER_SAMPLES == 0, "a character is cut"
+    rows = pcm.reshape(-1, CHARACTER_SAMPLES).astype(np.float64)
+    assert np.all(rows == rows[:, :1]), "a character is broken"
+    return "".join(chr(round(level * CODES) - 1) for level in rows[:, 0])
 
 
 @dataclass
@@ -32,48 +46,72 @@ class _Job:
     utterance: Utterance
     release: Release | None = None
     spoken: int = 0
-    heard: list[str] = field(default_factory=list)
+    audio_ms: float = 0.0
 
 
 class FakeEngine:
-    """Speaks each release in chunks of `chunk_characters`, cut at words."""
+    """Speaks each release in chunks of `chunk_characters`, cut at words.
+
+    Stops short of a word with a digit in it when that is the last one of a release that it need not
+    reach. Asserts what the contract promises to an engine.
+    """
 
     def __init__(self, info: EngineInfo, gate: threading.Event | None = None) -> None:
         self.info = info
+        self.steps: list[tuple[str, ...]] = []  # what each step was asked for, by utterance
         self._gate = gate  # when given: every step waits for it
         self._jobs: dict[str, _Job] = {}
 
     def begin(self, utterance: Utterance) -> None:
+        assert utterance.id not in self._jobs, "begun twice"
         if utterance.voice == "broken":
             raise VoiceUnavailable("the voice is broken")
         self._jobs[utterance.id] = _Job(utterance)
 
     def extend(self, utterance_id: str, release: Release) -> None:
-        self._jobs[utterance_id].release = release
+        job = self._jobs[utterance_id]
+        assert job.spoken <= release.speak_to <= len(release.text), (job.spoken, release)
+        if release.final:
+            assert release.speak_to == len(release.text), release
+        elif not release.must_reach:
+            assert release.speak_to in word_ends(release.text), release
+        if job.release is not None:
+            assert not job.release.final, "released again after the final release"
+            assert job.release.speak_to <= release.speak_to, "released less than before"
+            before = job.release.text[: job.spoken]
+            assert release.text[: job.spoken] == before, "changed what is spoken"
+        job.release = release
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
+        self.steps.append(tuple(urgent))
         if self._gate is not None:
-            self._gate.wait(5)
-        job = self._jobs[urgent[0]]
-        release = job.release
-        assert release is not None
-        if CRASH_WORD in release.text:
+            assert self._gate.wait(10), "nobody opened the gate"
+        assert len(urgent) <= max(1, self.info.max_batch)
+        return [self._advance(utterance_id) for utterance_id in urgent]
+
+    def _advance(self, utterance_id: str) -> Chunk | Failure:
+        job = self._jobs[utterance_id]
+        assert job.release is not None
+        if CRASH_WORD in job.release.text:
             raise ZeroDivisionError("a bug")
-        if BAD_WORD in release.text:
-            del self._jobs[urgent[0]]
-            return [Failure(urgent[0], EngineFailed("out of memory"))]
-        return [self._chunk(job, release)]
+        if BAD_WORD in job.release.text:
+            del self._jobs[utterance_id]
+            return Failure(utterance_id, EngineFailed("out of memory"))
+        return self._chunk(job, job.release)
 
     def _chunk(self, job: _Job, release: Release) -> Chunk:
-        start, size = job.spoken, job.utterance.chunk_characters or len(release.text)
-        ends = [e for e in word_ends(release.text) if start < e <= release.speak_to]
-        enough = [e for e in ends if e - start >= size]
-        end = enough[0] if enough else release.speak_to
-        text = release.text[start:end]
+        start, reach = job.spoken, _reach(release, job.spoken)
+        size = job.utterance.chunk_characters or len(release.text)
+        ends = [end for end in word_ends(release.text) if start < end < reach]
+        end = next((end for end in ends if end - start >= size), reach)
+        words = tuple(_words(release.text, start, end, job.audio_ms))
+        pcm = voiced(release.text[start:end])
         job.spoken = end
-        pcm = voiced(text, start) if text.strip() else np.zeros(0, np.float32)
-        words = (Word(start, end, start * CHARACTER_MS, end * CHARACTER_MS),) if len(pcm) else ()
-        return Chunk(job.utterance.id, pcm, start, end, words, caught_up=end == release.speak_to)
+        job.audio_ms += len(pcm) * 1000 / RATE_HZ
+        caught_up = end == reach
+        if caught_up and release.final:
+            del self._jobs[job.utterance.id]
+        return Chunk(job.utterance.id, pcm, start, end, words, caught_up)
 
     def abort(self, utterance_id: str) -> None:
         self._jobs.pop(utterance_id, None)
@@ -81,6 +119,25 @@ class FakeEngine:
     @property
     def open_utterances(self) -> int:
         return len(self._jobs)
+
+
+def _reach(release: Release, spoken: int) -> int:
+    if release.final or release.must_reach:
+        return release.speak_to
+    ends = [0, *word_ends(release.text)]
+    at = ends.index(release.speak_to)
+    while at and any(map(str.isdigit, release.text[ends[at - 1] : ends[at]])):
+        at -= 1
+    return max(spoken, ends[at])
+
+
+def _words(text: str, start: int, end: int, at_ms: float) -> Iterator[Word]:
+    ends = [e for e in word_ends(text) if start < e < end]
+    for low, high in zip([start, *ends], [*ends, end], strict=True):
+        until_ms = at_ms + len("".join(text[low:high].split())) * CHARACTER_MS
+        if until_ms > at_ms:
+            yield Word(low, high, at_ms, until_ms)
+        at_ms = until_ms
 
 
 class FakeModel:
@@ -94,6 +151,10 @@ class FakeModel:
         self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch)
         self.engines: list[FakeEngine] = []
         self._gate = gate
+
+    @property
+    def open_utterances(self) -> int:
+        return sum(engine.open_utterances for engine in self.engines)
 
     def voices(self) -> tuple[Voice, ...]:
         names = ("heart", "second", "remote", "broken")

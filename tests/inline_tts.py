@@ -1,4 +1,4 @@
-"""A speech facade without threads: the fake engine answers at once, in scripted time."""
+"""A speech facade without threads: the fake engine answers in scripted time."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 from backend.config import EngineSettings
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
+from backend.errors import DuplexError
 from backend.metrics import Metrics
 from backend.tts_manager import Manner, TTSManager
 from tests.fake_engine import FakeModel
 
 
 class InlineSpeech:
-    """What `scheduler.Speech` is, with the engine in the same thread.
+    """What `scheduler.Speech` is, with the engine in the same thread."""
 
-    `delay_s`: how long each chunk takes in scripted time.
-    """
-
-    def __init__(self, engine: Engine, utterance: Utterance, log: list[Any], delay_s: float) -> None:
+    def __init__(self, tts: InlineTTS, utterance: Utterance) -> None:
         self.deadline_s = 0.0
-        self._engine = engine
+        self._tts = tts
+        self._engine: Engine = tts.engine
         self._id = utterance.id
-        self._log = log
-        self._delay_s = delay_s
-        engine.begin(utterance)
+        self._failure: DuplexError | None = None
+        self._owed = False  # a release that is not caught up: only then a chunk comes
+        try:
+            self._engine.begin(utterance)
+        except DuplexError as error:  # told at the first `next_chunk`, as by the scheduler
+            self._failure = error
 
     async def __aenter__(self) -> InlineSpeech:
         return self
@@ -33,35 +35,49 @@ class InlineSpeech:
         self._engine.abort(self._id)
 
     def extend(self, release: Release, deadline_s: float) -> None:
-        self._log.append(release)
+        self._tts.releases.append(release)
         self.deadline_s = deadline_s
-        self._engine.extend(self._id, release)
+        if self._failure is None:
+            self._engine.extend(self._id, release)
+        self._owed = True
 
     async def next_chunk(self) -> Chunk:
-        await asyncio.sleep(self._delay_s)
+        await asyncio.sleep(self._tts.delay_s)
+        assert self._owed, "waits for a chunk that nobody asked for"
+        if self._failure is not None:
+            raise self._failure
         (result,) = self._engine.step([self._id])
         if isinstance(result, Failure):
             raise result.error
+        self._owed = not result.caught_up
         return result
 
 
 class InlineTTS(TTSManager):
-    """Records every release in `releases`."""
+    """Records every release in `releases`, every utterance in `utterances`.
+
+    `delay_s`: how long each chunk takes in scripted time.
+    """
 
     def __init__(self, model: FakeModel | None = None, delay_s: float = 0.0) -> None:
         self.model = model or FakeModel()
         super().__init__(self.model, EngineSettings(), Metrics(), threads=1)
         self.engine = self.model.create_engine()
         self.releases: list[Release] = []
+        self.utterances: list[Utterance] = []
         self.delay_s = delay_s
-        self._count = 0
 
     async def load(self, voice: str) -> None:
         self.model.load_voice(voice)
 
     def speak(self, manner: Manner, chunk_characters: int) -> Any:
-        self._count += 1
         utterance = Utterance(
-            f"u{self._count}", manner.voice, seed=manner.seed, chunk_characters=chunk_characters
+            f"u{len(self.utterances)}",
+            manner.voice,
+            speed=manner.speed,
+            seed=manner.seed,
+            language=manner.language,
+            chunk_characters=chunk_characters,
         )
-        return InlineSpeech(self.engine, utterance, self.releases, self.delay_s)
+        self.utterances.append(utterance)
+        return InlineSpeech(self, utterance)

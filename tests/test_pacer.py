@@ -1,0 +1,373 @@
+"""The rules of when to speak how much, each by its name in the design."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.pacer import Growth, Pacer, Pacing, Speak, Wait
+from backend.speakable import word_ends
+
+PACING = Pacing()
+BATCH = Pacing(live=False)
+CLAUSES = Pacing(incremental=False)
+
+
+def growth(
+    text: str,
+    *,
+    released: int = 0,
+    spoken: int | None = None,
+    complete: bool = False,
+    pressed: int = 0,
+    at_s: float = 0.0,
+    first: bool = True,
+) -> Growth:
+    """A sentence, with the input's last character at `at_s`."""
+    return Growth(
+        text=text,
+        words=word_ends(text),
+        released=released,
+        spoken=released if spoken is None else spoken,
+        complete=complete,
+        pressed=pressed,
+        last_input_s=at_s,
+        first=first,
+    )
+
+
+def decide(sentence: Growth, now_s: float = 0.0, pacing: Pacing = PACING) -> Speak | Wait:
+    return Pacer(pacing).decide(sentence, now_s)
+
+
+def listening(audio_s: float, pacing: Pacing = PACING) -> Pacer:
+    """A pacer whose listener has `audio_s` to hear at 0 s."""
+    pacer = Pacer(pacing)
+    pacer.sent(audio_s, 0.0)
+    return pacer
+
+
+# --- rule 1: first speech as soon as min_text_length and one word with its lookahead are there ------
+
+
+def test_first_word_is_spoken_when_the_next_one_is_known() -> None:
+    assert decide(growth("Hello there ")) == Speak(6, 12)
+
+
+def test_first_word_waits_while_the_next_one_is_still_typed() -> None:
+    assert isinstance(decide(growth("Hello ther")), Wait)
+
+
+def test_first_speech_waits_for_min_text_length_characters() -> None:
+    assert isinstance(decide(growth("I a ")), Wait)
+    assert decide(growth("I am ")) == Speak(2, 5)
+    assert isinstance(decide(growth("I am "), pacing=replace(PACING, min_text_length=6)), Wait)
+
+
+def test_min_text_length_concerns_only_the_first_speech() -> None:
+    assert decide(growth("I a ", first=False)) == Speak(2, 4)
+
+
+def test_min_text_length_does_not_hold_a_short_text_back_when_the_writer_pauses() -> None:
+    assert decide(growth("I a "), now_s=0.1) == Speak(4, 4)
+
+
+@pytest.mark.parametrize(("lookahead", "to"), [(0, 18), (1, 12), (2, 6), (3, 0)])
+def test_lookahead_start_words_are_kept_back_while_nothing_is_to_be_heard(
+    lookahead: int, to: int
+) -> None:
+    choice = decide(growth("Hello there world "), pacing=replace(PACING, lookahead_start=lookahead))
+    assert choice == (Speak(to, 18) if to else Wait(0.1))
+
+
+@pytest.mark.parametrize(("lookahead", "to"), [(0, 18), (1, 12), (2, 6), (3, 0)])
+def test_lookahead_words_are_kept_back_once_the_listener_is_ahead(lookahead: int, to: int) -> None:
+    pacer = listening(0.5, replace(PACING, lookahead=lookahead))
+    choice = pacer.decide(growth("Hello there world ", first=False), 0.0)
+    assert choice == (Speak(to, 18) if to else Wait(0.1))
+
+
+# --- rules 2 and 3: above the low-water mark wait, below it release ----------------------------------
+
+
+def test_above_the_low_water_mark_the_sentence_is_given_time_to_grow() -> None:
+    sentence = growth("Hello there my friend ", first=False)
+    assert listening(2.0).decide(sentence, 0.0) == Wait(1.4)
+
+
+def test_below_the_low_water_mark_what_has_its_lookahead_is_released() -> None:
+    sentence = growth("Hello there my friend ", first=False)
+    assert listening(2.0).decide(sentence, 1.5) == Speak(12, 22)
+
+
+def test_words_without_lookahead_wait_as_long_as_the_listener_can_bear() -> None:
+    sentence = growth("Hello there ", released=6, first=False)
+    assert listening(2.0).decide(sentence, 1.5) == Wait(1.85)
+    assert listening(2.0).decide(sentence, 1.86) == Speak(12, 12)
+
+
+# --- rule 4: a complete sentence is released whole --------------------------------------------------
+
+
+def test_complete_sentence_is_spoken_to_its_end() -> None:
+    assert decide(growth("Hello there. ", complete=True)) == Speak(13, 13, final=True)
+
+
+def test_complete_sentence_needs_no_min_text_length() -> None:
+    assert decide(growth("Hi. ", complete=True)) == Speak(4, 4, final=True)
+
+
+def test_complete_sentence_waits_above_the_high_water_mark() -> None:
+    sentence = growth("Hello there. ", complete=True, first=False)
+    assert listening(5.0).decide(sentence, 0.0) == Wait(1.0)
+    assert listening(5.0).decide(sentence, 1.0) == Speak(13, 13, final=True)
+
+
+def test_complete_sentence_is_not_held_by_the_low_water_mark() -> None:
+    sentence = growth("Hello there. ", complete=True, first=False)
+    assert listening(2.0).decide(sentence, 0.0) == Speak(13, 13, final=True)
+
+
+def test_complete_sentence_that_is_already_spoken_is_still_finished() -> None:
+    assert decide(growth("Hello. ", released=7, complete=True)) == Speak(7, 7, final=True)
+
+
+# --- rule 5: a pause in the input -------------------------------------------------------------------
+
+
+def test_held_back_word_is_released_after_streaming_threshold() -> None:
+    sentence = growth("Hello there ", released=6, at_s=1.0)
+    assert decide(sentence, 1.05) == Wait(1.1)
+    assert decide(sentence, 1.1) == Speak(12, 12)
+
+
+def test_half_typed_word_waits_for_word_timeout() -> None:
+    sentence = growth("Hello ther", released=6, at_s=1.0)
+    assert decide(sentence, 1.2) == Wait(1.6)
+    assert decide(sentence, 1.6) == Speak(10, 10, must_reach=True)
+
+
+def test_half_typed_word_is_not_spoken_with_the_finished_ones_before_it() -> None:
+    assert decide(growth("Hello ther", at_s=1.0), 1.1) == Speak(6, 6)
+
+
+def test_what_the_engine_held_back_is_forced_after_word_timeout() -> None:
+    sentence = growth("It costs $3.2 ", released=14, spoken=9, at_s=1.0)
+    assert decide(sentence, 1.2) == Wait(1.6)
+    assert decide(sentence, 1.6) == Speak(14, 14, must_reach=True)
+
+
+def test_nothing_is_due_when_all_is_spoken() -> None:
+    assert decide(growth("Hello ", released=6, first=False), 99.0) == Wait(None)
+    assert decide(growth(""), 99.0) == Wait(None)
+
+
+def test_white_space_at_the_end_is_not_forced() -> None:
+    sentence = growth("Hello  ", released=7, spoken=5, first=False)
+    assert decide(sentence, 99.0) == Wait(None)
+
+
+# --- rule 6: flush and end --------------------------------------------------------------------------
+
+
+def test_flush_releases_everything_at_once() -> None:
+    assert decide(growth("Hel", pressed=3)) == Speak(3, 3, must_reach=True)
+
+
+def test_flush_is_not_held_back_by_a_listener_who_is_ahead() -> None:
+    sentence = growth("Hello there", pressed=11, first=False)
+    assert listening(60.0).decide(sentence, 0.0) == Speak(11, 11, must_reach=True)
+
+
+def test_end_speaks_the_last_sentence_to_its_end_whatever_the_listener_has() -> None:
+    sentence = growth("Hello there", complete=True, pressed=11, first=False)
+    assert listening(60.0).decide(sentence, 0.0) == Speak(11, 11, final=True, must_reach=True)
+
+
+def test_flush_in_mid_word_then_more_text_speaks_to_the_flush_first() -> None:
+    assert decide(growth("Hello there", pressed=8)) == Speak(8, 8, must_reach=True)
+    rest = growth("Hello there my ", released=8, pressed=8, first=False)
+    assert decide(rest) == Speak(12, 15)
+
+
+def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> None:
+    sentence = growth("Hello there. ", complete=True, pressed=3)
+    assert decide(sentence) == Speak(3, 3, must_reach=True)
+
+
+def test_a_flush_that_is_spoken_changes_nothing() -> None:
+    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Wait(0.1)
+
+
+# --- modes ------------------------------------------------------------------------------------------
+
+
+def test_batch_speaks_whole_sentences_only() -> None:
+    assert decide(growth("Hello there my friend "), 99.0, BATCH) == Wait(None)
+    complete = growth("Hello there. ", complete=True)
+    assert decide(complete, 0.0, BATCH) == Speak(13, 13, final=True)
+
+
+def test_batch_does_not_wait_for_a_listener() -> None:
+    sentence = growth("Hello there. ", complete=True, first=False)
+    assert isinstance(listening(60.0, BATCH).decide(sentence, 0.0), Speak)
+
+
+def test_batch_obeys_flush() -> None:
+    assert decide(growth("Hel", pressed=3), 0.0, BATCH) == Speak(3, 3, must_reach=True)
+
+
+def test_without_preemptive_generation_only_complete_sentences_are_spoken() -> None:
+    pacing = replace(PACING, preemptive=False)
+    assert decide(growth("Hello there my friend "), 99.0, pacing) == Wait(None)
+    complete = growth("Hello there. ", complete=True)
+    assert decide(complete, 0.0, pacing) == Speak(13, 13, final=True)
+
+
+def test_without_duplex_nothing_is_spoken_before_flush_or_end() -> None:
+    pacing = replace(PACING, duplex=False)
+    assert decide(growth("Hello there. ", complete=True), 99.0, pacing) == Wait(None)
+    pressed = growth("Hello there. ", complete=True, pressed=13)
+    assert decide(pressed, 0.0, pacing) == Speak(13, 13, final=True, must_reach=True)
+
+
+def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
+    assert isinstance(decide(growth("Well then my friend "), pacing=CLAUSES), Wait)
+    assert decide(growth("Well then, my friend "), pacing=CLAUSES) == Speak(11, 21)
+    assert decide(growth("Well, then, my "), pacing=CLAUSES) == Speak(12, 15)
+
+
+@pytest.mark.parametrize("mark", [",", ";", ":", "—", "、", "，", "،"])
+def test_a_clause_ends_at_its_mark(mark: str) -> None:
+    assert decide(growth(f"Well then{mark} my "), pacing=CLAUSES) == Speak(11, 14)
+
+
+def test_a_clause_without_a_mark_is_spoken_when_the_writer_pauses() -> None:
+    assert decide(growth("Well then "), 0.1, CLAUSES) == Speak(10, 10)
+
+
+# --- the listener's clock ---------------------------------------------------------------------------
+
+
+def test_what_the_listener_has_is_what_was_sent_less_the_time_since() -> None:
+    pacer = listening(1.0)
+    assert pacer.ahead_s(0.25) == pytest.approx(0.75)
+    pacer.sent(0.5, 0.25)
+    assert pacer.ahead_s(0.5) == pytest.approx(1.0)
+    assert pacer.ahead_s(99.0) == 0.0
+
+
+def test_audio_after_a_gap_is_heard_from_then_on() -> None:
+    pacer = listening(1.0)
+    assert pacer.sent(1.0, 3.0) == pytest.approx(2.0)
+    assert pacer.ahead_s(3.0) == pytest.approx(1.0)
+
+
+def test_the_first_audio_follows_an_infinite_gap_and_timely_audio_none() -> None:
+    pacer = Pacer(PACING)
+    assert pacer.sent(1.0, 5.0) == math.inf
+    assert pacer.sent(1.0, 5.5) == 0.0
+
+
+def test_the_reported_position_beats_the_estimate() -> None:
+    pacer = listening(2.0)
+    pacer.played(0.5, 1.0)  # half a second was heard, not a whole one
+    assert pacer.ahead_s(1.0) == pytest.approx(1.5)
+    pacer.played(2.0, 1.5)
+    assert pacer.ahead_s(1.5) == 0.0
+
+
+def test_a_position_beyond_all_that_was_sent_means_nothing_is_left() -> None:
+    pacer = listening(2.0)
+    pacer.played(1e9, 1.0)
+    assert pacer.ahead_s(1.0) == 0.0
+    pacer.played(math.inf, 1.0)
+    assert pacer.ahead_s(1.0) == 0.0
+
+
+def test_deadline_is_the_goal_for_one_who_waits_and_running_dry_for_one_who_hears() -> None:
+    pacer = Pacer(PACING)
+    assert pacer.deadline_s(10.0) == pytest.approx(10.15)
+    pacer.sent(2.0, 10.0)
+    assert pacer.deadline_s(10.5) == pytest.approx(12.0)
+    assert pacer.deadline_s(13.0) == pytest.approx(13.15)
+
+
+def test_batch_has_no_deadline() -> None:
+    assert listening(1.0, BATCH).deadline_s(0.0) == math.inf
+
+
+# --- properties -------------------------------------------------------------------------------------
+
+pacings = st.builds(
+    Pacing,
+    min_text_length=st.integers(1, 30),
+    lookahead_start=st.integers(0, 4),
+    lookahead=st.integers(0, 4),
+    live=st.booleans(),
+    duplex=st.booleans(),
+    preemptive=st.booleans(),
+    incremental=st.booleans(),
+)
+
+
+@st.composite
+def growths(draw: st.DrawFn) -> Growth:
+    text = draw(st.text(alphabet="ab ,.\n1你", max_size=40))
+    released = draw(st.sampled_from([0, *word_ends(text)]))
+    spoken = draw(st.integers(0, released))
+    pressed = draw(st.one_of(st.integers(0, spoken), st.integers(released, len(text))))
+    complete = draw(st.booleans())
+    at_s = draw(st.floats(0, 2))
+    return growth(
+        text,
+        released=released,
+        spoken=spoken,
+        complete=complete,
+        pressed=pressed,
+        at_s=at_s,
+        first=spoken == 0,
+    )
+
+
+@given(growths(), pacings, st.floats(0, 5), st.floats(0, 10))
+def test_speech_never_goes_back_and_never_beyond_the_text(
+    sentence: Growth, pacing: Pacing, now_s: float, ahead_s: float
+) -> None:
+    choice = listening(ahead_s, pacing).decide(sentence, now_s)
+    if isinstance(choice, Speak):
+        assert sentence.released <= choice.to <= choice.known <= len(sentence.text)
+        assert choice.must_reach or choice.final or choice.to > sentence.released
+        assert not choice.final or (sentence.complete and choice.to == len(sentence.text))
+        assert choice.must_reach or choice.to in sentence.words or choice.final
+    elif choice.until_s is not None:
+        assert choice.until_s > now_s
+
+
+@given(growths(), pacings, st.floats(0, 5), st.floats(0, 10))
+def test_what_is_pressed_is_spoken_now(
+    sentence: Growth, pacing: Pacing, now_s: float, ahead_s: float
+) -> None:
+    choice = listening(ahead_s, pacing).decide(sentence, now_s)
+    if sentence.pressed > sentence.spoken:
+        assert isinstance(choice, Speak)
+        assert choice.must_reach
+        assert choice.to >= sentence.pressed
+
+
+@given(growths(), pacings)
+def test_a_wait_that_ends_by_itself_ends_in_speech(sentence: Growth, pacing: Pacing) -> None:
+    pacer, now_s = listening(5.0, pacing), 0.0
+    for _ in range(10):
+        choice = pacer.decide(sentence, now_s)
+        if isinstance(choice, Speak) or choice.until_s is None:
+            break
+        now_s = choice.until_s + 1e-9
+    else:
+        pytest.fail("waits for ever")
+    if pacing.live and pacing.duplex and pacing.preemptive and sentence.spoken < sentence.released:
+        assert isinstance(choice, Speak) or sentence.text[sentence.spoken :].isspace()
