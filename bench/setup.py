@@ -1,0 +1,47 @@
+"""What every row of the benchmark is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backend.engines.base import Model
+from bench.corpus import BenchText
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much is measured: the noise of the figures against the time of the run."""
+
+    latency_repeats: int  # per text
+    texts: int | None  # None: all
+    replicates: int  # of whole-text and streamed speech, each with its own seed
+    engine_s: float  # for the engine's own speed
+    probe_s: float  # how long each number of streams is tried
+    probes: int
+    cancels: int
+    dialogues: int
+
+
+FULL = Effort(5, None, 2, 5.0, 20.0, 6, 200, 300)
+QUICK = Effort(1, 6, 1, 1.5, 5.0, 3, 40, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A server at `url`, the `model` that speaks there for direct use here, and texts for both.
+
+    `progress` takes the share of the row that is done, 0 to 1.
+    """
+
+    url: str
+    model: Model
+    corpus: Sequence[BenchText]
+    effort: Effort
+    seed: int
+    progress: Callable[[float], None]
+
+    @property
+    def speakable(self) -> list[BenchText]:
+        """The texts that have a word in them."""
+        return [each for each in self.corpus if each.speakable]

@@ -1,0 +1,90 @@
+"""How many listeners the machine can serve in real time, against what its engine could at most."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+import numpy as np
+
+from bench import engine as direct
+from bench.machine import core_count
+from bench.report import Figure, Result
+from bench.setup import Setup
+
+GOAL_SHARE = 0.7
+START_S = 5.0  # a load generator's imports and goodbyes, beyond the time it listens
+
+Probe = dict[str, Any]
+
+
+async def load(url: str, streams: int, for_s: float) -> Probe:
+    """Run a load generator process and return what its listeners met."""
+    command = ["-m", "bench.load", url, "--streams", str(streams), "--seconds", str(for_s)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    probe: Probe = json.loads(output)
+    return probe
+
+
+async def measure(setup: Setup) -> Result:
+    """The largest number of streams without an underrun, by bisection, over the engine's limit."""
+    cores = core_count()
+    texts, for_s = setup.speakable, setup.effort.engine_s
+    single = await asyncio.to_thread(direct.realtime_limit, setup.model, texts, 1, for_s)
+    limit = await asyncio.to_thread(direct.realtime_limit, setup.model, texts, cores, for_s)
+    probes: list[Probe] = []
+    passed, failed = 0, int(limit) + 1
+    streams = round(GOAL_SHARE * limit)
+    while len(probes) < setup.effort.probes and passed < streams < failed:
+        probe = await load(setup.url, streams, setup.effort.probe_s)
+        probes.append(probe)
+        if sound(probe):
+            passed = streams
+        else:
+            failed = streams
+        streams = (passed + failed) // 2
+        setup.progress(len(probes) / setup.effort.probes)
+    return _result(passed, limit, single, probes)
+
+
+def sound(probe: Probe) -> bool:
+    """Whether every listener was served, and none ever heard a gap."""
+    return not probe["underruns_ms"] and not probe["errors"]
+
+
+def _result(passed: int, limit: float, single: float, probes: list[Probe]) -> Result:
+    best = next((probe for probe in probes if probe["streams"] == passed), None)
+    note = f"{passed} streams; the engine alone {limit:.0f} on {core_count()} threads"
+    if best:
+        note += f"; the listeners took {best['client_cpu_share']:.0%} of the cores"
+    share = Figure(
+        "real-time streams without an underrun, of the engine's limit",
+        passed / limit,
+        GOAL_SHARE,
+        at_most=False,
+        note=note,
+    )
+    found = [_summary(probe) for probe in probes]
+    limits = {"engine_limit": round(limit, 1), "one_thread": round(single, 1), "streams": passed}
+    return Result([share], limits | {"probes": found})
+
+
+def _summary(probe: Probe) -> Probe:
+    lists = {"underruns_ms", "first_sound_ms"}
+    numbers = {name: value for name, value in probe.items() if name not in lists}
+    for name in lists:
+        values = probe[name]
+        numbers[name] = {"count": len(values)} | {
+            f"p{p}": round(float(np.percentile(values, p)), 1) for p in (50, 95, 100) if values
+        }
+    return numbers

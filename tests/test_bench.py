@@ -1,0 +1,344 @@
+import json
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hibari import Hibari
+from rich.console import Console
+from typer.testing import CliRunner
+
+from bench import plots
+from bench.__main__ import app
+from bench.accounting import Ledger, compose
+from bench.corpus import BenchText, load_corpus, tokens, word_groups
+from bench.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
+from bench.load import Heard, Listener
+from bench.machine import file_name, machine_name
+from bench.quality import Scores, differences, interval
+from bench.report import Figure, Report, Result, markdown, table, write_json
+from bench.streams import sound
+from duplex_tts import Audio, Cancelled, Done, Retracted, Word
+
+SENTENCE = "The library opens at nine and closes at six."
+
+
+# --- the judge ------------------------------------------------------------------------------------
+
+
+@cache
+def judge() -> Judge:
+    return Judge()
+
+
+@cache
+def speech() -> np.ndarray:
+    return np.asarray(Hibari()(SENTENCE, seed=0), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("text", "heard", "errors", "words"),
+    [
+        ("The cat sat down.", "the cat sat down", 0, 4),
+        ("The cat sat down.", "the hat sat down", 1, 4),
+        ("The cat sat down.", "the cat down", 1, 4),
+        ("The cat sat down.", "the cat it sat down now", 2, 4),
+        ("The cat sat down.", "", 4, 4),
+    ],
+)
+def test_words_that_differ_are_counted(text: str, heard: str, errors: int, words: int) -> None:
+    assert word_errors(text, heard) == WordErrors(errors, words)
+
+
+@pytest.mark.parametrize(
+    ("written", "heard"),
+    [
+        ("It costs $3.2 billion.", "It costs 3.2 billion dollars"),
+        ("at 10:45 a.m. on two", "at 10.45 AM on 2"),
+        ("J. K. Rowling", "J.K. Rowling"),
+        ("the U.S. team", "the US team"),
+        ("(which is free)", "which is free"),
+        ("5 km at 30 mph", "5 kilometers at 30 miles per hour"),
+        ("on Elm St. near", "on Elm Street near"),
+        ("Add 1/2 a cup", "add one half a cup"),
+    ],
+)
+def test_two_spellings_of_the_same_words_are_no_error(written: str, heard: str) -> None:
+    assert normalise(written) == normalise(heard)
+
+
+def test_rates_add_up_over_texts_by_their_words() -> None:
+    assert (WordErrors(1, 10) + WordErrors(0, 30)).rate == pytest.approx(1 / 40)
+    assert WordErrors(0, 0).rate == 0
+
+
+def test_clean_speech_is_understood_and_noise_is_heard() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.2, len(speech())).astype(np.float32)
+    clean = judge().judge(speech(), 24_000, SENTENCE)
+    noisy = judge().judge(speech() + noise, 24_000, SENTENCE)
+    assert clean.words.errors == 0
+    assert clean.duration_s == pytest.approx(len(speech()) / 24_000)
+    assert noisy.words.errors > 4
+    assert clean.dnsmos is not None
+    assert noisy.dnsmos is not None
+    assert clean.dnsmos > noisy.dnsmos + 0.5
+
+
+def test_the_judge_hears_dropouts_and_a_wrong_text() -> None:
+    broken = speech().copy()
+    for start in range(0, len(broken), 6000):
+        broken[start : start + 1500] = 0
+    whole = judge().judge(speech(), 24_000, "Entirely different words.", dnsmos=False)
+    assert whole.words.rate >= 1
+    assert whole.dnsmos is None
+    assert judge().judge(broken, 24_000, SENTENCE, dnsmos=False).plcmos < whole.plcmos - 0.5
+
+
+def test_the_same_recording_gets_the_same_scores() -> None:
+    audio = speech()[: JUDGE_RATE_HZ * 2]
+    assert judge().plcmos(audio) == judge().plcmos(audio)
+
+
+def test_no_audio_at_all_loses_every_word() -> None:
+    verdict = judge().judge(np.zeros(0, np.float32), 24_000, SENTENCE, dnsmos=False)
+    assert verdict.words.errors >= verdict.words.words
+
+
+# --- the texts ------------------------------------------------------------------------------------
+
+
+def test_tokens_and_word_groups_lose_no_character() -> None:
+    for each in load_corpus():
+        assert "".join(tokens(each.text)) == each.text
+        assert "".join(word_groups(each.text, 3)) == each.text
+
+
+def test_a_token_is_about_three_quarters_of_a_word() -> None:
+    texts = [each.text for each in load_corpus() if each.speakable]
+    words = sum(len(text.split()) for text in texts)
+    assert 0.65 < words / sum(len(tokens(text)) for text in texts) < 0.85
+
+
+def test_words_are_grouped_with_their_leading_spaces() -> None:
+    assert word_groups("One two three four.", 3) == ["One two three", " four."]
+
+
+def test_a_limit_spreads_over_the_kinds_of_text() -> None:
+    assert len({each.kind for each in load_corpus(limit=6)}) == 6
+
+
+def test_a_line_that_is_no_text_is_named(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"id": "a", "kind": "b", "text": "c"}\n{"id": "a"}\n')
+    with pytest.raises(ValueError, match="line 2"):
+        load_corpus(bad)
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def figure(value: float, *, at_most: bool = True) -> Figure:
+    return Figure("delay", value, 20.0, at_most, " ms", "note")
+
+
+@pytest.mark.parametrize(
+    ("value", "at_most", "met"),
+    [(19, True, True), (20, True, True), (21, True, False), (19, False, False), (21, False, True)],
+)
+def test_a_goal_is_a_bound(value: float, at_most: bool, met: bool) -> None:
+    assert figure(value, at_most=at_most).met is met
+
+
+def test_a_figure_that_is_no_number_never_meets_its_goal() -> None:
+    assert not figure(math.nan).met
+    assert not figure(math.nan, at_most=False).met
+
+
+def report(*figures: Figure) -> Report:
+    return Report("Some CPU, 2 cores", {"quick": True}, {"row": Result(figures, {"samples": [1]})})
+
+
+def test_table_and_document_show_the_goal_beside_the_figure_and_mark_what_is_missed() -> None:
+    found = report(figure(12.34), figure(31.0))
+    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table(found))
+    for text in (console.export_text(), markdown(found)):
+        met, missed = [line for line in text.splitlines() if "≤ 20 ms" in line]
+        assert "12.3 ms" in met
+        assert "met" in met
+        assert "31 ms" in missed
+        assert "missed" in missed.lower()
+
+
+def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
+    write_json(report(figure(31.0)), tmp_path / "a.json")
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["machine"] == "Some CPU, 2 cores"
+    assert content["figures"][0]["met"] is False
+    assert content["details"] == {"row": {"samples": [1]}}
+
+
+def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
+    way = {"wer_percent": 2.0, "plcmos": 4.6, "duration_s": 120.0}
+    results = {
+        "peer": Result([], {"texts": [{"ours_ms": 90.0, "peer_ms": 700.0}]}),
+        "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
+        "quality": Result([], {"ways": {"whole": way, "streamed": way, "each piece alone": way}}),
+    }
+    found = Report("Some CPU", {}, results)
+    plots.first_audio(found, tmp_path / "ttfa.png")
+    plots.quality(found, tmp_path / "quality.png")
+    for name in ("ttfa.png", "quality.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_machine_is_named_by_its_processor_alone() -> None:
+    assert "core" in machine_name()
+    assert file_name("AMD EPYC (R), 2 cores") == "amd-epyc-r-2-cores"
+
+
+def test_an_unknown_row_is_refused_with_the_rows_there_are() -> None:
+    answer = CliRunner().invoke(app, ["--only", "nonsense"])
+    assert answer.exit_code != 0
+    assert "accounting" in answer.output
+
+
+# --- quality --------------------------------------------------------------------------------------
+
+
+def scored(errors: Sequence[float], plcmos: float, duration_s: float) -> Scores:
+    size = len(errors)
+    return Scores(
+        np.array(errors, float),
+        np.full(size, 10.0),
+        np.full(size, plcmos),
+        np.full(size, duration_s),
+    )
+
+
+def test_differences_are_points_scores_and_percent() -> None:
+    whole, streamed = scored([1, 0], 4.6, 10.0), scored([1, 1], 4.5, 11.0)
+    found = differences(whole, streamed, np.arange(2))
+    assert found == pytest.approx([5.0, -0.1, 10.0])
+
+
+def test_the_interval_holds_the_difference() -> None:
+    whole, streamed = scored([0] * 10, 4.6, 10.0), scored([1, 0] * 5, 4.5, 11.0)
+    low, high = interval(whole, streamed, seed=0)
+    assert low[0] < 5.0 < high[0]
+    assert low[1] == pytest.approx(high[1]) == pytest.approx(-0.1)
+
+
+# --- listeners ------------------------------------------------------------------------------------
+
+
+def audio(
+    text: tuple[int, int] = (0, 4), start_ms: float = 0.0, duration_ms: float = 1000.0
+) -> Audio:
+    return Audio("c", 0, start_ms, duration_ms, text, (), bytes(int(duration_ms) * 48))
+
+
+def listener() -> Listener:
+    return Listener(Heard(1), now_s=0.0)
+
+
+def test_audio_that_comes_before_the_last_one_is_heard_out_is_no_underrun() -> None:
+    ear = listener()
+    ear.wrote(100, 0.0)
+    ear.hears(audio(), 0.2)
+    ear.hears(audio((4, 8)), 1.1)
+    ear.hears(audio((8, 12)), 2.1)
+    assert ear.heard.underruns_ms == []
+    assert ear.heard.first_sound_ms == [200.0]
+    assert ear.heard.audio_s == 3.0
+
+
+def test_silence_while_the_text_was_there_is_an_underrun() -> None:
+    ear = listener()
+    ear.wrote(100, 0.0)
+    ear.hears(audio(), 0.0)
+    ear.hears(audio((4, 8)), 1.25)
+    assert ear.heard.underruns_ms == [pytest.approx(250)]
+
+
+def test_silence_for_want_of_text_is_not_the_servers() -> None:
+    ear = listener()
+    ear.wrote(4, 0.0)
+    ear.hears(audio(), 0.0)
+    ear.wrote(8, 1.2)
+    ear.hears(audio((4, 8)), 1.25)
+    assert ear.heard.underruns_ms == []
+    assert ear.heard.waits_for_text == 1
+
+
+@pytest.mark.parametrize(
+    ("underruns", "errors", "passes"), [([], {}, True), ([3.0], {}, False), ([], {"x": 1}, False)]
+)
+def test_streams_are_served_when_none_had_a_gap_or_was_refused(
+    underruns: list[float], errors: dict[str, int], passes: bool
+) -> None:
+    assert sound({"underruns_ms": underruns, "errors": errors}) is passes
+
+
+# --- accounting -----------------------------------------------------------------------------------
+
+
+def test_chunks_that_tile_the_text_keep_the_ledger_clean() -> None:
+    ledger = Ledger()
+    ledger.audio(audio((0, 4)), 10)
+    ledger.audio(audio((4, 10), start_ms=1000.0), 10)
+    ledger.done(Done("c", 2000.0, 10, 2), 10)
+    assert ledger.violations == []
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        audio((3, 10), start_ms=1000.0),
+        audio((5, 10), start_ms=1000.0),
+        audio((4, 11), start_ms=1000.0),
+        audio((4, 10), start_ms=990.0),
+        Audio("c", 1, 1000.0, 1000.0, (4, 10), (), b""),
+        Audio("c", 1, 1000.0, 0.0, (4, 10), (Word(2, 6, 0, 1),), b""),
+    ],
+    ids=["repeated", "lost", "beyond", "early", "no-bytes", "word-outside"],
+)
+def test_a_chunk_out_of_place_is_a_violation(second: Audio) -> None:
+    ledger = Ledger()
+    ledger.audio(audio((0, 4)), 10)
+    ledger.audio(second, 10)
+    assert len(ledger.violations) == 1
+
+
+def test_wrong_sums_and_endings_are_violations() -> None:
+    for ending in (Done("c", 0.0, 0, 0), Done("c", 1000.0, 4, 2), Done("c", 900.0, 4, 1)):
+        ledger = Ledger()
+        ledger.audio(audio((0, 4)), 4)
+        ledger.done(ending, 4)
+        assert ledger.violations
+    ledger = Ledger()
+    ledger.cancelled(Cancelled("c", 3, 0.0))
+    ledger.done(Done("c", 0.0, 0, 0), 5)
+    assert len(ledger.violations) == 2
+
+
+@pytest.mark.parametrize(
+    ("to", "clean"), [(5, True), (7, True), (10, True), (4, False), (11, False)]
+)
+def test_a_retract_may_give_back_less_than_asked_but_not_more(to: int, clean: bool) -> None:
+    ledger = Ledger()
+    ledger.audio(audio((0, 4)), 10)
+    ledger.retracted(Retracted("c", to), asked=5, length=10)
+    assert (ledger.violations == []) is clean
+
+
+def test_a_dialogue_is_the_same_for_the_same_seed_and_never_splits_to_nothing() -> None:
+    corpus = [BenchText("a", "plain", "One two three four five six.")]
+    assert compose(corpus, 3) == compose(corpus, 3)
+    kinds = {act.kind for seed in range(60) for act in compose(corpus, seed).acts}
+    assert kinds == {"push", "retract", "flush", "pause"}
+    assert all(
+        act.text for seed in range(60) for act in compose(corpus, seed).acts if act.kind == "push"
+    )
