@@ -7,7 +7,7 @@ sentences and traps, in 12 languages) it cut 83 as a reader would, `pysbd` 80, `
 
 The library may change its mind when it sees more, so it is asked once or twice about each place, at
 points that the text alone determines: when the first character of the next word is known, which
-decides "there. H", and, if it saw no end then, when that word is complete ("p.m. She",
+decides "there. H", and, if it saw no end then, when that word is complete ("the U.S. The",
 "there.Second"). It is shown the text up to that point and no further, and an answer stands. So it
 makes no difference in which pieces the text arrives.
 """
@@ -24,9 +24,11 @@ import sentencex
 from backend.speakable import speakable
 
 _LONGEST = 4000  # characters; a longer sentence is cut at a word, which bounds the memory
-_CONTEXT = 200  # characters before a place that the library is shown, which bounds the time
+_CONTEXT = 120  # characters before a place that the library is shown, which bounds the time
+_PATIENCE = 80  # characters after which a word counts as complete, for the same reason
 _NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
 _CLOSING = ("Pe", "Pf", "Po")
+_SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at a no-break space before an initial
 _NAME = pattern(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
 _NEXT_WORD = " X"  # of no consequence: after "Dr." it begins no sentence
 
@@ -152,11 +154,11 @@ class Segmenter:
         """Where the sentence ends, now that the character `at` is known; 0: not yet."""
         character = self._text[at]
         cut = 0
-        if character.isalnum():
-            cut = self._begin_word(at)
-        elif character.isspace() and self._doubt is not None:
+        if self._doubt is not None and (character.isspace() or at - self._doubt >= _PATIENCE):
             cut = self._ask(self._doubt, at)
             self._doubt = None
+        if not cut and character.isalnum():
+            cut = self._begin_word(at)
         if not cut and character in _NEWLINES and not self._text[: at + 1].isspace():
             cut = at + 1
         if not cut and at + 1 >= _LONGEST:
@@ -166,7 +168,8 @@ class Segmenter:
     def _begin_word(self, at: int) -> int:
         """Ask about the marks between the last word and the one that begins at `at`.
 
-        What is glued to a full stop is complete before it is asked about: it may be an address.
+        What is glued to a full stop is complete before it is asked about: it may be an address. So
+        is what follows a number: it may be a month.
         """
         gap, gap_start = self._text[self._word_end : at], self._word_end
         self._word_end = at + 1
@@ -177,7 +180,10 @@ class Segmenter:
             return 0
         if self._doubt is None:
             self._doubt = gap_start
-        if all(map(str.isascii, marks)) and not any(map(str.isspace, gap)):
+        glued = not any(map(str.isspace, gap))
+        if all(map(str.isascii, marks)) and (
+            glued or self._text[gap_start - 1 : gap_start].isdigit()
+        ):
             return 0
         return self._ask(gap_start, at + 1)
 
@@ -197,7 +203,7 @@ class Segmenter:
         start = max(0, low - _CONTEXT)
         if start:
             start = self._text.find(" ", start, low) + 1 or start
-        heard = speakable(self._text[start:high]).replace("\n", " ") + what_follows
+        heard = _SPACE.sub(" ", speakable(self._text[start:high])) + what_follows
         boundaries = sentencex.get_sentence_boundaries(self._language, heard)
         return [start + boundary["end_index"] for boundary in boundaries]
 

@@ -36,6 +36,7 @@ _UNSPOKEN = re.compile(
     ),
     re.MULTILINE,
 )
+_INK = re.compile(r"\S")
 
 # Scripts that put no spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 _SPACELESS = (
@@ -50,7 +51,7 @@ def speakable(text: str) -> str:
 
     Growing text agrees: `speakable(text[:n])[: n - 1] == speakable(text)[: n - 1]`.
     """
-    return _UNSPOKEN.sub(lambda mark: " " * len(mark[0]), text)
+    return _UNSPOKEN.sub(lambda mark: _INK.sub(" ", mark[0]), text)
 
 
 def word_ends(text: str) -> list[int]:
