@@ -31,6 +31,11 @@ class AudioFormat:
     name: str
     sample_rate_hz: int
 
+    @property
+    def bytes_per_s(self) -> int:
+        """The most bytes that a second becomes; container overhead is not counted."""
+        return FORMATS[self.name].sample_bytes * self.sample_rate_hz
+
     def duration_ms(self, samples: int) -> float:
         """How long `samples` samples of this format last."""
         return samples * 1000 / self.sample_rate_hz
@@ -211,11 +216,14 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """An encoding: its usual rate, the rates it takes (none listed: all), how to open its codec."""
+    """An encoding: its usual rate, the rates it takes (none listed: all), how to open its codec,
+    the most bytes that a sample becomes.
+    """
 
     default_hz: int
     open: Callable[[int], Codec]
     rates_hz: tuple[int, ...] = ()
+    sample_bytes: int = 1
     blocking: bool = False
 
 
@@ -241,8 +249,8 @@ _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 FORMATS: dict[str, FormatSpec] = {
-    "pcm_s16le": FormatSpec(24000, _plain(lambda pcm: to_s16(pcm).tobytes())),
-    "pcm_f32le": FormatSpec(24000, _plain(lambda pcm: pcm.astype("<f4").tobytes())),
+    "pcm_s16le": FormatSpec(24000, _plain(lambda pcm: to_s16(pcm).tobytes()), sample_bytes=2),
+    "pcm_f32le": FormatSpec(24000, _plain(lambda pcm: pcm.astype("<f4").tobytes()), sample_bytes=4),
     "mulaw": FormatSpec(8000, _libav(Recipe("pcm_mulaw", "mulaw", "s16"))),
     "alaw": FormatSpec(8000, _libav(Recipe("pcm_alaw", "alaw", "s16"))),
     "opus": FormatSpec(24000, _libav(_OPUS), _OPUS_RATES_HZ, blocking=True),

@@ -17,7 +17,6 @@ from backend.outbox import Outbox
 from backend.pacer import Pacer
 
 _PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB
-_WIDEST_SAMPLE_BYTES = 4
 _HEARD_GAP_S = 0.005  # a listener who was dry for less has not noticed
 
 
@@ -40,7 +39,8 @@ def joined(pieces: Sequence[Piece]) -> Piece:
 
 
 def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator[Piece]:
-    """Cut a piece into pieces of at most `samples`; a word goes with the one in which it begins.
+    """Cut a piece into pieces of at most `samples`; a word, with the spaces behind it, goes with
+    the one in which it begins.
 
     `start_ms` is where the piece begins in the context's audio.
     """
@@ -51,7 +51,7 @@ def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator
         until_ms = math.inf if last else start_ms + (start + samples) * 1000 / rate_hz
         mine = [word for word in words if word.start_ms < until_ms]
         words = words[len(mine) :]
-        end = piece.text[1] if last else (mine[-1].end if mine else at)
+        end = words[0].start if words and not last else piece.text[1]
         yield Piece(pcm, (at, end), tuple(mine))
         at = end
 
@@ -78,8 +78,7 @@ class Delivery:
 
         A piece without samples still accounts for its text.
         """
-        rate_hz = max(self._source_hz, self._target.sample_rate_hz)
-        longest = _PIECE_BYTES // _WIDEST_SAMPLE_BYTES * self._source_hz // rate_hz
+        longest = int(_PIECE_BYTES / self._target.bytes_per_s * self._source_hz)
         before_ms = self.audio_ms
         for part in split(piece, self.rendered_ms, self._source_hz, longest):
             encoded = await self._run(partial(self._encoder.encode, part.pcm))

@@ -89,11 +89,13 @@ class Server(uvicorn.Server):
         self._announcement = announcement
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, then say so: from this line on a client is answered."""
         await super().startup(sockets)
         if self.started:
             print(self._announcement, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let nobody in, let speech end, hang up."""
         for listener in self.servers:
             listener.close()
         app = self.config.app

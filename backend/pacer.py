@@ -156,13 +156,13 @@ class Pacer:
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
     def _idle(self, sentence: Growth, known: int, now_s: float) -> Speak | Wait:
-        """The input pauses: speak the words that were held back for their lookahead; later also the
-        half-typed word, and what the engine itself held back.
+        """The input pauses: speak the words that were held back for their lookahead (half a word is
+        better than none); later also the half-typed word, and what the engine itself held back.
         """
         size, since_s = len(sentence.text), sentence.last_input_s
         pause_at_s = since_s + self.pacing.idle_s
         if known > sentence.released:
-            return Speak(known, known) if now_s >= pause_at_s else Wait(pause_at_s)
+            return Speak(known, size) if now_s >= pause_at_s else Wait(pause_at_s)
         if sentence.spoken < size and not sentence.text[sentence.spoken :].isspace():
             timeout_at_s = since_s + max(self.pacing.word_timeout_s, self.pacing.idle_s)
             if now_s >= timeout_at_s:
