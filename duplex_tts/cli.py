@@ -23,7 +23,7 @@ from duplex_tts.context import Parameters
 from duplex_tts.errors import ClientError, ConnectionLost
 from duplex_tts.local_server import local_server
 from duplex_tts.say import Errand, Report, arriving, given, say
-from duplex_tts.sinks import FILE_FORMATS, FileSink, Sink, open_player
+from duplex_tts.sinks import FILE_FORMATS, FileSink, Sink, check_name, open_player
 
 FAILED = 1
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -94,19 +94,21 @@ def say_command(  # noqa: PLR0913 - a parameter is an option
     parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language)
     report = Report()
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with _answering(), _server(url) as address:
+    with _answering():
+        if output:
+            check_name(output)
         try:
-            asyncio.run(say(address, Errand(arrives, open_sink, parameters), report))
+            with _server(url) as address:
+                asyncio.run(say(address, Errand(arrives, open_sink, parameters), report))
         finally:
-            stderr.print(summary(report, output))
+            if report.ttfa_s is not None:
+                stderr.print(summary(report, output), soft_wrap=True)
 
 
 def summary(report: Report, output: Path | None) -> str:
     """One line on what was heard."""
-    if report.ttfa_s is None:
-        return "nothing was spoken"
     parts = [
-        f"first sound after {report.ttfa_s * 1000:.0f} ms",
+        f"first sound after {(report.ttfa_s or 0) * 1000:.0f} ms",
         f"{report.audio_s:.2f} s of speech",
         f"{report.words} words, {report.characters} characters",
     ]
@@ -122,7 +124,7 @@ def summary(report: Report, output: Path | None) -> str:
 def voices(url: Url = None) -> None:
     """List the voices that the server can speak with."""
     with _answering(), _server(url) as address:
-        offered = _get(http_url(address, "/voices"))
+        offered = _get(http_url(address, "/v1/voices"))
     table = Table("voice", "language", "description", "", box=None)
     for voice in offered["voices"]:
         default = "default" if voice["name"] == offered["default"] else ""

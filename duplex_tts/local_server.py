@@ -30,7 +30,8 @@ def local_server(*flags: str, start_timeout_s: float = START_TIMEOUT_S) -> Itera
     Blocks while it starts (seconds). `flags` are those of `backend/main.py`. It stays in the
     caller's process group, so that a closed terminal ends it too. Raises `ServerFailed`.
     """
-    command = [sys.executable, "-m", "backend.main", "--port", "0", *flags]
+    # -P: a folder named `backend` where the user happens to be is not ours.
+    command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", *flags]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True

@@ -81,19 +81,24 @@ class Sink(ABC):
             await self.close()
 
 
+def check_name(path: Path) -> None:
+    """Raise `SinkFailed` for a suffix not in `FILE_FORMATS`, or when the folder is not there."""
+    if path.suffix.lower() not in FILE_FORMATS:
+        raise SinkFailed(f"{path}: the name must end in one of {', '.join(FILE_FORMATS)}")
+    if not path.parent.is_dir():
+        raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
+
+
 class FileSink(Sink):
     """A sound file, its format by its suffix; made when the first speech comes.
 
-    Raises `SinkFailed` for a suffix not in `FILE_FORMATS`, or when the folder is not there.
+    Raises what `check_name` raises.
     """
 
     audible = False
 
     def __init__(self, path: Path, sample_rate_hz: int) -> None:
-        if path.suffix.lower() not in FILE_FORMATS:
-            raise SinkFailed(f"{path}: the name must end in one of {', '.join(FILE_FORMATS)}")
-        if not path.parent.is_dir():
-            raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
+        check_name(path)
         self._path = path
         self._sample_rate_hz = sample_rate_hz
         self._file: soundfile.SoundFile | None = None

@@ -1,0 +1,197 @@
+"""What the end-to-end tests share, under pytest and as scripts: speaking, and a table of figures.
+
+No pytest here: the scripts run without the test extras.
+"""
+
+import argparse
+import asyncio
+import inspect
+import sys
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from duplex_tts import Audio, Cancelled, Context, Done, Error, Retracted
+from duplex_tts.address import websocket_url
+from duplex_tts.local_server import local_server
+
+LLM_WORD_S = 0.05  # 20 words a second, about 30 tokens a second
+
+
+class Skipped(Exception):
+    """The check needs what is not installed; only a script may skip."""
+
+
+@dataclass
+class Figures:
+    """What was measured, for the table at the end."""
+
+    rows: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, what: str, figure: str, bound: str = "") -> None:
+        """Note a figure and what it must or should be."""
+        self.rows.append((what, figure, bound))
+
+    def table(self, title: str) -> Table:
+        """All figures, for the terminal."""
+        table = Table("measured", "figure", "bound", title=title, title_justify="left", box=None)
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+@dataclass
+class Speech:
+    """One context as the client saw it; times by `time.perf_counter`."""
+
+    audio: list[Audio] = field(default_factory=list)
+    arrivals_s: list[float] = field(default_factory=list)
+    errors: list[Error] = field(default_factory=list)
+    retracted: list[Retracted] = field(default_factory=list)
+    first_push_s: float = 0.0
+    last_push_s: float = 0.0
+    end: Done | Cancelled | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The encoded audio."""
+        return b"".join(event.data for event in self.audio)
+
+    @property
+    def pcm(self) -> NDArray[np.float32]:
+        """The sound, when the format is `pcm_s16le`."""
+        return np.frombuffer(self.data, "<i2").astype(np.float32) / np.float32(32768)
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of sound."""
+        return sum(event.duration_ms for event in self.audio) / 1000
+
+    @property
+    def characters(self) -> int:
+        """Of the text, from its start on, how many were spoken."""
+        return self.audio[-1].text[1] if self.audio else 0
+
+    @property
+    def first_sound_s(self) -> float:
+        """When the first message with sound arrived."""
+        heard = zip(self.audio, self.arrivals_s, strict=True)
+        return next(arrival_s for event, arrival_s in heard if event.data)
+
+    @property
+    def ttfa_s(self) -> float:
+        """From the first text sent to the first sound received."""
+        return self.first_sound_s - self.first_push_s
+
+
+async def listen(context: Context, speech: Speech) -> Speech:
+    """Collect the context's events until its end."""
+    async for event in context:
+        if isinstance(event, Audio):
+            speech.audio.append(event)
+            speech.arrivals_s.append(time.perf_counter())
+        elif isinstance(event, Retracted):
+            speech.retracted.append(event)
+        elif isinstance(event, Error):
+            speech.errors.append(event)
+        elif isinstance(event, Done | Cancelled):
+            speech.end = event
+    return speech
+
+
+async def write(context: Context, pieces: Sequence[str], period_s: float, speech: Speech) -> None:
+    """Push one piece each `period_s` seconds, then end."""
+    speech.first_push_s = time.perf_counter()
+    for number, piece in enumerate(pieces):
+        await asyncio.sleep(speech.first_push_s + number * period_s - time.perf_counter())
+        await context.push(piece)
+        speech.last_push_s = time.perf_counter()
+    await context.end()
+
+
+async def speak(context: Context, pieces: Sequence[str], period_s: float = 0.0) -> Speech:
+    """Write and listen at the same time."""
+    speech = Speech()
+    await asyncio.gather(write(context, pieces, period_s, speech), listen(context, speech))
+    return speech
+
+
+def words_of(text: str) -> list[str]:
+    """The words with the space that follows each, as an LLM's tokens come."""
+    parts = text.split(" ")
+    return [part + " " for part in parts[:-1]] + parts[-1:]
+
+
+def assert_accounted(speech: Speech, length: int) -> None:
+    """Every character exactly once, times without gaps, words in order, sums as `done` says."""
+    assert not speech.errors, speech.errors
+    at, at_ms, word_at, word_at_ms = 0, 0.0, 0, 0.0
+    for event in speech.audio:
+        assert event.text[0] == at, (event, at)
+        assert abs(event.start_ms - at_ms) < 1, (event, at_ms)
+        at, at_ms = event.text[1], event.start_ms + event.duration_ms
+        for word in event.words:
+            assert word_at <= word.start < word.end <= length, (word, word_at)
+            assert word_at_ms <= word.start_ms + 1, (word, word_at_ms)
+            assert word.start_ms <= word.end_ms, word
+            word_at, word_at_ms = word.end, word.start_ms
+    assert at == length, (at, length)
+    assert isinstance(speech.end, Done)
+    assert (speech.end.characters, speech.end.chunks) == (length, len(speech.audio))
+    assert abs(speech.end.audio_ms - at_ms) < 1, (speech.end, at_ms)
+
+
+# --- as a script ----------------------------------------------------------------------------------
+
+Check = Callable[[str, Figures], Coroutine[Any, Any, None]]
+
+
+def run_as_script(title: str, checks: Sequence[Check]) -> None:
+    """Run the checks against `--url` or a server of our own, print the table, exit 0 or 1."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--url", help="the server to test; without it, one is started")
+    url = parser.parse_args().url
+    console, figures = Console(), Figures()
+    if url:
+        failed = _run(checks, websocket_url(url), figures, console)
+    else:
+        with local_server() as address:
+            failed = _run(checks, address, figures, console)
+    console.print()
+    console.print(figures.table(title))
+    console.print(f"\n{len(checks) - failed} of {len(checks)} checks passed")
+    sys.exit(1 if failed else 0)
+
+
+def _run(checks: Sequence[Check], url: str, figures: Figures, console: Console) -> int:
+    failed = 0
+    for check in checks:
+        name = check.__name__.removeprefix("test_").replace("_", " ")
+        try:
+            asyncio.run(check(url, figures))
+            console.print(f"[green]passed[/]   {name}")
+        except Skipped as reason:
+            console.print(f"[yellow]skipped[/]  {name}: {reason}")
+        except Exception:  # noqa: BLE001 - a check that fails, however, is a line and an exit code
+            failed += 1
+            console.print(f"[red]FAILED[/]   {name}")
+            console.print(
+                traceback.format_exc(limit=-2), markup=False, highlight=False, soft_wrap=True
+            )
+    return failed
+
+
+def checks_in(names: dict[str, Any]) -> list[Check]:
+    """The test functions of a module's globals, in their order."""
+    return [
+        value
+        for name, value in names.items()
+        if name.startswith("test_") and inspect.iscoroutinefunction(value)
+    ]
