@@ -7,6 +7,7 @@ grow, but for a retraction, which shortens what is not yet released.
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 
 from backend.engines.base import Release
 from backend.errors import ContextEnded, TextLimit
@@ -24,6 +25,7 @@ class Script:
         self._segmenter = Segmenter()
         self._complete: deque[Sentence] = deque()  # not yet closed, in order
         self._start = 0  # of the utterance at hand
+        self._read = ""  # the utterance's text as released: what follows "#" cannot change it now
         self._pressed = 0  # flush and end ask to speak up to here at once
         self._last_input_s = 0.0
         self.length = 0
@@ -88,15 +90,22 @@ class Script:
         return self._start
 
     def growth(self) -> Growth:
-        """The sentence at hand, in offsets of its utterance; its text may be empty."""
-        sentence = self._complete[0] if self._complete else self._segmenter.open
-        text = speakable(sentence.text)[self._start - sentence.start :]
+        """The sentence at hand, in offsets of its utterance; its text may be empty.
+
+        An end that is found in what is already released ("5 p.m. Sh", spoken as far as it was
+        typed, becomes "She") is found too late: the sentence goes on.
+        """
+        late = list(takewhile(lambda sentence: sentence.end < self.released, self._complete))
+        complete = len(late) < len(self._complete)
+        parts = [*late, self._complete[len(late)] if complete else self._segmenter.open]
+        text = speakable("".join(part.text for part in parts))[self._start - parts[0].start :]
+        text = self._read + text[len(self._read) :]
         return Growth(
             text=text,
             words=word_ends(text),
             released=self.released - self._start,
             spoken=self.spoken - self._start,
-            complete=bool(self._complete),
+            complete=complete,
             pressed=min(max(0, self._pressed - self._start), len(text)),
             last_input_s=self._last_input_s,
             first=self.spoken == 0,
@@ -105,6 +114,7 @@ class Script:
     def release(self, growth: Growth, choice: Speak) -> Release:
         """Let the engine speak what the pacer chose; it cannot be retracted from now on."""
         self.released = self._start + choice.to
+        self._read = growth.text[: choice.to]
         return Release(growth.text[: choice.known], choice.to, choice.final, choice.must_reach)
 
     def speak_to(self, end: int) -> tuple[int, int]:
@@ -115,8 +125,10 @@ class Script:
         return start, self.spoken
 
     def close(self) -> None:
-        """The sentence at hand is spoken: on to the next."""
-        self._start = self._complete.popleft().end
+        """The utterance is over, and all that was released with it: on to what follows."""
+        self._start, self._read = self.released, ""
+        while self._complete and self._complete[0].end <= self._start:
+            self._complete.popleft()
         self._segmenter.settle(self._start)
 
     def restart(self) -> tuple[int, int]:
@@ -124,7 +136,5 @@ class Script:
         its sentence becomes an utterance of its own. Returns the span that stays silent.
         """
         silent, self.spoken = (self.spoken, self.released), self.released
-        self._start = self.released
-        if self._complete and self._complete[0].end == self._start:
-            self.close()
+        self.close()
         return silent

@@ -61,7 +61,8 @@ class InlineTTS(TTSManager):
 
     def __init__(self, model: FakeModel | None = None, delay_s: float = 0.0) -> None:
         self.model = model or FakeModel()
-        super().__init__(self.model, EngineSettings(), Metrics(), threads=1)
+        self.metrics = Metrics()
+        super().__init__(self.model, EngineSettings(), self.metrics, threads=1)
         self.engine = self.model.create_engine()
         self.releases: list[Release] = []
         self.utterances: list[Utterance] = []
