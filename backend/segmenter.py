@@ -28,7 +28,7 @@ _CONTEXT = 120  # characters before a place that the library is shown, which bou
 _PATIENCE = 80  # characters after which a word counts as complete, for the same reason
 _NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
 _CLOSING = ("Pe", "Pf", "Po")
-_SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at a no-break space before an initial
+_SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at "A", a no-break space, "."
 _NAME = pattern(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
 _NEXT_WORD = " X"  # of no consequence: after "Dr." it begins no sentence
 
