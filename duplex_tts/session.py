@@ -32,6 +32,7 @@ from duplex_tts.errors import ClientError, ConnectionLost, ProtocolError, Refuse
 from duplex_tts.events import Cancelled, Done, Error, Event, Pong, Ready
 
 CLOSE_TIMEOUT_S = 1.0
+READY_TIMEOUT_S = 10.0
 KEPT_ERRORS = 100
 
 
@@ -190,9 +191,12 @@ class Connecting:
 
 async def _greeting(websocket: ClientConnection) -> Ready:
     try:
-        event = wire.decode(await websocket.recv())
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            event = wire.decode(await websocket.recv())
     except ConnectionClosed as closed:
         raise _connection_lost(closed) from closed
+    except TimeoutError:
+        raise ConnectionLost("what answers there is no speech server: no `ready` came") from None
     if isinstance(event, Error):
         raise Refused(event.code, event.message)
     if not isinstance(event, Ready):

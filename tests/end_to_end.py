@@ -9,16 +9,19 @@ import inspect
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from duplex_tts import Audio, Cancelled, Context, Done, Error, Retracted
+from duplex_tts import Audio, Cancelled, ClientError, Context, Done, Error, Retracted, Session
 from duplex_tts.address import websocket_url
 from duplex_tts.local_server import local_server
 
@@ -154,38 +157,42 @@ Check = Callable[[str, Figures], Coroutine[Any, Any, None]]
 
 
 def run_as_script(title: str, checks: Sequence[Check]) -> None:
-    """Run the checks against `--url` or a server of our own, print the table, exit 0 or 1."""
+    """Run the checks against `--url` or a server of their own; print the table; exit 0 or 1."""
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--url", help="the server to test; without it, one is started")
     url = parser.parse_args().url
     console, figures = Console(), Figures()
-    if url:
-        failed = _run(checks, websocket_url(url), figures, console)
-    else:
-        with local_server() as address:
-            failed = _run(checks, address, figures, console)
+    try:
+        with nullcontext(websocket_url(url)) if url else local_server() as address:
+            asyncio.run(_reach(address))
+            outcomes = _run(checks, address, figures, console)
+    except (ClientError, ValueError) as error:
+        sys.exit(str(error))
     console.print()
     console.print(figures.table(title))
-    console.print(f"\n{len(checks) - failed} of {len(checks)} checks passed")
-    sys.exit(1 if failed else 0)
+    console.print("\n" + ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()))
+    sys.exit(1 if outcomes["FAILED"] else 0)
 
 
-def _run(checks: Sequence[Check], url: str, figures: Figures, console: Console) -> int:
-    failed = 0
+async def _reach(url: str) -> None:
+    async with Session.connect(url):
+        pass
+
+
+def _run(checks: Sequence[Check], url: str, figures: Figures, console: Console) -> Counter[str]:
+    outcomes: Counter[str] = Counter()
     for check in checks:
-        name = check.__name__.removeprefix("test_").replace("_", " ")
+        outcome, colour, why = "passed", "green", ""
         try:
             asyncio.run(check(url, figures))
-            console.print(f"[green]passed[/]   {name}")
         except Skipped as reason:
-            console.print(f"[yellow]skipped[/]  {name}: {reason}")
+            outcome, colour, why = "skipped", "yellow", f": {reason}"
         except Exception:  # noqa: BLE001 - a check that fails, however, is a line and an exit code
-            failed += 1
-            console.print(f"[red]FAILED[/]   {name}")
-            console.print(
-                traceback.format_exc(limit=-2), markup=False, highlight=False, soft_wrap=True
-            )
-    return failed
+            outcome, colour, why = "FAILED", "red", f"\n{traceback.format_exc(limit=-2)}"
+        name = check.__name__.removeprefix("test_").replace("_", " ")
+        console.print(f"[{colour}]{outcome:8}[/] {name}{escape(why)}", soft_wrap=True)
+        outcomes[outcome] += 1
+    return outcomes
 
 
 def checks_in(names: dict[str, Any]) -> list[Check]:

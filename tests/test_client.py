@@ -307,6 +307,13 @@ async def test_a_server_that_hangs_up_before_ready_raises() -> None:
             await Session.connect(url)
 
 
+async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duplex_tts.session.READY_TIMEOUT_S", 0.01)
+    async with server(silent, greet=False) as url:
+        with pytest.raises(ConnectionLost, match="no `ready` came"):
+            await Session.connect(url)
+
+
 async def test_another_protocol_version_is_refused() -> None:
     async def script(peer: Peer) -> None:
         await peer.say(**{**READY, "protocol": 2})
