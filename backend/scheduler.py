@@ -12,13 +12,13 @@ import itertools
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import structlog
 
-from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
+from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release, Utterance
 from backend.errors import DuplexError, EngineFailed
 from backend.metrics import Metrics
 
@@ -142,11 +142,17 @@ class EngineThread:
     # --- on the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        engine = self._model.create_engine()
+        engine = self._create_engine()
         while self._obey(engine):
             urgent = sorted(self._pending.values(), key=lambda speech: speech.deadline_s)
             if urgent:
                 self._advance(engine, urgent[: max(1, engine.info.max_batch)])
+
+    def _create_engine(self) -> Engine:
+        try:
+            return self._model.create_engine()
+        except Exception as error:  # noqa: BLE001 - the engine boundary
+            return AbsentEngine(self._model.info, _told(self._model.info, error).message)
 
     def _obey(self, engine: Engine) -> bool:
         """Carry out the waiting commands; sleep while there is nothing to do. False: stop."""
@@ -173,7 +179,10 @@ class EngineThread:
     def _forget(self, engine: Engine, speech: Speech) -> None:
         self._begun.discard(speech.utterance.id)
         self._pending.pop(speech.utterance.id, None)
-        engine.abort(speech.utterance.id)
+        try:
+            engine.abort(speech.utterance.id)
+        except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
+            _told(engine.info, error)
 
     def _advance(self, engine: Engine, urgent: list[Speech]) -> None:
         started_s = time.perf_counter()
@@ -195,10 +204,37 @@ class EngineThread:
 
     def _fail(self, engine: Engine, speech: Speech, error: Exception) -> Failure:
         self._forget(engine, speech)
-        if not isinstance(error, DuplexError):
-            log.error("engine.failed", engine=engine.info.name, exc_info=error)
-            error = EngineFailed(f"the engine failed ({type(error).__name__}); its log says more")
-        return Failure(speech.utterance.id, error)
+        return Failure(speech.utterance.id, _told(engine.info, error))
+
+
+@dataclass(slots=True)
+class AbsentEngine:
+    """Stands where an engine could not be created: refuses every utterance with the reason."""
+
+    info: EngineInfo
+    reason: str
+
+    def begin(self, utterance: Utterance) -> None:
+        """See `Engine`."""
+        raise EngineFailed(self.reason)
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        """See `Engine`."""
+
+    def step(self, urgent: Sequence[str]) -> list[Result]:
+        """See `Engine`."""
+        return []
+
+    def abort(self, utterance_id: str) -> None:
+        """See `Engine`."""
+
+
+def _told(info: EngineInfo, error: Exception) -> DuplexError:
+    """What clients are told of an engine's error; a bug is logged."""
+    if isinstance(error, DuplexError):
+        return error
+    log.error("engine.failed", engine=info.name, exc_info=error)
+    return EngineFailed(f"the engine failed ({type(error).__name__}); its log says more")
 
 
 class Scheduler:

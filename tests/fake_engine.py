@@ -56,9 +56,10 @@ class FakeEngine:
     reach. Asserts what the contract promises to an engine.
     """
 
-    def __init__(self, info: EngineInfo, gate: threading.Event | None = None) -> None:
+    def __init__(self, info: EngineInfo, gate: threading.Semaphore | None = None) -> None:
         self.info = info
         self.steps: list[tuple[str, ...]] = []  # what each step was asked for, by utterance
+        self.entered = threading.Event()  # a step has begun
         self._gate = gate  # when given: every step waits for it
         self._jobs: dict[str, _Job] = {}
 
@@ -84,8 +85,9 @@ class FakeEngine:
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
         self.steps.append(tuple(urgent))
+        self.entered.set()
         if self._gate is not None:
-            assert self._gate.wait(10), "nobody opened the gate"
+            assert self._gate.acquire(timeout=10), "nobody opened the gate"
         assert len(urgent) <= max(1, self.info.max_batch)
         return [self._advance(utterance_id) for utterance_id in urgent]
 
@@ -146,11 +148,15 @@ class FakeModel:
     default_voice = "heart"
 
     def __init__(
-        self, *, incremental: bool = True, max_batch: int = 1, gate: threading.Event | None = None
+        self,
+        *,
+        incremental: bool = True,
+        max_batch: int = 1,
+        gate: threading.Semaphore | None = None,
     ) -> None:
         self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch)
         self.engines: list[FakeEngine] = []
-        self._gate = gate
+        self.gate = gate
 
     @property
     def open_utterances(self) -> int:
@@ -167,6 +173,6 @@ class FakeModel:
             raise UnknownVoice(name)
 
     def create_engine(self) -> Engine:
-        engine = FakeEngine(self.info, self._gate)
+        engine = FakeEngine(self.info, self.gate)
         self.engines.append(engine)
         return engine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,8 +52,6 @@ class ScriptedClient:
     async def settled(self) -> None:
         """Wait until every context has ended and all is read."""
         await self.session.finished()
-        while len(self.session.outbox):
-            await asyncio.sleep(0.1)
         await asyncio.sleep(self.read_pause_s)
 
     async def read(self) -> None:
@@ -97,13 +96,15 @@ class ScriptedClient:
             assert audio.data or audio.text[1] > at, "a message about nothing"
             at, ms = audio.text[1], audio.start_ms + audio.duration_ms
         words = [word for audio in messages for word in audio.words]
-        for word, following in zip(words, words[1:], strict=False):
+        for word, following in pairwise(words):
             assert word.start < word.end <= following.start
             assert word.start_ms < word.end_ms <= following.start_ms + 1e-6
-        for last in [*self.of(Done, context), *self.of(Cancelled, context)]:
-            assert abs(last.audio_ms - ms) < 0.01
-            assert at == (last.characters if isinstance(last, Done) else last.text_to)
-            assert not isinstance(last, Done) or last.chunks == len(messages)
+        for done in self.of(Done, context):
+            assert (done.characters, done.chunks) == (at, len(messages))
+            assert abs(done.audio_ms - ms) < 0.01
+        for cancelled in self.of(Cancelled, context):
+            assert cancelled.text_to == at
+            assert abs(cancelled.audio_ms - ms) < 0.01
 
 
 @asynccontextmanager
@@ -124,7 +125,7 @@ async def connected(
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("context "):
                     task.cancel()
-    assert tts.engine.open_utterances == 0, "an utterance was left open"
+    assert tts.model.open_utterances == 0, "an utterance was left open"
 
 
 def scripted(

@@ -29,7 +29,7 @@ def speak(made: Script, to: int, *, final: bool = False) -> tuple[int, int]:
     return span
 
 
-# --- limits and the end -----------------------------------------------------------------------------
+# --- limits and the end ---------------------------------------------------------------------------
 
 
 def test_text_over_the_limit_is_refused_whole_and_what_was_there_stays() -> None:
@@ -74,7 +74,7 @@ def test_no_text_is_finished_by_its_end() -> None:
     assert made.finished
 
 
-# --- sentences --------------------------------------------------------------------------------------
+# --- sentences ------------------------------------------------------------------------------------
 
 
 def test_sentences_follow_each_other_in_offsets_of_the_context() -> None:
@@ -124,7 +124,7 @@ def test_a_press_reaches_over_sentences() -> None:
     assert made.growth().pressed == 10
 
 
-# --- retract ----------------------------------------------------------------------------------------
+# --- retract --------------------------------------------------------------------------------------
 
 
 def test_retract_takes_back_to_the_offset() -> None:
@@ -175,7 +175,7 @@ def test_retract_of_all_after_the_end_finishes() -> None:
     assert made.finished
 
 
-# --- restart ----------------------------------------------------------------------------------------
+# --- restart --------------------------------------------------------------------------------------
 
 
 def test_after_a_failure_the_rest_of_the_sentence_is_an_utterance_of_its_own() -> None:
@@ -204,7 +204,7 @@ def test_a_failure_of_the_last_sentence_finishes() -> None:
     assert made.finished
 
 
-# --- any order of events ----------------------------------------------------------------------------
+# --- any order of events --------------------------------------------------------------------------
 
 
 class AnyOrder(RuleBasedStateMachine):
