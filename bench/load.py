@@ -22,7 +22,7 @@ from bench.machine import core_count
 from duplex_tts import Audio, ClientError, Context, Error, Session
 
 TEXTS_PER_ANSWER = 3
-RAMP_S = 4.0  # listeners come one after another over this time
+RAMP_S = 15.0  # about an answer's time: answers begin as often at first as they will later
 WRITTEN_BEFORE_S = 0.1  # text that is at hand this long before silence is the server's to speak
 
 
@@ -128,7 +128,7 @@ async def run(url: str, texts: list[str], streams: int, for_s: float) -> Heard:
     until_s = started_s + for_s
 
     async def one(number: int) -> None:
-        await asyncio.sleep(min(RAMP_S, for_s / 3) * number / streams)
+        await asyncio.sleep(min(RAMP_S, for_s * 0.6) * number / streams)
         try:
             await listen(url, texts, heard, until_s, seed=number)
         except ClientError as error:

@@ -37,10 +37,8 @@ def quality(report: Report, path: Path) -> None:
     canvas = Canvas(figsize=(11.2, 3.4), layout="constrained")
     left, middle, right = canvas.subplots(1, 3, sharey=True)
     _bars(left, ways, "wer_percent", "word errors (%), lower is better")
-    _bars(middle, ways, "plcmos", "PLCMOS (1 to 5), higher is better")
-    _bars(right, ways, "duration_s", "seconds of audio")
-    lowest = min(way["plcmos"] for way in ways.values())
-    middle.set_xlim(max(1.0, np.floor(lowest * 5) / 5 - 0.2), 5.0)
+    _dots(middle, ways, "plcmos", "PLCMOS (1 to 5), higher is better")
+    _bars(right, ways, "duration_s", "audio (s)")
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     _finish(canvas, "The same texts, known as a whole or while they were written", report, path)
@@ -64,14 +62,12 @@ def _against_peer(axes: Axes, texts: list[dict[str, Any]]) -> None:
 def _against_engine(axes: Axes, samples: dict[str, list[float]]) -> None:
     for key, label, colour in (
         ("engine_ms", "the engine alone", PALE),
-        ("client_ms", "at the client, through the server", OURS),
+        ("client_ms", "through the server", OURS),
     ):
         values = np.sort(samples[key])
         share = np.arange(1, len(values) + 1) / len(values) * 100
+        label += f": median {np.median(values):.1f} ms"
         axes.step(values, share, where="post", color=colour, linewidth=2, label=label)
-        median = float(np.median(values))
-        axes.plot([median], [50], "o", color=colour, markersize=5)
-        axes.annotate(f"{median:.1f} ms", (median, 50), (6, -12), textcoords="offset points")
     axes.set_xlim(0, float(np.percentile(samples["client_ms"], 98)) * 1.15)
     axes.set_ylim(0, 100)
     axes.set_xlabel("from the word's release to its audio (ms)")
@@ -82,12 +78,28 @@ def _against_engine(axes: Axes, samples: dict[str, list[float]]) -> None:
 
 def _bars(axes: Axes, ways: dict[str, dict[str, float]], key: str, label: str) -> None:
     values = [way[key] for way in ways.values()]
-    colours = [OURS if name.startswith("streamed") else PALE for name in ways]
-    colours = [THEIRS if "alone" in name else c for name, c in zip(ways, colours, strict=True)]
-    bars = axes.barh(range(len(values)), values, color=colours, height=0.62)
-    axes.bar_label(bars, fmt="%.2f" if max(values) < 100 else "%.0f", padding=3, fontsize=9)
+    bars = axes.barh(range(len(values)), values, color=_colours(ways), height=0.62)
+    axes.bar_label(bars, fmt="%.2f" if max(values) < 20 else "%.0f", padding=3, fontsize=9)
     axes.margins(x=0.16)
     axes.set_xlabel(label)
+
+
+def _dots(axes: Axes, ways: dict[str, dict[str, float]], key: str, label: str) -> None:
+    """For a scale without a zero, where the length of a bar would mean nothing."""
+    values = [way[key] for way in ways.values()]
+    axes.scatter(values, range(len(values)), color=_colours(ways), s=70, zorder=2)
+    for row, value in enumerate(values):
+        axes.annotate(f"{value:.2f}", (value, row), (8, -3), textcoords="offset points", size=9)
+    axes.set_xlim(np.floor(min(values) * 5) / 5 - 0.2, 5.0)
+    axes.grid(axis="y", color=PALE, linewidth=0.5)
+    axes.set_xlabel(label)
+
+
+def _colours(ways: dict[str, dict[str, float]]) -> list[str]:
+    return [
+        THEIRS if "alone" in name else OURS if name.startswith("streamed") else PALE
+        for name in ways
+    ]
 
 
 def _finish(canvas: Canvas, title: str, report: Report, path: Path) -> None:

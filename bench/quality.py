@@ -24,6 +24,7 @@ from bench.setup import Setup
 from duplex_tts import Session
 
 WORDS_AT_A_TIME = 3
+WHOLE, STREAMED = "whole text known", f"streamed {WORDS_AT_A_TIME} words at a time"
 AT_ONCE = 6  # contexts that speak side by side while the recordings are made
 RESAMPLES = 2000
 
@@ -45,7 +46,7 @@ class Way:
 
 
 async def measure(setup: Setup) -> Result:
-    """Judge all ways on all texts; the goals compare `streamed` with `whole`."""
+    """Judge all ways on all texts; the goals compare `STREAMED` with `WHOLE`."""
     texts, ways = setup.speakable, _ways(setup)
     judge = Judge()
     verdicts: dict[str, list[list[Verdict]]] = {}
@@ -86,11 +87,11 @@ def _ways(setup: Setup) -> list[Way]:
 
     replicates = setup.effort.replicates
     return [
-        Way("whole", whole, replicates),
-        Way("streamed", streamed(WORDS_AT_A_TIME), replicates),
-        Way("streamed, 1 word at a time", streamed(1), 1),
-        Way("each piece alone", alone, 1),
-        Way("the voice's own package, whole", package, 1),
+        Way(WHOLE, whole, replicates),
+        Way(STREAMED, streamed(WORDS_AT_A_TIME), replicates),
+        Way("streamed 1 word at a time", streamed(1), 1),
+        Way(f"each {WORDS_AT_A_TIME} words alone", alone, 1),
+        Way("whole, the voice's own package", package, 1),
     ]
 
 
@@ -158,14 +159,14 @@ def interval(whole: Scores, streamed: Scores, seed: int) -> NDArray[np.float64]:
 def _result(
     texts: Sequence[BenchText], verdicts: dict[str, list[list[Verdict]]], seed: int
 ) -> Result:
-    whole, streamed = scores(verdicts["whole"]), scores(verdicts["streamed"])
+    whole, streamed = scores(verdicts[WHOLE]), scores(verdicts[STREAMED])
     everything = np.arange(len(texts))
     wer, plcmos, duration = differences(whole, streamed, everything)
     (wer_low, plcmos_low, duration_low), (wer_high, plcmos_high, duration_high) = interval(
         whole, streamed, seed
     )
     was, now = whole.summary(everything), streamed.summary(everything)
-    rounds = len(verdicts["whole"])
+    rounds = len(verdicts[WHOLE])
     figures = [
         Figure(
             "streamed against whole text: word errors",

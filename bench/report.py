@@ -28,7 +28,7 @@ class Figure:
     @property
     def met(self) -> bool:
         """Whether the value keeps to the goal; a value that is no number never does."""
-        return self.value <= self.goal if self.at_most else self.value >= self.goal
+        return bool(self.value <= self.goal if self.at_most else self.value >= self.goal)
 
     @property
     def value_text(self) -> str:

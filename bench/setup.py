@@ -23,8 +23,8 @@ class Effort:
     dialogues: int
 
 
-FULL = Effort(5, None, 2, 5.0, 20.0, 6, 200, 300)
-QUICK = Effort(1, 6, 1, 1.5, 5.0, 3, 40, 40)
+FULL = Effort(5, None, 2, 5.0, 25.0, 5, 200, 300)
+QUICK = Effort(1, 6, 1, 1.5, 10.0, 2, 40, 40)
 
 
 @dataclass(frozen=True, slots=True)

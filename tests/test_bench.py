@@ -173,7 +173,7 @@ def test_table_and_document_show_the_goal_beside_the_figure_and_mark_what_is_mis
 
 
 def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
-    write_json(report(figure(31.0)), tmp_path / "a.json")
+    write_json(report(figure(np.float64(31.0))), tmp_path / "a.json")
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["machine"] == "Some CPU, 2 cores"
     assert content["figures"][0]["met"] is False
@@ -185,7 +185,7 @@ def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
     results = {
         "peer": Result([], {"texts": [{"ours_ms": 90.0, "peer_ms": 700.0}]}),
         "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
-        "quality": Result([], {"ways": {"whole": way, "streamed": way, "each piece alone": way}}),
+        "quality": Result([], {"ways": {"whole": way, "streamed": way, "each 3 words alone": way}}),
     }
     found = Report("Some CPU", {}, results)
     plots.first_audio(found, tmp_path / "ttfa.png")
