@@ -17,6 +17,7 @@ class DuplexError(Exception):
         super().__init__(message)
         self.message = message
         self.context = context
+        self.ends_context = False  # its id is used up: text on its way must not open it anew
 
 
 class BadJson(DuplexError):
@@ -125,6 +126,12 @@ class SlowClient(DuplexError):
     """The client sends, but does not read the answers."""
 
     code = "slow_client"
+
+
+class SessionEnded(DuplexError):
+    """Whoever runs the server has ended the session."""
+
+    code = "session_ended"
 
 
 class ConfigError(DuplexError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import assert_never
+from dataclasses import dataclass
+from typing import Never, assert_never
 
 import structlog
 
@@ -15,6 +16,7 @@ from backend.errors import (
     ContextEnded,
     ContextStarted,
     DuplexError,
+    SessionEnded,
     TooManyContexts,
     UnknownContext,
 )
@@ -41,6 +43,24 @@ log = structlog.get_logger(__name__)
 _REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
 
 
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """A session in figures; nothing of what it says.
+
+    `characters`: received since it began, of which `characters_waiting` are not spoken yet.
+    `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
+    hear of the audio that was sent.
+    """
+
+    id: str
+    age_s: float
+    contexts: int
+    characters: int
+    characters_waiting: int
+    messages_waiting: int
+    buffered_s: float
+
+
 class Session:
     """What a client has open. Lives in a task group, in which its contexts run side by side."""
 
@@ -53,12 +73,40 @@ class Session:
         self.token = secrets.token_urlsafe(24)
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._end = asyncio.Event()
+        self._opened_at_s = services.clock()
+        self._characters = 0
+        self._audible_until_s = 0.0  # what is left to hear of contexts that are done
         self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size)
 
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
         await self._quiet.wait()
         await self.outbox.emptied()
+
+    def end(self) -> None:
+        """End it from outside: whoever waits for `ended` hears of it."""
+        self._end.set()
+
+    async def ended(self) -> Never:
+        """Wait until the session is ended from outside. Cancel-safe. Raises `SessionEnded`."""
+        await self._end.wait()
+        raise SessionEnded("whoever runs the server has ended the session")
+
+    def status(self) -> SessionStatus:
+        """The session in figures, now."""
+        contexts = [context for context, _ in self._running.values()]
+        now_s = self._services.clock()
+        left_s = max(0.0, self._audible_until_s - now_s)
+        return SessionStatus(
+            id=self.id,
+            age_s=now_s - self._opened_at_s,
+            contexts=len(contexts),
+            characters=self._characters,
+            characters_waiting=sum(context.waiting for context in contexts),
+            messages_waiting=len(self.outbox),
+            buffered_s=max([left_s, *(context.buffered_s for context in contexts)]),
+        )
 
     def greet(self) -> None:
         """Say what the client gets when it asks for nothing else."""
@@ -68,6 +116,8 @@ class Session:
 
     def refuse(self, error: DuplexError) -> None:
         """Answer a mistake with its code. Raises `SlowClient`."""
+        if error.ends_context and error.context and error.context not in self._running:
+            self._use_up(error.context)
         self._services.metrics.error(error.code)
         log.info("refused", session=self.id, code=error.code)
         self.outbox.post(Failed(error.context, error.code, error.message))
@@ -91,6 +141,7 @@ class Session:
                 self._open(command)
             case Text():
                 self._context(command.context).push(command.text)
+                self._characters += len(command.text)
             case Flush():
                 self._context(command.context).flush()
             case End():
@@ -124,24 +175,32 @@ class Session:
 
     def _open(self, start: Start) -> None:
         self._refuse_ended(start.context)
-        at_hand = self._running.get(start.context)
-        if at_hand is not None:
+        if start.context in self._running:
             raise ContextStarted("`start` comes once, before the context's first text")
+        try:
+            context = self._admitted(start)
+        except DuplexError as error:
+            error.ends_context = True
+            raise
+        task = self._tasks.create_task(self._run(context), name=f"context {start.context}")
+        self._running[start.context] = context, task
+        self._quiet.clear()
+        self._services.metrics.context_opened()
+
+    def _admitted(self, start: Start) -> Context:
         limit = self._services.settings.bidirectional_streaming.max_concurrent_tasks
         if len(self._running) >= limit:
             raise TooManyContexts(
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
         self._services.tts.admit()
-        context = Context(start, self._services, self.outbox)
-        task = self._tasks.create_task(self._run(context), name=f"context {start.context}")
-        self._running[start.context] = context, task
-        self._quiet.clear()
-        self._services.metrics.context_opened()
+        return Context(start, self._services, self.outbox)
 
     async def _run(self, context: Context) -> None:
         try:
             await context.run()
+            until_s = self._services.clock() + context.buffered_s
+            self._audible_until_s = max(self._audible_until_s, until_s)
         except DuplexError as error:
             error.context = context.id
             self.refuse(error)
@@ -151,12 +210,15 @@ class Session:
     def _close(self, context_id: str) -> None:
         if self._running.pop(context_id, None) is None:
             return
-        self._ended[context_id] = None
-        if len(self._ended) > _REMEMBERED_IDS:
-            del self._ended[next(iter(self._ended))]
+        self._use_up(context_id)
         if not self._running:
             self._quiet.set()
         self._services.metrics.context_closed()
+
+    def _use_up(self, context_id: str) -> None:
+        self._ended[context_id] = None
+        if len(self._ended) > _REMEMBERED_IDS:
+            del self._ended[next(iter(self._ended))]
 
     def _retract(self, command: Retract) -> None:
         if command.to < 0:

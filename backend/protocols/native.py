@@ -81,6 +81,7 @@ def decode(message: str | bytes) -> Command:
         return _validate(kind, fields)
     except DuplexError as error:
         error.context = context
+        error.ends_context = kind == "start"
         raise
 
 
