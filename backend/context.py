@@ -85,6 +85,18 @@ class Context:
         """No text has come yet."""
         return self._script.length == 0 and not self._script.ended
 
+    @property
+    def waiting(self) -> int:
+        """Characters that are not spoken yet."""
+        return self._script.length - self._script.spoken
+
+    @property
+    def buffered_s(self) -> float:
+        """Audio that was sent and is not heard yet; 0 in batch mode, where nobody listens."""
+        if not self._pacer.pacing.live:
+            return 0.0
+        return self._pacer.ahead_s(self._services.clock())
+
     def push(self, text: str) -> None:
         """More text. Raises `ContextEnded`, `TextLimit`."""
         self._script.push(text, self._services.clock())

@@ -29,6 +29,7 @@ from backend.engines.hibari import HibariModel
 from backend.errors import ConfigError, DuplexError
 from backend.logs import configure_logging
 from backend.metrics import Metrics
+from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -38,7 +39,7 @@ _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application: `/ws/tts`, `/v1/voices`, `/metrics`, `/healthz`, `/readyz`.
+    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`.
 
     While it starts it loads the voice and warms up (a second or two).
     """
@@ -48,12 +49,14 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with tts:
+        async with tts, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
             app.state.connections = WebSocketManager(Services(settings, tts, metrics, clock))
             yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
+
+    app.include_router(status_routes(settings, tts, metrics))
 
     @app.websocket("/ws/tts")
     async def speak(websocket: WebSocket) -> None:
@@ -75,7 +78,10 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
 
     @app.get("/metrics")
     async def prometheus() -> Response:
-        metrics.queues(engine=tts.waiting, outgoing=app.state.connections.queued)
+        connections = app.state.connections
+        metrics.queues(
+            text=connections.text_waiting, engine=tts.waiting, outgoing=connections.queued
+        )
         return Response(metrics.render(), media_type=metrics.content_type)
 
     return app

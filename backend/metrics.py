@@ -6,8 +6,14 @@ and never block. None of the figures holds anything that a client has written.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from backend.recent import Distribution, Recent
 
 # From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
 _FIRST_AUDIO_BUCKETS_S = (
@@ -16,6 +22,27 @@ _FIRST_AUDIO_BUCKETS_S = (
 )
 # Below 1 the engine keeps up; 1/80 is the embedded voice alone on a core.
 _RTF_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
+# A timer of the event loop is up to 2 ms late at rest; 20 ms late is a frame of audio.
+_LOOP_LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the metrics say now. What only grows counts from the start of the server; the
+    distributions are of the last minutes.
+    """
+
+    connections: int
+    contexts: int
+    characters: int
+    audio_s: float
+    compute_s: float
+    underruns: int
+    cancels: int
+    errors: dict[str, int]
+    memory_bytes: int
+    first_audio_s: Distribution
+    loop_lag_s: Distribution
 
 
 class Metrics:
@@ -23,14 +50,16 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds; tells what is recent."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._connections = Gauge("duplex_tts_connections", "Open connections.", registry=registry)
         self._contexts = Gauge("duplex_tts_contexts", "Contexts alive.", registry=registry)
         self._queue_depth = Gauge(
             "duplex_tts_queue_depth",
-            "What waits: messages for their readers (outgoing), utterances for an engine (engine).",
+            "What waits: characters for their rendering (text), utterances for an engine (engine), "
+            "messages for their readers (outgoing).",
             ["queue"],
             registry=registry,
         )
@@ -46,6 +75,14 @@ class Metrics:
             buckets=_RTF_BUCKETS,
             registry=registry,
         )
+        self._loop_lag = Histogram(
+            "duplex_tts_event_loop_lag_seconds",
+            "How late the event loop runs a timer.",
+            buckets=_LOOP_LAG_BUCKETS_S,
+            registry=registry,
+        )
+        self._recent_first_audio = Recent(_FIRST_AUDIO_BUCKETS_S, clock)
+        self._recent_loop_lag = Recent(_LOOP_LAG_BUCKETS_S, clock)
         self._count_what_grows(registry)
 
     def _count_what_grows(self, registry: CollectorRegistry) -> None:
@@ -75,8 +112,11 @@ class Metrics:
         """A context is done, cancelled or gone with its connection."""
         self._contexts.dec()
 
-    def queues(self, *, engine: int, outgoing: int) -> None:
-        """Utterances that wait for an engine, and messages that wait for their readers, now."""
+    def queues(self, *, text: int, engine: int, outgoing: int) -> None:
+        """Characters that wait to be spoken, utterances that wait for an engine, and messages that
+        wait for their readers, now.
+        """
+        self._queue_depth.labels("text").set(text)
         self._queue_depth.labels("engine").set(engine)
         self._queue_depth.labels("outgoing").set(outgoing)
 
@@ -87,6 +127,7 @@ class Metrics:
     def first_audio(self, seconds: float) -> None:
         """A context was first heard, so long after its first words could have been spoken."""
         self._first_audio.observe(seconds)
+        self._recent_first_audio.observe(seconds)
 
     def rendered(self, audio_s: float, busy_s: float) -> None:
         """An engine step made `audio_s` of audio in `busy_s`; one without audio has no RTF."""
@@ -106,6 +147,30 @@ class Metrics:
     def error(self, code: str) -> None:
         """An error was answered with this code of `errors`."""
         self._errors.labels(code).inc()
+
+    def loop_lag(self, seconds: float) -> None:
+        """A timer of the event loop was so late."""
+        self._loop_lag.observe(seconds)
+        self._recent_loop_lag.observe(seconds)
+
+    def figures(self) -> Figures:
+        """All of it in one object."""
+        samples = [sample for family in self._registry.collect() for sample in family.samples]
+        values = {sample.name: sample.value for sample in samples}
+        errors = "duplex_tts_errors_total"
+        return Figures(
+            connections=int(values["duplex_tts_connections"]),
+            contexts=int(values["duplex_tts_contexts"]),
+            characters=int(values["duplex_tts_characters_total"]),
+            audio_s=values["duplex_tts_audio_seconds_total"],
+            compute_s=values["duplex_tts_compute_seconds_total"],
+            underruns=int(values["duplex_tts_underruns_total"]),
+            cancels=int(values["duplex_tts_cancels_total"]),
+            errors={s.labels["code"]: int(s.value) for s in samples if s.name == errors},
+            memory_bytes=int(values.get("process_resident_memory_bytes", 0)),
+            first_audio_s=self._recent_first_audio.distribution(),
+            loop_lag_s=self._recent_loop_lag.distribution(),
+        )
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format, whose HTTP type is `content_type`."""

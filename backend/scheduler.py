@@ -267,6 +267,16 @@ class Scheduler:
         """Utterances that wait for an engine."""
         return sum(thread.waiting for thread in self._threads)
 
+    @property
+    def threads(self) -> int:
+        """Engine threads there are."""
+        return len(self._threads)
+
+    @property
+    def rtf(self) -> float:
+        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        return self._busy_s / self._audio_s if self._audio_s else 0.0
+
     def next_id(self) -> str:
         """A fresh utterance id."""
         return f"u{next(self._ids)}"
@@ -295,7 +305,7 @@ class Scheduler:
         listeners = sum(since_s < each.deadline_s < float("inf") for each in self._speeches)
         if not listeners:
             return False
-        demand = (listeners + 1) * self._busy_s / self._audio_s
+        demand = (listeners + 1) * self.rtf
         return demand > _FULL_SHARE * len(self._threads) or self._late > _LATE_SHARE
 
     def _hand_over(self, step: StepResult) -> None:

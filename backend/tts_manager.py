@@ -59,6 +59,16 @@ class TTSManager:
         """Utterances that wait for an engine thread."""
         return self._scheduler.waiting
 
+    @property
+    def threads(self) -> int:
+        """Engine threads there are."""
+        return self._scheduler.threads
+
+    @property
+    def rtf(self) -> float:
+        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        return self._scheduler.rtf
+
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""
         return self._model.voices()

@@ -8,10 +8,10 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from backend.context import Services
-from backend.errors import DuplexError, Overloaded, SlowClient
+from backend.errors import DuplexError, Overloaded, SessionEnded, SlowClient
 from backend.events import Failed
 from backend.protocols import native
-from backend.session import Session
+from backend.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,23 @@ class WebSocketManager:
         """Messages that wait to be written, over all connections."""
         return sum(len(session.outbox) for session in self._sessions)
 
+    @property
+    def text_waiting(self) -> int:
+        """Characters that are not spoken yet, over all connections."""
+        return sum(status.characters_waiting for status in self.sessions())
+
+    def sessions(self) -> list[SessionStatus]:
+        """The open sessions in figures, the oldest first."""
+        return [session.status() for session in self._sessions]
+
+    def end(self, session_id: str) -> bool:
+        """End a session and hang up (1008); does not wait for it. False: there is none such."""
+        for session in self._sessions:
+            if session.id == session_id:
+                session.end()
+                return True
+        return False
+
     async def serve(self, socket: WebSocket) -> None:
         """Speak with one client until it leaves. Everything of it is freed on return."""
         await socket.accept()
@@ -60,11 +77,15 @@ class WebSocketManager:
                 session.greet()
                 tasks.create_task(self._receive(socket, session), name="receive")
                 tasks.create_task(self._process(socket, session), name="process")
+                tasks.create_task(session.ended(), name="ended")
         except* (_Left, WebSocketDisconnect):
             pass
         except* SlowClient as group:
             log.warning("connection.slow", session=session.id, why=str(group.exceptions[0]))
             await self._close(socket, CLOSE_POLICY, SlowClient.code)
+        except* SessionEnded:
+            log.info("session.ended", session=session.id)
+            await self._close(socket, CLOSE_POLICY, SessionEnded.code)
         finally:
             self._sessions.pop(session, None)
             self._services.metrics.disconnected()

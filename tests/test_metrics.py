@@ -32,10 +32,11 @@ def test_connections_and_contexts_go_up_and_down() -> None:
 
 def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
     metrics = Metrics()
-    metrics.queues(engine=7, outgoing=3)
+    metrics.queues(text=80, engine=7, outgoing=3)
+    assert read(metrics)["duplex_tts_queue_depth queue=text"] == 80
     assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 7
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 3
-    metrics.queues(engine=0, outgoing=4)
+    metrics.queues(text=0, engine=0, outgoing=4)
     assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 0
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 4
 

@@ -1,0 +1,153 @@
+"""What the dashboard shows: `GET /v1/status`, and the end of a session, `DELETE /v1/sessions/{id}`.
+
+Figures are for everybody who reaches the server, as those of `/metrics`. The sessions are for its
+operator only: until there are API keys, that is whoever uses it on this very machine. Behind a
+reverse proxy on this machine that does not say whom it speaks for (`X-Forwarded-For`) everybody
+looks like that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from backend.config import Settings
+from backend.metrics import Figures, Metrics
+from backend.recent import WINDOW_S
+from backend.session import SessionStatus
+from backend.tts_manager import TTSManager
+from backend.websocket_manager import WebSocketManager
+
+_LAG_PERIOD_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """The engine and its threads; `rtf` is of the last steps."""
+
+    name: str
+    voice: str
+    threads: int
+    waiting: int
+    rtf: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The answer of `GET /v1/status`. No text of a user is in it.
+
+    `time_s`: of the server's monotonic clock, for rates between two answers. `window_s`: how far
+    the distributions reach back. `sessions`: None for who is not the operator.
+    """
+
+    time_s: float
+    uptime_s: float
+    accepting: bool
+    window_s: float
+    ttfa_goal_s: float
+    engine: EngineStatus
+    figures: Figures
+    text_waiting: int
+    messages_waiting: int
+    sessions: list[SessionStatus] | None
+
+
+def status_routes(settings: Settings, tts: TTSManager, metrics: Metrics) -> APIRouter:
+    """The routes; they expect the `WebSocketManager` in the application's `state.connections`."""
+    router = APIRouter(prefix="/v1")
+    started_s = time.monotonic()
+
+    @router.get("/status")
+    async def status(request: Request, response: Response) -> dict[str, object]:
+        response.headers["Cache-Control"] = "no-store"
+        connections = _connections(request)
+        now_s = time.monotonic()
+        answer = Status(
+            time_s=now_s,
+            uptime_s=now_s - started_s,
+            accepting=connections.accepting,
+            window_s=WINDOW_S,
+            ttfa_goal_s=settings.latency_optimization.ttfa_goal,
+            engine=EngineStatus(
+                tts.info.name, tts.default_voice, tts.threads, tts.waiting, tts.rtf
+            ),
+            figures=metrics.figures(),
+            text_waiting=connections.text_waiting,
+            messages_waiting=connections.queued,
+            sessions=connections.sessions() if is_operator(request) else None,
+        )
+        return asdict(answer)
+
+    @router.delete("/sessions/{session_id}", status_code=204)
+    async def end_session(session_id: str, request: Request) -> None:
+        """Hang up on a session. 403 for who is not the operator, 404 for no such session."""
+        if not is_operator(request):
+            raise HTTPException(403, "sessions are ended on the machine of the server itself")
+        if not _connections(request).end(session_id):
+            raise HTTPException(404, "no such session; it may have ended")
+
+    return router
+
+
+def is_operator(request: Request) -> bool:
+    """Whether the request comes from this machine, and not from another's page in its browser.
+
+    The peer and the `Host` must be loopback (a foreign name that resolves to this machine is not),
+    the `Origin`, where there is one, the server's own: a page from elsewhere cannot make the
+    operator's browser end a session.
+    """
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    return (
+        request.client is not None
+        and _is_loopback(request.client.host)
+        and _is_loopback(_hostname(host))
+        and (origin is None or origin == f"{request.url.scheme}://{host}")
+    )
+
+
+@asynccontextmanager
+async def watching_the_loop(metrics: Metrics) -> AsyncIterator[None]:
+    """Measures how late the event loop runs its timers, as long as the block lasts."""
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_watch(metrics), name="watch the loop")
+        yield
+        watch.cancel()
+
+
+async def _watch(metrics: Metrics) -> None:
+    while True:
+        due_s = time.perf_counter() + _LAG_PERIOD_S
+        await asyncio.sleep(_LAG_PERIOD_S)
+        metrics.loop_lag(max(0.0, time.perf_counter() - due_s))
+
+
+def _connections(request: Request) -> WebSocketManager:
+    connections = request.app.state.connections
+    assert isinstance(connections, WebSocketManager)
+    return connections
+
+
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # an IPv6 address without its end
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
