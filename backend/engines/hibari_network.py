@@ -4,8 +4,8 @@ The package's graph goes from phonemes to the frames of a whole sentence in one 
 three stages, and only the first one looks at the sentence as a whole:
 
 1. phonemes -> two encodings and a duration each (attention over the sentence; a tenth of the cost)
-2. encodings, repeated for their duration -> pitch and energy (convolutions, 54 units each side)
-3. encodings, pitch and energy -> spectral frames (convolutions, 27 frames each side)
+2. encodings, repeated for their duration -> pitch and energy (convolutions)
+3. encodings, pitch and energy -> spectral frames (convolutions)
 
 Run apart, with the durations in our hands, a new word costs the first stage and a window of the
 others, and what has been spoken stays exactly as it was spoken. The weights are quantised and each
@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 
 UNIT_FRAMES = 2  # durations count units of two frames: 25 ms
 PITCH_REACH = 54  # units that pitch and energy see to each side
-FRAME_REACH = 14  # units that the spectral frames see to each side
+FRAME_REACH = 8  # units that the spectral frames need on each side; of 14, the rest adds nothing
 
 _CONTENT, _CONTENT_UNITS = "/Transpose_22_output_0", "/Gather_32_output_0"
 _PROSODY, _PROSODY_UNITS = "/Transpose_55_output_0", "/Gather_33_output_0"

@@ -31,21 +31,29 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
     """
     must = release.final or release.must_reach
     text, end = release.text, release.speak_to
-    inside_word = 0 < end < len(text) and not (text[end - 1].isspace() or text[end].isspace())
-    if must and inside_word:  # what comes behind will be read as another word
-        text = text[:end]
     known = _end_of_word(text, spoken_to + _RIGHT_CHARACTERS)
     units = _read_behind(text[:known], spoken_to, read)
+    if must and any(u.start < end < u.end for u in units):
+        text, known = text[:end], min(known, end)  # what comes behind will be read by itself
+        units = _read_behind(text[:known], spoken_to, read)
     trusted = known if known == len(text) else known - _RIGHT_CHARACTERS // 4
     ready = _fitting([u for u in units if u.end <= end], trusted)
     more = len(ready) < len(units) and units[len(ready)].end <= end
     more = more or (known < len(text) and known < end)
     if not (must or more):
-        while ready and not is_firm(text, ready[-1].end):
+        while ready and not _may_end(text, units, len(ready)):
             ready.pop()
     rest = units[len(ready) :]
     reach = min(rest[0].start, end) if rest else end
     return Plan(ready, rest, max(reach, spoken_to), more)
+
+
+def _may_end(text: str, units: list[Unit], count: int) -> bool:
+    """Whether speech may stop behind the first `count` units: before another word, not before a
+    mark ("word - and"), which makes a pause or none as the word behind it will tell.
+    """
+    rest = units[count:]
+    return any(u.voiced for u in rest or units) and is_firm(text, units[count - 1].end)
 
 
 def _end_of_word(text: str, at: int) -> int:

@@ -84,16 +84,19 @@ class Score:
         """The row in [start, end) with the least energy, among those not spoken."""
         start = max(start - self._forgotten, self._spoken)
         end = max(end - self._forgotten, start + 1)
-        loudest = self._energy.reshape(-1, UNIT_FRAMES).max(1)
-        return self._forgotten + start + int(np.argmin(loudest[start:end]))
+        return self._forgotten + start + int(np.argmin(self._loudness()[start:end]))
 
-    def silence(self, start: int, end: int) -> int:
-        """The first silent row in [start, end); where none is, the quietest."""
-        loudest = self._energy.reshape(-1, UNIT_FRAMES).max(1)
-        start, end = start - self._forgotten, end - self._forgotten
-        silent = np.flatnonzero(loudest[start:end] < _SILENT)
-        at = silent[0] if len(silent) else np.argmin(loudest[start:end])
-        return self._forgotten + start + int(at)
+    def audible(self, start: int, end: int) -> tuple[int, int]:
+        """The part of the rows [start, end) from the first to behind the last that can be heard;
+        all of it where nothing can.
+        """
+        first, last = start - self._forgotten, end - self._forgotten
+        loud = np.flatnonzero(self._loudness()[first:last] > _SILENT)
+        return (start + int(loud[0]), start + int(loud[-1]) + 1) if len(loud) else (start, end)
+
+    def _loudness(self) -> FloatArray:
+        loudest: FloatArray = self._energy.reshape(-1, UNIT_FRAMES).max(1)
+        return loudest
 
     def speak_to(self, row: int) -> tuple[FloatArray, FloatArray]:
         """Frames and their pitch from the seam to `row`, which becomes the seam."""

@@ -25,7 +25,7 @@ from backend.engines.hibari_text import Reader, Unit
 from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ, Vocoder
 from backend.events import Word
 
-_CONTINUATION = "ðə ðə ðə"
+_CONTINUATION = "ɪt ɪz ɐ vˈɛɹi ɡˈʊd wˈʌn"
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
 _LEFT_PHONEMES = 200  # of what was spoken, encoded again as context
 _RIGHT_PHONEMES = 60  # of what is known behind
@@ -178,8 +178,8 @@ class Speech:
         while not self._said[pause - 1].isalpha():
             pause -= 1
         self._seam = (pause - len(self._said), 0)
-        start = self._score.start(self._origin + pause - 1)
-        return self._score.silence(start + 1, self._score.end) + _BREATH_ROWS
+        start, end = (self._score.start(self._origin + at) for at in (pause - 1, len(self._said)))
+        return self._score.audible(start, end)[1] + _BREATH_ROWS
 
     def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
         """The words of what was just rendered, inside the samples there are."""
@@ -187,11 +187,9 @@ class Speech:
         now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
         for placed in group:
             if placed.unit.voiced:
-                rows = (
-                    self._score.start(self._origin + at) - _EARLY_ROWS
-                    for at in (placed.first, placed.behind)
-                )
-                start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in rows)
+                rows = (self._score.start(self._origin + p) for p in (placed.first, placed.behind))
+                heard = self._score.audible(*(max(0, row - _EARLY_ROWS) for row in rows))
+                start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in heard)
                 words.append(Word(placed.unit.start, placed.unit.end, start, end))
                 self._word_end_ms = end
         return tuple(words)

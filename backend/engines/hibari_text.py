@@ -165,7 +165,10 @@ def substitute(
     spans: list[Span] = []
     done = 0
     for m in pattern.finditer(text):
-        new = m.expand(repl) if isinstance(repl, str) else repl(m)
+        if callable(repl):
+            new = repl(m)
+        else:
+            new = m.expand(repl) if "\\" in repl else repl
         start, end = m.span()
         parts += text[done:start], new
         spans += text.spans[done:start]

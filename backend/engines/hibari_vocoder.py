@@ -116,7 +116,8 @@ class Vocoder:
         self._sum, self._weight = total, weight
 
     def _drain(self, blocks: int) -> Pcm:
-        done: FloatArray = self._sum[:blocks] / np.maximum(self._weight[:blocks], 1e-11)
+        weight: FloatArray = np.maximum(self._weight[:blocks], 1e-11)
+        done = self._sum[:blocks] / weight
         self._sum, self._weight = self._sum[blocks:], self._weight[blocks:]
         skipped = min(self._skip, len(done))
         self._skip -= skipped
