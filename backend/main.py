@@ -110,6 +110,19 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        log_level="info" if settings.log.level == "debug" else "warning",
+        access_log=False,
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
+        timeout_graceful_shutdown=5,
+    )
+
+
 def serve(settings: Settings) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
     listener = _listen(settings.server.host, settings.server.port)
@@ -123,16 +136,7 @@ def serve(settings: Settings) -> None:
         f"text and audio at ws{url[4:]}/ws/tts\n"
         f'  try: duplex-tts say "Hello there" --url {url}'
     )
-    config = uvicorn.Config(
-        create_app(settings, model),
-        log_config=None,
-        log_level="info" if settings.log.level == "debug" else "warning",
-        access_log=False,
-        ws_max_size=_MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
-        timeout_graceful_shutdown=5,
-    )
-    server = Server(config, announcement)
+    server = Server(server_config(create_app(settings, model), settings), announcement)
     server.run(sockets=[listener])
     if not server.started:
         raise ConfigError("the server could not start; the log above says why")

@@ -111,6 +111,7 @@ class WebSocketManager:
                 raise
             except DuplexError as error:
                 session.refuse(error)
+            await asyncio.sleep(0)  # a burst comes without a wait: let its answers go out meanwhile
 
     async def _process(self, socket: WebSocket, session: Session) -> None:
         """Write what there is for the client; waits while it does not read."""
