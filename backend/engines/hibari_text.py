@@ -165,10 +165,7 @@ def substitute(
     spans: list[Span] = []
     done = 0
     for m in pattern.finditer(text):
-        if callable(repl):
-            new = repl(m)
-        else:
-            new = m.expand(repl) if "\\" in repl else repl
+        new = repl(m) if callable(repl) else m.expand(repl) if "\\" in repl else repl
         start, end = m.span()
         parts += text[done:start], new
         spans += text.spans[done:start]
