@@ -35,6 +35,7 @@ from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)
 
+_VOICES = Path(__file__).resolve().parent.parent / "models" / "hibari"
 _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
 
 
@@ -126,7 +127,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def serve(settings: Settings) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
     listener = _listen(settings.server.host, settings.server.port)
-    model = HibariModel()
+    model = HibariModel(_VOICES)
     model.load_voice(settings.engine.voice)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

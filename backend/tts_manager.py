@@ -33,6 +33,11 @@ class Manner:
     language: str | None
 
 
+def _primary(language: str) -> str:
+    """The first subtag of a language tag: `en` of `en-GB`."""
+    return language.partition("-")[0].lower()
+
+
 class TTSManager:
     """Owns the scheduler: `async with` it, from warm-up to the last thread's end."""
 
@@ -98,9 +103,9 @@ class TTSManager:
         if voice not in self._voices:
             names = ", ".join(self._voices)
             raise UnknownVoice(f"no voice {voice[:40]!r}; voices: {names}", start.context)
-        languages = self.info.languages
-        if start.language and start.language.split("-")[0].lower() not in languages:
-            known = ", ".join(languages)
+        languages = {_primary(language) for language in self.info.languages}
+        if start.language and _primary(start.language) not in languages:
+            known = ", ".join(self.info.languages)
             raise Unsupported(
                 f"language {start.language[:40]!r}; languages: {known}", start.context
             )
