@@ -84,12 +84,19 @@ class TTSManager:
         """
         await self.load(self.default_voice)
         self._scheduler.start()
+        try:
+            await self._warm_up()
+        except BaseException:
+            self._scheduler.stop()
+            raise
+        return self
+
+    async def _warm_up(self) -> None:
         manner = self.manner(Start(context="warm-up"))
         async with self.speak(manner, chunk_characters=0) as speech:
             speech.extend(Release(_WARM_UP, len(_WARM_UP), final=True), deadline_s=float("inf"))
             while not (await speech.next_chunk()).caught_up:
                 pass
-        return self
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self._scheduler.stop)

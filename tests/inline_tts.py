@@ -36,6 +36,7 @@ class InlineSpeech:
 
     def extend(self, release: Release, deadline_s: float) -> None:
         self._tts.releases.append(release)
+        self._tts.deadlines_s.append(deadline_s)
         self.deadline_s = deadline_s
         if self._failure is None:
             self._engine.extend(self._id, release)
@@ -54,7 +55,7 @@ class InlineSpeech:
 
 
 class InlineTTS(TTSManager):
-    """Records every release in `releases`, every utterance in `utterances`.
+    """Records every release with its deadline, and every utterance.
 
     `delay_s`: how long each chunk takes in scripted time.
     """
@@ -65,6 +66,7 @@ class InlineTTS(TTSManager):
         super().__init__(self.model, EngineSettings(), self.metrics, threads=1)
         self.engine = self.model.create_engine()
         self.releases: list[Release] = []
+        self.deadlines_s: list[float] = []
         self.utterances: list[Utterance] = []
         self.delay_s = delay_s
 

@@ -33,6 +33,7 @@ def lines_of(path: Path) -> list[Line]:
 
 def told(message: str | bytes) -> Line:
     """A message of the server as a line."""
+    audio: bytes | None
     if isinstance(message, bytes):
         (length,) = struct.unpack_from("<I", message)
         fields, audio = json.loads(message[4 : 4 + length]), message[4 + length :]

@@ -1,0 +1,109 @@
+"""The speech facade: what may be spoken, with real engine threads."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from backend.config import EngineSettings
+from backend.engines.base import Engine, Release
+from backend.errors import (
+    BadMessage,
+    DuplexError,
+    EngineFailed,
+    UnknownVoice,
+    Unsupported,
+    VoiceUnavailable,
+)
+from backend.events import Start
+from backend.metrics import Metrics
+from backend.tts_manager import Manner, TTSManager
+from tests.fake_engine import FakeModel, heard
+
+
+def manager(model: FakeModel | None = None, **engine: object) -> TTSManager:
+    return TTSManager(model or FakeModel(), EngineSettings.model_validate(engine), Metrics(), 1)
+
+
+def engine_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("engine-")]
+
+
+# --- the manner of speaking ----------------------------------------------------------------------
+
+
+def test_what_is_not_asked_for_comes_from_the_settings() -> None:
+    manner = manager(voice="second", speed=1.25).manner(Start("a"))
+    assert (manner.voice, manner.speed, manner.language) == ("second", 1.25, None)
+    assert 0 <= manner.seed < 2**31
+
+
+def test_every_context_has_a_seed_of_its_own() -> None:
+    tts = manager()
+    assert len({tts.manner(Start("a")).seed for _ in range(20)}) > 1
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
+    assert manager().manner(start) == Manner("second", 0.5, 0, "EN-us")
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "named"),
+    [
+        (Start("a", voice="nobody"), UnknownVoice, "heart, second"),
+        (Start("a", voice="x" * 5000), UnknownVoice, "heart, second"),
+        (Start("a", language="tlh"), Unsupported, "en"),
+        (Start("a", speed=0.49), BadMessage, "0.5 to 2.0"),
+        (Start("a", speed=2.01), BadMessage, "0.5 to 2.0"),
+        (Start("a", speed=float("nan")), BadMessage, "0.5 to 2.0"),
+        (Start("a", seed=-1), BadMessage, "0 to"),
+        (Start("a", seed=2**31), BadMessage, "0 to"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_remedy(
+    start: Start, error: type[DuplexError], named: str
+) -> None:
+    with pytest.raises(error) as caught:
+        manager().manner(start)
+    assert named in caught.value.message
+    assert len(caught.value.message) < 200
+    assert caught.value.context == "a"
+
+
+# --- its life ------------------------------------------------------------------------------------
+
+
+async def test_speaks_from_the_first_moment_and_leaves_no_thread_behind() -> None:
+    model = FakeModel()
+    async with manager(model) as tts:
+        assert len(model.engines[0].steps) == 1, "warm"
+        async with tts.speak(tts.manner(Start("a")), chunk_characters=0) as speech:
+            speech.extend(Release("Hello", 5, final=True), 0.0)
+            assert heard((await speech.next_chunk()).pcm) == "Hello"
+        assert engine_threads() == ["engine-0"]
+    assert engine_threads() == []
+    assert model.open_utterances == 0
+
+
+async def test_a_default_voice_that_is_not_there_stops_the_start() -> None:
+    with pytest.raises(UnknownVoice):
+        async with manager(voice="nobody"):
+            pass
+    with pytest.raises(VoiceUnavailable):
+        async with manager(voice="remote"):
+            pass
+    assert engine_threads() == []
+
+
+class UselessModel(FakeModel):
+    def create_engine(self) -> Engine:
+        raise OSError("no such device")
+
+
+async def test_an_engine_that_cannot_be_created_stops_the_start_and_its_threads() -> None:
+    with pytest.raises(EngineFailed):
+        async with manager(UselessModel()):
+            pass
+    assert engine_threads() == []
