@@ -1,0 +1,103 @@
+// The lists of the dashboard: open sessions, each with a button to end it, and errors by code.
+// Rows are kept from one answer to the next, so that the focus stays where it is.
+
+const SHOWN = 200; // rows; with more, a list is no longer read
+
+const byId = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en");
+let asked = ""; // the session that the dialog is about
+
+// `sessions`: null for who may not see them.
+export function showSessions(sessions, duration) {
+  const shown = (sessions ?? []).slice(0, SHOWN);
+  update(byId("sessions"), shown.map((each) => [
+    each.id,
+    [
+      each.id,
+      duration(each.age_s),
+      number.format(each.contexts),
+      number.format(each.characters),
+      number.format(each.characters_waiting),
+      `${each.buffered_s.toFixed(1)} s`,
+    ],
+  ]), endButton, byId("sessions-title"));
+  byId("sessions-note").textContent = sessionsNote(sessions);
+}
+
+// `lately`: a function from a code to how many there were lately.
+export function showErrorCodes(counts, lately) {
+  const codes = Object.entries(counts).sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
+  update(byId("error-codes"), codes.map(([code, count]) => [
+    code,
+    [code, number.format(lately(code)), number.format(count)],
+  ]));
+  byId("error-codes-note").textContent = codes.length ? "" : "None since the start.";
+}
+
+function sessionsNote(sessions) {
+  if (sessions === null) return "Sessions are shown on the server's own machine only.";
+  if (!sessions.length) return "Nobody is connected.";
+  return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
+}
+
+// Make the rows of `body` these: [key, texts of the cells]. `last` makes a last cell for a key; the
+// focus of a row that goes away goes to `heir`.
+function update(body, rows, last, heir) {
+  const keys = new Set(rows.map(([key]) => key));
+  for (const row of [...body.rows].filter((each) => !keys.has(each.dataset.key))) {
+    if (row.contains(document.activeElement)) heir?.focus();
+    row.remove();
+  }
+  const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  rows.forEach(([key, texts], n) => {
+    const row = old.get(key) ?? newRow(body, key, texts.length, last);
+    if (body.rows[n] !== row) body.insertBefore(row, body.rows[n]);
+    texts.forEach((text, cell) => {
+      if (row.cells[cell].textContent !== text) row.cells[cell].textContent = text;
+    });
+  });
+}
+
+function newRow(body, key, cells, last) {
+  const row = body.insertRow();
+  row.dataset.key = key;
+  const head = document.createElement("th");
+  head.scope = "row";
+  row.append(head);
+  for (let n = 1; n < cells; n++) row.insertCell();
+  if (last) row.insertCell().append(last(key));
+  return row;
+}
+
+// --- ending a session ----------------------------------------------------------------------------
+
+function endButton(id) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "End";
+  button.setAttribute("aria-label", `End session ${id}`);
+  button.addEventListener("click", () => {
+    asked = id;
+    byId("confirm-id").textContent = id;
+    byId("confirm").returnValue = "keep";
+    byId("confirm").showModal();
+  });
+  return button;
+}
+
+byId("confirm").addEventListener("close", async () => {
+  if (byId("confirm").returnValue !== "end") return;
+  byId("news").textContent = await end(asked);
+  document.dispatchEvent(new Event("session-ended"));
+});
+
+async function end(id) {
+  try {
+    const answer = await fetch(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+    if (answer.ok) return `Session ${id} was ended.`;
+    const { detail } = await answer.json();
+    return `Session ${id} was not ended: ${detail}.`;
+  } catch {
+    return `Session ${id} was not ended: no answer from the server.`;
+  }
+}
