@@ -1,0 +1,129 @@
+"""One context: what the engine is given, and when."""
+
+from __future__ import annotations
+
+import asyncio
+
+from backend.context import pacing_for
+from backend.events import Audio, End, Flush, Start, Text
+from backend.pacer import Pacing
+from tests.fake_engine import FakeModel
+from tests.inline_tts import InlineTTS
+from tests.scripted_session import ScriptedClient, scripted, settings
+
+
+def test_the_pacer_has_the_settings() -> None:
+    keys = {
+        "min_text_length": 1,
+        "preemptive_generation": False,
+        "streaming_threshold": 0.2,
+        "word_timeout": 0.3,
+        "lookahead_start": 4,
+        "lookahead": 5,
+        "low_water": 0.6,
+        "high_water": 7.0,
+        "ttfa_goal": 0.8,
+    }
+    config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
+    assert pacing_for(config, live=False, incremental=False) == Pacing(
+        min_text_length=1,
+        lookahead_start=4,
+        lookahead=5,
+        idle_s=0.2,
+        word_timeout_s=0.3,
+        low_water_s=0.6,
+        high_water_s=7.0,
+        ttfa_goal_s=0.8,
+        live=False,
+        duplex=False,
+        preemptive=False,
+        incremental=False,
+    )
+
+
+def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
+    async def script(client: ScriptedClient) -> None:
+        for word in ["Well", "then,", "my", "dear", "friend,", "good", "day.", ""]:
+            client.say(Text("a", f"{word} "))
+            await client.wait(0.03)
+        client.say(End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(incremental=False)))
+    spoken = [release.text[: release.speak_to] for release in client.tts.releases]
+    assert spoken[:2] == ["Well then, ", "Well then, my dear friend, "]
+    assert spoken[2].startswith("Well then, my dear friend, good day.")
+    assert len(spoken) == 3
+    client.assert_sums()
+
+
+def test_words_have_the_offsets_and_times_of_the_context() -> None:
+    text = "One two. Three  four. "
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", text), End("a"))
+        await client.settled()
+
+    words = [word for audio in scripted(script).of(Audio) for word in audio.words]
+    assert [text[word.start : word.end] for word in words] == ["One ", "two. ", "Three  ", "four. "]
+    assert [(word.start_ms, word.end_ms) for word in words] == [
+        (0, 30),
+        (30, 70),
+        (70, 120),
+        (120, 170),
+    ]
+
+
+def test_times_go_on_over_sentences_that_are_held_back() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"), Text("a", "One two three "))
+        await client.wait(0.05)
+        client.say(Text("a", "four. Five six. "), End("a"))
+        await client.settled()
+
+    config = settings(bidirectional_streaming={"immediate_send": False})
+    client = scripted(script, config)
+    words = [word for audio in client.of(Audio) for word in audio.words]
+    starts_ms = [word.start_ms for word in words]
+    assert starts_ms == [0, 30, 60, 110, 160, 200]
+
+
+def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
+    """The fake engine does not end at a digit unless it must."""
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
+        await client.wait(0.3)
+        assert client.heard() == "Itcosts"
+        await client.wait(0.5)
+        assert client.heard() == "Itcosts3"
+        client.say(Text("a", "or 4 "), Flush("a"))
+        await client.wait(0.01)
+        assert client.heard() == "Itcosts3or4"
+
+    scripted(script)
+
+
+def test_speech_waits_for_the_voice() -> None:
+    class SlowVoice(InlineTTS):
+        async def load(self, voice: str) -> None:
+            await asyncio.sleep(2.0)
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Hello. "), End("a"))
+        await client.settled()
+
+    ((at_s, _), _) = scripted(script, tts=SlowVoice()).log
+    assert at_s == 2.0
+
+
+def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Hello there "))
+        await client.wait(0.05)
+        client.say(Text("a", "my dear friend "))
+        await client.wait(1.0)
+
+    client = scripted(script, tts=InlineTTS(delay_s=0.1))
+    spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
+    assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 15)]
