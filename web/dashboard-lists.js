@@ -8,13 +8,13 @@ const number = new Intl.NumberFormat("en");
 let asked = ""; // the session that the dialog is about
 
 // `sessions`: null for who may not see them.
-export function showSessions(sessions, duration) {
+export function showSessions(sessions) {
   const shown = (sessions ?? []).slice(0, SHOWN);
   update(byId("sessions"), shown.map((each) => [
     each.id,
     [
       each.id,
-      duration(each.age_s),
+      watch(each.age_s),
       number.format(each.contexts),
       number.format(each.characters),
       number.format(each.characters_waiting),
@@ -38,6 +38,14 @@ function sessionsNote(sessions) {
   if (sessions === null) return "Sessions are shown on the server's own machine only.";
   if (!sessions.length) return "Nobody is connected.";
   return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
+}
+
+// Hours, minutes and seconds, as a stop watch shows them.
+function watch(seconds) {
+  const two = (value) => String(Math.floor(value)).padStart(2, "0");
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  return `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
 }
 
 // Make the rows of `body` these: [key, texts of the cells]. `last` makes a last cell for a key; the

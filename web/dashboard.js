@@ -65,7 +65,7 @@ function show(status) {
   ].filter(Boolean).join(" · "));
   const unsent = status.messages_waiting;
   tile("connections", figures.connections, unsent ? `${number.format(unsent)} messages unsent` : "all is sent");
-  tile("contexts", figures.contexts, `${engine.waiting ? number.format(engine.waiting) : "none"} in the queue`);
+  tile("contexts", figures.contexts, `${number.format(engine.waiting)} queued`);
   tile("waiting", status.text_waiting, "characters");
   tile("rtf", engine.rtf ? engine.rtf.toFixed(3) : "–", engine.rtf ? `${number.format(Math.round(1 / engine.rtf))} × real time` : "nothing spoken yet");
   countTile("underruns", (each) => each.figures.underruns, true);
@@ -73,7 +73,7 @@ function show(status) {
   countTile("errors", (each) => sum(each.figures.errors), true);
   showCharts(status);
   showErrorCodes(figures.errors, (code) => lately((each) => each.figures.errors[code] ?? 0));
-  showSessions(status.sessions, duration);
+  showSessions(status.sessions);
 }
 
 function showCharts(status) {
