@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Self
 
@@ -48,6 +49,9 @@ class TTSManager:
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics)
         self._voices = {voice.name: voice for voice in model.voices()}
+        self._loaded: set[str] = set()
+        # Downloads wait for each other, and nothing else waits for them.
+        self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
 
     @property
     def info(self) -> EngineInfo:
@@ -99,6 +103,7 @@ class TTSManager:
                 pass
 
     async def __aexit__(self, *_: object) -> None:
+        self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop)
 
     def manner(self, start: Start) -> Manner:
@@ -127,7 +132,10 @@ class TTSManager:
 
     async def load(self, voice: str) -> None:
         """Make a voice ready; a download where it must be. Raises `VoiceUnavailable`."""
-        await asyncio.to_thread(self._model.load_voice, voice)
+        if voice not in self._loaded:
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(self._loader, self._model.load_voice, voice)
+            self._loaded.add(voice)
 
     def admit(self) -> None:
         """Raises `Overloaded` when one listener more would break those there are."""

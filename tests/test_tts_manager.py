@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -95,6 +96,31 @@ async def test_a_default_voice_that_is_not_there_stops_the_start() -> None:
         async with manager(voice="remote"):
             pass
     assert engine_threads() == []
+
+
+class FarModel(FakeModel):
+    """Its second voice comes over a slow line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = threading.Event()
+
+    def load_voice(self, name: str) -> None:
+        if name == "second":
+            assert self.arrived.wait(10)
+        super().load_voice(name)
+
+
+async def test_those_who_wait_for_a_download_hold_up_nobody_else() -> None:
+    model = FarModel()
+    async with manager(model) as tts:
+        waiting = [asyncio.create_task(tts.load("second")) for _ in range(50)]
+        async with asyncio.timeout(2):
+            await tts.load("heart")
+            await asyncio.to_thread(int)
+        assert not any(task.done() for task in waiting)
+        model.arrived.set()
+        await asyncio.gather(*waiting)
 
 
 class UselessModel(FakeModel):
