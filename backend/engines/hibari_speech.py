@@ -178,8 +178,12 @@ class Speech:
         while not self._said[pause - 1].isalpha():
             pause -= 1
         self._seam = (pause - len(self._said), 0)
-        start, end = (self._score.start(self._origin + at) for at in (pause - 1, len(self._said)))
-        return self._score.audible(start, end)[1] + _BREATH_ROWS
+        last, space = (
+            self._score.start(self._origin + p) for p in (pause - 1, len(self._said) - 1)
+        )
+        # The sound of what was made up to follow begins about where the space does.
+        heard = self._score.audible(last, max(last + 1, space - 1))
+        return min(heard[1] + _BREATH_ROWS, max(last + 1, space))
 
     def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
         """The words of what was just rendered, inside the samples there are."""
