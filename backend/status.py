@@ -13,10 +13,11 @@ import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from pydantic import TypeAdapter
 
 from backend.config import Settings
 from backend.metrics import Figures, Metrics
@@ -59,14 +60,16 @@ class Status:
     sessions: list[SessionStatus] | None
 
 
+_JSON = TypeAdapter(Status)
+
+
 def status_routes(settings: Settings, tts: TTSManager, metrics: Metrics) -> APIRouter:
     """The routes; they expect the `WebSocketManager` in the application's `state.connections`."""
     router = APIRouter(prefix="/v1")
     started_s = time.monotonic()
 
     @router.get("/status")
-    async def status(request: Request, response: Response) -> dict[str, object]:
-        response.headers["Cache-Control"] = "no-store"
+    async def status(request: Request) -> Response:
         connections = _connections(request)
         now_s = time.monotonic()
         answer = Status(
@@ -83,7 +86,8 @@ def status_routes(settings: Settings, tts: TTSManager, metrics: Metrics) -> APIR
             messages_waiting=connections.queued,
             sessions=connections.sessions() if is_operator(request) else None,
         )
-        return asdict(answer)
+        body = _JSON.dump_json(answer)  # FastAPI's own way takes the loop 100 ms for 1000 sessions
+        return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     @router.delete("/sessions/{session_id}", status_code=204)
     async def end_session(session_id: str, request: Request) -> None:
