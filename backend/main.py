@@ -29,6 +29,7 @@ from backend.engines.hibari import HibariModel
 from backend.errors import ConfigError, DuplexError
 from backend.logs import configure_logging
 from backend.metrics import Metrics
+from backend.pages import install as install_pages
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
@@ -37,10 +38,12 @@ log = structlog.get_logger(__name__)
 
 _VOICES = Path(__file__).resolve().parent.parent / "models" / "hibari"
 _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
+_UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`.
+    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
+    the pages of `web/`.
 
     While it starts it loads the voice and warms up (a second or two).
     """
@@ -85,6 +88,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         )
         return Response(metrics.render(), media_type=metrics.content_type)
 
+    install_pages(app)
     return app
 
 
@@ -126,7 +130,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 
 def serve(settings: Settings) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
-    listener = _listen(settings.server.host, settings.server.port)
+    listener = listen(settings.server.host, settings.server.port)
     model = HibariModel(_VOICES)
     model.load_voice(settings.engine.voice)
     host, port = listener.getsockname()[:2]
@@ -143,15 +147,19 @@ def serve(settings: Settings) -> None:
         raise ConfigError("the server could not start; the log above says why")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `ConfigError` when the port is taken or not allowed."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host} port {port}: {error.strerror}; "
             "choose another with --port (make run PORT=...)"
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; its connections inherit it
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_TIMEOUT_MS)
+    return listener
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

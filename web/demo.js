@@ -1,0 +1,34 @@
+// The demo: a text that arrives as a language model writes it.
+
+const TOKENS_PER_S = 30;
+const TEXT =
+  "This text is still being written while you hear it. Each word arrives on its own, " +
+  "the way a language model writes, and is spoken as soon as the next one is known. " +
+  "So the first sound does not wait for the end of the sentence, and you cannot tell " +
+  "from the voice that the rest was not there yet.";
+
+/** Event: `change`, when it begins or ends. */
+export class Demo extends EventTarget {
+  #timer = 0;
+
+  get running() {
+    return this.#timer !== 0;
+  }
+
+  /** Give the text to `write`, token by token. */
+  start(write) {
+    const tokens = TEXT.match(/\s?\S{1,4}/g);
+    this.#timer = setInterval(() => {
+      write(tokens.shift());
+      if (tokens.length === 0) this.stop();
+    }, 1000 / TOKENS_PER_S);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  stop() {
+    if (!this.running) return;
+    clearInterval(this.#timer);
+    this.#timer = 0;
+    this.dispatchEvent(new Event("change"));
+  }
+}

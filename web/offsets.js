@@ -1,0 +1,28 @@
+// The server counts Unicode code points, a browser's strings count UTF-16 units.
+// `units` below always means a position in a JavaScript string, `points` one on the wire.
+
+const PAIR = /[\ud800-\udbff][\udc00-\udfff]/g;
+
+/** Code points in the first `units` of `text`. */
+export function toPoints(text, units = text.length) {
+  return units - (text.slice(0, units).match(PAIR)?.length ?? 0);
+}
+
+/** Where in `text` the code point number `points` begins; the end of `text` at most. */
+export function toUnits(text, points) {
+  let units = 0;
+  if (text.search(PAIR) < 0) return Math.min(points, text.length);
+  for (const character of text) {
+    if (points-- <= 0) break;
+    units += character.length;
+  }
+  return units;
+}
+
+/** `units` or one less: never between the halves of one character. */
+export function characterStart(text, units) {
+  const code = text.charCodeAt(units);
+  const before = text.charCodeAt(units - 1);
+  const inside = code >= 0xdc00 && code <= 0xdfff && before >= 0xd800 && before <= 0xdbff;
+  return inside ? units - 1 : units;
+}

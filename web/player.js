@@ -1,0 +1,228 @@
+// From takes to the loudspeaker: one AudioContext, one ring, and the clock of what is really heard.
+
+const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
+const REPORT_EVERY_MS = 250;
+const PREBUFFER_LEAST_S = 0.02;
+const PREBUFFER_MOST_S = 0.4;
+const CALM_MS = 30_000; // without a gap, before the prebuffer shrinks again
+const HIGHEST_RATE_HZ = 48_000; // the server's highest
+
+/**
+ * Plays takes (see take.js) one after the other, without a gap between their chunks.
+ * Events: `tick` while something is heard (once a frame), `report` (every 250 ms of that),
+ * `audible` (detail: {take, at}: its first sound leaves the loudspeaker at `at`, a
+ * performance.now() time), `dry` (detail: the take whose audio ran out), `rest`.
+ */
+export class Player extends EventTarget {
+  #context = null;
+  #node = null;
+  #waking = null;
+  #waiting = []; // takes that are not wholly in the ring, in order
+  #timeline = []; // takes that are in the ring and not yet wholly heard, in order
+  #written = 0; // samples put into the ring since the page was opened
+  #anchors = [{ playing: false, frame: 0, position: 0 }];
+  #prebuffer = PREBUFFER_LEAST_S;
+  #calmSince = 0;
+  #ticking = false;
+  #reporter = 0;
+  #resting = 0;
+
+  /** Why this browser cannot play here, in words, or null. */
+  static get obstacle() {
+    if (!globalThis.AudioContext) return "This browser cannot play sound from a web page.";
+    if (globalThis.isSecureContext) return null;
+    return (
+      "Browsers play live sound only on a safe address: open this page as " +
+      "http://localhost, or over https."
+    );
+  }
+
+  get rate() {
+    return this.#contextAtHand().sampleRate;
+  }
+
+  /** Get ready to play; has to be called in answer to a key or a click. */
+  wake() {
+    clearTimeout(this.#resting);
+    const context = this.#contextAtHand();
+    if (context.state !== "running") context.resume();
+    this.#waking ??= this.#load(context);
+    return this.#waking;
+  }
+
+  /** The take's place in the queue: the last, or behind the take `after`. */
+  enqueue(take, after = this.#waiting.at(-1)) {
+    this.#waiting.splice(this.#waiting.indexOf(after) + 1, 0, take);
+    this.wake();
+  }
+
+  /** The take has new chunks, or is complete. */
+  advance() {
+    if (!this.#node) return;
+    while (this.#waiting.length > 0) {
+      const take = this.#waiting[0];
+      take.position ??= this.#written;
+      for (; take.handedOver < take.chunks.length; take.handedOver++) this.#write(take);
+      if (!take.complete) break;
+      this.#waiting.shift();
+    }
+  }
+
+  /** Silence, within one render quantum of the audio thread hearing of it. */
+  reset() {
+    this.#node?.port.postMessage({ type: "reset" });
+    this.#waiting = [];
+    this.#timeline = [];
+    this.#settle();
+  }
+
+  /** Milliseconds of the take that were heard. */
+  heardMs(take) {
+    if (take.position === undefined) return 0;
+    const frames = Math.min(Math.max(this.#heard() - take.position, 0), take.frames);
+    return (frames * 1000) / this.rate;
+  }
+
+  /** Milliseconds that are here and not yet heard. */
+  get bufferedMs() {
+    const waiting = this.#waiting.flatMap((take) => take.chunks.slice(take.handedOver));
+    const frames = waiting.reduce((sum, chunk) => sum + chunk.length, 0);
+    if (!this.#context) return 0;
+    return ((this.#written - this.#heard() + frames) * 1000) / this.rate;
+  }
+
+  get playing() {
+    return this.#timeline.length > 0;
+  }
+
+  /** Speech was owed and did not come in time: hold more back from now on. */
+  gap() {
+    this.#calmSince = performance.now();
+    this.#setPrebuffer(Math.min(this.#prebuffer * 2, PREBUFFER_MOST_S));
+  }
+
+  #contextAtHand() {
+    if (this.#context) return this.#context;
+    this.#context = new AudioContext({ latencyHint: "interactive" });
+    if (this.#context.sampleRate > HIGHEST_RATE_HZ) {
+      this.#context.close();
+      this.#context = new AudioContext({ sampleRate: HIGHEST_RATE_HZ });
+    }
+    return this.#context;
+  }
+
+  async #load(context) {
+    await context.audioWorklet.addModule("worklet.js");
+    this.#node = new AudioWorkletNode(context, "ring-player", {
+      numberOfInputs: 0,
+      outputChannelCount: [1],
+    });
+    this.#node.port.onmessage = ({ data }) => data.type === "state" && this.#changed(data);
+    this.#node.connect(context.destination);
+    this.#setPrebuffer(PREBUFFER_LEAST_S);
+    this.advance();
+  }
+
+  #write(take) {
+    const samples = Float32Array.from(take.chunks[take.handedOver], (value) => value / 32768);
+    if (samples.length === 0) return;
+    if (this.#timeline.at(-1) !== take) this.#timeline.push(take);
+    this.#written += samples.length;
+    this.#node.port.postMessage({ type: "audio", samples }, [samples.buffer]);
+    this.#start();
+  }
+
+  // --- the clock ------------------------------------------------------------------------------
+
+  /** The worklet began or stopped to play. */
+  #changed(state) {
+    this.#anchors.push(state);
+    const heard = this.#heardFrame();
+    while (this.#anchors.length > 1 && this.#anchors[1].frame <= heard) this.#anchors.shift();
+    const take = this.#timeline.find((one) => one.position + one.frames > state.position);
+    if (state.playing && take?.position === state.position) this.#announce(take, state.frame);
+    const last = this.#timeline.at(-1);
+    if (!state.playing && last) this.#tell("dry", last);
+  }
+
+  #announce(take, frame) {
+    const { contextTime, performanceTime } = this.#output();
+    const at = performanceTime + (frame / this.rate - contextTime) * 1000;
+    this.#tell("audible", { take, at });
+  }
+
+  /** The context's time that leaves the loudspeaker at a performance.now() time. */
+  #output() {
+    const context = this.#context;
+    const stamp = context.getOutputTimestamp?.();
+    if (stamp?.contextTime > 0 && stamp.performanceTime > 0) return stamp;
+    const latency = context.outputLatency || context.baseLatency || 0;
+    return { contextTime: context.currentTime - latency, performanceTime: performance.now() };
+  }
+
+  #heardFrame() {
+    const { contextTime, performanceTime } = this.#output();
+    const since = Math.max(0, performance.now() - performanceTime) / 1000;
+    return Math.min(contextTime + since, this.#context.currentTime) * this.rate;
+  }
+
+  /** The number of the sample that leaves the loudspeaker now. */
+  #heard() {
+    const frame = this.#heardFrame();
+    const anchor = this.#anchors.findLast((one) => one.frame <= frame) ?? this.#anchors[0];
+    const since = anchor.playing ? frame - anchor.frame : 0;
+    return Math.min(Math.max(anchor.position + since, 0), this.#written);
+  }
+
+  // --- at work, and at rest -------------------------------------------------------------------
+
+  #start() {
+    clearTimeout(this.#resting);
+    if (this.#context.state !== "running") this.#context.resume();
+    if (this.#ticking) return;
+    this.#ticking = true;
+    this.#reporter = setInterval(() => this.#report(), REPORT_EVERY_MS);
+    requestAnimationFrame(() => this.#tick());
+  }
+
+  #tick() {
+    if (!this.#ticking) return;
+    this.#update();
+    requestAnimationFrame(() => this.#tick());
+  }
+
+  #update() {
+    this.#tell("tick");
+    const heard = this.#heard();
+    this.#timeline = this.#timeline.filter((take) => take.position + take.frames > heard);
+    if (this.#timeline.length === 0) this.#settle();
+  }
+
+  #report() {
+    if (performance.now() - this.#calmSince > CALM_MS) {
+      this.#calmSince = performance.now();
+      this.#setPrebuffer(Math.max(this.#prebuffer / 2, PREBUFFER_LEAST_S));
+    }
+    this.#tell("report");
+    if (document.hidden) this.#update(); // hidden pages get no animation frames
+  }
+
+  #settle() {
+    this.#ticking = false;
+    clearInterval(this.#reporter);
+    this.#tell("report");
+    this.#tell("rest");
+    clearTimeout(this.#resting);
+    this.#resting = setTimeout(() => this.#context?.suspend(), REST_AFTER_MS);
+  }
+
+  #setPrebuffer(seconds) {
+    this.#prebuffer = seconds;
+    const frames = Math.round(seconds * this.rate);
+    this.#node?.port.postMessage({ type: "prebuffer", frames });
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

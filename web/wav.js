@@ -1,0 +1,30 @@
+const HEADER_BYTES = 44;
+
+/** One WAV file (mono, 16 bit) of chunks of samples (Int16Array), as a Blob. */
+export function wav(chunks, rateHz) {
+  const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+  const view = new DataView(new ArrayBuffer(HEADER_BYTES));
+  const text = (at, letters) => [...letters].forEach((c, i) => view.setUint8(at + i, c.charCodeAt()));
+  text(0, "RIFF");
+  view.setUint32(4, HEADER_BYTES - 8 + bytes, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, 1, true); // mono
+  view.setUint32(24, rateHz, true);
+  view.setUint32(28, rateHz * 2, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, bytes, true);
+  return new Blob([view, ...chunks], { type: "audio/wav" });
+}
+
+/** Let the browser save a Blob under a name. */
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the download has begun by then
+}
