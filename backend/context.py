@@ -76,7 +76,6 @@ class Context:
         self._delivery = Delivery(self.id, target, start.frames, info.sample_rate_hz, outbox)
         self._changed = asyncio.Event()
         self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
-        self._held_ms = 0.0
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -158,7 +157,7 @@ class Context:
 
     async def _speak_utterance(self, growth: Growth, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""
-        start_ms = self._delivery.rendered_ms + self._held_ms
+        start_ms = self._delivery.rendered_ms  # nothing is held back between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
         try:
             async with self._services.tts.speak(self._manner, chunk_size) as speech:
@@ -219,13 +218,11 @@ class Context:
         piece = Piece(chunk.pcm, self._script.speak_to(chunk.end), words)
         if len(piece.pcm) or piece.text[0] < piece.text[1]:
             self._held.append(piece)
-            self._held_ms += len(piece.pcm) * 1000 / self._services.tts.info.sample_rate_hz
 
     async def _deliver(self) -> None:
         if not self._held:
             return
         piece = joined(self._held)
         self._held.clear()
-        self._held_ms = 0.0
         audio_s = await self._delivery.send(piece)
         self._listener.sent(audio_s, self._services.clock())

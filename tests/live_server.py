@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from backend.config import Settings
-from backend.main import Server, create_app, server_config
+from backend.main import Server, create_app, listen, server_config
 from backend.websocket_manager import WebSocketManager
 from tests.fake_engine import FakeModel, heard
 
@@ -128,7 +128,7 @@ async def live_server(model: FakeModel | None = None, **sections: Any) -> AsyncI
     model = model or FakeModel()
     sections = {"engine": {"threads": 1}, **sections}
     config = Settings.model_validate(sections)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = listen("127.0.0.1", 0)
     host, port = listener.getsockname()
     app = create_app(config, model)
     server = AnnouncedServer(app, config)

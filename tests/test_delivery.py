@@ -108,7 +108,9 @@ def test_the_messages_add_up_to_what_is_said_at_the_end(
     pieces = [piece(samples, (n, n + 1)) for n, samples in enumerate(lengths)]
     messages, done = delivered(pieces, *target)
     assert done.audio_ms == pytest.approx(sum(message.duration_ms for message in messages))
-    assert done.audio_ms == pytest.approx(sum(lengths) / 24, abs=1.0)
+    assert done.audio_ms == pytest.approx(
+        sum(lengths) / 24, abs=4.0
+    )  # a filter longer than the audio
     assert (done.characters, done.chunks) == (len(lengths), len(messages))
     ends_ms = [0.0, *(message.start_ms + message.duration_ms for message in messages)]
     for message, end_ms in zip(messages, ends_ms, strict=False):

@@ -223,7 +223,10 @@ async def test_a_client_that_vanishes_while_it_does_not_read() -> None:
         await nothing_left(live)
 
 
-async def test_a_client_that_asks_and_never_reads_is_put_out() -> None:
+async def test_a_client_that_asks_and_never_reads_is_put_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.main._UNREAD_TIMEOUT_MS", 500)
     async with live_server() as live, live.client(**narrow(live)) as client:
 
         async def flood() -> None:
@@ -232,6 +235,8 @@ async def test_a_client_that_asks_and_never_reads_is_put_out() -> None:
 
         flooding = asyncio.create_task(flood())
         await eventually(lambda: live.connections.sessions() == [], 10)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            await eventually(lambda: not live.server.server_state.connections, 10)
         flooding.cancel()
         client.vanish()
         await nothing_left(live)
