@@ -237,4 +237,4 @@ class Writer:
             elif isinstance(event, Cancelled):
                 self.ledger.cancelled(event)
             else:
-                raise ServerError(f"{event.code}: {event.message}")
+                raise ServerError(event.code, event.message)

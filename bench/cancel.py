@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from bench.client import first_sound
+from bench.client import ServerError, first_sound
 from bench.corpus import TOKENS_PER_S, tokens
 from bench.report import Figure, Result
 from bench.setup import Setup
@@ -87,8 +87,8 @@ async def _last_sound(context: Context) -> tuple[float, float]:
         elif isinstance(event, Cancelled):
             return now_s, last_s
         elif isinstance(event, Error):
-            raise RuntimeError(f"{event.code}: {event.message}")
-    raise RuntimeError("the context ended before it was cancelled")
+            raise ServerError(event.code, event.message)
+    raise ServerError("done", "the context ended before it was cancelled")
 
 
 def _result(taken_ms: np.ndarray) -> Result:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,9 +12,15 @@ from numpy.typing import NDArray
 
 from duplex_tts import Audio, Cancelled, Context, Done, Error, Session
 
+RETRIES, RETRY_AFTER_S = 50, 0.2
+
 
 class ServerError(Exception):
     """The server answered a benchmark's context with an error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -47,8 +53,8 @@ async def first_sound(context: Context) -> Audio:
         if isinstance(event, Audio) and event.data:
             return event
         if isinstance(event, Error):
-            raise ServerError(f"{event.code}: {event.message}")
-    raise ServerError("the context ended without a sound")
+            raise ServerError(event.code, event.message)
+    raise ServerError("silent", "the context ended without a sound")
 
 
 async def silence(context: Context) -> None:
@@ -64,7 +70,7 @@ async def record(context: Context) -> Recording:
     recording = Recording()
     async for event in context:
         if isinstance(event, Error):
-            raise ServerError(f"{event.code}: {event.message}")
+            raise ServerError(event.code, event.message)
         if isinstance(event, Audio):
             if event.data and recording.first_sound_s is None:
                 recording.first_sound_s = time.perf_counter()
@@ -72,13 +78,27 @@ async def record(context: Context) -> Recording:
     return recording
 
 
+async def patiently(speak: Callable[[], Awaitable[Recording]]) -> Recording:
+    """Speak, and again after a moment where the server is too busy to take one more."""
+    for _ in range(RETRIES):
+        try:
+            return await speak()
+        except ServerError as error:
+            if error.code != "overloaded":
+                raise
+        await asyncio.sleep(RETRY_AFTER_S)
+    return await speak()
+
+
 async def stream(session: Session, pieces: Sequence[str], period_s: float, seed: int) -> Recording:
     """Speak a text that arrives in `pieces`, one every `period_s`."""
     context = await session.start(seed=seed)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(send_paced(context, pieces, period_s))
-        recording = tasks.create_task(record(context))
-    return recording.result()
+    sender = asyncio.create_task(send_paced(context, pieces, period_s))
+    try:
+        return await record(context)
+    finally:
+        sender.cancel()
+        await asyncio.wait([sender])
 
 
 async def speak_whole(session: Session, text: str, seed: int) -> Recording:

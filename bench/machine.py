@@ -40,6 +40,13 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
+def busy_share() -> float:
+    """How busy the cores were in the last minute: load average over cores; 0 where unknown."""
+    if not hasattr(os, "getloadavg"):
+        return 0.0
+    return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
+
+
 def file_name(machine: str) -> str:
     """A machine's name as a file name: `amd-epyc-2-cores`."""
     return re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")

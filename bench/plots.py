@@ -19,14 +19,14 @@ OURS, THEIRS, PALE, INK = "#0072b2", "#d55e00", "#b8c4cc", "#333333"  # safe for
 
 def first_audio(report: Report, path: Path) -> None:
     """Time to first audio: against the peer per text, and against the engine alone."""
-    peer, latency = report.results.get("peer"), report.results.get("latency")
-    wanted = [each for each in (peer, latency) if each is not None]
+    found = {row: result.details for row, result in report.results.items() if result.details}
+    wanted = [row for row in ("peer", "latency") if row in found]
     canvas = Canvas(figsize=(5.6 * len(wanted), 4.2), layout="constrained")
-    axes = iter(np.atleast_1d(canvas.subplots(1, len(wanted))))
-    if peer:
-        _against_peer(next(axes), peer.details["texts"])
-    if latency:
-        _against_engine(next(axes), latency.details["samples"])
+    for axes, row in zip(np.atleast_1d(canvas.subplots(1, len(wanted))), wanted, strict=True):
+        if row == "peer":
+            _against_peer(axes, found[row]["texts"])
+        else:
+            _against_engine(axes, found[row]["samples"])
     _finish(canvas, "Time to first audio", report, path)
 
 

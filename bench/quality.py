@@ -69,12 +69,14 @@ def _ways(setup: Setup) -> list[Way]:
     voice = Hibari(voice=setup.model.default_voice)
 
     async def whole(session: Session, text: BenchText, seed: int) -> Pcm:
-        return (await client.speak_whole(session, text.text, seed)).pcm
+        recording = client.patiently(lambda: client.speak_whole(session, text.text, seed))
+        return (await recording).pcm
 
     def streamed(words: int) -> Speak:
         async def speak(session: Session, text: BenchText, seed: int) -> Pcm:
             pieces, period_s = word_groups(text.text, words), words / WORDS_PER_S
-            return (await client.stream(session, pieces, period_s, seed)).pcm
+            recording = client.patiently(lambda: client.stream(session, pieces, period_s, seed))
+            return (await recording).pcm
 
         return speak
 

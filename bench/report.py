@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -33,11 +34,15 @@ class Figure:
     @property
     def value_text(self) -> str:
         """The value with its unit."""
+        if math.isnan(self.value):
+            return "failed"
         return f"{self.value:.3g}{self.unit}"
 
     @property
     def goal_text(self) -> str:
-        """The goal with its sign and unit."""
+        """The goal with its sign and unit; empty when there was nothing to hold to it."""
+        if math.isnan(self.goal):
+            return ""
         return f"{'≤' if self.at_most else '≥'} {self.goal:g}{self.unit}"
 
 
@@ -87,7 +92,14 @@ def markdown(report: Report) -> str:
 
 def write_json(report: Report, path: Path) -> None:
     """Write everything, details included, as JSON."""
-    figures = [{**asdict(figure), "met": figure.met} for figure in report.figures]
+    figures = [_plain(figure) for figure in report.figures]
     details = {name: result.details for name, result in report.results.items()}
     content = {"machine": report.machine, **report.taken, "figures": figures, "details": details}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(figure: Figure) -> dict[str, Any]:
+    """JSON knows no NaN."""
+    fields = {**asdict(figure), "met": figure.met}
+    missing = {name: None for name in ("value", "goal") if math.isnan(fields[name])}
+    return fields | missing

@@ -180,6 +180,13 @@ def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
     assert content["details"] == {"row": {"samples": [1]}}
 
 
+def test_a_row_that_could_not_be_measured_is_reported_as_failed(tmp_path: Path) -> None:
+    failed = Figure("delay", math.nan, math.nan, at_most=True, note="overloaded")
+    assert "| delay | failed |  | **missed** | overloaded |" in markdown(report(failed))
+    write_json(report(failed), tmp_path / "a.json")
+    assert json.loads((tmp_path / "a.json").read_text())["figures"][0]["value"] is None
+
+
 def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
     way = {"wer_percent": 2.0, "plcmos": 4.6, "duration_s": 120.0}
     results = {
