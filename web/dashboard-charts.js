@@ -44,10 +44,10 @@ export function drawHistogram(svg, { bounds, counts }, { ticks, marks, goal }) {
   labels(svg, marks.map(([value, text]) => [x(value), text]), HEAD_PX - 4, width);
 }
 
-// The next 1, 2 or 5 times a power of ten.
+// The next round number, for the top of a scale.
 export function roundedUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((each) => each >= value);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((each) => each >= value);
 }
 
 // Where a value stands, in buckets from the left.

@@ -6,6 +6,7 @@ import { showErrorCodes, showSessions } from "./dashboard-lists.js";
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 4000;
 const SPAN_S = 120; // of the charts over time, and of what is "lately"
+const SMOOTH_S = 4.5; // rates are over so long: speech is made in bursts
 const GAP_S = 3; // no answer for so long: nothing is known of the time between
 
 const byId = (id) => document.getElementById(id);
@@ -31,13 +32,15 @@ async function poll() {
 }
 
 function remember(status) {
-  const before = samples.at(-1);
-  if (before && status.uptime_s < before.uptime_s) samples.length = 0; // the server was restarted
-  const passedS = before ? status.time_s - before.time_s : Infinity;
-  const known = samples.length > 0 && passedS > 0 && passedS < GAP_S;
-  const grown = (name) => (status.figures[name] - before.figures[name]) / passedS;
-  status.audioRate = known ? grown("audio_s") : null;
-  status.busy = known ? Math.min(1, grown("compute_s") / status.engine.threads) : null;
+  const last = samples.at(-1);
+  if (last && status.uptime_s < last.uptime_s) samples.length = 0; // the server was restarted
+  const follows = samples.length > 0 && status.time_s - last.time_s < GAP_S;
+  status.run = follows ? last.run : status.time_s; // the same for answers without a gap between them
+  const before = samples.find((each) => each.run === status.run && each.time_s >= status.time_s - SMOOTH_S);
+  const passedS = before && status.time_s - before.time_s;
+  const rate = (name) => (status.figures[name] - before.figures[name]) / passedS;
+  status.audioRate = passedS ? rate("audio_s") : null;
+  status.busy = passedS ? Math.min(1, rate("compute_s") / status.engine.threads) : null;
   samples.push(status);
   while (samples[0].time_s < status.time_s - SPAN_S) samples.shift();
 }

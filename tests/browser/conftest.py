@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -32,13 +33,20 @@ def chromium() -> Path:
     return Path(found)
 
 
-@pytest.fixture
-async def browser(chromium: Path) -> AsyncIterator[Browser]:
-    """A browser of the test's own: what one leaves behind cannot help another."""
+@asynccontextmanager
+async def launched(chromium: Path) -> AsyncIterator[Browser]:
+    """A browser that runs as long as the block lasts."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         yield browser
         await browser.close()
+
+
+@pytest.fixture
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    """A browser of the test's own: what one leaves behind cannot help another."""
+    async with launched(chromium) as browser:
+        yield browser
 
 
 @pytest.fixture

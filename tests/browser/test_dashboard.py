@@ -1,0 +1,234 @@
+"""The dashboard in a real browser, before a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Locator, Page, Route, expect
+
+from duplex_tts import ConnectionLost, Session
+from tests.browser.conftest import launched
+
+SECRET = "Xylophone"  # a word that no page of ours has
+DESKTOP = {"width": 1280, "height": 800}
+PHONE = {"width": 390, "height": 844}
+# The page asks ten times a second: nobody here wants to wait for it.
+HURRY = "const wait = setTimeout; window.setTimeout = (then, ms) => wait(then, ms / 10)"
+START = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    """One for all: a fresh profile for each test is enough here, and ten times quicker."""
+    async with launched(chromium) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """An empty page in a fresh profile."""
+    async with await browser.new_context() as profile:
+        yield await profile.new_page()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def dashboard(page: Page, url: str) -> AsyncIterator[Page]:
+    """The dashboard, live; nothing that it does may break its own rules."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
+    asked: set[str] = set()
+    await page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    await page.add_init_script(HURRY)
+    await page.goto(f"{url}/dashboard")
+    await expect(page.locator("#link")).to_have_text("Live")
+    yield page
+    unexpected = [each for each in complaints if "ERR_" not in each]  # those a test makes itself
+    assert not unexpected
+    assert asked == {urlsplit(url).netloc}
+
+
+def row(page: Page, session: Session) -> Locator:
+    """The line of this session."""
+    return page.locator(f'#sessions tr[data-key="{session.ready.session}"]')
+
+
+async def test_a_session_is_a_line_with_its_figures_and_goes_when_it_closes(
+    dashboard: Page, url: str
+) -> None:
+    async with Session.connect(url) as session:
+        context = await session.start()
+        await context.push(f"{SECRET} music is heard here. And")
+        cells = row(dashboard, session).locator("td")
+        await expect(cells.nth(1)).to_have_text("1")
+        await expect(cells.nth(2)).to_have_text(str(len(SECRET) + 25))
+        await expect(cells.nth(4)).not_to_have_text("0.0 s")
+        await expect(dashboard.locator("#first-audio-figure")).to_contain_text("p95")
+        assert SECRET not in await dashboard.content()
+    await expect(row(dashboard, session)).to_have_count(0)
+
+
+async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: str) -> None:
+    async with Session.connect(url) as session:
+        context = await session.start()
+        await row(dashboard, session).get_by_role("button").focus()
+        await dashboard.keyboard.press("Enter")
+        await expect(dashboard.get_by_role("button", name="Keep it")).to_be_focused()
+        await dashboard.keyboard.press("Tab")
+        await dashboard.keyboard.press("Enter")
+        await expect(row(dashboard, session)).to_have_count(0)
+        with pytest.raises(ConnectionLost, match="session_ended"):
+            async for _ in context:
+                pass
+    news = f"Session {session.ready.session} was ended."
+    await expect(dashboard.get_by_role("status").filter(has_text=news)).to_be_visible()
+    await expect(dashboard.locator("#sessions-title")).to_be_focused()
+
+
+@pytest.mark.parametrize("key", ["Enter", "Escape"])
+async def test_a_session_lives_on_when_the_question_is_denied(
+    dashboard: Page, url: str, key: str
+) -> None:
+    async with Session.connect(url) as session:
+        button = row(dashboard, session).get_by_role("button")
+        await button.click()
+        await dashboard.keyboard.press(key)
+        await expect(button).to_be_focused()
+        await ask_again(dashboard)
+        await session.ping()
+        await expect(button).to_be_focused()
+
+
+async def test_the_focus_stays_where_it_is_while_the_lines_change(
+    dashboard: Page, url: str
+) -> None:
+    async with Session.connect(url) as first, Session.connect(url) as second:
+        await row(dashboard, second).get_by_role("button").focus()
+        await first.close()
+        await expect(row(dashboard, first)).to_have_count(0)
+        await expect(row(dashboard, second).get_by_role("button")).to_be_focused()
+
+
+async def test_who_is_not_the_operator_is_told_so(dashboard: Page) -> None:
+    async def without_sessions(route: Route) -> None:
+        status = await (await route.fetch()).json()
+        await route.fulfill(json={**status, "sessions": None})
+
+    await dashboard.route("**/v1/status", without_sessions)
+    note = dashboard.get_by_text("Sessions are shown on the server's own machine only.")
+    await expect(note).to_be_visible()
+
+
+async def test_a_server_that_does_not_answer_is_said_and_found_again(dashboard: Page) -> None:
+    await dashboard.route("**/v1/status", lambda route: route.abort())
+    await expect(dashboard.locator("#link")).to_contain_text("No answer")
+    await dashboard.unroute("**/v1/status")
+    await expect(dashboard.locator("#link")).to_have_text("Live")
+
+
+async def test_it_asks_once_a_second_and_not_while_it_is_hidden(page: Page, url: str) -> None:
+    asked = 0
+
+    async def numbered(route: Route) -> None:
+        nonlocal asked
+        asked += 1
+        status = await (await route.fetch()).json()
+        status["figures"]["connections"] = asked
+        await route.fulfill(json=status)
+
+    async def shown(number: int) -> None:  # with an answer the next timer is set, too
+        await expect(page.locator("#connections")).to_have_text(str(number))
+
+    await page.clock.install(time=START)
+    await page.clock.pause_at(START + timedelta(seconds=1))
+    await page.route("**/v1/status", numbered)
+    await page.goto(f"{url}/dashboard")
+    for number in (1, 2, 3):
+        await shown(number)
+        await page.clock.run_for(999)
+        assert asked == number
+        await page.clock.run_for(1)
+    await shown(4)
+    await hide(page, True)
+    await page.clock.run_for(60_000)
+    assert asked == 4
+    await hide(page, False)
+    await shown(5)
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_nothing_moves_while_figures_come_in(
+    dashboard: Page, url: str, size: dict[str, int]
+) -> None:
+    await dashboard.set_viewport_size(size)  # type: ignore[arg-type]
+    await ask_again(dashboard)
+    await dashboard.evaluate(
+        """() => {
+          window.moved = 0;
+          new PerformanceObserver((list) => {
+            for (const each of list.getEntries()) window.moved += each.value;
+          }).observe({ type: "layout-shift" });
+        }"""
+    )
+    async with Session.connect(url) as session:
+        context = await session.start()
+        await context.push("A sentence that is long enough to be heard for a while. ")
+        await session.start("nonsense", voice="nobody")
+        await expect(dashboard.locator("#error-codes")).to_contain_text("unknown_voice")
+        await expect(row(dashboard, session)).to_be_visible()
+    assert await dashboard.evaluate("window.moved") < 0.01
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing(dashboard: Page, url: str, scheme: str) -> None:
+    await dashboard.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    async with Session.connect(url) as session:
+        await expect(row(dashboard, session)).to_be_visible()
+        for open_dialog in (False, True):
+            if open_dialog:
+                await row(dashboard, session).get_by_role("button").click()
+            found = await Axe().run(dashboard)
+            assert not found.response["violations"], json.dumps(found.response["violations"])
+
+
+async def test_it_is_one_screen_on_a_desk_and_never_wider_than_a_phone(
+    dashboard: Page, url: str
+) -> None:
+    tall = "document.documentElement.scrollHeight <= innerHeight"
+    wide_list = "list => list.scrollWidth <= list.clientWidth"
+    wide = "document.documentElement.scrollWidth <= innerWidth"
+    async with Session.connect(url) as session:
+        await expect(row(dashboard, session)).to_be_visible()
+        assert await dashboard.evaluate(tall)
+        await dashboard.set_viewport_size(PHONE)  # type: ignore[arg-type]
+        assert await dashboard.evaluate(wide)
+        assert await dashboard.locator(".scroll").first.evaluate(wide_list)
+
+
+async def hide(page: Page, hidden: bool) -> None:
+    """What the browser does when the page's tab is left, or shown again."""
+    await page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+async def ask_again(page: Page) -> None:
+    """Wait for two more answers: the second one was asked for after this call."""
+    for _ in range(2):
+        async with page.expect_response("**/v1/status"):
+            pass
