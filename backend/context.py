@@ -16,13 +16,13 @@ import structlog
 from backend.audio import parse_format
 from backend.config import Settings
 from backend.delivery import Delivery, Listener, Piece, joined
+from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Start
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
-from backend.scheduler import Speech
 from backend.script import Script
 from backend.tts_manager import TTSManager
 
@@ -78,11 +78,6 @@ class Context:
         self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
-
-    @property
-    def untouched(self) -> bool:
-        """No text has come yet."""
-        return self._script.length == 0 and not self._script.ended
 
     @property
     def waiting(self) -> int:
@@ -186,7 +181,7 @@ class Context:
             chunk = await self._next_chunk(speech)
             caught_up = chunk.caught_up
             self._hold(chunk, start_ms)
-            awaited = caught_up and (choice.final or choice.must_reach)
+            awaited = caught_up and (choice.final or growth.pressed >= choice.to)
             if self._streaming.immediate_send or awaited:
                 await self._deliver()
             speech.deadline_s = self._deadline_s()

@@ -42,8 +42,8 @@ _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never,
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
-    the pages of `web/`.
+    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`,
+    and the pages of `web/`.
 
     While it starts it loads the voice and warms up (a second or two).
     """

@@ -140,7 +140,7 @@ class Session:
             case Start():
                 self._open(command)
             case Text():
-                self._context(command.context).push(command.text)
+                self._push(command)
                 self._characters += len(command.text)
             case Flush():
                 self._context(command.context).flush()
@@ -193,7 +193,8 @@ class Session:
             raise TooManyContexts(
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
-        self._services.tts.admit()
+        if start.mode == "live":  # batch has no deadline that could be broken
+            self._services.tts.admit()
         return Context(start, self._services, self.outbox)
 
     async def _run(self, context: Context) -> None:
@@ -214,6 +215,17 @@ class Session:
         if not self._running:
             self._quiet.set()
         self._services.metrics.context_closed()
+
+    def _push(self, command: Text) -> None:
+        new = command.context not in self._running
+        try:
+            self._context(command.context).push(command.text)
+        except DuplexError as error:
+            error.ends_context = new
+            if new and command.context in self._running:
+                self._running[command.context][1].cancel()
+                self._close(command.context)
+            raise
 
     def _use_up(self, context_id: str) -> None:
         self._ended[context_id] = None

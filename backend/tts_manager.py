@@ -11,11 +11,12 @@ from typing import Self
 import structlog
 
 from backend.config import EngineSettings
+from backend.engine_thread import Speech
 from backend.engines.base import EngineInfo, Model, Release, Utterance
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
 from backend.metrics import Metrics
-from backend.scheduler import Scheduler, Speech
+from backend.scheduler import Scheduler
 
 log = structlog.get_logger(__name__)
 

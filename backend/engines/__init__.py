@@ -1,1 +1,1 @@
-"""Engines: text to PCM. `base` is the contract; nothing above this package knows which one speaks."""
+"""Engines: text to PCM. `base` is the contract; nobody above knows which one speaks."""

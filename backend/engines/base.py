@@ -3,8 +3,8 @@
 A `Model` holds weights and voices and is shared by all threads. An `Engine` renders with it and is
 owned by one thread: nothing here is asynchronous, nothing is locked by the engine itself.
 
-The life of an utterance: `begin`, then any number of `extend`, each followed by as many `step` as it
-takes until a chunk says `caught_up`; then `abort`, or the `caught_up` chunk of a final release.
+The life of an utterance: `begin`, then any number of `extend`, each followed by as many `step` as
+it takes until a chunk says `caught_up`; then `abort`, or the `caught_up` chunk of a final release.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from backend.events import Voice, Word
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine is. `incremental`: renders words in the context of a sentence still growing;
-    without it the pacer hands it whole clauses. `max_batch`: utterances one step can advance."""
+    without it the pacer hands it whole clauses. `max_batch`: utterances one step can advance.
+    """
 
     name: str
     sample_rate_hz: int
@@ -35,7 +36,7 @@ class Utterance:
     """One sentence to be spoken, as far as it is settled before its text is.
 
     `chunk_characters`: a release longer than this is returned in several chunks of about this many
-    characters (cut at words), so that its first sound does not wait for its last; 0 = no preference.
+    characters (cut at words): its first sound does not wait for its last. 0: no preference.
     """
 
     id: str
@@ -103,7 +104,8 @@ class Engine(Protocol):
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
         """Advance some of the named utterances, most urgent first. Blocks while it computes; keep a
-        step short (some ten ms) so that a more urgent utterance can come between."""
+        step short (some ten ms) so that a more urgent utterance can come between.
+        """
 
     def abort(self, utterance_id: str) -> None:
         """Forget the utterance; unknown ids are fine."""
@@ -120,7 +122,8 @@ class Model(Protocol):
 
     def load_voice(self, name: str) -> None:
         """Make the voice ready to speak. Blocks (a download, seconds). Raises `UnknownVoice`,
-        `VoiceUnavailable`; returns at once when the voice is loaded."""
+        `VoiceUnavailable`; returns at once when the voice is loaded.
+        """
 
     def create_engine(self) -> Engine:
         """A new engine for the calling thread to own."""

@@ -1,6 +1,6 @@
 """The native protocol of `/ws/tts`: docs/protocol.md is its description.
 
-Sans I/O: `decode` turns a received message into a command, `encode` an event into a message to send.
+Sans I/O: `decode` makes a command of a received message, `encode` a message of an event.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from backend.errors import BadJson, BadMessage, BadText, BinaryMessage, DuplexError, UnknownType
-from backend.errors import Unsupported
+from backend.errors import (
+    BadJson,
+    BadMessage,
+    BadText,
+    BinaryMessage,
+    DuplexError,
+    UnknownType,
+    Unsupported,
+)
 from backend.events import (
     Audio,
     Cancel,
