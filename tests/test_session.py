@@ -401,6 +401,31 @@ def test_an_overloaded_machine_takes_no_new_context_and_goes_on_with_the_old() -
     assert client.heard() == "Hellotherefriend"
 
 
+def test_a_refused_first_text_opens_nothing() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "x" * 101), Text("a", "and its rest"), End("a"))
+        client.say(Text("b", "Hello there."), End("b"))
+        await client.settled()
+
+    client = scripted(script, settings(server={"max_text_length": 100}))
+    assert client.codes("a") == ["text_limit", "context_ended", "context_ended"]
+    assert {event.context for event in client.events if isinstance(event, Audio)} == {"b"}
+
+
+def test_batch_has_no_deadline_and_is_never_too_much() -> None:
+    class FullTTS(InlineTTS):
+        def admit(self) -> None:
+            raise Overloaded("full")
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(start(mode="batch"), Text("a", "Hello there."), End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=FullTTS())
+    assert client.codes() == []
+    assert client.heard() == "Hellothere."
+
+
 # --- cancel --------------------------------------------------------------------------------------
 
 
