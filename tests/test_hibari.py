@@ -178,7 +178,7 @@ def test_any_releases_of_any_text_account_for_every_character_once(
     text: str, data: st.DataObject
 ) -> None:
     engine = begin(chunk_characters=data.draw(st.sampled_from([0, 1, 25])))
-    ends = [m.end() for m in re.finditer(r"\S+\s*", text)]
+    ends = [m.end() for m in re.finditer(r"\S+\s*", text)] or [len(text)]
     chunks: list[Chunk] = []
     for known in data.draw(st.lists(st.sampled_from(ends), max_size=3).map(sorted)):
         spoken_to = chunks[-1].end if chunks else 0

@@ -78,6 +78,15 @@ def test_what_cannot_be_read_is_a_unit_without_phonemes() -> None:
     assert units("हिन्दी 中文 🎉") == [("हिन्दी", ""), ("中文", ""), ("🎉", "")]
 
 
+@pytest.mark.parametrize("odd", ["⑴", "\x1b¹", "xİ"])
+def test_a_word_that_the_package_trips_over_costs_only_itself(odd: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        G2P()(odd)
+    (before, _, after) = units(f"hello {odd} there")
+    assert before == ("hello", "həlˈO")
+    assert after == ("there", "ðˈɛɹ")
+
+
 def test_a_text_cannot_dictate_phonemes() -> None:
     assert "X" not in "".join(phonemes for _, phonemes in units("[word](/XXX/)"))
     assert any("wˈɜɹd" in phonemes for _, phonemes in units("[word](/XXX/)"))

@@ -24,6 +24,11 @@ class Plan:
     reach: int = 0
     more: bool = False
 
+    @property
+    def followed(self) -> bool:
+        """A word is known behind the units, not only marks."""
+        return any(unit.voiced for unit in self.rest)
+
 
 def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> Plan:
     """The next plan for `release` when its text was spoken up to `spoken_to`. `read` reads a text;

@@ -106,7 +106,6 @@ class Speech:
 
     def _make_plan(self, release: Release) -> Plan:
         plan = make_plan(release, self._spoken_to, self._reader.read)
-        self._plan = plan
         self._placed = []
         if any(unit.voiced for unit in plan.units):
             self._encode(plan, release)
@@ -122,10 +121,11 @@ class Speech:
             phonemes += unit.phonemes + " " * bool(unit.phonemes)
             behind = said + len(phonemes) - 1
             self._placed.append(_Placed(unit, min(first, behind), behind))
-        if not plan.rest and not release.final:
+        if plan.followed:
+            known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
+            phonemes += known[:_RIGHT_PHONEMES]
+        elif not release.final:
             phonemes = _with_pause(phonemes)
-        behind_phonemes = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
-        phonemes += behind_phonemes[:_RIGHT_PHONEMES]
         if not release.final or plan.more:
             phonemes += _CONTINUATION
         ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
@@ -145,16 +145,17 @@ class Speech:
         return self._placed[:]
 
     def _render(self, group: list[_Placed], plan: Plan, last: bool, release: Release) -> Pcm:
-        said = "".join(p.unit.phonemes + " " for p in group if p.unit.phonemes)
-        breath = last and not plan.rest and not release.final
-        self._said += _with_pause(said) if breath else said
         score = self._score
+        spoken = [placed for placed in group if placed.unit.phonemes]
+        said = "".join(placed.unit.phonemes + " " for placed in spoken)
+        breath = last and not plan.followed and not release.final
+        self._said += _with_pause(said) if breath else said
         if last and release.final and not plan.more:
             row = score.end
         elif breath:
             row = self._breath()
         else:
-            row = self._gap(group[-1])
+            row = self._gap(spoken[-1]) if spoken else score.spoken
         if row <= score.spoken:
             return np.zeros(0, np.float32)
         pcm = self._vocoder.push(*score.speak_to(row))

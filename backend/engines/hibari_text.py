@@ -23,6 +23,8 @@ _BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would give phonemes of 
 _CONTINUATIONS = tuple(
     f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
 )
+# What the package raises on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
+_PACKAGE_TRIPS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 _OPEN_WORDS = 3  # words behind a boundary, from which on nothing that follows can reach across it
 
 
@@ -54,14 +56,7 @@ class Reader:
     def read(self, text: str) -> list[Unit]:
         """The units of `text`, in order; every word of it is in exactly one."""
         line = normalise(text)
-        tokens = self._g2p.phonemize_tokens(self._g2p.tokenize(str(line)))
-        readings, current = [], ""
-        for token in tokens:
-            current += "".join(c for c in token.phonemes or "" if c in self._alphabet)
-            if token.whitespace:
-                readings.append(current.strip())
-                current = ""
-        readings.append(current.strip())
+        readings = self._phonemes(str(line))
         pieces = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
         units = []
         for start, end in _merge(text, pieces):
@@ -72,6 +67,28 @@ class Reader:
             ]
             units.append(Unit(start, end, " ".join(own)))
         return units
+
+    def _phonemes(self, line: str) -> list[str]:
+        """The phonemes of each word of a normalised line."""
+        try:
+            return self._line_phonemes(line)
+        except _PACKAGE_TRIPS:
+            return [self._word_phonemes(word) for word in line.split()]
+
+    def _word_phonemes(self, word: str) -> str:
+        try:
+            return " ".join(self._line_phonemes(word))
+        except _PACKAGE_TRIPS:
+            return ""
+
+    def _line_phonemes(self, line: str) -> list[str]:
+        readings, current = [], ""
+        for token in self._g2p.phonemize_tokens(self._g2p.tokenize(line)):
+            current += "".join(c for c in token.phonemes or "" if c in self._alphabet)
+            if token.whitespace:
+                readings.append(current.strip())
+                current = ""
+        return [*readings, current.strip()]
 
 
 def is_firm(text: str, boundary: int) -> bool:
