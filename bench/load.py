@@ -19,7 +19,7 @@ import typer
 
 from bench.corpus import DEFAULT_TEXTS, TOKENS_PER_S, load_corpus, tokens
 from bench.machine import core_count
-from duplex_tts import Audio, ClientError, Context, Error, Session
+from duplex_tts import Audio, ClientError, Context, Error, Refused, Session
 
 TEXTS_PER_ANSWER = 3
 RAMP_S = 15.0  # about an answer's time: answers begin as often at first as they will later
@@ -132,8 +132,8 @@ async def run(url: str, texts: list[str], streams: int, for_s: float) -> Heard:
         try:
             await listen(url, texts, heard, until_s, seed=number)
         except ClientError as error:
-            name = type(error).__name__
-            heard.errors[name] = heard.errors.get(name, 0) + 1
+            code = error.code if isinstance(error, Refused) else type(error).__name__
+            heard.errors[code] = heard.errors.get(code, 0) + 1
 
     async with asyncio.TaskGroup() as tasks:
         for number in range(streams):

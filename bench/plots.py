@@ -89,7 +89,9 @@ def _dots(axes: Axes, ways: dict[str, dict[str, float]], key: str, label: str) -
     values = [way[key] for way in ways.values()]
     axes.scatter(values, range(len(values)), color=_colours(ways), s=70, zorder=2)
     for row, value in enumerate(values):
-        axes.annotate(f"{value:.2f}", (value, row), (8, -3), textcoords="offset points", size=9)
+        axes.annotate(
+            f"{value:.2f}", (value, row), (0, 7), textcoords="offset points", ha="center", size=9
+        )
     axes.set_xlim(np.floor(min(values) * 5) / 5 - 0.2, 5.0)
     axes.grid(axis="y", color=PALE, linewidth=0.5)
     axes.set_xlabel(label)
