@@ -74,12 +74,12 @@ def bench(
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "quick": quick,
-        "load_before": busy_share(),
+        "cores_busy_before": busy_share(),
         "texts": len(corpus),
         "versions": versions(),
     }
-    if taken["load_before"] > BUSY:
-        console.print(f"[yellow]The machine is busy ({taken['load_before']:.0%}).[/] {ALONE}")
+    if taken["cores_busy_before"] > BUSY:
+        console.print(f"[yellow]The machine is busy ({taken['cores_busy_before']:.0%}).[/] {ALONE}")
     try:
         results = _measure(only or list(ROWS), corpus, effort)
     except ServerFailed as error:

@@ -82,7 +82,10 @@ def table(report: Report) -> Table:
 
 def markdown(report: Report) -> str:
     """The same table for a document."""
-    lines = ["| | measured | goal | | note |", "|---|---|---|---|---|"]
+    taken = [f"{name.replace('_', ' ')}: {value}" for name, value in report.taken.items()]
+    about = [text for text in taken if "versions" not in text]
+    lines = [f"{report.machine}; {', '.join(about)}", ""]
+    lines += ["| | measured | goal | | note |", "|---|---|---|---|---|"]
     for figure in report.figures:
         verdict = "met" if figure.met else "**missed**"
         cells = (figure.name, figure.value_text, figure.goal_text, verdict, figure.note)
