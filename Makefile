@@ -20,6 +20,18 @@ check: $(VENV)/installed-test  ## Style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
+	@for name in chromium chromium-browser google-chrome; do \
+	  if command -v $$name; then exit 0; fi; \
+	done; \
+	if command -v apt-get >/dev/null; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update && \
+	  $$sudo apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; \
+	else echo "Install Chromium or Google Chrome so that one of these is on the PATH:" \
+	  "chromium, chromium-browser, google-chrome. (macOS: brew install --cask chromium;" \
+	  "Fedora: dnf install chromium; Arch: pacman -S chromium.) Then run: make test"; exit 1; fi
+
 bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
 	$(BIN)/python -m bench
 
@@ -40,4 +52,4 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
-.PHONY: help run test check bench clean
+.PHONY: help run test check chromium bench clean

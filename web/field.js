@@ -14,8 +14,9 @@ const TARGETS = {
 };
 
 /**
- * Events: `locked` (an edit of what is spoken was put right), `said` (detail: {place, takes}: the
- * field has given away its text, which is spoken to its end).
+ * Events: `changed` (what was heard of it before may not be there any more), `locked` (an edit of
+ * what is spoken was put right), `said` (detail: {place, takes}: the field has given away its text,
+ * which is spoken to its end).
  */
 export class Field extends EventTarget {
   #area;
@@ -100,9 +101,17 @@ export class Field extends EventTarget {
     this.#show(text);
     if (this.#composing) return; // what an input method still changes is not yet text
     if (this.#take) text = this.#protected(text);
-    else this.#base = Math.min(this.#base, wordStart(text, change(this.#text, text).at));
+    else this.#reopened(text);
     this.#text = text;
     this.#tellTake();
+  }
+
+  /** Nobody speaks it: all of it may change, and what does will be spoken. */
+  #reopened(text) {
+    const { at } = change(this.#text, text);
+    this.#base = Math.min(this.#base, wordStart(text, at));
+    this.place.heard = Math.min(this.place.heard, at);
+    this.dispatchEvent(new Event("changed"));
   }
 
   /** The text after an edit, with what is spoken already put back. */

@@ -133,6 +133,7 @@ function showConnection(state, text) {
 }
 
 player.addEventListener("tick", paint);
+field.addEventListener("changed", paint);
 player.addEventListener("report", () => {
   element("buffered").textContent = `${Math.round(player.bufferedMs)}\u202fms`;
 });

@@ -1,0 +1,222 @@
+"""The page itself: for everyone, with any keyboard, in any light; and what it keeps to itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, ViewportSize, expect
+
+from tests.browser.speaking_page import SpeakingPage
+
+DESKTOP: ViewportSize = {"width": 1280, "height": 860}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+
+
+@pytest.fixture
+async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
+    speaking = await SpeakingPage(page).open(url)
+    yield speaking
+    assert not speaking.complaints
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+async def test_axe_finds_no_serious_fault(
+    browser: Browser, url: str, size: ViewportSize, scheme: Any
+) -> None:
+    page = await browser.new_page(viewport=size, color_scheme=scheme)
+    speaking = await SpeakingPage(page).open(url)
+    await page.get_by_text("Change the phrases").click()
+    await speaking.press("Alt+1")
+    await speaking.type("Words that are lit ")
+    await speaking.loud()
+    found = (await Axe().run(page)).response["violations"]
+    assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_nothing_moves_while_words_light_up(speaking: SpeakingPage) -> None:
+    await speaking.page.evaluate(
+        "() => { tap.shifts = []; new PerformanceObserver((list) => tap.shifts.push("
+        "  ...list.getEntries().map((entry) => entry.value))"
+        ").observe({ type: 'layout-shift', buffered: false }); }"
+    )
+    await speaking.text.fill("Many words of this sentence light up, and all of them stay in place.")
+    await speaking.loud()
+    await speaking.page.wait_for_timeout(2500)
+    assert len(await speaking.page.evaluate("tap.lit")) > 5
+    assert await speaking.page.evaluate("tap.shifts") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 300,
+        "lines\n\n\nof their own\n",
+        "مرحبا بكم في هذه الصفحة " * 20 + "\nand English",
+        "x" * 500,
+        "trailing spaces" + " " * 200,
+        "漢字かな交じり文。" * 60,
+    ],
+    ids=["long", "lines", "arabic", "unbroken", "spaces", "japanese"],
+)
+async def test_the_light_lies_where_the_words_are(speaking: SpeakingPage, text: str) -> None:
+    await speaking.mode("On Enter")
+    await speaking.text.fill(text)
+    area, mirror = await speaking.page.evaluate(
+        "['text', 'mirror'].map((id) => {"
+        "  const { x, y, width } = document.getElementById(id).getBoundingClientRect();"
+        "  return [x, y, width, document.getElementById(id).scrollHeight] })"
+    )
+    assert area == mirror
+
+
+async def test_right_to_left_text_begins_at_the_right(speaking: SpeakingPage) -> None:
+    await speaking.mode("On Enter")
+    await speaking.text.fill("مرحبا")
+    left, right = await speaking.page.evaluate(
+        "() => { const range = new Range(); const mirror = document.getElementById('mirror');"
+        "  range.selectNodeContents(mirror); const text = [...range.getClientRects()].at(-1);"
+        "  const box = mirror.getBoundingClientRect();"
+        "  return [text.left - box.left, box.right - text.right] }"
+    )
+    assert right < 40 < left
+
+
+async def test_everything_is_reached_and_done_with_the_keyboard(speaking: SpeakingPage) -> None:
+    await expect(speaking.text).to_be_focused()
+    reached: list[str] = []
+    for _ in range(30):
+        await speaking.press("Tab")
+        reached.append(
+            await speaking.page.evaluate(
+                "(document.activeElement.innerText || document.activeElement.value || '')"
+                ".split('\\n')[0]"
+            )
+        )
+    for name in ("Speak", "Silence", "Demo", "type", "Yes, please.", "heart", "Sample", "2"):
+        assert any(each.startswith(name) for each in reached), (name, reached)
+    await speaking.press("Alt+2")
+    await speaking.heard_all()
+    await speaking.press("Alt+r")
+    await speaking.heard_all(2)
+    assert list(speaking.contexts().values()) == ["No, thank you."] * 2
+
+
+async def test_what_was_said_can_be_saved_changed_and_is_remembered(
+    speaking: SpeakingPage, url: str
+) -> None:
+    await speaking.type("Keep this. ", delay_ms=5)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    async with speaking.page.expect_download() as download:
+        await speaking.page.get_by_role("button", name="Save as WAV", exact=True).click()
+    with wave.open(io.BytesIO((await (await download.value).path()).read_bytes())) as file:
+        pcm = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    np.testing.assert_array_equal(pcm, np.round(speaking.audio() * 32768))
+    await speaking.page.get_by_role("button", name="Edit").click()
+    await expect(speaking.text).to_have_value("Keep this. ")
+    await speaking.page.goto(url)
+    await expect(speaking.said).to_have_text(["Keep this."])
+    await speaking.page.get_by_role("button", name="Forget all").click()
+    await speaking.page.goto(url)
+    await expect(speaking.said).to_have_count(0)
+
+
+async def test_phrases_are_one_s_own(speaking: SpeakingPage, url: str) -> None:
+    await speaking.page.get_by_text("Change the phrases").click()
+    await speaking.page.get_by_label("One phrase a line").fill("Mine\n\n<b>Yours</b>")
+    await speaking.page.goto(url)
+    await expect(speaking.page.locator("#phrases span")).to_have_text(["Mine", "<b>Yours</b>"])
+
+
+async def test_text_is_text_and_stays_with_this_server(speaking: SpeakingPage, url: str) -> None:
+    asked: list[str] = []
+    speaking.page.on("request", lambda request: asked.append(request.url))
+    await speaking.page.goto(url)
+    await speaking.connected()
+    evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    await speaking.text.fill(evil)
+    await speaking.press("Enter")
+    await expect(speaking.said).to_have_text([evil])
+    assert await speaking.page.locator("main img, main script").count() == 0
+    assert {urlsplit(each).netloc for each in asked} == {urlsplit(url).netloc}
+    assert evil not in "".join(asked)
+
+
+async def test_the_demo_is_heard_while_it_is_written(speaking: SpeakingPage) -> None:
+    await speaking.page.get_by_role("button", name="Demo").click()
+    await speaking.loud()
+    assert 0 < len(await speaking.text.input_value()) < 150
+    await speaking.press("Escape")
+    await expect(speaking.page.locator("#demo")).to_have_attribute("aria-pressed", "false")
+
+
+async def test_at_rest_the_page_does_nothing(speaking: SpeakingPage) -> None:
+    await speaking.press("Alt+1")
+    await speaking.heard_all()
+    await expect(speaking.page.locator("#buffered")).to_have_text("0\u202fms")
+    frames = await speaking.page.evaluate(
+        "() => { tap.frames = 0; const ask = globalThis.requestAnimationFrame;"
+        "  globalThis.requestAnimationFrame = (call) => { if (!String(call).includes('tap'))"
+        "    tap.frames++; return ask(call) }; return tap.frames }"
+    )
+    sent = len(speaking.sent)
+    await speaking.page.wait_for_timeout(1000)
+    assert await speaking.page.evaluate("tap.frames") == frames
+    assert len(speaking.sent) == sent
+
+
+EDITS = """
+async () => {
+  const { change, protect, sentencesEnd, wordStart } = await import("/edits.js");
+  const { toPoints, toUnits } = await import("/offsets.js");
+  return {
+    appended: change("one", "one two"),
+    replaced: change("a cat sat", "a dog sat"),
+    halved: change("x😀", "x😁").at,
+    free: protect("spoken free", "spoken fre", 6),
+    locked: protect("spoken free", "spo free", 6),
+    typed: protect("spoken free", "spoXken free", 6),
+    points: toPoints("a😀b", 3),
+    units: [0, 1, 2, 3, 9].map((points) => toUnits("a😀b", points)),
+    sentences: ["No end", "One. Two", "One. Two. ", "日本。語", "a\\nb"].map(sentencesEnd),
+    words: [wordStart("one two", 7), wordStart("one ", 4), wordStart("", 0)],
+  };
+}
+"""
+
+
+async def test_edits_and_offsets(speaking: SpeakingPage) -> None:
+    assert await speaking.page.evaluate(EDITS) == {
+        "appended": {"at": 3, "removed": 0, "inserted": " two"},
+        "replaced": {"at": 2, "removed": 3, "inserted": "dog"},
+        "halved": 1,
+        "free": None,
+        "locked": {"text": "spoken free", "caret": 6},
+        "typed": {"text": "spokenX free", "caret": 7},
+        "points": 2,
+        "units": [0, 1, 3, 4, 4],
+        "sentences": [0, 5, 10, 3, 2],
+        "words": [4, 4, 0],
+    }
+
+
+async def test_a_server_that_cannot_be_reached_is_named_as_such(page: Page, url: str) -> None:
+    await page.route_web_socket("**/ws/tts", lambda cable: cable.close(code=1006))
+    await page.goto(url)
+    await expect(page.locator("#connection-text")).to_have_text("The server cannot be reached")
+    await expect(page.locator("#notice")).to_contain_text("Trying again")
+    await page.locator("#text").fill("This waits for better times. ")
+    await page.unroute_all()
+    assert (
+        json.dumps(await page.locator("#text").input_value()) == '"This waits for better times. "'
+    )

@@ -1,0 +1,235 @@
+"""What is typed is what is heard: the page in a real browser, before a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.speaking_page import SpeakingPage
+
+SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog sleeps on."
+HIGHLIGHT_WITHIN_S = 0.060
+SILENT_WITHIN_S = 0.050
+
+
+@pytest.fixture
+async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
+    speaking = await SpeakingPage(page).open(url)
+    yield speaking
+    assert not speaking.complaints
+
+
+async def assert_played_is_sent(speaking: SpeakingPage) -> None:
+    """Sample for sample, no gap but where the server had nothing, no repeat, no click."""
+    recording, sent = await speaking.recording(), speaking.audio()
+    assert sum(length for *_, length in recording.stretches) == len(sent)
+    assert [position for _, position, _ in recording.stretches] == list(
+        np.cumsum([0, *(length for *_, length in recording.stretches[:-1])])
+    )
+    expected, ramps = recording.expected(sent), recording.in_ramps()
+    np.testing.assert_array_equal(recording.samples[~ramps], expected[~ramps])
+    steepest = np.abs(np.diff(sent)).max()
+    assert np.abs(np.diff(recording.samples)).max() <= steepest + 0.01
+
+
+async def test_what_is_played_is_what_the_server_sent_without_a_gap(speaking: SpeakingPage) -> None:
+    await speaking.text.fill(SENTENCE)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    await assert_played_is_sent(speaking)
+    assert len((await speaking.recording()).stretches) == 1
+    await expect(speaking.page.locator("#gaps")).to_have_text("0")
+
+
+async def test_pauses_of_a_slow_writer_are_silence_without_a_click(speaking: SpeakingPage) -> None:
+    await speaking.type("One two three ")
+    await asyncio.sleep(1.5)
+    await speaking.type("four five six. ")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert len((await speaking.recording()).stretches) > 1
+    await assert_played_is_sent(speaking)
+
+
+async def test_sound_begins_before_the_sentence_is_finished(speaking: SpeakingPage) -> None:
+    await speaking.type("The quick brown ")
+    await speaking.loud()
+    await speaking.type("fox jumps.")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert speaking.contexts() == {"page-1": "The quick brown fox jumps."}
+    await expect(speaking.page.locator("#first")).to_contain_text("ms")
+
+
+async def test_words_light_up_while_they_are_heard(speaking: SpeakingPage) -> None:
+    await speaking.text.fill(SENTENCE)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    recording = await speaking.recording()
+    frame, *_ = recording.stretches[0]
+    words = [word for header in speaking.messages("audio") for word in header["words"]]
+    due = {
+        SENTENCE[start:end]: frame / recording.rate_hz + start_ms / 1000
+        for start, end, start_ms, _ in words
+    }
+    lit = await speaking.page.evaluate("globalThis.tap.lit")
+    assert [each["word"] for each in lit] == [SENTENCE[start:end] for start, end, *_ in words]
+    late_s = [each["heard"] - due[each["word"]] for each in lit if SENTENCE.count(each["word"]) < 2]
+    assert np.abs(late_s).max() <= HIGHLIGHT_WITHIN_S
+
+
+async def test_backspace_changes_what_is_said(speaking: SpeakingPage) -> None:
+    await speaking.type("We shall meet on Tuesday", delay_ms=15)
+    await speaking.press(*["Backspace"] * 7)
+    await speaking.type("Friday", delay_ms=15)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert speaking.contexts() == {"page-1": "We shall meet on Friday"}
+    assert speaking.messages("done")[0]["characters"] == len("We shall meet on Friday")
+    await expect(speaking.said).to_have_text(["We shall meet on Friday"])
+
+
+async def test_what_is_spoken_comes_back_when_it_is_deleted(speaking: SpeakingPage) -> None:
+    await speaking.type("Spoken words ")
+    await speaking.loud()
+    await expect(speaking.page.locator("#buffered")).to_have_text("0\u202fms")
+    await speaking.press(*["Backspace"] * 6)
+    await expect(speaking.text).to_have_value("Spoken words ")
+    await expect(speaking.notice).to_contain_text("spoken already")
+    await speaking.type("stay.")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    await expect(speaking.said).to_have_text(["Spoken words stay."])
+
+
+async def test_deleting_everything_leaves_unsaid_what_was_not_spoken(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.text.fill(SENTENCE + " " + SENTENCE)
+    await speaking.loud()
+    await speaking.text.fill("")
+    await speaking.heard_all()
+    spoken = speaking.messages("done")[0]["characters"]
+    assert 0 < spoken < 2 * len(SENTENCE)
+    await expect(speaking.said).to_have_text([(SENTENCE + " " + SENTENCE)[:spoken].strip()])
+    await expect(speaking.text).to_have_value("")
+
+
+async def test_escape_is_silence_at_once(speaking: SpeakingPage) -> None:
+    await speaking.page.evaluate(
+        "addEventListener('keydown', ({ key }) => {"
+        "  if (key === 'Escape') tap.escaped = tap.context.currentTime }, true)"
+    )
+    await speaking.text.fill(SENTENCE)
+    await speaking.loud()
+    await speaking.press("Escape")
+    await asyncio.sleep(0.5)
+    recording = await speaking.recording()
+    escaped = await speaking.page.evaluate("globalThis.tap.escaped")
+    end_s = (recording.first_frame + np.flatnonzero(recording.samples)[-1]) / recording.rate_hz
+    assert -0.01 <= end_s - escaped <= SILENT_WITHIN_S
+    assert [message["type"] for message in speaking.sent].count("cancel") == 1
+    await expect(speaking.text).to_have_value(SENTENCE)
+
+
+async def test_after_escape_the_text_may_be_changed_and_said_again(speaking: SpeakingPage) -> None:
+    await speaking.text.fill(SENTENCE)
+    await speaking.loud()
+    await speaking.press("Escape")
+    await speaking.type(" Yes")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert speaking.contexts()["page-2"] == "on. Yes"  # from the word that was changed
+
+
+async def test_sentences_wait_until_they_are_finished(speaking: SpeakingPage) -> None:
+    await speaking.mode("By sentence")
+    await speaking.type("All is well. And")
+    assert speaking.contexts() == {"page-1": "All is well. "}
+    await speaking.type(" good. ")
+    assert speaking.contexts() == {"page-1": "All is well. And good. "}
+
+
+async def test_on_enter_nothing_is_sent_before(speaking: SpeakingPage) -> None:
+    await speaking.mode("On Enter")
+    await speaking.type("Nothing yet. Or is there?")
+    assert speaking.contexts() == {}
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert speaking.contexts() == {"page-1": "Nothing yet. Or is there?"}
+
+
+async def test_offsets_survive_characters_outside_the_basic_plane(speaking: SpeakingPage) -> None:
+    text = "Well 😀 done 𝒳 my friend"
+    await speaking.text.fill(text)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    lit = [each["word"] for each in await speaking.page.evaluate("globalThis.tap.lit")]
+    assert [word for word in lit if word.isascii()] == ["Well", "done", "my", "friend"]
+    assert speaking.messages("done")[0]["characters"] == len(text)
+
+
+async def test_texts_are_spoken_in_order_of_asking(speaking: SpeakingPage) -> None:
+    await speaking.type("First ", delay_ms=5)
+    await speaking.press("Alt+1", "Alt+2")
+    await speaking.heard_all(3)
+    assert list(speaking.contexts().values()) == ["First ", "Yes, please.", "No, thank you."]
+    await expect(speaking.said).to_have_text(["No, thank you.", "Yes, please."])
+    by_context = [h["context"] for h, samples in speaking.received if len(samples)]
+    if by_context == sorted(by_context):  # the server rendered them in order, too
+        await assert_played_is_sent(speaking)
+
+
+async def test_another_voice_speaks_from_the_next_word_and_a_missing_one_is_replaced(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.type("This is the one ")
+    await speaking.loud()
+    await speaking.page.locator("#voices input[value=emma]").check()
+    await speaking.type("and only ")
+    await expect(speaking.notice).to_contain_text("Speaking with heart instead", timeout=15_000)
+    await speaking.press("Enter")
+    await speaking.heard_all(2)
+    starts = {m["context"]: m["voice"] for m in speaking.sent if m["type"] == "start"}
+    assert list(starts.values()) == ["heart", "emma", "heart"]
+    spoken = {done["context"]: done["characters"] for done in speaking.messages("done")}
+    assert sum(spoken.values()) == len("This is the one and only ")
+
+
+async def test_the_listener_s_position_is_reported(speaking: SpeakingPage) -> None:
+    await speaking.text.fill(SENTENCE)
+    await speaking.loud()
+    await asyncio.sleep(1.5)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    played = [message["ms"] for message in speaking.sent if message["type"] == "played"]
+    assert len(played) >= 3
+    assert played == sorted(played)
+    assert played[-1] <= speaking.messages("done")[0]["audio_ms"]
+
+
+async def test_a_dropped_connection_comes_back_and_only_the_rest_is_sent_again(
+    speaking: SpeakingPage,
+) -> None:
+    page = speaking.page
+    text = f"{SENTENCE} {SENTENCE} {SENTENCE} {SENTENCE}"
+    await speaking.text.fill(text)
+    await speaking.loud()
+    await speaking.cut()
+    await expect(page.locator("#connection-text")).to_have_text("The server is shutting down")
+    await speaking.connected()
+    await expect(speaking.notice).to_contain_text("words were sent again")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    spans = {"page-1": (0, 0), "page-2": (0, 0)}
+    for header in speaking.messages("audio"):
+        start, end = spans[header["context"]]
+        assert header["text"][0] == end
+        spans[header["context"]] = start, header["text"][1]
+    lengths = [end for _, end in spans.values()]
+    assert 0 < lengths[0] < sum(lengths) == len(text)
+    await assert_played_is_sent(speaking)
