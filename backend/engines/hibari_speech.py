@@ -25,7 +25,7 @@ from backend.engines.hibari_text import Reader, Unit
 from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ, Vocoder
 from backend.events import Word
 
-_CONTINUATION = "ɪt ɪz ɐ vˈɛɹi ɡˈʊd wˈʌn"
+_CONTINUATION = "ðə ðə ðə"  # the best of some thirty: length, pitch, PLCMOS against the whole
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
 _LEFT_PHONEMES = 200  # of what was spoken, encoded again as context
 _RIGHT_PHONEMES = 60  # of what is known behind
