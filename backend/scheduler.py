@@ -19,9 +19,10 @@ from backend.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _LISTENING_S = 5.0  # a listener whose last deadline is longer past than this hears nothing now
-_FULL_SHARE = 0.85  # of the threads' time; the rest is for bursts and the event loop
+_FULL_SHARE = 0.95  # of the threads' time, on the wall: what others take of the cores is in it
 _LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
-_SMOOTHING = 0.05  # weight of a new sample in the running averages
+_RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
+_LATE_SMOOTHING = 0.05  # weight of a new chunk
 
 
 class Scheduler:
@@ -105,11 +106,11 @@ class Scheduler:
 
     def _deliver(self, step: StepResult) -> None:
         assert self._loop is not None, "start() comes first"
-        self._busy_s += _SMOOTHING * (step.busy_s - self._busy_s)
-        self._audio_s += _SMOOTHING * (step.audio_s - self._audio_s)
+        self._busy_s += _RTF_SMOOTHING * (step.busy_s - self._busy_s)
+        self._audio_s += _RTF_SMOOTHING * (step.audio_s - self._audio_s)
         if step.audio_s:
             self._metrics.rendered(step.audio_s, step.busy_s)
         now_s = self._loop.time()
         for speech, result in step.results:
-            self._late += _SMOOTHING * ((now_s > speech.deadline_s) - self._late)
+            self._late += _LATE_SMOOTHING * ((now_s > speech.deadline_s) - self._late)
             speech.deliver(result)
