@@ -72,7 +72,7 @@ def _against_engine(axes: Axes, samples: dict[str, list[float]]) -> None:
     axes.set_ylim(0, 100)
     axes.set_xlabel("from the word's release to its audio (ms)")
     axes.set_ylabel("share of openings (%)")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="upper left")
     axes.set_title("What the server adds", fontsize=10, color=INK)
 
 
