@@ -27,6 +27,7 @@ export class Field extends EventTarget {
   #base = 0;
   #take = null;
   #takes = []; // all that spoke this text
+  #stopped = false; // it was silenced, or failed, and nothing is spoken since
   #mode = "type";
 
   constructor(area, mirror, speech) {
@@ -76,12 +77,18 @@ export class Field extends EventTarget {
     if (!text.trim()) return;
     this.#show(text);
     if (this.#take) this.#speech.update(this.#take, text.slice(this.#base), true);
-    else this.#takes.push(this.#speech.say({ text, place: this.place, ended: true }));
+    else this.#sayFrom(this.#stopped ? 0 : this.#base, text);
     this.#giveAway(text);
     this.#restart("");
   }
 
-  /** What is being spoken has been said by other means: go on behind it. */
+  #sayFrom(base, whole) {
+    const text = whole.slice(base);
+    if (!text.trim()) return;
+    this.#takes.push(this.#speech.say({ text, place: this.place, base, ended: true }));
+  }
+
+  /** Something else is about to be said: speak what is here so far, and go on behind it. */
   break() {
     if (!this.#take) return;
     this.#speech.update(this.#take, this.#take.wanted, true);
@@ -158,6 +165,7 @@ export class Field extends EventTarget {
       onConflict: (take, before) => this.#conflict(take, before),
     });
     this.#takes.push(this.#take);
+    this.#stopped = false;
   }
 
   /** The server had released more than this page knew when the text was taken back. */
@@ -182,6 +190,7 @@ export class Field extends EventTarget {
   #finished(take) {
     if (take !== this.#take) return;
     this.#take = null;
+    this.#stopped = true;
     this.#base = this.#text.length;
     this.place.spoken = 0;
   }
@@ -206,6 +215,7 @@ export class Field extends EventTarget {
     if (this.#area.value !== text) this.#area.value = text;
     this.#text = text;
     this.#base = 0;
+    this.#stopped = false;
     this.#take = null;
     this.#takes = [];
     this.#show(text);

@@ -107,13 +107,15 @@ document.addEventListener("keydown", (event) => {
 
 // --- what the page shows ------------------------------------------------------------------------
 
+const SHOWN_AFTER_MS = 16; // what is painted now is seen a frame later: be as much ahead
+
 let gaps = 0;
 
 function paint() {
   const takes = speech.atHand;
   const places = new Set([field.place, ...takes.map((take) => take.place)]);
   for (const place of places) place.now = null;
-  for (const take of takes) take.place.follow(take, player.heardMs(take));
+  for (const take of takes) take.place.follow(take, player.heardMs(take) + SHOWN_AFTER_MS);
   highlighter.paint([...places]);
 }
 
@@ -121,7 +123,8 @@ const NOTICE_MS = 10_000;
 let fading = 0;
 
 function notice(text, kind) {
-  element("notice").textContent = text;
+  // The same again would be read out again.
+  if (element("notice").textContent !== text) element("notice").textContent = text;
   element("notice").dataset.kind = kind;
   clearTimeout(fading);
   if (kind !== "lost") fading = setTimeout(() => (element("notice").textContent = ""), NOTICE_MS);
@@ -146,6 +149,9 @@ player.addEventListener("audible", ({ detail: { take, at } }) => {
 speech.addEventListener("gap", () => (element("gaps").textContent = ++gaps));
 speech.addEventListener("spoken", ({ detail: take }) => {
   take.place.spoken = Math.max(take.place.spoken, take.base + take.spoken);
+});
+speech.addEventListener("sound", ({ detail: take }) => {
+  said.keepSound(take);
 });
 speech.addEventListener("replaced", ({ detail: { take, next } }) => said.extend(take, next));
 speech.addEventListener("finished", () => said.refresh());

@@ -43,9 +43,9 @@ export class Player extends EventTarget {
 
   /** Get ready to play; has to be called in answer to a key or a click. */
   wake() {
-    clearTimeout(this.#resting);
     const context = this.#contextAtHand();
     if (context.state !== "running") context.resume();
+    if (!this.#ticking) this.#restLater(); // perhaps nothing is going to be said
     this.#waking ??= this.#load(context);
     return this.#waking;
   }
@@ -212,6 +212,10 @@ export class Player extends EventTarget {
     clearInterval(this.#reporter);
     this.#tell("report");
     this.#tell("rest");
+    this.#restLater();
+  }
+
+  #restLater() {
     clearTimeout(this.#resting);
     this.#resting = setTimeout(() => this.#context?.suspend(), REST_AFTER_MS);
   }

@@ -17,7 +17,7 @@ export function decodeAudio(buffer) {
 
 /**
  * Events: `ready` (detail: the server's greeting), `message` (detail: {header, samples?}),
- * `lost` (detail: why, in words; again: seconds until the next try).
+ * `lost` (detail: {why}, in words; it tries again by itself).
  */
 export class Connection extends EventTarget {
   #url;
@@ -80,7 +80,7 @@ export class Connection extends EventTarget {
     this.#socket = null;
     const wait = Math.min(RETRY_FIRST_MS * 2 ** this.#failures++, RETRY_LONGEST_MS);
     this.#retry = setTimeout(() => this.open(), wait * (0.75 + Math.random() / 2));
-    this.#tell("lost", { why: reason(code), again: wait / 1000 });
+    this.#tell("lost", { why: reason(code) });
   }
 
   #hurry() {

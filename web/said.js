@@ -4,7 +4,7 @@ import { keep, recall } from "./store.js";
 import { save, wav } from "./wav.js";
 
 const MOST_TEXTS = 100;
-const MOST_AUDIO_BYTES = 64 << 20; // some ten minutes at 48 kHz; older sound is let go
+const MOST_FRAMES = 30e6; // some ten minutes at 48 kHz, 60 MB; older sound is let go
 
 /**
  * Events: `again` and `edit` (detail: the text).
@@ -14,7 +14,9 @@ export class Said extends EventTarget {
   #list;
   #controls;
   #rate;
-  #entries = []; // the latest first: {text, takes, item, saveButton}
+  #entries = []; // the latest first: {node, takes, item, saveButton}
+  #sound = []; // {take, chunk}: all chunks that are kept, the oldest first
+  #frames = 0; // in them
 
   constructor({ list, empty, repeat, saveAll, forget }, rate) {
     super();
@@ -42,13 +44,22 @@ export class Said extends EventTarget {
     this.#entries.find(({ takes }) => takes.includes(take))?.takes.push(next);
   }
 
+  /** The take has a new chunk: keep it, and let go of the oldest when there are too many. */
+  keepSound(take) {
+    const chunk = take.chunks.length - 1;
+    this.#sound.push({ take, chunk });
+    this.#frames += take.chunks[chunk].length;
+    while (this.#frames > MOST_FRAMES) {
+      const oldest = this.#sound[0];
+      const frames = oldest.take.chunks[oldest.chunk].length;
+      if (!oldest.take.forget(oldest.chunk)) break; // still to be played
+      this.#sound.shift();
+      this.#frames -= frames;
+    }
+  }
+
   /** A take has all its audio. */
   refresh() {
-    let bytes = 0;
-    for (const entry of this.#entries) {
-      bytes += 2 * entry.takes.reduce((sum, take) => sum + take.frames, 0);
-      if (bytes > MOST_AUDIO_BYTES) entry.takes = entry.takes.filter((take) => !take.complete);
-    }
     keep("said", this.#texts()); // what was taken back in time was not said
     this.#refresh();
   }
@@ -99,7 +110,7 @@ export class Said extends EventTarget {
 
   #refresh() {
     const { empty, repeat, saveAll, forget } = this.#controls;
-    const audible = ({ takes }) => takes.some((take) => take.frames > 0);
+    const audible = ({ takes }) => takes.some((take) => take.frames > take.forgotten);
     for (const entry of this.#entries) entry.saveButton.disabled = !audible(entry);
     empty.hidden = this.#entries.length > 0;
     repeat.disabled = forget.disabled = this.#entries.length === 0;

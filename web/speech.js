@@ -9,7 +9,8 @@ const BUSY_AGAIN_MS = 1000;
 
 /**
  * Events: `notice` (detail: {text, kind}), `replaced` (detail: {take, next}: what the first did not
- * speak, the second will), `spoken` (detail: take; more of it is locked), `finished` (detail: take).
+ * speak, the second will), `spoken` (detail: take; more of it is locked), `sound` (detail: take; it has one more chunk),
+ * `finished` (detail: take), `gap`, `voiceless` (detail: {wanted, voice}).
  */
 export class Speech extends EventTarget {
   #connection;
@@ -104,6 +105,7 @@ export class Speech extends EventTarget {
     if (!take) return; // silenced, while this was on its way
     if (header.type === "audio") {
       take.receive(header, samples);
+      if (samples.length > 0) this.#tell("sound", take);
       this.#player.advance();
       this.#tell("spoken", take);
       this.#pump(take);
@@ -166,10 +168,9 @@ export class Speech extends EventTarget {
 
   // --- when the connection drops --------------------------------------------------------------
 
-  #disconnected({ why, again }) {
+  #disconnected({ why }) {
     this.#lost = true;
-    const when = again >= 1 ? `in ${Math.round(again)} s` : "now";
-    this.#notice(`${why}. Trying again ${when}…`, "lost");
+    this.#notice(`${why}. Trying again…`, "lost");
     for (const take of [...this.#takes.values()]) {
       if (take.open) this.#resume(take);
     }

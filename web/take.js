@@ -4,8 +4,9 @@
 import { commonPrefix } from "./edits.js";
 import { characterStart, toPoints, toUnits } from "./offsets.js";
 
-const OWED_AFTER_MS = 300; // a finished word given that long ago should be here
+const OWED_AFTER_MS = 300; // what could be spoken that long ago should be here
 const SPEAKABLE = /\S+\s+\S+\s/; // two finished words: the server begins to speak
+const SILENCE = new Int16Array(0);
 
 let takes = 0;
 
@@ -19,6 +20,7 @@ export class Take {
   complete = false; // no more audio will come
   chunks = []; // Int16Array
   frames = 0;
+  forgotten = 0; // frames whose sound is kept no longer
   handedOver = 0; // chunks that the player has taken
   position; // in the player's ring
   stoppedMs = Infinity; // where it was silenced
@@ -29,7 +31,7 @@ export class Take {
   #started = false;
   #endSent = false;
   #retracting = null;
-  #sentAt = 0;
+  #sends = []; // {end, at}: until where text had been sent at which time; the latest few
   #speakableAt = 0;
 
   /**
@@ -110,13 +112,19 @@ export class Take {
 
   /** When it could have begun to speak: its first sound is measured from there. */
   get dueAt() {
-    return this.#speakableAt || this.#sentAt;
+    return this.#speakableAt || this.#sends.at(-1).at;
   }
 
-  /** Whether the server had time to speak a word whose audio is not here. */
+  /**
+   * Whether the server had time to speak a word whose audio is not here: one that was followed by
+   * another, or by a pause.
+   */
   get owed() {
-    const late = performance.now() - this.#sentAt > OWED_AFTER_MS;
-    return this.open && late && /\S\s/.test(this.sent.slice(this.spoken));
+    const then = performance.now() - OWED_AFTER_MS;
+    const last = this.#sends.findLast(({ at }) => at <= then);
+    if (!this.open || !last) return false;
+    const paused = last === this.#sends.at(-1);
+    return (paused ? /\S\s/ : SPEAKABLE).test(this.sent.slice(this.spoken, last.end));
   }
 
   /** The words at a time: `heard` is where the last one heard or begun ends, `now` sounds. */
@@ -129,12 +137,20 @@ export class Take {
 
   /** What was heard of its audio, in chunks. */
   heardChunks(rate) {
-    let left = Math.min(this.frames, (this.stoppedMs * rate) / 1000);
+    let left = Math.min(this.frames, (this.stoppedMs * rate) / 1000) - this.forgotten;
     return this.chunks.map((chunk) => {
       const heard = chunk.subarray(0, Math.max(0, left));
       left -= chunk.length;
       return heard;
     });
+  }
+
+  /** Let the sound of a chunk go, once it is played. Returns whether it could. */
+  forget(chunk) {
+    if (chunk >= this.handedOver) return false;
+    this.forgotten += this.chunks[chunk].length;
+    this.chunks[chunk] = SILENCE;
+    return true;
   }
 
   #start(send, rate) {
@@ -151,8 +167,10 @@ export class Take {
   #push(send, text) {
     send({ type: "text", context: this.id, text: wellFormed(text) });
     this.sent += text;
-    this.#sentAt = performance.now();
-    if (SPEAKABLE.test(this.sent)) this.#speakableAt ||= this.#sentAt;
+    const at = performance.now();
+    this.#sends.push({ end: this.sent.length, at });
+    while (this.#sends[1]?.at < at - OWED_AFTER_MS) this.#sends.shift();
+    if (!this.#speakableAt && SPEAKABLE.test(this.sent)) this.#speakableAt = at;
   }
 }
 

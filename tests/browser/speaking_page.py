@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
-Samples = NDArray[np.float32]
-_LOOK_AGAIN_S = 0.02
+Samples = NDArray[Any]  # float32
+_LOOK_AGAIN_MS = 20
 RAMP_S = 0.005  # of the worklet: how long a start or stop is smoothed
 
 # Wraps the page's AudioWorkletNode: keeps a copy of all that is rendered and when it starts and
-# stops; notes at each animation frame which word is lit and what leaves the loudspeaker.
+# stops; notes which word is lit and what leaves the loudspeaker at that moment.
 # Speech at double speed, to have it over sooner.
 _TAP = """
 localStorage.setItem("duplex-tts.speed", "2");
@@ -37,15 +37,14 @@ globalThis.AudioWorkletNode = class extends AudioWorkletNode {
     const look = () => {
       const { contextTime, performanceTime } = context.getOutputTimestamp();
       const heard = contextTime + (performance.now() - performanceTime) / 1000;
-      const words = [...CSS.highlights.get("now")].map((range) => String(range.startContainer.data)
-        .slice(range.startOffset, range.endOffset));
-      if (words.length && tap.lit.at(-1)?.word !== words[0]) tap.lit.push({ word: words[0], heard });
-      requestAnimationFrame(look);
+      const [range] = CSS.highlights.get("now");
+      const word = range?.startContainer.data.slice(range.startOffset, range.endOffset);
+      if (word && tap.lit.at(-1)?.word !== word) tap.lit.push({ word, heard });
     };
-    look();
+    setInterval(look, 4);
   }
 };
-tap.loud = () => tap.blocks.some(({ samples }) => samples.some((sample) => Math.abs(sample) > 0.02));
+tap.loud = () => tap.blocks.some(({ samples }) => samples.some((one) => Math.abs(one) > 0.02));
 tap.dry_at = () => tap.states.at(-1)?.playing ? 0 : tap.states.at(-1)?.position ?? 0;
 tap.recording = () => {
   const blocks = tap.blocks;
@@ -102,6 +101,7 @@ class SpeakingPage:
     received: list[tuple[dict[str, Any], Samples]] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
     cables: list[tuple[WebSocketRoute, WebSocketRoute]] = field(default_factory=list)
 
     @property
@@ -146,13 +146,16 @@ class SpeakingPage:
     async def heard_all(self, contexts: int = 1) -> None:
         """Wait until so many contexts are done and all of their audio was played."""
         while len(self.messages("done")) < contexts:
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            self.news.clear()
+            await self.news.wait()
         await self._until(f"tap.dry_at() >= {len(self.audio())}")
 
     async def _until(self, condition: str) -> None:
         # Playwright's own waiting evaluates strings in the page, which the page forbids.
-        while not await self.page.evaluate(condition):
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        await self.page.evaluate(
+            f"new Promise((met) => {{ const look = () => {condition} ? met() :"
+            f" setTimeout(look, {_LOOK_AGAIN_MS}); look() }})"
+        )
 
     def messages(self, type_: str) -> list[dict[str, Any]]:
         return [header for header, _ in self.received if header["type"] == type_]
@@ -214,8 +217,8 @@ class SpeakingPage:
 
     def _receive(self, message: str | bytes) -> None:
         if isinstance(message, str):
-            self.received.append((json.loads(message), np.zeros(0, np.float32)))
-            return
+            message = struct.pack("<I", len(message.encode())) + message.encode()
         (size,) = struct.unpack_from("<I", message)
-        pcm = np.frombuffer(message[4 + size :], "<i2").astype(np.float32) / 32768
+        pcm = np.frombuffer(message[4 + size :], "<i2") / np.float32(32768)
         self.received.append((json.loads(message[4 : 4 + size]), pcm))
+        self.news.set()
