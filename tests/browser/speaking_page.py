@@ -179,8 +179,9 @@ class SpeakingPage:
         tapped = await self.page.evaluate("globalThis.tap.recording()")
         rendered = np.frombuffer(base64.b64decode(tapped["samples"]), np.float32)
         first, size = tapped["frames"][0], tapped["size"]
-        # A quantum that was not rendered at all stays not-a-number: equal to nothing.
-        samples = np.full(tapped["frames"][-1] + size - first, np.nan, np.float32)
+        # A quantum that a busy machine did not render at all is silence: no fault between the
+        # stretches of speech, and within one it differs from what was sent.
+        samples = np.zeros(tapped["frames"][-1] + size - first, np.float32)
         for frame, block in zip(tapped["frames"], rendered.reshape(-1, size), strict=True):
             samples[frame - first : frame - first + size] = block
         stretches = [
