@@ -20,6 +20,9 @@ check: $(VENV)/installed-test  ## Style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-page: $(VENV)/installed-test  ## Test the page and the dashboard in a real browser (needs make chromium)
+	$(BIN)/python -m pytest tests/browser
+
 chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	@for name in chromium chromium-browser google-chrome; do \
 	  if command -v $$name; then exit 0; fi; \
@@ -52,4 +55,4 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
-.PHONY: help run test check chromium bench clean
+.PHONY: help run test test-page check chromium bench clean
