@@ -33,7 +33,7 @@ chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	  $$sudo apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; \
 	else echo "Install Chromium or Google Chrome so that one of these is on the PATH:" \
 	  "chromium, chromium-browser, google-chrome. (macOS: brew install --cask chromium;" \
-	  "Fedora: dnf install chromium; Arch: pacman -S chromium.) Then run: make test"; exit 1; fi
+	  "Fedora: dnf install chromium; Arch: pacman -S chromium.) Then run: make test-page"; exit 1; fi
 
 bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
 	$(BIN)/python -m bench
