@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from backend.errors import ConfigError
 from backend.settings import (
     FIELDS,
+    AccessSettings,
     BidirectionalStreaming,
     EngineSettings,
     LatencyOptimization,
@@ -36,6 +37,7 @@ from backend.settings import (
 )
 
 __all__ = [
+    "AccessSettings",
     "BidirectionalStreaming",
     "EngineSettings",
     "LatencyOptimization",

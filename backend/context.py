@@ -7,6 +7,7 @@ asks the pacer what to release, lets the engine speak it, and delivers the audio
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,7 +20,7 @@ from backend.delivery import Delivery, Listener, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
-from backend.events import Audio, Cancelled, Failed, Start
+from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
@@ -75,6 +76,7 @@ class Context:
         self._script = Script(services.settings.server.max_text_length)
         self._delivery = Delivery(self.id, target, start.frames, info.sample_rate_hz, outbox)
         self._changed = asyncio.Event()
+        self._flushes: deque[int] = deque()  # offsets, where a flush is not answered yet
         self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -104,8 +106,9 @@ class Context:
         return to
 
     def flush(self) -> None:
-        """Speak all that is known. Raises `ContextEnded`."""
+        """Speak all that is known; `Flushed` tells when that is done. Raises `ContextEnded`."""
         self._script.flush()
+        self._flushes.append(self._script.length)
         self._changed.set()
 
     def end(self) -> None:
@@ -133,12 +136,14 @@ class Context:
         await self._services.tts.load(self._manner.voice)
         while (following := await self._next_choice()) is not None:
             await self._speak_utterance(*following)
+        self._answer_flushes()
         self._outbox.post(await self._delivery.finish())
 
     async def _next_choice(self) -> tuple[Growth, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
         while not self._script.finished:
             self._changed.clear()
+            self._answer_flushes()
             growth = self._script.growth()
             choice = self._pacer.decide(growth, self._services.clock())
             if isinstance(choice, Speak):
@@ -149,6 +154,11 @@ class Context:
             except TimeoutError:
                 continue
         return None
+
+    def _answer_flushes(self) -> None:
+        """Between two releases everything that was rendered is sent."""
+        while self._flushes and self._script.spoken >= min(self._flushes[0], self._script.length):
+            self._outbox.post(Flushed(self.id, self._flushes.popleft()))
 
     async def _speak_utterance(self, growth: Growth, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""

@@ -128,10 +128,22 @@ class SlowClient(DuplexError):
     code = "slow_client"
 
 
+class IdleClient(DuplexError):
+    """Nothing came from the client for as long as its protocol allows."""
+
+    code = "idle_timeout"
+
+
 class SessionEnded(DuplexError):
     """Whoever runs the server has ended the session."""
 
     code = "session_ended"
+
+
+class Unauthorized(DuplexError):
+    """The API key is missing or wrong."""
+
+    code = "invalid_api_key"
 
 
 class ConfigError(DuplexError):

@@ -164,6 +164,14 @@ class Retracted:
 
 
 @dataclass(frozen=True, slots=True)
+class Flushed:
+    """Everything up to `to`, where a `Flush` was, is spoken and sent."""
+
+    context: str
+    to: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Something was refused or went wrong; `context` None when it concerns the connection."""
 
@@ -179,4 +187,4 @@ class Pong:
     id: str | int | None
 
 
-Event = Ready | Audio | Done | Cancelled | Retracted | Failed | Pong
+Event = Ready | Audio | Done | Cancelled | Retracted | Flushed | Failed | Pong

@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not the files beside this one
@@ -20,8 +19,9 @@ if __package__ in (None, ""):  # run as a script: import the package, not the fi
 
 import structlog
 import uvicorn
-from fastapi import FastAPI, Response, WebSocket
+from fastapi import FastAPI, Response
 
+from backend.access import Access, SameOrigin
 from backend.config import Settings, add_flags, load_settings
 from backend.context import Services
 from backend.engines.base import Model
@@ -30,6 +30,7 @@ from backend.errors import ConfigError, DuplexError
 from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.pages import install as install_pages
+from backend.routes.native import native_routes
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
@@ -42,11 +43,12 @@ _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never,
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
-    """The application: `/ws/tts`, `/v1/voices`, `/v1/status`, `/metrics`, `/healthz`, `/readyz`,
-    and the pages of `web/`.
+    """The application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
+    the pages of `web/`.
 
-    While it starts it loads the voice and warms up (a second or two).
+    While it starts it loads the voice and warms up (a second or two). Raises `ConfigError`.
     """
+    access = Access(settings.access)
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
     tts = TTSManager(model, settings.engine, metrics, threads)
@@ -55,16 +57,14 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tts, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.connections = WebSocketManager(Services(settings, tts, metrics, clock))
+            app.state.services = Services(settings, tts, metrics, clock)
+            app.state.connections = WebSocketManager(app.state.services, access)
             yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
-
+    app.add_middleware(SameOrigin, allowed_origins=settings.access.allowed_origins)
+    app.include_router(native_routes(access))
     app.include_router(status_routes(settings, tts, metrics))
-
-    @app.websocket("/ws/tts")
-    async def speak(websocket: WebSocket) -> None:
-        await app.state.connections.serve(websocket)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -75,10 +75,6 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         ready = app.state.connections.accepting
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
-
-    @app.get("/v1/voices")
-    async def voices() -> dict[str, object]:
-        return {"default": tts.default_voice, "voices": [asdict(voice) for voice in tts.voices()]}
 
     @app.get("/metrics")
     async def prometheus() -> Response:

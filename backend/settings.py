@@ -118,6 +118,26 @@ class LatencyOptimization(Section):
     )
 
 
+class AccessSettings(Section):
+    """Who may speak with the server."""
+
+    api_keys: str = Field(
+        default="", description="API keys, separated by commas; best from the environment."
+    )
+    api_keys_file: str = Field(
+        default="", description="File with one API key a line, as `name sha256-of-the-key`."
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Web sites whose pages may use the server, separated by commas: "
+        "https://example.org. Its own page always may.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Listen beyond this machine without any API key: everybody may speak.",
+    )
+
+
 class LogSettings(Section):
     """What is logged, on stderr."""
 
@@ -136,6 +156,7 @@ class Settings(Section):
     engine: EngineSettings = EngineSettings()
     bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
     latency_optimization: LatencyOptimization = LatencyOptimization()
+    access: AccessSettings = AccessSettings()
     log: LogSettings = LogSettings()
 
 

@@ -1,22 +1,35 @@
-"""Connections: who is let in, the receive task and the process task of each, and how they end."""
+"""Connections: who is let in, the receive task and the process task of each, and how they end.
+
+Of every protocol: what a message means is the business of its `WireProtocol`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
+from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from backend.access import Access
 from backend.context import Services
-from backend.errors import DuplexError, Overloaded, SessionEnded, SlowClient
+from backend.errors import (
+    DuplexError,
+    IdleClient,
+    Overloaded,
+    SessionEnded,
+    SlowClient,
+    Unauthorized,
+)
 from backend.events import Failed
-from backend.protocols import native
+from backend.protocols.base import CLOSE_POLICY, Close, Message, WireProtocol
 from backend.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
 
 CLOSE_GOING_AWAY = 1001
-CLOSE_POLICY = 1008
 CLOSE_TRY_LATER = 1013
 
 
@@ -25,10 +38,11 @@ class _Left(Exception):
 
 
 class WebSocketManager:
-    """All connections of the native protocol."""
+    """All connections."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, access: Access) -> None:
         self._services = services
+        self._access = access
         self._sessions: dict[Session, WebSocket] = {}
         self._draining = False
 
@@ -59,33 +73,37 @@ class WebSocketManager:
                 return True
         return False
 
-    async def serve(self, socket: WebSocket) -> None:
-        """Speak with one client until it leaves. Everything of it is freed on return."""
-        await socket.accept()
+    async def serve(self, socket: WebSocket, protocol: WireProtocol, key: str | None) -> None:
+        """Speak with one client until it leaves. Everything of it is freed on return.
+
+        `key`: the API key that came with the handshake, if one did.
+        """
         try:
+            self._access.authorize(key)
             self._admit()
         except DuplexError as error:
             self._services.metrics.error(error.code)
-            await socket.send_text(str(native.encode(Failed(None, error.code, error.message))))
-            await socket.close(CLOSE_TRY_LATER, error.code)
+            await self._deny(socket, protocol, error)
             return
+        await socket.accept()
         try:
             async with asyncio.TaskGroup() as tasks:
                 session = Session(self._services, tasks)
                 self._sessions[session] = socket
                 self._services.metrics.connected()
                 session.greet()
-                tasks.create_task(self._receive(socket, session), name="receive")
-                tasks.create_task(self._process(socket, session), name="process")
+                tasks.create_task(self._receive(socket, protocol, session), name="receive")
+                tasks.create_task(self._process(socket, protocol, session), name="process")
                 tasks.create_task(session.ended(), name="ended")
         except* (_Left, WebSocketDisconnect):
             pass
-        except* SlowClient as group:
-            log.warning("connection.slow", session=session.id, why=str(group.exceptions[0]))
-            await self._close(socket, CLOSE_POLICY, SlowClient.code)
-        except* SessionEnded:
-            log.info("session.ended", session=session.id)
-            await self._close(socket, CLOSE_POLICY, SessionEnded.code)
+        except* (SlowClient, IdleClient, SessionEnded) as group:
+            ended = group.exceptions[0]
+            assert isinstance(ended, DuplexError)
+            log.info("connection.ended", session=session.id, why=ended.code)
+            if not isinstance(ended, SlowClient):  # who would not read it
+                await self._say_last(socket, protocol, ended)
+            await self._close(socket, CLOSE_POLICY, ended.code)
         finally:
             self._sessions.pop(session, None)
             self._services.metrics.disconnected()
@@ -98,32 +116,76 @@ class WebSocketManager:
             raise Overloaded(f"{limit} connections are open (max_connections); try again later")
         self._services.tts.admit()
 
-    async def _receive(self, socket: WebSocket, session: Session) -> None:
+    async def _deny(self, socket: WebSocket, protocol: WireProtocol, error: DuplexError) -> None:
+        refusal = protocol.deny(error)
+        if refusal is not None:
+            headers = {"content-type": "application/json", **refusal.headers}
+            await socket.send_denial_response(Response(refusal.body, refusal.status, headers))
+            return
+        await socket.accept()
+        await self._say_last(socket, protocol, error)
+        code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
+        await self._close(socket, code, error.code)
+
+    async def _receive(self, socket: WebSocket, protocol: WireProtocol, session: Session) -> None:
         """Read what the client sends. Never waits for speech, nor for the client to read."""
         while True:
-            message = await socket.receive()
+            message = await self._next_message(socket, protocol, session)
             if message["type"] == "websocket.disconnect":
                 raise _Left
             received = message.get("text")
             try:
-                session.handle(native.decode(message["bytes"] if received is None else received))
+                received = message["bytes"] if received is None else received
+                for command in protocol.decode(received):
+                    session.handle(command)
             except SlowClient:
                 raise
             except DuplexError as error:
                 session.refuse(error)
             await asyncio.sleep(0)  # a burst comes without a wait: let its answers go out meanwhile
 
-    async def _process(self, socket: WebSocket, session: Session) -> None:
+    async def _next_message(
+        self, socket: WebSocket, protocol: WireProtocol, session: Session
+    ) -> MutableMapping[str, Any]:
+        while True:
+            try:
+                async with asyncio.timeout(protocol.idle_timeout_s):
+                    return await socket.receive()
+            except TimeoutError:
+                if not session.status().characters_waiting:
+                    raise IdleClient(
+                        f"nothing came for {protocol.idle_timeout_s:g} s; the connection is closed"
+                    ) from None
+
+    async def _process(self, socket: WebSocket, protocol: WireProtocol, session: Session) -> None:
         """Write what there is for the client; waits while it does not read."""
         while True:
-            message = native.encode(await session.outbox.get())
-            try:
-                if isinstance(message, bytes):
+            for message in protocol.encode(await session.outbox.get()):
+                await self._write(socket, message)
+
+    async def _write(self, socket: WebSocket, message: Message) -> None:
+        try:
+            match message:
+                case bytes():
                     await socket.send_bytes(message)
-                else:
+                case str():
                     await socket.send_text(message)
-            except (WebSocketDisconnect, RuntimeError) as error:  # it left while we wrote
-                raise _Left from error
+                case Close():
+                    await self._close(socket, message.code, message.reason)
+                    raise _Left
+        except (WebSocketDisconnect, RuntimeError) as error:  # it left while we wrote
+            raise _Left from error
+
+    async def _say_last(
+        self, socket: WebSocket, protocol: WireProtocol, error: DuplexError
+    ) -> None:
+        """Tell why before the connection is closed, to whoever still reads."""
+        try:
+            async with asyncio.timeout(1):
+                for message in protocol.encode(Failed(None, error.code, error.message)):
+                    await self._write(socket, message)
+        except (TimeoutError, _Left):
+            log.debug("connection.already_gone")
 
     async def drain(self) -> None:
         """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""

@@ -113,7 +113,8 @@ def test_the_last_flag_counts(load: Load) -> None:
 
 
 def test_every_key_can_be_set_from_every_source(load: Load) -> None:
-    other: dict[object, str] = {True: "false", "auto": "hibari", "info": "error", "console": "json"}
+    other: dict[object, str] = {"auto": "hibari", "info": "error", "console": "json"}
+    other |= {True: "false", False: "true"}
     for key, field in FIELDS.items():
         section, name = key.split(".")
         default = field.default

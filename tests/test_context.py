@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from backend.context import pacing_for
-from backend.events import Audio, End, Flush, Start, Text
+from backend.events import Audio, Done, End, Flush, Flushed, Retract, Start, Text
 from backend.pacer import Pacing
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS
@@ -127,3 +127,29 @@ def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
     client = scripted(script, tts=InlineTTS(delay_s=0.1))
     spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
     assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 15)]
+
+
+def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Good morning. How are "), Flush("a"))
+        await client.wait(3)
+        client.say(Flush("a"), Text("a", "you?"), Flush("a"), End("a"))
+        await client.settled()
+
+    client = scripted(script)
+    story = [e for e in client.events if isinstance(e, Audio | Flushed | Done)]
+    at = [n for n, event in enumerate(story) if isinstance(event, Flushed)]
+    assert [story[n].to for n in at] == [22, 22, 26]  # type: ignore[union-attr]
+    assert max(e.text[1] for e in story[: at[0]] if isinstance(e, Audio)) == 22
+    assert all(isinstance(e, Flushed | Done) or e.text[0] >= 22 for e in story[at[0] :])
+    assert isinstance(story[-1], Done)
+
+
+def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two"), Flush("a"), Retract("a", 0))
+        await client.wait(1)
+        client.say(End("a"))
+        await client.settled()
+
+    assert [event.to for event in scripted(script).of(Flushed)] == [7]

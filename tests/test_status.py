@@ -13,10 +13,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.config import Settings
+from backend.access import Access
+from backend.config import AccessSettings, Settings
 from backend.context import Services
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.metrics import Metrics
+from backend.protocols.native import NativeProtocol
 from backend.status import is_operator, status_routes, watching_the_loop
 from backend.websocket_manager import WebSocketManager
 from tests import clock
@@ -60,7 +62,7 @@ class Server:
         self.app = FastAPI()
         self.app.include_router(status_routes(Settings(), self.tts, self.tts.metrics))
         services = Services(Settings(), self.tts, self.tts.metrics, asyncio.get_running_loop().time)
-        self.connections = WebSocketManager(services)
+        self.connections = WebSocketManager(services, Access(AccessSettings()))
         self.app.state.connections = self.connections
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -69,7 +71,8 @@ class Server:
 
         client = Socket(*lines)
         socket = WebSocket({"type": "websocket"}, client.receive, client.send)  # type: ignore[arg-type]
-        self.tasks.append(asyncio.create_task(self.connections.serve(socket)))
+        serving = self.connections.serve(socket, NativeProtocol(), None)
+        self.tasks.append(asyncio.create_task(serving))
         await asyncio.sleep(1)
         return client
 

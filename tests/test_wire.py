@@ -20,6 +20,7 @@ import pytest
 from backend.config import Settings
 from backend.errors import DuplexError
 from backend.protocols import native
+from backend.protocols.base import Close, Message
 from tests.scripted_session import ScriptedClient, scripted
 
 DIALOGUES = sorted((Path(__file__).parent / "wire").glob("*.jsonl"))
@@ -31,8 +32,9 @@ def lines_of(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def told(message: str | bytes) -> Line:
+def told(message: Message) -> Line:
     """A message of the server as a line."""
+    assert not isinstance(message, Close)
     audio: bytes | None
     if isinstance(message, bytes):
         (length,) = struct.unpack_from("<I", message)
@@ -54,7 +56,7 @@ def replayed(lines: list[Line]) -> list[Line]:
 
     async def script(client: ScriptedClient) -> None:
         client.session.greet()
-        heard = 0
+        wire, heard = native.NativeProtocol(), 0
         for line in [{"pause_ms": 0}, *lines, {"pause_ms": 10_000}]:
             if line.get("from") == "client":
                 transcript.append(line)
@@ -63,7 +65,11 @@ def replayed(lines: list[Line]) -> list[Line]:
             elif "pause_ms" in line:
                 transcript.append(line)
                 await client.wait(line["pause_ms"] / 1000)
-                transcript.extend(told(native.encode(event)) for event in client.events[heard:])
+                transcript.extend(
+                    told(message)
+                    for event in client.events[heard:]
+                    for message in wire.encode(event)
+                )
                 heard = len(client.events)
 
     scripted(script, Settings.model_validate({"server": {"max_text_length": 200}}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,6 +32,7 @@ from backend.events import (
     Event,
     Failed,
     Flush,
+    Flushed,
     Ping,
     Played,
     Pong,
@@ -40,6 +42,7 @@ from backend.events import (
     Start,
     Text,
 )
+from backend.protocols.base import Message, Refusal
 
 PROTOCOL_VERSION = 1
 DEFAULT_CONTEXT = "default"
@@ -59,6 +62,8 @@ _COMMANDS: dict[str, TypeAdapter[Any]] = {
         "ping": Ping,
     }.items()
 }
+_STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
+_STATUS |= {"engine_failed": 500, "timeout": 503}
 _NAMES: dict[type, str] = {
     Ready: "ready",
     Done: "done",
@@ -67,6 +72,58 @@ _NAMES: dict[type, str] = {
     Failed: "error",
     Pong: "pong",
 }
+
+
+class NativeProtocol:
+    """See `base.WireProtocol`. Nothing is remembered from message to message."""
+
+    idle_timeout_s: float | None = None
+
+    def decode(self, message: str | bytes) -> Sequence[Command]:
+        """See `decode`."""
+        return (decode(message),)
+
+    def encode(self, event: Event) -> Sequence[Message]:
+        """See `encode`. A flush is not told of: the spans of the audio say how far it got."""
+        return () if isinstance(event, Flushed) else (encode(event),)
+
+    def deny(self, error: DuplexError) -> Refusal | None:
+        """None: a browser's page can read a message, but not the status of a handshake."""
+        return None
+
+
+class NativeLines:
+    """The server's messages over HTTP: one JSON object a line. See `http_speech.HttpTranslator`."""
+
+    media_type = "application/x-ndjson"
+    headers: Mapping[str, str] = {"cache-control": "no-store"}
+
+    def encode(self, event: Event) -> bytes:
+        """A line."""
+        message = encode(event)
+        assert isinstance(message, str), "over HTTP audio is asked for in JSON frames"
+        return message.encode() + b"\n"
+
+    def refuse(self, failed: Failed) -> Refusal:
+        """The `error` message as the whole answer."""
+        return Refusal(_STATUS.get(failed.code, 400), str(encode(failed)))
+
+
+def decode_speech(body: bytes) -> tuple[Start, str]:
+    """Read the body of a request over HTTP: the fields of `start`, and `text`.
+
+    Raises what `decode` raises.
+    """
+    try:
+        fields = _object(body.decode())
+    except UnicodeDecodeError as error:
+        raise BadJson(f"not UTF-8: {error}") from error
+    given = {"context": DEFAULT_CONTEXT}
+    text = _validate("text", {"text": fields.pop("text", None), **given})
+    start = _validate("start", {**fields, **given, "frames": "json"})
+    assert isinstance(text, Text)
+    assert isinstance(start, Start)
+    return start, text.text
 
 
 def decode(message: str | bytes) -> Command:

@@ -1,0 +1,126 @@
+"""Speech over HTTP: one text in, its audio out while it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Never
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from backend.context import Context, Services
+from backend.errors import DuplexError
+from backend.events import Done, Failed, Start
+from backend.outbox import Outbox
+from backend.protocols.base import HttpTranslator, Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class _Left(Exception):
+    """The client is gone."""
+
+
+class SpeechResponse(Response):
+    """Speaks `text` as `start` asks for, in chunks as they are made.
+
+    An error before the first byte is answered by the translator's `refuse`; a later one is an event
+    like others. A client that leaves has its rendering aborted; one that reads slowly slows only
+    its own.
+    """
+
+    def __init__(
+        self, services: Services, start: Start, text: str, translator: HttpTranslator
+    ) -> None:
+        self._services = services
+        self._start = start
+        self._text = text
+        self._translator = translator
+        self.background = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request; returns when all is sent or the client is gone."""
+        outbox = Outbox(self._services.settings.bidirectional_streaming.queue_size)
+        try:
+            context = self._open(outbox)
+        except DuplexError as error:
+            self._services.metrics.error(error.code)
+            await self._refuse(_failed(error), send)
+            return
+        self._services.metrics.context_opened()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watch = tasks.create_task(self._watch(receive), name="watch")
+                speech = tasks.create_task(self._speak(context, outbox), name="context http")
+                await self._answer(outbox, send)
+                watch.cancel()
+                speech.cancel()
+        except* _Left:
+            log.debug("http.left")
+        finally:
+            self._services.metrics.context_closed()
+
+    def _open(self, outbox: Outbox) -> Context:
+        if self._start.mode == "live":
+            self._services.tts.admit()
+        context = Context(self._start, self._services, outbox)
+        context.push(self._text)
+        context.end()
+        return context
+
+    async def _speak(self, context: Context, outbox: Outbox) -> None:
+        try:
+            await context.run()
+        except DuplexError as error:
+            self._services.metrics.error(error.code)
+            outbox.post(_failed(error))
+
+    async def _answer(self, outbox: Outbox, send: Send) -> None:
+        begun = False
+        while True:
+            event = await outbox.get()
+            if isinstance(event, Failed) and not begun:
+                await self._refuse(event, send)
+                return
+            body = self._translator.encode(event)
+            if isinstance(event, Failed) and not body:
+                return
+            if not begun and (body or isinstance(event, Done)):
+                await self._begin(send)
+                begun = True
+            if body:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+            if isinstance(event, Done):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                return
+
+    async def _begin(self, send: Send) -> None:
+        headers = {"content-type": self._translator.media_type, **self._translator.headers}
+        await _start(send, 200, headers)
+
+    async def _refuse(self, failed: Failed, send: Send) -> None:
+        refused = self._translator.refuse(failed)
+        await _start(send, refused.status, {"content-type": "application/json", **refused.headers})
+        await send({"type": "http.response.body", "body": refused.body.encode()})
+
+    async def _watch(self, receive: Receive) -> Never:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise _Left
+
+
+def refusal(refused: Refusal) -> Response:
+    """An error's answer to a request that did not get as far as speech."""
+    headers = {"content-type": "application/json", **refused.headers}
+    return Response(refused.body, refused.status, headers)
+
+
+def _failed(error: DuplexError) -> Failed:
+    return Failed(None, error.code, error.message)
+
+
+async def _start(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -1,0 +1,47 @@
+"""The native protocol's routes: `/ws/tts`, `/v1/speech`, `/v1/voices`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from fastapi import APIRouter, Request, Response, WebSocket
+
+from backend.access import Access, bearer
+from backend.context import Services
+from backend.errors import DuplexError
+from backend.events import Failed
+from backend.http_speech import SpeechResponse, refusal
+from backend.protocols.native import NativeLines, NativeProtocol, decode_speech
+from backend.websocket_manager import WebSocketManager
+
+
+def native_routes(access: Access) -> APIRouter:
+    """The routes; they expect `services` and `connections` in the application's state."""
+    router = APIRouter()
+
+    @router.websocket("/ws/tts")
+    async def speak(websocket: WebSocket) -> None:
+        connections: WebSocketManager = websocket.app.state.connections
+        # A browser's page cannot set a header here.
+        key = bearer(websocket.headers) or websocket.query_params.get("key")
+        await connections.serve(websocket, NativeProtocol(), key)
+
+    @router.post("/v1/speech")
+    async def speech(request: Request) -> Response:
+        """Speak one text: the server's messages, one JSON object a line."""
+        services: Services = request.app.state.services
+        lines = NativeLines()
+        try:
+            access.authorize(bearer(request.headers))
+            start, text = decode_speech(await request.body())
+        except DuplexError as error:
+            services.metrics.error(error.code)
+            return refusal(lines.refuse(Failed(None, error.code, error.message)))
+        return SpeechResponse(services, start, text, lines)
+
+    @router.get("/v1/voices")
+    async def voices(request: Request) -> dict[str, object]:
+        tts = request.app.state.services.tts
+        return {"default": tts.default_voice, "voices": [asdict(voice) for voice in tts.voices()]}
+
+    return router

@@ -1,0 +1,57 @@
+"""Speech over HTTP, at the real server with the fake engine."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.fake_engine import FakeModel, heard
+from tests.live_server import eventually, live_server
+
+
+async def test_a_text_is_spoken_line_by_line() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        body = {"text": "Hello there. How are you?", "format": "pcm_f32le"}
+        answer = await http.post("/v1/speech", json=body)
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        *audio, done = map(json.loads, answer.text.splitlines())
+        pcm = np.frombuffer(b"".join(base64.b64decode(a["audio"]) for a in audio), "<f4")
+        assert heard(pcm) == "Hellothere.Howareyou?"
+        assert (done["type"], done["characters"], done["chunks"]) == ("done", 25, len(audio))
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"hello", "bad_json"),
+        (b"\xff", "bad_json"),
+        (b"{}", "bad_message"),
+        (b'{"text": 5}', "bad_message"),
+        (b'{"text": "a", "speed": 9}', "bad_message"),
+        (b'{"text": "a", "voice": "nobody"}', "unknown_voice"),
+        (b'{"text": "a", "format": "cassette"}', "bad_format"),
+    ],
+)
+async def test_bad_requests_get_a_code(body: bytes, code: str) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post("/v1/speech", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+async def test_a_client_that_leaves_has_its_rendering_aborted() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        request = {"text": "word " * 3000}
+        async with http.stream("POST", "/v1/speech", json=request) as answer:
+            async for _ in answer.aiter_raw():
+                break
+        await eventually(lambda: live.model.open_utterances == 0)
+
+
+async def test_an_empty_text_is_done_at_once() -> None:
+    async with live_server(FakeModel()) as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post("/v1/speech", json={"text": ""})
+        assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["done"]
