@@ -1,24 +1,32 @@
-"""PCM to bytes: resampling and encoding, one encoder a context.
+"""The audio formats that a client may ask for, and the way from PCM to their bytes: resampling and
+encoding, one encoder a context.
 
 All state carries over from chunk to chunk, so that a join cannot be heard: audio that comes in
-pieces gives the bytes (pcm, G.711) or the sound (opus, mp3) of audio that came at once. Plain and
-synchronous; an encoder may be used from any thread, by one at a time.
+pieces gives the bytes (pcm, G.711, wav, flac) or the sound (opus, mp3, aac) of audio that came at
+once. Plain and synchronous; an encoder may be used from any thread, by one at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol, cast
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
+from backend.codecs import (
+    Codec,
+    LibavCodec,
+    PlainCodec,
+    Recipe,
+    WavCodec,
+    frame_of,
+    to_s16,
+    wav_header,
+)
+from backend.codecs import Pcm as Pcm
 from backend.errors import BadFormat
-
-Pcm = NDArray[np.float32]
-"""Mono samples, float32 in [-1, 1], shape (n,)."""
 
 DEFAULT_FORMAT = "pcm_s16le"
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
@@ -26,15 +34,25 @@ MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """What a client gets: an encoding of `FORMATS` and its sample rate."""
+    """What a client gets: an encoding of `FORMATS`, its sample rate, and the bit rate that a lossy
+    codec aims at (None: the encoding has none to choose).
+    """
 
     name: str
     sample_rate_hz: int
+    bits_per_s: int | None = None
 
     @property
     def bytes_per_s(self) -> int:
-        """The most bytes that a second becomes; container overhead is not counted."""
+        """The most bytes that a second becomes."""
+        if self.bits_per_s:  # a variable rate peaks above its aim; Ogg's pages take 1400
+            return self.bits_per_s // 8 * 2 + 1400
         return FORMATS[self.name].sample_bytes * self.sample_rate_hz
+
+    @property
+    def media_type(self) -> str:
+        """What HTTP calls it."""
+        return FORMATS[self.name].media_type
 
     def duration_ms(self, samples: int) -> float:
         """How long `samples` samples of this format last."""
@@ -46,7 +64,9 @@ class Encoded:
     """Bytes, and the samples at the target's rate that they account for.
 
     The samples of an encoder's answers sum up to all of the audio, exactly. A codec may keep the
-    bytes of the last samples (one frame: 20 ms opus, 24 to 72 ms mp3) until the next answer.
+    bytes of the last samples until the next answer: 20 ms opus, 27 ms flac, 24 to 72 ms mp3, two
+    frames of 1024 samples aac. What a decoder of mp3 or aac puts in front (1105, 1024 samples of
+    silence: these streams have no place to say so) is not counted.
     """
 
     data: bytes
@@ -68,26 +88,40 @@ class Encoder(Protocol):
         """The rest. The encoder is used up: a further call raises `RuntimeError`."""
 
 
-def parse_format(name: str | None, sample_rate_hz: int | None) -> AudioFormat:
+def parse_format(
+    name: str | None, sample_rate_hz: int | None, bits_per_s: int | None = None
+) -> AudioFormat:
     """The format asked for; None means the default. Raises `BadFormat`, with what there is."""
     name = DEFAULT_FORMAT if name is None else name
     if name not in FORMATS:
-        hint = ": a file needs its length in advance" if name == "wav" else ""
-        raise BadFormat(f"format {name!r} is not streamed here{hint}; choose {', '.join(FORMATS)}")
+        raise BadFormat(f"no format {name[:40]!r} here; choose {', '.join(FORMATS)}")
     spec = FORMATS[name]
     rate = spec.default_hz if sample_rate_hz is None else sample_rate_hz
     if spec.rates_hz and rate not in spec.rates_hz:
         raise BadFormat(f"{name} takes sample_rate {_listed(spec.rates_hz)}, not {rate}")
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise BadFormat(f"{name} takes sample_rate {MIN_RATE_HZ} to {MAX_RATE_HZ}, not {rate}")
-    return AudioFormat(name, rate)
+    return AudioFormat(name, rate, _bit_rate(name, bits_per_s))
+
+
+def _bit_rate(name: str, bits_per_s: int | None) -> int | None:
+    allowed = FORMATS[name].bit_rates
+    if bits_per_s is None:
+        return allowed.default if allowed else None
+    if not allowed:
+        raise BadFormat(f"{name} has no bit_rate to choose; leave it out")
+    if not allowed.lowest <= bits_per_s <= allowed.highest:
+        raise BadFormat(
+            f"{name} takes bit_rate {allowed.lowest} to {allowed.highest} bit/s, not {bits_per_s}"
+        )
+    return bits_per_s
 
 
 def create_encoder(source_hz: int, target: AudioFormat) -> Encoder:
     """A fresh encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
     spec = FORMATS[target.name]
     resampler = None if source_hz == target.sample_rate_hz else Resampler(source_hz, target)
-    return StreamEncoder(resampler, spec.open(target.sample_rate_hz), blocking=spec.blocking)
+    return StreamEncoder(resampler, spec.open(target), blocking=spec.blocking)
 
 
 class Resampler:
@@ -104,21 +138,11 @@ class Resampler:
 
     def push(self, pcm: Pcm) -> Pcm:
         """What is ready once `pcm` is added."""
-        return _joined(self._swr.resample(_frame(pcm, self._source_hz)))
+        return _joined(self._swr.resample(frame_of(pcm, self._source_hz)))
 
     def finish(self) -> Pcm:
         """The samples held back."""
         return _joined(self._swr.resample(None))
-
-
-class Codec(Protocol):
-    """Turns samples at the target's rate into bytes."""
-
-    def encode(self, pcm: Pcm) -> bytes:
-        """The bytes that are ready."""
-
-    def finish(self) -> bytes:
-        """The bytes kept back."""
 
 
 class StreamEncoder:
@@ -155,131 +179,51 @@ class StreamEncoder:
 
 
 @dataclass(frozen=True, slots=True)
-class PlainCodec:
-    """Every sample on its own: nothing is kept back."""
+class BitRates:
+    """What a codec may aim at; it takes the nearest that its standard has at the sample rate."""
 
-    convert: Callable[[Pcm], bytes]
-
-    def encode(self, pcm: Pcm) -> bytes:
-        """See `Codec`."""
-        return self.convert(pcm)
-
-    def finish(self) -> bytes:
-        """See `Codec`."""
-        return b""
-
-
-class LibavCodec:
-    """A codec and container of FFmpeg that writes into memory; drained after every encode."""
-
-    def __init__(self, recipe: Recipe, sample_rate_hz: int) -> None:
-        self._rate_hz = sample_rate_hz
-        self._sink = _Sink()
-        self._container = av.open(
-            self._sink, "w", format=recipe.container, options=dict(recipe.container_options)
-        )
-        self._stream = cast(
-            av.AudioStream,
-            self._container.add_stream(
-                recipe.codec, rate=sample_rate_hz, options=dict(recipe.codec_options)
-            ),
-        )
-        codec = self._stream.codec_context
-        codec.layout = "mono"
-        codec.format = recipe.sample_format
-        if recipe.bits_per_s:
-            codec.bit_rate = recipe.bits_per_s
-
-    def encode(self, pcm: Pcm) -> bytes:
-        """See `Codec`."""
-        self._container.mux(self._stream.encode(_frame(pcm, self._rate_hz)))
-        return self._sink.take()
-
-    def finish(self) -> bytes:
-        """See `Codec`."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-        return self._sink.take()
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """How FFmpeg is asked for an encoding."""
-
-    codec: str
-    container: str
-    sample_format: str
-    bits_per_s: int | None = None
-    container_options: Mapping[str, str] = field(default_factory=dict)
-    codec_options: Mapping[str, str] = field(default_factory=dict)
+    default: int
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """An encoding: its usual rate, the rates it takes (none listed: all), how to open its codec,
-    the most bytes that a sample becomes.
+    """An encoding: its usual rate, how to open its codec, what HTTP calls it, the rates it takes
+    (none listed: all), the most bytes that a sample becomes.
     """
 
     default_hz: int
-    open: Callable[[int], Codec]
+    open: Callable[[AudioFormat], Codec]
+    media_type: str
     rates_hz: tuple[int, ...] = ()
+    bit_rates: BitRates | None = None
     sample_bytes: int = 1
     blocking: bool = False
 
 
-def to_s16(pcm: Pcm) -> NDArray[np.int16]:
-    """round(32767 x), x clipped to [-1, 1]: never wraps. No dither: speech brings its own noise."""
-    samples: NDArray[np.int16] = np.rint(np.clip(pcm, -1, 1) * np.float32(32767)).astype("<i2")
-    return samples
+def _s16(_: AudioFormat) -> Codec:
+    return PlainCodec(lambda pcm: to_s16(pcm).tobytes())
 
 
-def _plain(convert: Callable[[Pcm], bytes]) -> Callable[[int], Codec]:
-    return lambda _rate_hz: PlainCodec(convert)
+def _f32(_: AudioFormat) -> Codec:
+    return PlainCodec(lambda pcm: pcm.astype("<f4").tobytes())
 
 
-def _libav(recipe: Recipe) -> Callable[[int], Codec]:
-    return lambda rate_hz: LibavCodec(recipe, rate_hz)
+def _libav(recipe: Recipe) -> Callable[[AudioFormat], Codec]:
+    return lambda target: LibavCodec(recipe, target.sample_rate_hz, target.bits_per_s)
 
 
-# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir, so
-# that an mp3 stream can be cut and played at any frame.
-_OPUS = Recipe("libopus", "ogg", "flt", 48_000, {"page_duration": "20000"})
-_MP3 = Recipe("libmp3lame", "mp3", "fltp", 64_000, {"id3v2_version": "0"}, {"reservoir": "0"})
-_OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
-_MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-
-FORMATS: dict[str, FormatSpec] = {
-    "pcm_s16le": FormatSpec(24000, _plain(lambda pcm: to_s16(pcm).tobytes()), sample_bytes=2),
-    "pcm_f32le": FormatSpec(24000, _plain(lambda pcm: pcm.astype("<f4").tobytes()), sample_bytes=4),
-    "mulaw": FormatSpec(8000, _libav(Recipe("pcm_mulaw", "mulaw", "s16"))),
-    "alaw": FormatSpec(8000, _libav(Recipe("pcm_alaw", "alaw", "s16"))),
-    "opus": FormatSpec(24000, _libav(_OPUS), _OPUS_RATES_HZ, blocking=True),
-    "mp3": FormatSpec(24000, _libav(_MP3), _MP3_RATES_HZ, blocking=True),
-}
+def _wav(
+    samples: Callable[[AudioFormat], Codec], tag: int, sample_bytes: int
+) -> Callable[[AudioFormat], Codec]:
+    return lambda target: WavCodec(
+        samples(target), wav_header(tag, sample_bytes, target.sample_rate_hz)
+    )
 
 
-class _Sink:
-    """The file that FFmpeg writes to. Without `seek`: a stream has no way back (to write an mp3's
-    length into its first frame, for one).
-    """
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def write(self, data: bytes) -> int:
-        self._written += data
-        return len(data)
-
-    def take(self) -> bytes:
-        data = bytes(self._written)
-        self._written.clear()
-        return data
-
-
-def _frame(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="flt", layout="mono")
-    frame.sample_rate = rate_hz
-    return frame
+def _listed(rates_hz: tuple[int, ...]) -> str:
+    return ", ".join(map(str, rates_hz[:-1])) + f" or {rates_hz[-1]}"
 
 
 def _joined(frames: list[av.AudioFrame]) -> Pcm:
@@ -287,5 +231,33 @@ def _joined(frames: list[av.AudioFrame]) -> Pcm:
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _listed(rates_hz: tuple[int, ...]) -> str:
-    return ", ".join(map(str, rates_hz[:-1])) + f" or {rates_hz[-1]}"
+_mulaw = _libav(Recipe("pcm_mulaw", "mulaw", "s16"))
+_alaw = _libav(Recipe("pcm_alaw", "alaw", "s16"))
+# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir, so
+# that an mp3 stream can be cut and played at any frame; flac without 8 KiB of room for comments,
+# in blocks of 27 ms instead of 105.
+_opus = _libav(Recipe("libopus", "ogg", "flt", {"page_duration": "20000"}))
+_mp3 = _libav(Recipe("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"}))
+_aac = _libav(Recipe("aac", "adts", "fltp"))
+_flac = _libav(
+    Recipe("flac", "flac", "s16", {"metadata_header_padding": "0"}, {"compression_level": "2"})
+)
+_OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
+_MPEG_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+_OPUS_BITS = BitRates(48_000, 6000, 256_000)
+_MPEG_BITS = BitRates(64_000, 8000, 320_000)
+
+FORMATS: dict[str, FormatSpec] = {
+    "pcm_s16le": FormatSpec(24000, _s16, "audio/pcm", sample_bytes=2),
+    "pcm_f32le": FormatSpec(24000, _f32, "audio/pcm", sample_bytes=4),
+    "mulaw": FormatSpec(8000, _mulaw, "audio/basic"),
+    "alaw": FormatSpec(8000, _alaw, "audio/x-alaw-basic"),
+    "wav": FormatSpec(24000, _wav(_s16, 1, 2), "audio/wav", sample_bytes=2),
+    "wav_f32le": FormatSpec(24000, _wav(_f32, 3, 4), "audio/wav", sample_bytes=4),
+    "wav_mulaw": FormatSpec(8000, _wav(_mulaw, 7, 1), "audio/wav"),
+    "wav_alaw": FormatSpec(8000, _wav(_alaw, 6, 1), "audio/wav"),
+    "flac": FormatSpec(24000, _flac, "audio/flac", sample_bytes=2, blocking=True),
+    "opus": FormatSpec(24000, _opus, "audio/ogg", _OPUS_RATES_HZ, _OPUS_BITS, blocking=True),
+    "mp3": FormatSpec(24000, _mp3, "audio/mpeg", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
+    "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
+}

@@ -65,7 +65,7 @@ class Context:
     def __init__(self, start: Start, services: Services, outbox: Outbox) -> None:
         self.id = start.context
         self._manner = services.tts.manner(start)
-        target = parse_format(start.format, start.sample_rate)
+        target = parse_format(start.format, start.sample_rate, start.bit_rate)
         self._services = services
         self._outbox = outbox
         self._streaming = services.settings.bidirectional_streaming

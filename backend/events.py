@@ -50,6 +50,7 @@ class Start:
     language: str | None = None
     mode: Mode = "live"
     frames: Frames = "binary"
+    bit_rate: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -278,8 +278,9 @@ def test_ping_is_answered_while_speech_waits() -> None:
     ("command", "code"),
     [
         (Start("b", voice="nobody"), "unknown_voice"),
-        (Start("b", format="flac"), "bad_format"),
-        (Start("b", format="wav"), "bad_format"),
+        (Start("b", format="midi"), "bad_format"),
+        (Start("b", format="mp3", bit_rate=1), "bad_format"),
+        (Start("b", format="wav", bit_rate=64_000), "bad_format"),
         (Start("b", sample_rate=7999), "bad_format"),
         (Start("b", sample_rate=10**400), "bad_format"),
         (Start("b", format="opus", sample_rate=44100), "bad_format"),

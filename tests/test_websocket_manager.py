@@ -78,7 +78,7 @@ async def test_connections_do_not_know_of_each_other() -> None:
         ('{"type":"text","text":5}', "bad_message"),
         ('{"type":"text","text":"\\ud83d"}', "bad_text"),
         ('{"type":"start","voice":"nobody"}', "unknown_voice"),
-        ('{"type":"start","format":"flac"}', "bad_format"),
+        ('{"type":"start","format":"midi"}', "bad_format"),
         ('{"type":"retract","context":"never","to":0}', "unknown_context"),
         (json.dumps({"type": "text", "text": "x" * 20_001}), "text_limit"),
     ],

@@ -1,0 +1,155 @@
+"""Samples to bytes: plain encodings, WAV, and the codecs of FFmpeg.
+
+A codec gets one stream in pieces and keeps its state between them. Plain and synchronous.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Pcm = NDArray[np.float32]
+"""Mono samples, float32 in [-1, 1], shape (n,)."""
+
+UNKNOWN_LENGTH = 0xFFFFFFFF
+"""What a WAV header says when the file is still being made: read to the end."""
+
+
+class Codec(Protocol):
+    """Turns samples at the target's rate into bytes."""
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """The bytes that are ready."""
+
+    def finish(self) -> bytes:
+        """The bytes kept back."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCodec:
+    """Every sample on its own: nothing is kept back."""
+
+    convert: Callable[[Pcm], bytes]
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """See `Codec`."""
+        return self.convert(pcm)
+
+    def finish(self) -> bytes:
+        """See `Codec`."""
+        return b""
+
+
+class WavCodec:
+    """A WAV header of unknown length in front of another codec's samples."""
+
+    def __init__(self, codec: Codec, header: bytes) -> None:
+        self._codec = codec
+        self._header = header
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """See `Codec`."""
+        header, self._header = self._header, b""
+        return header + self._codec.encode(pcm)
+
+    def finish(self) -> bytes:
+        """See `Codec`."""
+        return self._codec.finish()
+
+
+class LibavCodec:
+    """A codec and container of FFmpeg that writes into memory; drained after every encode."""
+
+    def __init__(self, recipe: Recipe, sample_rate_hz: int, bits_per_s: int | None = None) -> None:
+        self._rate_hz = sample_rate_hz
+        self._sink = _Sink()
+        self._container = av.open(
+            self._sink, "w", format=recipe.container, options=dict(recipe.container_options)
+        )
+        self._stream = cast(
+            av.AudioStream,
+            self._container.add_stream(
+                recipe.codec, rate=sample_rate_hz, options=dict(recipe.codec_options)
+            ),
+        )
+        codec = self._stream.codec_context
+        codec.layout = "mono"
+        codec.format = recipe.sample_format
+        if bits_per_s:
+            codec.bit_rate = bits_per_s
+
+    def encode(self, pcm: Pcm) -> bytes:
+        """See `Codec`."""
+        self._container.mux(self._stream.encode(frame_of(pcm, self._rate_hz)))
+        return self._sink.take()
+
+    def finish(self) -> bytes:
+        """See `Codec`."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        return self._sink.take()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How FFmpeg is asked for an encoding."""
+
+    codec: str
+    container: str
+    sample_format: str
+    container_options: Mapping[str, str] = field(default_factory=dict)
+    codec_options: Mapping[str, str] = field(default_factory=dict)
+
+
+def to_s16(pcm: Pcm) -> NDArray[np.int16]:
+    """round(32767 x), x clipped to [-1, 1]: never wraps. No dither: speech brings its own noise."""
+    samples: NDArray[np.int16] = np.rint(np.clip(pcm, -1, 1) * np.float32(32767)).astype("<i2")
+    return samples
+
+
+def wav_header(tag: int, sample_bytes: int, sample_rate_hz: int) -> bytes:
+    """The header of a mono WAV whose length is not known yet.
+
+    `tag` is WAVE's number of the encoding: 1 PCM, 3 float, 6 A-law, 7 mu-law. All but PCM have an
+    extension (empty) and a `fact` chunk, as the standard wants it.
+    """
+    byte_rate = sample_rate_hz * sample_bytes
+    extension = b"" if tag == 1 else struct.pack("<H", 0)
+    fact = b"" if tag == 1 else b"fact" + struct.pack("<II", 4, UNKNOWN_LENGTH)
+    fields = struct.pack(
+        "<HHIIHH", tag, 1, sample_rate_hz, byte_rate, sample_bytes, 8 * sample_bytes
+    )
+    chunks = b"fmt " + struct.pack("<I", len(fields + extension)) + fields + extension + fact
+    riff = b"RIFF" + struct.pack("<I", UNKNOWN_LENGTH) + b"WAVE"
+    return riff + chunks + b"data" + struct.pack("<I", UNKNOWN_LENGTH)
+
+
+def frame_of(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
+    """The samples as FFmpeg takes them."""
+    frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="flt", layout="mono")
+    frame.sample_rate = rate_hz
+    return frame
+
+
+class _Sink:
+    """The file that FFmpeg writes to. Without `seek`: a stream has no way back (to write an mp3's
+    length into its first frame, for one).
+    """
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        data = bytes(self._written)
+        self._written.clear()
+        return data

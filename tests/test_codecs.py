@@ -1,0 +1,67 @@
+"""Codecs: what programs read from the bytes."""
+
+from __future__ import annotations
+
+import io
+import wave
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from backend.codecs import LibavCodec, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+
+TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(4800) / 24000)).astype(np.float32)
+
+
+def test_full_scale_and_louder_does_not_wrap() -> None:
+    assert to_s16(np.array([-9, -1, -0.5, 0, 1 / 32767, 1, 9], np.float32)).tolist() == [
+        -32767,
+        -32767,
+        -16384,
+        0,
+        1,
+        32767,
+        32767,
+    ]
+
+
+def wav(codec_tag: int = 1) -> bytes:
+    plain = PlainCodec(
+        (lambda pcm: to_s16(pcm).tobytes()) if codec_tag == 1 else (lambda pcm: pcm.tobytes())
+    )
+    codec = WavCodec(plain, wav_header(codec_tag, 2 if codec_tag == 1 else 4, 24000))
+    return b"".join(codec.encode(part) for part in np.split(TONE, 10)) + codec.finish()
+
+
+def test_a_wav_without_a_length_is_read_by_python_s_wave() -> None:
+    with wave.open(io.BytesIO(wav())) as reader:
+        assert (reader.getnchannels(), reader.getsampwidth(), reader.getframerate()) == (
+            1,
+            2,
+            24000,
+        )
+        assert np.array_equal(np.frombuffer(reader.readframes(100_000), "<i2"), to_s16(TONE))
+
+
+@pytest.mark.parametrize("tag", [1, 3])
+def test_a_wav_without_a_length_is_read_by_libsndfile_and_ffmpeg(tag: int) -> None:
+    pcm, rate = soundfile.read(io.BytesIO(wav(tag)), dtype="float32")
+    assert rate == 24000
+    np.testing.assert_allclose(pcm, TONE, atol=1e-4)
+    with av.open(io.BytesIO(wav(tag)), "r") as reader:
+        assert sum(frame.samples for frame in reader.decode(audio=0)) == TONE.size
+
+
+def test_a_wav_has_one_header_however_often_it_is_given_samples() -> None:
+    assert wav().count(b"RIFF") == 1
+    assert len(wav()) == 44 + 2 * TONE.size
+
+
+def test_a_flac_stream_is_lossless() -> None:
+    codec = LibavCodec(Recipe("flac", "flac", "s16"), 24000)
+    data = b"".join(codec.encode(part) for part in np.split(TONE, 10)) + codec.finish()
+    with av.open(io.BytesIO(data), "r") as reader:
+        heard = np.concatenate([f.to_ndarray()[0] for f in reader.decode(audio=0)])
+    np.testing.assert_allclose(heard / 32768, TONE, atol=1 / 32768)
