@@ -1,4 +1,4 @@
-"""What the server tells a client.
+"""What the server tells a client, and what a session tells of itself.
 
 Offsets are Unicode code points counted from the start of the context's text. Times are milliseconds
 from the start of the context's audio.
@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The connection is open; these are the server's defaults (`sample_rate` in Hz)."""
+    """The connection is open; these are the server's defaults (`sample_rate` in Hz).
+
+    `received`, when a session is resumed: how many of the client's messages have been handled.
+    """
 
     session: str
     token: str
     voice: str
     sample_rate: int
     format: str
+    received: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,56 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a ping with the same id."""
+    """The answer to a ping with the same id; `received`: how many messages have been handled."""
 
     id: str | int | None
+    received: int | None = None
 
 
 Event = Ready | Audio | Done | Cancelled | Retracted | Error | Pong
-ContextEvent = Audio | Done | Cancelled | Retracted | Error
+
+
+# --- what a session tells of itself ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """The connection broke and is back; nothing of what was in flight is missing or repeated."""
+
+    away_ms: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The server had forgotten the context: what was not heard of it was sent again.
+
+    Speech goes on at the word that begins at `text_to`, after `audio_ms` of audio.
+    """
+
+    context: str
+    text_to: int
+    audio_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The session with the server was `age_s` old; what is spoken from now on has a fresh one."""
+
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FellBack:
+    """WebSockets do not get through (`why`): speech comes over HTTP, sentence by sentence."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """WebSockets get through again: what is spoken from now on comes over one."""
+
+
+ContextEvent = Audio | Done | Cancelled | Retracted | Error | Restarted
+SessionEvent = Resumed | Restarted | Replaced | FellBack | Returned

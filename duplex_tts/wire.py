@@ -32,9 +32,14 @@ _LENGTH = struct.Struct("<I")
 
 
 def encode(type_: str, **fields: object) -> str:
-    """The JSON text of a command; fields that are None are left to the server's defaults."""
+    """The JSON text of a command; fields that are None are left to the server's defaults.
+
+    Raises `ValueError` or `TypeError` for what JSON cannot hold.
+    """
     given = {name: value for name, value in fields.items() if value is not None}
-    return json.dumps({"type": type_, **given}, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        {"type": type_, **given}, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
 
 
 def decode(message: str | bytes) -> Event:
@@ -58,7 +63,7 @@ def _ready(header: dict[str, Any], _: bytes) -> Ready:
     if header["protocol"] != PROTOCOL_VERSION:
         raise ValueError(f"protocol {header['protocol']}, this client speaks {PROTOCOL_VERSION}")
     fields = ("session", "token", "voice", "sample_rate", "format")
-    return Ready(**{name: header[name] for name in fields})
+    return Ready(**{name: header[name] for name in fields}, received=header.get("received"))
 
 
 def _audio(header: dict[str, Any], data: bytes) -> Audio:
@@ -81,5 +86,5 @@ _DECODERS: dict[str, Callable[[dict[str, Any], bytes], Event]] = {
     "cancelled": lambda h, _: Cancelled(h["context"], h["text_to"], h["audio_ms"]),
     "retracted": lambda h, _: Retracted(h["context"], h["to"]),
     "error": lambda h, _: Error(h.get("context"), h["code"], h["message"]),
-    "pong": lambda h, _: Pong(h.get("id")),
+    "pong": lambda h, _: Pong(h.get("id"), h.get("received")),
 }
