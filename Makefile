@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := .venv-clients
 
 .DEFAULT_GOAL := help
 
@@ -23,6 +24,9 @@ check: $(VENV)/installed-test  ## Style, types, import contracts
 test-page: $(VENV)/installed-test  ## Test the page and the dashboard in a real browser (needs make chromium)
 	$(BIN)/python -m pytest tests/browser
 
+test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test with the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
+	$(CLIENTS)/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
+
 chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	@for name in chromium chromium-browser google-chrome; do \
 	  if command -v $$name; then exit 0; fi; \
@@ -39,7 +43,7 @@ bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
 	$(BIN)/python -m bench
 
 clean:  ## Remove what was installed and built
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(CLIENTS) build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -55,4 +59,10 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
-.PHONY: help run test test-page check chromium bench clean
+$(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
+	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk"
+	$(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
+	@touch $@
+
+.PHONY: help run test test-page test-clients check chromium bench clean
