@@ -73,13 +73,22 @@ class WebSocketManager:
                 return True
         return False
 
-    async def serve(self, socket: WebSocket, protocol: WireProtocol, key: str | None) -> None:
+    async def serve(
+        self,
+        socket: WebSocket,
+        protocol: WireProtocol,
+        key: str | None,
+        *,
+        key_follows: bool = False,
+    ) -> None:
         """Speak with one client until it leaves. Everything of it is freed on return.
 
-        `key`: the API key that came with the handshake, if one did.
+        `key`: the API key that came with the handshake, if one did. `key_follows`: the protocol
+        itself demands one in the first message.
         """
         try:
-            self._access.authorize(key)
+            if not key_follows:
+                self._access.authorize(key)
             self._admit()
         except DuplexError as error:
             self._services.metrics.error(error.code)
