@@ -130,29 +130,31 @@ class Pacer:
         """A listener who has enough to hear gives the sentence time to grow, and its writer time to
         change it.
         """
-        if self.pacing.live and self.ahead_s(now_s) > mark_s:
-            return Wait(self._dry_at_s - mark_s)
-        return choice
+        low_at_s = self._dry_at_s - mark_s
+        return Wait(low_at_s) if self.pacing.live and now_s < low_at_s else choice
 
     def _grow(self, sentence: Growth, now_s: float) -> Speak | Wait:
-        text, size = sentence.text, len(sentence.text)
+        pacing, text, size = self.pacing, sentence.text, len(sentence.text)
         finished = [end for end in sentence.words if text[end - 1].isspace() or end < size]
         known = finished[-1] if finished else 0
-        to = self._with_lookahead(sentence, finished, now_s)
-        long_enough = not sentence.first or known >= self.pacing.min_text_length
+        due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # later, and the listener would run dry
+        at_length = self._with_lookahead(sentence, finished, pacing.lookahead)
+        at_once = self._with_lookahead(sentence, finished, pacing.lookahead_start)
+        to = at_length if now_s < due_at_s else at_once
+        long_enough = not sentence.first or known >= pacing.min_text_length
         if to > sentence.released and long_enough:
-            return self._unless_ahead(Speak(to, known), self.pacing.low_water_s, now_s)
+            return self._unless_ahead(Speak(to, known), pacing.low_water_s, now_s)
         choice = self._idle(sentence, known, now_s)
         if isinstance(choice, Speak):  # without lookahead: as late as the listener can bear
-            return self._unless_ahead(choice, self.pacing.ttfa_goal_s, now_s)
+            return self._unless_ahead(choice, pacing.ttfa_goal_s, now_s)
+        if choice.until_s is not None and at_once > sentence.released and long_enough:
+            return Wait(min(due_at_s, choice.until_s))
         return choice
 
-    def _with_lookahead(self, sentence: Growth, finished: Sequence[int], now_s: float) -> int:
+    def _with_lookahead(self, sentence: Growth, finished: Sequence[int], lookahead: int) -> int:
         if not self.pacing.incremental:
             clauses = [end for end in finished if _CLAUSE_END.search(sentence.text, 0, end)]
             return clauses[-1] if clauses else 0
-        pacing = self.pacing
-        lookahead = pacing.lookahead if self.ahead_s(now_s) > 0 else pacing.lookahead_start
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
     def _idle(self, sentence: Growth, known: int, now_s: float) -> Speak | Wait:

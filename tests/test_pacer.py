@@ -110,6 +110,46 @@ def test_words_without_lookahead_wait_as_long_as_the_listener_can_bear() -> None
     assert listening(2.0).decide(sentence, 1.86) == Speak(12, 12)
 
 
+def test_a_listener_about_to_run_dry_hears_words_with_less_lookahead() -> None:
+    sentence = growth("Hello there world ", released=6, first=False)
+    assert listening(2.0).decide(sentence, 1.84) == Wait(1.85)
+    assert listening(2.0).decide(sentence, 1.85) == Speak(12, 18)
+
+
+def test_a_writer_s_pause_is_awaited_when_it_ends_sooner_than_the_listener_s_audio() -> None:
+    sentence = growth("Hello there world ", released=6, at_s=1.5, first=False)
+    assert listening(2.0).decide(sentence, 1.5) == Wait(1.6)
+
+
+@pytest.mark.parametrize("key_s", [0.045, 0.06, 0.08, 0.1, 0.12])
+def test_a_listener_never_waits_while_a_finished_word_and_the_one_behind_it_are_there(
+    key_s: float,
+) -> None:
+    assert typed("Every word is heard while the rest of it is still being written ", key_s) == []
+
+
+def typed(text: str, key_s: float, render_s: float = 0.06) -> list[float]:
+    """Type at a steady pace to an engine that takes `render_s` a release and speaks 15 characters a
+    second. Returns the times at which the listener ran dry with two finished words unspoken.
+    """
+    pacer, released, spoken, now_s, dry_at_s = Pacer(PACING), 0, 0, 0.0, math.inf
+    holes = []
+    while spoken < len(text):
+        keys = min(len(text), math.floor(now_s / key_s + 1e-9) + 1)
+        sentence = growth(text[:keys], released=released, at_s=(keys - 1) * key_s, first=not spoken)
+        choice = pacer.decide(replace(sentence, spoken=spoken), now_s)
+        if isinstance(choice, Wait):
+            key_at_s = keys * key_s if keys < len(text) else math.inf
+            now_s = min(key_at_s, math.inf if choice.until_s is None else choice.until_s)
+            continue
+        released, now_s = choice.to, now_s + render_s
+        if now_s > dry_at_s and len(word_ends(text[spoken : math.floor(dry_at_s / key_s)])) > 2:
+            holes.append(dry_at_s)
+        pacer.sent((released - spoken) / 15, now_s)
+        spoken, dry_at_s = released, now_s + pacer.ahead_s(now_s)
+    return holes
+
+
 # --- rule 4: a complete sentence is released whole ------------------------------------------------
 
 
