@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import structlog
 
 from backend.config import EngineSettings
 from backend.engine_thread import Speech
-from backend.engines.base import EngineInfo, Model, Release, Utterance
+from backend.engines.base import SPEED, EngineInfo, Model, Release, Utterance
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
 from backend.metrics import Metrics
@@ -20,7 +21,16 @@ from backend.scheduler import Scheduler
 
 log = structlog.get_logger(__name__)
 
-SPEED_RANGE = (0.5, 2.0)
+_PARAMETERS = (
+    "speed",
+    "exaggeration",
+    "cfg_weight",
+    "temperature",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+)
+SPEED_RANGE = (SPEED.low, SPEED.high)
 _SEED_LIMIT = 2**31
 _WARM_UP = "Ready to speak."
 
@@ -33,6 +43,7 @@ class Manner:
     speed: float
     seed: int
     language: str | None
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 def _primary(language: str) -> str:
@@ -49,7 +60,7 @@ class TTSManager:
         self._model = model
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics)
-        self._voices = {voice.name: voice for voice in model.voices()}
+        self._names = {voice.name for voice in model.voices()}
         self._loaded: set[str] = set()
         # Downloads wait for each other, and nothing else waits for them.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
@@ -110,26 +121,48 @@ class TTSManager:
     def manner(self, start: Start) -> Manner:
         """Check what a client asks for and fill in the defaults.
 
-        Raises `UnknownVoice`, `Unsupported` (language), `BadMessage` (speed or seed out of range).
+        Raises `UnknownVoice`, `Unsupported` (a language or parameter that the engine does not
+        have), `BadMessage` (a parameter or the seed out of its range).
         """
         voice = start.voice or self.default_voice
-        if voice not in self._voices:
-            names = ", ".join(self._voices)
-            raise UnknownVoice(f"no voice {voice[:40]!r}; voices: {names}", start.context)
+        names = [each.name for each in self._model.voices()]
+        if voice not in names:
+            raise UnknownVoice(
+                f"no voice {voice[:40]!r}; voices: {', '.join(names)}", start.context
+            )
         languages = {_primary(language) for language in self.info.languages}
         if start.language and _primary(start.language) not in languages:
             known = ", ".join(self.info.languages)
             raise Unsupported(
                 f"language {start.language[:40]!r}; languages: {known}", start.context
             )
-        speed = self._settings.speed if start.speed is None else start.speed
-        low, high = SPEED_RANGE
-        if not low <= speed <= high:
-            raise BadMessage(f"speed: expected {low} to {high}, got {speed:g}", start.context)
+        parameters = self._parameters(start)
+        speed = parameters.pop("speed", self._settings.speed)
         seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
         if not 0 <= seed < _SEED_LIMIT:
             raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
-        return Manner(voice, speed, seed, start.language)
+        return Manner(voice, speed, seed, start.language, parameters)
+
+    def _parameters(self, start: Start) -> dict[str, float]:
+        """Those that the client chose."""
+        chosen: dict[str, float] = {}
+        for name in _PARAMETERS:
+            value = getattr(start, name)
+            if value is None:
+                continue
+            known = self.info.parameters.get(name)
+            if known is None:
+                has = ", ".join(self.info.parameters) or "none"
+                raise Unsupported(
+                    f"{name}: {self.info.name} does not have it; it has: {has}", start.context
+                )
+            if not known.low <= value <= known.high:
+                raise BadMessage(
+                    f"{name}: expected {known.low:g} to {known.high:g}, got {value:g}",
+                    start.context,
+                )
+            chosen[name] = value
+        return chosen
 
     async def load(self, voice: str) -> None:
         """Make a voice ready; a download where it must be. Raises `VoiceUnavailable`."""
@@ -153,5 +186,6 @@ class TTSManager:
                 seed=manner.seed,
                 language=manner.language,
                 chunk_characters=chunk_characters,
+                parameters=manner.parameters,
             )
         )

@@ -9,7 +9,7 @@ it takes until a chunk says `caught_up`; then `abort`, or the `caught_up` chunk 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,9 +19,23 @@ from backend.events import Voice, Word
 
 
 @dataclass(frozen=True, slots=True)
+class Parameter:
+    """Something about the manner of speaking that a context may choose."""
+
+    low: float
+    high: float
+    default: float
+
+
+SPEED = Parameter(0.5, 2.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine is. `incremental`: renders words in the context of a sentence still growing;
     without it the pacer hands it whole clauses. `max_batch`: utterances one step can advance.
+    `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new voices
+    can be made of recordings.
     """
 
     name: str
@@ -29,6 +43,8 @@ class EngineInfo:
     languages: tuple[str, ...]
     incremental: bool
     max_batch: int
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: {"speed": SPEED})
+    clones: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +61,8 @@ class Utterance:
     seed: int = 0
     language: str | None = None
     chunk_characters: int = 25
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Of `EngineInfo.parameters`, those that were chosen, all in their ranges; speed is above."""
 
 
 @dataclass(frozen=True, slots=True)
