@@ -39,7 +39,9 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Open a context with these parameters; None means the server's default."""
+    """Open a context with these parameters; None means the server's default. An engine has some of
+    the last six (`EngineInfo.parameters`).
+    """
 
     context: str
     voice: str | None = None
@@ -50,6 +52,12 @@ class Start:
     language: str | None = None
     mode: Mode = "live"
     frames: Frames = "binary"
+    exaggeration: float | None = None
+    cfg_weight: float | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
     bit_rate: int | None = None
 
 
