@@ -158,7 +158,7 @@ class TTSManager:
                 )
             if not known.low <= value <= known.high:
                 raise BadMessage(
-                    f"{name}: expected {known.low:g} to {known.high:g}, got {value:g}",
+                    f"{name}: expected {known.low} to {known.high}, got {value:g}",
                     start.context,
                 )
             chosen[name] = value

@@ -81,6 +81,7 @@ class InlineTTS(TTSManager):
             seed=manner.seed,
             language=manner.language,
             chunk_characters=chunk_characters,
+            parameters=manner.parameters,
         )
         self.utterances.append(utterance)
         return InlineSpeech(self, utterance)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 
 import pytest
 
 from backend.config import EngineSettings
-from backend.engines.base import Engine, Release
+from backend.engines.base import SPEED, Engine, Parameter, Release
 from backend.errors import (
     BadMessage,
     DuplexError,
@@ -21,6 +22,7 @@ from backend.events import Start
 from backend.metrics import Metrics
 from backend.tts_manager import Manner, TTSManager
 from tests.fake_engine import FakeModel, heard
+from tests.inline_tts import InlineTTS
 
 
 def manager(model: FakeModel | None = None, **engine: object) -> TTSManager:
@@ -133,3 +135,19 @@ async def test_an_engine_that_cannot_be_created_stops_the_start_and_its_threads(
         async with manager(UselessModel()):
             pass
     assert engine_threads() == []
+
+
+async def test_a_parameter_that_the_engine_has_reaches_it_and_others_are_refused() -> None:
+    model = FakeModel()
+    model.info = replace(
+        model.info, parameters={"temperature": Parameter(0.05, 2.0, 0.8), "speed": SPEED}
+    )
+    tts = InlineTTS(model)
+    manner = tts.manner(Start("a", temperature=0.5, speed=1.5))
+    assert (manner.parameters, manner.speed) == ({"temperature": 0.5}, 1.5)
+    tts.speak(manner, 0)
+    assert tts.utterances[0].parameters == {"temperature": 0.5}
+    with pytest.raises(BadMessage, match=r"temperature: expected 0.05 to 2.0, got 3"):
+        tts.manner(Start("a", temperature=3))
+    with pytest.raises(Unsupported, match="it has: temperature, speed"):
+        tts.manner(Start("a", exaggeration=0.5))
