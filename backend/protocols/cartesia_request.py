@@ -1,0 +1,143 @@
+"""What a request to Cartesia's API asks for; the same over WebSocket and HTTP. Sans I/O."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import Field
+
+from backend.errors import BadFormat, BadMessage
+from backend.events import Failed, Start
+from backend.protocols.base import Refusal
+from backend.protocols.reading import Fields
+
+_SPEEDS = {"slowest": 0.6, "slow": 0.8, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
+_ENCODINGS = {
+    "pcm_s16le": ("pcm_s16le", "wav"),
+    "pcm_f32le": ("pcm_f32le", "wav_f32le"),
+    "pcm_mulaw": ("mulaw", "wav_mulaw"),
+    "pcm_alaw": ("alaw", "wav_alaw"),
+}
+_FOREIGN_VOICE = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+# Marks that the vendor's voices obey; here they are taken out rather than read aloud.
+_MARKS = re.compile(r"</?(?:spell|break|emotion|speed|volume)\b[^<>]*>", re.IGNORECASE)
+_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "overloaded": 503}
+_STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
+
+
+class VoiceSpecifier(Fields):
+    """A voice that is named, or given as an embedding (`mode`)."""
+
+    id: str | None = None
+    mode: str = "id"
+
+
+class OutputFormat(Fields):
+    """How the audio is encoded."""
+
+    container: str = "raw"
+    encoding: str = "pcm_s16le"
+    sample_rate: int
+    bit_rate: int | None = None
+
+
+class GenerationConfig(Fields):
+    """What of the manner of speaking the core knows; not `volume` and `emotion`."""
+
+    speed: float | None = None
+
+
+class SpeechRequest(Fields):
+    """What is said, and how; `model_id` and others mean nothing here."""
+
+    transcript: str
+    voice: str | VoiceSpecifier
+    output_format: OutputFormat
+    language: str | None = None
+    locale: str | None = None
+    speed: float | str | None = None
+    generation_config: GenerationConfig | None = None
+    add_timestamps: bool | None = None
+
+    @property
+    def text(self) -> str:
+        """What is to be spoken."""
+        return _MARKS.sub("", self.transcript)
+
+    def start(self, context: str, voices: Collection[str]) -> Start:
+        """What the context begins with. Raises `BadFormat`, `BadMessage`."""
+        encoding, bits_per_s = self._encoding()
+        return Start(
+            context=context,
+            voice=self._voice(voices),
+            format=encoding,
+            sample_rate=self.output_format.sample_rate,
+            bit_rate=bits_per_s,
+            speed=self._speed(),
+            language=self.language or self.locale,
+            mode="stream",
+        )
+
+    def _voice(self, voices: Collection[str]) -> str | None:
+        """The voice of this server that is meant; None: the default one.
+
+        Nobody else has the vendor's voices, whose ids are UUIDs: the default voice speaks for them
+        (and for embeddings), so that a client needs no change but the URL. Any other unknown name
+        is a mistake, and the core says so.
+        """
+        if isinstance(self.voice, VoiceSpecifier):
+            if self.voice.mode == "embedding":
+                return None
+            if self.voice.id is None:
+                raise BadMessage('voice: expected a name or {"mode": "id", "id": a name}')
+        name = self.voice if isinstance(self.voice, str) else self.voice.id
+        assert name is not None
+        return None if name not in voices and _FOREIGN_VOICE.fullmatch(name) else name
+
+    def _encoding(self) -> tuple[str, int | None]:
+        wanted = self.output_format
+        if wanted.container == "mp3":
+            return "mp3", wanted.bit_rate
+        if wanted.encoding not in _ENCODINGS:
+            known = ", ".join(_ENCODINGS)
+            raise BadFormat(f"no encoding {wanted.encoding[:40]!r} here; choose {known}")
+        raw, wav = _ENCODINGS[wanted.encoding]
+        if wanted.container not in ("raw", "wav"):
+            raise BadFormat(f"no container {wanted.container[:40]!r}; choose raw, wav or mp3")
+        return (wav if wanted.container == "wav" else raw), None
+
+    def _speed(self) -> float | None:
+        if self.generation_config and self.generation_config.speed is not None:
+            return self.generation_config.speed
+        if isinstance(self.speed, str):
+            if self.speed not in _SPEEDS:
+                raise BadMessage(f"speed: expected a number or one of {', '.join(_SPEEDS)}")
+            return _SPEEDS[self.speed]
+        return self.speed
+
+
+class FileRequest(SpeechRequest):
+    """A request over HTTP: all of the text."""
+
+    transcript: str = Field(min_length=1)
+    context_id: str | None = None
+
+
+def error_fields(failed: Failed) -> dict[str, Any]:
+    """An error as the vendor words it."""
+    return {
+        "status_code": _STATUS.get(failed.code, 400),
+        "error_code": failed.code,
+        "title": failed.code.replace("_", " ").capitalize(),
+        "message": failed.message,
+        "error": failed.message,  # what clients of older versions read
+    }
+
+
+def refuse(failed: Failed) -> Refusal:
+    """An error as the whole answer."""
+    fields = error_fields(failed)
+    return Refusal(fields["status_code"], json.dumps(fields))

@@ -1,0 +1,49 @@
+"""Reading a vendor's JSON into a pydantic model, with the core's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from backend.errors import BadJson, BadMessage, BinaryMessage
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Fields(BaseModel):
+    """What is read of a vendor's object: fields that are not listed are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+def read_message(model: type[M], message: str | bytes) -> M:
+    """A WebSocket message. Raises `BinaryMessage`, `BadJson`, `BadMessage`."""
+    if isinstance(message, bytes):
+        raise BinaryMessage("clients send JSON text messages; audio goes only the other way")
+    return read_json(model, message)
+
+
+def read_json(model: type[M], body: str | bytes) -> M:
+    """The body of a request, or a message. Raises `BadJson`, `BadMessage`."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def read_query(model: type[M], query: Mapping[str, Any]) -> M:
+    """The parameters of a URL. Raises `BadMessage`."""
+    try:
+        return model.model_validate(dict(query))
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: ValidationError) -> BadJson | BadMessage:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return BadJson(first["msg"])
+    where = ".".join(str(part) for part in first["loc"]) or "message"
+    return BadMessage(f"{where}: {first['msg']}")

@@ -1,0 +1,79 @@
+"""Cartesia's routes: `/tts/websocket`, `/tts/bytes`, `/tts/sse`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from starlette.requests import HTTPConnection
+
+from backend.access import Access, bearer
+from backend.audio import AudioFormat, parse_format
+from backend.context import Services
+from backend.errors import DuplexError
+from backend.events import Failed, Start
+from backend.http_speech import SpeechResponse, refusal
+from backend.protocols.audio_body import AudioBody
+from backend.protocols.cartesia import CartesiaEvents, CartesiaProtocol
+from backend.protocols.cartesia_request import FileRequest, refuse
+from backend.protocols.reading import read_json
+from backend.websocket_manager import WebSocketManager
+
+
+def cartesia_routes(access: Access) -> APIRouter:
+    """The routes; they expect `services` and `connections` in the application's state."""
+    router = APIRouter()
+
+    @router.websocket("/tts/websocket")
+    async def stream(websocket: WebSocket) -> None:
+        connections: WebSocketManager = websocket.app.state.connections
+        voices = _voices(_services(websocket))
+        await connections.serve(websocket, CartesiaProtocol(voices), _key(websocket))
+
+    @router.post("/tts/bytes")
+    async def audio_alone(request: Request) -> Response:
+        try:
+            asked, start, audio = await _asked(request, access)
+        except DuplexError as error:
+            return _refused(request, error)
+        body = AudioBody(audio.media_type, refuse)
+        return SpeechResponse(_services(request), start, asked.text, body)
+
+    @router.post("/tts/sse")
+    async def events(request: Request) -> Response:
+        try:
+            asked, start, _ = await _asked(request, access)
+        except DuplexError as error:
+            return _refused(request, error)
+        return SpeechResponse(_services(request), start, asked.text, CartesiaEvents(asked))
+
+    return router
+
+
+async def _asked(request: Request, access: Access) -> tuple[FileRequest, Start, AudioFormat]:
+    """What is wanted, checked as far as it can be before it is spoken. Raises `DuplexError`."""
+    services = _services(request)
+    access.authorize(_key(request))
+    asked = read_json(FileRequest, await request.body())
+    start = asked.start("", _voices(services))
+    services.tts.manner(start)
+    return asked, start, parse_format(start.format, start.sample_rate, start.bit_rate)
+
+
+def _voices(services: Services) -> set[str]:
+    return {voice.name for voice in services.tts.voices()}
+
+
+def _key(connection: HTTPConnection) -> str | None:
+    """The key in the header or, for browsers, in the URL."""
+    query = connection.query_params
+    in_url = query.get("api_key") or query.get("access_token")
+    return connection.headers.get("x-api-key") or bearer(connection.headers) or in_url
+
+
+def _services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
+def _refused(request: Request, error: DuplexError) -> Response:
+    _services(request).metrics.error(error.code)
+    return refusal(refuse(Failed(None, error.code, error.message)))

@@ -1,0 +1,140 @@
+"""ElevenLabs' routes: `/v1/text-to-speech`, and its list of voices.
+
+`/v1/voices` and `/v1/models` are shared with other protocols: see `native` and `openai`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from starlette.requests import HTTPConnection
+
+from backend.access import Access, bearer
+from backend.audio import AudioFormat, parse_format
+from backend.context import Services
+from backend.errors import DuplexError
+from backend.events import Failed, Start
+from backend.http_speech import SpeechResponse, refusal
+from backend.protocols import elevenlabs_http
+from backend.protocols.audio_body import AudioBody
+from backend.protocols.base import HttpTranslator
+from backend.protocols.elevenlabs import ElevenLabsProtocol, StreamQuery
+from backend.protocols.elevenlabs_http import SpeechRequest, TimestampedLines, TimestampedWhole
+from backend.protocols.reading import read_json, read_query
+from backend.websocket_manager import WebSocketManager
+
+_SPEECH = "/v1/text-to-speech/{voice_id}"
+_QUERY_KEYS = ("xi-api-key", "xi_api_key", "single_use_token")
+
+
+def elevenlabs_routes(access: Access) -> APIRouter:
+    """The routes; they expect `services` and `connections` in the application's state."""
+    router = APIRouter()
+
+    @router.websocket(f"{_SPEECH}/stream-input")
+    async def stream_input(websocket: WebSocket, voice_id: str) -> None:
+        await _stream(websocket, access, voice_id, multi=False)
+
+    @router.websocket(f"{_SPEECH}/multi-stream-input")
+    async def multi_stream_input(websocket: WebSocket, voice_id: str) -> None:
+        await _stream(websocket, access, voice_id, multi=True)
+
+    @router.post(_SPEECH)
+    @router.post(f"{_SPEECH}/stream")
+    async def speech(request: Request, voice_id: str) -> Response:
+        return await _speech(request, access, voice_id, _audio_alone)
+
+    @router.post(f"{_SPEECH}/with-timestamps")
+    async def timestamped(request: Request, voice_id: str) -> Response:
+        return await _speech(request, access, voice_id, lambda text, _: TimestampedWhole(text))
+
+    @router.post(f"{_SPEECH}/stream/with-timestamps")
+    async def timestamped_stream(request: Request, voice_id: str) -> Response:
+        return await _speech(request, access, voice_id, lambda text, _: TimestampedLines(text))
+
+    @router.get("/v2/voices")
+    async def voices(request: Request) -> dict[str, object]:
+        known = elevenlabs_http.describe_voices(_services(request).tts.voices())
+        return {"voices": known, "has_more": False, "total_count": len(known)}
+
+    return router
+
+
+async def _stream(websocket: WebSocket, access: Access, voice_id: str, *, multi: bool) -> None:
+    services = _services(websocket)
+    connections: WebSocketManager = websocket.app.state.connections
+    key = _key(websocket)
+    key_follows = access.demanded and key is None
+    try:
+        if not key_follows:
+            access.authorize(key)
+        query = read_query(StreamQuery, websocket.query_params)
+        start = _start(services, voice_id, query.output_format, query)
+        _check(services, start)
+    except DuplexError as error:
+        await websocket.send_denial_response(_refused(services, error))
+        return
+    protocol = ElevenLabsProtocol(start, query, multi=multi)
+    if key_follows:
+        protocol.demand_key(access.authorize)
+    await connections.serve(websocket, protocol, key, key_follows=key_follows)
+
+
+async def _speech(
+    request: Request,
+    access: Access,
+    voice_id: str,
+    translator: Callable[[str, AudioFormat], HttpTranslator],
+) -> Response:
+    services = _services(request)
+    try:
+        access.authorize(_key(request))
+        asked = read_json(SpeechRequest, await request.body())
+        output_format = request.query_params.get("output_format", elevenlabs_http.DEFAULT_FORMAT)
+        start = _start(services, voice_id, output_format, asked)
+        start = replace(start, speed=asked.speed)
+        audio = _check(services, start)
+    except DuplexError as error:
+        return _refused(services, error)
+    return SpeechResponse(services, start, asked.text, translator(asked.text, audio))
+
+
+def _audio_alone(_: str, audio: AudioFormat) -> HttpTranslator:
+    return AudioBody(audio.media_type, elevenlabs_http.refuse)
+
+
+def _start(
+    services: Services, voice_id: str, output_format: str, asked: StreamQuery | SpeechRequest
+) -> Start:
+    voices = {voice.name for voice in services.tts.voices()}
+    voice = elevenlabs_http.voice_named(voice_id, voices)
+    return elevenlabs_http.start_for(
+        voice, output_format, language=asked.language_code, seed=asked.seed
+    )
+
+
+def _check(services: Services, start: Start) -> AudioFormat:
+    """Refuse at the door what would be refused at the first word. Raises `DuplexError`."""
+    services.tts.manner(start)
+    return parse_format(start.format, start.sample_rate, start.bit_rate)
+
+
+def _key(connection: HTTPConnection) -> str | None:
+    """The key in the header or, for browsers, in the URL."""
+    query = connection.query_params
+    named = next((query[name] for name in _QUERY_KEYS if name in query), None)
+    authorization = query.get("authorization", "").removeprefix("Bearer ")
+    header = connection.headers.get("xi-api-key") or bearer(connection.headers)
+    return header or named or authorization or None
+
+
+def _services(connection: HTTPConnection) -> Services:
+    services: Services = connection.app.state.services
+    return services
+
+
+def _refused(services: Services, error: DuplexError) -> Response:
+    services.metrics.error(error.code)
+    return refusal(elevenlabs_http.refuse(Failed(None, error.code, error.message)))
