@@ -175,7 +175,7 @@ def test_lookahead_is_how_many_words_are_known_once_the_listener_is_ahead(
         await client.wait(0.0)
         assert client.tts.releases[-1].speak_to == spoken
 
-    scripted(script, latency(lookahead=words, low_water=1.0))
+    scripted(script, latency(lookahead=words, low_water=1.0, ttfa_goal=0.01))
 
 
 @pytest.mark.parametrize(("mark_s", "at_s"), [(0.1, 0.15), (0.2, 0.05), (1.0, 0.0)])
