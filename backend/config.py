@@ -33,6 +33,7 @@ from backend.settings import (
     Section,
     ServerSettings,
     Settings,
+    WyomingSettings,
     allowed,
 )
 
@@ -46,6 +47,7 @@ __all__ = [
     "Section",
     "ServerSettings",
     "Settings",
+    "WyomingSettings",
     "add_flags",
     "load_settings",
 ]
@@ -123,6 +125,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             help=f"{FIELDS[key].description} [{key}]",
         )
     parser.add_argument(
+        "--insecure",
+        dest="settings",
+        default=[],
+        action="append_const",
+        const=Given("access.insecure", "true", "flag --insecure"),
+        help=f"{FIELDS['access.insecure'].description} [access.insecure]",
+    )
+    parser.add_argument(
         "--set",
         dest="settings",
         default=[],
@@ -193,8 +203,9 @@ def _checked(given: Given, *, typed: bool) -> object:
 
 
 def _hint(given: Given) -> str:
-    names = {key.rpartition(".")[2]: key for key in FIELDS}
-    name = given.key.rpartition(".")[2]
+    section, _, name = given.key.rpartition(".")
+    nearest_first = sorted(FIELDS, key=lambda key: not key.startswith(f"{section}."))
+    names = {key.rpartition(".")[2]: key for key in reversed(nearest_first)}
     near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.75)]
     near = near or difflib.get_close_matches(given.key, FIELDS, n=1)
     if not near:

@@ -21,7 +21,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI, Response
 
-from backend.access import Access, SameOrigin
+from backend.access import Access, check_exposure, guard
 from backend.config import Settings, add_flags, load_settings
 from backend.context import Services
 from backend.engines.base import Model
@@ -49,6 +49,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     While it starts it loads the voice and warms up (a second or two). Raises `ConfigError`.
     """
     access = Access(settings.access)
+    check_exposure(settings, access)
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
     tts = TTSManager(model, settings.engine, metrics, threads)
@@ -62,9 +63,9 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(SameOrigin, allowed_origins=settings.access.allowed_origins)
+    guard(app, access, settings.access)
     app.include_router(native_routes(access))
-    app.include_router(status_routes(settings, tts, metrics))
+    app.include_router(status_routes(settings, tts, metrics, access))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -75,14 +76,6 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         ready = app.state.connections.accepting
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
-
-    @app.get("/metrics")
-    async def prometheus() -> Response:
-        connections = app.state.connections
-        metrics.queues(
-            text=connections.text_waiting, engine=tts.waiting, outgoing=connections.queued
-        )
-        return Response(metrics.render(), media_type=metrics.content_type)
 
     install_pages(app)
     return app

@@ -125,16 +125,32 @@ class AccessSettings(Section):
         default="", description="API keys, separated by commas; best from the environment."
     )
     api_keys_file: str = Field(
-        default="", description="File with one API key a line, as `name sha256-of-the-key`."
+        default="", description="File with the hashes of API keys; `duplex-tts key` writes it."
+    )
+    admin_key: str = Field(
+        default="",
+        description="API key that may also see and end the sessions of others; best from the "
+        "environment.",
     )
     allowed_origins: str = Field(
         default="",
         description="Web sites whose pages may use the server, separated by commas: "
-        "https://example.org. Its own page always may.",
+        "https://example.org. Its own page always may; * is all.",
     )
     insecure: bool = Field(
         default=False,
         description="Listen beyond this machine without any API key: everybody may speak.",
+    )
+
+
+class WyomingSettings(Section):
+    """Home Assistant's protocol, on a TCP port of its own."""
+
+    port: int = Field(default=0, ge=0, le=65535, description="Port, by custom 10200; 0 is off.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Wyoming knows no keys: others than this machine's need "
+        "--insecure.",
     )
 
 
@@ -157,6 +173,7 @@ class Settings(Section):
     bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
     latency_optimization: LatencyOptimization = LatencyOptimization()
     access: AccessSettings = AccessSettings()
+    wyoming: WyomingSettings = WyomingSettings()
     log: LogSettings = LogSettings()
 
 

@@ -1,25 +1,26 @@
-"""What the dashboard shows: `GET /v1/status`, and the end of a session, `DELETE /v1/sessions/{id}`.
+"""What the dashboard shows: `GET /v1/status`, and the end of a session, `DELETE /v1/sessions/{id}`;
+and `GET /metrics`, the figures for Prometheus.
 
-Figures are for everybody who reaches the server, as those of `/metrics`. The sessions are for its
-operator only: until there are API keys, that is whoever uses it on this very machine. Behind a
-reverse proxy on this machine that does not say whom it speaks for (`X-Forwarded-For`) everybody
-looks like that.
+Where API keys are set, the figures want one, and the sessions the key of an admin. Without keys the
+figures are for everybody who reaches the server, the sessions for whoever uses it on this very
+machine. Behind a reverse proxy on this machine that does not say whom it speaks for
+(`X-Forwarded-For`) everybody looks like that: set keys there.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import TypeAdapter
 
+from backend.access import Access, bearer, hostname, is_loopback
 from backend.config import Settings
+from backend.errors import Unauthorized
 from backend.metrics import Figures, Metrics
 from backend.recent import WINDOW_S
 from backend.session import SessionStatus
@@ -63,13 +64,25 @@ class Status:
 _JSON = TypeAdapter(Status)
 
 
-def status_routes(settings: Settings, tts: TTSManager, metrics: Metrics) -> APIRouter:
+def status_routes(
+    settings: Settings, tts: TTSManager, metrics: Metrics, access: Access
+) -> APIRouter:
     """The routes; they expect the `WebSocketManager` in the application's `state.connections`."""
-    router = APIRouter(prefix="/v1")
+    router = APIRouter()
     started_s = time.monotonic()
 
-    @router.get("/status")
+    @router.get("/metrics")
+    async def prometheus(request: Request) -> Response:
+        _authorize(request, access)
+        connections = _connections(request)
+        metrics.queues(
+            text=connections.text_waiting, engine=tts.waiting, outgoing=connections.queued
+        )
+        return Response(metrics.render(), media_type=metrics.content_type)
+
+    @router.get("/v1/status")
     async def status(request: Request) -> Response:
+        _authorize(request, access)
         connections = _connections(request)
         now_s = time.monotonic()
         answer = Status(
@@ -84,35 +97,51 @@ def status_routes(settings: Settings, tts: TTSManager, metrics: Metrics) -> APIR
             figures=metrics.figures(),
             text_waiting=connections.text_waiting,
             messages_waiting=connections.queued,
-            sessions=connections.sessions() if is_operator(request) else None,
+            sessions=connections.sessions() if is_operator(request, access) else None,
         )
         body = _JSON.dump_json(answer)  # FastAPI's own way takes the loop 100 ms for 1000 sessions
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
-    @router.delete("/sessions/{session_id}", status_code=204)
+    @router.delete("/v1/sessions/{session_id}", status_code=204)
     async def end_session(session_id: str, request: Request) -> None:
-        """Hang up on a session. 403 for who is not the operator, 404 for no such session."""
-        if not is_operator(request):
-            raise HTTPException(403, "sessions are ended on the machine of the server itself")
+        """Hang up on a session. 401, 403 for who is not the operator, 404 for no such session."""
+        _authorize(request, access)
+        if not is_operator(request, access):
+            raise HTTPException(
+                403,
+                "sessions are ended with an admin's key"
+                if access.demanded
+                else "sessions are ended on the machine of the server itself",
+            )
         if not _connections(request).end(session_id):
             raise HTTPException(404, "no such session; it may have ended")
 
     return router
 
 
-def is_operator(request: Request) -> bool:
-    """Whether the request comes from this machine, and not from another's page in its browser.
+def _authorize(request: Request, access: Access) -> None:
+    try:
+        access.authorize(bearer(request.headers))
+    except Unauthorized as error:
+        raise HTTPException(401, error.message, {"WWW-Authenticate": "Bearer"}) from error
 
-    The peer and the `Host` must be loopback (a foreign name that resolves to this machine is not),
-    the `Origin`, where there is one, the server's own: a page from elsewhere cannot make the
+
+def is_operator(request: Request, access: Access) -> bool:
+    """Whether the request has the key of an admin; where there are no keys, whether it comes from
+    this machine, and not from another's page in its browser.
+
+    Then the peer and the `Host` must be loopback (a foreign name that resolves to this machine is
+    not), the `Origin`, where there is one, the server's own: a page from elsewhere cannot make the
     operator's browser end a session.
     """
+    if access.demanded:
+        return access.administers(bearer(request.headers))
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     return (
         request.client is not None
-        and _is_loopback(request.client.host)
-        and _is_loopback(_hostname(host))
+        and is_loopback(request.client.host)
+        and is_loopback(hostname(host))
         and (origin is None or origin == f"{request.url.scheme}://{host}")
     )
 
@@ -137,21 +166,3 @@ def _connections(request: Request) -> WebSocketManager:
     connections = request.app.state.connections
     assert isinstance(connections, WebSocketManager)
     return connections
-
-
-def _hostname(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # an IPv6 address without its end
-        return ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

@@ -268,8 +268,8 @@ def test_the_command_prints_each_value_and_where_it_came_from(
     monkeypatch.setenv("DUPLEX_TTS_ENGINE__SPEED", "1.5")
     config.main(["--port", "9"])
     rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
-    shown = {row[0]: [cell.strip() for cell in row[1:]] for row in rows}
-    assert len(shown) == 1 + len(FIELDS) + len(Settings.model_fields)
+    shown = {row[0]: [cell.strip() for cell in row[1:]] for row in reversed(rows)}
+    assert len(rows) == 1 + len(FIELDS) + len(Settings.model_fields)
     assert shown["port"] == ["9", "flag --port"]
     assert shown["speed"] == ["1.5", "environment DUPLEX_TTS_ENGINE__SPEED"]
     assert shown["format"] == ["json", "file duplex-tts.toml"]

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,10 +58,11 @@ class Socket:
 class Server:
     """The routes on a server with a fake engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, **keys: Any) -> None:
         self.tts = InlineTTS()
         self.app = FastAPI()
-        self.app.include_router(status_routes(Settings(), self.tts, self.tts.metrics))
+        access = Access(AccessSettings(**keys))
+        self.app.include_router(status_routes(Settings(), self.tts, self.tts.metrics, access))
         services = Services(Settings(), self.tts, self.tts.metrics, asyncio.get_running_loop().time)
         self.connections = WebSocketManager(services, Access(AccessSettings()))
         self.app.state.connections = self.connections
@@ -93,14 +95,15 @@ class Server:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
-    server = Server()
-    try:
-        yield server
-    finally:
-        for task in server.tasks:
-            task.cancel()
-        await asyncio.gather(*server.tasks, return_exceptions=True)
+async def serving(**keys: str) -> AsyncIterator[Server]:
+    server = Server(**keys)
+    async with server.connections:
+        try:
+            yield server
+        finally:
+            for task in server.tasks:
+                task.cancel()
+            await asyncio.gather(*server.tasks, return_exceptions=True)
 
 
 # --- what it tells --------------------------------------------------------------------------------
@@ -305,7 +308,38 @@ def test_the_operator_on_this_machine_ends_a_session(headers: dict[str, str]) ->
 
 def test_a_client_without_an_address_is_nobody() -> None:
     request: Any = SimpleNamespace(client=None, headers={"host": "localhost"})
-    assert not is_operator(request)
+    assert not is_operator(request, Access(AccessSettings()))
+
+
+KEYS = {"api_keys": "guest", "admin_key": "boss"}
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/metrics"])
+def test_where_keys_are_set_the_figures_want_one_also_on_this_machine(path: str) -> None:
+    async def play() -> list[int]:
+        async with serving(**KEYS) as server:
+            given = [{}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer guest"}]
+            return [(await server.request("GET", path, **each)).status_code for each in given]
+
+    assert clock.run(play()) == [401, 401, 200]
+
+
+@pytest.mark.parametrize(
+    ("key", "seen", "ended"), [("guest", False, 403), ("boss", True, 204), ("wrong", None, 401)]
+)
+def test_where_keys_are_set_the_sessions_want_an_admins(
+    key: str, seen: bool | None, ended: int
+) -> None:
+    async def play() -> None:
+        async with serving(**KEYS) as server:
+            client = await server.connect()
+            ask = partial(server.request, peer="192.168.1.7", authorization=f"Bearer {key}")
+            status = (await ask("GET", "/v1/status")).json()
+            assert seen is None or (status["sessions"] is not None) == seen
+            response = await ask("DELETE", f"/v1/sessions/{client.session}")
+            assert response.status_code == ended
+
+    clock.run(play())
 
 
 # --- the loop -------------------------------------------------------------------------------------
