@@ -140,6 +140,24 @@ class SessionEnded(DuplexError):
     code = "session_ended"
 
 
+class ResumeFailed(DuplexError):
+    """The session to be resumed is not there, or not this client's."""
+
+    code = "resume_failed"
+
+
+class ResumeGap(DuplexError):
+    """The session goes on, but something of a context is no longer kept."""
+
+    code = "resume_gap"
+
+
+class TakenOver(DuplexError):
+    """The client goes on with its session over another connection."""
+
+    code = "resumed"
+
+
 class Unauthorized(DuplexError):
     """The API key is missing or wrong."""
 

@@ -108,13 +108,29 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Answered by a `Pong` with the same id."""
+    """Answered by a `Pong` with the same id; may acknowledge what was received.
+
+    `after`: by context, the `seq` of the last `Audio`. `answers`: how many messages of other kinds,
+    `Ready` and `Pong` aside, have come in this session.
+    """
 
     id: str | int | None = None
+    after: dict[str, int] | None = None
+    answers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on with a session whose connection broke, behind what was received of it: see `Ping`."""
+
+    session: str
+    token: str
+    after: dict[str, int]
+    answers: int | None = None
 
 
 ContextCommand = Start | Text | Retract | Flush | End | Cancel | Played
-Command = ContextCommand | Ping
+Command = ContextCommand | Ping | Resume
 
 
 # --- what a client is told ------------------------------------------------------------------------
@@ -122,13 +138,14 @@ Command = ContextCommand | Ping
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The connection is open; these are its defaults."""
+    """The session is there; these are its defaults. `received`: see `Pong`."""
 
     session: str
     token: str
     voice: str
     sample_rate: int
     format: str
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +208,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a `Ping`."""
+    """The answer to a `Ping`.
+
+    `received`: how many of the client's messages, `Ping` and `Resume` aside, were handled in this
+    session.
+    """
 
     id: str | int | None
+    received: int = 0
 
 
 Event = Ready | Audio | Done | Cancelled | Retracted | Flushed | Failed | Pong

@@ -30,7 +30,10 @@ from backend.errors import ConfigError, DuplexError
 from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.pages import install as install_pages
+from backend.routes.cartesia import cartesia_routes
+from backend.routes.elevenlabs import elevenlabs_routes
 from backend.routes.native import native_routes
+from backend.routes.openai import openai_routes
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
@@ -59,12 +62,15 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         async with tts, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
             app.state.services = Services(settings, tts, metrics, clock)
-            app.state.connections = WebSocketManager(app.state.services, access)
-            yield
+            async with WebSocketManager(app.state.services, access) as app.state.connections:
+                yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
     guard(app, access, settings.access)
     app.include_router(native_routes(access))
+    app.include_router(cartesia_routes(access))
+    app.include_router(elevenlabs_routes(access))
+    app.include_router(openai_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 
     @app.get("/healthz")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -95,6 +96,11 @@ class Metrics:
         self._underruns = counter("underruns", "Times that a live listener ran dry.")
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors answered, by their code.", "code")
+        self._resumes = counter(
+            "resumes",
+            "Sessions asked for after a broken connection: ok, with a gap, or failed.",
+            "outcome",
+        )
 
     def connected(self) -> None:
         """A connection is open."""
@@ -147,6 +153,10 @@ class Metrics:
     def error(self, code: str) -> None:
         """An error was answered with this code of `errors`."""
         self._errors.labels(code).inc()
+
+    def resumed(self, outcome: Literal["ok", "gap", "failed"]) -> None:
+        """A client whose connection had broken came back for its session."""
+        self._resumes.labels(outcome).inc()
 
     def loop_lag(self, seconds: float) -> None:
         """A timer of the event loop was so late."""

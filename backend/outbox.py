@@ -1,4 +1,4 @@
-"""What waits to be written to one connection, and what happens when that is too much.
+"""What waits to be written to one client, and what happens when that is too much.
 
 Audio waits for room: a slow reader stops its own rendering. Everything else is small and answers
 something that the client sent, so it never waits; a client that asks and asks without reading the
@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 
 from backend.errors import SlowClient
-from backend.events import Audio, Event
+from backend.events import Audio, Cancelled, Done, Event
+from backend.retention import Retention, is_kept, size_bytes
 
 _ANSWERS_LIMIT = 1000  # a client that leaves so many answers unread reads nothing at all
 
 
 class Outbox:
-    """A queue of events, in order, with a bound of its own for audio."""
+    """A queue of events, in order, with a bound of its own for audio.
 
-    def __init__(self, audio_limit: int) -> None:
+    With a `retention` what was read can be read again after a `rewind`, and what waits and what is
+    kept have one limit together.
+    """
+
+    def __init__(self, audio_limit: int, retention: Retention | None = None) -> None:
         self._audio_limit = audio_limit
+        self._retention = retention
         self._events: deque[Event] = deque()
         self._audio = 0  # of the events, how many are audio
+        self._audio_bytes = 0
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
@@ -33,10 +41,9 @@ class Outbox:
 
     async def put(self, event: Audio) -> None:
         """Queue audio; waits for room. Cancel-safe: a cancelled put has queued nothing."""
-        while self._audio >= self._audio_limit:
+        while not self._has_room(event):
             self._room.clear()
             await self._room.wait()
-        self._audio += 1
         self._append(event)
 
     def post(self, event: Event) -> None:
@@ -51,11 +58,10 @@ class Outbox:
             self._some.clear()
             await self._some.wait()
         event = self._events.popleft()
-        if isinstance(event, Audio):
-            self._audio -= 1
-            self._room.set()
-        if not self._events:
-            self._empty.set()
+        self._count(event, -1)
+        if self._retention is not None and is_kept(event):
+            self._retention.keep(event)
+        self._changed()
         return event
 
     async def emptied(self) -> None:
@@ -67,14 +73,77 @@ class Outbox:
         dropped = [e for e in self._events if isinstance(e, Audio) and e.context == context]
         if dropped:
             gone = set(map(id, dropped))
-            self._events = deque(event for event in self._events if id(event) not in gone)
-            self._audio -= len(dropped)
-            self._room.set()
-            if not self._events:
-                self._empty.set()
+            self._replace([event for event in self._events if id(event) not in gone])
         return dropped
+
+    # --- a client that comes back -----------------------------------------------------------------
+
+    def acknowledge(self, after: Mapping[str, int], answers: int | None) -> None:
+        """The client has received this much; see `Retention`."""
+        if self._retention is not None:
+            self._retention.acknowledge(after, answers)
+            self._room.set()
+
+    def expire(self) -> None:
+        """Forget what was read too long ago to be read again."""
+        if self._retention is not None:
+            self._retention.expire()
+
+    def leave(self) -> None:
+        """Nobody reads any more; what was read is kept until `rewind`."""
+        if self._retention is not None:
+            self._retention.away = True
+
+    def rewind(self, after: Mapping[str, int], answers: int | None) -> set[str]:
+        """Begin anew with what the client has not received. Returns the contexts of which something
+        is lost: nothing of them waits any more.
+        """
+        assert self._retention is not None, "nothing was kept"
+        again, lost = self._retention.take_back(after, answers)
+        waiting = [event for event in self._events if is_kept(event) and event.context not in lost]
+        self._replace([*again, *waiting])
+        return lost
+
+    def endings(self) -> set[str]:
+        """The contexts whose end waits to be read."""
+        return {event.context for event in self._events if isinstance(event, Done | Cancelled)}
+
+    def greet(self, event: Event) -> None:
+        """Queue the first word: before everything that waits."""
+        self._append(event)
+        self._events.rotate(1)
+
+    # --- counting ---------------------------------------------------------------------------------
+
+    def _has_room(self, event: Audio) -> bool:
+        if self._audio >= self._audio_limit:
+            return False
+        wanted_bytes = self._audio_bytes + size_bytes(event)
+        return self._retention is None or self._retention.make_room(wanted_bytes)
 
     def _append(self, event: Event) -> None:
         self._events.append(event)
+        self._count(event, 1)
         self._empty.clear()
         self._some.set()
+
+    def _replace(self, events: list[Event]) -> None:
+        self._events = deque(events)
+        self._audio = self._audio_bytes = 0
+        for event in events:
+            self._count(event, 1)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Fewer may wait than before, or others."""
+        self._room.set()
+        if self._events:
+            self._some.set()
+            self._empty.clear()
+        else:
+            self._empty.set()
+
+    def _count(self, event: Event, sign: int) -> None:
+        if isinstance(event, Audio):
+            self._audio += sign
+            self._audio_bytes += sign * size_bytes(event)

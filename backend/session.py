@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import secrets
 from dataclasses import dataclass
 from typing import Never, assert_never
@@ -16,7 +17,10 @@ from backend.errors import (
     ContextEnded,
     ContextStarted,
     DuplexError,
+    ResumeFailed,
+    ResumeGap,
     SessionEnded,
+    SlowClient,
     TooManyContexts,
     UnknownContext,
 )
@@ -31,12 +35,14 @@ from backend.events import (
     Played,
     Pong,
     Ready,
+    Resume,
     Retract,
     Retracted,
     Start,
     Text,
 )
 from backend.outbox import Outbox
+from backend.retention import Retention
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +55,8 @@ class SessionStatus:
 
     `characters`: received since it began, of which `characters_waiting` are not spoken yet.
     `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
-    hear of the audio that was sent.
+    hear of the audio that was sent. `detached_s`: how long it has had no connection; None while it
+    has one.
     """
 
     id: str
@@ -59,14 +66,23 @@ class SessionStatus:
     characters_waiting: int
     messages_waiting: int
     buffered_s: float
+    detached_s: float | None = None
 
 
 class Session:
     """What a client has open. Lives in a task group, in which its contexts run side by side."""
 
-    def __init__(self, services: Services, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self,
+        services: Services,
+        tasks: asyncio.TaskGroup,
+        owner: str = "",
+        retention: Retention | None = None,
+    ) -> None:
+        """`owner`: whose API key it is of. `retention`: without one it cannot be resumed."""
         self._services = services
         self._tasks = tasks
+        self.owner = owner
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
         self._ended: dict[str, None] = {}  # insertion order: the oldest is forgotten first
         self.id = secrets.token_urlsafe(9)
@@ -77,7 +93,9 @@ class Session:
         self._opened_at_s = services.clock()
         self._characters = 0
         self._audible_until_s = 0.0  # what is left to hear of contexts that are done
-        self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size)
+        self._received = 0  # messages of the client, but for those of the connection itself
+        self.resumable = retention is not None
+        self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size, retention)
 
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
@@ -109,10 +127,46 @@ class Session:
         )
 
     def greet(self) -> None:
-        """Say what the client gets when it asks for nothing else."""
+        """Say, before all else, what the client gets when it asks for nothing."""
         audio = parse_format(DEFAULT_FORMAT, None)
         voice = self._services.tts.default_voice
-        self.outbox.post(Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name))
+        self.outbox.greet(
+            Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name, self._received)
+        )
+
+    def opens_to(self, token: str, owner: str) -> bool:
+        """Whether whoever has this token and key may resume the session."""
+        has_token = hmac.compare_digest(token.encode(), self.token.encode())
+        return self.resumable and has_token and owner == self.owner
+
+    def resume(self, request: Resume) -> bool:
+        """The client is back: greet it, say again what it has not received, end with `resume_gap`
+        the contexts of which that is no longer kept. Returns whether there were none.
+        """
+        lost = self.outbox.rewind(request.after, request.answers)
+        if request.answers is None:  # a context it waits for, and the end of it is not kept
+            ended = {name for name in request.after if name in self._ended}
+            lost |= ended - self.outbox.endings()
+        for name in lost:
+            if name in self._running:
+                self._stop(name)
+            self.refuse(ResumeGap("what was spoken meanwhile is no longer kept", name))
+        self.greet()
+        return not lost
+
+    def take(self, command: Command) -> None:
+        """`handle`, with mistakes answered. Raises `SlowClient`."""
+        try:
+            self.handle(command)
+        except SlowClient:
+            raise
+        except DuplexError as error:
+            self.refuse(error)
+
+    def misread(self, error: DuplexError) -> None:
+        """Answer a message that is no command. Raises `SlowClient`."""
+        self._received += 1
+        self.refuse(error)
 
     def refuse(self, error: DuplexError) -> None:
         """Answer a mistake with its code. Raises `SlowClient`."""
@@ -127,8 +181,11 @@ class Session:
         nothing has changed then.
         """
         if isinstance(command, Ping):
-            self.outbox.post(Pong(command.id))
+            self._answer(command)
             return
+        if isinstance(command, Resume):
+            raise ResumeFailed("`resume` is the first message of a connection or none")
+        self._received += 1
         try:
             self._dispatch(command)
         except DuplexError as error:
@@ -154,6 +211,11 @@ class Session:
                 self._cancel(command)
             case _:
                 assert_never(command)
+
+    def _answer(self, ping: Ping) -> None:
+        if ping.after is not None:
+            self.outbox.acknowledge(ping.after, ping.answers)
+        self.outbox.post(Pong(ping.id, self._received))
 
     # --- contexts ---------------------------------------------------------------------------------
 
@@ -208,6 +270,12 @@ class Session:
         finally:
             self._close(context.id)
 
+    def _stop(self, context_id: str) -> Context:
+        context, task = self._running[context_id]
+        task.cancel()
+        self._close(context_id)
+        return context
+
     def _close(self, context_id: str) -> None:
         if self._running.pop(context_id, None) is None:
             return
@@ -223,8 +291,7 @@ class Session:
         except DuplexError as error:
             error.ends_context = new
             if new and command.context in self._running:
-                self._running[command.context][1].cancel()
-                self._close(command.context)
+                self._stop(command.context)
             raise
 
     def _use_up(self, context_id: str) -> None:
@@ -245,10 +312,8 @@ class Session:
             self._existing(command.context).played(command.ms)
 
     def _cancel(self, command: Cancel) -> None:
-        context = self._existing(command.context)
-        _, task = self._running[command.context]
-        task.cancel()
-        self._close(command.context)
+        self._existing(command.context)
+        context = self._stop(command.context)
         dropped = self.outbox.purge(command.context)
         self.outbox.post(context.cancelled(dropped))
         self._services.metrics.cancelled()

@@ -31,6 +31,17 @@ class ServerSettings(Section):
     drain_timeout: float = Field(
         default=5.0, ge=0, description="Seconds that running speech gets to end at shutdown."
     )
+    resume_ttl: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds that a session outlives its broken connection; 0: not at all.",
+    )
+    resume_bytes: int = Field(
+        default=1 << 20,
+        ge=1 << 18,
+        description="Bytes of audio that a session keeps, sent or not, for a client that comes "
+        "back.",
+    )
 
 
 class EngineSettings(Section):

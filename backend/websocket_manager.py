@@ -1,50 +1,66 @@
 """Connections: who is let in, the receive task and the process task of each, and how they end.
 
-Of every protocol: what a message means is the business of its `WireProtocol`.
+Of every protocol: what a message means is the business of its `WireProtocol`. A connection holds a
+session; when it breaks, the session waits in the registry for the client's next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
+from typing import Self, TypeVar
 
 import structlog
-from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+from starlette.websockets import WebSocket
 
 from backend.access import Access
+from backend.connection import CLOSE_GOING_AWAY, Connection, Left
 from backend.context import Services
 from backend.errors import (
     DuplexError,
     IdleClient,
     Overloaded,
+    ResumeFailed,
     SessionEnded,
     SlowClient,
+    TakenOver,
     Unauthorized,
 )
-from backend.events import Failed
-from backend.protocols.base import CLOSE_POLICY, Close, Message, WireProtocol
+from backend.events import Resume
+from backend.protocols.base import CLOSE_POLICY, WireProtocol
+from backend.registry import Attachment, SessionRegistry
 from backend.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
 
-CLOSE_GOING_AWAY = 1001
 CLOSE_TRY_LATER = 1013
 
+E = TypeVar("E", bound=BaseException)
 
-class _Left(Exception):
-    """The client is gone."""
+
+class _Resumed(Exception):
+    """The client goes on with a session that it had before."""
+
+    def __init__(self, attachment: Attachment) -> None:
+        super().__init__()
+        self.attachment = attachment
 
 
 class WebSocketManager:
-    """All connections."""
+    """All connections: `async with` it for as long as there may be any."""
 
     def __init__(self, services: Services, access: Access) -> None:
         self._services = services
         self._access = access
-        self._sessions: dict[Session, WebSocket] = {}
+        self._registry = SessionRegistry(services)
+        self._connections: set[Connection] = set()
         self._draining = False
+
+    async def __aenter__(self) -> Self:
+        await self._registry.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self._registry.__aexit__(*exception)
 
     @property
     def accepting(self) -> bool:
@@ -53,25 +69,21 @@ class WebSocketManager:
 
     @property
     def queued(self) -> int:
-        """Messages that wait to be written, over all connections."""
-        return sum(len(session.outbox) for session in self._sessions)
+        """Messages that wait to be written, over all sessions."""
+        return sum(len(session.outbox) for session in self._registry)
 
     @property
     def text_waiting(self) -> int:
-        """Characters that are not spoken yet, over all connections."""
+        """Characters that are not spoken yet, over all sessions."""
         return sum(status.characters_waiting for status in self.sessions())
 
     def sessions(self) -> list[SessionStatus]:
-        """The open sessions in figures, the oldest first."""
-        return [session.status() for session in self._sessions]
+        """The sessions in figures, the oldest first; those that wait for their client too."""
+        return self._registry.statuses()
 
     def end(self, session_id: str) -> bool:
         """End a session and hang up (1008); does not wait for it. False: there is none such."""
-        for session in self._sessions:
-            if session.id == session_id:
-                session.end()
-                return True
-        return False
+        return self._registry.end(session_id)
 
     async def serve(
         self,
@@ -80,138 +92,120 @@ class WebSocketManager:
         key: str | None,
         *,
         key_follows: bool = False,
+        resumable: bool = False,
     ) -> None:
-        """Speak with one client until it leaves. Everything of it is freed on return.
+        """Speak with one client until it leaves.
 
         `key`: the API key that came with the handshake, if one did. `key_follows`: the protocol
-        itself demands one in the first message.
+        itself demands one in the first message. `resumable`: the session outlives a connection that
+        breaks; every message of the protocol makes one command at most.
         """
+        connection = Connection(socket, protocol)
         try:
-            if not key_follows:
-                self._access.authorize(key)
+            owner = "" if key_follows else self._access.authorize(key)
             self._admit()
         except DuplexError as error:
             self._services.metrics.error(error.code)
-            await self._deny(socket, protocol, error)
+            code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
+            await connection.deny(error, code)
             return
-        await socket.accept()
+        await connection.accept()
+        self._connections.add(connection)
+        self._services.metrics.connected()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                session = Session(self._services, tasks)
-                self._sessions[session] = socket
-                self._services.metrics.connected()
-                session.greet()
-                tasks.create_task(self._receive(socket, protocol, session), name="receive")
-                tasks.create_task(self._process(socket, protocol, session), name="process")
-                tasks.create_task(session.ended(), name="ended")
-        except* (_Left, WebSocketDisconnect):
-            pass
-        except* (SlowClient, IdleClient, SessionEnded) as group:
-            ended = group.exceptions[0]
-            assert isinstance(ended, DuplexError)
-            log.info("connection.ended", session=session.id, why=ended.code)
-            if not isinstance(ended, SlowClient):  # who would not read it
-                await self._say_last(socket, protocol, ended)
-            await self._close(socket, CLOSE_POLICY, ended.code)
+            attachment: Attachment | None
+            attachment = await self._registry.open(owner, resumable=resumable)
+            attachment.session.greet()
+            while attachment is not None:
+                attachment = await self._hold(connection, attachment)
         finally:
-            self._sessions.pop(session, None)
+            self._connections.discard(connection)
             self._services.metrics.disconnected()
 
     def _admit(self) -> None:
         limit = self._services.settings.server.max_connections
         if self._draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
-        if len(self._sessions) >= limit:
+        if len(self._connections) >= limit:
             raise Overloaded(f"{limit} connections are open (max_connections); try again later")
-        self._services.tts.admit()
+        if not self._registry.detached:  # whoever comes back to one of those is no listener more
+            self._services.tts.admit()
 
-    async def _deny(self, socket: WebSocket, protocol: WireProtocol, error: DuplexError) -> None:
-        refusal = protocol.deny(error)
-        if refusal is not None:
-            headers = {"content-type": "application/json", **refusal.headers}
-            await socket.send_denial_response(Response(refusal.body, refusal.status, headers))
-            return
-        await socket.accept()
-        await self._say_last(socket, protocol, error)
-        code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
-        await self._close(socket, code, error.code)
+    async def _hold(self, connection: Connection, attachment: Attachment) -> Attachment | None:
+        """Let the connection hold the session until one of the two is over. Returns the session
+        that the client goes on with over this connection, if it is another.
+        """
+        session = attachment.session
+        keep, following, why = False, None, None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                # The first to run: a session greets before anything is answered.
+                tasks.create_task(self._process(connection, session), name="process")
+                tasks.create_task(self._receive(connection, session), name="receive")
+                tasks.create_task(attachment.lost(), name="lost")
+        except* _Resumed as group:
+            (following,) = (each.attachment for each in _leaves(group, _Resumed))
+        except* Left as group:
+            keep = not any(each.goodbye for each in _leaves(group, Left))
+        except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
+            (why, *_) = _leaves(group, DuplexError)
+            keep = isinstance(why, TakenOver)
+        finally:
+            self._registry.let_go(attachment, keep=keep and following is None)
+        if why is not None:
+            log.info("connection.ended", session=session.id, why=why.code)
+            # The slow one would not read it, and the other is no news to the client.
+            tell = not isinstance(why, SlowClient | TakenOver)
+            await connection.dismiss(why, CLOSE_POLICY, tell=tell)
+        return following
 
-    async def _receive(self, socket: WebSocket, protocol: WireProtocol, session: Session) -> None:
+    async def _receive(self, connection: Connection, session: Session) -> None:
         """Read what the client sends. Never waits for speech, nor for the client to read."""
         while True:
-            message = await self._next_message(socket, protocol, session)
-            if message["type"] == "websocket.disconnect":
-                raise _Left
-            received = message.get("text")
+            content = await connection.receive(busy=lambda: session.status().characters_waiting > 0)
+            first, connection.silent = connection.silent, False
             try:
-                received = message["bytes"] if received is None else received
-                for command in protocol.decode(received):
-                    session.handle(command)
-            except SlowClient:
-                raise
+                commands = connection.protocol.decode(content)
             except DuplexError as error:
-                session.refuse(error)
+                session.misread(error)
+                commands = ()
+            for command in commands:
+                if first and isinstance(command, Resume):
+                    await self._resume(command, session)
+                else:
+                    session.take(command)
+            if first:
+                self._registry.make_room()
             await asyncio.sleep(0)  # a burst comes without a wait: let its answers go out meanwhile
 
-    async def _next_message(
-        self, socket: WebSocket, protocol: WireProtocol, session: Session
-    ) -> MutableMapping[str, Any]:
-        while True:
-            try:
-                async with asyncio.timeout(protocol.idle_timeout_s):
-                    return await socket.receive()
-            except TimeoutError:
-                if not session.status().characters_waiting:
-                    raise IdleClient(
-                        f"nothing came for {protocol.idle_timeout_s:g} s; the connection is closed"
-                    ) from None
+    async def _resume(self, request: Resume, fresh: Session) -> None:
+        """Leave the fresh session for the one that the client had. Raises `_Resumed`."""
+        try:
+            attachment = await self._registry.resume(request, fresh.owner)
+        except ResumeFailed as error:
+            fresh.refuse(error)
+        else:
+            raise _Resumed(attachment)
 
-    async def _process(self, socket: WebSocket, protocol: WireProtocol, session: Session) -> None:
+    async def _process(self, connection: Connection, session: Session) -> None:
         """Write what there is for the client; waits while it does not read."""
         while True:
-            for message in protocol.encode(await session.outbox.get()):
-                await self._write(socket, message)
-
-    async def _write(self, socket: WebSocket, message: Message) -> None:
-        try:
-            match message:
-                case bytes():
-                    await socket.send_bytes(message)
-                case str():
-                    await socket.send_text(message)
-                case Close():
-                    await self._close(socket, message.code, message.reason)
-                    raise _Left
-        except (WebSocketDisconnect, RuntimeError) as error:  # it left while we wrote
-            raise _Left from error
-
-    async def _say_last(
-        self, socket: WebSocket, protocol: WireProtocol, error: DuplexError
-    ) -> None:
-        """Tell why before the connection is closed, to whoever still reads."""
-        try:
-            async with asyncio.timeout(1):
-                for message in protocol.encode(Failed(None, error.code, error.message)):
-                    await self._write(socket, message)
-        except (TimeoutError, _Left):
-            log.debug("connection.already_gone")
+            await connection.send(await session.outbox.get())
 
     async def drain(self) -> None:
         """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""
         self._draining = True
+        for session in self._registry.detached:
+            self._registry.end(session.id)
         try:
             async with asyncio.timeout(self._services.settings.server.drain_timeout):
-                await asyncio.gather(*(session.finished() for session in self._sessions))
+                await asyncio.gather(*(each.finished() for each in self._registry.attached))
         except TimeoutError:
-            log.warning("drain.timeout", sessions=len(self._sessions))
-        for socket in list(self._sessions.values()):
-            await self._close(socket, CLOSE_GOING_AWAY, "the server is shutting down")
+            log.warning("drain.timeout", sessions=len(self._registry.attached))
+        for connection in list(self._connections):
+            await connection.close(CLOSE_GOING_AWAY, "the server is shutting down")
 
-    @staticmethod
-    async def _close(socket: WebSocket, code: int, reason: str) -> None:
-        if socket.application_state is WebSocketState.CONNECTED:
-            try:
-                async with asyncio.timeout(1):
-                    await socket.close(code, reason)
-            except (RuntimeError, TimeoutError, WebSocketDisconnect):
-                log.debug("connection.already_gone")
+
+def _leaves(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:
+    """What a task group's tasks raised; they raise no groups themselves."""
+    return [each for each in group.exceptions if isinstance(each, kind)]

@@ -25,6 +25,7 @@ from backend.events import (
     Played,
     Pong,
     Ready,
+    Resume,
     Retract,
     Retracted,
     Start,
@@ -78,6 +79,16 @@ def code_of(sent: str | bytes) -> str:
         ({"type": "ping", "id": "x"}, Ping("x")),
         ({"type": "ping", "id": 7}, Ping(7)),
         ({"type": "ping"}, Ping(None)),
+        ({"type": "ping", "after": {"a": 3, "b": -1}}, Ping(None, {"a": 3, "b": -1})),
+        ({"type": "ping", "after": {}, "answers": 2}, Ping(None, {}, 2)),
+        (
+            {"type": "resume", "session": "s", "token": "t", "after": {"a": 3}},
+            Resume("s", "t", {"a": 3}),
+        ),
+        (
+            {"type": "resume", "session": "s", "token": "t", "after": {}, "answers": 5},
+            Resume("s", "t", {}, 5),
+        ),
     ],
 )
 def test_reads_every_message(fields: dict[str, object], command: object) -> None:
@@ -144,8 +155,22 @@ def test_a_message_without_a_type_is_refused() -> None:
     assert code_of("{}") == "unknown_type"
 
 
-def test_resume_is_in_the_protocol_but_not_offered() -> None:
-    assert code_of(message(type="resume", session="s", token="t", after={})) == "unsupported"
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"session": "s", "token": "t"},
+        {"session": "s", "token": 1, "after": {}},
+        {"session": "s", "token": "t", "after": []},
+        {"session": "s", "token": "t", "after": {"a": "1"}},
+        {"session": "s", "token": "t", "after": {"a": 1.5}},
+        {"session": "s", "token": "t", "after": {}, "answers": "1"},
+    ],
+)
+def test_a_resume_names_the_session_and_what_was_received(fields: dict[str, object]) -> None:
+    with pytest.raises(errors.BadMessage) as caught:
+        decode(message(type="resume", **fields))
+    assert caught.value.context is None
 
 
 @pytest.mark.parametrize(
@@ -259,7 +284,7 @@ values = st.recursive(
 names = st.sampled_from(
     [
         *("context", "text", "to", "ms", "id", "voice", "format", "sample_rate", "speed"),
-        *("seed", "language", "mode", "frames", "x"),
+        *("seed", "language", "mode", "frames", "after", "answers", "session", "token", "x"),
     ]
 )
 kinds = st.sampled_from(
@@ -289,7 +314,7 @@ def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
     ("event", "fields"),
     [
         (
-            Ready("s", "t", "heart", 24000, "pcm_s16le"),
+            Ready("s", "t", "heart", 24000, "pcm_s16le", 4),
             {
                 "type": "ready",
                 "protocol": 1,
@@ -298,6 +323,7 @@ def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
                 "voice": "heart",
                 "sample_rate": 24000,
                 "format": "pcm_s16le",
+                "received": 4,
             },
         ),
         (
@@ -317,8 +343,8 @@ def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
             Failed(None, "bad_json", "why"),
             {"type": "error", "context": None, "code": "bad_json", "message": "why"},
         ),
-        (Pong("x"), {"type": "pong", "id": "x"}),
-        (Pong(None), {"type": "pong", "id": None}),
+        (Pong("x"), {"type": "pong", "id": "x", "received": 0}),
+        (Pong(None, 7), {"type": "pong", "id": None, "received": 7}),
     ],
 )
 def test_writes_every_event(event: Event, fields: dict[str, object]) -> None:

@@ -268,7 +268,7 @@ def test_ping_is_answered_while_speech_waits() -> None:
         client.say(Text("a", "Hello "), Ping("x"), Ping(5))
         await client.wait(0)
 
-    assert scripted(script).events[:2] == [Pong("x"), Pong(5)]
+    assert scripted(script).events[:2] == [Pong("x", 1), Pong(5, 1)]
 
 
 # --- refusals ------------------------------------------------------------------------------------

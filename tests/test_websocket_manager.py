@@ -27,6 +27,7 @@ async def test_ready_is_the_first_message() -> None:
             "voice": "heart",
             "sample_rate": 24000,
             "format": "pcm_s16le",
+            "received": 0,
         }
 
 
@@ -74,7 +75,7 @@ async def test_connections_do_not_know_of_each_other() -> None:
         (b"\x00\x01", "binary_message"),
         (b"", "binary_message"),
         ('{"type":"speak"}', "unknown_type"),
-        ('{"type":"resume","session":"s","token":"t","after":{}}', "unsupported"),
+        ('{"type":"resume","session":"s","token":"t","after":{}}', "resume_failed"),
         ('{"type":"text","text":5}', "bad_message"),
         ('{"type":"text","text":"\\ud83d"}', "bad_text"),
         ('{"type":"start","voice":"nobody"}', "unknown_voice"),
@@ -99,7 +100,7 @@ async def test_bad_input_is_answered_and_nothing_else_is_disturbed(
 
 
 async def test_a_message_over_the_limit_closes_only_its_connection() -> None:
-    async with live_server() as live, live.client() as good, live.client() as bad:
+    async with live_server(server=AT_ONCE) as live, live.client() as good, live.client() as bad:
         await good.say("text", context="a", text="Hello ")
         await bad.say("text", text="x" * (1 << 20))
         assert await bad.closed() == 1009
@@ -128,6 +129,8 @@ async def test_a_burst_is_answered_to_one_who_reads() -> None:
 
 # --- clients that leave --------------------------------------------------------------------------
 
+AT_ONCE = {"resume_ttl": 0}  # a session ends with its connection
+
 
 async def nothing_left(live: Live) -> None:
     await eventually(lambda: live.connections.sessions() == [] and not live.model.open_utterances)
@@ -138,7 +141,7 @@ async def nothing_left(live: Live) -> None:
 
 
 async def test_a_client_that_vanishes_frees_everything_within_a_second() -> None:
-    async with live_server() as live, live.client() as client:
+    async with live_server(server=AT_ONCE) as live, live.client() as client:
         for context in "abc":
             await client.say("text", context=context, text="Hello there my friend, ")
             await client.read()
@@ -158,7 +161,7 @@ async def test_a_client_that_says_goodbye_frees_everything_too() -> None:
 async def test_a_client_that_vanishes_while_the_engine_works_for_it() -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
-    async with live_server(model) as live, live.client() as client:
+    async with live_server(model, server=AT_ONCE) as live, live.client() as client:
         (engine,) = model.engines
         engine.entered.clear()
         await client.say("text", text="Hello there my friend, ")
@@ -215,7 +218,7 @@ async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
 async def test_a_client_that_vanishes_while_it_does_not_read() -> None:
     queue = {"queue_size": 5}
     async with (
-        live_server(bidirectional_streaming=queue) as live,
+        live_server(bidirectional_streaming=queue, server=AT_ONCE) as live,
         live.client(**narrow(live)) as client,
     ):
         await stalled(client, live)

@@ -20,7 +20,6 @@ from backend.errors import (
     BinaryMessage,
     DuplexError,
     UnknownType,
-    Unsupported,
 )
 from backend.events import (
     Audio,
@@ -37,6 +36,7 @@ from backend.events import (
     Played,
     Pong,
     Ready,
+    Resume,
     Retract,
     Retracted,
     Start,
@@ -60,6 +60,7 @@ _COMMANDS: dict[str, TypeAdapter[Any]] = {
         "cancel": Cancel,
         "played": Played,
         "ping": Ping,
+        "resume": Resume,
     }.items()
 }
 _STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
@@ -129,14 +130,14 @@ def decode_speech(body: bytes) -> tuple[Start, str]:
 def decode(message: str | bytes) -> Command:
     """Read one message of a client. Fields that the type does not have are ignored.
 
-    Raises `BinaryMessage`, `BadJson`, `UnknownType`, `BadMessage`, `BadText`, `Unsupported`; the
-    error carries the context that the message names.
+    Raises `BinaryMessage`, `BadJson`, `UnknownType`, `BadMessage`, `BadText`; the error carries the
+    context that the message names.
     """
     if isinstance(message, bytes):
         raise BinaryMessage("clients send JSON text messages; audio goes only the other way")
     fields = _object(message)
     kind = fields.pop("type", None)
-    if kind == "ping":
+    if kind in ("ping", "resume"):  # they concern no single context
         return _validate(kind, fields)
     context = fields.setdefault("context", DEFAULT_CONTEXT)
     if not isinstance(context, str) or not 0 < len(context) <= MAX_CONTEXT_LENGTH:
@@ -169,8 +170,6 @@ def _refuse_constant(name: str) -> None:
 
 
 def _validate(kind: object, fields: dict[str, Any]) -> Command:
-    if kind == "resume":
-        raise Unsupported("this server does not resume sessions; start anew")
     adapter = _COMMANDS.get(kind) if isinstance(kind, str) else None
     if adapter is None:
         known = ", ".join(_COMMANDS)

@@ -11,6 +11,7 @@ from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.http_speech import SpeechResponse, refusal
+from backend.protocols.elevenlabs_http import describe_voices
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech
 from backend.websocket_manager import WebSocketManager
 
@@ -24,7 +25,7 @@ def native_routes(access: Access) -> APIRouter:
         connections: WebSocketManager = websocket.app.state.connections
         # A browser's page cannot set a header here.
         key = bearer(websocket.headers) or websocket.query_params.get("key")
-        await connections.serve(websocket, NativeProtocol(), key)
+        await connections.serve(websocket, NativeProtocol(), key, resumable=True)
 
     @router.post("/v1/speech")
     async def speech(request: Request) -> Response:
@@ -41,7 +42,12 @@ def native_routes(access: Access) -> APIRouter:
 
     @router.get("/v1/voices")
     async def voices(request: Request) -> dict[str, object]:
+        """One answer for everybody who asks: ElevenLabs' clients read other fields than ours."""
         tts = request.app.state.services.tts
-        return {"default": tts.default_voice, "voices": [asdict(voice) for voice in tts.voices()]}
+        known = tts.voices()
+        theirs = describe_voices(known)
+        ours = map(asdict, known)
+        both = [{**their, **our} for their, our in zip(theirs, ours, strict=True)]
+        return {"default": tts.default_voice, "voices": both}
 
     return router
