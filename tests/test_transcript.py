@@ -12,7 +12,9 @@ from backend.protocols.transcript import Character, Transcript, words
 from tests.vendor_dialogue import spoken
 
 
-def characters(text: str, *timed: Word, start_ms: float = 0.0, ms: float = 100.0) -> list[Character]:
+def characters(
+    text: str, *timed: Word, start_ms: float = 0.0, ms: float = 100.0
+) -> list[Character]:
     event = spoken("c", (0, len(text)), *timed, start_ms=start_ms, ms=ms)
     return Transcript(text).spoken(event)
 
@@ -59,7 +61,9 @@ def test_words_are_what_lies_between_white_space() -> None:
 def utterances(draw: st.DrawFn) -> tuple[str, list[Word], float]:
     text = draw(st.text(alphabet="ab c.👋\n", max_size=30))
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=6, unique=True)))
-    times = sorted(draw(st.lists(st.floats(0, 500), min_size=2 * len(cuts), max_size=2 * len(cuts))))
+    times = sorted(
+        draw(st.lists(st.floats(0, 500), min_size=2 * len(cuts), max_size=2 * len(cuts)))
+    )
     timed = [
         Word(low, high, times[2 * n], times[2 * n + 1])
         for n, (low, high) in enumerate(pairwise(cuts))

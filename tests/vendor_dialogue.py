@@ -16,10 +16,10 @@ from backend.protocols.base import Close, WireProtocol
 from tests.fake_engine import heard
 from tests.scripted_session import ScriptedClient, scripted
 
-Answer = dict[str, Any]
+Answer = Any  # a message, parsed, or a `Close`
 
 
-def converse(protocol: WireProtocol, *said: dict[str, Any] | str | float) -> list[Answer | Close]:
+def converse(protocol: WireProtocol, *said: dict[str, Any] | str | float) -> list[Answer]:
     """Send these messages (a number: wait so many seconds); returns what comes back, until every
     context has ended.
     """
@@ -36,23 +36,22 @@ def converse(protocol: WireProtocol, *said: dict[str, Any] | str | float) -> lis
                 client.session.refuse(error)
         await client.settled()
 
-    answers: list[Answer | Close] = []
+    answers: list[Answer] = []
     for event in scripted(script).events:
         answers += map(_parsed, protocol.encode(event))
     return answers
 
 
-def answers(protocol: WireProtocol, event: Any) -> list[Answer | Close]:
+def answers(protocol: WireProtocol, event: Any) -> list[Answer]:
     """What a client is told of one event."""
     return [_parsed(message) for message in protocol.encode(event)]
 
 
-def _parsed(message: str | bytes | Close) -> Answer | Close:
+def _parsed(message: str | bytes | Close) -> Answer:
     if isinstance(message, Close):
         return message
     assert len(message) < 256 * 1024, "too large for a client"
-    parsed: Answer = json.loads(message)
-    return parsed
+    return json.loads(message)
 
 
 def said_in(data: Sequence[str]) -> str:
