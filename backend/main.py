@@ -31,6 +31,7 @@ from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.pages import install as install_pages
 from backend.routes.cartesia import cartesia_routes
+from backend.routes.deepgram import deepgram_routes
 from backend.routes.elevenlabs import elevenlabs_routes
 from backend.routes.native import native_routes
 from backend.routes.openai import openai_routes
@@ -69,6 +70,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     guard(app, access, settings.access)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
+    app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
     app.include_router(openai_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
