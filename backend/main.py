@@ -10,8 +10,8 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not the files beside this one
@@ -57,6 +57,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
     tts = TTSManager(model, settings.engine, metrics, threads)
+    wyoming = _wyoming(settings, access)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +65,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             clock = asyncio.get_running_loop().time
             app.state.services = Services(settings, tts, metrics, clock)
             async with WebSocketManager(app.state.services, access) as app.state.connections:
-                yield
+                async with wyoming(app):
+                    yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
     guard(app, access, settings.access)
@@ -87,6 +89,23 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
 
     install_pages(app)
     return app
+
+
+def _wyoming(
+    settings: Settings, access: Access
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Home Assistant's server, for as long as the application runs; nothing where it is off.
+
+    Listens from now on. Raises `ConfigError`.
+    """
+    if not settings.wyoming.port:
+        return lambda _: nullcontext()
+    from backend.wyoming_server import wyoming_server  # its package is needed only here
+
+    listener = listen(settings.wyoming.host, settings.wyoming.port)
+    return lambda app: wyoming_server(
+        listener, app.state.services, app.state.connections, access.own_key
+    )
 
 
 class Server(uvicorn.Server):
@@ -138,6 +157,8 @@ def serve(settings: Settings) -> None:
         f"text and audio at ws{url[4:]}/ws/tts\n"
         f'  try: duplex-tts say "Hello there" --url {url}'
     )
+    if settings.wyoming.port:
+        announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
     server = Server(server_config(create_app(settings, model), settings), announcement)
     server.run(sockets=[listener])
     if not server.started:
