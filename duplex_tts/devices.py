@@ -5,10 +5,12 @@ A device pulls blocks of mono 16-bit samples from a thread of its own, as it pla
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ Pull = Callable[[int, float, float], Pcm]
 """Of frames, the time (`time.monotonic`), and in how many seconds the first of them is heard."""
 
 BLOCK_S = 0.01
-LATENCY_S = 0.02  # asked of the sound device: short enough to be silenced, long enough for Python
+LATENCY_S = 0.02  # asked of the sound device: short enough to fade out, long enough for Python
+FADE_S = 0.025  # what is buffered longer than that is dropped, not faded, at a cancel
 REMEDY = "write a file instead: -o hello.wav"
 
 
@@ -61,7 +64,8 @@ class SoundDevice(Device):
         """Begin to pull, from PortAudio's own thread."""
         try:
             # PortAudio is loaded by the import: it belongs where its absence can be answered.
-            import sounddevice
+            with _quiet():
+                import sounddevice
         except (ImportError, OSError) as error:
             raise DeviceFailed(f"no PortAudio here ({error}); {REMEDY}") from error
 
@@ -69,32 +73,54 @@ class SoundDevice(Device):
             delay_s = max(0.0, times.outputBufferDacTime - times.currentTime)
             block[:, 0] = pull(frames, time.monotonic(), delay_s)
 
-        self._closing = False
+        self._stopping = False
         try:
+            shortest_s = sounddevice.query_devices(kind="output")["default_low_output_latency"]
             self._stream = sounddevice.OutputStream(
                 samplerate=sample_rate_hz,
                 channels=1,
                 dtype="int16",
-                latency=LATENCY_S,
+                latency=max(LATENCY_S, shortest_s),
                 callback=play,
                 finished_callback=self._finished,
             )
             self._stream.start()
         except sounddevice.PortAudioError as error:
             raise DeviceFailed(f"no sound device: {error}; {REMEDY}") from error
+        self.buffers_much = self._stream.latency > FADE_S
 
-    def _finished(self) -> None:
-        if not self._closing:
-            self.failure = DeviceFailed(f"the sound device stopped; {REMEDY}")
+    def drop(self) -> None:
+        """Stop the stream, which forgets what it has, and start it again: some milliseconds."""
+        self._stopping = True
+        self._stream.abort()
+        self._stopping = False
+        self._stream.start()
 
     def close(self, *, drain: bool) -> None:
         """Stop; with `drain` once the device's buffer is heard."""
-        self._closing = True
+        self._stopping = True
         if drain and self.failure is None:
             self._stream.stop()
         else:
             self._stream.abort()
         self._stream.close()
+
+    def _finished(self) -> None:
+        if not self._stopping:
+            self.failure = DeviceFailed(f"the sound device stopped; {REMEDY}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PortAudio's search for devices writes pages about those it does not find: not to stderr."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 class ClockedDevice(Device):

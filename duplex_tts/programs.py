@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 
 from duplex_tts.devices import BLOCK_S, REMEDY, ClockedDevice, DeviceFailed, Pull
 from duplex_tts.playout import Pcm
 
-PIPE_BYTES = 4096  # 85 ms at 24 kHz: what waits in the pipe is heard later than it is pulled
-REST_AFTER_S = 15.0  # of silence: then it need not run
-LAGGING_S = 0.1  # a program that starts or stalls that long is not run after
+LEAD_S = 0.12  # what a program is given ahead of its clock, so that it never waits for ours
+PIPE_BYTES = 4096  # 85 ms at 24 kHz: a longer pipe only makes what is heard later than assumed
+QUIET_AFTER_S = 1.0  # of silence: then it is given no more, and the next sound need not queue up
+LAGGING_S = 0.1  # a program that stalls that long is not run after
 DRAIN_TIMEOUT_S = 3.0
 
 
@@ -45,10 +46,9 @@ class ProgramDevice(ClockedDevice):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.delay_s = PROGRAMS[name].delay_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._dropped = False
-        self._silent_s = 0.0
+        self.delay_s = LEAD_S + PROGRAMS[name].delay_s
+        self._killed = False
+        self._silent_s = QUIET_AFTER_S
 
     def open(self, sample_rate_hz: int, pull: Pull) -> None:
         """Start it ahead of need, and begin to pull."""
@@ -61,71 +61,75 @@ class ProgramDevice(ClockedDevice):
         super().open(sample_rate_hz, pull)
 
     def drop(self) -> None:
-        """Kill it; the next block starts another one."""
-        self._dropped = True
-        if process := self._process:
-            process.kill()
+        """Kill it; another one is started for what comes next."""
+        self._killed = True
+        self._process.kill()
 
     def close(self, *, drain: bool) -> None:
         """Stop; with `drain` once it has played all and left."""
         self._closing.set()
-        if not drain:
+        if drain:
+            self._thread.join(DRAIN_TIMEOUT_S)
+        if not drain or self._thread.is_alive():
             self.drop()
         self._thread.join()
-        self._end(DRAIN_TIMEOUT_S)
+        self._end()
 
     def _start(self) -> None:
-        self._dropped, self._silent_s = False, 0.0
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, bufsize=0, pipesize=PIPE_BYTES
+            self._command,
+            stdin=subprocess.PIPE,
+            stderr=self._complaints,
+            bufsize=0,
+            pipesize=PIPE_BYTES,
         )
 
-    def _end(self, timeout_s: float) -> int:
+    def _end(self) -> int:
         """Let it play what it has, and leave; returns its exit code (negative when killed)."""
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):
-            process.stdin.close()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._complaints.close()
         try:
-            return process.wait(timeout_s)
+            return self._process.wait(DRAIN_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            process.kill()
-            return process.wait()
+            self._process.kill()
+            return self._process.wait()
+
+    # --- in the thread ----------------------------------------------------------------------------
 
     def _prepare(self) -> None:
-        if self._dropped:
-            self._end(DRAIN_TIMEOUT_S)
+        if self._killed:
+            self._end()
+            self._killed, self._silent_s = False, QUIET_AFTER_S
+            self._due_s = time.monotonic()
             self._start()
 
     def _play(self, block: Pcm) -> None:
-        if block.any():
-            self._silent_s = 0.0
-            if self._process is None:
-                self._start()
-        elif self._rests():
+        was_quiet = self._silent_s >= QUIET_AFTER_S
+        self._silent_s = 0.0 if block.any() else self._silent_s + BLOCK_S
+        if self._silent_s >= QUIET_AFTER_S:
+            self._due_s += 0.0 if was_quiet else LEAD_S
             return
+        if was_quiet:
+            self._due_s -= LEAD_S
         self._write(block.tobytes())
-        late_s = time.monotonic() - self._due_s
-        if late_s > LAGGING_S:
+        late_s = time.monotonic() - self._due_s - BLOCK_S
+        if late_s > LAGGING_S + LEAD_S:
             self._due_s += late_s
-
-    def _rests(self) -> bool:
-        self._silent_s += BLOCK_S
-        if self._silent_s > REST_AFTER_S:
-            self._end(DRAIN_TIMEOUT_S)
-        return self._process is None
 
     def _write(self, data: bytes) -> None:
         """Blocks while the pipe is full: the program's own clock."""
-        assert self._process is not None
         assert self._process.stdin is not None
         try:
             while data:
                 data = data[self._process.stdin.write(data) :]
         except BrokenPipeError:
-            if self._dropped or self._closing.is_set():
-                return
-            code = self._end(1.0)
-            raise DeviceFailed(f"{self.name} could not play (exit code {code}); {REMEDY}") from None
+            if not self._killed:
+                raise self._failed() from None
+
+    def _failed(self) -> DeviceFailed:
+        self._complaints.seek(0)
+        said = self._complaints.read().decode(errors="replace").strip().rpartition("\n")[2]
+        code = self._end()
+        return DeviceFailed(f"{self.name} could not play (exit code {code}): {said}; {REMEDY}")

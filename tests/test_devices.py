@@ -1,0 +1,198 @@
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from duplex_tts.devices import FADE_S, DeviceFailed, NullDevice, SoundDevice
+from duplex_tts.playout import Pcm
+
+RATE_HZ = 24000
+
+
+class Source:
+    """Counts upwards; remembers when it was asked."""
+
+    def __init__(self) -> None:
+        self.at = 0
+        self.asked: list[tuple[int, float, float]] = []
+        self.enough = threading.Event()
+
+    def pull(self, frames: int, now_s: float, delay_s: float) -> Pcm:
+        self.asked.append((frames, now_s, delay_s))
+        block = (np.arange(self.at, self.at + frames) % 1000 + 1).astype(np.int16)
+        self.at += frames
+        if self.at >= RATE_HZ // 4:
+            self.enough.set()
+        return block
+
+
+# --- nothing, in real time ------------------------------------------------------------------------
+
+
+def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> None:
+    source, device = Source(), NullDevice(record=True)
+    started_s = time.monotonic()
+    device.open(RATE_HZ, source.pull)
+    assert source.enough.wait(10)
+    took_s = time.monotonic() - started_s
+    device.close(drain=False)
+    assert took_s >= 0.23, "not faster than the clock"
+    recording = device.recording()
+    assert len(recording) == source.at
+    assert recording.tolist() == (np.arange(source.at) % 1000 + 1).tolist()
+
+
+def test_the_recording_says_what_was_heard_when() -> None:
+    source, device = Source(), NullDevice(record=True)
+    device.open(RATE_HZ, source.pull)
+    assert source.enough.wait(10)
+    device.close(drain=False)
+    frames, pulled_s, delay_s = source.asked[7]
+    assert device.index_at(pulled_s + delay_s) == pytest.approx(7 * frames, abs=1)
+
+
+def test_the_null_device_makes_up_for_a_late_thread() -> None:
+    """Its clock is the machine's: time does not stand still because a thread did."""
+    source, device = Source(), NullDevice(record=True)
+
+    def pull(frames: int, now_s: float, delay_s: float) -> Pcm:
+        if len(source.asked) == 3:
+            time.sleep(0.1)
+        return source.pull(frames, now_s, delay_s)
+
+    device.open(RATE_HZ, pull)
+    assert source.enough.wait(10)
+    device.close(drain=False)
+    steps = np.diff([now_s for _, now_s, _ in source.asked])
+    assert np.allclose(steps, 0.01)
+
+
+def test_without_record_nothing_is_kept() -> None:
+    source, device = Source(), NullDevice()
+    device.open(RATE_HZ, source.pull)
+    assert source.enough.wait(10)
+    device.close(drain=True)
+    assert len(device.recording()) == 0
+
+
+# --- PortAudio ------------------------------------------------------------------------------------
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class Stream:
+    """What the module's `OutputStream` does, without a sound."""
+
+    latency = 0.02
+    broken = ""
+
+    def __init__(self, **options: Any) -> None:
+        if self.broken:
+            raise PortAudioError(self.broken)
+        self.options = options
+        self.log: list[str] = []
+        Stream.made = self
+
+    def start(self) -> None:
+        self.log.append("start")
+
+    def abort(self) -> None:
+        self.log.append("abort")
+        self.options["finished_callback"]()
+
+    def stop(self) -> None:
+        self.log.append("stop")
+        self.options["finished_callback"]()
+
+    def close(self) -> None:
+        self.log.append("close")
+
+    made: "Stream"
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch) -> type[Stream]:
+    """A machine with PortAudio."""
+
+    class Fresh(Stream):
+        pass
+
+    module = SimpleNamespace(
+        OutputStream=Fresh,
+        PortAudioError=PortAudioError,
+        query_devices=lambda kind: {"default_low_output_latency": 0.008},
+    )
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    return Fresh
+
+
+def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
+    stream: type[Stream],
+) -> None:
+    source, device = Source(), SoundDevice()
+    device.open(RATE_HZ, source.pull)
+    options = Stream.made.options
+    assert (options["samplerate"], options["channels"], options["dtype"]) == (RATE_HZ, 1, "int16")
+    block = np.zeros((480, 1), np.int16)
+    times = SimpleNamespace(currentTime=100.0, outputBufferDacTime=100.03)
+    options["callback"](block, 480, times, None)
+    assert block[:, 0].tolist() == list(range(1, 481))
+    ((_, now_s, delay_s),) = source.asked
+    assert delay_s == pytest.approx(0.03)
+    assert now_s == pytest.approx(time.monotonic(), abs=5)
+    device.close(drain=True)
+    assert Stream.made.log == ["start", "stop", "close"]
+    assert device.failure is None
+
+
+def test_a_sound_device_with_a_short_buffer_lets_speech_fade(stream: type[Stream]) -> None:
+    device = SoundDevice()
+    device.open(RATE_HZ, Source().pull)
+    assert not device.buffers_much
+
+
+def test_a_sound_device_with_a_long_buffer_is_emptied_at_a_cancel(stream: type[Stream]) -> None:
+    stream.latency = FADE_S * 4
+    device = SoundDevice()
+    device.open(RATE_HZ, Source().pull)
+    assert device.buffers_much
+    device.drop()
+    assert Stream.made.log == ["start", "abort", "start"]
+    assert device.failure is None, "it stopped because it was told to"
+    device.close(drain=False)
+    assert Stream.made.log[-2:] == ["abort", "close"]
+
+
+def test_a_device_that_is_unplugged_says_so(stream: type[Stream]) -> None:
+    device = SoundDevice()
+    device.open(RATE_HZ, Source().pull)
+    Stream.made.options["finished_callback"]()
+    assert "stopped" in str(device.failure)
+    device.close(drain=True)
+    assert Stream.made.log[-2:] == ["abort", "close"]
+
+
+def without_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+
+
+def with_broken_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stream, "broken", "Invalid number of channels")
+
+
+@pytest.mark.parametrize("lack", [without_module, with_broken_device])
+def test_without_a_sound_device_the_remedy_is_named(
+    stream: type[Stream],
+    monkeypatch: pytest.MonkeyPatch,
+    lack: Callable[[pytest.MonkeyPatch], None],
+) -> None:
+    lack(monkeypatch)
+    with pytest.raises(DeviceFailed, match=r"-o hello\.wav"):
+        SoundDevice().open(RATE_HZ, Source().pull)
