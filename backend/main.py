@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 
 _VOICES = Path(__file__).resolve().parent.parent / "models" / "hibari"
 _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
+_PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
+_PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
 _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
 
 
@@ -139,6 +141,8 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         log_level="info" if settings.log.level == "debug" else "warning",
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_ping_interval=_PING_INTERVAL_S,
+        ws_ping_timeout=_PING_TIMEOUT_S,
         ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
         timeout_graceful_shutdown=5,
     )

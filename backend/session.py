@@ -1,4 +1,4 @@
-"""One client's contexts: which there are, which command goes to which, and how they end."""
+"""One client's session: what its commands do, and what it is told when it comes back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from typing import Never, assert_never
 import structlog
 
 from backend.audio import DEFAULT_FORMAT, parse_format
-from backend.context import Context, Services
+from backend.context import Services
+from backend.contexts import Contexts
 from backend.errors import (
     BadMessage,
-    ContextEnded,
-    ContextStarted,
     DuplexError,
     ResumeFailed,
     ResumeGap,
     SessionEnded,
     SlowClient,
-    TooManyContexts,
-    UnknownContext,
 )
 from backend.events import (
     Cancel,
@@ -46,8 +43,6 @@ from backend.retention import Retention
 
 log = structlog.get_logger(__name__)
 
-_REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
-
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
@@ -70,7 +65,7 @@ class SessionStatus:
 
 
 class Session:
-    """What a client has open. Lives in a task group, in which its contexts run side by side."""
+    """What a client has open, whatever connection it comes over."""
 
     def __init__(
         self,
@@ -79,27 +74,24 @@ class Session:
         owner: str = "",
         retention: Retention | None = None,
     ) -> None:
-        """`owner`: whose API key it is of. `retention`: without one it cannot be resumed."""
+        """`tasks`: where its contexts run. `owner`: whose API key it is of. `retention`: without
+        one it cannot be resumed.
+        """
         self._services = services
-        self._tasks = tasks
-        self.owner = owner
-        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
-        self._ended: dict[str, None] = {}  # insertion order: the oldest is forgotten first
         self.id = secrets.token_urlsafe(9)
         self.token = secrets.token_urlsafe(24)
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._end = asyncio.Event()
-        self._opened_at_s = services.clock()
-        self._characters = 0
-        self._audible_until_s = 0.0  # what is left to hear of contexts that are done
-        self._received = 0  # messages of the client, but for those of the connection itself
+        self.owner = owner
         self.resumable = retention is not None
         self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size, retention)
+        self._contexts = Contexts(services, tasks, self.outbox, self.refuse)
+        self._opened_at_s = services.clock()
+        self._characters = 0
+        self._received = 0  # messages of the client, but for those of the connection itself
+        self._end = asyncio.Event()
 
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
-        await self._quiet.wait()
+        await self._contexts.finished()
         await self.outbox.emptied()
 
     def end(self) -> None:
@@ -113,17 +105,14 @@ class Session:
 
     def status(self) -> SessionStatus:
         """The session in figures, now."""
-        contexts = [context for context, _ in self._running.values()]
-        now_s = self._services.clock()
-        left_s = max(0.0, self._audible_until_s - now_s)
         return SessionStatus(
             id=self.id,
-            age_s=now_s - self._opened_at_s,
-            contexts=len(contexts),
+            age_s=self._services.clock() - self._opened_at_s,
+            contexts=len(self._contexts),
             characters=self._characters,
-            characters_waiting=sum(context.waiting for context in contexts),
+            characters_waiting=self._contexts.waiting,
             messages_waiting=len(self.outbox),
-            buffered_s=max([left_s, *(context.buffered_s for context in contexts)]),
+            buffered_s=self._contexts.buffered_s,
         )
 
     def greet(self) -> None:
@@ -145,11 +134,10 @@ class Session:
         """
         lost = self.outbox.rewind(request.after, request.answers)
         if request.answers is None:  # a context it waits for, and the end of it is not kept
-            ended = {name for name in request.after if name in self._ended}
-            lost |= ended - self.outbox.endings()
+            lost |= set(filter(self._contexts.used, request.after)) - self.outbox.endings()
         for name in lost:
-            if name in self._running:
-                self._stop(name)
+            if name in self._contexts:
+                self._contexts.stop(name)
             self.refuse(ResumeGap("what was spoken meanwhile is no longer kept", name))
         self.greet()
         return not lost
@@ -170,8 +158,8 @@ class Session:
 
     def refuse(self, error: DuplexError) -> None:
         """Answer a mistake with its code. Raises `SlowClient`."""
-        if error.ends_context and error.context and error.context not in self._running:
-            self._use_up(error.context)
+        if error.ends_context and error.context and error.context not in self._contexts:
+            self._contexts.use_up(error.context)
         self._services.metrics.error(error.code)
         log.info("refused", session=self.id, code=error.code)
         self.outbox.post(Failed(error.context, error.code, error.message))
@@ -181,7 +169,7 @@ class Session:
         nothing has changed then.
         """
         if isinstance(command, Ping):
-            self._answer(command)
+            self._acknowledge(command)
             return
         if isinstance(command, Resume):
             raise ResumeFailed("`resume` is the first message of a connection or none")
@@ -195,14 +183,13 @@ class Session:
     def _dispatch(self, command: ContextCommand) -> None:
         match command:
             case Start():
-                self._open(command)
+                self._contexts.open(command)
             case Text():
                 self._push(command)
-                self._characters += len(command.text)
             case Flush():
-                self._context(command.context).flush()
+                self._contexts.get_or_open(command.context).flush()
             case End():
-                self._context(command.context).end()
+                self._contexts.get_or_open(command.context).end()
             case Retract():
                 self._retract(command)
             case Played():
@@ -212,108 +199,39 @@ class Session:
             case _:
                 assert_never(command)
 
-    def _answer(self, ping: Ping) -> None:
-        if ping.after is not None:
-            self.outbox.acknowledge(ping.after, ping.answers)
-        self.outbox.post(Pong(ping.id, self._received))
-
-    # --- contexts ---------------------------------------------------------------------------------
-
-    def _context(self, context_id: str) -> Context:
-        """The context that text goes to; made with the defaults when it is new."""
-        if context_id not in self._running:
-            self._open(Start(context=context_id))
-        return self._running[context_id][0]
-
-    def _existing(self, context_id: str) -> Context:
-        self._refuse_ended(context_id)
-        if context_id not in self._running:
-            raise UnknownContext("no such context; it begins with its `start` or first `text`")
-        return self._running[context_id][0]
-
-    def _refuse_ended(self, context_id: str) -> None:
-        if context_id in self._ended:
-            raise ContextEnded("the context has ended; use a new context id")
-
-    def _open(self, start: Start) -> None:
-        self._refuse_ended(start.context)
-        if start.context in self._running:
-            raise ContextStarted("`start` comes once, before the context's first text")
-        try:
-            context = self._admitted(start)
-        except DuplexError as error:
-            error.ends_context = True
-            raise
-        task = self._tasks.create_task(self._run(context), name=f"context {start.context}")
-        self._running[start.context] = context, task
-        self._quiet.clear()
-        self._services.metrics.context_opened()
-
-    def _admitted(self, start: Start) -> Context:
-        limit = self._services.settings.bidirectional_streaming.max_concurrent_tasks
-        if len(self._running) >= limit:
-            raise TooManyContexts(
-                f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
-            )
-        if start.mode == "live":  # batch has no deadline that could be broken
-            self._services.tts.admit()
-        return Context(start, self._services, self.outbox)
-
-    async def _run(self, context: Context) -> None:
-        try:
-            await context.run()
-            until_s = self._services.clock() + context.buffered_s
-            self._audible_until_s = max(self._audible_until_s, until_s)
-        except DuplexError as error:
-            error.context = context.id
-            self.refuse(error)
-        finally:
-            self._close(context.id)
-
-    def _stop(self, context_id: str) -> Context:
-        context, task = self._running[context_id]
-        task.cancel()
-        self._close(context_id)
-        return context
-
-    def _close(self, context_id: str) -> None:
-        if self._running.pop(context_id, None) is None:
-            return
-        self._use_up(context_id)
-        if not self._running:
-            self._quiet.set()
-        self._services.metrics.context_closed()
+    # --- what a command does ----------------------------------------------------------------------
 
     def _push(self, command: Text) -> None:
-        new = command.context not in self._running
+        new = command.context not in self._contexts
         try:
-            self._context(command.context).push(command.text)
+            self._contexts.get_or_open(command.context).push(command.text)
         except DuplexError as error:
             error.ends_context = new
-            if new and command.context in self._running:
-                self._stop(command.context)
+            if new and command.context in self._contexts:
+                self._contexts.stop(command.context)
             raise
-
-    def _use_up(self, context_id: str) -> None:
-        self._ended[context_id] = None
-        if len(self._ended) > _REMEMBERED_IDS:
-            del self._ended[next(iter(self._ended))]
+        self._characters += len(command.text)
 
     def _retract(self, command: Retract) -> None:
         if command.to < 0:
             raise BadMessage(f"retract: to: expected 0 or more, got {command.to}")
-        to = self._existing(command.context).retract(command.to)
+        to = self._contexts.get(command.context).retract(command.to)
         self.outbox.post(Retracted(command.context, to))
 
     def _played(self, command: Played) -> None:
         if command.ms < 0:
             raise BadMessage(f"played: ms: expected 0 or more, got {command.ms:g}")
-        if command.context not in self._ended:  # the listener hears on after the last is sent
-            self._existing(command.context).played(command.ms)
+        if not self._contexts.used(command.context):  # one hears on after the last is sent
+            self._contexts.get(command.context).played(command.ms)
 
     def _cancel(self, command: Cancel) -> None:
-        self._existing(command.context)
-        context = self._stop(command.context)
+        self._contexts.get(command.context)
+        context = self._contexts.stop(command.context)
         dropped = self.outbox.purge(command.context)
         self.outbox.post(context.cancelled(dropped))
         self._services.metrics.cancelled()
+
+    def _acknowledge(self, ping: Ping) -> None:
+        if ping.after is not None:
+            self.outbox.acknowledge(ping.after, ping.answers)
+        self.outbox.post(Pong(ping.id, self._received))

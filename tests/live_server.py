@@ -123,7 +123,7 @@ def said(messages: list[Message], context: str) -> str:
 
 
 @asynccontextmanager
-async def live_server(model: FakeModel | None = None, **sections: Any) -> AsyncIterator[Live]:
+async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]:
     """Serve with these settings until the block ends."""
     model = model or FakeModel()
     sections = {"engine": {"threads": 1}, **sections}
@@ -139,7 +139,7 @@ async def live_server(model: FakeModel | None = None, **sections: Any) -> AsyncI
     try:
         yield live
     finally:
-        if model.gate is not None:
+        if isinstance(model, FakeModel) and model.gate is not None:
             model.gate.release(100_000)
         live.stop()
         await serving
