@@ -1,0 +1,71 @@
+"""pipecat with its Deepgram services."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+from pipecat.services.deepgram.tts import DeepgramHttpTTSService, DeepgramTTSService
+from pipecat.tests.utils import SleepFrame
+
+from tests.clients.conftest import WRONG_KEY
+from tests.clients.listening import HELLO, STORY, Ear, decode
+from tests.clients.live_servers import Server
+from tests.clients.pipecat_turn import hear, response
+
+SENTENCES = [sentence.rstrip(".") + ". " for sentence in STORY.split(". ")]
+
+
+def service(server: Server, key: str = "any") -> DeepgramTTSService:
+    return DeepgramTTSService(base_url=server.ws, api_key=key)
+
+
+async def test_a_turn_is_said_sentence_by_sentence(server: Server, ear: Ear) -> None:
+    listener = await hear(service(server), response(SENTENCES))
+    ear.expect(listener.sound, STORY)
+
+
+async def test_two_turns_follow_each_other(server: Server, ear: Ear) -> None:
+    turns = [*response(SENTENCES[:1]), *response(SENTENCES[1:])]
+    ear.expect((await hear(service(server), turns)).sound, STORY)
+
+
+async def test_a_turn_written_word_by_word_is_heard_before_it_ends(
+    server: Server, ear: Ear
+) -> None:
+    words = [word + " " for word in STORY.split()]
+    listener = await hear(service(server), response(words, period_s=0.05))
+    spread_s = listener.recording.arrivals_s[-1] - listener.recording.first_s
+    assert spread_s > 0.5, "all of it came at the end"
+    ear.expect(listener.sound, STORY)
+
+
+async def test_after_an_interruption_only_the_next_turn_is_heard(server: Server, ear: Ear) -> None:
+    turns = [*response(SENTENCES * 4), SleepFrame(4.0), *response([HELLO])]
+    listener = await hear(service(server), turns, interrupt_after_s=0.5)
+    assert listener.interrupted_at_s is not None
+    later = listener.recording.after(listener.interrupted_at_s + 0.1)
+    ear.expect(decode(later, "s16le", 24000), HELLO)
+    assert listener.sound.duration_s < 5
+
+
+async def test_at_the_telephones_rate(server: Server, ear: Ear) -> None:
+    listener = await hear(service(server), response(SENTENCES), sample_rate_hz=8000)
+    assert listener.sample_rate_hz == 8000
+    ear.expect(listener.sound, STORY)
+
+
+async def test_over_http_a_turn_is_said(server: Server, ear: Ear) -> None:
+    async with aiohttp.ClientSession() as session:
+        voice = DeepgramHttpTTSService(api_key="any", aiohttp_session=session, base_url=server.http)
+        ear.expect((await hear(voice, response(SENTENCES))).sound, STORY)
+
+
+async def test_a_wrong_key_is_an_error_of_the_pipeline_that_says_why(guarded: Server) -> None:
+    with pytest.raises(AssertionError, match=r"HTTP 401.*API key"):
+        await hear(service(guarded, WRONG_KEY), response(SENTENCES[:1]))
+    async with aiohttp.ClientSession() as session:
+        voice = DeepgramHttpTTSService(
+            api_key=WRONG_KEY, aiohttp_session=session, base_url=guarded.http
+        )
+        with pytest.raises(AssertionError, match="INVALID_AUTH"):
+            await hear(voice, response(SENTENCES[:1]))
