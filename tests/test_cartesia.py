@@ -153,6 +153,8 @@ def test_output_formats(wanted: dict[str, object], meant: tuple[object, ...]) ->
         ({}, None),
         ({"speed": "slow"}, 0.8),
         ({"speed": 1.3}, 1.3),
+        ({"voice": {"id": "heart", "__experimental_controls": {"speed": "fast"}}}, 1.2),
+        ({"voice": {"id": "heart", "__experimental_controls": {"speed": 0.5}}}, None),
         ({"speed": "fast", "generation_config": {"speed": 0.9, "emotion": "sad"}}, 0.9),
     ],
 )

@@ -186,8 +186,7 @@ class CartesiaProtocol:
             if context.started:
                 self._given_up.append(context.id)
         name = context.name if context else None
-        fields = {"type": "error", "context_id": name, "done": True, **error_fields(event)}
-        return (_json(fields),)
+        return (_json(_error(event, name)),)
 
     def deny(self, error: DuplexError) -> Refusal | None:
         """The status and body that HTTP would answer."""
@@ -213,10 +212,16 @@ class CartesiaEvents:
             case Done():
                 messages = [self._context.done()]
             case Failed():
-                messages = [{"type": "error", "done": False, **error_fields(event)}]
+                messages = [_error(event, self._context.name)]
             case _:
                 messages = []
         return "".join(f"event: {m['type']}\ndata: {_json(m)}\n\n" for m in messages).encode()
+
+
+def _error(event: Failed, context_name: str | None) -> dict[str, Any]:
+    """`done` is not said: livekit would take it for the end and not look further."""
+    fields = error_fields(event)
+    return {"type": "error", "context_id": context_name or None, "done": False, **fields}
 
 
 def _json(message: dict[str, Any]) -> str:

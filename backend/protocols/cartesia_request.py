@@ -28,11 +28,18 @@ _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "overloaded": 503}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
 
 
+class VoiceControls(Fields):
+    """How the API of 2024 said the speed."""
+
+    speed: float | str | None = None
+
+
 class VoiceSpecifier(Fields):
     """A voice that is named, or given as an embedding (`mode`)."""
 
     id: str | None = None
     mode: str = "id"
+    controls: VoiceControls = Field(default=VoiceControls(), alias="__experimental_controls")
 
 
 class OutputFormat(Fields):
@@ -112,6 +119,8 @@ class SpeechRequest(Fields):
     def _speed(self) -> float | None:
         if self.generation_config and self.generation_config.speed is not None:
             return self.generation_config.speed
+        if isinstance(self.voice, VoiceSpecifier) and self.voice.controls.speed in _SPEEDS:
+            return _SPEEDS[self.voice.controls.speed]
         if isinstance(self.speed, str):
             if self.speed not in _SPEEDS:
                 raise BadMessage(f"speed: expected a number or one of {', '.join(_SPEEDS)}")
