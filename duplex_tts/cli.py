@@ -21,6 +21,7 @@ from rich.table import Table
 from duplex_tts.address import DEFAULT_URL, http_url, websocket_url
 from duplex_tts.context import Parameters
 from duplex_tts.errors import ClientError, ConnectionLost
+from duplex_tts.keys import DEFAULT_FILE, new_key
 from duplex_tts.local_server import local_server
 from duplex_tts.say import Errand, Report, arriving, given, say
 from duplex_tts.sinks import FILE_FORMATS, FileSink, Sink, check_name, open_player
@@ -151,6 +152,30 @@ def serve(context: typer.Context) -> None:
 def config(context: typer.Context) -> None:
     """Print the settings in force, and where each comes from; takes the flags of `serve`."""
     _become("backend.config", context.args)
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Whose it is: a person, a device, a program.")],
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It may also see and end the sessions of others.")
+    ] = False,
+    file: Annotated[Path, typer.Option(help="Where its hash is kept.")] = DEFAULT_FILE,
+) -> None:
+    """Make an API key for a server, and print it: it is not kept, only its hash is.
+
+    ```
+    duplex-tts key "my phone"
+    duplex-tts serve --host 0.0.0.0 --set access.api_keys_file=duplex-tts.keys
+    ```
+    """
+    with _answering():
+        print(new_key(name, file, admin=admin))
+    stderr.print(
+        f"[dim]Its hash is in {escape(str(file))}. Start the server with[/dim] "
+        f"--set access.api_keys_file={escape(str(file))}",
+        soft_wrap=True,
+    )
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)

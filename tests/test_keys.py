@@ -1,0 +1,91 @@
+"""`duplex-tts key`: a key that the server knows, and that is kept nowhere."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from backend.access import Access
+from backend.config import AccessSettings
+from backend.errors import Unauthorized
+from duplex_tts import cli
+from duplex_tts.keys import KeyFailed, new_key
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "keys"
+
+
+def access(file: Path) -> Access:
+    return Access(AccessSettings(api_keys_file=str(file)))
+
+
+def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
+    phone, boss = new_key("my  phone", file), new_key("boss", file, admin=True)
+    known = access(file)
+    assert (known.authorize(phone), known.authorize(boss)) == ("my phone", "boss")
+    assert (known.administers(phone), known.administers(boss)) == (False, True)
+    with pytest.raises(Unauthorized):
+        known.authorize(phone + "x")
+
+
+def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
+    previous = os.umask(0)
+    try:
+        key = new_key("phone", file)
+    finally:
+        os.umask(previous)
+    assert key not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_no_two_keys_are_alike(file: Path) -> None:
+    assert len({new_key(f"phone {number}", file) for number in range(20)}) == 20
+
+
+def test_a_name_has_one_key_until_its_line_is_removed(file: Path) -> None:
+    new_key("phone", file, admin=True)
+    with pytest.raises(KeyFailed, match="phone has a key"):
+        new_key("phone", file)
+    file.write_text("")
+    key = new_key("phone", file)
+    assert access(file).authorize(key) == "phone"
+
+
+def test_a_file_written_by_hand_is_added_to(file: Path) -> None:
+    file.write_text("# the family")
+    key = new_key("grandma", file)
+    assert access(file).authorize(key) == "grandma"
+    assert file.read_text().startswith("# the family\ngrandma ")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "#1", "x" * 65])
+def test_a_name_that_the_file_cannot_hold_is_refused(file: Path, name: str) -> None:
+    with pytest.raises(KeyFailed, match="name"):
+        new_key(name, file)
+    assert not file.exists()
+
+
+def test_a_name_of_two_lines_becomes_one(file: Path) -> None:
+    key = new_key("a\nb", file)
+    assert access(file).authorize(key) == "a b"
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(KeyFailed, match="no-such-folder"):
+        new_key("phone", tmp_path / "no-such-folder" / "keys")
+
+
+def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) -> None:
+    done = CliRunner().invoke(cli.app, ["key", "phone", "--file", str(file)])
+    assert done.exit_code == 0
+    assert access(file).authorize(done.stdout.strip()) == "phone"
+    assert f"--set access.api_keys_file={file}" in done.stderr
+    again = CliRunner().invoke(cli.app, ["key", "phone", "--file", str(file)])
+    assert again.exit_code == 1
+    assert again.stdout == ""
