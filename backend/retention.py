@@ -15,6 +15,7 @@ from backend.events import Audio, Cancelled, Done, Event, Failed, Retracted
 Kept = Audio | Done | Cancelled | Retracted | Failed
 
 _EVENT_BYTES = 500  # what an event takes beside its audio, about
+_UNTOLD_LIMIT = 1000  # contexts of which an answer was forgotten: after so many, the first is moot
 _ANSWERS_BYTES = 500_000  # answers never wait for room: so much may they take beyond the limit
 
 
@@ -47,8 +48,9 @@ class Retention:
         self._ttl_s = ttl_s
         self._clock = clock
         self._sent: deque[tuple[float, Kept]] = deque()  # with the time
-        self._answers = 0  # of all that were sent: those that are not in `_sent` any more
-        self._forgotten: dict[str, int] = {}  # by context: the last audio not acknowledged
+        self._answers = 0  # how many there were before those in `_sent`
+        self._unheard: dict[str, int] = {}  # by context: `seq` of the last audio forgotten
+        self._untold: dict[str, int] = {}  # by context: number of the last answer forgotten
         self._acknowledges = False
         self._counts_answers = False
         self._named: Collection[str] = ()  # contexts of which the client spoke last
@@ -92,10 +94,14 @@ class Retention:
         """
         self.away = False
         self._drop_received(after, answers)
-        lost = {name for name, seq in self._forgotten.items() if seq > after.get(name, -1)}
+        lost = {name for name, seq in self._unheard.items() if seq > after.get(name, -1)}
+        if answers is not None:
+            lost |= {name for name, number in self._untold.items() if number > answers}
+            self._answers = answers  # of those before, what the client lacks it will never have
         again = [event for _, event in self._sent if event.context not in lost]
         for name in lost:
-            del self._forgotten[name]
+            self._unheard.pop(name, None)
+        self._untold.clear()
         self._sent.clear()
         self.bytes = 0
         return again, lost
@@ -123,13 +129,17 @@ class Retention:
     def _forget(self) -> None:
         event = self._pop()
         if isinstance(event, Audio):
-            self._forgotten[event.context] = event.seq
+            self._unheard[event.context] = event.seq
+        elif event.context is not None:
+            self._untold[event.context] = self._answers
+            if len(self._untold) > _UNTOLD_LIMIT:
+                del self._untold[next(iter(self._untold))]
 
     def _pop(self) -> Kept:
         _, event = self._sent.popleft()
         self.bytes -= size_bytes(event)
         if not isinstance(event, Audio):
             self._answers += 1
-            if isinstance(event, Done | Cancelled):  # nothing follows that could reveal a gap
-                self._forgotten.pop(event.context, None)
+            if isinstance(event, Done | Cancelled):  # who has this has what was before
+                self._unheard.pop(event.context, None)
         return event

@@ -1,0 +1,133 @@
+"""A raw client that resumes as docs/protocol.md says, and knows nothing but that."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import defaultdict
+from itertools import pairwise
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+
+Message = dict[str, Any]
+
+
+class ResumingClient:
+    """Remembers what it has sent and received; `connect` goes on where the last connection broke.
+
+    Asserts that nothing comes twice and nothing is missing.
+    """
+
+    socket: ClientConnection
+
+    def __init__(self, address: str, **options: Any) -> None:
+        self._url = f"ws://{address}/ws/tts"
+        self._options = options
+        self._sent: list[str] = []  # every message that counts
+        self._handled = 0  # of them, how many the server is known to have handled
+        self.ready: Message | None = None
+        self.after: dict[str, int] = {}
+        self.answers = 0
+        self.audio: dict[str, list[Message]] = defaultdict(list)
+        self.ends: dict[str, Message] = {}
+        self.others: list[Message] = []
+        self.resumes = 0
+
+    async def connect(self) -> Message:
+        """Open a connection; the session goes on, if there is one. Returns the last `ready`."""
+        self.socket = await connect(
+            self._url, compression=None, max_size=None, **{"proxy": None, **self._options}
+        )
+        if self.ready is None:
+            self.ready = self._decoded(await self.socket.recv())
+        else:
+            await self._resume(self.ready)
+        assert self.ready["type"] == "ready"
+        return self.ready
+
+    async def _resume(self, before: Message) -> None:
+        await self.socket.send(json.dumps(self.resume_message()))
+        fresh = self._decoded(await self.socket.recv())
+        assert fresh["type"] == "ready"
+        assert fresh["session"] != before["session"]
+        self.ready = self._decoded(await self.socket.recv())
+        assert self.ready["type"] == "ready", self.ready
+        assert (self.ready["session"], self.ready["token"]) == (before["session"], before["token"])
+        assert self._handled <= self.ready["received"] <= len(self._sent)
+        self._handled = self.ready["received"]
+        self.resumes += 1
+        for message in self._sent[self._handled :]:
+            await self.socket.send(message)
+
+    def resume_message(self) -> Message:
+        assert self.ready is not None
+        credentials = {name: self.ready[name] for name in ("session", "token")}
+        return {"type": "resume", **credentials, "after": self.after, "answers": self.answers}
+
+    async def say(self, type_: str, **fields: object) -> None:
+        """Send a message that counts; it is sent again where it was lost."""
+        message = json.dumps({"type": type_, **fields})
+        self._sent.append(message)
+        await self.socket.send(message)
+
+    async def speak(self, context: str, text: str, **start: object) -> None:
+        """Say all of a text in a context of its own."""
+        await self.say("start", context=context, **start)
+        await self.say("text", context=context, text=text)
+        await self.say("end", context=context)
+
+    async def acknowledge(self) -> None:
+        ping = {"type": "ping", "after": self.after, "answers": self.answers}
+        await self.socket.send(json.dumps(ping))
+
+    async def read(self) -> Message:
+        """Take the next message in."""
+        message = self._decoded(await self.socket.recv())
+        kind, context = message["type"], message.get("context")
+        if kind == "audio":
+            assert context not in self.ends, "audio after the end"
+            assert message["seq"] == self.after.get(context, -1) + 1, "twice, or not at all"
+            self.after[context] = message["seq"]
+            self.audio[context].append(message)
+        elif kind == "pong":
+            self._handled = message["received"]
+        else:
+            self.answers += 1
+            if kind in ("done", "cancelled"):
+                assert context not in self.ends, "ended twice"
+                self.ends[context] = message
+            else:
+                self.others.append(message)
+        return message
+
+    async def read_to_the_end_of(self, *contexts: str) -> None:
+        while not set(contexts) <= self.ends.keys():
+            await self.read()
+
+    def cut(self) -> None:
+        """The connection breaks, whatever is on its way in it."""
+        self.socket.transport.abort()
+
+    def pcm(self, context: str) -> bytes:
+        return b"".join(message["data"] for message in self.audio[context])
+
+    def assert_accounted(self, context: str, characters: int | None = None) -> None:
+        """The spans tile, and the sums agree."""
+        audio, end = self.audio[context], self.ends[context]
+        assert all(one["text"][1] == two["text"][0] for one, two in pairwise(audio))
+        assert not audio or audio[0]["text"][0] == 0
+        text_to = audio[-1]["text"][1] if audio else 0
+        assert text_to == end.get("characters", end.get("text_to"))
+        assert characters is None or text_to == characters
+        total_ms = sum(message["duration_ms"] for message in audio)
+        assert abs(total_ms - end["audio_ms"]) < 0.01
+        assert end.get("chunks", len(audio)) == len(audio)
+
+    @staticmethod
+    def _decoded(message: str | bytes) -> Message:
+        if isinstance(message, str):
+            fields: Message = json.loads(message)
+            return fields
+        (length,) = struct.unpack_from("<I", message)
+        return {**json.loads(message[4 : 4 + length]), "data": message[4 + length :]}
