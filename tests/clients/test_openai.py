@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import openai
@@ -34,7 +35,7 @@ async def async_client(server: Server) -> AsyncIterator[AsyncOpenAI]:
 
 @pytest.mark.parametrize("response_format", ["mp3", "opus", "aac", "flac", "wav"])
 def test_a_file_in_each_format_says_the_text(
-    client: OpenAI, ear: Ear, tmp_path: Path, response_format: str
+    client: OpenAI, ear: Ear, tmp_path: Path, response_format: Any
 ) -> None:
     answer = client.audio.speech.create(
         input=STORY, model=MODEL, voice="alloy", response_format=response_format
