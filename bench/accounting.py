@@ -21,6 +21,7 @@ from duplex_tts import (
     ClientError,
     Context,
     Done,
+    Error,
     Retracted,
     Session,
 )
@@ -236,5 +237,5 @@ class Writer:
                 self.ledger.done(event, self._length)
             elif isinstance(event, Cancelled):
                 self.ledger.cancelled(event)
-            else:
+            elif isinstance(event, Error):
                 raise ServerError(event.code, event.message)

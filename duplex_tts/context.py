@@ -1,15 +1,34 @@
-"""One stream of text to speech within a session."""
+"""One stream of text to speech within a session: the low level, below `Utterance`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Literal, TypedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, Protocol, TypedDict
 
 from duplex_tts.errors import ClientError, ProtocolError
-from duplex_tts.events import Audio, Cancelled, ContextEvent, Done, Error
+from duplex_tts.events import (
+    Audio,
+    Cancelled,
+    ContextEvent,
+    ContextReply,
+    Done,
+    Error,
+    Restarted,
+    Retracted,
+)
+from duplex_tts.receiver import Receiver
+from duplex_tts.remainder import Command, Remainder
 
-ROUNDING_MS = 1.0  # durations are rounded on the wire, one by one and in the sum
+UNSPOKEN_LIMIT = 5_000
+"""Characters sent ahead of speech: well under what a server keeps, enough that it never waits."""
+
+PIECE_LENGTH = 1_000
+HELD_UP_S = 10.0
+"""After so long at the limit without a sound, speech is asked for: a server may be set to speak
+only when it is told to.
+"""
 
 REFUSALS = frozenset(
     {
@@ -34,57 +53,214 @@ class Parameters(TypedDict, total=False):
     speed: float | None
     seed: int | None
     language: str | None
-    mode: Literal["live", "batch"] | None
+    mode: Literal["live", "stream", "batch"] | None
     frames: Literal["binary", "json"] | None
+
+
+Arrival = ContextEvent | ClientError
+"""What comes to a context; an error is the last."""
+
+
+class Channel(Protocol):
+    """What carries contexts to the server: a WebSocket's `Link`, or HTTP."""
+
+    def post(self, wire_id: str, type_: str, **fields: object) -> None:
+        """Say something to the server; returns at once. Raises `ClientError` when it never will."""
+
+    async def room(self) -> None:
+        """Wait while too much waits to be sent."""
 
 
 class Context:
     """One ordered stream of text to speech; iterate it for its events.
 
     The events end after `Done`, `Cancelled`, or the `Error` of a refused start. Commands return
-    when they are handed to the socket and raise `ConnectionLost` when there is none. The sums of
-    what arrived are checked against `Done`; iterating raises `ProtocolError` when they differ.
+    when they wait to be sent; they and the iteration raise `ConnectionLost` when the session is
+    over. A broken connection is nothing that is seen here, but for a `Restarted` when the server
+    had forgotten the context. What arrives is checked against `Done`; iterating raises
+    `ProtocolError` when it does not add up.
     """
 
-    def __init__(self, id_: str, send: Callable[..., Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        id_: str,
+        parameters: Parameters,
+        default_format: str,
+        take: Callable[[Arrival], None] | None = None,
+    ) -> None:
+        """`take` is called with what arrives, in place of the iteration; it must not raise."""
         self.id = id_
-        self._send_command = send
+        self.parameters = parameters
         # Unbounded on purpose: it holds no more than the speech of the text pushed here, and a
         # bound would let a context that nobody iterates stop all others of the connection.
-        self._events: asyncio.Queue[ContextEvent | ClientError] = asyncio.Queue()
+        self._events: asyncio.Queue[Arrival] = asyncio.Queue()
+        self._take = take or self._events.put_nowait
+        self._receiver = Receiver(id_, parameters.get("format") or default_format)
+        self._remainder = Remainder()
+        self._channel: Channel | None = None
+        self._wire_id = id_
+        self._progress = asyncio.Event()
+        self._cancelled = False
+        self._incomplete = False  # an error says so: a sum that differs is no news
         self._ended = False
-        self._audio_ms = 0.0
-        self._characters = 0
-        self._chunks = 0
+        self._lost: ClientError | None = None
+        self.over = False  # nothing more will come
+
+    # --- commands ---------------------------------------------------------------------------------
 
     async def push(self, text: str) -> None:
-        """Send more text: a character, a word, a token, a page."""
-        if text:
-            await self._send("text", text=text)
+        """Send more text: a character, a word, a token, a book.
+
+        Waits while `UNSPOKEN_LIMIT` characters are not spoken yet. Raises `ValueError` for what is
+        no Unicode text (a lone surrogate).
+        """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(f"not text: a lone surrogate at {error.start}") from error
+        for start in range(0, len(text), PIECE_LENGTH):
+            await self._below_limit()
+            self._command(Command("text", text[start : start + PIECE_LENGTH]))
+        if self._channel is not None:
+            await self._channel.room()
 
     async def flush(self) -> None:
         """Ask to speak all that is known now; more text may follow."""
-        await self._send("flush")
+        self._command(Command("flush"))
 
     async def end(self) -> None:
         """Say that no more text comes; `Done` is the last event."""
-        await self._send("end")
+        self._command(Command("end"))
+
+    async def retract(self, to: int) -> None:
+        """Take back the text from offset `to` on; `Retracted` says from where that was possible.
+
+        Raises `ValueError` for a negative offset.
+        """
+        if to < 0:
+            raise ValueError(f"retract to {to}: an offset is 0 or more")
+        self._command(Command("retract", to=to))
 
     async def cancel(self) -> None:
         """Ask for silence; `Cancelled` is the last event."""
-        await self._send("cancel")
-
-    async def retract(self, to: int) -> None:
-        """Take back the text from offset `to` on; `Retracted` says from where that was possible."""
-        await self._send("retract", to=to)
+        self.cancel_now()
 
     async def played(self, ms: float) -> None:
         """Report how much of the audio has really been heard: the server paces itself by it."""
-        await self._send("played", ms=ms)
+        self.played_now(ms)
 
-    def deliver(self, event: ContextEvent | ClientError) -> None:
-        """Queue what the session's reader has for this context."""
-        self._events.put_nowait(event)
+    def cancel_now(self) -> None:
+        """Do what `cancel` does, also from where nothing can be awaited."""
+        self._cancelled = True
+        self._post("cancel")
+
+    def flush_now(self) -> None:
+        """Do what `flush` does, also from where nothing can be awaited."""
+        self._command(Command("flush"))
+
+    def played_now(self, ms: float) -> None:
+        """Do what `played` does, also from where nothing can be awaited."""
+        self._post("played", ms=self._receiver.leg_ms(ms))
+
+    def _command(self, command: Command) -> None:
+        on_leg = replace(command, to=self._receiver.leg_offset(command.to))
+        self._post(command.type, **on_leg.fields)
+        self._remainder.add(command)
+
+    def _post(self, type_: str, **fields: object) -> None:
+        if self._lost is not None:
+            raise self._lost
+        if self.over:  # it has been told: what is said meanwhile is nobody's interest
+            return
+        assert self._channel is not None, "a context is attached before it is used"
+        self._channel.post(self._wire_id, type_, **fields)
+
+    async def _below_limit(self) -> None:
+        while self._remainder.unheard > UNSPOKEN_LIMIT and not self.over:
+            self._progress.clear()
+            try:
+                async with asyncio.timeout(HELD_UP_S):
+                    await self._progress.wait()
+            except TimeoutError:
+                self._command(Command("flush"))
+
+    # --- for the channel --------------------------------------------------------------------------
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last audio message that was received; -1 before the first."""
+        return self._receiver.last_seq
+
+    @property
+    def heard_to(self) -> int:
+        """How far the text was heard."""
+        return self._receiver.text_to
+
+    def attach(self, channel: Channel, wire_id: str) -> None:
+        """Open it with the server, under this id."""
+        self._channel, self._wire_id = channel, wire_id
+        self._post("start", **self.parameters)
+
+    def restart(self, channel: Channel, wire_id: str) -> Restarted | None:
+        """Open it again, for the rest of its speech: the server has forgotten it.
+
+        Returns from where; None when it was cancelled and there is nothing to open.
+        """
+        restarted = self._receiver.restart()
+        if self._cancelled:
+            self._end(Cancelled(self.id, restarted.text_to, restarted.audio_ms))
+            return None
+        self._take(restarted)
+        self.attach(channel, wire_id)
+        for command in self._remainder.again():
+            self._post(command.type, **command.fields)
+        return restarted
+
+    def deliver(self, event: ContextReply) -> None:
+        """Take what the server says of this context. Raises `ProtocolError`."""
+        match event:
+            case Audio():
+                self._hear(self._receiver.audio(event))
+            case Done():
+                held, done = self._receiver.done(event)
+                self._hear(held)
+                if not self._incomplete and done.characters != self._remainder.length:
+                    sent = self._remainder.length
+                    raise ProtocolError(f"{done}, but {sent} characters were sent")
+                self._end(done)
+            case Cancelled():
+                self._end(self._receiver.cancelled(event))
+            case Retracted():
+                to = self._receiver.offset(event.to)
+                self._remainder.retracted(to)
+                self._take(Retracted(self.id, to))
+            case Error():
+                self._fail(Error(self.id, event.code, event.message))
+        self._progress.set()
+
+    def lose(self, error: ClientError) -> None:
+        """Nothing more will come, for this reason."""
+        self._lost = error
+        self._end(error)
+
+    def _hear(self, audio: Audio | None) -> None:
+        if audio is not None:
+            self._remainder.heard(audio.text[1])
+            self._take(audio)
+
+    def _fail(self, error: Error) -> None:
+        self._incomplete = True
+        if error.code in REFUSALS:
+            self._end(error)
+        else:
+            self._take(error)
+
+    def _end(self, last: Arrival) -> None:
+        self.over = True
+        self._progress.set()
+        self._take(last)
+
+    # --- for the application ----------------------------------------------------------------------
 
     def __aiter__(self) -> Context:
         return self
@@ -97,27 +273,7 @@ class Context:
             self._events.put_nowait(event)  # whoever asks again gets the same answer
             raise event
         self._ended = _is_last(event)
-        self._check(event)
         return event
-
-    async def _send(self, type_: str, **fields: object) -> None:
-        await self._send_command(type_, context=self.id, **fields)
-
-    def _check(self, event: ContextEvent) -> None:
-        """Count what arrives; raise `ProtocolError` at a gap, a repetition, or a wrong sum."""
-        if isinstance(event, Audio):
-            if event.text[0] != self._characters:
-                raise ProtocolError(
-                    f"audio for text {event.text} when {self._characters} characters were spoken"
-                )
-            self._chunks += 1
-            self._characters = event.text[1]
-            self._audio_ms += event.duration_ms
-        elif isinstance(event, Done):
-            promised = (event.characters, event.chunks)
-            arrived = (self._characters, self._chunks)
-            if promised != arrived or abs(event.audio_ms - self._audio_ms) > ROUNDING_MS:
-                raise ProtocolError(f"{event}, but {self._audio_ms} ms, {arrived} arrived")
 
 
 def _is_last(event: ContextEvent) -> bool:

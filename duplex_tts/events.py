@@ -91,7 +91,10 @@ class Pong:
     received: int | None = None
 
 
-Event = Ready | Audio | Done | Cancelled | Retracted | Error | Pong
+ContextReply = Audio | Done | Cancelled | Retracted | Error
+"""What the server says of a context."""
+
+Event = Ready | ContextReply | Pong
 
 
 # --- what a session tells of itself ---------------------------------------------------------------
@@ -136,5 +139,5 @@ class Returned:
     """WebSockets get through again: what is spoken from now on comes over one."""
 
 
-ContextEvent = Audio | Done | Cancelled | Retracted | Error | Restarted
+ContextEvent = ContextReply | Restarted
 SessionEvent = Resumed | Restarted | Replaced | FellBack | Returned

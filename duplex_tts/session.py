@@ -1,155 +1,210 @@
-"""A conversation with the server: text goes up, speech comes down, several contexts side by side.
+"""A conversation with the server that lasts a whole call.
 
     async with Session.connect() as session:
-        context = await session.start(voice="heart")
-        await context.push("Hello there.")
-        await context.end()
-        async for event in context:
-            ...
+        async for audio in session.speak("Hello there."):
+            play(audio.data)
 
-One task per session reads the socket and hands each event to its context. A connection that is lost
-raises `ConnectionLost` for everybody who waits, after the events that came before.
+One WebSocket carries everything that is spoken. When it breaks, another takes its place and nobody
+hears of it; when it grows old, it is replaced between two utterances; where there can be none,
+speech comes over HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from functools import partial
 from types import TracebackType
-from typing import Unpack
+from typing import Any, Unpack
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, WebSocketException
-
-from duplex_tts import wire
 from duplex_tts.address import DEFAULT_URL, websocket_url
-from duplex_tts.context import Context, Parameters
-from duplex_tts.errors import ClientError, ConnectionLost, ProtocolError, Refused
-from duplex_tts.events import Cancelled, Done, Error, Event, Pong, Ready
+from duplex_tts.context import Arrival, Context, Parameters
+from duplex_tts.errors import ConnectionLost
+from duplex_tts.events import Error, Ready
+from duplex_tts.keeper import Keeper
+from duplex_tts.link import Link
+from duplex_tts.options import Options, Stats, Transport
+from duplex_tts.texts import Text, pieces
+from duplex_tts.utterance import Utterance
 
-CLOSE_TIMEOUT_S = 1.0
-READY_TIMEOUT_S = 10.0
-KEPT_ERRORS = 100
+KEPT_UTTERANCES = 100
 
 
 class Session:
-    """A connection to the server. Get one with `Session.connect`.
+    """See `connect`. Use it from one event loop."""
 
-    `ready`: the server's defaults. `errors`: those that concern no open context, the latest
-    `KEPT_ERRORS` of them.
-    """
-
-    def __init__(self, websocket: ClientConnection, ready: Ready) -> None:
-        self.ready = ready
-        self.errors: deque[Error] = deque(maxlen=KEPT_ERRORS)
-        self._websocket = websocket
-        self._contexts: dict[str, Context] = {}
-        self._pings: dict[int, asyncio.Future[None]] = {}
+    def __init__(self, url: str, key: str | None, options: Options) -> None:
+        self._keeper = Keeper(url, key, options)
+        self._turns = asyncio.Semaphore(options.max_in_flight)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
         self._ids = itertools.count(1)
-        self._lost: ClientError | None = None
-        # Not a TaskGroup: it would wrap whatever the caller's block raises in an ExceptionGroup.
-        # `close` cancels and awaits the task; `connect` leaves no way to skip it in a block.
-        self._reader = asyncio.create_task(self._read(), name="duplex-tts-reader")
+        self._utterances = 0
+        self._ttfa_ms: deque[float] = deque(maxlen=KEPT_UTTERANCES)
+        self._closed = False
 
     @staticmethod
-    def connect(url: str = DEFAULT_URL) -> Connecting:
+    def connect(
+        url: str = DEFAULT_URL, key: str | None = None, options: Options | None = None
+    ) -> Connecting:
         """Open a session: `async with Session.connect(url) as session`, or await it and `close`.
 
-        Raises `ConnectionLost` when nobody answers, `Refused` when the server has no room, and
-        `ValueError` for what is no address (see `address.websocket_url`).
+        Do it ahead of need: what is spoken later costs no handshake. `key`: the server's API key,
+        where it has any. Raises `ConnectionLost` when nobody answers, `Refused` when the server has
+        no room or wants another key, and `ValueError` for what is no address.
         """
-        return Connecting(websocket_url(url))
+        return Connecting(websocket_url(url), key, options or Options())
+
+    @property
+    def ready(self) -> Ready:
+        """The server's defaults: voice, format, sample rate."""
+        assert self._keeper.channel is not None, "a session is open before it is used"
+        return self._keeper.channel.ready
+
+    @property
+    def errors(self) -> deque[Error]:
+        """The latest errors that concern no open context."""
+        return self._keeper.health.errors
+
+    # --- speaking ---------------------------------------------------------------------------------
+
+    def speak(self, text: Text, **parameters: Unpack[Parameters]) -> Utterance:
+        """Say something; returns at once, the speech comes to the utterance.
+
+        `text`: a string, or what yields strings or OpenAI-style chunks as a model writes them.
+        Utterances are spoken in the order of the calls. Raises `TypeError` for what is no text and
+        for a parameter that there is not, `ConnectionLost` when the session is closed.
+        """
+        if self._closed:
+            raise ConnectionLost("the session is closed")
+        _check(parameters)
+        utterance = Utterance(f"utterance-{next(self._ids)}", parameters)
+        self._in_flight[utterance] = None
+        self._start_task(self._drive(utterance, pieces(text)), utterance.id)
+        return utterance
+
+    def cancel(self) -> None:
+        """Be silent: cancel all that is being spoken or waits for its turn. Does not wait."""
+        for utterance in list(self._in_flight):
+            utterance.cancel()
 
     async def start(self, context: str | None = None, **parameters: Unpack[Parameters]) -> Context:
-        """Open a context; a fresh id when none is given. An unknown voice is an `Error` event.
+        """Open a context, the low level: a stream of text with commands and events of its own.
 
-        Raises `ValueError` when a context of this id is still open.
+        A fresh id when none is given. An unknown voice is an `Error` event. Raises `ValueError`
+        when a context of this id is still open, `TypeError` for a parameter that there is not, and
+        what `connect` raises when the session was lost and cannot be opened again.
         """
-        id_ = context if context is not None else f"context-{next(self._ids)}"
-        if id_ in self._contexts:
-            raise ValueError(f"context {id_!r} is open")
-        opened = self._contexts[id_] = Context(id_, self._send)
-        await self._send("start", context=id_, **parameters)
-        return opened
+        _check(parameters)
+        return await self._enter(context or f"context-{next(self._ids)}", parameters)
 
     async def ping(self) -> float:
-        """Milliseconds to the server and back."""
-        id_, pong = next(self._ids), asyncio.get_running_loop().create_future()
-        self._pings[id_] = pong
-        sent_s = time.perf_counter()
-        try:
-            await self._send("ping", id=id_)
-            await pong
-        finally:
-            self._pings.pop(id_, None)
-        return (time.perf_counter() - sent_s) * 1000
+        """Milliseconds to the server and back. Raises `ConnectionLost` while there is no
+        WebSocket to ask over.
+        """
+        channel = await self._keeper.current()
+        if not isinstance(channel, Link):
+            raise ConnectionLost("speech comes over HTTP: there is no connection to ask over")
+        return await channel.ping()
+
+    def stats(self) -> Stats:
+        """The session in figures, now."""
+        keeper, now_s = self._keeper, asyncio.get_running_loop().time()
+        channel, health = keeper.channel, keeper.health
+        transport: Transport = "down"
+        if channel is not None and channel.lost is None:
+            transport = "websocket" if isinstance(channel, Link) else "http"
+        return Stats(
+            transport=transport,
+            age_s=now_s - channel.opened_at_s if channel else 0.0,
+            utterances=self._utterances,
+            in_flight=sum(not utterance.finished for utterance in self._in_flight),
+            bytes_in=keeper.traffic.bytes_in,
+            bytes_out=keeper.traffic.bytes_out,
+            reconnects=health.reconnects,
+            resumes=health.resumes,
+            restarts=health.restarts,
+            replaced=keeper.replaced,
+            ping_ms=health.ping_ms,
+            ttfa_ms=tuple(self._ttfa_ms),
+        )
 
     async def close(self) -> None:
-        """Close the connection; open contexts raise `ConnectionLost`. Safe to call twice."""
+        """Close the connection; what is in flight raises `ConnectionLost`. Safe to call twice."""
+        self._closed = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._keeper.close()
+
+    async def open(self) -> None:
+        """Connect; `connect` does it. Raises what that raises."""
+        await self._keeper.current()
+        self._start_task(self._keeper.look_after(), "duplex-tts-keeper")
+
+    async def _drive(self, utterance: Utterance, text: AsyncIterator[str]) -> None:
+        """Let an utterance have its turn, and see it to its end."""
         try:
-            await self._websocket.close()
+            async with self._turns:
+                if utterance.finished:
+                    return
+                take = partial(self._take, utterance)
+                context = await self._enter(utterance.id, utterance.parameters, take)
+                writing = self._start_task(_write(utterance, context, text), utterance.id)
+                await utterance.out_of_the_way()
+            await utterance.over()
+            writing.cancel()
+        except Exception as error:  # noqa: BLE001 - whoever waits for the utterance gets it
+            utterance.end(error)
         finally:
-            self._reader.cancel()
-            await asyncio.wait([self._reader])
-        if not self._reader.cancelled() and (bug := self._reader.exception()):
-            raise bug
+            utterance.end(ConnectionLost("the session is closed"))  # unless it has ended before
+            self._in_flight.pop(utterance, None)
 
-    async def _send(self, type_: str, **fields: object) -> None:
-        if self._lost:
-            raise self._lost
-        try:
-            await self._websocket.send(wire.encode(type_, **fields))
-        except ConnectionClosed as closed:
-            raise self._lost or _connection_lost(closed) from closed
+    def _take(self, utterance: Utterance, arrival: Arrival) -> None:
+        silent = utterance.ttfa_ms is None
+        utterance.take(arrival)
+        if silent and utterance.ttfa_ms is not None:
+            self._ttfa_ms.append(utterance.ttfa_ms)
 
-    async def _read(self) -> None:
-        lost: ClientError = ConnectionLost("the session is closed")
-        try:
-            while True:
-                self._dispatch(wire.decode(await self._websocket.recv()))
-        except ConnectionClosed as closed:
-            lost = _connection_lost(closed)
-        except ProtocolError as error:
-            lost = error
-            await self._websocket.close(code=1002)
-        finally:
-            self._lose(lost)
+    async def _enter(
+        self, id_: str, parameters: Parameters, take: Callable[[Arrival], None] | None = None
+    ) -> Context:
+        channel = await self._keeper.current()
+        context = Context(id_, parameters, channel.ready.format, take)
+        channel.enter(context)
+        self._utterances += 1
+        return context
 
-    def _dispatch(self, event: Event) -> None:
-        if isinstance(event, Pong):
-            pong = self._pings.get(event.id) if isinstance(event.id, int) else None
-            if pong is not None and not pong.done():
-                pong.set_result(None)
-        elif isinstance(event, Ready):
-            raise ProtocolError("`ready` came twice")
-        elif (context := self._contexts.get(event.context or "")) is not None:
-            # A refused one stays: text on its way may still be answered, to nobody's interest.
-            if isinstance(event, Done | Cancelled):
-                del self._contexts[context.id]
-            context.deliver(event)
-        elif isinstance(event, Error):
-            self.errors.append(event)
-        else:
-            raise ProtocolError(f"for a context that is not open: {event}")
+    def _start_task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    def _lose(self, lost: ClientError) -> None:
-        self._lost = lost
-        for context in self._contexts.values():
-            context.deliver(lost)
-        for pong in self._pings.values():
-            if not pong.done():
-                pong.set_exception(lost)
+
+async def _write(utterance: Utterance, context: Context, text: AsyncIterator[str]) -> None:
+    try:
+        await utterance.speak(context, text)
+    except Exception as error:  # noqa: BLE001 - the text's own: whoever waits gets it
+        utterance.end(error)
+        if not context.over:
+            context.cancel_now()
+
+
+def _check(parameters: Parameters) -> None:
+    if unknown := set(parameters) - set(Parameters.__annotations__):
+        known = ", ".join(Parameters.__annotations__)
+        raise TypeError(f"no parameter {unknown.pop()!r}; there are {known}")
 
 
 class Connecting:
     """A session about to be: await it, or enter it as a block that closes it."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, key: str | None, options: Options) -> None:
+        self._arguments = url, key, options
         self._session: Session | None = None
 
     def __await__(self) -> Generator[object, None, Session]:
@@ -169,40 +224,10 @@ class Connecting:
             await self._session.close()
 
     async def _open(self) -> Session:
+        session = Session(*self._arguments)
         try:
-            websocket = await websocket_connect(
-                self._url,
-                compression=None,  # speech does not shrink; deflating it costs time
-                proxy=None,  # a proxy in the environment does not know this machine's ports
-                max_size=wire.MAX_MESSAGE_BYTES,
-                close_timeout=CLOSE_TIMEOUT_S,
-            )
-        except (OSError, WebSocketException, TimeoutError) as error:
-            raise ConnectionLost(
-                f"no speech server answers at {self._url} ({error}); "
-                "start one with `duplex-tts serve` or `make run`"
-            ) from error
-        try:
-            return Session(websocket, await _greeting(websocket))
+            await session.open()
         except BaseException:
-            await websocket.close()
+            await session.close()
             raise
-
-
-async def _greeting(websocket: ClientConnection) -> Ready:
-    try:
-        async with asyncio.timeout(READY_TIMEOUT_S):
-            event = wire.decode(await websocket.recv())
-    except ConnectionClosed as closed:
-        raise _connection_lost(closed) from closed
-    except TimeoutError:
-        raise ConnectionLost("what answers there is no speech server: no `ready` came") from None
-    if isinstance(event, Error):
-        raise Refused(event.code, event.message)
-    if not isinstance(event, Ready):
-        raise ProtocolError(f"expected `ready`, got {event}")
-    return event
-
-
-def _connection_lost(closed: ConnectionClosed) -> ConnectionLost:
-    return ConnectionLost(f"the connection to the server is closed: {closed}")
+        return session

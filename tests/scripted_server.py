@@ -1,12 +1,15 @@
 """A speech server that follows a script: the other side of the client's tests."""
 
+import asyncio
 import json
 import struct
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 READY = {
     "type": "ready",
@@ -20,37 +23,98 @@ READY = {
 
 
 class Peer:
-    """The server's side of one scripted conversation."""
+    """The server's side of one scripted conversation. Pings that nobody asked for are answered.
+
+    `received`: the messages of the client that count.
+    """
 
     def __init__(self, websocket: ServerConnection) -> None:
         self.websocket = websocket
+        self.received = 0
+        self.acknowledged: dict[str, int] = {}
+        self.answers = 0
+        self._seq: Counter[str] = Counter()
 
-    async def receive_any(self) -> dict[str, Any]:
-        message: dict[str, Any] = json.loads(await self.websocket.recv())
-        return message
+    async def receive_any(self, *, pings: bool = False) -> dict[str, Any]:
+        while True:
+            message: dict[str, Any] = json.loads(await self.websocket.recv())
+            if message["type"] not in ("ping", "resume"):
+                self.received += 1
+            elif message["type"] == "ping":
+                self.acknowledged |= message["after"]
+                self.answers = message["answers"]
+                if not pings:
+                    await self.pong(message)
+                    continue
+            return message
 
     async def receive(self, type_: str) -> dict[str, Any]:
-        message = await self.receive_any()
+        message = await self.receive_any(pings=type_ == "ping")
         assert message["type"] == type_, message
         return message
+
+    async def receive_text(self, length: int) -> str:
+        """So much text, in as many messages as it takes."""
+        text = ""
+        while len(text) < length:
+            text += (await self.receive("text"))["text"]
+        return text
+
+    async def pong(self, ping: dict[str, Any]) -> None:
+        await self.say(type="pong", id=ping["id"], received=self.received)
 
     async def say(self, **fields: object) -> None:
         await self.websocket.send(json.dumps(fields))
 
     async def audio(self, context: str, start: int, end: int, *, ms: float = 10.0) -> None:
-        await self.websocket.send(audio_message(context, start, end, ms=ms))
+        await self.websocket.send(audio_message(context, start, end, seq=self.seq(context), ms=ms))
+
+    def seq(self, context: str) -> int:
+        """The number of the context's next audio message."""
+        self._seq[context] += 1
+        return self._seq[context] - 1
+
+    async def done(self, context: str, *, ms: float, characters: int, chunks: int) -> None:
+        await self.say(
+            type="done", context=context, audio_ms=ms, characters=characters, chunks=chunks
+        )
+
+    async def resumed(self, **fields: object) -> None:
+        """Go on with the session."""
+        await self.say(**{**READY, "received": self.received, **fields})
+
+    async def forgotten(self) -> None:
+        """Know nothing of the session."""
+        await self.say(type="error", context=None, code="resume_failed", message="who?")
+
+    def vanish(self) -> None:
+        """Break the connection."""
+        self.websocket.transport.abort()
+
+    async def left(self) -> int:
+        """Wait until the client hangs up; returns its close code."""
+        try:
+            while True:
+                await self.receive_any()
+        except ConnectionClosed:
+            code = self.websocket.close_code
+            assert code is not None
+            return code
 
 
-def audio_message(context: str, start: int, end: int, *, ms: float = 10.0) -> bytes:
+def audio_message(
+    context: str, start: int, end: int, *, seq: int = 0, ms: float = 10.0, **fields: object
+) -> bytes:
     header = json.dumps(
         {
             "type": "audio",
             "context": context,
-            "seq": 1,
+            "seq": seq,
             "start_ms": 0.0,
             "duration_ms": ms,
             "text": [start, end],
             "words": [[start, end, 0.0, ms]],
+            **fields,
         }
     ).encode()
     return struct.pack("<I", len(header)) + header + b"\1\2"
@@ -60,16 +124,23 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(script: Script, *, greet: bool = True) -> AsyncIterator[str]:
-    """A server that plays `script`; what goes wrong in it fails the test."""
+async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
+    """A server that plays a script on each connection, in turn; what goes wrong in one fails the
+    test, and so does a connection too many. So many `greetings` are said, by the first ones.
+    """
     failures: list[BaseException] = []
+    waiting = list(scripts)
 
     async def handle(websocket: ServerConnection) -> None:
         peer = Peer(websocket)
         try:
-            if greet:
+            script = waiting.pop(0)
+            if len(scripts) - len(waiting) <= greetings:
                 await peer.say(**READY)
             await script(peer)
+            await peer.left()
+        except (ConnectionClosed, asyncio.CancelledError):
+            raise
         except Exception as error:
             failures.append(error)
             raise
@@ -82,4 +153,4 @@ async def server(script: Script, *, greet: bool = True) -> AsyncIterator[str]:
 
 
 async def silent(peer: Peer) -> None:
-    await peer.websocket.wait_closed()
+    await peer.left()

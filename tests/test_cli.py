@@ -12,7 +12,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from duplex_tts import cli, sinks
-from duplex_tts.errors import ConnectionLost
+from duplex_tts.errors import Refused
 from duplex_tts.events import Audio
 from duplex_tts.say import UNSPOKEN_LIMIT, Errand, Report, SpeechFailed, arriving, given, say
 from duplex_tts.sinks import FileSink, Sink, SinkFailed, open_player
@@ -126,13 +126,16 @@ async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> No
     assert (sink.heard, sink.fate) == (b"\1\2", "finished")
 
 
-async def test_a_lost_connection_raises_as_itself() -> None:
+async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
-        peer.websocket.transport.abort()
+        peer.vanish()
 
-    async with server(script) as url:
-        with pytest.raises(ConnectionLost):
+    async def not_any_more(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
+
+    async with server(script, not_any_more, greetings=1) as url:
+        with pytest.raises(Refused):
             await say(url, Errand(given("Hi"), MemorySink(audible=True).opened), Report())
 
 

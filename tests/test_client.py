@@ -42,21 +42,22 @@ async def test_commands_carry_only_what_was_given() -> None:
     received: list[dict[str, Any]] = []
 
     async def script(peer: Peer) -> None:
-        async for message in peer.websocket:
-            received.append(json.loads(message))
+        while True:
+            received.append(await peer.receive_any())
 
     async with server(script) as url, Session.connect(url) as session:
         context = await session.start("c", voice="heart", speed=1.5)
-        await context.push("été 🙂")
+        await context.push("été 🙂 et plus")
         await context.push("")
         await context.retract(3)
         await context.played(12.5)
         await context.flush()
         await context.end()
         await context.cancel()
+        await session.ping()
     assert received == [
         {"type": "start", "context": "c", "voice": "heart", "speed": 1.5},
-        {"type": "text", "context": "c", "text": "été 🙂"},
+        {"type": "text", "context": "c", "text": "été 🙂 et plus"},
         {"type": "retract", "context": "c", "to": 3},
         {"type": "played", "context": "c", "ms": 12.5},
         {"type": "flush", "context": "c"},
@@ -68,17 +69,21 @@ async def test_commands_carry_only_what_was_given() -> None:
 async def test_events_of_a_context_end_with_done() -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
+        await peer.receive_text(12)
+        await peer.receive("retract")
         await peer.audio(context, 0, 6, ms=100.0)
         await peer.say(type="retracted", context=context, to=9)
         await peer.audio(context, 6, 9, ms=50.5)
-        await peer.say(type="done", context=context, audio_ms=150.5, characters=9, chunks=2)
+        await peer.done(context, ms=150.5, characters=9, chunks=2)
 
     async with server(script) as url, Session.connect(url) as session:
         context = await session.start()
+        await context.push("One two more")
+        await context.retract(8)
         events = [event async for event in context]
         assert [type(event) for event in events] == [Audio, Retracted, Audio, Done]
         assert events[0] == Audio(
-            context.id, 1, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2"
+            context.id, 0, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2"
         )
         assert [event async for event in context] == []
 
@@ -87,13 +92,15 @@ async def test_each_context_gets_its_own_events() -> None:
     async def script(peer: Peer) -> None:
         first, second = [(await peer.receive("start"))["context"] for _ in range(2)]
         assert first != second
+        await peer.receive_text(3)
         await peer.audio(second, 0, 4)
         await peer.audio(first, 0, 3)
-        await peer.say(type="done", context=first, audio_ms=10, characters=3, chunks=1)
+        await peer.done(first, ms=10, characters=3, chunks=1)
         await peer.say(type="cancelled", context=second, text_to=4, audio_ms=10)
 
     async with server(script) as url, Session.connect(url) as session:
         first, second = await session.start(), await session.start()
+        await first.push("One")
         assert [type(event) async for event in first] == [Audio, Done]
         assert [event async for event in second][1:] == [Cancelled(second.id, 4, 10)]
 
@@ -103,7 +110,6 @@ async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
         for _ in range(2):
             await peer.receive("start")
             await peer.say(type="done", context="c", audio_ms=0, characters=0, chunks=0)
-        await peer.websocket.wait_closed()
 
     async with server(script) as url, Session.connect(url) as session:
         context = await session.start("c")
@@ -117,20 +123,53 @@ async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
 @pytest.mark.parametrize(
     "totals",
     [
-        {"audio_ms": 20, "characters": 3, "chunks": 1},
-        {"audio_ms": 10, "characters": 4, "chunks": 1},
-        {"audio_ms": 10, "characters": 3, "chunks": 2},
+        {"ms": 20, "characters": 3, "chunks": 1},
+        {"ms": 10, "characters": 4, "chunks": 1},
+        {"ms": 10, "characters": 3, "chunks": 2},
     ],
 )
-async def test_done_that_does_not_add_up_raises(totals: dict[str, int]) -> None:
+async def test_done_that_does_not_add_up_raises_and_disturbs_nobody_else(
+    totals: dict[str, int],
+) -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
+        await peer.receive("start")
+        await peer.receive_text(3)
         await peer.audio("c", 0, 3, ms=10)
-        await peer.say(type="done", context="c", **totals)
+        await peer.done("c", **totals)
 
-    async with server(script) as url, Session.connect(url) as session:
-        context = await session.start("c")
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=3)
+        await peer.done("c", **totals)
+        await peer.receive("cancel")
+        await peer.done("other", ms=0, characters=0, chunks=0)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context, other = await session.start("c"), await session.start("other")
+        await context.push("One")
         with pytest.raises(ProtocolError):
+            [event async for event in context]
+        assert [type(event) async for event in other] == [Done]
+
+
+async def test_text_that_was_not_spoken_raises() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(6)
+        await peer.audio("c", 0, 3, ms=10)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=3)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        await context.push("Two")
+        with pytest.raises(ProtocolError, match="6 characters were sent"):
             [event async for event in context]
 
 
@@ -141,7 +180,13 @@ async def test_spans_that_do_not_tile_raise(second: tuple[int, int]) -> None:
         await peer.audio("c", 0, 3)
         await peer.audio("c", *second)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=1)
+        peer.seq("c")
+        await peer.audio("c", *second)
+
+    async with server(script, again) as url, Session.connect(url) as session:
         context = await session.start("c")
         with pytest.raises(ProtocolError, match="3 characters"):
             [event async for event in context]
@@ -188,10 +233,10 @@ async def test_errors_of_no_context_are_kept_by_the_session() -> None:
 
 async def test_pings_are_answered_each_by_its_own_pong() -> None:
     async def script(peer: Peer) -> None:
-        first, second = [(await peer.receive("ping"))["id"] for _ in range(2)]
+        pings = [await peer.receive("ping") for _ in range(3)]
         await peer.say(type="pong", id="a stranger's")
-        await peer.say(type="pong", id=second)
-        await peer.say(type="pong", id=first)
+        for ping in reversed(pings):
+            await peer.pong(ping)
 
     finished: list[str] = []
 
@@ -206,35 +251,32 @@ async def test_pings_are_answered_each_by_its_own_pong() -> None:
         assert min(took_ms) > 0
 
 
-async def test_a_lost_connection_raises_for_everybody_who_waits() -> None:
+async def test_a_session_that_is_lost_for_good_raises_for_everybody_who_waits() -> None:
     async def script(peer: Peer) -> None:
-        for type_ in ("start", "start", "ping"):
-            await peer.receive(type_)
+        for _ in range(2):
+            await peer.receive("start")
         await peer.audio("first", 0, 3)
-        peer.websocket.transport.abort()
+        peer.vanish()
 
     async def read(events: AsyncIterator[ContextEvent]) -> list[ContextEvent]:
         received = []
         try:
             async for event in events:
                 received.append(event)
-        except ConnectionLost:
+        except Refused:
             return received
         raise AssertionError("the events ended as if all was well")
 
-    async def ping(session: Session) -> None:
-        with pytest.raises(ConnectionLost):
-            await session.ping()
+    async def not_any_more(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with server(script, not_any_more, greetings=1) as url, Session.connect(url) as session:
         first, second = await session.start("first"), await session.start("second")
-        received, nothing, _ = await asyncio.gather(read(first), read(second), ping(session))
+        received, nothing = await asyncio.gather(read(first), read(second))
         assert [type(event) for event in received] == [Audio]
         assert nothing == []
-        with pytest.raises(ConnectionLost):
+        with pytest.raises(Refused, match="invalid_api_key"):
             await first.push("more")
-        with pytest.raises(ConnectionLost):
-            await session.start()
 
 
 async def test_closing_raises_for_a_reader_in_another_task() -> None:
@@ -279,10 +321,14 @@ async def test_what_the_protocol_does_not_allow_ends_the_session(message: str | 
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.websocket.send(message)
-        await peer.websocket.wait_closed()
-        assert peer.websocket.close_code == 1002
 
-    async with server(script) as url, Session.connect(url) as session:
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=1)
+        await peer.websocket.send(message)
+        assert await peer.left() == 1002
+
+    async with server(script, again) as url, Session.connect(url) as session:
         context = await session.start("c")
         with pytest.raises(ProtocolError):
             await anext(context)
@@ -292,7 +338,7 @@ async def test_a_full_server_refuses_the_connection_with_its_code() -> None:
     async def script(peer: Peer) -> None:
         await peer.say(type="error", context=None, code="overloaded", message="no room")
 
-    async with server(script, greet=False) as url:
+    async with server(script, greetings=0) as url:
         with pytest.raises(Refused, match="no room") as refused:
             await Session.connect(url)
         assert refused.value.code == "overloaded"
@@ -302,14 +348,14 @@ async def test_a_server_that_hangs_up_before_ready_raises() -> None:
     async def script(peer: Peer) -> None:
         await peer.websocket.close()
 
-    async with server(script, greet=False) as url:
+    async with server(script, greetings=0) as url:
         with pytest.raises(ConnectionLost):
             await Session.connect(url)
 
 
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duplex_tts.session.READY_TIMEOUT_S", 0.01)
-    async with server(silent, greet=False) as url:
+    monkeypatch.setattr("duplex_tts.connection.READY_TIMEOUT_S", 0.01)
+    async with server(silent, greetings=0) as url:
         with pytest.raises(ConnectionLost, match="no `ready` came"):
             await Session.connect(url)
 
@@ -318,7 +364,7 @@ async def test_another_protocol_version_is_refused() -> None:
     async def script(peer: Peer) -> None:
         await peer.say(**{**READY, "protocol": 2})
 
-    async with server(script, greet=False) as url:
+    async with server(script, greetings=0) as url:
         with pytest.raises(ProtocolError, match="protocol 2"):
             await Session.connect(url)
 

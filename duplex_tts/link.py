@@ -1,0 +1,300 @@
+"""A conversation over as many sockets as it takes.
+
+When a socket breaks or falls silent another one is opened, and the session resumed on it; what was
+said and not received, what was spoken and not heard, comes again. See `conversation`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+from duplex_tts import wire
+from duplex_tts.connection import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
+from duplex_tts.context import Context
+from duplex_tts.conversation import Conversation, Health
+from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
+from duplex_tts.events import Error, Ready, Resumed, SessionEvent
+from duplex_tts.pulse import Answer
+
+TICK_S = 1.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
+WAITING_LIMIT = 1_000  # messages that wait to be written before those who can wait do
+
+_BUSY = frozenset({"overloaded"})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """How a link reaches the server, how long it tries, and whom it tells.
+
+    `give_up_s`: without a connection for so long, it is lost. `ping_timeout_s`: a peer that is
+    silent for so long after a ping is gone. `tell` must not raise. `detour`: whether the contexts
+    have gone another way, when no WebSocket gets through any more.
+    """
+
+    dial: Callable[[], Awaitable[Connection]]
+    ping_timeout_s: float
+    give_up_s: float
+    health: Health
+    tell: Callable[[SessionEvent], None]
+    detour: Callable[[NoWebSocket], Awaitable[bool]]
+
+
+def delays_s() -> Iterator[float]:
+    """How long to wait before each try: not, then exponentially longer, with jitter."""
+    yield 0.0
+    for exponent in itertools.count():
+        yield min(FIRST_DELAY_S * 2 ** min(exponent, 10), LONGEST_DELAY_S) * random.uniform(0.5, 1)
+
+
+@dataclass(slots=True)
+class _Outage:
+    """From the first break until something comes again."""
+
+    since_s: float
+    delays_s: Iterator[float] = field(default_factory=delays_s)
+    attempts: int = 0
+
+
+class Link:
+    """A channel (see `context.Channel`) that is one session with the server. Get it with `open`.
+
+    `lost`: why it is over, once it is.
+    """
+
+    def __init__(self, service: Service, connection: Connection) -> None:
+        self._service = service
+        self._clock = asyncio.get_running_loop().time
+        self.opened_at_s = self._clock()
+        self.lost: ClientError | None = None
+        self._conversation = Conversation(
+            connection.ready, self, self._clock, service.health, service.tell
+        )
+        self._some, self._room, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._outage: _Outage | None = None
+        self._connection: Connection | None = connection
+        # Not a TaskGroup: it lives as long as the link does. `close` cancels and awaits it.
+        self._task = asyncio.create_task(self._run(connection), name="duplex-tts-link")
+
+    @classmethod
+    async def open(cls, service: Service) -> Link:
+        """Connect. Raises what `Connection.open` raises."""
+        return cls(service, await service.dial())
+
+    @property
+    def ready(self) -> Ready:
+        """The server's defaults."""
+        return self._conversation.ready
+
+    @property
+    def contexts(self) -> list[Context]:
+        """The open ones."""
+        return list(self._conversation.contexts.values())
+
+    def enter(self, context: Context) -> None:
+        """Open a context. Raises `ValueError` when one of this id is open."""
+        self._conversation.enter(context)
+
+    def release(self) -> list[Context]:
+        """Let go of the open contexts: they go on elsewhere."""
+        contexts = self.contexts
+        self._conversation.contexts.clear()
+        return contexts
+
+    def post(self, wire_id: str, type_: str, **fields: object) -> None:
+        """See `Channel.post`. Raises why the link is lost."""
+        if self.lost is not None:
+            raise self.lost
+        self._conversation.outgoing.add(wire.encode(type_, context=wire_id, **fields))
+        self._some.set()
+
+    async def room(self) -> None:
+        """See `Channel.room`."""
+        while self._conversation.outgoing.waiting > WAITING_LIMIT and self.lost is None:
+            self._room.clear()
+            await self._room.wait()
+
+    async def ping(self) -> float:
+        """Milliseconds to the server and back; over a new connection when this one breaks."""
+        if self.lost is not None:
+            raise self.lost
+        answer: Answer = asyncio.get_running_loop().create_future()
+        self._ping(answer)
+        return await answer
+
+    async def close(self) -> None:
+        """Close the connection for good; open contexts raise `ConnectionLost`. Safe to call twice.
+
+        Raises what a bug in here raised.
+        """
+        connection = self._connection
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._lose(ConnectionLost("the session is closed"))  # a task that never ran has not
+        if connection is not None:
+            await connection.close()
+        if not self._task.cancelled() and (bug := self._task.exception()):
+            raise bug
+
+    def _lose(self, lost: ClientError) -> None:
+        if self.lost is None:
+            self.lost = lost
+            self._conversation.lose(lost)
+            self._room.set()
+
+    # --- one socket after the other ---------------------------------------------------------------
+
+    async def _run(self, connection: Connection) -> None:
+        lost: ClientError = ConnectionLost("the session is closed")
+        try:
+            while True:
+                why = await self._serve(connection)
+                self._connection = None
+                connection = self._connection = await self._reconnected(why)
+        except ClientError as error:
+            lost = error
+        finally:
+            self._lose(lost)
+
+    async def _serve(self, connection: Connection) -> ConnectionLost:
+        """Speak over this socket until it breaks; returns why it did.
+
+        Raises `ClientError` when another one would not help.
+        """
+        why: ClientError
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(connection))
+                tasks.create_task(self._write(connection))
+                tasks.create_task(self._watch())
+        except* ClientError as group:
+            why = _gravest(group)
+        if isinstance(why, ConnectionLost):
+            connection.abort()
+            return why
+        await connection.close(CLOSE_PROTOCOL_ERROR)
+        raise why
+
+    async def _read(self, connection: Connection) -> None:
+        conversation = self._conversation
+        while True:
+            try:
+                conversation.take(await connection.receive())
+            except ProtocolError as error:
+                # Damaged on the way? Then it comes again, unharmed, when the session is resumed.
+                if conversation.suspicion.meant(error):
+                    raise
+                conversation.suspicion.add(error)
+                raise ConnectionLost(str(error)) from error
+            self._outage = None
+            if conversation.pulse.urgent:
+                self._attention.set()
+
+    async def _write(self, connection: Connection) -> None:
+        while True:
+            message = self._conversation.outgoing.next()
+            if self._conversation.outgoing.waiting <= WAITING_LIMIT:
+                self._room.set()
+            if message is None:
+                self._some.clear()
+                await self._some.wait()
+            else:
+                await connection.send(message)
+
+    async def _watch(self) -> None:
+        """Acknowledge what comes; notice a peer that is silent."""
+        while True:
+            now_s, pulse = self._clock(), self._conversation.pulse
+            if (silent_s := pulse.silent_s(now_s)) > self._service.ping_timeout_s:
+                raise ConnectionLost(f"the server has been silent for {silent_s:.0f} s")
+            if pulse.due(now_s, unconfirmed=self._conversation.outgoing.unconfirmed > 0):
+                self._ping()
+            self._attention.clear()
+            try:
+                async with asyncio.timeout(min(TICK_S, self._service.ping_timeout_s)):
+                    await self._attention.wait()
+            except TimeoutError:
+                continue
+
+    def _ping(self, answer: Answer | None = None) -> None:
+        self._conversation.ping(answer)
+        self._some.set()
+
+    # --- from one to the next ---------------------------------------------------------------------
+
+    async def _reconnected(self, why: ConnectionLost) -> Connection:
+        """Another socket, on which the session has been resumed or begun anew.
+
+        Raises `ClientError` when there is none in time.
+        """
+        outage = self._outage = self._outage or _Outage(self._clock())
+        last: ClientError = why
+        for delay_s in outage.delays_s:
+            if self._clock() + delay_s > outage.since_s + self._service.give_up_s:
+                break
+            await asyncio.sleep(delay_s)
+            outage.attempts += 1
+            try:
+                return await self._go_on(await self._service.dial(), outage)
+            except ClientError as error:
+                if isinstance(error, Refused) and error.code not in _BUSY:
+                    raise
+                if isinstance(error, NoWebSocket) and await self._service.detour(error):
+                    raise
+                last = error
+        raise ConnectionLost(
+            f"no connection for {self._service.give_up_s:g} s: {last}; {self._at_stake()}"
+        ) from last
+
+    async def _go_on(self, connection: Connection, outage: _Outage) -> Connection:
+        conversation, health = self._conversation, self._service.health
+        try:
+            received = await _ask(connection, conversation.resume())
+            if received is not None:
+                conversation.resumed(received)
+        except BaseException:
+            connection.abort()
+            raise
+        health.reconnects += 1
+        if received is None:
+            self.opened_at_s = self._clock()
+            conversation.start_over(connection.ready)
+        else:
+            health.resumes += 1
+            away_ms = (self._clock() - outage.since_s) * 1000
+            self._service.tell(Resumed(away_ms, outage.attempts))
+        return connection
+
+    def _at_stake(self) -> str:
+        """What an end of the link loses, in words."""
+        lost = [f"{context.id} after {context.heard_to} characters" for context in self.contexts]
+        return f"lost: {', '.join(lost)}" if lost else "nothing was being spoken"
+
+
+async def _ask(connection: Connection, resume: str) -> int | None:
+    """How many messages the server has received; None when it does not know the session."""
+    await connection.send(resume)
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            answer = await connection.receive()
+    except TimeoutError:
+        raise ConnectionLost("the server does not answer `resume`") from None
+    if isinstance(answer, Error):
+        return None
+    if not isinstance(answer, Ready) or answer.received is None:
+        raise ProtocolError(f"expected the answer to `resume`, got {answer}")
+    return answer.received
+
+
+def _gravest(group: BaseExceptionGroup[ClientError]) -> ClientError:
+    """Of what ended a connection, what another one would not mend; else the first."""
+    errors = [
+        _gravest(error) if isinstance(error, BaseExceptionGroup) else error
+        for error in group.exceptions
+    ]
+    fatal = [error for error in errors if not isinstance(error, ConnectionLost)]
+    return (fatal or errors)[0]
