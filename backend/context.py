@@ -7,6 +7,7 @@ asks the pacer what to release, lets the engine speak it, and delivers the audio
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from backend.delivery import Delivery, Listener, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
-from backend.events import Audio, Cancelled, Failed, Flushed, Start
+from backend.events import Audio, Cancelled, Failed, Flushed, Mode, Start
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
@@ -40,8 +41,12 @@ class Services:
     clock: Callable[[], float]  # seconds; the event loop's
 
 
-def pacing_for(settings: Settings, *, live: bool, incremental: bool) -> Pacing:
-    """The pacer's parameters from the settings."""
+def pacing_for(settings: Settings, mode: Mode, *, incremental: bool) -> Pacing:
+    """The pacer's parameters from the settings.
+
+    A `stream` is as soon as `live`, but what is finished does not wait until it can be heard: its
+    client keeps the audio, or has no other way to learn that all was said.
+    """
     latency = settings.latency_optimization
     return Pacing(
         min_text_length=latency.min_text_length,
@@ -50,9 +55,9 @@ def pacing_for(settings: Settings, *, live: bool, incremental: bool) -> Pacing:
         idle_s=latency.streaming_threshold,
         word_timeout_s=latency.word_timeout,
         low_water_s=latency.low_water,
-        high_water_s=latency.high_water,
+        high_water_s=math.inf if mode == "stream" else latency.high_water,
         ttfa_goal_s=latency.ttfa_goal,
-        live=live,
+        live=mode != "batch",
         duplex=settings.bidirectional_streaming.enabled,
         preemptive=latency.preemptive_generation,
         incremental=incremental,
@@ -70,8 +75,8 @@ class Context:
         self._outbox = outbox
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
-        live = start.mode == "live"
-        self._pacer = Pacer(pacing_for(services.settings, live=live, incremental=info.incremental))
+        pacing = pacing_for(services.settings, start.mode, incremental=info.incremental)
+        self._pacer = Pacer(pacing)
         self._listener = Listener(self._pacer, services.metrics)
         self._script = Script(services.settings.server.max_text_length)
         self._delivery = Delivery(self.id, target, start.frames, info.sample_rate_hz, outbox)

@@ -119,7 +119,7 @@ class Contexts:
             raise TooManyContexts(
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
-        if start.mode == "live":  # the others have no deadline that could be broken
+        if start.mode != "batch":  # which has no deadline that could be broken
             self._services.tts.admit()
         return Context(start, self._services, self._outbox)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Mode = Literal["live", "batch"]
+Mode = Literal["live", "stream", "batch"]
 Frames = Literal["binary", "json"]
 
 

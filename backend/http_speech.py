@@ -63,7 +63,7 @@ class SpeechResponse(Response):
             self._services.metrics.context_closed()
 
     def _open(self, outbox: Outbox) -> Context:
-        if self._start.mode == "live":
+        if self._start.mode != "batch":
             self._services.tts.admit()
         context = Context(self._start, self._services, outbox)
         context.push(self._text)

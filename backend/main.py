@@ -66,9 +66,11 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         async with tts, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
             app.state.services = Services(settings, tts, metrics, clock)
-            async with WebSocketManager(app.state.services, access) as app.state.connections:
-                async with wyoming(app):
-                    yield
+            async with (
+                WebSocketManager(app.state.services, access) as app.state.connections,
+                wyoming(app),
+            ):
+                yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
     guard(app, access, settings.access)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from backend.context import pacing_for
-from backend.events import Audio, Done, End, Flush, Flushed, Retract, Start, Text
+from backend.events import Audio, Done, End, Flush, Flushed, Mode, Retract, Start, Text
 from backend.pacer import Pacing
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS
@@ -25,7 +25,7 @@ def test_the_pacer_has_the_settings() -> None:
         "ttfa_goal": 0.8,
     }
     config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
-    assert pacing_for(config, live=False, incremental=False) == Pacing(
+    assert pacing_for(config, "batch", incremental=False) == Pacing(
         min_text_length=1,
         lookahead_start=4,
         lookahead=5,
@@ -55,6 +55,27 @@ def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
     assert spoken[2].startswith("Well then, my dear friend, good day.")
     assert len(spoken) == 3
     client.assert_sums()
+
+
+def heard_without_end(mode: Mode, wait_s: float) -> str:
+    """What is heard of finished sentences (10 s of audio) and the beginning of one."""
+    text = "x" * 499 + ". " + "y" * 499 + ". And then "
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le", mode=mode), Text("a", text))
+        await client.wait(wait_s)
+
+    return scripted(script).heard()
+
+
+def test_a_stream_does_not_wait_for_its_listener_where_live_does() -> None:
+    assert len(heard_without_end("live", 0.5)) == 500
+    assert len(heard_without_end("stream", 0.5)) == len(heard_without_end("batch", 0.5)) == 1000
+
+
+def test_a_stream_speaks_a_growing_sentence_before_its_listener_runs_dry() -> None:
+    assert heard_without_end("stream", 11).endswith("Andthen")
+    assert len(heard_without_end("batch", 11)) == 1000
 
 
 def test_words_have_the_offsets_and_times_of_the_context() -> None:
