@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import pytest
@@ -478,6 +479,19 @@ async def test_the_key_is_a_token_and_a_wrong_one_is_refused_in_their_form() -> 
             async with httpx.AsyncClient(base_url=live.http, headers=headers) as http:
                 answer = await http.post("/v1/speak", json={"text": "Hello."})
             assert (answer.status_code, answer.json()["err_code"]) == (401, "INVALID_AUTH")
+
+
+async def test_a_browsers_page_has_its_key_in_the_subprotocols() -> None:
+    async with live_server(access={"api_keys": "right"}) as live:
+        async with speaking(live, subprotocols=["token", "right"]) as client:
+            assert client.socket.subprotocol == "token"
+            await client.say("Speak", text="Hello.")
+            await client.say("Close")
+            assert await client.closed() == (ANY, 1000)
+        with pytest.raises(InvalidStatus) as refused:
+            async with speaking(live, subprotocols=["token", "wrong"]):
+                pass
+        assert refused.value.response.status_code == 401
 
 
 async def test_a_post_answers_with_the_file() -> None:

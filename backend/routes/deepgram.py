@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, WebSocket
-from starlette.datastructures import Headers
+from starlette.types import Message
 
-from backend.access import Access
+from backend.access import Access, authorization
 from backend.audio import AudioFormat, parse_format
 from backend.context import Services
 from backend.errors import DuplexError
@@ -26,7 +26,7 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def stream(websocket: WebSocket) -> None:
         services: Services = websocket.app.state.services
         connections: WebSocketManager = websocket.app.state.connections
-        key = key_of(websocket.headers)
+        key, websocket = _key(websocket)
         try:
             access.authorize(key)
             speech = stream_query(websocket.query_params, _voices(services.tts))
@@ -42,7 +42,7 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def speak(request: Request) -> Response:
         services: Services = request.app.state.services
         try:
-            access.authorize(key_of(request.headers))
+            access.authorize(authorization(request.headers, *_SCHEMES))
             speech = file_query(request.query_params, _voices(services.tts))
             audio = _check(speech, services.tts)
             text = decode_request(await request.body(), request.headers.get("content-type", ""))
@@ -55,10 +55,24 @@ def deepgram_routes(access: Access) -> APIRouter:
     return router
 
 
-def key_of(headers: Headers) -> str | None:
-    """The key in `Authorization: Token KEY` (or Bearer)."""
-    scheme, _, key = headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() in _SCHEMES else None
+def _key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
+    """The key in `Authorization: Token KEY` (or Bearer), or where a browser's page can put it: in
+    the subprotocols, `token, KEY`. That wants to see the first of them agreed to.
+    """
+    key = authorization(websocket.headers, *_SCHEMES)
+    offered = websocket.scope["subprotocols"]
+    if key is None and len(offered) == 2 and offered[0].lower() in _SCHEMES:
+        return offered[1], _agreeing(websocket, offered[0])
+    return key, websocket
+
+
+def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
+    async def send(message: Message) -> None:
+        if message["type"] == "websocket.accept":
+            message = {**message, "subprotocol": subprotocol}
+        await websocket.send(message)
+
+    return WebSocket(websocket.scope, websocket.receive, send)
 
 
 def _voices(tts: TTSManager) -> list[str]:
