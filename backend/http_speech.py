@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Never
 
 import structlog
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.context import Context, Services
 from backend.errors import DuplexError
@@ -109,6 +109,37 @@ class SpeechResponse(Response):
         while (await receive())["type"] != "http.disconnect":
             pass
         raise _Left
+
+
+class _TooLarge(Exception):
+    """The body of a request exceeds what the server keeps."""
+
+
+class BoundedBody:
+    """ASGI middleware: a request whose body is too large is answered 413, not kept in memory."""
+
+    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+        self._app = app
+        self._limit_bytes = limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, and count."""
+        left_bytes = self._limit_bytes
+
+        async def counted() -> Message:
+            nonlocal left_bytes
+            message = await receive()
+            left_bytes -= len(message.get("body", b""))
+            if left_bytes < 0:
+                raise _TooLarge
+            return message
+
+        try:
+            await self._app(scope, counted if scope["type"] == "http" else receive, send)
+        except _TooLarge:
+            message = f"a request may have {self._limit_bytes} bytes; send the text in parts"
+            error = {"message": message, "type": "invalid_request_error", "code": "body_limit"}
+            await JSONResponse({"error": error}, 413)(scope, receive, send)
 
 
 def refusal(refused: Refusal) -> Response:

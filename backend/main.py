@@ -27,6 +27,7 @@ from backend.context import Services
 from backend.engines.base import Model
 from backend.engines.hibari import HibariModel
 from backend.errors import ConfigError, DuplexError
+from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.pages import install as install_pages
@@ -42,7 +43,7 @@ from backend.websocket_manager import WebSocketManager
 log = structlog.get_logger(__name__)
 
 _VOICES = Path(__file__).resolve().parent.parent / "models" / "hibari"
-_MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009)
+_MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009, HTTP: 413)
 _PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
 _PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
 _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
@@ -73,6 +74,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
                 yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES)
     guard(app, access, settings.access)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))

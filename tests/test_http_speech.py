@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import numpy as np
@@ -48,6 +49,29 @@ async def test_a_client_that_leaves_has_its_rendering_aborted() -> None:
         async with http.stream("POST", "/v1/speech", json=request) as answer:
             async for _ in answer.aiter_raw():
                 break
+        await eventually(lambda: live.model.open_utterances == 0)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield bytes(1 << 18)
+
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post("/v1/speech", content=parts() if chunked else bytes(5 << 18))
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_limit")
+
+
+async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -> None:
+    settings = {"bidirectional_streaming": {"queue_size": 4}}
+    long = {"text": "word " * 3900, "format": "pcm_f32le"}
+    async with live_server(**settings) as live, httpx.AsyncClient(base_url=live.http) as http:
+        async with http.stream("POST", "/v1/speech", json=long):
+            await eventually(lambda: live.model.open_utterances == 1)
+            answer = await http.post("/v1/speech", json={"text": "Hello."})
+            assert json.loads(answer.text.splitlines()[-1])["type"] == "done"
+            assert live.model.open_utterances == 1
         await eventually(lambda: live.model.open_utterances == 0)
 
 
