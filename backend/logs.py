@@ -1,8 +1,11 @@
-"""Structured logs on stderr. What a client has written is never in them, except at level debug."""
+"""Structured logs on stderr. What a client has written is never in them, except at level debug; its
+API key never.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import structlog
@@ -12,6 +15,9 @@ from backend.config import LogSettings
 
 # Uvicorn's own handlers would print each line a second time, in another form.
 _ADOPTED = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi")
+# Uvicorn 0.54 calls it an error when a handshake is answered with an HTTP response.
+_NO_ERROR = "ASGI callable returned without completing handshake."
+_KEY_IN_URL = re.compile(r"([?&][\w-]*(?:key|token)=)[^&\s\"']+", re.IGNORECASE)
 
 
 def configure_logging(settings: LogSettings) -> None:
@@ -36,7 +42,7 @@ def configure_logging(settings: LogSettings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _uncoloured, *shared],
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _uncoloured, _withhold_keys, *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *_renderers(settings),
@@ -44,6 +50,7 @@ def configure_logging(settings: LogSettings) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(lambda record: record.msg != _NO_ERROR)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -57,6 +64,12 @@ def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if "text" in event:
         text = event.pop("text")
         event["text_length"] = len(text) if isinstance(text, str) else None
+    return event
+
+
+def _withhold_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A log processor that stars the keys in the URLs that uvicorn tells of at level debug."""
+    event["event"] = _KEY_IN_URL.sub(r"\1***", str(event["event"]))
     return event
 
 

@@ -66,6 +66,27 @@ def test_a_traceback_does_not_show_the_variables_that_hold_the_text(
     assert "swordfish" not in said
 
 
+def test_a_key_in_a_url_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(level="debug", format="json"))
+    for name in ("key", "xi-api-key", "single_use_token"):
+        url = f"/ws/tts?{name}=swordfish&model=a"
+        logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "me", url)
+    assert [line["event"] for line in lines(capsys)] == [
+        f'me - "WebSocket /ws/tts?{name}=***&model=a" [accepted]'
+        for name in ("key", "xi-api-key", "single_use_token")
+    ]
+
+
+def test_a_refused_handshake_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    log = logging.getLogger("uvicorn.error")
+    log.error("ASGI callable returned without completing handshake.")
+    log.error("ASGI callable should return None, but returned '%s'.", 5)
+    assert [line["event"] for line in lines(capsys)] == [
+        "ASGI callable should return None, but returned '5'."
+    ]
+
+
 def test_the_text_is_logged_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(level="debug", format="json"))
     structlog.get_logger().debug("context.text", text=SECRET)
