@@ -195,20 +195,108 @@ async def test_an_allowed_page_may_post_and_read_the_answer() -> None:
 
 # --- each protocol has its own place for the key, and its own answer to a wrong one ---------------
 
+OUTPUT = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+SONIC = {"model_id": "sonic-2", "voice": "heart", "output_format": OUTPUT, "transcript": "Hi."}
+ELEVEN = "/v1/text-to-speech/heart"
 
-async def test_the_native_protocol_wants_the_key() -> None:
+POSTS = [  # path, body, the key's header and what stands before it, where the answer has the code
+    ("/v1/speech", {"text": "Hi."}, "Authorization", "Bearer ", "code", "invalid_api_key"),
+    (
+        "/v1/audio/speech",
+        {"input": "Hi.", "model": "tts-1", "voice": "nova"},
+        "Authorization",
+        "Bearer ",
+        "error.code",
+        "invalid_api_key",
+    ),
+    (ELEVEN, {"text": "Hi."}, "xi-api-key", "", "detail.status", "invalid_api_key"),
+    (f"{ELEVEN}/stream", {"text": "Hi."}, "xi-api-key", "", "detail.status", "invalid_api_key"),
+    ("/tts/bytes", SONIC, "X-API-Key", "", "error_code", "invalid_api_key"),
+    ("/tts/sse", SONIC, "Authorization", "Bearer ", "error_code", "invalid_api_key"),
+    ("/v1/speak", {"text": "Hi."}, "Authorization", "Token ", "err_code", "INVALID_AUTH"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "header", "scheme", "where", "code"), POSTS)
+async def test_a_post_wants_the_key_and_refuses_a_wrong_one_in_the_protocols_form(
+    path: str, body: dict[str, Any], header: str, scheme: str, where: str, code: str
+) -> None:
+    async with (
+        live_server(access={"api_keys": "one, two"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for key, status in ((None, 401), ("three", 401), ("one", 200), ("two", 200)):
+            headers = {} if key is None else {header: f"{scheme}{key}"}
+            answer = await http.post(path, json=body, headers=headers)
+            assert answer.status_code == status
+            if status == 401:
+                found = answer.json()
+                for part in where.split("."):
+                    found = found[part]
+                assert found == code
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "scheme"),
+    [
+        (f"{ELEVEN}/stream-input", "xi-api-key", ""),
+        (f"{ELEVEN}/multi-stream-input", "xi-api-key", ""),
+        ("/tts/websocket", "X-API-Key", ""),
+        ("/tts/websocket", "Authorization", "Bearer "),
+        ("/v1/speak", "Authorization", "Token "),
+    ],
+)
+async def test_a_vendors_websocket_refuses_the_handshake_of_a_wrong_key(
+    path: str, header: str, scheme: str
+) -> None:
+    async with live_server(access={"api_keys": "one"}) as live:
+        url = f"ws://{live.address}{path}"
+        async with connect(url, additional_headers={header: f"{scheme}one"}):
+            pass
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url, additional_headers={header: f"{scheme}wrong"}):
+                pass
+        assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+async def test_elevenlabs_key_may_come_in_the_first_message_and_must_be_right(
+    key: str | None,
+) -> None:
+    first = {"text": " ", **({} if key is None else {"xi_api_key": key})}
+    async with live_server(access={"api_keys": "one"}) as live:
+        url = f"ws://{live.address}{ELEVEN}/stream-input"
+        async with connect(url) as socket:
+            await socket.send(json.dumps(first))
+            assert json.loads(await socket.recv())["error"] == "invalid_api_key"
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+
+
+async def test_the_native_websocket_takes_the_key_in_a_header_or_the_query() -> None:
     async with live_server(access={"api_keys": "one, two"}) as live:
         url = f"ws://{live.address}/ws/tts"
         async with connect(url, additional_headers={"Authorization": "Bearer one"}) as socket:
             assert json.loads(await socket.recv())["type"] == "ready"
         async with connect(f"{url}?key=two") as socket:
             assert json.loads(await socket.recv())["type"] == "ready"
-        async with connect(f"{url}?key=three") as socket:
-            assert json.loads(await socket.recv())["code"] == "invalid_api_key"
-            with pytest.raises(ConnectionClosed) as closed:
-                await socket.recv()
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1008
-        async with httpx.AsyncClient(base_url=live.http) as http:
-            answer = await http.post("/v1/speech", json={"text": "Hello."})
-            assert (answer.status_code, answer.json()["code"]) == (401, "invalid_api_key")
+        for query in ("", "?key=three"):
+            async with connect(f"{url}{query}") as socket:
+                assert json.loads(await socket.recv())["code"] == "invalid_api_key"
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1008
+
+
+async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
+    async with (
+        live_server(access={"api_keys": "one"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for path in ("/healthz", "/readyz", "/"):
+            assert (await http.get(path)).status_code == 200
+        for path in ("/v1/models", "/v1/audio/voices", "/v1/status", "/metrics"):
+            assert (await http.get(path)).status_code == 401
