@@ -80,6 +80,10 @@ def test_other_names_are_the_server_s_own() -> None:
     assert voice_named(None, known, "heart") is None
 
 
+def test_a_voice_that_a_customer_of_theirs_has_made_is_the_default() -> None:
+    assert voice_named("voice_68a1b2", voices("second", "heart"), "heart") == "heart"
+
+
 # --- the body ------------------------------------------------------------------------------------
 
 

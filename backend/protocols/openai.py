@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -40,6 +41,7 @@ VOICES = (
 )
 MODELS = ("gpt-4o-mini-tts", "tts-1", "tts-1-hd")
 
+_FOREIGN_VOICE = re.compile(r"voice_\w+", re.ASCII)
 _FORMATS = {"pcm": "pcm_s16le"}  # the others have our names
 _RATE_HZ = 24000
 _CHARACTERS_A_TOKEN, _MS_A_TOKEN = 4, 50  # usage is an estimate: there are no tokens here
@@ -92,15 +94,18 @@ def decode_request(body: bytes) -> SpeechRequest:
 def start_for(asked: SpeechRequest, voice: str | None, speed: float) -> Start:
     """How the request is spoken: by the voice and at the speed that there are."""
     name = _FORMATS.get(asked.response_format, asked.response_format)
-    return Start("speech", voice, name, _RATE_HZ, speed)
+    return Start("speech", voice, name, _RATE_HZ, speed, mode="stream")
 
 
 def voice_named(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
     """The server's voice for one of OpenAI's; any other name is the server's own.
 
     Each of theirs is the same voice every time: the one of that name, else one of those that need
-    no download, the default first.
+    no download, the default first. Nobody else has the voices that their customers have made
+    (`voice_...`): the default voice speaks for them.
     """
+    if name is not None and _FOREIGN_VOICE.fullmatch(name):
+        return default
     ready = [default, *(v.name for v in voices if v.ready and v.name != default)]
     if name not in VOICES or name in ready:
         return name
