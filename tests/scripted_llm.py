@@ -1,0 +1,70 @@
+"""A language model that says what it was told to: an OpenAI-compatible URL for the examples."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class ScriptedLlm:
+    """Answers its requests one after the other, `token_s` for each word.
+
+    `requests`: what was asked, the JSON bodies.
+    """
+
+    def __init__(self, answers: Sequence[str], token_s: float = 0.02) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.status = 200
+        self._answers = iter(answers)
+        self._token_s = token_s
+
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
+        size = int(request.headers["Content-Length"])
+        self.requests.append(json.loads(request.rfile.read(size)))
+        request.send_response(self.status)
+        request.send_header("Content-Type", "text/event-stream")
+        request.end_headers()
+        if self.status != 200:
+            request.wfile.write(b'{"error": {"message": "no such model"}}')
+            return
+        for token in [*next(self._answers).split(" "), ""]:
+            delta = {"content": f"{token} "} if token else {}
+            chunk = {
+                "id": "1",
+                "object": "chat.completion.chunk",
+                "created": 0,
+                "model": "scripted",
+                "choices": [
+                    {"index": 0, "delta": delta, "finish_reason": None if token else "stop"}
+                ],
+            }
+            request.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            request.wfile.flush()
+            time.sleep(self._token_s)
+        request.wfile.write(b"data: [DONE]\n\n")
+
+
+@contextmanager
+def serving(llm: ScriptedLlm) -> Iterator[str]:
+    """Its URL, while the block runs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            llm.answer(self)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, name="scripted-llm")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,47 @@
+import av
+import numpy as np
+import pytest
+
+from duplex_tts.telephony import UnsupportedCodec
+from duplex_tts.telephony.codecs import codec_named
+
+
+@pytest.mark.parametrize(("name", "reference"), [("PCMU", "pcm_mulaw"), ("PCMA", "pcm_alaw")])
+def test_every_code_is_decoded_as_by_ffmpeg(name: str, reference: str) -> None:
+    decoder = av.CodecContext.create(reference, "r")
+    assert isinstance(decoder, av.AudioCodecContext)
+    decoder.sample_rate, decoder.layout = 8000, "mono"
+    every = bytes(range(256))
+    (frame,) = decoder.decode(av.Packet(every))
+
+    decoded = np.frombuffer(codec_named(name, 8000).decode(every), "<i2")
+
+    np.testing.assert_array_equal(decoded, frame.to_ndarray().ravel())
+
+
+@pytest.mark.parametrize("name", ["PCMU", "PCMA", "L16"])
+def test_silence_is_silent(name: str) -> None:
+    codec = codec_named(name, 8000)
+    assert abs(int.from_bytes(codec.decode(codec.silence), "little", signed=True)) <= 8
+
+
+def test_a_frame_is_20_ms() -> None:
+    assert codec_named("PCMU", 8000).frame_bytes == 160
+    assert codec_named("L16", 16000).frame_bytes == 640
+    assert codec_named("L16", 16000).duration_ms(640) == 20.0
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels"),
+    [
+        ("G722", 8000, 1),
+        ("OPUS", 16000, 1),
+        ("AMR-WB", 16000, 1),
+        ("PCMU", 16000, 1),
+        ("L16", 44100, 1),
+        ("L16", 16000, 2),
+    ],
+)
+def test_another_codec_is_refused_with_what_to_ask_for(name: str, rate: int, channels: int) -> None:
+    with pytest.raises(UnsupportedCodec, match=r"not spoken here; set up the stream with PCMU"):
+        codec_named(name, rate, channels)
