@@ -121,7 +121,7 @@ def wav_header(tag: int, sample_bytes: int, sample_rate_hz: int) -> bytes:
     """
     byte_rate = sample_rate_hz * sample_bytes
     extension = b"" if tag == 1 else struct.pack("<H", 0)
-    fact = b"" if tag == 1 else b"fact" + struct.pack("<II", 4, UNKNOWN_LENGTH)
+    fact = b"" if tag == 1 else b"fact" + struct.pack("<II", 4, 0)
     fields = struct.pack(
         "<HHIIHH", tag, 1, sample_rate_hz, byte_rate, sample_bytes, 8 * sample_bytes
     )
