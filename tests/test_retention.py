@@ -114,6 +114,14 @@ def test_answers_are_counted_through_acknowledging_and_forgetting(
     assert kept.take_back({}, answers=3)[0] == []
 
 
+def test_after_a_loss_answers_are_counted_as_the_client_counts_them(kept: Retention) -> None:
+    keep(kept, audio(0, size=60_000), Retracted("a", 0))
+    assert kept.make_room(99_000), "both are forgotten"
+    assert kept.take_back({}, answers=0)[1] == {"a"}
+    keep(kept, done("b"))
+    assert kept.take_back({}, answers=1)[0] == []
+
+
 # --- forgetting -----------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from backend.errors import Overloaded
+from backend.errors import BadJson, Overloaded
 from backend.events import (
     Audio,
     Cancel,
@@ -25,6 +25,7 @@ from backend.events import (
     Played,
     Pong,
     Ready,
+    Resume,
     Retract,
     Retracted,
     Start,
@@ -269,6 +270,30 @@ def test_ping_is_answered_while_speech_waits() -> None:
         await client.wait(0)
 
     assert scripted(script).events[:2] == [Pong("x", 1), Pong(5, 1)]
+
+
+def test_pong_says_how_many_messages_were_handled() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Hello "), Ping(1), Flush("never"), Cancel("unknown"), Ping(2))
+        client.session.misread(BadJson("not JSON"))
+        client.say(Ping(3))
+        await client.wait(0)
+
+    pongs = [event for event in scripted(script).events if isinstance(event, Pong)]
+    assert [pong.received for pong in pongs] == [1, 3, 4]
+
+
+def test_resume_is_refused_by_a_session_that_goes_on() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(start(), Text("a", "Hello "))
+        client.say(Resume(client.session.id, client.session.token, {}))
+        client.say(Text("a", "there"), End("a"), Ping())
+        await client.settled()
+
+    client = scripted(script)
+    assert client.codes(None) == ["resume_failed"]
+    assert client.heard() == "Hellothere"
+    assert next(e for e in client.events if isinstance(e, Pong)).received == 4
 
 
 # --- refusals ------------------------------------------------------------------------------------
