@@ -190,7 +190,7 @@ class Caller:
         done, cancelled = self.of(Done, context), self.of(Cancelled, context)
         assert len(done) + len(cancelled) == 1
         assert [text_to] == [*(d.characters for d in done), *(c.text_to for c in cancelled)]
-        ends_ms = [*(d.audio_ms for d in done), *(c.audio_ms for c in cancelled)]
+        ends_ms = [*[d.audio_ms for d in done], *[c.audio_ms for c in cancelled]]
         assert abs(audio_ms - ends_ms[0]) < 0.01
 
 

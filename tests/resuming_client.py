@@ -84,7 +84,7 @@ class ResumingClient:
     async def read(self) -> Message:
         """Take the next message in."""
         message = self._decoded(await self.socket.recv())
-        kind, context = message["type"], message.get("context")
+        kind, context = message["type"], str(message.get("context"))
         if kind == "audio":
             assert context not in self.ends, "audio after the end"
             assert message["seq"] == self.after.get(context, -1) + 1, "twice, or not at all"
