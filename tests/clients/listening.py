@@ -23,6 +23,10 @@ RATE_HZ = 16_000
 """Everything is listened to at this rate."""
 
 HELLO = "Hello there, how are you doing today?"
+SENTENCE = (
+    "The keeper of the old lighthouse climbed the narrow stairs every single evening of the year "
+    "to light the lamp for the ships that were far out at sea."
+)
 STORY = (
     "The old lighthouse stood alone above the harbor. Every evening the keeper climbed the "
     "narrow stairs and lit the lamp. Ships far out at sea could see it for twenty miles."

@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
+
 from tests.clients.listening import Recording, Sound, decode
 
 
@@ -16,6 +18,8 @@ class Frames:
     def __init__(self) -> None:
         self.recording = Recording()
         self.sample_rate_hz = 0
+        self.words: list[tuple[str, float]] = []
+        """The words that the frames name, with the seconds at which they begin."""
         self.last_text_s = 0.0
         """When the last piece of text was pushed."""
 
@@ -23,6 +27,8 @@ class Frames:
         """A `livekit.rtc.AudioFrame`."""
         self.sample_rate_hz = frame.sample_rate
         self.recording.add(bytes(frame.data))
+        timed = frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, [])
+        self.words += [(str(word), word.start_time) for word in timed]
 
     @property
     def sound(self) -> Sound:

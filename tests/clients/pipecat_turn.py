@@ -10,10 +10,13 @@ from pipecat.frames.frames import (
     EndWorkerFrame,
     ErrorFrame,
     Frame,
+    InterruptionFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
     TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams
@@ -50,6 +53,8 @@ class Listener(FrameProcessor):
         self._user = user
         self.recording = Recording()
         self.sample_rate_hz = 0
+        self.turns = 0  # that were spoken to their end
+        self.words: list[tuple[str, float]] = []  # with seconds of the pipeline's clock
         self.interrupted_at_s: float | None = None
         self._interrupt_after_s = interrupt_after_s
 
@@ -60,6 +65,12 @@ class Listener(FrameProcessor):
             self.sample_rate_hz = frame.sample_rate
             self.recording.add(frame.audio)
             self._maybe_interrupt()
+        elif isinstance(frame, TTSTextFrame) and frame.pts:
+            self.words.append((frame.text, frame.pts / 1e9))
+        elif isinstance(frame, TTSStoppedFrame):
+            self.turns += 1
+        elif isinstance(frame, InterruptionFrame) and self.interrupted_at_s is None:
+            self.interrupted_at_s = time.perf_counter()
         await self.push_frame(frame, direction)
 
     def _maybe_interrupt(self) -> None:

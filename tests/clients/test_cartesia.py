@@ -12,16 +12,13 @@ from cartesia import APIStatusError, AsyncCartesia, Cartesia, NotFoundError
 from websockets.exceptions import InvalidStatus
 
 from tests.clients.conftest import WRONG_KEY
-from tests.clients.listening import HELLO, RATE_HZ, STORY, Ear, Recording, Sound, decode
+from tests.clients.listening import HELLO, SENTENCE, STORY, Ear, Recording, decode
 from tests.clients.live_servers import Server
+from tests.clients.timing import expect_timed
 
 KATIE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"  # one of the vendor's
 PCM = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
 ASK: dict[str, Any] = {"model_id": "sonic-3", "voice": KATIE, "output_format": PCM}
-SENTENCE = (
-    "The keeper of the old lighthouse climbed the narrow stairs every single evening of the year "
-    "to light the lamp for the ships that were far out at sea."
-)
 
 
 @pytest.fixture
@@ -71,31 +68,10 @@ def test_events_bring_audio_and_the_times_of_the_words(client: Cartesia, ear: Ea
             data += event.audio or b""
         elif event.type == "timestamps":
             words += list(
-                zip(
-                    event.word_timestamps.words,
-                    event.word_timestamps.start,
-                    event.word_timestamps.end,
-                )
+                zip(event.word_timestamps.words, event.word_timestamps.start, strict=True)
             )
     assert kinds[-1] == "done"
     expect_timed(ear, decode(data, "s16le", 24000), STORY, words)
-
-
-def expect_timed(ear: Ear, sound: Sound, text: str, words: list[tuple[str, float, float]]) -> None:
-    """The words are those of the text, and each is where it is said to be."""
-    assert [word for word, _, _ in words] == text.split()
-    starts = [start for _, start, _ in words]
-    assert starts == sorted(starts)
-    assert words[-1][2] <= sound.duration_s + 0.01
-    half = next(n for n in range(len(words) // 2, len(words)) if words[n - 1][0].endswith("."))
-    at = int(words[half][1] * RATE_HZ)
-    for samples, said in (
-        (sound.samples[:at], words[:half]),
-        (sound.samples[at:], words[half:]),
-    ):
-        said_text = " ".join(word for word, _, _ in said)
-        rate, heard = ear.word_error_rate(Sound(samples), said_text)
-        assert rate <= 0.1, f"{heard!r} instead of {said_text!r}"
 
 
 def test_speed_is_heard(client: Cartesia) -> None:
@@ -157,7 +133,7 @@ def test_two_utterances_on_one_connection_with_timestamps_and_flush(
                     data += event.audio or b""
                 elif event.type == "timestamps":
                     times = event.word_timestamps
-                    words += list(zip(times.words, times.start, times.end))
+                    words += list(zip(times.words, times.start, strict=True))
                 elif event.type == "flush_done":
                     assert event.flush_id == 1
                     flushed = decode(data, "s16le", 24000)
@@ -173,9 +149,9 @@ def test_contexts_side_by_side_keep_to_themselves(client: Cartesia, ear: Ear) ->
     texts = [HELLO, STORY]
     with client.tts.websocket_connect() as connection:
         contexts = [connection.context(**ASK) for _ in texts]
-        for context, text in zip(contexts, texts):
+        for context, text in zip(contexts, texts, strict=True):
             context.push(text, continue_=False)
-        for context, text in zip(contexts, texts):
+        for context, text in zip(contexts, texts, strict=True):
             data = b"".join(e.audio or b"" for e in context.receive() if e.type == "chunk")
             ear.expect(decode(data, "s16le", 24000), text)
 
@@ -187,7 +163,8 @@ def test_nothing_is_heard_after_a_cancel(client: Cartesia, ear: Ear) -> None:
         assert connection.recv().type == "chunk"
         connection.send({"context_id": "long", "cancel": True})
         connection.send({**ASK, "context_id": "short", "transcript": HELLO, "continue": False})
-        heard, data = [], b""
+        heard: list[tuple[str, str]] = []
+        data = b""
         while not heard or heard[-1] != ("short", "done"):
             event = connection.recv()
             heard.append((event.context_id, event.type))

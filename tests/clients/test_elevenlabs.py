@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from elevenlabs import VoiceSettings
@@ -13,8 +13,9 @@ from elevenlabs.core.api_error import ApiError
 from websockets.exceptions import InvalidStatus
 
 from tests.clients.conftest import WRONG_KEY
-from tests.clients.listening import HELLO, RATE_HZ, STORY, Ear, Recording, Sound, decode
+from tests.clients.listening import HELLO, SENTENCE, STORY, Ear, Recording, decode
 from tests.clients.live_servers import Server
+from tests.clients.timing import expect_cut
 
 RACHEL = "21m00Tcm4TlvDq8ikWAM"  # one of the vendor's: an application brings such ids along
 CONTAINERS = {
@@ -42,8 +43,8 @@ def client(server: Server) -> ElevenLabs:
 
 
 @pytest.fixture
-async def async_client(server: Server) -> AsyncIterator[AsyncElevenLabs]:
-    yield AsyncElevenLabs(base_url=server.http, api_key="any")
+async def async_client(server: Server) -> AsyncElevenLabs:
+    return AsyncElevenLabs(base_url=server.http, api_key="any")
 
 
 # --- over HTTP -----------------------------------------------------------------------------------
@@ -80,10 +81,10 @@ def test_timestamps_tile_the_text_and_say_when_it_is_heard(client: ElevenLabs, e
     assert alignment is not None
     assert "".join(alignment.characters) == first + second
     starts, ends = alignment.character_start_times_seconds, alignment.character_end_times_seconds
-    assert all(end <= start for end, start in zip(ends, starts[1:]))
+    assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
     sound = decode(base64.b64decode(answer.audio_base_64), "s16le", 24000)
     assert abs(ends[-1] - sound.duration_s) < 0.05
-    expect_halves(ear, sound, starts[len(first)], first, second)
+    expect_cut(ear, sound, starts[len(first)], ("friend", "How"))
 
 
 def test_streamed_timestamps_go_on_from_line_to_line(client: ElevenLabs, ear: Ear) -> None:
@@ -98,16 +99,7 @@ def test_streamed_timestamps_go_on_from_line_to_line(client: ElevenLabs, ear: Ea
     assert characters == STORY
     assert starts == sorted(starts)
     sound = decode(data, "s16le", 24000)
-    cut = STORY.index("Every evening")
-    expect_halves(ear, sound, starts[cut], STORY[:cut], STORY[cut:])
-
-
-def expect_halves(ear: Ear, sound: Sound, at_s: float, first: str, second: str) -> None:
-    """Cut where the second part is said to begin, each part says its own words."""
-    at = int(at_s * RATE_HZ)
-    for samples, text in ((sound.samples[:at], first), (sound.samples[at:], second)):
-        rate, heard = ear.word_error_rate(Sound(samples), text)
-        assert rate <= 0.1, f"{heard!r} instead of {text!r}"
+    expect_cut(ear, sound, starts[STORY.index("Every")], ("harbor", "Every"))
 
 
 async def test_the_async_client_is_heard_too(async_client: AsyncElevenLabs, ear: Ear) -> None:
@@ -162,18 +154,15 @@ def written(text: str, ended_s: list[float], word_s: float = 0.06) -> Iterator[s
 def test_realtime_is_heard_before_the_text_is_written(
     client: ElevenLabs, ear: Ear, output_format: str
 ) -> None:
-    sentence = (
-        "The keeper of the old lighthouse climbed the narrow stairs every single evening of the "
-        "year to light the lamp for the ships that were far out at sea."
-    )
-    recording, ended_s = Recording(), []
+    ended_s: list[float] = []
+    recording = Recording()
     for piece in client.text_to_speech.convert_realtime(
-        RACHEL, text=written(sentence, ended_s), output_format=output_format
+        RACHEL, text=written(SENTENCE, ended_s), output_format=output_format
     ):
         recording.add(piece)
     assert recording.first_s < ended_s[0], "the sentence was finished before a word was heard"
     container, rate_hz = CONTAINERS.get(output_format, ("s16le", 24000))
-    ear.expect(decode(recording.data, container, rate_hz), sentence)
+    ear.expect(decode(recording.data, container, rate_hz), SENTENCE)
 
 
 def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:

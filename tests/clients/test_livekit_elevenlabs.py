@@ -1,19 +1,23 @@
-"""LiveKit agents with the elevenlabs plugin: what a caller hears."""
+"""livekit-agents with its elevenlabs plugin."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from livekit.agents import APIError, APIStatusError
+from livekit.agents import APIConnectOptions, APIError, APIStatusError
 from livekit.plugins import elevenlabs
 
 from tests.clients.conftest import WRONG_KEY
-from tests.clients.listening import HELLO, RATE_HZ, STORY, Ear, Sound
+from tests.clients.listening import HELLO, SENTENCE, STORY, Ear
 from tests.clients.live_servers import Server
-from tests.clients.livekit_listener import ONCE, listen, speak
+from tests.clients.livekit_speech import listen, talk
+from tests.clients.timing import expect_timed
+
+ONCE = APIConnectOptions(max_retry=0)
 
 
 @pytest.fixture
@@ -23,23 +27,23 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def plugin(server: Server, session: aiohttp.ClientSession, **options: Any) -> elevenlabs.TTS:
-    return elevenlabs.TTS(
-        base_url=f"{server.http}/v1",
-        http_session=session,
-        **{"api_key": server.key or "any", **options},
-    )
+    options = {"api_key": server.key or "any", **options}
+    return elevenlabs.TTS(base_url=f"{server.http}/v1", http_session=session, **options)
 
 
 @pytest.fixture
-async def tts(server: Server, session: aiohttp.ClientSession) -> AsyncIterator[elevenlabs.TTS]:
+async def voice(server: Server, session: aiohttp.ClientSession) -> AsyncIterator[elevenlabs.TTS]:
     made = plugin(server, session)
     yield made
     await made.aclose()
 
 
-async def test_a_whole_text_is_heard(tts: elevenlabs.TTS, ear: Ear) -> None:
-    heard = await listen(tts.synthesize(STORY, conn_options=ONCE))
-    ear.expect(heard.sound, STORY)
+def words(text: str) -> list[str]:
+    return [f"{word} " for word in text.split()]
+
+
+async def test_synthesize_says_the_text(voice: elevenlabs.TTS, ear: Ear) -> None:
+    ear.expect((await listen(voice.synthesize(STORY))).sound, STORY)
 
 
 @pytest.mark.parametrize(
@@ -48,55 +52,52 @@ async def test_a_whole_text_is_heard(tts: elevenlabs.TTS, ear: Ear) -> None:
 async def test_a_stream_says_the_words_and_when(
     server: Server, session: aiohttp.ClientSession, ear: Ear, encoding: Any
 ) -> None:
-    tts = plugin(server, session, encoding=encoding)
-    heard, _ = await speak(tts, STORY)
-    ear.expect(heard.sound, STORY)
-    assert "".join(word for word, _ in heard.words).split() == STORY.split()
-    starts = [start for _, start in heard.words]
-    assert starts == sorted(starts)
-    second = next(n for n, (word, _) in enumerate(heard.words) if word.strip() == "Every")
-    at = int(starts[second] * RATE_HZ)
-    rate, understood = ear.word_error_rate(
-        Sound(heard.sound.samples[at:]), STORY[STORY.index("Every") :]
-    )
-    assert rate <= 0.1, understood
-    await tts.aclose()
+    voice = plugin(server, session, encoding=encoding)
+    frames = await talk(voice.stream(), words(STORY))
+    ear.expect(frames.sound, STORY)
+    expect_timed(ear, frames.sound, STORY, frames.words)
+    await voice.aclose()
 
 
-async def test_words_are_heard_before_the_sentence_is_written(
+async def test_the_first_sentence_is_heard_before_the_text_ends(
+    voice: elevenlabs.TTS, ear: Ear
+) -> None:
+    frames = await talk(voice.stream(), words(STORY), period_s=0.06)
+    assert frames.recording.first_s < frames.last_text_s
+    ear.expect(frames.sound, STORY)
+
+
+async def test_without_auto_mode_words_are_heard_before_their_sentence_ends(
     server: Server, session: aiohttp.ClientSession, ear: Ear
 ) -> None:
-    sentence = (
-        "The keeper of the old lighthouse climbed the narrow stairs every single evening of the "
-        "year to light the lamp for the ships that were far out at sea."
-    )
-    tts = plugin(server, session, auto_mode=False, encoding="pcm_24000")
-    heard, ended_s = await speak(tts, sentence, word_s=0.06)
-    assert heard.recording.first_s < ended_s
-    ear.expect(heard.sound, sentence)
-    assert "".join(word for word, _ in heard.words).split() == sentence.split()
-    await tts.aclose()
+    voice = plugin(server, session, auto_mode=False, encoding="pcm_24000")
+    frames = await talk(voice.stream(), words(SENTENCE), period_s=0.06)
+    assert frames.recording.first_s < frames.last_text_s
+    ear.expect(frames.sound, SENTENCE)
+    expect_timed(ear, frames.sound, SENTENCE, frames.words)
+    await voice.aclose()
 
 
-async def test_two_utterances_share_a_connection(tts: elevenlabs.TTS, ear: Ear) -> None:
+async def test_two_utterances_on_one_socket(voice: elevenlabs.TTS, ear: Ear) -> None:
     reused = []
-    tts.on("metrics_collected", lambda metrics: reused.append(metrics.connection_reused))
+    voice.on("metrics_collected", lambda metrics: reused.append(metrics.connection_reused))
     for text in (STORY, HELLO):
-        heard, _ = await speak(tts, text)
-        ear.expect(heard.sound, text)
+        ear.expect((await talk(voice.stream(), words(text))).sound, text)
     assert reused == [False, True]
 
 
-async def test_after_an_interruption_only_the_new_words_are_heard(
-    tts: elevenlabs.TTS, ear: Ear
+async def test_closed_in_mid_speech_only_the_next_words_are_heard(
+    voice: elevenlabs.TTS, ear: Ear
 ) -> None:
-    stream = tts.stream(conn_options=ONCE)
-    stream.push_text(" ".join([STORY] * 20))
-    stream.end_input()
-    await anext(stream)
-    await stream.aclose()
-    heard, _ = await speak(tts, HELLO)
-    ear.expect(heard.sound, HELLO)
+    for _ in range(3):
+        stream = voice.stream(conn_options=ONCE)
+        stream.push_text(f"{STORY} " * 10)
+        stream.end_input()
+        await anext(aiter(stream))
+        await stream.aclose()
+    async with asyncio.timeout(5):
+        frames = await talk(voice.stream(), words(HELLO))
+    ear.expect(frames.sound, HELLO)
 
 
 async def test_settings_travel_with_the_first_message(
@@ -105,38 +106,37 @@ async def test_settings_travel_with_the_first_message(
     seconds = []
     for speed in (1.0, 1.2):
         settings = elevenlabs.VoiceSettings(stability=0.5, similarity_boost=0.7, speed=speed)
-        tts = plugin(server, session, voice_settings=settings, encoding="pcm_24000")
-        heard, _ = await speak(tts, STORY)
-        seconds.append(heard.sound.duration_s)
-        await tts.aclose()
+        voice = plugin(server, session, voice_settings=settings, encoding="pcm_24000")
+        seconds.append((await talk(voice.stream(), words(STORY))).sound.duration_s)
+        await voice.aclose()
     assert seconds[0] / seconds[1] == pytest.approx(1.2, rel=0.07)
 
 
-async def test_voices_are_listed(tts: elevenlabs.TTS) -> None:
-    assert "heart" in {voice.id for voice in await tts.list_voices()}
+async def test_voices_are_listed(voice: elevenlabs.TTS) -> None:
+    assert "heart" in {each.id for each in await voice.list_voices()}
 
 
-async def test_a_wrong_key_is_an_error_that_is_not_tried_again(
+async def test_a_wrong_key_is_refused(guarded: Server, session: aiohttp.ClientSession) -> None:
+    voice = plugin(guarded, session, api_key=WRONG_KEY)
+    with pytest.raises(APIStatusError) as refused:
+        await listen(voice.synthesize(HELLO, conn_options=ONCE))
+    assert refused.value.status_code == 401
+    with pytest.raises(APIStatusError) as refused:
+        await talk(voice.stream(conn_options=ONCE), [HELLO])
+    assert refused.value.status_code == 401
+    await voice.aclose()
+
+
+async def test_the_right_key_is_heard(
     guarded: Server, session: aiohttp.ClientSession, ear: Ear
 ) -> None:
-    wrong = plugin(guarded, session, api_key=WRONG_KEY)
-    for attempt in (wrong.synthesize(HELLO, conn_options=ONCE), wrong.stream(conn_options=ONCE)):
-        if hasattr(attempt, "push_text"):
-            attempt.push_text(HELLO)
-            attempt.end_input()
-        with pytest.raises(APIStatusError) as caught:
-            await listen(attempt)
-        assert caught.value.status_code == 401
-        assert not caught.value.retryable
-    right = plugin(guarded, session)
-    heard, _ = await speak(right, HELLO)
-    ear.expect(heard.sound, HELLO)
-    await wrong.aclose()
-    await right.aclose()
+    voice = plugin(guarded, session)
+    ear.expect((await talk(voice.stream(), words(HELLO))).sound, HELLO)
+    await voice.aclose()
 
 
 async def test_an_unknown_voice_is_an_error(server: Server, session: aiohttp.ClientSession) -> None:
-    tts = plugin(server, session, voice_id="haert")
+    voice = plugin(server, session, voice_id="haert")
     with pytest.raises(APIError):
-        await speak(tts, HELLO)
-    await tts.aclose()
+        await talk(voice.stream(conn_options=ONCE), [HELLO])
+    await voice.aclose()
