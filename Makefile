@@ -60,7 +60,7 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	@touch $@
 
 $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
-	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk"
+	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk, a minute"
 	$(BIN)/python -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	@touch $@
