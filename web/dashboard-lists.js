@@ -1,6 +1,8 @@
 // The lists of the dashboard: open sessions, each with a button to end it, and errors by code.
 // Rows are kept from one answer to the next, so that the focus stays where it is.
 
+import { keptKey, keyHeaders } from "./key.js";
+
 const SHOWN = 200; // rows; with more, a list is no longer read
 
 const byId = (id) => document.getElementById(id);
@@ -14,7 +16,7 @@ export function showSessions(sessions) {
     each.id,
     [
       each.id,
-      watch(each.age_s),
+      each.detached_s === null ? watch(each.age_s) : `away ${watch(each.detached_s)}`,
       number.format(each.contexts),
       number.format(each.characters),
       number.format(each.characters_waiting),
@@ -22,6 +24,7 @@ export function showSessions(sessions) {
     ],
   ]), endButton, byId("sessions-title"));
   byId("sessions-note").textContent = sessionsNote(sessions);
+  byId("enter-key").hidden = sessions !== null || !keptKey();
 }
 
 // `lately`: a function from a code to how many there were lately.
@@ -35,6 +38,7 @@ export function showErrorCodes(counts, lately) {
 }
 
 function sessionsNote(sessions) {
+  if (sessions === null && keptKey()) return "This key shows no sessions; an admin's does.";
   if (sessions === null) return "Sessions are shown on the server's own machine only.";
   if (!sessions.length) return "Nobody is connected.";
   return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
@@ -101,7 +105,10 @@ byId("confirm").addEventListener("close", async () => {
 
 async function end(id) {
   try {
-    const answer = await fetch(`/v1/sessions/${encodeURIComponent(id)}`, { method: "DELETE" });
+    const answer = await fetch(`/v1/sessions/${encodeURIComponent(id)}`, {
+      method: "DELETE",
+      headers: keyHeaders(),
+    });
     if (answer.ok) return `Session ${id} was ended.`;
     const { detail } = await answer.json();
     return `Session ${id} was not ended: ${detail}.`;

@@ -2,6 +2,7 @@
 
 import { drawHistogram, drawLine, roundedUp } from "./dashboard-charts.js";
 import { showErrorCodes, showSessions } from "./dashboard-lists.js";
+import { KeyQuestion, keptKey, keyHeaders } from "./key.js";
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 4000;
@@ -12,6 +13,7 @@ const GAP_S = 3; // no answer for so long: nothing is known of the time between
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 const samples = []; // the answers of the last SPAN_S, each with the rates since the one before
+const keyQuestion = new KeyQuestion();
 let timer = 0;
 
 // --- asking --------------------------------------------------------------------------------------
@@ -19,7 +21,11 @@ let timer = 0;
 async function poll() {
   clearTimeout(timer);
   try {
-    const answer = await fetch("/v1/status", { signal: AbortSignal.timeout(PATIENCE_MS) });
+    const answer = await fetch("/v1/status", {
+      headers: keyHeaders(),
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    if (answer.status === 401) return locked();
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     remember(await answer.json());
     show(samples.at(-1));
@@ -43,6 +49,13 @@ function remember(status) {
   status.busy = passedS ? Math.min(1, rate("compute_s") / status.engine.threads) : null;
   samples.push(status);
   while (samples[0].time_s < status.time_s - SPAN_S) samples.shift();
+}
+
+/** The server demands another key than there is: nothing is asked for until one is given. */
+function locked() {
+  say("lost", "A key is needed");
+  byId("enter-key").hidden = false;
+  keyQuestion.ask(keptKey() ? "The key is not one of this server's." : "");
 }
 
 function say(state, words) {
@@ -176,4 +189,6 @@ function duration(seconds) {
 
 new ResizeObserver(() => samples.length && showCharts(samples.at(-1))).observe(document.querySelector(".charts"));
 document.addEventListener("session-ended", poll);
+keyQuestion.addEventListener("given", poll);
+byId("enter-key").addEventListener("click", () => keyQuestion.ask());
 poll();

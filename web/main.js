@@ -4,6 +4,7 @@
 import { Demo } from "./demo.js";
 import { Field } from "./field.js";
 import { Highlighter, Place } from "./highlight.js";
+import { KeyQuestion, keptKey } from "./key.js";
 import { Phrases } from "./phrases.js";
 import { Player } from "./player.js";
 import { Connection } from "./protocol.js";
@@ -22,11 +23,13 @@ const speech = new Speech(connection, player);
 const field = new Field(element("text"), element("mirror"), speech);
 const demo = new Demo();
 const highlighter = new Highlighter();
+const keyQuestion = new KeyQuestion();
 const phrases = new Phrases(element("phrases"), element("phrases-text"));
 const voices = new Voices({
   list: element("voices"),
   slider: element("speed"),
   output: element("speed-value"),
+  note: element("voices-note"),
 });
 const said = new Said(
   {
@@ -163,7 +166,7 @@ speech.addEventListener("voiceless", ({ detail: { voice } }) => {
 field.addEventListener("locked", () => notice("That is spoken already. Esc lets you change it.", ""));
 
 connection.addEventListener("ready", () => {
-  showConnection("ready", "Connected");
+  connected();
   voices.load().then(
     (standard) => {
       speech.defaultVoice = standard;
@@ -172,7 +175,37 @@ connection.addEventListener("ready", () => {
     (error) => notice(`The voices could not be listed: ${error.message}`, "problem"),
   );
 });
+connection.addEventListener("resumed", connected);
 connection.addEventListener("lost", ({ detail: { why } }) => showConnection("lost", why));
+connection.addEventListener("locked", ({ detail: { wrong } }) => {
+  locked(wrong ? "The key is not one of this server's." : "");
+});
+
+// --- the key, where the server demands one ------------------------------------------------------
+
+function connected() {
+  showConnection("ready", "Connected");
+  element("unlock").hidden = true;
+  element("forget-key").hidden = !keptKey();
+}
+
+function locked(why) {
+  showConnection("lost", "A key is needed");
+  element("unlock").hidden = false;
+  element("forget-key").hidden = true;
+  keyQuestion.ask(why);
+}
+
+keyQuestion.addEventListener("given", ({ detail: key }) => {
+  showConnection("wait", "Connecting…");
+  connection.open(key);
+});
+element("unlock").addEventListener("click", () => keyQuestion.ask());
+element("forget-key").addEventListener("click", () => {
+  keep("key", "");
+  connection.close();
+  locked("");
+});
 
 // Browsers let a page sound only once its user has done something.
 for (const gesture of ["pointerdown", "keydown"]) {
@@ -180,4 +213,4 @@ for (const gesture of ["pointerdown", "keydown"]) {
 }
 
 if (Player.obstacle) notice(Player.obstacle, "problem");
-else connection.open();
+else connection.open(keptKey());

@@ -1,11 +1,14 @@
-// The native protocol (docs/protocol.md): one WebSocket that comes back by itself.
+// The native protocol (docs/protocol.md): one session over a WebSocket that comes back by itself.
+
+import { Ledger } from "./ledger.js";
 
 const RETRY_FIRST_MS = 250;
 const RETRY_LONGEST_MS = 8000;
-const PING_EVERY_MS = 20_000;
-const PONG_WITHIN_MS = 10_000;
-const TRY_LATER = 1013;
-const GOING_AWAY = 1001;
+const PING_AT_REST_MS = 20_000;
+const PING_SOON_MS = 1000; // after something went either way: it acknowledges
+const PING_AT_BYTES = 128 * 1024;
+const PONG_WITHIN_MS = 5000;
+const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 
 /** A binary message: its JSON header, and its samples as 16-bit integers. */
 export function decodeAudio(buffer) {
@@ -16,16 +19,24 @@ export function decodeAudio(buffer) {
 }
 
 /**
- * Events: `ready` (detail: the server's greeting), `message` (detail: {header, samples?}),
- * `lost` (detail: {why}, in words; it tries again by itself).
+ * Events: `ready` (there is a fresh session, which knows nothing of another), `resumed` (the session
+ * goes on, and nothing of it is lost), `message` (detail: {header, samples?}), `lost` (detail:
+ * {why}, in words; it tries again by itself), `locked` (detail: {wrong}; the server demands an API
+ * key, and the one there is, is wrong; it waits for `open` with another).
  */
 export class Connection extends EventTarget {
   #url;
+  #key = "";
   #socket = null;
+  #ledger = null; // of the session at hand
+  #fresh = null; // of the one that is there if that cannot go on
+  #refusal = ""; // code of an error that concerns the whole connection
   #failures = 0;
   #retry = 0;
   #ping = 0;
+  #pingAt = Infinity;
   #pong = 0;
+  #unacknowledged = 0; // bytes
   ready = false;
 
   constructor(url) {
@@ -35,56 +46,149 @@ export class Connection extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
   }
 
-  open() {
+  /** Connect; `key`: an API key, for a server that demands one. */
+  open(key = this.#key) {
     clearTimeout(this.#retry);
-    const socket = new WebSocket(this.#url);
+    this.#retry = 0;
+    this.#key = key;
+    this.#refusal = "";
+    const url = new URL(this.#url);
+    if (key) url.searchParams.set("key", key);
+    const socket = new WebSocket(url);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
-    socket.onmessage = ({ data }) => socket === this.#socket && this.#received(data);
-    socket.onclose = ({ code }) => socket === this.#socket && this.#closed(code);
+    const current = (act) => (event) => socket === this.#socket && act(event);
+    socket.onopen = current(() => this.#ledger && this.#write(this.#ledger.resumption));
+    socket.onmessage = current(({ data }) => this.#received(data));
+    socket.onclose = current(({ code }) => this.#closed(code));
   }
 
-  /** Send a message; false when there is no connection. */
+  /** Say goodbye: the session ends. */
+  close() {
+    this.#socket?.close(1000);
+    this.#socket = null;
+    this.#ledger = null;
+    this.#stop();
+  }
+
+  /** Send a message, later if the session has no connection now; false when there is no session. */
   send(message) {
-    if (!this.ready) return false;
-    this.#socket.send(JSON.stringify(message));
+    if (!this.#ledger) return false;
+    const text = JSON.stringify(message);
+    this.#ledger.sent(message, text);
+    if (this.ready) {
+      this.#socket.send(text);
+      this.#pingIn(PING_SOON_MS);
+    }
     return true;
   }
 
+  // --- what comes -----------------------------------------------------------------------------
+
   #received(data) {
-    if (typeof data !== "string") return this.#tell("message", decodeAudio(data));
-    const header = JSON.parse(data);
-    if (header.type === "pong") return clearTimeout(this.#pong);
-    if (header.type !== "ready") return this.#tell("message", { header });
-    this.ready = true;
+    const { header, samples } =
+      typeof data === "string" ? { header: JSON.parse(data) } : decodeAudio(data);
+    if (header.type === "ready") return this.#greeted(header);
+    if (header.type === "pong") return this.#answered(header);
+    if (header.type === "error" && !header.context) this.#concerned(header.code);
+    if (!this.ready) return;
+    this.#ledger.received(header);
+    this.#acknowledge(data);
+    this.#tell("message", { header, samples });
+  }
+
+  #greeted(header) {
+    if (!this.#ledger) {
+      this.#ledger = new Ledger(header);
+      this.#begin("ready");
+    } else if (header.session === this.#ledger.session) {
+      this.#ledger.confirm(header.received);
+      for (const text of this.#ledger.unconfirmed) this.#socket.send(text);
+      this.#begin("resumed");
+    } else {
+      this.#fresh = new Ledger(header);
+    }
+  }
+
+  /** An error that is of no context. */
+  #concerned(code) {
+    this.#refusal = code;
+    if (code !== "resume_failed" || !this.#fresh) return;
+    this.#ledger = this.#fresh;
+    this.#begin("ready");
+  }
+
+  #begin(type) {
+    this.#fresh = null;
     this.#failures = 0;
-    this.#ping = setInterval(() => this.#check(), PING_EVERY_MS);
-    this.#tell("ready", header);
+    this.ready = true;
+    this.#pingIn(PING_SOON_MS);
+    this.#tell(type);
+  }
+
+  // --- signs of life --------------------------------------------------------------------------
+
+  #acknowledge(data) {
+    this.#unacknowledged += data.byteLength ?? data.length;
+    if (this.#unacknowledged > PING_AT_BYTES) this.#check();
+    else this.#pingIn(PING_SOON_MS);
+  }
+
+  #pingIn(ms) {
+    const at = performance.now() + ms;
+    if (at >= this.#pingAt) return;
+    clearTimeout(this.#ping);
+    this.#pingAt = at;
+    this.#ping = setTimeout(() => this.#check(), ms);
   }
 
   /** A dead network says nothing: ask, and hang up when there is no answer. */
   #check() {
-    this.send({ type: "ping" });
-    clearTimeout(this.#pong);
-    this.#pong = setTimeout(() => {
+    this.#write({ type: "ping", ...this.#ledger.acknowledgement });
+    this.#unacknowledged = 0;
+    this.#pong ||= setTimeout(() => {
       const socket = this.#socket;
       this.#closed(0);
       socket.close();
     }, PONG_WITHIN_MS);
+    this.#pingAt = Infinity;
+    this.#pingIn(PING_AT_REST_MS);
   }
 
-  #closed(code) {
-    clearInterval(this.#ping);
+  #answered({ received }) {
     clearTimeout(this.#pong);
-    this.ready = false;
+    this.#pong = 0;
+    this.#ledger.confirm(received);
+  }
+
+  #write(message) {
+    this.#socket.send(JSON.stringify(message));
+  }
+
+  // --- when it breaks -------------------------------------------------------------------------
+
+  #closed(code) {
     this.#socket = null;
+    this.#stop();
+    if (GOODBYES.includes(code)) this.#ledger = null;
+    if (this.#refusal === "invalid_api_key") return this.#tell("locked", { wrong: this.#key !== "" });
     const wait = Math.min(RETRY_FIRST_MS * 2 ** this.#failures++, RETRY_LONGEST_MS);
     this.#retry = setTimeout(() => this.open(), wait * (0.75 + Math.random() / 2));
-    this.#tell("lost", { why: reason(code) });
+    this.#tell("lost", { why: reason(code, this.#refusal) });
+  }
+
+  #stop() {
+    clearTimeout(this.#retry);
+    clearTimeout(this.#ping);
+    clearTimeout(this.#pong);
+    this.#retry = this.#pong = this.#unacknowledged = 0;
+    this.#pingAt = Infinity;
+    this.#fresh = null;
+    this.ready = false;
   }
 
   #hurry() {
-    if (!this.#socket) this.open();
+    if (this.#retry) this.open();
   }
 
   #tell(type, detail) {
@@ -92,8 +196,9 @@ export class Connection extends EventTarget {
   }
 }
 
-function reason(code) {
-  if (code === TRY_LATER) return "The server is busy";
-  if (code === GOING_AWAY) return "The server is shutting down";
+function reason(code, refusal) {
+  if (refusal === "overloaded") return "The server is busy";
+  if (refusal === "session_ended") return "Whoever runs the server has ended this connection";
+  if (code === 1001) return "The server is shutting down";
   return "The server cannot be reached";
 }

@@ -26,10 +26,11 @@ export class Speech extends EventTarget {
     this.#connection = connection;
     this.#player = player;
     connection.addEventListener("message", ({ detail }) => this.#received(detail));
-    connection.addEventListener("ready", () => this.#connected());
+    connection.addEventListener("ready", () => this.#begunAnew());
+    connection.addEventListener("resumed", () => this.#connected(""));
     connection.addEventListener("lost", ({ detail }) => this.#disconnected(detail));
     player.addEventListener("report", () => this.#reportPlayed());
-    player.addEventListener("dry", ({ detail: take }) => take.owed && this.#gap());
+    player.addEventListener("dry", ({ detail: take }) => this.#ranDry(take));
   }
 
   /** Begin a take; see Take for the options. */
@@ -123,8 +124,7 @@ export class Speech extends EventTarget {
       return this.#notice(`A sentence could not be spoken: ${message}`, "problem");
     }
     if (!take) return;
-    const gone = code === "voice_unavailable" || code === "context_ended";
-    if (!gone) this.#connection.send({ type: "cancel", context: take.id });
+    if (!ENDED.includes(code)) this.#connection.send({ type: "cancel", context: take.id });
     const next = ++take.failures <= MOST_FAILURES && REMEDIES[code]?.(this, take, message);
     if (!next) {
       this.#notice(`That could not be spoken: ${message}`, "problem");
@@ -171,30 +171,35 @@ export class Speech extends EventTarget {
   #disconnected({ why }) {
     this.#lost = true;
     this.#notice(`${why}. Trying again…`, "lost");
-    for (const take of [...this.#takes.values()]) {
-      if (take.open) this.#resume(take);
-    }
   }
 
-  /** What was received is still heard; the rest goes out again, from the start of a word. */
-  #resume(take) {
+  /** The server knows nothing of what was being said: it is told again. */
+  #begunAnew() {
+    const open = [...this.#takes.values()].filter((take) => take.open);
+    this.#connected(open.map((take) => this.#sayAgain(take)).join(" "));
+  }
+
+  /** What was received is still heard; the rest goes out again, from the start of a word. Returns
+   *  what of it the server had been told before.
+   */
+  #sayAgain(take) {
     const { wanted, spoken } = take;
     const at = spoken < wanted.length ? wordStart(wanted, spoken) : spoken;
     const next = this.#successor(take, at, {});
-    next.again = next.wanted.slice(0, Math.max(0, take.sent.length - at));
     take.changing = false;
     this.#follow(take, next, 0);
     this.#finish(take);
+    return next.wanted.slice(0, Math.max(0, take.sent.length - at));
   }
 
-  #connected() {
-    const again = [...this.#takes.values()].map((take) => take.again ?? "").join(" ");
+  #connected(again) {
     for (const take of this.#takes.values()) this.#pump(take);
     if (this.#lost) this.#notice(`Connected again. ${resent(again)}`, "found");
     this.#lost = false;
   }
 
   #reportPlayed() {
+    if (!this.#connection.ready) return;
     for (const take of this.#takes.values()) {
       if (!take.open || take.frames === 0) continue;
       const ms = Math.round(this.#player.heardMs(take) * 10) / 10;
@@ -202,7 +207,9 @@ export class Speech extends EventTarget {
     }
   }
 
-  #gap() {
+  /** Sound ran out; of a lost connection the page speaks itself. */
+  #ranDry(take) {
+    if (!take.owed || !this.#connection.ready) return;
     this.#player.gap();
     this.#tell("gap");
   }
@@ -245,7 +252,11 @@ const REMEDIES = {
   overloaded: later,
   too_many_contexts: later,
   text_limit: smallerPieces,
+  resume_gap: () => ({ manner: {} }), // the rest is said again
 };
+
+/** After these the server has no such context any more. */
+const ENDED = ["voice_unavailable", "context_ended", "resume_gap"];
 
 function sentence(message) {
   const text = message.trim();

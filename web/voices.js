@@ -3,19 +3,24 @@
 import { keep, recall } from "./store.js";
 
 const SAMPLE = "Hello. This is how I sound when I read your words aloud.";
+const FIXED = "This server's engine speaks with these voices only.";
+const LEARNS =
+  "This server's engine can learn new voices from recordings; those it has learned are listed here.";
 
 /** Events: `change`, and `sample` (detail: {voice, text}). */
 export class Voices extends EventTarget {
   #list;
   #slider;
   #output;
+  #note;
   #voice = recall("voice", undefined);
 
-  constructor({ list, slider, output }) {
+  constructor({ list, slider, output, note }) {
     super();
     this.#list = list;
     this.#slider = slider;
     this.#output = output;
+    this.#note = note;
     slider.value = recall("speed", 1);
     this.#showSpeed();
     slider.addEventListener("input", () => this.#showSpeed());
@@ -34,7 +39,8 @@ export class Voices extends EventTarget {
   async load() {
     const response = await fetch("v1/voices");
     if (!response.ok) throw new Error(`the server has no voices to offer (${response.status})`);
-    const { default: standard, voices } = await response.json();
+    const { default: standard, voices, clones } = await response.json();
+    this.#note.textContent = clones ? LEARNS : FIXED;
     if (!voices.some(({ name }) => name === this.#voice)) this.#voice = standard;
     this.#list.replaceChildren(...voices.map((voice) => this.#item(voice)));
     return standard;

@@ -48,6 +48,6 @@ def native_routes(access: Access) -> APIRouter:
         theirs = describe_voices(known)
         ours = map(asdict, known)
         both = [{**their, **our} for their, our in zip(theirs, ours, strict=True)]
-        return {"default": tts.default_voice, "voices": both}
+        return {"default": tts.default_voice, "voices": both, "clones": tts.info.clones}
 
     return router

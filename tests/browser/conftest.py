@@ -1,14 +1,19 @@
-"""A real browser: Chromium where it is installed; elsewhere these tests are skipped."""
+"""A real browser: Chromium where it is installed; elsewhere these tests are skipped.
+
+One for all tests, which is ten times quicker; each test has a fresh profile.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
+
+from tests.browser.speaking_page import SpeakingPage
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 # No sandbox, for containers run as root; sound as soon as a key is pressed; nobody is called home.
@@ -33,23 +38,25 @@ def chromium() -> Path:
     return Path(found)
 
 
-@asynccontextmanager
-async def launched(chromium: Path) -> AsyncIterator[Browser]:
-    """A browser that runs as long as the block lasts."""
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def browser(chromium: Path) -> AsyncIterator[Browser]:
+    """Runs as long as the tests of this package do."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         yield browser
         await browser.close()
 
 
-@pytest.fixture
-async def browser(chromium: Path) -> AsyncIterator[Browser]:
-    """A browser of the test's own: what one leaves behind cannot help another."""
-    async with launched(chromium) as browser:
-        yield browser
-
-
-@pytest.fixture
-async def page(browser: Browser) -> Page:
+@pytest_asyncio.fixture(loop_scope="package")
+async def page(browser: Browser) -> AsyncIterator[Page]:
     """An empty page in a fresh profile."""
-    return await browser.new_page()
+    async with await browser.new_context() as profile:
+        yield await profile.new_page()
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
+    """The speaking page before a real server; nothing it does may make the browser complain."""
+    speaking = await SpeakingPage(page).open(url)
+    yield speaking
+    assert not speaking.complaints

@@ -9,41 +9,65 @@ import struct
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from playwright.async_api import Locator, Page, WebSocketRoute, expect
+from playwright.async_api import Locator, Page, WebSocket, expect
 
 Samples = NDArray[Any]  # float32
 _LOOK_AGAIN_MS = 20
+_PATIENCE_S = 30
 RAMP_S = 0.005  # of the worklet: how long a start or stop is smoothed
 
-# Wraps the page's AudioWorkletNode: keeps a copy of all that is rendered and when it starts and
-# stops; notes which word is lit and what leaves the loudspeaker at that moment.
+# Wraps the page's AudioWorkletNode: keeps a copy of every block that is rendered, and when playing
+# starts and stops, as a sample number of what was rendered: a busy machine leaves out or renumbers
+# blocks, and the clock's frames are good for timing only. Notes what leaves the loudspeaker when a
+# word lights up, and at every frame that the browser paints.
 # Speech at double speed, to have it over sooner.
 _TAP = """
 localStorage.setItem("duplex-tts.speed", "2");
-const tap = { blocks: [], states: [], lit: [], context: null };
+const tap = { blocks: [], states: [], lit: [], frames: [], painting_ms: [], context: null };
 globalThis.tap = tap;
+let unplaced = [];
+function received({ data }) {
+  if (data.type === "state") unplaced.push(data);
+  if (data.type !== "tap") return;
+  const rendered = tap.blocks.length * data.samples.length;
+  for (const state of unplaced) {
+    tap.states.push({ ...state, at: rendered + Math.max(0, state.frame - data.frame) });
+  }
+  unplaced = [];
+  tap.blocks.push(data);
+}
+function heard() {
+  const { contextTime, performanceTime } = tap.context.getOutputTimestamp();
+  const now = contextTime + (performance.now() - performanceTime) / 1000;
+  return Math.min(now, tap.context.currentTime);
+}
 globalThis.AudioWorkletNode = class extends AudioWorkletNode {
   constructor(context, ...rest) {
     super(context, ...rest);
     tap.context = context;
-    this.port.addEventListener("message", ({ data }) => {
-      if (data.type === "tap") tap.blocks.push(data);
-      if (data.type === "state") tap.states.push(data);
-    });
+    this.port.addEventListener("message", received);
     this.port.postMessage({ type: "tap", on: true });
-    const look = () => {
-      const { contextTime, performanceTime } = context.getOutputTimestamp();
-      const heard = contextTime + (performance.now() - performanceTime) / 1000;
-      const [range] = CSS.highlights.get("now");
-      const word = range?.startContainer.data.slice(range.startOffset, range.endOffset);
-      if (word && tap.lit.at(-1)?.word !== word) tap.lit.push({ word, heard });
-    };
-    setInterval(look, 4);
   }
 };
+const add = Highlight.prototype.add;
+Highlight.prototype.add = function (range) {
+  if (this === CSS.highlights.get("now")) {
+    const word = range.startContainer.data.slice(range.startOffset, range.endOffset);
+    if (tap.lit.at(-1)?.word !== word) tap.lit.push({ word, heard: heard() });
+  }
+  return add.call(this, range);
+};
+const ask = globalThis.requestAnimationFrame;
+globalThis.requestAnimationFrame = (paint) => ask((time) => {
+  const begin = performance.now();
+  paint(time);
+  tap.painting_ms.push(performance.now() - begin);
+  tap.frames.push(heard());
+});
 tap.loud = () => tap.blocks.some(({ samples }) => samples.some((one) => Math.abs(one) > 0.02));
 tap.dry_at = () => tap.states.at(-1)?.playing ? 0 : tap.states.at(-1)?.position ?? 0;
 tap.recording = () => {
@@ -57,7 +81,6 @@ tap.recording = () => {
   }
   return {
     frames: blocks.map(({ frame }) => frame),
-    size: blocks[0].samples.length,
     rate: tap.context.sampleRate,
     samples: btoa(text),
     states: tap.states,
@@ -67,30 +90,49 @@ tap.recording = () => {
 
 
 @dataclass(frozen=True)
+class Stretch:
+    """Where speech played without a pause; in samples.
+
+    `at`: of what was rendered; `position`: of what was sent; `frame`: of the audio clock.
+    """
+
+    at: int
+    position: int
+    length: int
+    frame: int
+
+
+@dataclass(frozen=True)
 class Recording:
-    """What left the AudioWorklet; `stretches` are (frame, sample number, length) of what played."""
+    """All that left the AudioWorklet, block after block; `frames`: each block's on the clock."""
 
     samples: Samples
     rate_hz: int
-    first_frame: int
-    stretches: list[tuple[int, int, int]]
+    stretches: list[Stretch]
+    frames: list[int]
 
     def expected(self, sent: Samples) -> Samples:
         """What should have been rendered, had starts and stops no ramp."""
         expected = np.zeros_like(self.samples)
-        for frame, position, length in self.stretches:
-            start = frame - self.first_frame
-            expected[start : start + length] = sent[position : position + length]
+        for one in self.stretches:
+            played = sent[one.position : one.position + one.length]
+            expected[one.at : one.at + one.length] = played
         return expected
 
     def in_ramps(self) -> NDArray[np.bool_]:
         """Where a start or a stop is smoothed."""
         mask = np.zeros(len(self.samples), bool)
         ramp = round(RAMP_S * self.rate_hz) + 1
-        for frame, _, length in self.stretches:
-            for edge in (frame - self.first_frame, frame - self.first_frame + length):
+        for one in self.stretches:
+            for edge in (one.at, one.at + one.length):
                 mask[edge : edge + ramp] = True
         return mask
+
+    def silent_from_s(self) -> float:
+        """The clock's time behind the last sample that sounds."""
+        block_size = len(self.samples) // len(self.frames)
+        block, rest = divmod(int(np.flatnonzero(self.samples)[-1]), block_size)
+        return (self.frames[block] + rest + 1) / self.rate_hz
 
 
 @dataclass
@@ -102,7 +144,6 @@ class SpeakingPage:
     sent: list[dict[str, Any]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     news: asyncio.Event = field(default_factory=asyncio.Event)
-    cables: list[tuple[WebSocketRoute, WebSocketRoute]] = field(default_factory=list)
 
     @property
     def text(self) -> Locator:
@@ -117,7 +158,7 @@ class SpeakingPage:
         return self.page.locator("#said p")
 
     async def open(self, url: str) -> SpeakingPage:
-        await self.page.route_web_socket("**/ws/tts", self._connect)
+        self.page.on("websocket", self._tap)
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         await self.page.add_init_script(_TAP)
@@ -141,21 +182,24 @@ class SpeakingPage:
 
     async def loud(self) -> None:
         """Wait until something is heard."""
-        await self._until("tap.loud()")
+        await self.shown("tap.loud()")
 
     async def heard_all(self, contexts: int = 1) -> None:
         """Wait until so many contexts are done and all of their audio was played."""
-        while len(self.messages("done")) < contexts:
-            self.news.clear()
-            await self.news.wait()
-        await self._until(f"tap.dry_at() >= {len(self.audio())}")
+        async with asyncio.timeout(_PATIENCE_S):
+            while len(self.messages("done")) < contexts:
+                self.news.clear()
+                await self.news.wait()
+        await self.shown(f"tap.dry_at() >= {len(self.audio())}")
 
-    async def _until(self, condition: str) -> None:
+    async def shown(self, condition: str) -> None:
+        """Wait until an expression holds in the page."""
         # Playwright's own waiting evaluates strings in the page, which the page forbids.
-        await self.page.evaluate(
-            f"new Promise((met) => {{ const look = () => {condition} ? met() :"
-            f" setTimeout(look, {_LOOK_AGAIN_MS}); look() }})"
-        )
+        async with asyncio.timeout(_PATIENCE_S):
+            await self.page.evaluate(
+                f"new Promise((met) => {{ const look = () => {condition} ? met() :"
+                f" setTimeout(look, {_LOOK_AGAIN_MS}); look() }})"
+            )
 
     def messages(self, type_: str) -> list[dict[str, Any]]:
         return [header for header, _ in self.received if header["type"] == type_]
@@ -177,44 +221,30 @@ class SpeakingPage:
 
     async def recording(self) -> Recording:
         tapped = await self.page.evaluate("globalThis.tap.recording()")
-        rendered = np.frombuffer(base64.b64decode(tapped["samples"]), np.float32)
-        first, size = tapped["frames"][0], tapped["size"]
-        # A quantum that a busy machine did not render at all is silence: no fault between the
-        # stretches of speech, and within one it differs from what was sent.
-        samples = np.zeros(tapped["frames"][-1] + size - first, np.float32)
-        for frame, block in zip(tapped["frames"], rendered.reshape(-1, size), strict=True):
-            samples[frame - first : frame - first + size] = block
         stretches = [
-            (begin["frame"], begin["position"], end["frame"] - begin["frame"])
+            Stretch(begin["at"], begin["position"], end["at"] - begin["at"], begin["frame"])
             for begin, end in pairwise(tapped["states"])
             if begin["playing"]
         ]
-        start = stretches[0][0] - first
-        return Recording(samples[start:], round(tapped["rate"]), stretches[0][0], stretches)
+        samples = np.frombuffer(base64.b64decode(tapped["samples"]), np.float32)
+        return Recording(samples, round(tapped["rate"]), stretches, tapped["frames"])
 
-    async def cut(self) -> None:
-        """Drop the connection."""
-        page, server = self.cables.pop()
-        await page.close(code=1001)
-        await server.close()
+    async def assert_played_is_sent(self) -> None:
+        """Sample for sample, no gap but where the server had nothing, no repeat, no click."""
+        recording, sent = await self.recording(), self.audio()
+        played = [(one.position, one.position + one.length) for one in recording.stretches]
+        assert [0, *(end for _, end in played)] == [*(start for start, _ in played), len(sent)]
+        expected, ramps = recording.expected(sent), recording.in_ramps()
+        np.testing.assert_array_equal(recording.samples[~ramps], expected[~ramps])
+        steepest = np.abs(np.diff(sent)).max()
+        assert np.abs(np.diff(recording.samples)).max() <= steepest + 0.01
 
-    def _connect(self, cable: WebSocketRoute) -> None:
-        """Stand between the page and its server, and note what passes."""
-        server = cable.connect_to_server()
-        ends = (cable, server)
-        self.cables.append(ends)
-
-        def up(message: str | bytes) -> None:
-            self.sent.append(json.loads(message))
-            server.send(message)
-
-        def down(message: str | bytes) -> None:
-            if ends in self.cables:  # what comes after the cut reaches nobody
-                self._receive(message)
-                cable.send(message)
-
-        cable.on_message(up)
-        server.on_message(down)
+    def _tap(self, socket: WebSocket) -> None:
+        """Note what passes."""
+        if urlsplit(socket.url).path != "/ws/tts":
+            return
+        socket.on("framesent", lambda message: self.sent.append(json.loads(message)))
+        socket.on("framereceived", self._receive)
 
     def _receive(self, message: str | bytes) -> None:
         if isinstance(message, str):

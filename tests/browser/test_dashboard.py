@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Locator, Page, Route, expect
+from playwright.async_api import Locator, Page, Route, expect
+from websockets.asyncio.client import connect
 
-from duplex_tts import ConnectionLost, Session
-from tests.browser.conftest import launched
+from duplex_tts import Refused, Session
 
 SECRET = "Xylophone"  # a word that no page of ours has
 DESKTOP = {"width": 1280, "height": 800}
@@ -23,25 +22,10 @@ PHONE = {"width": 390, "height": 844}
 HURRY = "const wait = setTimeout; window.setTimeout = (then, ms) => wait(then, ms / 10)"
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(chromium: Path) -> AsyncIterator[Browser]:
-    """One for all: a fresh profile for each test is enough here, and ten times quicker."""
-    async with launched(chromium) as browser:
-        yield browser
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser) -> AsyncIterator[Page]:
-    """An empty page in a fresh profile."""
-    async with await browser.new_context() as profile:
-        yield await profile.new_page()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="package")
 async def dashboard(page: Page, url: str) -> AsyncIterator[Page]:
     """The dashboard, live; nothing that it does may break its own rules."""
     complaints: list[str] = []
@@ -88,7 +72,7 @@ async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: 
         await dashboard.keyboard.press("Tab")
         await dashboard.keyboard.press("Enter")
         await expect(row(dashboard, session)).to_have_count(0)
-        with pytest.raises(ConnectionLost, match="session_ended"):
+        with pytest.raises(Refused, match="session_ended"):
             async for _ in context:
                 pass
     news = f"Session {session.ready.session} was ended."
@@ -128,6 +112,15 @@ async def test_who_is_not_the_operator_is_told_so(dashboard: Page) -> None:
     await dashboard.route("**/v1/status", without_sessions)
     note = dashboard.get_by_text("Sessions are shown on the server's own machine only.")
     await expect(note).to_be_visible()
+
+
+async def test_a_session_whose_client_is_gone_is_shown_as_away(dashboard: Page, url: str) -> None:
+    async with connect(f"ws{url.removeprefix('http')}/ws/tts") as socket:
+        session = json.loads(await socket.recv())["session"]
+        cells = dashboard.locator(f'#sessions tr[data-key="{session}"] td')
+        await expect(cells.first).to_contain_text("0:0")
+        socket.transport.abort()
+        await expect(cells.first).to_contain_text("away")
 
 
 async def test_a_server_that_does_not_answer_is_said_and_found_again(dashboard: Page) -> None:

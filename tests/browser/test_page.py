@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 import json
 import wave
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, ViewportSize, expect
+from playwright.async_api import Browser, Page, Route, ViewportSize, expect
 
 from tests.browser.speaking_page import SpeakingPage
 
@@ -20,11 +19,7 @@ DESKTOP: ViewportSize = {"width": 1280, "height": 860}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
-@pytest.fixture
-async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
-    speaking = await SpeakingPage(page).open(url)
-    yield speaking
-    assert not speaking.complaints
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -32,15 +27,16 @@ async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
 async def test_axe_finds_no_serious_fault(
     browser: Browser, url: str, size: ViewportSize, scheme: Any
 ) -> None:
-    page = await browser.new_page(viewport=size, color_scheme=scheme)
-    speaking = await SpeakingPage(page).open(url)
-    await page.get_by_text("Change the phrases").click()
-    await speaking.press("Alt+1")
-    await speaking.type("Words that are lit ")
-    await speaking.loud()
-    found = (await Axe().run(page)).response["violations"]
-    assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    async with await browser.new_context(viewport=size, color_scheme=scheme) as profile:
+        page = await profile.new_page()
+        speaking = await SpeakingPage(page).open(url)
+        await page.get_by_text("Change the phrases").click()
+        await speaking.press("Alt+1")
+        await speaking.type("Words that are lit ")
+        await speaking.loud()
+        found = (await Axe().run(page)).response["violations"]
+        assert [each["id"] for each in found if each["impact"] in {"serious", "critical"}] == []
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_nothing_moves_while_words_light_up(speaking: SpeakingPage) -> None:
@@ -219,3 +215,16 @@ async def test_a_server_that_cannot_be_reached_is_named_as_such(page: Page, url:
     assert (
         json.dumps(await page.locator("#text").input_value()) == '"This waits for better times. "'
     )
+
+
+@pytest.mark.parametrize(("clones", "words"), [(False, "these voices only"), (True, "can learn")])
+async def test_the_page_says_whether_the_engine_can_learn_voices(
+    page: Page, url: str, clones: bool, words: str
+) -> None:
+    async def answer(route: Route) -> None:
+        voices = await (await route.fetch()).json()
+        await route.fulfill(json={**voices, "clones": clones})
+
+    await page.route("**/v1/voices", answer)
+    await page.goto(url)
+    await expect(page.locator("#voices-note")).to_contain_text(words)

@@ -1,0 +1,254 @@
+"""What the page makes of a connection that breaks, and of a server that wants a key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.browser.cable import Cable, cable_to
+from tests.browser.speaking_page import SpeakingPage
+from tests.live_server import eventually, live_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+TEXT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. Then it wakes up."
+KEY = "a-key-of-a-test-which-nobody-else-has"
+ADMIN_KEY = "another-key-of-a-test-for-who-runs-it"
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def cable(url: str) -> AsyncIterator[Cable]:
+    async with cable_to(url) as cable:
+        yield cable
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def speaking(page: Page, cable: Cable) -> SpeakingPage:
+    """The page behind a cable; a broken one makes the browser complain, and nothing else may."""
+    return await SpeakingPage(page).open(cable.url)
+
+
+@pytest_asyncio.fixture(loop_scope="package", autouse=True)
+async def _nothing_else_is_complained_of(page: Page) -> AsyncIterator[None]:
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield
+    assert not faults
+
+
+def assert_whole(speaking: SpeakingPage, context: str, text: str) -> None:
+    """The context spoke all of the text: every chunk, every character, every millisecond once."""
+    audio = [each for each in speaking.messages("audio") if each["context"] == context]
+    assert [each["seq"] for each in audio] == list(range(len(audio)))
+    assert all(one["text"][1] == two["text"][0] for one, two in pairwise(audio))
+    (done,) = [each for each in speaking.messages("done") if each["context"] == context]
+    assert (done["characters"], done["chunks"]) == (len(text), len(audio))
+    assert done["audio_ms"] == pytest.approx(sum(each["duration_ms"] for each in audio))
+
+
+async def lost(speaking: SpeakingPage) -> None:
+    await expect(speaking.page.locator("#connection-text")).to_have_text(
+        "The server cannot be reached"
+    )
+
+
+async def test_a_connection_that_breaks_in_mid_word_is_not_heard(
+    speaking: SpeakingPage, cable: Cable
+) -> None:
+    cable.cut_after(40_000)  # bytes: some 450 ms of sound
+    await speaking.text.fill(TEXT)
+    await speaking.press("Enter")
+    await cable.broken.wait()
+    await lost(speaking)
+    cable.mend()
+    await speaking.connected()
+    await expect(speaking.notice).to_have_text("Connected again. Nothing was lost.")
+    await speaking.heard_all()
+    assert len(speaking.messages("ready")) == 3  # at first, of a fresh session, of the old one
+    assert_whole(speaking, "page-1", TEXT)
+    await speaking.assert_played_is_sent()
+    await expect(speaking.said).to_have_text([TEXT])
+
+
+async def test_a_connection_that_breaks_again_and_again_loses_nothing(
+    speaking: SpeakingPage, cable: Cable
+) -> None:
+    cable.cut_after(30_000)
+    await speaking.text.fill(TEXT)
+    await speaking.press("Enter")
+    for size_bytes in (50_000, 70_000, 40_000):
+        await cable.broken.wait()
+        cable.mend()
+        cable.cut_after(size_bytes)
+    await cable.broken.wait()
+    cable.mend()
+    await speaking.heard_all()
+    assert_whole(speaking, "page-1", TEXT)
+    await speaking.assert_played_is_sent()
+
+
+async def test_what_is_typed_without_a_connection_is_spoken_when_there_is_one(
+    speaking: SpeakingPage, cable: Cable
+) -> None:
+    await speaking.type("Spoken before the line broke, ")
+    await speaking.loud()
+    cable.cut()
+    await speaking.type("typed while it was brokn")
+    await speaking.press("Backspace")
+    await speaking.type("en, ")
+    cable.mend()
+    await speaking.connected()
+    await speaking.type("and after.")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    text = "Spoken before the line broke, typed while it was broken, and after."
+    assert_whole(speaking, "page-1", text)
+    await speaking.assert_played_is_sent()
+
+
+async def test_escape_without_a_connection_is_silence_for_good(
+    speaking: SpeakingPage, cable: Cable
+) -> None:
+    await speaking.text.fill(TEXT)
+    await speaking.loud()
+    cable.cut()
+    await speaking.press("Escape")
+    cable.mend()
+    await speaking.connected()
+    await speaking.type(" Yes")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert [each["context"] for each in speaking.messages("cancelled")] == ["page-1"]
+    (after,) = [each for each in speaking.messages("done") if each["context"] != "page-1"]
+    assert after["characters"] == len("up. Yes")
+
+
+async def test_a_session_that_is_gone_is_begun_anew_with_the_rest_of_the_text(
+    speaking: SpeakingPage, cable: Cable, url: str
+) -> None:
+    text = f"{TEXT} {TEXT}"
+    await speaking.text.fill(text)
+    await speaking.loud()
+    cable.cut()
+    session = speaking.messages("ready")[0]["session"]
+    async with httpx.AsyncClient(base_url=url) as http:
+        assert (await http.delete(f"/v1/sessions/{session}")).status_code == 204
+    cable.mend()
+    await speaking.connected()
+    await expect(speaking.notice).to_contain_text("words were sent again")
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    spans = {"page-1": (0, 0), "page-2": (0, 0)}
+    for header in speaking.messages("audio"):
+        start, end = spans[header["context"]]
+        assert header["text"][0] == end
+        spans[header["context"]] = start, header["text"][1]
+    lengths = [end for _, end in spans.values()]
+    assert 0 < lengths[0] < sum(lengths) == len(text)
+    await speaking.assert_played_is_sent()
+
+
+async def test_a_session_that_is_ended_from_outside_is_named_as_such(
+    speaking: SpeakingPage, cable: Cable, url: str
+) -> None:
+    await speaking.page.evaluate(
+        "(() => { const shown = document.getElementById('connection-text'); tap.shown = [];"
+        "  new MutationObserver(() => tap.shown.push(shown.textContent))"
+        "  .observe(shown, { childList: true }) })()"
+    )
+    session = speaking.messages("ready")[0]["session"]
+    async with httpx.AsyncClient(base_url=url) as http:
+        await http.delete(f"/v1/sessions/{session}")
+    await speaking.shown("tap.shown.at(-1) === 'Connected'")
+    assert await speaking.page.evaluate("tap.shown") == [
+        "Whoever runs the server has ended this connection",
+        "Connected",
+    ]
+
+
+async def test_what_came_is_acknowledged_and_a_page_at_rest_is_silent(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.text.fill(TEXT)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+
+    def last_ping() -> dict[str, Any]:
+        return [message for message in speaking.sent if message["type"] == "ping"][-1]
+
+    await eventually(lambda: last_ping()["after"] == {}, within_s=10)
+    answers = {"done", "retracted", "error", "cancelled"}
+    assert last_ping()["answers"] == sum(h["type"] in answers for h, _ in speaking.received)
+    sent = len(speaking.sent)
+    await asyncio.sleep(1.5)
+    assert len(speaking.sent) == sent
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def locked_url() -> AsyncIterator[str]:
+    """A server that demands a key."""
+    async with live_server(access={"api_keys": KEY, "admin_key": ADMIN_KEY}) as live:
+        yield live.http
+
+
+async def test_a_server_that_wants_a_key_is_given_it_once(page: Page, locked_url: str) -> None:
+    await page.goto(locked_url)
+    dialog = page.get_by_role("dialog", name="This server asks for a key")
+    await expect(dialog).to_contain_text("Whoever runs the server can give you one.")
+    await page.keyboard.type("a wrong one")
+    await page.keyboard.press("Enter")
+    await expect(dialog).to_contain_text("The key is not one of this server's.")
+    await page.keyboard.type(KEY)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#connection-text")).to_have_text("Connected")
+    await expect(dialog).to_be_hidden()
+    await page.reload()
+    await expect(page.locator("#connection-text")).to_have_text("Connected")
+    assert KEY not in await page.content()
+
+
+async def test_a_question_that_was_put_off_can_be_answered_later_and_the_key_forgotten(
+    page: Page, locked_url: str
+) -> None:
+    await page.goto(locked_url)
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#connection-text")).to_have_text("A key is needed")
+    await page.get_by_role("button", name="Enter the key").click()
+    await page.keyboard.type(KEY)
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#connection-text")).to_have_text("Connected")
+    await page.get_by_role("button", name="Forget the server's key").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+
+
+async def test_the_dashboard_wants_the_key_of_an_admin_for_the_sessions(
+    page: Page, locked_url: str
+) -> None:
+    await page.goto(f"{locked_url}/dashboard")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.type(KEY)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("This key shows no sessions; an admin's does.")).to_be_visible()
+    await page.get_by_role("button", name="Enter a key").click()
+    await page.keyboard.type(ADMIN_KEY)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
+    speaker = await page.context.new_page()
+    await speaker.goto(locked_url)  # knows the key by now
+    await expect(speaker.locator("#connection-text")).to_have_text("Connected")
+    await page.locator("#sessions").get_by_role("button").click()
+    await page.get_by_role("button", name="End it").click()
+    await expect(page.locator("#news")).to_contain_text("was ended.")
