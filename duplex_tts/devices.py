@@ -24,7 +24,7 @@ Pull = Callable[[int, float, float], Pcm]
 BLOCK_S = 0.01
 LATENCY_S = 0.02  # asked of the sound device: short enough to fade out, long enough for Python
 FADE_S = 0.025  # what is buffered longer than that is dropped, not faded, at a cancel
-REMEDY = "write a file instead: -o hello.wav"
+REMEDY = "or write a file: duplex-tts say -o hello.wav"
 
 
 class DeviceFailed(ClientError):
@@ -133,7 +133,7 @@ class ClockedDevice(Device):
         self._frames = round(sample_rate_hz * BLOCK_S)
         self._pull = pull
         self._closing = threading.Event()
-        self._due_s = time.monotonic()
+        self._opened_s = self._due_s = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=f"sound to {self.name}", daemon=True)
         self._thread.start()
 
@@ -175,7 +175,6 @@ class NullDevice(ClockedDevice):
         """Begin to pull."""
         self._rate_hz = sample_rate_hz
         super().open(sample_rate_hz, pull)
-        self._heard_since_s = self._due_s + self.delay_s
 
     def recording(self) -> Pcm:
         """All that was pulled since it was opened, shape (frames,), silence included."""
@@ -183,7 +182,7 @@ class NullDevice(ClockedDevice):
 
     def index_at(self, time_s: float) -> int:
         """Which sample of the recording was heard at `time_s` (`time.monotonic`)."""
-        return round((time_s - self._heard_since_s) * self._rate_hz)
+        return round((time_s - self._opened_s - self.delay_s) * self._rate_hz)
 
     def _play(self, block: Pcm) -> None:
         if self._record:

@@ -1,74 +1,113 @@
-"""Where speech goes: a sound file, the sound device, or a player program.
+"""Speech into sound files, as it comes.
 
-Each takes mono 16-bit little-endian PCM as it comes, and is an asynchronous context manager: after
-an exception, a file keeps what it has and a player is silent at once.
+However a program ends, what it leaves is as good as its format allows. After an exception, also
+after Ctrl-C or a kill (SIGTERM) that becomes one, every file is valid and holds what was written.
+After SIGKILL or a crash:
+
+* WAV: valid, to the last sample written (its header is brought up to date with each write).
+* FLAC: plays to its last block of 0.2 s; its length is unknown, which some readers refuse.
+* Ogg Vorbis, Opus: play to their last page, of 1 s (Opus) to some seconds (Vorbis).
+* MP3: plays to its last frame; the length it tells is too short.
 """
 
 from __future__ import annotations
 
-import asyncio
-import shutil
-from abc import ABC, abstractmethod
+import struct
+import sys
+from collections.abc import AsyncIterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Protocol, Self
 
 import soundfile
 
 from duplex_tts.errors import ClientError
+from duplex_tts.events import Audio
 
 FILE_FORMATS = {
-    ".wav": ("WAV", "PCM_16"),
-    ".flac": ("FLAC", "PCM_16"),
-    ".ogg": ("OGG", "VORBIS"),
-    ".opus": ("OGG", "OPUS"),
-    ".mp3": ("MP3", "MPEG_LAYER_III"),
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
 }
-_SLICE_S = 0.05  # of blocking playback: how long an interruption may have to wait
-_SAMPLE_BYTES = 2
+"""What `soundfile` calls them, by the suffix of a file's name."""
 
-# Wheels of sounddevice bring PortAudio on macOS and Windows; on Linux these are what people have.
-# Their buffers are kept short: a player waits for a full one before its first sound.
-_PLAYERS: dict[str, list[str]] = {
-    "paplay": ["--raw", "--format=s16le", "--rate={rate}", "--channels=1", "--latency-msec=50"],
-    "aplay": [
-        *("-q", "-t", "raw", "-f", "S16_LE", "-r", "{rate}", "-c", "1"),
-        "--buffer-time=100000",
-    ],
-    "ffplay": [
-        *("-nodisp", "-autoexit", "-loglevel", "error", "-probesize", "32", "-f", "s16le"),
-        *("-ar", "{rate}", "-i", "pipe:0"),
-    ],
-}
-_REMEDY = "write a file instead: -o hello.wav"
+STDOUT = Path("-")
+_SAMPLE_BYTES = 2
+_ENDLESS = 0xFFFFFFFF  # a WAV whose length nobody knows yet
+_RIFF_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
+_CHUNK_HEADER = struct.Struct("<4sI")
 
 
 class SinkFailed(ClientError):
-    """The speech could not be written or played."""
+    """The speech could not be written."""
 
 
-class Sink(ABC):
-    """Takes speech."""
+def file_format(path: Path, format_: str | None = None) -> str:
+    """The format of a file: the one asked for, else what its name says.
 
-    audible: bool
-    """Whether somebody listens while it is written."""
+    Raises `SinkFailed` for one that is not in `FILE_FORMATS`, or when the folder is not there.
+    """
+    known = ", ".join(FILE_FORMATS)
+    if format_ is not None and format_ not in FILE_FORMATS:
+        raise SinkFailed(f"no file format {format_!r}; there are {known}")
+    if format_ is None and path == STDOUT:
+        raise SinkFailed(f"to standard output, say in which format: one of {known}")
+    found = format_ or path.suffix.lower().removeprefix(".")
+    if found not in FILE_FORMATS:
+        raise SinkFailed(f"{path}: the name must end in one of {known}, or the format be given")
+    if not path.parent.is_dir():
+        raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
+    return found
 
-    @abstractmethod
-    async def write(self, pcm: bytes) -> None:
-        """Take more; may wait until there is room. Raises `SinkFailed`."""
 
-    @abstractmethod
-    async def finish(self) -> None:
-        """Wait until all of it is written or heard. Raises `SinkFailed`."""
+class FileSink:
+    """A sound file, made when the first speech comes: what fails before leaves an old one alone.
 
-    @abstractmethod
-    async def close(self) -> None:
-        """Let go at once; what was not heard will not be."""
+    Use it as a block. `path` may be `-` for standard output. `comment` is kept in the file. Raises
+    what `file_format` raises.
+    """
 
-    async def __aenter__(self) -> Self:
+    def __init__(
+        self,
+        path: Path | str,
+        sample_rate_hz: int,
+        *,
+        format: str | None = None,
+        comment: str = "",
+    ) -> None:
+        self._path = Path(path)
+        self._format = file_format(self._path, format)
+        self._sample_rate_hz = sample_rate_hz
+        self._comment = comment
+        self._file: _SoundFile | None = None
+
+    def write(self, pcm: bytes) -> None:
+        """Append mono 16-bit little-endian PCM; blocks for the milliseconds that its encoder takes.
+
+        Raises `SinkFailed`.
+        """
+        if pcm:
+            try:
+                self._open().write(pcm)
+            except (OSError, struct.error, soundfile.SoundFileError) as error:
+                raise SinkFailed(f"{self._path}: {error}") from error
+
+    async def record(self, speech: AsyncIterable[Audio]) -> None:
+        """Write an utterance to its end. Raises what it raises, and `SinkFailed`."""
+        async for audio in speech:
+            self.write(audio.data)
+
+    def close(self) -> None:
+        """Complete the file: what was not written will not be. Harmless twice."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
@@ -76,149 +115,94 @@ class Sink(ABC):
     ) -> None:
         try:
             if error is None:
-                await self.finish()
+                self._open()  # also when there was no speech
         finally:
-            await self.close()
+            self.close()
 
-
-def check_name(path: Path) -> None:
-    """Raise `SinkFailed` for a suffix not in `FILE_FORMATS`, or when the folder is not there."""
-    if path.suffix.lower() not in FILE_FORMATS:
-        raise SinkFailed(f"{path}: the name must end in one of {', '.join(FILE_FORMATS)}")
-    if not path.parent.is_dir():
-        raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
-
-
-class FileSink(Sink):
-    """A sound file, its format by its suffix; made when the first speech comes.
-
-    Raises what `check_name` raises.
-    """
-
-    audible = False
-
-    def __init__(self, path: Path, sample_rate_hz: int) -> None:
-        check_name(path)
-        self._path = path
-        self._sample_rate_hz = sample_rate_hz
-        self._file: soundfile.SoundFile | None = None
-
-    async def write(self, pcm: bytes) -> None:
-        """Append; blocks for the milliseconds that its encoder takes."""
-        try:
-            self._open().buffer_write(pcm, dtype="int16")
-        except soundfile.SoundFileError as error:
-            raise SinkFailed(f"{self._path}: {error}") from error
-
-    async def finish(self) -> None:
-        """Make the file also when there was no speech."""
-        self._open()
-
-    async def close(self) -> None:
-        """Complete the file's headers: it is valid from here on."""
-        if self._file is not None:
-            self._file.close()
-
-    def _open(self) -> soundfile.SoundFile:
+    def _open(self) -> _SoundFile:
         if self._file is None:
-            format_, subtype = FILE_FORMATS[self._path.suffix.lower()]
             try:
-                self._file = soundfile.SoundFile(
-                    self._path, "w", self._sample_rate_hz, 1, subtype, format=format_
-                )
+                self._file = self._made()
             except (OSError, soundfile.SoundFileError) as error:
                 raise SinkFailed(f"{self._path}: {error}") from error
         return self._file
 
-
-class DeviceSink(Sink):
-    """The default sound device, by the module `sounddevice`. Raises `SinkFailed`: there is none."""
-
-    audible = True
-
-    def __init__(self, sounddevice: Any, sample_rate_hz: int) -> None:
-        self._slice_bytes = int(sample_rate_hz * _SLICE_S) * _SAMPLE_BYTES
-        self._error: type[Exception] = sounddevice.PortAudioError
-        try:
-            self._stream = sounddevice.RawOutputStream(
-                samplerate=sample_rate_hz, channels=1, dtype="int16"
-            )
-            self._stream.start()
-        except self._error as error:
-            raise SinkFailed(f"no sound device: {error}; {_REMEDY}") from error
-
-    async def write(self, pcm: bytes) -> None:
-        """Play; waits for room in the device's buffer, in a thread."""
-        try:
-            for start in range(0, len(pcm), self._slice_bytes):
-                await asyncio.to_thread(self._stream.write, pcm[start : start + self._slice_bytes])
-        except self._error as error:
-            raise SinkFailed(f"the sound device failed: {error}; {_REMEDY}") from error
-
-    async def finish(self) -> None:
-        """Wait until the device's buffer is heard."""
-        await asyncio.to_thread(self._stream.stop)
-
-    async def close(self) -> None:
-        """Drop what the device has not played."""
-        self._stream.abort()
-        self._stream.close()
+    def _made(self) -> _SoundFile:
+        if self._format == "wav":
+            return _WavFile(self._path, self._sample_rate_hz, self._comment)
+        return _EncodedFile(self._path, self._sample_rate_hz, self._format, self._comment)
 
 
-class PlayerSink(Sink):
-    """A program that plays raw PCM from its standard input."""
-
-    audible = True
-
-    def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        self._name = name
-        self._process = process
-        self._pipe = process.stdin
-
-    async def write(self, pcm: bytes) -> None:
-        """Hand over; waits while the program's pipe is full."""
-        try:
-            self._pipe.write(pcm)
-            await self._pipe.drain()
-        except ConnectionError:
-            await self.finish()
-
-    async def finish(self) -> None:
-        """Wait until the program has played all and left."""
-        self._pipe.close()
-        if code := await self._process.wait():
-            raise SinkFailed(f"{self._name} could not play (exit code {code}); {_REMEDY}")
-
-    async def close(self) -> None:
-        """Silence it."""
-        if self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+class _SoundFile(Protocol):
+    def write(self, pcm: bytes) -> None: ...
+    def close(self) -> None: ...
 
 
-async def open_player(sample_rate_hz: int) -> Sink:
-    """The sound device, or else a player program. Raises `SinkFailed` when there is neither."""
-    try:
-        # PortAudio is loaded by the import: it belongs where its absence can be answered.
-        import sounddevice
-    except (ImportError, OSError):
-        return await _open_program(sample_rate_hz)
-    try:
-        return DeviceSink(sounddevice, sample_rate_hz)
-    except SinkFailed:
-        return await _open_program(sample_rate_hz)
+class _EncodedFile:
+    def __init__(self, path: Path, sample_rate_hz: int, format_: str, comment: str) -> None:
+        major, subtype = FILE_FORMATS[format_]
+        target = sys.stdout.fileno() if path == STDOUT else path
+        self._file = soundfile.SoundFile(
+            target, "w", sample_rate_hz, 1, subtype, format=major, closefd=path != STDOUT
+        )
+        if comment:
+            self._file.comment = comment
+
+    def write(self, pcm: bytes) -> None:
+        self._file.buffer_write(pcm, dtype="int16")
+
+    def close(self) -> None:
+        self._file.close()
 
 
-async def _open_program(sample_rate_hz: int) -> Sink:
-    for name, arguments in _PLAYERS.items():
-        if program := shutil.which(name):
-            process = await asyncio.create_subprocess_exec(
-                program,
-                *(argument.format(rate=sample_rate_hz) for argument in arguments),
-                stdin=asyncio.subprocess.PIPE,
-            )
-            return PlayerSink(name, process)
-    raise SinkFailed(
-        f"nothing here can play sound (no PortAudio, none of {', '.join(_PLAYERS)}); {_REMEDY}"
-    )
+class _WavFile:
+    """A WAV that is valid after every write, unless it goes into a pipe: then its length is told
+    as the longest possible, which players read to the end.
+
+    libsndfile leaves its length at 0 until it is closed.
+    """
+
+    def __init__(self, path: Path, sample_rate_hz: int, comment: str) -> None:
+        to_stdout = path == STDOUT
+        self._file = open(  # noqa: SIM115 - closed by `close`
+            sys.stdout.fileno() if to_stdout else path, "wb", buffering=0, closefd=not to_stdout
+        )
+        self._rate_hz = sample_rate_hz
+        self._limit = _ENDLESS - 2 * _RIFF_HEADER.size - len(comment.encode())
+        self._note = _info_chunk(comment) if comment else b""
+        self._seekable = self._file.seekable() and not to_stdout
+        self._written = 0
+        self._file.write(self._header())
+
+    def write(self, pcm: bytes) -> None:
+        if self._seekable and self._written + len(pcm) > self._limit:
+            raise OSError("a WAV ends at 4 GiB, after a day of speech; write .flac")
+        rest = memoryview(pcm)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._written += len(pcm)
+        if self._seekable:
+            self._file.seek(0)
+            self._file.write(self._header())
+            self._file.seek(0, 2)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _header(self) -> bytes:
+        rate_hz, size = self._rate_hz, _RIFF_HEADER.size + len(self._note) + _CHUNK_HEADER.size
+        data = self._written if self._seekable else _ENDLESS - size
+        # fmt: off
+        riff = _RIFF_HEADER.pack(
+            b"RIFF", size - _CHUNK_HEADER.size + data, b"WAVE",
+            b"fmt ", 16, 1, 1, rate_hz, rate_hz * _SAMPLE_BYTES, _SAMPLE_BYTES, 8 * _SAMPLE_BYTES,
+        )
+        # fmt: on
+        return riff + self._note + _CHUNK_HEADER.pack(b"data", data)
+
+
+def _info_chunk(comment: str) -> bytes:
+    text = comment.encode() + b"\0"
+    text += b"\0" * (len(text) % 2)
+    body = b"INFO" + _CHUNK_HEADER.pack(b"ICMT", len(text)) + text
+    return _CHUNK_HEADER.pack(b"LIST", len(body)) + body

@@ -1,60 +1,33 @@
 import asyncio
+import io
+import json
 import os
+import pty
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
+from urllib.error import HTTPError
 
 import pytest
 import soundfile
+from rich.console import Console
 from typer.testing import CliRunner
 
-from duplex_tts import cli, sinks
-from duplex_tts.errors import Refused
-from duplex_tts.events import Audio
-from duplex_tts.say import UNSPOKEN_LIMIT, Errand, Report, SpeechFailed, arriving, given, say
-from duplex_tts.sinks import FileSink, Sink, SinkFailed, open_player
+from duplex_tts import cli, say_command, terminal
+from duplex_tts.devices import NullDevice, SoundDevice
+from duplex_tts.events import Word
+from duplex_tts.playout import Account
+from duplex_tts.programs import ProgramDevice
+from duplex_tts.say import Errand, Report
+from tests.live_server import eventually
 from tests.scripted_server import Peer, server, silent
 
-
-class MemorySink(Sink):
-    def __init__(self, *, audible: bool) -> None:
-        self.audible = audible
-        self.heard = b""
-        self.fate = ""
-
-    async def write(self, pcm: bytes) -> None:
-        self.heard += pcm
-
-    async def finish(self) -> None:
-        self.fate = "finished"
-
-    async def close(self) -> None:
-        self.fate = self.fate or "dropped"
-
-    async def opened(self, sample_rate_hz: int) -> "MemorySink":
-        assert sample_rate_hz == 24000
-        return self
-
-
-async def speak_all(peer: Peer) -> dict[str, Any]:
-    """Take text until its end, then speak it at once; returns the `start`."""
-    start, text = await peer.receive("start"), ""
-    while (message := await peer.receive_any())["type"] == "text":
-        text += message["text"]
-    assert message["type"] == "end"
-    await peer.audio(start["context"], 0, len(text))
-    await peer.say(
-        type="done", context=start["context"], audio_ms=10, characters=len(text), chunks=1
-    )
-    return {**start, "said": text}
-
-
-async def text_of(*pieces: str) -> AsyncIterator[str]:
-    for piece in pieces:
-        yield piece
+WAV_HEADER_BYTES = 44
 
 
 async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
@@ -67,255 +40,11 @@ async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process
     )
 
 
-# --- what is said -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("audible", "mode"), [(True, "live"), (False, "batch")])
-async def test_a_listener_gets_live_speech_and_a_file_whole_sentences(
-    audible: bool, mode: str
-) -> None:
-    starts = []
-
-    async def script(peer: Peer) -> None:
-        starts.append(await speak_all(peer))
-
-    sink, report = MemorySink(audible=audible), Report()
-    async with server(script) as url:
-        errand = Errand(given("Hello there"), sink.opened, {"voice": "heart", "speed": None})
-        await say(url, errand, report)
-    assert starts[0]["mode"] == mode
-    assert (starts[0]["voice"], starts[0]["said"]) == ("heart", "Hello there")
-    assert "speed" not in starts[0]
-    assert (sink.heard, sink.fate) == (b"\1\2", "finished")
-    assert (report.characters, report.words, report.audio_s) == (11, 1, 0.01)
-
-
-async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
-    async def script(peer: Peer) -> None:
-        start = await peer.receive("start")
-        await peer.say(
-            type="error", context=start["context"], code="unknown_voice", message="no voice bob"
-        )
-        await peer.websocket.wait_closed()
-
-    async def never_ends() -> AsyncIterator[str]:
-        yield "Hello"
-        await asyncio.Event().wait()
-
-    sink = MemorySink(audible=True)
-    async with server(script) as url:
-        with pytest.raises(SpeechFailed, match=r"no voice bob \(unknown_voice\)"):
-            await say(url, Errand(never_ends(), sink.opened), Report())
-    assert sink.fate == "dropped"
-
-
-async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> None:
-    async def script(peer: Peer) -> None:
-        start = await peer.receive("start")
-        await peer.say(
-            type="error", context=start["context"], code="engine_failed", message="broken"
-        )
-        await peer.receive("text")
-        await peer.audio(start["context"], 0, 5)
-        await peer.say(type="done", context=start["context"], audio_ms=10, characters=5, chunks=1)
-
-    sink = MemorySink(audible=True)
-    async with server(script) as url:
-        with pytest.raises(SpeechFailed, match=r"not all was spoken: broken"):
-            await say(url, Errand(given("Hello"), sink.opened), Report())
-    assert (sink.heard, sink.fate) == (b"\1\2", "finished")
-
-
-async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
-    async def script(peer: Peer) -> None:
-        await peer.receive("start")
-        peer.vanish()
-
-    async def not_any_more(peer: Peer) -> None:
-        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
-
-    async with server(script, not_any_more, greetings=1) as url:
-        with pytest.raises(Refused):
-            await say(url, Errand(given("Hi"), MemorySink(audible=True).opened), Report())
-
-
-async def test_a_long_text_is_not_sent_far_ahead_of_its_speech() -> None:
-    most = UNSPOKEN_LIMIT + 1_000
-    long = "word " * 4_000
-
-    async def script(peer: Peer) -> None:
-        context = (await peer.receive("start"))["context"]
-        received = spoken = chunks = 0
-        while (message := await peer.receive_any())["type"] == "text":
-            received += len(message["text"])
-            assert received - spoken <= most
-            if received - spoken == most:
-                spoken, chunks = received, chunks + 1
-                await peer.audio(context, spoken - most, spoken)
-        assert received == len(long)
-        await peer.audio(context, spoken, received)
-        await peer.say(
-            type="done",
-            context=context,
-            audio_ms=10 * (chunks + 1),
-            characters=received,
-            chunks=chunks + 1,
-        )
-
-    async with server(script) as url:
-        await say(url, Errand(text_of(long), MemorySink(audible=False).opened), Report())
-
-
-def test_the_report_counts_the_gaps_that_a_listener_hears() -> None:
-    now_s = 0.0
-
-    def audio(end: int, ms: float) -> Audio:
-        return Audio("c", 0, 0.0, ms, (0, end), (), b"\0\0")
-
-    report = Report(clock=lambda: now_s)
-    report.pushed()
-    now_s = 0.2
-    report.received(audio(3, 500))  # heard until 0.7
-    now_s = 0.6
-    report.received(audio(6, 400))  # in time: until 1.1
-    now_s = 1.4
-    report.received(audio(9, 100))  # 0.3 s late
-    assert report.ttfa_s == pytest.approx(0.2)
-    assert report.gaps == 1
-    assert report.gaps_s == pytest.approx(0.3)
-    assert report.audio_s == pytest.approx(1.0)
-    assert report.characters == 9
-    assert cli.summary(report, None).endswith("ran dry once (0.30 s)")
-    assert cli.summary(report, Path("a.wav")).endswith("a.wav")
-
-
-# --- where text comes from ----------------------------------------------------------------------
-
-
-async def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
-    read_end, write_end = os.pipe()
-    text = arriving(read_end)
-    os.write(write_end, "Hé".encode()[:2])
-    assert await anext(text) == "H"
-    os.write(write_end, "Hé".encode()[2:] + b"!")
-    assert await anext(text) == "é!"
-    os.write(write_end, b"\xe2\x82")
-    os.close(write_end)
-    assert [piece async for piece in text] == ["\N{REPLACEMENT CHARACTER}"]
-    os.close(read_end)
-
-
-async def test_a_file_and_a_closed_descriptor_can_be_read_too(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("from a file")
-    with (tmp_path / "text").open() as file:
-        assert [piece async for piece in arriving(file.fileno())] == ["from a file"]
-    assert [piece async for piece in arriving(-1)] == []
-
-
-async def test_an_argument_that_is_no_utf8_can_still_be_sent() -> None:
-    undecodable = os.fsdecode(b"caf\xe9")
-    assert [piece async for piece in given(undecodable)] == ["caf\N{REPLACEMENT CHARACTER}"]
-
-
-# --- where speech goes ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", sinks.FILE_FORMATS)
-async def test_every_file_format_holds_the_speech(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"speech{suffix}"
-    async with FileSink(path, 24000) as sink:
-        for _ in range(10):
-            await sink.write(b"\0\x10" * 2400)
-    info = soundfile.info(path)
-    assert info.channels == 1
-    assert info.duration == pytest.approx(1.0, abs=0.06)
-
-
-async def test_a_file_that_was_interrupted_is_valid(tmp_path: Path) -> None:
-    async def interrupted() -> None:
-        async with FileSink(tmp_path / "part.wav", 24000) as sink:
-            await sink.write(b"\0\x10" * 2400)
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await interrupted()
-    assert soundfile.info(tmp_path / "part.wav").frames == 2400
-
-
-async def test_a_file_is_not_touched_before_there_is_speech(tmp_path: Path) -> None:
-    path = tmp_path / "old.wav"
-    path.write_text("precious")
-
-    async def refused() -> None:
-        async with FileSink(path, 24000):
-            raise SpeechFailed("no such voice")
-
-    with pytest.raises(SpeechFailed):
-        await refused()
-    assert path.read_text() == "precious"
-
-
-def test_a_name_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
-    for name, answer in {"speech.docx": "must end in one", "nowhere/a.wav": "not exist"}.items():
-        with pytest.raises(SinkFailed, match=answer):
-            FileSink(tmp_path / name, 24000)
-        result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", str(tmp_path / name)])
-        assert result.exit_code == 1
-        assert answer in result.stderr
-        assert "starting" not in result.stderr
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all the programs there are, on a machine without PortAudio."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    monkeypatch.setenv("PATH", str(folder))
-    return folder
-
-
-def add_program(folder: Path, name: str, script: str) -> None:
-    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
-    (folder / name).chmod(0o755)
-
-
-async def test_a_player_program_gets_the_speech_and_its_rate(programs: Path) -> None:
-    heard, flags = programs / "heard", programs / "flags"
-    add_program(programs, "aplay", f'echo "$@" > {flags}; exec /bin/cat > {heard}')
-    async with await open_player(24000) as player:
-        await player.write(b"\1\2" * 1000)
-    assert heard.read_bytes() == b"\1\2" * 1000
-    assert "-r 24000 -c 1" in flags.read_text()
-
-
-async def test_an_interruption_silences_the_player(programs: Path) -> None:
-    add_program(programs, "aplay", "exec /bin/sleep 60")
-
-    async def interrupted() -> None:
-        async with await open_player(24000) as player:
-            await player.write(b"\1\2")
-            raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(interrupted(), 5)
-
-
-async def test_a_player_that_fails_is_named_with_the_remedy(programs: Path) -> None:
-    add_program(programs, "aplay", "exit 3")
-
-    async def play() -> None:
-        async with await open_player(24000) as player:
-            while True:
-                await player.write(b"\0" * 100_000)
-
-    with pytest.raises(SinkFailed, match=r"aplay could not play \(exit code 3\).*-o hello.wav"):
-        await play()
-
-
-async def test_without_any_player_the_remedy_is_a_file(programs: Path) -> None:
-    with pytest.raises(SinkFailed, match=r"-o hello\.wav"):
-        await open_player(24000)
+def reported(**account: Any) -> Report:
+    """Of an utterance that was heard."""
+    utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
+    player = SimpleNamespace(account=Account(**account), buffered_ms=1200.0)
+    return Report(utterance, player)  # type: ignore[arg-type]
 
 
 # --- the program ----------------------------------------------------------------------------------
@@ -331,7 +60,7 @@ async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> N
         process.stdin.close()
         await peer.receive("end")
         await peer.audio(context, 0, 5)
-        await peer.say(type="done", context=context, audio_ms=10, characters=5, chunks=1)
+        await peer.done(context, ms=10, characters=5, chunks=1)
 
     output = tmp_path / "out.wav"
     async with server(script) as url:
@@ -344,7 +73,8 @@ async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> N
         stdout, stderr = await asyncio.gather(process.stdout.read(), process.stderr.read())
         assert await process.wait() == 0, stderr
     assert stdout == b""
-    assert b"1 words, 5 characters" in stderr
+    assert b"0.01 s of speech" in stderr
+    assert stderr.count(b"\n") == 1, "piped, it is quiet but for the summary"
     assert soundfile.info(output).frames == 1
 
 
@@ -356,18 +86,15 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
 
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
-        ahead = 0
-        while ahead <= UNSPOKEN_LIMIT:
-            ahead += len((await peer.receive("text"))["text"])
-        await peer.audio(context, 0, ahead)
-        await peer.receive("text")  # comes when that audio is written
+        await peer.receive_text(10)
+        await peer.audio(context, 0, 5)
+        await eventually(lambda: output.exists() and output.stat().st_size > WAV_HEADER_BYTES, 20)
         process.send_signal(sent)
-        await peer.websocket.wait_closed()
 
     async with server(script) as url:
         process = await run_cli("say", "--url", url, "-o", str(output))
         assert process.stdin is not None
-        process.stdin.write(b"word " * 2_000)  # and the pipe stays open
+        process.stdin.write(b"Hello there")  # and the pipe stays open
         assert process.stderr is not None
         stderr = await process.stderr.read()
         assert await process.wait() == 130
@@ -387,6 +114,114 @@ async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Pat
     assert os.listdir(tmp_path) == []
 
 
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    for name, answer in {"speech.docx": "must end in one", "nowhere/a.wav": "not exist"}.items():
+        result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", str(tmp_path / name)])
+        assert result.exit_code == 1
+        assert answer in result.stderr
+        assert "starting" not in result.stderr
+
+
+async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
+    keys = []
+
+    async def script(peer: Peer) -> None:
+        assert peer.websocket.request is not None
+        keys.append(peer.websocket.request.headers["Authorization"])
+        context = (await peer.receive("start"))["context"]
+        await peer.say(type="error", context=context, code="unknown_voice", message="enough")
+
+    async with server(script, script) as url:
+        command = ("say", "Hi", "-o", str(tmp_path / "a.wav"), "--url", url)
+        await (await run_cli(*command, "--key", "one")).communicate()
+        await (await run_cli(*command, env={**os.environ, "DUPLEX_TTS_KEY": "two"})).communicate()
+    assert keys == ["Bearer one", "Bearer two"]
+
+
+async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+    seen = asyncio.Event()
+
+    def read() -> None:
+        nonlocal shown
+        shown += os.read(ours, 65536)
+        if b"buffered" in shown and b"Hello" in shown:
+            seen.set()
+
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(5)
+        await peer.receive("end")
+        await peer.audio(context, 0, 5)
+        async with asyncio.timeout(20):
+            await seen.wait()
+        await peer.done(context, ms=10, characters=5, chunks=1)
+
+    asyncio.get_running_loop().add_reader(ours, read)
+    async with server(script) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "duplex_tts", "say", "Hello"),
+            *("--device", "null", "--url", url),
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        assert await process.wait() == 0
+    asyncio.get_running_loop().remove_reader(ours)
+    os.close(theirs)
+    os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("account", "end"),
+    [
+        ({}, "never ran dry"),
+        ({"underruns": 1, "underrun_s": 0.3}, "ran dry once (0.30 s)"),
+        ({"underruns": 3, "underrun_s": 1.0, "pauses": 7}, "ran dry 3x (1.00 s)"),
+    ],
+)
+def test_the_summary_says_how_it_was_heard(account: dict[str, Any], end: str) -> None:
+    line = say_command.summary(reported(**account), None)
+    assert line == f"first sound after 142 ms · 3.60 s of speech · 9 words · {end}"
+
+
+def test_the_summary_of_a_file_names_it() -> None:
+    assert say_command.summary(reported(), Path("a.wav")).endswith("· a.wav")
+    assert say_command.summary(reported(), Path("-")).endswith("· standard output")
+    assert say_command.summary(Report(), None) == "", "nothing was heard"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(say_command, "stderr", Console(width=width))
+    progress = say_command.Progress(reported())
+    assert progress.__rich__().plain == "first sound after 142 ms · 1.2 s buffered · "
+    for number in range(300):
+        progress.word(Word(0, 0, 0, 0), f"word{number}")
+    line = progress.__rich__()
+    assert line.cell_len <= max(width, len("first sound after 142 ms · 1.2 s buffered · …"))
+    assert width < 80 or line.plain.endswith("word298 word299")
+
+
+def test_a_device_can_be_named() -> None:
+    assert terminal.device_named("auto") is None
+    assert isinstance(terminal.device_named("null"), NullDevice)
+    assert isinstance(terminal.device_named("sounddevice"), SoundDevice)
+    assert isinstance(terminal.device_named("aplay"), ProgramDevice)
+    result = CliRunner().invoke(cli.app, ["say", "Hello", "--device", "trumpet"])
+    assert result.exit_code == 2
+    assert "sounddevice" in result.stderr
+
+
+async def test_typing_needs_a_terminal() -> None:
+    process = await run_cli("type", "--device", "null")
+    _, stderr = await process.communicate(b"Hello")
+    assert process.returncode == 1
+    assert b"duplex-tts say" in stderr
+
+
 def test_an_address_that_is_none_is_a_usage_error() -> None:
     result = CliRunner().invoke(cli.app, ["say", "Hello", "--url", "ftp://host"])
     assert result.exit_code == 2
@@ -402,13 +237,13 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         yield "http://127.0.0.1:1234"
         life.append("stopped")
 
-    async def said(url: str, errand: Errand, report: Report) -> None:
-        life.append(url)
+    async def said(errand: Errand, *_: object) -> None:
+        life.append(errand.url)
 
     monkeypatch.delenv("DUPLEX_TTS_URL", raising=False)
-    monkeypatch.setattr(cli, "_is_ready", lambda url: False)
-    monkeypatch.setattr(cli, "local_server", started)
-    monkeypatch.setattr(cli, "say", said)
+    monkeypatch.setattr(terminal, "is_ready", lambda url: False)
+    monkeypatch.setattr(terminal, "local_server", started)
+    monkeypatch.setattr(say_command, "say_into", said)
     result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", "x.wav"])
     assert life == ["started", "http://127.0.0.1:1234", "stopped"]
     assert "starting one" in result.stderr
@@ -427,19 +262,39 @@ def test_commands_of_the_server_become_it_with_all_flags(
     assert became == [[sys.executable, "-P", "-m", module, "--port", "9", "--help"]]
 
 
+def answer_of(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
+    def open_url(url: str, key: str | None = None) -> IO[bytes]:
+        assert (url, key) == ("http://host:1/v1/voices", "secret")
+        if isinstance(answer, Exception):
+            raise answer
+        return io.BytesIO(json.dumps(answer).encode())
+
+    monkeypatch.setattr(cli, "open_url", open_url)
+
+
+VOICES = ["voices", "--url", "host:1", "--key", "secret"]
+
+
 def test_voices_are_listed_with_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        cli,
-        "_get",
-        lambda url: {
-            "default": "heart",
-            "voices": [
-                {"name": "heart", "language": "en", "description": "warm", "ready": True},
-                {"name": "nova", "language": "en", "description": "clear", "ready": False},
-            ],
-        },
-    )
-    result = CliRunner().invoke(cli.app, ["voices", "--url", "host:1"])
+    heart = {"name": "heart", "language": "en", "description": "warm", "ready": True}
+    nova = {"name": "nova", "language": "en", "description": "clear", "ready": False}
+    answer_of(monkeypatch, {"default": "heart", "voices": [heart, nova]})
+    result = CliRunner().invoke(cli.app, VOICES)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["heart", "en", "warm", "default"] in lines
     assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
+
+
+def test_a_wrong_key_is_said_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = io.BytesIO(b'{"code": "invalid_api_key", "message": "no such key"}')
+    answer_of(monkeypatch, HTTPError("http://host:1", 401, "Unauthorized", Message(), body))
+    result = CliRunner().invoke(cli.app, VOICES)
+    assert result.exit_code == 1
+    assert "no such key" in result.stderr
+
+
+def test_a_server_that_is_not_there_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_of(monkeypatch, ConnectionRefusedError("refused"))
+    result = CliRunner().invoke(cli.app, VOICES)
+    assert result.exit_code == 1
+    assert "no speech server answers" in result.stderr

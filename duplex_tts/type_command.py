@@ -1,0 +1,75 @@
+"""`duplex-tts type`: options, and the way into the terminal's screen."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import typer
+
+from duplex_tts.context import Parameters
+from duplex_tts.devices import REMEDY, Device, DeviceFailed
+from duplex_tts.player import Player
+from duplex_tts.session import Session
+from duplex_tts.terminal import (
+    AUTO,
+    FAILED,
+    DeviceName,
+    Key,
+    Language,
+    Seed,
+    Speed,
+    Url,
+    Voice,
+    answering,
+    complain,
+    device_named,
+    server_at_hand,
+)
+
+
+def type_(  # noqa: PLR0913 - a parameter is an option
+    voice: Voice = None,
+    speed: Speed = None,
+    seed: Seed = None,
+    language: Language = None,
+    device: DeviceName = AUTO,
+    url: Url = None,
+    key: Key = None,
+) -> None:
+    """Type and be heard, word by word.
+
+    Each word is spoken when the next one is there, or when you pause. What you see:
+
+    * **bold**: it was heard, or is being heard;
+    * underlined: it will be heard; it can no longer be changed;
+    * plain: it can be taken back.
+
+    The keys:
+
+    * **Enter** speaks all of the line; the next one is spoken after it.
+    * **Backspace** takes back a character, **Ctrl-W** a word, **Ctrl-U** the line: what is plain.
+    * **Esc** stops at once, and forgets what was not heard.
+    * **Ctrl-D** speaks to the end and leaves; **Ctrl-C** leaves at once.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        complain("`type` needs a terminal; what is piped in, `duplex-tts say` speaks")
+        raise typer.Exit(FAILED)
+    parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language)
+    with answering():
+        player = device_named(device)
+        with server_at_hand(url) as address:
+            asyncio.run(_type(address, key, parameters, player))
+
+
+async def _type(url: str, key: str | None, parameters: Parameters, device: Device | None) -> None:
+    # Loaded here: no other command needs it, and it takes a tenth of a second.
+    from duplex_tts.type_screen import type_aloud
+
+    async with (
+        Session.connect(url, key) as session,
+        Player(device, session.ready.sample_rate) as player,
+    ):
+        if device is None and not player.device.audible:
+            raise DeviceFailed(f"nothing here can play sound; {REMEDY}")
+        await type_aloud(session, player, parameters)

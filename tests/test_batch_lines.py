@@ -1,0 +1,179 @@
+import json
+import string
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from duplex_tts.batch_lines import Failure, Line, read_lines
+from duplex_tts.context import Parameters
+
+
+def read(*lines: bytes | dict[str, Any], **defaults: Any) -> list[Line | Failure]:
+    raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
+    return list(read_lines(raw, "wav", cast(Parameters, defaults)))
+
+
+def line(*lines: bytes | dict[str, Any], **defaults: Any) -> Line:
+    (found,) = read(*lines, **defaults)
+    assert isinstance(found, Line), found
+    return found
+
+
+def why(raw: bytes | dict[str, Any]) -> str:
+    (found,) = read(raw)
+    assert isinstance(found, Failure), found
+    return found.why
+
+
+def test_a_line_says_what_how_and_where() -> None:
+    found = line(
+        {
+            "id": "welcome",
+            "text": "Hello.",
+            "voice": "emma",
+            "speed": 1.5,
+            "seed": 7,
+            "language": "en",
+            "format": "flac",
+            "sample_rate": 16000,
+        }
+    )
+    assert (found.id, found.text, found.file_name) == ("welcome", "Hello.", "welcome.flac")
+    assert found.parameters == {
+        "voice": "emma",
+        "speed": 1.5,
+        "seed": 7,
+        "language": "en",
+        "sample_rate": 16000,
+    }
+
+
+def test_what_a_line_does_not_say_the_options_do() -> None:
+    found = line({"text": "Hello.", "speed": 2}, voice="emma", speed=0.5, seed=None)
+    assert found.parameters == {"voice": "emma", "speed": 2, "seed": None}
+    assert line({"text": "Hi", "voice": None}, voice="emma").parameters == {"voice": "emma"}
+
+
+def test_a_file_is_named_after_the_id_or_the_number_of_the_line() -> None:
+    found = read(b"", {"text": "a"}, b"  \r\n", {"id": 17, "text": "b"}, {"id": "é ü", "text": "c"})
+    assert [each.file_name for each in found if isinstance(each, Line)] == [
+        "00002.wav",
+        "17.wav",
+        "é ü.wav",
+    ]
+
+
+def test_fields_that_are_not_known_are_ignored() -> None:
+    assert line({"text": "Hello.", "chapter": 3}).parameters == {}
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_fine() -> None:
+    assert line(b'\xef\xbb\xbf{"text": "Hello."}\r\n').text == "Hello."
+
+
+def test_one_bad_line_does_not_stop_the_others() -> None:
+    found = read({"text": "a"}, b"{", {"text": "c"})
+    assert [type(each) for each in found] == [Line, Failure, Line]
+    assert [each.number for each in found] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("raw", "answer"),
+    [
+        (b"not json", "not JSON: Expecting value at column 1"),
+        (b'{"text": "a"', "not JSON: Expecting ',' delimiter at column 13"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"text": "caf\xe9"}', "not UTF-8"),
+        (b'["text"]', "not a JSON object"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"text": "a", "speed": NaN}', "not JSON: NaN"),
+        (b'{"text": "a", "speed": 1e999}', '"speed" is not a number'),
+        (b'{"text": "a", "seed": ' + b"9" * 5000 + b"}", "digits"),
+    ],
+)
+def test_what_is_no_json_object_is_said_so(raw: bytes, answer: str) -> None:
+    assert answer in why(raw)
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        ({"txt": "Hello."}, "no \"text\" (a text; the line has 'txt')"),
+        ({}, 'no "text" (a text; the line has nothing)'),
+        ({"text": ["a"]}, 'no "text"'),
+        ({"text": " \n"}, 'the "text" is empty'),
+        ({"text": "a", "voice": 3}, '"voice" is not a text: 3'),
+        ({"text": "a", "speed": "fast"}, "\"speed\" is not a number: 'fast'"),
+        ({"text": "a", "speed": True}, '"speed" is not a number: True'),
+        ({"text": "a", "seed": 1.5}, '"seed" is not a whole number: 1.5'),
+        ({"text": "a", "format": "docx"}, "no format 'docx'; there are wav, flac"),
+        ({"text": "a", "format": ["wav"]}, "no format ['wav']"),
+        ({"text": "a", "id": {}}, '"id" is not a text: {}'),
+        ({"text": "a", "id": True}, '"id" is not a text: True'),
+    ],
+)
+def test_what_a_line_lacks_is_said_so(fields: dict[str, Any], answer: str) -> None:
+    assert answer in why(fields)
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "../escape",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "C:",
+        "a\0b",
+        "a\nb",
+        "a\u202eb",
+        "\ud800",
+        " a",
+        "a.",
+        "CON",
+        "x" * 201,
+        "é" * 101,
+    ],
+)
+def test_an_id_that_is_no_name_for_a_file_is_refused(id_: str) -> None:
+    assert "file" in why({"id": id_, "text": "a"})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("a", "a"), ("a", "A"), ("é", "e\u0301"), ("00001", None), ("7", 7)]
+)
+def test_an_id_is_used_once_as_file_systems_see_it(one: Any, other: Any) -> None:
+    lines = [{"id": other, "text": "b"}, {"id": one, "text": "a"}]
+    first, second = read(*lines)
+    assert isinstance(first, Line)
+    assert isinstance(second, Failure)
+    assert "is that of line 1" in second.why
+
+
+def test_the_digest_changes_with_all_that_the_sound_depends_on() -> None:
+    base = {"id": "a", "text": "Hello.", "voice": "emma", "seed": 1}
+    same = line(base).digest
+    assert line({**base, "id": "b"}).digest == same, "the id is not heard"
+    assert line({"text": "Hello.", "seed": 1}, voice="emma", speed=None).digest == same
+    for change in ({"text": "Hello!"}, {"voice": "heart"}, {"seed": 2}, {"speed": 1.5}):
+        assert line({**base, **change}).digest != same
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_it(raw: bytes) -> None:
+    for found in read(raw):
+        assert found.number == 1
+
+
+@given(st.text(max_size=50) | st.sampled_from(string.printable))
+def test_no_id_leaves_the_folder(id_: str) -> None:
+    for found in read({"id": id_, "text": "a"}):
+        if isinstance(found, Line):
+            assert not {"/", "\\", "\0"} & set(found.file_name)
+            assert not found.file_name.startswith(".")
