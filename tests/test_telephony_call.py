@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import pytest
-from duplex_tts.utterance import Utterance
 
 from duplex_tts import Audio, ClientError, ConnectionLost, Session, Word
 from duplex_tts.telephony import Bridge, Call, CallEnded, Heard, Options, TelephonyError
@@ -16,6 +15,7 @@ from duplex_tts.telephony.codecs import codec_named
 from duplex_tts.telephony.line import Line
 from duplex_tts.telephony.pacing import FramePacer
 from duplex_tts.telephony.telnyx import Telnyx
+from duplex_tts.utterance import Utterance
 from tests import clock
 from tests.emulated_carrier import FRAME_S, EmulatedCarrier, Kind, calling_in_memory
 from tests.test_telephony_carriers import TWILIO_START
