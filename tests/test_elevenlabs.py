@@ -399,6 +399,17 @@ async def test_without_a_key_nothing_is_spoken() -> None:
         assert socket.close_code == 1008
 
 
+async def test_a_silent_client_is_told_and_hung_up_on() -> None:
+    async with live_server() as live:
+        path = f"/v1/text-to-speech/heart/multi-stream-input?{PCM}&inactivity_timeout=0.2"
+        async with connect(f"ws://{live.address}{path}") as socket:
+            told = json.loads(await socket.recv())
+            assert (told["error"], told["code"]) == ("idle_timeout", 1008)
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+        assert socket.close_code == 1008
+
+
 async def test_speaks_over_http() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         path, body = "/v1/text-to-speech/21m00Tcm4TlvDq8ikWAM", {"text": "Hi there.", "seed": 5}
