@@ -221,8 +221,8 @@ class EmulatedCarrier:
             await asyncio.wait([ticking])
             self.ear.play(self._now_s())
             self.hung_up.set()
-        if not ticking.cancelled() and (error := ticking.exception()):
-            assert isinstance(error, ConnectionClosed), error
+        if not ticking.cancelled():
+            ticking.result()  # it never ends by itself
 
 
 @asynccontextmanager
@@ -241,7 +241,8 @@ async def calling(
     ) as socket:
 
         async def send(message: str) -> None:
-            await socket.send(message)
+            with suppress(ConnectionClosed):  # the bridge may hang up at any moment
+                await socket.send(message)
 
         async def messages() -> AsyncIterator[str]:
             with suppress(ConnectionClosed):
