@@ -28,6 +28,7 @@ from duplex_tts.events import (
 )
 from duplex_tts.options import Options, Stats
 from duplex_tts.session import Session
+from duplex_tts.session_manager import SessionManager
 from duplex_tts.utterance import Utterance
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "Returned",
     "Session",
     "SessionEvent",
+    "SessionManager",
     "SpeechFailed",
     "Stats",
     "Utterance",

@@ -151,8 +151,9 @@ class Context:
 
     def cancel_now(self) -> None:
         """Do what `cancel` does, also from where nothing can be awaited."""
-        self._cancelled = True
-        self._post("cancel")
+        if not self._cancelled:
+            self._post("cancel")
+            self._cancelled = True
 
     def flush_now(self) -> None:
         """Do what `flush` does, also from where nothing can be awaited."""
@@ -170,7 +171,7 @@ class Context:
     def _post(self, type_: str, **fields: object) -> None:
         if self._lost is not None:
             raise self._lost
-        if self.over:  # it has been told: what is said meanwhile is nobody's interest
+        if self.over or self._cancelled:  # nobody is interested in what is said from now on
             return
         assert self._channel is not None, "a context is attached before it is used"
         self._channel.post(self._wire_id, type_, **fields)

@@ -22,6 +22,7 @@ from duplex_tts.pulse import Answer
 
 TICK_S = 1.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
+BLOCKED_TRIES = 3  # a handshake may break, too: only more of them mean that there is no way
 WAITING_LIMIT = 1_000  # messages that wait to be written before those who can wait do
 
 _BUSY = frozenset({"overloaded"})
@@ -58,6 +59,7 @@ class _Outage:
     since_s: float
     delays_s: Iterator[float] = field(default_factory=delays_s)
     attempts: int = 0
+    blocked: int = 0  # of them, the latest ones at which something answered that lets none through
 
 
 class Link:
@@ -243,7 +245,7 @@ class Link:
             except ClientError as error:
                 if isinstance(error, Refused) and error.code not in _BUSY:
                     raise
-                if isinstance(error, NoWebSocket) and await self._service.detour(error):
+                if await self._has_detour(error, outage):
                     raise
                 last = error
         raise ConnectionLost(
@@ -268,6 +270,13 @@ class Link:
             away_ms = (self._clock() - outage.since_s) * 1000
             self._service.tell(Resumed(away_ms, outage.attempts))
         return connection
+
+    async def _has_detour(self, error: ClientError, outage: _Outage) -> bool:
+        if not isinstance(error, NoWebSocket):
+            outage.blocked = 0
+            return False
+        outage.blocked += 1
+        return outage.blocked >= BLOCKED_TRIES and await self._service.detour(error)
 
     def _at_stake(self) -> str:
         """What an end of the link loses, in words."""

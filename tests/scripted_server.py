@@ -54,10 +54,10 @@ class Peer:
         return message
 
     async def receive_text(self, length: int) -> str:
-        """So much text, in as many messages as it takes."""
+        """So much text, in as many messages as it takes; other messages are passed over."""
         text = ""
         while len(text) < length:
-            text += (await self.receive("text"))["text"]
+            text += (await self.receive_any()).get("text", "")
         return text
 
     async def pong(self, ping: dict[str, Any]) -> None:
@@ -66,8 +66,11 @@ class Peer:
     async def say(self, **fields: object) -> None:
         await self.websocket.send(json.dumps(fields))
 
-    async def audio(self, context: str, start: int, end: int, *, ms: float = 10.0) -> None:
-        await self.websocket.send(audio_message(context, start, end, seq=self.seq(context), ms=ms))
+    async def audio(
+        self, context: str, start: int, end: int, *, ms: float = 10.0, seq: int | None = None
+    ) -> None:
+        number = self.seq(context) if seq is None else seq
+        await self.websocket.send(audio_message(context, start, end, seq=number, ms=ms))
 
     def seq(self, context: str) -> int:
         """The number of the context's next audio message."""
@@ -139,9 +142,9 @@ async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
                 await peer.say(**READY)
             await script(peer)
             await peer.left()
-        except (ConnectionClosed, asyncio.CancelledError):
-            raise
-        except Exception as error:
+        except* (ConnectionClosed, asyncio.CancelledError):
+            pass
+        except* Exception as error:
             failures.append(error)
             raise
 

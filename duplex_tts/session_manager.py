@@ -1,0 +1,155 @@
+"""One session for each call, from its first word to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from duplex_tts.address import DEFAULT_URL
+from duplex_tts.errors import ClientError, ConnectionLost, Refused
+from duplex_tts.options import Options, Stats
+from duplex_tts.session import Session
+
+
+@dataclass(slots=True)
+class _Call:
+    opening: asyncio.Task[Session]
+    used_s: float
+    utterances: int = 0
+
+
+class SessionManager:
+    """Sessions by call id; a block that closes them all.
+
+    A session in which nothing was spoken for `idle_s` seconds, nor asked for here, is closed;
+    `get_or_create` then makes another one. Use it from one event loop.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        key: str | None = None,
+        limit: int = 100,
+        idle_s: float = 600.0,
+        options: Options | None = None,
+    ) -> None:
+        """`limit`: sessions at once. The other parameters are those of `Session.connect`."""
+        self._connect = (url, key, options)
+        self._limit = limit
+        self._idle_s = idle_s
+        self._calls: dict[str, _Call] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def get_or_create(self, call_id: str) -> Session:
+        """The call's session; whoever asks at the same time gets the same one.
+
+        Raises what `Session.connect` raises, `ConnectionLost` when it is closed meanwhile, and
+        `Refused` with the code `too_many_sessions` when there are `limit` others. Cancel-safe:
+        others who wait go on waiting.
+        """
+        if self._closed:
+            raise ConnectionLost("the session manager is closed")
+        call = self._calls.get(call_id)
+        if call is None:
+            call = self._open(call_id)
+        call.used_s = _now_s()
+        try:
+            return await asyncio.shield(call.opening)
+        except ClientError:
+            if self._calls.get(call_id) is call:
+                del self._calls[call_id]
+            raise
+        except asyncio.CancelledError:
+            if call.opening.cancelled():
+                raise ConnectionLost(f"the session of {call_id!r} was closed meanwhile") from None
+            raise
+
+    async def close(self, call_id: str) -> None:
+        """Close the call's session, if there is one; returns when it is closed."""
+        if call := self._calls.pop(call_id, None):
+            await _close(call)
+
+    async def close_all(self) -> None:
+        """Close everything; `get_or_create` raises `ConnectionLost` from now on."""
+        self._closed = True
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
+        calls, self._calls = list(self._calls.values()), {}
+        await asyncio.gather(*map(_close, calls), *self._closing)
+
+    def stats(self) -> dict[str, Stats]:
+        """The open sessions in figures, by call id."""
+        open_ = {id_: call.opening for id_, call in self._calls.items() if _is_open(call)}
+        return {id_: opening.result().stats() for id_, opening in open_.items()}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def __contains__(self, call_id: object) -> bool:
+        return call_id in self._calls
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close_all()
+
+    def _open(self, call_id: str) -> _Call:
+        if len(self._calls) >= self._limit:
+            raise Refused(
+                "too_many_sessions",
+                f"{self._limit} sessions are open; close one, or give the manager a higher limit",
+            )
+        name = f"duplex-tts-call {call_id}"
+        opening = asyncio.create_task(_connected(*self._connect), name=name)
+        call = self._calls[call_id] = _Call(opening, _now_s())
+        if self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._sweep(), name="duplex-tts-sweep")
+        return call
+
+    async def _sweep(self) -> None:
+        """Close what is idle, until cancelled."""
+        while True:
+            await asyncio.sleep(self._idle_s / 4)
+            for call_id, call in list(self._calls.items()):
+                if _is_open(call) and self._is_idle(call):
+                    del self._calls[call_id]
+                    task = asyncio.create_task(_close(call))
+                    self._closing.add(task)
+                    task.add_done_callback(self._closing.discard)
+
+    def _is_idle(self, call: _Call) -> bool:
+        stats = call.opening.result().stats()
+        if stats.in_flight or stats.utterances > call.utterances:
+            call.used_s, call.utterances = _now_s(), stats.utterances
+        return _now_s() - call.used_s > self._idle_s
+
+
+async def _connected(url: str, key: str | None, options: Options | None) -> Session:
+    return await Session.connect(url, key, options)
+
+
+async def _close(call: _Call) -> None:
+    call.opening.cancel()
+    await asyncio.wait([call.opening])
+    if _is_open(call):
+        await call.opening.result().close()
+
+
+def _is_open(call: _Call) -> bool:
+    opening = call.opening
+    return opening.done() and not opening.cancelled() and opening.exception() is None
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
