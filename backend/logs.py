@@ -23,8 +23,9 @@ _KEY_IN_URL = re.compile(r"([?&][\w-]*(?:key|token)=)[^&\s\"']+", re.IGNORECASE)
 def configure_logging(settings: LogSettings) -> None:
     """Send the process's logs, those of the standard library and uvicorn too, to stderr.
 
-    Give uvicorn `log_config=None`, or it installs its own handlers afterwards. May be called again;
-    the last call counts.
+    Give uvicorn `log_config=None`, or it installs its own handlers afterwards. Of uvicorn only
+    warnings are passed on, unless the level is debug: what else it tells is told by us. May be
+    called again; the last call counts.
     """
     level = logging.getLevelNamesMapping()[settings.level.upper()]
     shared: list[Processor] = [
@@ -57,6 +58,7 @@ def configure_logging(settings: LogSettings) -> None:
     for name in _ADOPTED:
         adopted = logging.getLogger(name)
         adopted.handlers, adopted.propagate = [], True
+        adopted.setLevel(logging.INFO if level <= logging.DEBUG else logging.WARNING)
 
 
 def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -142,7 +142,6 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
-        log_level="info" if settings.log.level == "debug" else "warning",
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_ping_interval=_PING_INTERVAL_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -65,13 +66,24 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
 
 async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -> None:
     settings = {"bidirectional_streaming": {"queue_size": 4}}
-    long = {"text": "word " * 3900, "format": "pcm_f32le"}
+    long = {"text": "word " * 3900, "format": "pcm_f32le"}  # 20 MB: no kernel buffers as much
     async with live_server(**settings) as live, httpx.AsyncClient(base_url=live.http) as http:
-        async with http.stream("POST", "/v1/speech", json=long):
-            await eventually(lambda: live.model.open_utterances == 1)
-            answer = await http.post("/v1/speech", json={"text": "Hello."})
-            assert json.loads(answer.text.splitlines()[-1])["type"] == "done"
-            assert live.model.open_utterances == 1
+        # A small receive buffer; a socket of its own, because HTTP clients read ahead.
+        reader, writer = await asyncio.open_connection(*live.address.split(":"), limit=1)
+        body = json.dumps(long)
+        writer.write(f"POST /v1/speech HTTP/1.1\r\nHost: {live.address}\r\n".encode())
+        writer.write(f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+        (engine,) = live.model.engines
+        await reader.readexactly(1)
+        steps = -1
+        while len(engine.steps) > steps:
+            steps = len(engine.steps)
+            await asyncio.sleep(0.3)
+        assert 0 < steps < 600  # of 780: the fake engine speaks 25 characters a step
+        answer = await http.post("/v1/speech", json={"text": "Hello."})
+        assert json.loads(answer.text.splitlines()[-1])["type"] == "done"
+        assert len(engine.steps) == steps + 1
+        writer.transport.abort()
         await eventually(lambda: live.model.open_utterances == 0)
 
 

@@ -114,7 +114,8 @@ def test_uvicorn_and_the_standard_library_speak_the_same_form_once(
     own.propagate = False
     configure_logging(LogSettings(format="json"))
     coloured = {"color_message": "Started \x1b[36m%d\x1b[0m"}
-    logging.getLogger("uvicorn.error").info("Started server process [%d]", 7, extra=coloured)
+    logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7, extra=coloured)
+    logging.getLogger("uvicorn.error").info("connection open")
     logging.getLogger("some.library").warning("odd")
     said = lines(capsys)
     assert "color_message" not in said[0]
