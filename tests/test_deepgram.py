@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -25,6 +27,7 @@ from backend.events import (
     Flush,
     Flushed,
     Ping,
+    Played,
     Pong,
     Ready,
     Start,
@@ -199,7 +202,8 @@ def test_text_opens_one_context_that_lasts_over_flushes(protocol: DeepgramProtoc
     assert say(protocol, "Speak", text="there") == (Text("1", "there"),)
     assert say(protocol, "Flush") == (Text("1", "\n"), Flush("1"))
     assert say(protocol, "Flush") == (Flush("1"),)
-    assert say(protocol, "Speak", text="Next") == (Text("1", "Next"),)
+    assert say(protocol, "Speak", text="Next") == (Played("1", math.inf), Text("1", "Next"))
+    assert say(protocol, "Speak", text=" one") == (Text("1", " one"),)
     assert say(protocol, "Close") == (End("1"),)
 
 
@@ -394,6 +398,16 @@ async def test_turns_are_spoken_in_order_each_with_its_flushed_behind_its_sound(
             assert len(sound) == linear16(turn)
         await client.say("Close")
         assert await client.closed() == (b"", 1000)
+
+
+async def test_a_turn_does_not_wait_until_the_one_before_is_heard() -> None:
+    async with live_server() as live, speaking(live) as client:
+        await client.say("Speak", text="x" * 2000 + ".")  # 20 s of sound, sent at once
+        await client.say("Flush")
+        await client.read_to("Flushed")
+        await client.say("Speak", text="An interruption, which is not finished ")
+        async with asyncio.timeout(5):
+            assert isinstance(await client.socket.recv(), bytes)
 
 
 async def test_close_lets_what_was_said_be_heard() -> None:

@@ -15,6 +15,7 @@ Text joins as it is sent, but a `Flush` ends the sentence. Sans I/O.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,6 +39,7 @@ from backend.events import (
     Flush,
     Flushed,
     Ping,
+    Played,
     Pong,
     Ready,
     Text,
@@ -107,9 +109,11 @@ class DeepgramProtocol:
             raise BadMessage('Speak: expected a text, as in {"type": "Speak", "text": "Hello."}')
         if not text:
             return ()
-        self._unflushed = True
+        new_turn, self._unflushed = not self._unflushed, True
         if self._context is not None:
-            return (Text(self._context, spoken(text)),)
+            said = Text(self._context, spoken(text))
+            # Whoever speaks anew may have interrupted what was sent: let nothing wait for its end.
+            return (Played(self._context, math.inf), said) if new_turn else (said,)
         self._contexts += 1
         self._context = str(self._contexts)
         start = replace(self._speech.start, context=self._context)
