@@ -12,7 +12,9 @@ help:  ## Show this list
 run: $(VENV)/installed  ## Install what is missing and serve on 127.0.0.1:8000 (PORT= changes it)
 	@exec $(BIN)/python backend/main.py $(if $(PORT),--port $(PORT))
 
-test: $(VENV)/installed-test  ## Install what the tests need and run all of them
+install-chatterbox: $(VENV)/installed-chatterbox  ## Add Chatterbox, the voice for a CUDA device, with torch
+
+test: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Install what the tests need and run all of them
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-test  ## Style, types, import contracts
@@ -59,10 +61,20 @@ $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
+CHATTERBOX := requirements-chatterbox.txt requirements-chatterbox-parts.txt
+$(VENV)/installed-chatterbox: $(CHATTERBOX) $(VENV)/installed
+	@echo "Installing Chatterbox into $(VENV): a few minutes; with a torch for CUDA several GB"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-chatterbox.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-chatterbox-parts.txt
+	@# Compiled for another torch they cannot be loaded, and nothing here needs them.
+	rm -f $(VENV)/lib/python*/site-packages/torchaudio/lib/*.so
+	$(BIN)/python -W ignore -c "import chatterbox.tts, chatterbox.tts_turbo"
+	@touch $@
+
 $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk, a minute"
 	$(BIN)/python -m venv $(CLIENTS)
 	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run test test-page test-clients check chromium bench clean
+.PHONY: help run install-chatterbox test test-page test-clients check chromium bench clean
