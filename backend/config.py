@@ -27,6 +27,7 @@ from backend.settings import (
     FIELDS,
     AccessSettings,
     BidirectionalStreaming,
+    ChatterboxSettings,
     EngineSettings,
     LatencyOptimization,
     LogSettings,
@@ -40,6 +41,7 @@ from backend.settings import (
 __all__ = [
     "AccessSettings",
     "BidirectionalStreaming",
+    "ChatterboxSettings",
     "EngineSettings",
     "LatencyOptimization",
     "Loaded",

@@ -168,3 +168,9 @@ class ConfigError(DuplexError):
     """A setting that the server cannot start with; the message names it."""
 
     code = "config"
+
+
+class DownloadFailed(DuplexError):
+    """Weights could not be fetched, or are not what they should be."""
+
+    code = "download"

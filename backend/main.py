@@ -25,7 +25,8 @@ from backend.access import Access, check_exposure, guard
 from backend.config import Settings, add_flags, load_settings
 from backend.context import Services
 from backend.engines.base import Model
-from backend.engines.hibari import HibariModel
+from backend.engines.choice import choose
+from backend.engines.weights import MODELS
 from backend.errors import ConfigError, DuplexError
 from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
@@ -42,7 +43,6 @@ from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)
 
-_VOICES = Path(__file__).resolve().parent.parent / "models" / "hibari"
 _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009, HTTP: 413)
 _PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
 _PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
@@ -59,6 +59,8 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     check_exposure(settings, access)
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
+    if model.info.max_batch > 1:  # it advances all of them in one step
+        threads = 1
     tts = TTSManager(model, settings.engine, metrics, threads)
     wyoming = _wyoming(settings, access)
 
@@ -154,13 +156,14 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def serve(settings: Settings) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
     listener = listen(settings.server.host, settings.server.port)
-    model = HibariModel(_VOICES)
-    model.load_voice(settings.engine.voice)
+    model = choose(settings, MODELS)
+    voice = settings.engine.voice or model.default_voice
+    model.load_voice(voice)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     announcement = (
         f"duplex-tts ready on {url}\n"
-        f"  speaks with {model.info.name}, voice {settings.engine.voice}; "
+        f"  speaks with {model.info.name}, voice {voice}; "
         f"text and audio at ws{url[4:]}/ws/tts\n"
         f'  try: duplex-tts say "Hello there" --url {url}'
     )

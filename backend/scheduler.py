@@ -30,6 +30,7 @@ class Scheduler:
 
     def __init__(self, model: Model, threads: int, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._batched = model.info.max_batch > 1
         self._threads = [
             EngineThread(model, f"engine-{n}", self._hand_over) for n in range(threads)
         ]
@@ -85,7 +86,8 @@ class Scheduler:
 
         Each of them takes RTF of one thread, and the sum must fit (the test of utilisation for
         earliest deadline first: Liu and Layland, 1973). A machine that is late is full whatever the
-        sum says.
+        sum says. An engine that advances many utterances in one step has no such sum: one listener
+        more costs it hardly anything until it is late.
         """
         if self._loop is None or not self._audio_s:
             return False
@@ -93,8 +95,10 @@ class Scheduler:
         listeners = sum(since_s < each.deadline_s < float("inf") for each in self._speeches)
         if not listeners:
             return False
+        if self._late > _LATE_SHARE:
+            return True
         demand = (listeners + 1) * self.rtf
-        return demand > _FULL_SHARE * len(self._threads) or self._late > _LATE_SHARE
+        return not self._batched and demand > _FULL_SHARE * len(self._threads)
 
     def _hand_over(self, step: StepResult) -> None:
         """Bring a result from an engine thread to the event loop."""

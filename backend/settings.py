@@ -47,13 +47,44 @@ class ServerSettings(Section):
 class EngineSettings(Section):
     """Which engine speaks, with how many threads, and the defaults of a context."""
 
-    name: Literal["auto", "hibari"] = Field(
-        default="auto", description="The engine; auto takes the best one this machine can run."
+    name: Literal["auto", "hibari", "chatterbox", "chatterbox-turbo"] = Field(
+        default="auto",
+        description="The engine; auto is Chatterbox where a CUDA device and its weights are there, "
+        "else hibari.",
     )
-    threads: int = Field(default=0, ge=0, le=64, description="Engine threads; 0 is one per core.")
-    voice: str = Field(default="heart", description="Voice of a context that names none.")
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Engine threads; 0 is one per core. An engine that advances many utterances at "
+        "a time has one.",
+    )
+    voice: str = Field(
+        default="", description="Voice of a context that names none; empty is the engine's own."
+    )
     speed: float = Field(
         default=1.0, ge=0.5, le=2.0, description="Speed of a context that names none; 2 is fast."
+    )
+
+
+class ChatterboxSettings(Section):
+    """How Chatterbox runs, where it is the engine."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where it runs; auto is cuda where there is such a device."
+    )
+    slots: int = Field(
+        default=64, ge=1, le=256, description="Utterances advanced at a time; each takes memory."
+    )
+    block_causal: bool = Field(
+        default=False,
+        description="Render the sound block by block: cheaper, and not how the model was trained.",
+    )
+    watermark: bool = Field(
+        default=True, description="Mark the sound, inaudibly, as made by a machine."
+    )
+    text_extension: bool = Field(
+        default=False, description="Experiment: speak a sentence while it grows."
     )
 
 
@@ -177,10 +208,11 @@ class LogSettings(Section):
 
 
 class Settings(Section):
-    """All of it. `WEBSOCKET_CONFIG` elsewhere are the two sections in the middle."""
+    """All of it. `WEBSOCKET_CONFIG` elsewhere are the two sections of streaming and latency."""
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
+    chatterbox: ChatterboxSettings = ChatterboxSettings()
     bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
     latency_optimization: LatencyOptimization = LatencyOptimization()
     access: AccessSettings = AccessSettings()

@@ -77,6 +77,12 @@ def serve(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
+def download(context: typer.Context) -> None:
+    """Fetch the weights of an engine into models/ (`duplex-tts download --help`)."""
+    _become("backend.download", context.args)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
 def config(context: typer.Context) -> None:
     """Print the settings in force, and where each comes from; takes the flags of `serve`."""
     _become("backend.config", context.args)

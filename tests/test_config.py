@@ -118,7 +118,7 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
         section, name = key.split(".")
         default = field.default
         text = other.get(default, "") if isinstance(default, bool | str) else str(default + 1)
-        text = text or "other"
+        text = "cpu" if key == "chatterbox.device" else text or "other"
         toml = text if not isinstance(default, str) else json.dumps(text)
         from_file = load(f"[{section}]\n{name} = {toml}")
         Path("duplex-tts.toml").unlink()
@@ -207,7 +207,9 @@ OUT_OF_RANGE = [
     ("bidirectional_streaming.enabled", '"maybe"', "true or false"),
     ("latency_optimization.streaming_threshold", "0", "a number, 0.01 or more"),
     ("latency_optimization.chunk_size", '"many"', "a whole number, 1 or more"),
-    ("engine.name", '"espeak"', "one of auto, hibari"),
+    ("engine.name", '"espeak"', "one of auto, hibari, chatterbox, chatterbox-turbo"),
+    ("chatterbox.device", '"tpu"', "one of auto, cpu, cuda"),
+    ("chatterbox.slots", "0", "a whole number from 1 to 256"),
     ("log.level", '"loud"', "one of debug, info, warning, error"),
 ]
 

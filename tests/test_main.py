@@ -74,6 +74,12 @@ async def test_metrics_count_what_happened() -> None:
     assert "Hello" not in during.text
 
 
+async def test_an_engine_that_takes_many_at_a_time_has_one_thread() -> None:
+    model = FakeModel(max_batch=64)
+    async with live_server(model, engine={"threads": 3}):
+        assert len(model.engines) == 1
+
+
 async def test_as_many_engines_as_threads() -> None:
     model = FakeModel()
     async with live_server(model, engine={"threads": 3}):

@@ -391,6 +391,18 @@ async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
         assert not made.overloaded
 
 
+async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_not_before() -> None:
+    async with scheduler(FakeModel(max_batch=64), threads=1) as made:
+        measured(made, rtf=0.9)
+        speech = listener(made, now_s() - 1)
+        listener(made, now_s() + 1)
+        assert not made.overloaded
+        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
+        for _ in range(10):
+            made._deliver(StepResult([(speech, late)], 0.9, 1.0))
+        assert made.overloaded
+
+
 async def test_a_machine_that_nobody_listens_to_is_never_full() -> None:
     async with scheduler(FakeModel(), threads=1) as made:
         measured(made, rtf=100.0)

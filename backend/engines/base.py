@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from backend.audio import Pcm as Pcm
 from backend.errors import DuplexError
@@ -145,3 +146,19 @@ class Model(Protocol):
 
     def create_engine(self) -> Engine:
         """A new engine for the calling thread to own."""
+
+
+@runtime_checkable
+class CloningModel(Model, Protocol):
+    """A model that makes voices of recordings and keeps them; `EngineInfo.clones` says so."""
+
+    def learn(self, name: str, audio: Path) -> Voice:
+        """Make a voice of a recording (WAV, mono, 5 to 30 s) and keep it: it is there from now on,
+        also after a restart. One call at a time. Blocks (seconds). Raises `DuplexError`; then
+        nothing is kept.
+        """
+
+    def forget(self, name: str) -> None:
+        """Remove a voice that was learned, from the disk too; utterances that have begun go on.
+        Blocks shortly. Raises `UnknownVoice`, `Unsupported` where it came with the model.
+        """

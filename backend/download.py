@@ -1,0 +1,244 @@
+"""`duplex-tts download`: fetch the weights of an engine from the hub into `models/`.
+
+A file is written beside its place, checked against the size and the digest that the hub states, and
+only then put there. A download that was broken off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from backend.engines.weights import MODELS, WEIGHTS, Weights, folder_of
+from backend.errors import DownloadFailed, DuplexError
+
+_BLOCK_BYTES = 1 << 20
+_ATTEMPTS = 5  # in a row without a single byte
+_BACKOFF_S = 0.5  # before the second of them; doubled for each further one
+_TIMEOUT_S = 20.0
+_PART = ".part"
+
+Progress = Callable[[str, int, int], None]
+"""Told of a file's name, its bytes so far and its bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file as the hub states it; `digest` is a SHA-256, of a small file git's SHA-1."""
+
+    name: str
+    url: str
+    size_bytes: int
+    digest: str
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the file is there, byte for byte. Blocks: reads all of it."""
+        if not path.is_file() or path.stat().st_size != self.size_bytes:
+            return False
+        if len(self.digest) == 64:
+            found = hashlib.sha256()
+        else:  # how git names a blob
+            found = hashlib.sha1(f"blob {self.size_bytes}\0".encode(), usedforsecurity=False)
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                found.update(block)
+        return found.hexdigest() == self.digest
+
+
+def download(weights: Weights, folder: Path, progress: Progress) -> list[str]:
+    """Fetch what is missing or not as the hub states it. Blocks (minutes). Raises `DownloadFailed`.
+
+    Returns the names of the files that were fetched. HF_ENDPOINT and HF_TOKEN are honoured.
+    """
+    fetched = []
+    with _explained(weights):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in _listed(weights):
+            if not file.is_at(folder / file.name):
+                _fetch(file, folder, progress)
+                fetched.append(file.name)
+            progress(file.name, file.size_bytes, file.size_bytes)
+    return fetched
+
+
+def _listed(weights: Weights) -> list[HubFile]:
+    """The files there are, smallest first: when the largest is there, all are."""
+    from huggingface_hub import HfApi, hf_hub_url
+
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    hub = HfApi(endpoint=endpoint)
+    info = hub.model_info(weights.repository, files_metadata=True, timeout=_TIMEOUT_S)
+    files = []
+    for each in info.siblings or ():
+        name, digest = each.rfilename, each.lfs.sha256 if each.lfs else each.blob_id
+        if not weights.wants(name):
+            continue
+        if digest is None or each.size is None:
+            raise DownloadFailed(f"the hub does not say what {name} should be; try again later")
+        url = hf_hub_url(weights.repository, name, revision=info.sha, endpoint=endpoint)
+        files.append(HubFile(name, url, each.size, digest))
+    if gone := set(weights.needed) - {file.name for file in files}:
+        raise DownloadFailed(
+            f"{weights.repository} has no {', '.join(sorted(gone))} any more; "
+            "a newer duplex-tts may know what it has"
+        )
+    return sorted(files, key=lambda file: file.size_bytes)
+
+
+def _fetch(file: HubFile, folder: Path, progress: Progress) -> None:
+    """Bring one file, checked, to its place."""
+    # Its digest is in the name: what is left of another version is not gone on with.
+    part = folder / f"{file.name}.{file.digest[:12]}{_PART}"
+    resumed = part.exists()
+    _receive(file, part, progress)
+    if resumed and not file.is_at(part):  # what was there may have been the wrong half
+        part.unlink()
+        _receive(file, part, progress)
+    if not file.is_at(part):
+        part.unlink()
+        raise DownloadFailed(
+            f"{file.name} did not arrive as the hub states it (its size or its digest differs) and "
+            "was thrown away; try again, and look for a proxy on the way if that does not help"
+        )
+    part.replace(folder / file.name)
+    for left in folder.glob(f"{file.name}.*{_PART}"):
+        left.unlink()
+
+
+def _receive(file: HubFile, part: Path, progress: Progress) -> None:
+    """Fill up the part; a connection that breaks is opened again from where it broke."""
+    attempts = 0
+    while (had := _size(part)) < file.size_bytes:
+        try:
+            _receive_once(file, part, progress)
+            if _size(part) < file.size_bytes:
+                raise httpx.RemoteProtocolError("the answer is too short")
+        except httpx.TransportError:
+            attempts = attempts + 1 if _size(part) == had else 1
+            if attempts >= _ATTEMPTS:
+                raise
+            time.sleep(_BACKOFF_S * 2 ** (attempts - 1))
+
+
+def _receive_once(file: HubFile, part: Path, progress: Progress) -> None:
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    at = _size(part)
+    headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
+    if at:
+        headers["Range"] = f"bytes={at}-"
+    with (
+        httpx.stream(
+            "GET", file.url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_S
+        ) as answer,
+        part.open("ab") as out,
+    ):
+        answer.raise_for_status()
+        if answer.status_code != httpx.codes.PARTIAL_CONTENT and at:
+            out.truncate(0)
+            at = 0
+        for block in answer.iter_bytes():  # whole blocks would be lost in a break
+            out.write(block)
+            at += len(block)
+            progress(file.name, at, file.size_bytes)
+            if at > file.size_bytes:
+                return  # more than there should be: it will not pass the check
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def _explained(weights: Weights) -> Iterator[None]:
+    """Say of what went wrong what can be done about it."""
+    again = f"run `duplex-tts download {weights.engine}` again: it goes on where it stopped"
+    try:
+        yield
+    except ImportError as error:
+        raise DownloadFailed(
+            f"{error.name} is not installed; `make install-chatterbox` adds it"
+        ) from error
+    except (httpx.HTTPError, ConnectionError) as error:  # those of the hub's package are such, too
+        answer: httpx.Response | None = getattr(error, "response", None)
+        if answer is None:
+            why = f"the connection to the hub failed ({str(error) or type(error).__name__})"
+        else:
+            why = f"the hub answers {answer.status_code} for {answer.url}"
+            if answer.status_code in (401, 403, 404):
+                again = "HF_ENDPOINT names another hub, HF_TOKEN a token that may read there"
+        raise DownloadFailed(f"{why}; {again}") from error
+    except OSError as error:
+        raise DownloadFailed(f"cannot keep the weights: {error}; then {again}") from error
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line: fetch, with a progress bar."""
+    parser = argparse.ArgumentParser(
+        prog="duplex-tts download",
+        description="Fetch the weights of an engine (2 to 4 GB) into models/. What was broken off "
+        "goes on where it stopped; what is there is checked, and fetched again where it is wrong.",
+        epilog="environment: HF_ENDPOINT names another hub, HF_TOKEN a token for it.",
+    )
+    parser.add_argument("engine", choices=list(WEIGHTS), help="what to fetch")
+    weights = WEIGHTS[parser.parse_args(arguments).engine]
+    folder = folder_of(weights.engine, MODELS)
+    try:
+        with _bars() as progress:
+            fetched = download(weights, folder, progress)
+    except DuplexError as error:
+        sys.exit(f"duplex-tts: {error.message}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    what = f"{len(fetched)} files fetched, " if fetched else ""
+    print(f"{weights.engine}: {what}all of them as the hub states them, in {folder}")
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """A bar for each file on a terminal; a line for each that is complete elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True, highlight=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks = {}
+
+        def progress(name: str, at_bytes: int, of_bytes: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=of_bytes)
+            bars.update(tasks[name], completed=at_bytes)
+            if at_bytes == of_bytes and not console.is_terminal:
+                console.print(f"{name}  {of_bytes / 1e6:.1f} MB", soft_wrap=True)
+
+        yield progress
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Which engine speaks: the one that the settings name, or the best that this machine can run."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+
+import structlog
+
+from backend.config import ChatterboxSettings, Settings
+from backend.engines.base import Model
+from backend.engines.weights import WEIGHTS, Weights, folder_of
+from backend.errors import ConfigError, DuplexError
+
+log = structlog.get_logger(__name__)
+
+_EMBEDDED = "hibari"
+_INSTALL = "run: make install-chatterbox"
+
+
+def choose(settings: Settings, models: Path) -> Model:
+    """Load the engine that is to speak; the log says which, and why. Blocks (seconds); touches no
+    network. `models`: the folder of weights and voices. Raises `ConfigError`.
+    """
+    asked = settings.engine.name
+    name, why = _best(models) if asked == "auto" else (asked, "engine.name asks for it")
+    log.info("engine.chosen", engine=name, why=why)
+    if name == _EMBEDDED:
+        return _hibari(models)
+    return _chatterbox(WEIGHTS[name], settings.chatterbox, models)
+
+
+def cuda_device() -> str | None:
+    """The name of this machine's CUDA device. Blocks for seconds where torch is installed."""
+    if not installed("torch"):
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there, without importing it."""
+    return importlib.util.find_spec(package) is not None
+
+
+def _best(models: Path) -> tuple[str, str]:
+    """The name of the best engine, and the reason."""
+    here = [each for each in WEIGHTS.values() if not each.missing(folder_of(each.engine, models))]
+    if not here:  # looked for first: torch takes seconds to say whether there is a device
+        wanted = next(iter(WEIGHTS))
+        return _EMBEDDED, f"no weights of Chatterbox are here (duplex-tts download {wanted})"
+    if not installed("chatterbox"):
+        return _EMBEDDED, f"weights of {here[0].engine} are here, but not its package; {_INSTALL}"
+    device = cuda_device()
+    if device is None:
+        return _EMBEDDED, f"weights of {here[0].engine} are here, but no CUDA device"
+    return here[0].engine, f"its weights and a CUDA device are here ({device})"
+
+
+def _hibari(models: Path) -> Model:
+    from backend.engines.hibari import HibariModel
+
+    return HibariModel(models / "hibari")
+
+
+def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) -> Model:
+    folder = folder_of(weights.engine, models)
+    if missing := weights.missing(folder):
+        raise ConfigError(
+            f"{weights.engine} has no {', '.join(missing)} in {folder}; "
+            f"run: duplex-tts download {weights.engine}"
+        )
+    try:
+        implementation = importlib.import_module("backend.engines.chatterbox.model")
+    except ImportError as error:
+        raise ConfigError(f"{weights.engine} needs {error.name}; {_INSTALL}") from error
+    _check_device(settings.device)
+    try:
+        model: Model = implementation.ChatterboxModel.load(
+            folder, settings, models / "voices" / weights.engine
+        )
+    except DuplexError:
+        raise
+    except Exception as error:
+        log.exception("engine.not_loaded", engine=weights.engine)
+        raise ConfigError(
+            f"{weights.engine} could not be loaded ({type(error).__name__}); "
+            f"`duplex-tts download {weights.engine}` checks its files"
+        ) from error
+    return model
+
+
+def _check_device(asked: str) -> None:
+    device = None if asked == "cpu" else cuda_device()
+    if device is None and asked == "cuda":
+        raise ConfigError(f"chatterbox.device = {asked}: torch finds no CUDA device here; use auto")
+    if device is None:
+        log.warning("engine.slow", why="Chatterbox on a CPU is slower than real time; use hibari")

@@ -1,0 +1,161 @@
+"""Which engine speaks, and what is said where it cannot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from backend.config import Settings
+from backend.engines import choice
+from backend.engines.choice import choose
+from backend.engines.hibari import HibariModel
+from backend.engines.weights import WEIGHTS
+from backend.errors import ConfigError
+
+TURBO, STANDARD = "chatterbox-turbo", "chatterbox"
+
+
+class Loaded:
+    """In place of the real model: remembers what it was loaded with."""
+
+    def __init__(self, *given: Any) -> None:
+        self.folder, self.settings, self.voices = given
+
+    load = classmethod(lambda cls, *given: cls(*given))
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A machine with the packages, and a CUDA device if `device` names one. Its logs are heard."""
+    structlog.reset_defaults()
+    machine = SimpleNamespace(device=None, packages={"torch", "chatterbox"})
+    module = SimpleNamespace(ChatterboxModel=Loaded)
+    monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
+    monkeypatch.setattr(choice, "cuda_device", lambda: machine.device)
+    monkeypatch.setattr(choice, "installed", lambda package: package in machine.packages)
+    return machine
+
+
+def settings(name: str = "auto", **chatterbox: object) -> Settings:
+    return Settings.model_validate({"engine": {"name": name}, "chatterbox": chatterbox})
+
+
+def put_weights(models: Path, engine: str) -> None:
+    (models / engine).mkdir(parents=True)
+    for name in WEIGHTS[engine].needed:
+        (models / engine / name).touch()
+
+
+def chosen(settings: Settings, models: Path) -> tuple[Any, str]:
+    """The model, and why it is that one."""
+    with capture_logs() as logs:
+        model = choose(settings, models)
+    (why,) = [entry["why"] for entry in logs if entry["event"] == "engine.chosen"]
+    return model, why
+
+
+def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(choice, "cuda_device")  # asking would fail
+    model, why = chosen(settings(), tmp_path)
+    assert isinstance(model, HibariModel)
+    assert "duplex-tts download chatterbox-turbo" in why
+
+
+def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) -> None:
+    put_weights(tmp_path, TURBO)
+    model, why = chosen(settings(), tmp_path)
+    assert isinstance(model, HibariModel)
+    assert "no CUDA device" in why
+
+
+def test_with_weights_but_no_package_the_embedded_voice_speaks(
+    tmp_path: Path, machine: SimpleNamespace
+) -> None:
+    put_weights(tmp_path, TURBO)
+    machine.device, machine.packages = "a card", {"torch"}
+    model, why = chosen(settings(), tmp_path)
+    assert isinstance(model, HibariModel)
+    assert "make install-chatterbox" in why
+
+
+@pytest.mark.parametrize(
+    ("here", "taken"), [([STANDARD], STANDARD), ([STANDARD, TURBO], TURBO), ([TURBO], TURBO)]
+)
+def test_with_weights_and_a_device_chatterbox_speaks_turbo_first(
+    tmp_path: Path, machine: SimpleNamespace, here: list[str], taken: str
+) -> None:
+    for engine in here:
+        put_weights(tmp_path, engine)
+    machine.device = "a card"
+    model, why = chosen(settings(watermark=False), tmp_path)
+    assert model.folder == tmp_path / taken
+    assert model.voices == tmp_path / "voices" / taken
+    assert not model.settings.watermark
+    assert "a card" in why
+
+
+def test_weights_that_are_not_complete_are_none(tmp_path: Path, machine: SimpleNamespace) -> None:
+    put_weights(tmp_path, TURBO)
+    (tmp_path / TURBO / "t3_turbo_v1.safetensors").unlink()
+    machine.device = "a card"
+    assert isinstance(chosen(settings(), tmp_path)[0], HibariModel)
+
+
+def test_what_the_settings_name_is_taken_also_on_a_cpu_which_is_said_to_be_slow(
+    tmp_path: Path,
+) -> None:
+    put_weights(tmp_path, STANDARD)
+    with capture_logs() as logs:
+        model: Any = choose(settings(STANDARD), tmp_path)
+    assert model.folder == tmp_path / STANDARD
+    assert [entry["log_level"] for entry in logs if entry["event"] == "engine.slow"] == ["warning"]
+
+
+def test_the_embedded_voice_is_taken_where_it_is_named(
+    tmp_path: Path, machine: SimpleNamespace
+) -> None:
+    put_weights(tmp_path, TURBO)
+    machine.device = "a card"
+    assert isinstance(chosen(settings("hibari"), tmp_path)[0], HibariModel)
+
+
+def test_weights_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose(settings(TURBO), tmp_path)
+    assert "t3_turbo_v1.safetensors" in caught.value.message
+    assert caught.value.message.endswith("run: duplex-tts download chatterbox-turbo")
+    assert "\n" not in caught.value.message
+
+
+def test_a_package_that_is_missing_is_one_line_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_weights(tmp_path, TURBO)
+    monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", None)
+    with pytest.raises(ConfigError, match="run: make install-chatterbox"):
+        choose(settings(TURBO), tmp_path)
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    put_weights(tmp_path, TURBO)
+    with pytest.raises(ConfigError, match=r"chatterbox\.device = cuda"):
+        choose(settings(TURBO, device="cuda"), tmp_path)
+
+
+def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_weights(tmp_path, TURBO)
+
+    def load(*_: object) -> None:
+        raise ValueError("header too small")
+
+    monkeypatch.setattr(Loaded, "load", load)
+    with pytest.raises(ConfigError, match="duplex-tts download chatterbox-turbo` checks"):
+        choose(settings(TURBO), tmp_path)
