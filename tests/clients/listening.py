@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import tempfile
 import time
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import av
@@ -38,6 +39,8 @@ class Sound:
     """Mono s16 samples at `RATE_HZ`, as a player plays them."""
 
     samples: NDArray[np.int16]
+    waited_s: float | None = None
+    """How long one waited for it to begin, where that was measured."""
 
     @property
     def duration_s(self) -> float:
@@ -74,6 +77,8 @@ class Recording:
 
     pieces: list[bytes] = field(default_factory=list)
     arrivals_s: list[float] = field(default_factory=list)
+    asked_s: float = field(default_factory=time.perf_counter)
+    """When the recorder was switched on: before anything is said."""
 
     def add(self, data: bytes) -> None:
         """A piece has arrived."""
@@ -92,18 +97,42 @@ class Recording:
         assert self.arrivals_s, "nothing was heard"
         return self.arrivals_s[0]
 
+    def sound(self, container: str | None = None, rate_hz: int | None = None) -> Sound:
+        """All of it, as `decode` hears it, and how long one waited for it."""
+        whole = decode(self.data, container, rate_hz)
+        return replace(whole, waited_s=self.first_s - self.asked_s) if self.pieces else whole
+
     def after(self, moment_s: float) -> bytes:
         """What arrived after a moment."""
         arrived = zip(self.arrivals_s, self.pieces, strict=True)
         return b"".join(piece for arrival_s, piece in arrived if arrival_s > moment_s)
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a test listened to: a figure of the run."""
+
+    test: str
+    wrong: float
+    """Word error rate."""
+    duration_s: float
+    stretch: float
+    """The duration, as a ratio to that of the same text from the native protocol."""
+    waited_s: float | None
+    """From asking to the first sound, connecting and writing the first words included."""
+
+
 class Ear:
     """Understands speech, with a small Whisper in a process of its own."""
 
-    def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[str], folder: Path, usual_s: Callable[[str], float]
+    ) -> None:
+        """`usual_s`: how long the native protocol takes to say a text."""
         self._process = process
         self._wav = folder / "heard.wav"
+        self._usual_s = usual_s
+        self.figures: list[Heard] = []
 
     def word_error_rate(self, sound: Sound, text: str) -> tuple[float, str]:
         """Of a sound that should say `text`; and what was understood instead. Blocks (a second)."""
@@ -117,19 +146,23 @@ class Ear:
         answer = json.loads(self._process.stdout.readline())
         return answer["errors"] / max(1, answer["words"]), answer["heard"]
 
-    def expect(self, sound: Sound, text: str, at_most: float = 0.1) -> None:
-        """Fail unless the sound says the text, but for `at_most` of its words, at the pace of a
-        person: 9 to 24 characters a second.
+    def expect(self, sound: Sound, text: str, *, speed: float = 1.0) -> None:
+        """Fail unless the sound says the text, but for a tenth of its words, in the time that the
+        native protocol takes for it at this speed, but for a tenth and what a codec adds.
         """
         rate, heard = self.word_error_rate(sound, text)
-        assert rate <= at_most, f"{rate:.0%} of the words are wrong: {heard!r} instead of {text!r}"
-        pace = len(text) / sound.duration_s
-        assert 9 <= pace <= 24, f"{sound.duration_s:.2f} s for {len(text)} characters"
+        usual_s = self._usual_s(text) / speed
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].rpartition("/")[2]
+        stretch = sound.duration_s / usual_s
+        self.figures.append(Heard(test, rate, sound.duration_s, stretch, sound.waited_s))
+        assert rate <= 0.1, f"{rate:.0%} of the words are wrong: {heard!r} instead of {text!r}"
+        off_s = abs(sound.duration_s - usual_s)
+        assert off_s <= 0.1 * usual_s + 0.1, f"{sound.duration_s:.2f} s, usually {usual_s:.2f} s"
 
 
 @contextmanager
-def listening() -> Iterator[Ear]:
-    """An ear for as long as the block lasts."""
+def listening(usual_s: Callable[[str], float]) -> Iterator[Ear]:
+    """An ear for as long as the block lasts. See `Ear`."""
     command = [str(PYTHON), "-m", "tests.clients.transcriber"]
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -137,6 +170,6 @@ def listening() -> Iterator[Ear]:
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process,
     ):
-        yield Ear(process, Path(folder))
+        yield Ear(process, Path(folder), usual_s)
         assert process.stdin is not None
         process.stdin.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 
-from tests.clients.listening import Recording, Sound, decode
+from tests.clients.listening import Recording, Sound
 
 
 class Frames:
@@ -33,7 +33,7 @@ class Frames:
     @property
     def sound(self) -> Sound:
         """All of it."""
-        return decode(self.recording.data, "s16le", self.sample_rate_hz)
+        return self.recording.sound("s16le", self.sample_rate_hz)
 
 
 async def listen(stream: AsyncIterator[Any], frames: Frames | None = None) -> Frames:

@@ -23,18 +23,25 @@ from pipecat.pipeline.worker import PipelineParams
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
-from tests.clients.listening import Recording, Sound, decode
+from tests.clients.listening import Recording, Sound
 
 SILENCE_S = 1.0
 """How long a listener waits for more behind an interruption."""
 
 
 class User(FrameProcessor):
-    """Stands where the microphone is, and passes everything on."""
+    """Stands where the microphone and the LLM are, and passes everything on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last_text_s = 0.0
+        """When the last piece of text was written."""
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass on."""
         await super().process_frame(frame, direction)
+        if isinstance(frame, LLMTextFrame):
+            self.last_text_s = time.perf_counter()
         await self.push_frame(frame, direction)
 
     async def interrupt(self) -> None:
@@ -82,9 +89,14 @@ class Listener(FrameProcessor):
             self._user.create_task(self._user.interrupt())
 
     @property
+    def spoke_while_written(self) -> bool:
+        """Whether something was heard before the last piece of text was there."""
+        return self.recording.first_s < self._user.last_text_s
+
+    @property
     def sound(self) -> Sound:
         """All that was heard."""
-        return decode(self.recording.data, "s16le", self.sample_rate_hz)
+        return self.recording.sound("s16le", self.sample_rate_hz)
 
 
 def response(pieces: Sequence[str], period_s: float = 0.0) -> list[Frame]:

@@ -104,7 +104,7 @@ async def test_tokens_are_heard_before_the_text_is_written(server: Server, ear: 
             if event.type == "chunk":
                 recording.add(event.audio or b"")
         assert recording.first_s < await ended_s, "it was finished before a word was heard"
-    ear.expect(decode(recording.data, "s16le", 24000), SENTENCE)
+    ear.expect(recording.sound("s16le", 24000), SENTENCE)
 
 
 async def write(context: Any) -> float:

@@ -111,7 +111,7 @@ def test_two_turns_on_one_connection(client: DeepgramClient, ear: Ear) -> None:
                 connection.send_text(SpeakV1Text(text=f"{word} "))
             connection.send_flush()
             assert hear_turn(connection, recording) == number
-            ear.expect(decode(recording.data, "s16le", 24000), text)
+            ear.expect(recording.sound("s16le", 24000), text)
 
 
 def test_close_lets_the_rest_be_heard_and_ends_the_listening(
@@ -127,7 +127,7 @@ def test_close_lets_the_rest_be_heard_and_ends_the_listening(
         connection.send_close()
         connection.start_listening()
     assert seen == ["closed"]
-    ear.expect(decode(recording.data, "mulaw", 8000), HELLO)
+    ear.expect(recording.sound("mulaw", 8000), HELLO)
 
 
 async def test_text_is_heard_while_it_is_written(
@@ -153,7 +153,7 @@ async def test_text_is_heard_while_it_is_written(
 
         written_s, _ = await asyncio.gather(write(), listen())
     assert recording.first_s < written_s
-    ear.expect(decode(recording.data, "s16le", 24000), STORY)
+    ear.expect(recording.sound("s16le", 24000), STORY)
 
 
 def test_after_clear_only_what_is_said_next_is_heard(client: DeepgramClient, ear: Ear) -> None:
@@ -170,7 +170,26 @@ def test_after_clear_only_what_is_said_next_is_heard(client: DeepgramClient, ear
         connection.send_text(SpeakV1Text(text=HELLO))
         connection.send_flush()
         hear_turn(connection, recording)
-        ear.expect(decode(recording.data, "s16le", 24000), HELLO)
+        ear.expect(recording.sound("s16le", 24000), HELLO)
+
+
+async def test_the_async_client_is_cleared_too(async_client: AsyncDeepgramClient, ear: Ear) -> None:
+    async with async_client.speak.v1.connect(**LINEAR16) as connection:
+        await connection.send_text(SpeakV1Text(text=f"{STORY} " * 20))
+        await connection.send_flush()
+        while not isinstance(await connection.recv(), bytes):
+            pass
+        await connection.send_clear()
+        while isinstance(message := await connection.recv(), bytes):
+            pass  # what was on its way
+        assert message.type == "Cleared"
+        recording = Recording()
+        await connection.send_text(SpeakV1Text(text=HELLO))
+        await connection.send_flush()
+        while isinstance(message := await connection.recv(), bytes):
+            recording.add(message)
+        assert message.type == "Flushed"
+    ear.expect(recording.sound("s16le", 24000), HELLO)
 
 
 def test_a_warning_has_a_description(client: DeepgramClient) -> None:

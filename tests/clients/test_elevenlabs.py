@@ -162,7 +162,7 @@ def test_realtime_is_heard_before_the_text_is_written(
         recording.add(piece)
     assert recording.first_s < ended_s[0], "the sentence was finished before a word was heard"
     container, rate_hz = CONTAINERS.get(output_format, ("s16le", 24000))
-    ear.expect(decode(recording.data, container, rate_hz), SENTENCE)
+    ear.expect(recording.sound(container, rate_hz), SENTENCE)
 
 
 def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:
@@ -174,7 +174,21 @@ def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:
         voice_settings=VoiceSettings(speed=1.1, stability=0.4, use_speaker_boost=True),
     )
     sound = decode(b"".join(pieces), "s16le", 24000)
-    ear.expect(sound, "Hello there, how are you? I am fine, thank you.")
+    ear.expect(sound, "Hello there, how are you? I am fine, thank you.", speed=1.1)
+
+
+def test_left_in_mid_speech_only_the_next_words_are_heard(client: ElevenLabs, ear: Ear) -> None:
+    for _ in range(3):
+        left = client.text_to_speech.convert_realtime("heart", text=iter([f"{STORY} "] * 20))
+        next(left)
+        left.close()
+    recording = Recording()
+    for piece in client.text_to_speech.convert_realtime(
+        "heart", text=iter([HELLO]), output_format="pcm_24000"
+    ):
+        recording.add(piece)
+    assert recording.first_s - recording.asked_s < 5  # ten minutes of speech would take longer
+    ear.expect(recording.sound("s16le", 24000), HELLO)
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

@@ -64,7 +64,7 @@ async def test_the_sample_rate_and_the_speed_are_theirs_to_choose(
     )
     frames = await talk(voice.stream(), words(STORY))
     assert frames.sample_rate_hz == 16000
-    ear.expect(frames.sound, STORY)
+    ear.expect(frames.sound, STORY, speed=1.2)
     await voice.aclose()
 
 

@@ -73,7 +73,7 @@ def test_pcm_is_heard_long_before_it_is_complete(client: OpenAI, ear: Ear) -> No
     ended_s = time.perf_counter()
     assert recording.first_s - asked_s < 0.5 * (ended_s - asked_s)
     assert len(recording.pieces) > 3
-    ear.expect(decode(recording.data, "s16le", 24000), " ".join([STORY] * 3))
+    ear.expect(recording.sound("s16le", 24000), " ".join([STORY] * 3))
 
 
 async def test_the_async_client_streams_into_a_file(

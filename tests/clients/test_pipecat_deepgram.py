@@ -25,20 +25,21 @@ async def test_a_turn_is_said_sentence_by_sentence(server: Server, ear: Ear) -> 
     ear.expect(listener.sound, STORY)
 
 
-async def test_two_turns_follow_each_other(server: Server, ear: Ear) -> None:
+async def test_two_turns_follow_each_other_on_one_socket(server: Server, ear: Ear) -> None:
+    speaker, connections = service(server), []
+    speaker.add_event_handler("on_connected", lambda _: connections.append(1))
     turns = [*response(SENTENCES[:1]), *response(SENTENCES[1:])]
-    listener = await hear(service(server), turns)
+    listener = await hear(speaker, turns)
     ear.expect(listener.sound, STORY)
-    assert listener.turns == 2
+    assert (listener.turns, len(connections)) == (2, 1)
 
 
 async def test_a_turn_written_word_by_word_is_heard_before_it_ends(
     server: Server, ear: Ear
 ) -> None:
     words = [word + " " for word in STORY.split()]
-    listener = await hear(service(server), response(words, period_s=0.05))
-    spread_s = listener.recording.arrivals_s[-1] - listener.recording.first_s
-    assert spread_s > 0.5, "all of it came at the end"
+    listener = await hear(service(server), response(words, period_s=0.08))
+    assert listener.spoke_while_written
     ear.expect(listener.sound, STORY)
 
 
@@ -64,6 +65,15 @@ async def test_over_http_a_turn_is_said(server: Server, ear: Ear) -> None:
     async with aiohttp.ClientSession() as session:
         voice = DeepgramHttpTTSService(api_key="any", aiohttp_session=session, base_url=server.http)
         ear.expect((await hear(voice, response(SENTENCES))).sound, STORY)
+
+
+async def test_over_http_nothing_is_heard_after_an_interruption(server: Server) -> None:
+    async with aiohttp.ClientSession() as session:
+        voice = DeepgramHttpTTSService(api_key="any", aiohttp_session=session, base_url=server.http)
+        listener = await hear(voice, response(SENTENCES * 4), interrupt_after_s=0.5)
+    assert listener.interrupted_at_s is not None
+    assert not listener.recording.after(listener.interrupted_at_s + 0.1)
+    assert listener.sound.duration_s < 4
 
 
 async def test_a_wrong_key_is_an_error_of_the_pipeline_that_says_why(guarded: Server) -> None:

@@ -21,7 +21,7 @@ from wyoming.tts import (
     SynthesizeVoice,
 )
 
-from tests.clients.listening import HELLO, STORY, Ear, Recording, Sound, decode
+from tests.clients.listening import HELLO, STORY, Ear, Recording, Sound
 from tests.clients.live_servers import running_server
 
 
@@ -34,7 +34,7 @@ class Heard:
 
     @property
     def sound(self) -> Sound:
-        return decode(self.recording.data, "s16le", self.rate_hz)
+        return self.recording.sound("s16le", self.rate_hz)
 
 
 @pytest.fixture(scope="module")
