@@ -14,7 +14,19 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import accounting, cancel, latency, peer, plots, quality, streams
+from bench import (
+    accounting,
+    barge_in,
+    cancel,
+    disconnects,
+    gaps,
+    latency,
+    peer,
+    plots,
+    quality,
+    reuse,
+    streams,
+)
 from bench.client import ServerError
 from bench.corpus import DEFAULT_TEXTS, BenchText, load_corpus
 from bench.engine import load_model
@@ -35,6 +47,12 @@ ROWS: dict[str, tuple[str, Measure]] = {
     "cancel": ("cancelling", cancel.measure),
     "accounting": ("random dialogues", accounting.measure),
 }
+CLIENT_ROWS: dict[str, tuple[str, Measure]] = {
+    "reuse": ("a session that stays open", reuse.measure),
+    "gaps": ("gaps at 15 tokens/s", gaps.measure),
+    "disconnects": ("disconnects", disconnects.measure),
+    "barge-in": ("barge-in", barge_in.measure),
+}
 
 ALONE = "Leave the machine alone meanwhile: everything here is about time."
 BUSY = 0.25  # of the cores, by others, before the run
@@ -44,13 +62,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command(epilog=ALONE)
-def bench(
+def bench(  # noqa: PLR0913 - a parameter is an option
+    client: Annotated[
+        bool, typer.Option("--client", help="Measure the client library instead of the server.")
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="A small run of under two minutes; noisy figures.")
     ] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="ROW", help=f"Only this row, repeatable: {', '.join(ROWS)}."),
+        typer.Option(
+            metavar="ROW",
+            help=f"Only this row, repeatable: {', '.join(ROWS)}; "
+            f"with --client: {', '.join(CLIENT_ROWS)}.",
+        ),
     ] = None,
     texts: Annotated[
         Path, typer.Option(help="JSON lines of `id`, `kind`, `text`.", dir_okay=False, exists=True)
@@ -64,10 +89,15 @@ def bench(
 
     Starts a server of its own, measures every row in one run (about ten minutes), prints goals
     beside figures, and writes JSON, a table and two plots.
+
+    With `--client`, what the library `duplex_tts` makes of that server: the handshakes that an open
+    session saves, gaps that are heard, samples lost when the line breaks, silence after a barge-in,
+    and files of a batch that is killed again and again (about ten minutes, too).
     """
-    unknown = set(only or ()) - set(ROWS)
+    rows = CLIENT_ROWS if client else ROWS
+    unknown = set(only or ()) - set(rows)
     if unknown:
-        raise typer.BadParameter(f"no row {unknown.pop()!r}; rows: {', '.join(ROWS)}")
+        raise typer.BadParameter(f"no row {unknown.pop()!r}; rows: {', '.join(rows)}")
     effort, name = (QUICK if quick else FULL), machine or machine_name()
     corpus = load_corpus(texts, effort.texts)
     taken: dict[str, Any] = {
@@ -81,19 +111,21 @@ def bench(
     if taken["cores_busy_before"] > BUSY:
         console.print(f"[yellow]The machine is busy ({taken['cores_busy_before']:.0%}).[/] {ALONE}")
     try:
-        results = _measure(only or list(ROWS), corpus, effort)
+        results = _measure({row: rows[row] for row in only or rows}, corpus, effort)
     except ServerFailed as error:
         console.print(str(error), style="red")
         raise typer.Exit(1) from error
-    _publish(Report(name, taken, results), out, file_name(name) + ("-quick" if quick else ""))
+    stem = file_name(name) + ("-client" if client else "") + ("-quick" if quick else "")
+    _publish(Report(name, taken, results), out, stem)
 
 
-def _measure(rows: list[str], corpus: list[BenchText], effort: Effort) -> dict[str, Result]:
+def _measure(
+    rows: dict[str, tuple[str, Measure]], corpus: list[BenchText], effort: Effort
+) -> dict[str, Result]:
     results: dict[str, Result] = {}
     with local_server("--log-level", "warning") as url, _progress() as follow:
         model = load_model()
-        for row in rows:
-            label, measure = ROWS[row]
+        for row, (label, measure) in rows.items():
             setup = Setup(url, model, corpus, effort, seed=1, progress=follow(label))
             try:
                 results[row] = asyncio.run(measure(setup))

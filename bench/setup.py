@@ -21,10 +21,15 @@ class Effort:
     probes: int
     cancels: int
     dialogues: int
+    reuses: int  # pairs of a fresh connection and the second utterance on it
+    utterances: int  # on one session
+    answers: int
+    disconnects: int
+    batch_lines: int
 
 
-FULL = Effort(5, None, 2, 5.0, 25.0, 5, 200, 300)
-QUICK = Effort(1, 6, 1, 1.5, 10.0, 2, 40, 40)
+FULL = Effort(5, None, 2, 5.0, 25.0, 5, 200, 300, 100, 1_000, 24, 200, 500)
+QUICK = Effort(1, 6, 1, 1.5, 10.0, 2, 40, 40, 10, 50, 4, 20, 40)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,88 @@
+"""How long a voice is still heard that was interrupted: from the cancel to silence at the sink.
+
+The sink is a device with a clock and no loudspeaker, which keeps what it would play: the last
+sample in it that is not silent, and when it would be heard. Others are being served meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.cancel import AT_ONCE, LATEST_S, OTHERS
+from bench.corpus import TOKENS_PER_S
+from bench.gaps import written
+from bench.report import Figure, Result
+from bench.setup import Setup
+from bench.streams import START_S, load
+from duplex_tts import Session
+from duplex_tts.devices import NullDevice
+from duplex_tts.player import Player
+
+GOAL_MS = 30.0
+AFTERWARDS_S = 0.15  # in which anything that is late would be heard
+TRIAL_S = LATEST_S + AFTERWARDS_S + 0.3
+LOOK_S = 0.002
+
+
+async def measure(setup: Setup) -> Result:
+    """Interrupt many utterances at random moments, with `OTHERS` listeners beside them."""
+    rng = random.Random(setup.seed)
+    waits_s = [rng.uniform(0, LATEST_S) for _ in range(setup.effort.cancels)]
+    text = " ".join(each.text for each in setup.speakable[:20])
+    needed_s = START_S + len(waits_s) / AT_ONCE * TRIAL_S
+    others = asyncio.create_task(load(setup.url, OTHERS, needed_s))
+    try:
+        await asyncio.sleep(START_S)
+        silent_ms: list[float] = []
+
+        async def interrupt_some(mine: list[float]) -> None:
+            async with Session.connect(setup.url) as session:
+                for wait_s, by_player in zip(mine, itertools.cycle((True, False)), strict=False):
+                    silent_ms.append(await interrupt(session, text, wait_s, by_player=by_player))
+                    setup.progress(len(silent_ms) / len(waits_s))
+
+        async with asyncio.TaskGroup() as tasks:
+            for first in range(AT_ONCE):
+                tasks.create_task(interrupt_some(waits_s[first::AT_ONCE]))
+    finally:
+        others.cancel()
+        await asyncio.wait([others])
+    return _result(np.array(silent_ms))
+
+
+async def interrupt(session: Session, text: str, wait_s: float, *, by_player: bool) -> float:
+    """Speak, cancel `wait_s` after the first sound, by the player or by the utterance alone;
+    returns the milliseconds that it was heard after that, 0 when it paused just then.
+    """
+    device = NullDevice(record=True)
+    async with Player(device, session.ready.sample_rate) as player:
+        utterance = session.speak(written(text, TOKENS_PER_S))
+        player.play(utterance)
+        while not device.recording().any():  # noqa: ASYNC110 - a device tells nobody
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(wait_s)
+        cancel: Callable[[], None] = player.stop if by_player else utterance.cancel
+        cancelled_s = time.monotonic()
+        cancel()
+        await asyncio.sleep(AFTERWARDS_S)
+    last = np.flatnonzero(device.recording())[-1]
+    late = last + 1 - device.index_at(cancelled_s)
+    return max(0.0, float(late) * 1000 / session.ready.sample_rate)
+
+
+def _result(silent_ms: np.ndarray) -> Result:
+    sounding = silent_ms[silent_ms > 0]
+    p95 = float(np.percentile(sounding, 95))
+    note = (
+        f"p50 {np.median(sounding):.1f}, worst {sounding.max():.1f}; {len(sounding)} of "
+        f"{len(silent_ms)} times (in the others the voice paused just then) beside {OTHERS} "
+        "listeners; half of them cancelled past the player"
+    )
+    figure = Figure("barge-in: cancel to silence at the sink, p95", p95, GOAL_MS, True, " ms", note)
+    return Result([figure], {"silent_ms": silent_ms.round(2).tolist()})

@@ -1,0 +1,97 @@
+"""What a session that stays open saves: the handshake, from the second utterance on.
+
+Each pair speaks the same text twice: on a fresh connection, which must be opened first, and then
+again on the one that is open now. The reconnects are counted outside the library, by a proxy.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.fault_proxy import fault_proxy
+from bench.report import Figure, Result
+from bench.setup import Setup
+from duplex_tts import Done, Session
+
+PAIRS_SHARE = 0.3  # of the row's time, about
+
+Times = NDArray[np.float64]
+
+
+async def measure(setup: Setup) -> Result:
+    """The share of the handshake that is saved, and the connections of many utterances."""
+    pairs = await _pairs(setup)
+    reconnects, ttfa_ms = await _many(setup)
+    figures = [_saved(pairs), _steady(reconnects, ttfa_ms)]
+    details = {
+        "handshake_ms": pairs[:, 0].round(2).tolist(),
+        "fresh_ms": pairs[:, 1].round(2).tolist(),
+        "second_ms": pairs[:, 2].round(2).tolist(),
+        "ttfa_ms": ttfa_ms.round(2).tolist(),
+    }
+    return Result(figures, details)
+
+
+async def _pairs(setup: Setup) -> Times:
+    """Milliseconds of the handshake, from nothing to the first audio, and to that of the second
+    utterance; shape (pairs, 3). The first pair, in which everything wakes up, is left out.
+    """
+    times = []
+    for number in range(setup.effort.reuses + 1):
+        text = setup.speakable[number % len(setup.speakable)].text
+        started_s = time.perf_counter()
+        async with Session.connect(setup.url) as session:
+            connected_s = time.perf_counter()
+            first_s = await _first_audio(session, text)
+            again_s = time.perf_counter()
+            second_s = await _first_audio(session, text)
+        times.append((connected_s - started_s, first_s - started_s, second_s - again_s))
+        setup.progress(PAIRS_SHARE * (number + 1) / (setup.effort.reuses + 1))
+    return np.array(times[1:]) * 1000
+
+
+async def _first_audio(session: Session, text: str) -> float:
+    """Speak a text to its end; returns when its first audio came."""
+    utterance = session.speak(text, seed=1)
+    async for audio in utterance:
+        if audio.data:
+            break
+    heard_s = time.perf_counter()
+    await utterance.done()
+    return heard_s
+
+
+async def _many(setup: Setup) -> tuple[int, Times]:
+    """Reconnects in many utterances on a session, and the time to first audio of each."""
+    count = setup.effort.utterances
+    ttfa_ms = []
+    async with fault_proxy(setup.url) as proxy, Session.connect(proxy.address) as session:
+        for number in range(count):
+            utterance = session.speak(f"This is utterance number {number}.")
+            assert isinstance(await utterance.done(), Done)
+            ttfa_ms.append(utterance.ttfa_ms or np.nan)
+            setup.progress(PAIRS_SHARE + (1 - PAIRS_SHARE) * (number + 1) / count)
+        return proxy.connections - 1, np.array(ttfa_ms)
+
+
+def _saved(pairs: Times) -> Figure:
+    handshake, fresh, second = np.median(pairs, axis=0)
+    share = float(np.median(pairs[:, 1] - pairs[:, 2]) / handshake)
+    note = (
+        f"handshake {handshake:.1f} ms; first audio after {fresh:.1f} ms on a fresh connection, "
+        f"{second:.1f} ms on an open session; p50 of {len(pairs)} pairs"
+    )
+    return Figure("second utterance: share of the handshake saved", share, 1.0, False, "", note)
+
+
+def _steady(reconnects: int, ttfa_ms: Times) -> Figure:
+    tenth = max(1, len(ttfa_ms) // 10)
+    first, last = np.median(ttfa_ms[:tenth]), np.median(ttfa_ms[-tenth:])
+    note = (
+        f"in {len(ttfa_ms)} utterances; first audio p50 {first:.1f} ms in the first tenth of them, "
+        f"{last:.1f} ms in the last"
+    )
+    return Figure("reconnects of a session", reconnects, 0, True, "", note)
