@@ -64,6 +64,14 @@ def test_without_continue_a_request_is_the_last(more: bool | None) -> None:
     assert decode(translator, **ask("Hi"))[1] == Text("2", "Hi"), "the name may be used again"
 
 
+def test_what_is_null_is_as_good_as_left_out() -> None:
+    named = ("context_id", "cancel", "flush", "language", "speed", "add_timestamps")
+    nulls: dict[str, Any] = dict.fromkeys(named)
+    nulls["output_format"] = {"container": None, "encoding": None, "sample_rate": 16000}
+    start, *_ = decode(protocol(), **ask(**nulls))
+    assert start == Start("1", "heart", "pcm_s16le", 16000, mode="stream")
+
+
 def test_an_empty_last_transcript_only_ends() -> None:
     translator = protocol()
     decode(translator, **ask())

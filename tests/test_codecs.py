@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.codecs import LibavCodec, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+from backend.audio import create_encoder, parse_format
+from backend.codecs import LibavCodec, Pcm, PlainCodec, Recipe, WavCodec, to_s16, wav_header
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(4800) / 24000)).astype(np.float32)
 
@@ -65,3 +66,37 @@ def test_a_flac_stream_is_lossless() -> None:
     with av.open(io.BytesIO(data), "r") as reader:
         heard = np.concatenate([f.to_ndarray()[0] for f in reader.decode(audio=0)])
     np.testing.assert_allclose(heard / 32768, TONE, atol=1 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "bits_per_s"),
+    [
+        ("mp3", 44100, 32_000),
+        ("mp3", 44100, 128_000),
+        ("mp3", 22050, 192_000),
+        ("aac", 48000, 96_000),
+        ("aac", 24000, None),
+        ("opus", 48000, 64_000),
+        ("opus", 24000, 12_000),
+        ("flac", 44100, None),
+    ],
+)
+def test_a_codec_cannot_tell_that_its_samples_came_in_chunks(
+    name: str, rate_hz: int, bits_per_s: int | None
+) -> None:
+    def stream(chunks: list[Pcm]) -> bytes:
+        encoder = create_encoder(24000, parse_format(name, rate_hz, bits_per_s))
+        return b"".join(encoder.encode(chunk).data for chunk in chunks) + encoder.finish().data
+
+    noise = np.random.default_rng(2).normal(0, 0.1, 36_000).astype(np.float32)
+    uneven = np.split(noise, [1, 700, 701, 9000, 20_111])
+    whole, pieces = stream([noise]), stream(uneven)
+    if name == "opus":  # Ogg numbers its streams at random
+        assert np.array_equal(played(whole), played(pieces))
+    else:
+        assert whole == pieces
+
+
+def played(data: bytes) -> Pcm:
+    with av.open(io.BytesIO(data), "r") as reader:
+        return np.concatenate([frame.to_ndarray()[0] for frame in reader.decode(audio=0)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from backend.errors import BadJson, BadMessage, BinaryMessage
 
@@ -13,9 +13,18 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Fields(BaseModel):
-    """What is read of a vendor's object: fields that are not listed are ignored."""
+    """What is read of a vendor's object: fields that are not listed are ignored, null is as good as
+    left out.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_left_out(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def read_message(model: type[M], message: str | bytes) -> M:
