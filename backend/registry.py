@@ -214,5 +214,9 @@ class SessionRegistry:
         """One timer for all that sessions keep: they are too many for one each."""
         while True:
             await asyncio.sleep(max(0.01, self._settings.resume_ttl / _SWEEPS))
-            for session in self._attached:
-                session.outbox.expire()
+            self._expire()
+
+    def _expire(self) -> None:
+        # Not in `_sweep`: asleep, it would hold on to the last session.
+        for session in self._attached:
+            session.outbox.expire()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 from collections import defaultdict
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 Message = dict[str, Any]
 
@@ -24,8 +27,11 @@ class ResumingClient:
     def __init__(self, address: str, **options: Any) -> None:
         self._url = f"ws://{address}/ws/tts"
         self._options = options
-        self._sent: list[str] = []  # every message that counts
-        self._handled = 0  # of them, how many the server is known to have handled
+        self._said: list[str] = []  # every message that counts
+        self._sent = 0  # of them, how many went out on this connection or one before
+        self._handled = 0  # how many the server is known to have handled
+        self._open = False  # and greeted: it may be spoken on
+        self._sending = asyncio.Lock()
         self.ready: Message | None = None
         self.after: dict[str, int] = {}
         self.answers = 0
@@ -36,6 +42,7 @@ class ResumingClient:
 
     async def connect(self) -> Message:
         """Open a connection; the session goes on, if there is one. Returns the last `ready`."""
+        self._open = False
         self.socket = await connect(
             self._url, compression=None, max_size=None, **{"proxy": None, **self._options}
         )
@@ -44,6 +51,8 @@ class ResumingClient:
         else:
             await self._resume(self.ready)
         assert self.ready["type"] == "ready"
+        self._open = True
+        await self._send()
         return self.ready
 
     async def _resume(self, before: Message) -> None:
@@ -54,11 +63,9 @@ class ResumingClient:
         self.ready = self._decoded(await self.socket.recv())
         assert self.ready["type"] == "ready", self.ready
         assert (self.ready["session"], self.ready["token"]) == (before["session"], before["token"])
-        assert self._handled <= self.ready["received"] <= len(self._sent)
-        self._handled = self.ready["received"]
+        assert self._handled <= self.ready["received"] <= len(self._said)
+        self._sent = self._handled = self.ready["received"]
         self.resumes += 1
-        for message in self._sent[self._handled :]:
-            await self.socket.send(message)
 
     def resume_message(self) -> Message:
         assert self.ready is not None
@@ -66,10 +73,16 @@ class ResumingClient:
         return {"type": "resume", **credentials, "after": self.after, "answers": self.answers}
 
     async def say(self, type_: str, **fields: object) -> None:
-        """Send a message that counts; it is sent again where it was lost."""
-        message = json.dumps({"type": type_, **fields})
-        self._sent.append(message)
-        await self.socket.send(message)
+        """Send a message that counts; it is sent (again) at the next `connect` if it is lost."""
+        self._said.append(json.dumps({"type": type_, **fields}))
+        with suppress(ConnectionClosed):
+            await self._send()
+
+    async def _send(self) -> None:
+        async with self._sending:
+            while self._open and self._sent < len(self._said):
+                await self.socket.send(self._said[self._sent])
+                self._sent += 1
 
     async def speak(self, context: str, text: str, **start: object) -> None:
         """Say all of a text in a context of its own."""
