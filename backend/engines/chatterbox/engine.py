@@ -1,0 +1,161 @@
+"""The engine: many utterances on one card, a few tokens and one render at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+import torch
+from torch import Tensor
+
+from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.flow import Job
+from backend.engines.chatterbox.passage import Passage, Renderer
+from backend.engines.chatterbox.speech import Manner, Speech
+from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
+from backend.engines.chatterbox.voice import Conditioning, VoiceShelf
+from backend.engines.chatterbox.watermark import Watermark
+from backend.errors import EngineFailed
+
+log = structlog.get_logger(__name__)
+
+_BURST = 4  # tokens a step: more urgent speech waits no longer than for these and one render
+_TOGETHER = 16  # passages in one render
+
+Result = Chunk | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an engine is made of, all on one device."""
+
+    decoder: SpeechTokenDecoder
+    renderer: Renderer
+    tokens: TextTokens
+    voices: VoiceShelf
+    watermark: Watermark | None
+
+
+class Catalogue(Protocol):
+    """What the engine asks the model."""
+
+    def conditioning(self, name: str) -> Conditioning:
+        """The voice. Raises `UnknownVoice`, `VoiceUnavailable`."""
+
+    def manner(self, utterance: Utterance) -> Manner:
+        """How the utterance is spoken."""
+
+
+class ChatterboxEngine:
+    """See `base.Engine`."""
+
+    def __init__(self, info: EngineInfo, parts: Parts, catalogue: Catalogue) -> None:
+        self.info = info
+        self._parts = parts
+        self._catalogue = catalogue
+        self._speeches: dict[str, Speech] = {}
+        self._together = _TOGETHER
+
+    def begin(self, utterance: Utterance) -> None:
+        """See `base.Engine`."""
+        voice = self._catalogue.conditioning(utterance.voice)
+        manner = self._catalogue.manner(utterance)
+        self._speeches[utterance.id] = Speech(utterance, voice, manner)
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        """See `base.Engine`."""
+        self._speeches[utterance_id].extend(release, self._parts.renderer.flow.device)
+
+    def abort(self, utterance_id: str) -> None:
+        """See `base.Engine`. Its place in the decoder is free at once."""
+        speech = self._speeches.pop(utterance_id, None)
+        if speech is not None and speech.passage is not None:
+            self._parts.decoder.leave(speech.passage.session)
+
+    def step(self, urgent: Sequence[str]) -> list[Result]:
+        """See `base.Engine`. Who has no result here goes on in the next step."""
+        speeches = [self._speeches[each] for each in urgent if each in self._speeches]
+        results: list[Result] = []
+        for speech in speeches:
+            if (chunk := speech.silent()) is not None:
+                results.append(chunk)
+            elif (failure := self._join(speech)) is not None:
+                results.append(failure)
+        answered = {result.utterance_id for result in results}
+        rest = [speech for speech in speeches if speech.id not in answered]
+        self._decode([speech.passage for speech in rest if speech.passage is not None])
+        results.extend(self._render(rest))
+        return results
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    def _join(self, speech: Speech) -> Failure | None:
+        """Bring the passage at hand into the decoder, when there is room and it is not there."""
+        passage, decoder = speech.passage, self._parts.decoder
+        assert passage is not None
+        if passage.prepared or not decoder.free:
+            return None
+        try:
+            prefix = self._parts.voices.prefix(speech.voice, speech.manner.exaggeration)
+            decoder.join(passage.session, prefix, self._parts.tokens(passage.text))
+            passage.prepare(self._parts.renderer)
+        except (torch.OutOfMemoryError, ValueError) as error:
+            return self._failed(speech, error)
+        return None
+
+    def _decode(self, passages: Sequence[Passage]) -> None:
+        """Some tokens for everybody who is in; all who speak advance together."""
+        decoder = self._parts.decoder
+        for _ in range(_BURST):
+            decoder.advance([passage.session for passage in passages if passage.prepared])
+            for passage in passages:
+                if passage.runaway and not passage.session.ended:
+                    log.info("passage.runaway", characters=len(passage.text))
+                    passage.session.ended = True
+                if passage.session.ended:
+                    decoder.leave(passage.session)
+
+    # --- sound ------------------------------------------------------------------------------------
+
+    def _render(self, speeches: Iterable[Speech]) -> list[Result]:
+        """The next chunk of the most urgent passage, and of those that are rendered like it."""
+        renderer, voices = self._parts.renderer, self._parts.voices
+        jobs = [
+            (speech, passage, passage.job(renderer, voices.prompt(speech.voice)))
+            for speech in speeches
+            if (passage := speech.passage) is not None and passage.prepared and passage.ready
+        ]
+        alike = [each for each in jobs if each[2].shape == jobs[0][2].shape][: self._together]
+        if not alike:
+            return []
+        try:
+            mels = renderer.flow.render([job for _, _, job in alike])
+        except torch.OutOfMemoryError as error:
+            if len(alike) == 1:
+                return [self._failed(alike[0][0], error)]
+            self._together = len(alike) // 2  # the card does not hold more: from now on
+            return []
+        return [self._sound(*each, mel) for each, mel in zip(alike, mels, strict=True)]
+
+    def _sound(self, speech: Speech, passage: Passage, job: Job, mel: Tensor) -> Result:
+        try:
+            sound = passage.take(self._parts.renderer, job, mel)
+        except torch.OutOfMemoryError as error:
+            return self._failed(speech, error)
+        pcm = sound.samples.cpu().numpy()
+        if self._parts.watermark is not None:
+            pcm = self._parts.watermark.apply(pcm, SAMPLE_RATE_HZ)
+        return speech.chunk(sound, pcm)
+
+    def _failed(self, speech: Speech, error: Exception) -> Failure:
+        """Give the utterance up; the others go on."""
+        log.warning("utterance.failed", why=str(error).splitlines()[0])
+        self.abort(speech.id)
+        if isinstance(error, torch.OutOfMemoryError):
+            torch.cuda.empty_cache()
+            return Failure(speech.id, EngineFailed("the card has no memory left for this"))
+        return Failure(speech.id, EngineFailed(str(error)))

@@ -1,0 +1,180 @@
+"""The model: upstream's weights on a device, its voices, its parameters."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from backend.engines.base import EngineInfo, Parameter, Utterance
+from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.engine import ChatterboxEngine, Parts
+from backend.engines.chatterbox.flow import Flow
+from backend.engines.chatterbox.passage import Renderer
+from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
+from backend.engines.chatterbox.sampling import Sampling
+from backend.engines.chatterbox.speech import Manner
+from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
+from backend.engines.chatterbox.voice import Conditioning, VoiceShelf
+from backend.engines.chatterbox.voice_folder import VoiceFolder, checked
+from backend.engines.chatterbox.watermark import Watermark
+from backend.errors import UnknownVoice, Unsupported
+from backend.events import Voice
+from backend.settings import ChatterboxSettings
+
+log = structlog.get_logger(__name__)
+
+BUILT_IN = "default"
+_POSITIONS = 1536  # of a row: conditioning (35 or 376), 300 characters of text, 40 s of speech
+_CPU_SLOTS = 4  # slower than real time with one already; each takes 150 to 750 MB
+
+_COMMON = {
+    "temperature": Parameter(0.05, 5.0, 0.8),
+    "repetition_penalty": Parameter(1.0, 2.0, 1.2),
+}
+# Upstream's defaults; the ranges are those of its demonstration where it has one.
+PARAMETERS = {
+    "chatterbox": {
+        "exaggeration": Parameter(0.25, 2.0, 0.5),
+        "cfg_weight": Parameter(0.0, 1.0, 0.5),
+        "top_p": Parameter(0.0, 1.0, 1.0),
+        "min_p": Parameter(0.0, 1.0, 0.05),
+        **_COMMON,
+    },
+    "chatterbox-turbo": {"top_p": Parameter(0.0, 1.0, 0.95), **_COMMON},
+}
+
+
+class ChatterboxModel:
+    """See `base.CloningModel`. `upstream`: a `ChatterboxTTS` or `ChatterboxTurboTTS` with its
+    weights, on its device; `voices`: the folder of the learned voices.
+
+    Its modules are used by one engine: the KV cache and the CUDA graphs belong to one thread.
+    """
+
+    def __init__(self, upstream: Any, settings: ChatterboxSettings, voices: Path) -> None:
+        self._upstream = upstream
+        self._settings = settings
+        self._folder = VoiceFolder(voices)
+        turbo = bool(upstream.t3.is_gpt)
+        on_cpu = torch.device(upstream.device).type == "cpu"
+        self._slots = min(settings.slots, _CPU_SLOTS) if on_cpu else settings.slots
+        name = "chatterbox-turbo" if turbo else "chatterbox"
+        self.info = EngineInfo(
+            name,
+            SAMPLE_RATE_HZ,
+            ("en",),
+            incremental=False,
+            max_batch=4 * self._slots,
+            parameters=PARAMETERS[name],
+            clones=True,
+        )
+        self._built_in: dict[str, Conditioning] = {}
+        if upstream.conds is not None:
+            self._built_in[BUILT_IN] = conditioning_of(upstream.conds)
+        self._learned = dict(self._folder.load())
+
+    @classmethod
+    def load(cls, folder: Path, settings: ChatterboxSettings, voices: Path) -> ChatterboxModel:
+        """Read the weights: Turbo's where the folder holds them, else the standard model's. Blocks
+        (seconds).
+        """
+        return cls(load_upstream(folder, settings.device), settings, voices)
+
+    @property
+    def default_voice(self) -> str:
+        """See `base.Model`: the one that came with the weights; without it the first learned."""
+        return next(iter({**self._built_in, **self._learned}), BUILT_IN)
+
+    # --- voices -----------------------------------------------------------------------------------
+
+    def voices(self) -> tuple[Voice, ...]:
+        """See `base.Model`."""
+        learned = [Voice(name, "en", "learned", True) for name in list(self._learned)]
+        return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
+
+    def load_voice(self, name: str) -> None:
+        """See `base.Model`: all voices are loaded."""
+        self.conditioning(name)
+
+    def learn(self, name: str, audio: Path) -> Voice:
+        """See `base.CloningModel`. A learned voice of this name is replaced for utterances that
+        begin later. Raises `BadMessage` (the name, a file that is no sound, too short, too long,
+        silent), `Unsupported` (the name of a voice that came with the model).
+        """
+        self._check_own(checked(name))
+        voice = condition(self._upstream, read_recording(audio))
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        self._folder.keep(name, voice, {"name": name, "engine": self.info.name, "made": made})
+        self._learned[name] = voice
+        return Voice(name, "en", "learned", True)
+
+    def forget(self, name: str) -> None:
+        """See `base.CloningModel`."""
+        self._check_own(name)
+        if name not in self._learned:
+            raise self._unknown(name)
+        del self._learned[name]
+        self._folder.drop(name)
+
+    def _check_own(self, name: str) -> None:
+        if name in self._built_in:
+            raise Unsupported(f"voice {name!r} came with the model: it stays as it is")
+
+    def _unknown(self, name: str) -> UnknownVoice:
+        known = ", ".join(each.name for each in self.voices())
+        known = known or "none; make one with duplex-tts voices add"
+        return UnknownVoice(f"no voice {name[:40]!r}; voices: {known}")
+
+    # --- what an engine asks ----------------------------------------------------------------------
+
+    def conditioning(self, name: str) -> Conditioning:
+        """The voice. Raises `UnknownVoice`."""
+        voice = self._learned.get(name) or self._built_in.get(name)
+        if voice is None:
+            raise self._unknown(name)
+        return voice
+
+    def manner(self, utterance: Utterance) -> Manner:
+        """How an utterance is spoken: what it chose, and the model's defaults."""
+        values = {name: each.default for name, each in self.info.parameters.items()}
+        values |= utterance.parameters
+        exaggeration = values.pop("exaggeration", 0.0)
+        return Manner(exaggeration, Sampling(**values))
+
+    def create_engine(self) -> ChatterboxEngine:
+        """See `base.Model`."""
+        upstream, settings = self._upstream, self._settings
+        flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
+        decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
+        parts = Parts(
+            decoder,
+            Renderer(flow, upstream.s3gen.mel2wav, bool(upstream.t3.is_gpt)),
+            TextTokens(upstream.tokenizer, upstream.t3),
+            VoiceShelf(upstream.t3, decoder, flow),
+            Watermark(flow.device) if settings.watermark else None,
+        )
+        return ChatterboxEngine(self.info, parts, self)
+
+
+def load_upstream(folder: Path, device: str) -> Any:
+    """Upstream's model with the weights in `folder`, on `device` (`auto`: CUDA where it is). On
+    CUDA the language model is in bfloat16; the rest stays in fp32, because upstream lets token ids
+    pass through floats. Blocks (seconds).
+    """
+    from chatterbox.tts import ChatterboxTTS
+    from chatterbox.tts_turbo import ChatterboxTurboTTS
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    turbo = (folder / "t3_turbo_v1.safetensors").exists()
+    upstream = (ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device)
+    for part in (upstream.t3, upstream.s3gen, upstream.ve):
+        part.requires_grad_(requires_grad=False)
+    if torch.device(device).type == "cuda":
+        upstream.t3.to(torch.bfloat16)
+    return upstream

@@ -1,0 +1,174 @@
+"""One passage on its way through the model: text to tokens to mel to sound, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from backend.engines.chatterbox.decoder import TokenSession
+from backend.engines.chatterbox.flow import (
+    FRAMES_PER_TOKEN,
+    LOOKAHEAD_TOKENS,
+    Flow,
+    Job,
+    Noise,
+    SoundPrompt,
+)
+from backend.engines.chatterbox.text import expected_tokens, most_tokens
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, VocoderStream
+from backend.events import Word
+from backend.speakable import word_ends
+
+FIRST_TOKENS = 10  # 0.4 s of sound; with the lookahead 13 tokens must be there
+_GROWTH = 2  # each chunk is so much longer than the one before: it is rendered with more behind it
+_HELD_FRAMES = 8  # plan A: frames at the end of a render that the next one may still change
+_SPEECH_TOKENS = 6561  # ids from here on are no sound
+_SILENCE = 4299  # the token that upstream's Turbo appends three times
+_STUCK = 50  # times the same token in a row: 2 s
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What came out of a render: samples (n,), and the text that they speak, `text[start:end]` of
+    the passage's utterance. Word times are in ms from the first of these samples.
+    """
+
+    samples: Tensor
+    start: int
+    end: int
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """What makes sound of tokens: upstream's flow and vocoder."""
+
+    flow: Flow
+    hift: Any
+    turbo: bool
+
+    @property
+    def silence(self) -> int:
+        """Tokens of silence that end a passage."""
+        return 3 if self.turbo else 0
+
+
+class Passage:
+    """`text[start:end]` of an utterance, spoken by one generation."""
+
+    def __init__(self, text: str, span: tuple[int, int], session: TokenSession, seed: int) -> None:
+        self._start, self._end = span
+        self._seed = seed
+        self.text = text[self._start : self._end]
+        self.session = session
+        self.done = False
+        self._spoken_to = self._start
+        self._size = FIRST_TOKENS
+        self._taken = 0  # tokens that the listener has, as sound
+        self._frames = 0
+        self._held: Tensor | None = None
+        self._limit = most_tokens(self.text)
+        self._noise: Noise | None = None
+        self._vocoder: VocoderStream | None = None
+
+    def prepare(self, renderer: Renderer) -> None:
+        """Make what its sound needs; called once, before the first `job`."""
+        device = renderer.flow.device
+        self._noise = Noise(torch.Generator(device).manual_seed(self._seed))
+        generator = torch.Generator(device).manual_seed(self._seed)
+        self._vocoder = VocoderStream(renderer.hift, generator)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it has been joined to the decoder and to its sound."""
+        return self._vocoder is not None
+
+    @property
+    def end(self) -> int:
+        """Where the passage ends in its utterance."""
+        return self._end
+
+    @property
+    def runaway(self) -> bool:
+        """Whether the model goes on without end: more tokens than the text can be, or the same one
+        again and again.
+        """
+        tokens = self.session.tokens
+        stuck = len(tokens) >= _STUCK and len(set(tokens[-_STUCK:])) == 1
+        return stuck or len(tokens) >= self._limit
+
+    @property
+    def ready(self) -> bool:
+        """Whether there are tokens for the next chunk."""
+        return self.session.ended or len(self.session.tokens) >= self._wanted
+
+    @property
+    def _wanted(self) -> int:
+        return self._taken + self._size + LOOKAHEAD_TOKENS
+
+    def job(self, renderer: Renderer, prompt: SoundPrompt) -> Job:
+        """The render of the next chunk. What is in it does not depend on how many tokens are there
+        beyond it: an utterance sounds the same on an idle and on a busy card.
+        """
+        assert self._noise is not None, "prepare() comes first"
+        tokens = self.session.tokens
+        final = self.session.ended and len(tokens) < self._wanted
+        tokens = [*tokens, *[_SILENCE] * renderer.silence] if final else tokens[: self._wanted]
+        sounding = [token for token in tokens if token < _SPEECH_TOKENS]
+        ids = torch.tensor(sounding, dtype=torch.long, device=prompt.tokens.device)
+        return Job(prompt, ids, self._noise, final)
+
+    def take(self, renderer: Renderer, job: Job, mel: Tensor) -> Sound:
+        """The next chunk's sound, from the mel of its job (80, frames)."""
+        assert self._vocoder is not None, "prepare() comes first"
+        settled, exact = renderer.flow.settled(job), renderer.flow.block_causal
+        if not (job.final or exact):
+            settled = max(self._frames, settled - _HELD_FRAMES)
+        mel = self._joined(mel)
+        samples = self._vocoder.push(mel[:, self._frames : settled], mel[:, settled:])
+        self._held = None if exact else mel[:, settled : settled + _HELD_FRAMES]
+        self._frames = settled
+        self._taken += self._size
+        self._size *= _GROWTH
+        self.done = job.final
+        return self._told(samples)
+
+    def _joined(self, mel: Tensor) -> Tensor:
+        """Cross-fade from the frames held back of the last render to the same ones of this."""
+        if self._held is None or not self._held.numel():
+            return mel
+        count = min(self._held.size(1), mel.size(1) - self._frames)
+        weight = torch.arange(1, count + 1, device=mel.device) / (count + 1)
+        mel = mel.clone()
+        span = slice(self._frames, self._frames + count)
+        mel[:, span] = (1 - weight) * self._held[:, :count] + weight * mel[:, span]
+        return mel
+
+    def _told(self, samples: Tensor) -> Sound:
+        """Share the text out over the sound: the model does not say when it speaks which word."""
+        total = max(expected_tokens(self.text), self._taken)
+        share = 1.0 if self.done else self._frames / (FRAMES_PER_TOKEN * total)
+        reached = self._start + min(1.0, share) * len(self.text)
+        start = self._spoken_to
+        ends = [self._start + end for end in word_ends(self.text)]
+        end = max([start, *(each for each in ends if each <= reached and each < self._end)])
+        self._spoken_to = self._end if self.done else end
+        duration_ms = samples.numel() * 1000 / SAMPLE_RATE_HZ
+        mine = [each for each in ends if start < each <= self._spoken_to]
+        return Sound(samples, start, self._spoken_to, _timed(start, mine, duration_ms))
+
+
+def _timed(start: int, ends: Sequence[int], duration_ms: float) -> tuple[Word, ...]:
+    """The words that end at `ends`, the time shared out by their length."""
+    if not ends or not duration_ms:
+        return ()
+    scale = duration_ms / (ends[-1] - start)
+    return tuple(
+        Word(low, high, (low - start) * scale, (high - start) * scale)
+        for low, high in pairwise([start, *ends])
+    )

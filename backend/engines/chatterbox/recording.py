@@ -1,0 +1,82 @@
+"""From a recording to a voice, with the parts of upstream that listen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+
+from backend.audio import Pcm
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
+from backend.engines.chatterbox.voice import Conditioning
+from backend.errors import BadMessage
+
+SHORTEST_S = 5.0
+LONGEST_S = 30.0
+_LISTENING_HZ = 16_000  # of the encoders
+_SILENCE = 1e-3  # a recording whose peak is below holds no voice
+
+
+def read_recording(path: Path) -> Pcm:
+    """A recording of 5 to 30 s, mono at 24 kHz. Raises `BadMessage`."""
+    import librosa
+
+    try:
+        frames, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise BadMessage(
+            "the recording could not be read: expected WAV, FLAC, MP3 or OGG"
+        ) from error
+    seconds = len(frames) / rate_hz
+    if not SHORTEST_S <= seconds <= LONGEST_S:
+        raise BadMessage(
+            f"the recording is {seconds:.1f} s long: expected {SHORTEST_S:g} to {LONGEST_S:g} s"
+        )
+    samples = frames.mean(1)
+    if not np.isfinite(samples).all() or np.abs(samples).max() < _SILENCE:
+        raise BadMessage("the recording is silent")
+    heard: Pcm = librosa.resample(samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ)
+    return heard
+
+
+@torch.inference_mode()
+def condition(upstream: Any, recording: Pcm) -> Conditioning:
+    """The voice of a recording at 24 kHz, as upstream's `prepare_conditionals` computes it. Blocks:
+    75 GFLOP for 10 s. Touches nothing that speaks, so speech may go on meanwhile.
+    """
+    import librosa
+
+    s3gen, t3 = upstream.s3gen, upstream.t3
+    if t3.is_gpt:  # Turbo wants one loudness
+        recording = upstream.norm_loudness(recording, SAMPLE_RATE_HZ)
+    recording = np.asarray(recording, np.float32)
+    listened = librosa.resample(recording, orig_sr=SAMPLE_RATE_HZ, target_sr=_LISTENING_HZ)
+    sound = s3gen.embed_ref(
+        recording[: upstream.DEC_COND_LEN], SAMPLE_RATE_HZ, device=upstream.device
+    )
+    prompt, _ = s3gen.tokenizer.forward(
+        [listened[: upstream.ENC_COND_LEN]], max_len=t3.hp.speech_cond_prompt_len
+    )
+    speaker = upstream.ve.embeds_from_wavs([listened], sample_rate=_LISTENING_HZ)
+    return Conditioning(
+        torch.from_numpy(np.asarray(speaker, np.float32)).mean(0, keepdim=True),
+        torch.atleast_2d(prompt).cpu(),
+        sound_of(sound),
+    )
+
+
+def conditioning_of(conds: Any) -> Conditioning:
+    """A voice from upstream's `Conditionals`."""
+    t3 = conds.t3
+    return Conditioning(
+        t3.speaker_emb.cpu(), t3.cond_prompt_speech_tokens.cpu(), sound_of(conds.gen)
+    )
+
+
+def sound_of(reference: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Of upstream's `embed_ref` what the flow needs, on the CPU."""
+    names = ("prompt_token", "prompt_feat", "embedding")
+    return {name: reference[name].detach().cpu().contiguous() for name in names}

@@ -1,0 +1,72 @@
+"""A release's text in the model's terms: passages that it can hold, and their tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+MAX_CHARACTERS = 300  # of a passage: about 20 s of speech
+TOKENS_PER_S = 25
+_CHARACTERS_PER_S = 14.0  # of English read aloud
+_PAUSE_S = 0.3  # around it
+_BREAKS = (r"[.!?;:\u2026\u2014]\s+", r",\s+", r"\s+", r"")  # where a long text is cut, best first
+
+
+def passages(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Cut `text[start:end]` into spans of at most `MAX_CHARACTERS`, at clauses where there are."""
+    while end - start > MAX_CHARACTERS:
+        cut = _last_break(text, start, start + MAX_CHARACTERS)
+        yield start, cut
+        start = cut
+    if start < end:
+        yield start, end
+
+
+def _last_break(text: str, start: int, limit: int) -> int:
+    for pattern in _BREAKS:
+        cuts = [match.end() for match in re.finditer(pattern, text[start:limit])]
+        if cuts and cuts[-1] * 2 >= limit - start:
+            return start + cuts[-1]
+    return limit
+
+
+def spoken(text: str) -> bool:
+    """Whether there is anything in it to say."""
+    return any(map(str.isalnum, text))
+
+
+def expected_tokens(text: str) -> int:
+    """How many speech tokens the text will take, about."""
+    return round(TOKENS_PER_S * (_PAUSE_S + len(text.strip()) / _CHARACTERS_PER_S))
+
+
+def most_tokens(text: str) -> int:
+    """How many speech tokens are believable: 2 s, and three times what is expected."""
+    return 2 * TOKENS_PER_S + 3 * expected_tokens(text)
+
+
+class TextTokens:
+    """Upstream's normalisation and tokenizer, for the standard model or for Turbo."""
+
+    def __init__(self, tokenizer: Any, t3: Any) -> None:
+        self._tokenizer = tokenizer
+        self._hp = t3.hp
+        self._turbo = bool(t3.is_gpt)
+
+    def __call__(self, text: str) -> Tensor:
+        """The text tokens, (n,), with start and stop where the model wants them."""
+        if self._turbo:
+            from chatterbox.tts_turbo import punc_norm
+
+            tokens = self._tokenizer(punc_norm(text), return_tensors="pt").input_ids
+            return torch.as_tensor(tokens)[0].long()
+        from chatterbox.tts import punc_norm
+
+        tokens = self._tokenizer.text_to_tokens(punc_norm(text))[0].long()
+        ends = (self._hp.start_text_token, self._hp.stop_text_token)
+        return F.pad(F.pad(tokens, (1, 0), value=ends[0]), (0, 1), value=ends[1])

@@ -1,0 +1,77 @@
+"""A voice as the model's parts know it, and the shelf on which an engine keeps those in use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from backend.engines.chatterbox.decoder import Prefix, SpeechTokenDecoder
+from backend.engines.chatterbox.flow import Flow, SoundPrompt
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+_PREFIXES = 64  # kept ready: a voice with a manner of speaking each
+
+
+@dataclass(frozen=True, slots=True)
+class Conditioning:
+    """What upstream computes of a reference recording, on the CPU.
+
+    `speaker`: (1, 256); `prompt_tokens`: (1, n) speech tokens; `sound`: of `S3Gen.embed_ref`.
+    """
+
+    speaker: Tensor
+    prompt_tokens: Tensor
+    sound: dict[str, Tensor]
+
+
+class VoiceShelf:
+    """One engine's voices, on its device: what is computed once for each."""
+
+    def __init__(self, t3: Any, decoder: SpeechTokenDecoder, flow: Flow) -> None:
+        self._t3 = t3
+        self._decoder = decoder
+        self._flow = flow
+        self._prompts: OrderedDict[int, tuple[Conditioning, SoundPrompt]] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[int, float], tuple[Conditioning, Prefix]] = OrderedDict()
+
+    def prompt(self, voice: Conditioning) -> SoundPrompt:
+        """The voice for the flow."""
+        key = id(voice)  # it is kept beside: an id is not used twice as long as it is here
+        if key not in self._prompts:
+            self._prompts[key] = voice, self._flow.prompt(voice.sound)
+        return _latest(self._prompts, key)
+
+    def prefix(self, voice: Conditioning, exaggeration: float) -> Prefix:
+        """The voice for the decoder, spoken with this much emotion (0 to 1 and beyond)."""
+        key = id(voice), exaggeration
+        if key not in self._prefixes:
+            self._prefixes[key] = voice, self._decoder.prefix(self._embedded(voice, exaggeration))
+        return _latest(self._prefixes, key)
+
+    @torch.inference_mode()
+    def _embedded(self, voice: Conditioning, exaggeration: float) -> Tensor:
+        from chatterbox.models.t3.modules.cond_enc import T3Cond
+
+        device = self._flow.device
+        conditioning = T3Cond(
+            speaker_emb=voice.speaker.to(device),
+            cond_prompt_speech_tokens=voice.prompt_tokens.to(device),
+            emotion_adv=torch.full((1, 1, 1), exaggeration, device=device),
+        )
+        dtype = self._t3.speech_head.weight.dtype
+        conditioning.to(dtype=dtype)
+        embedded: Tensor = self._t3.prepare_conditioning(conditioning)
+        return embedded
+
+
+def _latest(kept: OrderedDict[K, tuple[Conditioning, T]], key: K) -> T:
+    kept.move_to_end(key)
+    if len(kept) > _PREFIXES:
+        kept.popitem(last=False)
+    return kept[key][1]

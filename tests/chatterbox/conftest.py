@@ -1,0 +1,41 @@
+"""These tests need Chatterbox (`make install-chatterbox`); without it they are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+_MISSING = [name for name in ("torch", "chatterbox") if find_spec(name) is None]
+
+
+class _Skipped(pytest.Module):
+    """A module that cannot be imported here."""
+
+    def collect(self) -> NoReturn:
+        why = f"needs {' and '.join(_MISSING)}: make install-chatterbox"
+        pytest.skip(why, allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Do not import what cannot be."""
+    if not _MISSING:
+        return None
+    skipped: pytest.Module = _Skipped.from_parent(parent, path=module_path)
+    return skipped
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _one_thread() -> Iterator[None]:
+    """Tiny layers gain nothing from a second thread, and other tests want the core."""
+    import torch
+
+    count = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(count)

@@ -1,0 +1,111 @@
+"""The flow against upstream's: the same mel for the same noise, and what streams of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt
+from tests.chatterbox.tiny import TinyS3Gen, quiet, voice
+
+TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
+SAME = 1e-5  # of values about 1.4
+both = pytest.mark.parametrize("meanflow", [False, True], ids=["standard", "turbo"])
+
+
+def s3gen(*, meanflow: bool) -> Any:
+    torch.manual_seed(0)
+    return TinyS3Gen(meanflow=meanflow).eval().requires_grad_(requires_grad=False)
+
+
+def prompt(flow: Flow, seed: int = 3) -> SoundPrompt:
+    made: SoundPrompt = flow.prompt(voice(seed, turbo=False).gen)
+    return made
+
+
+def noise(seed: int = 1) -> Noise:
+    return Noise(torch.Generator().manual_seed(seed))
+
+
+class GivenNoise(Noise):
+    """Noise that upstream drew."""
+
+    def __init__(self, drawn: Tensor) -> None:
+        self._drawn = drawn
+
+    def first(self, frames: int) -> Tensor:
+        assert frames == self._drawn.size(1)
+        return self._drawn
+
+
+@both
+def test_a_render_of_all_tokens_is_upstreams(meanflow: bool) -> None:
+    model, reference = s3gen(meanflow=meanflow), voice(3, turbo=False).gen
+    torch.manual_seed(9)
+    drawn = torch.randn(1, 80, 2 * (50 + 60))
+    torch.manual_seed(9)
+    with quiet():
+        expected, _ = model.flow.inference(
+            token=TOKENS[None],
+            token_len=torch.tensor([60]),
+            finalize=True,
+            n_timesteps=2 if meanflow else 10,
+            meanflow=meanflow,
+            **reference,
+        )
+    flow = Flow(model)
+    job = Job(flow.prompt(reference), TOKENS, GivenNoise(drawn[0]), final=True)
+    assert expected.std() > 1
+    for mel in flow.render([job, job, job]):
+        torch.testing.assert_close(mel, expected[0], atol=SAME, rtol=0)
+
+
+@both
+def test_jobs_of_different_voices_do_not_mix(meanflow: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow))
+    jobs = [Job(prompt(flow, seed), TOKENS[seed:40], noise(seed), final=True) for seed in (3, 3)]
+    jobs[1] = Job(prompt(flow, 4), TOKENS[10:47], noise(7), final=True)
+    together = flow.render(jobs)
+    for mel, job in zip(together, jobs, strict=True):
+        torch.testing.assert_close(mel, flow.render([job])[0], atol=SAME, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 1
+
+
+@both
+def test_in_blocks_what_is_settled_never_changes(meanflow: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow), block_causal=True)
+    voice_, drawn = prompt(flow), noise()
+    whole = flow.render([Job(voice_, TOKENS, drawn, final=True)])[0]
+    settled = []
+    for count in (5, 28, 40, 53, 59):
+        job = Job(voice_, TOKENS[:count], drawn, final=False)
+        settled.append(flow.settled(job))
+        part = flow.render([job])[0][:, : settled[-1]]
+        torch.testing.assert_close(part, whole[:, : settled[-1]], atol=SAME, rtol=0)
+    assert settled == [0, 50, 50, 100, 100]
+
+
+@both
+def test_without_blocks_the_newest_tokens_are_not_settled(meanflow: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow))
+    voice_, drawn = prompt(flow), noise()
+    job = Job(voice_, TOKENS[:13], drawn, final=False)
+    assert flow.settled(job) == 20
+    assert flow.settled(Job(voice_, TOKENS[:2], drawn, final=False)) == 0
+    assert flow.settled(Job(voice_, TOKENS, drawn, final=True)) == 120
+
+
+def test_noise_does_not_depend_on_when_it_is_asked_for() -> None:
+    piecewise, at_once = noise(), noise()
+    for frames in (1, 2, 49, 51, 130):
+        piecewise.first(frames)
+    assert torch.equal(piecewise.first(333), at_once.first(333))
+    assert not torch.equal(noise(2).first(50), at_once.first(50))
+
+
+def test_no_tokens_are_no_frames() -> None:
+    flow = Flow(s3gen(meanflow=True))
+    assert flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)]).shape == (1, 80, 0)

@@ -1,0 +1,233 @@
+"""Chatterbox at the size of a toy: upstream's own classes with few and narrow layers, random
+weights, and an end of speech that comes by itself.
+
+Upstream's `generate` takes a third of a second with them, so every part of the engine can be held
+against it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import torch
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from chatterbox.models.s3gen.configs import CFM_PARAMS
+    from chatterbox.models.s3gen.decoder import ConditionalDecoder
+    from chatterbox.models.s3gen.f0_predictor import ConvRNNF0Predictor
+    from chatterbox.models.s3gen.flow import CausalMaskedDiffWithXvec
+    from chatterbox.models.s3gen.flow_matching import CausalConditionalCFM
+    from chatterbox.models.s3gen.hifigan import HiFTGenerator
+    from chatterbox.models.s3gen.s3gen import S3Token2Wav
+    from chatterbox.models.s3gen.transformer.upsample_encoder import UpsampleConformerEncoder
+    from chatterbox.models.t3 import T3
+    from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
+    from chatterbox.models.t3.modules.cond_enc import T3Cond
+    from chatterbox.models.t3.modules.t3_config import T3Config
+    from chatterbox.models.voice_encoder import VoiceEncoder
+    from chatterbox.tts import ChatterboxTTS, Conditionals
+    from chatterbox.tts_turbo import ChatterboxTurboTTS
+
+SIZE = 64
+SPEECH_END = 6562
+END_AFTER = 40  # speech tokens, about
+_TURBO_PROMPT = 375
+
+
+def tiny_t3(*, turbo: bool) -> Any:
+    """A T3 of two layers that ends its speech: channel 0 of the hidden states carries nothing but
+    the position, and the end's logit looks at nothing else.
+    """
+    torch.manual_seed(0)
+    t3 = T3(_turbo_config() if turbo else _standard_config())
+    with torch.no_grad():
+        t3.speech_head.weight.mul_(4)
+        t3.speech_head.weight[:, 0] = 0
+        t3.speech_head.weight[6561:] = 0  # ids without a sound are hardly drawn
+        t3.speech_head.weight[6561:, 0] = 3
+        t3.speech_head.weight[SPEECH_END, 0] = 10
+        _attend(t3, turbo=turbo)
+        for embedding in (t3.text_emb, t3.speech_emb):
+            embedding.weight[:, 0] = 0
+        t3.cond_enc.spkr_enc.weight[0] = 0
+        t3.cond_enc.spkr_enc.bias[0] = 0
+        _mark_positions(t3, turbo=turbo)
+    return t3.eval().requires_grad_(requires_grad=False)
+
+
+def _attend(t3: Any, *, turbo: bool) -> None:
+    """As they are drawn, the layers hardly look back: text and voice would not matter."""
+    for layer in t3.tfmr.h if turbo else t3.tfmr.layers:
+        if turbo:
+            layer.attn.c_attn.weight.mul_(8)
+            layer.attn.c_proj.weight.mul_(16)
+            continue
+        for part in ("q", "k", "v", "o"):
+            getattr(layer.self_attn, f"{part}_proj").weight.mul_(8)
+
+
+def _mark_positions(t3: Any, *, turbo: bool) -> None:
+    if turbo:
+        for block in t3.tfmr.h:
+            for out in (block.attn.c_proj, block.mlp.c_proj):
+                out.weight[:, 0] = 0
+                out.bias[0] = 0
+        t3.tfmr.wpe.weight[:, 0] = -1
+        t3.tfmr.wpe.weight[1 + _TURBO_PROMPT + END_AFTER + 30 :, 0] = 60
+        return
+    t3.cond_enc.emotion_adv_fc.weight[0] = 0
+    for layer in t3.tfmr.layers:
+        layer.self_attn.o_proj.weight[0] = 0
+        layer.mlp.down_proj.weight[0] = 0
+    t3.text_pos_emb.emb.weight[:, 0] = 0
+    t3.speech_pos_emb.emb.weight[:, 0] = -1
+    t3.speech_pos_emb.emb.weight[END_AFTER:, 0] = 60
+
+
+def _turbo_config() -> Any:
+    LLAMA_CONFIGS["tiny_gpt2"] = LLAMA_CONFIGS["GPT2_medium"] | {
+        "n_layer": 2,
+        "n_embd": SIZE,
+        "hidden_size": SIZE,
+        "n_head": 4,
+        "vocab_size": 8,
+        "bos_token_id": 0,
+        "eos_token_id": 0,
+        "n_positions": 2048,
+        "n_ctx": 2048,
+    }
+    config = T3Config(text_tokens_dict_size=512)
+    config.llama_config_name = "tiny_gpt2"
+    config.speech_tokens_dict_size = 6563
+    config.input_pos_emb = None
+    config.speech_cond_prompt_len = _TURBO_PROMPT
+    config.use_perceiver_resampler = False
+    config.emotion_adv = False
+    return config
+
+
+def _standard_config() -> Any:
+    LLAMA_CONFIGS["tiny_llama"] = LLAMA_CONFIGS["Llama_520M"] | {
+        "num_hidden_layers": 2,
+        "hidden_size": SIZE,
+        "intermediate_size": 2 * SIZE,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": SIZE // 4,
+    }
+    config = T3Config.english_only()
+    config.llama_config_name = "tiny_llama"
+    config.use_perceiver_resampler = False  # its size is fixed to 1024
+    config.max_speech_tokens = 1100
+    config.max_text_tokens = 512
+    return config
+
+
+class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
+    """Upstream's forward code; without the parts that only listen to a reference recording."""
+
+    def __init__(self, *, meanflow: bool) -> None:
+        torch.nn.Module.__init__(self)
+        self.meanflow = meanflow
+        encoder = UpsampleConformerEncoder(
+            output_size=512, attention_heads=2, linear_units=32, num_blocks=1, input_size=512
+        )
+        estimator = ConditionalDecoder(
+            channels=[32],
+            attention_head_dim=16,
+            n_blocks=1,
+            num_mid_blocks=2,
+            num_heads=2,
+            meanflow=meanflow,
+        )
+        decoder = CausalConditionalCFM(spk_emb_dim=80, cfm_params=CFM_PARAMS, estimator=estimator)
+        self.flow = CausalMaskedDiffWithXvec(encoder=encoder, decoder=decoder)
+        self.tokenizer = torch.nn.Linear(1, 1)  # upstream asks it where the weights are
+        self.mel2wav = HiFTGenerator(
+            sampling_rate=24000,
+            base_channels=64,
+            upsample_rates=[8, 5, 3],
+            upsample_kernel_sizes=[16, 11, 7],
+            source_resblock_kernel_sizes=[7, 7, 11],
+            source_resblock_dilation_sizes=[[1, 3, 5]] * 3,
+            f0_predictor=ConvRNNF0Predictor(cond_channels=32),
+        )
+        with torch.no_grad():  # random weights have no voice: let the pitch move about 120 Hz
+            self.mel2wav.f0_predictor.classifier.weight.mul_(20)
+            self.mel2wav.f0_predictor.classifier.bias.fill_(120.0)
+        ramp = (torch.cos(torch.linspace(torch.pi, 0, 480)) + 1) / 2
+        fade = torch.cat([torch.zeros(480), ramp])
+        self.register_buffer("trim_fade", fade, persistent=False)
+        self.estimator_dtype = "fp32"
+        self.resamplers: dict[Any, Any] = {}
+
+
+class CharacterTokenizer:
+    """A token a character for the standard model, a token a word for Turbo."""
+
+    def text_to_tokens(self, text: str) -> torch.Tensor:
+        """The standard model's way to call it."""
+        return torch.tensor([[3 + ord(character) % 250 for character in text]])
+
+    def __call__(self, text: str, **_: Any) -> Any:
+        """Turbo's way."""
+
+        class Encoding:
+            input_ids = torch.tensor([[sum(map(ord, word)) % 512 for word in text.split()]])
+
+        return Encoding()
+
+
+def voice(seed: int, *, turbo: bool, prompt_tokens: int = 50) -> Any:
+    """Random conditionals: a voice."""
+    random = torch.Generator().manual_seed(seed)
+
+    def ids(count: int) -> torch.Tensor:
+        return torch.randint(0, 6561, (1, count), generator=random)
+
+    conditioning = T3Cond(
+        speaker_emb=torch.randn(1, 256, generator=random),
+        cond_prompt_speech_tokens=ids(_TURBO_PROMPT if turbo else 150),
+        emotion_adv=0.5 * torch.ones(1, 1, 1),
+    )
+    sound = {
+        "prompt_token": ids(prompt_tokens),
+        "prompt_token_len": torch.tensor([prompt_tokens]),
+        "prompt_feat": torch.randn(1, 2 * prompt_tokens, 80, generator=random),
+        "prompt_feat_len": None,
+        "embedding": torch.randn(1, 192, generator=random),
+    }
+    return Conditionals(conditioning, sound)
+
+
+@cache
+def _parts(turbo: bool) -> tuple[Any, Any, Any]:
+    torch.manual_seed(1)
+    s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False)
+    return tiny_t3(turbo=turbo), s3gen, VoiceEncoder().eval()
+
+
+def tiny(*, turbo: bool) -> Any:
+    """A `ChatterboxTTS` or `ChatterboxTurboTTS`; the weights are shared by all of a kind."""
+    t3, s3gen, encoder = _parts(turbo)
+    kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
+    with quiet():
+        return kind(t3, s3gen, encoder, CharacterTokenizer(), "cpu", voice(0, turbo=turbo))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Upstream prints."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        yield
