@@ -138,9 +138,10 @@ class Context:
 
         Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`.
         """
-        await self._services.tts.load(self._manner.voice)
-        while (following := await self._next_choice()) is not None:
-            await self._speak_utterance(*following)
+        with self._services.tts.in_use(self._manner.voice):
+            await self._services.tts.load(self._manner.voice)
+            while (following := await self._next_choice()) is not None:
+                await self._speak_utterance(*following)
         self._answer_flushes()
         self._outbox.post(await self._delivery.finish())
 

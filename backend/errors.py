@@ -92,6 +92,12 @@ class VoiceUnavailable(DuplexError):
     code = "voice_unavailable"
 
 
+class VoiceExists(DuplexError):
+    """A new voice wants the name of one that there is."""
+
+    code = "voice_exists"
+
+
 class BadFormat(DuplexError):
     """No such audio format, or not with this sample rate."""
 

@@ -16,12 +16,15 @@ Frames = Literal["binary", "json"]
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice that an engine can speak with; `ready` when it needs no download."""
+    """A voice that an engine can speak with; `ready` when it needs no download, `learned` when it
+    was made of a recording (and can be removed).
+    """
 
     name: str
     language: str
     description: str
     ready: bool
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,13 +118,15 @@ class _TooLarge(Exception):
 class BoundedBody:
     """ASGI middleware: a request whose body is too large is answered 413, not kept in memory."""
 
-    def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, limit_bytes: int, larger: Mapping[str, int]) -> None:
+        """`larger`: by path, the limits of requests that may be larger."""
         self._app = app
         self._limit_bytes = limit_bytes
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and count."""
-        left_bytes = self._limit_bytes
+        limit_bytes = left_bytes = self._larger.get(scope.get("path", ""), self._limit_bytes)
 
         async def counted() -> Message:
             nonlocal left_bytes
@@ -137,7 +139,7 @@ class BoundedBody:
         try:
             await self._app(scope, counted if scope["type"] == "http" else receive, send)
         except _TooLarge:
-            message = f"a request may have {self._limit_bytes} bytes; send the text in parts"
+            message = f"this request may have {limit_bytes} bytes; send less, or in parts"
             error = {"message": message, "type": "invalid_request_error", "code": "body_limit"}
             await JSONResponse({"error": error}, 413)(scope, receive, send)
 

@@ -32,11 +32,13 @@ from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.pages import install as install_pages
+from backend.recordings import LARGEST_BYTES
 from backend.routes.cartesia import cartesia_routes
 from backend.routes.deepgram import deepgram_routes
 from backend.routes.elevenlabs import elevenlabs_routes
 from backend.routes.native import native_routes
 from backend.routes.openai import openai_routes
+from backend.routes.voices import VOICES, voice_routes
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
@@ -76,13 +78,15 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
                 yield
 
     app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES)
+    larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
+    app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     guard(app, access, settings.access)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
     app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
     app.include_router(openai_routes(access))
+    app.include_router(voice_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 
     @app.get("/healthz")

@@ -6,7 +6,9 @@ import asyncio
 import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 import structlog
@@ -18,6 +20,7 @@ from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
 from backend.metrics import Metrics
 from backend.scheduler import Scheduler
+from backend.voice_store import VoiceStore
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +63,7 @@ class TTSManager:
         self._model = model
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics)
-        self._names = {voice.name for voice in model.voices()}
+        self._store = VoiceStore(model)
         self._loaded: set[str] = set()
         # Downloads wait for each other, and nothing else waits for them.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
@@ -92,7 +95,21 @@ class TTSManager:
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""
-        return self._model.voices()
+        return self._store.listed()
+
+    def in_use(self, voice: str) -> AbstractContextManager[None]:
+        """While the block runs the voice stays, also if it is removed."""
+        return self._store.in_use(voice)
+
+    async def add_voice(self, name: str, recording: Path) -> Voice:
+        """Make a voice of a recording: see `VoiceStore.add`."""
+        return await self._store.add(name, recording)
+
+    async def remove_voice(self, name: str) -> None:
+        """Remove a voice that was made here: see `VoiceStore.remove`."""
+        if name == self.default_voice:
+            raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
+        await self._store.remove(name)
 
     async def __aenter__(self) -> Self:
         """Load the default voice and speak one sentence to nobody, so that the first listener does
@@ -117,6 +134,7 @@ class TTSManager:
     async def __aexit__(self, *_: object) -> None:
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop)
+        await asyncio.to_thread(self._store.close)
 
     def manner(self, start: Start) -> Manner:
         """Check what a client asks for and fill in the defaults.
@@ -125,7 +143,7 @@ class TTSManager:
         have), `BadMessage` (a parameter or the seed out of its range).
         """
         voice = start.voice or self.default_voice
-        names = [each.name for each in self._model.voices()]
+        names = [each.name for each in self.voices()]
         if voice not in names:
             raise UnknownVoice(
                 f"no voice {voice[:40]!r}; voices: {', '.join(names)}", start.context

@@ -109,7 +109,7 @@ def describe_voices(voices: Sequence[Voice]) -> list[dict[str, Any]]:
         {
             "voice_id": voice.name,
             "name": voice.name,
-            "category": "premade",
+            "category": "cloned" if voice.learned else "premade",
             "labels": {"language": voice.language},
             "description": voice.description,
         }

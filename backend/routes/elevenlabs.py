@@ -1,6 +1,6 @@
 """ElevenLabs' routes: `/v1/text-to-speech`, and its list of voices.
 
-`/v1/voices` and `/v1/models` are shared with other protocols: see `native` and `openai`.
+`/v1/voices` and `/v1/models` are shared with other protocols: see `voices` and `openai`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The native protocol's routes: `/ws/tts`, `/v1/speech`, `/v1/voices`."""
+"""The native protocol's routes: `/ws/tts`, `/v1/speech`."""
 
 from __future__ import annotations
-
-from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
@@ -11,7 +9,6 @@ from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.http_speech import SpeechResponse, refusal
-from backend.protocols.elevenlabs_http import describe_voices
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech
 from backend.websocket_manager import WebSocketManager
 
@@ -39,15 +36,5 @@ def native_routes(access: Access) -> APIRouter:
             services.metrics.error(error.code)
             return refusal(lines.refuse(Failed(None, error.code, error.message)))
         return SpeechResponse(services, start, text, lines)
-
-    @router.get("/v1/voices")
-    async def voices(request: Request) -> dict[str, object]:
-        """One answer for everybody who asks: ElevenLabs' clients read other fields than ours."""
-        tts = request.app.state.services.tts
-        known = tts.voices()
-        theirs = describe_voices(known)
-        ours = map(asdict, known)
-        both = [{**their, **our} for their, our in zip(theirs, ours, strict=True)]
-        return {"default": tts.default_voice, "voices": both, "clones": tts.info.clones}
 
     return router

@@ -1,0 +1,90 @@
+"""What a voice can be made of, and what is said of the rest."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from backend.errors import BadMessage
+from backend.recordings import as_mono_wav
+from tests.cloning_model import recording
+
+
+def prepared(folder: Path, data: bytes) -> tuple[float, int, int]:
+    """Seconds, Hz and channels of what comes out."""
+    (folder / "in").write_bytes(data)
+    as_mono_wav(folder / "in", folder / "out.wav")
+    samples, rate_hz = soundfile.read(folder / "out.wav", always_2d=True)
+    assert np.abs(samples).max() == pytest.approx(0.3, abs=0.05)
+    return len(samples) / rate_hz, rate_hz, samples.shape[1]
+
+
+def refusal(folder: Path, data: bytes) -> str:
+    (folder / "in").write_bytes(data)
+    with pytest.raises(BadMessage) as caught:
+        as_mono_wav(folder / "in", folder / "out.wav")
+    assert not (folder / "out.wav").exists()
+    return caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_format_becomes_a_mono_wav(tmp_path: Path, kind: str, channels: int) -> None:
+    data = recording(6.0, kind, rate_hz=44_100, channels=channels)
+    seconds, rate_hz, channels = prepared(tmp_path, data)
+    assert seconds == pytest.approx(6.0, abs=0.1)  # an MP3 has a delay
+    assert (rate_hz, channels) == (44_100, 1)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 30.0])
+def test_the_bounds_of_the_length_are_taken(tmp_path: Path, seconds: float) -> None:
+    assert prepared(tmp_path, recording(seconds))[0] == seconds
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(4.9, "4.9 s long"), (30.1, "longer")])
+def test_too_short_and_too_long(tmp_path: Path, seconds: float, said: str) -> None:
+    message = refusal(tmp_path, recording(seconds))
+    assert "5 to 30 s" in message
+    assert said in message
+
+
+def test_hours_in_a_small_file_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = soundfile.SoundFile.read
+
+    def counted(self: soundfile.SoundFile, frames: int = -1, **how: object) -> object:
+        asked.append(frames)
+        return read(self, frames, **how)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    assert "longer" in refusal(tmp_path, recording(600, "FLAC", rate_hz=8000))
+    assert asked == [31 * 8000]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"\x00" * 100_000, b"RIFF\xff\xff\xff\xffWAVEfmt ", recording()[:40]]
+)
+def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
+    assert "WAV, FLAC, MP3 or OGG" in refusal(tmp_path, data) or "0.0 s" in refusal(tmp_path, data)
+
+
+def test_sound_of_another_kind(tmp_path: Path) -> None:
+    assert "AIFF is not taken" in refusal(tmp_path, recording(6, "AIFF"))
+
+
+def test_too_many_channels(tmp_path: Path) -> None:
+    assert "not 6" in refusal(tmp_path, recording(6, channels=6))
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5, np.nan, np.inf])
+def test_silence_and_what_is_no_number(tmp_path: Path, level: float) -> None:
+    file = io.BytesIO()
+    samples = np.full(6 * 16_000, level, np.float32)
+    soundfile.write(file, samples, 16_000, subtype="FLOAT", format="WAV")
+    assert "silent" in refusal(tmp_path, file.getvalue())
