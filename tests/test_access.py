@@ -237,6 +237,40 @@ async def test_a_post_wants_the_key_and_refuses_a_wrong_one_in_the_protocols_for
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        f"{ELEVEN}/stream-input?xi-api-key=",
+        f"{ELEVEN}/multi-stream-input?authorization=Bearer%20",
+        "/tts/websocket?api_key=",
+        "/tts/websocket?access_token=",
+    ],
+)
+async def test_a_key_in_the_url_is_as_good_and_as_bad(path: str) -> None:
+    async with live_server(access={"api_keys": "one"}) as live:
+        async with connect(f"ws://{live.address}{path}one"):
+            pass
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(f"ws://{live.address}{path}three"):
+                pass
+        assert refused.value.response.status_code == 401
+
+
+async def test_no_protocol_lets_the_pages_of_other_sites_in() -> None:
+    evil = {"Origin": "https://evil.example"}
+    streams = ["/ws/tts", f"{ELEVEN}/stream-input", f"{ELEVEN}/multi-stream-input"]
+    streams += ["/tts/websocket", "/v1/speak"]
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for path, body, *_ in POSTS:
+            answer = await http.post(path, json=body, headers=evil)
+            assert (path, answer.status_code, answer.json()["error"]) == (path, 403, "origin")
+        for path in streams:
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(f"ws://{live.address}{path}", additional_headers=evil):
+                    pass
+            assert (path, refused.value.response.status_code) == (path, 403)
+
+
+@pytest.mark.parametrize(
     ("path", "header", "scheme"),
     [
         (f"{ELEVEN}/stream-input", "xi-api-key", ""),
