@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: fetch, with a progress bar."""
     parser = argparse.ArgumentParser(
         prog="duplex-tts download",
-        description="Fetch the weights of an engine (2 to 4 GB) into models/. What was broken off "
+        description="Fetch the weights of an engine (about 3 GB) into models/. What was broken off "
         "goes on where it stopped; what is there is checked, and fetched again where it is wrong.",
         epilog="environment: HF_ENDPOINT names another hub, HF_TOKEN a token for it.",
     )

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
-from urllib.error import HTTPError
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from duplex_tts.address import http_url
 from duplex_tts.batch_command import batch
-from duplex_tts.errors import ConnectionLost
 from duplex_tts.keys import DEFAULT_FILE, new_key
 from duplex_tts.say_command import say
-from duplex_tts.terminal import Key, Url, answering, open_url, server_at_hand, stderr
+from duplex_tts.terminal import answering, stderr
 from duplex_tts.type_command import type_
+from duplex_tts.voices_command import app as voices
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -36,38 +31,7 @@ app = typer.Typer(
 app.command("say")(say)
 app.command("type")(type_)
 app.command("batch")(batch)
-
-
-@app.command()
-def voices(url: Url = None, key: Key = None) -> None:
-    """List the voices that the server can speak with."""
-    with answering(), server_at_hand(url) as address:
-        offered = _get(http_url(address, "/v1/voices"), key)
-    table = Table("voice", "language", "description", "", box=None)
-    for voice in offered["voices"]:
-        default = "default" if voice["name"] == offered["default"] else ""
-        state = default if voice["ready"] else "downloaded on first use"
-        table.add_row(voice["name"], voice["language"], voice["description"], state)
-    Console(highlight=False).print(table)
-
-
-def _get(url: str, key: str | None) -> Any:
-    try:
-        with open_url(url, key) as response:
-            return json.load(response)
-    except HTTPError as error:
-        raise ConnectionLost(f"{url}: {_reason(error)}") from error
-    except (OSError, ValueError) as error:
-        raise ConnectionLost(f"no speech server answers at {url} ({error})") from error
-
-
-def _reason(error: HTTPError) -> str:
-    """What the server says, in its own form or in HTTP's."""
-    try:
-        answer = json.load(error)
-        return str(answer["message"])
-    except (ValueError, KeyError, TypeError):
-        return str(error)
+app.add_typer(voices, name="voices")
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)

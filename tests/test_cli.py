@@ -1,17 +1,13 @@
 import asyncio
-import io
-import json
 import os
 import pty
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import Message
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
-from urllib.error import HTTPError
+from typing import Any
 
 import pytest
 import soundfile
@@ -251,7 +247,12 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("command", "module"),
-    [("serve", "backend.main"), ("config", "backend.config"), ("bench", "bench")],
+    [
+        ("serve", "backend.main"),
+        ("download", "backend.download"),
+        ("config", "backend.config"),
+        ("bench", "bench"),
+    ],
 )
 def test_commands_of_the_server_become_it_with_all_flags(
     monkeypatch: pytest.MonkeyPatch, command: str, module: str
@@ -260,41 +261,3 @@ def test_commands_of_the_server_become_it_with_all_flags(
     monkeypatch.setattr(os, "execv", lambda _, arguments: became.append(arguments))
     CliRunner().invoke(cli.app, [command, "--port", "9", "--help"])
     assert became == [[sys.executable, "-P", "-m", module, "--port", "9", "--help"]]
-
-
-def answer_of(monkeypatch: pytest.MonkeyPatch, answer: object) -> None:
-    def open_url(url: str, key: str | None = None) -> IO[bytes]:
-        assert (url, key) == ("http://host:1/v1/voices", "secret")
-        if isinstance(answer, Exception):
-            raise answer
-        return io.BytesIO(json.dumps(answer).encode())
-
-    monkeypatch.setattr(cli, "open_url", open_url)
-
-
-VOICES = ["voices", "--url", "host:1", "--key", "secret"]
-
-
-def test_voices_are_listed_with_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    heart = {"name": "heart", "language": "en", "description": "warm", "ready": True}
-    nova = {"name": "nova", "language": "en", "description": "clear", "ready": False}
-    answer_of(monkeypatch, {"default": "heart", "voices": [heart, nova]})
-    result = CliRunner().invoke(cli.app, VOICES)
-    lines = [line.split() for line in result.stdout.splitlines()]
-    assert ["heart", "en", "warm", "default"] in lines
-    assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
-
-
-def test_a_wrong_key_is_said_in_the_servers_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = io.BytesIO(b'{"code": "invalid_api_key", "message": "no such key"}')
-    answer_of(monkeypatch, HTTPError("http://host:1", 401, "Unauthorized", Message(), body))
-    result = CliRunner().invoke(cli.app, VOICES)
-    assert result.exit_code == 1
-    assert "no such key" in result.stderr
-
-
-def test_a_server_that_is_not_there_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer_of(monkeypatch, ConnectionRefusedError("refused"))
-    result = CliRunner().invoke(cli.app, VOICES)
-    assert result.exit_code == 1
-    assert "no speech server answers" in result.stderr

@@ -1,0 +1,117 @@
+"""`duplex-tts voices`: what it asks of the server, and what it says of the answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from duplex_tts import cli
+
+WHERE = ["--url", "host:1", "--key", "secret"]
+HEART = {"name": "heart", "language": "en", "description": "warm", "ready": True}
+NOVA = {"name": "nova", "language": "en", "description": "clear", "ready": False}
+ANNA = {**HEART, "name": "anna", "description": "", "learned": True}
+
+Served = Callable[..., list[httpx.Request]]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Served:
+    """Answer as told; returns the requests as they come."""
+
+    def serve(status: int, answer: Any) -> list[httpx.Request]:
+        requests: list[httpx.Request] = []
+
+        def respond(request: httpx.Request) -> httpx.Response:
+            request.read()
+            requests.append(request)
+            if isinstance(answer, Exception):
+                raise answer
+            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            return httpx.Response(status, content=body)
+
+        client = partial(httpx.Client, transport=httpx.MockTransport(respond))
+        monkeypatch.setattr("duplex_tts.voices_command.httpx.Client", client)
+        return requests
+
+    return serve
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, ["voices", *arguments])
+
+
+@pytest.mark.parametrize("arguments", [WHERE, ["list", *WHERE], [*WHERE, "list"]])
+def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]) -> None:
+    requests = served(200, {"default": "heart", "voices": [HEART, NOVA, ANNA]})
+    result = run(*arguments)
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["heart", "en", "warm", "default"] in lines
+    assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
+    assert ["anna", "en", "made", "of", "a", "recording"] in lines
+    (request,) = requests
+    assert (request.method, str(request.url)) == ("GET", "http://host:1/v1/voices")
+    assert request.headers["authorization"] == "Bearer secret"
+
+
+def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> None:
+    requests = served(201, ANNA)
+    (tmp_path / "anna.wav").write_bytes(b"RIFF of anna")
+    result = run("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
+    assert (result.exit_code, result.stdout[:13]) == (0, "anna is there")
+    (request,) = requests
+    assert (request.method, request.url.path) == ("POST", "/v1/voices")
+    assert request.headers["authorization"] == "Bearer secret"
+    assert b'name="name"\r\n\r\nanna\r\n' in request.content
+    assert b'name="audio"; filename="anna.wav"' in request.content
+    assert b"RIFF of anna" in request.content
+
+
+def test_a_file_that_is_not_there_is_said_before_anything_is_sent(served: Served) -> None:
+    requests = served(201, ANNA)
+    result = run("add", "anna", "nowhere.wav", *WHERE)
+    assert result.exit_code == 2
+    assert "nowhere.wav" in result.stderr
+    assert not requests
+
+
+def test_a_voice_is_removed_by_its_name_alone(served: Served) -> None:
+    requests = served(200, {"status": "ok"})
+    assert run("remove", "a/../b", *WHERE).exit_code == 0
+    (request,) = requests
+    assert (request.method, request.url.raw_path) == ("DELETE", b"/v1/voices/a%2F..%2Fb")
+
+
+@pytest.mark.parametrize(
+    "arguments", [WHERE, ["remove", "anna", *WHERE], ["add", "anna", __file__, *WHERE]]
+)
+def test_a_refusal_is_said_in_the_servers_words(served: Served, arguments: list[str]) -> None:
+    served(401, {"type": "error", "code": "invalid_api_key", "message": "no such [key]"})
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert "no such [key]" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(404, b"not found"), (500, b""), (200, b"<html>"), (400, {"x": 1})]
+)
+def test_an_answer_that_is_no_answer(served: Served, status: int, answer: Any) -> None:
+    served(status, answer)
+    result = run(*WHERE)
+    assert result.exit_code == 1
+    assert str(status) in result.stderr
+
+
+def test_a_server_that_is_not_there_is_said_in_a_line(served: Served) -> None:
+    served(0, httpx.ConnectError("refused"))
+    result = run(*WHERE)
+    assert result.exit_code == 1
+    assert "no speech server answers" in result.stderr
