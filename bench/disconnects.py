@@ -27,7 +27,7 @@ from duplex_tts.events import SessionEvent
 
 Pcm = NDArray[np.int16]
 
-WRITTEN_SHARE = 0.25  # of the disconnects: while the text is being written
+WRITTEN_SHARE = 0.25  # so many more disconnects, while the text is being written
 TOKENS_PER_S = 200.0
 AT_ONCE = 2
 MOST_BYTES = 150_000  # to the next break: three seconds of speech
@@ -55,9 +55,9 @@ Speak = Callable[[Session, str], Awaitable[tuple[int, int]]]
 async def measure(setup: Setup) -> Result:
     """Break the line again and again while texts are spoken over it."""
     texts = [each.text for each in setup.speakable]
-    cuts = setup.effort.disconnects
-    while_written = max(1, round(cuts * WRITTEN_SHARE))
-    before = cuts - while_written
+    whole = setup.effort.disconnects
+    while_written = max(1, round(whole * WRITTEN_SHARE))
+    cuts = whole + while_written
     originals = await _undisturbed(setup.url, texts)
 
     async def compared(session: Session, text: str) -> tuple[int, int]:
@@ -70,8 +70,8 @@ async def measure(setup: Setup) -> Result:
         return len(pcm), abs(len(pcm) - spoken)
 
     breaker = _Breaker(setup, texts)
-    same = await breaker.run(compared, before, lambda done: done / cuts)
-    sums = await breaker.run(counted, while_written, lambda done: (before + done) / cuts)
+    same = await breaker.run(compared, whole, lambda done: done / cuts)
+    sums = await breaker.run(counted, while_written, lambda done: (whole + done) / cuts)
     return _result(same, sums)
 
 
@@ -104,23 +104,39 @@ class _Breaker:
         ):
             texts = itertools.cycle(self._texts)
             async with asyncio.TaskGroup() as tasks:
-                breaking = tasks.create_task(self._break(proxy, cuts, share))
+                breaking = tasks.create_task(self._break(proxy, session, cuts, share))
                 for _ in range(AT_ONCE):
                     tasks.create_task(_talk(session, texts, speak, found, breaking))
             stats = session.stats()
         found.cuts, found.resumes, found.restarts = proxy.cuts, stats.resumes, stats.restarts
         return found
 
-    async def _break(self, proxy: FaultProxy, cuts: int, share: Callable[[int], float]) -> None:
-        while (done := proxy.cuts) < cuts:
-            self._setup.progress(share(done))
+    async def _break(
+        self, proxy: FaultProxy, session: Session, cuts: int, share: Callable[[int], float]
+    ) -> None:
+        reconnects = -1
+        while proxy.cuts < cuts:
+            self._setup.progress(share(proxy.cuts))
             if self._rng.random() < 0.5:
+                await _cut_after(self._rng.randrange(1, MOST_BYTES), proxy)
+            else:
+                # Not before it is back: a slow machine, by the clock alone, would never be.
+                await _reconnected(session, reconnects)
                 await asyncio.sleep(self._rng.uniform(0, MOST_S))
                 proxy.cut()
-                continue
-            proxy.cut_after_bytes = self._rng.randrange(1, MOST_BYTES)
-            while proxy.cuts == done:  # noqa: ASYNC110 - the proxy tells nobody
-                await asyncio.sleep(LOOK_S)
+            reconnects = session.stats().reconnects
+
+
+async def _cut_after(size_bytes: int, proxy: FaultProxy) -> None:
+    before = proxy.cuts
+    proxy.cut_after_bytes = size_bytes
+    while proxy.cuts == before:  # noqa: ASYNC110 - the proxy tells nobody
+        await asyncio.sleep(LOOK_S)
+
+
+async def _reconnected(session: Session, before: int) -> None:
+    while session.stats().reconnects <= before:  # noqa: ASYNC110 - nor does the session
+        await asyncio.sleep(LOOK_S)
 
 
 async def _talk(
