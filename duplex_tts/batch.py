@@ -102,7 +102,8 @@ async def _work(
     while waiting:
         line, retries = waiting.popleft()
         try:
-            report.audio_s += await _speak(session, line, job.out / line.file_name)
+            audio_s = await _speak(session, line, job.out / line.file_name)
+            report.audio_s += audio_s
             report.written += 1
         except ClientError as error:
             if _hopeless(error):

@@ -91,8 +91,8 @@ class FileSink:
         if pcm:
             try:
                 self._open().write(pcm)
-            except (OSError, struct.error, soundfile.SoundFileError) as error:
-                raise SinkFailed(f"{self._path}: {error}") from error
+            except (OSError, soundfile.SoundFileError) as error:
+                raise SinkFailed(f"{self._path}: {_words(error)}") from error
 
     async def record(self, speech: AsyncIterable[Audio]) -> None:
         """Write an utterance to its end. Raises what it raises, and `SinkFailed`."""
@@ -124,13 +124,20 @@ class FileSink:
             try:
                 self._file = self._made()
             except (OSError, soundfile.SoundFileError) as error:
-                raise SinkFailed(f"{self._path}: {error}") from error
+                raise SinkFailed(f"{self._path}: {_words(error)}") from error
         return self._file
 
     def _made(self) -> _SoundFile:
         if self._format == "wav":
             return _WavFile(self._path, self._sample_rate_hz, self._comment)
         return _EncodedFile(self._path, self._sample_rate_hz, self._format, self._comment)
+
+
+def _words(error: Exception) -> str:
+    """Without the file's name, which is said already."""
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string)
+    return str(getattr(error, "strerror", None) or error)
 
 
 class _SoundFile(Protocol):
