@@ -77,6 +77,7 @@ class ChatterboxModel:
         if upstream.conds is not None:
             self._built_in[BUILT_IN] = conditioning_of(upstream.conds)
         self._learned = dict(self._folder.load())
+        self._name_default()
 
     @classmethod
     def load(cls, folder: Path, settings: ChatterboxSettings, voices: Path) -> ChatterboxModel:
@@ -85,16 +86,13 @@ class ChatterboxModel:
         """
         return cls(load_upstream(folder, settings.device), settings, voices)
 
-    @property
-    def default_voice(self) -> str:
-        """See `base.Model`: the one that came with the weights; without it the first learned."""
-        return next(iter({**self._built_in, **self._learned}), BUILT_IN)
-
     # --- voices -----------------------------------------------------------------------------------
 
     def voices(self) -> tuple[Voice, ...]:
         """See `base.Model`."""
-        learned = [Voice(name, "en", "learned", True) for name in list(self._learned)]
+        learned = [
+            Voice(name, "en", "learned", ready=True, learned=True) for name in list(self._learned)
+        ]
         return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
 
     def load_voice(self, name: str) -> None:
@@ -111,7 +109,8 @@ class ChatterboxModel:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         self._folder.keep(name, voice, {"name": name, "engine": self.info.name, "made": made})
         self._learned[name] = voice
-        return Voice(name, "en", "learned", True)
+        self._name_default()
+        return Voice(name, "en", "learned", ready=True, learned=True)
 
     def forget(self, name: str) -> None:
         """See `base.CloningModel`."""
@@ -120,6 +119,11 @@ class ChatterboxModel:
             raise self._unknown(name)
         del self._learned[name]
         self._folder.drop(name)
+        self._name_default()
+
+    def _name_default(self) -> None:
+        """The voice that came with the weights; without it the first learned."""
+        self.default_voice: str = next(iter({**self._built_in, **self._learned}), BUILT_IN)
 
     def _check_own(self, name: str) -> None:
         if name in self._built_in:

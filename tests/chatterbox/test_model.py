@@ -1,0 +1,132 @@
+"""The model: voices, parameters, what it tells of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from backend.engines.base import CloningModel, Utterance
+from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.sampling import Sampling
+from backend.errors import BadMessage, UnknownVoice, Unsupported
+from backend.events import Start
+from backend.settings import ChatterboxSettings, EngineSettings
+from backend.tts_manager import TTSManager
+from tests.chatterbox.recordings import recording
+from tests.chatterbox.tiny import tiny
+
+both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+
+
+def model(voices: Path, *, turbo: bool = True, **settings: Any) -> ChatterboxModel:
+    return ChatterboxModel(tiny(turbo=turbo), ChatterboxSettings(**settings), voices)
+
+
+def names(made: ChatterboxModel) -> list[str]:
+    return [voice.name for voice in made.voices()]
+
+
+@both
+def test_a_learned_voice_outlives_the_model(turbo: bool, tmp_path: Path) -> None:
+    made = model(tmp_path / "voices", turbo=turbo)
+    assert isinstance(made, CloningModel)
+    assert names(made) == ["default"]
+    learned = made.learn("anna", recording(tmp_path / "anna.wav"))
+    assert (learned.name, learned.ready) == ("anna", True)
+    again = model(tmp_path / "voices", turbo=turbo)
+    assert names(made) == names(again) == ["default", "anna"]
+    kept, fresh = again.conditioning("anna"), made.conditioning("anna")
+    assert torch.equal(kept.prompt_tokens, fresh.prompt_tokens)
+    assert torch.equal(kept.speaker, fresh.speaker)
+    assert (made.default_voice, made.info.clones) == ("default", True)
+
+
+def test_a_forgotten_voice_is_gone_also_from_the_disk(tmp_path: Path) -> None:
+    made = model(tmp_path)
+    made.learn("anna", recording(tmp_path / "anna.wav"))
+    made.forget("anna")
+    assert names(made) == names(model(tmp_path)) == ["default"]
+    with pytest.raises(UnknownVoice, match="default"):
+        made.load_voice("anna")
+    with pytest.raises(UnknownVoice):
+        made.forget("anna")
+    with pytest.raises(UnknownVoice):
+        made.forget("../anna")
+
+
+def test_what_cannot_be_learned_leaves_nothing_behind(tmp_path: Path) -> None:
+    made, good = model(tmp_path / "voices"), recording(tmp_path / "good.wav")
+    short = recording(tmp_path / "short.wav", 1.0)
+    for name, audio, error in (
+        ("anna", short, BadMessage),
+        ("../anna", good, BadMessage),
+        ("default", good, Unsupported),
+    ):
+        with pytest.raises(error):
+            made.learn(name, audio)
+    with pytest.raises(Unsupported):
+        made.forget("default")
+    assert names(made) == ["default"]
+    assert not (tmp_path / "voices").exists()
+
+
+def test_learning_again_replaces_the_voice(tmp_path: Path) -> None:
+    made = model(tmp_path / "voices")
+    made.learn("anna", recording(tmp_path / "a.wav", seed=1))
+    before = made.conditioning("anna")
+    made.learn("anna", recording(tmp_path / "b.wav", seed=3))
+    assert not torch.equal(made.conditioning("anna").speaker, before.speaker)
+    assert names(made) == ["default", "anna"]
+
+
+def test_without_a_built_in_voice_the_first_learned_one_is_the_default(tmp_path: Path) -> None:
+    upstream = tiny(turbo=True)
+    upstream.conds = None
+    made = ChatterboxModel(upstream, ChatterboxSettings(), tmp_path)
+    assert made.voices() == ()
+    with pytest.raises(UnknownVoice, match="voices add"):
+        made.load_voice(made.default_voice)
+    made.learn("anna", recording(tmp_path / "anna.wav"))
+    assert made.default_voice == "anna"
+
+
+@both
+def test_what_an_utterance_leaves_open_is_upstreams_default(turbo: bool, tmp_path: Path) -> None:
+    made = model(tmp_path, turbo=turbo)
+    manner = made.manner(Utterance("a", "default"))
+    if turbo:
+        assert manner.sampling == Sampling(top_p=0.95)
+    else:
+        assert (manner.exaggeration, manner.sampling) == (0.5, Sampling())
+    chosen = made.manner(Utterance("a", "default", parameters={"temperature": 0.1}))
+    assert chosen.sampling.temperature == 0.1
+
+
+@pytest.mark.parametrize(
+    ("turbo", "wish", "error", "told"),
+    [
+        (False, {"exaggeration": 9.0}, BadMessage, "0.25 to 2.0"),
+        (False, {"cfg_weight": -0.1}, BadMessage, "0.0 to 1.0"),
+        (False, {"speed": 1.5}, Unsupported, "it has: exaggeration, cfg_weight"),
+        (True, {"temperature": 0.0}, BadMessage, "0.05 to 5.0"),
+        (True, {"repetition_penalty": 0.5}, BadMessage, "1.0 to 2.0"),
+        (True, {"cfg_weight": 0.5}, Unsupported, "it has: top_p"),
+        (True, {"min_p": 0.5}, Unsupported, "chatterbox-turbo"),
+    ],
+)
+def test_parameters_have_ranges_and_each_model_its_own(
+    turbo: bool, wish: dict[str, float], error: type[Exception], told: str, tmp_path: Path
+) -> None:
+    from backend.metrics import Metrics
+
+    tts = TTSManager(model(tmp_path, turbo=turbo), EngineSettings(), Metrics(), 1)
+    with pytest.raises(error, match=told):
+        tts.manner(Start("c", **wish))  # type: ignore[arg-type]
+
+
+def test_on_a_cpu_few_slots_are_enough(tmp_path: Path) -> None:
+    assert model(tmp_path, slots=64).create_engine()._parts.decoder.free == 4
+    assert model(tmp_path, slots=2).create_engine()._parts.decoder.free == 2
