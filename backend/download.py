@@ -202,8 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:
         sys.exit(130)
-    what = f"{len(fetched)} files fetched, " if fetched else ""
-    print(f"{weights.engine}: {what}all of them as the hub states them, in {folder}")
+    news = "has come" if fetched else "was there"
+    print(f"{weights.engine} {news}, all of it as the hub states it: {folder}")
 
 
 @contextmanager
@@ -213,6 +213,7 @@ def _bars() -> Iterator[Progress]:
     from rich.progress import (
         BarColumn,
         DownloadColumn,
+        TaskID,
         TextColumn,
         TimeRemainingColumn,
         TransferSpeedColumn,
@@ -228,13 +229,15 @@ def _bars() -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-        tasks = {}
+        tasks: dict[str, TaskID] = {}
+        complete: set[str] = set()
 
         def progress(name: str, at_bytes: int, of_bytes: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=of_bytes)
             bars.update(tasks[name], completed=at_bytes)
-            if at_bytes == of_bytes and not console.is_terminal:
+            if at_bytes == of_bytes and not (console.is_terminal or name in complete):
+                complete.add(name)
                 console.print(f"{name}  {of_bytes / 1e6:.1f} MB", soft_wrap=True)
 
         yield progress

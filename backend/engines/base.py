@@ -134,7 +134,10 @@ class Model(Protocol):
     """Weights and voices, shared by the engines built on it. Thread-safe."""
 
     info: EngineInfo
-    default_voice: str
+
+    @property
+    def default_voice(self) -> str:
+        """The voice of who names none."""
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are, those that need a download included. Does not block."""

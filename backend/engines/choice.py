@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
 
@@ -73,14 +72,12 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
             f"run: duplex-tts download {weights.engine}"
         )
     try:
-        implementation = importlib.import_module("backend.engines.chatterbox.model")
+        from backend.engines.chatterbox.model import ChatterboxModel
     except ImportError as error:
-        raise ConfigError(f"{weights.engine} needs {error.name}; {_INSTALL}") from error
+        raise ConfigError(f"{weights.engine}: {error}; {_INSTALL}") from error
     _check_device(settings.device)
     try:
-        model: Model = implementation.ChatterboxModel.load(
-            folder, settings, models / "voices" / weights.engine
-        )
+        return ChatterboxModel.load(folder, settings, models / "voices" / weights.engine)
     except DuplexError:
         raise
     except Exception as error:
@@ -89,7 +86,6 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
             f"{weights.engine} could not be loaded ({type(error).__name__}); "
             f"`duplex-tts download {weights.engine}` checks its files"
         ) from error
-    return model
 
 
 def _check_device(asked: str) -> None:
