@@ -23,7 +23,7 @@ check: $(VENV)/installed-test  ## Style, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-page: $(VENV)/installed-test  ## Test the page and the dashboard in a real browser (needs make chromium)
+test-page: $(VENV)/installed-test  ## Only the tests of the pages, in a real browser (needs make chromium)
 	$(BIN)/python -m pytest tests/browser
 
 test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test with the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
@@ -39,7 +39,7 @@ chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	  $$sudo apt-get install --yes --no-install-recommends chromium fonts-dejavu-core; \
 	else echo "Install Chromium or Google Chrome so that one of these is on the PATH:" \
 	  "chromium, chromium-browser, google-chrome. (macOS: brew install --cask chromium;" \
-	  "Fedora: dnf install chromium; Arch: pacman -S chromium.) Then run: make test-page"; exit 1; fi
+	  "Fedora: dnf install chromium; Arch: pacman -S chromium.)"; exit 1; fi
 
 bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
 	$(BIN)/python -m bench

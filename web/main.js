@@ -5,6 +5,7 @@ import { Demo } from "./demo.js";
 import { Field } from "./field.js";
 import { Highlighter, Place } from "./highlight.js";
 import { KeyQuestion, keptKey } from "./key.js";
+import { NewVoice } from "./new-voice.js";
 import { Phrases } from "./phrases.js";
 import { Player } from "./player.js";
 import { Connection } from "./protocol.js";
@@ -30,6 +31,17 @@ const voices = new Voices({
   slider: element("speed"),
   output: element("speed-value"),
   note: element("voices-note"),
+  learning: element("new-voice"),
+});
+const newVoice = new NewVoice({
+  form: element("new-voice-form"),
+  drop: element("new-voice-drop"),
+  record: element("record"),
+  file: element("new-voice-file"),
+  preview: element("new-voice-preview"),
+  status: element("new-voice-status"),
+  name: element("new-voice-name"),
+  add: element("new-voice-add"),
 });
 const said = new Said(
   {
@@ -64,6 +76,12 @@ said.addEventListener("edit", ({ detail }) => field.put(detail));
 voices.addEventListener("sample", ({ detail }) => {
   field.break();
   speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
+});
+voices.addEventListener("problem", ({ detail: { text } }) => notice(text, "problem"));
+newVoice.addEventListener("listening", silence); // no voice but the one to learn
+newVoice.addEventListener("added", async ({ detail: name }) => {
+  await listVoices();
+  voices.choose(name);
 });
 voices.addEventListener("change", () => {
   speech.manner = voices.manner;
@@ -165,15 +183,18 @@ speech.addEventListener("voiceless", ({ detail: { voice } }) => {
 });
 field.addEventListener("locked", () => notice("That is spoken already. Esc lets you change it.", ""));
 
+async function listVoices() {
+  try {
+    speech.defaultVoice = await voices.load();
+    speech.manner = voices.manner;
+  } catch (error) {
+    notice(`The voices could not be listed: ${error.message}`, "problem");
+  }
+}
+
 connection.addEventListener("ready", () => {
   connected();
-  voices.load().then(
-    (standard) => {
-      speech.defaultVoice = standard;
-      speech.manner = voices.manner;
-    },
-    (error) => notice(`The voices could not be listed: ${error.message}`, "problem"),
-  );
+  listVoices();
 });
 connection.addEventListener("resumed", connected);
 connection.addEventListener("lost", ({ detail: { why } }) => showConnection("lost", why));

@@ -2,6 +2,7 @@
 
 const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
 const REPORT_EVERY_MS = 250;
+const LOAD_AGAIN_MS = 500;
 const PREBUFFER_LEAST_S = 0.02;
 const PREBUFFER_MOST_S = 0.4;
 const CALM_MS = 30_000; // without a gap, before the prebuffer shrinks again
@@ -24,6 +25,7 @@ export class Player extends EventTarget {
   #prebuffer = PREBUFFER_LEAST_S;
   #calmSince = 0;
   #ticking = false;
+  #frame = 0;
   #reporter = 0;
   #resting = 0;
 
@@ -46,7 +48,7 @@ export class Player extends EventTarget {
     const context = this.#contextAtHand();
     if (context.state !== "running") context.resume();
     if (!this.#ticking) this.#restLater(); // perhaps nothing is going to be said
-    this.#waking ??= this.#load(context);
+    this.#waking ??= this.#load(context).catch(() => this.#loadAgain());
     return this.#waking;
   }
 
@@ -123,6 +125,14 @@ export class Player extends EventTarget {
     this.advance();
   }
 
+  /** The server could not be asked for the worklet; a context may remember that it failed. */
+  async #loadAgain() {
+    this.#context.close();
+    this.#context = this.#waking = null;
+    await new Promise((go) => setTimeout(go, LOAD_AGAIN_MS));
+    return this.wake();
+  }
+
   #write(take) {
     const samples = Float32Array.from(take.chunks[take.handedOver], (value) => value / 32768);
     if (samples.length === 0) return;
@@ -182,13 +192,14 @@ export class Player extends EventTarget {
     if (this.#ticking) return;
     this.#ticking = true;
     this.#reporter = setInterval(() => this.#report(), REPORT_EVERY_MS);
-    requestAnimationFrame(() => this.#tick());
+    this.#tickAgain();
   }
 
-  #tick() {
-    if (!this.#ticking) return;
-    this.#update();
-    requestAnimationFrame(() => this.#tick());
+  #tickAgain() {
+    this.#frame = requestAnimationFrame(() => {
+      this.#update();
+      if (this.#ticking) this.#tickAgain();
+    });
   }
 
   #update() {
@@ -209,6 +220,7 @@ export class Player extends EventTarget {
 
   #settle() {
     this.#ticking = false;
+    cancelAnimationFrame(this.#frame);
     clearInterval(this.#reporter);
     this.#tell("report");
     this.#tell("rest");

@@ -1,26 +1,28 @@
 // Which voice speaks, and how fast.
 
+import { keyHeaders } from "./key.js";
+import { complaint } from "./new-voice.js";
 import { keep, recall } from "./store.js";
 
 const SAMPLE = "Hello. This is how I sound when I read your words aloud.";
 const FIXED = "This server's engine speaks with these voices only.";
-const LEARNS =
-  "This server's engine can learn new voices from recordings; those it has learned are listed here.";
-
-/** Events: `change`, and `sample` (detail: {voice, text}). */
+/** Events: `change`, `sample` (detail: {voice, text}), `problem` (detail: {text}). */
 export class Voices extends EventTarget {
   #list;
   #slider;
   #output;
   #note;
+  #learning;
   #voice = recall("voice", undefined);
 
-  constructor({ list, slider, output, note }) {
+  /** `learning`: the element that is shown where the server's engine can learn voices. */
+  constructor({ list, slider, output, note, learning }) {
     super();
     this.#list = list;
     this.#slider = slider;
     this.#output = output;
     this.#note = note;
+    this.#learning = learning;
     slider.value = recall("speed", 1);
     this.#showSpeed();
     slider.addEventListener("input", () => this.#showSpeed());
@@ -37,13 +39,21 @@ export class Voices extends EventTarget {
 
   /** Ask the server which voices it has. Returns the name of its own choice. */
   async load() {
-    const response = await fetch("v1/voices");
+    const response = await fetch("v1/voices", { headers: keyHeaders() });
     if (!response.ok) throw new Error(`the server has no voices to offer (${response.status})`);
     const { default: standard, voices, clones } = await response.json();
-    this.#note.textContent = clones ? LEARNS : FIXED;
+    this.#note.textContent = clones ? "" : FIXED;
+    this.#learning.hidden = !clones;
     if (!voices.some(({ name }) => name === this.#voice)) this.#voice = standard;
     this.#list.replaceChildren(...voices.map((voice) => this.#item(voice)));
     return standard;
+  }
+
+  /** Speak with this voice from now on. */
+  choose(name) {
+    this.fallBack(name);
+    keep("voice", name);
+    this.#changed();
   }
 
   /** The voice that was chosen cannot speak; this one does. */
@@ -52,7 +62,7 @@ export class Voices extends EventTarget {
     for (const input of this.#list.querySelectorAll("input")) input.checked = input.value === voice;
   }
 
-  #item({ name, language, description, ready }) {
+  #item({ name, language, description, ready, learned }) {
     const item = document.createElement("li");
     const label = document.createElement("label");
     const input = Object.assign(document.createElement("input"), {
@@ -61,11 +71,7 @@ export class Voices extends EventTarget {
       value: name,
       checked: name === this.#voice,
     });
-    input.addEventListener("change", () => {
-      this.#voice = name;
-      keep("voice", name);
-      this.#changed();
-    });
+    input.addEventListener("change", () => this.choose(name));
     const text = document.createElement("span");
     const about = document.createElement("small");
     text.textContent = name.charAt(0).toUpperCase() + name.slice(1);
@@ -74,20 +80,38 @@ export class Voices extends EventTarget {
       .join(" · ");
     text.append(about);
     label.append(input, text);
-    item.append(label, this.#sampleButton(name));
+    item.append(label, button("Sample", `Sample of ${name}`, () => this.#tell("sample", { voice: name, text: SAMPLE })));
+    if (learned) item.append(this.#removeButton(name));
     return item;
   }
 
-  #sampleButton(name) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = "Sample";
-    button.setAttribute("aria-label", `Sample of ${name}`);
-    button.addEventListener("click", () => {
-      const detail = { voice: name, text: SAMPLE };
-      this.dispatchEvent(new CustomEvent("sample", { detail }));
+  /** Asks once more, in its own place: what is removed is gone. */
+  #removeButton(name) {
+    const remove = button("Remove", `Remove ${name}`, () => {
+      if (remove.dataset.sure) return this.#remove(name);
+      remove.dataset.sure = "yes";
+      remove.textContent = "Really?";
+      remove.setAttribute("aria-label", `Really remove ${name}`);
     });
-    return button;
+    remove.addEventListener("blur", () => {
+      delete remove.dataset.sure;
+      remove.textContent = "Remove";
+      remove.setAttribute("aria-label", `Remove ${name}`);
+    });
+    return remove;
+  }
+
+  async #remove(name) {
+    try {
+      const address = `v1/voices/${encodeURIComponent(name)}`;
+      const answer = await fetch(address, { method: "DELETE", headers: keyHeaders() });
+      if (!answer.ok) throw new Error(await complaint(answer));
+      await this.load();
+      this.#changed(); // it may have been the one that spoke
+      this.#list.querySelector("input:checked")?.focus();
+    } catch (error) {
+      this.#tell("problem", { text: `${name} was not removed: ${error.message}` });
+    }
   }
 
   #showSpeed() {
@@ -95,6 +119,19 @@ export class Voices extends EventTarget {
   }
 
   #changed() {
-    this.dispatchEvent(new Event("change"));
+    this.#tell("change");
   }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+function button(text, label, act) {
+  const element = document.createElement("button");
+  element.type = "button";
+  element.textContent = text;
+  element.setAttribute("aria-label", label);
+  element.addEventListener("click", act);
+  return element;
 }

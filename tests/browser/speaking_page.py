@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -204,13 +205,22 @@ class SpeakingPage:
     def messages(self, type_: str) -> list[dict[str, Any]]:
         return [header for header, _ in self.received if header["type"] == type_]
 
-    def audio(self) -> Samples:
-        """All that the server sent, in the order of arrival."""
-        chunks = [samples for _, samples in self.received if len(samples)]
-        return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
+    def audio(self, contexts: Sequence[str] = ()) -> Samples:
+        """All that the server sent, in the order of arrival, or of these contexts."""
+        chunks = [(header["context"], samples) for header, samples in self.received if len(samples)]
+        if contexts:  # sorting leaves the order within a context as it is
+            chunks.sort(key=lambda chunk: contexts.index(chunk[0]))
+        return np.concatenate([samples for _, samples in chunks] or [np.zeros(0, np.float32)])
 
     def contexts(self) -> dict[str, str]:
-        """The texts of the server's contexts, as the messages built them up."""
+        """The texts of the server's contexts, as the messages built them up.
+
+        Without those that a busy server refused: the page asks again with another.
+        """
+        busy = {e["context"] for e in self.messages("error") if e["code"] == "overloaded"}
+        return {context: text for context, text in self._texts().items() if context not in busy}
+
+    def _texts(self) -> dict[str, str]:
         texts: dict[str, str] = {}
         for message in self.sent:
             if message["type"] == "text":
@@ -229,9 +239,11 @@ class SpeakingPage:
         samples = np.frombuffer(base64.b64decode(tapped["samples"]), np.float32)
         return Recording(samples, round(tapped["rate"]), stretches, tapped["frames"])
 
-    async def assert_played_is_sent(self) -> None:
-        """Sample for sample, no gap but where the server had nothing, no repeat, no click."""
-        recording, sent = await self.recording(), self.audio()
+    async def assert_played_is_sent(self, contexts: Sequence[str] = ()) -> None:
+        """Sample for sample, no gap but where the server had nothing, no repeat, no click; in the
+        order of arrival, or of these contexts.
+        """
+        recording, sent = await self.recording(), self.audio(contexts)
         played = [(one.position, one.position + one.length) for one in recording.stretches]
         assert [0, *(end for _, end in played)] == [*(start for start, _ in played), len(sent)]
         expected, ramps = recording.expected(sent), recording.in_ramps()

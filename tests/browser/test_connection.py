@@ -77,6 +77,22 @@ async def test_a_connection_that_breaks_in_mid_word_is_not_heard(
     await expect(speaking.said).to_have_text([TEXT])
 
 
+async def test_a_connection_that_breaks_before_the_first_sound_is_heard_all_the_same(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.page.evaluate(
+        "(() => { const load = AudioWorklet.prototype.addModule; tap.failures = 2;"
+        "  AudioWorklet.prototype.addModule = function (url) {"
+        "    const failed = new DOMException('Unable to load a worklet', 'AbortError');"
+        "    return tap.failures-- > 0 ? Promise.reject(failed) : load.call(this, url) } })()"
+    )
+    await speaking.text.fill(TEXT)
+    await speaking.press("Enter")
+    await speaking.heard_all()
+    assert await speaking.page.evaluate("tap.failures") == -1
+    await speaking.assert_played_is_sent()
+
+
 async def test_a_connection_that_breaks_again_and_again_loses_nothing(
     speaking: SpeakingPage, cable: Cable
 ) -> None:
@@ -145,13 +161,12 @@ async def test_a_session_that_is_gone_is_begun_anew_with_the_rest_of_the_text(
     await expect(speaking.notice).to_contain_text("words were sent again")
     await speaking.press("Enter")
     await speaking.heard_all()
-    spans = {"page-1": (0, 0), "page-2": (0, 0)}
+    spoken: dict[str, int] = {}
     for header in speaking.messages("audio"):
-        start, end = spans[header["context"]]
-        assert header["text"][0] == end
-        spans[header["context"]] = start, header["text"][1]
-    lengths = [end for _, end in spans.values()]
-    assert 0 < lengths[0] < sum(lengths) == len(text)
+        begin, end = header["text"]
+        assert begin == spoken.get(header["context"], 0)
+        spoken[header["context"]] = end
+    assert 0 < spoken["page-1"] < sum(spoken.values()) == len(text)
     await speaking.assert_played_is_sent()
 
 

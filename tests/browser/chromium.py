@@ -1,0 +1,41 @@
+"""The browser of the tests."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playwright.async_api import Browser, async_playwright
+
+MISSING = "needs Chromium: `make chromium` installs it, or says what to do"
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# No sandbox, for containers run as root; sound as soon as a key is pressed; nobody is called home.
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",  # a microphone that beeps
+)
+
+
+def installed() -> str | None:
+    """Where Chromium is, if it is anywhere."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+@asynccontextmanager
+async def launched() -> AsyncIterator[Browser]:
+    """A browser that runs as long as the block does. Raises `RuntimeError` where there is none."""
+    path = installed()
+    if path is None:
+        raise RuntimeError(MISSING)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=_FLAGS)
+        yield browser
+        await browser.close()

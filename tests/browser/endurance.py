@@ -1,0 +1,133 @@
+"""What the page costs somebody who types for ten minutes: memory, document, processor time.
+
+    python -m tests.browser.endurance                     with a server of its own
+    python -m tests.browser.endurance --minutes 60 --url http://127.0.0.1:8000
+
+Begins where a long session has got to: the list of what was said is full, and the sound that is
+kept of it is at its limit after a minute. Growth from then on would go on for ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from contextlib import nullcontext
+
+import numpy as np
+from playwright.async_api import CDPSession, Page, Route
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import theilslopes
+
+from duplex_tts.local_server import local_server
+from tests.browser.chromium import launched
+
+TEXT = (
+    "I would like to say something about the weather today, because it is lovely outside. "
+    "What do you think about a walk along the river? We could leave after lunch and be back by six."
+)
+KEY_MS = 60
+MISTAKES = 0.1  # of the words are half taken back
+LOOK_EVERY_S = 30
+WARM_UP_S = 90  # until the kept sound is at its limit
+AT_REST_S = 20  # the audio hardware is let go after 15
+FULL_LIST = json.dumps([f"Something that was said before, number {n}." for n in range(100)])
+LIMIT = "MOST_FRAMES = 30e6"
+
+Figures = dict[str, float]
+
+
+async def endure(url: str, minutes: float) -> tuple[list[Figures], float]:
+    """Type for so long. Returns what was seen each half minute, and the share of one core that the
+    page takes at rest afterwards.
+    """
+    async with launched() as browser:
+        page = await browser.new_page()
+        await page.add_init_script(f"localStorage['duplex-tts.said'] ??= {json.dumps(FULL_LIST)}")
+        await page.route("**/said.js", _keep_a_minute)
+        await page.goto(url)
+        devtools = await page.context.new_cdp_session(page)
+        await devtools.send("Performance.enable")
+        seen = await _type(page, devtools, 60 * minutes)
+        await page.keyboard.press("Escape")
+        await asyncio.sleep(AT_REST_S)
+        before_s = (await _look(devtools))["busy_s"]
+        await asyncio.sleep(AT_REST_S)
+        return seen, ((await _look(devtools))["busy_s"] - before_s) / AT_REST_S
+
+
+async def _keep_a_minute(route: Route) -> None:
+    answer = await route.fetch()
+    script = await answer.text()
+    assert LIMIT in script
+    await route.fulfill(response=answer, body=script.replace(LIMIT, "MOST_FRAMES = 3e6"))
+
+
+async def _type(page: Page, devtools: CDPSession, duration_s: float) -> list[Figures]:
+    chance, start_s = random.Random(0), time.monotonic()
+    seen: list[Figures] = []
+    while (now_s := time.monotonic() - start_s) < duration_s:
+        for word in TEXT.split():
+            await page.keyboard.type(f"{word} ", delay=KEY_MS)
+            if chance.random() < MISTAKES:
+                for _ in range(4):
+                    await page.keyboard.press("Backspace")
+        await page.keyboard.press("Enter")
+        if len(seen) * LOOK_EVERY_S <= now_s:
+            seen.append({"at_s": time.monotonic() - start_s, **await _look(devtools)})
+            print(" ".join(f"{name} {value:.1f}" for name, value in seen[-1].items()), flush=True)
+    return seen
+
+
+async def _look(devtools: CDPSession) -> Figures:
+    await devtools.send("HeapProfiler.collectGarbage")
+    heap = await devtools.send("Runtime.getHeapUsage")
+    document = await devtools.send("Memory.getDOMCounters")
+    metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+    return {
+        "heap_kb": heap["usedSize"] / 1000,
+        "document_kb": heap["embedderHeapUsedSize"] / 1000,
+        "sound_kb": heap["backingStorageSize"] / 1000,
+        "nodes": document["nodes"],
+        "listeners": document["jsEventListeners"],
+        "busy_s": next(each["value"] for each in metrics if each["name"] == "TaskDuration"),
+    }
+
+
+def report(seen: list[Figures], at_rest: float) -> Table:
+    """Figures at the end, and how they grow."""
+    table = Table("figure", "at the end", "growth in an hour", box=None)
+    settled = [each for each in seen if each["at_s"] >= WARM_UP_S]
+    hours = np.array([each["at_s"] for each in settled]) / 3600
+    for name in ("heap_kb", "document_kb", "sound_kb", "nodes", "listeners"):
+        values = np.array([each[name] for each in settled])
+        growth = theilslopes(values, hours)[0]  # a look in the midst of a collection counts little
+        table.add_row(name, f"{values[-1]:.0f}", f"{growth:+.0f}")
+    first, *_, last = settled
+    typing = (last["busy_s"] - first["busy_s"]) / (last["at_s"] - first["at_s"])
+    table.add_row("processor, typing", f"{100 * typing:.1f} %", "")
+    table.add_row("processor, at rest", f"{100 * at_rest:.2f} %", "")
+    return table
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to type (at least 3)")
+    parser.add_argument("--url", help="the server to type at; without it, one is started")
+    options = parser.parse_args()
+    if options.minutes < 3:
+        parser.error("--minutes: at least 3, to see a slope")
+    with nullcontext(options.url) if options.url else local_server() as url:
+        try:
+            Console().print(report(*asyncio.run(endure(url, options.minutes))))
+        except RuntimeError as error:
+            sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
