@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder, TokenSession
 from backend.engines.chatterbox.sampling import Sampling
-from tests.chatterbox.tiny import SPEECH_END, quiet, tiny_t3, voice
+from tests.chatterbox.tiny import SPEECH_END, devices, quiet, tiny_t3, voice
 
 COUNT = 24  # tokens compared
 SEEDS = (11, 22, 33)
@@ -30,7 +30,9 @@ def text(seed: int, *, turbo: bool) -> Tensor:
 
 def upstream(t3: Any, seed: int, sampling: Sampling, *, turbo: bool) -> list[int]:
     torch.manual_seed(seed)
-    tokens, conditioning = text(seed, turbo=turbo), voice(seed, turbo=turbo).t3
+    device = t3.speech_head.weight.device
+    tokens = text(seed, turbo=turbo).to(device)
+    conditioning = voice(seed, turbo=turbo).t3.to(device=device)
     with quiet(), torch.inference_mode():
         if turbo:
             drawn = t3.inference_turbo(
@@ -55,23 +57,25 @@ def upstream(t3: Any, seed: int, sampling: Sampling, *, turbo: bool) -> list[int
     return [token for token in drawn[0].tolist() if token != SPEECH_END]
 
 
-def session(seed: int, sampling: Sampling) -> TokenSession:
-    return TokenSession(sampling, torch.Generator().manual_seed(seed))
+def session(seed: int, sampling: Sampling, device: str = "cpu") -> TokenSession:
+    return TokenSession(sampling, torch.Generator(device).manual_seed(seed))
 
 
 def join(decoder: SpeechTokenDecoder, t3: Any, one: TokenSession, seed: int, turbo: bool) -> None:
-    prefix = decoder.prefix(t3.prepare_conditioning(voice(seed, turbo=turbo).t3))
+    conditioning = voice(seed, turbo=turbo).t3.to(device=t3.speech_head.weight.device)
+    prefix = decoder.prefix(t3.prepare_conditioning(conditioning))
     decoder.join(one, prefix, text(seed, turbo=turbo))
 
 
 @both
+@devices
 @pytest.mark.parametrize("which", range(3))
-def test_one_session_has_upstreams_tokens(turbo: bool, which: int) -> None:
-    t3, seed, sampling = tiny_t3(turbo=turbo), SEEDS[which], SAMPLINGS[turbo][which]
+def test_one_session_has_upstreams_tokens(turbo: bool, which: int, device: str) -> None:
+    t3, seed, sampling = tiny_t3(turbo=turbo).to(device), SEEDS[which], SAMPLINGS[turbo][which]
     expected = upstream(t3, seed, sampling, turbo=turbo)
     assert len(set(expected)) > 8, "the model says something"
     decoder = SpeechTokenDecoder(t3, 1, 640)
-    one = session(seed, sampling)
+    one = session(seed, sampling, device)
     join(decoder, t3, one, seed, turbo)
     for _ in range(COUNT - 1):
         decoder.advance([one])
@@ -79,14 +83,17 @@ def test_one_session_has_upstreams_tokens(turbo: bool, which: int) -> None:
 
 
 @both
-def test_sessions_that_come_and_go_at_any_step_have_the_tokens_of_each_alone(turbo: bool) -> None:
-    t3 = tiny_t3(turbo=turbo)
+@devices
+def test_sessions_that_come_and_go_at_any_step_have_the_tokens_of_each_alone(
+    turbo: bool, device: str
+) -> None:
+    t3 = tiny_t3(turbo=turbo).to(device)
     decoder = SpeechTokenDecoder(t3, 4, 640)
     sessions = {
-        seed: session(seed, sampling)
+        seed: session(seed, sampling, device)
         for seed, sampling in zip(SEEDS, SAMPLINGS[turbo], strict=True)
     }
-    passer_by = session(44, Sampling())
+    passer_by = session(44, Sampling(), device)
     for step in range(60):
         for place, (seed, one) in enumerate(sessions.items()):
             if step == 5 * place:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt
+from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt, _chunk_mask
 from tests.chatterbox.tiny import TinyS3Gen, quiet, voice
 
 TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
@@ -109,3 +109,12 @@ def test_noise_does_not_depend_on_when_it_is_asked_for() -> None:
 def test_no_tokens_are_no_frames() -> None:
     flow = Flow(s3gen(meanflow=True))
     assert flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)]).shape == (1, 80, 0)
+
+
+@pytest.mark.parametrize("size", [0, 50])
+def test_the_mask_of_blocks_is_upstreams(size: int) -> None:
+    from chatterbox.models.s3gen.utils.mask import add_optional_chunk_mask
+
+    x, mask = torch.zeros(2, 130, 8), torch.ones(2, 1, 130, dtype=torch.bool)
+    expected = add_optional_chunk_mask(x, mask, False, False, 0, size, -1)
+    assert torch.equal(_chunk_mask(x, mask, False, False, 0, size, -1), expected)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 
 with warnings.catch_warnings():
@@ -33,6 +34,9 @@ with warnings.catch_warnings():
     from chatterbox.models.voice_encoder import VoiceEncoder
     from chatterbox.tts import ChatterboxTTS, Conditionals
     from chatterbox.tts_turbo import ChatterboxTurboTTS
+
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_cuda)])
 
 SIZE = 64
 SPEECH_END = 6562

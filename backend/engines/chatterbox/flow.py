@@ -78,6 +78,7 @@ class Flow:
         self._meanflow = bool(s3gen.meanflow)
         self.block_causal = block_causal
         self._graphs = Graphs(self.device)
+        _ask_nothing()
         size = BLOCK_TOKENS if block_causal else 0
         self._flow.encoder.static_chunk_size = size
         self._flow.decoder.estimator.static_chunk_size = FRAMES_PER_TOKEN * size
@@ -116,6 +117,9 @@ class Flow:
         """The mel frames of jobs of one shape: (jobs, 80, frames), 2 a token. The last
         `2 * LOOKAHEAD_TOKENS` of a job that is not final are of little worth.
         """
+        count = len(jobs)
+        if self.device.type == "cuda":  # few shapes, so that graphs are used again
+            jobs = [*jobs, *[jobs[-1]] * ((1 << (count - 1).bit_length()) - count)]
         tokens = torch.stack([torch.cat([job.prompt.tokens, job.tokens]) for job in jobs])
         lengths = torch.full((len(jobs),), tokens.size(1), device=tokens.device)
         hidden, _ = self._flow.encoder(self._flow.input_embedding(tokens), lengths)
@@ -125,29 +129,53 @@ class Flow:
         given[:, :, :before] = torch.stack([job.prompt.mel.T for job in jobs])
         speaker = torch.cat([job.prompt.speaker for job in jobs])
         x = torch.stack([job.noise.first(mu.size(2)) for job in jobs])
-        return self._solve(x, mu, speaker, given)[:, :, before:]
+        mel = self._graphs.run(tuple(x.shape), self._solve, x, mu, speaker, given)
+        return mel[:count, :, before:].clone()
 
     def _solve(self, x: Tensor, mu: Tensor, speaker: Tensor, given: Tensor) -> Tensor:
         """Euler steps from noise to mel; without meanflow with classifier-free guidance."""
         times = torch.linspace(0, 1, _STEPS[self._meanflow] + 1, device=x.device)
-        decoder = self._flow.decoder
-        if not self._meanflow and decoder.t_scheduler == "cosine":
+        if not self._meanflow and self._flow.decoder.t_scheduler == "cosine":
             times = 1 - torch.cos(times * 0.5 * torch.pi)
         if not self._meanflow:  # a second half, unconditional, for guidance
             mu, speaker, given = (
                 torch.cat([each, torch.zeros_like(each)]) for each in (mu, speaker, given)
             )
-        rows = mu.size(0)
-        mask = torch.ones(rows, 1, x.size(2), device=x.device)
+        mask = torch.ones(mu.size(0), 1, x.size(2), device=x.device)
         for t, r in pairwise(times):
-            if self._meanflow:
-                slope = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
-            else:
-                both = decoder.estimator(
-                    torch.cat([x, x]), mask, mu, t.expand(rows), speaker, given
-                )
-                with_text, without = both.chunk(2)
-                rate = decoder.inference_cfg_rate
-                slope = (1 + rate) * with_text - rate * without
-            x = x + (r - t) * slope
+            x = x + (r - t) * self._slope(x, (t, r), (mu, speaker, given), mask)
         return x
+
+    def _slope(
+        self, x: Tensor, span: tuple[Tensor, Tensor], inputs: tuple[Tensor, ...], mask: Tensor
+    ) -> Tensor:
+        t, r = span
+        mu, speaker, given = inputs
+        decoder = self._flow.decoder
+        if self._meanflow:
+            slope: Tensor = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
+            return slope
+        time = t.expand(mask.size(0))
+        both = decoder.estimator(torch.cat([x, x]), mask, mu, time, speaker, given)
+        with_text, without = both.chunk(2)
+        rate = decoder.inference_cfg_rate
+        guided: Tensor = (1 + rate) * with_text - rate * without
+        return guided
+
+
+def _ask_nothing() -> None:
+    """Upstream's estimator asks the device at every layer whether a mask is empty, and so waits for
+    it, which no graph can hold. It never is empty.
+    """
+    from chatterbox.models.s3gen import decoder
+
+    decoder.add_optional_chunk_mask = _chunk_mask
+
+
+def _chunk_mask(x: Tensor, mask: Tensor, *options: Any) -> Tensor:
+    """Upstream's `add_optional_chunk_mask` with static chunks or none: (rows, n or 1, n)."""
+    size = options[3]
+    if size <= 0:
+        return mask
+    block = torch.arange(x.size(1), device=x.device) // size
+    return mask & (block[None, :] <= block[:, None])[None]

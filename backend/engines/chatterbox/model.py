@@ -18,7 +18,7 @@ from backend.engines.chatterbox.recording import condition, conditioning_of, rea
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.speech import Manner
 from backend.engines.chatterbox.text import TextTokens
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceShelf
 from backend.engines.chatterbox.voice_folder import VoiceFolder, checked
 from backend.engines.chatterbox.watermark import Watermark
@@ -157,7 +157,7 @@ class ChatterboxModel:
         decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
         parts = Parts(
             decoder,
-            Renderer(flow, upstream.s3gen.mel2wav, bool(upstream.t3.is_gpt)),
+            Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceShelf(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,

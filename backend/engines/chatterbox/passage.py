@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from backend.engines.chatterbox.flow import (
     SoundPrompt,
 )
 from backend.engines.chatterbox.text import expected_tokens, most_tokens
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, VocoderStream
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder, VocoderStream
 from backend.events import Word
 from backend.speakable import word_ends
 
@@ -49,7 +48,7 @@ class Renderer:
     """What makes sound of tokens: upstream's flow and vocoder."""
 
     flow: Flow
-    hift: Any
+    vocoder: Vocoder
     turbo: bool
 
     @property
@@ -81,7 +80,7 @@ class Passage:
         device = renderer.flow.device
         self._noise = Noise(torch.Generator(device).manual_seed(self._seed))
         generator = torch.Generator(device).manual_seed(self._seed)
-        self._vocoder = VocoderStream(renderer.hift, generator)
+        self._vocoder = VocoderStream(renderer.vocoder, generator)
 
     @property
     def prepared(self) -> bool:

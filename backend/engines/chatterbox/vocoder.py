@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backend.engines.chatterbox.flow import MEL_BANDS
+from backend.engines.chatterbox.graphs import Graphs
 
 FRAME_SAMPLES = 480
 SAMPLE_RATE_HZ = 24_000
@@ -23,12 +24,47 @@ _PAST_FRAMES = 15  # that the filter sees before its first new frame: then nothi
 _PITCH_FRAMES = 5  # on either side, that the pitch of a frame depends on
 
 
+class Vocoder:
+    """Upstream's `HiFTGenerator` in evaluation mode, for any number of streams of one thread.
+
+    Its `_istft` is replaced by one that does not wait for the device.
+    """
+
+    def __init__(self, hift: Any) -> None:
+        self.hift = hift
+        self._size: int = hift.istft_params["n_fft"]
+        self._hop: int = hift.istft_params["hop_len"]
+        hift._istft = self._inverse
+        self._graphs = Graphs(hift.stft_window.device)
+
+    def filter(self, mel: Tensor, excitation: Tensor) -> Tensor:
+        """Samples (n,) from frames (1, 80, n / 480) and their excitation (1, 1, n)."""
+        sound = self._graphs.run(mel.size(2), self.hift.decode, mel, excitation)
+        return sound[0].clone()
+
+    def _inverse(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """Inverse short-time Fourier transform by overlap and add: `torch.istft`, without its check
+        of the window.
+        """
+        spectrum = torch.polar(magnitude.clip(max=100), phase)
+        frames = torch.fft.irfft(spectrum, n=self._size, dim=1)
+        window = self.hift.stft_window.to(frames)[:, None]
+        weight = self._overlapped((window * window).expand_as(frames))
+        edge = self._size // 2
+        return (self._overlapped(frames * window) / weight)[:, edge:-edge]
+
+    def _overlapped(self, frames: Tensor) -> Tensor:
+        length = self._size + self._hop * (frames.size(2) - 1)
+        size, hop = (1, self._size), (1, self._hop)
+        return F.fold(frames, (1, length), size, stride=hop).flatten(1)
+
+
 class VocoderStream:
     """One utterance's way from mel to samples."""
 
-    def __init__(self, hift: Any, generator: torch.Generator) -> None:
-        self._hift = hift
-        self._source = _Source(hift, generator)
+    def __init__(self, vocoder: Vocoder, generator: torch.Generator) -> None:
+        self._vocoder = vocoder
+        self._source = _Source(vocoder.hift, generator)
         device = generator.device
         self._mel = torch.zeros(1, MEL_BANDS, 0, device=device)  # settled, as far as needed
         self._excitation = torch.zeros(1, 1, 0, device=device)  # of the same frames
@@ -45,10 +81,12 @@ class VocoderStream:
         if not new:
             return torch.zeros(0, device=mel.device)
         frames = torch.cat([self._mel, mel[None], following[None]], 2)
-        pitch = self._hift.f0_predictor(frames)[:, before:]
+        pitch = self._vocoder.hift.f0_predictor(frames)[:, before:]
         excitation = self._source.next(pitch[:, :new], pitch[:, new:])
         excitation = torch.cat([self._excitation, excitation], 2)
-        sound = self._filter(frames, excitation)[before * FRAME_SAMPLES :][: new * FRAME_SAMPLES]
+        sound = self._vocoder.filter(frames, excitation)[before * FRAME_SAMPLES :][
+            : new * FRAME_SAMPLES
+        ]
         keep = _PAST_FRAMES + _PITCH_FRAMES
         settled = before + new
         self._mel = frames[:, :, max(0, settled - keep) : settled]
@@ -61,10 +99,6 @@ class VocoderStream:
         rise = self._rise[: sound.numel()]
         self._rise = self._rise[rise.numel() :]
         return sound * F.pad(rise, (0, sound.numel() - rise.numel()), value=1.0)
-
-    def _filter(self, mel: Tensor, excitation: Tensor) -> Tensor:
-        sound: Tensor = self._hift.decode(x=mel, s=excitation)[0]
-        return sound
 
 
 class _Source:
