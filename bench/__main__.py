@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Annotated, Any
 
 import typer
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from bench import (
     accounting,
     barge_in,
+    batch_kills,
     cancel,
     disconnects,
     gaps,
@@ -52,6 +54,7 @@ CLIENT_ROWS: dict[str, tuple[str, Measure]] = {
     "gaps": ("gaps at 15 tokens/s", gaps.measure),
     "disconnects": ("disconnects", disconnects.measure),
     "barge-in": ("barge-in", barge_in.measure),
+    "batch": ("batch killed at random", batch_kills.measure),
 }
 
 ALONE = "Leave the machine alone meanwhile: everything here is about time."
@@ -129,7 +132,7 @@ def _measure(
             setup = Setup(url, model, corpus, effort, seed=1, progress=follow(label))
             try:
                 results[row] = asyncio.run(measure(setup))
-            except* (ServerError, ClientError) as errors:
+            except* (ServerError, ClientError, CalledProcessError) as errors:
                 results[row] = _failed(label, errors)
             setup.progress(1.0)
     return results

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from bench.fault_proxy import FaultProxy, fault_proxy, host_and_port
 from duplex_tts import (
     Audio,
     Cancelled,
+    ClientError,
     ConnectionLost,
     Done,
     Options,
@@ -464,3 +466,33 @@ async def test_damage_on_the_way_is_repaired() -> None:
         _, spoken = await listen(utterance)
         assert session.stats().resumes >= 1
     assert spoken == "".join(WORDS).replace(" ", "")
+
+
+async def test_a_slow_line_changes_when_speech_comes_not_what_comes() -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        proxy.delay_s = 0.02
+        utterance = session.speak(written(), format="pcm_f32le")
+        _, spoken = await listen(utterance)
+        assert spoken == "".join(WORDS).replace(" ", "")
+        assert await session.ping() >= 2 * 20
+        assert session.stats().reconnects == 0
+
+
+@pytest.mark.parametrize("at", [*range(0, 40, 3), 60, 97, 131, 180, 260])
+async def test_wherever_the_head_of_a_frame_is_damaged_the_session_goes_on(at: int) -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address, options=Options(ping_timeout_s=0.5)) as session,
+    ):
+        utterance = session.speak("One two three. Four five.", mode="batch", format="pcm_f32le")
+        proxy.damage_after_bytes = at
+        async with asyncio.timeout(10):
+            with suppress(ClientError):
+                assert isinstance(await utterance.done(), Done)
+            _, spoken = await listen(session.speak("Six.", format="pcm_f32le"))
+        assert spoken == "Six."
