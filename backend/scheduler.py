@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 
 import structlog
 
@@ -23,6 +24,7 @@ _FULL_SHARE = 0.95  # of the threads' time, on the wall: what others take of the
 _LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
 _RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
 _LATE_SMOOTHING = 0.05  # weight of a new chunk
+_LATE_FADES_S = 10.0  # to 1/e: a burst that was late is over, whether or not others follow
 
 
 class Scheduler:
@@ -39,6 +41,7 @@ class Scheduler:
         self._speeches: set[Speech] = set()
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
         self._late = 0.0  # running share of chunks that came after their deadline
+        self._late_at_s = 0.0  # when it was that
 
     def start(self) -> None:
         """Start the threads, on the running event loop. Does not block."""
@@ -91,14 +94,18 @@ class Scheduler:
         """
         if self._loop is None or not self._audio_s:
             return False
-        since_s = self._loop.time() - _LISTENING_S
+        now_s = self._loop.time()
+        since_s = now_s - _LISTENING_S
         listeners = sum(since_s < each.deadline_s < float("inf") for each in self._speeches)
         if not listeners:
             return False
-        if self._late > _LATE_SHARE:
+        if self._late_now(now_s) > _LATE_SHARE:
             return True
         demand = (listeners + 1) * self.rtf
         return not self._batched and demand > _FULL_SHARE * len(self._threads)
+
+    def _late_now(self, now_s: float) -> float:
+        return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
 
     def _hand_over(self, step: StepResult) -> None:
         """Bring a result from an engine thread to the event loop."""
@@ -115,6 +122,7 @@ class Scheduler:
         if step.audio_s:
             self._metrics.rendered(step.audio_s, step.busy_s)
         now_s = self._loop.time()
+        self._late, self._late_at_s = self._late_now(now_s), now_s
         for speech, result in step.results:
             self._late += _LATE_SMOOTHING * ((now_s > speech.deadline_s) - self._late)
             speech.deliver(result)

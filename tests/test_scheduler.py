@@ -391,6 +391,24 @@ async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
         assert not made.overloaded
 
 
+async def test_a_machine_that_was_late_is_not_full_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with scheduler(FakeModel(), threads=8) as made:
+        measured(made, rtf=0.001)
+        speech = listener(made, now_s() - 1)
+        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
+        for _ in range(50):
+            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
+        speech.deadline_s = now_s() + 3600
+        assert made.overloaded
+        later_s = now_s() + 30
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later_s)
+        assert not made.overloaded
+        made._deliver(StepResult([(speech, late)], 0.001, 1.0))
+        assert not made.overloaded, "what has faded does not come back"
+
+
 async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_not_before() -> None:
     async with scheduler(FakeModel(max_batch=64), threads=1) as made:
         measured(made, rtf=0.9)
