@@ -21,7 +21,7 @@ from duplex_tts import session, utterance
 from duplex_tts.address import DEFAULT_URL
 from duplex_tts.context import Parameters
 from duplex_tts.errors import ConnectionLost
-from duplex_tts.events import Audio, Cancelled, Done, Ready, Word
+from duplex_tts.events import Audio, Cancelled, Done, Ready, Restarted, Word
 from duplex_tts.options import Options, Stats
 from duplex_tts.texts import Text
 
@@ -148,9 +148,24 @@ class Utterance:
         return self._spoken.ttfa_ms
 
     @property
+    def audio_ms(self) -> float:
+        """How much of it has been received."""
+        return self._spoken.audio_ms
+
+    @property
+    def restarts(self) -> list[Restarted]:
+        """Where it went on after the server had lost it."""
+        return list(self._spoken.restarts)
+
+    @property
     def finished(self) -> bool:
         """Whether nothing more will come."""
         return self._spoken.finished
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether somebody has cancelled it."""
+        return self._spoken.cancelled
 
     def __iter__(self) -> Iterator[Audio]:
         """Its audio, as it comes."""

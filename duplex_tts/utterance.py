@@ -40,6 +40,7 @@ class Utterance:
         self.cancelled = False
         self._clock = clock
         self._texts: list[str] = []
+        self._joined = (0, "")  # how many of them, together
         self._first_text_s: float | None = None
         self._context: Context | None = None
         self._unread: deque[Audio] = deque()
@@ -56,7 +57,12 @@ class Utterance:
     @property
     def text(self) -> str:
         """What was sent so far; a word of `words` is `text[word.start:word.end]`."""
-        return "".join(self._texts)
+        # Put together once: players ask at every tick, also of a book. Other threads ask, too.
+        count, text = self._joined
+        if more := self._texts[count:]:
+            text += "".join(more)
+            self._joined = (count + len(more), text)
+        return text
 
     @property
     def finished(self) -> bool:

@@ -27,7 +27,10 @@ def test_speech_comes_to_code_without_async(url: str) -> None:
         words = [utterance.text[word.start : word.end] for word in utterance.words]
         assert len(words) == len(TEXT.split())
         assert utterance.ttfa_ms is not None
+        assert utterance.audio_ms == pytest.approx(done.audio_ms)
+        assert utterance.restarts == []
         assert utterance.finished
+        assert not utterance.cancelled
         assert session.ping() > 0
         assert session.stats().utterances == 1
 
@@ -49,6 +52,7 @@ def test_utterances_can_be_cancelled_from_another_thread(url: str) -> None:
         thread.start()
         thread.join()
         assert list(audio) == []
+        assert utterance.cancelled
         assert isinstance(utterance.done(), Cancelled)
         other = session.speak(TEXT * 20)
         session.cancel()

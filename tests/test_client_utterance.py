@@ -50,6 +50,16 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
         assert utterance.finished
 
 
+async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(["One ", "two ", "three."])
+        await anext(utterance)
+        assert "One two three.".startswith(utterance.text)
+        await utterance.done()
+        assert utterance.text == "One two three."
+        assert utterance.text is utterance.text
+
+
 async def test_audio_that_nobody_iterates_is_kept() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
