@@ -152,12 +152,12 @@ class Ear:
         """
         rate, heard = self.word_error_rate(sound, text)
         usual_s = self._usual_s(text) / speed
-        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].rpartition("/")[2]
-        stretch = sound.duration_s / usual_s
-        self.figures.append(Heard(test, rate, sound.duration_s, stretch, sound.waited_s))
         assert rate <= 0.1, f"{rate:.0%} of the words are wrong: {heard!r} instead of {text!r}"
         off_s = abs(sound.duration_s - usual_s)
         assert off_s <= 0.1 * usual_s + 0.1, f"{sound.duration_s:.2f} s, usually {usual_s:.2f} s"
+        test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0].rpartition("/")[2]
+        stretch = sound.duration_s / usual_s
+        self.figures.append(Heard(test, rate, sound.duration_s, stretch, sound.waited_s))
 
 
 @contextmanager
