@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import torch
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.passage import Passage
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.errors import UnknownVoice
 from backend.settings import ChatterboxSettings
+from tests.chatterbox.drawn import Drawn, Unmarked
 from tests.chatterbox.tiny import quiet, tiny, voice
 
 TEXT = "Hello there, my dear friend. It goes on and on, and then it ends."
@@ -289,45 +288,44 @@ def test_memory_that_runs_out_costs_one_utterance(monkeypatch: pytest.MonkeyPatc
     assert engine._parts.decoder.free == 4
 
 
-class Drawn:
-    """What upstream draws at random for the sound: `normal` and `uniform`, in order."""
+def test_memory_that_runs_out_between_tokens_costs_who_can_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = model(turbo=True).create_engine()
+    decoder = engine._parts.decoder
+    advance, calls = decoder.advance, []
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.normal: list[torch.Tensor] = []
-        self.uniform: list[torch.Tensor] = []
-        for name, kept in (
-            ("randn", self.normal),
-            ("randn_like", self.normal),
-            ("rand", self.uniform),
-        ):
-            monkeypatch.setattr(torch, name, self._keeping(getattr(torch, name), kept))
+    def short(sessions: Any) -> None:
+        calls.append(len(sessions))
+        if len(calls) == 6:
+            raise torch.OutOfMemoryError("no memory")
+        advance(sessions)
 
-    @staticmethod
-    def _keeping(draw: Callable[..., Any], kept: list[Any]) -> Callable[..., Any]:
-        def drawn(*arguments: Any, **options: Any) -> Any:
-            kept.append(draw(*arguments, **options))
-            return kept[-1].clone()
-
-        return drawn
-
-    def give(self, passage: Passage, *, turbo: bool) -> None:
-        """Let a passage have the same noise."""
-        normal = [each.clone() for each in self.normal]  # drawn in inference mode
-        mel, *waves = normal[1:] if turbo else normal
-        if turbo:  # upstream draws that of the new frames apart
-            mel[..., -normal[0].size(2) :] = normal[0]
-        assert passage._noise is not None
-        passage._noise._frames = mel[0]
-        assert passage._vocoder is not None
-        source = passage._vocoder._source
-        source._start = (2 * self.uniform[0].clone() - 1) * math.pi
-        source._start[:, 0] = 0
-        source._noise = list(waves[0].split(480, -1))
+    monkeypatch.setattr(decoder, "advance", short)
+    begin(engine, "soon")
+    begin(engine, "late")
+    (_, failure) = (engine.step(["soon", "late"]), engine.step(["soon", "late"])[-1])
+    assert isinstance(failure, Failure)
+    assert failure.utterance_id == "late"
+    assert decoder.free == 3
+    assert_tiles(run(engine, "soon")["soon"])
 
 
-class Unmarked:
-    def apply_watermark(self, wav: Any, **_: Any) -> Any:
-        return wav
+def test_memory_that_runs_out_at_the_start_frees_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = model(turbo=True).create_engine()
+    decoder = engine._parts.decoder
+
+    def short(*_: Any) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decoder, "_choose", short)
+        begin(engine, "a")
+        (failure,) = engine.step(["a"])
+        assert isinstance(failure, Failure)
+    assert decoder.free == 4
+    begin(engine, "b")
+    assert_tiles(run(engine, "b")["b"])
 
 
 @both

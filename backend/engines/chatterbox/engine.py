@@ -87,9 +87,11 @@ class ChatterboxEngine:
                 results.append(failure)
         answered = {result.utterance_id for result in results}
         rest = [speech for speech in speeches if speech.id not in answered]
-        self._decode([speech.passage for speech in rest if speech.passage is not None])
-        results.extend(self._render(rest))
-        return results
+        try:
+            self._decode([speech.passage for speech in rest if speech.passage is not None])
+        except torch.OutOfMemoryError as error:  # who can wait longest makes room
+            return [*results, self._failed(rest[-1], error)]
+        return [*results, *self._render(rest)]
 
     # --- tokens -----------------------------------------------------------------------------------
 
