@@ -169,6 +169,8 @@ class TTSManager:
             if value is None:
                 continue
             known = self.info.parameters.get(name)
+            if known is None and (name, value) == ("speed", 1.0):
+                continue  # many clients always say so, and it is what every engine does
             if known is None:
                 has = ", ".join(self.info.parameters) or "none"
                 raise Unsupported(

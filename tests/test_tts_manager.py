@@ -151,3 +151,12 @@ async def test_a_parameter_that_the_engine_has_reaches_it_and_others_are_refused
         tts.manner(Start("a", temperature=3))
     with pytest.raises(Unsupported, match="it has: temperature, speed"):
         tts.manner(Start("a", exaggeration=0.5))
+
+
+def test_the_speed_that_every_engine_has_is_none_to_refuse() -> None:
+    model = FakeModel()
+    model.info = replace(model.info, parameters={})
+    tts = InlineTTS(model)
+    assert tts.manner(Start("a", speed=1.0)).speed == 1.0
+    with pytest.raises(Unsupported, match="speed"):
+        tts.manner(Start("a", speed=1.1))
