@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chromium import MISSING, installed, launched
 from tests.browser.speaking_page import SpeakingPage
+
+expect.set_options(timeout=30_000)  # milliseconds: a busy machine takes its time
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
