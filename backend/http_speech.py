@@ -38,6 +38,7 @@ class SpeechResponse(Response):
         self._start = start
         self._text = text
         self._translator = translator
+        self._last: Failed | None = None  # what ended the context before it was done
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +76,8 @@ class SpeechResponse(Response):
             await context.run()
         except DuplexError as error:
             self._services.metrics.error(error.code)
-            outbox.post(_failed(error))
+            self._last = _failed(error)
+            outbox.post(self._last)
 
     async def _answer(self, outbox: Outbox, send: Send) -> None:
         begun = False
@@ -92,7 +94,7 @@ class SpeechResponse(Response):
                 begun = True
             if body:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
-            if isinstance(event, Done):
+            if isinstance(event, Done) or event is self._last:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
 

@@ -165,7 +165,9 @@ class Pacer:
         pause_at_s = since_s + self.pacing.idle_s
         if known > sentence.released:
             return Speak(known, size) if now_s >= pause_at_s else Wait(pause_at_s)
-        if sentence.spoken < size and not sentence.text[sentence.spoken :].isspace():
+        held_back = sentence.spoken < sentence.released  # by the engine, be it only a space
+        rest = sentence.text[sentence.spoken :]
+        if held_back or (rest and not rest.isspace()):
             timeout_at_s = since_s + max(self.pacing.word_timeout_s, self.pacing.idle_s)
             if now_s >= timeout_at_s:
                 return Speak(size, size, must_reach=True)

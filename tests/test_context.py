@@ -78,6 +78,19 @@ def test_a_stream_speaks_a_growing_sentence_before_its_listener_runs_dry() -> No
     assert len(heard_without_end("batch", 11)) == 1000
 
 
+def test_after_a_pause_nothing_waits_to_be_spoken_not_even_a_space() -> None:
+    waiting = []
+
+    async def script(client: ScriptedClient) -> None:
+        for piece in ("Take 5", " ", " "):  # the engine stops short of a number, and what follows
+            client.say(Text("a", piece))
+            await client.wait(1.0)
+            waiting.append(client.session.status().characters_waiting)
+
+    scripted(script)
+    assert waiting == [0, 0, 0]
+
+
 def test_words_have_the_offsets_and_times_of_the_context() -> None:
     text = "One two. Three  four. "
 

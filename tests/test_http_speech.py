@@ -11,6 +11,9 @@ import httpx
 import numpy as np
 import pytest
 
+from backend.context import Context
+from backend.delivery import Piece
+from backend.errors import EngineFailed
 from tests.fake_engine import FakeModel, heard
 from tests.live_server import eventually, live_server
 
@@ -85,6 +88,19 @@ async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -
         assert len(engine.steps) == steps + 1
         writer.transport.abort()
         await eventually(lambda: live.model.open_utterances == 0)
+
+
+async def test_an_error_that_ends_the_speech_ends_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def breaks(context: Context) -> None:
+        await context._delivery.send(Piece(np.zeros(240, np.float32), (0, 6)))
+        raise EngineFailed("no more")
+
+    monkeypatch.setattr(Context, "run", breaks)
+    async with live_server(FakeModel()) as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post("/v1/speech", json={"text": "Hello. There."})
+        assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["audio", "error"]
 
 
 async def test_an_empty_text_is_done_at_once() -> None:
