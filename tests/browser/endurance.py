@@ -4,8 +4,8 @@
     python -m tests.browser.endurance --minutes 60 --url http://127.0.0.1:8000
 
 The page's limits are lowered, so that the list of what was said and the sound that is kept of it
-are full after a minute, and not in the third quarter of an hour. Growth from then on would go on for
-ever.
+are full after a minute, and not in the third quarter of an hour. Growth from then on would go on
+for ever.
 """
 
 from __future__ import annotations
