@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.cancel import AT_ONCE, LATEST_S, OTHERS
+from bench.client import ServerError
 from bench.corpus import TOKENS_PER_S
 from bench.gaps import written
 from bench.report import Figure, Result
@@ -58,14 +59,19 @@ async def measure(setup: Setup) -> Result:
 
 async def interrupt(session: Session, text: str, wait_s: float, *, by_player: bool) -> float:
     """Speak, cancel `wait_s` after the first sound, by the player or by the utterance alone;
-    returns the milliseconds that it was heard after that, 0 when it paused just then.
+    returns the milliseconds that it was heard after that, 0 when it paused just then. Raises
+    `ServerError` when nothing was heard, and why the utterance failed.
     """
     device = NullDevice(record=True)
     async with Player(device, session.ready.sample_rate) as player:
         utterance = session.speak(written(text, TOKENS_PER_S))
-        player.play(utterance)
-        while not device.recording().any():  # noqa: ASYNC110 - a device tells nobody
+        playback = player.play(utterance)
+        # A device tells nobody that it sounds.
+        while not (device.recording().any() or playback.finished):  # noqa: ASYNC110
             await asyncio.sleep(LOOK_S)
+        if playback.finished:
+            await playback.done()
+            raise ServerError("silent", "the utterance ended before it was cancelled")
         await asyncio.sleep(wait_s)
         cancel: Callable[[], None] = player.stop if by_player else utterance.cancel
         cancelled_s = time.monotonic()

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bench import barge_in, disconnects, gaps, reuse
 from bench.__main__ import CLIENT_ROWS, app
+from bench.client import ServerError
 from bench.corpus import load_corpus
 from bench.fault_proxy import FaultProxy, fault_proxy
 from bench.report import Figure, Result
@@ -75,7 +76,10 @@ async def test_a_gap_is_heard_by_the_player_and_found_in_the_recording(url: str)
     assert heard.silence_ms > 100
 
 
-async def test_no_sample_is_lost_when_the_line_breaks(url: str) -> None:
+async def test_no_sample_is_lost_when_the_line_breaks(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disconnects, "AT_ONCE", 1)  # a busy machine turns others away
     result = await disconnects.measure(setup(url))
     assert [figure.value for figure in result.figures] == [0, 0]
     assert result.details["cuts"] >= TINY.disconnects
@@ -98,6 +102,7 @@ async def test_an_interrupted_voice_falls_silent(url: str, monkeypatch: pytest.M
     monkeypatch.setattr(barge_in, "load", nobody)
     monkeypatch.setattr(barge_in, "START_S", 0.0)
     monkeypatch.setattr(barge_in, "LATEST_S", 0.1)
+    monkeypatch.setattr(barge_in, "AT_ONCE", 1)  # a busy machine turns others away
     result = await barge_in.measure(setup(url))
     assert len(result.details["silent_ms"]) == TINY.cancels
 
@@ -109,6 +114,15 @@ async def test_a_voice_that_is_not_silenced_is_heard_after_the_cancel(
         monkeypatch.setattr(Player, "stop", lambda _player: None)
         late_ms = await barge_in.interrupt(session, "Nobody stops this voice.", 0.0, by_player=True)
     assert late_ms > barge_in.GOAL_MS
+
+
+@pytest.mark.parametrize(("text", "error"), [("", ServerError), ("\ud800", ValueError)])
+async def test_a_voice_that_is_never_heard_is_no_measurement(
+    url: str, text: str, error: type[Exception]
+) -> None:
+    async with Session.connect(url) as session:
+        with pytest.raises(error):
+            await barge_in.interrupt(session, text, 0.0, by_player=True)
 
 
 def test_the_rows_of_the_client_are_their_own() -> None:
