@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,11 @@ from structlog.testing import capture_logs
 from backend.config import Settings
 from backend.engines import choice
 from backend.engines.choice import choose
-from backend.engines.hibari import HibariModel
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 
 TURBO, STANDARD = "chatterbox-turbo", "chatterbox"
+EMBEDDED = object()
 
 
 class Loaded:
@@ -37,6 +38,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     machine = SimpleNamespace(device=None, packages={"torch", "chatterbox"})
     module = SimpleNamespace(ChatterboxModel=Loaded)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
+    monkeypatch.setattr(choice, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
     monkeypatch.setattr(choice, "cuda_device", lambda: machine.device)
     monkeypatch.setattr(choice, "installed", lambda package: package in machine.packages)
     return machine
@@ -65,14 +67,14 @@ def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
 ) -> None:
     monkeypatch.delattr(choice, "cuda_device")  # asking would fail
     model, why = chosen(settings(), tmp_path)
-    assert isinstance(model, HibariModel)
+    assert model is EMBEDDED
     assert "duplex-tts download chatterbox-turbo" in why
 
 
 def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
     model, why = chosen(settings(), tmp_path)
-    assert isinstance(model, HibariModel)
+    assert model is EMBEDDED
     assert "no CUDA device" in why
 
 
@@ -82,7 +84,7 @@ def test_with_weights_but_no_package_the_embedded_voice_speaks(
     put_weights(tmp_path, TURBO)
     machine.device, machine.packages = "a card", {"torch"}
     model, why = chosen(settings(), tmp_path)
-    assert isinstance(model, HibariModel)
+    assert model is EMBEDDED
     assert "make install-chatterbox" in why
 
 
@@ -106,7 +108,7 @@ def test_weights_that_are_not_complete_are_none(tmp_path: Path, machine: SimpleN
     put_weights(tmp_path, TURBO)
     (tmp_path / TURBO / "t3_turbo_v1.safetensors").unlink()
     machine.device = "a card"
-    assert isinstance(chosen(settings(), tmp_path)[0], HibariModel)
+    assert chosen(settings(), tmp_path)[0] is EMBEDDED
 
 
 def test_what_the_settings_name_is_taken_also_on_a_cpu_which_is_said_to_be_slow(
@@ -124,7 +126,7 @@ def test_the_embedded_voice_is_taken_where_it_is_named(
 ) -> None:
     put_weights(tmp_path, TURBO)
     machine.device = "a card"
-    assert isinstance(chosen(settings("hibari"), tmp_path)[0], HibariModel)
+    assert chosen(settings("hibari"), tmp_path)[0] is EMBEDDED
 
 
 def test_weights_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
@@ -159,3 +161,21 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Loaded, "load", load)
     with pytest.raises(ConfigError, match="duplex-tts download chatterbox-turbo` checks"):
         choose(settings(TURBO), tmp_path)
+
+
+def test_the_embedded_voice_needs_none_of_the_packages_of_chatterbox(tmp_path: Path) -> None:
+    program = """
+import subprocess
+import sys
+from pathlib import Path
+for package in ("torch", "torchaudio", "transformers", "chatterbox", "safetensors", "librosa",
+                "huggingface_hub"):
+    sys.modules[package] = None  # as if it were not installed
+import backend.main
+from backend.config import Settings
+from backend.engines.choice import choose
+print(choose(Settings(), Path(sys.argv[1])).info.name)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert ran.stdout.splitlines()[-1:] == ["hibari"], ran.stderr
