@@ -14,7 +14,7 @@ from typing import IO
 from duplex_tts.errors import ClientError
 
 READY_PREFIX = "duplex-tts ready on "
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 300.0  # a large model reads gigabytes; a server that dies is noticed at once
 STOP_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 5
 
