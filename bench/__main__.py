@@ -20,6 +20,7 @@ from bench import (
     barge_in,
     batch_kills,
     cancel,
+    chatterbox_run,
     disconnects,
     gaps,
     latency,
@@ -87,6 +88,17 @@ def bench(  # noqa: PLR0913 - a parameter is an option
     machine: Annotated[
         str, typer.Option(help="The machine's name in the results.", show_default="its processor")
     ] = "",
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"Measure this engine by itself: {', '.join(chatterbox_run.ENGINES)}.",
+            show_default="the server with the embedded voice",
+        ),
+    ] = "",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="With --engine: without any download.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="With --engine: auto, cpu, cuda, cuda:1.")] = "auto",
 ) -> None:
     """Measure Duplex TTS against its goals on this machine: latency, quality, streams, cancelling.
 
@@ -97,6 +109,9 @@ def bench(  # noqa: PLR0913 - a parameter is an option
     session saves, gaps that are heard, samples lost when the line breaks, silence after a barge-in,
     and files of a batch that is killed again and again (about ten minutes, too).
     """
+    if engine:
+        _measure_engine(engine, device, out, random_weights=random_weights)
+        return
     rows = CLIENT_ROWS if client else ROWS
     unknown = set(only or ()) - set(rows)
     if unknown:
@@ -136,6 +151,29 @@ def _measure(
                 results[row] = _failed(label, errors)
             setup.progress(1.0)
     return results
+
+
+def _measure_engine(engine: str, device: str, out: Path, *, random_weights: bool) -> None:
+    if engine not in chatterbox_run.ENGINES:
+        known = ", ".join(chatterbox_run.ENGINES)
+        raise typer.BadParameter(f"no engine {engine!r}; engines: {known}")
+    try:
+        name, engine_bench = chatterbox_run.prepare(engine, device, random_weights=random_weights)
+    except chatterbox_run.NotHere as error:
+        console.print(str(error), style="red")
+        raise typer.Exit(1) from error
+    taken: dict[str, Any] = {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "engine": engine,
+        "random_weights": random_weights,
+        "cores_busy_before": busy_share(),
+    }
+    with _progress() as follow:
+        results = {row: run(follow(label)) for row, (label, run) in engine_bench.rows().items()}
+    report, stem = Report(name, taken, results), f"{file_name(name)}-{engine}"
+    _publish(report, out, stem)
+    chatterbox_run.plot(report, out / f"{stem}.png")
 
 
 def _failed(label: str, errors: BaseExceptionGroup[Exception]) -> Result:

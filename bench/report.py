@@ -32,6 +32,11 @@ class Figure:
         return bool(self.value <= self.goal if self.at_most else self.value >= self.goal)
 
     @property
+    def judged(self) -> bool:
+        """Whether there is a verdict: not on what was measured without a goal to hold to it."""
+        return math.isnan(self.value) or not math.isnan(self.goal)
+
+    @property
     def value_text(self) -> str:
         """The value with its unit."""
         if math.isnan(self.value):
@@ -76,6 +81,7 @@ def table(report: Report) -> Table:
         shown.add_column(column, justify="right" if right else "left", no_wrap=right)
     for figure in report.figures:
         verdict = "[green]met[/green]" if figure.met else "[bold red]MISSED[/bold red]"
+        verdict = verdict if figure.judged else ""
         shown.add_row(figure.name, figure.value_text, figure.goal_text, verdict, figure.note)
     return shown
 
@@ -87,7 +93,7 @@ def markdown(report: Report) -> str:
     lines = [f"{report.machine}; {', '.join(about)}", ""]
     lines += ["| | measured | goal | | note |", "|---|---|---|---|---|"]
     for figure in report.figures:
-        verdict = "met" if figure.met else "**missed**"
+        verdict = ("met" if figure.met else "**missed**") if figure.judged else ""
         cells = (figure.name, figure.value_text, figure.goal_text, verdict, figure.note)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

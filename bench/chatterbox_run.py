@@ -1,0 +1,75 @@
+"""The benchmark of Chatterbox with real weights, or with random ones and without any download."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from backend.engines.weights import WEIGHTS, folder_of
+from backend.settings import ChatterboxSettings
+from bench.machine import machine_name
+from bench.plots import OURS, THEIRS
+from bench.report import Report
+
+if TYPE_CHECKING:
+    from bench.chatterbox import ChatterboxBench
+
+ENGINES = tuple(WEIGHTS)
+
+
+class NotHere(Exception):
+    """What is to be measured is not installed or not downloaded; the message says what to run."""
+
+
+def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, ChatterboxBench]:
+    """The machine's name (the card's, where there is one) and the rows to be measured. Blocks (half
+    a minute). Raises `NotHere`.
+    """
+    try:
+        import torch
+
+        from backend.engines.chatterbox.model import ChatterboxModel, load_upstream
+        from bench.chatterbox import ChatterboxBench, Plan
+        from bench.random_chatterbox import random_upstream
+    except ImportError as error:
+        raise NotHere(f"{engine} needs {error.name}: make install-chatterbox") from error
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise NotHere("torch finds no CUDA device here: --device cpu")
+    folder = folder_of(engine)
+    if not random_weights and WEIGHTS[engine].missing(folder):
+        raise NotHere(f"no weights here: duplex-tts download {engine}, or --random-weights")
+    upstream = random_upstream(engine, device) if random_weights else load_upstream(folder, device)
+    voices = Path(tempfile.gettempdir()) / "no voices"
+    model = ChatterboxModel(upstream, ChatterboxSettings(), voices)
+    on_cuda = device.startswith("cuda")
+    name = str(torch.cuda.get_device_name(device)) if on_cuda else machine_name()
+    small = Plan((1, 4), (1,), tokens=8, seconds=4.0, text="Good day to you.")
+    return name, ChatterboxBench(model, upstream, Plan() if on_cuda else small)
+
+
+def plot(report: Report, path: Path) -> None:
+    """A token's time by batch, and first audio by live streams."""
+    tokens = report.results["tokens"].details["batches"]
+    live = report.results["live"].details["live"]
+    canvas = Canvas(figsize=(9.6, 3.8), layout="constrained")
+    left, right = canvas.subplots(1, 2)
+    left.plot([each["batch"] for each in tokens], [each["token_ms"] for each in tokens], "o-")
+    left.set_xlabel("sessions at once")
+    left.set_ylabel("ms a token")
+    counts = np.array([each["streams"] for each in live])
+    for name, colour in (("p50", OURS), ("p95", THEIRS)):
+        values = [each[f"first_{name}_ms"] for each in live]
+        right.plot(counts, values, "o-", color=colour, label=name)
+    right.set_xlabel("live streams")
+    right.set_ylabel("first audio (ms)")
+    right.legend(frameon=False)
+    for axes in (left, right):
+        axes.set_ylim(bottom=0)
+    canvas.suptitle(f"Chatterbox on {report.machine}", fontsize=11)
+    canvas.savefig(path, dpi=120)

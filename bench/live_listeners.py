@@ -1,0 +1,97 @@
+"""Listeners in real time, who are spoken to sentence by sentence, straight by an engine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
+
+SENTENCE = "The road went on along the river, and nobody said a word until it was dark."
+_AHEAD_S = 2.0  # left to hear when the next sentence is released
+_NAP_S = 0.002
+
+
+@dataclass(slots=True)
+class Heard:
+    """What all listeners found."""
+
+    first_ms: list[float] = field(default_factory=list)
+    underruns: int = 0
+    steps_ms: list[float] = field(default_factory=list)
+
+    def step_ms(self, percentile: float) -> float:
+        """How long an engine step took."""
+        return float(np.percentile(self.steps_ms, percentile)) if self.steps_ms else 0.0
+
+
+@dataclass(slots=True)
+class _Listener:
+    starts_s: float
+    utterance: str = ""
+    waits: bool = False  # for the rest of a release
+    dry_s: float = float("inf")  # when the listener has heard all
+
+    def due(self, now_s: float) -> bool:
+        """Whether the next sentence is to be released."""
+        begins = not self.utterance and now_s >= self.starts_s
+        return begins or (not self.waits and self.dry_s - now_s < _AHEAD_S)
+
+
+def listen(engine: Engine, count: int, seconds: float) -> Heard:
+    """Speak to `count` listeners, who come within the first second, for so long. Blocks. Raises
+    what the engine fails with.
+    """
+    heard, names = Heard(), itertools.count()
+    start_s = time.perf_counter()
+    listeners = [_Listener(start_s + n / count) for n in range(count)]
+    while (now_s := time.perf_counter()) < start_s + seconds or not heard.first_ms:
+        for listener in listeners:
+            if listener.due(now_s):
+                _release(engine, listener, f"l{next(names)}", seed=len(heard.steps_ms))
+        waiting = {each.utterance: each for each in listeners if each.waits}
+        if not waiting:
+            time.sleep(_NAP_S)
+            continue
+        urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
+        for result in engine.step(urgent):
+            _take(heard, waiting[result.utterance_id], result)
+        heard.steps_ms.append((time.perf_counter() - now_s) * 1000)
+    for listener in listeners:
+        engine.abort(listener.utterance)
+    return heard
+
+
+def _deadline_s(listener: _Listener) -> float:
+    """Who has heard nothing yet has been waiting since he came."""
+    return min(listener.dry_s, listener.starts_s + _AHEAD_S) if _new(listener) else listener.dry_s
+
+
+def _new(listener: _Listener) -> bool:
+    return listener.dry_s == float("inf")
+
+
+def _release(engine: Engine, listener: _Listener, name: str, seed: int) -> None:
+    if listener.utterance:
+        engine.abort(listener.utterance)
+    elif _new(listener):
+        listener.starts_s = time.perf_counter()
+    listener.utterance, listener.waits = name, True
+    engine.begin(Utterance(name, "default", seed=seed))
+    engine.extend(name, Release(SENTENCE, len(SENTENCE), final=True))
+
+
+def _take(heard: Heard, listener: _Listener, result: Chunk | Failure) -> None:
+    if isinstance(result, Failure):
+        raise result.error
+    now_s, audio_s = time.perf_counter(), len(result.pcm) / 24_000
+    if _new(listener):
+        heard.first_ms.append((now_s - listener.starts_s) * 1000)
+        listener.dry_s = now_s
+    elif now_s > listener.dry_s:
+        heard.underruns += 1
+    listener.dry_s = max(listener.dry_s, now_s) + audio_s
+    listener.waits = not result.caught_up
