@@ -101,6 +101,7 @@ class Pulse:
         waiting = [ping.answer for ping in self._pings.values() if ping.answer is not None]
         self._pings.clear()
         self._heard_s = now_s
+        self._pinged_s = -math.inf  # what comes first is acknowledged at once
         return waiting
 
     def forgotten(self) -> None:

@@ -71,3 +71,10 @@ async def test_who_waits_for_a_pong_is_not_forgotten_with_the_socket() -> None:
     assert pulse.silent_s(100.0) == 0
     pulse.pong(pong_to(pulse.ping(5.0, {}, answer)), 5.5)
     assert answer.result() == 500.0
+
+
+def test_a_new_socket_is_pinged_at_once() -> None:
+    pulse = Pulse(0.0)
+    pulse.ping(5.0, {})
+    pulse.reconnected(5.1)
+    assert pulse.due(5.1, unconfirmed=False)
