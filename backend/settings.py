@@ -83,9 +83,6 @@ class ChatterboxSettings(Section):
     watermark: bool = Field(
         default=True, description="Mark the sound, inaudibly, as made by a machine."
     )
-    text_extension: bool = Field(
-        default=False, description="Experiment: speak a sentence while it grows."
-    )
 
 
 class BidirectionalStreaming(Section):
