@@ -80,7 +80,7 @@ function show(status) {
     figures.memory_bytes ? `${number.format(Math.round(figures.memory_bytes / 1e6))} MB` : "",
   ].filter(Boolean).join(" · "));
   const unsent = status.messages_waiting;
-  tile("connections", figures.connections, unsent ? `${number.format(unsent)} messages unsent` : "all is sent");
+  tile("connections", figures.connections, unsent ? `${number.format(unsent)} to be sent` : "all is sent");
   tile("contexts", figures.contexts, `${number.format(engine.waiting)} queued`);
   tile("waiting", status.text_waiting, "characters");
   tile("rtf", engine.rtf ? engine.rtf.toFixed(3) : "–", engine.rtf ? `${number.format(Math.round(1 / engine.rtf))} × real time` : "nothing spoken yet");
