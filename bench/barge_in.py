@@ -11,11 +11,12 @@ import itertools
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from bench.cancel import AT_ONCE, LATEST_S, OTHERS
-from bench.client import ServerError
+from bench.client import ServerError, patiently
 from bench.corpus import TOKENS_PER_S
 from bench.gaps import written
 from bench.report import Figure, Result
@@ -45,7 +46,8 @@ async def measure(setup: Setup) -> Result:
         async def interrupt_some(mine: list[float]) -> None:
             async with Session.connect(setup.url) as session:
                 for wait_s, by_player in zip(mine, itertools.cycle((True, False)), strict=False):
-                    silent_ms.append(await interrupt(session, text, wait_s, by_player=by_player))
+                    trial = partial(interrupt, session, text, wait_s, by_player=by_player)
+                    silent_ms.append(await patiently(trial))
                     setup.progress(len(silent_ms) / len(waits_s))
 
         async with asyncio.TaskGroup() as tasks:

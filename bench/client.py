@@ -6,13 +6,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from duplex_tts import Audio, Cancelled, Context, Done, Error, Session
+from duplex_tts import Audio, Cancelled, Context, Done, Error, Session, SpeechFailed
 
 RETRIES, RETRY_AFTER_S = 50, 0.2
+
+Spoken = TypeVar("Spoken")
 
 
 class ServerError(Exception):
@@ -78,16 +81,23 @@ async def record(context: Context) -> Recording:
     return recording
 
 
-async def patiently(speak: Callable[[], Awaitable[Recording]]) -> Recording:
+async def patiently(speak: Callable[[], Awaitable[Spoken]]) -> Spoken:
     """Speak, and again after a moment where the server is too busy to take one more."""
     for _ in range(RETRIES):
         try:
             return await speak()
-        except ServerError as error:
-            if error.code != "overloaded":
+        except (ServerError, SpeechFailed) as error:
+            if not _is_busy(error):
                 raise
         await asyncio.sleep(RETRY_AFTER_S)
     return await speak()
+
+
+def _is_busy(error: ServerError | SpeechFailed) -> bool:
+    codes = (
+        [each.code for each in error.errors] if isinstance(error, SpeechFailed) else [error.code]
+    )
+    return "overloaded" in codes
 
 
 async def stream(session: Session, pieces: Sequence[str], period_s: float, seed: int) -> Recording:

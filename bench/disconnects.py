@@ -14,10 +14,12 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.client import patiently
 from bench.fault_proxy import FaultProxy, fault_proxy
 from bench.gaps import written
 from bench.report import Figure, Result
@@ -148,7 +150,7 @@ async def _talk(
     breaking: asyncio.Task[None],
 ) -> None:
     while not breaking.done():
-        samples, wrong = await speak(session, next(texts))
+        samples, wrong = await patiently(partial(speak, session, next(texts)))
         found.utterances += 1
         found.samples += samples
         found.wrong += wrong

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench import barge_in, disconnects, gaps, reuse
+from bench import barge_in, client, disconnects, gaps, reuse
 from bench.__main__ import CLIENT_ROWS, app
 from bench.client import ServerError
 from bench.corpus import load_corpus
 from bench.fault_proxy import FaultProxy, fault_proxy
 from bench.report import Figure, Result
 from bench.setup import QUICK, Setup
-from duplex_tts import Session
+from duplex_tts import Error, Session, SpeechFailed
 from duplex_tts.player import Player
 from tests import hibari_model
 
@@ -123,6 +123,34 @@ async def test_a_voice_that_is_never_heard_is_no_measurement(
     async with Session.connect(url) as session:
         with pytest.raises(error):
             await barge_in.interrupt(session, text, 0.0, by_player=True)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [ServerError("overloaded", ""), SpeechFailed("", [Error("c", "overloaded", "")])],
+    ids=["context", "utterance"],
+)
+async def test_a_server_that_is_too_busy_is_asked_again(
+    busy: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "RETRY_AFTER_S", 0)
+    answers: list[Exception | int] = [busy, busy, 7]
+
+    async def speak() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await client.patiently(speak) == 7
+
+
+async def test_another_error_is_not_waited_out() -> None:
+    async def speak() -> int:
+        raise SpeechFailed("", [Error("c", "unknown_voice", "")])
+
+    with pytest.raises(SpeechFailed):
+        await client.patiently(speak)
 
 
 def test_the_rows_of_the_client_are_their_own() -> None:
