@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from backend.context import Context, Services
@@ -17,6 +18,7 @@ from backend.events import Start
 from backend.outbox import Outbox
 
 _REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
+_TURN_S = 5.0  # of silence, after which who speaks again takes a place anew
 
 
 class Contexts:
@@ -36,7 +38,7 @@ class Contexts:
         self._failed = failed
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
         self._used: dict[str, None] = {}  # insertion order: the oldest is forgotten first
-        self._audible_until_s = 0.0  # what is left to hear of those that are done
+        self._audible_until_s = -math.inf  # when those that are done were heard to their end
         self._quiet = asyncio.Event()
         self._quiet.set()
 
@@ -119,9 +121,18 @@ class Contexts:
             raise TooManyContexts(
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
-        if start.mode != "batch":  # which has no deadline that could be broken
+        if start.mode != "batch" and not self._continues:  # batch has no deadline to break
             self._services.tts.admit()
         return Context(start, self._services, self._outbox)
+
+    @property
+    def _continues(self) -> bool:
+        """Whether one more is the next thing that the session's listener hears: he has his place on
+        the machine, and an utterance in the middle of a call is not refused.
+        """
+        if self._running:
+            return len(self._running) == 1
+        return self._services.clock() - self._audible_until_s < _TURN_S
 
     async def _run(self, context: Context) -> None:
         try:
@@ -138,6 +149,7 @@ class Contexts:
         if self._running.pop(context_id, None) is None:
             return
         self.use_up(context_id)
+        self._audible_until_s = max(self._audible_until_s, self._services.clock())
         if not self._running:
             self._quiet.set()
         self._services.metrics.context_closed()

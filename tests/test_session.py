@@ -42,6 +42,14 @@ def start(context: str = "a", **fields: object) -> Start:
     return Start(context, format=PCM, **fields)  # type: ignore[arg-type]
 
 
+class FullOnceItSpeaks(InlineTTS):
+    """Has no room for a second listener."""
+
+    def admit(self) -> None:
+        if self.utterances:
+            raise Overloaded("full")
+
+
 # --- speaking while the text is written ----------------------------------------------------------
 
 
@@ -411,20 +419,32 @@ def test_too_many_contexts() -> None:
 
 
 def test_an_overloaded_machine_takes_no_new_context_and_goes_on_with_the_old() -> None:
-    class FullTTS(InlineTTS):
-        def admit(self) -> None:
-            if self.utterances:
-                raise Overloaded("full")
-
     async def script(client: ScriptedClient) -> None:
-        client.say(start(), Text("a", "Hello there "))
+        client.say(start(), Text("a", "Hello there "), start("b"))
         await client.wait(0.1)
-        client.say(Text("b", "Hi"), Text("a", "friend"), End("a"))
+        client.say(Text("c", "Hi"), Text("a", "friend"), End("a"), End("b"))
         await client.settled()
 
-    client = scripted(script, tts=FullTTS())
-    assert client.codes("b") == ["overloaded"]
+    client = scripted(script, tts=FullOnceItSpeaks())
+    assert client.codes("c") == ["overloaded"]
     assert client.heard() == "Hellotherefriend"
+
+
+@pytest.mark.parametrize("end", [End("a"), Cancel("a")])
+def test_who_is_in_the_middle_of_a_call_is_not_refused(end: Command) -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(start(), Text("a", "Hello there "), start("b"), Text("b", "Next"), End("b"))
+        await client.wait(0.1)
+        client.say(end)
+        await client.wait(4)
+        client.say(start("c"), Text("c", "And on"), End("c"))
+        await client.wait(10)
+        client.say(start("d"))
+        await client.settled()
+
+    client = scripted(script, tts=FullOnceItSpeaks())
+    assert client.heard("b") + client.heard("c") == "NextAndon"
+    assert client.codes("d") == ["overloaded"], "he has left his place"
 
 
 def test_a_refused_first_text_opens_nothing() -> None:
