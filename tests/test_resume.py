@@ -352,7 +352,8 @@ async def test_cut_sessions_leave_nothing_behind() -> None:
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
         gc.collect()
         kinds = (Session, Contexts, Attachment, Connection)
-        assert not [each for each in gc.get_objects() if isinstance(each, kinds)]
+        # By type: a proxy of another package says that it is what it points to, and may be dead.
+        assert not [each for each in gc.get_objects() if type(each) in kinds]
         assert not live.model.open_utterances
 
 
