@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend.main import main
+from backend.main import listen, main
 from tests.fake_engine import FakeModel
 from tests.live_server import live_server
 
@@ -88,6 +88,12 @@ async def test_as_many_engines_as_threads() -> None:
 
 
 # --- the program ---------------------------------------------------------------------------------
+
+
+def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
+    listener = listen("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as sent:
+        assert sent.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_bad_flag_stops_the_start_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:

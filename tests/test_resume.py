@@ -57,12 +57,16 @@ def serving(**server: Any) -> AbstractAsyncContextManager[Live]:
 
 
 async def cutting(client: ResumingClient, work: Awaitable[None], rng: random.Random) -> None:
-    """Cut the line at random moments until the work is done; the work comes back by itself."""
+    """Cut the line at random moments until the work is done; the work comes back by itself. More
+    and more rarely, so that a machine that needs long to come back gets on, too.
+    """
     working = asyncio.ensure_future(work)
+    longest_s = 0.03
     async with asyncio.timeout(60):
         while not working.done():
-            await asyncio.wait([working], timeout=rng.random() * 0.03)
+            await asyncio.wait([working], timeout=rng.random() * longest_s)
             client.cut()
+            longest_s *= 1.005
         await working
 
 
