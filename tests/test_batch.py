@@ -235,14 +235,15 @@ def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
 async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twice(
     tmp_path: Path,
 ) -> None:
-    said = [f"This is line number {number}." for number in range(16)]
+    said = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
     gate = threading.Semaphore(1)
+    model = FakeModel(gate=gate)
     out = tmp_path / "out"
-    runs = 0
+    runs, released = 0, 1
 
     def moment(run: subprocess.Popen[bytes]) -> bool:
         """Three files more, and the next ones begun; the third run may go to its end."""
-        nonlocal runs
+        nonlocal runs, released
         runs += 1
         if runs == 3:
             gate.release(100_000)
@@ -250,12 +251,14 @@ async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twi
         target = len(list(out.glob("[!.]*"))) + 3
         waited = threading.Event()
         while len(list(out.glob("[!.]*"))) < target or not list(out.glob(".*.part")):
-            gate.release()
+            if sum(len(engine.steps) for engine in model.engines) >= released:
+                gate.release()  # a step at a time: none are saved up while the command starts
+                released += 1
             waited.wait(0.01)
             assert run.poll() is None
         return True
 
-    async with live_server(FakeModel(gate=gate)) as live:
+    async with live_server(model) as live:
         kills = await asyncio.to_thread(kill_batches, live.address, said, tmp_path, moment)
     assert (kills.runs, kills.files) == (3, 16)
     assert (kills.missing, kills.broken, kills.rendered_twice, kills.leftovers) == ([], [], [], [])
