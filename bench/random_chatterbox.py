@@ -65,7 +65,9 @@ def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
         return kind(*parts, ByteTokenizer(), device, random_voice(turbo=turbo, device=device))
 
 
-def random_voice(*, turbo: bool, device: str, seed: int = 1) -> Any:
+def random_voice(
+    *, turbo: bool, device: str, seed: int = 1, prompt_tokens: int = _PROMPT_TOKENS
+) -> Any:
     """Upstream's `Conditionals` of a voice that there is not."""
     from chatterbox.models.t3.modules.cond_enc import T3Cond
     from chatterbox.tts import Conditionals
@@ -81,9 +83,9 @@ def random_voice(*, turbo: bool, device: str, seed: int = 1) -> Any:
         emotion_adv=0.5 * torch.ones(1, 1, 1),
     )
     sound = {
-        "prompt_token": ids(_PROMPT_TOKENS),
-        "prompt_token_len": torch.tensor([_PROMPT_TOKENS]),
-        "prompt_feat": torch.randn(1, 2 * _PROMPT_TOKENS, 80, generator=random),
+        "prompt_token": ids(prompt_tokens),
+        "prompt_token_len": torch.tensor([prompt_tokens]),
+        "prompt_feat": torch.randn(1, 2 * prompt_tokens, 80, generator=random),
         "prompt_feat_len": None,
         "embedding": torch.randn(1, 192, generator=random),
     }

@@ -29,11 +29,12 @@ with warnings.catch_warnings():
     from chatterbox.models.s3gen.transformer.upsample_encoder import UpsampleConformerEncoder
     from chatterbox.models.t3 import T3
     from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
-    from chatterbox.models.t3.modules.cond_enc import T3Cond
     from chatterbox.models.t3.modules.t3_config import T3Config
     from chatterbox.models.voice_encoder import VoiceEncoder
-    from chatterbox.tts import ChatterboxTTS, Conditionals
+    from chatterbox.tts import ChatterboxTTS
     from chatterbox.tts_turbo import ChatterboxTurboTTS
+
+from bench.random_chatterbox import random_voice
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_cuda)])
@@ -218,24 +219,7 @@ class CharacterTokenizer:
 
 def voice(seed: int, *, turbo: bool, prompt_tokens: int = 50) -> Any:
     """Random conditionals: a voice."""
-    random = torch.Generator().manual_seed(seed)
-
-    def ids(count: int) -> torch.Tensor:
-        return torch.randint(0, 6561, (1, count), generator=random)
-
-    conditioning = T3Cond(
-        speaker_emb=torch.randn(1, 256, generator=random),
-        cond_prompt_speech_tokens=ids(_TURBO_PROMPT if turbo else 150),
-        emotion_adv=0.5 * torch.ones(1, 1, 1),
-    )
-    sound = {
-        "prompt_token": ids(prompt_tokens),
-        "prompt_token_len": torch.tensor([prompt_tokens]),
-        "prompt_feat": torch.randn(1, 2 * prompt_tokens, 80, generator=random),
-        "prompt_feat_len": None,
-        "embedding": torch.randn(1, 192, generator=random),
-    }
-    return Conditionals(conditioning, sound)
+    return random_voice(turbo=turbo, device="cpu", seed=seed, prompt_tokens=prompt_tokens)
 
 
 @cache

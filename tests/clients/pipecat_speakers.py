@@ -1,0 +1,42 @@
+"""pipecat's services that tell when each word is said, on one of our servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pipecat.services.cartesia.tts import CartesiaTTSService
+from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+
+from tests.clients.listening import STORY, Ear
+from tests.clients.live_servers import Server
+from tests.clients.pipecat_turn import Listener
+from tests.clients.timing import expect_timed, onset_s
+
+Speaker = Callable[..., Any]
+
+# Voices of the vendors: an application brings such ids along.
+KATIE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
+RACHEL = "21m00Tcm4TlvDq8ikWAM"
+SENTENCES = [sentence.rstrip(".") + ". " for sentence in STORY.split(". ")]
+
+
+def cartesia(server: Server, **options: Any) -> CartesiaTTSService:
+    manner = CartesiaTTSService.Settings(voice=KATIE)
+    options = {"api_key": server.key or "any", "settings": manner, **options}
+    return CartesiaTTSService(url=f"{server.ws}/tts/websocket", **options)
+
+
+def elevenlabs(server: Server, **options: Any) -> ElevenLabsTTSService:
+    manner = ElevenLabsTTSService.Settings(voice=RACHEL)
+    options = {"api_key": server.key or "any", "settings": manner, **options}
+    return ElevenLabsTTSService(url=server.ws, **options)
+
+
+def expect(ear: Ear, listener: Listener, text: str) -> None:
+    """The text, with its words where they are said to be. pipecat counts from the first audio,
+    but by a clock of its own: the first word is taken to begin with the first sound.
+    """
+    ear.expect(listener.sound, text)
+    origin_s = listener.words[0][1] - onset_s(listener.sound)
+    expect_timed(ear, listener.sound, text, listener.words, origin_s)
