@@ -74,7 +74,10 @@ class ChatterboxSettings(Section):
         default="auto", description="Where it runs; auto is cuda where there is such a device."
     )
     slots: int = Field(
-        default=64, ge=1, le=256, description="Utterances advanced at a time; each takes memory."
+        default=64,
+        ge=1,
+        le=256,
+        description="Utterances advanced at a time, at most; on a card with less memory fewer.",
     )
     block_causal: bool = Field(
         default=False,

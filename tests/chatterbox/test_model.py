@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from backend.engines.base import CloningModel, Utterance
+from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
-from backend.errors import BadMessage, UnknownVoice, Unsupported
+from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
 from backend.events import Start
 from backend.settings import ChatterboxSettings, EngineSettings
 from backend.tts_manager import TTSManager
@@ -130,3 +131,31 @@ def test_parameters_have_ranges_and_each_model_its_own(
 def test_on_a_cpu_few_slots_are_enough(tmp_path: Path) -> None:
     assert model(tmp_path, slots=64).create_engine()._parts.decoder.free == 4
     assert model(tmp_path, slots=2).create_engine()._parts.decoder.free == 2
+
+
+@both
+def test_on_a_card_slots_follow_from_its_memory(
+    turbo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = tiny(turbo=turbo)
+    upstream.device = "cuda"  # so it says; the weights are where they were
+    each_bytes = memory.slot_bytes(upstream.t3, 1536)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: 10 * each_bytes)
+    made = ChatterboxModel(upstream, ChatterboxSettings(), tmp_path)
+    assert made.create_engine()._parts.decoder.free == 5
+    assert made.info.max_batch == 20
+    monkeypatch.setattr(memory, "free_bytes", lambda device: each_bytes)
+    with pytest.raises(ConfigError, match="no room"):
+        ChatterboxModel(upstream, ChatterboxSettings(), tmp_path)
+
+
+def test_a_card_that_is_filled_before_the_engine_is_made_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    made = model(tmp_path)
+    monkeypatch.setattr("backend.engines.chatterbox.model.SpeechTokenDecoder", full)
+    with pytest.raises(ConfigError, match="nvidia-smi"):
+        made.create_engine()

@@ -13,6 +13,7 @@ from backend.engines.base import EngineInfo, Parameter, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.engine import ChatterboxEngine, Parts
 from backend.engines.chatterbox.flow import Flow
+from backend.engines.chatterbox.memory import saying_what_to_do, slot_bytes, slots_on
 from backend.engines.chatterbox.passage import Renderer
 from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
 from backend.engines.chatterbox.sampling import Sampling
@@ -30,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 BUILT_IN = "default"
 _POSITIONS = 1536  # of a row: conditioning (35 or 376), 300 characters of text, 40 s of speech
-_CPU_SLOTS = 4  # slower than real time with one already; each takes 150 to 750 MB
 
 _COMMON = {
     "temperature": Parameter(0.05, 5.0, 0.8),
@@ -51,7 +51,8 @@ PARAMETERS = {
 
 class ChatterboxModel:
     """See `base.CloningModel`. `upstream`: a `ChatterboxTTS` or `ChatterboxTurboTTS` with its
-    weights, on its device; `voices`: the folder of the learned voices.
+    weights, on its device; `voices`: the folder of the learned voices. Raises `ConfigError` when
+    the card has no room for an utterance.
 
     Its modules are used by one engine: the KV cache and the CUDA graphs belong to one thread.
     """
@@ -61,8 +62,8 @@ class ChatterboxModel:
         self._settings = settings
         self._folder = VoiceFolder(voices)
         turbo = bool(upstream.t3.is_gpt)
-        on_cpu = torch.device(upstream.device).type == "cpu"
-        self._slots = min(settings.slots, _CPU_SLOTS) if on_cpu else settings.slots
+        device = torch.device(upstream.device)
+        self._slots = slots_on(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
         name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
             name,
@@ -82,9 +83,10 @@ class ChatterboxModel:
     @classmethod
     def load(cls, folder: Path, settings: ChatterboxSettings, voices: Path) -> ChatterboxModel:
         """Read the weights: Turbo's where the folder holds them, else the standard model's. Blocks
-        (seconds).
+        (seconds). Raises `ConfigError` when the card is too full.
         """
-        return cls(load_upstream(folder, settings.device), settings, voices)
+        with saying_what_to_do():
+            return cls(load_upstream(folder, settings.device), settings, voices)
 
     # --- voices -----------------------------------------------------------------------------------
 
@@ -151,10 +153,11 @@ class ChatterboxModel:
         return Manner(exaggeration, Sampling(**values))
 
     def create_engine(self) -> ChatterboxEngine:
-        """See `base.Model`."""
+        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile."""
         upstream, settings = self._upstream, self._settings
         flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
-        decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
+        with saying_what_to_do():
+            decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
         parts = Parts(
             decoder,
             Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),

@@ -1,0 +1,76 @@
+"""The card's memory: how many utterances it has room for, and what is said when it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import torch
+
+from backend.errors import ConfigError
+
+log = structlog.get_logger(__name__)
+
+# Of what is free once the weights are loaded. The other half is for what grows with the listeners,
+# too: renders (0.15 GB for 4 s of speech, 0.6 GB for 20 s, and up to 16 at a time), the CUDA graphs
+# that keep what they worked in, and voices.
+_SHARE = 0.5
+_CPU_SLOTS = 4  # slower than real time with one already; each takes 150 to 750 MB
+_REMEDY = (
+    "end what else uses it (nvidia-smi lists that), or take a smaller engine: "
+    "--engine chatterbox-turbo, or --engine hibari, which needs no card"
+)
+
+
+def slot_bytes(t3: Any, positions: int) -> int:
+    """What one utterance takes in the decoder of this upstream `T3`: the keys and values of its
+    rows. What else it has there is less than a thousandth of that.
+    """
+    config = t3.tfmr.config
+    size = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    rows = 1 if t3.is_gpt else 2  # guidance has an unconditional one
+    cached = 2 * config.num_hidden_layers * config.num_attention_heads * size * positions
+    return int(rows * cached * t3.speech_head.weight.element_size())
+
+
+def slots_on(device: torch.device, asked: int, each_bytes: int) -> int:
+    """How many utterances to advance at a time on this device, its weights being loaded: at most
+    those asked for. Raises `ConfigError` when the card has no room for one.
+    """
+    if device.type != "cuda":
+        return min(asked, _CPU_SLOTS)
+    return slots_in(free_bytes(device), asked, each_bytes)
+
+
+def slots_in(room_bytes: int, asked: int, each_bytes: int) -> int:
+    """How many slots of `each_bytes` to make in so much free memory, `asked` at most. The log says
+    when it is fewer. Raises `ConfigError` when not even one fits.
+    """
+    count = int(_SHARE * room_bytes / each_bytes)
+    told = f"{each_bytes / 1e6:.0f} MB each in half of the {room_bytes / 1e9:.1f} GB that are free"
+    if not count:
+        raise ConfigError(f"the card has no room for an utterance ({told}); {_REMEDY}")
+    if count < asked:
+        log.info("slots.fewer", slots=count, asked=asked, why=told)
+    return min(count, asked)
+
+
+def free_bytes(device: torch.device) -> int:
+    """What is free on the card, for this process and others. Blocks shortly: what loading has left
+    in torch's hands is given back first.
+    """
+    torch.cuda.empty_cache()
+    return int(torch.cuda.mem_get_info(device)[0])
+
+
+@contextmanager
+def saying_what_to_do() -> Iterator[None]:
+    """A card that is full while the block runs becomes a `ConfigError` with the remedy."""
+    try:
+        yield
+    except RuntimeError as error:  # torch has several for it
+        if "out of memory" not in str(error):
+            raise
+        raise ConfigError(f"the card's memory is full; {_REMEDY}") from error
