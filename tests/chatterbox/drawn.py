@@ -42,10 +42,10 @@ class Drawn:
         assert passage._noise is not None
         passage._noise._frames = mel[0]
         assert passage._vocoder is not None
-        source = passage._vocoder._source
-        source._start = (2 * self.uniform[0].clone() - 1) * math.pi
-        source._start[:, 0] = 0
-        source._noise = list(waves[0].split(480, -1))
+        source = passage._vocoder.source
+        source._start = (2 * self.uniform[0][0].clone() - 1) * math.pi
+        source._start[0] = 0
+        source._noise = waves[0][0]
 
 
 class Unmarked:

@@ -98,6 +98,40 @@ def test_the_first_chunk_comes_after_13_tokens(turbo: bool) -> None:
     assert 0 < len(results[0].pcm) <= 12 * 480
 
 
+def durations_s(chunks: list[Chunk]) -> list[float]:
+    return [round(len(chunk.pcm) / 24_000, 2) for chunk in chunks]
+
+
+def test_chunks_grow_while_the_listener_is_ahead_and_come_sooner_before_he_runs_dry(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def spoken(now_s: list[float]) -> list[Chunk]:
+        """Chunk by chunk, at these times, 4 tokens a step."""
+        engine = model(turbo=True).create_engine()
+        decoder = engine._parts.decoder
+        take = decoder._take
+
+        def endless(sessions: Any, tokens: Any) -> None:
+            take(sessions, [len(session.tokens) for session in sessions])
+
+        monkeypatch.setattr(decoder, "_take", endless)
+        engine._clock = lambda: now_s[min(len(chunks), len(now_s) - 1)]
+        begin(engine, "a", TEXT * 3)
+        chunks: list[Chunk] = []
+        for _ in range(100):
+            chunks += [each for each in engine.step(["a"]) if isinstance(each, Chunk)]
+            if len(chunks) == 4:
+                return chunks
+        raise AssertionError("no fourth chunk")
+
+    monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0.15)
+    ahead, late = spoken([0.0]), spoken([0.0, 9.0, 99.0])
+    assert durations_s(ahead) == durations_s(late) == [0.24, 0.8, 1.6, 3.2]
+    hurried = spoken([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s are left when the second is due
+    assert durations_s(hurried) == [0.24, 0.48, 0.8, 1.6]
+    assert [chunk.start for chunk in hurried] == [0, *(chunk.end for chunk in hurried[:-1])]
+
+
 @both
 def test_many_utterances_are_each_what_they_are_alone(turbo: bool) -> None:
     """Different voices, seeds, texts; more of them than there are slots."""

@@ -21,8 +21,8 @@ def s3gen(*, meanflow: bool) -> Any:
     return TinyS3Gen(meanflow=meanflow).eval().requires_grad_(requires_grad=False)
 
 
-def prompt(flow: Flow, seed: int = 3) -> SoundPrompt:
-    made: SoundPrompt = flow.prompt(voice(seed, turbo=False).gen)
+def prompt(flow: Flow, seed: int = 3, tokens: int = 50) -> SoundPrompt:
+    made: SoundPrompt = flow.prompt(voice(seed, turbo=False, prompt_tokens=tokens).gen)
     return made
 
 
@@ -64,14 +64,27 @@ def test_a_render_of_all_tokens_is_upstreams(meanflow: bool) -> None:
 
 
 @both
-def test_jobs_of_different_voices_do_not_mix(meanflow: bool) -> None:
-    flow = Flow(s3gen(meanflow=meanflow))
-    jobs = [Job(prompt(flow, seed), TOKENS[seed:40], noise(seed), final=True) for seed in (3, 3)]
-    jobs[1] = Job(prompt(flow, 4), TOKENS[10:47], noise(7), final=True)
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_jobs_of_different_voices_and_lengths_do_not_mix(meanflow: bool, in_blocks: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow), block_causal=in_blocks)
+    jobs = [
+        Job(prompt(flow, 3), TOKENS[3:40], noise(3), final=True),
+        Job(prompt(flow, 4, tokens=60), TOKENS[10:47], noise(7), final=False),
+        Job(prompt(flow, 4), TOKENS[:1], noise(8), final=True),
+        Job(prompt(flow, 3), TOKENS, noise(9), final=True),
+    ]
     together = flow.render(jobs)
     for mel, job in zip(together, jobs, strict=True):
+        assert mel.shape == (80, 2 * len(job.tokens))
         torch.testing.assert_close(mel, flow.render([job])[0], atol=SAME, rtol=0)
     assert (together[0] - together[1]).abs().max() > 1
+
+
+def test_lengths_are_rounded_up_so_that_few_shapes_come() -> None:
+    flow = Flow(s3gen(meanflow=True))
+    voice_ = prompt(flow)
+    sizes = [Job(voice_, TOKENS[:n], noise(), final=True).padded for n in (1, 13, 14, 46, 47)]
+    assert sizes == [64, 64, 64, 96, 128]
 
 
 @both
@@ -108,7 +121,8 @@ def test_noise_does_not_depend_on_when_it_is_asked_for() -> None:
 
 def test_no_tokens_are_no_frames() -> None:
     flow = Flow(s3gen(meanflow=True))
-    assert flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)]).shape == (1, 80, 0)
+    (mel,) = flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)])
+    assert mel.shape == (80, 0)
 
 
 @pytest.mark.parametrize("size", [0, 50])

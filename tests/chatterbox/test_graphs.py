@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.graphs import Graphs
-from tests.chatterbox.tiny import on_cuda
+from backend.engines.chatterbox.vocoder import Vocoder
+from tests.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
 
 
 def test_elsewhere_a_step_just_runs() -> None:
@@ -20,6 +30,58 @@ def test_elsewhere_a_step_just_runs() -> None:
     for n in range(5):
         assert torch.equal(graphs.run("step", step, torch.tensor([n])), torch.tensor([n + 1]))
     assert len(calls) == 5
+
+
+class Held(TorchDispatchMode):  # type: ignore[misc]
+    """What a graph can hold: operations of one device. Nothing waits for a value, nothing comes
+    from elsewhere. (A tensor of the `meta` device has no values to wait for.)
+    """
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, Tensor)]
+        assert all(each.device.type == "meta" for each in tensors), operation
+        return result
+
+
+def captured(
+    name: str, turbo: bool, device: str
+) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """What the engine captures under this name, and inputs for it."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, device=device)
+
+    if name == "step":
+        t3 = copy.deepcopy(tiny_t3(turbo=turbo)).to(torch.bfloat16).to(device)
+        return SpeechTokenDecoder(t3, 4, 256)._step(2, 128), ()
+    s3gen = TinyS3Gen(meanflow=turbo).eval().to(device)
+    if name == "vocoder":
+        inputs = zeros(2, 80, 40), zeros(2, 1, 40 * 480)
+        return Vocoder(s3gen.mel2wav).hift.decode, inputs
+    x, tokens = zeros(2, 80, 192), zeros(2, 96).long()
+    flow = Flow(s3gen, block_causal=name == "blocks")
+    return flow._mel, (x, tokens, zeros(2).long() + 90, zeros(2, 80), x)
+
+
+@pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+@pytest.mark.parametrize("name", ["step", "flow", "blocks", "vocoder"])
+def test_a_graph_could_hold_what_is_captured(name: str, turbo: bool) -> None:
+    step, inputs = captured(name, turbo, "meta")
+    with torch.inference_mode():
+        step(*inputs)  # tables are made at the first call, before any capture
+        with Held():
+            step(*inputs)
+
+
+def test_what_waits_or_comes_from_elsewhere_is_noticed() -> None:
+    x = torch.zeros(2, device="meta")
+    with Held(), pytest.raises(RuntimeError, match="item"):
+        x.sum().item()
+    with Held(), pytest.raises(AssertionError):
+        torch.ones(2).to("meta")
 
 
 @on_cuda
@@ -51,3 +113,17 @@ def test_a_step_that_cannot_be_captured_runs_all_the_same() -> None:
     for _ in range(5):
         x = torch.ones(2, device=device)
         torch.testing.assert_close(graphs.run("waits", step, x), x + 2)
+
+
+@on_cuda
+@pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+@pytest.mark.parametrize("name", ["step", "flow", "blocks", "vocoder"])
+def test_all_that_is_captured_can_be(name: str, turbo: bool) -> None:
+    step, inputs = captured(name, turbo, "cuda")
+    graphs = Graphs(torch.device("cuda"))
+    with torch.inference_mode():
+        expected = step(*inputs).clone()
+        for _ in range(4):
+            mine = graphs.run(name, step, *inputs)
+    assert graphs._captured[name] is not None
+    torch.testing.assert_close(mine, expected, atol=1e-3, rtol=1e-3)

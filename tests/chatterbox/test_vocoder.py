@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.vocoder import Vocoder, VocoderStream
+from backend.engines.chatterbox.vocoder import Frames, Source, Vocoder, VocoderStream
 from tests.chatterbox.tiny import TinyS3Gen
 
 FRAMES = 200
@@ -31,22 +31,27 @@ def generator() -> torch.Generator:
 
 
 def streamed(hift: Any, cuts: list[int], ahead: int) -> Tensor:
-    stream, parts, start = VocoderStream(Vocoder(hift), generator()), [], 0
+    vocoder, parts, start = Vocoder(hift), [], 0
+    stream = VocoderStream(vocoder, generator())
     for end in cuts:
-        parts.append(stream.push(MEL[:, start:end], MEL[:, end : end + ahead]))
+        parts += vocoder.speak([Frames(stream, MEL[:, start:end], MEL[:, end : end + ahead])])
         assert parts[-1].numel() == 480 * (end - start)
         start = end
     return torch.cat(parts)
 
 
 def excitation(hift: Any, pitch: Tensor) -> Tensor:
-    return VocoderStream(Vocoder(hift), generator())._source.next(pitch, pitch[:, :0])
+    return source(hift).next(pitch, pitch[:0]).samples
+
+
+def source(hift: Any, seed: int = 7) -> Source:
+    return Source(hift.m_source, torch.Generator().manual_seed(seed))
 
 
 def test_one_push_is_upstreams_run(s3gen: Any) -> None:
     hift = s3gen.mel2wav
-    source = excitation(hift, hift.f0_predictor(MEL[None]))
-    expected = made().mel2wav.inference(MEL[None], cache_source=source)[0][0]
+    drawn = excitation(hift, hift.f0_predictor(MEL[None])[0])
+    expected = made().mel2wav.inference(MEL[None], cache_source=drawn[None, None])[0][0]
     expected = expected * torch.cat([s3gen.trim_fade, torch.ones(expected.numel() - 960)])
     sound = streamed(hift, [FRAMES], 0)
     assert expected.abs().max() > 0.01
@@ -67,26 +72,77 @@ def test_with_fewer_frames_behind_it_the_seam_is_far_below_hearing(s3gen: Any) -
     assert 10 * math.log10(whole.square().mean() / error.square().mean()) > 80
 
 
+def test_streams_that_are_spoken_together_are_each_what_they_are_alone(s3gen: Any) -> None:
+    """Of different lengths, seeds and starts; two of them are alike."""
+    vocoder = Vocoder(s3gen.mel2wav)
+    spans = [(0, 12, 14), (0, 12, 14), (0, 30, 0), (5, 5, 3)]
+
+    def parts(streams: list[VocoderStream]) -> list[Frames]:
+        return [
+            Frames(stream, MEL[:, start:end], MEL[:, end : end + ahead])
+            for stream, (start, end, ahead) in zip(streams, spans, strict=True)
+        ]
+
+    def streams() -> list[VocoderStream]:
+        generators = [torch.Generator().manual_seed(n) for n in range(4)]
+        return [VocoderStream(vocoder, each) for each in generators]
+
+    together, alone = streams(), streams()
+    for _ in range(2):
+        heard = vocoder.speak(parts(together))
+        expected = [vocoder.speak([part])[0] for part in parts(alone)]
+        for (start, end, _), one, other in zip(spans, heard, expected, strict=True):
+            assert one.numel() == 480 * (end - start)
+            torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+    assert (heard[0] - heard[1]).abs().max() > 1e-3
+
+
+def test_what_fails_leaves_the_streams_where_they_were(
+    s3gen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocoder = Vocoder(s3gen.mel2wav)
+    streams = [VocoderStream(vocoder, generator()) for _ in range(2)]
+    cuts = [(12, 26), (13, 26)]
+    parts = [
+        Frames(stream, MEL[:, :new], MEL[:, new:to])
+        for stream, (new, to) in zip(streams, cuts, strict=True)
+    ]
+    decode, calls = s3gen.mel2wav.decode, []
+
+    def short(*inputs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("no memory")
+        return decode(*inputs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(s3gen.mel2wav, "decode", short)
+        with pytest.raises(torch.OutOfMemoryError):
+            vocoder.speak(parts)
+    for sound, (new, _) in zip(vocoder.speak(parts), cuts, strict=True):
+        expected = streamed(s3gen.mel2wav, [new], 26 - new)
+        torch.testing.assert_close(sound, expected, atol=1e-6, rtol=0)
+
+
 def test_the_source_is_upstreams_formula(s3gen: Any) -> None:
     """Without the random parts, which upstream draws anew at every call."""
-    source = s3gen.mel2wav.m_source
-    generator_ = source.l_sin_gen
-    pitch = torch.full((1, 40), 200.0)
-    ours = VocoderStream(Vocoder(s3gen.mel2wav), generator())._source
+    upstreams = s3gen.mel2wav.m_source
+    pitch = torch.full((40,), 200.0)
+    ours = source(s3gen.mel2wav)
     ours._start.zero_()
-    ours._noise = [torch.zeros(1, 9, 480)] * 40
-    mine = ours.next(pitch, pitch[:, :0])
+    ours._noise = torch.zeros(9, 40 * 480)
+    mine = ours.next(pitch, pitch[:0]).samples
     cycles = 200.0 * torch.arange(1, 10)[:, None] * torch.arange(1, 40 * 480 + 1) / 24000
-    waves = generator_.sine_amp * torch.sin(2 * math.pi * (cycles.double() % 1))
-    theirs = source.l_tanh(source.l_linear(waves.float().T))
-    torch.testing.assert_close(mine[0, 0], theirs[:, 0], atol=2e-3, rtol=0)
+    waves = upstreams.l_sin_gen.sine_amp * torch.sin(2 * math.pi * (cycles.double() % 1))
+    theirs = upstreams.l_tanh(upstreams.l_linear(waves.float().T))
+    torch.testing.assert_close(mine, theirs[:, 0], atol=2e-3, rtol=0)
 
 
 def test_unvoiced_frames_are_noise_alone(s3gen: Any) -> None:
-    pitch = torch.zeros(1, 10)
+    pitch = torch.zeros(10)
     one = excitation(s3gen.mel2wav, pitch)
-    other = VocoderStream(Vocoder(s3gen.mel2wav), torch.Generator().manual_seed(8))._source
-    assert not torch.equal(one, other.next(pitch, pitch[:, :0]))
+    other = source(s3gen.mel2wav, seed=8).next(pitch, pitch[:0]).samples
+    assert not torch.equal(one, other)
     assert one.std() > 0
 
 

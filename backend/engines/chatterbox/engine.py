@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 import torch
-from torch import Tensor
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.flow import Job
-from backend.engines.chatterbox.passage import Passage, Renderer
+from backend.engines.chatterbox.passage import Passage, Renderer, Sound
 from backend.engines.chatterbox.speech import Manner, Speech
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
@@ -59,12 +58,13 @@ class ChatterboxEngine:
         self._catalogue = catalogue
         self._speeches: dict[str, Speech] = {}
         self._together = _TOGETHER
+        self._clock = time.monotonic
 
     def begin(self, utterance: Utterance) -> None:
         """See `base.Engine`."""
         voice = self._catalogue.conditioning(utterance.voice)
         manner = self._catalogue.manner(utterance)
-        self._speeches[utterance.id] = Speech(utterance, voice, manner)
+        self._speeches[utterance.id] = Speech(utterance, voice, manner, self._clock)
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `base.Engine`."""
@@ -124,30 +124,29 @@ class ChatterboxEngine:
     # --- sound ------------------------------------------------------------------------------------
 
     def _render(self, speeches: Iterable[Speech]) -> list[Result]:
-        """The next chunk of the most urgent passage, and of those that are rendered like it."""
+        """The next chunk of the most urgent passage, and of those that are about as long."""
         renderer, voices = self._parts.renderer, self._parts.voices
-        jobs = [
+        work = [
             (speech, passage, passage.job(renderer, voices.prompt(speech.voice)))
             for speech in speeches
-            if (passage := speech.passage) is not None and passage.prepared and passage.ready
+            if (passage := speech.passage) is not None
+            and passage.prepared
+            and passage.ready(hurry=speech.hurry)
         ]
-        alike = [each for each in jobs if each[2].shape == jobs[0][2].shape][: self._together]
+        alike = [each for each in work if each[2].padded == work[0][2].padded][: self._together]
         if not alike:
             return []
         try:
-            mels = renderer.flow.render([job for _, _, job in alike])
+            sounds = renderer.sounds([(passage, job) for _, passage, job in alike])
         except torch.OutOfMemoryError as error:
             if len(alike) == 1:
                 return [self._failed(alike[0][0], error)]
             self._together = len(alike) // 2  # the card does not hold more: from now on
             return []
-        return [self._sound(*each, mel) for each, mel in zip(alike, mels, strict=True)]
+        pairs = zip(alike, sounds, strict=True)
+        return [self._chunk(speech, sound) for (speech, *_), sound in pairs]
 
-    def _sound(self, speech: Speech, passage: Passage, job: Job, mel: Tensor) -> Result:
-        try:
-            sound = passage.take(self._parts.renderer, job, mel)
-        except torch.OutOfMemoryError as error:
-            return self._failed(speech, error)
+    def _chunk(self, speech: Speech, sound: Sound) -> Chunk:
         pcm = sound.samples.cpu().numpy()
         if self._parts.watermark is not None:
             pcm = self._parts.watermark.apply(pcm, SAMPLE_RATE_HZ)

@@ -4,6 +4,9 @@ The flow is not causal, so a longer utterance changes the frames at the end of a
 renders all tokens so far and keeps what the newest ones no longer change much; a render of all
 tokens is upstream's. Plan B restricts attention to blocks of `BLOCK_TOKENS` (upstream's
 `static_chunk_size`): then finished blocks never change.
+
+Utterances of different lengths are rendered together: each is padded, and nothing looks at the
+padding. Lengths are rounded up, so that few shapes come, and come again (`graphs`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ LOOKAHEAD_TOKENS = 3  # the encoder looks so far ahead
 BLOCK_TOKENS = 25
 _STEPS = {True: 2, False: 10}  # Euler steps with and without meanflow: upstream's
 _NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
+_PADDED_TO = 32  # tokens: lengths are rounded up to a multiple
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,14 @@ class Job:
     final: bool
 
     @property
-    def shape(self) -> tuple[int, int, bool]:
-        """Jobs of one shape are rendered together."""
-        return len(self.prompt.tokens), len(self.tokens), self.final
+    def length(self) -> int:
+        """Tokens that are run through the flow, the prompt's included."""
+        return len(self.prompt.tokens) + len(self.tokens)
+
+    @property
+    def padded(self) -> int:
+        """The length that it is rendered at: jobs that share it are best rendered together."""
+        return -(-self.length // _PADDED_TO) * _PADDED_TO
 
 
 class Flow:
@@ -79,9 +88,8 @@ class Flow:
         self.block_causal = block_causal
         self._graphs = Graphs(self.device)
         _ask_nothing()
-        size = BLOCK_TOKENS if block_causal else 0
-        self._flow.encoder.static_chunk_size = size
-        self._flow.decoder.estimator.static_chunk_size = FRAMES_PER_TOKEN * size
+        self._block = BLOCK_TOKENS if block_causal else 0
+        self._flow.decoder.estimator.static_chunk_size = FRAMES_PER_TOKEN * self._block
 
     @property
     def device(self) -> torch.device:
@@ -113,37 +121,58 @@ class Flow:
         return max(0, FRAMES_PER_TOKEN * count)
 
     @torch.inference_mode()
-    def render(self, jobs: Sequence[Job]) -> Tensor:
-        """The mel frames of jobs of one shape: (jobs, 80, frames), 2 a token. The last
-        `2 * LOOKAHEAD_TOKENS` of a job that is not final are of little worth.
+    def render(self, jobs: Sequence[Job]) -> list[Tensor]:
+        """The mel of each job, (80, frames), 2 frames a token. The last `2 * LOOKAHEAD_TOKENS` of a
+        job that is not final are of little worth.
         """
-        count = len(jobs)
-        if self.device.type == "cuda":  # few shapes, so that graphs are used again
-            jobs = [*jobs, *[jobs[-1]] * ((1 << (count - 1).bit_length()) - count)]
-        tokens = torch.stack([torch.cat([job.prompt.tokens, job.tokens]) for job in jobs])
-        lengths = torch.full((len(jobs),), tokens.size(1), device=tokens.device)
-        hidden, _ = self._flow.encoder(self._flow.input_embedding(tokens), lengths)
-        mu = self._flow.encoder_proj(hidden).transpose(1, 2).contiguous()
-        before = jobs[0].prompt.mel.size(0)
-        given = torch.zeros_like(mu)
-        given[:, :, :before] = torch.stack([job.prompt.mel.T for job in jobs])
-        speaker = torch.cat([job.prompt.speaker for job in jobs])
-        x = torch.stack([job.noise.first(mu.size(2)) for job in jobs])
-        mel = self._graphs.run(tuple(x.shape), self._solve, x, mu, speaker, given)
-        return mel[:count, :, before:].clone()
+        size = max(job.padded for job in jobs)
+        batch = self._graphs.padded(jobs)
+        rows = [_row(job, size) for job in batch]
+        tokens, given, x = (torch.stack(column) for column in zip(*rows, strict=True))
+        lengths = torch.tensor([job.length for job in batch], device=self.device)
+        speaker = torch.cat([job.prompt.speaker for job in batch])
+        mel = self._graphs.run(tuple(x.shape), self._mel, x, tokens, lengths, speaker, given)
+        spans = [(len(job.prompt.mel), FRAMES_PER_TOKEN * job.length) for job in jobs]
+        return [each[:, low:high].clone() for each, (low, high) in zip(mel, spans, strict=False)]
 
-    def _solve(self, x: Tensor, mu: Tensor, speaker: Tensor, given: Tensor) -> Tensor:
+    def _mel(
+        self, x: Tensor, tokens: Tensor, lengths: Tensor, speaker: Tensor, given: Tensor
+    ) -> Tensor:
+        """From noise `x`, (n, 80, frames), to mel; all behind a row's length is padding."""
+        mask = torch.arange(tokens.size(1), device=x.device) < lengths[:, None]
+        mu = self._encoded(tokens, mask)
+        frames = mask.repeat_interleave(FRAMES_PER_TOKEN, 1)[:, None].float()
+        return self._solved(x, frames, mu, (speaker, given))
+
+    def _encoded(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What the tokens say of each frame, (n, 80, frames): upstream's encoder, for rows of
+        different lengths. It looks ahead over a row's end, where there must be nothing.
+        """
+        encoder, mask = self._flow.encoder, mask[:, None]
+        x, places, _ = encoder.embed(self._flow.input_embedding(tokens), mask)
+        x = encoder.pre_lookahead_layer(x * mask.transpose(1, 2))
+        x = encoder.forward_layers(x, _blocks(mask, self._block), places, mask)
+        x, _ = encoder.up_layer(x.transpose(1, 2).contiguous(), 0)
+        mask = mask.repeat_interleave(FRAMES_PER_TOKEN, 2)
+        x, places, _ = encoder.up_embed(x.transpose(1, 2).contiguous(), mask)
+        seen = _blocks(mask, FRAMES_PER_TOKEN * self._block)
+        x = encoder.forward_up_layers(x, seen, places, mask)
+        if encoder.normalize_before:
+            x = encoder.after_norm(x)
+        mu: Tensor = self._flow.encoder_proj(x).transpose(1, 2).contiguous()
+        return mu
+
+    def _solved(self, x: Tensor, mask: Tensor, mu: Tensor, voice: tuple[Tensor, Tensor]) -> Tensor:
         """Euler steps from noise to mel; without meanflow with classifier-free guidance."""
         times = torch.linspace(0, 1, _STEPS[self._meanflow] + 1, device=x.device)
         if not self._meanflow and self._flow.decoder.t_scheduler == "cosine":
             times = 1 - torch.cos(times * 0.5 * torch.pi)
+        inputs = (mu, *voice)
         if not self._meanflow:  # a second half, unconditional, for guidance
-            mu, speaker, given = (
-                torch.cat([each, torch.zeros_like(each)]) for each in (mu, speaker, given)
-            )
-        mask = torch.ones(mu.size(0), 1, x.size(2), device=x.device)
+            inputs = tuple(torch.cat([each, torch.zeros_like(each)]) for each in inputs)
+            mask = torch.cat([mask, mask])
         for t, r in pairwise(times):
-            x = x + (r - t) * self._slope(x, (t, r), (mu, speaker, given), mask)
+            x = x + (r - t) * self._slope(x, (t, r), inputs, mask)
         return x
 
     def _slope(
@@ -173,9 +202,24 @@ def _ask_nothing() -> None:
 
 
 def _chunk_mask(x: Tensor, mask: Tensor, *options: Any) -> Tensor:
-    """Upstream's `add_optional_chunk_mask` with static chunks or none: (rows, n or 1, n)."""
-    size = options[3]
-    if size <= 0:
+    """Upstream's `add_optional_chunk_mask` with static chunks or none."""
+    return _blocks(mask, options[3])
+
+
+def _blocks(mask: Tensor, size: int) -> Tensor:
+    """Where each position may look, (rows, n or 1, n): at all that `mask`, (rows, 1, n), leaves; in
+    blocks of `size`, if that is not 0, at its own block and those before.
+    """
+    if not size:
         return mask
-    block = torch.arange(x.size(1), device=x.device) // size
+    block = torch.arange(mask.size(2), device=mask.device) // size
     return mask & (block[None, :] <= block[:, None])[None]
+
+
+def _row(job: Job, tokens: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A job's tokens, given mel and noise, padded to so many tokens."""
+    frames = FRAMES_PER_TOKEN * tokens
+    ids = F.pad(torch.cat([job.prompt.tokens, job.tokens]), (0, tokens - job.length))
+    given = F.pad(job.prompt.mel.T, (0, frames - len(job.prompt.mel)))
+    noise = job.noise.first(FRAMES_PER_TOKEN * job.length)
+    return ids, given, F.pad(noise, (0, frames - noise.size(1)))

@@ -5,8 +5,9 @@ than to run. On other devices the step just runs.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import structlog
 import torch
@@ -19,6 +20,7 @@ _REPEATS = 2  # a shape is captured when it comes again so often: many come once
 _WARM_UPS = 2  # cuBLAS and others allocate at their first calls, which a capture must not see
 
 Step = Callable[..., Tensor]
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ class Graphs:
         self._captured: OrderedDict[Hashable, _Captured | None] = OrderedDict()  # None: cannot be
         self._seen: dict[Hashable, int] = {}
         self._pool: object | None = None
+
+    def padded(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows of a batch, the last repeated up to a power of two: few shapes, so that graphs
+        are used again. Where there are no graphs the rows as they are.
+        """
+        count = len(rows)
+        size = 1 << (count - 1).bit_length() if self._device.type == "cuda" else count
+        return [*rows, *[rows[-1]] * (size - count)]
 
     def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Tensor:
         """The result of `step(*inputs)`, which the next run of this shape overwrites. `shape` tells

@@ -19,12 +19,12 @@ from backend.engines.chatterbox.flow import (
     SoundPrompt,
 )
 from backend.engines.chatterbox.text import expected_tokens, most_tokens
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder, VocoderStream
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Frames, Vocoder, VocoderStream
 from backend.events import Word
 from backend.speakable import word_ends
 
 FIRST_TOKENS = 10  # 0.4 s of sound; with the lookahead 13 tokens must be there
-_GROWTH = 2  # each chunk is so much longer than the one before: it is rendered with more behind it
+_GROWTH = 2  # each chunk is so much longer than the one before, while the listener is ahead
 _HELD_FRAMES = 8  # plan A: frames at the end of a render that the next one may still change
 _SPEECH_TOKENS = 6561  # ids from here on are no sound
 _SILENCE = 4299  # the token that upstream's Turbo appends three times
@@ -44,12 +44,36 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a render adds: frames to be spoken, and where it leaves its passage."""
+
+    frames: Frames
+    settled: int
+    held: Tensor | None
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Renderer:
     """What makes sound of tokens: upstream's flow and vocoder."""
 
     flow: Flow
     vocoder: Vocoder
     turbo: bool
+
+    def sounds(self, work: Sequence[tuple[Passage, Job]]) -> list[Sound]:
+        """The next sound of each passage, rendered together. All or none: when it raises (memory),
+        the passages are where they were.
+        """
+        mels = self.flow.render([job for _, job in work])
+        pieces = [
+            passage.piece(self, job, mel) for (passage, job), mel in zip(work, mels, strict=True)
+        ]
+        samples = self.vocoder.speak([piece.frames for piece in pieces])
+        return [
+            passage.take(piece, each)
+            for (passage, _), piece, each in zip(work, pieces, samples, strict=True)
+        ]
 
     @property
     def silence(self) -> int:
@@ -68,7 +92,7 @@ class Passage:
         self.done = False
         self._spoken_to = self._start
         self._size = FIRST_TOKENS
-        self._taken = 0  # tokens that the listener has, as sound
+        self._taken = self._asked = 0  # tokens that the listener has, as sound; with the next job
         self._frames = 0
         self._held: Tensor | None = None
         self._limit = most_tokens(self.text)
@@ -101,40 +125,45 @@ class Passage:
         stuck = len(tokens) >= _STUCK and len(set(tokens[-_STUCK:])) == 1
         return stuck or len(tokens) >= self._limit
 
-    @property
-    def ready(self) -> bool:
-        """Whether there are tokens for the next chunk."""
-        return self.session.ended or len(self.session.tokens) >= self._wanted
-
-    @property
-    def _wanted(self) -> int:
-        return self._taken + self._size + LOOKAHEAD_TOKENS
+    def ready(self, *, hurry: bool) -> bool:
+        """Whether there are tokens for the next chunk; in a hurry a small one will do."""
+        least = FIRST_TOKENS if hurry else self._size
+        there = len(self.session.tokens) - LOOKAHEAD_TOKENS
+        return self.session.ended or there >= self._taken + least
 
     def job(self, renderer: Renderer, prompt: SoundPrompt) -> Job:
-        """The render of the next chunk. What is in it does not depend on how many tokens are there
-        beyond it: an utterance sounds the same on an idle and on a busy card.
+        """The render of the next chunk. But for who was in a hurry, what is in it does not depend
+        on how many tokens are there: an utterance sounds the same on an idle and on a busy card.
         """
         assert self._noise is not None, "prepare() comes first"
-        tokens = self.session.tokens
-        final = self.session.ended and len(tokens) < self._wanted
-        tokens = [*tokens, *[_SILENCE] * renderer.silence] if final else tokens[: self._wanted]
+        wanted = self._taken + self._size + LOOKAHEAD_TOKENS
+        tokens = self.session.tokens[:wanted]
+        self._asked = len(tokens) - LOOKAHEAD_TOKENS
+        final = self.session.ended and len(tokens) < wanted
+        if final:
+            tokens = [*tokens, *[_SILENCE] * renderer.silence]
         sounding = [token for token in tokens if token < _SPEECH_TOKENS]
         ids = torch.tensor(sounding, dtype=torch.long, device=prompt.tokens.device)
         return Job(prompt, ids, self._noise, final)
 
-    def take(self, renderer: Renderer, job: Job, mel: Tensor) -> Sound:
-        """The next chunk's sound, from the mel of its job (80, frames)."""
+    def piece(self, renderer: Renderer, job: Job, mel: Tensor) -> _Piece:
+        """What the mel of a job, (80, frames), adds to what was spoken."""
         assert self._vocoder is not None, "prepare() comes first"
         settled, exact = renderer.flow.settled(job), renderer.flow.block_causal
         if not (job.final or exact):
             settled = max(self._frames, settled - _HELD_FRAMES)
         mel = self._joined(mel)
-        samples = self._vocoder.push(mel[:, self._frames : settled], mel[:, settled:])
-        self._held = None if exact else mel[:, settled : settled + _HELD_FRAMES]
-        self._frames = settled
-        self._taken += self._size
-        self._size *= _GROWTH
-        self.done = job.final
+        held = None if exact else mel[:, settled : settled + _HELD_FRAMES]
+        frames = Frames(self._vocoder, mel[:, self._frames : settled], mel[:, settled:])
+        return _Piece(frames, settled, held, job.final)
+
+    def take(self, piece: _Piece, samples: Tensor) -> Sound:
+        """Go on behind a piece; `samples`: its frames, spoken."""
+        self._held, self._frames = piece.held, piece.settled
+        if self._asked - self._taken >= self._size:  # not in a hurry
+            self._size *= _GROWTH
+        self._taken = self._asked
+        self.done = piece.final
         return self._told(samples)
 
     def _joined(self, mel: Tensor) -> Tensor:

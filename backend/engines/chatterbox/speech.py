@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from backend.engines.chatterbox.voice import Conditioning
 from backend.events import Word
 
 _SEED_LIMIT = 2**31
+HURRY_S = 0.15  # before a listener runs dry: a render and what comes before it take less on a card
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,17 @@ class Manner:
     sampling: Sampling
 
 
+Clock = Callable[[], float]
+
+
 class Speech:
     """Passages wait their turn: one at a time is in the decoder."""
 
-    def __init__(self, utterance: Utterance, voice: Conditioning, manner: Manner) -> None:
+    def __init__(
+        self, utterance: Utterance, voice: Conditioning, manner: Manner, clock: Clock
+    ) -> None:
+        self._clock = clock
+        self._dry_at_s = float("-inf")  # when its sound so far has been heard
         self.id = utterance.id
         self.voice = voice
         self.manner = manner
@@ -46,6 +55,13 @@ class Speech:
     def passage(self) -> Passage | None:
         """The one to be spoken now."""
         return self._passages[0] if self._passages else None
+
+    @property
+    def hurry(self) -> bool:
+        """Whether who listens is about to run dry. Who has run dry is not helped by small chunks:
+        they cost more than large ones.
+        """
+        return 0 < self._dry_at_s - self._clock() < HURRY_S
 
     def extend(self, release: Release, device: torch.device) -> None:
         """Queue what the release adds."""
@@ -83,4 +99,5 @@ class Speech:
     def _chunk(self, pcm: Pcm, end: int, words: tuple[Word, ...]) -> Chunk:
         start, self._spoken_to = self._spoken_to, end
         self._audio_ms += len(pcm) * 1000 / SAMPLE_RATE_HZ
+        self._dry_at_s = max(self._dry_at_s, self._clock()) + len(pcm) / SAMPLE_RATE_HZ
         return Chunk(self.id, pcm, start, end, words, caught_up=not self._passages)

@@ -3,17 +3,20 @@
 The source (harmonics of the pitch, and noise) runs on from chunk to chunk: every harmonic keeps its
 phase, in double precision, and the noise belongs to its frame. The filter is run over the new
 frames with enough old ones before them and some behind; it then gives the samples of one run over
-everything.
+everything. Streams whose frames are as many go through it together.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from backend.engines.chatterbox.flow import MEL_BANDS
 from backend.engines.chatterbox.graphs import Graphs
@@ -22,25 +25,86 @@ FRAME_SAMPLES = 480
 SAMPLE_RATE_HZ = 24_000
 _PAST_FRAMES = 15  # that the filter sees before its first new frame: then nothing is lost
 _PITCH_FRAMES = 5  # on either side, that the pitch of a frame depends on
+_NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """What a stream is to speak: the new frames `mel`, (80, n), and those behind them, (80, m), as
+    far as they are known and whether they are final or not: they shape the last new samples a
+    little (20 of them: all that matters).
+    """
+
+    stream: VocoderStream
+    mel: Tensor
+    following: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames of one shape are spoken together."""
+        return self.stream.mel.size(1), self.mel.size(1), self.following.size(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A stream's new samples, and how far it comes with them."""
+
+    samples: Tensor
+    frames: Tensor
+    excitation: Tensor
+    cycles: Tensor
 
 
 class Vocoder:
     """Upstream's `HiFTGenerator` in evaluation mode, for any number of streams of one thread.
 
-    Its `_istft` is replaced by one that does not wait for the device.
+    It is changed in place: weights stand as they are, instead of being made of their norms at every
+    call; the window lies where the weights do; `_istft` does not wait for the device.
     """
 
     def __init__(self, hift: Any) -> None:
         self.hift = hift
+        device = hift.m_source.l_linear.weight.device
         self._size: int = hift.istft_params["n_fft"]
         self._hop: int = hift.istft_params["hop_len"]
+        hift.stft_window = hift.stft_window.to(device)
         hift._istft = self._inverse
-        self._graphs = Graphs(hift.stft_window.device)
+        for module in hift.modules():
+            if parametrize.is_parametrized(module, "weight"):
+                parametrize.remove_parametrizations(module, "weight")
+        self._graphs = Graphs(device)
 
-    def filter(self, mel: Tensor, excitation: Tensor) -> Tensor:
-        """Samples (n,) from frames (1, 80, n / 480) and their excitation (1, 1, n)."""
-        sound = self._graphs.run(mel.size(2), self.hift.decode, mel, excitation)
-        return sound[0].clone()
+    @torch.inference_mode()
+    def speak(self, parts: Sequence[Frames]) -> list[Tensor]:
+        """The samples of each part's new frames, 480 a frame. All or none: when it raises, every
+        stream is where it was.
+        """
+        spoken: dict[int, _Spoken] = {}
+        for shape in {part.shape for part in parts if part.mel.numel()}:
+            alike = [n for n, part in enumerate(parts) if part.shape == shape]
+            spoken |= zip(alike, self._alike([parts[n] for n in alike]), strict=True)
+        return [part.stream.take(part, spoken.get(n)) for n, part in enumerate(parts)]
+
+    def _alike(self, parts: Sequence[Frames]) -> list[_Spoken]:
+        before, new, _ = parts[0].shape
+        frames = [torch.cat([part.stream.mel, part.mel, part.following], 1) for part in parts]
+        pitch = self.hift.f0_predictor(torch.stack(frames))[:, before:]
+        waves, excitation = [], []
+        for part, each in zip(parts, pitch, strict=True):
+            waves.append(part.stream.source.next(each[:new], each[new:]))
+            excitation.append(torch.cat([part.stream.excitation, waves[-1].samples]))
+        sound = self._filtered(frames, excitation)
+        sound = sound[:, before * FRAME_SAMPLES : (before + new) * FRAME_SAMPLES]
+        return [
+            _Spoken(sound[n], frames[n], excitation[n], wave.cycles) for n, wave in enumerate(waves)
+        ]
+
+    def _filtered(self, frames: Sequence[Tensor], excitation: Sequence[Tensor]) -> Tensor:
+        """Samples (n, 480 m) from frames (80, m) and their excitation (480 m,) each."""
+        mel = torch.stack(self._graphs.padded(frames))
+        source = torch.stack(self._graphs.padded(excitation))[:, None]
+        sound = self._graphs.run(tuple(mel.shape), self.hift.decode, mel, source)
+        return sound[: len(frames)].clone()
 
     def _inverse(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         """Inverse short-time Fourier transform by overlap and add: `torch.istft`, without its check
@@ -60,39 +124,30 @@ class Vocoder:
 
 
 class VocoderStream:
-    """One utterance's way from mel to samples."""
+    """One utterance's way from mel to samples.
+
+    `mel`: settled frames, (80, n), as far back as the next ones need them; `excitation`: theirs,
+    (480 n,).
+    """
 
     def __init__(self, vocoder: Vocoder, generator: torch.Generator) -> None:
-        self._vocoder = vocoder
-        self._source = _Source(vocoder.hift, generator)
+        self.source = Source(vocoder.hift.m_source, generator)
         device = generator.device
-        self._mel = torch.zeros(1, MEL_BANDS, 0, device=device)  # settled, as far as needed
-        self._excitation = torch.zeros(1, 1, 0, device=device)  # of the same frames
+        self.mel = torch.zeros(MEL_BANDS, 0, device=device)
+        self.excitation = torch.zeros(0, device=device)
         self._rise = _rise(device)
 
-    @torch.inference_mode()
-    def push(self, mel: Tensor, following: Tensor) -> Tensor:
-        """The samples of the new frames `mel`, (80, n): (480 n,).
-
-        `following`: frames behind them, (80, m), as far as they are known and whether they are
-        final or not: they shape the last new samples a little (20 of them: all that matters).
-        """
-        new, before = mel.size(1), self._mel.size(2)
-        if not new:
-            return torch.zeros(0, device=mel.device)
-        frames = torch.cat([self._mel, mel[None], following[None]], 2)
-        pitch = self._vocoder.hift.f0_predictor(frames)[:, before:]
-        excitation = self._source.next(pitch[:, :new], pitch[:, new:])
-        excitation = torch.cat([self._excitation, excitation], 2)
-        sound = self._vocoder.filter(frames, excitation)[before * FRAME_SAMPLES :][
-            : new * FRAME_SAMPLES
-        ]
-        keep = _PAST_FRAMES + _PITCH_FRAMES
-        settled = before + new
-        self._mel = frames[:, :, max(0, settled - keep) : settled]
-        start = (settled - self._mel.size(2)) * FRAME_SAMPLES
-        self._excitation = excitation[:, :, start : settled * FRAME_SAMPLES]
-        return self._faded_in(sound)
+    def take(self, part: Frames, spoken: _Spoken | None) -> Tensor:
+        """Go on behind what was spoken of a part; its samples, (480 n,). None: it had no frames."""
+        if spoken is None:
+            return torch.zeros(0, device=self.mel.device)
+        new = part.mel.size(1)
+        settled = self.mel.size(1) + new
+        start = max(0, settled - _PAST_FRAMES - _PITCH_FRAMES)
+        self.mel = spoken.frames[:, start:settled]
+        self.excitation = spoken.excitation[start * FRAME_SAMPLES : settled * FRAME_SAMPLES]
+        self.source.settle(new, spoken.cycles)
+        return self._faded_in(spoken.samples)
 
     def _faded_in(self, sound: Tensor) -> Tensor:
         """The start of an utterance rises out of silence, over as many pushes as that takes."""
@@ -101,50 +156,61 @@ class VocoderStream:
         return sound * F.pad(rise, (0, sound.numel() - rise.numel()), value=1.0)
 
 
-class _Source:
-    """The excitation, (1, 1, samples): upstream's `SourceModuleHnNSF`, with a state.
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Excitation (480 n,), and the phases at the end of what is settled of it, in cycles."""
+
+    samples: Tensor
+    cycles: Tensor
+
+
+class Source:
+    """The excitation: upstream's `SourceModuleHnNSF`, with a state.
 
     Harmonic k of the pitch f has the phase 2 pi sum(k f / rate) + its random start; unvoiced frames
     get noise alone.
     """
 
-    def __init__(self, hift: Any, generator: torch.Generator) -> None:
-        self._module = hift.m_source
+    def __init__(self, module: nn.Module, generator: torch.Generator) -> None:
+        self._module: Any = module
         self._generator = generator
         device = generator.device
         harmonics = self._module.l_sin_gen.harmonic_num + 1
-        start = torch.rand(1, harmonics, 1, generator=generator, device=device)
+        start = torch.rand(harmonics, 1, generator=generator, device=device)
         self._start = (2 * start - 1) * math.pi
-        self._start[:, 0] = 0
-        self._order = torch.arange(1, harmonics + 1, device=device)[None, :, None]
-        self._cycles = torch.zeros(1, harmonics, 1, dtype=torch.float64, device=device)
-        self._noise: list[Tensor] = []  # of frames that were drawn and not settled
+        self._start[0] = 0
+        self._order = torch.arange(1, harmonics + 1, device=device)[:, None]
+        self._cycles = torch.zeros(harmonics, 1, dtype=torch.float64, device=device)
+        self._noise = torch.zeros(harmonics, 0, device=device)  # from the first unsettled frame on
 
-    def next(self, settled: Tensor, following: Tensor) -> Tensor:
-        """The excitation of frames with these pitches (1, n), (1, m) in Hz; the source goes on
-        behind the settled ones.
+    def next(self, settled: Tensor, following: Tensor) -> Wave:
+        """The excitation of frames with these pitches, (n,) and (m,), in Hz. The source stays where
+        it is (`settle`).
         """
-        pitch = torch.cat([settled, following], 1)
-        new = settled.size(1)
-        while len(self._noise) < pitch.size(1):  # one frame at a time: the same for any chunks
-            self._noise.append(self._draw())
-        noise = torch.cat(self._noise[: pitch.size(1)], 2)
-        self._noise = self._noise[new:]
-        samples = pitch.repeat_interleave(FRAME_SAMPLES, 1)[:, None]
+        pitch = torch.cat([settled, following])
+        samples = pitch.repeat_interleave(FRAME_SAMPLES)
         generator = self._module.l_sin_gen
         steps = (samples * self._order / generator.sampling_rate).double()
         cycles = self._cycles + steps.cumsum(-1)
-        self._cycles = cycles[:, :, new * FRAME_SAMPLES - 1 : new * FRAME_SAMPLES] % 1
         sine = generator.sine_amp * torch.sin(2 * math.pi * (cycles % 1).float() + self._start)
         voiced = (samples > generator.voiced_threshold).float()
         level = voiced * generator.noise_std + (1 - voiced) * generator.sine_amp / 3
-        waves = sine * voiced + level * noise
-        merged: Tensor = self._module.l_tanh(self._module.l_linear(waves.transpose(1, 2)))
-        return merged.transpose(1, 2)
+        waves = sine * voiced + level * self._noise_of(samples.numel())
+        merged = self._module.l_tanh(self._module.l_linear(waves.T))[:, 0]
+        end = len(settled) * FRAME_SAMPLES
+        return Wave(merged, cycles[:, end - 1 : end] % 1)
 
-    def _draw(self) -> Tensor:
-        shape = (1, self._order.size(1), FRAME_SAMPLES)
-        return torch.randn(shape, generator=self._generator, device=self._start.device)
+    def settle(self, frames: int, cycles: Tensor) -> None:
+        """Go on behind so many frames, with the phases there."""
+        self._cycles = cycles
+        self._noise = self._noise[:, frames * FRAME_SAMPLES :]
+
+    def _noise_of(self, samples: int) -> Tensor:
+        while self._noise.size(1) < samples:
+            shape = (len(self._order), _NOISE_FRAMES * FRAME_SAMPLES)
+            drawn = torch.randn(shape, generator=self._generator, device=self._noise.device)
+            self._noise = torch.cat([self._noise, drawn], 1)
+        return self._noise[:, :samples]
 
 
 def _rise(device: torch.device) -> Tensor:
