@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from backend.engines.chatterbox.model import as_served
+
 ENGINES = ("chatterbox-turbo", "chatterbox")
 _PROMPT_TOKENS = 250  # a reference of 10 s
 _TURBO_PROMPT = 375
@@ -41,8 +43,8 @@ class ByteTokenizer:
 
 
 def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
-    """A `ChatterboxTTS` or `ChatterboxTurboTTS` with a random voice; on CUDA the language model is
-    in bfloat16, as the server runs it. Blocks (half a minute); 3.5 GB.
+    """A `ChatterboxTTS` or `ChatterboxTurboTTS` with a random voice, in the precision in which it
+    is served. Blocks (half a minute); 3.5 GB.
     """
     with quiet():
         from chatterbox.models.s3gen import S3Gen
@@ -58,11 +60,10 @@ def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
             del t3.tfmr.wte
         parts = [t3, S3Gen(meanflow=turbo), VoiceEncoder()]
         for part in parts:
-            part.to(device).eval().requires_grad_(requires_grad=False)
-        if torch.device(device).type == "cuda":
-            t3.to(torch.bfloat16)
+            part.to(device).eval()
         kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
-        return kind(*parts, ByteTokenizer(), device, random_voice(turbo=turbo, device=device))
+        voice = random_voice(turbo=turbo, device=device)
+        return as_served(kind(*parts, ByteTokenizer(), device, voice))
 
 
 def random_voice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 
 from backend.engines.base import CloningModel, Utterance
 from backend.engines.chatterbox import memory
-from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.model import ChatterboxModel, as_served
 from backend.engines.chatterbox.sampling import Sampling
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
 from backend.events import Start
@@ -159,3 +160,20 @@ def test_a_card_that_is_filled_before_the_engine_is_made_says_what_to_do(
     monkeypatch.setattr("backend.engines.chatterbox.model.SpeechTokenDecoder", full)
     with pytest.raises(ConfigError, match="nvidia-smi"):
         made.create_engine()
+
+
+@pytest.mark.parametrize(
+    ("device", "speaks_in", "said"),
+    [("cpu", torch.float32, []), ("cuda", torch.bfloat16, ["high"])],
+)
+def test_only_on_a_card_is_precision_given_up_and_never_where_tokens_are_floats(
+    device: str, speaks_in: torch.dtype, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    parts = {name: torch.nn.Linear(2, 2) for name in ("t3", "s3gen", "ve")}
+    served = as_served(SimpleNamespace(device=device, **parts))
+    assert served.t3.weight.dtype == speaks_in
+    assert served.s3gen.weight.dtype == served.ve.weight.dtype == torch.float32
+    assert not any(part.weight.requires_grad for part in parts.values())
+    assert asked == said

@@ -169,9 +169,8 @@ class ChatterboxModel:
 
 
 def load_upstream(folder: Path, device: str) -> Any:
-    """Upstream's model with the weights in `folder`, on `device` (`auto`: CUDA where it is). On
-    CUDA the language model is in bfloat16; the rest stays in fp32, because upstream lets token ids
-    pass through floats. Blocks (seconds).
+    """Upstream's model with the weights in `folder`, on `device` (`auto`: CUDA where it is), as it
+    is served. Blocks (seconds).
     """
     from chatterbox.tts import ChatterboxTTS
     from chatterbox.tts_turbo import ChatterboxTurboTTS
@@ -179,9 +178,20 @@ def load_upstream(folder: Path, device: str) -> Any:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     turbo = (folder / "t3_turbo_v1.safetensors").exists()
-    upstream = (ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device)
+    return as_served((ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device))
+
+
+def as_served(upstream: Any) -> Any:
+    """Upstream's model in the precision in which it speaks: on CUDA the language model in bfloat16,
+    the rest in fp32, because upstream lets token ids pass through floats.
+    """
     for part in (upstream.t3, upstream.s3gen, upstream.ve):
         part.requires_grad_(requires_grad=False)
-    if torch.device(device).type == "cuda":
+    if torch.device(upstream.device).type == "cuda":
         upstream.t3.to(torch.bfloat16)
+        # What stays in fp32 multiplies matrices in TF32: a relative error of 1e-3, as in the
+        # convolutions by torch's own default, at several times the speed. Token ids are looked up,
+        # never multiplied. It holds for the process; torch's newer switch
+        # (backends.cuda.matmul.fp32_precision) makes its older ones raise when they are asked.
+        torch.set_float32_matmul_precision("high")
     return upstream
