@@ -64,6 +64,18 @@ class Metrics:
             ["queue"],
             registry=registry,
         )
+        self._device_used = Gauge(
+            "duplex_tts_device_memory_used_bytes",
+            "What the server has of the card's memory.",
+            ["device"],
+            registry=registry,
+        )
+        self._device_total = Gauge(
+            "duplex_tts_device_memory_total_bytes",
+            "The card's memory.",
+            ["device"],
+            registry=registry,
+        )
         self._first_audio = Histogram(
             "duplex_tts_first_audio_seconds",
             "From a context's first speakable words to their audio message (TTFA).",
@@ -125,6 +137,11 @@ class Metrics:
         self._queue_depth.labels("text").set(text)
         self._queue_depth.labels("engine").set(engine)
         self._queue_depth.labels("outgoing").set(outgoing)
+
+    def device(self, name: str, used_bytes: int, total_bytes: int) -> None:
+        """The card of the engine, where it has one, and what the server has of its memory now."""
+        self._device_used.labels(name).set(used_bytes)
+        self._device_total.labels(name).set(total_bytes)
 
     def text(self, characters: int) -> None:
         """Text came in."""

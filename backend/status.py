@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from backend.access import Access, bearer, hostname, is_loopback
 from backend.config import Settings
+from backend.engines.base import Device
 from backend.errors import Unauthorized
 from backend.metrics import Figures, Metrics
 from backend.recent import WINDOW_S
@@ -32,13 +33,14 @@ _LAG_PERIOD_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine and its threads; `rtf` is of the last steps."""
+    """The engine and its threads; `rtf` is of the last steps; `device`: None on a CPU."""
 
     name: str
     voice: str
     threads: int
     waiting: int
     rtf: float
+    device: Device | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ def status_routes(
         metrics.queues(
             text=connections.text_waiting, engine=tts.waiting, outgoing=connections.queued
         )
+        if device := tts.device:
+            metrics.device(device.name, device.memory_used_bytes, device.memory_total_bytes)
         return Response(metrics.render(), media_type=metrics.content_type)
 
     @router.get("/v1/status")
@@ -92,7 +96,7 @@ def status_routes(
             window_s=WINDOW_S,
             ttfa_goal_s=settings.latency_optimization.ttfa_goal,
             engine=EngineStatus(
-                tts.info.name, tts.default_voice, tts.threads, tts.waiting, tts.rtf
+                tts.info.name, tts.default_voice, tts.threads, tts.waiting, tts.rtf, tts.device
             ),
             figures=metrics.figures(),
             text_waiting=connections.text_waiting,

@@ -15,7 +15,7 @@ import structlog
 
 from backend.config import EngineSettings
 from backend.engine_thread import Speech
-from backend.engines.base import SPEED, EngineInfo, Model, Release, Utterance
+from backend.engines.base import SPEED, Device, EngineInfo, Model, Release, Utterance
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
 from backend.metrics import Metrics
@@ -92,6 +92,11 @@ class TTSManager:
     def rtf(self) -> float:
         """Seconds of computing for a second of audio, lately; 0 before the first audio."""
         return self._scheduler.rtf
+
+    @property
+    def device(self) -> Device | None:
+        """The card that the engine is on; None where it runs on the CPU."""
+        return self._model.device
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""

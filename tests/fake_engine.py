@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Release, Utterance
+from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Release, Utterance
 from backend.errors import EngineFailed, UnknownVoice, VoiceUnavailable
 from backend.events import Voice, Word
 from backend.speakable import word_ends
@@ -146,6 +146,7 @@ class FakeModel:
     """Two voices that speak, one that cannot be fetched, one that fails at `begin`."""
 
     default_voice = "heart"
+    device: Device | None = None
 
     def __init__(
         self,

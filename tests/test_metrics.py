@@ -96,5 +96,14 @@ def test_the_process_s_memory_is_among_the_figures() -> None:
     assert read(Metrics())["process_resident_memory_bytes"] > 1e6
 
 
+def test_the_card_s_memory_is_told_where_there_is_a_card() -> None:
+    metrics = Metrics()
+    assert not any("device" in name for name in read(metrics))
+    metrics.device("a card", 3, 24)
+    metrics.device("a card", 5, 24)
+    assert read(metrics)["duplex_tts_device_memory_used_bytes device=a card"] == 5
+    assert read(metrics)["duplex_tts_device_memory_total_bytes device=a card"] == 24
+
+
 def test_the_content_type_is_prometheus_text() -> None:
     assert Metrics.content_type.startswith("text/plain")

@@ -26,6 +26,7 @@ def exported() -> set[str]:
     """The names of all samples that the server exports."""
     metrics = Metrics()
     metrics.queues(text=1, engine=1, outgoing=1)
+    metrics.device("a card", 1, 2)
     metrics.error("bad_json")
     families = text_string_to_metric_families(metrics.render().decode())
     names = {sample.name for family in families for sample in family.samples}

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from backend.access import Access
 from backend.config import AccessSettings, Settings
 from backend.context import Services
+from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.metrics import Metrics
 from backend.protocols.native import NativeProtocol
@@ -122,11 +123,27 @@ def test_a_server_at_rest_says_so() -> None:
         "threads": 1,
         "waiting": 0,
         "rtf": 0,
+        "device": None,
     }
     assert status["sessions"] == []
     assert status["text_waiting"] == status["messages_waiting"] == 0
     assert status["figures"]["first_audio_s"]["count"] == 0
     assert status["ttfa_goal_s"] == 0.15
+
+
+def test_a_card_tells_its_name_and_its_memory_as_they_are_now() -> None:
+    async def play() -> tuple[list[Any], str]:
+        async with serving() as server:
+            told = []
+            for used in (3, 5):
+                server.tts.model.device = Device("a card", used, 24)
+                told.append((await server.status())["engine"]["device"])
+            return told, (await server.request("GET", "/metrics")).text
+
+    told, metrics = clock.run(play())
+    assert told[0] == {"name": "a card", "memory_used_bytes": 3, "memory_total_bytes": 24}
+    assert told[1]["memory_used_bytes"] == 5
+    assert 'duplex_tts_device_memory_used_bytes{device="a card"} 5.0' in metrics
 
 
 def test_the_sessions_and_the_sums_are_told_without_a_word_of_the_text() -> None:

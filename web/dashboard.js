@@ -78,6 +78,7 @@ function show(status) {
     `${engine.name}, voice ${engine.voice}`,
     `up ${duration(status.uptime_s)}`,
     figures.memory_bytes ? `${number.format(Math.round(figures.memory_bytes / 1e6))} MB` : "",
+    engine.device ? memoryOf(engine.device) : "",
   ].filter(Boolean).join(" · "));
   const unsent = status.messages_waiting;
   tile("connections", figures.connections, unsent ? `${number.format(unsent)} to be sent` : "all is sent");
@@ -170,6 +171,12 @@ function lately(figure) {
 
 function sum(counts) {
   return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+// Of the card that the engine is on.
+function memoryOf(device) {
+  const [used, total] = [device.memory_used_bytes, device.memory_total_bytes].map((each) => (each / 1e9).toFixed(1));
+  return `${device.name}: ${used} of ${total} GB`;
 }
 
 function time(seconds) {

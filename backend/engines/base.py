@@ -49,6 +49,15 @@ class EngineInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Device:
+    """The card that a model is on. `memory_used_bytes`: what this process has of its memory."""
+
+    name: str
+    memory_used_bytes: int
+    memory_total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """One sentence to be spoken, as far as it is settled before its text is.
 
@@ -138,6 +147,10 @@ class Model(Protocol):
     @property
     def default_voice(self) -> str:
         """The voice of who names none."""
+
+    @property
+    def device(self) -> Device | None:
+        """The card that it is on, as it is now; None on a CPU. Does not block."""
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are, those that need a download included. Does not block."""

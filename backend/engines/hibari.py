@@ -46,6 +46,7 @@ class HibariModel:
 
     info = EngineInfo("hibari", SAMPLE_RATE_HZ, ("en-US", "en-GB"), incremental=True, max_batch=1)
     default_voice: str = catalogue.DEFAULT
+    device = None
 
     def __init__(self, cache_dir: Path | None = None) -> None:
         """Load the default voice, which is in the package. Blocks for about a second. `cache_dir`:

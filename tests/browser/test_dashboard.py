@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -102,6 +103,19 @@ async def test_the_focus_stays_where_it_is_while_the_lines_change(
         await first.close()
         await expect(row(dashboard, first)).to_have_count(0)
         await expect(row(dashboard, second).get_by_role("button")).to_be_focused()
+
+
+async def test_the_memory_of_a_card_is_shown_where_there_is_one(dashboard: Page) -> None:
+    card = {"name": "A card", "memory_used_bytes": 12_345_678_901, "memory_total_bytes": 85e9}
+
+    async def with_a_card(route: Route) -> None:
+        status = await (await route.fetch()).json()
+        assert status["engine"]["device"] is None
+        await route.fulfill(json={**status, "engine": {**status["engine"], "device": card}})
+
+    await expect(dashboard.locator("#server")).to_contain_text(re.compile(r"MB$"))
+    await dashboard.route("**/v1/status", with_a_card)
+    await expect(dashboard.locator("#server")).to_contain_text(" · A card: 12.3 of 85.0 GB")
 
 
 async def test_who_is_not_the_operator_is_told_so(dashboard: Page) -> None:

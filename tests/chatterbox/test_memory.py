@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import structlog
 import torch
 from structlog.testing import capture_logs
 
+from backend.engines.base import Device
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.memory import saying_what_to_do, slot_bytes, slots_in, slots_on
+from backend.engines.chatterbox.memory import (
+    device_at,
+    saying_what_to_do,
+    slot_bytes,
+    slots_in,
+    slots_on,
+)
 from backend.errors import ConfigError
 from tests.chatterbox.tiny import tiny_t3
 
@@ -65,6 +74,14 @@ def test_on_a_card_what_is_free_decides(monkeypatch: pytest.MonkeyPatch) -> None
     assert slots_on(torch.device("cuda"), 64, GB // 5) == 5
     assert slots_on(torch.device("cpu"), 64, GB // 5) == 4
     assert slots_on(torch.device("cpu"), 2, GB // 5) == 2
+
+
+def test_a_card_tells_what_torch_has_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = SimpleNamespace(name="a card", total_memory=24 * GB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: known)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 5 * GB)
+    assert device_at(torch.device("cuda")) == Device("a card", 5 * GB, 24 * GB)
+    assert device_at(torch.device("cpu")) is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from backend.engines.base import CloningModel, Utterance
+from backend.engines.base import CloningModel, Device, Utterance
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel, as_served
 from backend.engines.chatterbox.sampling import Sampling
@@ -160,6 +160,18 @@ def test_a_card_that_is_filled_before_the_engine_is_made_says_what_to_do(
     monkeypatch.setattr("backend.engines.chatterbox.model.SpeechTokenDecoder", full)
     with pytest.raises(ConfigError, match="nvidia-smi"):
         made.create_engine()
+
+
+def test_the_card_told_is_that_of_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = tiny(turbo=True)
+    made = ChatterboxModel(upstream, ChatterboxSettings(), tmp_path)
+    assert made.device is None
+    upstream.device = "cuda:1"
+    told = "backend.engines.chatterbox.model.device_at"
+    monkeypatch.setattr(told, lambda device: Device(str(device), 1, 2))
+    assert made.device == Device("cuda:1", 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The card's memory: how many utterances it has room for, and what is said when it has none."""
+"""The card's memory: how many utterances have room, what is taken, what a full one says."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import torch
 
+from backend.engines.base import Device
 from backend.errors import ConfigError
 
 log = structlog.get_logger(__name__)
@@ -63,6 +64,16 @@ def free_bytes(device: torch.device) -> int:
     """
     torch.cuda.empty_cache()
     return int(torch.cuda.mem_get_info(device)[0])
+
+
+def device_at(device: torch.device) -> Device | None:
+    """The card, and what torch has taken of it for this process: all but the driver's own part.
+    Does not ask the device, so it may be called from any thread.
+    """
+    if device.type != "cuda":
+        return None
+    known = torch.cuda.get_device_properties(device)
+    return Device(known.name, torch.cuda.memory_reserved(device), known.total_memory)
 
 
 @contextmanager

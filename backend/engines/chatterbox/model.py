@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 import torch
 
-from backend.engines.base import EngineInfo, Parameter, Utterance
+from backend.engines.base import Device, EngineInfo, Parameter, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.engine import ChatterboxEngine, Parts
 from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.memory import saying_what_to_do, slot_bytes, slots_on
+from backend.engines.chatterbox.memory import device_at, saying_what_to_do, slot_bytes, slots_on
 from backend.engines.chatterbox.passage import Renderer
 from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
 from backend.engines.chatterbox.sampling import Sampling
@@ -87,6 +87,11 @@ class ChatterboxModel:
         """
         with saying_what_to_do():
             return cls(load_upstream(folder, settings.device), settings, voices)
+
+    @property
+    def device(self) -> Device | None:
+        """See `base.Model`."""
+        return device_at(torch.device(self._upstream.device))
 
     # --- voices -----------------------------------------------------------------------------------
 
