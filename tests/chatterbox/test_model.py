@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from backend.engines.base import CloningModel, Device, Utterance
+from backend.engines.base import CloningModel, Device, Release, Utterance
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel, as_served
 from backend.engines.chatterbox.sampling import Sampling
@@ -189,3 +191,28 @@ def test_only_on_a_card_is_precision_given_up_and_never_where_tokens_are_floats(
     assert served.s3gen.weight.dtype == served.ve.weight.dtype == torch.float32
     assert not any(part.weight.requires_grad for part in parts.values())
     assert asked == said
+
+
+@both
+def test_in_half_precision_it_speaks_and_its_positions_are_what_they_were(
+    turbo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
+    upstream = copy.copy(tiny(turbo=turbo))
+    upstream.t3, upstream.device = copy.deepcopy(upstream.t3), "cuda"  # so it says
+    as_served(upstream).device = "cpu"
+    if not turbo:
+        assert upstream.t3.tfmr.rotary_emb.inv_freq.dtype == torch.float32
+    engine = ChatterboxModel(upstream, ChatterboxSettings(), tmp_path).create_engine()
+    assert engine._parts.decoder._cache.keys.dtype == torch.bfloat16
+    engine.begin(Utterance("a", "default"))
+    engine.extend("a", Release("Good day.", 9, final=True))
+    chunks: list[Any] = []
+    for _ in range(100):
+        chunks += engine.step(["a"])
+        if chunks and chunks[-1].caught_up:
+            break
+    pcm = np.concatenate([chunk.pcm for chunk in chunks])
+    assert chunks[-1].end == 9
+    assert len(pcm) > 12_000
+    assert np.isfinite(pcm).all()

@@ -193,10 +193,14 @@ def as_served(upstream: Any) -> Any:
     for part in (upstream.t3, upstream.s3gen, upstream.ve):
         part.requires_grad_(requires_grad=False)
     if torch.device(upstream.device).type == "cuda":
-        upstream.t3.to(torch.bfloat16)
+        # Weights only: rotary frequencies, a buffer, would be off by whole turns.
+        for weight in upstream.t3.parameters():
+            weight.data = weight.data.to(torch.bfloat16)
         # What stays in fp32 multiplies matrices in TF32: a relative error of 1e-3, as in the
         # convolutions by torch's own default, at several times the speed. Token ids are looked up,
         # never multiplied. It holds for the process; torch's newer switch
         # (backends.cuda.matmul.fp32_precision) makes its older ones raise when they are asked.
         torch.set_float32_matmul_precision("high")
+        # cuDNN's attention makes a plan for every new length, which a listener would wait for.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return upstream
