@@ -57,17 +57,24 @@ def captured(
     if name == "step":
         t3 = copy.deepcopy(tiny_t3(turbo=turbo)).to(torch.bfloat16).to(device)
         return SpeechTokenDecoder(t3, 4, 256)._step(2, 128), ()
-    s3gen = TinyS3Gen(meanflow=turbo).eval().to(device)
+    s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to(device)
     if name == "vocoder":
         inputs = zeros(2, 80, 40), zeros(2, 1, 40 * 480)
         return Vocoder(s3gen.mel2wav).hift.decode, inputs
-    x, tokens = zeros(2, 80, 192), zeros(2, 96).long()
-    flow = Flow(s3gen, block_causal=name == "blocks")
-    return flow._mel, (x, tokens, zeros(2).long() + 90, zeros(2, 80), x)
+    flow, lengths = Flow(s3gen, block_causal=name.endswith("blocks")), zeros(2).long() + 90
+    if name.startswith("encoded"):
+        return flow._encoded, (zeros(2, 96).long(), lengths)
+    x, times = zeros(2, 80, 192), flow._times
+    return flow._moved, (x, lengths, x, zeros(2, 80), x, times[0], times[1])
+
+
+CAPTURED = pytest.mark.parametrize(
+    "name", ["step", "encoded", "encoded in blocks", "moved", "moved in blocks", "vocoder"]
+)
 
 
 @pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
-@pytest.mark.parametrize("name", ["step", "flow", "blocks", "vocoder"])
+@CAPTURED
 def test_a_graph_could_hold_what_is_captured(name: str, turbo: bool) -> None:
     step, inputs = captured(name, turbo, "meta")
     with torch.inference_mode():
@@ -113,11 +120,12 @@ def test_a_step_that_cannot_be_captured_runs_all_the_same() -> None:
     for _ in range(5):
         x = torch.ones(2, device=device)
         torch.testing.assert_close(graphs.run("waits", step, x), x + 2)
+        assert torch.cuda.current_stream() == torch.cuda.default_stream()
 
 
 @on_cuda
 @pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
-@pytest.mark.parametrize("name", ["step", "flow", "blocks", "vocoder"])
+@CAPTURED
 def test_all_that_is_captured_can_be(name: str, turbo: bool) -> None:
     step, inputs = captured(name, turbo, "cuda")
     graphs = Graphs(torch.device("cuda"))

@@ -97,12 +97,23 @@ def test_streams_that_are_spoken_together_are_each_what_they_are_alone(s3gen: An
     assert (heard[0] - heard[1]).abs().max() > 1e-3
 
 
+def test_runs_have_few_lengths() -> None:
+    vocoder, lengths = Vocoder(made().mel2wav), set()
+    for last in range(1, 40):
+        stream = VocoderStream(vocoder, generator())
+        for new, ahead in ((12, 14), (40, 14), (last, 0)):
+            part = Frames(stream, MEL[:, :new], MEL[:, new : new + ahead])
+            lengths.add(part.length)
+            vocoder.speak([part])
+    assert lengths == {26, 66, 32, 48, 64}
+
+
 def test_what_fails_leaves_the_streams_where_they_were(
     s3gen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vocoder = Vocoder(s3gen.mel2wav)
     streams = [VocoderStream(vocoder, generator()) for _ in range(2)]
-    cuts = [(12, 26), (13, 26)]
+    cuts = [(12, 26), (13, 27)]
     parts = [
         Frames(stream, MEL[:, :new], MEL[:, new:to])
         for stream, (new, to) in zip(streams, cuts, strict=True)
@@ -119,8 +130,8 @@ def test_what_fails_leaves_the_streams_where_they_were(
         patched.setattr(s3gen.mel2wav, "decode", short)
         with pytest.raises(torch.OutOfMemoryError):
             vocoder.speak(parts)
-    for sound, (new, _) in zip(vocoder.speak(parts), cuts, strict=True):
-        expected = streamed(s3gen.mel2wav, [new], 26 - new)
+    for sound, (new, to) in zip(vocoder.speak(parts), cuts, strict=True):
+        expected = streamed(s3gen.mel2wav, [new], to - new)
         torch.testing.assert_close(sound, expected, atol=1e-6, rtol=0)
 
 

@@ -88,6 +88,7 @@ class Flow:
         self.block_causal = block_causal
         self._graphs = Graphs(self.device)
         _ask_nothing()
+        self._times = _times(self._meanflow, self._flow.decoder.t_scheduler).to(self.device)
         self._block = BLOCK_TOKENS if block_causal else 0
         self._flow.decoder.estimator.static_chunk_size = FRAMES_PER_TOKEN * self._block
 
@@ -131,29 +132,24 @@ class Flow:
         tokens, given, x = (torch.stack(column) for column in zip(*rows, strict=True))
         lengths = torch.tensor([job.length for job in batch], device=self.device)
         speaker = torch.cat([job.prompt.speaker for job in batch])
-        mel = self._graphs.run(tuple(x.shape), self._mel, x, tokens, lengths, speaker, given)
+        shape = tuple(x.shape)
+        mu = self._graphs.run(("encoded", shape), self._encoded, tokens, lengths)
+        for t, r in pairwise(self._times):
+            inputs = (x, lengths, mu, speaker, given, t, r)
+            x = self._graphs.run(("moved", shape), self._moved, *inputs)
         spans = [(len(job.prompt.mel), FRAMES_PER_TOKEN * job.length) for job in jobs]
-        return [each[:, low:high].clone() for each, (low, high) in zip(mel, spans, strict=False)]
+        return [each[:, low:high].clone() for each, (low, high) in zip(x, spans, strict=False)]
 
-    def _mel(
-        self, x: Tensor, tokens: Tensor, lengths: Tensor, speaker: Tensor, given: Tensor
-    ) -> Tensor:
-        """From noise `x`, (n, 80, frames), to mel; all behind a row's length is padding."""
-        mask = torch.arange(tokens.size(1), device=x.device) < lengths[:, None]
-        mu = self._encoded(tokens, mask)
-        frames = mask.repeat_interleave(FRAMES_PER_TOKEN, 1)[:, None].float()
-        return self._solved(x, frames, mu, (speaker, given))
-
-    def _encoded(self, tokens: Tensor, mask: Tensor) -> Tensor:
+    def _encoded(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """What the tokens say of each frame, (n, 80, frames): upstream's encoder, for rows of
         different lengths. It looks ahead over a row's end, where there must be nothing.
         """
-        encoder, mask = self._flow.encoder, mask[:, None]
+        encoder, mask = self._flow.encoder, _mask(tokens.size(1), lengths)
         x, places, _ = encoder.embed(self._flow.input_embedding(tokens), mask)
         x = encoder.pre_lookahead_layer(x * mask.transpose(1, 2))
         x = encoder.forward_layers(x, _blocks(mask, self._block), places, mask)
         x, _ = encoder.up_layer(x.transpose(1, 2).contiguous(), 0)
-        mask = mask.repeat_interleave(FRAMES_PER_TOKEN, 2)
+        mask = _mask(x.size(2), FRAMES_PER_TOKEN * lengths)
         x, places, _ = encoder.up_embed(x.transpose(1, 2).contiguous(), mask)
         seen = _blocks(mask, FRAMES_PER_TOKEN * self._block)
         x = encoder.forward_up_layers(x, seen, places, mask)
@@ -162,34 +158,31 @@ class Flow:
         mu: Tensor = self._flow.encoder_proj(x).transpose(1, 2).contiguous()
         return mu
 
-    def _solved(self, x: Tensor, mask: Tensor, mu: Tensor, voice: tuple[Tensor, Tensor]) -> Tensor:
-        """Euler steps from noise to mel; without meanflow with classifier-free guidance."""
-        times = torch.linspace(0, 1, _STEPS[self._meanflow] + 1, device=x.device)
-        if not self._meanflow and self._flow.decoder.t_scheduler == "cosine":
-            times = 1 - torch.cos(times * 0.5 * torch.pi)
-        inputs = (mu, *voice)
-        if not self._meanflow:  # a second half, unconditional, for guidance
-            inputs = tuple(torch.cat([each, torch.zeros_like(each)]) for each in inputs)
-            mask = torch.cat([mask, mask])
-        for t, r in pairwise(times):
-            x = x + (r - t) * self._slope(x, (t, r), inputs, mask)
-        return x
-
-    def _slope(
-        self, x: Tensor, span: tuple[Tensor, Tensor], inputs: tuple[Tensor, ...], mask: Tensor
-    ) -> Tensor:
-        t, r = span
-        mu, speaker, given = inputs
-        decoder = self._flow.decoder
+    def _moved(self, x: Tensor, lengths: Tensor, *inputs: Tensor) -> Tensor:
+        """One Euler step from noise towards mel; without meanflow with classifier-free guidance.
+        `inputs`: encoded tokens, speaker, given mel; the step's start and end.
+        """
+        decoder, mask = self._flow.decoder, _mask(x.size(2), FRAMES_PER_TOKEN * lengths).float()
+        *conditions, t, r = inputs
         if self._meanflow:
-            slope: Tensor = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
-            return slope
-        time = t.expand(mask.size(0))
-        both = decoder.estimator(torch.cat([x, x]), mask, mu, time, speaker, given)
-        with_text, without = both.chunk(2)
+            mu, speaker, given = conditions
+            slope = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
+            return x + (r - t) * slope
+        # A second half, unconditional, for guidance.
+        mu, speaker, given = (torch.cat([each, torch.zeros_like(each)]) for each in conditions)
+        both = torch.cat([x, x]), torch.cat([mask, mask])
+        slope = decoder.estimator(*both, mu, t.expand(len(mu)), speaker, given)
+        with_text, without = slope.chunk(2)
         rate = decoder.inference_cfg_rate
-        guided: Tensor = (1 + rate) * with_text - rate * without
-        return guided
+        return x + (r - t) * ((1 + rate) * with_text - rate * without)
+
+
+def _times(meanflow: bool, schedule: str) -> Tensor:
+    """The ends of the Euler steps: upstream's."""
+    times = torch.linspace(0, 1, _STEPS[meanflow] + 1)
+    if not meanflow and schedule == "cosine":
+        times = 1 - torch.cos(times * 0.5 * torch.pi)
+    return times
 
 
 def _ask_nothing() -> None:
@@ -199,6 +192,11 @@ def _ask_nothing() -> None:
     from chatterbox.models.s3gen import decoder
 
     decoder.add_optional_chunk_mask = _chunk_mask
+
+
+def _mask(size: int, lengths: Tensor) -> Tensor:
+    """True where a row of this length is: (rows, 1, size)."""
+    return (torch.arange(size, device=lengths.device) < lengths[:, None])[:, None]
 
 
 def _chunk_mask(x: Tensor, mask: Tensor, *options: Any) -> Tensor:

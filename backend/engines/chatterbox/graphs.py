@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import torch
@@ -16,8 +16,10 @@ from torch import Tensor
 log = structlog.get_logger(__name__)
 
 _KEPT = 256  # graphs; beyond, the one that was not used for longest goes
-_REPEATS = 2  # a shape is captured when it comes again so often: many come once
-_WARM_UPS = 2  # cuBLAS and others allocate at their first calls, which a capture must not see
+# A shape is captured when it has come so often: many come once, and libraries allocate at their
+# first calls, which a capture must not see.
+_BEFORE = 2
+_ROWS = (1, 2, 4, 6, 8, 12, 16)  # of a batch
 
 Step = Callable[..., Tensor]
 Row = TypeVar("Row")
@@ -41,15 +43,16 @@ class Graphs:
         self._device = device
         self._captured: OrderedDict[Hashable, _Captured | None] = OrderedDict()  # None: cannot be
         self._seen: dict[Hashable, int] = {}
-        self._pool: object | None = None
+        self._stream: torch.cuda.Stream | None = None  # one for all: memory is kept by stream
+        self._pool: Any = None
 
     def padded(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of a batch, the last repeated up to a power of two: few shapes, so that graphs
-        are used again. Where there are no graphs the rows as they are.
+        """The rows of a batch, the last repeated up to one of a few counts, so that graphs are used
+        again. Where there are no graphs the rows as they are.
         """
         count = len(rows)
-        size = 1 << (count - 1).bit_length() if self._device.type == "cuda" else count
-        return [*rows, *[rows[-1]] * (size - count)]
+        size = next((n for n in _ROWS if n >= count), count)
+        return [*rows, *[rows[-1]] * (size - count if self._device.type == "cuda" else 0)]
 
     def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Tensor:
         """The result of `step(*inputs)`, which the next run of this shape overwrites. `shape` tells
@@ -59,7 +62,7 @@ class Graphs:
             return step(*inputs)
         if shape not in self._captured:
             self._seen[shape] = self._seen.get(shape, 0) + 1
-            if self._seen[shape] <= _REPEATS:
+            if self._seen[shape] <= _BEFORE:
                 return step(*inputs)
             self._captured[shape] = self._try(shape, step, inputs)
             if len(self._captured) > _KEPT:
@@ -76,23 +79,26 @@ class Graphs:
     def _try(self, shape: Hashable, step: Step, inputs: tuple[Tensor, ...]) -> _Captured | None:
         try:
             return self._capture(step, tuple(each.clone() for each in inputs))
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:  # slower, and right all the same
-            log.warning("graph.not_captured", shape=str(shape), why=str(error).splitlines()[0])
-            return None
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            log.warning("graph.not_captured", shape=str(shape), why=why)
+        torch.cuda.empty_cache()  # memory may have been the reason: a capture needs more of it
+        return None
 
     def _capture(self, step: Step, inputs: tuple[Tensor, ...]) -> _Captured:
-        side = torch.cuda.Stream(self._device)
-        side.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(side):
-            for _ in range(_WARM_UPS):
-                step(*inputs)
-        torch.cuda.current_stream(self._device).wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        if self._pool is None:
+        """`torch.cuda.graph`, which gives back all cached memory at every capture, and stays on its
+        stream when one fails, is not used.
+        """
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._device)
             self._pool = torch.cuda.graph_pool_handle()
-        # Other threads (a voice being learned) may allocate while this one captures.
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-            result = step(*inputs)
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self._device)
+        with torch.cuda.stream(self._stream):
+            # Other threads (a voice being learned) may allocate while this one captures.
+            graph.capture_begin(self._pool, capture_error_mode="thread_local")
+            try:
+                result = step(*inputs)
+            finally:
+                graph.capture_end()
         return _Captured(graph, inputs, result)

@@ -3,7 +3,8 @@
 The source (harmonics of the pitch, and noise) runs on from chunk to chunk: every harmonic keeps its
 phase, in double precision, and the noise belongs to its frame. The filter is run over the new
 frames with enough old ones before them and some behind; it then gives the samples of one run over
-everything. Streams whose frames are as many go through it together.
+everything. More old ones do no harm, so that few lengths come, and streams of a length go through
+it together.
 """
 
 from __future__ import annotations
@@ -23,9 +24,27 @@ from backend.engines.chatterbox.graphs import Graphs
 
 FRAME_SAMPLES = 480
 SAMPLE_RATE_HZ = 24_000
-_PAST_FRAMES = 15  # that the filter sees before its first new frame: then nothing is lost
-_PITCH_FRAMES = 5  # on either side, that the pitch of a frame depends on
+_PAST_FRAMES = 20  # before the first new one: 5 for the pitch, 15 for the filter; nothing is lost
+_FRAMES_TO = 16  # runs are a multiple of this long, once there is so much past
 _NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Frames (80, n) and their excitation (480 n,)."""
+
+    mel: Tensor
+    excitation: Tensor
+
+    def cut(self, start: int, end: int) -> Past:
+        """Those from `start` to `end`."""
+        samples = slice(start * FRAME_SAMPLES, end * FRAME_SAMPLES)
+        return Past(self.mel[:, start:end], self.excitation[samples])
+
+    def last(self, count: int) -> Past:
+        """The last ones."""
+        end = self.mel.size(1)
+        return self.cut(end - count, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +59,25 @@ class Frames:
     following: Tensor
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Frames of one shape are spoken together."""
-        return self.stream.mel.size(1), self.mel.size(1), self.following.size(1)
+    def before(self) -> int:
+        """Old frames that are run with them."""
+        least: int = _PAST_FRAMES + self.mel.size(1) + self.following.size(1)
+        there: int = self.stream.past.mel.size(1)
+        return min(there, _PAST_FRAMES + -least % _FRAMES_TO)
+
+    @property
+    def length(self) -> int:
+        """Frames of the run. Those of a length are run together."""
+        behind: int = self.mel.size(1) + self.following.size(1)
+        return self.before + behind
 
 
 @dataclass(frozen=True, slots=True)
 class _Spoken:
-    """A stream's new samples, and how far it comes with them."""
+    """A stream's run: the samples, the frames, the phases at the end of the new ones."""
 
     samples: Tensor
-    frames: Tensor
-    excitation: Tensor
+    run: Past
     cycles: Tensor
 
 
@@ -80,23 +106,28 @@ class Vocoder:
         stream is where it was.
         """
         spoken: dict[int, _Spoken] = {}
-        for shape in {part.shape for part in parts if part.mel.numel()}:
-            alike = [n for n, part in enumerate(parts) if part.shape == shape]
+        sounding = [n for n, part in enumerate(parts) if part.mel.numel()]
+        for length in {parts[n].length for n in sounding}:
+            alike = [n for n in sounding if parts[n].length == length]
             spoken |= zip(alike, self._alike([parts[n] for n in alike]), strict=True)
         return [part.stream.take(part, spoken.get(n)) for n, part in enumerate(parts)]
 
     def _alike(self, parts: Sequence[Frames]) -> list[_Spoken]:
-        before, new, _ = parts[0].shape
-        frames = [torch.cat([part.stream.mel, part.mel, part.following], 1) for part in parts]
-        pitch = self.hift.f0_predictor(torch.stack(frames))[:, before:]
+        pasts = [part.stream.past.last(part.before) for part in parts]
+        frames = [
+            torch.cat([past.mel, part.mel, part.following], 1)
+            for past, part in zip(pasts, parts, strict=True)
+        ]
+        pitch = self.hift.f0_predictor(torch.stack(frames))
         waves, excitation = [], []
-        for part, each in zip(parts, pitch, strict=True):
-            waves.append(part.stream.source.next(each[:new], each[new:]))
-            excitation.append(torch.cat([part.stream.excitation, waves[-1].samples]))
-        sound = self._filtered(frames, excitation)
-        sound = sound[:, before * FRAME_SAMPLES : (before + new) * FRAME_SAMPLES]
+        for part, past, each in zip(parts, pasts, pitch, strict=True):
+            start, end = part.before, part.before + part.mel.size(1)
+            waves.append(part.stream.source.next(each[start:end], each[end:]))
+            excitation.append(torch.cat([past.excitation, waves[-1].samples]))
+        sounds = self._filtered(frames, excitation)
         return [
-            _Spoken(sound[n], frames[n], excitation[n], wave.cycles) for n, wave in enumerate(waves)
+            _Spoken(sound, Past(frames[n], excitation[n]), waves[n].cycles)
+            for n, sound in enumerate(sounds)
         ]
 
     def _filtered(self, frames: Sequence[Tensor], excitation: Sequence[Tensor]) -> Tensor:
@@ -124,30 +155,23 @@ class Vocoder:
 
 
 class VocoderStream:
-    """One utterance's way from mel to samples.
-
-    `mel`: settled frames, (80, n), as far back as the next ones need them; `excitation`: theirs,
-    (480 n,).
-    """
+    """One utterance's way from mel to samples."""
 
     def __init__(self, vocoder: Vocoder, generator: torch.Generator) -> None:
         self.source = Source(vocoder.hift.m_source, generator)
         device = generator.device
-        self.mel = torch.zeros(MEL_BANDS, 0, device=device)
-        self.excitation = torch.zeros(0, device=device)
+        self.past = Past(torch.zeros(MEL_BANDS, 0, device=device), torch.zeros(0, device=device))
         self._rise = _rise(device)
 
     def take(self, part: Frames, spoken: _Spoken | None) -> Tensor:
-        """Go on behind what was spoken of a part; its samples, (480 n,). None: it had no frames."""
+        """Go on behind a part that was spoken; its samples, (480 n,). None: it had no frames."""
         if spoken is None:
-            return torch.zeros(0, device=self.mel.device)
+            return torch.zeros(0, device=self._rise.device)
         new = part.mel.size(1)
-        settled = self.mel.size(1) + new
-        start = max(0, settled - _PAST_FRAMES - _PITCH_FRAMES)
-        self.mel = spoken.frames[:, start:settled]
-        self.excitation = spoken.excitation[start * FRAME_SAMPLES : settled * FRAME_SAMPLES]
+        start, end = part.before, part.before + new
+        self.past = spoken.run.cut(max(0, end - _PAST_FRAMES - _FRAMES_TO), end)
         self.source.settle(new, spoken.cycles)
-        return self._faded_in(spoken.samples)
+        return self._faded_in(spoken.samples[start * FRAME_SAMPLES : end * FRAME_SAMPLES])
 
     def _faded_in(self, sound: Tensor) -> Tensor:
         """The start of an utterance rises out of silence, over as many pushes as that takes."""
