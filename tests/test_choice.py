@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
     monkeypatch.setattr(choice, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
     monkeypatch.setattr(choice, "cuda_device", lambda: machine.device)
+    monkeypatch.setattr(choice, "why_no_device", lambda: "the driver is old")
     monkeypatch.setattr(choice, "installed", lambda package: package in machine.packages)
     return machine
 
@@ -75,7 +77,7 @@ def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) ->
     put_weights(tmp_path, TURBO)
     model, why = chosen(settings(), tmp_path)
     assert model is EMBEDDED
-    assert "no CUDA device" in why
+    assert why.endswith("no CUDA device: the driver is old")
 
 
 def test_with_weights_but_no_package_the_embedded_voice_speaks(
@@ -118,7 +120,9 @@ def test_what_the_settings_name_is_taken_also_on_a_cpu_which_is_said_to_be_slow(
     with capture_logs() as logs:
         model: Any = choose(settings(STANDARD), tmp_path)
     assert model.folder == tmp_path / STANDARD
-    assert [entry["log_level"] for entry in logs if entry["event"] == "engine.slow"] == ["warning"]
+    (slow,) = [entry for entry in logs if entry["event"] == "engine.slow"]
+    assert slow["log_level"] == "warning"
+    assert "the driver is old" in slow["why"]
 
 
 def test_the_embedded_voice_is_taken_where_it_is_named(
@@ -148,8 +152,21 @@ def test_a_package_that_is_missing_is_one_line_with_the_command(
 
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
-    with pytest.raises(ConfigError, match=r"chatterbox\.device = cuda"):
+    with pytest.raises(ConfigError, match=r"chatterbox\.device = cuda.*the driver is old"):
         choose(settings(TURBO, device="cuda"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "why"), [(None, "built without CUDA"), ("13.0", "torch for CUDA 13.0 .* nvidia-smi")]
+)
+def test_why_there_is_no_device(
+    cuda: str | None, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(choice, "installed", lambda _: True)
+    torch = SimpleNamespace(version=SimpleNamespace(cuda=cuda))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert re.search(why, choice.why_no_device())
 
 
 def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

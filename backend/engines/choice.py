@@ -39,6 +39,17 @@ def cuda_device() -> str | None:
     return str(torch.cuda.get_device_name()) if torch.cuda.is_available() else None
 
 
+def why_no_device() -> str:
+    """Why there is no CUDA device, as far as torch can tell."""
+    if not installed("torch"):
+        return f"torch is not installed; {_INSTALL}"
+    import torch
+
+    if not torch.version.cuda:
+        return "this torch is built without CUDA"
+    return f"torch for CUDA {torch.version.cuda} finds none; nvidia-smi shows cards and the driver"
+
+
 def installed(package: str) -> bool:
     """Whether a package is there, without importing it."""
     return importlib.util.find_spec(package) is not None
@@ -54,7 +65,8 @@ def _best(models: Path) -> tuple[str, str]:
         return _EMBEDDED, f"weights of {here[0].engine} are here, but not its package; {_INSTALL}"
     device = cuda_device()
     if device is None:
-        return _EMBEDDED, f"weights of {here[0].engine} are here, but no CUDA device"
+        why = why_no_device()
+        return _EMBEDDED, f"weights of {here[0].engine} are here, but no CUDA device: {why}"
     return here[0].engine, f"its weights and a CUDA device are here ({device})"
 
 
@@ -89,8 +101,9 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
 
 
 def _check_device(asked: str) -> None:
-    device = None if asked == "cpu" else cuda_device()
-    if device is None and asked == "cuda":
-        raise ConfigError(f"chatterbox.device = {asked}: torch finds no CUDA device here; use auto")
-    if device is None:
-        log.warning("engine.slow", why="Chatterbox on a CPU is slower than real time; use hibari")
+    if asked != "cpu" and cuda_device():
+        return
+    why = "chatterbox.device asks for the CPU" if asked == "cpu" else why_no_device()
+    if asked == "cuda":
+        raise ConfigError(f"chatterbox.device = cuda: no CUDA device here ({why}); use auto")
+    log.warning("engine.slow", why=f"Chatterbox is slower than real time on a CPU ({why})")
