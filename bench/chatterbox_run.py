@@ -49,7 +49,8 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
     model = ChatterboxModel(upstream, ChatterboxSettings(), voices)
     on_cuda = device.startswith("cuda")
     name = str(torch.cuda.get_device_name(device)) if on_cuda else machine_name()
-    small = Plan((1, 4), (1,), tokens=8, seconds=4.0, text="Good day to you.")
+    text = "Good day to you."
+    small = Plan((1, 4), (1,), tokens=8, seconds=4.0, texts=(text,), warm_ups=1)
     return name, ChatterboxBench(model, upstream, Plan() if on_cuda else small)
 
 

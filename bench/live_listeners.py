@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 
-SENTENCE = "The road went on along the river, and nobody said a word until it was dark."
+SENTENCES = (  # of several lengths: what is computed for one must not serve all
+    "The road went on along the river, and nobody said a word until it was dark.",
+    "It was not far.",
+    "When the lamps were lit at last, somebody began to sing, quite softly.",
+    "He had been there before, years ago, with his father and a small brown dog.",
+)
 _AHEAD_S = 2.0  # left to hear when the next sentence is released
 _NAP_S = 0.002
 
@@ -41,17 +47,18 @@ class _Listener:
         return begins or (not self.waits and self.dry_s - now_s < _AHEAD_S)
 
 
-def listen(engine: Engine, count: int, seconds: float) -> Heard:
+def listen(engine: Engine, count: int, seconds: float, texts: Sequence[str] = SENTENCES) -> Heard:
     """Speak to `count` listeners, who come within the first second, for so long. Blocks. Raises
     what the engine fails with.
     """
-    heard, names = Heard(), itertools.count()
+    heard, numbers = Heard(), itertools.count()
     start_s = time.perf_counter()
     listeners = [_Listener(start_s + n / count) for n in range(count)]
     while (now_s := time.perf_counter()) < start_s + seconds or not heard.first_ms:
         for listener in listeners:
             if listener.due(now_s):
-                _release(engine, listener, f"l{next(names)}", seed=len(heard.steps_ms))
+                n = next(numbers)
+                _release(engine, listener, n, texts[n % len(texts)])
         waiting = {each.utterance: each for each in listeners if each.waits}
         if not waiting:
             time.sleep(_NAP_S)
@@ -74,14 +81,12 @@ def _new(listener: _Listener) -> bool:
     return listener.dry_s == float("inf")
 
 
-def _release(engine: Engine, listener: _Listener, name: str, seed: int) -> None:
+def _release(engine: Engine, listener: _Listener, number: int, text: str) -> None:
     if listener.utterance:
         engine.abort(listener.utterance)
-    elif _new(listener):
-        listener.starts_s = time.perf_counter()
-    listener.utterance, listener.waits = name, True
-    engine.begin(Utterance(name, "default", seed=seed))
-    engine.extend(name, Release(SENTENCE, len(SENTENCE), final=True))
+    listener.utterance, listener.waits = f"l{number}", True
+    engine.begin(Utterance(listener.utterance, "default", seed=number))
+    engine.extend(listener.utterance, Release(text, len(text), final=True))
 
 
 def _take(heard: Heard, listener: _Listener, result: Chunk | Failure) -> None:

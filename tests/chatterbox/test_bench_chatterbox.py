@@ -24,7 +24,7 @@ def test_all_rows_are_measured(turbo: bool, tmp_path: Path) -> None:
     upstream = tiny(turbo=turbo)
     upstream.watermarker = Unmarked()
     model = ChatterboxModel(upstream, ChatterboxSettings(slots=2, watermark=False), tmp_path)
-    plan = Plan(batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, text="Good day.")
+    plan = Plan(batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",))
     bench = ChatterboxBench(model, upstream, plan)
     done: list[float] = []
     results = {name: row(done.append) for name, (_, row) in bench.rows().items()}
