@@ -42,6 +42,14 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a card, too: what is compared differs by the order of sums alone."""
+    import torch
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.fixture(autouse=True)
 def _nobody_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
     """How much of an utterance a chunk holds must not depend on how busy this machine is."""
     monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0)
