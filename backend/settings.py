@@ -83,6 +83,11 @@ class ChatterboxSettings(Section):
         default=False,
         description="Render the sound block by block: cheaper, and not how the model was trained.",
     )
+    text_extension: bool = Field(
+        default=False,
+        description="Speak words while their clause is still being written, as the embedded voice "
+        "does. An experiment: how it sounds is not known.",
+    )
     watermark: bool = Field(
         default=True, description="Mark the sound, inaudibly, as made by a machine."
     )

@@ -10,7 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder, TokenSession
-from backend.engines.chatterbox.sampling import Sampling
+from backend.engines.chatterbox.sampling import (
+    Sampling,
+    SamplingRows,
+    draw,
+    standard_scores,
+    turbo_scores,
+)
 from tests.chatterbox.tiny import SPEECH_END, devices, quiet, tiny_t3, voice
 
 COUNT = 24  # tokens compared
@@ -159,3 +165,243 @@ def test_guidance_of_zero_is_no_guidance() -> None:
             decoder.advance([one])
         drawn.append(one.tokens)
     assert drawn[0] != drawn[1]
+
+
+# --- a text that grows ----------------------------------------------------------------------------
+
+
+def short(full: Tensor, count: int, *, turbo: bool) -> Tensor:
+    """The text when `count` of its tokens were typed."""
+    return full[:count].clone() if turbo else torch.cat([full[: count + 1], full[-1:]])
+
+
+def upstreams_logits(t3: Any, text_: Tensor, tokens: list[int], seed: int, turbo: bool) -> Tensor:
+    """What upstream's own layers make of all the text and of this speech: the last logits."""
+    start = torch.tensor([[t3.hp.start_speech_token]])
+    rows = 1 if turbo else 2
+    with quiet(), torch.inference_mode():
+        x, _ = t3.prepare_input_embeds(
+            t3_cond=voice(seed, turbo=turbo).t3,
+            text_tokens=text_.expand(rows, -1),
+            speech_tokens=start.expand(rows, -1),
+            cfg_weight=0.5,
+        )
+        speech = torch.tensor([tokens], dtype=torch.long)
+        if turbo:
+            x = torch.cat([x, t3.speech_emb(speech)], 1)
+        else:
+            speech = torch.cat([start, speech], 1)  # upstream starts speech twice
+            sounds = t3.speech_emb(speech) + t3.speech_pos_emb(speech)
+            x = torch.cat([x, sounds.expand(2, -1, -1)], 1)
+        logits: Tensor = t3.speech_head(t3.tfmr(inputs_embeds=x).last_hidden_state[:, -1])
+    return logits
+
+
+def drawn_from(logits: Tensor, one: TokenSession, noise: torch.Generator, start: int) -> int:
+    """The next token of a session, from upstream's logits; `noise` draws what the session will."""
+    rows, turbo = SamplingRows(1, logits.device), len(logits) == 1
+    rows.put(0, one.sampling)
+    seen = torch.zeros(1, logits.size(1), dtype=torch.bool)
+    seen[0, one.tokens] = True
+    if not (turbo and one.tokens):
+        seen[0, start] = True
+    e = torch.empty(1, logits.size(1)).exponential_(1, generator=noise)
+    if turbo:
+        return int(draw(turbo_scores(logits, seen, rows, slice(0, 1)), e))
+    guided = logits[:1] + one.sampling.cfg_weight * (logits[:1] - logits[1:])
+    return int(draw(standard_scores(guided, seen, rows, slice(0, 1)), e))
+
+
+def same_noise(one: TokenSession) -> torch.Generator:
+    noise = torch.Generator()
+    noise.set_state(one.generator.get_state())
+    return noise
+
+
+class Heard:
+    """The logits of a T3's latest step, and how many positions its layers have run."""
+
+    def __init__(self, t3: Any, decoder: SpeechTokenDecoder) -> None:
+        self.logits = torch.zeros(0)
+        self.positions = 0
+        t3.speech_head.register_forward_hook(self._hear)
+        run = decoder._backbone
+
+        def counted(x: Tensor, *where: Any) -> Tensor:
+            self.positions += x.size(1)
+            return run(x, *where)
+
+        for name in ("layers", "heads", "head_size", "reference"):
+            setattr(counted, name, getattr(run, name))
+        decoder._backbone = counted  # type: ignore[assignment]
+
+    def _hear(self, _: Any, __: Any, logits: Tensor) -> None:
+        self.logits = logits
+
+
+@both
+@pytest.mark.parametrize("which", range(3))
+def test_a_text_that_grew_is_spoken_on_as_if_all_of_it_had_been_known(
+    turbo: bool, which: int
+) -> None:
+    """The same speech before it, and what upstream's layers draw then."""
+    t3, sampling = tiny_t3(turbo=turbo), SAMPLINGS[turbo][which]
+    decoder, one = SpeechTokenDecoder(t3, 2, 640), session(7, sampling)
+    full = text(33, turbo=turbo)
+    prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+    heard = Heard(t3, decoder)
+    decoder.join(one, prefix, short(full, 4, turbo=turbo))
+    texts = [short(full, count, turbo=turbo) for count in (9, 20, 20, 12, len(full) - 2)]
+    texts[2][8] += 1  # not only grown: a word in it is another
+    for known in texts:
+        expected = upstreams_logits(t3, one.text, one.tokens, 5, turbo)
+        decoder.join(one, prefix, known)
+        assert (expected - upstreams_logits(t3, known, one.tokens, 5, turbo)).abs().max() > 1e-3
+        for _ in range(4):
+            expected = upstreams_logits(t3, known, one.tokens, 5, turbo)
+            token = drawn_from(expected, one, same_noise(one), t3.hp.start_speech_token)
+            decoder.advance([one])
+            torch.testing.assert_close(heard.logits, expected, atol=2e-4, rtol=1e-4)
+            assert one.tokens[-1] == token
+
+
+@both
+def test_of_a_text_that_grew_only_what_is_new_and_the_speech_is_computed(turbo: bool) -> None:
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    decoder, one = SpeechTokenDecoder(t3, 1, 640), session(7, Sampling())
+    prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+    decoder.join(one, prefix, short(full, 9, turbo=turbo))
+    for _ in range(6):
+        decoder.advance([one])
+    heard = Heard(t3, decoder)
+    decoder.join(one, prefix, short(full, 12, turbo=turbo))
+    # Turbo: 3 text tokens, the start; standard: the stop of text as well, and the start twice.
+    assert heard.positions == 3 + (1 if turbo else 3) + 6
+    decoder.join(one, prefix, short(full, 12, turbo=turbo))
+    assert heard.positions == 3 + (1 if turbo else 3) + 6, "nothing is new"
+
+
+@both
+@pytest.mark.parametrize("count", [0, 6])
+def test_a_stop_that_was_drawn_on_a_shorter_text_is_forgotten(turbo: bool, count: int) -> None:
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    known = short(full, 9, turbo=turbo)
+    decoder, one = SpeechTokenDecoder(t3, 2, 640), session(7, SAMPLINGS[turbo][0])
+    prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+    foretold, other = session(7, SAMPLINGS[turbo][0]), session(1, Sampling())
+    decoder.join(foretold, prefix, known)
+    for _ in range(count):
+        decoder.advance([foretold])
+    decoder.leave(foretold)
+    decoder.stop = foretold.tokens[count]
+    decoder.join(one, prefix, known)
+    decoder.join(other, prefix, known)
+    for _ in range(count):
+        decoder.advance([one])
+    decoder.stop = SPEECH_END
+    assert (one.ended, one.tokens) == (True, foretold.tokens[:count])
+    decoder.advance([other])
+    decoder.join(one, prefix, known)
+    assert one.ended, "the same text has the same end"
+    expected = upstreams_logits(t3, full, one.tokens, 5, turbo)
+    token = drawn_from(expected, one, same_noise(one), t3.hp.start_speech_token)
+    decoder.join(one, prefix, full)
+    if count:
+        decoder.advance([one])
+    assert (one.ended, one.tokens) == (False, [*foretold.tokens[:count], token])
+
+
+@both
+def test_a_growing_text_leaves_the_others_as_they_are(turbo: bool) -> None:
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    sampling = SAMPLINGS[turbo][0]
+
+    def grown(decoder: SpeechTokenDecoder, one: TokenSession, step: int) -> list[TokenSession]:
+        """The one who speaks and pauses: who is to be advanced."""
+        if step in (4, 8, 14):
+            prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+            decoder.join(one, prefix, short(full, step, turbo=turbo))
+        return [one] if step % 4 else []
+
+    alone, decoder = session(7, sampling), SpeechTokenDecoder(t3, 1, 640)
+    for step in range(24):
+        decoder.advance(grown(decoder, alone, step))
+    one, decoder = session(7, sampling), SpeechTokenDecoder(t3, 4, 640)
+    others = {11: session(11, sampling), 22: session(22, sampling)}
+    passer_by = session(44, Sampling())
+    coming = {0: (others[11], 11), 2: (passer_by, 12), 10: (others[22], 22)}
+    for step in range(24):
+        if step in coming:
+            join(decoder, t3, *coming[step], turbo)
+        if step == 9:
+            decoder.leave(passer_by)
+        decoder.advance([*others.values(), passer_by, *grown(decoder, one, step)])
+    assert one.tokens == alone.tokens
+    for seed, other in others.items():
+        expected = upstream(t3, seed, sampling, turbo=turbo)
+        assert other.tokens[:COUNT] == expected[: len(other.tokens)]
+
+
+@both
+def test_who_has_left_goes_on_where_it_was(turbo: bool) -> None:
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    decoder = SpeechTokenDecoder(t3, 1, 640)
+    prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+    stayed, came_back = session(7, Sampling()), session(7, Sampling())
+    for one in (stayed, came_back):
+        decoder.join(one, prefix, full)
+        for step in range(16):
+            if step == 8 and one is came_back:
+                decoder.leave(one)
+                decoder.join(one, prefix, full)
+            decoder.advance([one])
+        decoder.leave(one)
+    assert came_back.tokens == stayed.tokens
+    assert len(stayed.tokens) == 17
+
+
+@both
+def test_a_text_that_grows_beyond_the_row_is_refused_and_spoken_without_it(turbo: bool) -> None:
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    length = (376 if turbo else 152) + 33
+    spoken = []
+    for grows in (False, True):
+        decoder, one = SpeechTokenDecoder(t3, 1, length), session(7, Sampling())
+        prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+        decoder.join(one, prefix, short(full, 9, turbo=turbo))
+        for step in range(50):
+            if grows and step == 4:
+                with pytest.raises(ValueError, match="do not fit"):
+                    decoder.join(one, prefix, full)
+            decoder.advance([one])
+        assert one.ended
+        spoken.append(one.tokens)
+    assert spoken[0] == spoken[1]
+    assert len(spoken[0]) > 10
+
+
+@both
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_a_row_can_be_filled_to_its_last_place(turbo: bool, spare: int) -> None:
+    """Beside one that is in: all rows take part in every step."""
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    decoder = SpeechTokenDecoder(t3, 2, 480 if turbo else 240)
+    prefix = decoder.prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+    one, other = session(7, Sampling()), session(8, Sampling())
+    for each in (one, other):
+        decoder.join(each, prefix, short(full, 5, turbo=turbo))
+    for _ in range(6):
+        decoder.advance([one])
+    count = len(one.tokens)
+    room = decoder._cache.length - prefix.positions - (1 if turbo else 2) - count
+    longer = torch.arange(3, 3 + room - spare) % 250
+    if not spare:
+        with pytest.raises(ValueError, match="do not fit"):
+            decoder.join(one, prefix, longer)
+        return
+    decoder.stop = -1
+    decoder.join(one, prefix, longer)
+    for _ in range(8):
+        decoder.advance([one, other])
+    assert (one.ended, len(one.tokens)) == (True, count + spare)
+    assert (other.ended, len(other.tokens)) == (False, 9)

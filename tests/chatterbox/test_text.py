@@ -10,8 +10,10 @@ from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,
     TextTokens,
     expected_tokens,
+    fewest_tokens,
     most_tokens,
     passages,
+    rounded,
     spoken,
 )
 from tests.chatterbox.tiny import CharacterTokenizer, tiny_t3
@@ -37,6 +39,21 @@ def test_the_cut_is_at_a_sentence_or_clause_where_there_is_one() -> None:
         assert LONG[:end].rstrip()[-1] in ".;", LONG[start:end]
 
 
+@pytest.mark.parametrize("taken", [160, 271, 296, 300])
+def test_what_was_taken_of_a_passage_is_not_cut_off(taken: int) -> None:
+    (start, end), *others = passages(LONG, 0, 400, taken)
+    assert (start, taken <= end <= MAX_CHARACTERS) == (0, True)
+    assert LONG[end - 1] == " " or end == taken == MAX_CHARACTERS
+    assert others == list(passages(LONG, end, 400))
+
+
+def test_a_passage_that_grows_is_rounded_off_at_a_clause_once_it_is_long() -> None:
+    ends = [end for end in range(1, MAX_CHARACTERS) if rounded(LONG[:end])]
+    assert ends[0] > MAX_CHARACTERS // 2
+    assert all(LONG[:end].endswith((", ", "; ", ". ")) for end in ends)
+    assert len(ends) >= 6
+
+
 def test_only_letters_and_digits_are_spoken() -> None:
     assert spoken("a")
     assert spoken("7")
@@ -46,6 +63,7 @@ def test_only_letters_and_digits_are_spoken() -> None:
 def test_the_limit_leaves_room_for_slow_speech() -> None:
     for text in ("No.", "Hello there.", LONG[:300]):
         assert most_tokens(text) >= 2 * expected_tokens(text) + 25
+        assert fewest_tokens(text) < 0.75 * expected_tokens(text)
     assert most_tokens("Hi.") <= 4 * 25
 
 

@@ -41,13 +41,14 @@ class TokenSession:
     """One utterance on its way from text tokens to speech tokens.
 
     `tokens`: what was drawn, the stop token not included. `ended`: it was drawn, or there is no
-    room for more.
+    room for more. `text`: the text tokens that it speaks.
     """
 
     sampling: Sampling
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
+    text: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     slot: int = -1
     position: int = 0
 
@@ -94,30 +95,52 @@ class SpeechTokenDecoder:
 
     @torch.inference_mode()
     def join(self, session: TokenSession, prefix: Prefix, text: Tensor) -> None:
-        """Take a session in and draw its first token. `text`: its text tokens, (n,), with start and
-        stop where the model wants them. Raises `ValueError` when the text is too long for a row.
+        """Take a session in, and draw its first token where it has none. `text`: its text tokens,
+        (n,), with start and stop where the model wants them. One that has left goes on where it
+        was.
+
+        One that is in goes on with its text grown or changed: its speech stays, and only what lies
+        behind the text that is the same is computed again. A stop that was drawn on another text is
+        forgotten. Raises `ValueError` when there is no room: then the session is as it was.
         """
-        x = self._text_inputs(text)
-        first, until = prefix.positions, prefix.positions + x.size(1)
-        if until >= self._cache.length:
+        inside = session.slot >= 0
+        if torch.equal(text, session.text) and (inside or session.ended):
+            return
+        x, first = self._inputs_of(text, session.tokens), prefix.positions
+        # The last token of the speech is not in `x`: the next step feeds it.
+        if first + x.size(1) + bool(session.tokens) >= self._cache.length:
             raise ValueError(f"{text.numel()} text tokens do not fit into {self._cache.length}")
+        same = _same(text, session.text) if inside else 0
+        if not inside:
+            self._place(session, prefix)
+        session.text = text
+        self._read(session, x[:, same:], first + same)
+
+    def _place(self, session: TokenSession, prefix: Prefix) -> None:
         session.slot = len(self._sessions)
         self._sessions.append(session)
         row = session.slot * self._width
         for each in range(row, row + self._width):
-            self._cache.load(each, prefix.cache, 0, first)
-        positions = torch.arange(first, until, device=x.device).expand(self._width, -1)
-        hidden = self._backbone(x, self._cache, Span(row, positions, until))[:, -1]
-        session.position = until
+            self._cache.load(each, prefix.cache, 0, prefix.positions)
         self._rows.put(session.slot, session.sampling)
-        self._seen[session.slot] = False
-        self._seen[session.slot, self._t3.hp.start_speech_token] = True
-        slots = slice(session.slot, session.slot + 1)
-        self._exponential(session)
-        token = self._choose(hidden, slots)
+
+    def _read(self, session: TokenSession, x: Tensor, first: int) -> None:
+        """Run the inputs of a session's text and speech, those from position `first` on, and draw
+        the first token of speech where there is none.
+        """
+        session.position, session.ended = first + x.size(1), False
+        row = session.slot * self._width
+        positions = torch.arange(first, session.position, device=x.device).expand(self._width, -1)
+        hidden = self._backbone(x, self._cache, Span(row, positions, session.position))[:, -1]
+        seen, start = self._seen[session.slot], self._t3.hp.start_speech_token
+        seen[:] = False
+        seen[[start, *session.tokens]] = True
+        if not session.tokens:
+            self._exponential(session)
+            token = self._choose(hidden, slice(session.slot, session.slot + 1))
+            self._take([session], token.tolist())
         if self._turbo:  # upstream's Turbo counts the start token for the first draw only
-            self._seen[session.slot, self._t3.hp.start_speech_token] = False
-        self._take([session], token.tolist())
+            seen[start] = start in session.tokens
 
     def leave(self, session: TokenSession) -> None:
         """Free the session's place; one that is not in is fine."""
@@ -137,18 +160,21 @@ class SpeechTokenDecoder:
         self._sessions[slot] = session
         session.slot = slot
 
-    def _text_inputs(self, text: Tensor) -> Tensor:
-        """The embedded text and the start of speech, (width, n, size)."""
+    def _inputs_of(self, text: Tensor, tokens: Sequence[int]) -> Tensor:
+        """The embedded text, the start of speech, and the speech without its last token, (width, n,
+        size).
+        """
         t3, device = self._t3, self._backbone.reference.device
         text = text.to(device)[None]
-        start = torch.full((1, 1), t3.hp.start_speech_token, device=device)
-        words = t3.text_emb(text)
+        speech = torch.tensor([[t3.hp.start_speech_token, *tokens[:-1]]], device=device)
+        words, sounds = t3.text_emb(text), t3.speech_emb(speech)
         if self._turbo:
-            return torch.cat([words, t3.speech_emb(start)], 1)
-        begin = t3.speech_emb(start) + t3.speech_pos_emb.get_fixed_embedding(0)
+            return torch.cat([words, sounds], 1)
         places = t3.text_pos_emb(text)
-        conditional = torch.cat([words + places, begin, begin], 1)  # upstream starts speech twice
-        unconditional = torch.cat([torch.zeros_like(words) + places, begin, begin], 1)
+        sounds = sounds + t3.speech_pos_emb(speech)
+        sounds = torch.cat([sounds[:, :1], sounds], 1)  # upstream starts speech twice
+        conditional = torch.cat([words + places, sounds], 1)
+        unconditional = torch.cat([torch.zeros_like(words) + places, sounds], 1)
         return torch.cat([conditional, unconditional])
 
     # --- stepping ---------------------------------------------------------------------------------
@@ -161,8 +187,9 @@ class SpeechTokenDecoder:
             return
         for session in sessions:
             self._exponential(session)
-        # All rows take part: a session that is not advanced writes where its next token will.
-        columns = [(s.tokens[-1], len(s.tokens), s.position) for s in self._sessions]
+        # All rows take part: a session that is not advanced writes where its next token will (one
+        # that drew nothing but the stop has a place for it, too).
+        columns = [((s.tokens or [0])[-1], len(s.tokens), s.position) for s in self._sessions]
         count = min(next(b for b in _BUCKETS if b >= len(columns)), self._seen.size(0))
         self._inputs[:, : len(columns)] = torch.tensor(columns).T
         self._inputs[2, len(columns) : count] = 0
@@ -206,3 +233,9 @@ class SpeechTokenDecoder:
             session.ended = token == self.stop or full
             if token != self.stop:
                 session.tokens.append(token)
+
+
+def _same(text: Tensor, other: Tensor) -> int:
+    """How many tokens two texts have in common at their beginning."""
+    both = min(len(text), len(other))
+    return int((text[:both] == other[:both]).cumprod(0).sum())

@@ -64,7 +64,9 @@ class ChatterboxEngine:
         """See `base.Engine`."""
         voice = self._catalogue.conditioning(utterance.voice)
         manner = self._catalogue.manner(utterance)
-        self._speeches[utterance.id] = Speech(utterance, voice, manner, self._clock)
+        self._speeches[utterance.id] = Speech(
+            utterance, voice, manner, self._clock, grows=self.info.incremental
+        )
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `base.Engine`."""
@@ -96,10 +98,13 @@ class ChatterboxEngine:
     # --- tokens -----------------------------------------------------------------------------------
 
     def _join(self, speech: Speech) -> Failure | None:
-        """Bring the passage at hand into the decoder, when there is room and it is not there."""
+        """Bring the passage at hand into the decoder, or its text when that has grown."""
         passage, decoder = speech.passage, self._parts.decoder
         assert passage is not None
-        if passage.prepared or not decoder.free:
+        inside = passage.session.slot >= 0
+        if not passage.unread and (inside or passage.session.ended):
+            return None
+        if not (inside or self._has_room()):
             return None
         try:
             prefix = self._parts.voices.prefix(speech.voice, speech.manner.exaggeration)
@@ -109,16 +114,27 @@ class ChatterboxEngine:
             return self._failed(speech, error)
         return None
 
+    def _has_room(self) -> bool:
+        """Whether a passage may come in. One that waits for text makes room; it is read again, from
+        the start, when it goes on.
+        """
+        decoder = self._parts.decoder
+        for speech in self._speeches.values():
+            if not decoder.free and speech.passage is not None and speech.passage.waiting:
+                decoder.leave(speech.passage.session)
+        return decoder.free > 0
+
     def _decode(self, passages: Sequence[Passage]) -> None:
-        """Some tokens for everybody who is in; all who speak advance together."""
+        """Some tokens for everybody who is in and has not paused; all advance together."""
         decoder = self._parts.decoder
         for _ in range(_BURST):
-            decoder.advance([passage.session for passage in passages if passage.prepared])
-            for passage in passages:
+            speaking = [each for each in passages if each.prepared and not each.paused]
+            decoder.advance([passage.session for passage in speaking])
+            for passage in speaking:
                 if passage.runaway and not passage.session.ended:
                     log.info("passage.runaway", characters=len(passage.text))
-                    passage.session.ended = True
-                if passage.session.ended:
+                    passage.session.ended, passage.open = True, False
+                if passage.over:
                     decoder.leave(passage.session)
 
     # --- sound ------------------------------------------------------------------------------------

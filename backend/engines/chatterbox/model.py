@@ -69,7 +69,7 @@ class ChatterboxModel:
             name,
             SAMPLE_RATE_HZ,
             ("en",),
-            incremental=False,
+            incremental=settings.text_extension,
             max_batch=4 * self._slots,
             parameters=PARAMETERS[name],
             clones=True,

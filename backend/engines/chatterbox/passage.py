@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -18,9 +17,14 @@ from backend.engines.chatterbox.flow import (
     Noise,
     SoundPrompt,
 )
-from backend.engines.chatterbox.text import expected_tokens, most_tokens
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Frames, Vocoder, VocoderStream
-from backend.events import Word
+from backend.engines.chatterbox.text import (
+    MAX_CHARACTERS,
+    expected_tokens,
+    fewest_tokens,
+    most_tokens,
+    spoken,
+)
+from backend.engines.chatterbox.vocoder import Frames, Vocoder, VocoderStream
 from backend.speakable import word_ends
 
 FIRST_TOKENS = 10  # 0.4 s of sound; with the lookahead 13 tokens must be there
@@ -33,14 +37,13 @@ _STUCK = 50  # times the same token in a row: 2 s
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What came out of a render: samples (n,), and the text that they speak, `text[start:end]` of
-    the passage's utterance. Word times are in ms from the first of these samples.
+    """What came out of a render: samples (n,), and the text that they speak, up to `end` of the
+    passage's utterance; `words`: where the words in it end, there.
     """
 
     samples: Tensor
-    start: int
     end: int
-    words: tuple[Word, ...]
+    words: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +85,40 @@ class Renderer:
 
 
 class Passage:
-    """`text[start:end]` of an utterance, spoken by one generation."""
+    """`text[start:end]` of an utterance, spoken by one generation.
 
-    def __init__(self, text: str, span: tuple[int, int], session: TokenSession, seed: int) -> None:
-        self._start, self._end = span
+    While it is open its text grows: it pauses before what may be spoken of it runs out, knowing
+    what stands behind, and ends when it is closed. `text`: what the model is to read.
+    """
+
+    def __init__(self, start: int, session: TokenSession, seed: int) -> None:
+        self.start = self.end = start
+        self.text = ""
+        self.open = False
         self._seed = seed
-        self.text = text[self._start : self._end]
         self.session = session
         self.done = False
-        self._spoken_to = self._start
+        self._read: str | None = None  # the text that the decoder has
+        self._spoken_to = start
         self._size = FIRST_TOKENS
         self._taken = self._asked = 0  # tokens that the listener has, as sound; with the next job
         self._frames = 0
         self._held: Tensor | None = None
-        self._limit = most_tokens(self.text)
         self._noise: Noise | None = None
         self._vocoder: VocoderStream | None = None
 
+    def grow(self, text: str, end: int, *, open_: bool) -> None:
+        """Let it speak up to `end` of its utterance's text; while it is open, no further."""
+        self.end, self.open = end, open_
+        self.text = text[self.start : self.start + MAX_CHARACTERS if open_ else end]
+
     def prepare(self, renderer: Renderer) -> None:
-        """Make what its sound needs; called once, before the first `job`."""
+        """Go on with the text that the decoder has now; make what its sound needs, the first time.
+        Called before the first `job`, and when the text has grown.
+        """
+        self._read = self.text
+        if self.prepared:
+            return
         device = renderer.flow.device
         self._noise = Noise(torch.Generator(device).manual_seed(self._seed))
         generator = torch.Generator(device).manual_seed(self._seed)
@@ -112,9 +130,35 @@ class Passage:
         return self._vocoder is not None
 
     @property
-    def end(self) -> int:
-        """Where the passage ends in its utterance."""
-        return self._end
+    def unread(self) -> bool:
+        """Whether its text is not the one that the decoder has."""
+        return self._read != self.text
+
+    @property
+    def speaks(self) -> bool:
+        """Whether there is anything to say in what may be spoken."""
+        return spoken(self._released)
+
+    @property
+    def _released(self) -> str:
+        return self.text[: self.end - self.start]
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is open and there is nothing to draw before its text grows."""
+        if not self.open or self.unread:
+            return False
+        return self.session.ended or len(self.session.tokens) >= fewest_tokens(self._released)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it is paused, and all that can be heard of it was heard."""
+        return self.paused and not self.ready(hurry=False)
+
+    @property
+    def over(self) -> bool:
+        """Whether no more tokens come."""
+        return self.session.ended and not (self.open or self.unread)
 
     @property
     def runaway(self) -> bool:
@@ -123,13 +167,13 @@ class Passage:
         """
         tokens = self.session.tokens
         stuck = len(tokens) >= _STUCK and len(set(tokens[-_STUCK:])) == 1
-        return stuck or len(tokens) >= self._limit
+        return stuck or len(tokens) >= most_tokens(self.text)
 
     def ready(self, *, hurry: bool) -> bool:
-        """Whether there are tokens for the next chunk; in a hurry a small one will do."""
-        least = FIRST_TOKENS if hurry else self._size
+        """Whether there are tokens for the next chunk; in a hurry or a pause a small one does."""
+        least = FIRST_TOKENS if hurry or self.paused else self._size
         there = len(self.session.tokens) - LOOKAHEAD_TOKENS
-        return self.session.ended or there >= self._taken + least
+        return self.over or there >= self._taken + least
 
     def job(self, renderer: Renderer, prompt: SoundPrompt) -> Job:
         """The render of the next chunk. But for who was in a hurry, what is in it does not depend
@@ -139,7 +183,7 @@ class Passage:
         wanted = self._taken + self._size + LOOKAHEAD_TOKENS
         tokens = self.session.tokens[:wanted]
         self._asked = len(tokens) - LOOKAHEAD_TOKENS
-        final = self.session.ended and len(tokens) < wanted
+        final = self.over and len(tokens) < wanted
         if final:
             tokens = [*tokens, *[_SILENCE] * renderer.silence]
         sounding = [token for token in tokens if token < _SPEECH_TOKENS]
@@ -181,22 +225,9 @@ class Passage:
         """Share the text out over the sound: the model does not say when it speaks which word."""
         total = max(expected_tokens(self.text), self._taken)
         share = 1.0 if self.done else self._frames / (FRAMES_PER_TOKEN * total)
-        reached = self._start + min(1.0, share) * len(self.text)
+        reached = self.start + min(1.0, share) * len(self.text)
         start = self._spoken_to
-        ends = [self._start + end for end in word_ends(self.text)]
-        end = max([start, *(each for each in ends if each <= reached and each < self._end)])
-        self._spoken_to = self._end if self.done else end
-        duration_ms = samples.numel() * 1000 / SAMPLE_RATE_HZ
-        mine = [each for each in ends if start < each <= self._spoken_to]
-        return Sound(samples, start, self._spoken_to, _timed(start, mine, duration_ms))
-
-
-def _timed(start: int, ends: Sequence[int], duration_ms: float) -> tuple[Word, ...]:
-    """The words that end at `ends`, the time shared out by their length."""
-    if not ends or not duration_ms:
-        return ()
-    scale = duration_ms / (ends[-1] - start)
-    return tuple(
-        Word(low, high, (low - start) * scale, (high - start) * scale)
-        for low, high in pairwise([start, *ends])
-    )
+        ends = [self.start + end for end in word_ends(self.text)]
+        end = max([start, *(each for each in ends if each <= reached and each < self.end)])
+        self._spoken_to = self.end if self.done else end
+        return Sound(samples, self._spoken_to, [e for e in ends if start < e <= self._spoken_to])

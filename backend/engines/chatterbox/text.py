@@ -13,26 +13,37 @@ from torch import Tensor
 MAX_CHARACTERS = 300  # of a passage: about 20 s of speech
 TOKENS_PER_S = 25
 _CHARACTERS_PER_S = 14.0  # of English read aloud
+_MOST_CHARACTERS_PER_S = 20.0  # by somebody in a hurry
 _PAUSE_S = 0.3  # around it
 _BREAKS = (r"[.!?;:\u2026\u2014]\s+", r",\s+", r"\s+", r"")  # where a long text is cut, best first
+_CLAUSE_END = re.compile(r"[.!?;:,\u2026\u2014]\s+$")
 
 
-def passages(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Cut `text[start:end]` into spans of at most `MAX_CHARACTERS`, at clauses where there are."""
+def passages(text: str, start: int, end: int, taken: int = 0) -> Iterator[tuple[int, int]]:
+    """Cut `text[start:end]` into spans of at most `MAX_CHARACTERS`, at clauses where there are. The
+    first of them reaches to `taken` at least, which is no further than one may reach.
+    """
     while end - start > MAX_CHARACTERS:
-        cut = _last_break(text, start, start + MAX_CHARACTERS)
+        cut = _last_break(text, start, max(taken, start + MAX_CHARACTERS // 2))
         yield start, cut
         start = cut
     if start < end:
         yield start, end
 
 
-def _last_break(text: str, start: int, limit: int) -> int:
+def _last_break(text: str, start: int, least: int) -> int:
+    """Where to cut a passage that starts at `start`, not before `least`."""
+    limit = start + MAX_CHARACTERS
     for pattern in _BREAKS:
-        cuts = [match.end() for match in re.finditer(pattern, text[start:limit])]
-        if cuts and cuts[-1] * 2 >= limit - start:
-            return start + cuts[-1]
+        cuts = [start + match.end() for match in re.finditer(pattern, text[start:limit])]
+        if cuts and cuts[-1] >= least:
+            return cuts[-1]
     return limit
+
+
+def rounded(text: str) -> bool:
+    """Whether a passage that may grow is better ended here: it is long, and a clause ends."""
+    return len(text) > MAX_CHARACTERS // 2 and bool(_CLAUSE_END.search(text))
 
 
 def spoken(text: str) -> bool:
@@ -43,6 +54,11 @@ def spoken(text: str) -> bool:
 def expected_tokens(text: str) -> int:
     """How many speech tokens the text will take, about."""
     return round(TOKENS_PER_S * (_PAUSE_S + len(text.strip()) / _CHARACTERS_PER_S))
+
+
+def fewest_tokens(text: str) -> int:
+    """How many speech tokens the text takes at the least: with fewer it is not all spoken yet."""
+    return int(TOKENS_PER_S * len(text.strip()) / _MOST_CHARACTERS_PER_S)
 
 
 def most_tokens(text: str) -> int:
