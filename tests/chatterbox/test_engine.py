@@ -275,6 +275,22 @@ def test_who_is_most_urgent_gets_the_slot() -> None:
     assert order == sorted(order, reverse=True)
 
 
+def test_who_comes_in_does_not_keep_those_waiting_who_speak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.engines.chatterbox.engine._JOINS", 2)
+    engine = model(turbo=True).create_engine()
+    names = [f"u{n}" for n in range(3)]
+    for id_ in names:
+        begin(engine, id_)
+    engine.step(names)
+    assert engine._parts.decoder.free == 2
+    engine.step(names)
+    assert engine._parts.decoder.free == 1
+    for chunks in run(engine, *names).values():
+        assert_tiles(chunks)
+
+
 def test_an_unknown_voice_is_refused() -> None:
     with pytest.raises(UnknownVoice, match="default, other"):
         model(turbo=True).create_engine().begin(Utterance("a", "nobody"))

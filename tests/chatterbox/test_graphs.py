@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from backend.engines.base import Release, Utterance
+from backend.engines.chatterbox import model as model_module
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.graphs import Graphs
+from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.vocoder import Vocoder
-from tests.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
+from backend.settings import ChatterboxSettings
+from tests.chatterbox.tiny import TinyS3Gen, on_cuda, tiny, tiny_t3
 
 
 def test_elsewhere_a_step_just_runs() -> None:
@@ -44,6 +51,18 @@ class Held(TorchDispatchMode):  # type: ignore[misc]
         tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, Tensor)]
         assert all(each.device.type == "meta" for each in tensors), operation
         return result
+
+
+def spoken(engine: ChatterboxEngine) -> Any:
+    text = "Hello there, my dear friend."
+    engine.begin(Utterance("a", "default", seed=3))
+    engine.extend("a", Release(text, len(text), final=True))
+    chunks: list[Any] = []
+    for _ in range(100):
+        chunks += engine.step(["a"])
+        if chunks and chunks[-1].caught_up:
+            return np.concatenate([chunk.pcm for chunk in chunks])
+    raise AssertionError("it never caught up")
 
 
 def captured(
@@ -89,6 +108,30 @@ def test_what_waits_or_comes_from_elsewhere_is_noticed() -> None:
         x.sum().item()
     with Held(), pytest.raises(AssertionError):
         torch.ones(2).to("meta")
+
+
+@pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+def test_what_was_warmed_up_is_not_captured_while_somebody_listens_and_sounds_the_same(
+    turbo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ChatterboxSettings(slots=3, watermark=False)
+    model = ChatterboxModel(tiny(turbo=turbo), chosen, tmp_path)
+    expected = spoken(model.create_engine())
+    shapes: set[object] = set()
+    run = Graphs.run
+
+    def noted(graphs: Graphs, shape: object, step: Any, *inputs: Tensor) -> Tensor:
+        shapes.add((id(graphs), shape))
+        return run(graphs, shape, step, *inputs)
+
+    monkeypatch.setattr(Graphs, "run", noted)
+    monkeypatch.setattr(Graphs, "warm_ups", 1)
+    monkeypatch.setattr(model_module, "_POSITIONS", 512)
+    engine = model.create_engine()
+    warm = len(shapes)
+    assert np.array_equal(spoken(engine), expected)
+    final = 4  # encoder, Euler step and vocoder for the last chunk, whose length is its own
+    assert len(shapes) <= warm + final
 
 
 @on_cuda

@@ -35,7 +35,8 @@ def speech(seconds: float) -> Pcm:
 def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> None:
     sound = speech(4)
     cuts = np.cumsum([int(each * RATE_HZ) for each in (0.4, 0.8, 1.6)])
-    parts = [mark.apply(part, RATE_HZ) for part in np.split(sound, cuts)]
+    parts = [*mark.apply(np.split(sound, cuts)[:3], RATE_HZ)]
+    parts += mark.apply(np.split(sound, cuts)[3:], RATE_HZ)
     marked = np.concatenate(parts)
     assert [len(part) for part in parts] == [len(part) for part in np.split(sound, cuts)]
     with torch.inference_mode():
@@ -47,7 +48,7 @@ def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> No
 
 def test_at_its_seams_a_chunk_is_as_it_was(mark: Watermark) -> None:
     sound = speech(1)
-    marked = mark.apply(sound, RATE_HZ)
+    (marked,) = mark.apply([sound], RATE_HZ)
     assert marked[0] == sound[0]
     assert marked[-1] == sound[-1]
 
@@ -55,7 +56,7 @@ def test_at_its_seams_a_chunk_is_as_it_was(mark: Watermark) -> None:
 def test_what_is_too_short_stays_as_it_is(mark: Watermark) -> None:
     for count in (0, 1, 500, 2399):
         sound = speech(1)[:count]
-        assert mark.apply(sound, RATE_HZ) is sound
+        assert mark.apply([sound], RATE_HZ)[0] is sound
 
 
 def test_it_is_on_unless_it_is_switched_off(tmp_path: Path) -> None:

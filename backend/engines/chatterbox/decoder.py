@@ -180,6 +180,17 @@ class SpeechTokenDecoder:
     # --- stepping ---------------------------------------------------------------------------------
 
     @torch.inference_mode()
+    def warm_up(self) -> None:
+        """Capture the steps of all sizes, while nobody is in: nobody waits for it later. Blocks
+        (seconds) on a card.
+        """
+        most, length = self._seen.size(0), self._cache.length
+        for count in sorted({min(each, most) for each in _BUCKETS}, reverse=True):
+            for reach in (*range(_REACH_STEP, length, _REACH_STEP), length):
+                for _ in range(self._graphs.warm_ups):
+                    self._graphs.run((count, reach), self._step(count, reach))
+
+    @torch.inference_mode()
     def advance(self, sessions: Sequence[TokenSession]) -> None:
         """Draw the next token of each of these sessions; the others stay as they are."""
         sessions = [session for session in sessions if session.slot >= 0 and not session.ended]
@@ -203,6 +214,7 @@ class SpeechTokenDecoder:
     def _step(self, count: int, reach: int) -> Callable[[], Tensor]:
         def step() -> Tensor:
             token, place, position = self._inputs[:, :count]
+            self._seen[:count].scatter_(1, token[:, None], value=True)
             x = self._t3.speech_emb(token)
             if not self._turbo:
                 x = x + self._t3.speech_pos_emb.emb(place)
@@ -228,7 +240,6 @@ class SpeechTokenDecoder:
 
     def _take(self, sessions: Sequence[TokenSession], tokens: Sequence[int]) -> None:
         for session, token in zip(sessions, tokens, strict=True):
-            self._seen[session.slot, token] = True
             full = session.position + 1 >= self._cache.length
             session.ended = token == self.stop or full
             if token != self.stop:

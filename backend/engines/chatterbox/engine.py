@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 import torch
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.passage import Passage, Renderer, Sound
+from backend.engines.chatterbox.passage import Passage, Renderer
 from backend.engines.chatterbox.speech import Manner, Speech
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
@@ -23,9 +23,13 @@ from backend.errors import EngineFailed
 log = structlog.get_logger(__name__)
 
 _BURST = 4  # tokens a step: more urgent speech waits no longer than for these and one render
+_JOINS = 4  # a step: each costs as much as some tokens of all who speak
 _TOGETHER = 16  # passages in one render
 
+_FULL = "the card has no memory left for this"
+
 Result = Chunk | Failure
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,15 @@ class ChatterboxEngine:
         self._together = _TOGETHER
         self._clock = time.monotonic
 
+    def warm_up(self, voice: Conditioning) -> None:
+        """Make ready what would else be made while somebody listens. Blocks (seconds) on a card."""
+        decoder, renderer = self._parts.decoder, self._parts.renderer
+        started_s = self._clock()
+        decoder.warm_up()
+        renderer.warm_up(self._parts.voices.prompt(voice), decoder.free)
+        if renderer.flow.graphs.warm_ups:
+            log.info("engine.warm", seconds=round(self._clock() - started_s, 1))
+
     def begin(self, utterance: Utterance) -> None:
         """See `base.Engine`."""
         voice = self._catalogue.conditioning(utterance.voice)
@@ -82,37 +95,46 @@ class ChatterboxEngine:
         """See `base.Engine`. Who has no result here goes on in the next step."""
         speeches = [self._speeches[each] for each in urgent if each in self._speeches]
         results: list[Result] = []
+        joins = _JOINS
         for speech in speeches:
             if (chunk := speech.silent()) is not None:
                 results.append(chunk)
-            elif (failure := self._join(speech)) is not None:
-                results.append(failure)
+            elif joins and self._comes_in(speech):
+                joins -= 1
+                if (failure := self._join(speech)) is not None:
+                    results.append(failure)
         answered = {result.utterance_id for result in results}
         rest = [speech for speech in speeches if speech.id not in answered]
-        try:
-            self._decode([speech.passage for speech in rest if speech.passage is not None])
-        except torch.OutOfMemoryError as error:  # who can wait longest makes room
-            return [*results, self._failed(rest[-1], error)]
+        if not _fits(lambda: self._decode([each.passage for each in rest if each.passage])):
+            inside = [each for each in rest if each.passage and each.passage.session.slot >= 0]
+            return [*results, self._failed(inside[-1], _FULL)]  # who can wait longest makes room
         return [*results, *self._render(rest)]
 
     # --- tokens -----------------------------------------------------------------------------------
 
-    def _join(self, speech: Speech) -> Failure | None:
-        """Bring the passage at hand into the decoder, or its text when that has grown."""
-        passage, decoder = speech.passage, self._parts.decoder
+    def _comes_in(self, speech: Speech) -> bool:
+        """Whether the passage at hand, or its text that has grown, is to go into the decoder, where
+        there is room for it.
+        """
+        passage = speech.passage
         assert passage is not None
         inside = passage.session.slot >= 0
-        if not passage.unread and (inside or passage.session.ended):
-            return None
-        if not (inside or self._has_room()):
-            return None
+        due = passage.unread or not (inside or passage.session.ended)
+        return due and (inside or self._has_room())
+
+    def _join(self, speech: Speech) -> Failure | None:
         try:
-            prefix = self._parts.voices.prefix(speech.voice, speech.manner.exaggeration)
-            decoder.join(passage.session, prefix, self._parts.tokens(passage.text))
-            passage.prepare(self._parts.renderer)
-        except (torch.OutOfMemoryError, ValueError) as error:
-            return self._failed(speech, error)
-        return None
+            return None if _fits(lambda: self._read(speech)) else self._failed(speech, _FULL)
+        except ValueError as error:
+            return self._failed(speech, str(error))
+
+    def _read(self, speech: Speech) -> bool:
+        passage, parts = speech.passage, self._parts
+        assert passage is not None
+        prefix = parts.voices.prefix(speech.voice, speech.manner.exaggeration)
+        parts.decoder.join(passage.session, prefix, parts.tokens(passage.text))
+        passage.prepare(parts.renderer)
+        return True
 
     def _has_room(self) -> bool:
         """Whether a passage may come in. One that waits for text makes room; it is read again, from
@@ -124,7 +146,7 @@ class ChatterboxEngine:
                 decoder.leave(speech.passage.session)
         return decoder.free > 0
 
-    def _decode(self, passages: Sequence[Passage]) -> None:
+    def _decode(self, passages: Sequence[Passage]) -> bool:
         """Some tokens for everybody who is in and has not paused; all advance together."""
         decoder = self._parts.decoder
         for _ in range(_BURST):
@@ -136,6 +158,7 @@ class ChatterboxEngine:
                     passage.session.ended, passage.open = True, False
                 if passage.over:
                     decoder.leave(passage.session)
+        return True
 
     # --- sound ------------------------------------------------------------------------------------
 
@@ -152,27 +175,30 @@ class ChatterboxEngine:
         alike = [each for each in work if each[2].padded == work[0][2].padded][: self._together]
         if not alike:
             return []
-        try:
-            sounds = renderer.sounds([(passage, job) for _, passage, job in alike])
-        except torch.OutOfMemoryError as error:
+        sounds = _fits(lambda: renderer.sounds([(passage, job) for _, passage, job in alike]))
+        if sounds is None:
             if len(alike) == 1:
-                return [self._failed(alike[0][0], error)]
+                return [self._failed(alike[0][0], _FULL)]
             self._together = len(alike) // 2  # the card does not hold more: from now on
             return []
-        pairs = zip(alike, sounds, strict=True)
-        return [self._chunk(speech, sound) for (speech, *_), sound in pairs]
-
-    def _chunk(self, speech: Speech, sound: Sound) -> Chunk:
-        pcm = sound.samples.cpu().numpy()
+        pcm = [sound.samples.cpu().numpy() for sound in sounds]
         if self._parts.watermark is not None:
             pcm = self._parts.watermark.apply(pcm, SAMPLE_RATE_HZ)
-        return speech.chunk(sound, pcm)
+        spoken = zip(alike, sounds, pcm, strict=True)
+        return [speech.chunk(sound, samples) for (speech, *_), sound, samples in spoken]
 
-    def _failed(self, speech: Speech, error: Exception) -> Failure:
+    def _failed(self, speech: Speech, why: str) -> Failure:
         """Give the utterance up; the others go on."""
-        log.warning("utterance.failed", why=str(error).splitlines()[0])
+        log.warning("utterance.failed", why=why)
         self.abort(speech.id)
-        if isinstance(error, torch.OutOfMemoryError):
-            torch.cuda.empty_cache()
-            return Failure(speech.id, EngineFailed("the card has no memory left for this"))
-        return Failure(speech.id, EngineFailed(str(error)))
+        return Failure(speech.id, EngineFailed(why))
+
+
+def _fits(compute: Callable[[], T]) -> T | None:
+    """What is computed; None when the card's memory runs out."""
+    try:
+        return compute()
+    except torch.OutOfMemoryError as error:
+        log.warning("memory.ran_out", why=(str(error).splitlines() or [""])[0])
+    torch.cuda.empty_cache()  # now that the error is gone, which holds what was computed
+    return None

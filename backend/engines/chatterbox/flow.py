@@ -86,7 +86,7 @@ class Flow:
         self._flow = s3gen.flow
         self._meanflow = bool(s3gen.meanflow)
         self.block_causal = block_causal
-        self._graphs = Graphs(self.device)
+        self.graphs = Graphs(self.device)
         _ask_nothing()
         self._times = _times(self._meanflow, self._flow.decoder.t_scheduler).to(self.device)
         self._block = BLOCK_TOKENS if block_causal else 0
@@ -127,16 +127,16 @@ class Flow:
         job that is not final are of little worth.
         """
         size = max(job.padded for job in jobs)
-        batch = self._graphs.padded(jobs)
+        batch = self.graphs.padded(jobs)
         rows = [_row(job, size) for job in batch]
         tokens, given, x = (torch.stack(column) for column in zip(*rows, strict=True))
         lengths = torch.tensor([job.length for job in batch], device=self.device)
         speaker = torch.cat([job.prompt.speaker for job in batch])
         shape = tuple(x.shape)
-        mu = self._graphs.run(("encoded", shape), self._encoded, tokens, lengths)
+        mu = self.graphs.run(("encoded", shape), self._encoded, tokens, lengths)
         for t, r in pairwise(self._times):
             inputs = (x, lengths, mu, speaker, given, t, r)
-            x = self._graphs.run(("moved", shape), self._moved, *inputs)
+            x = self.graphs.run(("moved", shape), self._moved, *inputs)
         spans = [(len(job.prompt.mel), FRAMES_PER_TOKEN * job.length) for job in jobs]
         return [each[:, low:high].clone() for each, (low, high) in zip(x, spans, strict=False)]
 

@@ -19,7 +19,7 @@ _KEPT = 256  # graphs; beyond, the one that was not used for longest goes
 # A shape is captured when it has come so often: many come once, and libraries allocate at their
 # first calls, which a capture must not see.
 _BEFORE = 2
-_ROWS = (1, 2, 4, 6, 8, 12, 16)  # of a batch
+ROWS = (1, 2, 4, 6, 8, 12, 16)  # of a batch
 
 Step = Callable[..., Tensor]
 Row = TypeVar("Row")
@@ -46,12 +46,17 @@ class Graphs:
         self._stream: torch.cuda.Stream | None = None  # one for all: memory is kept by stream
         self._pool: Any = None
 
+    @property
+    def warm_ups(self) -> int:
+        """How often a step has to run until it is captured; 0 where there are no graphs."""
+        return _BEFORE + 1 if self._device.type == "cuda" else 0
+
     def padded(self, rows: Sequence[Row]) -> list[Row]:
         """The rows of a batch, the last repeated up to one of a few counts, so that graphs are used
         again. Where there are no graphs the rows as they are.
         """
         count = len(rows)
-        size = next((n for n in _ROWS if n >= count), count)
+        size = next((n for n in ROWS if n >= count), count)
         return [*rows, *[rows[-1]] * (size - count if self._device.type == "cuda" else 0)]
 
     def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Tensor:

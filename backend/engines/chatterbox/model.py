@@ -158,19 +158,26 @@ class ChatterboxModel:
         return Manner(exaggeration, Sampling(**values))
 
     def create_engine(self) -> ChatterboxEngine:
-        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile."""
+        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile. Blocks
+        (seconds) on a card.
+        """
+        with saying_what_to_do():
+            engine = ChatterboxEngine(self.info, self._parts(), self)
+            if self.default_voice in {each.name for each in self.voices()}:
+                engine.warm_up(self.conditioning(self.default_voice))
+        return engine
+
+    def _parts(self) -> Parts:
         upstream, settings = self._upstream, self._settings
         flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
-        with saying_what_to_do():
-            decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
-        parts = Parts(
+        decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
+        return Parts(
             decoder,
             Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceShelf(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,
         )
-        return ChatterboxEngine(self.info, parts, self)
 
 
 def load_upstream(folder: Path, device: str) -> Any:
