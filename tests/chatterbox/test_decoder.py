@@ -311,6 +311,18 @@ def test_a_stop_that_was_drawn_on_a_shorter_text_is_forgotten(turbo: bool, count
     assert (one.ended, one.tokens) == (False, [*foretold.tokens[:count], token])
 
 
+def test_who_has_ended_need_not_come_in_again_for_the_same_text() -> None:
+    t3 = tiny_t3(turbo=True)
+    decoder, one = SpeechTokenDecoder(t3, 1, 640), session(11, Sampling())
+    join(decoder, t3, one, 11, True)
+    for _ in range(200):
+        decoder.advance([one])
+    decoder.leave(one)
+    count = len(one.tokens)
+    join(decoder, t3, one, 11, True)
+    assert (one.ended, len(one.tokens), decoder.free) == (True, count, 1)
+
+
 @both
 def test_a_growing_text_leaves_the_others_as_they_are(turbo: bool) -> None:
     t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)

@@ -12,8 +12,9 @@ import torch
 
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
+from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.passage import Passage
+from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
 from backend.engines.chatterbox.text import MAX_CHARACTERS, fewest_tokens
 from backend.settings import ChatterboxSettings
 from backend.speakable import word_ends
@@ -103,8 +104,10 @@ def test_it_pauses_before_what_may_be_spoken_runs_out(turbo: bool) -> None:
     engine.begin(Utterance("a", "default"))
     for release in list(releases(WORDS))[:-1]:
         spoken(engine, "a", iter([release]))
-        drawn = len(passage_of(engine, "a").session.tokens)
+        passage = passage_of(engine, "a")
+        drawn = len(passage.session.tokens)
         assert drawn == max(1, fewest_tokens(release.text[: release.speak_to]))
+        assert drawn - LOOKAHEAD_TOKENS - passage._taken < FIRST_TOKENS, "the rest is in the sound"
 
 
 @both
@@ -138,8 +141,9 @@ def test_an_early_end_is_not_the_end_of_a_sentence_that_grows(turbo: bool) -> No
     assert (chunk.caught_up, passage_of(engine, "a").session.ended) == (True, True)
     del decoder._take
     decoder.stop = end
-    steps = iter(list(releases(WORDS))[2:])
-    assert sum(len(pcm(chunks)) for chunks in spoken(engine, "a", steps)) > 24000 / 2
+    steps = list(releases(WORDS))[2:]
+    assert sum(len(pcm(chunks)) for chunks in spoken(engine, "a", iter(steps[:-1]))) > 24000 / 2
+    spoken(engine, "a", iter(steps[-1:]))
 
 
 @both
@@ -188,6 +192,20 @@ def test_a_text_that_grows_long_goes_on_in_another_passage(turbo: bool, mark: st
 
 
 @both
+def test_what_may_have_been_spoken_stays_in_its_passage(turbo: bool) -> None:
+    engine = growing(turbo=turbo)
+    engine.begin(Utterance("a", "default"))
+    text = "We went, and it was late; nobody spoke, " * 5 + "and we went on and on " * 9
+    first, second = (word_ends(text[:end])[-2] for end in (292, 330))
+    spoken(engine, "a", iter([Release(text[:300], first)]))
+    passage = passage_of(engine, "a")
+    assert (passage.start, passage.end, passage.open) == (0, first, True)
+    spoken(engine, "a", iter([Release(text[:340], second)]))
+    assert first <= passage.end <= MAX_CHARACTERS
+    assert passage_of(engine, "a").start == passage.end
+
+
+@both
 def test_who_waits_for_text_makes_room_and_goes_on_where_it_was(turbo: bool) -> None:
     drawn = []
     for slots in (1, 4):
@@ -217,6 +235,38 @@ def test_who_makes_room_comes_back_though_nothing_new_was_written(turbo: bool) -
     spoken(engine, "a", iter([Release(WORDS[:13], 13, must_reach=True)]))
     assert engine._parts.decoder.free == 1, "b has made room in its turn"
     spoken(engine, "b", iter([Release(WORDS[:13], 13, final=True)]))
+
+
+@both
+def test_who_made_room_is_not_over_before_the_rest_was_read(turbo: bool) -> None:
+    """It had drawn an end on what was written then."""
+    engine = growing(turbo=turbo, slots=1)
+    decoder = engine._parts.decoder
+    decoder._take = ending(decoder, 4)  # type: ignore[method-assign]
+    engine.begin(Utterance("a", "default"))
+    spoken(engine, "a", iter([Release(WORDS[:13], 10)]))
+    passage = passage_of(engine, "a")
+    assert passage.session.ended
+    del decoder._take
+    for id_ in ("b", "c"):  # they take the slot, and are more urgent
+        engine.begin(Utterance(id_, "default"))
+        engine.extend(id_, Release(WORDS, len(WORDS), final=True))
+    engine.extend("a", Release(WORDS, len(WORDS), final=True))
+    assert [chunk.end for chunk in run(engine, "b", "c", "a")["a"]][-1] == len(WORDS)
+    assert len(passage.session.tokens) > 20
+
+
+@both
+def test_who_speaks_does_not_make_room(turbo: bool) -> None:
+    engine = growing(turbo=turbo, slots=1)
+    for id_ in ("a", "b"):
+        engine.begin(Utterance(id_, "default"))
+    engine.extend("a", Release(WORDS, 29))
+    engine.step(["a"])
+    engine.extend("b", Release(WORDS, 29))
+    engine.step(["b", "a"])
+    assert [passage_of(engine, id_).session.slot for id_ in ("a", "b")] == [0, -1]
+    run(engine, "b", "a")
 
 
 @both
@@ -252,8 +302,9 @@ def test_a_model_that_is_stuck_is_stopped_and_later_text_is_spoken(
 def test_a_pause_before_anything_can_be_said_is_no_end(turbo: bool) -> None:
     engine = growing(turbo=turbo)
     engine.begin(Utterance("a", "default"))
-    steps = [Release("\u2014 I am ", 2), Release("\u2014 I am ", 4), Release("\u2014 I am ", 4)]
-    for chunks in spoken(engine, "a", iter(steps)):
+    (chunks,) = spoken(engine, "a", iter([Release("\u2014 I am ", 2)]))
+    assert (chunks[-1].end, engine._parts.decoder.free) == (2, 4), "a dash is silent"
+    for chunks in spoken(engine, "a", iter([Release("\u2014 I am ", 4)] * 2)):
         assert [len(chunk.pcm) for chunk in chunks] == [0]
     (*_, last) = spoken(engine, "a", iter([Release("\u2014 I am he", 9, final=True)]))
     assert len(pcm(last)) > 0
