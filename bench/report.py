@@ -41,7 +41,8 @@ class Figure:
         """The value with its unit."""
         if math.isnan(self.value):
             return "failed"
-        return f"{self.value:.3g}{self.unit}"
+        digits = ",.0f" if abs(self.value) >= 999.5 else ".3g"
+        return f"{self.value:{digits}}{self.unit}"
 
     @property
     def goal_text(self) -> str:

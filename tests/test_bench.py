@@ -180,6 +180,13 @@ def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
     assert content["details"] == {"row": {"samples": [1]}}
 
 
+@pytest.mark.parametrize(
+    ("value", "told"), [(0.01234, "0.0123 ms"), (24.66, "24.7 ms"), (5134.2, "5,134 ms")]
+)
+def test_a_value_is_told_as_people_write_it(value: float, told: str) -> None:
+    assert figure(value).value_text == told
+
+
 def test_a_row_that_could_not_be_measured_is_reported_as_failed(tmp_path: Path) -> None:
     failed = Figure("delay", math.nan, math.nan, at_most=True, note="overloaded")
     assert "| delay | failed |  | **missed** | overloaded |" in markdown(report(failed))
