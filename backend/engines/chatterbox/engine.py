@@ -150,7 +150,7 @@ class ChatterboxEngine:
         """Some tokens for everybody who is in and has not paused; all advance together."""
         decoder = self._parts.decoder
         for _ in range(_BURST):
-            speaking = [each for each in passages if each.prepared and not each.paused]
+            speaking = [each for each in passages if not (each.unread or each.paused)]
             decoder.advance([passage.session for passage in speaking])
             for passage in speaking:
                 if passage.runaway and not passage.session.ended:
