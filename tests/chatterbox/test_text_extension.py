@@ -179,13 +179,13 @@ def test_the_words_behind_may_become_others(turbo: bool) -> None:
 def test_a_text_that_grows_long_goes_on_in_another_passage(turbo: bool, mark: str) -> None:
     engine = growing(turbo=turbo)
     engine.begin(Utterance("a", "default"))
-    text, starts = f"We went and it was late{mark} nobody spoke at all " * 15, set()
+    text, starts = f"We went and it was late{mark} nobody spoke at all " * 12, set()
     for release in releases(text):
         spoken(engine, "a", iter([release]))
         if (passage := engine._speeches["a"].passage) is not None:
             assert len(passage.text) <= MAX_CHARACTERS
             starts.add(passage.start)
-    assert len(starts) >= 3
+    assert len(starts) >= (3 if mark else 2)
     cuts = [text[:cut] for cut in sorted(starts)[1:]]
     assert all(cut.endswith(f"{mark} ") for cut in cuts), [cut[-9:] for cut in cuts]
     assert engine._parts.decoder.free == 4
@@ -202,7 +202,7 @@ def test_who_grow_together_draw_what_each_does_alone(
         engine = growing(turbo=turbo)
         for id_ in together:
             engine.begin(Utterance(id_, "default", seed=ord(id_)))
-        for release in list(releases(WORDS))[3:-1]:
+        for release in list(releases(WORDS))[3:-1:2]:
             for id_ in together:
                 engine.extend(id_, release)
             run(engine, *together)
