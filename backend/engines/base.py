@@ -34,9 +34,9 @@ SPEED = Parameter(0.5, 2.0, 1.0)
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """What an engine is. `incremental`: renders words in the context of a sentence still growing;
-    without it the pacer hands it whole clauses. `max_batch`: utterances one step can advance.
-    `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new voices
-    can be made of recordings.
+    without it the pacer hands it whole clauses. `max_batch`: utterances that a step is told of, at
+    most. `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new
+    voices can be made of recordings.
     """
 
     name: str

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import torch
 
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
+from backend.engines.chatterbox.flow import Flow
+from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.errors import UnknownVoice
@@ -289,6 +292,55 @@ def test_who_comes_in_does_not_keep_those_waiting_who_speak(
     assert engine._parts.decoder.free == 1
     for chunks in run(engine, *names).values():
         assert_tiles(chunks)
+
+
+def test_who_has_a_place_leaves_it_though_others_are_more_urgent() -> None:
+    """More of them than a step is told of must not keep each other waiting for good."""
+    engine = model(turbo=True, slots=1).create_engine()
+    begin(engine, "patient")
+    engine.step(["patient"])
+    begin(engine, "urgent")
+    chunks = run(engine, "urgent", steps=200)["urgent"]
+    assert_tiles(chunks)
+    assert_tiles(run(engine, "patient")["patient"])
+
+
+def test_memory_that_the_watermark_lacks_costs_one_utterance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Short:
+        def apply(self, sounds: list[Any], sample_rate_hz: int) -> list[Any]:
+            return [None, *sounds[1:]]
+
+    engine = model(turbo=True).create_engine()
+    begin(engine, "a")
+    begin(engine, "b")
+    engine._parts = dataclasses.replace(engine._parts, watermark=cast(Any, Short()))
+    results: list[Any] = []
+    while not results:
+        results = engine.step(["a", "b"])
+    assert [type(each) for each in results] == [Failure, Chunk]
+    assert results[0].utterance_id == "a"
+    assert engine._parts.decoder.free == 3
+
+
+def test_a_card_that_holds_few_renders_still_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    render = Flow.render
+
+    def short(flow: Flow, jobs: Any) -> Any:
+        if len(jobs) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return render(flow, jobs)
+
+    monkeypatch.setattr(Graphs, "warm_ups", 1)
+    monkeypatch.setattr("backend.engines.chatterbox.model._POSITIONS", 512)
+    monkeypatch.setattr(Flow, "render", short)
+    engine = model(turbo=True).create_engine()
+    assert engine._together == 2
+    for id_ in "abcd":
+        begin(engine, id_, "Good day.")
+    for chunks in run(engine, *"abcd").values():
+        assert_tiles(chunks, "Good day.")
 
 
 def test_an_unknown_voice_is_refused() -> None:

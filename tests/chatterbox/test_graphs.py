@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from backend.engines.base import Release, Utterance
-from backend.engines.chatterbox import model as model_module
+from backend.engines.base import Chunk, Release, Utterance
+from backend.engines.chatterbox import graphs as graphs_module
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import Flow
@@ -53,16 +53,24 @@ class Held(TorchDispatchMode):  # type: ignore[misc]
         return result
 
 
-def spoken(engine: ChatterboxEngine) -> Any:
-    text = "Hello there, my dear friend."
-    engine.begin(Utterance("a", "default", seed=3))
-    engine.extend("a", Release(text, len(text), final=True))
-    chunks: list[Any] = []
-    for _ in range(100):
-        chunks += engine.step(["a"])
-        if chunks and chunks[-1].caught_up:
-            return np.concatenate([chunk.pcm for chunk in chunks])
-    raise AssertionError("it never caught up")
+def spoken(engine: ChatterboxEngine) -> dict[str, Any]:
+    """What some utterances sound like, more than there is room for."""
+    texts = {f"u{n}": "Hello there, my dear friend. It goes on."[: 12 + 7 * n] for n in range(3)}
+    heard: dict[str, list[Any]] = {id_: [] for id_ in texts}
+    for n, (id_, text) in enumerate(texts.items()):
+        engine.begin(Utterance(id_, "default", seed=n))
+        engine.extend(id_, Release(text, len(text), final=True))
+    waiting = list(texts)
+    for _ in range(300):
+        for chunk in engine.step(waiting):
+            assert isinstance(chunk, Chunk)
+            heard[chunk.utterance_id].append(chunk.pcm)
+            if chunk.caught_up:
+                waiting.remove(chunk.utterance_id)
+                engine.abort(chunk.utterance_id)
+        if not waiting:
+            return {id_: np.concatenate(pcm) for id_, pcm in heard.items()}
+    raise AssertionError("they never caught up")
 
 
 def captured(
@@ -110,28 +118,93 @@ def test_what_waits_or_comes_from_elsewhere_is_noticed() -> None:
         torch.ones(2).to("meta")
 
 
+class StandIn:
+    """A graph without a card: it computes at a replay only, and into the same tensor."""
+
+    def __init__(self, step: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+        self._step, self._inputs = step, inputs
+        self.result = torch.zeros_like(step(*inputs))
+
+    def replay(self) -> None:
+        self.result.copy_(self._step(*self._inputs))
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Graphs on the CPU; one more entry for each that is captured."""
+    captured: list[int] = []
+    init = Graphs.__init__
+
+    def on_a_card(graphs: Graphs, _: torch.device) -> None:
+        init(graphs, torch.device("cuda"))
+
+    def capture(_: Graphs, step: Any, inputs: tuple[Tensor, ...]) -> Any:
+        graph: Any = StandIn(step, inputs)
+        captured.append(1)
+        return graphs_module._Captured(graph, inputs, graph.result)
+
+    monkeypatch.setattr(Graphs, "__init__", on_a_card)
+    monkeypatch.setattr(Graphs, "_capture", capture)
+    return captured
+
+
 @pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
-def test_what_was_warmed_up_is_not_captured_while_somebody_listens_and_sounds_the_same(
-    turbo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_with_graphs_all_sounds_the_same_and_none_is_captured_while_somebody_listens(
+    turbo: bool, captures: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = ChatterboxSettings(slots=3, watermark=False)
+    monkeypatch.setattr("backend.engines.chatterbox.model._POSITIONS", 512)
+    monkeypatch.setattr(graphs_module, "_BEFORE", 0)  # at the first time
+    chosen = ChatterboxSettings(slots=2, watermark=False)
     model = ChatterboxModel(tiny(turbo=turbo), chosen, tmp_path)
-    expected = spoken(model.create_engine())
-    shapes: set[object] = set()
-    run = Graphs.run
-
-    def noted(graphs: Graphs, shape: object, step: Any, *inputs: Tensor) -> Tensor:
-        shapes.add((id(graphs), shape))
-        return run(graphs, shape, step, *inputs)
-
-    monkeypatch.setattr(Graphs, "run", noted)
-    monkeypatch.setattr(Graphs, "warm_ups", 1)
-    monkeypatch.setattr(model_module, "_POSITIONS", 512)
+    with monkeypatch.context() as patched:
+        patched.setattr(Graphs, "run", lambda _, shape, step, *inputs: step(*inputs))
+        patched.setattr(Graphs, "padded", lambda _, rows: [*rows])
+        patched.setattr(Graphs, "warm_ups", 0)
+        expected = spoken(model.create_engine())
+    assert not captures
     engine = model.create_engine()
-    warm = len(shapes)
-    assert np.array_equal(spoken(engine), expected)
-    final = 4  # encoder, Euler step and vocoder for the last chunk, whose length is its own
-    assert len(shapes) <= warm + final
+    before = len(captures)
+    assert before > 0
+    for _ in range(2):
+        for id_, pcm in spoken(engine).items():
+            np.testing.assert_allclose(pcm, expected[id_], atol=1e-5)
+    assert len(captures) == before
+
+
+def test_a_shape_is_captured_at_the_third_time_and_the_one_unused_for_longest_goes(
+    captures: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs_module, "_KEPT", 2)
+    graphs = Graphs(torch.device("cpu"))
+
+    def run(shape: str) -> int:
+        x = torch.ones(2)
+        assert torch.equal(graphs.run(shape, lambda given: given + 1, x), x + 1)
+        return len(captures)
+
+    assert [run("a") for _ in range(4)] == [0, 0, 1, 1]
+    assert [run("b") for _ in range(3)] == [1, 1, 2]
+    assert [run("a"), *(run("c") for _ in range(3))] == [2, 2, 2, 3]
+    assert run("a") == 3
+    assert run("b") == 4, "it had to go"
+
+
+def test_what_cannot_be_captured_runs_as_it_is(
+    captures: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(Graphs, "_capture", refuse)
+    graphs = Graphs(torch.device("cpu"))
+    for n in range(5):
+        assert graphs.run("x", lambda given: given * 2, torch.tensor(n)).item() == 2 * n
+
+
+def test_batches_have_few_sizes(captures: list[int]) -> None:
+    graphs = Graphs(torch.device("cpu"))
+    assert [len(graphs.padded(range(n))) for n in (1, 3, 5, 9, 16)] == [1, 4, 6, 12, 16]
+    assert graphs.padded([1, 2, 3]) == [1, 2, 3, 3]
 
 
 @on_cuda

@@ -32,11 +32,17 @@ def speech(seconds: float) -> Pcm:
     return (0.1 * (swell * tones + breath)).astype(np.float32)
 
 
+def marked_of(mark: Watermark, sounds: list[Pcm]) -> list[Pcm]:
+    marked = [each for each in mark.apply(sounds, RATE_HZ) if each is not None]
+    assert len(marked) == len(sounds)
+    return marked
+
+
 def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> None:
     sound = speech(4)
     cuts = np.cumsum([int(each * RATE_HZ) for each in (0.4, 0.8, 1.6)])
-    parts = [*mark.apply(np.split(sound, cuts)[:3], RATE_HZ)]
-    parts += mark.apply(np.split(sound, cuts)[3:], RATE_HZ)
+    parts = marked_of(mark, np.split(sound, cuts)[:3])
+    parts += marked_of(mark, np.split(sound, cuts)[3:])
     marked = np.concatenate(parts)
     assert [len(part) for part in parts] == [len(part) for part in np.split(sound, cuts)]
     with torch.inference_mode():
@@ -48,7 +54,7 @@ def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> No
 
 def test_at_its_seams_a_chunk_is_as_it_was(mark: Watermark) -> None:
     sound = speech(1)
-    (marked,) = mark.apply([sound], RATE_HZ)
+    (marked,) = marked_of(mark, [sound])
     assert marked[0] == sound[0]
     assert marked[-1] == sound[-1]
 
@@ -57,6 +63,19 @@ def test_what_is_too_short_stays_as_it_is(mark: Watermark) -> None:
     for count in (0, 1, 500, 2399):
         sound = speech(1)[:count]
         assert mark.apply([sound], RATE_HZ)[0] is sound
+
+
+def test_memory_that_runs_out_costs_the_chunks_that_do_not_fit_alone(
+    mark: Watermark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(pcm: Pcm, sample_rate_hz: int) -> Pcm:
+        if len(pcm) > RATE_HZ:
+            raise torch.OutOfMemoryError("no memory")
+        return pcm
+
+    monkeypatch.setattr(mark, "_marked", short)
+    sounds = [speech(0.5), speech(2), speech(0.7)]
+    assert [each is None for each in mark.apply(sounds, RATE_HZ)] == [False, True, False]
 
 
 def test_it_is_on_unless_it_is_switched_off(tmp_path: Path) -> None:

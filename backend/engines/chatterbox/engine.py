@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import partial
+from itertools import pairwise
+from typing import Protocol
 
 import structlog
-import torch
 
-from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.passage import Passage, Renderer
+from backend.engines.chatterbox.graphs import ROWS
+from backend.engines.chatterbox.memory import fits
+from backend.engines.chatterbox.passage import Renderer
 from backend.engines.chatterbox.speech import Manner, Speech
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
@@ -24,12 +27,10 @@ log = structlog.get_logger(__name__)
 
 _BURST = 4  # tokens a step: more urgent speech waits no longer than for these and one render
 _JOINS = 4  # a step: each costs as much as some tokens of all who speak
-_TOGETHER = 16  # passages in one render
 
 _FULL = "the card has no memory left for this"
 
 Result = Chunk | Failure
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,22 @@ class ChatterboxEngine:
         self._parts = parts
         self._catalogue = catalogue
         self._speeches: dict[str, Speech] = {}
-        self._together = _TOGETHER
+        self._together = ROWS[-1]  # passages in one render
         self._clock = time.monotonic
 
-    def warm_up(self, voice: Conditioning) -> None:
-        """Make ready what would else be made while somebody listens. Blocks (seconds) on a card."""
-        decoder, renderer = self._parts.decoder, self._parts.renderer
-        started_s = self._clock()
-        decoder.warm_up()
-        renderer.warm_up(self._parts.voices.prompt(voice), decoder.free)
-        if renderer.flow.graphs.warm_ups:
+    def warm_up(self, voice: Conditioning | None) -> None:
+        """Make ready what would else be made while somebody listens: steps, and renders of a voice
+        like this. Blocks (seconds) on a card.
+        """
+        parts, started_s = self._parts, self._clock()
+        parts.decoder.warm_up()
+        if voice is not None:
+            prompt = parts.voices.prompt(voice)
+            for fewer, rows in reversed([*pairwise([0, *ROWS])]):  # then the pools hardly grow
+                warm = partial(parts.renderer.warm_up, prompt, rows)
+                if fewer < parts.decoder.free and not fits(warm):
+                    self._together = max(1, fewer)
+        if parts.renderer.flow.graphs.warm_ups:
             log.info("engine.warm", seconds=round(self._clock() - started_s, 1))
 
     def begin(self, utterance: Utterance) -> None:
@@ -105,9 +112,10 @@ class ChatterboxEngine:
                     results.append(failure)
         answered = {result.utterance_id for result in results}
         rest = [speech for speech in speeches if speech.id not in answered]
-        if not _fits(lambda: self._decode([each.passage for each in rest if each.passage])):
+        if not fits(lambda: self._decode(rest)):
             inside = [each for each in rest if each.passage and each.passage.session.slot >= 0]
-            return [*results, self._failed(inside[-1], _FULL)]  # who can wait longest makes room
+            # Who can wait longest makes room.
+            return [*results, *(self._failed(each, _FULL) for each in inside[-1:])]
         return [*results, *self._render(rest)]
 
     # --- tokens -----------------------------------------------------------------------------------
@@ -124,7 +132,7 @@ class ChatterboxEngine:
 
     def _join(self, speech: Speech) -> Failure | None:
         try:
-            return None if _fits(lambda: self._read(speech)) else self._failed(speech, _FULL)
+            return None if fits(lambda: self._read(speech)) else self._failed(speech, _FULL)
         except ValueError as error:
             return self._failed(speech, str(error))
 
@@ -146,9 +154,13 @@ class ChatterboxEngine:
                 decoder.leave(speech.passage.session)
         return decoder.free > 0
 
-    def _decode(self, passages: Sequence[Passage]) -> bool:
-        """Some tokens for everybody who is in and has not paused; all advance together."""
+    def _decode(self, named: Sequence[Speech]) -> bool:
+        """Some tokens for everybody who is in and has not paused; all advance together, also those
+        whose turn it is not: they have places that others wait for.
+        """
         decoder = self._parts.decoder
+        others = [each for each in self._speeches.values() if each not in named]
+        passages = [each.passage for each in (*named, *others) if each.passage]
         for _ in range(_BURST):
             speaking = [each for each in passages if not (each.unread or each.paused)]
             decoder.advance([passage.session for passage in speaking])
@@ -165,40 +177,41 @@ class ChatterboxEngine:
     def _render(self, speeches: Iterable[Speech]) -> list[Result]:
         """The next chunk of the most urgent passage, and of those that are about as long."""
         renderer, voices = self._parts.renderer, self._parts.voices
-        work = [
-            (speech, passage, passage.job(renderer, voices.prompt(speech.voice)))
+        ready = [
+            (speech, passage)
             for speech in speeches
             if (passage := speech.passage) is not None
             and passage.prepared
             and passage.ready(hurry=speech.hurry)
         ]
+        work = fits(
+            lambda: [
+                (who, each, each.job(renderer, voices.prompt(who.voice))) for who, each in ready
+            ]
+        )
+        if work is None:
+            return [self._failed(ready[-1][0], _FULL)]
         alike = [each for each in work if each[2].padded == work[0][2].padded][: self._together]
         if not alike:
             return []
-        sounds = _fits(lambda: renderer.sounds([(passage, job) for _, passage, job in alike]))
+        sounds = fits(lambda: renderer.sounds([(passage, job) for _, passage, job in alike]))
         if sounds is None:
             if len(alike) == 1:
                 return [self._failed(alike[0][0], _FULL)]
             self._together = len(alike) // 2  # the card does not hold more: from now on
             return []
-        pcm = [sound.samples.cpu().numpy() for sound in sounds]
+        pcm: list[Pcm | None] = [sound.samples.cpu().numpy() for sound in sounds]
         if self._parts.watermark is not None:
-            pcm = self._parts.watermark.apply(pcm, SAMPLE_RATE_HZ)
-        spoken = zip(alike, sounds, pcm, strict=True)
-        return [speech.chunk(sound, samples) for (speech, *_), sound, samples in spoken]
+            pcm = self._parts.watermark.apply(
+                [each.samples.cpu().numpy() for each in sounds], SAMPLE_RATE_HZ
+            )
+        return [
+            self._failed(speech, _FULL) if samples is None else speech.chunk(sound, samples)
+            for (speech, *_), sound, samples in zip(alike, sounds, pcm, strict=True)
+        ]
 
     def _failed(self, speech: Speech, why: str) -> Failure:
         """Give the utterance up; the others go on."""
         log.warning("utterance.failed", why=why)
         self.abort(speech.id)
         return Failure(speech.id, EngineFailed(why))
-
-
-def _fits(compute: Callable[[], T]) -> T | None:
-    """What is computed; None when the card's memory runs out."""
-    try:
-        return compute()
-    except torch.OutOfMemoryError as error:
-        log.warning("memory.ran_out", why=(str(error).splitlines() or [""])[0])
-    torch.cuda.empty_cache()  # now that the error is gone, which holds what was computed
-    return None

@@ -29,6 +29,8 @@ BLOCK_TOKENS = 25
 _STEPS = {True: 2, False: 10}  # Euler steps with and without meanflow: upstream's
 _NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
 _PADDED_TO = 32  # tokens: lengths are rounded up to a multiple
+_WARM_TOKENS = 6 * _PADDED_TO  # 7 s
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,16 @@ class Flow:
             before = len(job.prompt.tokens)
             count = (before + count) // BLOCK_TOKENS * BLOCK_TOKENS - before
         return max(0, FRAMES_PER_TOKEN * count)
+
+    def warm_up(self, prompt: SoundPrompt, rows: int) -> None:
+        """Capture what so many utterances of a voice like this need in their first seconds: of many
+        only the beginning. Blocks (seconds) on a card.
+        """
+        noise = Noise(torch.Generator(self.device))
+        for tokens in range(_WARM_TOKENS if rows <= _FEW else _PADDED_TO, 0, -_PADDED_TO):
+            job = Job(prompt, prompt.tokens.new_zeros(tokens), noise, final=False)
+            for _ in range(self.graphs.warm_ups):
+                self.render([job] * rows)
 
     @torch.inference_mode()
     def render(self, jobs: Sequence[Job]) -> list[Tensor]:

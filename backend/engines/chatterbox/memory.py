@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import torch
@@ -13,6 +13,8 @@ from backend.engines.base import Device
 from backend.errors import ConfigError
 
 log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 # Of what is free once the weights are loaded. The other half is for what grows with the listeners,
 # too: renders (0.15 GB for 4 s of speech, 0.6 GB for 20 s, and up to 16 at a time), the CUDA graphs
@@ -85,3 +87,13 @@ def saying_what_to_do() -> Iterator[None]:
         if "out of memory" not in str(error):
             raise
         raise ConfigError(f"the card's memory is full; {_REMEDY}") from error
+
+
+def fits(compute: Callable[[], T]) -> T | None:
+    """What is computed; None when the card's memory runs out."""
+    try:
+        return compute()
+    except torch.OutOfMemoryError as error:
+        log.warning("memory.ran_out", why=(str(error).splitlines() or [""])[0])
+    torch.cuda.empty_cache()  # now that the error is gone, which holds what was computed
+    return None

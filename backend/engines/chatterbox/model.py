@@ -163,8 +163,7 @@ class ChatterboxModel:
         """
         with saying_what_to_do():
             engine = ChatterboxEngine(self.info, self._parts(), self)
-            if self.default_voice in {each.name for each in self.voices()}:
-                engine.warm_up(self.conditioning(self.default_voice))
+            engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine
 
     def _parts(self) -> Parts:

@@ -17,7 +17,6 @@ from backend.engines.chatterbox.flow import (
     Noise,
     SoundPrompt,
 )
-from backend.engines.chatterbox.graphs import ROWS
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,
@@ -34,7 +33,7 @@ _GROWTH = 2  # each chunk is so much longer than the one before, while the liste
 _HELD_FRAMES = 8  # plan A: frames at the end of a render that the next one may still change
 _SPEECH_TOKENS = 6561  # ids from here on are no sound
 _SILENCE = 4299  # the token that upstream's Turbo appends three times
-_WARM_CHUNKS = 3
+_WARM_CHUNKS = 2
 _STUCK = 50  # times the same token in a row: 2 s
 
 
@@ -86,15 +85,17 @@ class Renderer:
         """Tokens of silence that end a passage."""
         return 3 if self.turbo else 0
 
-    def warm_up(self, prompt: SoundPrompt, most: int) -> None:
-        """Capture what the first seconds of one passage need, and of many, `most` at a time: nobody
-        waits for it later. Blocks (seconds) on a card.
-        """
-        for rows in sorted({min(each, most) for each in ROWS}, reverse=True):
-            for _ in range(self.flow.graphs.warm_ups):
-                passages = [self._endless() for _ in range(rows)]
-                for _ in range(_WARM_CHUNKS):
-                    self.sounds([(each, each.job(self, prompt)) for each in passages])
+    def warm_up(self, prompt: SoundPrompt, rows: int) -> bool:
+        """Capture what so many passages need in their first seconds. Blocks (seconds) on a card."""
+        self.flow.warm_up(prompt, rows)
+        self.vocoder.warm_up(rows)
+        for _ in range(
+            self.flow.graphs.warm_ups
+        ):  # the vocoder's first two runs are of no usual length
+            passages = [self._endless() for _ in range(rows)]
+            for _ in range(_WARM_CHUNKS):
+                self.sounds([(each, each.job(self, prompt)) for each in passages])
+        return True
 
     def _endless(self) -> Passage:
         session = TokenSession(Sampling(), torch.Generator(self.flow.device))

@@ -16,17 +16,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import parametrize
 
+from backend.engines.chatterbox.excitation import FRAME_SAMPLES, Source
 from backend.engines.chatterbox.flow import MEL_BANDS
 from backend.engines.chatterbox.graphs import Graphs
 
-FRAME_SAMPLES = 480
 SAMPLE_RATE_HZ = 24_000
 _PAST_FRAMES = 20  # before the first new one: 5 for the pitch, 15 for the filter; nothing is lost
+_LONGEST_WARM = 208  # frames of a run: what comes in an utterance's first seconds
 _FRAMES_TO = 16  # runs are a multiple of this long, once there is so much past
-_NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,16 @@ class Vocoder:
         self._graphs = Graphs(device)
 
     @torch.inference_mode()
+    def warm_up(self, rows: int) -> None:
+        """Capture the runs of usual lengths, of so many streams. Blocks shortly on a card."""
+        for length in range(_LONGEST_WARM, _PAST_FRAMES, -_FRAMES_TO):
+            frames = [self.hift.stft_window.new_zeros(MEL_BANDS, length)] * rows
+            for _ in range(self._graphs.warm_ups):
+                self._filtered(
+                    frames, [self.hift.stft_window.new_zeros(length * FRAME_SAMPLES)] * rows
+                )
+
+    @torch.inference_mode()
     def speak(self, parts: Sequence[Frames]) -> list[Tensor]:
         """The samples of each part's new frames, 480 a frame. All or none: when it raises, every
         stream is where it was.
@@ -110,7 +120,10 @@ class Vocoder:
         for length in {parts[n].length for n in sounding}:
             alike = [n for n in sounding if parts[n].length == length]
             spoken |= zip(alike, self._alike([parts[n] for n in alike]), strict=True)
-        return [part.stream.take(part, spoken.get(n)) for n, part in enumerate(parts)]
+        sounds = [part.stream.sound(part, spoken.get(n)) for n, part in enumerate(parts)]
+        for n, each in spoken.items():
+            parts[n].stream.go_on(parts[n], each)
+        return sounds
 
     def _alike(self, parts: Sequence[Frames]) -> list[_Spoken]:
         pasts = [part.stream.past.last(part.before) for part in parts]
@@ -163,78 +176,24 @@ class VocoderStream:
         self.past = Past(torch.zeros(MEL_BANDS, 0, device=device), torch.zeros(0, device=device))
         self._rise = _rise(device)
 
-    def take(self, part: Frames, spoken: _Spoken | None) -> Tensor:
-        """Go on behind a part that was spoken; its samples, (480 n,). None: it had no frames."""
+    def sound(self, part: Frames, spoken: _Spoken | None) -> Tensor:
+        """The samples of a part, (480 n,). None: it had no frames. The start of an utterance rises
+        out of silence, over as many parts as that takes.
+        """
         if spoken is None:
             return torch.zeros(0, device=self._rise.device)
+        start, count = part.before * FRAME_SAMPLES, part.mel.size(1) * FRAME_SAMPLES
+        rise = self._rise[:count]
+        rise = F.pad(rise, (0, count - rise.numel()), value=1.0)
+        return spoken.samples[start : start + count] * rise
+
+    def go_on(self, part: Frames, spoken: _Spoken) -> None:
+        """Be behind a part."""
         new = part.mel.size(1)
-        start, end = part.before, part.before + new
+        end = part.before + new
         self.past = spoken.run.cut(max(0, end - _PAST_FRAMES - _FRAMES_TO), end)
         self.source.settle(new, spoken.cycles)
-        return self._faded_in(spoken.samples[start * FRAME_SAMPLES : end * FRAME_SAMPLES])
-
-    def _faded_in(self, sound: Tensor) -> Tensor:
-        """The start of an utterance rises out of silence, over as many pushes as that takes."""
-        rise = self._rise[: sound.numel()]
-        self._rise = self._rise[rise.numel() :]
-        return sound * F.pad(rise, (0, sound.numel() - rise.numel()), value=1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Wave:
-    """Excitation (480 n,), and the phases at the end of what is settled of it, in cycles."""
-
-    samples: Tensor
-    cycles: Tensor
-
-
-class Source:
-    """The excitation: upstream's `SourceModuleHnNSF`, with a state.
-
-    Harmonic k of the pitch f has the phase 2 pi sum(k f / rate) + its random start; unvoiced frames
-    get noise alone.
-    """
-
-    def __init__(self, module: nn.Module, generator: torch.Generator) -> None:
-        self._module: Any = module
-        self._generator = generator
-        device = generator.device
-        harmonics = self._module.l_sin_gen.harmonic_num + 1
-        start = torch.rand(harmonics, 1, generator=generator, device=device)
-        self._start = (2 * start - 1) * math.pi
-        self._start[0] = 0
-        self._order = torch.arange(1, harmonics + 1, device=device)[:, None]
-        self._cycles = torch.zeros(harmonics, 1, dtype=torch.float64, device=device)
-        self._noise = torch.zeros(harmonics, 0, device=device)  # from the first unsettled frame on
-
-    def next(self, settled: Tensor, following: Tensor) -> Wave:
-        """The excitation of frames with these pitches, (n,) and (m,), in Hz. The source stays where
-        it is (`settle`).
-        """
-        pitch = torch.cat([settled, following])
-        samples = pitch.repeat_interleave(FRAME_SAMPLES)
-        generator = self._module.l_sin_gen
-        steps = (samples * self._order / generator.sampling_rate).double()
-        cycles = self._cycles + steps.cumsum(-1)
-        sine = generator.sine_amp * torch.sin(2 * math.pi * (cycles % 1).float() + self._start)
-        voiced = (samples > generator.voiced_threshold).float()
-        level = voiced * generator.noise_std + (1 - voiced) * generator.sine_amp / 3
-        waves = sine * voiced + level * self._noise_of(samples.numel())
-        merged = self._module.l_tanh(self._module.l_linear(waves.T))[:, 0]
-        end = len(settled) * FRAME_SAMPLES
-        return Wave(merged, cycles[:, end - 1 : end] % 1)
-
-    def settle(self, frames: int, cycles: Tensor) -> None:
-        """Go on behind so many frames, with the phases there."""
-        self._cycles = cycles
-        self._noise = self._noise[:, frames * FRAME_SAMPLES :]
-
-    def _noise_of(self, samples: int) -> Tensor:
-        while self._noise.size(1) < samples:
-            shape = (len(self._order), _NOISE_FRAMES * FRAME_SAMPLES)
-            drawn = torch.randn(shape, generator=self._generator, device=self._noise.device)
-            self._noise = torch.cat([self._noise, drawn], 1)
-        return self._noise[:, :samples]
+        self._rise = self._rise[new * FRAME_SAMPLES :]
 
 
 def _rise(device: torch.device) -> Tensor:

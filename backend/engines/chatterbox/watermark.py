@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from backend.engines.base import Pcm
+from backend.engines.chatterbox.memory import fits
 
 _TAPER_S = 0.01
 _THREADS = 4  # chunks marked at a time: much of it is resampling on the CPU
@@ -27,11 +29,15 @@ class Watermark:
         self._perth: Any = perth.PerthImplicitWatermarker(device=str(device))
         self._threads = ThreadPoolExecutor(_THREADS, "watermark")
 
-    def apply(self, sounds: Sequence[Pcm], sample_rate_hz: int) -> list[Pcm]:
-        """The chunks marked, each as long as it was. Blocks: 15 ms for a second of sound on two
-        cores.
+    def apply(self, sounds: Sequence[Pcm], sample_rate_hz: int) -> list[Pcm | None]:
+        """The chunks marked, each as long as it was; None for one that the card has no memory for,
+        even alone. Blocks: 15 ms for a second of sound on two cores.
         """
-        return list(self._threads.map(lambda pcm: self._marked(pcm, sample_rate_hz), sounds))
+        mark = partial(self._marked, sample_rate_hz=sample_rate_hz)
+        together = fits(lambda: list(self._threads.map(mark, sounds)))
+        return (
+            [*together] if together is not None else [fits(partial(mark, each)) for each in sounds]
+        )
 
     @torch.inference_mode()
     def _marked(self, pcm: Pcm, sample_rate_hz: int) -> Pcm:
