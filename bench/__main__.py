@@ -173,7 +173,6 @@ def _measure_engine(engine: str, device: str, out: Path, *, random_weights: bool
         results = {row: run(follow(label)) for row, (label, run) in engine_bench.rows().items()}
     report, stem = Report(name, taken, results), f"{file_name(name)}-{engine}"
     _publish(report, out, stem)
-    chatterbox_run.plot(report, out / f"{stem}.png")
 
 
 def _failed(label: str, errors: BaseExceptionGroup[Exception]) -> Result:
@@ -210,6 +209,9 @@ def _publish(report: Report, out: Path, stem: str) -> None:
     if "quality" in measured:
         plots.quality(report, out / f"{stem}-quality.png")
         written.append(f"{stem}-quality.png")
+    if {"tokens", "live"} <= measured:
+        chatterbox_run.plot(report, out / f"{stem}.png")
+        written.append(f"{stem}.png")
     console.print(f"written to {out}: {', '.join(written)}", soft_wrap=True)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 
@@ -17,6 +16,7 @@ SENTENCES = (  # of several lengths: what is computed for one must not serve all
     "When the lamps were lit at last, somebody began to sing, quite softly.",
     "He had been there before, years ago, with his father and a small brown dog.",
 )
+_CANCEL_EVERY_S = 0.25  # somebody interrupts, and is answered
 _AHEAD_S = 2.0  # left to hear when the next sentence is released
 _NAP_S = 0.002
 
@@ -26,12 +26,8 @@ class Heard:
     """What all listeners found."""
 
     first_ms: list[float] = field(default_factory=list)
+    cancel_ms: list[float] = field(default_factory=list)
     underruns: int = 0
-    steps_ms: list[float] = field(default_factory=list)
-
-    def step_ms(self, percentile: float) -> float:
-        """How long an engine step took."""
-        return float(np.percentile(self.steps_ms, percentile)) if self.steps_ms else 0.0
 
 
 @dataclass(slots=True)
@@ -48,13 +44,20 @@ class _Listener:
 
 
 def listen(engine: Engine, count: int, seconds: float, texts: Sequence[str] = SENTENCES) -> Heard:
-    """Speak to `count` listeners, who come within the first second, for so long. Blocks. Raises
-    what the engine fails with.
+    """Speak to `count` listeners, who come within the first second, for so long. Now and then one
+    of them interrupts: a cancel, which waits for the step at hand, and a new first sound. Blocks.
+    Raises what the engine fails with.
     """
     heard, numbers = Heard(), itertools.count()
     start_s = time.perf_counter()
     listeners = [_Listener(start_s + n / count) for n in range(count)]
-    while (now_s := time.perf_counter()) < start_s + seconds or not heard.first_ms:
+    interrupts_s = start_s
+    while (now_s := time.perf_counter()) < start_s + seconds or not heard.cancel_ms:
+        if now_s >= interrupts_s:
+            hearing = [each for each in listeners if now_s < each.dry_s < float("inf")]
+            if hearing:
+                _interrupt(engine, heard, random.choice(hearing), interrupts_s)
+            interrupts_s = now_s + _CANCEL_EVERY_S * random.uniform(0.5, 1.5)
         for listener in listeners:
             if listener.due(now_s):
                 n = next(numbers)
@@ -66,7 +69,6 @@ def listen(engine: Engine, count: int, seconds: float, texts: Sequence[str] = SE
         urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
         for result in engine.step(urgent):
             _take(heard, waiting[result.utterance_id], result)
-        heard.steps_ms.append((time.perf_counter() - now_s) * 1000)
     for listener in listeners:
         engine.abort(listener.utterance)
     return heard
@@ -79,6 +81,13 @@ def _deadline_s(listener: _Listener) -> float:
 
 def _new(listener: _Listener) -> bool:
     return listener.dry_s == float("inf")
+
+
+def _interrupt(engine: Engine, heard: Heard, listener: _Listener, asked_s: float) -> None:
+    engine.abort(listener.utterance)
+    listener.starts_s = time.perf_counter()
+    listener.utterance, listener.waits, listener.dry_s = "", False, float("inf")
+    heard.cancel_ms.append((listener.starts_s - asked_s) * 1000)
 
 
 def _release(engine: Engine, listener: _Listener, number: int, text: str) -> None:

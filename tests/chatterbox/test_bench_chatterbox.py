@@ -35,7 +35,7 @@ def test_all_rows_are_measured(turbo: bool, tmp_path: Path) -> None:
     figures = [figure for result in results.values() for figure in result.figures]
     assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"
     assert all(f.value > 0 for f in figures if "underrun" not in f.name)
-    assert done[-1] == 0.5
+    assert done[-1] == 1.0
     shown = markdown(Report("here", {}, results))
     assert "a token, batch 1" in shown
     assert "missed" not in shown
