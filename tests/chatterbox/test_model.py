@@ -178,13 +178,18 @@ def test_the_card_told_is_that_of_the_weights(
 
 @pytest.mark.parametrize(
     ("device", "speaks_in", "said"),
-    [("cpu", torch.float32, []), ("cuda", torch.bfloat16, ["high"])],
+    [("cpu", torch.float32, []), ("cuda", torch.bfloat16, ["high", "no plans: True"])],
 )
 def test_only_on_a_card_is_precision_given_up_and_never_where_tokens_are_floats(
     device: str, speaks_in: torch.dtype, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", asked.append)
+    monkeypatch.setattr(
+        torch.backends.cuda,
+        "enable_cudnn_sdp",
+        lambda enabled: asked.append(f"no plans: {not enabled}"),
+    )
     parts = {name: torch.nn.Linear(2, 2) for name in ("t3", "s3gen", "ve")}
     served = as_served(SimpleNamespace(device=device, **parts))
     assert served.t3.weight.dtype == speaks_in
