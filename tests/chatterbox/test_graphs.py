@@ -92,11 +92,12 @@ def captured(
     if name.startswith("encoded"):
         return flow._encoded, (zeros(2, 96).long(), lengths)
     x, times = zeros(2, 80, 192), flow._times
-    return flow._moved, (x, lengths, x, zeros(2, 80), x, times[0], times[1])
+    return flow._euler_step, (x, lengths, x, zeros(2, 80), x, times[0], times[1])
 
 
 CAPTURED = pytest.mark.parametrize(
-    "name", ["step", "encoded", "encoded in blocks", "moved", "moved in blocks", "vocoder"]
+    "name",
+    ["step", "encoded", "encoded in blocks", "euler step", "euler step in blocks", "vocoder"],
 )
 
 

@@ -148,7 +148,7 @@ class Flow:
         mu = self.graphs.run(("encoded", shape), self._encoded, tokens, lengths)
         for t, r in pairwise(self._times):
             inputs = (x, lengths, mu, speaker, given, t, r)
-            x = self.graphs.run(("moved", shape), self._moved, *inputs)
+            x = self.graphs.run(("euler step", shape), self._euler_step, *inputs)
         spans = [(len(job.prompt.mel), FRAMES_PER_TOKEN * job.length) for job in jobs]
         return [each[:, low:high].clone() for each, (low, high) in zip(x, spans, strict=False)]
 
@@ -170,7 +170,7 @@ class Flow:
         mu: Tensor = self._flow.encoder_proj(x).transpose(1, 2).contiguous()
         return mu
 
-    def _moved(self, x: Tensor, lengths: Tensor, *inputs: Tensor) -> Tensor:
+    def _euler_step(self, x: Tensor, lengths: Tensor, *inputs: Tensor) -> Tensor:
         """One Euler step from noise towards mel; without meanflow with classifier-free guidance.
         `inputs`: encoded tokens, speaker, given mel; the step's start and end.
         """

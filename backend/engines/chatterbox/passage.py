@@ -89,9 +89,8 @@ class Renderer:
         """Capture what so many passages need in their first seconds. Blocks (seconds) on a card."""
         self.flow.warm_up(prompt, rows)
         self.vocoder.warm_up(rows)
-        for _ in range(
-            self.flow.graphs.warm_ups
-        ):  # the vocoder's first two runs are of no usual length
+        # The vocoder's first two runs are of no usual length.
+        for _ in range(self.flow.graphs.warm_ups):
             passages = [self._endless() for _ in range(rows)]
             for _ in range(_WARM_CHUNKS):
                 self.sounds([(each, each.job(self, prompt)) for each in passages])
