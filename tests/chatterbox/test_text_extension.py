@@ -15,12 +15,13 @@ from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
+from backend.engines.chatterbox.recording import conditioning_of
 from backend.engines.chatterbox.text import MAX_CHARACTERS, fewest_tokens
 from backend.settings import ChatterboxSettings
 from backend.speakable import word_ends
 from tests.chatterbox.test_engine import model, pcm, run
 from tests.chatterbox.test_speaking import assert_told, audio_of, said_to_the_end
-from tests.chatterbox.tiny import tiny
+from tests.chatterbox.tiny import tiny, voice
 from tests.live_server import Client, Message, eventually, live_server
 
 WORDS = "Well then my dear old friend we shall see what comes of it"
@@ -95,6 +96,28 @@ def test_words_are_heard_before_their_clause_ends_and_are_one_generation(turbo: 
     rest = run(engine, "a")["a"]
     assert (rest[0].start, rest[-1].end) == (early[-1][-1].end, len(WORDS))
     assert engine._parts.decoder.free == 4
+
+
+def test_who_pauses_is_not_done_before_his_turn_to_be_rendered() -> None:
+    """Two who pause at once, with prompts of other lengths: one render cannot serve both."""
+    made = model(turbo=True, text_extension=True)
+    made._learned["long"] = conditioning_of(voice(9, turbo=True, prompt_tokens=120))
+    engine = made.create_engine()
+    text, to = "Well my old dear friend ", len("Well my old ")
+    assert fewest_tokens(text[:to]) == FIRST_TOKENS + LOOKAHEAD_TOKENS, "both wait for all of it"
+    for id_, name in (("first", "default"), ("second", "long")):
+        engine.begin(Utterance(id_, name))
+        engine.extend(id_, Release(text, to))
+    heard: dict[str, int] = {"first": 0, "second": 0}
+    waiting = ["first", "second"]
+    for _ in range(50):
+        for chunk in engine.step(waiting):
+            assert isinstance(chunk, Chunk)
+            heard[chunk.utterance_id] += len(chunk.pcm)
+            if chunk.caught_up:
+                waiting.remove(chunk.utterance_id)
+    assert not waiting
+    assert heard["first"] == heard["second"] > 0
 
 
 @both

@@ -7,10 +7,11 @@ from typing import Any
 
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
+from pipecat.services.tts_service import TTSService
 
 from tests.clients.listening import STORY, Ear
 from tests.clients.live_servers import Server
-from tests.clients.pipecat_turn import Listener
+from tests.clients.pipecat_turn import Listener, hear, response
 from tests.clients.timing import expect_timed, onset_s
 
 Speaker = Callable[..., Any]
@@ -40,3 +41,12 @@ def expect(ear: Ear, listener: Listener, text: str) -> None:
     ear.expect(listener.sound, text)
     origin_s = listener.words[0][1] - onset_s(listener.sound)
     expect_timed(ear, listener.sound, text, listener.words, origin_s)
+
+
+async def expect_two_turns_on_one_socket(service: TTSService, ear: Ear) -> None:
+    """One turn after the other, over one connection."""
+    connections: list[int] = []
+    service.add_event_handler("on_connected", lambda _: connections.append(1))
+    listener = await hear(service, [*response(SENTENCES[:1]), *response(SENTENCES[1:])])
+    ear.expect(listener.sound, STORY)
+    assert (listener.turns, len(connections)) == (2, 1)

@@ -11,9 +11,8 @@ from pipecat.tests.utils import SleepFrame
 from tests.clients.conftest import WRONG_KEY
 from tests.clients.listening import HELLO, STORY, Ear, decode
 from tests.clients.live_servers import Server
+from tests.clients.pipecat_speakers import SENTENCES, expect_two_turns_on_one_socket
 from tests.clients.pipecat_turn import hear, response
-
-SENTENCES = [sentence.rstrip(".") + ". " for sentence in STORY.split(". ")]
 
 
 def service(server: Server, key: str = "any") -> DeepgramTTSService:
@@ -26,12 +25,7 @@ async def test_a_turn_is_said_sentence_by_sentence(server: Server, ear: Ear) -> 
 
 
 async def test_two_turns_follow_each_other_on_one_socket(server: Server, ear: Ear) -> None:
-    speaker, connections = service(server), []
-    speaker.add_event_handler("on_connected", lambda _: connections.append(1))
-    turns = [*response(SENTENCES[:1]), *response(SENTENCES[1:])]
-    listener = await hear(speaker, turns)
-    ear.expect(listener.sound, STORY)
-    assert (listener.turns, len(connections)) == (2, 1)
+    await expect_two_turns_on_one_socket(service(server), ear)
 
 
 async def test_a_turn_written_word_by_word_is_heard_before_it_ends(

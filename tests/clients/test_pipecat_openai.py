@@ -8,9 +8,8 @@ from pipecat.services.openai.tts import OpenAITTSService
 from tests.clients.conftest import WRONG_KEY
 from tests.clients.listening import STORY, Ear
 from tests.clients.live_servers import Server
+from tests.clients.pipecat_speakers import SENTENCES
 from tests.clients.pipecat_turn import hear, response
-
-SENTENCES = [sentence.rstrip(".") + ". " for sentence in STORY.split(". ")]
 
 
 def service(server: Server, key: str = "any") -> OpenAITTSService:

@@ -10,7 +10,14 @@ from pipecat.tests.utils import SleepFrame
 from tests.clients.conftest import WRONG_KEY
 from tests.clients.listening import HELLO, SENTENCE, STORY, Ear, decode
 from tests.clients.live_servers import Server
-from tests.clients.pipecat_speakers import SENTENCES, Speaker, cartesia, elevenlabs, expect
+from tests.clients.pipecat_speakers import (
+    SENTENCES,
+    Speaker,
+    cartesia,
+    elevenlabs,
+    expect,
+    expect_two_turns_on_one_socket,
+)
 from tests.clients.pipecat_turn import hear, response
 
 TOKENS = {"text_aggregation_mode": TextAggregationMode.TOKEN}
@@ -49,12 +56,7 @@ async def test_tokens_are_heard_before_their_sentence_ends(
 async def test_two_turns_follow_each_other_on_one_socket(
     speaker: Speaker, server: Server, ear: Ear
 ) -> None:
-    service, connections = speaker(server), []
-    service.add_event_handler("on_connected", lambda _: connections.append(1))
-    turns = [*response(SENTENCES[:1]), *response(SENTENCES[1:])]
-    listener = await hear(service, turns)
-    ear.expect(listener.sound, STORY)
-    assert (listener.turns, len(connections)) == (2, 1)
+    await expect_two_turns_on_one_socket(speaker(server), ear)
 
 
 async def test_after_an_interruption_only_the_next_turn_is_heard(

@@ -52,8 +52,8 @@ class Span:
         lies before, minus infinity behind.
         """
         steps = torch.arange(self.reach, device=self.positions.device)
-        hidden = steps > self.positions[:, None, :, None]
-        return torch.zeros_like(hidden, dtype=dtype).masked_fill_(hidden, float("-inf"))
+        behind = steps > self.positions[:, None, :, None]
+        return torch.zeros_like(behind, dtype=dtype).masked_fill_(behind, float("-inf"))
 
 
 class Backbone(Protocol):
@@ -78,9 +78,7 @@ class _Attention:
         self._cache = cache
         self._span = span
         self._heads = heads
-        self._mask = span.mask(
-            cache.keys.dtype
-        )  # as attention wants it, not made anew by each layer
+        self._mask = span.mask(cache.keys.dtype)  # as each layer wants it, made once
         self._row = torch.arange(span.positions.size(0), device=span.positions.device)[:, None]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -129,9 +127,8 @@ class LlamaBackbone:
             parts = attend.split(fused)
             query, key = _turned(parts[:2], turn)
             x = x + layer.self_attn.o_proj(attend(n, query, key, parts[2]))
-            gate, up = F.linear(_normed(x, layer.post_attention_layernorm), self._gates[n]).chunk(
-                2, -1
-            )
+            fused = F.linear(_normed(x, layer.post_attention_layernorm), self._gates[n])
+            gate, up = fused.chunk(2, -1)
             x = x + layer.mlp.down_proj(F.silu(gate) * up)
         return _normed(x, self._model.norm)
 

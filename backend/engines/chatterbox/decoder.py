@@ -198,8 +198,8 @@ class SpeechTokenDecoder:
             return
         for session in sessions:
             self._exponential(session)
-        # All rows take part: a session that is not advanced writes where its next token will (one
-        # that drew nothing but the stop has a place for it, too).
+        # All rows take part: a session that is not advanced writes where its next token will, also
+        # one that drew nothing but the stop: it is read again before it goes on.
         columns = [((s.tokens or [0])[-1], len(s.tokens), s.position) for s in self._sessions]
         count = min(next(b for b in _BUCKETS if b >= len(columns)), self._seen.size(0))
         self._inputs[:, : len(columns)] = torch.tensor(columns).T
@@ -214,7 +214,7 @@ class SpeechTokenDecoder:
     def _step(self, count: int, reach: int) -> Callable[[], Tensor]:
         def step() -> Tensor:
             token, place, position = self._inputs[:, :count]
-            self._seen[:count].scatter_(1, token[:, None], value=True)
+            self._seen[:count].scatter_(1, token[:, None], value=True)  # for the draws from now on
             x = self._t3.speech_emb(token)
             if not self._turbo:
                 x = x + self._t3.speech_pos_emb.emb(place)
