@@ -200,11 +200,8 @@ class ChatterboxEngine:
                 return [self._failed(alike[0][0], _FULL)]
             self._together = len(alike) // 2  # the card does not hold more: from now on
             return []
-        pcm: list[Pcm | None] = [sound.samples.cpu().numpy() for sound in sounds]
-        if self._parts.watermark is not None:
-            pcm = self._parts.watermark.apply(
-                [each.samples.cpu().numpy() for each in sounds], SAMPLE_RATE_HZ
-            )
+        plain, watermark = [sound.samples.cpu().numpy() for sound in sounds], self._parts.watermark
+        pcm: Sequence[Pcm | None] = watermark.apply(plain, SAMPLE_RATE_HZ) if watermark else plain
         return [
             self._failed(speech, _FULL) if samples is None else speech.chunk(sound, samples)
             for (speech, *_), sound, samples in zip(alike, sounds, pcm, strict=True)
