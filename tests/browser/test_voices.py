@@ -129,6 +129,7 @@ async def test_what_cannot_become_a_voice_is_refused_in_words(
     await file.set_input_files(file_of(b"no sound"))
     await expect(status(speaking)).to_contain_text("not a sound that this browser can read")
     await file.set_input_files(file_of(recording()))
+    await expect(speaking.page.locator("#new-voice-preview")).to_be_visible()
     standard = await speaking.page.locator("#voices input:checked").input_value()
     await speaking.page.get_by_label("Its name").fill(standard)
     await speaking.press("Enter")
@@ -142,6 +143,7 @@ async def test_a_learned_voice_can_be_removed_and_the_server_s_own_cannot(
     speaking: SpeakingPage, learner: Learner
 ) -> None:
     await speaking.page.get_by_label("an audio file").set_input_files(file_of(recording()))
+    await expect(speaking.page.locator("#new-voice-preview")).to_be_visible()
     await speaking.page.get_by_label("Its name").fill("Anna")
     await speaking.press("Enter")
     remove = speaking.page.get_by_role("button", name="Remove")
