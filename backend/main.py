@@ -53,7 +53,7 @@ _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never,
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
     """The application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
-    the pages of `web/`.
+    the pages of `backend/web/`.
 
     While it starts it loads the voice and warms up (a second or two). Raises `ConfigError`.
     """

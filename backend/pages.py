@@ -1,4 +1,4 @@
-"""The pages that the server serves: the files of `web/`, as they are.
+"""The pages that the server serves: the files of `backend/web/`, as they are.
 
 They load nothing from elsewhere, and the browser is told to hold them to it.
 """
@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
-WEB = Path(__file__).resolve().parent.parent / "web"
+WEB = Path(__file__).resolve().parent / "web"
 
 # Everything from this server, code from files only. `connect-src 'self'` includes the WebSocket.
 _CONTENT_SECURITY_POLICY = "; ".join(
