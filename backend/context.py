@@ -21,7 +21,7 @@ from backend.delivery import Delivery, Listener, Output, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
-from backend.events import Audio, Cancelled, Failed, Flushed, Mode, Start
+from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
@@ -42,8 +42,8 @@ class Services:
     clock: Callable[[], float]  # seconds; the event loop's
 
 
-def pacing_for(settings: Settings, mode: Mode, *, incremental: bool) -> Pacing:
-    """The pacer's parameters from the settings.
+def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
+    """The pacer's parameters from the settings, what the client asks for, and the engine.
 
     A `stream` is as soon as `live`, but what is finished does not wait until it can be heard: its
     client keeps the audio, or has no other way to learn that all was said.
@@ -54,14 +54,17 @@ def pacing_for(settings: Settings, mode: Mode, *, incremental: bool) -> Pacing:
         lookahead_start=latency.lookahead_start,
         lookahead=latency.lookahead,
         idle_s=latency.streaming_threshold,
+        phrase_pause_s=latency.phrase_pause,
         word_timeout_s=latency.word_timeout,
         low_water_s=latency.low_water,
-        high_water_s=math.inf if mode == "stream" else latency.high_water,
+        high_water_s=math.inf if start.mode == "stream" else latency.high_water,
         ttfa_goal_s=latency.ttfa_goal,
-        live=mode != "batch",
+        typing=start.typing or latency.typing,
+        live=start.mode != "batch",
         duplex=settings.bidirectional_streaming.enabled,
         preemptive=latency.preemptive_generation,
-        incremental=incremental,
+        incremental=tts.info.incremental,
+        is_whole_word=tts.is_whole_word,
     )
 
 
@@ -77,8 +80,7 @@ class Context:
         self._outbox = outbox
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
-        pacing = pacing_for(services.settings, start.mode, incremental=info.incremental)
-        self._pacer = Pacer(pacing)
+        self._pacer = Pacer(pacing_for(services.settings, start, services.tts))
         self._listener = Listener(self._pacer, services.metrics)
         self._script = Script(services.settings.server.max_text_length)
         self._delivery = Delivery(self.id, output, info.sample_rate_hz, outbox)

@@ -12,6 +12,7 @@ from typing import Literal
 
 Mode = Literal["live", "stream", "batch"]
 Frames = Literal["binary", "json"]
+Typing = Literal["auto", "word", "phrase", "sentence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Word:
 class Start:
     """Open a context with these parameters; None means the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
+    `typing`: in which pieces a text is spoken that is still being written.
     """
 
     context: str
@@ -63,6 +65,7 @@ class Start:
     repetition_penalty: float | None = None
     bit_rate: int | None = None
     volume: float | None = None
+    typing: Typing | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,31 @@ Plain and synchronous: the caller brings the clock (seconds, any origin).
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from backend.events import Typing
+from backend.phrases import pause_end, phrase_end
 
 # A clause may end here for an engine that cannot speak words in the context of a growing sentence.
 _CLAUSE_END = re.compile(r"[,;:\u2014\u3001\uff0c\u060c]\s*$")
+# A word that is finished although no space follows yet: not the dot of "3.", "e.g.", "www.".
+_MARKED_WORD = re.compile(
+    r"(?i)(?<![\w.])(?!www|https?|mailto|ftp)[^\W\d_]{2,}[.,;:!?…]+[\"'”’)\]]*$"
+)
+_LAST_WORD = re.compile(r"(?:^|\s)([^\W\d_]+)$")
+
+SPEECH_CHARACTERS_PER_S = 15.0
+_KEEPS_UP = 20.0  # characters a second: a writer as fast as this stays ahead of speech
+_SOUND_S = 0.04  # of a first word, by character: what is heard while the next word is awaited
+_NEXT_WORD = 12  # characters; of ten words behind a first one nine are shorter
+_RENDER_S = 0.05
+_PAUSE_KEYS = 4  # as long as the writer needs for so many keys, a pause is no pause,
+_LONG_PAUSE_KEYS = 8  # and no long one
+_PATIENCE = 2.5  # times as long does a slow writer get to go on behind "the" or "5",
+_LONGEST_PAUSE_S = 10.0  # up to this
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +42,24 @@ class Pacing:
     `live`: there is a listener; without one (batch) only whole sentences are spoken.
     `duplex`: speech may begin before the context is flushed or ended.
     `incremental`: the engine speaks word by word; otherwise it is given clauses.
+    `is_whole_word`: knows words of the language that no other word begins with.
     """
 
     min_text_length: int = 5
-    lookahead_start: int = 1
+    lookahead_start: int = 0
     lookahead: int = 2
     idle_s: float = 0.1
-    word_timeout_s: float = 0.6
+    phrase_pause_s: float = 0.6
+    word_timeout_s: float = 2.0
     low_water_s: float = 0.6
     high_water_s: float = 4.0
     ttfa_goal_s: float = 0.15
+    typing: Typing = "auto"
     live: bool = True
     duplex: bool = True
     preemptive: bool = True
     incremental: bool = True
+    is_whole_word: Callable[[str], bool] = lambda word: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +68,7 @@ class Growth:
 
     `words`: the end of every word (its trailing spaces included). `released`: what may already be
     spoken. `spoken`: what was rendered of that. `pressed`: how far flush or end want it at once.
+    `speed`: of its writer, in characters a second.
     """
 
     text: str
@@ -55,6 +79,13 @@ class Growth:
     pressed: int
     last_input_s: float
     first: bool
+    speed: float = math.inf
+
+    @property
+    def finished(self) -> list[int]:
+        """The ends of the words that cannot change any more: a space follows."""
+        text, size = self.text, len(self.text)
+        return [end for end in self.words if text[end - 1].isspace() or end < size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +169,28 @@ class Pacer:
         return Wait(low_at_s) if self.pacing.live and now_s < low_at_s else choice
 
     def _grow(self, sentence: Growth, now_s: float) -> Speak | Wait:
-        pacing, text, size = self.pacing, sentence.text, len(sentence.text)
-        finished = [end for end in sentence.words if text[end - 1].isspace() or end < size]
+        typing = self.pacing.typing
+        if typing == "auto":
+            typing = "word" if sentence.speed >= _KEEPS_UP else "phrase"
+        if typing == "sentence":
+            return Wait()
+        if typing == "phrase" and self.pacing.incremental:
+            return self._grow_by_phrases(sentence, now_s)
+        return self._grow_by_words(sentence, now_s)
+
+    # --- a writer who keeps ahead of speech -------------------------------------------------------
+
+    def _grow_by_words(self, sentence: Growth, now_s: float) -> Speak | Wait:
+        pacing, finished = self.pacing, sentence.finished
         known = finished[-1] if finished else 0
         due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # later, and the listener would run dry
         at_length = self._with_lookahead(sentence, finished, pacing.lookahead)
         at_once = self._with_lookahead(sentence, finished, pacing.lookahead_start)
         to = at_length if now_s < due_at_s else at_once
-        long_enough = not sentence.first or known >= pacing.min_text_length
+        long_enough = known >= self._shortest(sentence)
         if to > sentence.released and long_enough:
-            return self._unless_ahead(Speak(to, known), pacing.low_water_s, now_s)
-        choice = self._idle(sentence, known, now_s)
+            return self._unless_ahead(_speak(sentence, to), pacing.low_water_s, now_s)
+        choice = self._pause(sentence, known, now_s)
         if isinstance(choice, Speak):  # without lookahead: as late as the listener can bear
             return self._unless_ahead(choice, pacing.ttfa_goal_s, now_s)
         if choice.until_s is not None and at_once > sentence.released and long_enough:
@@ -161,19 +203,69 @@ class Pacer:
             return clauses[-1] if clauses else 0
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
-    def _idle(self, sentence: Growth, known: int, now_s: float) -> Speak | Wait:
-        """The input pauses: speak the words that were held back for their lookahead (half a word is
-        better than none); later also the half-typed word, and what the engine itself held back.
+    def _shortest(self, sentence: Growth) -> int:
+        """Characters that a context first speaks: enough to be heard until the next word is."""
+        if not sentence.first:
+            return 0
+        if sentence.speed < _KEEPS_UP:  # it will wait for the next word anyhow
+            return self.pacing.min_text_length
+        awaited_s = _RENDER_S + _NEXT_WORD / sentence.speed
+        return max(self.pacing.min_text_length, math.ceil(awaited_s / _SOUND_S))
+
+    def _pause(self, sentence: Growth, known: int, now_s: float) -> Speak | Wait:
+        """The input pauses: speak the words that were held back for their lookahead; later also
+        what the engine held back itself, and a last word that is whole.
         """
-        size, since_s = len(sentence.text), sentence.last_input_s
-        pause_at_s = since_s + self.pacing.idle_s
+        pause_at_s = sentence.last_input_s + self.pacing.idle_s
         if known > sentence.released:
-            return Speak(known, size) if now_s >= pause_at_s else Wait(pause_at_s)
-        held_back = sentence.spoken < sentence.released  # by the engine, be it only a space
-        rest = sentence.text[sentence.spoken :]
-        if held_back or (rest and not rest.isspace()):
-            timeout_at_s = since_s + max(self.pacing.word_timeout_s, self.pacing.idle_s)
-            if now_s >= timeout_at_s:
-                return Speak(size, size, must_reach=True)
-            return Wait(timeout_at_s)
-        return Wait()
+            return _speak(sentence, known) if now_s >= pause_at_s else Wait(pause_at_s)
+        return self._long_pause(sentence, known, now_s)
+
+    def _long_pause(
+        self, sentence: Growth, known: int, now_s: float, patience: float = 1.0
+    ) -> Speak | Wait:
+        """Speak a last word that is whole, and, with `patience`, whatever else is finished."""
+        if not self.pacing.word_timeout_s:
+            return Wait()
+        to = max(known, sentence.released)
+        if self._last_word_is_whole(sentence):
+            to, patience = len(sentence.text), 1.0
+        if to <= sentence.spoken:
+            return Wait()
+        long_s = max(self.pacing.word_timeout_s, _LONG_PAUSE_KEYS / sentence.speed)
+        at_s = sentence.last_input_s + min(long_s * patience, _LONGEST_PAUSE_S)
+        return Speak(to, len(sentence.text), must_reach=True) if now_s >= at_s else Wait(at_s)
+
+    def _last_word_is_whole(self, sentence: Growth) -> bool:
+        """Whether the text ends with a word that is finished although no space follows."""
+        if _MARKED_WORD.search(sentence.text):
+            return True
+        last = _LAST_WORD.search(sentence.text)
+        return last is not None and self.pacing.is_whole_word(last[1])
+
+    # --- a writer slower than speech --------------------------------------------------------------
+
+    def _grow_by_phrases(self, sentence: Growth, now_s: float) -> Speak | Wait:
+        finished = sentence.finished
+        to = phrase_end(sentence.text, sentence.released, finished, first=sentence.first)
+        if to > sentence.released:
+            return self._unless_ahead(_speak(sentence, to), self.pacing.ttfa_goal_s, now_s)
+        pause_s = max(self.pacing.phrase_pause_s, _PAUSE_KEYS / sentence.speed)
+        pause_at_s = sentence.last_input_s + pause_s
+        if _MARKED_WORD.search(sentence.text):
+            finished = [*finished, len(sentence.text)]
+        to = pause_end(sentence.text, sentence.released, finished)
+        if to > sentence.released:
+            return _speak(sentence, to) if now_s >= pause_at_s else Wait(pause_at_s)
+        known = finished[-1] if finished else 0
+        return self._long_pause(sentence, known, now_s, _PATIENCE)
+
+
+def _speak(sentence: Growth, to: int) -> Speak:
+    """Speak up to `to`, knowing also a word behind it that is still being written: read as far as
+    it is there it tells more than nothing (its letters, once there are any).
+    """
+    text, finished = sentence.text, sentence.finished
+    last = finished[-1] if finished else 0
+    growing = any(map(str.isalnum, text[last:]))
+    return Speak(to, len(text) if growing else max(to, last))

@@ -14,6 +14,7 @@ from backend.errors import ContextEnded, TextLimit
 from backend.pacer import Growth, Speak
 from backend.segmenter import Segmenter, Sentence
 from backend.speakable import speakable, word_ends
+from backend.writing_speed import WritingSpeed
 
 
 class Script:
@@ -28,6 +29,7 @@ class Script:
         self._read = ""  # the utterance's text as released: what follows "#" cannot change it now
         self._pressed = 0  # flush and end ask to speak up to here at once
         self._last_input_s = 0.0
+        self._speed = WritingSpeed()
         self.length = 0
         self.released = 0
         self.spoken = 0
@@ -47,6 +49,7 @@ class Script:
         self._complete.extend(self._segmenter.push(text))
         self.length += len(text)
         self._last_input_s = now_s
+        self._speed.push(len(text), now_s)
 
     def retract(self, to: int, now_s: float) -> int:
         """Take back the text from `to` on, as far as it is not released. Returns the new length."""
@@ -109,6 +112,7 @@ class Script:
             pressed=min(max(0, self._pressed - self._start), len(text)),
             last_input_s=self._last_input_s,
             first=self.spoken == 0,
+            speed=self._speed.characters_per_s,
         )
 
     def release(self, growth: Growth, choice: Speak) -> Release:

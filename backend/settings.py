@@ -10,6 +10,8 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from backend.events import Typing
+
 
 class Section(BaseModel):
     """A group of settings: immutable, and a key it does not know is an error."""
@@ -137,14 +139,29 @@ class LatencyOptimization(Section):
         description="Seconds without input, after a finished word, that release the words held "
         "back as lookahead.",
     )
+    typing: Typing = Field(
+        default="auto",
+        description="In which pieces a sentence is spoken while it is written: word, phrase, "
+        "sentence; auto is words where the writer keeps ahead of speech, else phrases.",
+    )
+    phrase_pause: float = Field(
+        default=0.6,
+        ge=0.01,
+        description="Seconds without input after which a slow writer's words are spoken before "
+        "their phrase is complete; longer for who needs longer for a key.",
+    )
     word_timeout: float = Field(
-        default=0.6, ge=0.01, description="The same seconds after a half-typed word."
+        default=2.0,
+        ge=0,
+        description="Seconds without input after which a last word is spoken although no space "
+        "follows, if no longer word begins with it; 0: never.",
     )
     lookahead_start: int = Field(
-        default=1,
+        default=0,
         ge=0,
         le=10,
-        description="Words that must be known behind the last spoken one at the start.",
+        description="Words that must be known behind the last spoken one at the start, and for a "
+        "listener who is about to run dry.",
     )
     lookahead: int = Field(
         default=2, ge=0, le=10, description="The same words once the listener is ahead."

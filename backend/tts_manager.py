@@ -105,6 +105,10 @@ class TTSManager:
         """The card that the engine is on; None where it runs on the CPU."""
         return self._model.device
 
+    def is_whole_word(self, word: str) -> bool:
+        """See `Model.is_whole_word`."""
+        return self._model.is_whole_word(word)
+
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""
         return self._store.listed()

@@ -177,6 +177,9 @@ class FakeModel:
         names = ("heart", "second", "remote", "broken")
         return tuple(Voice(name, "en", "", name != "remote") for name in names)
 
+    def is_whole_word(self, word: str) -> bool:
+        return word == "umbrella"
+
     def load_voice(self, name: str) -> None:
         if name == "remote":
             raise VoiceUnavailable("no network; available: heart, second")

@@ -118,7 +118,8 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
         section, name = key.split(".")
         default = field.default
         text = other.get(default, "") if isinstance(default, bool | str) else str(default + 1)
-        text = "cpu" if key == "chatterbox.device" else text or "other"
+        text = {"chatterbox.device": "cpu", "latency_optimization.typing": "word"}.get(key, text)
+        text = text or "other"
         toml = text if not isinstance(default, str) else json.dumps(text)
         from_file = load(f"[{section}]\n{name} = {toml}")
         Path("duplex-tts.toml").unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -22,6 +23,8 @@ def test_the_pacer_has_the_settings() -> None:
         "preemptive_generation": False,
         "streaming_threshold": 0.2,
         "word_timeout": 0.3,
+        "phrase_pause": 0.4,
+        "typing": "word",
         "lookahead_start": 4,
         "lookahead": 5,
         "low_water": 0.6,
@@ -29,12 +32,16 @@ def test_the_pacer_has_the_settings() -> None:
         "ttfa_goal": 0.8,
     }
     config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
-    assert pacing_for(config, "batch", incremental=False) == Pacing(
+    tts = InlineTTS(FakeModel(incremental=False))
+    start = Start("a", mode="batch")
+    assert pacing_for(config, start, tts) == Pacing(
         min_text_length=1,
         lookahead_start=4,
         lookahead=5,
         idle_s=0.2,
         word_timeout_s=0.3,
+        phrase_pause_s=0.4,
+        typing="word",
         low_water_s=0.6,
         high_water_s=7.0,
         ttfa_goal_s=0.8,
@@ -42,7 +49,9 @@ def test_the_pacer_has_the_settings() -> None:
         duplex=False,
         preemptive=False,
         incremental=False,
+        is_whole_word=tts.is_whole_word,
     )
+    assert pacing_for(config, replace(start, typing="sentence"), tts).typing == "sentence"
 
 
 def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
@@ -86,9 +95,9 @@ def test_after_a_pause_nothing_waits_to_be_spoken_not_even_a_space() -> None:
     waiting = []
 
     async def script(client: ScriptedClient) -> None:
-        for piece in ("Take 5", " ", " "):  # the engine stops short of a number, and what follows
+        for piece in ("Take 5 ", " ", " "):  # the engine stops short of a number, and what follows
             client.say(Text("a", piece))
-            await client.wait(1.0)
+            await client.wait(60.0)
             waiting.append(client.session.status().characters_waiting)
 
     scripted(script)
@@ -131,9 +140,9 @@ def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
 
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
-        await client.wait(0.3)
+        await client.wait(1.9)
         assert client.heard() == "Itcosts"
-        await client.wait(0.5)
+        await client.wait(0.2)
         assert client.heard() == "Itcosts3"
         client.say(Text("a", "or 4 "), Flush("a"))
         await client.wait(0.01)
@@ -165,7 +174,7 @@ def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
 
     client = scripted(script, tts=InlineTTS(delay_s=0.1))
     spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
-    assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 20)]
+    assert spoken == [("Hello there ", 12), ("Hello there my dear friend ", 27)]
 
 
 def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backend.events import Typing
 from backend.pacer import Growth, Pacer, Pacing, Speak, Wait
 from backend.speakable import word_ends
 
@@ -26,8 +28,9 @@ def growth(
     pressed: int = 0,
     at_s: float = 0.0,
     first: bool = True,
+    speed: float = math.inf,
 ) -> Growth:
-    """A sentence, with the input's last character at `at_s`."""
+    """A sentence, with the input's last character at `at_s`, by a model or at another `speed`."""
     return Growth(
         text=text,
         words=word_ends(text),
@@ -37,6 +40,7 @@ def growth(
         pressed=pressed,
         last_input_s=at_s,
         first=first,
+        speed=speed,
     )
 
 
@@ -51,25 +55,39 @@ def listening(audio_s: float, pacing: Pacing = PACING) -> Pacer:
     return pacer
 
 
-# --- rule 1: first speech as soon as min_text_length and one word with its lookahead are there ----
+# --- rule 1: first speech as soon as min_text_length characters and one word are there ------------
 
 
-def test_first_word_is_spoken_when_the_next_one_is_known() -> None:
-    assert decide(growth("Hello there ")) == Speak(6, 12)
+def test_a_word_is_spoken_when_it_is_finished() -> None:
+    assert decide(growth("Hello ")) == Speak(6, 6)
+    assert isinstance(decide(growth("Hello")), Wait)
 
 
-def test_first_word_waits_while_the_next_one_is_still_typed() -> None:
-    assert isinstance(decide(growth("Hello ther")), Wait)
+def test_a_word_that_is_still_written_is_known_to_the_one_before_it() -> None:
+    assert decide(growth("Hello ther")) == Speak(6, 10)
+    assert decide(growth("The museum (")) == Speak(11, 11)  # which word follows is not known yet
+
+
+def test_with_lookahead_a_word_is_spoken_when_the_next_one_is_finished() -> None:
+    pacing = replace(PACING, lookahead_start=1)
+    assert isinstance(decide(growth("Hello ther"), pacing=pacing), Wait)
+    assert decide(growth("Hello there "), pacing=pacing) == Speak(6, 12)
 
 
 def test_first_speech_waits_for_min_text_length_characters() -> None:
     assert isinstance(decide(growth("I a ")), Wait)
-    assert decide(growth("I am ")) == Speak(2, 5)
+    assert decide(growth("I am ")) == Speak(5, 5)
     assert isinstance(decide(growth("I am "), pacing=replace(PACING, min_text_length=6)), Wait)
 
 
 def test_min_text_length_concerns_only_the_first_speech() -> None:
-    assert decide(growth("I a ", first=False)) == Speak(2, 4)
+    assert decide(growth("I a ", first=False)) == Speak(4, 4)
+
+
+def test_first_speech_lasts_until_the_next_word_of_its_writer() -> None:
+    assert decide(growth("Hello ", speed=130)) == Speak(6, 6)  # 30 tokens a second
+    assert isinstance(decide(growth("Hello ", speed=45)), Wait)  # 10 tokens a second
+    assert decide(growth("Hello there ", speed=45)) == Speak(12, 12)
 
 
 def test_min_text_length_does_not_hold_a_short_text_back_when_the_writer_pauses() -> None:
@@ -107,13 +125,14 @@ def test_below_the_low_water_mark_what_has_its_lookahead_is_released() -> None:
 def test_words_without_lookahead_wait_as_long_as_the_listener_can_bear() -> None:
     sentence = growth("Hello there ", released=6, first=False)
     assert listening(2.0).decide(sentence, 1.5) == Wait(1.85)
-    assert listening(2.0).decide(sentence, 1.86) == Speak(12, 12)
+    assert listening(2.0).decide(sentence, 1.85) == Speak(12, 12)
 
 
 def test_a_listener_about_to_run_dry_hears_words_with_less_lookahead() -> None:
     sentence = growth("Hello there world ", released=6, first=False)
-    assert listening(2.0).decide(sentence, 1.84) == Wait(1.85)
-    assert listening(2.0).decide(sentence, 1.85) == Speak(12, 18)
+    pacing = replace(PACING, lookahead_start=1)
+    assert listening(2.0, pacing).decide(sentence, 1.84) == Wait(1.85)
+    assert listening(2.0, pacing).decide(sentence, 1.85) == Speak(12, 18)
 
 
 def test_a_writer_s_pause_is_awaited_when_it_ends_sooner_than_the_listener_s_audio() -> None:
@@ -179,26 +198,39 @@ def test_complete_sentence_that_is_already_spoken_is_still_finished() -> None:
 # --- rule 5: a pause in the input -----------------------------------------------------------------
 
 
-def test_held_back_word_is_released_after_streaming_threshold() -> None:
+def test_a_word_held_back_for_its_lookahead_is_released_after_streaming_threshold() -> None:
+    pacing = replace(PACING, lookahead_start=1)
     sentence = growth("Hello there ", released=6, at_s=1.0)
-    assert decide(sentence, 1.05) == Wait(1.1)
-    assert decide(sentence, 1.1) == Speak(12, 12)
+    assert decide(sentence, 1.05, pacing) == Wait(1.1)
+    assert decide(sentence, 1.1, pacing) == Speak(12, 12)
 
 
-def test_half_typed_word_waits_for_word_timeout() -> None:
-    sentence = growth("Hello ther", released=6, at_s=1.0)
-    assert decide(sentence, 1.2) == Wait(1.6)
-    assert decide(sentence, 1.6) == Speak(10, 10, must_reach=True)
+@pytest.mark.parametrize("speed", [math.inf, 5.5, 1.0])
+@pytest.mark.parametrize(
+    "text", ["Hello ther", "I paid 3.", "See e.g.", "At www.", "Pi is 3", "the"]
+)
+def test_half_a_word_is_never_spoken(text: str, speed: float) -> None:
+    released = text.rfind(" ") + 1
+    sentence = growth(text, released=released, speed=speed, first=not released)
+    assert decide(sentence, 1e6) == Wait(None)
 
 
-def test_half_typed_word_is_not_spoken_with_the_finished_ones_before_it() -> None:
-    assert decide(growth("Hello ther", at_s=1.0), 1.1) == Speak(6, known=10)
+@pytest.mark.parametrize(
+    "text", ["Come home.", "Come home!", "Well,", 'He said "home."', "umbrella"]
+)
+def test_a_last_word_that_is_whole_is_spoken_after_a_long_pause(text: str) -> None:
+    pacing = replace(PACING, is_whole_word=lambda word: word == "umbrella")
+    released = text.rfind(" ") + 1
+    sentence = growth(text, released=released, at_s=1.0, first=not released)
+    assert decide(sentence, 1.5, pacing) == Wait(3.0)
+    assert decide(sentence, 3.0, pacing) == Speak(len(text), len(text), must_reach=True)
+    assert decide(sentence, 99.0, replace(pacing, word_timeout_s=0)) == Wait(None)
 
 
 def test_what_the_engine_held_back_is_forced_after_word_timeout() -> None:
     sentence = growth("It costs $3.2 ", released=14, spoken=9, at_s=1.0)
-    assert decide(sentence, 1.2) == Wait(1.6)
-    assert decide(sentence, 1.6) == Speak(14, 14, must_reach=True)
+    assert decide(sentence, 1.2) == Wait(3.0)
+    assert decide(sentence, 3.0) == Speak(14, 14, must_reach=True)
 
 
 def test_nothing_is_due_when_all_is_spoken() -> None:
@@ -209,6 +241,40 @@ def test_nothing_is_due_when_all_is_spoken() -> None:
 def test_white_space_that_the_engine_held_back_is_spoken_for_too() -> None:
     sentence = growth("Take 5  ", released=8, spoken=6, first=False)
     assert decide(sentence, 99.0) == Speak(8, 8, must_reach=True)
+
+
+# --- a writer slower than speech ------------------------------------------------------------------
+
+
+def test_a_slow_writer_is_spoken_in_phrases_and_a_fast_one_in_words() -> None:
+    assert decide(growth("The keys are on the ", speed=5.5)) == Speak(9, 20)
+    assert decide(growth("The keys are on the ", speed=50)) == Speak(20, 20)
+
+
+def test_the_way_to_speak_typed_text_can_be_chosen() -> None:
+    sentence = growth("The keys are on the ", speed=5.5, first=False)
+    assert decide(sentence, pacing=replace(PACING, typing="word")) == Speak(20, 20)
+    assert decide(sentence, 99.0, replace(PACING, typing="sentence")) == Wait(None)
+    fast = growth("The keys are on the ")
+    assert decide(fast, pacing=replace(PACING, typing="phrase")) == Speak(9, 20)
+
+
+def test_a_slow_writer_who_pauses_is_heard_up_to_a_word_that_does_not_lean() -> None:
+    sentence = growth("How are you and the ", speed=5.5, at_s=1.0)
+    assert decide(sentence, 1.5) == Wait(1.0 + 4 / 5.5)
+    assert decide(sentence, 1.8) == Speak(12, 20)
+
+
+def test_what_a_pause_is_depends_on_the_writer() -> None:
+    sentence = growth("How are you ", speed=1.0, at_s=1.0)
+    assert decide(sentence, 4.9) == Wait(5.0)
+    assert decide(sentence, 5.0) == Speak(12, 12)
+
+
+def test_a_writer_who_does_not_go_on_is_heard_to_the_last_finished_word() -> None:
+    sentence = growth("Here is the ", speed=5.5, released=5, at_s=1.0, first=False)
+    assert decide(sentence, 5.9) == Wait(6.0)
+    assert decide(sentence, 6.0) == Speak(12, 12, must_reach=True)
 
 
 # --- rule 6: flush and end ------------------------------------------------------------------------
@@ -231,7 +297,7 @@ def test_end_speaks_the_last_sentence_to_its_end_whatever_the_listener_has() -> 
 def test_flush_in_mid_word_then_more_text_speaks_to_the_flush_first() -> None:
     assert decide(growth("Hello there", pressed=8)) == Speak(8, 8, must_reach=True)
     rest = growth("Hello there my ", released=8, pressed=8, first=False)
-    assert decide(rest) == Speak(12, 15)
+    assert decide(rest) == Speak(15, 15)
 
 
 def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> None:
@@ -240,7 +306,7 @@ def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> No
 
 
 def test_a_flush_that_is_spoken_changes_nothing() -> None:
-    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Wait(0.1)
+    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Speak(12, 12)
 
 
 # --- modes ----------------------------------------------------------------------------------------
@@ -352,6 +418,7 @@ pacings = st.builds(
     duplex=st.booleans(),
     preemptive=st.booleans(),
     incremental=st.booleans(),
+    typing=st.sampled_from(get_args(Typing)),
 )
 
 
@@ -371,6 +438,7 @@ def growths(draw: st.DrawFn) -> Growth:
         pressed=pressed,
         at_s=at_s,
         first=spoken == 0,
+        speed=draw(st.sampled_from([1.0, 5.5, 45.0, math.inf])),
     )
 
 
@@ -409,5 +477,6 @@ def test_a_wait_that_ends_by_itself_ends_in_speech(sentence: Growth, pacing: Pac
         now_s = choice.until_s + 1e-9
     else:
         pytest.fail("waits for ever")
-    if pacing.live and pacing.duplex and pacing.preemptive and sentence.spoken < sentence.released:
+    speaks = pacing.live and pacing.duplex and pacing.preemptive and pacing.typing != "sentence"
+    if speaks and sentence.spoken < sentence.released:
         assert isinstance(choice, Speak)

@@ -144,15 +144,32 @@ def test_preemptive_generation_speaks_before_the_sentence_is_complete() -> None:
 def test_streaming_threshold_is_the_pause_that_releases_what_was_held_back(
     threshold_s: float,
 ) -> None:
-    assert first_audio(latency(streaming_threshold=threshold_s), "Hello ") == (
-        threshold_s,
-        "Hello ",
-    )
+    config = latency(streaming_threshold=threshold_s, lookahead_start=1)
+    assert first_audio(config, "Hello ") == (threshold_s, "Hello ")
 
 
 @pytest.mark.parametrize("timeout_s", [0.3, 0.6, 2.0])
-def test_word_timeout_is_the_pause_that_releases_a_half_typed_word(timeout_s: float) -> None:
-    assert first_audio(latency(word_timeout=timeout_s), "Hel") == (timeout_s, "Hel")
+def test_word_timeout_is_the_pause_that_releases_a_whole_last_word(timeout_s: float) -> None:
+    assert first_audio(latency(word_timeout=timeout_s), "umbrella") == (timeout_s, "umbrella")
+    assert first_audio(latency(word_timeout=timeout_s), "umbrell") is None
+    assert first_audio(latency(word_timeout=0), "umbrella") is None
+
+
+@pytest.mark.parametrize("pause_s", [0.3, 0.9])
+def test_phrase_pause_is_the_pause_that_releases_a_phrase_before_it_is_complete(
+    pause_s: float,
+) -> None:
+    config = latency(phrase_pause=pause_s, typing="phrase")
+    assert first_audio(config, "How are you and ") == (pause_s, "How are you ")
+
+
+@pytest.mark.parametrize(
+    ("typing", "first"),
+    [("auto", "The lamp is on the "), ("word", "The lamp is on the "), ("phrase", "The lamp ")],
+)
+def test_typing_is_in_which_pieces_a_growing_sentence_is_spoken(typing: str, first: str) -> None:
+    assert first_audio(latency(typing=typing, chunk_size=100), "The lamp is on the ") == (0, first)
+    assert first_audio(latency(typing="sentence"), "The lamp is on the ") is None
 
 
 @pytest.mark.parametrize(("words", "first"), [(0, 4), (1, 3), (2, 2)])
@@ -175,7 +192,8 @@ def test_lookahead_is_how_many_words_are_known_once_the_listener_is_ahead(
         await client.wait(0.0)
         assert client.tts.releases[-1].speak_to == spoken
 
-    scripted(script, latency(lookahead=words, low_water=1.0, ttfa_goal=0.01))
+    config = latency(lookahead_start=1, lookahead=words, low_water=1.0, ttfa_goal=0.01)
+    scripted(script, config)
 
 
 @pytest.mark.parametrize(("mark_s", "at_s"), [(0.1, 0.15), (0.2, 0.05), (1.0, 0.0)])
@@ -190,7 +208,7 @@ def test_low_water_is_what_the_listener_still_has_when_more_words_are_released(
         client.say(Text("a", "b b b b b "))
         await client.wait(1.0)
 
-    config = latency(low_water=mark_s, streaming_threshold=0.8)
+    config = latency(low_water=mark_s, lookahead_start=1, streaming_threshold=0.8)
     (_, second, *_) = [at_s for at_s, e in scripted(script, config).log if isinstance(e, Audio)]
     assert second == pytest.approx(at_s)
 

@@ -156,6 +156,11 @@ class Model(Protocol):
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are, those that need a download included. Does not block."""
 
+    def is_whole_word(self, word: str) -> bool:
+        """Whether `word` is one of the language with which no longer one begins: not half of what
+        somebody is typing. False where the model knows no words. Does not block.
+        """
+
     def load_voice(self, name: str) -> None:
         """Make the voice ready to speak. Blocks (a download, seconds). Raises `UnknownVoice`,
         `VoiceUnavailable`; returns at once when the voice is loaded.

@@ -83,6 +83,10 @@ class HibariModel:
                 network = Network(self._fetched(name))
                 self._loaded[name] = _LoadedVoice(network, self._reader(name))
 
+    def is_whole_word(self, word: str) -> bool:
+        """See `Model.is_whole_word`."""
+        return self._reader(self.default_voice).is_whole_word(word)
+
     def create_engine(self) -> HibariEngine:
         """A new engine for the calling thread to own."""
         return HibariEngine(self)

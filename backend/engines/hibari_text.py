@@ -8,6 +8,7 @@ word, but all of "$3.2 billion", or of "January 5th, 2024". Speech is never cut 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from types import FunctionType, SimpleNamespace
@@ -52,6 +53,9 @@ class Reader:
         self._alphabet = alphabet
         self._g2p = G2P(british=british)
         self._g2p.oov("load")  # the package loads this one when it is first needed
+        lexicon = self._g2p.lexicon
+        known = {word.lower() for words in (lexicon.golds, lexicon.silvers) for word in words.d}
+        self._words = sorted(filter(str.isalpha, known))
 
     def read(self, text: str) -> list[Unit]:
         """The units of `text`, in order; every word of it is in exactly one."""
@@ -67,6 +71,13 @@ class Reader:
             ]
             units.append(Unit(start, end, " ".join(own)))
         return units
+
+    def is_whole_word(self, word: str) -> bool:
+        """Whether the lexicon has the word, and none that goes on from it."""
+        word = word.lower()
+        at = bisect_left(self._words, word)
+        there, behind = [*self._words[at : at + 2], "", ""][:2]
+        return there == word and not behind.startswith(word)
 
     def _phonemes(self, line: str) -> list[str]:
         """The phonemes of each word of a normalised line."""

@@ -102,6 +102,10 @@ class ChatterboxModel:
         ]
         return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
 
+    def is_whole_word(self, word: str) -> bool:
+        """See `Model.is_whole_word`: it has no lexicon."""
+        return False
+
     def load_voice(self, name: str) -> None:
         """See `base.Model`: all voices are loaded."""
         self.conditioning(name)

@@ -1,0 +1,83 @@
+"""Where typed text is cut: at the joints of its phrases, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.phrases import leans, pause_end, phrase_end
+from backend.speakable import word_ends
+
+
+def finished(text: str) -> list[int]:
+    return [end for end in word_ends(text) if text[end - 1].isspace() or end < len(text)]
+
+
+def typed(text: str) -> list[str]:
+    """The phrases of a text that is typed character by character."""
+    phrases, spoken = [], 0
+    for length in range(1, len(text) + 1):
+        so_far = text[:length]
+        end = phrase_end(so_far, spoken, finished(so_far), first=not spoken)
+        if end > spoken:
+            phrases.append(text[spoken:end])
+            spoken = end
+    return [*phrases, text[spoken:]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Please bring |the blue bowl |to the kitchen",
+        "I forgot |my umbrella this morning",
+        "Did you lock |the door |before you went to bed",
+        "The keys |are on the table |next to the bowl",
+        "Yes, |we can meet at noon",
+    ],
+)
+def test_phrases_end_where_a_reader_might_pause(text: str) -> None:
+    assert "|".join(typed(text.replace("|", ""))) == text
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        *("World War II", "July 4", "5 kg", "New York", "Dr. Smith", "$3.50", "3.5 million"),
+        *("e.g. apples", "page 12", "10:45 tomorrow", "St. James Park", "Mary Jones"),
+    ],
+)
+def test_names_and_numbers_stay_whole(whole: str) -> None:
+    start, *rest = typed(f"the people talked about {whole} and the others went home")
+    assert any(whole in phrase for phrase in [start, *rest])
+
+
+LEANING = "a the of to in on and but I we was were is has my your very Mr. Dr. isn't don't July 5"
+
+
+@pytest.mark.parametrize("word", LEANING.split())
+def test_no_phrase_ends_on_a_word_that_leans_on_the_next(word: str) -> None:
+    assert leans(f"{word} ", "")
+    text = f"people bring flowers {word} "
+    assert phrase_end(text, 0, finished(text), first=False) < len(text)
+    assert pause_end(text, 0, finished(text)) < len(text)
+
+
+def test_a_writer_who_pauses_is_heard_as_far_as_it_makes_sense() -> None:
+    text = "How are you and the "
+    assert pause_end(text, 0, finished(text)) == len("How are you ")
+    assert pause_end("and the ", 0, finished("and the ")) == 0
+
+
+def test_a_short_word_in_capitals_is_a_name_until_the_next_letter_is_known() -> None:
+    assert leans("London ", "")
+    assert leans("London ", "B")
+    assert not leans("London ", "b")
+
+
+@given(st.text(alphabet="ab theofIK5.,$\n", max_size=60), st.integers(0, 10), st.booleans())
+def test_an_end_is_that_of_a_finished_word_or_none(text: str, word: int, first: bool) -> None:
+    ends = finished(text)
+    spoken = ends[word] if word < len(ends) else 0
+    for end in (phrase_end(text, spoken, ends, first=first), pause_end(text, spoken, ends)):
+        assert end == spoken or (end > spoken and end in ends)
