@@ -15,7 +15,7 @@ from backend.errors import ConfigError, DuplexError
 log = structlog.get_logger(__name__)
 
 _EMBEDDED = "hibari"
-_INSTALL = "run: make install-chatterbox"
+_INSTALL = "in a checkout run: make install-chatterbox"
 
 
 def choose(settings: Settings, models: Path) -> Model:
@@ -60,7 +60,7 @@ def _best(models: Path) -> tuple[str, str]:
     here = [each for each in WEIGHTS.values() if not each.missing(folder_of(each.engine, models))]
     if not here:  # looked for first: torch takes seconds to say whether there is a device
         wanted = next(iter(WEIGHTS))
-        return _EMBEDDED, f"no weights of Chatterbox are here (duplex-tts download {wanted})"
+        return _EMBEDDED, f"no weights of Chatterbox in {models} (duplex-tts download {wanted})"
     if not installed("chatterbox"):
         return _EMBEDDED, f"weights of {here[0].engine} are here, but not its package; {_INSTALL}"
     device = cuda_device()
