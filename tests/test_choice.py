@@ -73,6 +73,12 @@ def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
     assert "duplex-tts download chatterbox-turbo" in why
 
 
+def test_the_log_names_the_folder_that_was_looked_into(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        choose(settings(), tmp_path)
+    assert logs[0]["models"] == str(tmp_path)
+
+
 def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
     model, why = chosen(settings(), tmp_path)

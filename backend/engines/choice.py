@@ -24,7 +24,7 @@ def choose(settings: Settings, models: Path) -> Model:
     """
     asked = settings.engine.name
     name, why = _best(models) if asked == "auto" else (asked, "engine.name asks for it")
-    log.info("engine.chosen", engine=name, why=why)
+    log.info("engine.chosen", engine=name, why=why, models=str(models))
     if name == _EMBEDDED:
         return _hibari(models)
     return _chatterbox(WEIGHTS[name], settings.chatterbox, models)
@@ -60,7 +60,7 @@ def _best(models: Path) -> tuple[str, str]:
     here = [each for each in WEIGHTS.values() if not each.missing(folder_of(each.engine, models))]
     if not here:  # looked for first: torch takes seconds to say whether there is a device
         wanted = next(iter(WEIGHTS))
-        return _EMBEDDED, f"no weights of Chatterbox in {models} (duplex-tts download {wanted})"
+        return _EMBEDDED, f"no weights of Chatterbox are here (duplex-tts download {wanted})"
     if not installed("chatterbox"):
         return _EMBEDDED, f"weights of {here[0].engine} are here, but not its package; {_INSTALL}"
     device = cuda_device()
