@@ -17,11 +17,12 @@ import structlog
 
 from backend.audio import parse_format
 from backend.config import Settings
-from backend.delivery import Delivery, Listener, Piece, joined
+from backend.delivery import Delivery, Listener, Output, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Flushed, Mode, Start
+from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
@@ -71,6 +72,7 @@ class Context:
         self.id = start.context
         self._manner = services.tts.manner(start)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
+        output = Output(target, start.frames, parse_volume(start.volume))
         self._services = services
         self._outbox = outbox
         self._streaming = services.settings.bidirectional_streaming
@@ -79,7 +81,9 @@ class Context:
         self._pacer = Pacer(pacing)
         self._listener = Listener(self._pacer, services.metrics)
         self._script = Script(services.settings.server.max_text_length)
-        self._delivery = Delivery(self.id, target, start.frames, info.sample_rate_hz, outbox)
+        self._delivery = Delivery(self.id, output, info.sample_rate_hz, outbox)
+        self._gain = 1.0  # of the voice, once it is loaded
+        self._waits_aloud = start.mode == "live"  # its listener hears the pauses of the writer
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets, where a flush is not answered yet
         self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
@@ -139,7 +143,7 @@ class Context:
         Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`.
         """
         with self._services.tts.in_use(self._manner.voice):
-            await self._services.tts.load(self._manner.voice)
+            self._gain = await self._services.tts.load(self._manner.voice)
             while (following := await self._next_choice()) is not None:
                 await self._speak_utterance(*following)
         self._answer_flushes()
@@ -226,7 +230,8 @@ class Context:
             )
             for word in chunk.words
         )
-        piece = Piece(chunk.pcm, self._script.speak_to(chunk.end), words)
+        pcm = chunk.pcm * np.float32(self._gain)
+        piece = Piece(pcm, self._script.speak_to(chunk.end), words)
         if len(piece.pcm) or piece.text[0] < piece.text[1]:
             self._held.append(piece)
 
@@ -235,5 +240,12 @@ class Context:
             return
         piece = joined(self._held)
         self._held.clear()
-        audio_s = await self._delivery.send(piece)
-        self._listener.sent(audio_s, self._services.clock())
+        sent = await self._delivery.send(piece, self._silent_s())
+        self._listener.sent(sent.audio_s, self._services.clock())
+
+    def _silent_s(self) -> float:
+        """How long the listener has had nothing to hear: silence that need not be sent again. A
+        client that keeps the audio gets it with all of its pauses.
+        """
+        dry_s = self._pacer.dry_s(self._services.clock())
+        return dry_s if self._waits_aloud or math.isinf(dry_s) else 0.0

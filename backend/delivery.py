@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from backend.audio import AudioFormat, Encoded, Pcm, create_encoder
 from backend.events import Audio, Done, Frames, Word
+from backend.loudness import Limiter, first_audible
 from backend.metrics import Metrics
+from backend.onset import OnsetTrimmer
 from backend.outbox import Outbox
 from backend.pacer import Pacer
 
@@ -22,7 +24,9 @@ _HEARD_GAP_S = 0.005  # a listener who was dry for less has not noticed
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """PCM with the text that it speaks, all in the context's own offsets and milliseconds."""
+    """PCM at the common loudness with the text that it speaks, all in the context's own offsets and
+    milliseconds.
+    """
 
     pcm: Pcm = field(repr=False)
     text: tuple[int, int]
@@ -56,35 +60,76 @@ def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator
         at = end
 
 
-class Delivery:
-    """One context's encoder and its outgoing audio."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a context's audio leaves. `volume`: a factor on the common loudness."""
 
-    def __init__(
-        self, context: str, target: AudioFormat, frames: Frames, source_hz: int, outbox: Outbox
-    ) -> None:
+    format: AudioFormat
+    frames: Frames = "binary"
+    volume: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Audio that was queued: its seconds, and where in it the first audible sample is."""
+
+    audio_s: float
+    audible_from_s: float | None
+
+
+class Delivery:
+    """One context's levels, encoder and outgoing audio."""
+
+    def __init__(self, context: str, output: Output, source_hz: int, outbox: Outbox) -> None:
         self._context = context
-        self._target = target
-        self._frames = frames
+        self._output = output
         self._source_hz = source_hz
         self._outbox = outbox
-        self._encoder = create_encoder(source_hz, target)
+        self._onset = OnsetTrimmer(source_hz)
+        self._limiter = Limiter(source_hz)
+        self._encoder = create_encoder(source_hz, output.format)
         self.rendered_ms = 0.0  # PCM taken in
+        self._kept_ms = 0.0  # of that, what was not trimmed
         self.audio_ms = 0.0  # encoded audio put out; lags behind by what the encoder holds
         self._text_to = 0
         self._messages = 0
 
-    async def send(self, piece: Piece) -> float:
-        """Encode and queue a piece; waits for room in the outbox. Returns the seconds of audio.
+    async def send(self, piece: Piece, silent_s: float) -> Sent:
+        """Encode and queue a piece; waits for room in the outbox.
 
-        A piece without samples still accounts for its text.
+        `silent_s`: for how long there has been nothing to hear (infinite: never yet); leading
+        silence is shortened by as much. A piece without samples still accounts for its text.
         """
-        longest = int(_PIECE_BYTES / self._target.bytes_per_s * self._source_hz)
-        before_ms = self.audio_ms
-        for part in split(piece, self.rendered_ms, self._source_hz, longest):
+        longest = int(_PIECE_BYTES / self._output.format.bytes_per_s * self._source_hz)
+        before_ms, start_ms = self.audio_ms, self._kept_ms
+        piece = self._trim(piece, silent_s)
+        audible_from = first_audible(piece.pcm, self._source_hz)
+        for part in split(self._level(piece), start_ms, self._source_hz, longest):
             encoded = await self._run(partial(self._encoder.encode, part.pcm))
-            self.rendered_ms += len(part.pcm) * 1000 / self._source_hz
             await self._put(encoded, part.text, part.words)
-        return (self.audio_ms - before_ms) / 1000
+        from_s = None if audible_from is None else audible_from / self._source_hz
+        return Sent((self.audio_ms - before_ms) / 1000, from_s)
+
+    def _trim(self, piece: Piece, silent_s: float) -> Piece:
+        """The piece without its leading silence; its words move with it."""
+        pcm = self._onset.trim(piece.pcm, silent_s)
+        start_ms = self._kept_ms
+        self.rendered_ms += len(piece.pcm) * 1000 / self._source_hz
+        self._kept_ms += len(pcm) * 1000 / self._source_hz
+        earlier_ms = self.rendered_ms - self._kept_ms
+        words = tuple(
+            replace(
+                word,
+                start_ms=max(start_ms, word.start_ms - earlier_ms),
+                end_ms=max(start_ms, word.end_ms - earlier_ms),
+            )
+            for word in piece.words
+        )
+        return replace(piece, pcm=pcm, words=words)
+
+    def _level(self, piece: Piece) -> Piece:
+        """The piece as loud as the client wants it."""
+        return replace(piece, pcm=self._limiter.limit(piece.pcm * np.float32(self._output.volume)))
 
     async def finish(self) -> Done:
         """Send what the encoder holds back. Returns the sums over all messages."""
@@ -103,7 +148,7 @@ class Delivery:
         return await asyncio.to_thread(encode) if self._encoder.blocking else encode()
 
     async def _put(self, encoded: Encoded, text: tuple[int, int], words: tuple[Word, ...]) -> None:
-        duration_ms = round(self._target.duration_ms(encoded.samples), 3)
+        duration_ms = round(self._output.format.duration_ms(encoded.samples), 3)
         message = Audio(
             self._context,
             self._messages,
@@ -112,7 +157,7 @@ class Delivery:
             text,
             words,
             encoded.data,
-            self._frames,
+            self._output.frames,
         )
         await self._outbox.put(message)
         self._messages += 1

@@ -43,7 +43,7 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class Start:
     """Open a context with these parameters; None means the server's default. An engine has some of
-    the last six (`EngineInfo.parameters`).
+    `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
     """
 
     context: str
@@ -62,6 +62,7 @@ class Start:
     min_p: float | None = None
     repetition_penalty: float | None = None
     bit_rate: int | None = None
+    volume: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

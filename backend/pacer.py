@@ -88,7 +88,7 @@ class Pacer:
         """Audio went out. Returns how long the listener had already been without any (0 when not;
         infinite for the first audio).
         """
-        gap_s = max(0.0, now_s - self._dry_at_s)
+        gap_s = self.dry_s(now_s)
         self._sent_s += audio_s
         self._dry_at_s = max(self._dry_at_s, now_s) + audio_s
         return gap_s
@@ -100,6 +100,10 @@ class Pacer:
     def ahead_s(self, now_s: float) -> float:
         """Audio that the listener still has to hear."""
         return max(0.0, self._dry_at_s - now_s)
+
+    def dry_s(self, now_s: float) -> float:
+        """How long the listener has had nothing to hear; infinite before its first audio."""
+        return max(0.0, now_s - self._dry_at_s)
 
     def deadline_s(self, now_s: float) -> float:
         """When the next audio is due: when the listener runs dry; for a listener who waits already,

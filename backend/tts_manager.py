@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import structlog
 
 from backend.config import EngineSettings
 from backend.engine_thread import Speech
-from backend.engines.base import SPEED, Device, EngineInfo, Model, Release, Utterance
+from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
+from backend.loudness import gain_to_target, measure_lufs
 from backend.metrics import Metrics
 from backend.scheduler import Scheduler
 from backend.voice_store import VoiceStore
@@ -36,6 +38,11 @@ _PARAMETERS = (
 SPEED_RANGE = (SPEED.low, SPEED.high)
 _SEED_LIMIT = 2**31
 _WARM_UP = "Ready to speak."
+_PASSAGE = (  # by which the loudness of a voice is measured
+    "The library opens at nine and closes at six, but on Saturdays it closes an "
+    "hour earlier. Did you put the keys on the kitchen table, next to the big blue bowl?"
+)
+_LISTEN_S = 10.0  # of it are enough
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class TTSManager:
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics)
         self._store = VoiceStore(model)
-        self._loaded: set[str] = set()
+        self._gains: dict[str, float] = {}  # by voice, of those that are loaded
         # Downloads wait for each other, and nothing else waits for them.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
 
@@ -115,26 +122,20 @@ class TTSManager:
         if name == self.default_voice:
             raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
         await self._store.remove(name)
+        self._gains.pop(name, None)
 
     async def __aenter__(self) -> Self:
         """Load the default voice and speak one sentence to nobody, so that the first listener does
         not pay for what the libraries do at their first call. Raises `DuplexError`.
         """
-        await self.load(self.default_voice)
         self._scheduler.start()
         try:
-            await self._warm_up()
+            await self.load(self.default_voice)
+            await self._render(self.default_voice, _WARM_UP, chunk_characters=0)
         except BaseException:
             self._scheduler.stop()
             raise
         return self
-
-    async def _warm_up(self) -> None:
-        manner = self.manner(Start(context="warm-up"))
-        async with self.speak(manner, chunk_characters=0) as speech:
-            speech.extend(Release(_WARM_UP, len(_WARM_UP), final=True), deadline_s=float("inf"))
-            while not (await speech.next_chunk()).caught_up:
-                pass
 
     async def __aexit__(self, *_: object) -> None:
         self._loader.shutdown(wait=False, cancel_futures=True)
@@ -189,12 +190,34 @@ class TTSManager:
             chosen[name] = value
         return chosen
 
-    async def load(self, voice: str) -> None:
-        """Make a voice ready; a download where it must be. Raises `VoiceUnavailable`."""
-        if voice not in self._loaded:
+    async def load(self, voice: str) -> float:
+        """Make a voice ready; a download where it must be. Returns the factor that brings it to the
+        common loudness. Raises `VoiceUnavailable`, and what the engine fails with.
+        """
+        if voice not in self._gains:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._loader, self._model.load_voice, voice)
-            self._loaded.add(voice)
+            lufs = self.info.lufs
+            if lufs is None:
+                passage = await self._render(voice, _PASSAGE, chunk_characters=60)
+                lufs = await asyncio.to_thread(measure_lufs, passage, self.info.sample_rate_hz)
+                log.info("voice.measured", voice=voice, lufs=lufs)
+            self._gains[voice] = gain_to_target(lufs)
+        return self._gains[voice]
+
+    async def _render(self, voice: str, text: str, chunk_characters: int) -> Pcm:
+        """`text` as the voice speaks it, always the same; the first seconds are enough."""
+        manner = self.manner(Start(context="render", voice=voice, seed=0))
+        heard: list[Pcm] = []
+        async with self.speak(manner, chunk_characters) as speech:
+            now_s = asyncio.get_running_loop().time()  # a listener waits for it
+            speech.extend(Release(text, len(text), final=True), deadline_s=now_s)
+            caught_up = False
+            while not caught_up and sum(map(len, heard)) < _LISTEN_S * self.info.sample_rate_hz:
+                chunk = await speech.next_chunk()
+                heard.append(chunk.pcm)
+                caught_up = chunk.caught_up
+        return np.concatenate(heard)
 
     def admit(self) -> None:
         """Raises `Overloaded` when one listener more would break those there are."""

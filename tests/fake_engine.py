@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Release, Utterance
 from backend.errors import EngineFailed, UnknownVoice, VoiceUnavailable
 from backend.events import Voice, Word
+from backend.loudness import TARGET_LUFS
 from backend.speakable import word_ends
 
 RATE_HZ = 24_000
@@ -23,13 +24,14 @@ CHARACTER_MS = 10.0
 CHARACTER_SAMPLES = 240
 BAD_WORD = "explode"  # the engine fails an utterance that holds it
 CRASH_WORD = "crash"  # the engine has a bug: `step` raises
-CODES = 0x110000  # of Unicode; 21 bits, and a float32 has 24
+CODES = 0x110000  # of Unicode
+QUIETEST, RANGE = 0.125, 0.25  # audible, and too quiet for a limiter; a float32 tells codes apart
 
 
 def voiced(text: str) -> NDArray[np.float32]:
     """The PCM of `text`."""
     codes = [ord(character) for character in text if not character.isspace()]
-    levels = (np.array(codes, np.float64) + 1) / CODES
+    levels = QUIETEST + RANGE * np.array(codes, np.float64) / CODES
     return np.repeat(levels, CHARACTER_SAMPLES).astype(np.float32)
 
 
@@ -38,7 +40,7 @@ def heard(pcm: NDArray[np.float32]) -> str:
     assert len(pcm) % CHARACTER_SAMPLES == 0, "a character is cut"
     rows = pcm.reshape(-1, CHARACTER_SAMPLES).astype(np.float64)
     assert np.all(rows == rows[:, :1]), "a character is broken"
-    return "".join(chr(round(level * CODES) - 1) for level in rows[:, 0])
+    return "".join(chr(round((level - QUIETEST) * CODES / RANGE)) for level in rows[:, 0])
 
 
 @dataclass
@@ -56,8 +58,11 @@ class FakeEngine:
     reach. Asserts what the contract promises to an engine.
     """
 
-    def __init__(self, info: EngineInfo, gate: threading.Semaphore | None = None) -> None:
+    def __init__(
+        self, info: EngineInfo, gate: threading.Semaphore | None = None, lead_ms: int = 0
+    ) -> None:
         self.info = info
+        self._lead_ms = lead_ms  # of silence, with which every utterance begins
         self.steps: list[tuple[str, ...]] = []  # what each step was asked for, by utterance
         self.entered = threading.Event()  # a step has begun
         self._gate = gate  # when given: every step waits for it
@@ -106,10 +111,13 @@ class FakeEngine:
         size = job.utterance.chunk_characters or len(release.text)
         ends = [end for end in word_ends(release.text) if start < end < reach]
         end = next((end for end in ends if end - start >= size), reach)
-        words = tuple(_words(release.text, start, end, job.audio_ms))
         pcm = voiced(release.text[start:end])
+        if not start:
+            job.audio_ms += self._lead_ms
+            pcm = np.pad(pcm, (self._lead_ms * RATE_HZ // 1000, 0))
+        words = tuple(_words(release.text, start, end, job.audio_ms))
         job.spoken = end
-        job.audio_ms += len(pcm) * 1000 / RATE_HZ
+        job.audio_ms += len(voiced(release.text[start:end])) * 1000 / RATE_HZ
         caught_up = end == reach
         if caught_up and release.final:
             del self._jobs[job.utterance.id]
@@ -154,10 +162,12 @@ class FakeModel:
         incremental: bool = True,
         max_batch: int = 1,
         gate: threading.Semaphore | None = None,
+        lead_ms: int = 0,
     ) -> None:
-        self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch)
+        self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch, lufs=TARGET_LUFS)
         self.engines: list[FakeEngine] = []
         self.gate = gate
+        self._lead_ms = lead_ms
 
     @property
     def open_utterances(self) -> int:
@@ -174,6 +184,6 @@ class FakeModel:
             raise UnknownVoice(name)
 
     def create_engine(self) -> Engine:
-        engine = FakeEngine(self.info, self.gate)
+        engine = FakeEngine(self.info, self.gate, self._lead_ms)
         self.engines.append(engine)
         return engine

@@ -70,8 +70,9 @@ class InlineTTS(TTSManager):
         self.utterances: list[Utterance] = []
         self.delay_s = delay_s
 
-    async def load(self, voice: str) -> None:
+    async def load(self, voice: str) -> float:
         self.model.load_voice(voice)
+        return 1.0
 
     def speak(self, manner: Manner, chunk_characters: int) -> Any:
         utterance = Utterance(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import get_args
+
+import numpy as np
+import pytest
 
 from backend.context import pacing_for
 from backend.events import Audio, Done, End, Flush, Flushed, Mode, Retract, Start, Text
@@ -140,8 +144,9 @@ def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
 
 def test_speech_waits_for_the_voice() -> None:
     class SlowVoice(InlineTTS):
-        async def load(self, voice: str) -> None:
+        async def load(self, voice: str) -> float:
             await asyncio.sleep(2.0)
+            return 1.0
 
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello. "), End("a"))
@@ -187,3 +192,81 @@ def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
         await client.settled()
 
     assert [event.to for event in scripted(script).of(Flushed)] == [7]
+
+
+# --- silence and loudness -------------------------------------------------------------------------
+
+
+def spoken_after_pauses(mode: Mode, pause_s: float) -> list[float]:
+    """Durations of two sentences of an engine that begins each with 300 ms of silence."""
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", mode=mode), Text("a", "Hello. "), Flush("a"))
+        await client.wait(0.065 + pause_s)
+        client.say(Text("a", "There. "), End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    client.assert_sums()
+    return [round(audio.duration_ms) for audio in client.of(Audio)]
+
+
+def test_no_silence_is_sent_before_the_first_sound_but_between_sentences() -> None:
+    for mode in get_args(Mode):
+        first_ms, second_ms = spoken_after_pauses(mode, pause_s=0.0)
+        assert first_ms == 60 + 5  # what is kept lest an onset is cut
+        assert second_ms == 360
+
+
+def test_a_listener_who_has_waited_for_the_writer_does_not_wait_for_silence_too() -> None:
+    assert spoken_after_pauses("live", pause_s=0.1)[1] == 260
+    assert spoken_after_pauses("live", pause_s=9.0)[1] == 65
+
+
+def test_a_client_that_keeps_the_audio_gets_its_pauses() -> None:
+    assert spoken_after_pauses("stream", pause_s=9.0)[1] == 360
+    assert spoken_after_pauses("batch", pause_s=9.0)[1] == 360
+
+
+def test_words_move_with_the_silence_that_is_left_out() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two. "), End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    words = [word for audio in client.of(Audio) for word in audio.words]
+    assert [(word.start_ms, word.end_ms) for word in words] == [(5, 35), (35, 75)]
+
+
+def loudest(volume: float | None, gain: float = 1.0) -> float:
+    class Louder(InlineTTS):
+        async def load(self, voice: str) -> float:
+            return gain
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le", volume=volume), Text("a", "aaaa "), End("a"))
+        await client.settled()
+
+    data = b"".join(audio.data for audio in scripted(script, tts=Louder()).of(Audio))
+    return float(np.abs(np.frombuffer(data, "<f4")).max())
+
+
+def test_the_volume_is_a_factor_and_no_peak_is_too_high() -> None:
+    normal = loudest(None)
+    assert loudest(1.0) == normal
+    assert loudest(0.5) == pytest.approx(normal / 2)
+    assert loudest(0.0) == 0.0
+    assert loudest(2.0) == pytest.approx(2 * normal)
+    assert loudest(2.0, gain=10.0) == pytest.approx(10 ** (-2.3 / 20))
+
+
+def test_the_gain_of_the_voice_applies() -> None:
+    assert loudest(None, gain=2.0) == pytest.approx(2 * loudest(None))
+
+
+def test_a_volume_out_of_range_is_refused() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", volume=2.5))
+        await client.wait(0.1)
+
+    assert scripted(script).codes() == ["bad_message"]

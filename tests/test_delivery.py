@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.audio import parse_format
-from backend.delivery import Delivery, Listener, Piece, joined, split
+from backend.delivery import Delivery, Listener, Output, Piece, joined, split
 from backend.events import Audio, Done, Word
 from backend.metrics import Metrics
 from backend.outbox import Outbox
@@ -87,9 +87,9 @@ def delivered(
     outbox = Outbox(10_000)
 
     async def deliver() -> Done:
-        delivery = Delivery("a", parse_format(name, rate_hz), "binary", 24000, outbox)
+        delivery = Delivery("a", Output(parse_format(name, rate_hz)), 24000, outbox)
         for each in pieces:
-            await delivery.send(each)
+            await delivery.send(each, silent_s=0.0)
         return await delivery.finish()
 
     done = clock.run(deliver())
@@ -132,9 +132,9 @@ def test_nothing_is_sent_of_nothing() -> None:
 def test_sent_without_what_was_dropped() -> None:
     async def deliver() -> None:
         outbox = Outbox(10)
-        delivery = Delivery("a", parse_format(None, None), "binary", 24000, outbox)
+        delivery = Delivery("a", Output(parse_format(None, None)), 24000, outbox)
         for n in range(3):
-            await delivery.send(piece(240, (n, n + 1)))
+            await delivery.send(piece(240, (n, n + 1)), silent_s=0.0)
         assert delivery.sent_without([]) == (3, 30.0)
         await outbox.get()
         assert delivery.sent_without(outbox.purge("a")) == (1, 10.0)

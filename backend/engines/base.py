@@ -36,7 +36,7 @@ class EngineInfo:
     """What an engine is. `incremental`: renders words in the context of a sentence still growing;
     without it the pacer hands it whole clauses. `max_batch`: utterances that a step is told of, at
     most. `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new
-    voices can be made of recordings.
+    voices can be made of recordings. `lufs`: how loud its voices are; None: each is measured.
     """
 
     name: str
@@ -46,6 +46,7 @@ class EngineInfo:
     max_batch: int
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: {"speed": SPEED})
     clones: bool = False
+    lufs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
