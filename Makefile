@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := .venv-clients
+PIP := python -m pip install --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 
@@ -53,19 +54,21 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@echo "Installing into $(VENV): about 150 MB to fetch, 540 MB on the disk, a minute"
+	$(BIN)/$(PIP) -r requirements.txt
+	$(BIN)/$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@echo "Installing what the tests need into $(VENV): about 250 MB to fetch, 720 MB on the disk"
+	$(BIN)/$(PIP) -r requirements-test.txt
 	@touch $@
 
 CHATTERBOX := requirements-chatterbox.txt requirements-chatterbox-parts.txt
 $(VENV)/installed-chatterbox: $(CHATTERBOX) $(VENV)/installed
 	@echo "Installing Chatterbox into $(VENV): a few minutes; with a torch for CUDA several GB"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-chatterbox.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-chatterbox-parts.txt
+	$(BIN)/$(PIP) -r requirements-chatterbox.txt
+	$(BIN)/$(PIP) --no-deps -r requirements-chatterbox-parts.txt
 	@# Compiled for another torch they cannot be loaded, and nothing here needs them.
 	rm -f $(VENV)/lib/python*/site-packages/torchaudio/lib/*.so
 	$(BIN)/python -W ignore -c "import chatterbox.tts, chatterbox.tts_turbo"
@@ -74,7 +77,7 @@ $(VENV)/installed-chatterbox: $(CHATTERBOX) $(VENV)/installed
 $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk, a minute"
 	$(BIN)/python -m venv $(CLIENTS)
-	$(CLIENTS)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-clients.txt
+	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
 .PHONY: help run install-chatterbox test test-page test-clients check chromium bench clean

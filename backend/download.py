@@ -1,4 +1,4 @@
-"""`duplex-tts download`: fetch the weights of an engine from the hub into `models/`.
+"""`duplex-tts download`: fetch the weights of an engine from the hub into the folder of models.
 
 A file is written beside its place, checked against the size and the digest that the hub states, and
 only then put there. A download that was broken off goes on where it stopped.
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import httpx
 
-from backend.engines.weights import MODELS, WEIGHTS, Weights, folder_of
+from backend.config import load_settings
+from backend.engines.weights import WEIGHTS, Weights, folder_of, models_folder
 from backend.errors import DownloadFailed, DuplexError
 
 _BLOCK_BYTES = 1 << 20
@@ -178,7 +179,9 @@ def _explained(weights: Weights) -> Iterator[None]:
                 again = "HF_ENDPOINT names another hub, HF_TOKEN a token that may read there"
         raise DownloadFailed(f"{why}; {again}") from error
     except OSError as error:
-        raise DownloadFailed(f"cannot keep the weights: {error}; then {again}") from error
+        raise DownloadFailed(
+            f"cannot keep the weights: {error}; --models names another folder; then {again}"
+        ) from error
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -188,14 +191,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: fetch, with a progress bar."""
     parser = argparse.ArgumentParser(
         prog="duplex-tts download",
-        description="Fetch the weights of an engine (about 3 GB) into models/. What was broken off "
-        "goes on where it stopped; what is there is checked, and fetched again where it is wrong.",
+        description="Fetch the weights of an engine (about 3 GB). What was broken off goes on "
+        "where it stopped; what is there is checked, and fetched again where it is wrong.",
         epilog="environment: HF_ENDPOINT names another hub, HF_TOKEN a token for it.",
     )
     parser.add_argument("engine", choices=list(WEIGHTS), help="what to fetch")
-    weights = WEIGHTS[parser.parse_args(arguments).engine]
-    folder = folder_of(weights.engine, MODELS)
+    parser.add_argument(
+        "--models",
+        metavar="PATH",
+        help="where to (default: the setting engine.models, where the server looks)",
+    )
+    given = parser.parse_args(arguments)
+    weights = WEIGHTS[given.engine]
     try:
+        models = given.models or load_settings().settings.engine.models
+        folder = folder_of(weights.engine, models_folder(models))
         with _bars() as progress:
             fetched = download(weights, folder, progress)
     except DuplexError as error:

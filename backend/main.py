@@ -26,7 +26,7 @@ from backend.config import Settings, add_flags, load_settings
 from backend.context import Services
 from backend.engines.base import Model
 from backend.engines.choice import choose
-from backend.engines.weights import MODELS
+from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError
 from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
@@ -160,7 +160,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def serve(settings: Settings) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
     listener = listen(settings.server.host, settings.server.port)
-    model = choose(settings, MODELS)
+    model = choose(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
     host, port = listener.getsockname()[:2]

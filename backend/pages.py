@@ -9,11 +9,15 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+log = structlog.get_logger(__name__)
+
 WEB = Path(__file__).resolve().parent / "web"
+_PAGES = ("index.html", "dashboard.html")
 
 # Everything from this server, code from files only. `connect-src 'self'` includes the WebSocket.
 _CONTENT_SECURITY_POLICY = "; ".join(
@@ -77,8 +81,14 @@ def install(app: Starlette, web: Path = WEB) -> None:
     """Serve the files of `web`, each under its name; pages without `.html`, index.html as `/`.
 
     Each file becomes a route of its own: what is not a file here can never be asked for. Files of
-    other types are left out. Blocks while it reads them.
+    other types are left out; pages that are not there are warned of. Blocks while it reads them.
     """
+    if missing := [name for name in _PAGES if not (web / name).is_file()]:
+        log.warning(
+            "pages.missing",
+            why=f"no {' and no '.join(missing)} in {web}, so browsers are answered 404; "
+            "install duplex-tts again",
+        )
     for file in sorted(web.glob("*")):
         if file.suffix in _TYPES:
             app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)

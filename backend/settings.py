@@ -67,6 +67,11 @@ class EngineSettings(Section):
     speed: float = Field(
         default=1.0, ge=0.5, le=2.0, description="Speed of a context that names none; 2 is fast."
     )
+    models: str = Field(
+        default="",
+        description="Folder of weights and voices; empty is models/ of a checkout, and the user's "
+        "data folder where the package is installed.",
+    )
 
 
 class ChatterboxSettings(Section):

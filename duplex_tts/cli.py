@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from duplex_tts.batch_command import batch
+from duplex_tts.bench_parts import why_no_bench
 from duplex_tts.keys import DEFAULT_FILE, new_key
 from duplex_tts.say_command import say
 from duplex_tts.terminal import answering, stderr
@@ -42,7 +43,7 @@ def serve(context: typer.Context) -> None:
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def download(context: typer.Context) -> None:
-    """Fetch the weights of an engine into models/ (`duplex-tts download --help`)."""
+    """Fetch the weights of an engine (`duplex-tts download --help`)."""
     _become("backend.download", context.args)
 
 
@@ -78,7 +79,9 @@ def key(
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def bench(context: typer.Context) -> None:
-    """Measure the server on this machine (`duplex-tts bench --help`)."""
+    """Measure the server on this machine, in a checkout (`duplex-tts bench --help`)."""
+    if why := why_no_bench():
+        sys.exit(f"duplex-tts: {why}")
     _become("bench", context.args)
 
 

@@ -73,6 +73,12 @@ def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
     assert "duplex-tts download chatterbox-turbo" in why
 
 
+def test_the_log_names_the_folder_that_was_looked_into(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        choose(settings(), tmp_path)
+    assert logs[0]["models"] == str(tmp_path)
+
+
 def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
     model, why = chosen(settings(), tmp_path)
@@ -182,12 +188,15 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_embedded_voice_needs_none_of_the_packages_of_chatterbox(tmp_path: Path) -> None:
     program = """
-import subprocess
 import sys
 from pathlib import Path
-for package in ("torch", "torchaudio", "transformers", "chatterbox", "safetensors", "librosa",
-                "huggingface_hub"):
-    sys.modules[package] = None  # as if it were not installed
+class NotInstalled:
+    absent = {"torch", "torchaudio", "transformers", "chatterbox", "safetensors", "librosa",
+              "huggingface_hub"}
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in self.absent:
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, NotInstalled())  # None in sys.modules would be taken for a module by scipy
 import backend.main
 from backend.config import Settings
 from backend.engines.choice import choose

@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import structlog
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from backend.pages import WEB, install
 
@@ -58,6 +60,24 @@ def test_files_have_the_types_that_browsers_insist_on(
     client: TestClient, name: str, media_type: str
 ) -> None:
     assert client.get(f"/{name}").headers["content-type"] == media_type
+
+
+def test_pages_that_are_missing_are_warned_of_at_the_start(tmp_path: Path) -> None:
+    structlog.reset_defaults()
+    (tmp_path / "index.html").touch()
+    with capture_logs() as logs:
+        small_site(tmp_path)
+    (warning,) = logs
+    assert warning["log_level"] == "warning"
+    assert "no dashboard.html in" in warning["why"]
+    assert "install duplex-tts again" in warning["why"]
+
+
+def test_nothing_is_warned_of_where_all_pages_are() -> None:
+    structlog.reset_defaults()
+    with capture_logs() as logs:
+        install(Starlette())
+    assert not logs
 
 
 def test_a_browser_that_has_the_file_is_not_sent_it_again(client: TestClient) -> None:

@@ -15,7 +15,7 @@ from backend.errors import ConfigError, DuplexError
 log = structlog.get_logger(__name__)
 
 _EMBEDDED = "hibari"
-_INSTALL = "run: make install-chatterbox"
+_INSTALL = "in a checkout run: make install-chatterbox"
 
 
 def choose(settings: Settings, models: Path) -> Model:
@@ -24,7 +24,7 @@ def choose(settings: Settings, models: Path) -> Model:
     """
     asked = settings.engine.name
     name, why = _best(models) if asked == "auto" else (asked, "engine.name asks for it")
-    log.info("engine.chosen", engine=name, why=why)
+    log.info("engine.chosen", engine=name, why=why, models=str(models))
     if name == _EMBEDDED:
         return _hibari(models)
     return _chatterbox(WEIGHTS[name], settings.chatterbox, models)

@@ -5,10 +5,13 @@ Nothing here touches the network; `backend.download` fetches.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MODELS = Path(__file__).resolve().parents[2] / "models"
+import platformdirs
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,19 @@ WEIGHTS = {
 """By the engine's name, the best one first."""
 
 
-def folder_of(engine: str, models: Path = MODELS) -> Path:
+def models_folder(setting: str = "", root: Path = _ROOT) -> Path:
+    """Where weights and voices lie, there or not: what `engine.models` names; without it `models/`
+    of a checkout, and for an installed package the user's folder for data.
+
+    `root`: what holds our packages.
+    """
+    if setting:
+        return Path(os.path.expanduser(setting)).absolute()
+    if (root / "pyproject.toml").is_file():
+        return root / "models"
+    return platformdirs.user_data_path("duplex-tts", appauthor=False).absolute() / "models"
+
+
+def folder_of(engine: str, models: Path | None = None) -> Path:
     """Where the engine's weights lie."""
-    return models / engine
+    return (models or models_folder()) / engine
