@@ -17,11 +17,12 @@ import structlog
 
 from backend.audio import parse_format
 from backend.config import Settings
-from backend.delivery import Delivery, Listener, Output, Piece, joined
+from backend.delivery import Delivery, Output, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Flushed, Mode, Start
+from backend.listener import Listener
 from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
