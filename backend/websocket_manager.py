@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 from backend.access import Access
 from backend.connection import CLOSE_GOING_AWAY, Connection, Left
 from backend.context import Services
+from backend.context_record import endpoint_of
 from backend.errors import (
     DuplexError,
     IdleClient,
@@ -114,7 +115,9 @@ class WebSocketManager:
         self._services.metrics.connected()
         try:
             attachment: Attachment | None
-            attachment = await self._registry.open(owner, resumable=resumable)
+            attachment = await self._registry.open(
+                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+            )
             attachment.session.greet()
             while attachment is not None:
                 attachment = await self._hold(connection, attachment)
@@ -151,7 +154,8 @@ class WebSocketManager:
             (why, *_) = _leaves(group, DuplexError)
             keep = isinstance(why, TakenOver)
         finally:
-            self._registry.let_go(attachment, keep=keep and following is None)
+            reason = why.code if why else "left"
+            self._registry.let_go(attachment, keep=keep and following is None, why=reason)
         if why is not None:
             log.info("connection.ended", session=session.id, why=why.code)
             # The slow one would not read it, and the other is no news to the client.
