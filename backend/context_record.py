@@ -73,10 +73,15 @@ class Gaps:
         self._sums[gap.cause] = count + 1, seconds + gap.seconds
         self._longest_s = max(self._longest_s, gap.seconds)
 
+    @property
+    def counts(self) -> dict[Cause, int]:
+        """How many; without causes that did not occur."""
+        return {cause: count for cause, (count, _) in self._sums.items()}
+
     def fields(self) -> dict[str, object]:
         """For a line in the log."""
         return {
-            "gaps": {cause: count for cause, (count, _) in self._sums.items()},
+            "gaps": self.counts,
             "gap_ms": {cause: _ms(seconds) for cause, (_, seconds) in self._sums.items()},
             "longest_gap_ms": _ms(self._longest_s),
         }

@@ -39,6 +39,7 @@ from backend.events import (
     Start,
     Text,
 )
+from backend.gaps import Cause
 from backend.outbox import Outbox
 from backend.retention import Retention
 
@@ -51,8 +52,8 @@ class SessionStatus:
 
     `characters`: received since it began, of which `characters_waiting` are not spoken yet.
     `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
-    hear of the audio that was sent. `detached_s`: how long it has had no connection; None while it
-    has one.
+    hear of the audio that was sent. `gaps`: how many it heard, by cause, without causes that did
+    not occur. `detached_s`: how long it has had no connection; None while it has one.
     """
 
     id: str
@@ -62,6 +63,7 @@ class SessionStatus:
     characters_waiting: int
     messages_waiting: int
     buffered_s: float
+    gaps: dict[Cause, int]
     detached_s: float | None = None
 
 
@@ -126,6 +128,7 @@ class Session:
             characters_waiting=self._contexts.waiting,
             messages_waiting=len(self.outbox),
             buffered_s=self._contexts.buffered_s,
+            gaps=self._record.gaps.counts,
         )
 
     def greet(self) -> None:
