@@ -151,7 +151,7 @@ class SessionRegistry:
         if not keep or not session.resumable:
             self._end(session, why)
             return
-        log.info("session.detached", session=session.id, why=why)
+        log.info("session.detached", session=session.id)
         session.outbox.leave()
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(self._settings.resume_ttl, self._end, session, "not_resumed")
