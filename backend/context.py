@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import structlog
 
 from backend.audio import parse_format
 from backend.config import Settings
@@ -30,8 +29,6 @@ from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
 from backend.script import Script
 from backend.tts_manager import TTSManager
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +200,7 @@ class Context:
                     await self._speak_release(speech, growth, choice, start_ms)
             self._script.close()
         except DuplexError as error:
-            log.warning("utterance.failed", context=self.id, code=error.code, why=error.message)
-            self._listener.failed(error.code)
+            self._listener.failed(error)
             self._outbox.post(Failed(self.id, error.code, error.message))
             self._held.append(Piece(np.zeros(0, np.float32), self._script.restart()))
             await self._deliver()

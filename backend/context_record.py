@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from backend.errors import DuplexError
 from backend.gaps import Cause, Gap
 from backend.metrics import Metrics
 
@@ -134,10 +135,11 @@ class ContextRecord:
         """An engine worked for it."""
         self._render_s += busy_s
 
-    def failed(self, code: str) -> None:
+    def failed(self, error: DuplexError) -> None:
         """An utterance failed; the context goes on."""
-        self._errors[code] += 1
-        self._metrics.error(code)
+        self._errors[error.code] += 1
+        self._metrics.error(error.code)
+        log.warning("utterance.failed", **self._who, code=error.code, why=error.message)
 
     def first_sound(self, seconds: float) -> None:
         """The first audible sample, so long after its words could have been spoken."""

@@ -49,7 +49,7 @@ def explain(dry_s: float, way: Way, goal_s: float) -> Gap:
     """
     ready_s = max(dry_s, way.queued_s)
     reader_s = max(0.0, way.taken_s - ready_s)
-    text_s = sum(_overlap(span, (dry_s, ready_s)) for span in way.without_text) + 0.0
+    text_s = sum((_overlap(span, (dry_s, ready_s)) for span in way.without_text), 0.0)
     render_s = max(0.0, ready_s - dry_s - text_s)
     in_time = text_s > 0 and render_s <= goal_s
     by_reader: Cause = "disconnected" if way.reconnected else "slow_reader"

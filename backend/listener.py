@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from backend.context_record import ContextRecord
+from backend.errors import DuplexError
 from backend.events import Audio
 from backend.gaps import Span, Way, explain
 from backend.pacer import Pacer
@@ -18,8 +19,9 @@ _SPANS = 100  # without text between two messages of audio; the oldest are dropp
 
 @dataclass(slots=True)
 class _Meanwhile:
-    """What happened since the last message of audio."""
+    """What happened since the audio before; several messages of one piece have it in common."""
 
+    queued: bool = False  # there is audio now
     without_text: deque[Span] = field(default_factory=lambda: deque(maxlen=_SPANS))
     failure: str | None = None
     text_age_s: float = 0.0  # from the last text that came in to its release
@@ -62,8 +64,8 @@ class Listener:
         """More may be spoken from now on; its last text came at `last_input_s`."""
         now_s = self._clock()
         if now_s > self._waits_since_s:
-            self._meanwhile.without_text.append((self._waits_since_s, now_s))
-        self._meanwhile.text_age_s = now_s - last_input_s
+            self._since_audio().without_text.append((self._waits_since_s, now_s))
+        self._since_audio().text_age_s = now_s - last_input_s
         self._waits_since_s = math.inf
         self._released_s = self._asked_s = now_s
 
@@ -72,15 +74,16 @@ class Listener:
         now_s = self._clock()
         if samples and self._began_s is None:
             self._began_s = self._released_s
-        self._meanwhile.wait_s += now_s - self._asked_s
-        self._meanwhile.busy_s += busy_s
+        meanwhile = self._since_audio()
+        meanwhile.wait_s += now_s - self._asked_s
+        meanwhile.busy_s += busy_s
         self._asked_s = now_s
         self._record.rendered(busy_s)
 
-    def failed(self, code: str) -> None:
+    def failed(self, error: DuplexError) -> None:
         """An utterance failed: what of it was released stays silent."""
-        self._meanwhile.failure = code
-        self._record.failed(code)
+        self._since_audio().failure = error.code
+        self._record.failed(error)
 
     def sent(self, audio_s: float, audible_from_s: float | None) -> None:
         """Audio was queued; in it, so far from its start, is the first audible sample."""
@@ -103,6 +106,11 @@ class Listener:
         """What follows is the rest that the encoder held back: nothing is late any more."""
         self._finishing = True
 
+    def _since_audio(self) -> _Meanwhile:
+        if self._meanwhile.queued:
+            self._meanwhile = _Meanwhile(text_age_s=self._meanwhile.text_age_s)
+        return self._meanwhile
+
     # --- what the outbox does ---------------------------------------------------------------------
 
     def queued(self, event: Audio) -> None:
@@ -110,7 +118,8 @@ class Listener:
         if self._finishing:
             self._ways[event.seq] = None
         elif event.duration_ms:
-            meanwhile, self._meanwhile = self._meanwhile, _Meanwhile()
+            meanwhile = self._meanwhile
+            meanwhile.queued = True
             way = Way(self._clock(), 0.0, tuple(meanwhile.without_text), meanwhile.failure)
             self._ways[event.seq] = way, meanwhile
 

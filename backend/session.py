@@ -177,7 +177,7 @@ class Session:
         if error.ends_context and error.context and error.context not in self._contexts:
             self._contexts.use_up(error.context)
         self._services.metrics.error(error.code)
-        log.info("refused", session=self.id, code=error.code)
+        log.info("refused", session=self.id, context=error.context, code=error.code)
         self.outbox.post(Failed(error.context, error.code, error.message))
 
     def handle(self, command: Command) -> None:

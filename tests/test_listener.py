@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from backend.context_record import ContextParameters, ContextRecord, SessionRecord
+from backend.errors import EngineFailed
 from backend.events import Audio
 from backend.listener import Listener
 from backend.metrics import GapFigures, Metrics
@@ -235,7 +236,7 @@ def test_a_gap_around_an_utterance_that_failed() -> None:
     served.heard(0.0, 0.5)
     served.released(0.1)
     served.now_s = 0.6
-    served.listener.failed("engine_failed")
+    served.listener.failed(EngineFailed("out of memory"))
     served.released(0.6)
     (line,) = lines(served, 0.8)
     assert (line["cause"], line["code"], line["gap_ms"]) == ("refused", "engine_failed", 300)

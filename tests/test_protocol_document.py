@@ -105,7 +105,7 @@ def test_every_route_of_ours_is_named_and_no_other() -> None:
         status_routes(Settings(), tts, tts.metrics, access),
     ]
     routes = [route for router in routers for route in router.routes]
-    ours = {f"{m} {r.path}" for r in routes if isinstance(r, APIRoute) for m in r.methods}
+    ours = {f"{m} {r.path}" for r in routes if isinstance(r, APIRoute) for m in r.methods or ()}
     ours |= {
         f"GET {path}"
         for path in create_app(Settings(), FakeModel()).openapi()["paths"]
