@@ -165,11 +165,11 @@ class SessionRegistry:
             if len(self._sessions) > self._settings.max_connections:
                 self._end(session, "made_room")
 
-    def end(self, session_id: str) -> bool:
-        """End a session; does not wait for it. False: there is none such."""
+    def end(self, session_id: str, outcome: str = SessionEnded.code) -> bool:
+        """End a session; does not wait for it. False: there is none such. `outcome`: of its log."""
         session = self._sessions.get(session_id)
         if session is not None:
-            self._end(session, SessionEnded.code)
+            self._end(session, outcome)
         return session is not None
 
     # --- a session's life -------------------------------------------------------------------------
@@ -187,6 +187,7 @@ class SessionRegistry:
             async with asyncio.TaskGroup() as contexts:
                 session = Session(self._services, contexts, owner, retention, endpoint)
                 self._sessions[session.id] = session
+                session.opened()
                 opened.set_result(session)
                 await session.ended()
         except* (SessionEnded, SlowClient) as group:

@@ -92,7 +92,6 @@ class Session:
         self._received = 0  # messages of the client, but for those of the connection itself
         self._end = asyncio.Event()
         self._outcome = "left"
-        self._record.opened(resumable=self.resumable)
 
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
@@ -106,6 +105,10 @@ class Session:
         if not self._end.is_set():
             self._outcome = outcome
         self._end.set()
+
+    def opened(self) -> None:
+        """It has begun."""
+        self._record.opened(resumable=self.resumable)
 
     def closed(self, outcome: str | None = None) -> None:
         """It is over, and nothing of it runs. `outcome`: why, when nobody had ended it."""

@@ -200,7 +200,7 @@ class WebSocketManager:
         """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""
         self._draining = True
         for session in self._registry.detached:
-            self._registry.end(session.id)
+            self._registry.end(session.id, "shutdown")
         try:
             async with asyncio.timeout(self._services.settings.server.drain_timeout):
                 await asyncio.gather(*(each.finished() for each in self._registry.attached))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,6 +35,14 @@ DRY_S = 10.0
 )
 def test_the_cause_is_what_took_the_largest_part(way: Way, cause: Cause) -> None:
     assert explain(DRY_S, way, GOAL_S).cause == cause
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_every_cause_is_explained_with_an_example(cause: Cause) -> None:
+    document = Path(__file__).parent.parent / "docs" / "debugging-gaps.md"
+    (explained,) = re.findall(rf"^### `{cause}`.*?(?=^###)", document.read_text(), re.S | re.M)
+    assert f'{{"cause": "{cause}", "gap_ms": ' in explained
+    assert "\n* " in explained  # what to do
 
 
 times = st.floats(0, 20, allow_nan=False)
