@@ -13,23 +13,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import structlog
 
 from backend.audio import parse_format
 from backend.config import Settings
-from backend.delivery import Delivery, Listener, Output, Piece, joined
+from backend.context_record import ContextParameters, ContextRecord, SessionRecord
+from backend.delivery import Delivery, Output, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
+from backend.listener import Listener
 from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
 from backend.script import Script
 from backend.tts_manager import TTSManager
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,9 @@ def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
 class Context:
     """Text in, audio out, in order. Raises what `TTSManager.manner` and `parse_format` raise."""
 
-    def __init__(self, start: Start, services: Services, outbox: Outbox) -> None:
+    def __init__(
+        self, start: Start, services: Services, outbox: Outbox, session: SessionRecord
+    ) -> None:
         self.id = start.context
         self._manner = services.tts.manner(start)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
@@ -81,7 +82,11 @@ class Context:
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
         self._pacer = Pacer(pacing_for(services.settings, start, services.tts))
-        self._listener = Listener(self._pacer, services.metrics)
+        parameters = ContextParameters(
+            self._manner.voice, target.name, target.sample_rate_hz, start.mode
+        )
+        self._record = ContextRecord(session, start.context, parameters)
+        self._listener = Listener(self._pacer, self._record, services.clock)
         self._script = Script(services.settings.server.max_text_length)
         self._delivery = Delivery(self.id, output, info.sample_rate_hz, outbox)
         self._gain = 1.0  # of the voice, once it is loaded
@@ -107,7 +112,7 @@ class Context:
     def push(self, text: str) -> None:
         """More text. Raises `ContextEnded`, `TextLimit`."""
         self._script.push(text, self._services.clock())
-        self._services.metrics.text(len(text))
+        self._record.text(len(text))
         self._changed.set()
 
     def retract(self, to: int) -> int:
@@ -129,13 +134,22 @@ class Context:
 
     def played(self, heard_ms: float) -> None:
         """The listener's real position."""
-        self._pacer.played(heard_ms / 1000, self._services.clock())
+        self._listener.played(heard_ms / 1000)
         self._changed.set()
 
     def cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
         """What was sent before the cancel, `dropped` being what was queued and is not."""
         text_to, audio_ms = self._delivery.sent_without(dropped)
         return Cancelled(self.id, text_to, audio_ms)
+
+    def opened(self) -> None:
+        """It has begun: from now on its figures are kept, until it is `closed`."""
+        self._outbox.watch(self.id, self._listener)
+        self._record.opened()
+
+    def closed(self, outcome: str) -> None:
+        """It is over in another way than by being spoken to its end."""
+        self._outbox.unwatch(self.id, outcome)
 
     # --- the task ---------------------------------------------------------------------------------
 
@@ -149,10 +163,12 @@ class Context:
             while (following := await self._next_choice()) is not None:
                 await self._speak_utterance(*following)
         self._answer_flushes()
+        self._listener.finish()
         self._outbox.post(await self._delivery.finish())
 
     async def _next_choice(self) -> tuple[Growth, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
+        self._listener.awaits_text()
         while not self._script.finished:
             self._changed.clear()
             self._answer_flushes()
@@ -186,8 +202,7 @@ class Context:
                     await self._speak_release(speech, growth, choice, start_ms)
             self._script.close()
         except DuplexError as error:
-            log.warning("utterance.failed", context=self.id, code=error.code, why=error.message)
-            self._services.metrics.error(error.code)
+            self._listener.failed(error)
             self._outbox.post(Failed(self.id, error.code, error.message))
             self._held.append(Piece(np.zeros(0, np.float32), self._script.restart()))
             await self._deliver()
@@ -195,12 +210,13 @@ class Context:
     async def _speak_release(
         self, speech: Speech, growth: Growth, choice: Speak, start_ms: float
     ) -> None:
-        self._listener.released(self._services.clock())
+        self._listener.released(growth.last_input_s)
         release = self._script.release(growth, choice)
         speech.extend(release, self._deadline_s())
         caught_up = False
         while not caught_up:
             chunk = await self._next_chunk(speech)
+            self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
             caught_up = chunk.caught_up
             self._hold(chunk, start_ms)
             awaited = caught_up and (choice.final or growth.pressed >= choice.to)
@@ -243,7 +259,7 @@ class Context:
         piece = joined(self._held)
         self._held.clear()
         sent = await self._delivery.send(piece, self._silent_s())
-        self._listener.sent(sent.audio_s, self._services.clock())
+        self._listener.sent(sent.audio_s, sent.audible_from_s)
 
     def _silent_s(self) -> float:
         """How long the listener has had nothing to hear: silence that need not be sent again. A

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 from backend.context import Context, Services
+from backend.context_record import SessionRecord
 from backend.errors import (
     ContextEnded,
     ContextStarted,
@@ -30,12 +31,14 @@ class Contexts:
         tasks: asyncio.TaskGroup,
         outbox: Outbox,
         failed: Callable[[DuplexError], None],
+        record: SessionRecord,
     ) -> None:
         """`tasks`: where they run. `failed`: hears of an error that ended one."""
         self._services = services
         self._tasks = tasks
         self._outbox = outbox
         self._failed = failed
+        self._record = record
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
         self._used: dict[str, None] = {}  # insertion order: the oldest is forgotten first
         self._audible_until_s = -math.inf  # when those that are done were heard to their end
@@ -93,11 +96,13 @@ class Contexts:
         self._running[start.context] = context, task
         self._quiet.clear()
         self._services.metrics.context_opened()
+        context.opened()
 
-    def stop(self, context_id: str) -> Context:
-        """End one that runs, in the middle of what it does."""
+    def stop(self, context_id: str, outcome: str) -> Context:
+        """End one that runs, in the middle of what it does. `outcome`: why, for the log."""
         context, task = self._running[context_id]
         task.cancel()
+        context.closed(outcome)
         self._close(context_id)
         return context
 
@@ -123,7 +128,7 @@ class Contexts:
             )
         if start.mode != "batch" and not self._continues:  # batch has no deadline to break
             self._services.tts.admit()
-        return Context(start, self._services, self._outbox)
+        return Context(start, self._services, self._outbox, self._record)
 
     @property
     def _continues(self) -> bool:
@@ -141,6 +146,7 @@ class Contexts:
             self._audible_until_s = max(self._audible_until_s, until_s)
         except DuplexError as error:
             error.context = context.id
+            context.closed(error.code)
             self._failed(error)
         finally:
             self._close(context.id)

@@ -1,4 +1,4 @@
-"""From a context's PCM to its `audio` messages: encoding, counting, and the listener's clock."""
+"""From a context's PCM to its `audio` messages: encoding and counting."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import numpy as np
 from backend.audio import AudioFormat, Encoded, Pcm, create_encoder
 from backend.events import Audio, Done, Frames, Word
 from backend.loudness import Limiter, first_audible
-from backend.metrics import Metrics
 from backend.onset import OnsetTrimmer
 from backend.outbox import Outbox
-from backend.pacer import Pacer
 
 _PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB
-_HEARD_GAP_S = 0.005  # a listener who was dry for less has not noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,30 +161,3 @@ class Delivery:
         self._text_to = text[1]
         # Rounded sums: what a client adds up from the messages is what `done` says.
         self.audio_ms = round(self.audio_ms + duration_ms, 3)
-
-
-class Listener:
-    """Keeps the pacer's clock of one listener, and the figures of how well he is served."""
-
-    def __init__(self, pacer: Pacer, metrics: Metrics) -> None:
-        self._pacer = pacer
-        self._metrics = metrics
-        self._released_at_s = 0.0
-        self._waits = True  # had nothing to hear when the release was made: its wait is not a gap
-        self._heard = False
-
-    def released(self, now_s: float) -> None:
-        """More may be spoken from now on."""
-        self._released_at_s = now_s
-        self._waits = self._pacer.ahead_s(now_s) <= 0
-
-    def sent(self, audio_s: float, now_s: float) -> None:
-        """Audio went out."""
-        if not audio_s:
-            return
-        gap_s = self._pacer.sent(audio_s, now_s)
-        if not self._heard:
-            self._metrics.first_audio(now_s - self._released_at_s)
-        elif gap_s > _HEARD_GAP_S and not self._waits and self._pacer.pacing.live:
-            self._metrics.underrun()
-        self._heard, self._waits = True, False

@@ -42,6 +42,7 @@ class Speech:
     def __init__(self, utterance: Utterance, thread: EngineThread, on_close: OnClose) -> None:
         self.utterance = utterance
         self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
+        self._busy_s = 0.0
         self._thread = thread
         self._on_close = on_close
         self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
@@ -68,8 +69,14 @@ class Speech:
             raise result.error
         return result
 
-    def deliver(self, result: Result) -> None:
-        """Take a result of the engine, on the event loop."""
+    def take_busy_s(self) -> float:
+        """How long the engine was busy with this utterance since the last call."""
+        busy_s, self._busy_s = self._busy_s, 0.0
+        return busy_s
+
+    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
+        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
+        self._busy_s += busy_s
         self._results.put_nowait(result)
 
 

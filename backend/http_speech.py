@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.context import Context, Services
+from backend.context_record import SessionRecord, endpoint_of
 from backend.errors import DuplexError
 from backend.events import Done, Failed, Start
 from backend.outbox import Outbox
@@ -39,18 +40,20 @@ class SpeechResponse(Response):
         self._text = text
         self._translator = translator
         self._last: Failed | None = None  # what ended the context before it was done
+        self._outcome = "left"  # for the log, when it was not spoken to its end
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; returns when all is sent or the client is gone."""
         outbox = Outbox(self._services.settings.bidirectional_streaming.queue_size)
         try:
-            context = self._open(outbox)
+            context = self._open(outbox, endpoint_of(scope))
         except DuplexError as error:
             self._services.metrics.error(error.code)
             await self._refuse(_failed(error), send)
             return
         self._services.metrics.context_opened()
+        context.opened()
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch(receive), name="watch")
@@ -61,12 +64,15 @@ class SpeechResponse(Response):
         except* _Left:
             log.debug("http.left")
         finally:
+            context.closed(self._outcome)
             self._services.metrics.context_closed()
 
-    def _open(self, outbox: Outbox) -> Context:
+    def _open(self, outbox: Outbox, endpoint: str) -> Context:
         if self._start.mode != "batch":
             self._services.tts.admit()
-        context = Context(self._start, self._services, outbox)
+        services = self._services
+        record = SessionRecord(endpoint, services.metrics, services.clock)
+        context = Context(self._start, services, outbox, record)
         context.push(self._text)
         context.end()
         return context
@@ -83,6 +89,8 @@ class SpeechResponse(Response):
         begun = False
         while True:
             event = await outbox.get()
+            if isinstance(event, Failed) and (event is self._last or not begun):
+                self._outcome = event.code
             if isinstance(event, Failed) and not begun:
                 await self._refuse(event, send)
                 return

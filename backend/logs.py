@@ -1,5 +1,5 @@
-"""Structured logs on stderr. What a client has written is never in them, except at level debug; its
-API key never.
+"""Structured logs on stderr. What a client has written is never in them, except at level debug, but
+for the ids of its contexts; its API key never.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def configure_logging(settings: LogSettings) -> None:
     ]
     if level > logging.DEBUG:
         shared.append(withhold_text)
+    shared.append(escape_controls)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -66,6 +67,14 @@ def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     if "text" in event:
         text = event.pop("text")
         event["text_length"] = len(text) if isinstance(text, str) else None
+    return event
+
+
+def escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A log processor that escapes what a terminal would obey: a client may have chosen it."""
+    for name, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and name != "event":
+            event[name] = "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
     return event
 
 

@@ -7,30 +7,41 @@ and never block. None of the figures holds anything that a client has written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.samples import Sample
 
+from backend.gaps import CAUSES, Cause
 from backend.recent import Distribution, Recent
 
 # From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
-_FIRST_AUDIO_BUCKETS_S = (
+_FIRST_SOUND_BUCKETS_S = (
     *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2),
     *(0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
 )
 # Below 1 the engine keeps up; 1/80 is the embedded voice alone on a core.
 _RTF_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
+_GAP_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 # A timer of the event loop is up to 2 ms late at rest; 20 ms late is a frame of audio.
 _LOOP_LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
+class GapFigures:
+    """Gaps of one cause: how many, and how long together."""
+
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What the metrics say now. What only grows counts from the start of the server; the
-    distributions are of the last minutes.
+    distributions are of the last minutes. `underruns`: all `gaps` but those that wait for text.
     """
 
     connections: int
@@ -39,10 +50,11 @@ class Figures:
     audio_s: float
     compute_s: float
     underruns: int
+    gaps: dict[Cause, GapFigures]
     cancels: int
     errors: dict[str, int]
     memory_bytes: int
-    first_audio_s: Distribution
+    first_sound_s: Distribution
     loop_lag_s: Distribution
 
 
@@ -76,10 +88,10 @@ class Metrics:
             ["device"],
             registry=registry,
         )
-        self._first_audio = Histogram(
-            "duplex_tts_first_audio_seconds",
-            "From a context's first speakable words to their audio message (TTFA).",
-            buckets=_FIRST_AUDIO_BUCKETS_S,
+        self._first_sound = Histogram(
+            "duplex_tts_first_sound_seconds",
+            "From a context's first speakable words to their first audible sample.",
+            buckets=_FIRST_SOUND_BUCKETS_S,
             registry=registry,
         )
         self._rtf = Histogram(
@@ -94,7 +106,7 @@ class Metrics:
             buckets=_LOOP_LAG_BUCKETS_S,
             registry=registry,
         )
-        self._recent_first_audio = Recent(_FIRST_AUDIO_BUCKETS_S, clock)
+        self._recent_first_sound = Recent(_FIRST_SOUND_BUCKETS_S, clock)
         self._recent_loop_lag = Recent(_LOOP_LAG_BUCKETS_S, clock)
         self._count_what_grows(registry)
 
@@ -105,7 +117,17 @@ class Metrics:
         self._audio_s = counter("audio_seconds", "Audio rendered.")
         self._busy_s = counter("compute_seconds", "Time that engines took for the audio.")
         self._characters = counter("characters", "Characters of text received.")
-        self._underruns = counter("underruns", "Times that a live listener ran dry.")
+        self._underruns = counter("underruns", "Gaps that a live listener heard.", "cause")
+        self._gap_s = Histogram(
+            "duplex_tts_gap_seconds",
+            "How long the gaps are that live listeners hear.",
+            ["cause"],
+            buckets=_GAP_BUCKETS_S,
+            registry=registry,
+        )
+        for cause in CAUSES:  # each is there before it happens: its rate has a beginning
+            self._underruns.labels(cause)
+            self._gap_s.labels(cause)
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors answered, by their code.", "code")
         self._resumes = counter(
@@ -147,10 +169,10 @@ class Metrics:
         """Text came in."""
         self._characters.inc(characters)
 
-    def first_audio(self, seconds: float) -> None:
+    def first_sound(self, seconds: float) -> None:
         """A context was first heard, so long after its first words could have been spoken."""
-        self._first_audio.observe(seconds)
-        self._recent_first_audio.observe(seconds)
+        self._first_sound.observe(seconds)
+        self._recent_first_sound.observe(seconds)
 
     def rendered(self, audio_s: float, busy_s: float) -> None:
         """An engine step made `audio_s` of audio in `busy_s`; one without audio has no RTF."""
@@ -159,9 +181,10 @@ class Metrics:
         if audio_s > 0:
             self._rtf.observe(busy_s / audio_s)
 
-    def underrun(self) -> None:
-        """A live listener heard a gap, for want of audio that there was text for."""
-        self._underruns.inc()
+    def gap(self, cause: Cause, seconds: float) -> None:
+        """A live listener heard a gap."""
+        self._underruns.labels(cause).inc()
+        self._gap_s.labels(cause).observe(seconds)
 
     def cancelled(self) -> None:
         """A client cancelled a context."""
@@ -185,19 +208,30 @@ class Metrics:
         samples = [sample for family in self._registry.collect() for sample in family.samples]
         values = {sample.name: sample.value for sample in samples}
         errors = "duplex_tts_errors_total"
+        gaps = self._gaps(samples)
         return Figures(
             connections=int(values["duplex_tts_connections"]),
             contexts=int(values["duplex_tts_contexts"]),
             characters=int(values["duplex_tts_characters_total"]),
             audio_s=values["duplex_tts_audio_seconds_total"],
             compute_s=values["duplex_tts_compute_seconds_total"],
-            underruns=int(values["duplex_tts_underruns_total"]),
+            underruns=sum(each.count for cause, each in gaps.items() if cause != "text_late"),
+            gaps=gaps,
             cancels=int(values["duplex_tts_cancels_total"]),
             errors={s.labels["code"]: int(s.value) for s in samples if s.name == errors},
             memory_bytes=int(values.get("process_resident_memory_bytes", 0)),
-            first_audio_s=self._recent_first_audio.distribution(),
+            first_sound_s=self._recent_first_sound.distribution(),
             loop_lag_s=self._recent_loop_lag.distribution(),
         )
+
+    @staticmethod
+    def _gaps(samples: Sequence[Sample]) -> dict[Cause, GapFigures]:
+        by_name = {(s.name, s.labels.get("cause")): s.value for s in samples}
+        name = "duplex_tts_gap_seconds"
+        return {
+            cause: GapFigures(int(by_name[f"{name}_count", cause]), by_name[f"{name}_sum", cause])
+            for cause in CAUSES
+        }
 
     def render(self) -> bytes:
         """All of it in Prometheus' text format, whose HTTP type is `content_type`."""

@@ -9,13 +9,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from backend.errors import SlowClient
 from backend.events import Audio, Cancelled, Done, Event
 from backend.retention import Retention, is_kept, size_bytes
 
 _ANSWERS_LIMIT = 1000  # a client that leaves so many answers unread reads nothing at all
+
+
+class Watcher(Protocol):
+    """Follows a context's way through the outbox."""
+
+    def queued(self, event: Audio) -> None:
+        """Audio is about to be queued; it may have to wait for room."""
+
+    def taken(self, event: Audio) -> None:
+        """Audio was taken to be written."""
+
+    def returned(self, again: Sequence[Audio]) -> None:
+        """The client is back; these had been taken, and are queued again."""
+
+    def ended(self, outcome: str) -> None:
+        """Nothing more of the context is taken."""
 
 
 class Outbox:
@@ -29,6 +46,7 @@ class Outbox:
         self._audio_limit = audio_limit
         self._retention = retention
         self._events: deque[Event] = deque()
+        self._watchers: dict[str, Watcher] = {}  # by context
         self._audio = 0  # of the events, how many are audio
         self._audio_bytes = 0
         self._some = asyncio.Event()
@@ -39,8 +57,24 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._events)
 
+    def watch(self, context: str, watcher: Watcher) -> None:
+        """Report the context's way, until its `Done` is taken or `unwatch`."""
+        self._watchers[context] = watcher
+
+    def unwatch(self, context: str, outcome: str) -> None:
+        """Tell the context's watcher, if there is one, that this was all, and why."""
+        if watcher := self._watchers.pop(context, None):
+            watcher.ended(outcome)
+
+    def abandon(self, outcome: str) -> None:
+        """Nobody takes anything any more, and why: tell those that watch."""
+        for context in list(self._watchers):
+            self.unwatch(context, outcome)
+
     async def put(self, event: Audio) -> None:
         """Queue audio; waits for room. Cancel-safe: a cancelled put has queued nothing."""
+        if watcher := self._watchers.get(event.context):
+            watcher.queued(event)
         while not self._has_room(event):
             self._room.clear()
             await self._room.wait()
@@ -62,6 +96,7 @@ class Outbox:
         if self._retention is not None and is_kept(event):
             self._retention.keep(event)
         self._changed()
+        self._report(event)
         return event
 
     async def emptied(self) -> None:
@@ -102,6 +137,8 @@ class Outbox:
         again, lost = self._retention.take_back(after, answers)
         waiting = [event for event in self._events if is_kept(event) and event.context not in lost]
         self._replace([*again, *waiting])
+        for context, watcher in self._watchers.items():
+            watcher.returned([e for e in again if isinstance(e, Audio) and e.context == context])
         return lost
 
     def endings(self) -> set[str]:
@@ -112,6 +149,14 @@ class Outbox:
         """Queue the first word: before everything that waits."""
         self._append(event)
         self._events.rotate(1)
+
+    # --- watching ---------------------------------------------------------------------------------
+
+    def _report(self, event: Event) -> None:
+        if isinstance(event, Audio) and (watcher := self._watchers.get(event.context)):
+            watcher.taken(event)
+        elif isinstance(event, Done):
+            self.unwatch(event.context, "done")
 
     # --- counting ---------------------------------------------------------------------------------
 

@@ -115,14 +115,10 @@ class Pacer:
 
     # --- the listener's clock ---------------------------------------------------------------------
 
-    def sent(self, audio_s: float, now_s: float) -> float:
-        """Audio went out. Returns how long the listener had already been without any (0 when not;
-        infinite for the first audio).
-        """
-        gap_s = self.dry_s(now_s)
+    def sent(self, audio_s: float, now_s: float) -> None:
+        """Audio went out."""
         self._sent_s += audio_s
         self._dry_at_s = max(self._dry_at_s, now_s) + audio_s
-        return gap_s
 
     def played(self, heard_s: float, now_s: float) -> None:
         """The client reports its position, which beats the estimate."""

@@ -95,7 +95,7 @@ class SessionRegistry:
     async def __aexit__(self, *exception: object) -> None:
         self._sweeper.cancel()
         for session in list(self):
-            session.end()
+            session.end("shutdown")
         await self._tasks.__aexit__(None, None, None)
 
     def statuses(self) -> list[SessionStatus]:
@@ -108,10 +108,11 @@ class SessionRegistry:
             for session in self
         ]
 
-    async def open(self, owner: str, *, resumable: bool) -> Attachment:
+    async def open(self, owner: str, *, resumable: bool, endpoint: str = "") -> Attachment:
         """A fresh session. `owner`: whose key it was opened with."""
         opened: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
-        self._tasks.create_task(self._live(owner, resumable, opened), name="session")
+        retention = self._retention() if resumable and self._settings.resume_ttl else None
+        self._tasks.create_task(self._live(owner, retention, endpoint, opened), name="session")
         return self._attach(await opened)
 
     async def resume(self, request: Resume, owner: str) -> Attachment:
@@ -134,25 +135,26 @@ class SessionRegistry:
         try:
             whole = session.resume(request)
         except SlowClient as error:
-            self._end(session)
+            self._end(session, error.code)
             raise ResumeFailed("too much of the session is no longer kept") from error
         self._services.metrics.resumed("ok" if whole else "gap")
         log.info("session.resumed", session=session.id, whole=whole)
         return self._attach(session)
 
-    def let_go(self, attachment: Attachment, *, keep: bool) -> None:
-        """The connection is over. `keep`: its client may come back."""
+    def let_go(self, attachment: Attachment, *, keep: bool, why: str = "left") -> None:
+        """The connection is over. `keep`: its client may come back. `why`: for the log."""
         session = attachment.session
         attachment.leave()
         self._attached.pop(session, None)
         if session.id not in self._sessions:
             return
         if not keep or not session.resumable:
-            self._end(session)
+            self._end(session, why)
             return
+        log.info("session.detached", session=session.id)
         session.outbox.leave()
         loop = asyncio.get_running_loop()
-        expiry = loop.call_later(self._settings.resume_ttl, self._end, session)
+        expiry = loop.call_later(self._settings.resume_ttl, self._end, session, "not_resumed")
         self._detached[session] = _Absence(self._services.clock(), expiry)
 
     def make_room(self) -> None:
@@ -161,32 +163,41 @@ class SessionRegistry:
         """
         for session in self.detached:
             if len(self._sessions) > self._settings.max_connections:
-                self._end(session)
+                self._end(session, "made_room")
 
-    def end(self, session_id: str) -> bool:
-        """End a session; does not wait for it. False: there is none such."""
+    def end(self, session_id: str, outcome: str = SessionEnded.code) -> bool:
+        """End a session; does not wait for it. False: there is none such. `outcome`: of its log."""
         session = self._sessions.get(session_id)
         if session is not None:
-            self._end(session)
+            self._end(session, outcome)
         return session is not None
 
     # --- a session's life -------------------------------------------------------------------------
 
-    async def _live(self, owner: str, resumable: bool, opened: asyncio.Future[Session]) -> None:
-        retention = self._retention() if resumable and self._settings.resume_ttl else None
+    async def _live(
+        self,
+        owner: str,
+        retention: Retention | None,
+        endpoint: str,
+        opened: asyncio.Future[Session],
+    ) -> None:
         reason: Exception
+        outcome: str | None = None
         try:
             async with asyncio.TaskGroup() as contexts:
-                session = Session(self._services, contexts, owner, retention)
+                session = Session(self._services, contexts, owner, retention, endpoint)
                 self._sessions[session.id] = session
+                session.opened()
                 opened.set_result(session)
                 await session.ended()
         except* (SessionEnded, SlowClient) as group:
             reason = group.exceptions[0]
+            outcome = SlowClient.code if isinstance(reason, SlowClient) else None
         except* Exception as group:  # one session's bug must not end the others
-            reason = group
+            reason, outcome = group, "internal"
             log.error("session.failed", session=session.id, exc_info=group)
         self._forget(session, reason)
+        session.closed(outcome)
 
     def _retention(self) -> Retention:
         settings = self._settings
@@ -198,9 +209,9 @@ class SessionRegistry:
         self._attached[session] = attachment = Attachment(session)
         return attachment
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: Session, outcome: str) -> None:
         self._forget(session, SessionEnded("whoever runs the server has ended the session"))
-        session.end()
+        session.end(outcome)
 
     def _forget(self, session: Session, reason: Exception) -> None:
         """It is over, or about to be: whoever holds it hears of it."""

@@ -125,4 +125,4 @@ class Scheduler:
         self._late, self._late_at_s = self._late_now(now_s), now_s
         for speech, result in step.results:
             self._late += _LATE_SMOOTHING * ((now_s > speech.deadline_s) - self._late)
-            speech.deliver(result)
+            speech.deliver(result, step.busy_s)

@@ -12,6 +12,7 @@ import structlog
 
 from backend.audio import DEFAULT_FORMAT, parse_format
 from backend.context import Services
+from backend.context_record import SessionRecord
 from backend.contexts import Contexts
 from backend.errors import (
     BadMessage,
@@ -38,6 +39,7 @@ from backend.events import (
     Start,
     Text,
 )
+from backend.gaps import Cause
 from backend.outbox import Outbox
 from backend.retention import Retention
 
@@ -50,8 +52,8 @@ class SessionStatus:
 
     `characters`: received since it began, of which `characters_waiting` are not spoken yet.
     `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
-    hear of the audio that was sent. `detached_s`: how long it has had no connection; None while it
-    has one.
+    hear of the audio that was sent. `gaps`: how many it heard, by cause, without causes that did
+    not occur. `detached_s`: how long it has had no connection; None while it has one.
     """
 
     id: str
@@ -61,6 +63,7 @@ class SessionStatus:
     characters_waiting: int
     messages_waiting: int
     buffered_s: float
+    gaps: dict[Cause, int]
     detached_s: float | None = None
 
 
@@ -73,30 +76,45 @@ class Session:
         tasks: asyncio.TaskGroup,
         owner: str = "",
         retention: Retention | None = None,
+        endpoint: str = "",
     ) -> None:
         """`tasks`: where its contexts run. `owner`: whose API key it is of. `retention`: without
-        one it cannot be resumed.
+        one it cannot be resumed. `endpoint`: where its client came in, for the log.
         """
         self._services = services
-        self.id = secrets.token_urlsafe(9)
+        self._record = SessionRecord(endpoint, services.metrics, services.clock)
+        self.id = self._record.session
         self.token = secrets.token_urlsafe(24)
         self.owner = owner
         self.resumable = retention is not None
         self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size, retention)
-        self._contexts = Contexts(services, tasks, self.outbox, self.refuse)
-        self._opened_at_s = services.clock()
-        self._characters = 0
+        self._contexts = Contexts(services, tasks, self.outbox, self.refuse, self._record)
         self._received = 0  # messages of the client, but for those of the connection itself
         self._end = asyncio.Event()
+        self._outcome = "left"
 
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
         await self._contexts.finished()
         await self.outbox.emptied()
 
-    def end(self) -> None:
-        """End it from outside: whoever waits for `ended` hears of it."""
+    def end(self, outcome: str) -> None:
+        """End it from outside: whoever waits for `ended` hears of it. `outcome`: why, for the log;
+        the first one counts.
+        """
+        if not self._end.is_set():
+            self._outcome = outcome
         self._end.set()
+
+    def opened(self) -> None:
+        """It has begun."""
+        self._record.opened(resumable=self.resumable)
+
+    def closed(self, outcome: str | None = None) -> None:
+        """It is over, and nothing of it runs. `outcome`: why, when nobody had ended it."""
+        outcome = outcome or self._outcome
+        self.outbox.abandon(outcome)
+        self._record.closed(outcome)
 
     async def ended(self) -> Never:
         """Wait until the session is ended from outside. Cancel-safe. Raises `SessionEnded`."""
@@ -107,12 +125,13 @@ class Session:
         """The session in figures, now."""
         return SessionStatus(
             id=self.id,
-            age_s=self._services.clock() - self._opened_at_s,
+            age_s=self._services.clock() - self._record.opened_s,
             contexts=len(self._contexts),
-            characters=self._characters,
+            characters=self._record.characters,
             characters_waiting=self._contexts.waiting,
             messages_waiting=len(self.outbox),
             buffered_s=self._contexts.buffered_s,
+            gaps=self._record.gaps.counts,
         )
 
     def greet(self) -> None:
@@ -137,7 +156,7 @@ class Session:
             lost |= set(filter(self._contexts.used, request.after)) - self.outbox.endings()
         for name in lost:
             if name in self._contexts:
-                self._contexts.stop(name)
+                self._contexts.stop(name, ResumeGap.code)
             self.refuse(ResumeGap("what was spoken meanwhile is no longer kept", name))
         self.greet()
         return not lost
@@ -161,7 +180,7 @@ class Session:
         if error.ends_context and error.context and error.context not in self._contexts:
             self._contexts.use_up(error.context)
         self._services.metrics.error(error.code)
-        log.info("refused", session=self.id, code=error.code)
+        log.info("refused", session=self.id, context=error.context, code=error.code)
         self.outbox.post(Failed(error.context, error.code, error.message))
 
     def handle(self, command: Command) -> None:
@@ -208,9 +227,8 @@ class Session:
         except DuplexError as error:
             error.ends_context = new
             if new and command.context in self._contexts:
-                self._contexts.stop(command.context)
+                self._contexts.stop(command.context, error.code)
             raise
-        self._characters += len(command.text)
 
     def _retract(self, command: Retract) -> None:
         if command.to < 0:
@@ -226,7 +244,7 @@ class Session:
 
     def _cancel(self, command: Cancel) -> None:
         self._contexts.get(command.context)
-        context = self._contexts.stop(command.context)
+        context = self._contexts.stop(command.context, "cancelled")
         dropped = self.outbox.purge(command.context)
         self.outbox.post(context.cancelled(dropped))
         self._services.metrics.cancelled()

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 from backend.access import Access
 from backend.connection import CLOSE_GOING_AWAY, Connection, Left
 from backend.context import Services
+from backend.context_record import endpoint_of
 from backend.errors import (
     DuplexError,
     IdleClient,
@@ -114,7 +115,9 @@ class WebSocketManager:
         self._services.metrics.connected()
         try:
             attachment: Attachment | None
-            attachment = await self._registry.open(owner, resumable=resumable)
+            attachment = await self._registry.open(
+                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+            )
             attachment.session.greet()
             while attachment is not None:
                 attachment = await self._hold(connection, attachment)
@@ -151,7 +154,8 @@ class WebSocketManager:
             (why, *_) = _leaves(group, DuplexError)
             keep = isinstance(why, TakenOver)
         finally:
-            self._registry.let_go(attachment, keep=keep and following is None)
+            reason = why.code if why else "left"
+            self._registry.let_go(attachment, keep=keep and following is None, why=reason)
         if why is not None:
             log.info("connection.ended", session=session.id, why=why.code)
             # The slow one would not read it, and the other is no news to the client.
@@ -196,7 +200,7 @@ class WebSocketManager:
         """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""
         self._draining = True
         for session in self._registry.detached:
-            self._registry.end(session.id)
+            self._registry.end(session.id, "shutdown")
         try:
             async with asyncio.timeout(self._services.settings.server.drain_timeout):
                 await asyncio.gather(*(each.finished() for each in self._registry.attached))

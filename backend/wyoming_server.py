@@ -22,6 +22,7 @@ from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)
 
+_SCOPE = {"type": "websocket", "path": "wyoming"}
 _DEAD_AFTER_S = 60  # of silence a peer is asked whether it lives
 
 
@@ -44,7 +45,7 @@ async def wyoming_server(
             tasks.create_task(serve(stream), name="wyoming")
 
         async def serve(stream: _Stream) -> None:
-            socket_ = WebSocket({"type": "websocket"}, stream.receive, stream.send)
+            socket_ = WebSocket(_SCOPE, stream.receive, stream.send)
             protocol = WyomingProtocol(services.tts.voices())
             try:
                 await connections.serve(socket_, protocol, key)

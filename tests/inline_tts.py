@@ -42,6 +42,9 @@ class InlineSpeech:
             self._engine.extend(self._id, release)
         self._owed = True
 
+    def take_busy_s(self) -> float:
+        return self._tts.delay_s
+
     async def next_chunk(self) -> Chunk:
         await asyncio.sleep(self._tts.delay_s)
         assert self._owed, "waits for a chunk that nobody asked for"

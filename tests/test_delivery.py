@@ -1,10 +1,8 @@
-"""From PCM to messages: cutting, counting, and how well a listener is served."""
+"""From PCM to messages: cutting and counting."""
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.audio import parse_format
-from backend.delivery import Delivery, Listener, Output, Piece, joined, split
+from backend.delivery import Delivery, Output, Piece, joined, split
 from backend.events import Audio, Done, Word
-from backend.metrics import Metrics
 from backend.outbox import Outbox
-from backend.pacer import Pacer, Pacing
 from tests import clock
 
 RATE_HZ = 1000  # a sample is a millisecond
@@ -140,70 +136,3 @@ def test_sent_without_what_was_dropped() -> None:
         assert delivery.sent_without(outbox.purge("a")) == (1, 10.0)
 
     clock.run(deliver())
-
-
-# --- the listener --------------------------------------------------------------------------------
-
-
-class Figures(Metrics):
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Any] = []
-
-    def first_audio(self, seconds: float) -> None:
-        self.seen.append(("first", round(seconds, 3)))
-
-    def underrun(self) -> None:
-        self.seen.append("underrun")
-
-
-def listener(*, live: bool = True) -> tuple[Listener, Figures]:
-    figures = Figures()
-    return Listener(Pacer(Pacing(live=live)), figures), figures
-
-
-def test_the_wait_for_the_first_audio_counts_from_its_release() -> None:
-    served, figures = listener()
-    served.released(1.0)
-    served.sent(0.0, 1.1)  # no sound yet
-    served.sent(0.5, 1.25)
-    served.released(1.3)
-    served.sent(0.5, 1.4)
-    assert figures.seen == [("first", 0.25)]
-
-
-def test_an_underrun_is_a_gap_that_the_engine_made() -> None:
-    served, figures = listener()
-    served.released(0.0)
-    served.sent(0.5, 0.0)
-    served.released(0.4)  # in time, but rendered too late
-    served.sent(0.5, 0.6)
-    assert figures.seen[1:] == ["underrun"]
-
-
-def test_a_gap_that_the_writer_made_is_no_underrun() -> None:
-    served, figures = listener()
-    served.released(0.0)
-    served.sent(0.5, 0.0)
-    served.released(3.0)
-    served.sent(0.5, 3.1)
-    assert figures.seen[1:] == []
-
-
-def test_a_gap_within_a_release_is_an_underrun_however_it_began() -> None:
-    served, figures = listener()
-    served.released(0.0)
-    served.sent(0.5, 0.0)
-    served.released(3.0)
-    served.sent(0.1, 3.1)
-    served.sent(0.1, 3.3)
-    assert figures.seen[1:] == ["underrun"]
-
-
-def test_nobody_listens_to_a_batch() -> None:
-    served, figures = listener(live=False)
-    served.released(0.0)
-    served.sent(0.1, 0.0)
-    served.released(0.05)
-    served.sent(0.1, math.pi)
-    assert "underrun" not in figures.seen

@@ -93,6 +93,19 @@ def test_the_text_is_logged_at_debug(capsys: pytest.CaptureFixture[str]) -> None
     assert [line["text"] for line in lines(capsys)] == [SECRET]
 
 
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_an_id_of_a_client_is_one_line_and_no_command_to_a_terminal(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(LogSettings.model_validate({"format": form}))
+    structlog.get_logger().info("context.opened", context="a\n\x1b[2Jb\u2028\u202ec é")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert not set("\x1b\u2028\u202e") & set(said.removesuffix("\n"))
+    assert "a" in said
+    assert "é" in said or "\\u00e9" in said
+
+
 def test_a_line_says_when_who_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
     structlog.get_logger("backend.session").warning("context.slow", waited_s=2)

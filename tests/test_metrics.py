@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.metrics import Metrics
+from backend.gaps import CAUSES
+from backend.metrics import GapFigures, Metrics
 
 
 def read(metrics: Metrics) -> dict[str, float]:
@@ -41,12 +42,12 @@ def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 4
 
 
-def test_the_first_audio_is_told_apart_from_5_ms_to_5_s() -> None:
+def test_the_first_sound_is_told_apart_from_5_ms_to_5_s() -> None:
     metrics = Metrics()
     for seconds in (0.004, 0.12, 0.14, 4.0, 9.0):
-        metrics.first_audio(seconds)
+        metrics.first_sound(seconds)
     figures = read(metrics)
-    name = "duplex_tts_first_audio_seconds"
+    name = "duplex_tts_first_sound_seconds"
     assert [figures[f"{name}_bucket le={le}"] for le in ("0.005", "0.125", "0.15", "3.0")] == [
         1,
         2,
@@ -73,23 +74,38 @@ def test_what_happens_is_counted() -> None:
     metrics = Metrics()
     metrics.text(12)
     metrics.text(30)
-    metrics.underrun()
+    metrics.gap("rendered_late", 0.3)
     metrics.cancelled()
     metrics.error("bad_json")
     metrics.error("bad_json")
     metrics.error("text_limit")
     figures = read(metrics)
     assert figures["duplex_tts_characters_total"] == 42
-    assert figures["duplex_tts_underruns_total"] == 1
+    assert figures["duplex_tts_underruns_total cause=rendered_late"] == 1
     assert figures["duplex_tts_cancels_total"] == 1
     assert figures["duplex_tts_errors_total code=bad_json"] == 2
     assert figures["duplex_tts_errors_total code=text_limit"] == 1
 
 
+def test_gaps_are_told_apart_by_their_cause_and_there_before_they_happen() -> None:
+    metrics = Metrics()
+    metrics.gap("text_late", 2.0)
+    metrics.gap("text_late", 0.5)
+    metrics.gap("slow_reader", 0.1)
+    figures = read(metrics)
+    name = "duplex_tts_gap_seconds"
+    counts = {cause: figures[f"duplex_tts_underruns_total cause={cause}"] for cause in CAUSES}
+    assert counts == dict.fromkeys(CAUSES, 0) | {"text_late": 2, "slow_reader": 1}
+    assert figures[f"{name}_sum cause=text_late"] == 2.5
+    assert figures[f"{name}_bucket cause=text_late le=0.5"] == 1
+    assert metrics.figures().gaps["text_late"] == GapFigures(2, 2.5)
+    assert metrics.figures().underruns == 1  # for the writer's pauses nobody is to blame
+
+
 def test_two_servers_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
-    one.underrun()
-    assert read(other)["duplex_tts_underruns_total"] == 0
+    one.gap("slow_reader", 1.0)
+    assert read(other)["duplex_tts_underruns_total cause=slow_reader"] == 0
 
 
 def test_the_process_s_memory_is_among_the_figures() -> None:

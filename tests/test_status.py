@@ -127,7 +127,7 @@ def test_a_server_at_rest_says_so() -> None:
     }
     assert status["sessions"] == []
     assert status["text_waiting"] == status["messages_waiting"] == 0
-    assert status["figures"]["first_audio_s"]["count"] == 0
+    assert status["figures"]["first_sound_s"]["count"] == 0
     assert status["ttfa_goal_s"] == 0.15
 
 
@@ -161,7 +161,7 @@ def test_the_sessions_and_the_sums_are_told_without_a_word_of_the_text() -> None
     assert figures["contexts"] == 1
     assert figures["characters"] == len(SECRET)
     assert figures["errors"] == {"unknown_type": 1}
-    assert figures["first_audio_s"]["count"] == 1
+    assert figures["first_sound_s"]["count"] == 1
     first, second = status["sessions"]
     assert (first["id"], first["contexts"], first["characters"]) == (session, 1, len(SECRET))
     assert (second["contexts"], second["characters"]) == (0, 0)
@@ -192,9 +192,9 @@ def test_the_answer_is_never_kept_in_a_cache() -> None:
 def test_the_prometheus_figures_and_the_status_agree() -> None:
     metrics = Metrics()
     metrics.rendered(audio_s=2.0, busy_s=0.5)
-    metrics.first_audio(0.08)
+    metrics.first_sound(0.08)
     metrics.loop_lag(0.003)
-    metrics.underrun()
+    metrics.gap("rendered_late", 0.3)
     metrics.cancelled()
     metrics.error("bad_json")
     metrics.text(7)
@@ -202,7 +202,7 @@ def test_the_prometheus_figures_and_the_status_agree() -> None:
     assert (figures.audio_s, figures.compute_s) == (2.0, 0.5)
     assert (figures.underruns, figures.cancels, figures.characters) == (1, 1, 7)
     assert figures.errors == {"bad_json": 1}
-    assert figures.first_audio_s.p95 == 0.08
+    assert figures.first_sound_s.p95 == 0.08
     assert figures.loop_lag_s.max == 0.003
     assert figures.memory_bytes > 1e6
     assert b"duplex_tts_event_loop_lag_seconds_count 1.0" in metrics.render()

@@ -1,4 +1,5 @@
-// The lists of the dashboard: open sessions, each with a button to end it, and errors by code.
+// The lists of the dashboard: open sessions, each with a button to end it, gaps by cause, and errors
+// by code.
 // Rows are kept from one answer to the next, so that the focus stays where it is.
 
 import { keptKey, keyHeaders } from "./key.js";
@@ -21,10 +22,19 @@ export function showSessions(sessions) {
       number.format(each.characters),
       number.format(each.characters_waiting),
       `${each.buffered_s.toFixed(1)} s`,
+      gapsOf(each.gaps),
     ],
   ]), endButton, byId("sessions-title"));
   byId("sessions-note").textContent = sessionsNote(sessions);
   byId("enter-key").hidden = sessions !== null || !keptKey();
+}
+
+// `lately`: a function from a cause to how many there were lately.
+export function showGapCauses(gaps, lately) {
+  update(byId("gap-causes"), Object.entries(gaps).map(([cause, { count, seconds }]) => [
+    cause,
+    [cause, number.format(lately(cause)), number.format(count), `${number.format(Number(seconds.toFixed(1)))} s`],
+  ]));
 }
 
 // `lately`: a function from a code to how many there were lately.
@@ -35,6 +45,13 @@ export function showErrorCodes(counts, lately) {
     [code, number.format(lately(code)), number.format(count)],
   ]));
   byId("error-codes-note").textContent = codes.length ? "" : "None since the start.";
+}
+
+// How many a session's listener heard, and why most of them.
+function gapsOf(counts) {
+  const causes = Object.entries(counts).sort(([, n], [, m]) => m - n);
+  const total = causes.reduce((sum, [, count]) => sum + count, 0);
+  return total ? `${number.format(total)} ${causes[0][0]}` : "0";
 }
 
 function sessionsNote(sessions) {

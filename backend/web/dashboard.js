@@ -1,7 +1,7 @@
 // The dashboard: asks for /v1/status once a second while it is seen, and shows the answer.
 
 import { drawHistogram, drawLine, roundedUp } from "./dashboard-charts.js";
-import { showErrorCodes, showSessions } from "./dashboard-lists.js";
+import { showErrorCodes, showGapCauses, showSessions } from "./dashboard-lists.js";
 import { KeyQuestion, keptKey, keyHeaders } from "./key.js";
 
 const PERIOD_MS = 1000;
@@ -90,12 +90,13 @@ function show(status) {
   countTile("errors", (each) => sum(each.figures.errors), true);
   showCharts(status);
   showErrorCodes(figures.errors, (code) => lately((each) => each.figures.errors[code] ?? 0));
+  showGapCauses(figures.gaps, (cause) => lately((each) => each.figures.gaps[cause].count));
   showSessions(status.sessions);
 }
 
 function showCharts(status) {
   const { engine, figures } = status;
-  showSpread("first-audio", "First sound", figures.first_audio_s, {
+  showSpread("first-sound", "First sound", figures.first_sound_s, {
     goal: status.ttfa_goal_s,
     ticks: [0.01, 0.05, 0.5, 2, 0.1, 0.2],
     quantiles: ["p95", "p50"],

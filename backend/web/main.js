@@ -5,6 +5,7 @@ import { Demo } from "./demo.js";
 import { Field } from "./field.js";
 import { Highlighter, Place } from "./highlight.js";
 import { KeyQuestion, keptKey } from "./key.js";
+import { audibleFrom } from "./loudness.js";
 import { NewVoice } from "./new-voice.js";
 import { Phrases } from "./phrases.js";
 import { Player } from "./player.js";
@@ -163,9 +164,8 @@ player.addEventListener("report", () => {
 });
 player.addEventListener("rest", paint);
 player.addEventListener("audible", ({ detail: { take, at } }) => {
-  // The voice may begin with a breath of silence: the first word is what people wait for.
-  const word = at + (take.words[0]?.startMs ?? 0);
-  element("first").textContent = `${Math.max(0, Math.round(word - take.dueAt))}\u202fms`;
+  const silentMs = ((audibleFrom(take.chunks, player.rate) ?? 0) * 1000) / player.rate;
+  element("first").textContent = `${Math.max(0, Math.round(at + silentMs - take.dueAt))}\u202fms`;
 });
 speech.addEventListener("gap", () => (element("gaps").textContent = ++gaps));
 speech.addEventListener("spoken", ({ detail: take }) => {

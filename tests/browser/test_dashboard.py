@@ -59,9 +59,41 @@ async def test_a_session_is_a_line_with_its_figures_and_goes_when_it_closes(
         await expect(cells.nth(1)).to_have_text("1")
         await expect(cells.nth(2)).to_have_text(str(len(SECRET) + 25))
         await expect(cells.nth(4)).not_to_have_text("0.0 s")
-        await expect(dashboard.locator("#first-audio-figure")).to_contain_text("p95")
+        await expect(dashboard.locator("#first-sound-figure")).to_contain_text("p95")
         assert SECRET not in await dashboard.content()
     await expect(row(dashboard, session)).to_have_count(0)
+
+
+async def test_a_gap_is_shown_with_its_cause(dashboard: Page, url: str) -> None:
+    async with Session.connect(url) as session:
+        context = await session.start()
+        await context.push("Hello. ")
+        await context.flush()
+        await expect(row(dashboard, session).locator("td").nth(4)).not_to_have_text("0.0 s")
+        await expect(row(dashboard, session).locator("td").nth(4)).to_have_text("0.0 s")
+        await context.push("And more. ")
+        await context.flush()
+        await expect(row(dashboard, session).locator("td").nth(5)).to_have_text("1 text_late")
+        cells = dashboard.locator('#gap-causes tr[data-key="text_late"] td')
+        await expect(cells.nth(1)).not_to_have_text("0")
+
+
+@pytest.mark.parametrize("width", [1024, 1280, 1440, 1920])
+async def test_nothing_is_clipped_on_a_desk(dashboard: Page, url: str, width: int) -> None:
+    clipped = """() => [...document.querySelectorAll("dd, th, td, figcaption *, h2, #server")]
+      .filter((each) => getComputedStyle(each).display !== "inline" && !each.closest(".unseen"))
+      .filter((each) => each.scrollWidth > each.clientWidth + 1)
+      .map((each) => each.textContent)"""
+    wide = """lists => lists.filter((each) => each.scrollWidth > each.clientWidth)
+      .map((each) => [each.textContent, each.scrollWidth, each.clientWidth])"""
+    await dashboard.set_viewport_size({"width": width, "height": 800})
+    async with Session.connect(url) as session:
+        context = await session.start()
+        await context.push("A sentence that is long enough to be heard for a while. ")
+        await expect(row(dashboard, session)).to_be_visible()
+        await ask_again(dashboard)
+        assert await dashboard.evaluate(clipped) == []
+        assert await dashboard.locator(".scroll").evaluate_all(wide) == []
 
 
 async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: str) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.async_api import Page, expect
 
+from backend.loudness import first_audible
 from tests.browser.cable import cable_to
 from tests.browser.speaking_page import RAMP_S, SpeakingPage
 
@@ -53,6 +54,23 @@ async def test_sound_begins_before_the_sentence_is_finished(speaking: SpeakingPa
     await speaking.heard_all()
     assert speaking.contexts() == {"page-1": "The quick brown fox jumps."}
     await expect(speaking.page.locator("#first")).to_contain_text("ms")
+
+
+@pytest.mark.parametrize("rate_hz", [24_000, 44_100, 48_000])
+async def test_the_page_hears_what_the_server_hears(speaking: SpeakingPage, rate_hz: int) -> None:
+    """The first sound is the first 5 ms above -45 dBFS, in whatever chunks it comes."""
+    noise = np.random.default_rng(0).standard_normal(rate_hz)
+    levels = np.repeat([0.0, 0.002, 0.004, 0.02], rate_hz // 4)
+    pcm = (noise * levels * 32767).astype(np.int16)
+    chunks = [chunk.tolist() for chunk in np.array_split(pcm, 7)]
+    script = """async ([chunks, rate]) => {
+      const { audibleFrom } = await import("./loudness.js");
+      const arrays = chunks.map((chunk) => Int16Array.from(chunk));
+      return [audibleFrom(arrays, rate), audibleFrom([new Int16Array(rate)], rate)];
+    }"""
+    found, silent = await speaking.page.evaluate(script, [chunks, rate_hz])
+    assert found == first_audible(pcm.astype(np.float32) / 32768, rate_hz)
+    assert silent is None
 
 
 async def test_words_light_up_while_they_are_heard(speaking: SpeakingPage) -> None:
