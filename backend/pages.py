@@ -73,15 +73,16 @@ class Page:
         return Response(self.body, media_type=self.media_type, headers=headers)
 
 
-def install(app: Starlette, web: Path = WEB) -> None:
+def install(app: Starlette, web: Path = WEB) -> frozenset[str]:
     """Serve the files of `web`, each under its name; pages without `.html`, index.html as `/`.
 
     Each file becomes a route of its own: what is not a file here can never be asked for. Files of
-    other types are left out. Blocks while it reads them.
+    other types are left out. Returns their paths. Blocks while it reads them.
     """
-    for file in sorted(web.glob("*")):
-        if file.suffix in _TYPES:
-            app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)
+    files = [file for file in sorted(web.glob("*")) if file.suffix in _TYPES]
+    for file in files:
+        app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)
+    return frozenset(map(_path, files))
 
 
 def _path(file: Path) -> str:

@@ -12,9 +12,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from backend.access import ANYBODY, Access, SameOrigin, check_exposure, hostname, is_loopback
+from backend.access import ANYBODY, Access, check_exposure, is_loopback
 from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
+from backend.origins import SameOrigin, hostname
 from tests.live_server import live_server
 
 
@@ -119,7 +120,7 @@ def lets_in(origin: str | None, host: str, *, keys: str = "", allowed: str = "")
     headers = [(b"host", host.encode())]
     headers += [(b"origin", origin.encode())] if origin is not None else []
     guard = SameOrigin(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
-    return guard._may({"type": "http", "method": "POST", "headers": headers})
+    return guard._refusal({"type": "http", "method": "POST", "headers": headers}) is None
 
 
 @pytest.mark.parametrize(
@@ -330,7 +331,7 @@ async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
         live_server(access={"api_keys": "one"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
     ):
-        for path in ("/healthz", "/readyz", "/"):
+        for path in ("/healthz", "/readyz", "/", "/v1/audio/voices", "/v1/audio/models"):
             assert (await http.get(path)).status_code == 200
-        for path in ("/v1/models", "/v1/audio/voices", "/v1/status", "/metrics"):
+        for path in ("/v1/models", "/v1/status", "/metrics", "/openapi.json"):
             assert (await http.get(path)).status_code == 401
