@@ -242,6 +242,12 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self.config.guard.left(self.transport)
         super().connection_lost(exc)
 
+    async def send(self, message: Any) -> None:
+        """Refusing the handshake completes it, too: uvicorn would log an error each time."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
+
 
 def _http_protocol() -> type[GuardedHttp]:
     """With the parser that is installed, as uvicorn chooses it."""

@@ -34,7 +34,7 @@ from backend.guarded_http import GuardedConfig
 from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
 from backend.metrics import Metrics
-from backend.middleware import BehindProxy, EveryAnswer, is_proxy
+from backend.middleware import EveryAnswer, install_proxy, is_proxy
 from backend.origins import guard
 from backend.pages import install as install_pages
 from backend.recordings import LARGEST_BYTES
@@ -96,7 +96,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
     app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     guard(app, access, settings.access, harmless=install_pages(app) | HEALTH)
-    app.add_middleware(BehindProxy, settings=settings.server, router=app.router)
+    install_proxy(app, settings.server)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
     app.include_router(deepgram_routes(access))

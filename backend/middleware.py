@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any
 
 import structlog
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, RedirectResponse
@@ -27,8 +29,8 @@ _STARTS = ("http.response.start", "websocket.http.response.start")
 
 
 class EveryAnswer:
-    """ASGI middleware: no browser may guess the type of an answer; a request that was cut off is
-    nothing to complain of.
+    """ASGI middleware: no browser may guess the type of an answer, and no proxy keep back what is
+    made while it is sent; a request that was cut off is nothing to complain of.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -40,13 +42,34 @@ class EveryAnswer:
         async def sent(message: Message) -> None:
             if message["type"] in _STARTS:
                 message = {**message, "headers": list(message.get("headers", ()))}
-                MutableHeaders(scope=message).setdefault("x-content-type-options", "nosniff")
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("x-content-type-options", "nosniff")
+                if "content-length" not in headers:
+                    headers["x-accel-buffering"] = "no"  # nginx's word for it
             await send(message)
 
         try:
             await self._app(scope, receive, sent)
         except ClientDisconnect:
             log.debug("http.cut_off", path=scope["path"])
+
+
+def install_proxy(app: Starlette, settings: ServerSettings) -> None:
+    """Let the application be shown by reverse proxies. Raises `ConfigError`."""
+    if settings.root_path.strip("/") and not _prefix(settings.root_path):
+        raise ConfigError(
+            f"server.root_path cannot be {settings.root_path!r}; write it as /tts, "
+            "of letters, digits, . _ ~ and -"
+        )
+    for address in listed(settings.trusted_proxies):
+        try:
+            ipaddress.ip_network(address)
+        except ValueError as error:
+            raise ConfigError(
+                f"server.trusted_proxies: {address!r} is no address and no network ({error}); "
+                "write them as 192.0.2.7, 10.0.0.0/8"
+            ) from error
+    app.add_middleware(BehindProxy, settings=settings, router=app.router)
 
 
 class BehindProxy:
@@ -59,15 +82,10 @@ class BehindProxy:
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings, router: Router) -> None:
-        """`router`: knows which paths there are. Raises `ConfigError`."""
+        """`router`: knows which paths there are."""
         self._app = app
         self._router = router
         self._root_path = _prefix(settings.root_path)
-        if settings.root_path.strip("/") and not self._root_path:
-            raise ConfigError(
-                f"server.root_path cannot be {settings.root_path!r}; write it as /tts, "
-                "of letters, digits, . _ ~ and -"
-            )
         self._proxied = _believing(settings, self._limited)
         self._addresses = AddressLimit(settings.connections_per_address)
 
@@ -129,7 +147,8 @@ def _believing(settings: ServerSettings, app: Any) -> ProxyHeadersMiddleware:
 
 def _prefix(text: str) -> str:
     """A path without a slash at its end; empty where it is none."""
-    path = f"/{text.strip().strip('/')}"
+    path = text.strip().rstrip("/")
+    path = path if path.startswith("/") else f"/{path}"
     return path if _PREFIX.fullmatch(path) and ".." not in path else ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -134,7 +135,7 @@ async def test_a_site_may_be_written_in_other_ways_than_browsers_do(written: str
 def test_a_browser_writes_it_as_it_is_compared(written: str, sent: str) -> None:
     app = Starlette()
     guard(app, Access(AccessSettings()), AccessSettings(allowed_origins=written), frozenset())
-    allowed = app.user_middleware[0].kwargs["allowed"]
+    allowed: Any = app.user_middleware[0].kwargs["allowed"]
     assert lets_in(sent, "localhost", allowed=" ".join(allowed))
 
 
