@@ -5,7 +5,7 @@ import http.server
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -356,7 +356,7 @@ def test_a_voice_that_is_not_what_it_should_be_is_refused(shelf: Path, tmp_path:
     assert not any(voice.ready for voice in broken.voices() if voice.name == "emma")
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "truncated": lambda whole: whole[: len(whole) // 2],
     "empty": lambda whole: b"",
     "garbage": lambda whole: b"<html>sign in</html>" * 100,

@@ -105,7 +105,7 @@ SPEECHLESS = {
     "a single sample beyond": (np.where(np.arange(96_000) == 9, -1e9, TONE), "times full scale"),
     "channels whose sum is none": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
     "a single sample that is none": (np.where(np.arange(96_000) == 9, np.nan, TONE), "no numbers"),
-    "infinities that cancel": (np.tile(np.float32([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
+    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
     "a constant": (np.full(96_000, 0.5, np.float32), "is silent"),
     "a click": (np.where(np.arange(96_000) == 9, np.float32(0.9), np.float32(0)), "of sound"),
     "a short word": (np.where(np.arange(96_000) < 8_000, TONE, np.float32(0)), "0.5 s of sound"),
