@@ -242,6 +242,13 @@ class GuardedWebSocket(WebSocketsSansIOProtocol):
         self.config.guard.left(self.transport)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """A handshake that the library refuses is answered: uvicorn would wait for ever."""
+        super().data_received(data)
+        if not self.handshake_initiated and (answer := self.conn.data_to_send()):
+            self.transport.write(b"".join(answer))
+            self.transport.close()
+
     async def send(self, message: Any) -> None:
         """Refusing the handshake completes it, too: uvicorn would log an error each time."""
         await super().send(message)

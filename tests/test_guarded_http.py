@@ -142,6 +142,14 @@ async def test_more_headers_than_anybody_sends_are_refused() -> None:
             assert await sender.status() == status
 
 
+@pytest.mark.parametrize("more", [b"A: " + b"a" * 20_000 + b"\r\n", b"A: b\r\n" * 200])
+async def test_a_handshake_that_is_too_long_for_a_websocket_is_answered(more: bytes) -> None:
+    """The library takes shorter lines, and fewer, than the server does elsewhere."""
+    async with live_server() as live, peer(live) as sender:
+        await sender.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + more + b"\r\n")
+        assert b" 431 " in await sender.closed()
+
+
 async def test_a_body_of_many_lines_behind_a_short_head_is_no_head() -> None:
     body = b'{"text": "Hi.",' + b"\n" * 200_000 + b'"voice": "heart"}'
     head = f"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
