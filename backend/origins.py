@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 _READING = {"GET", "HEAD", "OPTIONS"}
 # No public name server answers for these: they cannot be made to mean this machine.
-_OUR_NAMES = (".localhost", ".local")
+_OUR_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # All that are sent; the names are for browsers from before the wildcard.
 _EXPOSED = ("*", "x-request-id", "x-speed", "retry-after")

@@ -229,7 +229,16 @@ async def test_a_page_may_not_say_that_it_was_forwarded(headers: dict[str, str])
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost:8000", "127.0.0.1", "[::1]:8000", "workstation:8000", "tts.local"]
+    "host",
+    [
+        "localhost:8000",
+        "127.0.0.1",
+        "[::1]:8000",
+        "workstation:8000",
+        "tts.local",
+        "box.lan:1",
+        "host.docker.internal:8000",
+    ],
 )
 async def test_names_that_cannot_be_foreign_are_read(host: str) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
