@@ -1,4 +1,4 @@
-"""uvicorn's protocols, with bounds on the size and the time of a request.
+"""uvicorn's protocols for HTTP, with bounds on the size and the time of a request.
 
 uvicorn bounds neither the head of a request nor the time that one takes, and keeps a connection
 that says nothing for ever. Here the head is kept until it is complete, and only then parsed; a
@@ -18,9 +18,9 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from backend.connection_guard import ConnectionGuard
+from backend.guarded_websocket import GuardedWebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -230,30 +230,6 @@ class GuardedH11(GuardedHttp, H11Protocol):
     @property
     def _in_body(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
-
-
-class GuardedWebSocket(WebSocketsSansIOProtocol):
-    """A connection that was one of HTTP; the guard let it in then."""
-
-    config: Any
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self.config.guard.left(self.transport)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """A handshake that the library refuses is answered: uvicorn would wait for ever."""
-        super().data_received(data)
-        if not self.handshake_initiated and (answer := self.conn.data_to_send()):
-            self.transport.write(b"".join(answer))
-            self.transport.close()
-
-    async def send(self, message: Any) -> None:
-        """Refusing the handshake completes it, too: uvicorn would log an error each time."""
-        await super().send(message)
-        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            self.handshake_complete = True
 
 
 def _http_protocol() -> type[GuardedHttp]:
