@@ -8,7 +8,7 @@ PIP := python -m pip install --disable-pip-version-check
 .DEFAULT_GOAL := help
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1|/' | column -t -s '|'
+	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):[^#]*## */  make \1|/' | column -t -s '|'
 
 run: $(VENV)/installed  ## Install what is missing and serve on 127.0.0.1:8000 (PORT= changes it)
 	@exec $(BIN)/python backend/main.py $(if $(PORT),--port $(PORT))
@@ -41,6 +41,15 @@ chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	else echo "Install Chromium or Google Chrome so that one of these is on the PATH:" \
 	  "chromium, chromium-browser, google-chrome. (macOS: brew install --cask chromium;" \
 	  "Fedora: dnf install chromium; Arch: pacman -S chromium.)"; exit 1; fi
+
+nginx caddy:  ## Install a reverse proxy for the tests of docs/deploy.md (Debian, Ubuntu)
+	@if PATH="$$PATH:/usr/sbin" command -v $@; then exit 0; fi; \
+	if command -v apt-get >/dev/null; then \
+	  sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$sudo apt-get update && \
+	  $$sudo apt-get install --yes --no-install-recommends $@; \
+	else echo "Install $@ so that it is on the PATH. (macOS: brew install $@; Fedora: dnf install $@;" \
+	  "Arch: pacman -S $@.)"; exit 1; fi
 
 bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
 	$(BIN)/python -m bench
@@ -80,4 +89,4 @@ $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run install-chatterbox test test-page test-clients check chromium bench clean
+.PHONY: help run install-chatterbox test test-page test-clients check chromium nginx caddy bench clean

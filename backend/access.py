@@ -1,4 +1,4 @@
-"""Who may speak with the server: API keys, and the web pages of other sites.
+"""Who may speak with the server: API keys, and what is for everybody.
 
 Keys are kept as SHA-256 only. That is enough for what `duplex-tts key` makes (256 random bits), and
 nothing for a word that a person thought of.
@@ -12,26 +12,20 @@ import ipaddress
 import re
 import secrets
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
 
 ANYBODY = "anybody"
-_READING = {"GET", "HEAD", "OPTIONS"}
 _LINE = re.compile(r"(?P<name>.*\S)\s+(?P<digest>[0-9a-fA-F]{64})(?P<admin>\s+admin)?")
-# No public name server answers for these: they cannot be made to mean this machine.
-_OUR_NAMES = (".localhost", ".local")
+
+HEALTH = frozenset({"/healthz", "/readyz"})
+PUBLIC = HEALTH | {"/v1/voices", "/v1/audio/voices", "/v1/audio/models", "/v2/voices"}
+"""What is read without a key, beside the pages. Everything else wants one where there are keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +40,7 @@ class Access:
     def __init__(self, settings: AccessSettings) -> None:
         self._owners = {
             _hash(key): _Owner(f"key {number}")
-            for number, key in enumerate(_listed(settings.api_keys), 1)
+            for number, key in enumerate(listed(settings.api_keys), 1)
         }
         if settings.admin_key:
             self._owners[_hash(settings.admin_key)] = _Owner("admin", admin=True)
@@ -123,80 +117,11 @@ def authorization(headers: Headers, *schemes: str) -> str | None:
     return key.strip() or None if scheme.lower() in schemes else None
 
 
-# --- other sites' pages ---------------------------------------------------------------------------
-
-
-def guard(app: Starlette, access: Access, settings: AccessSettings) -> None:
-    """Keep the pages of other sites out, but those of `allowed_origins`."""
-    allowed = [origin.rstrip("/") for origin in _listed(settings.allowed_origins)]
-    app.add_middleware(SameOrigin, access=access, allowed=allowed)
-    if allowed:  # outside of the guard: it answers what a browser asks before it posts
-        app.add_middleware(
-            CORSMiddleware, allow_origins=allowed, allow_methods=["*"], allow_headers=["*"]
-        )
-
-
-class SameOrigin:
-    """ASGI middleware: pages of other sites may neither open a WebSocket nor post.
-
-    A browser names the page's site in `Origin`; programs send none. The server's own page is the
-    one whose site is the `Host` that was asked for. A foreign name can be made to mean this
-    machine (DNS rebinding), so without keys the `Host` must be one that cannot: an address, a name
-    without dots, or one of `_OUR_NAMES`.
-    """
-
-    def __init__(self, app: ASGIApp, access: Access, allowed: Iterable[str]) -> None:
-        self._app = app
-        self._access = access
-        self._allowed = set(allowed)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 403."""
-        if scope["type"] == "lifespan" or self._may(scope):
-            await self._app(scope, receive, send)
-            return
-        message = "pages of this site may not use the server; list it in access.allowed_origins"
-        refusal = JSONResponse({"error": "origin", "message": message}, 403)
-        if scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).send_denial_response(refusal)
-        else:
-            await refusal(scope, receive, send)
-
-    def _may(self, scope: Scope) -> bool:
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is None or scope.get("method") in _READING:
-            return True
-        if origin in self._allowed or "*" in self._allowed:
-            return True
-        host = headers.get("host", "").lower()
-        own = origin.lower().partition("://")[2] == host
-        return own and (self._access.demanded or _is_ours(host))
-
-
-def _is_ours(host: str) -> bool:
-    name = hostname(host)
-    if "." not in name or name.endswith(_OUR_NAMES):  # an IPv6 address has no dots, or is mapped
-        return bool(name)
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def hostname(host: str) -> str:
-    """The name in a `Host` header; empty where there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # an IPv6 address without its end
-        return ""
-
-
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def _listed(names: str) -> list[str]:
+def listed(names: str) -> list[str]:
+    """What stands between the commas of a setting."""
     return [name for name in map(str.strip, names.split(",")) if name]
 
 

@@ -229,7 +229,11 @@ def _all_settings() -> str:
     for key, field in FIELDS.items():
         lines.append(f"  {key} = {_shown(field.default)}  ({allowed(key)})")
         lines += textwrap.wrap(
-            field.description or "", 90, initial_indent=indent, subsequent_indent=indent
+            field.description or "",
+            90,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,
         )
     return "\n".join(lines)
 

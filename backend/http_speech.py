@@ -136,7 +136,8 @@ class BoundedBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, and count."""
-        limit_bytes = left_bytes = self._larger.get(scope.get("path", ""), self._limit_bytes)
+        path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
+        limit_bytes = left_bytes = self._larger.get(path, self._limit_bytes)
 
         async def counted() -> Message:
             nonlocal left_bytes

@@ -20,17 +20,22 @@ if __package__ in (None, ""):  # run as a script: import the package, not the fi
 import structlog
 import uvicorn
 from fastapi import FastAPI, Response
+from starlette.types import ASGIApp
 
-from backend.access import Access, check_exposure, guard
+from backend.access import HEALTH, Access, check_exposure
 from backend.config import Settings, add_flags, load_settings
+from backend.connection_guard import ConnectionGuard, connections_wanted, within_descriptors
 from backend.context import Services
 from backend.engines.base import Model
 from backend.engines.choice import choose
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError
+from backend.guarded_http import GuardedConfig
 from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
 from backend.metrics import Metrics
+from backend.middleware import EveryAnswer, install_proxy, is_proxy
+from backend.origins import guard
 from backend.pages import install as install_pages
 from backend.recordings import LARGEST_BYTES
 from backend.routes.cartesia import cartesia_routes
@@ -49,6 +54,14 @@ _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009, HTTP: 
 _PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
 _PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
 _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
+
+
+class Application(FastAPI):
+    """With what every answer has, the server's own errors too."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """See `FastAPI`."""
+        return EveryAnswer(super().build_middleware_stack())
 
 
 def create_app(settings: Settings, model: Model) -> FastAPI:
@@ -77,10 +90,13 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
             ):
                 yield
 
-    app = FastAPI(title="Duplex TTS", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Application(
+        title="Duplex TTS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
     app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
-    guard(app, access, settings.access)
+    guard(app, access, settings.access, harmless=install_pages(app) | HEALTH)
+    install_proxy(app, settings.server)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
     app.include_router(deepgram_routes(access))
@@ -99,7 +115,6 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
 
-    install_pages(app)
     return app
 
 
@@ -143,10 +158,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    """How uvicorn serves the application."""
-    return uvicorn.Config(
+def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> GuardedConfig:
+    """How uvicorn serves the application. `most`: connections at a time."""
+    server, proxies = settings.server, is_proxy(settings.server)
+    most = most or connections_wanted(settings)
+    return GuardedConfig(
         app,
+        ConnectionGuard(most, server.connections_per_address, server.request_timeout, proxies),
         log_config=None,
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
@@ -154,6 +172,7 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws_ping_timeout=_PING_TIMEOUT_S,
         ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
         timeout_graceful_shutdown=5,
+        proxy_headers=False,  # `BehindProxy` sees to them
     )
 
 
@@ -163,6 +182,7 @@ def serve(settings: Settings) -> None:
     model = choose(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
+    settings, most = within_descriptors(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     announcement = (
@@ -173,7 +193,7 @@ def serve(settings: Settings) -> None:
     )
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
-    server = Server(server_config(create_app(settings, model), settings), announcement)
+    server = Server(server_config(create_app(settings, model), settings, most), announcement)
     server.run(sockets=[listener])
     if not server.started:
         raise ConfigError("the server could not start; the log above says why")

@@ -77,11 +77,12 @@ class Page:
         return Response(self.body, media_type=self.media_type, headers=headers)
 
 
-def install(app: Starlette, web: Path = WEB) -> None:
+def install(app: Starlette, web: Path = WEB) -> frozenset[str]:
     """Serve the files of `web`, each under its name; pages without `.html`, index.html as `/`.
 
     Each file becomes a route of its own: what is not a file here can never be asked for. Files of
-    other types are left out; pages that are not there are warned of. Blocks while it reads them.
+    other types are left out; pages that are not there are warned of. Returns
+    their paths. Blocks while it reads them.
     """
     if missing := [name for name in _PAGES if not (web / name).is_file()]:
         log.warning(
@@ -89,9 +90,10 @@ def install(app: Starlette, web: Path = WEB) -> None:
             why=f"no {' and no '.join(missing)} in {web}, so browsers are answered 404; "
             "install duplex-tts again",
         )
-    for file in sorted(web.glob("*")):
-        if file.suffix in _TYPES:
-            app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)
+    files = [file for file in sorted(web.glob("*")) if file.suffix in _TYPES]
+    for file in files:
+        app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)
+    return frozenset(map(_path, files))
 
 
 def _path(file: Path) -> str:

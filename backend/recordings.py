@@ -1,4 +1,4 @@
-"""Recordings that voices are made of: is it sound, is it long enough, and not too long."""
+"""Recordings that voices are made of: is it sound, loud and not too loud, and how long."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from backend.errors import BadMessage
+
+FloatArray = NDArray[np.float32]
 
 SHORTEST_S = 5.0
 LONGEST_S = 30.0
@@ -15,7 +18,10 @@ LARGEST_BYTES = 20 << 20  # 30 s of stereo at 96 kHz, 24 bits, fit in
 FORMATS = "WAV, FLAC, MP3 or OGG"
 _KINDS = {"WAV", "WAVEX", "FLAC", "MP3", "OGG"}
 _RATES_HZ = (8000, 192_000)
-_SILENCE = 1e-3  # of full scale; a recording that never gets louder has no voice in it
+_LOUDEST = 4.0  # times full scale: what a decoder makes of a clipped original is far below
+_SILENCE = 5e-4  # RMS of full scale, without its mean; what is never louder has no voice in it
+_FRAME_S = 0.02
+_LEAST_SOUND_S = 1.0
 
 
 def as_mono_wav(recording: Path, wav: Path) -> None:
@@ -37,10 +43,33 @@ def as_mono_wav(recording: Path, wav: Path) -> None:
         raise BadMessage(
             f"audio: expected {SHORTEST_S:g} to {LONGEST_S:g} s; the recording is {length}"
         )
-    mono = samples.mean(axis=1)
-    if not np.isfinite(mono).all() or np.abs(mono).max() < _SILENCE:
-        raise BadMessage("audio: the recording is silent")
-    soundfile.write(wav, mono, rate_hz, subtype="FLOAT", format="WAV")
+    soundfile.write(wav, _as_mono(samples, rate_hz), rate_hz, subtype="FLOAT", format="WAV")
+
+
+def _as_mono(samples: FloatArray, rate_hz: int) -> FloatArray:
+    """The channels together, in [-1, 1]. Raises `BadMessage` where there is no voice."""
+    if not np.isfinite(samples).all():
+        raise BadMessage("audio: some samples are no numbers; export the recording anew")
+    peak = float(np.abs(samples).max())
+    if peak > _LOUDEST:
+        raise BadMessage(
+            f"audio: samples reach {peak:.3g} times full scale; export it with samples of -1 to 1"
+        )
+    mono: FloatArray = samples.mean(axis=1) / max(1.0, peak)
+    sound_s = _sound_s(mono, rate_hz)
+    if sound_s < _LEAST_SOUND_S:
+        if min(_sound_s(channel, rate_hz) for channel in samples.T) >= _LEAST_SOUND_S:
+            raise BadMessage("audio: the two channels cancel each other; send one of them")
+        amount = f"holds {sound_s:.1f} s of sound" if sound_s else "is silent"
+        raise BadMessage(f"audio: the recording {amount}; a voice needs {SHORTEST_S:g} s of speech")
+    return mono
+
+
+def _sound_s(mono: FloatArray, rate_hz: int) -> float:
+    """How much of it is louder than silence; a constant is silence."""
+    length = round(_FRAME_S * rate_hz)
+    frames = mono[: len(mono) // length * length].reshape(-1, length)
+    return float((frames.std(axis=1) > _SILENCE).sum() * _FRAME_S)
 
 
 def _check_kind(sound: soundfile.SoundFile) -> None:

@@ -27,6 +27,28 @@ class ServerSettings(Section):
     max_connections: int = Field(
         default=1000, ge=1, description="Connections at once; one more is refused."
     )
+    connections_per_address: int = Field(
+        default=200,
+        ge=1,
+        description="Of these and of HTTP's, as many from one address (IPv6: one /64); a whole "
+        "office may share one. Clients of trusted_proxies count by X-Forwarded-For.",
+    )
+    request_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds in which a connection must have sent a whole request; for a large "
+        "body one more for each 16 KiB.",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1, ::1",
+        description="Addresses or networks of reverse proxies, separated by commas: their "
+        "X-Forwarded-For, -Proto, -Host and -Prefix are believed.",
+    )
+    root_path: str = Field(
+        default="",
+        description="Path under which a reverse proxy shows the server: /tts. Needed only where "
+        "the proxy passes it on and sends no X-Forwarded-Prefix.",
+    )
     max_text_length: int = Field(
         default=20_000, ge=100, description="Characters that a context may hold unspoken."
     )

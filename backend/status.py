@@ -1,5 +1,5 @@
 """What the dashboard shows: `GET /v1/status`, and the end of a session, `DELETE /v1/sessions/{id}`;
-and `GET /metrics`, the figures for Prometheus.
+`GET /metrics`, the figures for Prometheus; and `GET /openapi.json`, what the routes are.
 
 Where API keys are set, the figures want one, and the sessions the key of an admin. Without keys the
 figures are for everybody who reaches the server, the sessions for whoever uses it on this very
@@ -17,12 +17,14 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import TypeAdapter
+from starlette.responses import JSONResponse
 
-from backend.access import Access, bearer, hostname, is_loopback
+from backend.access import Access, bearer, is_loopback
 from backend.config import Settings
 from backend.engines.base import Device
 from backend.errors import Unauthorized
 from backend.metrics import Figures, Metrics
+from backend.origins import hostname
 from backend.recent import WINDOW_S
 from backend.session import SessionStatus
 from backend.tts_manager import TTSManager
@@ -83,6 +85,13 @@ def status_routes(
         if device := tts.device:
             metrics.device(device.name, device.memory_used_bytes, device.memory_total_bytes)
         return Response(metrics.render(), media_type=metrics.content_type)
+
+    @router.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> JSONResponse:
+        _authorize(request, access)
+        root_path = request.scope.get("root_path", "")
+        servers = {"servers": [{"url": root_path}]} if root_path else {}
+        return JSONResponse({**request.app.openapi(), **servers})
 
     @router.get("/v1/status")
     async def status(request: Request) -> Response:

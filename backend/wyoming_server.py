@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 from starlette.websockets import WebSocket
 
+from backend.connection_guard import AddressLimit
 from backend.context import Services
 from backend.errors import DuplexError
 from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, lengths
@@ -37,10 +38,14 @@ async def wyoming_server(
     """
     _ask_whether_alive(listener)
     open_: set[_Stream] = set()
+    addresses = AddressLimit(services.settings.server.connections_per_address)
     async with asyncio.TaskGroup() as tasks:
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            stream = _Stream(reader, writer)
+            stream = _Stream(reader, writer, services.settings.server.request_timeout)
+            if not addresses.enter(stream.address):
+                stream.abort()
+                return
             open_.add(stream)
             tasks.create_task(serve(stream), name="wyoming")
 
@@ -54,6 +59,7 @@ async def wyoming_server(
             finally:
                 stream.close()
                 open_.discard(stream)
+                addresses.leave(stream.address)
 
         server = await asyncio.start_server(connected, sock=listener, limit=MAX_BYTES)
         try:
@@ -65,12 +71,20 @@ async def wyoming_server(
 
 
 class _Stream:
-    """A TCP connection as ASGI has a WebSocket: one event is one binary message."""
+    """A TCP connection as ASGI has a WebSocket: one event is one binary message.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    The first event has to come, and each has to be complete, within `timeout_s`.
+    """
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout_s: float
+    ) -> None:
+        self.address = str((writer.get_extra_info("peername") or [""])[0])
         self._reader = reader
         self._writer = writer
+        self._timeout_s = timeout_s
         self._opened = False
+        self._heard = False
 
     async def receive(self) -> MutableMapping[str, Any]:
         """The next event."""
@@ -81,18 +95,22 @@ class _Stream:
             return {"type": "websocket.receive", "bytes": await self._event()}
         except DuplexError as error:
             log.info("wyoming.not_understood", why=error.code)
-        except (OSError, EOFError, ValueError):  # gone, gone in an event, too long a line
+        except (OSError, EOFError, ValueError):  # gone, too slow, gone in an event, too long a line
             log.debug("wyoming.left")
         return {"type": "websocket.disconnect", "code": 1000}
 
     async def _event(self) -> bytes:
-        header = await self._reader.readline()
-        if not header.endswith(b"\n"):
-            raise EOFError
-        data_bytes, payload_bytes = lengths(header)
-        data = await self._reader.readexactly(data_bytes)
-        await self._reader.readexactly(payload_bytes)  # what is spoken has none
-        return header + data
+        async with asyncio.timeout(None if self._heard else self._timeout_s):
+            first = await self._reader.readexactly(1)
+        self._heard = True
+        async with asyncio.timeout(self._timeout_s):
+            header = first + await self._reader.readline()
+            if not header.endswith(b"\n"):
+                raise EOFError
+            data_bytes, payload_bytes = lengths(header)
+            data = await self._reader.readexactly(data_bytes)
+            await self._reader.readexactly(payload_bytes)  # what is spoken has none
+            return header + data
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """Write; waits while the client does not read."""

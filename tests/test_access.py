@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from backend.access import ANYBODY, Access, SameOrigin, check_exposure, hostname, is_loopback
+from backend.access import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
 from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
+from backend.pages import WEB
+from tests.cloning_model import CloningModel
 from tests.live_server import live_server
 
 
@@ -110,87 +117,6 @@ def test_keys_do_not_protect_wyoming_which_knows_none() -> None:
         exposed(access={"api_keys": "one"}, wyoming=far)
     exposed(access={"insecure": True}, wyoming=far)
     exposed(wyoming={**far, "port": 0})
-
-
-# --- other sites' pages ---------------------------------------------------------------------------
-
-
-def lets_in(origin: str | None, host: str, *, keys: str = "", allowed: str = "") -> bool:
-    headers = [(b"host", host.encode())]
-    headers += [(b"origin", origin.encode())] if origin is not None else []
-    guard = SameOrigin(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
-    return guard._may({"type": "http", "method": "POST", "headers": headers})
-
-
-@pytest.mark.parametrize(
-    "host",
-    ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "workstation:8000", "box.local", "10.0.0.7"],
-)
-def test_the_servers_own_page_may_use_it(host: str) -> None:
-    assert lets_in(f"http://{host}", host)
-    assert lets_in(f"https://{host.upper()}", host), "behind a proxy that adds the TLS"
-
-
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://localhost:9000"])
-def test_other_pages_may_not_but_those_allowed(origin: str) -> None:
-    assert not lets_in(origin, "localhost:8000")
-    assert not lets_in(origin, "localhost:8000", keys="one")
-    assert lets_in("https://good.example", "localhost:8000", allowed="https://good.example")
-    assert lets_in(origin, "localhost:8000", allowed="*")
-
-
-def test_a_foreign_name_made_to_mean_this_machine_is_no_own_page() -> None:
-    assert not lets_in("http://evil.example:8000", "evil.example:8000")
-    assert not lets_in("http://127.0.0.1.evil.example", "127.0.0.1.evil.example")
-    assert not lets_in("http://", "")
-    # such a page has none of the keys
-    assert lets_in("https://tts.example.org", "tts.example.org", keys="one")
-
-
-def test_programs_send_no_origin_and_are_let_in() -> None:
-    assert lets_in(None, "anything.example")
-
-
-def test_the_name_in_a_host_header_is_found() -> None:
-    found = [hostname(host) for host in ("Box:80", "[::1]:80", "[::1", "", "a@b:1")]
-    assert found == ["box", "::1", "", "", "b"]
-
-
-async def test_at_the_server_pages_of_other_sites_get_a_403_that_says_why() -> None:
-    async with live_server(access={"allowed_origins": "https://good.example"}) as live:
-        own = f"http://{live.address}"
-        url = f"ws://{live.address}/ws/tts"
-        for origin in (own, "https://good.example", None):
-            headers = {"Origin": origin} if origin else {}
-            async with connect(url, additional_headers=headers) as socket:
-                assert json.loads(await socket.recv())["type"] == "ready"
-        with pytest.raises(InvalidStatus) as refused:
-            async with connect(url, additional_headers={"Origin": "null"}):
-                pass
-        assert refused.value.response.status_code == 403
-        assert b"allowed_origins" in (refused.value.response.body or b"")
-        async with httpx.AsyncClient(base_url=own) as http:
-            evil = {"Origin": "https://evil.example"}
-            answer = await http.post("/v1/speech", json={"text": "Hi."}, headers=evil)
-            assert (answer.status_code, answer.json()["error"]) == (403, "origin")
-            assert (await http.get("/v1/voices", headers=evil)).status_code == 200
-
-
-async def test_an_allowed_page_may_post_and_read_the_answer() -> None:
-    good = {"Origin": "https://good.example"}
-    asks = {
-        **good,
-        "Access-Control-Request-Method": "POST",
-        "Access-Control-Request-Headers": "authorization,content-type",
-    }
-    async with (
-        live_server(access={"allowed_origins": "https://good.example/"}) as live,
-        httpx.AsyncClient(base_url=live.http) as http,
-    ):
-        assert (await http.options("/v1/speech", headers=asks)).status_code == 200
-        answer = await http.post("/v1/speech", json={"text": "Hi."}, headers=good)
-        assert answer.status_code == 200
-        assert answer.headers["access-control-allow-origin"] == "https://good.example"
 
 
 # --- each protocol has its own place for the key, and its own answer to a wrong one ---------------
@@ -330,7 +256,60 @@ async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
         live_server(access={"api_keys": "one"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
     ):
-        for path in ("/healthz", "/readyz", "/"):
+        for path in ("/healthz", "/readyz", "/", "/v1/audio/voices", "/v1/audio/models"):
             assert (await http.get(path)).status_code == 200
-        for path in ("/v1/models", "/v1/audio/voices", "/v1/status", "/metrics"):
+        for path in ("/v1/models", "/v1/status", "/metrics", "/openapi.json"):
             assert (await http.get(path)).status_code == 401
+
+
+# --- what is public -------------------------------------------------------------------------------
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """All there are: a method, or `socket`, and a path."""
+    for route in iter_route_contexts(app.routes):
+        path = re.sub(r"{.*?}", "heart", str(route.path))
+        for method in route.methods or ("socket",):
+            yield method, path
+
+
+async def test_whatever_is_not_listed_as_public_wants_a_key() -> None:
+    pages = {f"/{file.stem if file.suffix == '.html' else file.name}" for file in WEB.iterdir()}
+    pages = pages - {"/index"} | {"/"}
+    async with (
+        live_server(CloningModel(), access={"api_keys": "one"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        found = list(routes(live.app))
+        assert len(found) > len(pages) + len(PUBLIC) + 20
+        for method, path in found:
+            if method == "socket":
+                assert await refuses(f"ws://{live.address}{path}"), path
+                continue
+            answer = await http.request(method, path)
+            public = method in ("GET", "HEAD") and path in PUBLIC | pages
+            assert (answer.status_code < 300) if public else (answer.status_code == 401), (
+                f"{method} {path} answers {answer.status_code} without a key: "
+                "demand one, or list it in access.PUBLIC and docs/keys.md"
+            )
+
+
+async def refuses(url: str) -> bool:
+    """Whether nothing is spoken there without a key."""
+    try:
+        async with connect(url) as socket:
+            with suppress(ConnectionClosed):
+                await socket.send('{"text": "Hi.", "type": "text", "transcript": "Hi."}')
+            with suppress(ConnectionClosed):
+                async for message in socket:
+                    assert isinstance(message, str)
+                    assert "audio" not in message
+            return socket.close_code == 1008
+    except InvalidStatus as refused:
+        return refused.response.status_code == 401
+
+
+def test_what_is_public_is_in_the_docs() -> None:
+    keys = (Path(__file__).parent.parent / "docs" / "keys.md").read_text()
+    for path in PUBLIC:
+        assert f"`{path}`" in keys or f"`GET {path}`" in keys

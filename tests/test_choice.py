@@ -182,8 +182,12 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise ValueError("header too small")
 
     monkeypatch.setattr(Loaded, "load", load)
-    with pytest.raises(ConfigError, match="duplex-tts download chatterbox-turbo` checks"):
+    with (
+        capture_logs() as logs,
+        pytest.raises(ConfigError, match=r"header too small.*download chatterbox-turbo` checks"),
+    ):
         choose(settings(TURBO), tmp_path)
+    assert not [entry for entry in logs if entry["log_level"] == "error"], "the line says it all"
 
 
 def test_the_embedded_voice_needs_none_of_the_packages_of_chatterbox(tmp_path: Path) -> None:

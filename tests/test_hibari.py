@@ -3,8 +3,9 @@ from __future__ import annotations
 import hashlib
 import http.server
 import re
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from hibari import voices as catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.config import Settings
+from backend.engines import hibari
 from backend.engines.base import Chunk, Failure, Pcm, Release, Utterance
+from backend.engines.choice import choose
 from backend.engines.hibari import HibariModel
-from backend.errors import BadMessage, UnknownVoice, Unsupported, VoiceUnavailable
+from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.hibari_model import assert_tiles, begin, drive, model, pcm, streamed, whole
 from tests.test_hibari_text import PIECES
 
@@ -350,3 +354,50 @@ def test_a_voice_that_is_not_what_it_should_be_is_refused(shelf: Path, tmp_path:
     with pytest.raises(VoiceUnavailable, match="emma"):
         broken.load_voice("emma")
     assert not any(voice.ready for voice in broken.voices() if voice.name == "emma")
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "empty": lambda whole: b"",
+    "garbage": lambda whole: b"<html>sign in</html>" * 100,
+    "one bit": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_voice_is_fetched_again_when_it_is_needed(
+    damage: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (Path(catalogue.ASSETS) / "hibari.onnx").read_bytes()
+    emma = {**catalogue.VOICES["emma"], "sha256": hashlib.sha256(weights).hexdigest()}
+    monkeypatch.setitem(catalogue.VOICES, "emma", emma)
+    (shelf / emma["file"]).write_bytes(weights)
+    cached = tmp_path / "cache" / emma["file"]
+    cached.parent.mkdir()
+    cached.write_bytes(DAMAGES[damage](weights))
+    HibariModel(tmp_path / "cache").load_voice("emma")
+    assert cached.read_bytes() == weights
+
+
+def test_a_damaged_voice_that_cannot_be_fetched_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "BASE_URL", "http://127.0.0.1:9/")
+    (tmp_path / catalogue.VOICES["emma"]["file"]).write_bytes(b"half a voice")
+    with pytest.raises(VoiceUnavailable, match=r"'emma' is damaged.*available: heart"):
+        HibariModel(tmp_path).load_voice("emma")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["hibari.onnx", "vocab.json"])
+def test_a_damaged_package_stops_the_start_with_one_line(
+    damage: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("hibari.onnx", "vocab.json"):
+        shutil.copy(Path(catalogue.ASSETS) / file, tmp_path / file)
+    damaged = tmp_path / name
+    damaged.write_bytes(DAMAGES[damage](damaged.read_bytes()))
+    monkeypatch.setattr(hibari, "_ASSETS", tmp_path)
+    with pytest.raises(DuplexError, match="pip install --force-reinstall") as stopped:
+        choose(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
+    assert "\n" not in stopped.value.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,4 +88,46 @@ def test_silence_and_what_is_no_number(tmp_path: Path, level: float) -> None:
     file = io.BytesIO()
     samples = np.full(6 * 16_000, level, np.float32)
     soundfile.write(file, samples, 16_000, subtype="FLOAT", format="WAV")
-    assert "silent" in refusal(tmp_path, file.getvalue())
+    said = "silent" if np.isfinite(level) else "no numbers"
+    assert said in refusal(tmp_path, file.getvalue())
+
+
+def wav(samples: np.ndarray[Any, np.dtype[np.float32]], rate_hz: int = 16_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, subtype="FLOAT", format="WAV")
+    return file.getvalue()
+
+
+TONE = 0.3 * np.sin(np.arange(6 * 16_000) * 0.05, dtype=np.float32)
+SPEECHLESS = {
+    "far beyond full scale": (np.full(96_000, 3e38, np.float32), "times full scale"),
+    "integers as real numbers": (TONE * 32_768, "times full scale"),
+    "a single sample beyond": (np.where(np.arange(96_000) == 9, -1e9, TONE), "times full scale"),
+    "channels whose sum is none": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
+    "a single sample that is none": (np.where(np.arange(96_000) == 9, np.nan, TONE), "no numbers"),
+    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
+    "a constant": (np.full(96_000, 0.5, np.float32), "is silent"),
+    "a click": (np.where(np.arange(96_000) == 9, np.float32(0.9), np.float32(0)), "of sound"),
+    "a short word": (np.where(np.arange(96_000) < 8_000, TONE, np.float32(0)), "0.5 s of sound"),
+    "noise of a converter": (TONE * np.float32(1e-4), "is silent"),
+    "channels that cancel": (np.stack([TONE, -TONE], axis=1), "cancel each other"),
+}
+
+
+@pytest.mark.parametrize("what", SPEECHLESS)
+def test_what_holds_no_voice_is_told_why(tmp_path: Path, what: str) -> None:
+    samples, said = SPEECHLESS[what]
+    assert said in refusal(tmp_path, wav(samples.astype(np.float32)))
+
+
+@pytest.mark.parametrize("gain", [1.0, 3.4, 10.0])
+def test_what_is_a_little_too_loud_is_taken_and_fits(tmp_path: Path, gain: float) -> None:
+    (tmp_path / "in").write_bytes(wav(TONE * np.float32(gain)))
+    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")
+    samples, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert np.abs(samples).max() == pytest.approx(min(1.0, 0.3 * gain), abs=1e-3)
+
+
+def test_one_silent_channel_is_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(wav(np.stack([TONE, 0 * TONE], axis=1)))
+    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")

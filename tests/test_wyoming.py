@@ -354,6 +354,36 @@ async def test_half_an_event_and_a_reset_leave_nothing_behind() -> None:
             await eventually(lambda: not live.connections.sessions())
 
 
+@pytest.mark.parametrize("sent", [b"", b'{"type"', b'{"type": "synthesize", "data_length": 9}\n{'])
+async def test_who_sends_no_event_in_time_is_hung_up_on(sent: bytes) -> None:
+    async with (
+        home(server={"request_timeout": 0.3}) as (live, port),
+        AsyncTcpClient("127.0.0.1", port) as client,
+    ):
+        await client.write_event(Describe().event())
+        await heard(client, Info)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert await hung_up(reader) == b""
+        writer.close()
+        await eventually(lambda: len(live.connections.sessions()) == 1)
+        await client.write_event(Synthesize("Hi.").event())  # one that waited may go on
+        assert (await heard(client, AudioStop))[0]
+
+
+async def test_an_address_has_as_many_connections_to_wyoming_as_elsewhere() -> None:
+    async with home(server={"connections_per_address": 1}) as (live, port):
+        for _ in range(2):
+            async with AsyncTcpClient("127.0.0.1", port) as client:
+                await client.write_event(Describe().event())
+                await heard(client, Info)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                with suppress(ConnectionResetError):
+                    assert await hung_up(reader) == b""
+                writer.close()
+            await eventually(lambda: not live.connections.sessions())
+
+
 async def test_an_unknown_voice_is_an_error_and_the_end() -> None:
     async with home() as (_, port), AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Synthesize("Hi.", SynthesizeVoice(name="nobody")).event())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -71,9 +73,10 @@ def _best(models: Path) -> tuple[str, str]:
 
 
 def _hibari(models: Path) -> Model:
-    from backend.engines.hibari import HibariModel
+    from backend.engines.hibari import REINSTALL, HibariModel
 
-    return HibariModel(models / "hibari")
+    with _explained(_EMBEDDED, REINSTALL):
+        return HibariModel(models / "hibari")
 
 
 def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) -> Model:
@@ -88,16 +91,21 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
     except ImportError as error:
         raise ConfigError(f"{weights.engine}: {error}; {_INSTALL}") from error
     _check_device(settings.device)
-    try:
+    with _explained(weights.engine, f"`duplex-tts download {weights.engine}` checks its files"):
         return ChatterboxModel.load(folder, settings, models / "voices" / weights.engine)
+
+
+@contextmanager
+def _explained(engine: str, remedy: str) -> Iterator[None]:
+    """What is wrong with files of a model is said by many kinds of errors: one line for all."""
+    try:
+        yield
     except DuplexError:
         raise
     except Exception as error:
-        log.exception("engine.not_loaded", engine=weights.engine)
-        raise ConfigError(
-            f"{weights.engine} could not be loaded ({type(error).__name__}); "
-            f"`duplex-tts download {weights.engine}` checks its files"
-        ) from error
+        log.debug("engine.not_loaded", engine=engine, exc_info=error)
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConfigError(f"{engine} could not be loaded ({why}); {remedy}") from error
 
 
 def _check_device(asked: str) -> None:

@@ -31,6 +31,8 @@ from backend.errors import (
 from backend.events import Voice
 
 _log = logging.getLogger(__name__)
+REINSTALL = "run: python -m pip install --force-reinstall --no-deps hibari-tts"
+
 _SPEEDS = (0.5, 2.0)
 _ASSETS = Path(catalogue.ASSETS)
 
@@ -109,17 +111,21 @@ class HibariModel:
         return folder / str(entry["file"])
 
     def _fetched(self, name: str) -> Path:
-        path = self._path(name)
-        if not path.exists():
-            entry = catalogue.VOICES[name]
-            try:
-                catalogue.download(catalogue.BASE_URL + entry["file"], str(path), entry["sha256"])
-            except (RuntimeError, OSError) as error:
-                here = ", ".join(voice.name for voice in self.voices() if voice.ready)
-                raise VoiceUnavailable(
-                    f"voice {name!r} is not on this machine and could not be fetched; "
-                    f"available: {here}"
-                ) from error
+        """The voice's file, byte for byte what it should be."""
+        path, entry = self._path(name), catalogue.VOICES[name]
+        if _is_whole(path, entry["sha256"]):
+            return path
+        state = "damaged" if path.exists() else "not"
+        if entry.get("bundled"):
+            raise VoiceUnavailable(f"voice {name!r} is {state} in the package; {REINSTALL}")
+        try:
+            catalogue.download(catalogue.BASE_URL + entry["file"], str(path), entry["sha256"])
+        except (RuntimeError, OSError) as error:
+            here = ", ".join(voice.name for voice in self.voices() if voice.ready)
+            raise VoiceUnavailable(
+                f"voice {name!r} is {state} on this machine and could not be fetched; "
+                f"available: {here}"
+            ) from error
         return path
 
     def _reader(self, name: str) -> Reader:
@@ -131,6 +137,13 @@ class HibariModel:
 
     def _unknown(self, name: str) -> UnknownVoice:
         return UnknownVoice(f"no voice {name!r}; there are: {', '.join(self._locks)}")
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        return bool(catalogue.sha256_of(path) == sha256)
+    except OSError:
+        return False
 
 
 class HibariEngine:

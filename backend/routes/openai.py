@@ -9,7 +9,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from backend.access import Access, bearer
+from backend.access import PUBLIC, Access, bearer
 from backend.audio import parse_format
 from backend.context import Services
 from backend.errors import DuplexError
@@ -44,7 +44,7 @@ def openai_routes(access: Access) -> APIRouter:
     """The routes; they expect `services` in the application's state."""
 
     def authorize(request: Request) -> None:
-        access.authorize(bearer(request.headers) or request.headers.get(_ELEVENLABS_KEY))
+        _authorize(request, access)
 
     router = APIRouter(route_class=_Route, dependencies=[Depends(authorize)])
 
@@ -78,12 +78,17 @@ def openai_routes(access: Access) -> APIRouter:
         tts = _services(request).tts
         return openai.describe_voices(tts.voices(), tts.default_voice)
 
-    @router.api_route("/v1/audio/{rest:path}", methods=_METHODS)
+    @router.api_route("/v1/audio/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(request: Request, rest: str) -> Response:
         message = f"no {request.method} {request.url.path} here; there is POST /v1/audio/speech"
         return _refused(request, Failed(None, "unknown_url", message))
 
     return router
+
+
+def _authorize(request: Request, access: Access) -> None:
+    if request.scope["route"].path not in PUBLIC:
+        access.authorize(bearer(request.headers) or request.headers.get(_ELEVENLABS_KEY))
 
 
 def _speech(services: Services, asked: openai.SpeechRequest) -> Response:

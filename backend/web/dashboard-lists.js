@@ -122,7 +122,7 @@ byId("confirm").addEventListener("close", async () => {
 
 async function end(id) {
   try {
-    const answer = await fetch(`/v1/sessions/${encodeURIComponent(id)}`, {
+    const answer = await fetch(`v1/sessions/${encodeURIComponent(id)}`, {
       method: "DELETE",
       headers: keyHeaders(),
     });

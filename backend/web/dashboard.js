@@ -21,7 +21,7 @@ let timer = 0;
 async function poll() {
   clearTimeout(timer);
   try {
-    const answer = await fetch("/v1/status", {
+    const answer = await fetch("v1/status", {
       headers: keyHeaders(),
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
