@@ -14,10 +14,23 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from backend.errors import BadFormat, BadMessage, DuplexError
-from backend.events import Audio, Cancel, Cancelled, Done, End, Failed, Flush, Flushed, Start, Text
+from backend.events import (
+    Audio,
+    Cancel,
+    Cancelled,
+    Done,
+    End,
+    Failed,
+    Flush,
+    Flushed,
+    Start,
+    Text,
+    Voice,
+)
 from backend.protocols.cartesia import CartesiaProtocol
 from backend.protocols.cartesia_request import SpeechRequest
 from backend.protocols.reading import read_json
+from backend.protocols.voice_names import find_voice
 from tests.fake_engine import heard
 from tests.live_server import live_server
 from tests.vendor_dialogue import Answer, answers, converse, said_in, spoken
@@ -27,8 +40,15 @@ ASK = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "heart"}, "output_fo
 FOREIGN = "694f9389-aac1-45b6-b726-9d9369183238"
 
 
+VOICES = (Voice("heart", "en-US", "", ready=True, gender="female"),)
+
+
+def find(name: str) -> str:
+    return find_voice(name, VOICES, "heart")
+
+
 def protocol() -> CartesiaProtocol:
-    return CartesiaProtocol({"heart"})
+    return CartesiaProtocol(find)
 
 
 def ask(transcript: str = "Hi ", more: bool | None = True, **fields: object) -> dict[str, Any]:
@@ -42,7 +62,7 @@ def decode(translator: CartesiaProtocol, **message: object) -> list[object]:
 
 def start_of(**fields: object) -> Start:
     request = read_json(SpeechRequest, json.dumps({"transcript": "a", **ASK, **fields}))
-    return request.start("1", {"heart"})
+    return request.start("1", find)
 
 
 # --- what clients say ----------------------------------------------------------------------------
@@ -125,8 +145,8 @@ def test_marks_that_the_vendors_voices_obey_are_not_read_aloud() -> None:
         ("heart", "heart"),
         ({"id": "heart"}, "heart"),
         ({"mode": "id", "id": "haert"}, "haert"),
-        (FOREIGN, None),
-        ({"mode": "id", "id": FOREIGN.upper()}, None),
+        (FOREIGN, "heart"),
+        ({"mode": "id", "id": FOREIGN.upper()}, "heart"),
         ({"mode": "embedding", "embedding": [0.1, 0.2]}, None),
     ],
 )
@@ -277,10 +297,11 @@ def test_an_error_ends_its_context_and_no_other() -> None:
     assert told[-1]["type"] == "done"
 
 
-def test_nothing_follows_an_error_of_a_context() -> None:
+def test_nothing_follows_the_error_and_the_done_of_a_context() -> None:
     translator = protocol()
     decode(translator, **ask())
-    assert types(answers(translator, Failed("1", "engine_failed", "broken"))) == ["error"]
+    told = answers(translator, Failed("1", "engine_failed", "broken"))
+    assert types(told) == ["error", "done"]
     assert answers(translator, spoken("1", (0, 3))) == []
     assert answers(translator, Done("1", 0, 0, 0)) == []
     assert answers(translator, Failed("1", "timeout", "late")) == []
@@ -289,8 +310,8 @@ def test_nothing_follows_an_error_of_a_context() -> None:
 
 
 def test_a_malformed_request_is_answered_in_its_context() -> None:
-    (error,) = converse(protocol(), {"context_id": "c", "transcript": 5})
-    assert isinstance(error, dict)
+    error, done = converse(protocol(), {"context_id": "c", "transcript": 5})
+    assert (done["type"], done["context_id"]) == ("done", "c")
     assert (error["context_id"], error["error_code"]) == ("c", "bad_message")
 
 

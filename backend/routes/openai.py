@@ -78,7 +78,7 @@ def openai_routes(access: Access) -> APIRouter:
         tts = _services(request).tts
         return openai.describe_voices(tts.voices(), tts.default_voice)
 
-    @router.api_route("/v1/audio/{rest:path}", methods=_METHODS)
+    @router.api_route("/v1/audio/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(request: Request, rest: str) -> Response:
         message = f"no {request.method} {request.url.path} here; there is POST /v1/audio/speech"
         return _refused(request, Failed(None, "unknown_url", message))
