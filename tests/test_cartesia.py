@@ -139,6 +139,31 @@ def test_marks_that_the_vendors_voices_obey_are_not_read_aloud() -> None:
     assert decode(protocol(), **ask(said))[1] == Text("1", "Call ABC, then  1 < 2.")
 
 
+def test_a_mark_in_pieces_is_not_read_aloud() -> None:
+    text = '<speed ratio="1.05"/>Hello <emotion value="sad"/>there, 1 < 2.'
+    for pieces in (text.partition("ratio"), list(text)):
+        told = converse(
+            protocol(), *(ask(p, add_timestamps=True) for p in pieces), ask("", more=False)
+        )
+        assert said_in([m["data"] for m in told if "data" in m]) == "Hellothere,1<2."
+        words = [w for m in told if "word_timestamps" in m for w in m["word_timestamps"]["words"]]
+        assert words == ["Hello", "there,", "1", "<", "2."]
+
+
+@pytest.mark.parametrize("last", [{"flush": True}, {"more": False}])
+def test_what_began_like_a_mark_is_spoken_at_a_flush_and_at_the_end(last: dict[str, Any]) -> None:
+    translator = protocol()
+    assert decode(translator, **ask("a <brea"))[1] == Text("1", "a ")
+    assert decode(translator, **ask("", **last))[0] == Text("1", "<brea")
+
+
+def test_without_buffering_a_mark_may_come_in_pieces_too() -> None:
+    translator = protocol()
+    decode(translator, **ask("One. <bre", max_buffer_delay_ms=0))
+    assert decode(translator, **ask('ak time="1s"/>', max_buffer_delay_ms=0)) == []
+    assert decode(translator, **ask("Two.", max_buffer_delay_ms=10_000)) == [Text("1", "Two.")]
+
+
 @pytest.mark.parametrize(
     ("voice", "meant"),
     [
@@ -288,6 +313,8 @@ def test_an_error_ends_its_context_and_no_other() -> None:
         ask("", more=False, context_id="good"),
     )
     (error,) = [m for m in told if isinstance(m, dict) and m["type"] == "error"]
+    bad = [m["type"] for m in told if m["context_id"] == "bad"]
+    assert bad == ["error", "done"], "livekit waits for it"
     assert (error["context_id"], error["error_code"], error["status_code"]) == (
         "bad",
         "unknown_voice",
@@ -408,6 +435,40 @@ async def test_bad_requests(path: str, fields: dict[str, object], status: int, c
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.post(path, json={**ASK, **fields})
     assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"voice": "haert"}, {"language": "xx"}, {"output_format": {**RAW, "encoding": "cassette"}}],
+)
+async def test_who_waits_for_done_gets_it_behind_an_error(fields: dict[str, Any]) -> None:
+    sentences = [ask("One. ", **fields), ask("Two. ", **fields), ask(" ", more=False, **fields)]
+    async with (
+        live_server() as live,
+        connect(f"ws://{live.address}/tts/websocket") as socket,
+    ):
+        for message in sentences:  # as livekit does: it looks for `done` only behind the last
+            await socket.send(json.dumps(message))
+        told = [json.loads(await socket.recv()) for _ in range(2 * len(sentences))]
+        assert types(told) == ["error", "done"] * len(sentences)
+        assert {m["context_id"] for m in told} == {"c"}
+        assert [m["done"] for m in told] == [False, True] * len(sentences)
+
+
+async def test_to_the_vendors_sdk_an_error_is_the_end() -> None:
+    sdk = {"user_agent_header": "cartesia-python/4.2.0"}
+    async with (
+        live_server() as live,
+        connect(f"ws://{live.address}/tts/websocket", **sdk) as socket,  # type: ignore[arg-type]
+    ):
+        await socket.send(json.dumps(ask("Hi", voice="haert", context_id="bad")))
+        await socket.send(json.dumps(ask("Hi", more=False)))
+        told = [json.loads(await socket.recv()) for _ in range(3)]
+    assert [(m["context_id"], m["type"]) for m in told] == [
+        ("bad", "error"),
+        ("c", "chunk"),
+        ("c", "done"),
+    ]
 
 
 async def test_a_key_counts_wherever_it_is() -> None:

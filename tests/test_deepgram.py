@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from unittest.mock import ANY
+from uuid import UUID
 
 import httpx
 import pytest
@@ -282,6 +283,33 @@ def test_what_is_not_understood_is_a_warning_and_the_speech_goes_on(
     assert warning["description"] == warning["warn_msg"] == error.value.message
 
 
+def test_a_prescribed_pronunciation_may_come_in_pieces(protocol: DeepgramProtocol) -> None:
+    text = 'Take \\{"word": "dupilumab", "pronounce": "duːpˈɪ"\\} daily.'
+    said = [command for c in text for command in say(protocol, "Speak", text=c)]
+    said += say(protocol, "Flush")
+    assert "".join(c.text for c in said if isinstance(c, Text)) == "Take dupilumab daily.\n"
+
+
+@pytest.mark.parametrize("kind", ["Flush", "Close"])
+def test_what_began_like_one_is_spoken_when_the_turn_ends(
+    protocol: DeepgramProtocol, kind: str
+) -> None:
+    say(protocol, "Speak", text='a \\{"wor')
+    text, *_ = say(protocol, kind)
+    assert text == Text("1", '\\{"wor')
+
+
+def test_of_what_was_cleared_nothing_is_kept_back(protocol: DeepgramProtocol) -> None:
+    say(protocol, "Speak", text="a \\")
+    say(protocol, "Clear")
+    assert say(protocol, "Speak", text="b")[1] == Text("2", "b")
+    say(protocol, "Clear")
+    assert say(protocol, "Speak", text="\\") == ()
+    start, text, end, flush = say(protocol, "Flush")
+    assert isinstance(start, Start)
+    assert (text, end, flush) == (Text("3", "\\"), Text("3", "\n"), Flush("3"))
+
+
 # --- what is told ---------------------------------------------------------------------------------
 
 
@@ -523,7 +551,12 @@ async def test_a_post_answers_with_the_file() -> None:
         assert len(answer.content) == linear16("Hello there.")
         assert answer.headers["dg-model-name"] == "aura-2-thalia-en"
         assert answer.headers["dg-char-count"] == "12"
-        assert answer.headers["dg-request-id"]
+        for name in ("content-type", "transfer-encoding", "date"):
+            assert answer.headers[name]
+        for name in ("dg-request-id", "dg-model-uuid"):
+            UUID(answer.headers[name])
+        again = await http.post("/v1/speak", params=query, json={"text": "Hello there."})
+        assert again.headers["dg-model-uuid"] == answer.headers["dg-model-uuid"]
         plain = {"content-type": "text/plain"}
         answer = await http.post("/v1/speak", content="Hello there.", headers=plain)
         assert answer.headers["content-type"] == "audio/mpeg"

@@ -474,6 +474,86 @@ async def test_lines_with_timestamps_are_short_and_their_times_go_on() -> None:
     assert abs(aligned[-1]["character_end_times_seconds"][-1] - 16) < 0.01, "the resampler lags"
 
 
+@pytest.mark.parametrize("output_format", ["mp3_44100_128", "opus_48000_64", "pcm_8000"])
+@pytest.mark.parametrize("text", ["hi", "Hello there. How are you?", "a", "word " * 100])
+async def test_no_line_lacks_the_characters_that_are_heard_in_it(
+    text: str, output_format: str
+) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        path = f"/v1/text-to-speech/heart/stream/with-timestamps?output_format={output_format}"
+        answer = await http.post(path, json={"text": text})
+        plain = await http.post(path.replace("/with-timestamps", ""), json={"text": text})
+    told = list(map(json.loads, answer.text.splitlines()))
+    assert all(line["alignment"] and line["alignment"]["characters"] for line in told)
+    assert "".join("".join(line["alignment"]["characters"]) for line in told) == text
+    data = b"".join(base64.b64decode(line["audio_base64"]) for line in told)
+    assert len(data) == len(plain.content)
+
+
+def test_what_an_encoder_keeps_back_is_told_with_the_characters_before_it() -> None:
+    translator = protocol(multi=False)
+    decode(translator, text="Hi you")
+    (early,) = answers(translator, spoken("1", (0, 3)))
+    assert early["alignment"]["chars"] == list("Hi ")
+    decode(translator, text="")
+    assert answers(translator, spoken("1", (3, 6), start_ms=100)) == []
+    assert answers(translator, spoken("1", (6, 6), start_ms=200, ms=26)) == []
+    last, final, _ = answers(translator, Done("1", 226, 6, 3))
+    assert last["alignment"]["chars"] == list("you")
+    assert last["alignment"]["charStartTimesMs"][0] == 0
+    times = last["alignment"]
+    assert times["charStartTimesMs"][-1] + times["charDurationsMs"][-1] == 126
+    assert base64.b64decode(last["audio"]) == bytes(8)
+    assert final["isFinal"] is True
+
+
+def test_audio_waits_only_for_the_end_of_a_text_that_has_ended() -> None:
+    translator = protocol(multi=False)
+    decode(translator, text="Hi ")
+    assert answers(translator, spoken("1", (0, 3))), "more text may follow"
+    decode(translator, text="you. Bye.")
+    decode(translator, text="")
+    assert answers(translator, spoken("1", (3, 8), start_ms=100)), "there is more to speak"
+
+
+@pytest.mark.parametrize("query", [{}, {"enable_ssml_parsing": True}])
+def test_a_tag_is_taken_out_also_a_character_at_a_time(query: dict[str, Any]) -> None:
+    text = 'Hello <break time="1.0s" /> there, 1 < 2.'
+    told = converse(
+        protocol(multi=False, **query), *({"text": c} for c in ["a ", *text]), {"text": ""}
+    )
+    chars = [
+        c for m in told if isinstance(m, dict) for c in (m.get("alignment") or {}).get("chars", [])
+    ]
+    assert "".join(chars) == "a Hello  there, 1 < 2."
+    heard_ = said_in([m["audio"] for m in told if isinstance(m, dict) and m.get("audio")])
+    assert heard_ == "aHellothere,1<2."
+
+
+def test_what_began_like_a_tag_is_spoken_when_the_text_ends() -> None:
+    for said in ({"text": ""}, {"text": " ", "flush": True}):
+        translator = protocol(multi=False)
+        decode(translator, text="a <brea")
+        text, *_ = decode(translator, **said)
+        assert isinstance(text, Text)
+        assert text.text.startswith("<brea")
+    translator = protocol()
+    decode(translator, text="a <brea", context_id="a")
+    assert decode(translator, close_context=True, context_id="a") == [Text("1", "<brea"), End("1")]
+    decode(translator, text="a <brea", context_id="b")
+    assert decode(translator, close_socket=True) == [Text("2", "<brea"), End("2"), Ping()]
+
+
+async def test_tags_are_not_read_aloud_over_http() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        body = {"text": 'Hi <break time="1.0s" />there.'}
+        for suffix in ("", "/stream"):
+            answer = await http.post(f"/v1/text-to-speech/heart{suffix}?{PCM}", json=body)
+            assert len(answer.content) == 8 * 240 * 2
+        whole = await http.post(f"/v1/text-to-speech/heart/with-timestamps?{PCM}", json=body)
+        assert "".join(whole.json()["alignment"]["characters"]) == "Hi there."
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
@@ -511,3 +591,30 @@ async def test_voices_are_listed() -> None:
         for path in ("/v1/voices", "/v2/voices"):
             voices = (await http.get(path)).json()["voices"]
             assert {(v["voice_id"], v["name"]) for v in voices} >= {("heart", "heart")}
+
+
+async def test_one_voice_is_described_also_for_an_id_of_theirs() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for name in ("heart", "21m00Tcm4TlvDq8ikWAM"):
+            told = (await http.get(f"/v1/voices/{name}")).json()
+            assert (told["voice_id"], told["name"]) == ("heart", "heart")
+        missing = await http.get("/v1/voices/nobody")
+    assert missing.status_code == 404
+    assert missing.json()["detail"]["status"] == "unknown_voice"
+    assert "heart" in missing.json()["detail"]["message"]
+
+
+async def test_who_asks_is_nobody_who_pays() -> None:
+    async with (
+        live_server(access={"api_keys": "right"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for path in ("/v1/user", "/v1/user/subscription"):
+            refused = await http.get(path)
+            assert (refused.status_code, refused.json()["detail"]["status"]) == (
+                401,
+                "invalid_api_key",
+            )
+            told = (await http.get(path, headers={"xi-api-key": "right"})).json()
+            subscription = told.get("subscription", told)
+            assert subscription["character_count"] < subscription["character_limit"]
