@@ -56,6 +56,8 @@ def foreign_script(text: str, languages: Iterable[str]) -> str | None:
     for word in set(_WORD.findall(normalize("NFKC", text))):
         for letter in set(word):
             script = _script(letter) if letter.isalpha() else None
+            if script == "MODIFIER":  # an apostrophe, a stress mark
+                continue
             if script is None or script in known or (script, len(word)) == ("GREEK", 1):
                 return None
             found = script

@@ -240,6 +240,7 @@ async def expect_refused(url: str, **options: Any) -> None:
     """ElevenLabs says why on the open socket, the others in the answer to the handshake."""
     if ELEVEN in url:
         async with connect(url, **options) as socket:
+            await socket.send(json.dumps({"text": " "}))
             assert json.loads(await socket.recv())["error"] == "invalid_api_key"
             await socket.wait_closed()
         assert socket.close_code == 1008

@@ -40,6 +40,7 @@ def test_a_text_all_in_another_script_is_not_read(text: str, script: str) -> Non
         "Привет, Anna",
         "2024年",
         "№ 5",
+        "ʼ",
         "π",
         "2 μ",
         "ｈｉ",

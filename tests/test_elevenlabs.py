@@ -371,7 +371,8 @@ async def test_what_is_wrong_with_a_url_is_said_on_the_open_socket(path: str, co
     async with live_server() as live:
         told, socket = await refused_by(f"ws://{live.address}/v1/text-to-speech/{path}")
     assert (told["error"], told["code"]) == (code, 1008)
-    assert set(told) == {"message", "error", "code"}
+    named = {"contextId"} if "multi" in path else set()
+    assert set(told) == {"message", "error", "code"} | named, "livekit wants to know whose it is"
     assert socket.close_code == 1008
     assert code in (socket.close_reason or "")
 
@@ -379,6 +380,7 @@ async def test_what_is_wrong_with_a_url_is_said_on_the_open_socket(path: str, co
 async def refused_by(url: str, **options: Any) -> tuple[dict[str, Any], ClientConnection]:
     """What the server says before it hangs up."""
     async with connect(url, **options) as socket:
+        await socket.send(json.dumps({"text": " ", "context_id": "c"}))
         (told,) = [json.loads(message) async for message in messages(socket)]
     return told, socket
 
@@ -388,6 +390,15 @@ async def messages(socket: ClientConnection) -> AsyncIterator[str | bytes]:
     with suppress(ConnectionClosed):
         while True:
             yield await socket.recv()
+
+
+async def test_who_says_nothing_is_told_too() -> None:
+    async with live_server() as live:
+        url = f"ws://{live.address}/v1/text-to-speech/haert/multi-stream-input"
+        async with connect(url) as socket:
+            (told,) = [json.loads(message) async for message in messages(socket)]
+    assert set(told) == {"message", "error", "code"}
+    assert (told["error"], socket.close_code) == ("voice_id_does_not_exist", 1008)
 
 
 async def test_what_livekit_1_0_asks_for_is_spoken() -> None:

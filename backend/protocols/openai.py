@@ -39,7 +39,12 @@ _STATUS = {
     "timeout": 503,
     "voice_unavailable": 503,
 }
-_PARAMS = {"unknown_voice": "voice", "model_not_found": "model", "bad_format": "response_format"}
+_PARAMS = {
+    "unknown_voice": "voice",
+    "unreadable_text": "input",
+    "model_not_found": "model",
+    "bad_format": "response_format",
+}
 _RETRY = {"retry-after": "1"}
 
 

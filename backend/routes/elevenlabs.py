@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -13,14 +14,14 @@ from starlette.requests import HTTPConnection
 
 from backend.access import Access, bearer
 from backend.audio import AudioFormat, parse_format
-from backend.connection import Connection
+from backend.connection import Connection, Left
 from backend.context import Services
 from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
 from backend.protocols import elevenlabs_account, elevenlabs_http
 from backend.protocols.audio_body import AudioBody
-from backend.protocols.base import CLOSE_POLICY, HttpTranslator
+from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import ElevenLabsProtocol
 from backend.protocols.elevenlabs_http import SpeechRequest, TimestampedLines, TimestampedWhole
 from backend.protocols.elevenlabs_request import StreamQuery
@@ -28,6 +29,7 @@ from backend.protocols.reading import read_json, read_query
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"
+_FIRST_MESSAGE_S = 1.0
 _QUERY_KEYS = ("xi-api-key", "xi_api_key", "single_use_token")
 
 
@@ -111,7 +113,7 @@ async def _stream(websocket: WebSocket, access: Access, voice_id: str, *, multi:
         start = _start(services, voice_id, query.output_format, query)
         _check(services, start)
     except DuplexError as error:
-        await _dismiss(websocket, services, error)
+        await _dismiss(websocket, services, error, multi=multi)
         return
     protocol = ElevenLabsProtocol(start, query, multi=multi)
     if key_follows:
@@ -119,12 +121,25 @@ async def _stream(websocket: WebSocket, access: Access, voice_id: str, *, multi:
     await connections.serve(websocket, protocol, key, key_follows=key_follows)
 
 
-async def _dismiss(websocket: WebSocket, services: Services, error: DuplexError) -> None:
-    """As the vendor does it: of a handshake that is refused a client shows only the number."""
+async def _dismiss(
+    websocket: WebSocket, services: Services, error: DuplexError, *, multi: bool
+) -> None:
+    """As the vendor does it: of a handshake that is refused a client shows only the number.
+
+    The first message is awaited for a moment: livekit looks at an error only with the context that
+    it has sent.
+    """
     services.metrics.error(error.code)
-    connection = Connection(websocket, ElevenLabsProtocol(Start(""), StreamQuery(), multi=False))
+    query = StreamQuery(inactivity_timeout=_FIRST_MESSAGE_S)
+    protocol = ElevenLabsProtocol(Start(""), query, multi=multi)
+    connection = Connection(websocket, protocol)
     await connection.accept()
-    await connection.dismiss(error, CLOSE_POLICY)
+    context = None
+    with suppress(Left):
+        with suppress(DuplexError):  # silent, or not to be understood
+            said = protocol.decode(await connection.receive(busy=lambda: False))
+            context = next((each.context for each in said if isinstance(each, Start)), None)
+        await connection.send(Failed(context, error.code, error.message))
 
 
 async def _speech(
