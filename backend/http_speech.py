@@ -93,7 +93,9 @@ class SpeechResponse(Response):
             if isinstance(event, Failed) and not begun:
                 await self._refuse(event, send)
                 return
-            body = b"".join([self._translator.encode(each) for each in await self._whole(event)])
+            body = b"".join(
+                [self._translator.encode(each) for each in await self._with_silence(event)]
+            )
             if isinstance(event, Failed) and not body:
                 return
             if not begun and (body or isinstance(event, Done)):
@@ -105,7 +107,7 @@ class SpeechResponse(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
 
-    async def _whole(self, event: Event) -> tuple[Event, ...]:
+    async def _with_silence(self, event: Event) -> tuple[Event, ...]:
         """The event; a moment of silence comes before the end of what had no sound."""
         if isinstance(event, Audio):
             self._sounded |= bool(event.data)
