@@ -59,6 +59,13 @@ async def test_the_answer_has_the_vendors_form_and_says_what_there_is(
     assert path in told
 
 
+async def test_what_a_route_that_is_here_does_not_find_it_says_itself(live: Live) -> None:
+    async with httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.delete("/v1/sessions/none")
+    assert answer.status_code == 404
+    assert "session" in answer.json()["detail"]
+
+
 async def test_a_page_that_is_not_here_is_nobodys(live: Live) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.get("/nowhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
@@ -73,7 +74,7 @@ def install_unknown(app: FastAPI) -> None:
 
     @router.websocket("/{rest:path}")
     async def unknown_stream(websocket: WebSocket) -> None:
-        vendor = _vendor(websocket)
+        vendor = _vendor(websocket) or _OPENAI
         failed = _failed(websocket, vendor, "WebSocket")
         if vendor.told is None:
             await websocket.send_denial_response(refusal(vendor.refuse(failed)))
@@ -89,24 +90,26 @@ def install_unknown(app: FastAPI) -> None:
 async def _unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     vendor = _vendor(request)
-    if not request.url.path.startswith(vendor.paths) and vendor is _OPENAI:
-        return await http_exception_handler(request, error)  # a page, or the native protocol
+    answered = error.detail != HTTPStatus(error.status_code).phrase  # by a route that is here
+    if vendor is None or answered:
+        return await http_exception_handler(request, error)
     answer = refusal(vendor.refuse(_failed(request, vendor, request.method)))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer
 
 
-def _vendor(connection: HTTPConnection) -> _Vendor:
-    """By what only its clients send, else by the path."""
-    headers, path = connection.headers, connection.url.path
+def _vendor(connection: HTTPConnection) -> _Vendor | None:
+    """Whose client asks, by what only it sends, else by the path; None: nobody's."""
+    headers = connection.headers
+    path = connection.url.path.removeprefix(connection.scope.get("root_path", ""))
     if "xi-api-key" in headers:
         return _ELEVENLABS
     if "cartesia-version" in headers or "x-api-key" in headers:
         return _CARTESIA
     if authorization(headers, "token"):
         return _DEEPGRAM
-    return next((vendor for vendor in _VENDORS if path.startswith(vendor.paths)), _OPENAI)
+    return next((vendor for vendor in _VENDORS if path.startswith(vendor.paths)), None)
 
 
 def _failed(connection: HTTPConnection, vendor: _Vendor, method: str) -> Failed:
