@@ -261,3 +261,5 @@ FORMATS: dict[str, FormatSpec] = {
     "mp3": FormatSpec(24000, _mp3, "audio/mpeg", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
     "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
 }
+BARE = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
+"""Samples without a container; None is the default."""

@@ -50,6 +50,12 @@ class BadText(DuplexError):
     code = "bad_text"
 
 
+class UnreadableText(DuplexError):
+    """All of the text is in a script that the engine does not read."""
+
+    code = "unreadable_text"
+
+
 class TextLimit(DuplexError):
     """More text than the server keeps unspoken."""
 

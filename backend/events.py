@@ -18,7 +18,7 @@ Typing = Literal["auto", "word", "phrase", "sentence"]
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A voice that an engine can speak with; `ready` when it needs no download, `learned` when it
-    was made of a recording (and can be removed).
+    was made of a recording (and can be removed). `gender`: female, male, or "" for unknown.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Voice:
     description: str
     ready: bool
     learned: bool = False
+    gender: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Never
 
+import numpy as np
 import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.audio import BARE, AudioFormat, Encoded, create_encoder, parse_format
 from backend.context import Context, Services
 from backend.context_record import SessionRecord, endpoint_of
 from backend.errors import DuplexError
-from backend.events import Done, Failed, Start
+from backend.events import Audio, Done, Event, Failed, Start
 from backend.outbox import Outbox
 from backend.protocols.base import HttpTranslator, Refusal
 
 log = structlog.get_logger(__name__)
+
+_SILENCE_S = 0.1  # for a text without sound: no file is empty
 
 
 class _Left(Exception):
@@ -41,6 +46,7 @@ class SpeechResponse(Response):
         self._translator = translator
         self._last: Failed | None = None  # what ended the context before it was done
         self._outcome = "left"  # for the log, when it was not spoken to its end
+        self._sounded = False  # audio was made
         self.background = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +80,7 @@ class SpeechResponse(Response):
         record = SessionRecord(endpoint, services.metrics, services.clock)
         context = Context(self._start, services, outbox, record)
         context.push(self._text)
+        self._services.tts.check_readable(self._text)
         context.end()
         return context
 
@@ -94,7 +101,9 @@ class SpeechResponse(Response):
             if isinstance(event, Failed) and not begun:
                 await self._refuse(event, send)
                 return
-            body = self._translator.encode(event)
+            body = b"".join(
+                [self._translator.encode(each) for each in await self._with_silence(event)]
+            )
             if isinstance(event, Failed) and not body:
                 return
             if not begun and (body or isinstance(event, Done)):
@@ -106,8 +115,25 @@ class SpeechResponse(Response):
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
 
+    async def _with_silence(self, event: Event) -> tuple[Event, ...]:
+        """The event; a moment of silence comes before the end of what had no sound."""
+        if isinstance(event, Audio):
+            self._sounded |= bool(event.data)
+        if not isinstance(event, Done) or self._sounded:
+            return (event,)
+        if self._start.format in BARE and not self._translator.needs_sound:
+            return (event,)
+        target = parse_format(self._start.format, self._start.sample_rate, self._start.bit_rate)
+        silence = await asyncio.to_thread(_silence, target)
+        at_ms, ms = event.audio_ms, target.duration_ms(silence.samples)
+        span = event.characters, event.characters
+        audio = Audio(event.context, event.chunks, at_ms, ms, span, (), silence.data, "json")
+        return audio, replace(event, audio_ms=at_ms + ms, chunks=event.chunks + 1)
+
     async def _begin(self, send: Send) -> None:
-        headers = {"content-type": self._translator.media_type, **self._translator.headers}
+        voice = self._start.voice or self._services.tts.default_voice
+        named = {"content-type": self._translator.media_type, "x-voice": voice}
+        headers = {**named, **self._translator.headers}
         await _start(send, 200, headers)
 
     async def _refuse(self, failed: Failed, send: Send) -> None:
@@ -119,6 +145,13 @@ class SpeechResponse(Response):
         while (await receive())["type"] != "http.disconnect":
             pass
         raise _Left
+
+
+def _silence(target: AudioFormat) -> Encoded:
+    encoder = create_encoder(target.sample_rate_hz, target)
+    first = encoder.encode(np.zeros(int(_SILENCE_S * target.sample_rate_hz), np.float32))
+    rest = encoder.finish()
+    return Encoded(first.data + rest.data, first.samples + rest.samples)
 
 
 class _TooLarge(Exception):

@@ -43,6 +43,8 @@ from backend.routes.deepgram import deepgram_routes
 from backend.routes.elevenlabs import elevenlabs_routes
 from backend.routes.native import native_routes
 from backend.routes.openai import openai_routes
+from backend.routes.paths import LenientPaths
+from backend.routes.unknown import install_unknown
 from backend.routes.voices import VOICES, voice_routes
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
@@ -96,6 +98,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
     app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     guard(app, access, settings.access, harmless=install_pages(app) | HEALTH)
+    app.add_middleware(LenientPaths)
     install_proxy(app, settings.server)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
@@ -115,6 +118,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
 
+    install_unknown(app)
     return app
 
 

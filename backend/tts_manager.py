@@ -14,13 +14,15 @@ from typing import Self
 import numpy as np
 import structlog
 
+from backend.alphabets import foreign_script
 from backend.config import EngineSettings
 from backend.engine_thread import Speech
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
-from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
+from backend.errors import BadMessage, Overloaded, UnknownVoice, UnreadableText, Unsupported
 from backend.events import Start, Voice
 from backend.loudness import gain_to_target, measure_lufs
 from backend.metrics import Metrics
+from backend.protocols.voice_names import find_voice
 from backend.scheduler import Scheduler
 from backend.voice_store import VoiceStore
 
@@ -112,6 +114,19 @@ class TTSManager:
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""
         return self._store.listed()
+
+    def check_readable(self, text: str) -> None:
+        """Raises `UnreadableText` where the engine cannot read a word of a text that has some."""
+        script = foreign_script(text, self.info.languages)
+        if script is not None:
+            raise UnreadableText(
+                f"all of the text is in a script ({script}) that {self.info.name} does not read; "
+                f"its languages: {', '.join(self.info.languages)}"
+            )
+
+    def find_voice(self, name: str) -> str:
+        """The voice that a vendor's name means: see `protocols.voice_names`."""
+        return find_voice(name, self.voices(), self.default_voice)
 
     def in_use(self, voice: str) -> AbstractContextManager[None]:
         """While the block runs the voice stays, also if it is removed."""

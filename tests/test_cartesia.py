@@ -14,10 +14,23 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from backend.errors import BadFormat, BadMessage, DuplexError
-from backend.events import Audio, Cancel, Cancelled, Done, End, Failed, Flush, Flushed, Start, Text
+from backend.events import (
+    Audio,
+    Cancel,
+    Cancelled,
+    Done,
+    End,
+    Failed,
+    Flush,
+    Flushed,
+    Start,
+    Text,
+    Voice,
+)
 from backend.protocols.cartesia import CartesiaProtocol
 from backend.protocols.cartesia_request import SpeechRequest
 from backend.protocols.reading import read_json
+from backend.protocols.voice_names import find_voice
 from tests.fake_engine import heard
 from tests.live_server import live_server
 from tests.vendor_dialogue import Answer, answers, converse, said_in, spoken
@@ -27,8 +40,15 @@ ASK = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "heart"}, "output_fo
 FOREIGN = "694f9389-aac1-45b6-b726-9d9369183238"
 
 
+VOICES = (Voice("heart", "en-US", "", ready=True, gender="female"),)
+
+
+def find(name: str) -> str:
+    return find_voice(name, VOICES, "heart")
+
+
 def protocol() -> CartesiaProtocol:
-    return CartesiaProtocol({"heart"})
+    return CartesiaProtocol(find)
 
 
 def ask(transcript: str = "Hi ", more: bool | None = True, **fields: object) -> dict[str, Any]:
@@ -42,7 +62,7 @@ def decode(translator: CartesiaProtocol, **message: object) -> list[object]:
 
 def start_of(**fields: object) -> Start:
     request = read_json(SpeechRequest, json.dumps({"transcript": "a", **ASK, **fields}))
-    return request.start("1", {"heart"})
+    return request.start("1", find)
 
 
 # --- what clients say ----------------------------------------------------------------------------
@@ -119,14 +139,39 @@ def test_marks_that_the_vendors_voices_obey_are_not_read_aloud() -> None:
     assert decode(protocol(), **ask(said))[1] == Text("1", "Call ABC, then  1 < 2.")
 
 
+def test_a_mark_in_pieces_is_not_read_aloud() -> None:
+    text = '<speed ratio="1.05"/>Hello <emotion value="sad"/>there, 1 < 2.'
+    for pieces in (text.partition("ratio"), list(text)):
+        told = converse(
+            protocol(), *(ask(p, add_timestamps=True) for p in pieces), ask("", more=False)
+        )
+        assert said_in([m["data"] for m in told if "data" in m]) == "Hellothere,1<2."
+        words = [w for m in told if "word_timestamps" in m for w in m["word_timestamps"]["words"]]
+        assert words == ["Hello", "there,", "1", "<", "2."]
+
+
+@pytest.mark.parametrize("last", [{"flush": True}, {"more": False}])
+def test_what_began_like_a_mark_is_spoken_at_a_flush_and_at_the_end(last: dict[str, Any]) -> None:
+    translator = protocol()
+    assert decode(translator, **ask("a <brea"))[1] == Text("1", "a ")
+    assert decode(translator, **ask("", **last))[0] == Text("1", "<brea")
+
+
+def test_without_buffering_a_mark_may_come_in_pieces_too() -> None:
+    translator = protocol()
+    decode(translator, **ask("One. <bre", max_buffer_delay_ms=0))
+    assert decode(translator, **ask('ak time="1s"/>', max_buffer_delay_ms=0)) == []
+    assert decode(translator, **ask("Two.", max_buffer_delay_ms=10_000)) == [Text("1", "Two.")]
+
+
 @pytest.mark.parametrize(
     ("voice", "meant"),
     [
         ("heart", "heart"),
         ({"id": "heart"}, "heart"),
         ({"mode": "id", "id": "haert"}, "haert"),
-        (FOREIGN, None),
-        ({"mode": "id", "id": FOREIGN.upper()}, None),
+        (FOREIGN, "heart"),
+        ({"mode": "id", "id": FOREIGN.upper()}, "heart"),
         ({"mode": "embedding", "embedding": [0.1, 0.2]}, None),
     ],
 )
@@ -268,6 +313,8 @@ def test_an_error_ends_its_context_and_no_other() -> None:
         ask("", more=False, context_id="good"),
     )
     (error,) = [m for m in told if isinstance(m, dict) and m["type"] == "error"]
+    bad = [m["type"] for m in told if m["context_id"] == "bad"]
+    assert bad == ["error", "done"], "livekit waits for it"
     assert (error["context_id"], error["error_code"], error["status_code"]) == (
         "bad",
         "unknown_voice",
@@ -277,10 +324,11 @@ def test_an_error_ends_its_context_and_no_other() -> None:
     assert told[-1]["type"] == "done"
 
 
-def test_nothing_follows_an_error_of_a_context() -> None:
+def test_nothing_follows_the_error_and_the_done_of_a_context() -> None:
     translator = protocol()
     decode(translator, **ask())
-    assert types(answers(translator, Failed("1", "engine_failed", "broken"))) == ["error"]
+    told = answers(translator, Failed("1", "engine_failed", "broken"))
+    assert types(told) == ["error", "done"]
     assert answers(translator, spoken("1", (0, 3))) == []
     assert answers(translator, Done("1", 0, 0, 0)) == []
     assert answers(translator, Failed("1", "timeout", "late")) == []
@@ -289,8 +337,8 @@ def test_nothing_follows_an_error_of_a_context() -> None:
 
 
 def test_a_malformed_request_is_answered_in_its_context() -> None:
-    (error,) = converse(protocol(), {"context_id": "c", "transcript": 5})
-    assert isinstance(error, dict)
+    error, done = converse(protocol(), {"context_id": "c", "transcript": 5})
+    assert (done["type"], done["context_id"]) == ("done", "c")
     assert (error["context_id"], error["error_code"]) == ("c", "bad_message")
 
 
@@ -387,6 +435,40 @@ async def test_bad_requests(path: str, fields: dict[str, object], status: int, c
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.post(path, json={**ASK, **fields})
     assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"voice": "haert"}, {"language": "xx"}, {"output_format": {**RAW, "encoding": "cassette"}}],
+)
+async def test_who_waits_for_done_gets_it_behind_an_error(fields: dict[str, Any]) -> None:
+    sentences = [ask("One. ", **fields), ask("Two. ", **fields), ask(" ", more=False, **fields)]
+    async with (
+        live_server() as live,
+        connect(f"ws://{live.address}/tts/websocket") as socket,
+    ):
+        for message in sentences:  # as livekit does: it looks for `done` only behind the last
+            await socket.send(json.dumps(message))
+        told = [json.loads(await socket.recv()) for _ in range(2 * len(sentences))]
+        assert types(told) == ["error", "done"] * len(sentences)
+        assert {m["context_id"] for m in told} == {"c"}
+        assert [m["done"] for m in told] == [False, True] * len(sentences)
+
+
+async def test_to_the_vendors_sdk_an_error_is_the_end() -> None:
+    sdk = {"user_agent_header": "cartesia-python/4.2.0"}
+    async with (
+        live_server() as live,
+        connect(f"ws://{live.address}/tts/websocket", **sdk) as socket,  # type: ignore[arg-type]
+    ):
+        await socket.send(json.dumps(ask("Hi", voice="haert", context_id="bad")))
+        await socket.send(json.dumps(ask("Hi", more=False)))
+        told = [json.loads(await socket.recv()) for _ in range(3)]
+    assert [(m["context_id"], m["type"]) for m in told] == [
+        ("bad", "error"),
+        ("c", "chunk"),
+        ("c", "done"),
+    ]
 
 
 async def test_a_key_counts_wherever_it_is() -> None:

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from unittest.mock import ANY
+from uuid import UUID
 
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from backend.errors import BadFormat, BadMessage, DuplexError, UnknownVoice, Unsupported
+from backend.errors import BadFormat, BadMessage, DuplexError, Unsupported
 from backend.events import (
     Audio,
     Cancel,
@@ -32,14 +33,25 @@ from backend.events import (
     Ready,
     Start,
     Text,
+    Voice,
 )
 from backend.protocols.base import Close
 from backend.protocols.deepgram import DeepgramProtocol, refusal
 from backend.protocols.deepgram_query import Speech, decode_request, file_query, stream_query
+from backend.protocols.voice_names import find_voice
 from tests.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.live_server import Live, eventually, live_server
 
-VOICES = ["heart", "emma"]
+VOICES = (
+    Voice("heart", "en-US", "", ready=True, gender="female"),
+    Voice("emma", "en-GB", "", ready=True, gender="female"),
+)
+
+
+def find(name: str) -> str:
+    return find_voice(name, VOICES, "heart")
+
+
 START = Start("", voice="emma", format="mulaw", mode="stream")
 
 
@@ -66,7 +78,7 @@ def audio(context: str, data: bytes = b"sound") -> Audio:
 
 
 def test_a_stream_without_a_query_is_linear16_in_the_default_voice() -> None:
-    start = stream_query({}, VOICES).start
+    start = stream_query({}, find).start
     assert (start.format, start.sample_rate, start.voice) == ("pcm_s16le", None, None)
     assert (start.language, start.mode) == ("en", "stream")
 
@@ -79,10 +91,10 @@ def test_the_query_of_livekit_and_pipecat_is_understood() -> None:
         "speed": "1.25",
         "mip_opt_out": "false",
     }
-    speech = stream_query(query, VOICES)
+    speech = stream_query(query, find)
     assert speech.model == "aura-2-helena-en"
     assert speech.start == Start(
-        "", None, "mulaw", sample_rate=8000, speed=1.25, language="en", mode="stream"
+        "", "heart", "mulaw", sample_rate=8000, speed=1.25, language="en", mode="stream"
     )
 
 
@@ -91,21 +103,17 @@ def test_the_query_of_livekit_and_pipecat_is_understood() -> None:
     [
         ("emma", "emma", None),
         ("aura-2-emma-en", "emma", "en"),
-        ("aura-asteria-en", None, "en"),
-        ("aura-2-celeste-es", None, "es"),
-        ("flux-alexis-en", None, "en"),
+        ("aura-asteria-en", "heart", "en"),
+        ("aura-2-celeste-es", "heart", "es"),
+        ("flux-alexis-en", "heart", "en"),
+        ("Aura-2-Pandora-EN", "emma", "en"),
     ],
 )
 def test_their_model_is_one_of_our_voices_or_the_default(
     model: str, voice: str | None, language: str | None
 ) -> None:
-    start = stream_query({"model": model}, VOICES).start
+    start = stream_query({"model": model}, find).start
     assert (start.voice, start.language) == (voice, language)
-
-
-def test_a_model_that_is_neither_is_refused_with_the_voices_there_are() -> None:
-    with pytest.raises(UnknownVoice, match="heart, emma"):
-        stream_query({"model": "nova-3"}, VOICES)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ def test_a_model_that_is_neither_is_refused_with_the_voices_there_are() -> None:
 def test_a_file_has_their_containers_and_defaults(
     query: dict[str, str], form: tuple[str, int | None, int | None]
 ) -> None:
-    start = file_query(query, VOICES).start
+    start = file_query(query, find).start
     assert (start.format, start.sample_rate, start.bit_rate) == form
 
 
@@ -145,12 +153,12 @@ def test_a_query_that_cannot_be_met_is_refused(
     query: dict[str, str], error: type[DuplexError]
 ) -> None:
     with pytest.raises(error):
-        file_query(query, VOICES)
+        file_query(query, find)
 
 
 def test_only_bare_samples_are_streamed() -> None:
     with pytest.raises(BadFormat, match="linear16, mulaw, alaw"):
-        stream_query({"encoding": "mp3"}, VOICES)
+        stream_query({"encoding": "mp3"}, find)
 
 
 @pytest.mark.parametrize(
@@ -273,6 +281,33 @@ def test_what_is_not_understood_is_a_warning_and_the_speech_goes_on(
     (warning,) = told(protocol, Failed(None, code, error.value.message))
     assert (warning["type"], warning["code"]) == ("Warning", code)
     assert warning["description"] == warning["warn_msg"] == error.value.message
+
+
+def test_a_prescribed_pronunciation_may_come_in_pieces(protocol: DeepgramProtocol) -> None:
+    text = 'Take \\{"word": "dupilumab", "pronounce": "duːpˈɪ"\\} daily.'
+    said = [command for c in text for command in say(protocol, "Speak", text=c)]
+    said += say(protocol, "Flush")
+    assert "".join(c.text for c in said if isinstance(c, Text)) == "Take dupilumab daily.\n"
+
+
+@pytest.mark.parametrize("kind", ["Flush", "Close"])
+def test_what_began_like_one_is_spoken_when_the_turn_ends(
+    protocol: DeepgramProtocol, kind: str
+) -> None:
+    say(protocol, "Speak", text='a \\{"wor')
+    text, *_ = say(protocol, kind)
+    assert text == Text("1", '\\{"wor')
+
+
+def test_of_what_was_cleared_nothing_is_kept_back(protocol: DeepgramProtocol) -> None:
+    say(protocol, "Speak", text="a \\")
+    say(protocol, "Clear")
+    assert say(protocol, "Speak", text="b")[1] == Text("2", "b")
+    say(protocol, "Clear")
+    assert say(protocol, "Speak", text="\\") == ()
+    start, text, end, flush = say(protocol, "Flush")
+    assert isinstance(start, Start)
+    assert (text, end, flush) == (Text("3", "\\"), Text("3", "\n"), Flush("3"))
 
 
 # --- what is told ---------------------------------------------------------------------------------
@@ -516,7 +551,12 @@ async def test_a_post_answers_with_the_file() -> None:
         assert len(answer.content) == linear16("Hello there.")
         assert answer.headers["dg-model-name"] == "aura-2-thalia-en"
         assert answer.headers["dg-char-count"] == "12"
-        assert answer.headers["dg-request-id"]
+        for name in ("content-type", "transfer-encoding", "date"):
+            assert answer.headers[name]
+        for name in ("dg-request-id", "dg-model-uuid"):
+            UUID(answer.headers[name])
+        again = await http.post("/v1/speak", params=query, json={"text": "Hello there."})
+        assert again.headers["dg-model-uuid"] == answer.headers["dg-model-uuid"]
         plain = {"content-type": "text/plain"}
         answer = await http.post("/v1/speak", content="Hello there.", headers=plain)
         assert answer.headers["content-type"] == "audio/mpeg"

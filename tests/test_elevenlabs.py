@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from backend.errors import BadFormat, BadMessage, DuplexError, Unauthorized
 from backend.events import Done, End, Failed, Flush, Ping, Pong, Start, Text, Word
 from backend.protocols.base import Close
-from backend.protocols.elevenlabs import ElevenLabsProtocol, StreamQuery
-from backend.protocols.elevenlabs_http import parse_output_format, start_for, voice_named
+from backend.protocols.elevenlabs import ElevenLabsProtocol
+from backend.protocols.elevenlabs_http import parse_output_format, start_for
+from backend.protocols.elevenlabs_request import StreamQuery
 from backend.protocols.reading import read_query
 from tests.live_server import live_server
 from tests.vendor_dialogue import answers, converse, said_in, spoken
@@ -131,7 +134,8 @@ def test_ssml_is_taken_out_where_the_client_says_that_there_is_some() -> None:
     assert decode(protocol(enable_ssml_parsing=True), text=tags)[1] == Text(
         "1", "One two three 1 < 2"
     )
-    assert decode(protocol(), text=tags)[1] == Text("1", tags)
+    assert decode(protocol(), text="<p>One</p>")[1] == Text("1", "<p>One</p>")
+    assert decode(protocol(), text=tags)[1] == Text("1", "One two three 1 < 2"), "obeyed by theirs"
 
 
 def test_a_key_is_demanded_in_the_first_message() -> None:
@@ -249,7 +253,7 @@ def test_an_error_closes_the_connection() -> None:
     decode(translator, text="a", context_id="c")
     message, close = answers(translator, Failed("1", "text_limit", "too much"))
     assert message == {"message": "too much", "error": "text_limit", "code": 1008, "contextId": "c"}
-    assert close == Close(1008, "text_limit")
+    assert close == Close(1008, "text_limit: too much")
 
 
 def test_a_sentence_that_fails_does_not_end_the_others() -> None:
@@ -315,21 +319,23 @@ def test_unknown_output_formats_are_refused_with_what_there_is(name: str) -> Non
         parse_output_format(name)
 
 
-def test_the_vendors_own_voices_are_spoken_by_the_default_voice() -> None:
-    assert voice_named("21m00Tcm4TlvDq8ikWAM", ["heart"]) is None
-    assert voice_named("heart", ["heart"]) == "heart"
-    assert voice_named("haert", ["heart"]) == "haert", "a typing mistake is an error of the core"
-    assert voice_named("a" * 20, ["a" * 20]) == "a" * 20
-
-
 def test_seeds_are_brought_into_the_range_of_the_core() -> None:
     assert start_for(None, "pcm_24000", language=None, seed=2**32 - 1).seed == 2**31 - 1
 
 
-@pytest.mark.parametrize("timeout", ["0", "181", "soon", "nan"])
-def test_a_query_out_of_range_is_refused(timeout: str) -> None:
+@pytest.mark.parametrize("timeout", ["soon", "nan"])
+def test_a_query_that_is_no_number_is_refused(timeout: str) -> None:
     with pytest.raises(BadMessage, match="inactivity_timeout"):
         read_query(StreamQuery, {"inactivity_timeout": timeout})
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted_s"),
+    [("0.5", 0.5), ("180", 180), ("181", 180), ("300", 180), ("1e300", 180), ("0", 20), ("-1", 20)],
+)
+def test_a_timeout_beyond_the_limits_is_brought_within_them(asked: str, granted_s: float) -> None:
+    query = read_query(StreamQuery, {"inactivity_timeout": asked})
+    assert query.inactivity_timeout == granted_s
 
 
 # --- the routes ----------------------------------------------------------------------------------
@@ -351,29 +357,67 @@ async def test_speaks_over_a_websocket() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "code"),
+    ("path", "code"),
     [
-        ("haert/stream-input", 404, "unknown_voice"),
-        ("heart/multi-stream-input?output_format=cassette", 400, "bad_format"),
-        ("heart/stream-input?output_format=mp3_11111_64", 400, "bad_format"),
-        ("heart/stream-input?inactivity_timeout=999", 422, "bad_message"),
-        ("heart/stream-input?language_code=xx", 400, "unsupported"),
+        ("haert/stream-input", "voice_id_does_not_exist"),
+        ("haert/multi-stream-input", "voice_id_does_not_exist"),
+        ("heart/multi-stream-input?output_format=cassette", "bad_format"),
+        ("heart/stream-input?output_format=mp3_11111_64", "bad_format"),
+        ("heart/stream-input?inactivity_timeout=soon", "bad_message"),
+        ("heart/stream-input?language_code=xx", "unsupported"),
     ],
 )
-async def test_bad_handshakes_are_refused(path: str, status: int, code: str) -> None:
+async def test_what_is_wrong_with_a_url_is_said_on_the_open_socket(path: str, code: str) -> None:
     async with live_server() as live:
-        with pytest.raises(InvalidStatus) as caught:
-            await connect(f"ws://{live.address}/v1/text-to-speech/{path}")
-    assert caught.value.response.status_code == status
-    assert json.loads(caught.value.response.body)["detail"]["status"] == code
+        told, socket = await refused_by(f"ws://{live.address}/v1/text-to-speech/{path}")
+    assert (told["error"], told["code"]) == (code, 1008)
+    named = {"contextId"} if "multi" in path else set()
+    assert set(told) == {"message", "error", "code"} | named, "livekit wants to know whose it is"
+    assert socket.close_code == 1008
+    assert code in (socket.close_reason or "")
+
+
+async def refused_by(url: str, **options: Any) -> tuple[dict[str, Any], ClientConnection]:
+    """What the server says before it hangs up."""
+    async with connect(url, **options) as socket:
+        await socket.send(json.dumps({"text": " ", "context_id": "c"}))
+        (told,) = [json.loads(message) async for message in messages(socket)]
+    return told, socket
+
+
+async def messages(socket: ClientConnection) -> AsyncIterator[str | bytes]:
+    """All up to the close, whatever its code."""
+    with suppress(ConnectionClosed):
+        while True:
+            yield await socket.recv()
+
+
+async def test_who_says_nothing_is_told_too() -> None:
+    async with live_server() as live:
+        url = f"ws://{live.address}/v1/text-to-speech/haert/multi-stream-input"
+        async with connect(url) as socket:
+            (told,) = [json.loads(message) async for message in messages(socket)]
+    assert set(told) == {"message", "error", "code"}
+    assert (told["error"], socket.close_code) == ("voice_id_does_not_exist", 1008)
+
+
+async def test_what_livekit_1_0_asks_for_is_spoken() -> None:
+    query = "model_id=eleven_turbo_v2_5&enable_ssml_parsing=false&inactivity_timeout=300"
+    async with live_server() as live:
+        url = f"ws://{live.address}/v1/text-to-speech/EXAVITQu4vr4xnSDxMaL/stream-input?{query}"
+        async with connect(f"{url}&output_format=mp3_22050_32") as socket:
+            for text in (" ", "Hello there. ", ""):
+                await socket.send(json.dumps({"text": text}))
+            told = [json.loads(message) async for message in socket]
+    assert told[-1]["isFinal"] is True
+    assert any(message.get("audio") for message in told)
 
 
 async def test_a_key_counts_wherever_it_is() -> None:
     async with live_server(access={"api_keys": "right"}) as live:
         url = f"ws://{live.address}/v1/text-to-speech/heart/stream-input?{PCM}"
-        with pytest.raises(InvalidStatus) as caught:
-            await connect(url, additional_headers={"xi-api-key": "wrong"})
-        assert caught.value.response.status_code == 401
+        told, socket = await refused_by(url, additional_headers={"xi-api-key": "wrong"})
+        assert (told["error"], socket.close_code) == ("invalid_api_key", 1008)
         for options, suffix, first in (
             ({"additional_headers": {"xi-api-key": "right"}}, "", {}),
             ({"additional_headers": {"authorization": "Bearer right"}}, "", {}),
@@ -441,6 +485,86 @@ async def test_lines_with_timestamps_are_short_and_their_times_go_on() -> None:
     assert abs(aligned[-1]["character_end_times_seconds"][-1] - 16) < 0.01, "the resampler lags"
 
 
+@pytest.mark.parametrize("output_format", ["mp3_44100_128", "opus_48000_64", "pcm_8000"])
+@pytest.mark.parametrize("text", ["hi", "Hello there. How are you?", "a", "word " * 100])
+async def test_no_line_lacks_the_characters_that_are_heard_in_it(
+    text: str, output_format: str
+) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        path = f"/v1/text-to-speech/heart/stream/with-timestamps?output_format={output_format}"
+        answer = await http.post(path, json={"text": text})
+        plain = await http.post(path.replace("/with-timestamps", ""), json={"text": text})
+    told = list(map(json.loads, answer.text.splitlines()))
+    assert all(line["alignment"] and line["alignment"]["characters"] for line in told)
+    assert "".join("".join(line["alignment"]["characters"]) for line in told) == text
+    data = b"".join(base64.b64decode(line["audio_base64"]) for line in told)
+    assert len(data) == len(plain.content)
+
+
+def test_what_an_encoder_keeps_back_is_told_with_the_characters_before_it() -> None:
+    translator = protocol(multi=False)
+    decode(translator, text="Hi you")
+    (early,) = answers(translator, spoken("1", (0, 3)))
+    assert early["alignment"]["chars"] == list("Hi ")
+    decode(translator, text="")
+    assert answers(translator, spoken("1", (3, 6), start_ms=100)) == []
+    assert answers(translator, spoken("1", (6, 6), start_ms=200, ms=26)) == []
+    last, final, _ = answers(translator, Done("1", 226, 6, 3))
+    assert last["alignment"]["chars"] == list("you")
+    assert last["alignment"]["charStartTimesMs"][0] == 0
+    times = last["alignment"]
+    assert times["charStartTimesMs"][-1] + times["charDurationsMs"][-1] == 126
+    assert base64.b64decode(last["audio"]) == bytes(8)
+    assert final["isFinal"] is True
+
+
+def test_audio_waits_only_for_the_end_of_a_text_that_has_ended() -> None:
+    translator = protocol(multi=False)
+    decode(translator, text="Hi ")
+    assert answers(translator, spoken("1", (0, 3))), "more text may follow"
+    decode(translator, text="you. Bye.")
+    decode(translator, text="")
+    assert answers(translator, spoken("1", (3, 8), start_ms=100)), "there is more to speak"
+
+
+@pytest.mark.parametrize("query", [{}, {"enable_ssml_parsing": True}])
+def test_a_tag_is_taken_out_also_a_character_at_a_time(query: dict[str, Any]) -> None:
+    text = 'Hello <break time="1.0s" /> there, 1 < 2.'
+    told = converse(
+        protocol(multi=False, **query), *({"text": c} for c in ["a ", *text]), {"text": ""}
+    )
+    chars = [
+        c for m in told if isinstance(m, dict) for c in (m.get("alignment") or {}).get("chars", [])
+    ]
+    assert "".join(chars) == "a Hello  there, 1 < 2."
+    heard_ = said_in([m["audio"] for m in told if isinstance(m, dict) and m.get("audio")])
+    assert heard_ == "aHellothere,1<2."
+
+
+def test_what_began_like_a_tag_is_spoken_when_the_text_ends() -> None:
+    for said in ({"text": ""}, {"text": " ", "flush": True}):
+        translator = protocol(multi=False)
+        decode(translator, text="a <brea")
+        text, *_ = decode(translator, **said)
+        assert isinstance(text, Text)
+        assert text.text.startswith("<brea")
+    translator = protocol()
+    decode(translator, text="a <brea", context_id="a")
+    assert decode(translator, close_context=True, context_id="a") == [Text("1", "<brea"), End("1")]
+    decode(translator, text="a <brea", context_id="b")
+    assert decode(translator, close_socket=True) == [Text("2", "<brea"), End("2"), Ping()]
+
+
+async def test_tags_are_not_read_aloud_over_http() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        body = {"text": 'Hi <break time="1.0s" />there.'}
+        for suffix in ("", "/stream"):
+            answer = await http.post(f"/v1/text-to-speech/heart{suffix}?{PCM}", json=body)
+            assert len(answer.content) == 8 * 240 * 2
+        whole = await http.post(f"/v1/text-to-speech/heart/with-timestamps?{PCM}", json=body)
+        assert "".join(whole.json()["alignment"]["characters"]) == "Hi there."
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
@@ -478,3 +602,30 @@ async def test_voices_are_listed() -> None:
         for path in ("/v1/voices", "/v2/voices"):
             voices = (await http.get(path)).json()["voices"]
             assert {(v["voice_id"], v["name"]) for v in voices} >= {("heart", "heart")}
+
+
+async def test_one_voice_is_described_also_for_an_id_of_theirs() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for name in ("heart", "21m00Tcm4TlvDq8ikWAM"):
+            told = (await http.get(f"/v1/voices/{name}")).json()
+            assert (told["voice_id"], told["name"]) == ("heart", "heart")
+        missing = await http.get("/v1/voices/nobody")
+    assert missing.status_code == 404
+    assert missing.json()["detail"]["status"] == "unknown_voice"
+    assert "heart" in missing.json()["detail"]["message"]
+
+
+async def test_who_asks_is_nobody_who_pays() -> None:
+    async with (
+        live_server(access={"api_keys": "right"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for path in ("/v1/user", "/v1/user/subscription"):
+            refused = await http.get(path)
+            assert (refused.status_code, refused.json()["detail"]["status"]) == (
+                401,
+                "invalid_api_key",
+            )
+            told = (await http.get(path, headers={"xi-api-key": "right"})).json()
+            subscription = told.get("subscription", told)
+            assert subscription["character_count"] < subscription["character_limit"]

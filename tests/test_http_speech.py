@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
+import wave
 from collections.abc import AsyncIterator
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -107,3 +110,121 @@ async def test_an_empty_text_is_done_at_once() -> None:
     async with live_server(FakeModel()) as live, httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.post("/v1/speech", json={"text": ""})
         assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["done"]
+
+
+# --- nothing to hear ------------------------------------------------------------------------------
+
+SILENT = ["👋", " ", "🙂🙂\n"]
+ELEVEN = "/v1/text-to-speech/heart"
+RAW: dict[str, object] = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+CARTESIA: dict[str, object] = {"model_id": "sonic-3", "voice": "heart"}
+FILES: list[tuple[str, str, dict[str, object], str]] = [
+    ("/v1/audio/speech", "input", {"response_format": "wav"}, "wav"),
+    ("/v1/audio/speech", "input", {"response_format": "flac"}, "flac"),
+    ("/v1/audio/speech", "input", {"response_format": "mp3"}, "mp3"),
+    ("/v1/audio/speech", "input", {"response_format": "opus"}, "ogg"),
+    ("/v1/audio/speech", "input", {"response_format": "aac"}, "aac"),
+    (f"{ELEVEN}?output_format=wav_44100", "text", {}, "wav"),
+    (f"{ELEVEN}/stream?output_format=mp3_44100_128", "text", {}, "mp3"),
+    (f"{ELEVEN}?output_format=opus_48000_64", "text", {}, "ogg"),
+    ("/tts/bytes", "transcript", CARTESIA | {"output_format": RAW | {"container": "wav"}}, "wav"),
+    ("/v1/speak?encoding=linear16", "text", {}, "wav"),
+    ("/v1/speak?encoding=mulaw&container=wav", "text", {}, "wav"),
+    ("/v1/speak", "text", {}, "mp3"),
+]
+BARE: list[tuple[str, str, dict[str, object], int]] = [
+    ("/v1/audio/speech", "input", {"response_format": "pcm"}, 2),
+    (f"{ELEVEN}?output_format=pcm_24000", "text", {}, 2),
+    ("/tts/bytes", "transcript", CARTESIA | {"output_format": RAW}, 2),
+    ("/v1/speak?encoding=linear16&container=none", "text", {}, 2),
+]
+
+
+def seconds(data: bytes, container: str) -> float:
+    with av.open(io.BytesIO(data), "r", format=container) as reader:
+        rate = reader.streams.audio[0].rate
+        return sum(frame.samples for frame in reader.decode(audio=0)) / rate
+
+
+@pytest.mark.parametrize(("path", "field", "fields", "container"), FILES)
+async def test_a_text_without_sound_is_a_file_with_a_moment_of_silence(
+    path: str, field: str, fields: dict[str, object], container: str
+) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for text in SILENT:
+            answer = await http.post(path, json={**fields, field: text})
+            assert answer.status_code == 200
+            assert 0.09 < seconds(answer.content, container) < 0.25
+            if container == "wav" and "mulaw" not in path:
+                with wave.open(io.BytesIO(answer.content)) as reader:
+                    assert not any(reader.readframes(1 << 20))
+
+
+@pytest.mark.parametrize(("path", "field", "fields", "width"), BARE)
+async def test_bare_samples_of_a_vendor_have_it_too(
+    path: str, field: str, fields: dict[str, object], width: int
+) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post(path, json={**fields, field: "👋"})
+        assert answer.content == bytes(2400 * width)
+
+
+async def test_events_and_timestamps_of_a_text_without_sound_bring_it() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        speech = {"input": "👋", "response_format": "wav", "stream_format": "sse"}
+        answer = await http.post("/v1/audio/speech", json=speech)
+        delta, done, _ = answer.text.split("\n\n")
+        data = base64.b64decode(json.loads(delta.removeprefix("data: "))["audio"])
+        assert seconds(data, "wav") == 0.1
+        assert json.loads(done.removeprefix("data: "))["usage"]["output_tokens"] == 2
+        whole = (await http.post(f"{ELEVEN}/with-timestamps", json={"text": "👋"})).json()
+        assert seconds(base64.b64decode(whole["audio_base64"]), "mp3") > 0.09
+        lines = await http.post(f"{ELEVEN}/stream/with-timestamps", json={"text": "👋"})
+        (line,) = map(json.loads, lines.text.splitlines())
+        assert line["alignment"]["characters"] == ["👋"]
+        assert seconds(base64.b64decode(line["audio_base64"]), "mp3") > 0.09
+        asked = {**CARTESIA, "output_format": RAW, "transcript": "👋"}
+        events = (await http.post("/tts/sse", json=asked)).text
+        assert events.count("event: chunk") == events.count("event: done") == 1
+
+
+async def test_in_the_native_lines_only_files_have_it_and_the_sums_are_right() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post("/v1/speech", json={"text": "👋", "format": "wav"})
+        *audio, done = map(json.loads, answer.text.splitlines())
+        data = b"".join(base64.b64decode(each["audio"]) for each in audio)
+        assert seconds(data, "wav") == 0.1
+        assert done["audio_ms"] == sum(each["duration_ms"] for each in audio) == 100
+        assert (done["chunks"], done["characters"]) == (len(audio), 1)
+        answer = await http.post("/v1/speech", json={"text": "👋"})
+        *audio, done = map(json.loads, answer.text.splitlines())
+        assert (done["audio_ms"], [each["audio"] for each in audio]) == (0, [""])
+
+
+@pytest.mark.parametrize("text", ["Привет, мир.", "你好。", "مرحبا 👋"])
+@pytest.mark.parametrize(
+    ("path", "field", "fields"),
+    [(path, field, fields) for path, field, fields, _ in FILES[::3]]
+    + [("/v1/speech", "text", {}), (f"{ELEVEN}/with-timestamps", "text", {})],
+)
+async def test_a_text_that_the_engine_cannot_read_is_refused(
+    path: str, field: str, fields: dict[str, object], text: str
+) -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = await http.post(path, json={**fields, field: text})
+        assert answer.status_code == 400
+        assert "script" in answer.text
+        assert path.startswith("/v1/speak") or "unreadable_text" in answer.text
+        some = await http.post(path, json={**fields, field: f"Hello, {text}"})
+        assert some.status_code == 200
+
+
+async def test_the_answer_names_the_voice_that_speaks() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for path, field, fields, _ in FILES[::4]:
+            answer = await http.post(path, json={**fields, field: "Hi"})
+            assert answer.headers["x-voice"] == "heart"
+        for name, voice in (("SECOND", "second"), ("af_bella", "heart"), ("alloy", "heart")):
+            asked = {"input": "Hi", "voice": name}
+            answer = await http.post("/v1/audio/speech", json=asked)
+            assert (answer.status_code, answer.headers["x-voice"]) == (200, voice)

@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from backend.events import Audio, Done, Failed, Voice
 from backend.protocols import openai
-from backend.protocols.openai import VOICES, SpeechEvents, decode_request, voice_named
+from backend.protocols.openai import SpeechEvents, decode_request, voice_named
+from backend.protocols.voice_names import OPENAI_VOICES as VOICES
 from tests.live_server import Live, live_server
 
 shares_the_server = pytest.mark.asyncio(loop_scope="module")

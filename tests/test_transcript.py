@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Word
-from backend.protocols.transcript import Character, Transcript, words
+from backend.protocols.transcript import Character, LastAudio, Transcript, words
 from tests.vendor_dialogue import spoken
 
 
@@ -55,6 +56,19 @@ def test_words_are_what_lies_between_white_space() -> None:
     heard = characters("Hi, 👋 you!", Word(0, 4, 0, 30), Word(6, 10, 60, 90))
     assert [w.text for w in words(heard)] == ["Hi,", "👋", "you!"]
     assert (words(heard)[0].start_ms, words(heard)[2].end_ms) == (0, 100)
+
+
+def test_the_end_of_an_encoders_stream_joins_the_audio_before_it_up_to_a_message_s_size() -> None:
+    last, tail = spoken("c", (0, 2)), spoken("c", (2, 2), start_ms=100, ms=20)
+    joined = LastAudio()
+    assert joined.push(last, last=True) == joined.push(tail, last=True) == []
+    (told,) = joined.end()
+    assert (told.text, told.duration_ms, told.data) == ((0, 2), 120, last.data + tail.data)
+    assert joined.end() == []
+    large = replace(tail, data=bytes(200_000))
+    assert joined.push(last, last=True) == []
+    assert joined.push(large, last=True) == [last]
+    assert joined.end() == [large]
 
 
 @st.composite

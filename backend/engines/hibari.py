@@ -72,6 +72,7 @@ class HibariModel:
                 entry["language"],
                 f"{entry['accent']}, {entry['gender']}",
                 self._path(name).exists(),
+                gender=entry["gender"],
             )
             for name, entry in catalogue.VOICES.items()
         )

@@ -12,6 +12,7 @@ class AudioBody:
     """The encoded bytes as they come. See `base.HttpTranslator`."""
 
     headers: Mapping[str, str] = {"cache-control": "no-store"}
+    needs_sound = True
 
     def __init__(self, media_type: str, refuse: Callable[[Failed], Refusal]) -> None:
         """`refuse`: the vendor's form of an error."""

@@ -60,11 +60,14 @@ class WireProtocol(Protocol):
 class HttpTranslator(Protocol):
     """Makes the body of an answer out of the core's events; one for each request. Sans I/O.
 
-    `media_type`, `headers`: of an answer that speaks.
+    `media_type`, `headers`: of an answer that speaks. `needs_sound`: its client takes an answer
+    without audio for a failure, so that a text without sound is told as a moment of silence also
+    where bare samples are asked for.
     """
 
     media_type: str
     headers: Mapping[str, str]
+    needs_sound: bool
 
     def encode(self, event: Event) -> bytes:
         """What goes into the body for this event; empty for nothing. Nothing for a `Failed` means

@@ -5,18 +5,19 @@ before, `continue` when more follows, `flush` to have it spoken now, or `cancel`
 (base64), `timestamps` (words, cumulative seconds), `flush_done`, `done` and `error`, each with the
 context's id.
 
-What clients rely on (cartesia 4.2, livekit-plugins-cartesia 1.8, pipecat-ai 1.14): the SDK takes a
-`done` of any context that it does not know for the end of the one it reads, so nothing may follow
-an error of a context, nor a cancel; pipecat cancels contexts that are over already; both frameworks
-send whole sentences with `max_buffer_delay_ms` 0; livekit looks up each word of the timestamps in
-what it sent.
+What clients rely on (cartesia 4.2, livekit-plugins-cartesia 1.0 to 1.8, also for Node, pipecat-ai
+1.14): livekit waits for the `done` of a context also behind its error; cartesia's SDK for Python
+takes an error for the end, and the `done` of a context that it does not know for the end of the one
+it reads, so for it nothing may follow an error of a context, and for nobody a cancel; pipecat
+cancels contexts that are over already; both frameworks send whole sentences with
+`max_buffer_delay_ms` 0; livekit looks up each word of the timestamps in what it sent.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,17 @@ from backend.events import (
     Text,
 )
 from backend.protocols.base import Message, Refusal
-from backend.protocols.cartesia_request import FileRequest, SpeechRequest, error_fields, refuse
+from backend.protocols.cartesia_request import (
+    MARKUP,
+    FileRequest,
+    SpeechRequest,
+    error_fields,
+    refuse,
+)
+from backend.protocols.markup import MarkupFilter
 from backend.protocols.reading import Fields, read_message
 from backend.protocols.transcript import Transcript, words
+from backend.protocols.voice_names import FindVoice
 from backend.protocols.wire_contexts import WireContext, WireContexts
 
 _PARTIAL, _COMPLETE = 206, 200
@@ -56,7 +65,7 @@ class Generation(SpeechRequest):
 
     more: bool | None = Field(default=None, alias="continue")
     flush: bool | None = None
-    max_buffer_delay_ms: int | None = Field(default=None, ge=0, le=5000)
+    max_buffer_delay_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -113,10 +122,13 @@ class CartesiaProtocol:
 
     idle_timeout_s: float | None = None
 
-    def __init__(self, voices: Collection[str]) -> None:
-        """`voices`: the names there are."""
-        self._voices = voices
-        self._contexts: WireContexts[CartesiaContext] = WireContexts(CartesiaContext)
+    def __init__(self, find_voice: FindVoice, *, done_after_error: bool = True) -> None:
+        """`done_after_error`: the client waits for it."""
+        self._find_voice = find_voice
+        self._done_after_error = done_after_error
+        self._contexts: WireContexts[CartesiaContext] = WireContexts(
+            lambda id_, name: CartesiaContext(id_, name, MarkupFilter(MARKUP))
+        )
         self._given_up: list[str] = []  # the client was told an error: nobody listens any more
 
     # --- in ---------------------------------------------------------------------------------------
@@ -143,12 +155,15 @@ class CartesiaProtocol:
             asked = read_message(Generation, message)
             if new:
                 context.timestamps = bool(asked.add_timestamps)
-                yield asked.start(context.id, self._voices)
+                yield asked.start(context.id, self._find_voice)
                 context.started = True
         except DuplexError as error:
             error.context = context.id
             raise
-        if text := asked.text:
+        text = context.markup.push(asked.transcript)
+        if asked.flush or not asked.more:
+            text += context.markup.flush()
+        if text:
             context.transcript.push(text)
             yield Text(context.id, text)
         if asked.flush or (text.strip() and asked.more and asked.max_buffer_delay_ms == 0):
@@ -185,8 +200,10 @@ class CartesiaProtocol:
             self._contexts.forget(context.id)
             if context.started:
                 self._given_up.append(context.id)
-        name = context.name if context else None
-        return (_json(_error(event, name)),)
+        error = _json(_error(event, context.name if context else None))
+        if context is None or not self._done_after_error:
+            return (error,)
+        return error, _json(context.done())
 
     def deny(self, error: DuplexError) -> Refusal | None:
         """The status and body that HTTP would answer."""
@@ -198,9 +215,12 @@ class CartesiaEvents:
 
     media_type = "text/event-stream"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
+    needs_sound = True
 
     def __init__(self, asked: FileRequest) -> None:
-        self._context = CartesiaContext("", asked.context_id or "", Transcript(asked.text))
+        self._context = CartesiaContext(
+            "", asked.context_id or "", MarkupFilter(MARKUP), Transcript(asked.text)
+        )
         self._context.timestamps = bool(asked.add_timestamps)
         self.refuse = refuse
 
@@ -219,7 +239,7 @@ class CartesiaEvents:
 
 
 def _error(event: Failed, context_name: str | None) -> dict[str, Any]:
-    """`done` is not said: livekit would take it for the end and not look further."""
+    """`done` comes in a message of its own: in this one livekit would not look for the error."""
     fields = error_fields(event)
     return {"type": "error", "context_id": context_name or None, "done": False, **fields}
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection
 from typing import Any
 
 from pydantic import Field
@@ -12,7 +10,11 @@ from pydantic import Field
 from backend.errors import BadFormat, BadMessage
 from backend.events import Failed, Start
 from backend.protocols.base import Refusal
+from backend.protocols.markup import plain, tags
 from backend.protocols.reading import Fields
+from backend.protocols.voice_names import FindVoice
+
+MARKUP = tags("spell", "break", "emotion", "speed", "volume")
 
 _SPEEDS = {"slowest": 0.6, "slow": 0.8, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
 _ENCODINGS = {
@@ -21,10 +23,7 @@ _ENCODINGS = {
     "pcm_mulaw": ("mulaw", "wav_mulaw"),
     "pcm_alaw": ("alaw", "wav_alaw"),
 }
-_FOREIGN_VOICE = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
-# Marks that the vendor's voices obey; here they are taken out rather than read aloud.
-_MARKS = re.compile(r"</?(?:spell|break|emotion|speed|volume)\b[^<>]*>", re.IGNORECASE)
-_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "overloaded": 503}
+_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_url": 404, "overloaded": 503}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
 
 
@@ -69,17 +68,12 @@ class SpeechRequest(Fields):
     generation_config: GenerationConfig | None = None
     add_timestamps: bool | None = None
 
-    @property
-    def text(self) -> str:
-        """What is to be spoken."""
-        return _MARKS.sub("", self.transcript)
-
-    def start(self, context: str, voices: Collection[str]) -> Start:
+    def start(self, context: str, find_voice: FindVoice) -> Start:
         """What the context begins with. Raises `BadFormat`, `BadMessage`."""
         encoding, bits_per_s = self._encoding()
         return Start(
             context=context,
-            voice=self._voice(voices),
+            voice=self._voice(find_voice),
             format=encoding,
             sample_rate=self.output_format.sample_rate,
             bit_rate=bits_per_s,
@@ -88,13 +82,8 @@ class SpeechRequest(Fields):
             mode="stream",
         )
 
-    def _voice(self, voices: Collection[str]) -> str | None:
-        """The voice of this server that is meant; None: the default one.
-
-        Nobody else has the vendor's voices, whose ids are UUIDs: the default voice speaks for them
-        (and for embeddings), so that a client needs no change but the URL. Any other unknown name
-        is a mistake, and the core says so.
-        """
+    def _voice(self, find_voice: FindVoice) -> str | None:
+        """The voice of this server that is meant; None: the default one, also for embeddings."""
         if isinstance(self.voice, VoiceSpecifier):
             if self.voice.mode == "embedding":
                 return None
@@ -102,7 +91,7 @@ class SpeechRequest(Fields):
                 raise BadMessage('voice: expected a name or {"mode": "id", "id": a name}')
         name = self.voice if isinstance(self.voice, str) else self.voice.id
         assert name is not None
-        return None if name not in voices and _FOREIGN_VOICE.fullmatch(name) else name
+        return find_voice(name)
 
     def _encoding(self) -> tuple[str, int | None]:
         wanted = self.output_format
@@ -133,6 +122,11 @@ class FileRequest(SpeechRequest):
 
     transcript: str = Field(min_length=1)
     context_id: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is to be spoken: the marks are not obeyed, and not read aloud."""
+        return plain(self.transcript, MARKUP)
 
 
 def error_fields(failed: Failed) -> dict[str, Any]:

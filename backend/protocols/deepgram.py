@@ -46,11 +46,13 @@ from backend.events import (
 )
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.deepgram_query import Speech, spoken
+from backend.protocols.deepgram_query import Speech
+from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
 from backend.protocols.reading import Fields, read_message
 
 _REFUSALS = {  # code: status, theirs
     "invalid_api_key": (401, "INVALID_AUTH"),
+    "unknown_url": (404, "NOT_FOUND"),
     "text_limit": (413, "PAYLOAD_TOO_LARGE"),
     "overloaded": (429, "TOO_MANY_REQUESTS"),
     "engine_failed": (500, "INTERNAL_SERVER_ERROR"),
@@ -85,6 +87,7 @@ class DeepgramProtocol:
         self._contexts = 0
         self._context: str | None = None  # the open one
         self._unflushed = False  # there is text behind the last flush
+        self._markup = MarkupFilter(PRONUNCIATIONS)
         self._closing = False
         self._sequence = 0  # of `Flushed` and `Cleared`
 
@@ -107,34 +110,40 @@ class DeepgramProtocol:
     def _speak(self, text: str | None) -> Sequence[Command]:
         if text is None:
             raise BadMessage('Speak: expected a text, as in {"type": "Speak", "text": "Hello."}')
+        return self._text(self._markup.push(text))
+
+    def _text(self, text: str) -> Sequence[Command]:
         if not text:
             return ()
         new_turn, self._unflushed = not self._unflushed, True
         if self._context is not None:
-            said = Text(self._context, spoken(text))
+            said = Text(self._context, text)
             # Whoever speaks anew may have interrupted what was sent: let nothing wait for its end.
             return (Played(self._context, math.inf), said) if new_turn else (said,)
         self._contexts += 1
         self._context = str(self._contexts)
         start = replace(self._speech.start, context=self._context)
-        return start, Text(self._context, spoken(text))
+        return start, Text(self._context, text)
 
     def _flush(self) -> Sequence[Command]:
+        rest = self._text(self._markup.flush())
         if self._context is None:
             return (Ping("Flushed"),)
         # A line's end makes a sentence of what ends without a full stop.
         ends = (Text(self._context, "\n"),) if self._unflushed else ()
         self._unflushed = False
-        return *ends, Flush(self._context)
+        return *rest, *ends, Flush(self._context)
 
     def _clear(self) -> Sequence[Command]:
         context, self._context, self._unflushed = self._context, None, False
+        self._markup.flush()
         # The answer first: it is owed also when the context has ended meanwhile.
         return (Ping("Cleared"),) if context is None else (Ping("Cleared"), Cancel(context))
 
     def _close(self) -> Sequence[Command]:
         self._closing = True
-        return (Ping("Close"),) if self._context is None else (End(self._context),)
+        rest = self._text(self._markup.flush())
+        return (Ping("Close"),) if self._context is None else (*rest, End(self._context))
 
     def encode(self, event: Event) -> Sequence[Message]:
         """The messages for an event; nothing of a context that was cleared."""
@@ -162,7 +171,7 @@ class DeepgramProtocol:
             request_id=ready.session,
             model_name=model,
             model_version="1",
-            model_uuid=str(uuid5(NAMESPACE_URL, model)),
+            model_uuid=_model_uuid(model),
         )
 
     def _answer(self, name: str) -> str:
@@ -193,6 +202,7 @@ class DeepgramBody(AudioBody):
             **self.headers,
             "dg-request-id": str(uuid4()),
             "dg-model-name": speech.model,
+            "dg-model-uuid": _model_uuid(speech.model),
             "dg-char-count": str(characters),
         }
 
@@ -206,6 +216,11 @@ def refusal(code: str, message: str) -> Refusal:
         _json(err_code=theirs, err_msg=message, request_id=str(uuid4())),
         {"dg-error": one_line},
     )
+
+
+def _model_uuid(model: str) -> str:
+    """Made up, but the same for a model every time."""
+    return str(uuid5(NAMESPACE_URL, model))
 
 
 def _said(kind: str, code: str, message: str, prefix: str) -> str:

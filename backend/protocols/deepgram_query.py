@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pydantic import Field
 
-from backend.errors import BadFormat, BadMessage, UnknownVoice, Unsupported
+from backend.errors import BadFormat, BadMessage, Unsupported
 from backend.events import Start
+from backend.protocols.markup import PRONUNCIATIONS, plain
 from backend.protocols.reading import Fields, read_json
+from backend.protocols.voice_names import FindVoice
 
 DEFAULT_MODEL = "aura-2-thalia-en"
-_THEIR_MODEL = re.compile(r"(?:aura(?:-\d+)?|flux)-(?P<name>\w+)-(?P<language>[a-z]{2,3})")
-# Pronunciations cannot be prescribed here: the word is spoken as the voice reads it.
-_PRONUNCIATION = re.compile(
-    r'\\\{\s*"word":\s*"(?P<word>[^"\\]*)",\s*"pronounce":\s*"[^"\\]*"\s*\\\}'
-)
+_LANGUAGE = re.compile(r"(?:aura(?:-\d+)?|flux)-\w+-(?P<language>[a-z]{2,3})", re.IGNORECASE)
 _STREAMED = {"linear16": "pcm_s16le", "mulaw": "mulaw", "alaw": "alaw"}
 # The first container is the default.
 _FILES: dict[str, dict[str, str]] = {
@@ -47,18 +45,18 @@ class Speech:
     model: str
 
 
-def stream_query(query: Mapping[str, str], voices: Collection[str]) -> Speech:
-    """The WebSocket's query. Raises `UnknownVoice`, `BadFormat`, `BadMessage`."""
+def stream_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
+    """The WebSocket's query. Raises `BadFormat`, `BadMessage`."""
     encoding = query.get("encoding", "linear16")
     if encoding not in _STREAMED:
         raise BadFormat(
             f"encoding {encoding[:40]!r} is not streamed; choose {', '.join(_STREAMED)}"
         )
-    return _speech(query, voices, Start("", format=_STREAMED[encoding]))
+    return _speech(query, find_voice, Start("", format=_STREAMED[encoding]))
 
 
-def file_query(query: Mapping[str, str], voices: Collection[str]) -> Speech:
-    """The POST's query. Raises `UnknownVoice`, `BadFormat`, `BadMessage`, `Unsupported`."""
+def file_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
+    """The POST's query. Raises `BadFormat`, `BadMessage`, `Unsupported`."""
     if "callback" in query:
         raise Unsupported("callback is not offered: the audio is in the answer")
     encoding = query.get("encoding", "mp3")
@@ -71,37 +69,21 @@ def file_query(query: Mapping[str, str], voices: Collection[str]) -> Speech:
             f"container {container[:40]!r} does not hold {encoding}; choose {', '.join(containers)}"
         )
     start = Start("speech", format=containers[container], bit_rate=_whole(query, "bit_rate"))
-    return _speech(query, voices, start)
+    return _speech(query, find_voice, start)
 
 
-def _speech(query: Mapping[str, str], voices: Collection[str], start: Start) -> Speech:
+def _speech(query: Mapping[str, str], find_voice: FindVoice, start: Start) -> Speech:
     model = query.get("model", DEFAULT_MODEL)
-    voice, language = _voice(model, voices)
+    theirs = _LANGUAGE.fullmatch(model)
     asked = replace(
         start,
-        voice=voice,
-        language=language,
+        voice=find_voice(model) if "model" in query else None,
+        language=theirs["language"].lower() if theirs else None,
         sample_rate=_whole(query, "sample_rate"),
         speed=_number(query, "speed"),
         mode="stream",
     )
     return Speech(asked, model)
-
-
-def _voice(model: str, voices: Collection[str]) -> tuple[str | None, str | None]:
-    """Voice and language of a model's name; None is the default. Their names of voices that are not
-    here mean the default voice.
-    """
-    if model in voices:
-        return model, None
-    theirs = _THEIR_MODEL.fullmatch(model)
-    if theirs is None:
-        raise UnknownVoice(
-            f"no model {model[:40]!r}; send the name of a voice ({', '.join(voices)}) "
-            f"or one of the form {DEFAULT_MODEL}"
-        )
-    name = theirs["name"]
-    return name if name in voices else None, theirs["language"]
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:
@@ -130,9 +112,4 @@ def decode_request(body: bytes, content_type: str) -> str:
             body = json.dumps({"text": body.decode()}).encode()
         except UnicodeDecodeError as error:
             raise BadMessage(f"the text is not UTF-8: {error}") from error
-    return spoken(read_json(_Request, body).text)
-
-
-def spoken(text: str) -> str:
-    """The text without prescribed pronunciations: the word stays."""
-    return _PRONUNCIATION.sub(r"\g<word>", text)
+    return plain(read_json(_Request, body).text, PRONUNCIATIONS)

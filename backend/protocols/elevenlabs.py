@@ -19,12 +19,9 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-from pydantic import AliasChoices, Field
 
 from backend.errors import DuplexError
 from backend.events import (
@@ -41,50 +38,33 @@ from backend.events import (
     Text,
 )
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.elevenlabs_http import DEFAULT_FORMAT, VoiceSettings, refuse
-from backend.protocols.reading import Fields, read_message
-from backend.protocols.transcript import Character
+from backend.protocols.elevenlabs_http import MARKUP, refuse
+from backend.protocols.elevenlabs_request import ClientMessage, StreamQuery
+from backend.protocols.markup import MarkupFilter, tags
+from backend.protocols.reading import read_message
+from backend.protocols.transcript import Character, LastAudio
 from backend.protocols.wire_contexts import WireContext, WireContexts
 
 DEFAULT_CONTEXT = "default"
 KEY_TIMEOUT_S = 20.0
 _CHARACTERS = 2000  # in one alignment: a message stays under 256 KiB
-_SSML = re.compile(r"</?(?:speak|break|phoneme|prosody|emphasis|say-as|sub|p|s)\b[^<>]*>")
+_REASON_BYTES = 123  # of a close
+_SSML = tags("speak", "break", "phoneme", "prosody", "emphasis", "say-as", "sub", "p", "s")
+_THEIR_CODES = {"unknown_voice": "voice_id_does_not_exist"}
 _GOES_ON = ("engine_failed", "timeout")  # one sentence stays silent, the next is spoken
 
 
-class StreamQuery(Fields):
-    """The parameters of the URL; `model_id` and others mean nothing here."""
+@dataclass(slots=True)
+class ElevenLabsContext(WireContext):
+    """A context with the audio that its end is told with."""
 
-    output_format: str = DEFAULT_FORMAT
-    language_code: str | None = None
-    seed: int | None = None
-    inactivity_timeout: float = Field(default=20, gt=0, le=180)
-    auto_mode: bool = False
-    sync_alignment: bool = False
-    enable_ssml_parsing: bool = False
+    ended: bool = False  # no more text comes
+    last: LastAudio = field(default_factory=LastAudio)
 
-
-class ClientMessage(Fields):
-    """A message on either kind of stream."""
-
-    text: str | None = None
-    context_id: str | None = Field(
-        default=None, max_length=128, validation_alias=AliasChoices("context_id", "contextId")
-    )
-    voice_settings: VoiceSettings | None = None
-    flush: bool | None = None
-    close_context: bool | None = None
-    close_socket: bool | None = None
-    xi_api_key: str | None = Field(
-        default=None, validation_alias=AliasChoices("xi_api_key", "xi-api-key")
-    )
-    authorization: str | None = None
-
-    @property
-    def key(self) -> str | None:
-        """The API key, wherever it is."""
-        return self.xi_api_key or (self.authorization or "").removeprefix("Bearer ") or None
+    def audio(self, event: Audio) -> list[Audio]:
+        """What can be told, now that there is this audio."""
+        nothing_left = len(self.transcript) == event.text[1] - self.transcript.start
+        return self.last.push(event, last=self.ended and nothing_left)
 
 
 class ElevenLabsProtocol:
@@ -95,7 +75,10 @@ class ElevenLabsProtocol:
         self._start = start
         self._query = query
         self._multi = multi
-        self._contexts: WireContexts[WireContext] = WireContexts(WireContext)
+        markup = _SSML if query.enable_ssml_parsing else MARKUP
+        self._contexts: WireContexts[ElevenLabsContext] = WireContexts(
+            lambda id_, name: ElevenLabsContext(id_, name, MarkupFilter(markup))
+        )
         self._closing = False
         self._authorize: Callable[[str | None], object] | None = None
         self.idle_timeout_s: float | None = query.inactivity_timeout
@@ -129,18 +112,18 @@ class ElevenLabsProtocol:
         if context is None:
             context = self._contexts.begin(DEFAULT_CONTEXT)
             yield self._opening(context, said)
-        yield End(context.id)
+        yield from self._end(context)
 
     def _many(self, said: ClientMessage) -> Iterator[Command]:
         name = said.context_id or DEFAULT_CONTEXT
         if said.close_socket:
             self._closing = True
-            yield from (End(context.id) for context in self._contexts.open)
+            for context in self._contexts.open:
+                yield from self._end(context)
             yield Ping()  # answered at once: when nothing is spoken, the connection can be closed
         elif said.close_context:
-            context = self._contexts.close(name)
-            if context is not None:
-                yield End(context.id)
+            if closed := self._contexts.close(name):
+                yield from self._end(closed)
         else:
             yield from self._spoken(said, name)
 
@@ -153,20 +136,26 @@ class ElevenLabsProtocol:
             context = self._contexts.begin(name)
             yield self._opening(context, said)
             text = "" if text == " " else text
-        if text := self._readable(text):
-            context.transcript.push(text)
-            yield Text(context.id, text)
-        if said.flush or (text and self._query.auto_mode):
+        plain = context.markup.push(text) + (context.markup.flush() if said.flush else "")
+        if plain := self._phrase(plain):
+            context.transcript.push(plain)
+            yield Text(context.id, plain)
+        if said.flush or (plain and self._query.auto_mode):
             yield Flush(context.id)
+
+    def _end(self, context: ElevenLabsContext) -> Iterator[Command]:
+        if rest := context.markup.flush():
+            context.transcript.push(rest)
+            yield Text(context.id, rest)
+        context.ended = True
+        yield End(context.id)
 
     def _opening(self, context: WireContext, said: ClientMessage) -> Start:
         speed = said.voice_settings.speed if said.voice_settings else None
         return replace(self._start, context=context.id, speed=speed)
 
-    def _readable(self, text: str) -> str:
+    def _phrase(self, text: str) -> str:
         """In `auto_mode` a message is a complete phrase: it is not glued to the next one."""
-        if self._query.enable_ssml_parsing:
-            text = _SSML.sub("", text)
         ended = not text or text[-1].isspace() or not self._query.auto_mode
         return text if ended else text + " "
 
@@ -175,8 +164,9 @@ class ElevenLabsProtocol:
     def encode(self, event: Event) -> Sequence[Message]:
         """See `base.WireProtocol`."""
         match event:
-            case Audio():
-                return self._audio(event)
+            case Audio() if context := self._contexts.get(event.context):
+                told = context.audio(event)
+                return [message for audio in told for message in self._audio(context, audio)]
             case Done():
                 return self._done(event)
             case Failed():
@@ -186,10 +176,7 @@ class ElevenLabsProtocol:
             case _:
                 return ()
 
-    def _audio(self, event: Audio) -> Sequence[Message]:
-        context = self._contexts.get(event.context)
-        if context is None:
-            return ()
+    def _audio(self, context: ElevenLabsContext, event: Audio) -> Sequence[Message]:
         characters = context.transcript.spoken(event)
         origin_ms = 0.0 if self._query.sync_alignment else event.start_ms
         messages = []
@@ -211,13 +198,18 @@ class ElevenLabsProtocol:
             return ()
         self._contexts.forget(context.id)
         last = self._message(context, {"audio": None, "isFinal": True})
+        told = [each for audio in context.last.end() for each in self._audio(context, audio)]
         over = self._closing and not self._contexts
-        return (last, Close()) if over else (last,)
+        return (*told, last, Close()) if over else (*told, last)
 
     def _failed(self, event: Failed) -> Sequence[Message]:
-        fields = {"message": event.message, "error": event.code, "code": CLOSE_POLICY}
+        code = _THEIR_CODES.get(event.code, event.code)
+        fields = {"message": event.message, "error": code, "code": CLOSE_POLICY}
         message = self._message(self._contexts.get(event.context), fields)
-        return (message,) if event.code in _GOES_ON else (message, Close(CLOSE_POLICY, event.code))
+        if event.code in _GOES_ON:
+            return (message,)
+        reason = f"{code}: {event.message}".encode()[:_REASON_BYTES].decode(errors="ignore")
+        return message, Close(CLOSE_POLICY, reason)
 
     def _message(self, context: WireContext | None, fields: dict[str, Any]) -> str:
         if self._multi and context is not None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -18,16 +19,25 @@ from pydantic import Field
 from backend.errors import BadFormat
 from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.base import Refusal
+from backend.protocols.markup import plain, tags
 from backend.protocols.reading import Fields
-from backend.protocols.transcript import Character, Transcript
+from backend.protocols.transcript import Character, LastAudio, Transcript
 
 DEFAULT_FORMAT = "mp3_44100_128"
+MARKUP = tags("break", "phoneme")
+"""What the vendor's voices obey also where nobody says that there is SSML."""
+
 _SEEDS = 2**31  # the core's; the vendor's are twice as many
 _LINE_BYTES = 48_000  # of audio; whole samples of every format, and whole groups of base64
 _ENCODINGS = {"ulaw": "mulaw", "alaw": "alaw", "pcm": "pcm_s16le", "wav": "wav"}
 _FORMAT = re.compile(r"(?:(mp3|opus)_(\d{4,5})_(\d{2,3})|(pcm|ulaw|alaw|wav)_(\d{4,5}))", re.ASCII)
-_FOREIGN_VOICE = re.compile(r"[A-Za-z0-9]{20}")
-_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "bad_json": 422, "bad_message": 422}
+_STATUS = {
+    "invalid_api_key": 401,
+    "unknown_voice": 404,
+    "unknown_url": 404,
+    "bad_json": 422,
+    "bad_message": 422,
+}
 _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
 _STATUS |= {"engine_failed": 500, "internal": 500}
 
@@ -45,6 +55,11 @@ class SpeechRequest(Fields):
     voice_settings: VoiceSettings | None = None
     language_code: str | None = None
     seed: int | None = None
+
+    @property
+    def spoken(self) -> str:
+        """The text without its marks, which are not obeyed and not read aloud."""
+        return plain(self.text, MARKUP)
 
     @property
     def speed(self) -> float | None:
@@ -84,17 +99,6 @@ def parse_output_format(name: str) -> tuple[str, int, int | None]:
     if coded:
         return coded, int(coded_hz), int(kbps) * 1000
     return _ENCODINGS[plain], int(plain_hz), None
-
-
-def voice_named(voice_id: str, voices: Collection[str]) -> str | None:
-    """The voice of this server that a voice id means; None: the default one.
-
-    Nobody else has the vendor's voices, whose ids are 20 letters and digits: the default voice
-    speaks for them, so that a client needs no change but the URL. Any other unknown name is a
-    mistake, and the core says so.
-    """
-    foreign = voice_id not in voices and _FOREIGN_VOICE.fullmatch(voice_id)
-    return None if foreign else voice_id
 
 
 def refuse(failed: Failed) -> Refusal:
@@ -138,22 +142,40 @@ class TimestampedLines:
 
     media_type = "application/json"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
+    needs_sound = True
 
     def __init__(self, text: str) -> None:
         """`text`: all that is spoken."""
         self._transcript = Transcript(text)
+        self._length = len(text)
+        self._last = LastAudio()
         self.refuse = refuse
 
     def encode(self, event: Event) -> bytes:
-        """Lines of audio; the alignment is in the first of a chunk."""
-        if not isinstance(event, Audio):
-            return b""
-        alignment = _alignment(self._transcript.spoken(event))
-        lines = []
-        for at in range(0, max(1, len(event.data)), _LINE_BYTES):
-            lines.append(_with_timestamps(event.data[at : at + _LINE_BYTES], alignment))
-            alignment = None
+        """Lines of audio. Each has the characters whose end is heard in it; so the last one has
+        some, whatever the encoder keeps back.
+        """
+        match event:
+            case Audio():
+                last = event.text[1] == self._length
+                told = self._last.push(event, last=last)
+            case Done():
+                told = self._last.end()
+            case _:
+                return b""
+        lines = [line for audio in told for line in self._lines(audio)]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
+
+    def _lines(self, audio: Audio) -> Iterator[dict[str, Any]]:
+        characters = deque(self._transcript.spoken(audio))
+        size = max(1, len(audio.data))
+        for at in range(0, size, _LINE_BYTES):
+            end = min(at + _LINE_BYTES, size)
+            until_ms = audio.start_ms + audio.duration_ms * end / size
+            mine = []
+            while characters and (end == size or characters[0].end_ms <= until_ms):
+                mine.append(characters.popleft())
+            yield _with_timestamps(audio.data[at:end], _alignment(mine))
 
 
 class TimestampedWhole:
@@ -161,6 +183,7 @@ class TimestampedWhole:
 
     media_type = "application/json"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
+    needs_sound = True
 
     def __init__(self, text: str) -> None:
         """`text`: all that is spoken."""

@@ -98,6 +98,7 @@ class NativeLines:
 
     media_type = "application/x-ndjson"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
+    needs_sound = False
 
     def encode(self, event: Event) -> bytes:
         """A line."""

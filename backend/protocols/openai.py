@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,26 +21,11 @@ from pydantic import Field
 from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.base import Refusal
 from backend.protocols.reading import Fields, read_json
+from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
 MAX_CHARACTERS = 4096
-VOICES = (
-    "alloy",
-    "ash",
-    "ballad",
-    "coral",
-    "echo",
-    "fable",
-    "onyx",
-    "nova",
-    "sage",
-    "shimmer",
-    "verse",
-    "marin",
-    "cedar",
-)
 MODELS = ("gpt-4o-mini-tts", "tts-1", "tts-1-hd")
 
-_FOREIGN_VOICE = re.compile(r"voice_\w+", re.ASCII)
 _FORMATS = {"pcm": "pcm_s16le"}  # the others have our names
 _RATE_HZ = 24000
 _CHARACTERS_A_TOKEN, _MS_A_TOKEN = 4, 50  # usage is an estimate: there are no tokens here
@@ -55,7 +39,12 @@ _STATUS = {
     "timeout": 503,
     "voice_unavailable": 503,
 }
-_PARAMS = {"unknown_voice": "voice", "model_not_found": "model", "bad_format": "response_format"}
+_PARAMS = {
+    "unknown_voice": "voice",
+    "unreadable_text": "input",
+    "model_not_found": "model",
+    "bad_format": "response_format",
+}
 _RETRY = {"retry-after": "1"}
 
 
@@ -91,18 +80,14 @@ def start_for(asked: SpeechRequest, voice: str | None, speed: float) -> Start:
 
 
 def voice_named(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
-    """The server's voice for one of OpenAI's; any other name is the server's own.
+    """The server's voice for a name: see `find_voice`.
 
-    Each of theirs is the same voice every time: the one of that name, else one of those that need
-    no download, the default first. Nobody else has the voices that their customers have made
-    (`voice_...`): the default voice speaks for them.
+    One of theirs is never downloaded for it: a voice of the same name speaks once it is here.
     """
-    if name is not None and _FOREIGN_VOICE.fullmatch(name):
-        return default
-    ready = [default, *(v.name for v in voices if v.ready and v.name != default)]
-    if name not in VOICES or name in ready:
-        return name
-    return ready[VOICES.index(name) % len(ready)]
+    if name is None:
+        return None
+    theirs = name.lower() in OPENAI_VOICES
+    return find_voice(name, [v for v in voices if v.ready or not theirs], default)
 
 
 def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
@@ -117,7 +102,7 @@ def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
         }
         for voice in voices
     ]
-    return {"voices": listed, "openai": {n: voice_named(n, voices, default) for n in VOICES}}
+    return {"voices": listed, "openai": {n: voice_named(n, voices, default) for n in OPENAI_VOICES}}
 
 
 def describe_models(engine: str) -> dict[str, Any]:
@@ -134,6 +119,7 @@ class SpeechEvents:
     """The answer with `stream_format` "sse". See `base.HttpTranslator`."""
 
     media_type = "text/event-stream"
+    needs_sound = True
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         """`headers`: of the answer."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
 from backend.events import Audio, Word
+
+_LONGEST_BYTES = 180_000  # in base64, with its characters, under 256 KiB
 
 
 class Character(NamedTuple):
@@ -26,8 +29,13 @@ class Transcript:
     """What went to the core for one context and is not spoken yet."""
 
     def __init__(self, text: str = "") -> None:
-        self._start = 0  # of what is kept, in the context's offsets
+        self.start = 0
+        """Where what is kept begins, in the context's offsets."""
         self._characters = deque(text)
+
+    def __len__(self) -> int:
+        """Characters that are not spoken yet."""
+        return len(self._characters)
 
     def push(self, text: str) -> None:
         """More text went to the core."""
@@ -36,10 +44,42 @@ class Transcript:
     def spoken(self, audio: Audio) -> list[Character]:
         """The characters that `audio` speaks, which leave the transcript."""
         first, end = audio.text
-        assert first == self._start, "the spans of a context tile its text"
+        assert first == self.start, "the spans of a context tile its text"
         text = "".join(self._characters.popleft() for _ in range(end - first))
-        self._start = end
+        self.start = end
         return timed(text, audio)
+
+
+class LastAudio:
+    """Joins what an encoder keeps back to the end, which speaks no text of its own, to the audio
+    before it, so that no audio is told without the characters that are heard in it.
+
+    Only the audio that speaks the end of a text is kept back, until that text is done: moments.
+    """
+
+    def __init__(self) -> None:
+        self._held: Audio | None = None
+
+    def push(self, audio: Audio, *, last: bool) -> list[Audio]:
+        """What can be told, now that there is `audio`; `last`: no text is left behind it."""
+        held = self._held
+        if held is not None and _joinable(held, audio):
+            self._held = replace(
+                held, duration_ms=held.duration_ms + audio.duration_ms, data=held.data + audio.data
+            )
+            return []
+        self._held = audio if last else None
+        return [each for each in (held, None if last else audio) if each is not None]
+
+    def end(self) -> list[Audio]:
+        """What is left to be told: the text is done."""
+        held, self._held = self._held, None
+        return [] if held is None else [held]
+
+
+def _joinable(held: Audio, audio: Audio) -> bool:
+    silent = audio.text[0] == audio.text[1]
+    return silent and len(held.data) + len(audio.data) <= _LONGEST_BYTES
 
 
 def timed(text: str, audio: Audio) -> list[Character]:

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from backend.protocols.markup import MarkupFilter
 from backend.protocols.transcript import Transcript
 
 
 @dataclass(slots=True)
 class WireContext:
-    """One context: the core's `id`, the vendor's `name`, the text on its way."""
+    """One context: the core's `id`, the vendor's `name`, its text without marks, on its way."""
 
     id: str
     name: str
+    markup: MarkupFilter
     transcript: Transcript = field(default_factory=Transcript)
 
 

@@ -17,6 +17,8 @@ from backend.protocols.cartesia_request import FileRequest, refuse
 from backend.protocols.reading import read_json
 from backend.websocket_manager import WebSocketManager
 
+_SDK = "cartesia-python/"
+
 
 def cartesia_routes(access: Access) -> APIRouter:
     """The routes; they expect `services` and `connections` in the application's state."""
@@ -25,8 +27,10 @@ def cartesia_routes(access: Access) -> APIRouter:
     @router.websocket("/tts/websocket")
     async def stream(websocket: WebSocket) -> None:
         connections: WebSocketManager = websocket.app.state.connections
-        voices = _voices(_services(websocket))
-        await connections.serve(websocket, CartesiaProtocol(voices), _key(websocket))
+        find_voice = _services(websocket).tts.find_voice
+        sdk = websocket.headers.get("user-agent", "").startswith(_SDK)
+        protocol = CartesiaProtocol(find_voice, done_after_error=not sdk)
+        await connections.serve(websocket, protocol, _key(websocket))
 
     @router.post("/tts/bytes")
     async def audio_alone(request: Request) -> Response:
@@ -53,13 +57,9 @@ async def _asked(request: Request, access: Access) -> tuple[FileRequest, Start, 
     services = _services(request)
     access.authorize(_key(request))
     asked = read_json(FileRequest, await request.body())
-    start = asked.start("", _voices(services))
+    start = asked.start("", services.tts.find_voice)
     services.tts.manner(start)
     return asked, start, parse_format(start.format, start.sample_rate, start.bit_rate)
-
-
-def _voices(services: Services) -> set[str]:
-    return {voice.name for voice in services.tts.voices()}
 
 
 def _key(connection: HTTPConnection) -> str | None:

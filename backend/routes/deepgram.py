@@ -29,7 +29,7 @@ def deepgram_routes(access: Access) -> APIRouter:
         key, websocket = _key(websocket)
         try:
             access.authorize(key)
-            speech = stream_query(websocket.query_params, _voices(services.tts))
+            speech = stream_query(websocket.query_params, services.tts.find_voice)
             _check(speech, services.tts)
         except DuplexError as error:
             services.metrics.error(error.code)
@@ -43,7 +43,7 @@ def deepgram_routes(access: Access) -> APIRouter:
         services: Services = request.app.state.services
         try:
             access.authorize(authorization(request.headers, *_SCHEMES))
-            speech = file_query(request.query_params, _voices(services.tts))
+            speech = file_query(request.query_params, services.tts.find_voice)
             audio = _check(speech, services.tts)
             text = decode_request(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
@@ -73,10 +73,6 @@ def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
         await websocket.send(message)
 
     return WebSocket(websocket.scope, websocket.receive, send)
-
-
-def _voices(tts: TTSManager) -> list[str]:
-    return [voice.name for voice in tts.voices()]
 
 
 def _check(speech: Speech, tts: TTSManager) -> AudioFormat:

@@ -1,4 +1,4 @@
-"""ElevenLabs' routes: `/v1/text-to-speech`, and its list of voices.
+"""ElevenLabs' routes: `/v1/text-to-speech`, its voices, and who asks.
 
 `/v1/voices` and `/v1/models` are shared with other protocols: see `voices` and `openai`.
 """
@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response, WebSocket
@@ -13,19 +14,22 @@ from starlette.requests import HTTPConnection
 
 from backend.access import Access, bearer
 from backend.audio import AudioFormat, parse_format
+from backend.connection import Connection, Left
 from backend.context import Services
-from backend.errors import DuplexError
+from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
-from backend.protocols import elevenlabs_http
+from backend.protocols import elevenlabs_account, elevenlabs_http
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
-from backend.protocols.elevenlabs import ElevenLabsProtocol, StreamQuery
+from backend.protocols.elevenlabs import ElevenLabsProtocol
 from backend.protocols.elevenlabs_http import SpeechRequest, TimestampedLines, TimestampedWhole
+from backend.protocols.elevenlabs_request import StreamQuery
 from backend.protocols.reading import read_json, read_query
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"
+_FIRST_MESSAGE_S = 1.0
 _QUERY_KEYS = ("xi-api-key", "xi_api_key", "single_use_token")
 
 
@@ -54,12 +58,47 @@ def elevenlabs_routes(access: Access) -> APIRouter:
     async def timestamped_stream(request: Request, voice_id: str) -> Response:
         return await _speech(request, access, voice_id, lambda text, _: TimestampedLines(text))
 
+    _add_lists(router, access)
+    return router
+
+
+def _add_lists(router: APIRouter, access: Access) -> None:
     @router.get("/v2/voices")
     async def voices(request: Request) -> dict[str, object]:
         known = elevenlabs_http.describe_voices(_services(request).tts.voices())
         return {"voices": known, "has_more": False, "total_count": len(known)}
 
-    return router
+    @router.get("/v1/voices/{voice_id}", response_model=None)
+    async def voice(request: Request, voice_id: str) -> Response | dict[str, object]:
+        """The voice that speaks for an id, one of theirs too."""
+        tts = _services(request).tts
+        name = tts.find_voice(voice_id)
+        for known in tts.voices():
+            if known.name == name:
+                (described,) = elevenlabs_http.describe_voices([known])
+                return described
+        names = ", ".join(known.name for known in tts.voices())
+        error = UnknownVoice(f"no voice {voice_id[:40]!r}; voices: {names}")
+        return _refused(_services(request), error)
+
+    @router.get("/v1/user", response_model=None)
+    async def user(request: Request) -> Response | dict[str, object]:
+        return _told(request, access, elevenlabs_account.describe_user)
+
+    @router.get("/v1/user/subscription", response_model=None)
+    async def subscription(request: Request) -> Response | dict[str, object]:
+        return _told(request, access, elevenlabs_account.describe_subscription)
+
+
+def _told(
+    request: Request, access: Access, describe: Callable[[int], dict[str, object]]
+) -> Response | dict[str, object]:
+    services = _services(request)
+    try:
+        access.authorize(_key(request))
+    except DuplexError as error:
+        return _refused(services, error)
+    return describe(services.settings.server.max_text_length)
 
 
 async def _stream(websocket: WebSocket, access: Access, voice_id: str, *, multi: bool) -> None:
@@ -74,12 +113,33 @@ async def _stream(websocket: WebSocket, access: Access, voice_id: str, *, multi:
         start = _start(services, voice_id, query.output_format, query)
         _check(services, start)
     except DuplexError as error:
-        await websocket.send_denial_response(_refused(services, error))
+        await _dismiss(websocket, services, error, multi=multi)
         return
     protocol = ElevenLabsProtocol(start, query, multi=multi)
     if key_follows:
         protocol.demand_key(access.authorize)
     await connections.serve(websocket, protocol, key, key_follows=key_follows)
+
+
+async def _dismiss(
+    websocket: WebSocket, services: Services, error: DuplexError, *, multi: bool
+) -> None:
+    """As the vendor does it: of a handshake that is refused a client shows only the number.
+
+    The first message is awaited for a moment: livekit looks at an error only with the context that
+    it has sent.
+    """
+    services.metrics.error(error.code)
+    query = StreamQuery(inactivity_timeout=_FIRST_MESSAGE_S)
+    protocol = ElevenLabsProtocol(Start(""), query, multi=multi)
+    connection = Connection(websocket, protocol)
+    await connection.accept()
+    context = None
+    with suppress(Left):
+        with suppress(DuplexError):  # silent, or not to be understood
+            said = protocol.decode(await connection.receive(busy=lambda: False))
+            context = next((each.context for each in said if isinstance(each, Start)), None)
+        await connection.send(Failed(context, error.code, error.message))
 
 
 async def _speech(
@@ -98,7 +158,7 @@ async def _speech(
         audio = _check(services, start)
     except DuplexError as error:
         return _refused(services, error)
-    return SpeechResponse(services, start, asked.text, translator(asked.text, audio))
+    return SpeechResponse(services, start, asked.spoken, translator(asked.spoken, audio))
 
 
 def _audio_alone(_: str, audio: AudioFormat) -> HttpTranslator:
@@ -108,8 +168,7 @@ def _audio_alone(_: str, audio: AudioFormat) -> HttpTranslator:
 def _start(
     services: Services, voice_id: str, output_format: str, asked: StreamQuery | SpeechRequest
 ) -> Start:
-    voices = {voice.name for voice in services.tts.voices()}
-    voice = elevenlabs_http.voice_named(voice_id, voices)
+    voice = services.tts.find_voice(voice_id)
     return elevenlabs_http.start_for(
         voice, output_format, language=asked.language_code, seed=asked.seed
     )

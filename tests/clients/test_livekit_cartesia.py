@@ -120,5 +120,13 @@ async def test_an_unknown_voice_is_an_error_that_says_so(
 ) -> None:
     voice = plugin(server, session, voice="haert")
     with pytest.raises(APIError, match="unknown_voice"):
-        await talk(voice.stream(conn_options=ONCE), [HELLO])
+        async with asyncio.timeout(10):
+            await talk(voice.stream(conn_options=ONCE), [HELLO])
     await voice.aclose()
+
+
+async def test_a_mark_that_the_tokenizer_tears_apart_is_not_read_aloud(
+    voice: cartesia.TTS, ear: Ear
+) -> None:
+    text = 'Hello there, <break time="1.5 s"/>how are you doing today?'
+    ear.expect((await talk(voice.stream(), list(text))).sound, HELLO)

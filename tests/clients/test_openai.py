@@ -139,6 +139,35 @@ def test_a_client_that_leaves_in_mid_speech_frees_the_server(client: OpenAI) -> 
     assert time.perf_counter() - asked_s < 5  # 3,200 words would take a minute
 
 
+@pytest.mark.parametrize("voice", ["af_bella", "am_michael", "af_sky+af_bella", "Alloy", "HEART"])
+def test_names_of_other_services_are_the_nearest_voice(client: OpenAI, voice: str) -> None:
+    answer = client.audio.speech.create(
+        input="Hello.", model="kokoro", voice=voice, response_format="wav"
+    )
+    assert answer.response.headers["x-voice"] == "heart"
+    assert decode(answer.content).loudest > 0.05
+
+
+@pytest.mark.parametrize("base", ["", "/", "/v1/", "/v1"])
+def test_the_base_url_may_end_as_it_likes(server: Server, base: str) -> None:
+    with OpenAI(base_url=server.http + base, api_key="any") as client:
+        assert client.models.list().data
+        answer = client.audio.speech.create(input="Hello.", model=MODEL, voice="alloy")
+        assert decode(answer.content).loudest > 0.05
+
+
+@pytest.mark.parametrize("response_format", ["wav", "flac", "mp3", "opus", "aac"])
+def test_a_text_without_words_is_a_file_that_players_play(
+    client: OpenAI, response_format: Any
+) -> None:
+    answer = client.audio.speech.create(
+        input="🙂", model=MODEL, voice="alloy", response_format=response_format
+    )
+    sound = decode(answer.content)
+    assert 0 < sound.duration_s < 0.3
+    assert sound.loudest < 0.001
+
+
 def test_models_are_listed(client: OpenAI) -> None:
     names = [model.id for model in client.models.list()]
     assert MODEL in names
@@ -156,6 +185,9 @@ def test_bad_requests_are_their_errors(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.speech.create(input="x" * 5000, model=MODEL, voice="alloy")
     assert refused.value.param == "input"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.audio.speech.create(input="Привет, мир.", model=MODEL, voice="alloy")
+    assert (refused.value.param, refused.value.code) == ("input", "unreadable_text")
 
 
 def test_the_key_is_theirs_and_a_wrong_one_is_refused(guarded: Server, ear: Ear) -> None:

@@ -1,0 +1,79 @@
+"""Whom the names of other services mean here."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.events import Voice
+from backend.protocols.openai import voice_named
+from backend.protocols.voice_names import OPENAI_VOICES, find_voice
+
+HERE = (
+    Voice("heart", "en-US", "", True, gender="female"),
+    Voice("emma", "en-GB", "", True, gender="female"),
+    Voice("fenrir", "en-US", "", True, gender="male"),
+    Voice("fable", "en-GB", "", True, gender="male"),
+    Voice("kore", "en-US", "", False, gender="female"),
+)
+ONE = (HERE[0], *(Voice(v.name, v.language, "", False, gender=v.gender) for v in HERE[1:]))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("heart", "heart"),
+        ("Heart", "heart"),
+        ("HEART", "heart"),
+        ("kore", "kore"),
+        ("Alloy", "heart"),
+        ("ONYX", "fenrir"),
+        ("fable", "fable"),
+        ("af_heart", "heart"),
+        ("AF_Bella", "heart"),
+        ("am_michael", "fenrir"),
+        ("bf_emma", "emma"),
+        ("bf_lily", "emma"),
+        ("bm_george", "fable"),
+        ("bm_fenrir", "fenrir"),
+        ("jf_alpha", "heart"),
+        ("af_sky+af_bella", "heart"),
+        ("am_adam(2)+af_bella(1)", "fenrir"),
+        ("21m00Tcm4TlvDq8ikWAM", "heart"),
+        ("pNInz6obpgDQGcFmaJgB", "fenrir"),
+        ("JBFqnCBsd6RMkjVDRZzb", "fable"),
+        ("a" * 20, "heart"),
+        ("694f9389-aac1-45b6-b726-9d9369183238", "heart"),
+        ("A0E99841-438C-4A64-B679-AE501E7D6091", "fenrir"),
+        ("00000000-0000-0000-0000-000000000000", "heart"),
+        ("aura-2-thalia-en", "heart"),
+        ("aura-2-draco-en", "fable"),
+        ("aura-orion-en", "fenrir"),
+        ("aura-2-emma-en", "emma"),
+        ("voice_68a1b2", "heart"),
+    ],
+)
+def test_a_name_of_a_vendor_is_the_nearest_voice(name: str, meant: str) -> None:
+    assert find_voice(name, HERE, "heart") == meant
+
+
+@pytest.mark.parametrize("name", ["nobody", "haert", "nova-3", "xf_heart", "af", "", "af_heart x"])
+def test_a_name_that_no_vendor_has_is_left_for_the_core_to_refuse(name: str) -> None:
+    assert find_voice(name, HERE, "heart") == name
+
+
+@pytest.mark.parametrize("name", ["am_michael", "bf_emma", "af_kore", "aura-2-zeus-en", "onyx"])
+def test_no_name_of_a_vendor_starts_a_download(name: str) -> None:
+    assert find_voice(name, ONE, "heart") == "heart"
+
+
+def test_openais_names_differ_among_voices_that_are_as_near() -> None:
+    four = tuple(Voice(name, "en", "", True) for name in "abcd")
+    assert {voice_named(name, four, "a") for name in OPENAI_VOICES} == set("abcd")
+    assert voice_named("Fable", ONE, "heart") == "heart"
+    assert voice_named("kore", ONE, "heart") == "kore", "the server's own is downloaded if need be"
+
+
+def test_the_default_is_preferred_of_those_that_are_as_near() -> None:
+    voices = (Voice("grandma", "en", "", True, learned=True), Voice("built_in", "en", "", True))
+    for name in ("aura-2-thalia-en", "af_bella", "21m00Tcm4TlvDq8ikWAM"):
+        assert find_voice(name, voices, "built_in") == "built_in"
