@@ -53,3 +53,11 @@ def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nobody_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
     """How much of an utterance a chunk holds must not depend on how busy this machine is."""
     monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0)
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Graphs without a card (`stand_in_graph`); an entry for each that is captured."""
+    from tests.chatterbox.stand_in_graph import stand_in
+
+    return stand_in(monkeypatch)
