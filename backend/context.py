@@ -20,7 +20,7 @@ from backend.config import Settings
 from backend.delivery import Delivery, Listener, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
-from backend.errors import DuplexError, SpeechTimeout
+from backend.errors import DuplexError, EngineDead, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Flushed, Mode, Start
 from backend.metrics import Metrics
 from backend.outbox import Outbox
@@ -136,7 +136,7 @@ class Context:
     async def run(self) -> None:
         """Speak until the context has ended and all of it is spoken.
 
-        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`.
+        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`, `EngineDead`.
         """
         with self._services.tts.in_use(self._manner.voice):
             await self._services.tts.load(self._manner.voice)
@@ -179,6 +179,8 @@ class Context:
                     growth, choice = following
                     await self._speak_release(speech, growth, choice, start_ms)
             self._script.close()
+        except EngineDead:  # no sentence of it is spoken any more
+            raise
         except DuplexError as error:
             log.warning("utterance.failed", context=self.id, code=error.code, why=error.message)
             self._services.metrics.error(error.code)

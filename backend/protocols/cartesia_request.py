@@ -26,6 +26,7 @@ _FOREIGN_VOICE = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.I
 _MARKS = re.compile(r"</?(?:spell|break|emotion|speed|volume)\b[^<>]*>", re.IGNORECASE)
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "overloaded": 503}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
+_STATUS |= {"engine_dead": 503}
 
 
 class VoiceControls(Fields):

@@ -29,7 +29,7 @@ _FORMAT = re.compile(r"(?:(mp3|opus)_(\d{4,5})_(\d{2,3})|(pcm|ulaw|alaw|wav)_(\d
 _FOREIGN_VOICE = re.compile(r"[A-Za-z0-9]{20}")
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "bad_json": 422, "bad_message": 422}
 _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
-_STATUS |= {"engine_failed": 500, "internal": 500}
+_STATUS |= {"engine_failed": 500, "engine_dead": 503, "internal": 500}
 
 
 class VoiceSettings(Fields):
