@@ -14,9 +14,13 @@ import structlog
 hypothesis.settings.register_profile("repeat", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
-# The first text ever drawn in a clone makes a table of Unicode, up to 20 s on a busy machine: here,
-# where it does not count against the time of a test.
-hypothesis.strategies.text().validate()
+
+
+def pytest_collection_finish() -> None:
+    """The first text ever drawn in a clone makes a table of Unicode, up to 20 s on a busy machine:
+    here it does not count against the time of a test.
+    """
+    hypothesis.strategies.text().validate()
 
 
 @pytest.fixture(autouse=True)
