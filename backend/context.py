@@ -20,7 +20,7 @@ from backend.context_record import ContextParameters, ContextRecord, SessionReco
 from backend.delivery import Delivery, Output, Piece, joined
 from backend.engine_thread import Speech
 from backend.engines.base import Chunk
-from backend.errors import DuplexError, SpeechTimeout
+from backend.errors import DuplexError, EngineDead, SpeechTimeout
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.listener import Listener
 from backend.loudness import parse_volume
@@ -156,7 +156,7 @@ class Context:
     async def run(self) -> None:
         """Speak until the context has ended and all of it is spoken.
 
-        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`.
+        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`, `EngineDead`.
         """
         with self._services.tts.in_use(self._manner.voice):
             self._gain = await self._services.tts.load(self._manner.voice)
@@ -201,6 +201,8 @@ class Context:
                     growth, choice = following
                     await self._speak_release(speech, growth, choice, start_ms)
             self._script.close()
+        except EngineDead:  # no sentence of it is spoken any more
+            raise
         except DuplexError as error:
             self._listener.failed(error)
             self._outbox.post(Failed(self.id, error.code, error.message))

@@ -134,6 +134,14 @@ class EngineFailed(DuplexError):
     code = "engine_failed"
 
 
+class EngineDead(DuplexError):
+    """The engine renders nothing more in this process (its card is lost): the server ends, and has
+    to be started anew.
+    """
+
+    code = "engine_dead"
+
+
 class SlowClient(DuplexError):
     """The client sends, but does not read the answers."""
 

@@ -10,8 +10,9 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not the files beside this one
@@ -29,7 +30,7 @@ from backend.context import Services
 from backend.engines.base import Model
 from backend.engines.choice import choose
 from backend.engines.weights import models_folder
-from backend.errors import ConfigError, DuplexError
+from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.guarded_http import GuardedConfig
 from backend.http_speech import BoundedBody
 from backend.logs import configure_logging
@@ -57,6 +58,9 @@ _PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on t
 _PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
 _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
 
+_LAST_WORDS_S = 1.0  # for errors to be sent, once the engine is dead
+_END_S = 10.0  # for the process to end, then
+
 
 class Application(FastAPI):
     """With what every answer has, the server's own errors too."""
@@ -66,11 +70,16 @@ class Application(FastAPI):
         return EveryAnswer(super().build_middleware_stack())
 
 
-def create_app(settings: Settings, model: Model) -> FastAPI:
+def create_app(
+    settings: Settings, model: Model, on_dead: Callable[[EngineDead], None] = lambda _: None
+) -> FastAPI:
     """The application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
     the pages of `backend/web/`.
 
     While it starts it loads the voice and warms up (a second or two). Raises `ConfigError`.
+
+    `on_dead`: called once the engine can render nothing more: `/readyz` says so from then on, and
+    nobody new is let in.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
@@ -78,7 +87,7 @@ def create_app(settings: Settings, model: Model) -> FastAPI:
     threads = settings.engine.threads or os.cpu_count() or 1
     if model.info.max_batch > 1:  # it advances all of them in one step
         threads = 1
-    tts = TTSManager(model, settings.engine, metrics, threads)
+    tts = TTSManager(model, settings.engine, metrics, threads, on_dead)
     wyoming = _wyoming(settings, access)
 
     @asynccontextmanager
@@ -145,6 +154,12 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announcement: str) -> None:
         super().__init__(config)
         self._announcement = announcement
+        self.dead: EngineDead | None = None
+
+    def give_up(self, error: EngineDead) -> None:
+        """Stop serving, because the engine is dead. Does not block."""
+        self.dead = error
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start serving, then say so: from this line on a client is answered."""
@@ -158,7 +173,9 @@ class Server(uvicorn.Server):
             listener.close()
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "connections"):
-            await app.state.connections.drain()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS_S if self.dead else None):
+                    await app.state.connections.drain()
         await super().shutdown(sockets)
 
 
@@ -181,7 +198,9 @@ def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> 
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start."""
+    """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start, and
+    `EngineDead`.
+    """
     listener = listen(settings.server.host, settings.server.port)
     model = choose(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
@@ -197,10 +216,27 @@ def serve(settings: Settings) -> None:
     )
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
-    server = Server(server_config(create_app(settings, model), settings, most), announcement)
+
+    def give_up(error: EngineDead) -> None:
+        server.give_up(error)
+        _end_anyway_in(_END_S)
+
+    app = create_app(settings, model, give_up)
+    server = Server(server_config(app, settings, most), announcement)
     server.run(sockets=[listener])
+    if server.dead:
+        raise server.dead
     if not server.started:
         raise ConfigError("the server could not start; the log above says why")
+
+
+def _end_anyway_in(seconds: float) -> None:
+    """End the process then, with status 1, where it has not ended: a thread that waits for a dead
+    card may never come back.
+    """
+    last = threading.Timer(seconds, os._exit, (1,))
+    last.daemon = True
+    last.start()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+from collections.abc import Callable
 
 import structlog
 
 from backend.engine_thread import EngineThread, Speech, StepResult
-from backend.engines.base import Model, Utterance
+from backend.engines.base import Failure, Model, Utterance
+from backend.errors import EngineDead
 from backend.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -30,8 +32,16 @@ _LATE_FADES_S = 10.0  # to 1/e: a burst that was late is over, whether or not ot
 class Scheduler:
     """The engine threads, and who of them speaks what. Lives on one event loop."""
 
-    def __init__(self, model: Model, threads: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        model: Model,
+        threads: int,
+        metrics: Metrics,
+        on_dead: Callable[[EngineDead], None] = lambda _: None,
+    ) -> None:
+        """`on_dead`: hears on the event loop of every utterance that fails with `EngineDead`."""
         self._metrics = metrics
+        self._on_dead = on_dead
         self._batched = model.info.max_batch > 1
         self._threads = [
             EngineThread(model, f"engine-{n}", self._hand_over) for n in range(threads)
@@ -126,3 +136,5 @@ class Scheduler:
         for speech, result in step.results:
             self._late += _LATE_SMOOTHING * ((now_s > speech.deadline_s) - self._late)
             speech.deliver(result, step.busy_s)
+            if isinstance(result, Failure) and isinstance(result.error, EngineDead):
+                self._on_dead(result.error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -18,7 +18,14 @@ from backend.alphabets import foreign_script
 from backend.config import EngineSettings
 from backend.engine_thread import Speech
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
-from backend.errors import BadMessage, Overloaded, UnknownVoice, UnreadableText, Unsupported
+from backend.errors import (
+    BadMessage,
+    EngineDead,
+    Overloaded,
+    UnknownVoice,
+    UnreadableText,
+    Unsupported,
+)
 from backend.events import Start, Voice
 from backend.loudness import gain_to_target, measure_lufs
 from backend.metrics import Metrics
@@ -64,14 +71,25 @@ def _primary(language: str) -> str:
 
 
 class TTSManager:
-    """Owns the scheduler: `async with` it, from warm-up to the last thread's end."""
+    """Owns the scheduler: `async with` it, from warm-up to the last thread's end.
+
+    `dead`: why its engine will render nothing more, once that is so.
+    """
 
     def __init__(
-        self, model: Model, settings: EngineSettings, metrics: Metrics, threads: int
+        self,
+        model: Model,
+        settings: EngineSettings,
+        metrics: Metrics,
+        threads: int,
+        on_dead: Callable[[EngineDead], None] = lambda _: None,
     ) -> None:
+        """`on_dead`: called once, on the event loop."""
+        self.dead: EngineDead | None = None
+        self._on_dead = on_dead
         self._model = model
         self._settings = settings
-        self._scheduler = Scheduler(model, threads, metrics)
+        self._scheduler = Scheduler(model, threads, metrics, self._die)
         self._store = VoiceStore(model)
         self._gains: dict[str, float] = {}  # by voice, of those that are loaded
         # Downloads wait for each other, and nothing else waits for them.
@@ -134,7 +152,11 @@ class TTSManager:
 
     async def add_voice(self, name: str, recording: Path) -> Voice:
         """Make a voice of a recording: see `VoiceStore.add`."""
-        return await self._store.add(name, recording)
+        try:
+            return await self._store.add(name, recording)
+        except EngineDead as error:
+            self._die(error)
+            raise
 
     async def remove_voice(self, name: str) -> None:
         """Remove a voice that was made here: see `VoiceStore.remove`."""
@@ -160,6 +182,12 @@ class TTSManager:
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop)
         await asyncio.to_thread(self._store.close)
+
+    def _die(self, error: EngineDead) -> None:
+        if self.dead is None:
+            log.critical("engine.dead", engine=self.info.name, why=error.message)
+            self.dead = error
+            self._on_dead(error)
 
     def manner(self, start: Start) -> Manner:
         """Check what a client asks for and fill in the defaults.
@@ -239,7 +267,9 @@ class TTSManager:
         return np.concatenate(heard)
 
     def admit(self) -> None:
-        """Raises `Overloaded` when one listener more would break those there are."""
+        """Raises `Overloaded` when one listener more would break those there are, `EngineDead`."""
+        if self.dead is not None:
+            raise self.dead
         if self._scheduler.overloaded:
             raise Overloaded("the machine speaks for as many listeners as it can; try again later")
 

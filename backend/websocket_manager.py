@@ -66,7 +66,7 @@ class WebSocketManager:
     @property
     def accepting(self) -> bool:
         """Whether a new connection would be let in."""
-        return not self._draining
+        return not self._draining and self._services.tts.dead is None
 
     @property
     def queued(self) -> int:

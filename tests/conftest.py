@@ -16,6 +16,13 @@ hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
+def pytest_collection_finish() -> None:
+    """The first text ever drawn in a clone makes a table of Unicode, up to 20 s on a busy machine:
+    here it does not count against the time of a test.
+    """
+    hypothesis.strategies.text().validate()
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     """Nothing is logged, unless a test asks for it: hypothesis replays thousands of dialogues."""

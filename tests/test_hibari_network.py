@@ -11,6 +11,9 @@ from hibari.voices import ASSETS
 from backend.engines.hibari_network import FRAME_REACH, PITCH_REACH, UNIT_FRAMES, Network
 
 BUNDLED = Path(ASSETS) / "hibari.onnx"
+# What the rounding of the quantised weights may make of values about 5, natural logarithms of
+# amplitudes mostly: less than a decibel. It differs between processors.
+SAME_FRAMES = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def test_the_stages_together_are_the_packages_graph(network: Network, package: H
         frames = network.frames(encoding.content.repeat(units, 0), f0, energy)
         assert np.abs(f0 - whole[5][0]).mean() < 0.5
         expected = np.concatenate([part[0].T for part in whole[:5]], axis=1)
-        assert np.abs(frames - expected).mean() < 0.05  # rounding of the quantised weights
+        assert np.abs(frames - expected).mean() < SAME_FRAMES
 
 
 def test_a_window_with_its_reach_is_like_the_whole(network: Network, package: Hibari) -> None:
@@ -57,7 +60,9 @@ def test_a_window_with_its_reach_is_like_the_whole(network: Network, package: Hi
     window = slice(left * UNIT_FRAMES, right * UNIT_FRAMES)
     some = network.frames(content[left:right], f0[window], energy[window])
     inner = slice(FRAME_REACH * UNIT_FRAMES, (FRAME_REACH + 12) * UNIT_FRAMES)
-    assert np.abs(some[inner] - frames[start * UNIT_FRAMES : end * UNIT_FRAMES]).mean() < 0.1
+    assert (
+        np.abs(some[inner] - frames[start * UNIT_FRAMES : end * UNIT_FRAMES]).mean() < SAME_FRAMES
+    )
 
 
 def test_another_graph_is_refused(tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ class Engine(Protocol):
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
         """Advance some of the named utterances, most urgent first. Blocks while it computes; keep a
         step short (some ten ms) so that a more urgent utterance can come between.
+
+        Raises `EngineDead` when no engine of this process will render anything more.
         """
 
     def abort(self, utterance_id: str) -> None:

@@ -25,6 +25,7 @@ _ENCODINGS = {
 }
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_url": 404, "overloaded": 503}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
+_STATUS |= {"engine_dead": 503}
 
 
 class VoiceControls(Fields):

@@ -57,6 +57,7 @@ _REFUSALS = {  # code: status, theirs
     "overloaded": (429, "TOO_MANY_REQUESTS"),
     "engine_failed": (500, "INTERNAL_SERVER_ERROR"),
     "internal": (500, "INTERNAL_SERVER_ERROR"),
+    "engine_dead": (503, "SERVICE_UNAVAILABLE"),
     "timeout": (503, "SERVICE_UNAVAILABLE"),
     "voice_unavailable": (503, "SERVICE_UNAVAILABLE"),
 }

@@ -39,7 +39,7 @@ _STATUS = {
     "bad_message": 422,
 }
 _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
-_STATUS |= {"engine_failed": 500, "internal": 500}
+_STATUS |= {"engine_failed": 500, "engine_dead": 503, "internal": 500}
 
 
 class VoiceSettings(Fields):

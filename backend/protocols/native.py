@@ -64,7 +64,7 @@ _COMMANDS: dict[str, TypeAdapter[Any]] = {
     }.items()
 }
 _STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
-_STATUS |= {"engine_failed": 500, "timeout": 503}
+_STATUS |= {"engine_failed": 500, "engine_dead": 503, "timeout": 503}
 _NAMES: dict[type, str] = {
     Ready: "ready",
     Done: "done",

@@ -33,6 +33,7 @@ _STATUS = {
     "invalid_api_key": 401,
     "model_not_found": 404,
     "unknown_url": 404,
+    "engine_dead": 503,
     "engine_failed": 500,
     "internal": 500,
     "overloaded": 503,

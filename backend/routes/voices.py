@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 VOICES = "/v1/voices"
 _COPY_BYTES = 1 << 20
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "voice_exists": 409, "overloaded": 503}
+_STATUS |= {"engine_dead": 503}
 
 
 def voice_routes(access: Access) -> APIRouter:

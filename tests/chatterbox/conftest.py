@@ -11,6 +11,8 @@ import pytest
 
 _MISSING = [name for name in ("torch", "chatterbox") if find_spec(name) is None]
 
+_LIMIT_S = 600  # of a test; none takes 10 s on an idle machine
+
 
 class _Skipped(pytest.Module):
     """A module that cannot be imported here."""
@@ -28,6 +30,15 @@ def pytest_pycollect_makemodule(
         return None
     skipped: pytest.Module = _Skipped.from_parent(parent, path=module_path)
     return skipped
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """They compute: on a machine that does other things too, many times as long as alone."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and not item.get_closest_marker(
+            "timeout"
+        ):
+            item.add_marker(pytest.mark.timeout(_LIMIT_S))
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -53,3 +64,11 @@ def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 def _nobody_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
     """How much of an utterance a chunk holds must not depend on how busy this machine is."""
     monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0)
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Graphs without a card (`stand_in_graph`); an entry for each that is captured."""
+    from tests.chatterbox.stand_in_graph import stand_in
+
+    return stand_in(monkeypatch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +21,7 @@ from backend.errors import UnknownVoice
 from backend.settings import ChatterboxSettings
 from tests.chatterbox.drawn import Drawn, Unmarked
 from tests.chatterbox.tiny import quiet, tiny, voice
+from tests.same_sound import assert_same_sound
 
 TEXT = "Hello there, my dear friend. It goes on and on, and then it ends."
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
@@ -67,14 +67,6 @@ def assert_tiles(chunks: list[Chunk], text: str = TEXT) -> None:
     assert all(one.end == other.start for one, other in pairwise(words))
     assert all(one.end_ms <= other.start_ms + 1e-6 for one, other in pairwise(words))
     assert all(word.end_ms <= len(pcm(chunks)) / 24 + 1e-6 for word in words)
-
-
-def assert_same_sound(pcm: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> None:
-    """But for the order of sums, which differs with the batch."""
-    assert pcm.shape == expected.shape
-    error = np.square(pcm - expected).mean() / np.square(expected).mean()
-    assert expected.std() > 0.01
-    assert 10 * math.log10(error + 1e-30) < -80, "dB"
 
 
 @both

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt, _chunk_mask
-from tests.chatterbox.tiny import TinyS3Gen, devices, quiet, voice
+from tests.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
 
 TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
-SAME = {"cpu": 1e-5, "cuda": 1e-4}  # of values about 1.4
 both = pytest.mark.parametrize("meanflow", [False, True], ids=["standard", "turbo"])
 
 
@@ -67,7 +66,7 @@ def test_a_render_of_all_tokens_is_upstreams(meanflow: bool, device: str) -> Non
     assert expected.std() > 1
     for _ in range(1 if device == "cpu" else 4):  # captured at the third, replayed at the fourth
         for mel in flow.render([job, job, job]):
-            torch.testing.assert_close(mel, expected[0], atol=SAME[device], rtol=0)
+            torch.testing.assert_close(mel, expected[0], atol=SAME_MEL, rtol=0)
 
 
 @both
@@ -83,7 +82,7 @@ def test_jobs_of_different_voices_and_lengths_do_not_mix(meanflow: bool, in_bloc
     together = flow.render(jobs)
     for mel, job in zip(together, jobs, strict=True):
         assert mel.shape == (80, 2 * len(job.tokens))
-        torch.testing.assert_close(mel, flow.render([job])[0], atol=SAME["cpu"], rtol=0)
+        torch.testing.assert_close(mel, flow.render([job])[0], atol=SAME_MEL, rtol=0)
     assert (together[0] - together[1]).abs().max() > 1
 
 
@@ -104,7 +103,7 @@ def test_in_blocks_what_is_settled_never_changes(meanflow: bool) -> None:
         job = Job(voice_, TOKENS[:count], drawn, final=False)
         settled.append(flow.settled(job))
         part = flow.render([job])[0][:, : settled[-1]]
-        torch.testing.assert_close(part, whole[:, : settled[-1]], atol=SAME["cpu"], rtol=0)
+        torch.testing.assert_close(part, whole[:, : settled[-1]], atol=SAME_MEL, rtol=0)
     assert settled == [0, 50, 50, 100, 100]
 
 

@@ -14,6 +14,7 @@ from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.memory import (
     device_at,
+    fits,
     saying_what_to_do,
     slot_bytes,
     slots_in,
@@ -84,18 +85,42 @@ def test_a_card_tells_what_torch_has_of_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert device_at(torch.device("cpu")) is None
 
 
-@pytest.mark.parametrize(
+FULL = pytest.mark.parametrize(
     "error",
     [
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        torch.OutOfMemoryError("no memory"),
+        torch.AcceleratorError("CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation'"),
         RuntimeError("CUDA error: out of memory"),  # when not even the driver's part fits
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        ValueError("Out of memory"),
     ],
+    ids=str,
 )
-def test_a_full_card_says_what_to_do(error: RuntimeError) -> None:
+
+
+@FULL
+def test_a_full_card_says_what_to_do(error: Exception) -> None:
     with pytest.raises(ConfigError, match="full; end what else uses it"), saying_what_to_do():
         raise error
 
 
+@FULL
+def test_what_does_not_fit_is_none(error: Exception) -> None:
+    def compute() -> int:
+        raise error
+
+    assert fits(compute) is None
+    assert fits(lambda: 7) == 7
+
+
 def test_what_is_no_lack_of_memory_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="size mismatch"), saying_what_to_do():
+    def compute() -> int:
         raise RuntimeError("size mismatch for weight")
+
+    with pytest.raises(RuntimeError, match="size mismatch"), saying_what_to_do():
+        compute()
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        fits(compute)

@@ -39,6 +39,7 @@ from bench.random_chatterbox import random_voice
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_cuda)])
 
+SAME_MEL = 1e-3  # of natural logarithms: a hundredth of a decibel
 SIZE = 64
 SPEECH_END = 6562
 END_AFTER = 35  # speech tokens, about

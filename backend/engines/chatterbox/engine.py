@@ -13,6 +13,7 @@ import structlog
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.device_loss import noticing_loss
 from backend.engines.chatterbox.graphs import ROWS
 from backend.engines.chatterbox.memory import fits
 from backend.engines.chatterbox.passage import Renderer
@@ -61,6 +62,7 @@ class ChatterboxEngine:
         self.info = info
         self._parts = parts
         self._catalogue = catalogue
+        self._device = parts.renderer.flow.device
         self._speeches: dict[str, Speech] = {}
         self._together = ROWS[-1]  # passages in one render
         self._clock = time.monotonic
@@ -90,16 +92,22 @@ class ChatterboxEngine:
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `base.Engine`."""
-        self._speeches[utterance_id].extend(release, self._parts.renderer.flow.device)
+        with noticing_loss(self._device):
+            self._speeches[utterance_id].extend(release, self._device)
 
     def abort(self, utterance_id: str) -> None:
         """See `base.Engine`. Its place in the decoder is free at once."""
         speech = self._speeches.pop(utterance_id, None)
         if speech is not None and speech.passage is not None:
-            self._parts.decoder.leave(speech.passage.session)
+            with noticing_loss(self._device):
+                self._parts.decoder.leave(speech.passage.session)
 
     def step(self, urgent: Sequence[str]) -> list[Result]:
         """See `base.Engine`. Who has no result here goes on in the next step."""
+        with noticing_loss(self._device):
+            return self._step(urgent)
+
+    def _step(self, urgent: Sequence[str]) -> list[Result]:
         speeches = [self._speeches[each] for each in urgent if each in self._speeches]
         results: list[Result] = []
         joins = _JOINS

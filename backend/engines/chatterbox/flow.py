@@ -144,13 +144,18 @@ class Flow:
         tokens, given, x = (torch.stack(column) for column in zip(*rows, strict=True))
         lengths = torch.tensor([job.length for job in batch], device=self.device)
         speaker = torch.cat([job.prompt.speaker for job in batch])
-        shape = tuple(x.shape)
-        mu = self.graphs.run(("encoded", shape), self._encoded, tokens, lengths)
-        for t, r in pairwise(self._times):
-            inputs = (x, lengths, mu, speaker, given, t, r)
-            x = self.graphs.run(("euler step", shape), self._euler_step, *inputs)
+        mels = self.graphs.run(tuple(x.shape), self._mels, tokens, lengths, x, speaker, given)
         spans = [(len(job.prompt.mel), FRAMES_PER_TOKEN * job.length) for job in jobs]
-        return [each[:, low:high].clone() for each, (low, high) in zip(x, spans, strict=False)]
+        # What is kept of a row must not keep the whole batch.
+        return [each[:, low:high].clone() for each, (low, high) in zip(mels, spans, strict=False)]
+
+    def _mels(self, tokens: Tensor, lengths: Tensor, x: Tensor, *voices: Tensor) -> Tensor:
+        """From noise `x`, (n, 80, frames), to mel. `voices`: their speakers and given mel."""
+        mu = self._encoded(tokens, lengths)
+        mask = _mask(x.size(2), FRAMES_PER_TOKEN * lengths).float()
+        for t, r in pairwise(self._times):
+            x = x + (r - t) * self._slope(x, mask, (mu, *voices), t, r)
+        return x
 
     def _encoded(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """What the tokens say of each frame, (n, 80, frames): upstream's encoder, for rows of
@@ -170,23 +175,24 @@ class Flow:
         mu: Tensor = self._flow.encoder_proj(x).transpose(1, 2).contiguous()
         return mu
 
-    def _euler_step(self, x: Tensor, lengths: Tensor, *inputs: Tensor) -> Tensor:
-        """One Euler step from noise towards mel; without meanflow with classifier-free guidance.
-        `inputs`: encoded tokens, speaker, given mel; the step's start and end.
+    def _slope(
+        self, x: Tensor, mask: Tensor, conditions: Sequence[Tensor], t: Tensor, r: Tensor
+    ) -> Tensor:
+        """Where an Euler step from `t` to `r` goes; without meanflow with classifier-free guidance.
+        `conditions`: encoded tokens, speaker, given mel.
         """
-        decoder, mask = self._flow.decoder, _mask(x.size(2), FRAMES_PER_TOKEN * lengths).float()
-        *conditions, t, r = inputs
+        decoder = self._flow.decoder
         if self._meanflow:
             mu, speaker, given = conditions
-            slope = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
-            return x + (r - t) * slope
+            slope: Tensor = decoder.estimator(x, mask, mu, t[None], speaker, given, r=r[None])
+            return slope
         # A second half, unconditional, for guidance.
         mu, speaker, given = (torch.cat([each, torch.zeros_like(each)]) for each in conditions)
         both = torch.cat([x, x]), torch.cat([mask, mask])
         slope = decoder.estimator(*both, mu, t.expand(len(mu)), speaker, given)
         with_text, without = slope.chunk(2)
         rate = decoder.inference_cfg_rate
-        return x + (r - t) * ((1 + rate) * with_text - rate * without)
+        return (1 + rate) * with_text - rate * without
 
 
 def _times(meanflow: bool, schedule: str) -> Tensor:

@@ -83,8 +83,8 @@ def saying_what_to_do() -> Iterator[None]:
     """A card that is full while the block runs becomes a `ConfigError` with the remedy."""
     try:
         yield
-    except RuntimeError as error:  # torch has several for it
-        if "out of memory" not in str(error):
+    except Exception as error:
+        if not ran_out(error):
             raise
         raise ConfigError(f"the card's memory is full; {_REMEDY}") from error
 
@@ -93,7 +93,21 @@ def fits(compute: Callable[[], T]) -> T | None:
     """What is computed; None when the card's memory runs out."""
     try:
         return compute()
-    except torch.OutOfMemoryError as error:
+    except Exception as error:
+        if not ran_out(error):
+            raise
         log.warning("memory.ran_out", why=(str(error).splitlines() or [""])[0])
     torch.cuda.empty_cache()  # now that the error is gone, which holds what was computed
     return None
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether an error says that the card's memory is full: torch has a class for it, its driver
+    and the libraries beside it (cuBLAS, cuDNN, cuFFT) have words.
+    """
+    words = str(error).lower()
+    return (
+        isinstance(error, torch.OutOfMemoryError)
+        or "out of memory" in words
+        or "alloc_failed" in words
+    )

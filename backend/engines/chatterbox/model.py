@@ -11,6 +11,7 @@ import torch
 
 from backend.engines.base import Device, EngineInfo, Parameter, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.device_loss import noticing_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine, Parts
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.memory import device_at, saying_what_to_do, slot_bytes, slots_on
@@ -113,10 +114,11 @@ class ChatterboxModel:
     def learn(self, name: str, audio: Path) -> Voice:
         """See `base.CloningModel`. A learned voice of this name is replaced for utterances that
         begin later. Raises `BadMessage` (the name, a file that is no sound, too short, too long,
-        silent), `Unsupported` (the name of a voice that came with the model).
+        silent), `Unsupported` (the name of a voice that came with the model), `EngineDead`.
         """
         self._check_own(checked(name))
-        voice = condition(self._upstream, read_recording(audio))
+        with noticing_loss(torch.device(self._upstream.device)):
+            voice = condition(self._upstream, read_recording(audio))
         made = datetime.now(UTC).isoformat(timespec="seconds")
         self._folder.keep(name, voice, {"name": name, "engine": self.info.name, "made": made})
         self._learned[name] = voice
@@ -162,10 +164,10 @@ class ChatterboxModel:
         return Manner(exaggeration, Sampling(**values))
 
     def create_engine(self) -> ChatterboxEngine:
-        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile. Blocks
-        (seconds) on a card.
+        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile,
+        `EngineDead`. Blocks (seconds) on a card.
         """
-        with saying_what_to_do():
+        with saying_what_to_do(), noticing_loss(torch.device(self._upstream.device)):
             engine = ChatterboxEngine(self.info, self._parts(), self)
             engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine

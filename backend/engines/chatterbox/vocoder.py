@@ -147,8 +147,7 @@ class Vocoder:
         """Samples (n, 480 m) from frames (80, m) and their excitation (480 m,) each."""
         mel = torch.stack(self._graphs.padded(frames))
         source = torch.stack(self._graphs.padded(excitation))[:, None]
-        sound = self._graphs.run(tuple(mel.shape), self.hift.decode, mel, source)
-        return sound[: len(frames)].clone()
+        return self._graphs.run(tuple(mel.shape), self.hift.decode, mel, source)[: len(frames)]
 
     def _inverse(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         """Inverse short-time Fourier transform by overlap and add: `torch.istft`, without its check
