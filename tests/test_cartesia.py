@@ -215,6 +215,11 @@ def test_speeds(fields: dict[str, object], speed: float | None) -> None:
     assert start_of(**fields).speed == speed
 
 
+def test_the_volume() -> None:
+    assert start_of().volume is None
+    assert start_of(generation_config={"volume": 1.5}).volume == 1.5
+
+
 @pytest.mark.parametrize(
     ("fields", "error"),
     [

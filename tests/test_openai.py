@@ -10,6 +10,7 @@ from typing import Any
 
 import av
 import httpx
+import numpy as np
 import pytest
 import pytest_asyncio
 
@@ -169,6 +170,15 @@ async def test_speed_goes_as_far_as_the_voices_do_and_the_answer_says_so(live: L
     assert "x-speed" not in (await ask(live, speed=1.5)).headers
     assert (await ask(live, speed=4.0)).headers["x-speed"] == "2"
     assert (await ask(live, speed=0.25)).headers["x-speed"] == "0.5"
+
+
+@shares_the_server
+async def test_the_volume_as_kokoros_clients_ask_for_it(live: Live) -> None:
+    normal, louder = [
+        np.frombuffer((await ask(live, response_format="pcm", **fields)).content, "<i2")
+        for fields in ({}, {"volume_multiplier": 2.0})
+    ]
+    assert np.abs(louder.astype(int)).max() == pytest.approx(2 * np.abs(normal).max(), abs=2)
 
 
 # --- errors --------------------------------------------------------------------------------------

@@ -52,9 +52,10 @@ class OutputFormat(Fields):
 
 
 class GenerationConfig(Fields):
-    """What of the manner of speaking the core knows; not `volume` and `emotion`."""
+    """What of the manner of speaking the core knows; not `emotion`."""
 
     speed: float | None = None
+    volume: float | None = None
 
 
 class SpeechRequest(Fields):
@@ -79,6 +80,7 @@ class SpeechRequest(Fields):
             sample_rate=self.output_format.sample_rate,
             bit_rate=bits_per_s,
             speed=self._speed(),
+            volume=self.generation_config.volume if self.generation_config else None,
             language=self.language or self.locale,
             mode="stream",
         )

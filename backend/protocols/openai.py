@@ -54,7 +54,9 @@ class _VoiceId(Fields):
 
 
 class SpeechRequest(Fields):
-    """The body of `POST /v1/audio/speech`. `instructions` are accepted and not followed."""
+    """The body of `POST /v1/audio/speech`. `instructions` are accepted and not followed;
+    `volume_multiplier` is Kokoro's.
+    """
 
     input: str = Field(min_length=1, max_length=MAX_CHARACTERS)
     model: str = MODELS[0]
@@ -62,6 +64,7 @@ class SpeechRequest(Fields):
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     speed: float = Field(default=1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
+    volume_multiplier: float | None = None
 
     @property
     def voice_name(self) -> str | None:
@@ -77,7 +80,8 @@ def decode_request(body: bytes) -> SpeechRequest:
 def start_for(asked: SpeechRequest, voice: str | None, speed: float) -> Start:
     """How the request is spoken: by the voice and at the speed that there are."""
     name = _FORMATS.get(asked.response_format, asked.response_format)
-    return Start("speech", voice, name, _RATE_HZ, speed, mode="stream")
+    volume = asked.volume_multiplier
+    return Start("speech", voice, name, _RATE_HZ, speed, mode="stream", volume=volume)
 
 
 def voice_named(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
