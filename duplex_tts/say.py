@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from duplex_tts.playback import OnWord
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink
+from duplex_tts.texts import Text
 from duplex_tts.utterance import Utterance
 
 
@@ -23,7 +23,7 @@ class Errand:
 
     url: str
     key: str | None
-    text: AsyncIterator[str]
+    text: Text
     parameters: Parameters = field(default_factory=lambda: Parameters())
     on_word: OnWord = lambda _word, _text: None
 

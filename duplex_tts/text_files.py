@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import codecs
 import os
 import stat
-import threading
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from duplex_tts.errors import ClientError
+from duplex_tts.texts import Text
 
 READ_BYTES = 65_536
 _OTHER_MARKS = {
@@ -31,14 +30,14 @@ class TextFailed(ClientError):
 class Source:
     """A text as it comes, and how many characters it will be, where that is known."""
 
-    text: AsyncIterator[str]
+    text: Text
     length: int | None = None
     empty: bool = False
 
 
 def source_of(text: str) -> Source:
     """Text that is there already."""
-    return Source(_given(text), len(text), not text.strip())
+    return Source(text, len(text), not text.strip())
 
 
 def source_at(path: Path) -> Source:
@@ -88,40 +87,25 @@ def check_encoding(raw: bytes, name: str) -> None:
         raise TextFailed(f"{name} is no text: it has NUL bytes; save it as UTF-8")
 
 
-async def arriving(descriptor: int, name: str = "standard input") -> AsyncIterator[str]:
+def arriving(descriptor: int, name: str = "standard input") -> Iterator[str]:
     """Text from a file descriptor, as it arrives: no line, no word and no buffer is waited for.
 
-    Bytes that are no UTF-8 become U+FFFD. Raises `TextFailed` for what begins as no text.
+    Blocks while there is none. Bytes that are no UTF-8 become U+FFFD. Raises `TextFailed` for what
+    begins as no text.
     """
-    # A thread, and a daemon: files are not pollable, and a read that waits for a person must not
-    # hold up the end of the program.
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
-
-    def read() -> None:
-        while True:
-            try:
-                chunk = os.read(descriptor, READ_BYTES)
-            except OSError:  # closed, or its terminal is gone: no more text comes
-                chunk = b""
-            try:
-                asyncio.run_coroutine_threadsafe(chunks.put(chunk), loop).result()
-            except (RuntimeError, asyncio.CancelledError):  # nobody listens any more
-                return
-            if not chunk:
-                return
-
-    threading.Thread(target=read, name="stdin", daemon=True).start()
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    chunk = await chunks.get()
+    chunk = _read(descriptor)
     check_encoding(chunk, name)
     while chunk:
         if text := decoder.decode(chunk):
             yield text
-        chunk = await chunks.get()
+        chunk = _read(descriptor)
     if text := decoder.decode(b"", final=True):
         yield text
 
 
-async def _given(text: str) -> AsyncIterator[str]:
-    yield text
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, READ_BYTES)
+    except OSError:  # closed, or its terminal is gone: no more text comes
+        return b""

@@ -456,6 +456,7 @@ def test_a_package_that_is_missing_is_one_line_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "bench", None)
+    monkeypatch.delitem(sys.modules, "bench.__main__", raising=False)
     with pytest.raises(SystemExit) as ended:
         server_program._imported("bench.__main__")
     assert "bench is not installed" in str(ended.value.code)

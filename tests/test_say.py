@@ -12,7 +12,6 @@ from duplex_tts.devices import DeviceFailed, NullDevice
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.player import Player
 from duplex_tts.say import Errand, Report, say_aloud, say_into
-from duplex_tts.text_files import source_of
 from tests.live_server import eventually
 from tests.scripted_server import Peer, server
 
@@ -29,7 +28,7 @@ async def speak_all(peer: Peer) -> dict[str, Any]:
 
 
 def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> Errand:
-    return Errand(url, None, source_of(text).text if isinstance(text, str) else text, **options)
+    return Errand(url, None, text, **options)
 
 
 # --- what is said -----------------------------------------------------------------------------

@@ -9,37 +9,37 @@ import pytest
 from duplex_tts.text_files import TextFailed, arriving, source_at, source_in, source_of
 
 
-async def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
+def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
     read_end, write_end = os.pipe()
     text = arriving(read_end)
     os.write(write_end, "H\N{LATIN SMALL LETTER E WITH ACUTE}".encode()[:2])
-    assert await anext(text) == "H"
+    assert next(text) == "H"
     os.write(write_end, "H\N{LATIN SMALL LETTER E WITH ACUTE}".encode()[2:] + b"!")
-    assert await anext(text) == "\N{LATIN SMALL LETTER E WITH ACUTE}!"
+    assert next(text) == "\N{LATIN SMALL LETTER E WITH ACUTE}!"
     os.write(write_end, b"\xe2\x82")
     os.close(write_end)
-    assert [piece async for piece in text] == ["\N{REPLACEMENT CHARACTER}"]
+    assert list(text) == ["\N{REPLACEMENT CHARACTER}"]
     os.close(read_end)
 
 
-async def test_the_length_of_a_file_is_known_that_of_a_pipe_is_not(tmp_path: Path) -> None:
+def test_the_length_of_a_file_is_known_that_of_a_pipe_is_not(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("from a file")
     source = source_at(tmp_path / "book.txt")
     assert (source.length, source.empty) == (11, False)
-    assert [piece async for piece in source.text] == ["from a file"]
+    assert source.text == "from a file"
     with (tmp_path / "book.txt").open() as redirected:
         assert source_in(redirected.fileno()).length == 11
     read_end, write_end = os.pipe()
     piped = source_in(read_end)
     assert (piped.length, piped.empty) == (None, False)
     os.close(write_end)
-    assert [piece async for piece in piped.text] == []
+    assert list(arriving(read_end)) == []
     os.close(read_end)
 
 
-async def test_a_closed_descriptor_is_no_text() -> None:
+def test_a_closed_descriptor_is_no_text() -> None:
     assert source_in(-1).empty
-    assert [piece async for piece in arriving(-1)] == []
+    assert list(arriving(-1)) == []
 
 
 @pytest.mark.parametrize("text", ["", " \n\t", "\u3000"])
@@ -47,13 +47,13 @@ def test_text_of_spaces_is_empty(text: str) -> None:
     assert source_of(text).empty
 
 
-async def test_a_byte_order_mark_is_not_spoken(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_spoken(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(codecs.BOM_UTF8 + b"Hello")
-    assert [piece async for piece in source_at(tmp_path / "a.txt").text] == ["Hello"]
+    assert source_at(tmp_path / "a.txt").text == "Hello"
     read_end, write_end = os.pipe()
     os.write(write_end, codecs.BOM_UTF8 + b"Hello")
     os.close(write_end)
-    assert [piece async for piece in arriving(read_end)] == ["Hello"]
+    assert list(arriving(read_end)) == ["Hello"]
     os.close(read_end)
 
 
@@ -66,7 +66,7 @@ async def test_a_byte_order_mark_is_not_spoken(tmp_path: Path) -> None:
         b"\x7fELF\0",
     ],
 )
-async def test_what_is_no_utf8_is_told_apart(tmp_path: Path, raw: bytes) -> None:
+def test_what_is_no_utf8_is_told_apart(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(raw)
     with pytest.raises(TextFailed, match="save it as UTF-8"):
         source_at(tmp_path / "a.txt")
@@ -74,7 +74,7 @@ async def test_what_is_no_utf8_is_told_apart(tmp_path: Path, raw: bytes) -> None
     os.write(write_end, raw)
     os.close(write_end)
     with pytest.raises(TextFailed, match="save it as UTF-8"):
-        await anext(arriving(read_end))
+        next(arriving(read_end))
 
 
 @pytest.mark.parametrize(("name", "answer"), [("none.txt", "No such file"), (".", "a folder")])
