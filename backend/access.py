@@ -131,7 +131,7 @@ def _hash(key: str) -> str:
 
 def _read(path: Path) -> dict[str, _Owner]:
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
         others_write = path.stat().st_mode & stat.S_IWOTH
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the API keys in {path}: {error}") from error

@@ -8,6 +8,7 @@ would hide it. `python -m backend.config` shows what is in force.
 from __future__ import annotations
 
 import argparse
+import codecs
 import difflib
 import json
 import os
@@ -56,7 +57,8 @@ __all__ = [
 
 FILE = "duplex-tts.toml"
 PREFIX = "DUPLEX_TTS_"
-_CLIENT_VARIABLES = {"DUPLEX_TTS_URL"}  # the client's, which may share our environment
+# The client's, which may share our environment.
+_CLIENT_VARIABLES = {"DUPLEX_TTS_URL", "DUPLEX_TTS_KEY"}
 _SHORT_FLAGS = {
     "--host": "server.host",
     "--port": "server.port",
@@ -153,7 +155,10 @@ def _from_file(path: Path | None) -> Iterable[Given]:
     if path is None and not file.exists():
         return
     try:
-        sections = tomllib.loads(file.read_text("utf-8"))
+        raw = file.read_bytes()
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise ConfigError(f"{file} is UTF-16; save it as UTF-8")
+        sections = tomllib.loads(raw.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read the settings in {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

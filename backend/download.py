@@ -167,7 +167,8 @@ def _explained(weights: Weights) -> Iterator[None]:
         yield
     except ImportError as error:
         raise DownloadFailed(
-            f"{error.name} is not installed; `make install-chatterbox` adds it"
+            f"{error.name or error} is not installed; get it with "
+            'pip install "duplex-tts[download]" (in a clone: make install-chatterbox)'
         ) from error
     except (httpx.HTTPError, ConnectionError) as error:  # those of the hub's package are such, too
         answer: httpx.Response | None = getattr(error, "response", None)

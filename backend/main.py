@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":  # importing takes seconds, and Ctrl-C then is no reason for a traceback
+    signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
+
 import argparse
 import asyncio
-import os
 import socket
 import sys
 import threading
@@ -223,7 +228,11 @@ def serve(settings: Settings) -> None:
 
     app = create_app(settings, model, give_up)
     server = Server(server_config(app, settings, most), announcement)
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:  # uvicorn passes on what has stopped it
+        if not server.started:
+            raise
     if server.dead:
         raise server.dead
     if not server.started:
@@ -270,8 +279,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:
-        pass
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     main()

@@ -16,6 +16,7 @@ from backend.context_record import SessionRecord
 from backend.contexts import Contexts
 from backend.errors import (
     BadMessage,
+    ContextEnded,
     DuplexError,
     ResumeFailed,
     ResumeGap,
@@ -180,7 +181,9 @@ class Session:
         if error.ends_context and error.context and error.context not in self._contexts:
             self._contexts.use_up(error.context)
         self._services.metrics.error(error.code)
-        log.info("refused", session=self.id, context=error.context, code=error.code)
+        # What was on its way to a context whose start was refused is no news.
+        tell = log.debug if error.code == ContextEnded.code else log.info
+        tell("refused", session=self.id, context=error.context, code=error.code)
         self.outbox.post(Failed(error.context, error.code, error.message))
 
     def handle(self, command: Command) -> None:

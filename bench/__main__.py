@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -213,6 +213,11 @@ def _publish(report: Report, out: Path, stem: str) -> None:
         chatterbox_run.plot(report, out / f"{stem}.png")
         written.append(f"{stem}.png")
     console.print(f"written to {out}: {', '.join(written)}", soft_wrap=True)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Command line: what `duplex-tts bench` becomes."""
+    app(list(arguments), prog_name="duplex-tts bench")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,17 @@
 """`python -m duplex_tts` is `duplex-tts`."""
 
-from duplex_tts.cli import app
+from __future__ import annotations
 
-app(prog_name="duplex-tts")
+from duplex_tts.interrupts import exit_at_once
+
+
+def main() -> None:
+    """Run the command line. What it imports takes a second, in which one may be interrupted."""
+    exit_at_once()
+    from duplex_tts.cli import app
+
+    app(prog_name="duplex-tts")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,7 +8,6 @@ put there is left alone. No other account is kept.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -18,10 +17,12 @@ from pathlib import Path
 import soundfile
 
 from duplex_tts.batch_lines import Failure, Line
-from duplex_tts.errors import ClientError, ConnectionLost, Refused
+from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refused
+from duplex_tts.file_target import part_of
 from duplex_tts.options import Options
+from duplex_tts.patience import NO_PROGRESS
 from duplex_tts.session import Session
-from duplex_tts.sinks import FileSink, SinkFailed
+from duplex_tts.sinks import FileSink
 
 SESSION_JOBS = 8  # texts at a time on one session: a server takes 10
 _SIGNATURE = "duplex-tts "
@@ -61,7 +62,7 @@ def keep_complete(lines: Sequence[Line], out: Path, report: Report) -> list[Line
     missing = []
     for line in lines:
         path = out / line.file_name
-        _part(path).unlink(missing_ok=True)  # of a run that was killed
+        part_of(path).unlink(missing_ok=True)  # of a run that was killed
         if not path.exists():
             missing.append(line)
         elif (digest := _digest(path)) == line.digest:
@@ -108,7 +109,7 @@ async def _work(
         except ClientError as error:
             if _hopeless(error):
                 raise
-            if retries:
+            if retries and not isinstance(error, NothingToSpeak):
                 waiting.append((line, retries - 1))  # behind the others: the trouble may pass
             else:
                 report.failures.append(Failure(line.number, line.id, str(error)))
@@ -116,32 +117,28 @@ async def _work(
 
 
 def _hopeless(error: ClientError) -> bool:
-    """Whether no other line would fare better: the server is gone, the disk is full."""
-    return isinstance(error, ConnectionLost | Refused) or isinstance(error.__cause__, OSError)
+    """Whether no other line would fare better: the server is gone or mute, the disk is full."""
+    lost = isinstance(error, ConnectionLost | Refused) or error.code == NO_PROGRESS
+    return lost or isinstance(error.__cause__, OSError)
 
 
 async def _speak(session: Session, line: Line, path: Path) -> float:
     """Render a line into its file. Returns the seconds of speech."""
-    part = _part(path)
     rate_hz = line.parameters.get("sample_rate") or session.ready.sample_rate
     parameters = line.parameters.copy()
     parameters["mode"] = "batch"  # nobody listens: whole sentences
     utterance = session.speak(line.text, **parameters)
     try:
         comment = _SIGNATURE + line.digest
-        with FileSink(part, rate_hz, format=line.format, comment=comment) as sink:
+        with FileSink(
+            path, rate_hz, format=line.format, comment=comment, keep_partial=False
+        ) as sink:
             await sink.record(utterance)
-        os.replace(part, path)
-    except OSError as error:
-        raise SinkFailed(f"{path}: {error}") from error
+            if not utterance.audio_ms:
+                raise NothingToSpeak
     finally:
         utterance.cancel()
-        part.unlink(missing_ok=True)
     return utterance.audio_ms / 1000
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
 
 
 def _digest(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,11 +25,14 @@ from duplex_tts.terminal import (
     Speed,
     Url,
     Voice,
+    Volume,
     answering,
     complain,
     server_at_hand,
     stderr,
 )
+from duplex_tts.text_files import check_encoding
+from duplex_tts.wording import counted
 
 STDIN = Path("-")
 MOST_JOBS = 64
@@ -60,6 +62,7 @@ def batch(  # noqa: PLR0913 - a parameter is an option
     speed: Speed = None,
     seed: Seed = None,
     language: Language = None,
+    volume: Volume = None,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -71,7 +74,8 @@ def batch(  # noqa: PLR0913 - a parameter is an option
     ```
 
     `duplex-tts batch texts.jsonl out/` writes `out/welcome.wav` and `out/00002.flac`: an `id` is
-    the file's name, else the line's number. A line may also have `language` and `sample_rate`;
+    the file's name, else the line's number. A line may also have `language`, `volume` and
+    `sample_rate`;
     what it does not say, the options do.
 
     Stop it and start it again as you like: a file that is there is complete and is not rendered
@@ -79,11 +83,11 @@ def batch(  # noqa: PLR0913 - a parameter is an option
     then.
     """
     report = Report()
-    with answering():
+    with answering() as interruption:
         if format_ not in FILE_FORMATS:
             known = ", ".join(FILE_FORMATS)
             raise typer.BadParameter(f"there are {known}", param_hint="--format")
-        defaults = Parameters(voice=voice, speed=speed, seed=seed, language=language)
+        defaults = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
         lines = _read(texts, format_, defaults, report)
         with _alone_in(out):
             missing = keep_complete(lines, out, report)
@@ -91,20 +95,21 @@ def batch(  # noqa: PLR0913 - a parameter is an option
                 if missing:
                     with server_at_hand(url) as address, _bar(report, len(lines)) as told:
                         job = Job(missing, out, min(jobs, len(missing)), retry, told)
-                        asyncio.run(render(address, key, job, report))
+                        interruption.run(render(address, key, job, report))
             finally:
-                _conclude(report, len(lines), out)
+                _conclude(report, out, stopped=interruption.number is not None)
     if report.failures:
         raise typer.Exit(FAILED)
 
 
 def _read(texts: Path, format_: str, defaults: Parameters, report: Report) -> list[Line]:
     try:
-        raw = sys.stdin.buffer.readlines() if texts == STDIN else texts.read_bytes().split(b"\n")
+        raw = sys.stdin.buffer.read() if texts == STDIN else texts.read_bytes()
     except OSError as error:
         raise BatchFailed(f"{texts}: {error.strerror}") from error
+    check_encoding(raw, "standard input" if texts == STDIN else str(texts))
     lines = []
-    for found in read_lines(raw, format_, defaults):
+    for found in read_lines(raw.split(b"\n"), format_, defaults):
         if isinstance(found, Line):
             lines.append(found)
         else:
@@ -122,7 +127,8 @@ def _alone_in(out: Path) -> Iterator[None]:
     except Timeout:
         raise BatchFailed(f"another batch is writing into {out}") from None
     except OSError as error:
-        raise BatchFailed(f"{out}: {error.strerror}") from error
+        why = "it is no folder" if out.exists() and not out.is_dir() else error.strerror
+        raise BatchFailed(f"{out}: {why}") from error
     try:
         yield
     finally:
@@ -149,16 +155,18 @@ def _bar(report: Report, total: int) -> Iterator[Callable[[], None]]:
         yield told
 
 
-def _conclude(report: Report, total: int, out: Path) -> None:
+def _conclude(report: Report, out: Path, *, stopped: bool) -> None:
     failures = sorted(report.failures, key=lambda failure: failure.number)
     for failure in failures[:SHOWN_FAILURES]:
         name = f" ({failure.id})" if failure.id else ""
         complain(f"line {failure.number}{name}: {failure.why}")
     if len(failures) > SHOWN_FAILURES:
-        complain(f"and {len(failures) - SHOWN_FAILURES} lines more")
+        complain(f"and {counted(len(failures) - SHOWN_FAILURES, 'more line')}")
     parts = [f"{report.written} written", f"{report.audio_s:.1f} s of speech", str(out)]
     if report.kept:
-        parts.insert(1, f"{report.kept} were there")
+        parts.insert(1, f"{report.kept} {'was' if report.kept == 1 else 'were'} there")
     if failures:
         parts.insert(1, f"{len(failures)} failed")
+    if stopped:
+        parts.insert(0, "stopped")
     stderr.print(" · ".join(parts), soft_wrap=True)

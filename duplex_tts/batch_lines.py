@@ -22,6 +22,7 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
     "voice": ((str,), "a text"),
     "language": ((str,), "a text"),
     "speed": ((int, float), "a number"),
+    "volume": ((int, float), "a number"),
     "seed": ((int,), "a whole number"),
     "sample_rate": ((int,), "a whole number"),
 }

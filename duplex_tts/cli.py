@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,7 @@ from duplex_tts.batch_command import batch
 from duplex_tts.bench_parts import why_no_bench
 from duplex_tts.keys import DEFAULT_FILE, new_key
 from duplex_tts.say_command import say
+from duplex_tts.server_program import become
 from duplex_tts.terminal import answering, stderr
 from duplex_tts.type_command import type_
 from duplex_tts.voices_command import app as voices
@@ -29,6 +30,29 @@ app = typer.Typer(
     help="Speak while the text is still being written.",
     epilog="`duplex-tts say 'Hello there'` needs nothing else: it brings its own server.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            print(f"duplex-tts {version('duplex-tts')}")
+        except PackageNotFoundError:
+            print("duplex-tts, not installed: it has no version")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
 app.command("say")(say)
 app.command("type")(type_)
 app.command("batch")(batch)
@@ -38,19 +62,19 @@ app.add_typer(voices, name="voices")
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def serve(context: typer.Context) -> None:
     """Run the server; flags are passed on (`duplex-tts serve --help` lists them)."""
-    _become("backend.main", context.args)
+    become("backend.main", context.args)
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def download(context: typer.Context) -> None:
     """Fetch the weights of an engine (`duplex-tts download --help`)."""
-    _become("backend.download", context.args)
+    become("backend.download", context.args)
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def config(context: typer.Context) -> None:
     """Print the settings in force, and where each comes from; takes the flags of `serve`."""
-    _become("backend.config", context.args)
+    become("backend.config", context.args)
 
 
 @app.command()
@@ -82,9 +106,4 @@ def bench(context: typer.Context) -> None:
     """Measure the server on this machine, in a checkout (`duplex-tts bench --help`)."""
     if why := why_no_bench():
         sys.exit(f"duplex-tts: {why}")
-    _become("bench", context.args)
-
-
-def _become(module: str, arguments: list[str]) -> NoReturn:
-    # -P: a folder named `backend` where the user happens to be is not ours.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+    become("bench.__main__", context.args)

@@ -11,6 +11,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 
 from duplex_tts import wire
+from duplex_tts.address import authorization
 from duplex_tts.errors import ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Event, Ready
 
@@ -95,7 +96,7 @@ async def _open_socket(url: str, key: str | None) -> ClientConnection:
     try:
         return await websocket_connect(
             url,
-            additional_headers={"Authorization": f"Bearer {key}"} if key else None,
+            additional_headers=authorization(key),
             compression=None,  # speech does not shrink; deflating it costs time
             proxy=None,  # a proxy in the environment does not know this machine's ports
             max_size=wire.MAX_MESSAGE_BYTES,

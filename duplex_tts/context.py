@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from time import monotonic
 from typing import Literal, Protocol, TypedDict
 
-from duplex_tts.errors import ClientError, ProtocolError
+from duplex_tts.errors import ClientError, ProtocolError, SpeechFailed
 from duplex_tts.events import (
     Audio,
     Cancelled,
@@ -18,13 +20,15 @@ from duplex_tts.events import (
     Restarted,
     Retracted,
 )
-from duplex_tts.receiver import Receiver
+from duplex_tts.patience import NO_PROGRESS, QUEUED_FACTOR, Patience
+from duplex_tts.receiver import AudioForm, Receiver
 from duplex_tts.remainder import Command, Remainder
 
 UNSPOKEN_LIMIT = 5_000
 """Characters sent ahead of speech: well under what a server keeps, enough that it never waits."""
 
 PIECE_LENGTH = 1_000
+TELEPHONE_HZ = 8_000  # of mu-law and A-law, where nothing else is asked for
 HELD_UP_S = 10.0
 """After so long at the limit without a sound, speech is asked for: a server may be set to speak
 only when it is told to.
@@ -51,6 +55,7 @@ class Parameters(TypedDict, total=False):
     format: str | None
     sample_rate: int | None
     speed: float | None
+    volume: float | None
     seed: int | None
     language: str | None
     mode: Literal["live", "stream", "batch"] | None
@@ -85,7 +90,7 @@ class Context:
         self,
         id_: str,
         parameters: Parameters,
-        default_format: str,
+        defaults: AudioForm,
         take: Callable[[Arrival], None] | None = None,
     ) -> None:
         """`take` is called with what arrives, in place of the iteration; it must not raise."""
@@ -95,7 +100,10 @@ class Context:
         # bound would let a context that nobody iterates stop all others of the connection.
         self._events: asyncio.Queue[Arrival] = asyncio.Queue()
         self._take = take or self._events.put_nowait
-        self._receiver = Receiver(id_, parameters.get("format") or default_format)
+        self._receiver = Receiver(id_, _form(parameters, defaults))
+        self._patience = Patience()
+        self._retractions = 0  # that are not answered
+        self._ending = False
         self._remainder = Remainder()
         self._channel: Channel | None = None
         self._wire_id = id_
@@ -154,6 +162,7 @@ class Context:
         if not self._cancelled:
             self._post("cancel")
             self._cancelled = True
+            self._patience.owe(monotonic())
 
     def flush_now(self) -> None:
         """Do what `flush` does, also from where nothing can be awaited."""
@@ -162,11 +171,16 @@ class Context:
     def played_now(self, ms: float) -> None:
         """Do what `played` does, also from where nothing can be awaited."""
         self._post("played", ms=self._receiver.leg_ms(ms))
+        self._patience.played(self._receiver.arrived_ms - ms, monotonic())
 
     def _command(self, command: Command) -> None:
         on_leg = replace(command, to=self._receiver.leg_offset(command.to))
         self._post(command.type, **on_leg.fields)
         self._remainder.add(command)
+        self._retractions += command.type == "retract"
+        self._ending = self._ending or command.type == "end"
+        if command.type in ("end", "retract"):
+            self._patience.owe(monotonic())
 
     def _post(self, type_: str, **fields: object) -> None:
         if self._lost is not None:
@@ -184,6 +198,7 @@ class Context:
                     await self._progress.wait()
             except TimeoutError:
                 self._command(Command("flush"))
+                self._patience.owe(monotonic())
 
     # --- for the channel --------------------------------------------------------------------------
 
@@ -221,7 +236,10 @@ class Context:
         """Take what the server says of this context. Raises `ProtocolError`."""
         match event:
             case Audio():
+                if event.text[1] > self._remainder.length - self._receiver.leg_start:
+                    raise ProtocolError(f"audio for text {event.text}, more than was sent")
                 self._hear(self._receiver.audio(event))
+                self._patience.audio(event.duration_ms, monotonic())
             case Done():
                 held, done = self._receiver.done(event)
                 self._hear(held)
@@ -233,11 +251,39 @@ class Context:
                 self._end(self._receiver.cancelled(event))
             case Retracted():
                 to = self._receiver.offset(event.to)
+                if to > self._remainder.length:
+                    raise ProtocolError(f"{event}, more than was sent")
+                self._retractions = max(0, self._retractions - 1)
                 self._remainder.retracted(to)
                 self._take(Retracted(self.id, to))
             case Error():
                 self._fail(Error(self.id, event.code, event.message))
+        self._progressed()
+
+    def _progressed(self) -> None:
         self._progress.set()
+        self._patience.progress(monotonic())
+        if not (self._ending or self._cancelled or self._retractions):
+            self._patience.settle()
+
+    def back(self) -> None:
+        """The connection was away, and is back."""
+        self._patience.progress(monotonic())
+
+    def stuck_s(self, *, queued: bool) -> float:
+        """For how long what the server owes has not come, as one that need not queue would wait:
+        `queued` says that others are being spoken meanwhile.
+        """
+        may_queue = queued or self.parameters.get("mode") == "batch"
+        return self._patience.waiting_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
+
+    def give_up(self) -> None:
+        """The server does not do what it owes: end without it."""
+        message = f"the server says nothing of {self.id} any more; speak it again, or wait longer"
+        error = Error(self.id, NO_PROGRESS, f"{message}: Options(progress_timeout_s)")
+        with suppress(ClientError):
+            self.cancel_now()
+        self.lose(SpeechFailed(f"{error.message} ({error.code})", [error]))
 
     def lose(self, error: ClientError) -> None:
         """Nothing more will come, for this reason."""
@@ -275,6 +321,12 @@ class Context:
             raise event
         self._ended = _is_last(event)
         return event
+
+
+def _form(parameters: Parameters, defaults: AudioForm) -> AudioForm:
+    name = parameters.get("format") or defaults.name
+    usual_hz = TELEPHONE_HZ if name in ("mulaw", "alaw") else defaults.sample_rate_hz
+    return AudioForm(name, parameters.get("sample_rate") or usual_hz)
 
 
 def _is_last(event: ContextEvent) -> bool:

@@ -7,6 +7,7 @@ forgotten the session or a context, what was not heard of it is said again (`Con
 from __future__ import annotations
 
 import itertools
+import math
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -45,6 +46,7 @@ class Health:
     reconnects: int = 0
     resumes: int = 0
     restarts: int = 0
+    progress_s: float = -math.inf  # when something last came of any context
     errors: deque[Error] = field(default_factory=lambda: deque(maxlen=KEPT_ERRORS))
 
 
@@ -103,6 +105,12 @@ class Conversation:
         except BaseException:
             del self.contexts[context.id]
             raise
+
+    def give_up(self, context: Context) -> None:
+        """Go on without a context that the server is stuck with."""
+        context.give_up()
+        for wire_id in [each for each, open_ in self.contexts.items() if open_ is context]:
+            self._end(wire_id, _DEAF)
 
     def lose(self, lost: ClientError) -> None:
         """Nothing more will come."""
@@ -174,6 +182,7 @@ class Conversation:
             self._end(wire_id, _DEAF)
             return
         self.suspicion.clear()
+        self._health.progress_s = self._clock()
         if context.over:
             self._end(wire_id, context.last_seq)
 
@@ -208,6 +217,8 @@ class Conversation:
         self._ping_again()
 
     def _ping_again(self) -> None:
+        for context in self.contexts.values():
+            context.back()
         waiting = self.pulse.reconnected(self._clock())
         self.ping()
         for answer in waiting:

@@ -6,6 +6,7 @@ A device pulls blocks of mono 16-bit samples from a thread of its own, as it pla
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -25,10 +26,22 @@ BLOCK_S = 0.01
 LATENCY_S = 0.02  # asked of the sound device: short enough to fade out, long enough for Python
 FADE_S = 0.025  # what is buffered longer than that is dropped, not faded, at a cancel
 REMEDY = "or write a file: duplex-tts say -o hello.wav"
+_PACKAGES = "libportaudio2, pulseaudio-utils, alsa-utils, ffmpeg"
 
 
 class DeviceFailed(ClientError):
     """The speech could not be played."""
+
+    code = "device_failed"
+
+
+def no_sound() -> str:
+    """That nothing here can play sound, and what to install."""
+    if sys.platform.startswith("linux"):
+        install = f"install one of {_PACKAGES} (Debian, Ubuntu: sudo apt install alsa-utils)"
+    else:
+        install = "install ffmpeg, or again: pip install --force-reinstall sounddevice"
+    return f"nothing here can play sound: {install}, {REMEDY}"
 
 
 class Device(ABC):
@@ -67,7 +80,9 @@ class SoundDevice(Device):
             with _quiet():
                 import sounddevice
         except (ImportError, OSError) as error:
-            raise DeviceFailed(f"no PortAudio here ({error}); {REMEDY}") from error
+            raise DeviceFailed(
+                f"no PortAudio here ({error}); install libportaudio2, {REMEDY}"
+            ) from error
 
         def play(block: Any, frames: int, times: Any, _status: object) -> None:
             delay_s = max(0.0, times.outputBufferDacTime - times.currentTime)

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from duplex_tts import wire
-from duplex_tts.address import http_url
+from duplex_tts.address import authorization, http_url
 from duplex_tts.connection import Traffic
 from duplex_tts.context import REFUSALS, Context
 from duplex_tts.errors import ClientError, ConnectionLost, ProtocolError, Refused
@@ -42,12 +42,12 @@ class Web:
     traffic: Traffic
 
     @classmethod
-    def at(cls, address: str, key: str | None, traffic: Traffic) -> Web:
+    def at(cls, address: str, key: str | None, traffic: Traffic, give_up_s: float) -> Web:
         """For the server of this WebSocket address."""
-        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=OPEN_TIMEOUT_S)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        connect_s = min(OPEN_TIMEOUT_S, give_up_s)
+        timeout = httpx.Timeout(READ_TIMEOUT_S, connect=connect_s)
         # As for WebSockets: a proxy in the environment does not know this machine's ports.
-        client = httpx.AsyncClient(timeout=timeout, headers=headers, trust_env=False)
+        client = httpx.AsyncClient(timeout=timeout, headers=authorization(key), trust_env=False)
         return cls(address, client, traffic)
 
 
@@ -76,6 +76,17 @@ class HttpChannel:
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ConnectionLost(f"nor does the server answer over HTTP ({error!r})") from error
         return cls(web, service, Ready("", "", voice, SAMPLE_RATE_HZ, FORMAT))
+
+    @property
+    def connected(self) -> bool:
+        """Each request is a connection of its own, with a limit of its own."""
+        return self.lost is None
+
+    def give_up(self, context: Context) -> None:
+        """Go on without a context that the server is stuck with."""
+        for leg in [each for each in self._legs.values() if each.context is context]:
+            context.give_up()
+            self._forget(leg)
 
     @property
     def contexts(self) -> list[Context]:

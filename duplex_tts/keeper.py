@@ -63,6 +63,7 @@ class Keeper:
         due_s = 0.0
         while True:
             await asyncio.sleep(CHECK_S)
+            self._give_up_stuck(clock())
             await self._close_retired()
             if clock() >= due_s and self._outlived(clock()):
                 due_s = clock() + RETRY_S
@@ -76,7 +77,26 @@ class Keeper:
         if self._web is not None:
             await self._web.client.aclose()
 
+    def _give_up_stuck(self, now_s: float) -> None:
+        """A server may answer pings and be stuck all the same: nobody waits for it without end."""
+        timeout_s = self._options.progress_timeout_s
+        queued = now_s - self.health.progress_s < timeout_s
+        for channel in [*self._retired, *([self.channel] if self.channel else [])]:
+            for context in channel.contexts if channel.connected else ():
+                if context.stuck_s(queued=queued) > timeout_s:
+                    channel.give_up(context)
+
     async def _open(self) -> Link | HttpChannel:
+        give_up_s = self._options.give_up_s
+        try:
+            async with asyncio.timeout(give_up_s):
+                return await self._open_either()
+        except TimeoutError:
+            raise ConnectionLost(
+                f"no speech server answers at {self._url} within {give_up_s:g} s"
+            ) from None
+
+    async def _open_either(self) -> Link | HttpChannel:
         try:
             return await Link.open(self._service)
         except NoWebSocket as error:
@@ -88,7 +108,7 @@ class Keeper:
     async def _open_http(self, why: NoWebSocket) -> HttpChannel | None:
         if not self._options.fallback:
             return None
-        self._web = self._web or Web.at(self._url, self._key, self.traffic)
+        self._web = self._web or Web.at(self._url, self._key, self.traffic, self._options.give_up_s)
         try:
             channel = await HttpChannel.open(self._web, self._service)
         except ConnectionLost:

@@ -36,16 +36,20 @@ def new_key(name: str, file: Path = DEFAULT_FILE, *, admin: bool = False) -> str
         raise KeyFailed("a key's name has 1 to 64 characters and does not begin with #")
     key = PREFIX + secrets.token_urlsafe(32)
     line = f"{name} {hashlib.sha256(key.encode()).hexdigest()}{' admin' * admin}\n"
+    if file.exists() and not file.is_file():  # what /dev/zero holds has no end
+        raise KeyFailed(f"cannot keep the key in {file}: it is no file")
     try:
-        with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, _OWNER_ONLY), "r+") as opened:
-            kept = opened.read()
+        with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, _OWNER_ONLY), "rb+") as opened:
+            kept = opened.read().decode("utf-8-sig")
             if name in map(_owner, kept.splitlines()):
                 raise KeyFailed(
                     f"{name} has a key in {file}; take another name, or remove that line first"
                 )
-            opened.write(line if kept.endswith("\n") or not kept else f"\n{line}")
-    except (OSError, UnicodeDecodeError) as error:
-        raise KeyFailed(f"cannot keep the key in {file}: {error}") from error
+            opened.write((line if kept.endswith("\n") or not kept else f"\n{line}").encode())
+    except OSError as error:
+        raise KeyFailed(f"cannot keep the key in {file}: {error.strerror}") from error
+    except UnicodeError as error:
+        raise KeyFailed(f"cannot keep the key in {file}: it is no text in UTF-8") from error
     return key
 
 

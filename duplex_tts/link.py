@@ -19,6 +19,7 @@ from duplex_tts.conversation import Conversation, Health
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Ready, Resumed, SessionEvent
 from duplex_tts.pulse import Answer
+from duplex_tts.wording import counted
 
 TICK_S = 1.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
@@ -57,6 +58,7 @@ class _Outage:
     """From the first break until something comes again."""
 
     since_s: float
+    why: ClientError | None = None  # the latest reason
     delays_s: Iterator[float] = field(default_factory=delays_s)
     attempts: int = 0
     blocked: int = 0  # of them, the latest ones at which something answered that lets none through
@@ -100,6 +102,15 @@ class Link:
     def enter(self, context: Context) -> None:
         """Open a context. Raises `ValueError` when one of this id is open."""
         self._conversation.enter(context)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a socket now."""
+        return self._connection is not None and self.lost is None
+
+    def give_up(self, context: Context) -> None:
+        """Go on without a context that the server is stuck with."""
+        self._conversation.give_up(context)
 
     def release(self) -> list[Context]:
         """Let go of the open contexts: they go on elsewhere."""
@@ -234,11 +245,19 @@ class Link:
         Raises `ClientError` when there is none in time.
         """
         outage = self._outage = self._outage or _Outage(self._clock())
-        last: ClientError = why
-        for delay_s in outage.delays_s:
-            if self._clock() + delay_s > outage.since_s + self._service.give_up_s:
-                break
-            await asyncio.sleep(delay_s)
+        outage.why = why
+        try:
+            # Around everything: one that accepts and is silent takes longer than one that is gone.
+            async with asyncio.timeout_at(outage.since_s + self._service.give_up_s):
+                return await self._redialled(outage)
+        except TimeoutError:
+            given_up = f"no connection for {self._service.give_up_s:g} s: {outage.why}"
+            raise ConnectionLost(f"{given_up}; {self._at_stake()}") from outage.why
+
+    async def _redialled(self, outage: _Outage) -> Connection:
+        """Try, until it works or another try would not help: then it raises `ClientError`."""
+        while True:
+            await asyncio.sleep(next(outage.delays_s))
             outage.attempts += 1
             try:
                 return await self._go_on(await self._service.dial(), outage)
@@ -247,10 +266,7 @@ class Link:
                     raise
                 if await self._has_detour(error, outage):
                     raise
-                last = error
-        raise ConnectionLost(
-            f"no connection for {self._service.give_up_s:g} s: {last}; {self._at_stake()}"
-        ) from last
+                outage.why = error
 
     async def _go_on(self, connection: Connection, outage: _Outage) -> Connection:
         conversation, health = self._conversation, self._service.health
@@ -280,7 +296,10 @@ class Link:
 
     def _at_stake(self) -> str:
         """What an end of the link loses, in words."""
-        lost = [f"{context.id} after {context.heard_to} characters" for context in self.contexts]
+        lost = [
+            f"{context.id} after {counted(context.heard_to, 'character')}"
+            for context in self.contexts
+        ]
         return f"lost: {', '.join(lost)}" if lost else "nothing was being spoken"
 
 

@@ -33,13 +33,15 @@ def local_server(*flags: str, start_timeout_s: float = START_TIMEOUT_S) -> Itera
     # -P: a folder named `backend` where the user happens to be is not ours.
     command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", *flags]
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        try:
+        process = None
+        try:  # from before it runs on: an interruption must not leave it behind
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+            )
             yield _address(process, log, start_timeout_s)
         finally:
-            _stop(process)
+            if process is not None:
+                _stop(process)
 
 
 def _address(process: subprocess.Popen[str], log: IO[bytes], timeout_s: float) -> str:

@@ -14,7 +14,7 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from duplex_tts.devices import REMEDY, Device, DeviceFailed, NullDevice, SoundDevice
+from duplex_tts.devices import Device, DeviceFailed, NullDevice, SoundDevice, no_sound
 from duplex_tts.playback import OnWord, Playback, Speech
 from duplex_tts.playout import Account, Playout
 from duplex_tts.programs import PROGRAMS, ProgramDevice
@@ -158,5 +158,5 @@ class Player:
             else:
                 break
         if not device.audible:
-            log.warning("Nothing here can play sound: nobody hears it; %s", REMEDY)
+            log.warning("It plays in silence, nobody hears it: %s", no_sound())
         return device

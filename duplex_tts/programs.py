@@ -23,17 +23,26 @@ DRAIN_TIMEOUT_S = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How to make it play raw PCM from its standard input, and how long its own buffer is."""
+    """How to make it play raw PCM from its standard input, how long its own buffer is, and which
+    package of Debian it comes with.
+    """
 
     arguments: str
     delay_s: float
+    package: str
 
 
 PROGRAMS = {
-    "paplay": Program("--raw --format=s16le --rate={rate} --channels=1 --latency-msec=50", 0.05),
-    "aplay": Program("-q -t raw -f S16_LE -r {rate} -c 1 --buffer-time=100000", 0.1),
+    "paplay": Program(
+        "--raw --format=s16le --rate={rate} --channels=1 --latency-msec=50",
+        0.05,
+        "pulseaudio-utils",
+    ),
+    "aplay": Program("-q -t raw -f S16_LE -r {rate} -c 1 --buffer-time=100000", 0.1, "alsa-utils"),
     "ffplay": Program(
-        "-nodisp -autoexit -loglevel error -probesize 32 -f s16le -ar {rate} -i pipe:0", 0.2
+        "-nodisp -autoexit -loglevel error -probesize 32 -f s16le -ar {rate} -i pipe:0",
+        0.2,
+        "ffmpeg",
     ),
 }
 """In the order of preference. `{rate}` is the sample rate in Hz."""
@@ -54,7 +63,9 @@ class ProgramDevice(ClockedDevice):
         """Start it ahead of need, and begin to pull."""
         path = shutil.which(self.name)
         if path is None:
-            raise DeviceFailed(f"{self.name} is not installed; {REMEDY}")
+            raise DeviceFailed(
+                f"{self.name} is not installed; install {PROGRAMS[self.name].package}, {REMEDY}"
+            )
         arguments = PROGRAMS[self.name].arguments
         self._command = [path, *arguments.format(rate=sample_rate_hz).split()]
         self._start()

@@ -6,31 +6,47 @@ and times begin anew (a *leg*), the application's go on.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from duplex_tts.errors import ProtocolError
 from duplex_tts.events import Audio, Cancelled, Done, Restarted, Word
 
 ROUNDING_MS = 1.0  # durations are rounded on the wire, one by one and in the sum
+WIRE_STEP_MS = 0.001
 CUT_WORD_MS = 5.0  # a resampler keeps back up to half of that
 SAMPLE_BYTES = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class AudioForm:
+    """What audio is encoded in: its format's name, and its sample rate in Hz."""
+
+    name: str
+    sample_rate_hz: int
+
+    def duration_ms(self, size_bytes: int) -> float | None:
+        """How long so much lasts; None where only a decoder knows."""
+        sample_bytes = SAMPLE_BYTES.get(self.name)
+        return size_bytes * 1000 / (sample_bytes * self.sample_rate_hz) if sample_bytes else None
 
 
 class Receiver:
     """Checks, counts and renumbers what the server says. Plain and synchronous.
 
-    `format`: of the audio. Of a format without samples to cut at (`SAMPLE_BYTES`), a word that the
+    `form`: of the audio. Of a format without samples to cut at (`SAMPLE_BYTES`), a word that the
     server was lost in the middle of counts as heard.
     """
 
-    def __init__(self, context: str, format_: str) -> None:
+    def __init__(self, context: str, form: AudioForm) -> None:
         self._context = context
-        self._sample_bytes = SAMPLE_BYTES.get(format_)
+        self._form = form
+        self._sample_bytes = SAMPLE_BYTES.get(form.name)
         self._held: Audio | None = None
         self._base = Restarted(context, 0, 0.0)
         self._leg_chunks = 0
         self._chunks = 0
-        self._arrived_to, self._arrived_ms = 0, 0.0
+        self._arrived_to, self.arrived_ms = 0, 0.0
+        self._arrived_bytes = 0
         self.text_to = 0
         self.audio_ms = 0.0
 
@@ -49,6 +65,7 @@ class Receiver:
             return None
         if audio.seq > self._leg_chunks:
             raise ProtocolError(f"audio {audio.seq} after {self.last_seq}: some is missing")
+        self._check_times(audio)
         audio = moved(audio, self._base.text_to, self._base.audio_ms)
         audio = replace(audio, context=self._context, seq=self._chunks)
         if audio.text[0] != self._arrived_to:
@@ -58,8 +75,20 @@ class Receiver:
         self._leg_chunks += 1
         self._chunks += 1
         self._arrived_to = audio.text[1]
-        self._arrived_ms += audio.duration_ms
+        self.arrived_ms += audio.duration_ms
+        self._arrived_bytes += len(audio.data)
         return self._whole_words(_joined(self._held, audio) if self._held else audio)
+
+    def _check_times(self, audio: Audio) -> None:
+        """Raise `ProtocolError` for times that are not those of the samples."""
+        leg_ms = self.arrived_ms - self._base.audio_ms
+        if abs(audio.start_ms - leg_ms) > ROUNDING_MS:
+            raise ProtocolError(f"audio from {audio.start_ms} ms on, when {leg_ms} ms had arrived")
+        lasts_ms = self._form.duration_ms(self._arrived_bytes + len(audio.data))
+        told_ms = leg_ms + audio.duration_ms
+        rounding_ms = ROUNDING_MS + WIRE_STEP_MS * self._leg_chunks
+        if lasts_ms is not None and abs(told_ms - lasts_ms) > rounding_ms:
+            raise ProtocolError(f"audio of {told_ms} ms, whose samples are {lasts_ms} ms")
 
     def done(self, done: Done) -> tuple[Audio | None, Done]:
         """What was held back to the end, and the sums over all legs.
@@ -67,7 +96,7 @@ class Receiver:
         Raises `ProtocolError` when what arrived adds up to something else.
         """
         expected = (self._arrived_to - self._base.text_to, self._leg_chunks)
-        leg_ms = self._arrived_ms - self._base.audio_ms
+        leg_ms = self.arrived_ms - self._base.audio_ms
         sums_differ = (done.characters, done.chunks) != expected
         if sums_differ or abs(done.audio_ms - leg_ms) > ROUNDING_MS:
             raise ProtocolError(f"{done}, but {leg_ms} ms, {expected} arrived")
@@ -82,6 +111,11 @@ class Receiver:
         """In the context's own terms."""
         audio_ms = round(self._base.audio_ms + cancelled.audio_ms, 3)
         return Cancelled(self._context, self.offset(cancelled.text_to), audio_ms)
+
+    @property
+    def leg_start(self) -> int:
+        """Where in the context its leg begins."""
+        return self._base.text_to
 
     def offset(self, leg_offset: int) -> int:
         """In the context, for an offset in its leg."""
@@ -98,7 +132,8 @@ class Receiver:
     def restart(self) -> Restarted:
         """The leg is lost: the next one speaks from here on, a word's beginning."""
         self._held = None
-        self._arrived_to, self._arrived_ms = self.text_to, self.audio_ms
+        self._arrived_to, self.arrived_ms = self.text_to, self.audio_ms
+        self._arrived_bytes = 0
         self._base = Restarted(self._context, self.text_to, round(self.audio_ms, 3))
         self._leg_chunks = 0
         return self._base

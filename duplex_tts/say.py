@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import codecs
-import os
-import threading
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from duplex_tts.context import Parameters
-from duplex_tts.devices import REMEDY, Device, DeviceFailed
+from duplex_tts.devices import Device, DeviceFailed, no_sound
+from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
 from duplex_tts.playback import OnWord
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink
+from duplex_tts.texts import Text
 from duplex_tts.utterance import Utterance
-
-READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +23,24 @@ class Errand:
 
     url: str
     key: str | None
-    text: AsyncIterator[str]
+    text: Text
     parameters: Parameters = field(default_factory=lambda: Parameters())
     on_word: OnWord = lambda _word, _text: None
 
 
 @dataclass(slots=True)
 class Report:
-    """What is being said; there from the start, so that an interruption can be reported too."""
+    """What is being said; there from the start, so that an interruption can be reported too.
+
+    `heard_ms`, `words`: what was heard, or written; `heard_ms` is known at the end. `complete`:
+    that was all of it.
+    """
 
     utterance: Utterance | None = None
     player: Player | None = None
+    heard_ms: float = 0.0
+    words: int = 0
+    complete: bool = False
 
 
 async def say_aloud(errand: Errand, device: Device | None, report: Report) -> None:
@@ -46,21 +48,31 @@ async def say_aloud(errand: Errand, device: Device | None, report: Report) -> No
 
     Cancel-safe: it is silent at once.
     """
+
+    def on_word(word: Word, text: str) -> None:
+        report.words += 1
+        errand.on_word(word, text)
+
     async with (
         Session.connect(errand.url, errand.key) as session,
         Player(device, session.ready.sample_rate) as player,
     ):
         if device is None and not player.device.audible:
-            raise DeviceFailed(f"nothing here can play sound; {REMEDY}")
+            raise DeviceFailed(no_sound())
         utterance = session.speak(errand.text, **errand.parameters)
         report.utterance, report.player = utterance, player
-        await player.play(utterance, errand.on_word).done()
+        playback = player.play(utterance, on_word)
+        try:
+            await playback.done()
+        finally:
+            report.heard_ms = playback.heard_ms
+    _conclude(utterance, report)
 
 
 async def say_into(errand: Errand, path: Path, format_: str | None, report: Report) -> None:
     """Write the speech of all of the text into a file. Raises `ClientError`.
 
-    Cancel-safe: the file keeps what it has.
+    Cancel-safe: a new file keeps what it has, one that was there before is left alone.
     """
     parameters = errand.parameters.copy()
     # Nobody waits for the sound of a file: whole sentences give the best speech, each as soon as
@@ -71,43 +83,14 @@ async def say_into(errand: Errand, path: Path, format_: str | None, report: Repo
         with FileSink(path, session.ready.sample_rate, format=format_) as file:
             async for audio in utterance:
                 file.write(audio.data)
+                report.heard_ms += audio.duration_ms
                 for word in audio.words:
-                    errand.on_word(word, _text_of(word, utterance))
+                    report.words += 1
+                    errand.on_word(word, utterance.text[word.start : word.end])
+            _conclude(utterance, report)
 
 
-def _text_of(word: Word, utterance: Utterance) -> str:
-    return utterance.text[word.start : word.end]
-
-
-async def given(text: str) -> AsyncIterator[str]:
-    """Text that is there already. Bytes of an argument that are no UTF-8 become U+FFFD."""
-    yield os.fsencode(text).decode(errors="replace")
-
-
-async def arriving(descriptor: int) -> AsyncIterator[str]:
-    """Text from a file descriptor, as it arrives: no line, no word and no buffer is waited for.
-
-    Bytes that are no UTF-8 become U+FFFD.
-    """
-    # A thread, and a daemon: files are not pollable, and a read that waits for a person must not
-    # hold up the end of the program.
-    loop = asyncio.get_running_loop()
-    chunks: asyncio.Queue[bytes] = asyncio.Queue(maxsize=1)
-
-    def read() -> None:
-        while True:
-            try:
-                chunk = os.read(descriptor, READ_BYTES)
-            except OSError:  # closed, or its terminal is gone: no more text comes
-                chunk = b""
-            asyncio.run_coroutine_threadsafe(chunks.put(chunk), loop).result()
-            if not chunk:
-                return
-
-    threading.Thread(target=read, name="stdin", daemon=True).start()
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    while chunk := await chunks.get():
-        if text := decoder.decode(chunk):
-            yield text
-    if text := decoder.decode(b"", final=True):
-        yield text
+def _conclude(utterance: Utterance, report: Report) -> None:
+    if not utterance.audio_ms:
+        raise NothingToSpeak
+    report.complete = True

@@ -26,6 +26,7 @@ from duplex_tts.events import Error, Ready
 from duplex_tts.keeper import Keeper
 from duplex_tts.link import Link
 from duplex_tts.options import Options, Stats, Transport
+from duplex_tts.receiver import AudioForm
 from duplex_tts.texts import Text, pieces
 from duplex_tts.utterance import Utterance
 
@@ -53,7 +54,7 @@ class Session:
 
         Do it ahead of need: what is spoken later costs no handshake. `key`: the server's API key,
         where it has any. Raises `ConnectionLost` when nobody answers, `Refused` when the server has
-        no room or wants another key, and `ValueError` for what is no address.
+        no room or wants another key, and `BadAddress`.
         """
         return Connecting(websocket_url(url), key, options or Options())
 
@@ -173,7 +174,7 @@ class Session:
         self, id_: str, parameters: Parameters, take: Callable[[Arrival], None] | None = None
     ) -> Context:
         channel = await self._keeper.current()
-        context = Context(id_, parameters, channel.ready.format, take)
+        context = Context(id_, parameters, _usual(channel.ready), take)
         channel.enter(context)
         self._utterances += 1
         return context
@@ -192,6 +193,10 @@ async def _write(utterance: Utterance, context: Context, text: AsyncIterator[str
         utterance.end(error)
         if not context.over:
             context.cancel_now()
+
+
+def _usual(ready: Ready) -> AudioForm:
+    return AudioForm(ready.format, ready.sample_rate)
 
 
 def _check(parameters: Parameters) -> None:

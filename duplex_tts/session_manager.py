@@ -11,6 +11,7 @@ from duplex_tts.address import DEFAULT_URL
 from duplex_tts.errors import ClientError, ConnectionLost, Refused
 from duplex_tts.options import Options, Stats
 from duplex_tts.session import Session
+from duplex_tts.wording import counted
 
 
 @dataclass(slots=True)
@@ -108,7 +109,8 @@ class SessionManager:
         if len(self._calls) >= self._limit:
             raise Refused(
                 "too_many_sessions",
-                f"{self._limit} sessions are open; close one, or give the manager a higher limit",
+                f"{counted(self._limit, 'session')} open already; "
+                "close one, or give the manager a higher limit",
             )
         name = f"duplex-tts-call {call_id}"
         opening = asyncio.create_task(_connected(*self._connect), name=name)

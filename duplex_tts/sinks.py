@@ -1,8 +1,10 @@
 """Speech into sound files, as it comes.
 
-However a program ends, what it leaves is as good as its format allows. After an exception, also
-after Ctrl-C or a kill (SIGTERM) that becomes one, every file is valid and holds what was written.
-After SIGKILL or a crash:
+A file is written beside its place (`.NAME.part`) and put there when it is complete: one that was
+there before is replaced by a whole one, or not at all. However a program ends, what it leaves is as
+good as its format allows. After an exception, also after Ctrl-C or a kill (SIGTERM) that becomes
+one, the file is valid and holds what was written, unless another one was there before: that one is
+kept. After SIGKILL or a crash the part is left:
 
 * WAV: valid, to the last sample written (its header is brought up to date with each write).
 * FLAC: plays to its last block of 0.2 s; its length is unknown, which some readers refuse.
@@ -12,6 +14,7 @@ After SIGKILL or a crash:
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 from collections.abc import AsyncIterable
@@ -21,8 +24,10 @@ from typing import Protocol, Self
 
 import soundfile
 
-from duplex_tts.errors import ClientError
 from duplex_tts.events import Audio
+from duplex_tts.file_target import STDOUT, FileTarget, SinkFailed
+
+__all__ = ["FILE_FORMATS", "STDOUT", "FileSink", "SinkFailed", "file_format"]
 
 FILE_FORMATS = {
     "wav": ("WAV", "PCM_16"),
@@ -33,15 +38,10 @@ FILE_FORMATS = {
 }
 """What `soundfile` calls them, by the suffix of a file's name."""
 
-STDOUT = Path("-")
 _SAMPLE_BYTES = 2
 _ENDLESS = 0xFFFFFFFF  # a WAV whose length nobody knows yet
 _RIFF_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
 _CHUNK_HEADER = struct.Struct("<4sI")
-
-
-class SinkFailed(ClientError):
-    """The speech could not be written."""
 
 
 def file_format(path: Path, format_: str | None = None) -> str:
@@ -57,16 +57,17 @@ def file_format(path: Path, format_: str | None = None) -> str:
     found = format_ or path.suffix.lower().removeprefix(".")
     if found not in FILE_FORMATS:
         raise SinkFailed(f"{path}: the name must end in one of {known}, or the format be given")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
     return found
 
 
 class FileSink:
-    """A sound file, made when the first speech comes: what fails before leaves an old one alone.
+    """A sound file, there when the block ends; what fails leaves an old one alone.
 
-    Use it as a block. `path` may be `-` for standard output. `comment` is kept in the file. Raises
-    what `file_format` raises.
+    `path` may be `-` for standard output. `comment` is kept in the file. `keep_partial`: whether a
+    block that fails leaves what was written, where no file was before. Raises what `file_format`
+    raises.
     """
 
     def __init__(
@@ -76,12 +77,16 @@ class FileSink:
         *,
         format: str | None = None,
         comment: str = "",
+        keep_partial: bool = True,
     ) -> None:
         self._path = Path(path)
         self._format = file_format(self._path, format)
         self._sample_rate_hz = sample_rate_hz
         self._comment = comment
+        self._keep_partial = keep_partial
+        self._target = FileTarget(self._path)
         self._file: _SoundFile | None = None
+        self._closed = False
 
     def write(self, pcm: bytes) -> None:
         """Append mono 16-bit little-endian PCM; blocks for the milliseconds that its encoder takes.
@@ -101,8 +106,10 @@ class FileSink:
 
     def close(self) -> None:
         """Complete the file: what was not written will not be. Harmless twice."""
-        if self._file is not None:
+        if self._file is not None and not self._closed:
+            self._closed = True
             self._file.close()
+            self._target.complete()
 
     def __enter__(self) -> Self:
         return self
@@ -113,11 +120,13 @@ class FileSink:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if error is None:
-                self._open()  # also when there was no speech
-        finally:
+        if error is None:
+            self._open()  # also when there was no speech
             self.close()
+        elif self._file is not None and not self._closed:
+            self._closed = True
+            self._file.close()
+            self._target.abandon(keep=self._keep_partial)
 
     def _open(self) -> _SoundFile:
         if self._file is None:
@@ -129,8 +138,10 @@ class FileSink:
 
     def _made(self) -> _SoundFile:
         if self._format == "wav":
-            return _WavFile(self._path, self._sample_rate_hz, self._comment)
-        return _EncodedFile(self._path, self._sample_rate_hz, self._format, self._comment)
+            return _WavFile(self._target.written_at, self._sample_rate_hz, self._comment)
+        return _EncodedFile(
+            self._target.written_at, self._sample_rate_hz, self._format, self._comment
+        )
 
 
 def _words(error: Exception) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
-import signal
+import math
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -15,12 +16,13 @@ from rich.markup import escape
 
 from duplex_tts.address import DEFAULT_URL, http_url, websocket_url
 from duplex_tts.devices import Device, NullDevice, SoundDevice
-from duplex_tts.errors import ClientError
+from duplex_tts.errors import BadAddress, ClientError, NothingToSpeak
+from duplex_tts.interrupts import Interruption, interruptible
 from duplex_tts.local_server import local_server
 from duplex_tts.programs import PROGRAMS, ProgramDevice
 
 FAILED = 1
-INTERRUPTED = 130  # what a shell reports for Ctrl-C
+NOTHING_TO_SPEAK = 2
 HTTP_TIMEOUT_S = 2.0
 AUTO = "auto"
 DEVICES = (AUTO, SoundDevice.name, *PROGRAMS, NullDevice.name)
@@ -48,7 +50,26 @@ Key = Annotated[
     ),
 ]
 Voice = Annotated[str | None, typer.Option(help="See `duplex-tts voices`.")]
-Speed = Annotated[float | None, typer.Option(help="1 is normal, 2 is twice as fast.")]
+
+
+def _finite(value: float | None) -> float | None:
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter("it is no number that could be meant")
+    return value
+
+
+Speed = Annotated[
+    float | None, typer.Option(help="1 is normal, 2 is twice as fast.", callback=_finite)
+]
+Volume = Annotated[
+    float | None,
+    typer.Option(
+        help="1 is normal, 0 is silence, 2 is twice the amplitude.",
+        min=0.0,
+        max=2.0,
+        callback=_finite,
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same sound.")]
 Language = Annotated[str | None, typer.Option(help="A language of the voice.")]
 DeviceName = Annotated[
@@ -73,22 +94,26 @@ def device_named(name: str) -> Device | None:
 
 
 @contextmanager
-def answering() -> Iterator[None]:
-    """Turn what can go wrong into one line and an exit code; SIGTERM is taken for Ctrl-C."""
+def answering() -> Iterator[Interruption]:
+    """Turn what can go wrong into one line and an exit code, and an interruption into its code."""
     log = logging.getLogger("duplex_tts")
-    level, handler = log.level, signal.getsignal(signal.SIGTERM)
+    level = log.level
     log.setLevel(logging.ERROR)  # what matters is said here
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        yield
-    except ClientError as error:
-        complain(str(error))
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
-    finally:
-        log.setLevel(level)
-        signal.signal(signal.SIGTERM, handler)
+    with interruptible() as interruption:
+        try:
+            yield interruption
+        except NothingToSpeak as error:
+            complain(str(error))
+            raise typer.Exit(NOTHING_TO_SPEAK) from error
+        except ClientError as error:
+            if interruption.number is not None:  # it broke because we left
+                raise typer.Exit(interruption.exit_code) from error
+            complain(str(error))
+            raise typer.Exit(FAILED) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(interruption.exit_code) from None
+        finally:
+            log.setLevel(level)
 
 
 def complain(what: str) -> None:
@@ -110,22 +135,14 @@ def server_at_hand(url: str | None) -> Iterator[str]:
 def is_ready(url: str) -> bool:
     """Whether a server takes connections there. Blocks for `HTTP_TIMEOUT_S` at most."""
     try:
-        with open_url(http_url(url, "/readyz")):
+        with _NO_PROXY.open(http_url(url, "/readyz"), timeout=HTTP_TIMEOUT_S):
             return True
-    except OSError:
+    except (OSError, http.client.HTTPException):  # what answers may be anything
         return False
-
-
-def open_url(url: str, key: str | None = None) -> IO[bytes]:
-    """The answer to a GET. Raises `OSError`. Blocks for `HTTP_TIMEOUT_S` at most."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    request = urllib.request.Request(url, headers=headers)
-    answer: IO[bytes] = _NO_PROXY.open(request, timeout=HTTP_TIMEOUT_S)
-    return answer
 
 
 def _checked(url: str) -> str:
     try:
         return websocket_url(url)
-    except ValueError as error:
+    except BadAddress as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 
 import typer
 
 from duplex_tts.context import Parameters
-from duplex_tts.devices import REMEDY, Device, DeviceFailed
+from duplex_tts.devices import Device, DeviceFailed, no_sound
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.terminal import (
@@ -21,6 +20,7 @@ from duplex_tts.terminal import (
     Speed,
     Url,
     Voice,
+    Volume,
     answering,
     complain,
     device_named,
@@ -33,6 +33,7 @@ def type_(  # noqa: PLR0913 - a parameter is an option
     speed: Speed = None,
     seed: Seed = None,
     language: Language = None,
+    volume: Volume = None,
     device: DeviceName = AUTO,
     url: Url = None,
     key: Key = None,
@@ -55,11 +56,11 @@ def type_(  # noqa: PLR0913 - a parameter is an option
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         complain("`type` needs a terminal; what is piped in, `duplex-tts say` speaks")
         raise typer.Exit(FAILED)
-    parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language)
-    with answering():
+    parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
+    with answering() as interruption:
         player = device_named(device)
         with server_at_hand(url) as address:
-            asyncio.run(_type(address, key, parameters, player))
+            interruption.run(_type(address, key, parameters, player))
 
 
 async def _type(url: str, key: str | None, parameters: Parameters, device: Device | None) -> None:
@@ -71,5 +72,5 @@ async def _type(url: str, key: str | None, parameters: Parameters, device: Devic
         Player(device, session.ready.sample_rate) as player,
     ):
         if device is None and not player.device.audible:
-            raise DeviceFailed(f"nothing here can play sound; {REMEDY}")
+            raise DeviceFailed(no_sound())
         await type_aloud(session, player, parameters)

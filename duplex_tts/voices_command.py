@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -13,9 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from duplex_tts.address import http_url
+from duplex_tts.address import authorization, http_url
 from duplex_tts.errors import ClientError, ConnectionLost
-from duplex_tts.terminal import Key, Url, answering, server_at_hand
+from duplex_tts.terminal import FAILED, Key, Url, answering, complain, server_at_hand
 
 _PATH = "/v1/voices"
 _LISTING_S = 5.0
@@ -27,6 +28,26 @@ _out = Console(highlight=False)
 
 class VoiceRefused(ClientError):
     """The server does not do it; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The server at `address`, asked over HTTP."""
+
+    client: httpx.Client
+    address: str
+
+    def ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        """What it says. Raises `VoiceRefused` with its own words where it refuses."""
+        response = self.client.request(method, http_url(self.address, path), **content)
+        try:
+            said = response.json()
+        except ValueError:
+            said = {}
+        if response.is_success and isinstance(said, dict) and said:
+            return said
+        reason = said.get("message") if isinstance(said, dict) else None
+        raise VoiceRefused(str(reason or f"{response.url} answers {response.status_code}"))
 
 
 @app.callback()
@@ -41,14 +62,22 @@ def voices(context: typer.Context, url: Url = None, key: Key = None) -> None:
 def list_(context: typer.Context, url: Url = None, key: Key = None) -> None:
     """List the voices that the server can speak with."""
     with _server(context, url, key, _LISTING_S) as server:
-        offered = _answer(server.get(_PATH))
+        offered = server.ask("GET", _PATH)
+    try:
+        _out.print(_table(offered))
+    except (KeyError, TypeError, AttributeError):
+        complain("what answers there is no speech server: it lists no voices")
+        raise typer.Exit(FAILED) from None
+
+
+def _table(offered: dict[str, Any]) -> Table:
     table = Table("voice", "language", "description", "", box=None)
     for voice in offered["voices"]:
         states = ("default",) * (voice["name"] == offered["default"])
         states += ("made of a recording",) * bool(voice.get("learned"))
         states += ("downloaded on first use",) * (not voice["ready"])
         table.add_row(voice["name"], voice["language"], voice["description"], ", ".join(states))
-    _out.print(table)
+    return table
 
 
 @app.command()
@@ -75,7 +104,7 @@ def add(
     """
     with _server(context, url, key, _LEARNING_S) as server, recording.open("rb") as audio:
         files = {"audio": (recording.name, audio)}
-        voice = _answer(server.post(_PATH, data={"name": name}, files=files))["name"]
+        voice = server.ask("POST", _PATH, data={"name": name}, files=files)["name"]
     _out.print(f'{voice} is there: duplex-tts say "Hello" --voice {voice}', markup=False)
 
 
@@ -88,35 +117,22 @@ def remove(
 ) -> None:
     """Remove a voice that was made of a recording. Who speaks with it now speaks to the end."""
     with _server(context, url, key, _LEARNING_S) as server:
-        _answer(server.delete(f"{_PATH}/{quote(name, safe='')}"))
+        server.ask("DELETE", f"{_PATH}/{quote(name, safe='')}")
     _out.print(f"{name} is gone", markup=False)
 
 
 @contextmanager
 def _server(
     context: typer.Context, url: str | None, key: str | None, timeout_s: float
-) -> Iterator[httpx.Client]:
+) -> Iterator[_Server]:
     """The server at hand, asked over HTTP. Errors become a line and an exit code."""
     url, key = url or context.obj[0], key or context.obj[1]
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     with answering(), server_at_hand(url) as address:
-        root = http_url(address, "/")
+        voices = http_url(address, _PATH)
         try:
             with httpx.Client(
-                base_url=root, headers=headers, timeout=timeout_s, trust_env=False
+                headers=authorization(key), timeout=timeout_s, trust_env=False
             ) as client:
-                yield client
+                yield _Server(client, address)
         except httpx.HTTPError as error:
-            raise ConnectionLost(f"no speech server answers at {root} ({error})") from error
-
-
-def _answer(response: httpx.Response) -> Any:
-    """What the server says. Raises `VoiceRefused` with its own words where it refuses."""
-    try:
-        said = response.json()
-    except ValueError:
-        said = {}
-    if response.is_success and isinstance(said, dict) and said:
-        return said
-    reason = said.get("message") if isinstance(said, dict) else None
-    raise VoiceRefused(str(reason or f"{response.url} answers {response.status_code}"))
+            raise ConnectionLost(f"no speech server answers at {voices} ({error})") from error

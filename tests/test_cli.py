@@ -2,9 +2,11 @@ import asyncio
 import os
 import pty
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +16,10 @@ import soundfile
 from rich.console import Console
 from typer.testing import CliRunner
 
-from duplex_tts import cli, say_command, terminal
+from duplex_tts import cli, say_command, server_program, terminal
 from duplex_tts.devices import NullDevice, SoundDevice
 from duplex_tts.events import Word
+from duplex_tts.file_target import part_of
 from duplex_tts.playout import Account
 from duplex_tts.programs import ProgramDevice
 from duplex_tts.say import Errand, Report
@@ -40,7 +43,7 @@ def reported(**account: Any) -> Report:
     """Of an utterance that was heard."""
     utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
     player = SimpleNamespace(account=Account(**account), buffered_ms=1200.0)
-    return Report(utterance, player)  # type: ignore[arg-type]
+    return Report(utterance, player, heard_ms=3600.0, words=9, complete=True)  # type: ignore[arg-type]
 
 
 # --- the program ----------------------------------------------------------------------------------
@@ -71,7 +74,7 @@ async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> N
     assert stdout == b""
     assert b"0.01 s of speech" in stderr
     assert stderr.count(b"\n") == 1, "piped, it is quiet but for the summary"
-    assert soundfile.info(output).frames == 1
+    assert soundfile.info(output).frames == 240
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
@@ -84,7 +87,8 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(10)
         await peer.audio(context, 0, 5)
-        await eventually(lambda: output.exists() and output.stat().st_size > WAV_HEADER_BYTES, 20)
+        part = part_of(output)
+        await eventually(lambda: part.exists() and part.stat().st_size > WAV_HEADER_BYTES, 20)
         process.send_signal(sent)
 
     async with server(script) as url:
@@ -93,10 +97,11 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
         process.stdin.write(b"Hello there")  # and the pipe stays open
         assert process.stderr is not None
         stderr = await process.stderr.read()
-        assert await process.wait() == 130
+        assert await process.wait() == 128 + sent
     assert b"Traceback" not in stderr
-    assert b"first sound after" in stderr
-    assert soundfile.info(output).frames == 1
+    assert b"stopped \xc2\xb7 first sound after" in stderr
+    assert b"1 word \xc2\xb7" in stderr
+    assert soundfile.info(output).frames == 240
 
 
 async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Path) -> None:
@@ -251,13 +256,210 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         ("serve", "backend.main"),
         ("download", "backend.download"),
         ("config", "backend.config"),
-        ("bench", "bench"),
+        ("bench", "bench.__main__"),
     ],
 )
 def test_commands_of_the_server_become_it_with_all_flags(
     monkeypatch: pytest.MonkeyPatch, command: str, module: str
 ) -> None:
     became: list[list[str]] = []
+    monkeypatch.setattr(server_program, "hold_back", lambda: None)
     monkeypatch.setattr(os, "execv", lambda _, arguments: became.append(arguments))
     CliRunner().invoke(cli.app, [command, "--port", "9", "--help"])
-    assert became == [[sys.executable, "-P", "-m", module, "--port", "9", "--help"]]
+    program = [sys.executable, "-P", "-m", "duplex_tts.server_program", module]
+    assert became == [[*program, "--port", "9", "--help"]]
+
+
+# --- nothing to speak, nowhere to write -----------------------------------------------------------
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(cli.app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"duplex-tts {version('duplex-tts')}\n")
+
+
+def never(*_: object) -> Any:
+    raise AssertionError("nothing should be started")
+
+
+@pytest.fixture
+def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server is asked for."""
+    monkeypatch.setattr(say_command, "server_at_hand", never)
+
+
+@pytest.mark.usefixtures("unserved")
+@pytest.mark.parametrize("text", ["", "  ", "\n\t"])
+def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text: str) -> None:
+    good, book = tmp_path / "good.wav", tmp_path / "book.txt"
+    good.write_bytes(b"good")
+    book.write_text(text)
+    for said in ([text], ["-f", str(book)]):
+        result = CliRunner().invoke(cli.app, ["say", *said, "-o", str(good)])
+        assert result.exit_code == 2
+        assert "nothing to speak" in result.stderr
+    assert good.read_bytes() == b"good"
+    assert sorted(os.listdir(tmp_path)) == ["book.txt", "good.wav"]
+
+
+@pytest.mark.parametrize("piped", [b"", b" \n", "\N{GRINNING FACE}".encode()])
+async def test_a_pipe_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        length = len(piped.decode())
+        if length:
+            await peer.receive("text")
+        await peer.receive("end")
+        if length:
+            await peer.audio(context, 0, length, ms=0.0)
+        await peer.done(context, ms=0.0, characters=length, chunks=int(length > 0))
+
+    async with server(script) as url:
+        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path))
+        _, stderr = await process.communicate(piped)
+    assert process.returncode == 2, stderr
+    assert b"nothing to speak" in stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+
+
+def prepared(folder: Path) -> Path:
+    (folder / "good.wav").write_bytes(b"good")
+    return folder
+
+
+@pytest.mark.usefixtures("unserved")
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["-o", "/dev/full", "--format", "wav"], "No space left"),
+        (["-o", "/dev/full", "--format", "mp3"], "No space left"),
+        (["-o", "full.wav"], "No space left"),
+        (["-o", "."], "must end in one of"),
+        (["-o", ".", "--format", "wav"], "is a folder"),
+        (["-o", "folder.wav"], "is a folder"),
+        (["-o", ""], "must end in one of"),
+        (["-o", "x" * 300 + ".wav"], "name too long"),
+        (["-o", "/proc/hello.wav"], "/proc/hello.wav"),
+        (["-o", "good.wav/x.wav"], "does not exist"),
+        (["-o", "-"], "in which format"),
+        (["-o", "socket.wav"], "nothing that takes sound"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_refused_before_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str
+) -> None:
+    monkeypatch.chdir(prepared(tmp_path))
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "full.wav").symlink_to("/dev/full")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.wav")
+        result = CliRunner().invoke(cli.app, ["say", "Hello", *arguments])
+    assert result.exit_code == 1
+    assert answer in result.stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["say", "Hi", "--volume", "nan"],
+        ["say", "Hi", "--volume", "2.1"],
+        ["say", "Hi", "--volume", "-1"],
+        ["say", "Hi", "--speed", "nan"],
+        ["say", "Hi", "--speed", "inf"],
+        ["type", "--volume", "3"],
+        ["batch", "in", "out", "--volume", "nan"],
+        ["say", "Hi", "-f", "book.txt"],
+        ["say", "-f", "nowhere.txt"],
+        ["say", "-f", "."],
+    ],
+)
+@pytest.mark.usefixtures("unserved")
+def test_what_cannot_be_meant_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+
+
+def test_volume_and_a_file_reach_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands: list[Errand] = []
+
+    async def said(errand: Errand, *_: object) -> None:
+        errands.append(errand)
+
+    monkeypatch.setattr(say_command, "say_aloud", said)
+    (tmp_path / "book.txt").write_text("Call me Ishmael.")
+    asked = ["say", "-f", str(tmp_path / "book.txt"), "--volume", "0.5", "--url", "host:1"]
+    assert CliRunner().invoke(cli.app, asked).exit_code == 0
+    assert errands[0].parameters.get("volume") == 0.5
+
+
+# --- how far it is ---------------------------------------------------------------------------
+
+
+def test_of_a_text_whose_length_is_known_the_rest_is_told() -> None:
+    now_s = 100.0
+    report = reported()
+    progress = say_command.Progress(report, 1_000, lambda: now_s)
+    assert progress.percent == 0
+    assert progress.left_s is None
+    progress.word(Word(0, 10, 0, 0), "word")
+    now_s += 30
+    progress.word(Word(95, 100, 0, 0), "word")
+    assert progress.percent == 10
+    assert progress.left_s == 270
+    assert "10 % \N{MIDDLE DOT} 4:30 left" in progress.__rich__().plain
+    progress.word(Word(990, 1_000, 0, 0), "end")
+    assert progress.percent == 100
+
+
+def test_a_summary_of_what_was_stopped_says_how_far_it_was() -> None:
+    report = reported()
+    report.complete, report.heard_ms, report.words = False, 1200.0, 1
+    line = say_command.summary(report, None, stopped=True, part=12)
+    assert line.startswith("stopped \N{MIDDLE DOT} first sound after 142 ms")
+    assert "1.20 s heard \N{MIDDLE DOT} 1 word \N{MIDDLE DOT} 12 % of the text" in line
+    nothing = say_command.summary(Report(), None, stopped=True)
+    assert nothing == "stopped \N{MIDDLE DOT} nothing was heard"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+async def test_an_interruption_leaves_an_old_file_as_it_was(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(5)
+        await peer.audio(context, 0, 5)
+        await eventually(lambda: part_of(tmp_path / "good.wav").exists(), 20)
+        process.send_signal(sent)
+
+    async with server(script) as url:
+        process = await run_cli(
+            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path)
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 128 + sent
+    assert b"good.wav is as it was before" in stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["good.wav"]
+
+
+# --- a program that lacks something -------------------------------------------------------------
+
+
+def test_a_package_that_is_missing_is_one_line_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "bench", None)
+    monkeypatch.delitem(sys.modules, "bench.__main__", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        server_program._imported("bench.__main__")
+    assert "bench is not installed" in str(ended.value.code)
+    assert "make bench" in str(ended.value.code)
+    with pytest.raises(SystemExit, match="pip install"):
+        server_program._imported("backend.nowhere")

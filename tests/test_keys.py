@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from pathlib import Path
@@ -89,3 +90,19 @@ def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) ->
     again = CliRunner().invoke(cli.app, ["key", "phone", "--file", str(file)])
     assert again.exit_code == 1
     assert again.stdout == ""
+
+
+def test_a_file_with_a_byte_order_mark_is_read_and_goes_on(file: Path) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(codecs.BOM_UTF8)
+    first = new_key("phone", file)
+    with pytest.raises(KeyFailed, match="another name"):
+        new_key("phone", file)
+    second = new_key("boss", file)
+    assert (access(file).authorize(first), access(file).authorize(second)) == ("phone", "boss")
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "/dev"])
+def test_what_is_no_file_keeps_no_key(target: str) -> None:
+    with pytest.raises(KeyFailed, match="no file"):
+        new_key("phone", Path(target))

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+import structlog.testing
 
 from backend.config import LogSettings
 from backend.logs import configure_logging
+from tests.live_server import live_server
 
 SECRET = "my password is swordfish"
 
@@ -157,3 +159,17 @@ def test_what_is_bound_to_a_task_is_in_its_lines(capsys: pytest.CaptureFixture[s
         structlog.get_logger().info("here")
         logging.getLogger("library").info("there")
     assert [line["session"] for line in lines(capsys)] == ["s1", "s1"]
+
+
+async def test_a_refusal_is_logged_once_whatever_was_on_its_way() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    with structlog.testing.capture_logs() as logged:
+        async with live_server() as live, live.client() as client:
+            await client.say("start", context="a", voice="nobody")
+            await client.say("text", context="a", text="Hello ")
+            await client.say("text", context="a", text="there.")
+            await client.say("end", context="a")
+            codes = [(await client.read())["code"] for _ in range(4)]
+    assert codes == ["unknown_voice", *["context_ended"] * 3]
+    refused = [line["code"] for line in logged if line["event"] == "refused"]
+    assert refused == ["unknown_voice"]

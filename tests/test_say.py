@@ -9,9 +9,10 @@ import soundfile
 
 from duplex_tts import say
 from duplex_tts.devices import DeviceFailed, NullDevice
-from duplex_tts.errors import Refused, SpeechFailed
+from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.player import Player
-from duplex_tts.say import Errand, Report, arriving, given, say_aloud, say_into
+from duplex_tts.say import Errand, Report, say_aloud, say_into
+from tests.live_server import eventually
 from tests.scripted_server import Peer, server
 
 
@@ -26,7 +27,7 @@ async def speak_all(peer: Peer) -> dict[str, Any]:
     return {**start, "said": text}
 
 
-def errand(url: str, text: AsyncIterator[str], **options: Any) -> Errand:
+def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> Errand:
     return Errand(url, None, text, **options)
 
 
@@ -44,7 +45,7 @@ async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
         await say_aloud(
             errand(
                 url,
-                given("Hello there"),
+                "Hello there",
                 parameters={"voice": "heart", "speed": None},
                 on_word=lambda _, text: words.append(text),
             ),
@@ -67,11 +68,11 @@ async def test_a_file_gets_whole_sentences(tmp_path: Path) -> None:
         starts.append(await speak_all(peer))
 
     async with server(script) as url:
-        told = errand(url, given("Hello there"), on_word=lambda _, text: words.append(text))
+        told = errand(url, "Hello there", on_word=lambda _, text: words.append(text))
         await say_into(told, tmp_path / "speech", "flac", Report())
     assert starts[0]["mode"] == "batch"
     assert words == ["Hello there"]
-    assert soundfile.info(tmp_path / "speech").frames == 1
+    assert soundfile.info(tmp_path / "speech").frames == 240
 
 
 async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
@@ -104,7 +105,7 @@ async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> No
     device = NullDevice(record=True)
     async with server(script) as url:
         with pytest.raises(SpeechFailed, match=r"not all was spoken: broken"):
-            await say_aloud(errand(url, given("Hello")), device, Report())
+            await say_aloud(errand(url, "Hello"), device, Report())
     assert device.recording().any()
 
 
@@ -118,7 +119,7 @@ async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
 
     async with server(script, not_any_more, greetings=1) as url:
         with pytest.raises(Refused):
-            await say_aloud(errand(url, given("Hi")), NullDevice(), Report())
+            await say_aloud(errand(url, "Hi"), NullDevice(), Report())
 
 
 async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,33 +131,73 @@ async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.M
 
     monkeypatch.setattr(say, "Player", mute)
     async with server(script) as url:
-        with pytest.raises(DeviceFailed, match=r"-o hello\.wav"):
-            await say_aloud(errand(url, given("Hello")), None, Report())
+        with pytest.raises(DeviceFailed, match=r"install.*alsa-utils.*-o hello\.wav"):
+            await say_aloud(errand(url, "Hello"), None, Report())
 
 
-# --- where text comes from ----------------------------------------------------------------------
+# --- what is not said -------------------------------------------------------------------------
 
 
-async def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
-    read_end, write_end = os.pipe()
-    text = arriving(read_end)
-    os.write(write_end, "Hé".encode()[:2])
-    assert await anext(text) == "H"
-    os.write(write_end, "Hé".encode()[2:] + b"!")
-    assert await anext(text) == "é!"
-    os.write(write_end, b"\xe2\x82")
-    os.close(write_end)
-    assert [piece async for piece in text] == ["\N{REPLACEMENT CHARACTER}"]
-    os.close(read_end)
+async def silently(peer: Peer) -> None:
+    """Account for text that has no sound."""
+    start = await peer.receive("start")
+    text = (await peer.receive("text"))["text"]
+    await peer.receive("end")
+    await peer.audio(start["context"], 0, len(text), ms=0.0)
+    await peer.done(start["context"], ms=0.0, characters=len(text), chunks=1)
 
 
-async def test_a_file_and_a_closed_descriptor_can_be_read_too(tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("from a file")
-    with (tmp_path / "text").open() as file:
-        assert [piece async for piece in arriving(file.fileno())] == ["from a file"]
-    assert [piece async for piece in arriving(-1)] == []
+async def test_text_without_words_leaves_the_file_alone(tmp_path: Path) -> None:
+    good = tmp_path / "good.wav"
+    good.write_bytes(b"good")
+    async with server(silently) as url:
+        with pytest.raises(NothingToSpeak):
+            await say_into(errand(url, "\N{GRINNING FACE}"), good, None, Report())
+    assert good.read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["good.wav"]
 
 
-async def test_an_argument_that_is_no_utf8_can_still_be_sent() -> None:
-    undecodable = os.fsdecode(b"caf\xe9")
-    assert [piece async for piece in given(undecodable)] == ["caf\N{REPLACEMENT CHARACTER}"]
+async def test_text_without_words_is_not_heard_either() -> None:
+    async with server(silently) as url:
+        with pytest.raises(NothingToSpeak):
+            await say_aloud(errand(url, "\N{GRINNING FACE}"), NullDevice(), Report())
+
+
+async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.receive_text(5)
+        await peer.audio(start["context"], 0, 3)
+        await peer.say(type="error", context=None, code="session_ended", message="enough")
+
+    old, new = tmp_path / "old.wav", tmp_path / "new.wav"
+    old.write_bytes(b"good")
+    for path in (old, new):
+        async with server(script) as url:
+            with pytest.raises(Refused):
+                await say_into(errand(url, "Hello"), path, None, Report())
+    assert old.read_bytes() == b"good"
+    assert soundfile.info(new).frames == 240, "a new file holds what was said"
+    assert sorted(os.listdir(tmp_path)) == ["new.wav", "old.wav"]
+
+
+async def test_an_interruption_is_told_what_was_heard_not_what_was_received() -> None:
+    received = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.receive_text(5)
+        await peer.audio(start["context"], 0, 5, ms=5_000.0)
+        received.set()
+
+    report = Report()
+    async with server(script) as url:
+        saying = asyncio.create_task(say_aloud(errand(url, "Hello"), NullDevice(), report))
+        await received.wait()
+        await eventually(lambda: report.words == 1, 20)
+        saying.cancel()
+        await asyncio.wait([saying])
+    assert report.utterance is not None
+    assert report.utterance.audio_ms == 5_000
+    assert 0 <= report.heard_ms < 4_000
+    assert not report.complete

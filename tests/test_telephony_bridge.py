@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -12,11 +13,11 @@ from fastapi import FastAPI
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from duplex_tts.telephony import Bridge, Call, Credentials, Options
+from duplex_tts.telephony import BadCredentials, Bridge, Call, Credentials, Options
 from duplex_tts.telephony.credentials import Handshake, twilio_signature
 from tests.emulated_carrier import Kind, calling
 
-TOKEN = "12345"
+TOKEN = "0123456789abcdef0123456789abcdef"
 
 
 async def nobody(_: Call) -> None:
@@ -80,7 +81,7 @@ def test_a_signature_is_that_of_twilios_documents() -> None:
     parameters = (
         "CallSidCA1234567890ABCDECaller+14158675310Digits1234From+14158675310To+18005551212"
     )
-    assert twilio_signature(TOKEN, url + parameters) == "L/OH5YylLD5NRKLltdqwSvS0BnU="
+    assert twilio_signature("12345", url + parameters) == "L/OH5YylLD5NRKLltdqwSvS0BnU="
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -96,7 +97,7 @@ def test_twilios_handshake_is_known_by_its_signature(slash: str) -> None:
     assert not accepts("/telephony/twilio", signed[:-2] + "x=")
     assert not accepts("/telephony/twilio", "")
     assert not accepts("/telephony/twilio", "\udcff é")
-    assert accepts("/telephony/telnyx", "")  # nothing was asked of Telnyx
+    assert not accepts("/telephony/telnyx", ""), "no secret of Telnyx: nobody calls as Telnyx"
 
 
 def test_the_signed_url_is_that_of_the_host_when_none_is_given() -> None:
@@ -108,7 +109,37 @@ def test_the_signed_url_is_that_of_the_host_when_none_is_given() -> None:
 
 
 def test_secrets_are_not_shown() -> None:
-    assert "s3cret" not in repr(Credentials("s3cret", "s3cret"))
+    assert TOKEN not in repr(Credentials(TOKEN, TOKEN))
+    with pytest.raises(BadCredentials) as raised:
+        Credentials("s3cret")
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["twilio_auth_token", "telnyx_auth_token"])
+@pytest.mark.parametrize(
+    ("secret", "remedy"),
+    [
+        ("", "empty"),
+        ("   ", "strip"),
+        (TOKEN + "\n", "strip"),
+        ("0" * 15, "secrets.token_urlsafe"),
+        (0, "no string"),
+        (TOKEN.encode(), "no string"),
+    ],
+)
+def test_a_secret_that_keeps_nobody_out_does_not_start(name: str, secret: Any, remedy: str) -> None:
+    other = "telnyx_auth_token" if name.startswith("twilio") else "twilio_auth_token"
+    with pytest.raises(BadCredentials, match=remedy) as raised:
+        Credentials(**{name: secret, other: TOKEN})
+    assert name in str(raised.value)
+    assert raised.value.code == "bad_credentials"
+
+
+def test_credentials_from_an_empty_environment_do_not_start() -> None:
+    with pytest.raises(BadCredentials, match="environment"):
+        Credentials(twilio_auth_token=None, telnyx_auth_token=None)
+    with pytest.raises(BadCredentials, match="environment"):
+        Credentials(public_url="wss://voice.example.com")
 
 
 @pytest.mark.parametrize("served_by", ["itself", "asgi"])

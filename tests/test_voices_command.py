@@ -115,3 +115,27 @@ def test_a_server_that_is_not_there_is_said_in_a_line(served: Served) -> None:
     result = run(*WHERE)
     assert result.exit_code == 1
     assert "no speech server answers" in result.stderr
+
+
+@pytest.mark.parametrize("answer", [{"x": 1}, {"voices": 1, "default": "a"}, {"voices": ["a"]}])
+def test_who_lists_no_voices_is_no_speech_server(served: Served, answer: Any) -> None:
+    served(200, answer)
+    result = run(*WHERE)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no speech server" in result.stderr
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_the_path_of_a_proxy_is_kept(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slash: str
+) -> None:
+    requests = served(200, {"default": "heart", "voices": [HEART], "name": "a"})
+    monkeypatch.setenv("DUPLEX_TTS_URL", f"https://host/tts{slash}")
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    for arguments in ([], ["add", "a", str(tmp_path / "a.wav")], ["remove", "a"]):
+        assert run(*arguments).exit_code == 0
+    assert [str(each.url) for each in requests] == [
+        "https://host/tts/v1/voices",
+        "https://host/tts/v1/voices",
+        "https://host/tts/v1/voices/a",
+    ]

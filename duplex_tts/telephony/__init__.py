@@ -3,10 +3,11 @@
 from duplex_tts.telephony.bridge import Bridge, Options
 from duplex_tts.telephony.call import Call, Heard
 from duplex_tts.telephony.credentials import Credentials
-from duplex_tts.telephony.errors import CallEnded, TelephonyError, UnsupportedCodec
+from duplex_tts.telephony.errors import BadCredentials, CallEnded, TelephonyError, UnsupportedCodec
 from duplex_tts.telephony.line import CallStats
 
 __all__ = [
+    "BadCredentials",
     "Bridge",
     "Call",
     "CallEnded",

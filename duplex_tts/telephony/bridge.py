@@ -71,20 +71,21 @@ class Options:
     telnyx_codec: str | None = None
 
 
-_DEFAULTS, _NO_CREDENTIALS = Options(), Credentials()
+_DEFAULTS = Options()
 
 
 class Bridge:
     """Answers carriers: each call is given to `on_call`, and is over when that returns.
 
     When the caller leaves, `say` raises `CallEnded`, `audio` and `digits` end, and `on_call` has
-    `grace_s` to finish. What it raises is logged and ends its call (1011); `CallEnded` is no error.
+    `grace_s` to finish. Without `credentials` anybody may call, which is logged as a warning. What
+    it raises is logged and ends its call (1011); `CallEnded` is no error.
     """
 
     def __init__(
         self,
         on_call: OnCall,
-        credentials: Credentials = _NO_CREDENTIALS,
+        credentials: Credentials | None = None,
         options: Options = _DEFAULTS,
     ) -> None:
         self._on_call = on_call
@@ -146,13 +147,13 @@ class Bridge:
             return Refusal(
                 HTTPStatus.NOT_FOUND, f"carriers connect to {PATH}/{{{'|'.join(CARRIERS)}}}"
             )
-        if not self._credentials.accept(handshake):
+        if self._credentials is not None and not self._credentials.accept(handshake):
             log.warning("refused a call: not signed by %s, or with another secret", name)
             return Refusal(HTTPStatus.FORBIDDEN, f"this is not {name}, or its secret is wrong")
         if self._calls >= self._options.max_calls:
             log.warning("refused a call: %d are on the line", self._calls)
             return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "all lines are busy")
-        if not self._credentials.needed(name) and name not in self._warned:
+        if self._credentials is None and name not in self._warned:
             self._warned.add(name)
             log.warning("whoever knows the address can call as %s: see Credentials", name)
         return None

@@ -12,8 +12,11 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from duplex_tts.telephony.errors import BadCredentials
+
 TWILIO_HEADER = "x-twilio-signature"
 TELNYX_HEADER = "x-telnyx-streaming-auth-token"
+SHORTEST = 16  # characters of a secret; the carriers' own have 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +42,40 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a carrier must show; None: anybody may connect as this carrier.
+    """What carriers must show. One whose secret is None does not get in.
 
     `twilio_auth_token`: the account's; Twilio signs the URL of the stream with it.
     `telnyx_auth_token`: what you give Telnyx as `stream_auth_token`.
     `public_url`: what carriers call this bridge ("wss://voice.example.com"), as Twilio signed it;
     None: as the handshake's `Host` says, over TLS.
+
+    Raises `BadCredentials` for secrets that keep nobody out: none at all, empty or short ones.
     """
 
     twilio_auth_token: str | None = field(default=None, repr=False)
     telnyx_auth_token: str | None = field(default=None, repr=False)
     public_url: str | None = None
 
-    def needed(self, carrier: str) -> bool:
-        """Whether this carrier must show something."""
-        token = self.twilio_auth_token if carrier == "twilio" else self.telnyx_auth_token
-        return token is not None
+    def __post_init__(self) -> None:
+        secrets = {
+            "twilio_auth_token": self.twilio_auth_token,
+            "telnyx_auth_token": self.telnyx_auth_token,
+        }
+        given = {name: secret for name, secret in secrets.items() if secret is not None}
+        if not given:
+            raise BadCredentials(
+                f"no secret is given, so nobody could call: set {' or '.join(secrets)} (is the "
+                "environment variable that it comes from set?)"
+            )
+        for name, secret in given.items():
+            _check(name, secret)
 
     def accept(self, handshake: Handshake) -> bool:
         """Whether the handshake is that of the carrier in its path."""
-        if not self.needed(handshake.carrier):
-            return True
         if handshake.carrier == "twilio":
-            return self._signed(handshake)
-        return _same(handshake.headers.get(TELNYX_HEADER, ""), self.telnyx_auth_token or "")
+            return self.twilio_auth_token is not None and self._signed(handshake)
+        expected = self.telnyx_auth_token
+        return expected is not None and _same(handshake.headers.get(TELNYX_HEADER, ""), expected)
 
     def _signed(self, handshake: Handshake) -> bool:
         base = self.public_url or f"wss://{handshake.headers.get('host', '')}"
@@ -80,6 +93,22 @@ def twilio_signature(auth_token: str, url: str) -> str:
     """
     digest = hmac.new(auth_token.encode(), url.encode(), hashlib.sha1).digest()
     return base64.b64encode(digest).decode("ascii")
+
+
+def _check(name: str, secret: object) -> None:
+    if not isinstance(secret, str):
+        raise BadCredentials(f"{name} is no string but {type(secret).__name__}")
+    # The secret itself stays out of the message.
+    if secret != secret.strip() or not secret.isprintable():
+        raise BadCredentials(
+            f"{name} has spaces or line ends around it, or is nothing else: strip them"
+        )
+    if len(secret) < SHORTEST:
+        raise BadCredentials(
+            f"{name} is {'empty' if not secret else 'too short'}: whoever guesses it can call. "
+            "Twilio's is in its console; for Telnyx make one of at least "
+            f'{SHORTEST} characters: python -c "import secrets; print(secrets.token_urlsafe())"'
+        )
 
 
 def _same(given: str, expected: str) -> bool:

@@ -13,6 +13,12 @@ class CallEnded(TelephonyError):
     """The call is over: the caller hung up, the carrier left, or the bridge was closed."""
 
 
+class BadCredentials(TelephonyError):
+    """A secret that would keep nobody out; the message says what to give instead."""
+
+    code = "bad_credentials"
+
+
 class BadCarrierMessage(TelephonyError):
     """What came is no message of this carrier's media stream."""
 

@@ -1,0 +1,52 @@
+"""What `duplex-tts serve` and its like become: `python -m duplex_tts.server_program MODULE FLAGS`.
+
+Without a traceback, also when it is interrupted, or lacks a package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import NoReturn
+
+from duplex_tts.interrupts import exit_at_once, hold_back, interruptible
+
+_REMEDIES = {"bench": "the benchmark runs in a clone of the repository: make bench"}
+_REMEDY = "pip install --force-reinstall duplex-tts, or `make run` in a clone"
+
+
+def become(module: str, arguments: list[str]) -> NoReturn:
+    """Replace this process by the program `module` of the server."""
+    hold_back()
+    # -P: a folder named `backend` where the user happens to be is not ours.
+    command = [sys.executable, "-P", "-m", "duplex_tts.server_program", module, *arguments]
+    os.execv(sys.executable, command)
+
+
+def main() -> None:
+    """Be the program that the first argument names."""
+    exit_at_once()
+    name, *arguments = sys.argv[1:]
+    program = _imported(name)
+    with interruptible() as interruption:
+        try:
+            program.main(arguments)
+        except (KeyboardInterrupt, SystemExit):
+            if interruption.number is None:
+                raise
+            sys.exit(interruption.exit_code)
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        remedy = _REMEDIES.get(name.partition(".")[0], _REMEDY)
+        missing = (error.name or str(error)).removesuffix(".__main__")
+        sys.exit(f"duplex-tts: {missing} is not installed; {remedy}")
+
+
+if __name__ == "__main__":
+    main()
