@@ -59,6 +59,7 @@ class Parameters(TypedDict, total=False):
     seed: int | None
     language: str | None
     mode: Literal["live", "stream", "batch"] | None
+    typing: Literal["auto", "word", "phrase", "sentence"] | None
     frames: Literal["binary", "json"] | None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +28,11 @@ from duplex_tts.terminal import (
     server_at_hand,
 )
 
+Typing = Annotated[
+    Literal["auto", "word", "phrase", "sentence"] | None,
+    typer.Option(help="In which pieces an unfinished sentence is spoken.", show_default="auto"),
+]
+
 
 def type_(  # noqa: PLR0913 - a parameter is an option
     voice: Voice = None,
@@ -34,13 +40,15 @@ def type_(  # noqa: PLR0913 - a parameter is an option
     seed: Seed = None,
     language: Language = None,
     volume: Volume = None,
+    typing: Typing = None,
     device: DeviceName = AUTO,
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Type and be heard, word by word.
+    """Type and be heard while you type.
 
-    Each word is spoken when the next one is there, or when you pause. What you see:
+    Who types slower than speech is heard phrase by phrase, and never in half words; `--typing`
+    chooses words or sentences instead. What you see:
 
     * **bold**: it was heard, or is being heard;
     * underlined: it will be heard; it can no longer be changed;
@@ -56,7 +64,9 @@ def type_(  # noqa: PLR0913 - a parameter is an option
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         complain("`type` needs a terminal; what is piped in, `duplex-tts say` speaks")
         raise typer.Exit(FAILED)
-    parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
+    parameters = Parameters(
+        voice=voice, speed=speed, seed=seed, language=language, volume=volume, typing=typing
+    )
     with answering() as interruption:
         player = device_named(device)
         with server_at_hand(url) as address:

@@ -369,6 +369,7 @@ def test_a_target_that_cannot_be_written_is_refused_before_all_else(
         ["say", "Hi", "--speed", "nan"],
         ["say", "Hi", "--speed", "inf"],
         ["type", "--volume", "3"],
+        ["type", "--typing", "letters"],
         ["batch", "in", "out", "--volume", "nan"],
         ["say", "Hi", "-f", "book.txt"],
         ["say", "-f", "nowhere.txt"],

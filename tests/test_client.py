@@ -570,7 +570,7 @@ async def test_text_that_was_never_sent_cannot_be_spoken(
             [event async for event in context]
 
 
-async def test_how_loud_is_asked_for_when_it_is_said() -> None:
+async def test_how_loud_and_in_which_pieces_is_asked_for_when_it_is_said() -> None:
     starts = []
 
     async def script(peer: Peer) -> None:
@@ -578,11 +578,11 @@ async def test_how_loud_is_asked_for_when_it_is_said() -> None:
             starts.append(await peer.receive("start"))
 
     async with server(script) as url, Session.connect(url) as session:
-        await session.start(volume=0.5)
-        await session.start(volume=None)
+        await session.start(volume=0.5, typing="phrase")
+        await session.start(volume=None, typing=None)
         await session.ping()
-    assert starts[0]["volume"] == 0.5
-    assert "volume" not in starts[1]
+    assert (starts[0]["volume"], starts[0]["typing"]) == (0.5, "phrase")
+    assert not {"volume", "typing"} & set(starts[1])
 
 
 async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:
