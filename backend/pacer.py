@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backend.events import Typing
-from backend.phrases import pause_end, phrase_end
+from backend.phrases import ends_with_mark, pause_end, phrase_end
 
 # A clause may end here for an engine that cannot speak words in the context of a growing sentence.
 _CLAUSE_END = re.compile(r"[,;:\u2014\u3001\uff0c\u060c]\s*$")
@@ -29,8 +29,8 @@ _KEEPS_UP = 20.0  # characters a second: a writer as fast as this stays ahead of
 _SOUND_S = 0.04  # of a first word, by character: what is heard while the next word is awaited
 _NEXT_WORD = 14  # characters of a long word
 _RENDER_S = 0.05
-_PAUSE_KEYS = 4  # as long as the writer needs for so many keys, a pause is no pause,
-_LONG_PAUSE_KEYS = 8  # and no long one
+_PAUSE_GAPS = 3.5  # a pause is longer than what is usual between two keys,
+_LONG_PAUSE_GAPS = 8.0  # and a long one much longer
 _PATIENCE = 2.5  # times as long does a slow writer get to go on behind "the" or "5",
 _LONGEST_PAUSE_S = 10.0  # up to this
 
@@ -68,7 +68,8 @@ class Growth:
 
     `words`: the end of every word (its trailing spaces included). `released`: what may already be
     spoken. `spoken`: what was rendered of that. `pressed`: how far flush or end want it at once.
-    `speed`: of its writer, in characters a second.
+    `speed`: of its writer, in characters a second. `usual_gap_s`: between two of its keys, or
+    words where these come at once.
     """
 
     text: str
@@ -80,6 +81,7 @@ class Growth:
     last_input_s: float
     first: bool
     speed: float = math.inf
+    usual_gap_s: float = 0.0
 
     @property
     def finished(self) -> list[int]:
@@ -90,12 +92,15 @@ class Growth:
 
 @dataclass(frozen=True, slots=True)
 class Speak:
-    """Speak up to `to`, knowing the text up to `known`."""
+    """Speak up to `to`, knowing the text up to `known`. `pause`: more is not likely to be there
+    before the listener has heard it.
+    """
 
     to: int
     known: int
     final: bool = False
     must_reach: bool = False
+    pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,16 +233,21 @@ class Pacer:
             to, patience = len(sentence.text), 1.0
         if to <= sentence.spoken:
             return Wait()
-        long_s = max(self.pacing.word_timeout_s, _LONG_PAUSE_KEYS / sentence.speed)
+        long_s = max(self.pacing.word_timeout_s, _LONG_PAUSE_GAPS * sentence.usual_gap_s)
         at_s = sentence.last_input_s + min(long_s * patience, _LONGEST_PAUSE_S)
         return Speak(to, len(sentence.text), must_reach=True) if now_s >= at_s else Wait(at_s)
 
     def _last_word_is_whole(self, sentence: Growth) -> bool:
         """Whether the text ends with a word that is finished although no space follows."""
-        if _MARKED_WORD.search(sentence.text):
+        if self._ends_with_mark(sentence.text):
             return True
         last = _LAST_WORD.search(sentence.text)
         return last is not None and self.pacing.is_whole_word(last[1])
+
+    @staticmethod
+    def _ends_with_mark(text: str) -> bool:
+        marked = _MARKED_WORD.search(text)
+        return marked is not None and ends_with_mark(marked[0])
 
     # --- a writer slower than speech --------------------------------------------------------------
 
@@ -245,14 +255,20 @@ class Pacer:
         finished = sentence.finished
         to = phrase_end(sentence.text, sentence.released, finished, first=sentence.first)
         if to > sentence.released:
-            return self._unless_ahead(_speak(sentence, to), self.pacing.ttfa_goal_s, now_s)
-        pause_s = max(self.pacing.phrase_pause_s, _PAUSE_KEYS / sentence.speed)
+            return self._unless_ahead(
+                replace(_speak(sentence, to), pause=True), self.pacing.ttfa_goal_s, now_s
+            )
+        pause_s = max(self.pacing.phrase_pause_s, _PAUSE_GAPS * sentence.usual_gap_s)
         pause_at_s = sentence.last_input_s + pause_s
-        if _MARKED_WORD.search(sentence.text):
+        if self._ends_with_mark(sentence.text):
             finished = [*finished, len(sentence.text)]
         to = pause_end(sentence.text, sentence.released, finished)
         if to > sentence.released:
-            return _speak(sentence, to) if now_s >= pause_at_s else Wait(pause_at_s)
+            return (
+                replace(_speak(sentence, to), pause=True)
+                if now_s >= pause_at_s
+                else Wait(pause_at_s)
+            )
         known = finished[-1] if finished else 0
         return self._long_pause(sentence, known, now_s, _PATIENCE)
 

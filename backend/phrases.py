@@ -71,7 +71,7 @@ def _next_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> in
     for n, end in enumerate(ends, 1):
         word, start = text[start:end], end
         stressed += is_stressed(word)
-        if _is_marked_end(word):
+        if ends_with_mark(word):
             return end
         may_end = stressed and not leans(word, text[end:]) and _bare(word) not in _SUBJECTS
         if may_end and first:
@@ -80,8 +80,10 @@ def _next_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> in
             if stressed >= _ENOUGH:
                 return end
             joint = end
-        if end - spoken >= _LONG and (joint or may_end):
-            return joint or end
+        if end - spoken >= _LONG and joint - spoken >= _LONG // 2:
+            return joint
+        if end - spoken >= _LONG and may_end:
+            return end
     return 0
 
 
@@ -90,7 +92,7 @@ def pause_end(text: str, spoken: int, ends: Sequence[int]) -> int:
     for end in reversed([end for end in ends if end > spoken]):
         before = max([spoken, *(other for other in ends if other < end)])
         word = text[before:end]
-        if _is_marked_end(word) or not leans(word, text[end:]):
+        if ends_with_mark(word) or not leans(word, text[end:]):
             return end
     return spoken
 
@@ -112,7 +114,7 @@ def leans(word: str, following: str) -> bool:
     return word.strip()[:1].isupper() and not following.strip()[:1].islower()
 
 
-def _is_marked_end(word: str) -> bool:
+def ends_with_mark(word: str) -> bool:
     """Whether punctuation ends a phrase behind the word; the dots of "Dr.", "e.g.", "3." do not."""
     stripped, bare = word.strip(), _bare(word)
     if not _MARK.search(stripped) or (stripped[-1] in ".:" and stripped[-2:-1].isdigit()):

@@ -113,13 +113,16 @@ class Script:
             last_input_s=self._last_input_s,
             first=self.spoken == 0,
             speed=self._speed.characters_per_s,
+            usual_gap_s=self._speed.usual_gap_s,
         )
 
     def release(self, growth: Growth, choice: Speak) -> Release:
         """Let the engine speak what the pacer chose; it cannot be retracted from now on."""
         self.released = self._start + choice.to
         self._read = growth.text[: choice.to]
-        return Release(growth.text[: choice.known], choice.to, choice.final, choice.must_reach)
+        return Release(
+            growth.text[: choice.known], choice.to, choice.final, choice.must_reach, choice.pause
+        )
 
     def speak_to(self, end: int) -> tuple[int, int]:
         """The utterance was rendered to `end` (its own offset). Returns the context's span that was

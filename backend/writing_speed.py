@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 
 _WINDOW = 30  # characters: the last five words, about
 _LONGEST_GAP_S = 1.5  # a longer one is a thought, not a speed,
@@ -30,11 +31,13 @@ class WritingSpeed:
             self._characters -= self._arrivals.popleft()[0]
 
     @property
+    def usual_gap_s(self) -> float:
+        """Between two pieces, be they keys or words; 0 while nothing is known of it."""
+        return median(gap_s for _, gap_s in self._arrivals) if self._arrivals else 0.0
+
+    @property
     def characters_per_s(self) -> float:
         """Infinite while nothing is known of it: a text that came in one piece."""
-        if not self._arrivals:
-            return math.inf
-        gaps_s = sorted(gap_s for _, gap_s in self._arrivals)
-        longest_s = max(_LONGEST_GAP_S, _GAPS * gaps_s[len(gaps_s) // 2])
-        seconds = sum(min(gap_s, longest_s) for gap_s in gaps_s)
+        longest_s = max(_LONGEST_GAP_S, _GAPS * self.usual_gap_s)
+        seconds = sum(min(gap_s, longest_s) for _, gap_s in self._arrivals)
         return self._characters / seconds if seconds else math.inf

@@ -67,3 +67,34 @@ def test_speech_is_as_loud_as_other_sources_and_its_peaks_are_not_too_high() -> 
             loudness.append(measure_lufs(heard, RATE_HZ))
     assert np.mean(np.array(loudness, float)) == pytest.approx(-18, abs=1)
     assert max(peaks_dbfs) <= -1.0
+
+
+PHRASES = (
+    ("The keys are on the table ", "next to the blue bowl."),
+    ("I forgot ", "my umbrella this morning."),
+    ("Please bring the children ", "to the museum on Friday."),
+    ("She wanted to leave ", "before the guests arrived."),
+)
+
+
+@pytest.mark.parametrize(("phrase", "rest"), PHRASES)
+def test_a_phrase_before_a_pause_dies_away_and_the_next_begins_with_its_own_onset(
+    phrase: str, rest: str
+) -> None:
+    engine, next_word = begin(seed=1), rest.split()[0] + " "
+    release = Release(phrase + next_word, len(phrase), pause=True)
+    before = pcm(list(drive(engine, release)))
+    whole_text = phrase + rest
+    after = pcm(list(drive(engine, Release(whole_text, len(whole_text), final=True))))
+    edge = int(0.002 * RATE_HZ)
+    for end in (before[-edge:], after[:edge]):
+        assert 20 * np.log10(np.abs(end).max() * gain() + 1e-6) < -30  # 10 to 15 dB cut in a word
+
+
+def test_a_phrase_before_a_pause_is_not_spoken_as_the_end_of_a_sentence() -> None:
+    for phrase, rest in PHRASES:
+        engine, whole_text = begin(seed=1), phrase + rest
+        known = phrase + rest.split()[0] + " "
+        pieces = [*drive(engine, Release(known, len(phrase), pause=True))]
+        pieces += drive(engine, Release(whole_text, len(whole_text), final=True))
+        assert len(pcm(pieces)) == pytest.approx(len(pcm(whole(whole_text))), rel=0.15)

@@ -41,6 +41,7 @@ def growth(
         last_input_s=at_s,
         first=first,
         speed=speed,
+        usual_gap_s=1 / speed,
     )
 
 
@@ -207,7 +208,7 @@ def test_a_word_held_back_for_its_lookahead_is_released_after_streaming_threshol
 
 @pytest.mark.parametrize("speed", [math.inf, 5.5, 1.0])
 @pytest.mark.parametrize(
-    "text", ["Hello ther", "I paid 3.", "See e.g.", "At www.", "Pi is 3", "the"]
+    "text", ["Hello ther", "I paid 3.", "See e.g.", "At www.", "Pi is 3", "the", "Mr."]
 )
 def test_half_a_word_is_never_spoken(text: str, speed: float) -> None:
     released = text.rfind(" ") + 1
@@ -247,7 +248,7 @@ def test_white_space_that_the_engine_held_back_is_spoken_for_too() -> None:
 
 
 def test_a_slow_writer_is_spoken_in_phrases_and_a_fast_one_in_words() -> None:
-    assert decide(growth("The keys are on the ", speed=5.5)) == Speak(9, 20)
+    assert decide(growth("The keys are on the ", speed=5.5)) == Speak(9, 20, pause=True)
     assert decide(growth("The keys are on the ", speed=50)) == Speak(20, 20)
 
 
@@ -256,19 +257,19 @@ def test_the_way_to_speak_typed_text_can_be_chosen() -> None:
     assert decide(sentence, pacing=replace(PACING, typing="word")) == Speak(20, 20)
     assert decide(sentence, 99.0, replace(PACING, typing="sentence")) == Wait(None)
     fast = growth("The keys are on the ")
-    assert decide(fast, pacing=replace(PACING, typing="phrase")) == Speak(9, 20)
+    assert decide(fast, pacing=replace(PACING, typing="phrase")) == Speak(9, 20, pause=True)
 
 
 def test_a_slow_writer_who_pauses_is_heard_up_to_a_word_that_does_not_lean() -> None:
     sentence = growth("How are you and the ", speed=5.5, at_s=1.0)
-    assert decide(sentence, 1.5) == Wait(1.0 + 4 / 5.5)
-    assert decide(sentence, 1.8) == Speak(12, 20)
+    assert decide(sentence, 1.5) == Wait(1.0 + 3.5 / 5.5)
+    assert decide(sentence, 1.8) == Speak(12, 20, pause=True)
 
 
 def test_what_a_pause_is_depends_on_the_writer() -> None:
     sentence = growth("How are you ", speed=1.0, at_s=1.0)
-    assert decide(sentence, 4.9) == Wait(5.0)
-    assert decide(sentence, 5.0) == Speak(12, 12)
+    assert decide(sentence, 4.4) == Wait(4.5)
+    assert decide(sentence, 4.5) == Speak(12, 12, pause=True)
 
 
 def test_a_writer_who_does_not_go_on_is_heard_to_the_last_finished_word() -> None:

@@ -84,13 +84,16 @@ class Release:
     is lookahead and may differ. `speak_to` is an upper bound at the end of a word (its spaces
     included): the engine may stop short of it at a boundary that it can defend (inside a number, a
     date, an amount with its magnitude, an abbreviation it does not cut), unless `must_reach`.
-    `final`: this is the whole sentence and `speak_to` its end; implies `must_reach`.
+    `final`: this is the whole sentence and `speak_to` its end; implies `must_reach`. `pause`: the
+    listener will hear silence behind what is spoken now, since the rest is not written yet: it ends
+    like a phrase within a sentence, and what follows begins with its own onset.
     """
 
     text: str
     speak_to: int
     final: bool = False
     must_reach: bool = False
+    pause: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,16 +121,23 @@ class Speech:
             phonemes += unit.phonemes + " " * bool(unit.phonemes)
             behind = said + len(phonemes) - 1
             self._placed.append(_Placed(unit, min(first, behind), behind))
+        if self._pauses(plan, release):
+            phonemes = _with_pause(phonemes)
         if plan.followed:
             known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
             phonemes += known[:_RIGHT_PHONEMES]
-        elif not release.final:
-            phonemes = _with_pause(phonemes)
         if not release.final or plan.more:
             phonemes += _CONTINUATION
         ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
         at, rows = self._seam
         self._score.rewrite(ids, (self._origin + said + at if said else 0, rows))
+
+    @staticmethod
+    def _pauses(plan: Plan, release: Release) -> bool:
+        """Whether silence follows: nothing is known behind the plan, or not to be heard at once."""
+        if release.final:
+            return False
+        return not plan.followed or (release.pause and plan.reach >= release.speak_to)
 
     def _next_group(self) -> list[_Placed]:
         """The units of the next chunk: a longer one each time, and no short one at the end."""
@@ -148,7 +155,7 @@ class Speech:
         score = self._score
         spoken = [placed for placed in group if placed.unit.phonemes]
         said = "".join(placed.unit.phonemes + " " for placed in spoken)
-        breath = last and not plan.followed and not release.final
+        breath = last and self._pauses(plan, release)
         self._said += _with_pause(said) if breath else said
         if last and release.final and not plan.more:
             row = score.end
