@@ -49,7 +49,8 @@ _NOT_LETTERS = re.compile(r"[^\w']+")
 _SUBJECTS = _words("you it there this that")  # may as well begin what comes next
 
 _ENOUGH = 2  # words that carry stress, in a phrase; one is enough for the first phrase,
-_LONG = 20  # and for one of so many characters
+_LONG = 20  # and for one of so many characters,
+_SHORT = 8  # which ends at a joint within it, if enough is before that
 
 
 def phrase_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> int:
@@ -80,7 +81,7 @@ def _next_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> in
             if stressed >= _ENOUGH:
                 return end
             joint = end
-        if end - spoken >= _LONG and joint - spoken >= _LONG // 2:
+        if end - spoken >= _LONG and joint - spoken >= _SHORT:
             return joint
         if end - spoken >= _LONG and may_end:
             return end
