@@ -11,12 +11,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.context import Context, Services
-from backend.errors import DuplexError
+from backend.errors import DuplexError, Overloaded
 from backend.events import Done, Failed, Start
 from backend.outbox import Outbox
 from backend.protocols.base import HttpTranslator, Refusal
 
 log = structlog.get_logger(__name__)
+
+_RETRY_AFTER_S = 1
 
 
 class _Left(Exception):
@@ -52,6 +54,15 @@ class SpeechResponse(Response):
             return
         self._services.metrics.context_opened()
         try:
+            with self._services.places.take():
+                await self._speak_to(context, outbox, receive, send)
+        finally:
+            self._services.metrics.context_closed()
+
+    async def _speak_to(
+        self, context: Context, outbox: Outbox, receive: Receive, send: Send
+    ) -> None:
+        try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch(receive), name="watch")
                 speech = tasks.create_task(self._speak(context, outbox), name="context http")
@@ -60,10 +71,9 @@ class SpeechResponse(Response):
                 speech.cancel()
         except* _Left:
             log.debug("http.left")
-        finally:
-            self._services.metrics.context_closed()
 
     def _open(self, outbox: Outbox) -> Context:
+        self._services.places.check()
         if self._start.mode != "batch":
             self._services.tts.admit()
         context = Context(self._start, self._services, outbox)
@@ -104,7 +114,10 @@ class SpeechResponse(Response):
 
     async def _refuse(self, failed: Failed, send: Send) -> None:
         refused = self._translator.refuse(failed)
-        await _start(send, refused.status, {"content-type": "application/json", **refused.headers})
+        headers = {"content-type": "application/json", **refused.headers}
+        if failed.code == Overloaded.code:
+            headers.setdefault("retry-after", str(_RETRY_AFTER_S))
+        await _start(send, refused.status, headers)
         await send({"type": "http.response.body", "body": refused.body.encode()})
 
     async def _watch(self, receive: Receive) -> Never:

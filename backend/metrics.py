@@ -108,6 +108,7 @@ class Metrics:
         self._underruns = counter("underruns", "Times that a live listener ran dry.")
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors answered, by their code.", "code")
+        self._lost_threads = counter("engine_threads_lost", "Engine threads given up: they hung.")
         self._resumes = counter(
             "resumes",
             "Sessions asked for after a broken connection: ok, with a gap, or failed.",
@@ -158,6 +159,10 @@ class Metrics:
         self._busy_s.inc(busy_s)
         if audio_s > 0:
             self._rtf.observe(busy_s / audio_s)
+
+    def thread_lost(self) -> None:
+        """An engine thread hung and was given up."""
+        self._lost_threads.inc()
 
     def underrun(self) -> None:
         """A live listener heard a gap, for want of audio that there was text for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +15,12 @@ from typing import Self
 import structlog
 
 from backend.config import EngineSettings
-from backend.engine_thread import Speech
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Release, Utterance
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported
 from backend.events import Start, Voice
 from backend.metrics import Metrics
 from backend.scheduler import Scheduler
+from backend.speech import Speech
 from backend.voice_store import VoiceStore
 
 log = structlog.get_logger(__name__)
@@ -58,11 +59,17 @@ class TTSManager:
     """Owns the scheduler: `async with` it, from warm-up to the last thread's end."""
 
     def __init__(
-        self, model: Model, settings: EngineSettings, metrics: Metrics, threads: int
+        self,
+        model: Model,
+        settings: EngineSettings,
+        metrics: Metrics,
+        threads: int,
+        patience_s: float = math.inf,
     ) -> None:
+        """`patience_s`: see `Scheduler`."""
         self._model = model
         self._settings = settings
-        self._scheduler = Scheduler(model, threads, metrics)
+        self._scheduler = Scheduler(model, threads, metrics, patience_s)
         self._store = VoiceStore(model)
         self._loaded: set[str] = set()
         # Downloads wait for each other, and nothing else waits for them.
@@ -87,6 +94,11 @@ class TTSManager:
     def threads(self) -> int:
         """Engine threads there are."""
         return self._scheduler.threads
+
+    @property
+    def complete(self) -> bool:
+        """Whether all engine threads work: see `Scheduler.complete`."""
+        return self._scheduler.complete
 
     @property
     def rtf(self) -> float:
@@ -127,6 +139,7 @@ class TTSManager:
         except BaseException:
             self._scheduler.stop()
             raise
+        self._scheduler.watch()
         return self
 
     async def _warm_up(self) -> None:

@@ -154,8 +154,12 @@ class FakeModel:
         incremental: bool = True,
         max_batch: int = 1,
         gate: threading.Semaphore | None = None,
+        step_limit_s: float = 60.0,
     ) -> None:
-        self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch)
+        """`step_limit_s`: none of a test's own waiting is a step that hangs."""
+        self.info = EngineInfo(
+            "fake", RATE_HZ, ("en",), incremental, max_batch, step_limit_s=step_limit_s
+        )
         self.engines: list[FakeEngine] = []
         self.gate = gate
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -42,6 +43,7 @@ class Live:
     server: AnnouncedServer
     connections: WebSocketManager
     serving: asyncio.Task[None]
+    app: FastAPI
 
     @property
     def http(self) -> str:
@@ -135,7 +137,7 @@ async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(10):
         await server.ready.wait()
-    live = Live(f"{host}:{port}", model, server, app.state.connections, serving)
+    live = Live(f"{host}:{port}", model, server, app.state.connections, serving, app)
     try:
         yield live
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import AsyncIterator
 
 import httpx
@@ -107,3 +108,23 @@ async def test_an_empty_text_is_done_at_once() -> None:
     async with live_server(FakeModel()) as live, httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.post("/v1/speech", json={"text": ""})
         assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["done"]
+
+
+async def test_requests_that_speak_count_as_connections() -> None:
+    gate = threading.Semaphore(0)
+    model = FakeModel(gate=gate)
+    gate.release(1)  # the warm-up's
+    body = {"text": "Hello there.", "format": "pcm_f32le", "mode": "batch"}
+    async with (
+        live_server(model, server={"max_connections": 2}) as live,
+        httpx.AsyncClient(base_url=live.http, timeout=20) as http,
+        live.client(),
+    ):
+        waiting = asyncio.create_task(http.post("/v1/speech", json=body))
+        await eventually(lambda: model.open_utterances > 0)
+        refused = await http.post("/v1/speech", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        gate.release(1000)
+        assert (await waiting).status_code == 200
+        assert (await http.post("/v1/speech", json=body)).status_code == 200
