@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,16 +18,17 @@ from backend.audio import parse_format
 from backend.config import Settings
 from backend.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.delivery import Delivery, Output, Piece, joined
-from backend.engine_thread import Speech
 from backend.engines.base import Chunk
-from backend.errors import DuplexError, EngineDead, SpeechTimeout
+from backend.errors import DuplexError, EngineDead
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.listener import Listener
 from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.pacer import Growth, Pacer, Pacing, Speak
+from backend.places import Places
 from backend.script import Script
+from backend.speech import Speech
 from backend.tts_manager import TTSManager
 
 
@@ -39,6 +40,10 @@ class Services:
     tts: TTSManager
     metrics: Metrics
     clock: Callable[[], float]  # seconds; the event loop's
+    places: Places = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "places", Places(self.settings.server.max_connections))
 
 
 def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
@@ -217,7 +222,7 @@ class Context:
         speech.extend(release, self._deadline_s())
         caught_up = False
         while not caught_up:
-            chunk = await self._next_chunk(speech)
+            chunk = await speech.next_chunk()
             self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
             caught_up = chunk.caught_up
             self._hold(chunk, start_ms)
@@ -228,14 +233,6 @@ class Context:
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
-
-    async def _next_chunk(self, speech: Speech) -> Chunk:
-        timeout_s = self._streaming.task_timeout
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await speech.next_chunk()
-        except TimeoutError:
-            raise SpeechTimeout(f"no audio within task_timeout ({timeout_s:g} s)") from None
 
     def _hold(self, chunk: Chunk, start_ms: float) -> None:
         """Bring an engine's chunk into the context's terms."""

@@ -6,22 +6,20 @@ them to the event loop (`scheduler`).
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import structlog
 
-from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release, Utterance
-from backend.errors import DuplexError, EngineFailed
+from backend.engines.absent import AbsentEngine
+from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
+from backend.errors import DuplexError, EngineFailed, SpeechTimeout
+from backend.speech import Result, Speech
 
 log = structlog.get_logger(__name__)
-
-Result = Chunk | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,68 +31,27 @@ class StepResult:
     audio_s: float = 0.0
 
 
-class Speech:
-    """One utterance on its way through an engine. Made by `Scheduler.open`.
-
-    `async with` it: leaving aborts the utterance, at whatever point that is.
-    """
-
-    def __init__(self, utterance: Utterance, thread: EngineThread, on_close: OnClose) -> None:
-        self.utterance = utterance
-        self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
-        self._busy_s = 0.0
-        self._thread = thread
-        self._on_close = on_close
-        self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._thread.abort(self)
-        self._on_close(self)
-
-    def extend(self, release: Release, deadline_s: float) -> None:
-        """Let the engine speak further; its next audio is due at `deadline_s`."""
-        self.deadline_s = deadline_s
-        self._thread.extend(self, release)
-
-    async def next_chunk(self) -> Chunk:
-        """The next chunk; after one that is `caught_up` only another `extend` brings more.
-
-        Cancel-safe. Raises the `DuplexError` with which the engine failed this utterance.
-        """
-        result = await self._results.get()
-        if isinstance(result, Failure):
-            raise result.error
-        return result
-
-    def take_busy_s(self) -> float:
-        """How long the engine was busy with this utterance since the last call."""
-        busy_s, self._busy_s = self._busy_s, 0.0
-        return busy_s
-
-    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
-        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
-        self._busy_s += busy_s
-        self._results.put_nowait(result)
-
-
-OnClose = Callable[[Speech], None]
-
-
 class EngineThread:
     """A thread, the engine that it owns, and the utterances that wait for it."""
 
-    def __init__(self, model: Model, name: str, deliver: Callable[[StepResult], None]) -> None:
+    def __init__(
+        self, model: Model, name: str, deliver: Callable[[StepResult], None], patience_s: float
+    ) -> None:
+        """`patience_s`: how long the engine may be at an utterance without a result."""
+        self.info = model.info
+        self.name = name
         self._model = model
         self._deliver = deliver
+        self._patience_s = patience_s
         self._wake = threading.Condition()
         self._commands: deque[tuple[Speech, Callable[[Engine], None]]] = deque()
         self._stopping = False
+        self._abandoned = False
         self._open = 0  # the event loop's count
-        self._begun: set[str] = set()  # these two are the thread's own
+        self._at: tuple[Speech, ...] = ()  # whom the engine is at: another object in each step
+        self._begun: set[str] = set()  # these three are the thread's own
         self._pending: dict[str, Speech] = {}  # with a release that is not caught up
+        self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -107,17 +64,42 @@ class EngineThread:
         """Utterances that wait for a step."""
         return len(self._pending)
 
+    @property
+    def at(self) -> tuple[Speech, ...]:
+        """Whom the engine is at, empty between two steps. It is the same object for as long as it
+        is the same step.
+        """
+        return self._at
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread. Does not block."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the step at hand. Blocks until then."""
+        """Let the step at hand be the last. Does not block."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end, so long at most. Returns whether it has ended."""
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    def abandon(self) -> None:
+        """Expect nothing of it any more: what the step at hand brings is thrown away, should it
+        ever end, and the thread ends with it. Does not block.
+        """
+        with self._wake:
+            self._abandoned = True
+            self._commands.clear()
+        self.stop()
 
     def begin(self, speech: Speech) -> None:
         """Open the utterance in the engine."""
@@ -135,8 +117,9 @@ class EngineThread:
 
     def _send(self, speech: Speech, command: Callable[[Engine], None]) -> None:
         with self._wake:
-            self._commands.append((speech, command))
-            self._wake.notify()
+            if not self._abandoned:
+                self._commands.append((speech, command))
+                self._wake.notify()
 
     # --- on the thread ----------------------------------------------------------------------------
 
@@ -160,10 +143,12 @@ class EngineThread:
                 self._wake.wait()
             commands, self._commands = self._commands, deque()
         for speech, command in commands:
+            self._at = (speech,)
             try:
                 command(engine)
             except Exception as error:  # noqa: BLE001 - the engine boundary
-                self._deliver(StepResult([(speech, self._fail(engine, speech, error))]))
+                self._hand_over(StepResult([(speech, self._fail(engine, speech, error))]))
+            self._at = ()
         return not self._stopping
 
     def _begin(self, engine: Engine, speech: Speech) -> None:
@@ -178,6 +163,7 @@ class EngineThread:
     def _forget(self, engine: Engine, speech: Speech) -> None:
         self._begun.discard(speech.utterance.id)
         self._pending.pop(speech.utterance.id, None)
+        self._worked_s.pop(speech.utterance.id, None)
         try:
             engine.abort(speech.utterance.id)
         except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
@@ -186,11 +172,14 @@ class EngineThread:
     def _advance(self, engine: Engine, urgent: list[Speech]) -> None:
         started_s = time.perf_counter()
         results: list[Result]
+        self._at = tuple(urgent)
         try:
             results = list(engine.step([speech.utterance.id for speech in urgent]))
         except Exception as error:  # noqa: BLE001 - the engine boundary
             results = [self._fail(engine, speech, error) for speech in urgent]
+        self._at = ()
         busy_s = time.perf_counter() - started_s
+        results += self._out_of_time(engine, urgent, results, busy_s)
         known = {speech.utterance.id: speech for speech in urgent}
         told = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
         for _, result in told:
@@ -199,33 +188,32 @@ class EngineThread:
             if isinstance(result, Failure) or result.caught_up:
                 self._pending.pop(result.utterance_id, None)
         samples = sum(len(r.pcm) for _, r in told if isinstance(r, Chunk))
-        self._deliver(StepResult(told, busy_s, samples / engine.info.sample_rate_hz))
+        self._hand_over(StepResult(told, busy_s, samples / engine.info.sample_rate_hz))
+
+    def _out_of_time(
+        self, engine: Engine, urgent: list[Speech], results: list[Result], busy_s: float
+    ) -> list[Result]:
+        """Count the engine's time; who had too much of it without a result fails. That others come
+        first costs nobody its patience, nor does a step that brought something for others.
+        """
+        for result in results:
+            self._worked_s.pop(result.utterance_id, None)
+        failed: list[Result] = []
+        for speech in urgent if not results else ():
+            worked_s = self._worked_s.get(speech.utterance.id, 0.0) + busy_s
+            self._worked_s[speech.utterance.id] = worked_s
+            if worked_s > self._patience_s:
+                why = f"no audio within task_timeout ({self._patience_s:g} s of the engine's time)"
+                failed.append(self._fail(engine, speech, SpeechTimeout(why)))
+        return failed
 
     def _fail(self, engine: Engine, speech: Speech, error: Exception) -> Failure:
         self._forget(engine, speech)
         return Failure(speech.utterance.id, _told(engine.info, error))
 
-
-@dataclass(slots=True)
-class AbsentEngine:
-    """Stands where an engine could not be created: refuses every utterance with the reason."""
-
-    info: EngineInfo
-    reason: str
-
-    def begin(self, utterance: Utterance) -> None:
-        """See `Engine`."""
-        raise EngineFailed(self.reason)
-
-    def extend(self, utterance_id: str, release: Release) -> None:
-        """See `Engine`."""
-
-    def step(self, urgent: Sequence[str]) -> list[Result]:
-        """See `Engine`."""
-        return []
-
-    def abort(self, utterance_id: str) -> None:
-        """See `Engine`."""
+    def _hand_over(self, step: StepResult) -> None:
+        if not self._abandoned:
+            self._deliver(step)
 
 
 def _told(info: EngineInfo, error: Exception) -> DuplexError:

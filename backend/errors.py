@@ -123,7 +123,7 @@ class Overloaded(DuplexError):
 
 
 class SpeechTimeout(DuplexError):
-    """A release waited longer than `task_timeout` for its audio."""
+    """The engine was at an utterance for longer than `task_timeout` without audio."""
 
     code = "timeout"
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from backend.audio import BARE, AudioFormat, Encoded, create_encoder, parse_format
 from backend.context import Context, Services
 from backend.context_record import SessionRecord, endpoint_of
-from backend.errors import DuplexError
+from backend.errors import DuplexError, Overloaded
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.outbox import Outbox
 from backend.protocols.base import HttpTranslator, Refusal
@@ -23,6 +23,7 @@ from backend.protocols.base import HttpTranslator, Refusal
 log = structlog.get_logger(__name__)
 
 _SILENCE_S = 0.1  # for a text without sound: no file is empty
+_RETRY_AFTER_S = 1
 
 
 class _Left(Exception):
@@ -61,6 +62,15 @@ class SpeechResponse(Response):
         self._services.metrics.context_opened()
         context.opened()
         try:
+            with self._services.places.take():
+                await self._speak_to(context, outbox, receive, send)
+        finally:
+            self._services.metrics.context_closed()
+
+    async def _speak_to(
+        self, context: Context, outbox: Outbox, receive: Receive, send: Send
+    ) -> None:
+        try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch(receive), name="watch")
                 speech = tasks.create_task(self._speak(context, outbox), name="context http")
@@ -71,9 +81,9 @@ class SpeechResponse(Response):
             log.debug("http.left")
         finally:
             context.closed(self._outcome)
-            self._services.metrics.context_closed()
 
     def _open(self, outbox: Outbox, endpoint: str) -> Context:
+        self._services.places.check()
         if self._start.mode != "batch":
             self._services.tts.admit()
         services = self._services
@@ -138,7 +148,10 @@ class SpeechResponse(Response):
 
     async def _refuse(self, failed: Failed, send: Send) -> None:
         refused = self._translator.refuse(failed)
-        await _start(send, refused.status, {"content-type": "application/json", **refused.headers})
+        headers = {"content-type": "application/json", **refused.headers}
+        if failed.code == Overloaded.code:
+            headers.setdefault("retry-after", str(_RETRY_AFTER_S))
+        await _start(send, refused.status, headers)
         await send({"type": "http.response.body", "body": refused.body.encode()})
 
     async def _watch(self, receive: Receive) -> Never:

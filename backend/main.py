@@ -61,6 +61,7 @@ log = structlog.get_logger(__name__)
 _MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009, HTTP: 413)
 _PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
 _PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
+_GOODBYE_S = 0.5  # for closing handshakes, after speech had its time to end
 _UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
 
 _LAST_WORDS_S = 1.0  # for errors to be sent, once the engine is dead
@@ -92,7 +93,9 @@ def create_app(
     threads = settings.engine.threads or os.cpu_count() or 1
     if model.info.max_batch > 1:  # it advances all of them in one step
         threads = 1
-    tts = TTSManager(model, settings.engine, metrics, threads, on_dead)
+    patience_s = settings.bidirectional_streaming.task_timeout
+    tts = TTSManager(model, settings.engine, metrics, threads, patience_s)
+    tts.on_dead = on_dead
     wyoming = _wyoming(settings, access)
 
     @asynccontextmanager
@@ -128,7 +131,7 @@ def create_app(
 
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, object]:
-        ready = app.state.connections.accepting
+        ready = app.state.connections.accepting and tts.complete
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
 
@@ -173,14 +176,19 @@ class Server(uvicorn.Server):
             print(self._announcement, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody in, let speech end, hang up."""
+        """Let nobody in, let speech end (a request gets what is left of the time), hang up."""
         for listener in self.servers:
             listener.close()
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "connections"):
+            services: Services = app.state.services
+            until_s = services.clock() + services.settings.server.drain_timeout
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_WORDS_S if self.dead else None):
                     await app.state.connections.drain()
+            left_s = max(0.0, until_s - services.clock())
+            # uvicorn says a whole number, and takes any
+            self.config.timeout_graceful_shutdown = left_s + _GOODBYE_S  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 
@@ -197,7 +205,6 @@ def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> 
         ws_ping_interval=_PING_INTERVAL_S,
         ws_ping_timeout=_PING_TIMEOUT_S,
         ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
-        timeout_graceful_shutdown=5,
         proxy_headers=False,  # `BehindProxy` sees to them
     )
 

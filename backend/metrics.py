@@ -130,6 +130,7 @@ class Metrics:
             self._gap_s.labels(cause)
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors answered, by their code.", "code")
+        self._lost_threads = counter("engine_threads_lost", "Engine threads given up: they hung.")
         self._resumes = counter(
             "resumes",
             "Sessions asked for after a broken connection: ok, with a gap, or failed.",
@@ -185,6 +186,10 @@ class Metrics:
         """A live listener heard a gap."""
         self._underruns.labels(cause).inc()
         self._gap_s.labels(cause).observe(seconds)
+
+    def thread_lost(self) -> None:
+        """An engine thread hung and was given up."""
+        self._lost_threads.inc()
 
     def cancelled(self) -> None:
         """A client cancelled a context."""

@@ -25,7 +25,9 @@ class ServerSettings(Section):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes any free one.")
     max_connections: int = Field(
-        default=1000, ge=1, description="Connections at once; one more is refused."
+        default=1000,
+        ge=1,
+        description="Connections, and requests that speak, at once; one more is refused.",
     )
     connections_per_address: int = Field(
         default=200,
@@ -134,7 +136,10 @@ class BidirectionalStreaming(Section):
         default=10, ge=1, description="Contexts alive at once on one connection."
     )
     task_timeout: float = Field(
-        default=30.0, gt=0, description="Seconds that released text may wait for its audio."
+        default=30.0,
+        gt=0,
+        description="Seconds that the engine may be at an utterance without audio; those that it "
+        "waits for its turn do not count.",
     )
     immediate_send: bool = Field(
         default=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,6 @@ import structlog
 
 from backend.alphabets import foreign_script
 from backend.config import EngineSettings
-from backend.engine_thread import Speech
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
 from backend.errors import (
     BadMessage,
@@ -31,6 +31,7 @@ from backend.loudness import gain_to_target, measure_lufs
 from backend.metrics import Metrics
 from backend.protocols.voice_names import find_voice
 from backend.scheduler import Scheduler
+from backend.speech import Speech
 from backend.voice_store import VoiceStore
 
 log = structlog.get_logger(__name__)
@@ -73,7 +74,8 @@ def _primary(language: str) -> str:
 class TTSManager:
     """Owns the scheduler: `async with` it, from warm-up to the last thread's end.
 
-    `dead`: why its engine will render nothing more, once that is so.
+    `dead`: why its engine will render nothing more, once that is so; `on_dead` is called then, once,
+    on the event loop.
     """
 
     def __init__(
@@ -82,14 +84,14 @@ class TTSManager:
         settings: EngineSettings,
         metrics: Metrics,
         threads: int,
-        on_dead: Callable[[EngineDead], None] = lambda _: None,
+        patience_s: float = math.inf,
     ) -> None:
-        """`on_dead`: called once, on the event loop."""
+        """`patience_s`: see `Scheduler`."""
         self.dead: EngineDead | None = None
-        self._on_dead = on_dead
+        self.on_dead: Callable[[EngineDead], None] = lambda _: None
         self._model = model
         self._settings = settings
-        self._scheduler = Scheduler(model, threads, metrics, self._die)
+        self._scheduler = Scheduler(model, threads, metrics, patience_s, self._die)
         self._store = VoiceStore(model)
         self._gains: dict[str, float] = {}  # by voice, of those that are loaded
         # Downloads wait for each other, and nothing else waits for them.
@@ -114,6 +116,11 @@ class TTSManager:
     def threads(self) -> int:
         """Engine threads there are."""
         return self._scheduler.threads
+
+    @property
+    def complete(self) -> bool:
+        """Whether all engine threads work: see `Scheduler.complete`."""
+        return self._scheduler.complete
 
     @property
     def rtf(self) -> float:
@@ -176,6 +183,7 @@ class TTSManager:
         except BaseException:
             self._scheduler.stop()
             raise
+        self._scheduler.watch()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -187,7 +195,7 @@ class TTSManager:
         if self.dead is None:
             log.critical("engine.dead", engine=self.info.name, why=error.message)
             self.dead = error
-            self._on_dead(error)
+            self.on_dead(error)
 
     def manner(self, start: Start) -> Manner:
         """Check what a client asks for and fill in the defaults.

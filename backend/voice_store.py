@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 MOST_VOICES = 1000
 _MOST_WAITING = 4  # recordings: they are learned one after the other
+_CLOSE_S = 1.0  # that work under way gets to end
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -36,8 +37,13 @@ class VoiceStore:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voices")
 
     def close(self) -> None:
-        """Finish what was begun. Blocks (seconds, where a voice is being learned)."""
-        self._thread.shutdown()
+        """Finish what was begun. Blocks, for `_CLOSE_S` at most: a voice that is being learned then
+        ends with the process.
+        """
+        last = self._thread.submit(_nothing)
+        self._thread.shutdown(wait=False)
+        if wait([last], _CLOSE_S).not_done:
+            log.warning("voices.unfinished")
 
     def listed(self) -> tuple[Voice, ...]:
         """Those that may be asked for. Does not block."""
@@ -107,6 +113,10 @@ class VoiceStore:
                 "chatterbox-turbo and chatterbox do (docs/chatterbox.md)"
             )
         return self._model
+
+
+def _nothing() -> None:
+    """Comes behind all that was begun."""
 
 
 def _learn(model: CloningModel, name: str, recording: Path) -> Voice:

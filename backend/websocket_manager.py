@@ -114,23 +114,22 @@ class WebSocketManager:
         self._connections.add(connection)
         self._services.metrics.connected()
         try:
-            attachment: Attachment | None
-            attachment = await self._registry.open(
-                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
-            )
-            attachment.session.greet()
-            while attachment is not None:
-                attachment = await self._hold(connection, attachment)
+            with self._services.places.take():
+                attachment: Attachment | None
+                attachment = await self._registry.open(
+                    owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+                )
+                attachment.session.greet()
+                while attachment is not None:
+                    attachment = await self._hold(connection, attachment)
         finally:
             self._connections.discard(connection)
             self._services.metrics.disconnected()
 
     def _admit(self) -> None:
-        limit = self._services.settings.server.max_connections
         if self._draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
-        if len(self._connections) >= limit:
-            raise Overloaded(f"{limit} connections are open (max_connections); try again later")
+        self._services.places.check()
         if not self._registry.detached:  # whoever comes back to one of those is no listener more
             self._services.tts.admit()
 
@@ -206,8 +205,8 @@ class WebSocketManager:
                 await asyncio.gather(*(each.finished() for each in self._registry.attached))
         except TimeoutError:
             log.warning("drain.timeout", sessions=len(self._registry.attached))
-        for connection in list(self._connections):
-            await connection.close(CLOSE_GOING_AWAY, "the server is shutting down")
+        why = "the server is shutting down"
+        await asyncio.gather(*(each.close(CLOSE_GOING_AWAY, why) for each in self._connections))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:

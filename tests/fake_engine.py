@@ -163,8 +163,18 @@ class FakeModel:
         max_batch: int = 1,
         gate: threading.Semaphore | None = None,
         lead_ms: int = 0,
+        step_limit_s: float = 60.0,
     ) -> None:
-        self.info = EngineInfo("fake", RATE_HZ, ("en",), incremental, max_batch, lufs=TARGET_LUFS)
+        """`step_limit_s`: none of a test's own waiting is a step that hangs."""
+        self.info = EngineInfo(
+            "fake",
+            RATE_HZ,
+            ("en",),
+            incremental,
+            max_batch,
+            lufs=TARGET_LUFS,
+            step_limit_s=step_limit_s,
+        )
         self.engines: list[FakeEngine] = []
         self.gate = gate
         self._lead_ms = lead_ms

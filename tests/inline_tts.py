@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from backend.config import EngineSettings
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
-from backend.errors import DuplexError
+from backend.errors import DuplexError, SpeechTimeout
 from backend.metrics import Metrics
 from backend.tts_manager import Manner, TTSManager
 from tests.fake_engine import FakeModel
@@ -46,7 +47,9 @@ class InlineSpeech:
         return self._tts.delay_s
 
     async def next_chunk(self) -> Chunk:
-        await asyncio.sleep(self._tts.delay_s)
+        await asyncio.sleep(min(self._tts.delay_s, self._tts.patience_s))
+        if self._tts.delay_s > self._tts.patience_s:
+            raise SpeechTimeout("no audio")
         assert self._owed, "waits for a chunk that nobody asked for"
         if self._failure is not None:
             raise self._failure
@@ -60,10 +63,15 @@ class InlineSpeech:
 class InlineTTS(TTSManager):
     """Records every release with its deadline, and every utterance.
 
-    `delay_s`: how long each chunk takes in scripted time.
+    `delay_s`: how long each chunk takes in scripted time; above `patience_s` it fails.
     """
 
-    def __init__(self, model: FakeModel | None = None, delay_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: FakeModel | None = None,
+        delay_s: float = 0.0,
+        patience_s: float = math.inf,
+    ) -> None:
         self.model = model or FakeModel()
         self.metrics = Metrics()
         super().__init__(self.model, EngineSettings(), self.metrics, threads=1)
@@ -72,6 +80,7 @@ class InlineTTS(TTSManager):
         self.deadlines_s: list[float] = []
         self.utterances: list[Utterance] = []
         self.delay_s = delay_s
+        self.patience_s = patience_s
 
     async def load(self, voice: str) -> float:
         self.model.load_voice(voice)

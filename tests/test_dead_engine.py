@@ -88,7 +88,8 @@ async def test_a_card_that_is_lost_while_a_voice_is_made_counts(tmp_path: Path) 
     dead: list[EngineDead] = []
     path = tmp_path / "recording"
     path.write_bytes(recording())
-    tts = TTSManager(Lost(), EngineSettings(), Metrics(), 1, dead.append)
+    tts = TTSManager(Lost(), EngineSettings(), Metrics(), 1)
+    tts.on_dead = dead.append
     async with tts:
         for name in ("anna", "bob"):
             with pytest.raises(EngineDead):

@@ -73,8 +73,7 @@ def test_no_seam_clicks_more_than_speech_itself() -> None:
 def test_the_chunks_of_one_release_do_not_change_its_sound() -> None:
     for text in SENTENCES:
         at_once, in_chunks = whole(text, chunk_characters=0), whole(text, chunk_characters=10)
-        assert len(at_once) == 1
-        assert len(in_chunks) > 2
+        assert len(in_chunks) > len(at_once)
         one, many = pcm(at_once), pcm(in_chunks)
         assert len(one) == len(many)
         # What remains is the rounding of the quantised weights in windows of another size.

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import threading
 import wave
 from collections.abc import AsyncIterator
 
@@ -228,3 +229,23 @@ async def test_the_answer_names_the_voice_that_speaks() -> None:
             asked = {"input": "Hi", "voice": name}
             answer = await http.post("/v1/audio/speech", json=asked)
             assert (answer.status_code, answer.headers["x-voice"]) == (200, voice)
+
+
+async def test_requests_that_speak_count_as_connections() -> None:
+    gate = threading.Semaphore(0)
+    model = FakeModel(gate=gate)
+    gate.release(1)  # the warm-up's
+    body = {"text": "Hello there.", "format": "pcm_f32le", "mode": "batch"}
+    async with (
+        live_server(model, server={"max_connections": 2}) as live,
+        httpx.AsyncClient(base_url=live.http, timeout=20) as http,
+        live.client(),
+    ):
+        waiting = asyncio.create_task(http.post("/v1/speech", json=body))
+        await eventually(lambda: model.open_utterances > 0)
+        refused = await http.post("/v1/speech", json=body)
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        gate.release(1000)
+        assert (await waiting).status_code == 200
+        assert (await http.post("/v1/speech", json=body)).status_code == 200

@@ -667,8 +667,7 @@ def test_a_release_that_takes_too_long_is_given_up() -> None:
         client.say(Text("a", "Second one. "), End("a"))
         await client.settled()
 
-    config = settings(bidirectional_streaming={"task_timeout": 2.0})
-    client = scripted(script, config, InlineTTS(delay_s=3.0))
+    client = scripted(script, tts=InlineTTS(delay_s=3.0, patience_s=2.0))
     assert client.codes() == ["timeout"]
     assert [at_s for at_s, event in client.log if isinstance(event, Failed)] == [2.0]
     client.assert_sums()

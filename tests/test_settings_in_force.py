@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from backend.config import BidirectionalStreaming, LatencyOptimization, Settings
-from backend.events import Audio, Cancel, Done, End, Flush, Start, Text
-from tests.inline_tts import InlineTTS
+from backend.events import Audio, Cancel, End, Flush, Start, Text
+from tests.live_server import live_server
 from tests.scripted_session import ScriptedClient, scripted, settings
+from tests.troubled_engine import FRUITLESS, TroubledModel
 
 
 def bidirectional(**keys: Any) -> Settings:
@@ -65,15 +66,17 @@ def test_max_concurrent_tasks_is_the_number_of_contexts_at_once(limit: int) -> N
     assert client.codes("another") == []
 
 
-@pytest.mark.parametrize(("timeout_s", "codes"), [(1.0, ["timeout"]), (3.0, [])])
-def test_task_timeout_is_how_long_a_release_may_take(timeout_s: float, codes: list[str]) -> None:
-    async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "Hello. "), End("a"))
-        await client.settled()
-
-    client = scripted(script, bidirectional(task_timeout=timeout_s), InlineTTS(delay_s=2.0))
-    assert client.codes() == codes
-    assert client.one(Done).characters == 7
+async def test_task_timeout_is_how_long_the_engine_may_be_at_an_utterance() -> None:
+    streaming = {"task_timeout": 0.05}
+    async with (
+        live_server(TroubledModel(), bidirectional_streaming=streaming) as live,
+        live.client() as client,
+    ):
+        await client.say("text", context="a", text=f"{FRUITLESS}. Then on. ")
+        await client.say("end", context="a")
+        messages = await client.read_to("done")
+    assert [m["code"] for m in messages if m["type"] == "error"] == ["timeout"]
+    assert messages[-1]["characters"] == len(f"{FRUITLESS}. Then on. ")
 
 
 def test_immediate_send_decides_whether_chunks_or_sentences_are_sent() -> None:

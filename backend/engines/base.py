@@ -37,6 +37,8 @@ class EngineInfo:
     without it the pacer hands it whole clauses. `max_batch`: utterances that a step is told of, at
     most. `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new
     voices can be made of recordings. `lufs`: how loud its voices are; None: each is measured.
+    `step_limit_s`: an engine that is longer than this in one call hangs; it is given up, with what
+    it was at.
     """
 
     name: str
@@ -47,6 +49,7 @@ class EngineInfo:
     parameters: Mapping[str, Parameter] = field(default_factory=lambda: {"speed": SPEED})
     clones: bool = False
     lufs: float | None = None
+    step_limit_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,8 @@ class Chunk:
 
     `pcm`: mono float32 [-1, 1] at `EngineInfo.sample_rate_hz`, possibly empty. `start`, `end`: it
     speaks `text[start:end]` of the utterance; the spans of an utterance's chunks tile its text in
-    order. `words`: offsets in the utterance's text, times in ms from the utterance's first sample.
+    order. One without text is more of the sound of the text before it; one without both is a step
+    on the way. `words`: offsets in the utterance's text, times in ms from its first sample.
     `caught_up`: the latest release is rendered as far as it will be; every `extend` is answered by
     exactly one such chunk in the end (possibly empty), unless a newer `extend` replaced it.
     """
@@ -136,7 +140,7 @@ class Engine(Protocol):
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
         """Advance some of the named utterances, most urgent first. Blocks while it computes; keep a
-        step short (some ten ms) so that a more urgent utterance can come between.
+        step short (some ten ms, for any text) so that a more urgent utterance can come between.
 
         Raises `EngineDead` when no engine of this process will render anything more.
         """

@@ -13,6 +13,7 @@ twice too long. A few words made up behind the known ones, never heard, remove b
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -27,13 +28,20 @@ from backend.events import Word
 
 _CONTINUATION = "ðə ðə ðə"  # the best of some thirty: length, pitch, PLCMOS against the whole
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
-_LEFT_PHONEMES = 200  # of what was spoken, encoded again as context
+_LEFT_PHONEMES = 200  # of what was spoken, encoded again as context,
+_LEAST_LEFT_PHONEMES = 60  # but fewer, down to this, beside many new ones:
+_MOST_PHONEMES = 320  # with those; the time to encode grows with the square
 _RIGHT_PHONEMES = 60  # of what is known behind
 _EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
 _GAP_ROWS = (-3, 1)  # where the quietest place between two words is, from the space's first row
 _BREATH_ROWS = 3  # of silence behind a word that nothing is known to follow
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
+_LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step,
+_FEW_PHONEMES = 150  # and one with more is rendered in the next
+_ROWS = 160  # of sound that one step renders,
+_MOST_ROWS = 200  # or all of it, if that is no more than this
+_SILENCE: Pcm = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,10 @@ class Speech:
         self._vocoder = Vocoder(utterance.seed)
         self._release: Release | None = None
         self._plan: Plan | None = None
+        self._encoded = False  # the plan's units are in the score
         self._placed: list[_Placed] = []  # of the plan, not yet spoken
+        self._due = 0  # the row that what was said reaches; behind `spoken` it is yet to be heard
+        self._breath = False  # what was said ends in a pause that was made up
         self._spoken_to = 0  # in the text
         self._said = ""  # phonemes spoken, with the space behind them
         self._origin = 0  # where `_said` would begin in the score's phonemes
@@ -80,39 +91,54 @@ class Speech:
         self._chunks = 0
 
     def step(self) -> Chunk:
-        """Render the next chunk of the release. Raises `ValueError` when `idle`."""
+        """Render the next chunk of the release, or do a part of it, so that no step is long: a
+        chunk without text and sound, or with more of the sound of the text before it. Raises
+        `ValueError` when `idle`.
+        """
         release = self._release
         if release is None:
             raise ValueError("no release to render")
-        plan = self._plan or self._make_plan(release)
+        if self._due > self._score.spoken:
+            return self._chunk(release, [])
+        if self._plan is None:
+            self._plan = make_plan(release, self._spoken_to, self._reader.read)
+            self._encoded, self._placed = not self._plan.voiced, []
+            if not self._encoded and self._plan.effort > _LITTLE_EFFORT:
+                return self._chunk(release, [])
+        if not self._encoded and self._encode(self._plan, release) > _FEW_PHONEMES:
+            return self._chunk(release, [])
         group = self._next_group()
-        last = len(group) == len(self._placed)
         del self._placed[: len(group)]
-        caught_up = last and not plan.more
-        pcm: list[Pcm] = [np.zeros(0, np.float32)]
         if group:
-            pcm.append(self._render(group, plan, last, release))
+            self._say(group, self._plan, release)
+        return self._chunk(release, group)
+
+    def _chunk(self, release: Release, group: list[_Placed]) -> Chunk:
+        """What is due, as far as one step renders it; with it the text of `group` is spoken."""
+        plan = self._plan
+        pcm = [self._sound()]
+        start = self._spoken_to
+        ended = False
+        if plan is not None and self._encoded:
+            self._spoken_to = self._placed[0].unit.start if self._placed else plan.reach
+            ended = not self._placed and self._due <= self._score.spoken
+        caught_up = ended and plan is not None and not plan.more
         if caught_up and release.final:
             pcm.append(self._vocoder.finish())
             self.finished = True
-        start, self._spoken_to = self._spoken_to, plan.reach if last else self._placed[0].unit.start
-        self._plan = None if last else plan
+        self._plan = None if ended else plan
         self._release = None if caught_up else release
-        self._chunks += 1
         audio = np.clip(np.concatenate(pcm), -1.0, 1.0)
         self._samples += len(audio)
         words = self._words(group)
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
-    def _make_plan(self, release: Release) -> Plan:
-        plan = make_plan(release, self._spoken_to, self._reader.read)
-        self._placed = []
-        if any(unit.voiced for unit in plan.units):
-            self._encode(plan, release)
-        return plan
-
-    def _encode(self, plan: Plan, release: Release) -> None:
-        left = _tail(self._said)
+    def _encode(self, plan: Plan, release: Release) -> int:
+        """Put the plan into the score. Returns how many phonemes were encoded."""
+        self._encoded = True
+        new = sum(len(unit.phonemes) + 1 for unit in plan.units)
+        length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
+        left = _tail(self._said, length)
         self._origin = 1 + len(left) - len(self._said)
         said = len(self._said)
         phonemes = ""
@@ -130,7 +156,8 @@ class Speech:
             phonemes += _CONTINUATION
         ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
         at, rows = self._seam
-        self._score.rewrite(ids, (self._origin + said + at if said else 0, rows))
+        self._score.rewrite(ids, (max(0, self._origin + said + at) if said else 0, rows))
+        return len(ids)
 
     @staticmethod
     def _pauses(plan: Plan, release: Release) -> bool:
@@ -141,32 +168,47 @@ class Speech:
 
     def _next_group(self) -> list[_Placed]:
         """The units of the next chunk: a longer one each time, and no short one at the end."""
+        if not self._placed:
+            return []
         wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
-        if not self._placed or not wanted:
-            return self._placed[:]
-        end = self._placed[-1].unit.end
-        for n, placed in enumerate(self._placed, 1):
+        self._chunks += 1
+        end, lasts = self._placed[-1].unit.end, self._rows(self._placed[-1]) > _MOST_ROWS
+        for n, (placed, following) in enumerate(itertools.pairwise(self._placed), 1):
             here = placed.unit.end
-            if here - self._spoken_to >= wanted and end - here >= wanted // 2:
+            if wanted and here - self._spoken_to >= wanted and end - here >= wanted // 2:
+                return self._placed[:n]
+            if lasts and self._rows(following) > _ROWS:
                 return self._placed[:n]
         return self._placed[:]
 
-    def _render(self, group: list[_Placed], plan: Plan, last: bool, release: Release) -> Pcm:
+    def _rows(self, placed: _Placed) -> int:
+        """From what was heard to the end of a unit."""
+        return self._score.start(self._origin + placed.behind) - self._score.spoken
+
+    def _say(self, group: list[_Placed], plan: Plan, release: Release) -> None:
+        """Count `group` as said, and set how far that is to be heard."""
         score = self._score
+        last = not self._placed
         spoken = [placed for placed in group if placed.unit.phonemes]
         said = "".join(placed.unit.phonemes + " " for placed in spoken)
-        breath = last and self._pauses(plan, release)
-        self._said += _with_pause(said) if breath else said
+        self._breath = last and self._pauses(plan, release)
+        self._said += _with_pause(said) if self._breath else said
         if last and release.final and not plan.more:
-            row = score.end
-        elif breath:
-            row = self._breath()
-        else:
-            row = self._gap(spoken[-1]) if spoken else score.spoken
-        if row <= score.spoken:
-            return np.zeros(0, np.float32)
+            self._due = score.end
+        elif self._breath:
+            self._due = self._breath_end()
+        elif spoken:
+            self._due = self._gap(spoken[-1])
+
+    def _sound(self) -> Pcm:
+        """What is due, as far as one step renders it."""
+        score = self._score
+        if self._due <= score.spoken:
+            return _SILENCE
+        rows = self._due - score.spoken
+        row = self._due if rows <= _MOST_ROWS else score.spoken + _ROWS
         pcm = self._vocoder.push(*score.speak_to(row))
-        if not breath:
+        if not self._breath:
             phoneme, rows = score.seam()
             self._seam = (phoneme - self._origin - len(self._said), rows)
         return pcm
@@ -178,7 +220,7 @@ class Speech:
         first = score.start(self._origin + placed.first)
         return score.quietest(max(first, space + _GAP_ROWS[0]), space + _GAP_ROWS[1]) + 1
 
-    def _breath(self) -> int:
+    def _breath_end(self) -> int:
         """The row to cut at behind the last phonemes said, when nothing is known to follow them:
         where the sound has died away. Speech goes on from the pause's own phoneme.
         """
@@ -212,10 +254,10 @@ def _with_pause(phonemes: str) -> str:
     return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
 
 
-def _tail(said: str) -> str:
-    """The end of what was said that is worth hearing again: from a clause on, else a word."""
-    if len(said) <= _LEFT_PHONEMES:
+def _tail(said: str, length: int) -> str:
+    """The end of what was said, up to `length`: from a clause on, else a word, else anywhere."""
+    if len(said) <= length:
         return said
-    tail = said[-_LEFT_PHONEMES:]
-    clause = _CLAUSE_END.search(tail, 0, _LEFT_PHONEMES // 2)
-    return tail[clause.end() :] if clause else tail[tail.find(" ") + 1 :]
+    tail = said[-length:]
+    clause = _CLAUSE_END.search(tail, 0, length // 2)
+    return tail[clause.end() if clause else tail.find(" ", 0, length // 2) + 1 :]

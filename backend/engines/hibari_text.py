@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any, Self, SupportsIndex
 
-from hibari.g2p import G2P
+from hibari.g2p import ASSETS, G2P
 from hibari.g2p.normalize import normalize as hibari_normalize
+from hibari.g2p.oov import OOV
+
+from backend.engines.hibari_pieces import is_short, parts, stretches
 
 Span = tuple[int, int]
+
+MOST_PHONEMES = 240  # of a unit: it is encoded in one engine step
 
 _WORD = re.compile(r"\S+")
 _BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would give phonemes of the user's choice
@@ -27,6 +34,8 @@ _CONTINUATIONS = tuple(
 # What the package raises on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
 _PACKAGE_TRIPS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 _OPEN_WORDS = 3  # words behind a boundary, from which on nothing that follows can reach across it
+_OPEN_CHARACTERS = 100  # the same, of words however long; as far back a reading is told from
+_REMEMBERED_WORDS = 4096  # unknown ones, of all utterances
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +60,50 @@ class Reader:
     def __init__(self, british: bool, alphabet: Container[str]) -> None:
         """`alphabet`: the phonemes that the voices know; others are left out."""
         self._alphabet = alphabet
-        self._g2p = G2P(british=british)
-        self._g2p.oov("load")  # the package loads this one when it is first needed
+        # A growing sentence is read again with each word, and an unknown one costs a network's run.
+        unknown = OOV(str(Path(ASSETS, "oov_gb.onnx" if british else "oov.onnx")))
+        self._g2p = G2P(oov=lru_cache(_REMEMBERED_WORDS)(unknown), british=british)
         lexicon = self._g2p.lexicon
         known = {word.lower() for words in (lexicon.golds, lexicon.silvers) for word in words.d}
         self._words = sorted(filter(str.isalpha, known))
 
     def read(self, text: str) -> list[Unit]:
-        """The units of `text`, in order; every word of it is in exactly one."""
+        """The units of `text`, in order; every word of it is in exactly one. What is longer than
+        the package can bear is read in parts, so that no unit has more than `MOST_PHONEMES`.
+        """
+        return self._read_spans(text, stretches(text))
+
+    def _read_spans(self, text: str, spans: Iterable[Span]) -> list[Unit]:
+        return [
+            Unit(start + unit.start, start + unit.end, unit.phonemes)
+            for start, end in spans
+            for unit in self._read_stretch(text[start:end])
+        ]
+
+    def _read_stretch(self, text: str) -> list[Unit]:
         line = normalise(text)
-        readings = self._phonemes(str(line))
-        pieces = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
+        smaller = parts(text)
+        if smaller and not all(map(is_short, line.split())):  # " , , ," has become one word
+            return self._read_spans(text, smaller)
         units = []
-        for start, end in _merge(text, pieces):
+        for unit in self._units(text, line):
+            smaller = parts(text[unit.start : unit.end])
+            if smaller and len(unit.phonemes) > MOST_PHONEMES:
+                units += self._read_spans(
+                    text, [(unit.start + a, unit.start + b) for a, b in smaller]
+                )
+            else:
+                units.append(unit)
+        return units
+
+    def _units(self, text: str, line: Traced) -> list[Unit]:
+        readings = self._phonemes(str(line))
+        found = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
+        units = []
+        for start, end in _merge(text, found):
             own = [
                 reading
-                for (a, b), reading in zip(pieces, readings, strict=False)
+                for (a, b), reading in zip(found, readings, strict=False)
                 if start <= a and b <= end and reading
             ]
             units.append(Unit(start, end, " ".join(own)))
@@ -108,9 +145,12 @@ def is_firm(text: str, boundary: int) -> bool:
     Tried with words that are known to reach back: "$3.2" is another number before "billion", "the
     5" a date before "January", "St." a saint before a name.
     """
-    if len(text[boundary:].split()) >= _OPEN_WORDS:
+    behind = text[boundary:].split()
+    if len(behind) >= _OPEN_WORDS or sum(map(len, behind)) >= _OPEN_CHARACTERS:
         return True
-    start = text.rfind(" ", 0, max(0, boundary - 24)) + 1
+    text = text[: boundary + 2 * _OPEN_CHARACTERS]
+    furthest = max(0, boundary - _OPEN_CHARACTERS)
+    start = max(furthest, text.rfind(" ", furthest, max(0, boundary - 24)) + 1)
     text, boundary = text[start:], boundary - start
     words = list(_WORD.finditer(text, 0, boundary))
     if not words:

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 
 BUILT_IN = "default"
 _POSITIONS = 1536  # of a row: conditioning (35 or 376), 300 characters of text, 40 s of speech
+_STEP_LIMIT_S = 120.0  # a graph may be captured in a step, and a CPU takes a minute for some
 
 _COMMON = {
     "temperature": Parameter(0.05, 5.0, 0.8),
@@ -74,6 +75,7 @@ class ChatterboxModel:
             max_batch=4 * self._slots,
             parameters=PARAMETERS[name],
             clones=True,
+            step_limit_s=_STEP_LIMIT_S,
         )
         self._built_in: dict[str, Conditioning] = {}
         if upstream.conds is not None:

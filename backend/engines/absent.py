@@ -1,0 +1,31 @@
+"""What stands where an engine could not be created."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.errors import EngineFailed
+
+
+@dataclass(slots=True)
+class AbsentEngine:
+    """Refuses every utterance with the reason."""
+
+    info: EngineInfo
+    reason: str
+
+    def begin(self, utterance: Utterance) -> None:
+        """See `Engine`."""
+        raise EngineFailed(self.reason)
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        """See `Engine`."""
+
+    def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
+        """See `Engine`."""
+        return []
+
+    def abort(self, utterance_id: str) -> None:
+        """See `Engine`."""

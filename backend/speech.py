@@ -1,0 +1,115 @@
+"""One utterance on its way through an engine, seen from the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol, Self
+
+from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+
+Result = Chunk | Failure
+
+
+class Home(Protocol):
+    """The engine thread that speaks an utterance; see `engine_thread`."""
+
+    info: EngineInfo
+
+    def begin(self, speech: Speech) -> None:
+        """Open the utterance in the engine."""
+
+    def extend(self, speech: Speech, release: Release) -> None:
+        """Replace the utterance's release and let it wait for its turn."""
+
+    def abort(self, speech: Speech) -> None:
+        """Forget the utterance."""
+
+
+class Speech:
+    """One utterance on its way through an engine. Made by `Scheduler.open`.
+
+    `async with` it: leaving aborts the utterance, at whatever point that is.
+    """
+
+    def __init__(self, utterance: Utterance, home: Home, on_close: OnClose) -> None:
+        self.utterance = utterance
+        self.home = home
+        self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
+        self._busy_s = 0.0
+        self._on_close = on_close
+        self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
+        self._release: Release | None = None  # that is not caught up
+        self._spoken_to, self._spoken_ms = 0, 0.0
+        self._offset, self._offset_ms = 0, 0.0  # where its present engine began
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.home.abort(self)
+        self._on_close(self)
+
+    def extend(self, release: Release, deadline_s: float) -> None:
+        """Let the engine speak further; its next audio is due at `deadline_s`."""
+        self.deadline_s = deadline_s
+        self._release = release
+        self.home.extend(self, self._behind(release))
+
+    def move(self, home: Home) -> None:
+        """Go on in another engine, behind what was delivered: it does not know what came before."""
+        self.home = home
+        self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
+        home.begin(self)
+        if self._release is not None:
+            home.extend(self, self._behind(self._release))
+
+    async def next_chunk(self) -> Chunk:
+        """The next chunk; after one that is `caught_up` only another `extend` brings more.
+
+        Cancel-safe. Raises the `DuplexError` with which the engine failed this utterance.
+        """
+        result = await self._results.get()
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    def take_busy_s(self) -> float:
+        """How long the engine was busy with this utterance since the last call."""
+        busy_s, self._busy_s = self._busy_s, 0.0
+        return busy_s
+
+    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
+        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
+        self._busy_s += busy_s
+        if isinstance(result, Chunk):
+            result = self._placed(result)
+            self._spoken_to = result.end
+            self._spoken_ms += len(result.pcm) * 1000 / self.home.info.sample_rate_hz
+            if result.caught_up:
+                self._release = None
+        self._results.put_nowait(result)
+
+    def _behind(self, release: Release) -> Release:
+        """What of a release the present engine is told."""
+        at = self._offset
+        return replace(release, text=release.text[at:], speak_to=release.speak_to - at)
+
+    def _placed(self, chunk: Chunk) -> Chunk:
+        """A chunk of the present engine in the utterance's own offsets and times."""
+        at, at_ms = self._offset, self._offset_ms
+        words = tuple(
+            replace(
+                word,
+                start=word.start + at,
+                end=word.end + at,
+                start_ms=word.start_ms + at_ms,
+                end_ms=word.end_ms + at_ms,
+            )
+            for word in chunk.words
+        )
+        return replace(chunk, start=chunk.start + at, end=chunk.end + at, words=words)
+
+
+OnClose = Callable[[Speech], None]
