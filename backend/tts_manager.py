@@ -74,7 +74,7 @@ def _primary(language: str) -> str:
 class TTSManager:
     """Owns the scheduler: `async with` it, from warm-up to the last thread's end.
 
-    `dead`: why its engine will render nothing more, once that is so; `on_dead` is called then, once,
+    `dead`: why its engine will render nothing more, once that is so; then `on_dead` is called, once,
     on the event loop.
     """
 

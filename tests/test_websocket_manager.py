@@ -34,10 +34,10 @@ async def test_ready_is_the_first_message() -> None:
 async def test_speaks_while_text_comes_in() -> None:
     async with live_server() as live, live.client() as client:
         await client.say("start", format="pcm_f32le")
-        await client.say("text", text="Hello there ")
+        await client.say("text", text="Hello the")
         first = await client.read()
         assert (first["type"], first["context"], first["text"]) == ("audio", "default", [0, 6])
-        await client.say("text", text="my friend. ")
+        await client.say("text", text="re my friend. ")
         await client.say("end")
         rest = await client.read_to("done")
         assert said([first, *rest], "default") == "Hellotheremyfriend."

@@ -18,12 +18,14 @@ MOST_PARTS = 32  # of a piece: an address of 70 characters has about 28
 _MOST_DIGITS = 36  # the package has no name for larger numbers
 _FEW_PARTS = 4  # up to here a piece costs its characters
 _CUT_EFFORT = 8  # what reading a piece by itself costs, in characters
+_MARK_EFFORT = 10  # what a mark costs that is read as words
 
 Span = tuple[int, int]
 
 _WORD = re.compile(r"\S+")
 _STRETCH = re.compile(r"\s+|\S+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_READ_MARK = re.compile(r"""[^\w\s.,;:!?'"()‘’“”—–-]|[²³¹¼-¾⅐-↉①-⓿]""")  # "%", "½"
 _APOSTROPHE = re.compile("['‘’]")
 _CRUMB = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)  # 24: of more the package drops the rest
 
@@ -98,8 +100,9 @@ def _of_word(text: str, start: int, end: int) -> Iterator[Piece]:
     while at < end:
         stop, parts = _first_piece(text, at, end)
         cut = (at, stop) != (start, end)
-        effort = stop - at + (parts**2 if parts > _FEW_PARTS else 0) + cut * _CUT_EFFORT
-        yield Piece(at, stop, effort, cut)
+        marks = len(_READ_MARK.findall(text, at, stop))
+        many = parts**2 if parts > _FEW_PARTS else 0
+        yield Piece(at, stop, stop - at + many + marks * _MARK_EFFORT + cut * _CUT_EFFORT, cut)
         at = stop
 
 
