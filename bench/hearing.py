@@ -14,6 +14,8 @@ from backend.loudness import AUDIBLE_DBFS, WINDOW_S, first_audible, levels_dbfs
 
 Pcm = NDArray[np.float32]
 
+COUNTED_GAP_S = 0.005  # a shorter one is the rounding of times and of the event loop's turns
+
 
 def decode_pcm(data: bytes) -> Pcm:
     """The samples of a context of the format `pcm_s16le`."""

@@ -22,15 +22,15 @@ from backend.events import Start
 from backend.pacer import Pacer, Pacing, Speak
 from backend.script import Script
 from bench import engine as direct
-from bench.client import first_sound, silence
-from bench.corpus import tokens
+from bench.client import ServerError, first_sound, silence
+from bench.corpus import TOKENS_PER_S, tokens
 from bench.report import Figure, Result
 from bench.setup import Setup
 from bench.virtual_speech import VirtualTTS
 from duplex_tts import Session
 
-IDLE_S = 0.05  # below `streaming_threshold`: no pause of the writer releases a word
-LATE_IDLE_S = 0.08  # what a busy machine makes of it
+IDLE_S = 1 / TOKENS_PER_S  # below `streaming_threshold`: no pause of the writer releases a word
+LATE_IDLE_S = 1.4 * IDLE_S  # what a busy machine makes of it
 GOAL_RATIO = 1.3
 
 
@@ -126,37 +126,30 @@ async def _sample(
 
 
 def result(samples: list[Sample]) -> Result:
-    """The figure. Samples in which both did not speak the same words compare nothing."""
+    """The figure. Samples in which both did not speak the same words compare nothing; raises
+    `ServerError` when there are no others.
+    """
     same = [each for each in samples if each.spoken[0] == each.spoken[1]]
-    message_ms, sound_ms, engine_ms = (
-        np.array([getattr(each, name) for each in same]) * 1000
-        for name in ("message_s", "sound_s", "engine_s")
-    )
-    ratios = message_ms / engine_ms
+    if not same:
+        raise ServerError("latency", "the server and the engine never spoke the same words")
+    found = {
+        "client_ms": np.array([each.message_s for each in same]) * 1000,
+        "client_sound_ms": np.array([each.sound_s for each in same]) * 1000,
+        "engine_ms": np.array([each.engine_s for each in same]) * 1000,
+    }
+    ratios = found["client_ms"] / found["engine_ms"]
+    message_ms, sound_ms, engine_ms = (np.median(values) for values in found.values())
     note = (
-        f"first message p50 {np.median(message_ms):.1f} ms at the client, first audible sound p50 "
-        f"{np.median(sound_ms):.1f} ms, {np.median(engine_ms):.1f} ms the engine alone; "
-        f"{len(same)} times"
+        f"first message p50 {message_ms:.1f} ms at the client, first audible sound p50 "
+        f"{sound_ms:.1f} ms, {engine_ms:.1f} ms the engine alone; {len(same)} times"
     )
     if len(same) < len(samples):
         note += f", {len(samples) - len(same)} more spoke other words"
-    ratio = Figure(
-        "TTFA over the engine's own time, p50",
-        float(np.median(ratios)) if same else float("nan"),
-        GOAL_RATIO,
-        at_most=True,
-        unit="x",
-        note=note,
-    )
-    found = {
-        "client_ms": message_ms,
-        "client_sound_ms": sound_ms,
-        "engine_ms": engine_ms,
-    }
+    ratio = float(np.median(ratios))
+    figure = Figure("TTFA over the engine's own time, p50", ratio, GOAL_RATIO, True, "x", note)
     percentiles = {
         name: {f"p{p}": round(float(np.percentile(values, p)), 3) for p in (5, 50, 95, 99)}
         for name, values in (found | {"ratio": ratios}).items()
-        if same
     }
     lists = {name: values.round(3).tolist() for name, values in found.items()}
-    return Result([ratio], {"percentiles": percentiles, "samples": lists})
+    return Result([figure], {"percentiles": percentiles, "samples": lists})

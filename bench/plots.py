@@ -55,17 +55,22 @@ def typed(report: Report, path: Path) -> None:
 
 
 def _lanes(axes: Axes, take: dict[str, Any]) -> None:
-    """Keys above (backspaces as arrows, what a prediction bar wrote in colour), speech below."""
+    """Keys above (backspaces as arrows, what a prediction bar wrote above them), speech below."""
     for at_s, key in take["keys"]:
-        colour = THEIRS if key is None else OURS if len(key) > 1 else INK
-        shown = "←" if key is None else key.rstrip() if len(key) > 1 else key
-        axes.text(at_s, 1, shown, size=6, color=colour, family="monospace", va="center")
+        if key is None:
+            shown, height, colour = "←", 1.0, THEIRS
+        elif len(key) > 1:
+            shown, height, colour = key, 1.25, OURS
+        else:
+            shown, height, colour = key, 1.0, INK
+        axes.text(at_s, height, shown, size=6, color=colour, va="center")
     for starts_s, ends_s, words in take["heard"]:
         axes.barh(0.3, ends_s - starts_s, left=starts_s, height=0.3, color=OURS, edgecolor="white")
         axes.text(starts_s, -0.1, words, size=6, color=INK, va="center")
     last_s = max(take["keys"][-1][0], take["heard"][-1][1])
-    axes.set_xlim(-0.01 * last_s, 1.03 * last_s)
-    axes.set_ylim(-0.4, 1.4)
+    axes.set_xlim(-0.01 * last_s, 1.06 * last_s)
+    axes.set_ylim(-0.4, 1.5)
+    axes.tick_params(labelsize=8)
     axes.set_yticks([0.3, 1], ["heard", "typed"])
     axes.set_title(f"{take['speed']:g} characters/s", fontsize=9, color=INK, loc="left")
 
@@ -75,9 +80,9 @@ def _against_peer(axes: Axes, texts: list[dict[str, Any]]) -> None:
     order = np.argsort(theirs)
     rows = np.arange(len(order))
     axes.hlines(rows, ours[order], theirs[order], color=PALE, linewidth=1.5, zorder=1)
-    if "ours_message_ms" in texts[0]:
-        messages = np.array([text["ours_message_ms"] for text in texts])[order]
-        axes.plot(messages, rows, "|", color=INK, markersize=6, label="its first message")
+    for key, label in (("ours_message_ms", "first message of either"), ("peer_message_ms", None)):
+        messages = np.array([text[key] for text in texts])[order]
+        axes.plot(messages, rows, "|", color=INK, markersize=6, label=label)
     axes.plot(ours[order], rows, "o", color=OURS, markersize=4.5, label="Duplex TTS")
     axes.plot(theirs[order], rows, "s", color=THEIRS, markersize=4.5, label="cut into clauses")
     axes.set_xlim(left=0)

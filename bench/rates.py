@@ -1,7 +1,7 @@
 """One listener, while a language model writes slowly or fast: how soon it hears, and its gaps.
 
 It plays what comes at once, holding nothing back: no prebuffer hides a message that is late. Gaps
-count from the first audible sound on, and from `COUNTED_S` on.
+count from the first audible sound on.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 
 from bench.client import record, send_paced
 from bench.corpus import BenchText, tokens
-from bench.hearing import Gap
+from bench.hearing import COUNTED_GAP_S, Gap
 from bench.report import Figure, Result
 from bench.setup import Setup
 from duplex_tts import Session
 
 TOKENS_PER_S = (10.0, 15.0, 20.0, 30.0)
-COUNTED_S = 0.005  # shorter ones are the rounding of times and of the event loop's turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ async def hear(session: Session, text: BenchText, tokens_per_s: float, seed: int
         float("inf") if at_s is None else at_s - started_s
         for at_s in (hearing.first_message_s, hearing.first_sound_s)
     )
-    return Heard(message_s, sound_s, [gap for gap in hearing.gaps if gap.length_s > COUNTED_S])
+    return Heard(message_s, sound_s, [gap for gap in hearing.gaps if gap.length_s > COUNTED_GAP_S])
 
 
 def result(heard: dict[float, list[Heard]]) -> Result:

@@ -66,10 +66,11 @@ async def measure(setup: Setup) -> Result:
         for take in asyncio.as_completed(running):
             takes.append(await take)
             setup.progress(len(takes) / len(jobs))
-    return _result(takes)
+    return result(takes)
 
 
-def _result(takes: Sequence[Take]) -> Result:
+def result(takes: Sequence[Take]) -> Result:
+    """The figures, each text, and one for the picture: in which something was taken back."""
     found = by_speed(takes)
     typed = sorted(
         (take for take in takes if take.speed is not None),
@@ -112,13 +113,14 @@ def speak(tts: VirtualTTS, job: Job) -> Listened:
     """Let the server speak the text as it is typed, or whole."""
     start = Start(_CONTEXT, seed=job.seed, mode="batch" if job.speed is None else "live")
     strokes = job.strokes
-    answers = converse(tts, start, [(stroke.at_s, _command(stroke)) for stroke in strokes])
+    answers = converse(tts, start, [(stroke.at_s, to_command(stroke)) for stroke in strokes])
     ends = [event.to for _, event in answers if isinstance(event, Retracted)]
     audio = [(at_s, event) for at_s, event in answers if isinstance(event, Audio)]
     return listen(write_down(strokes, ends), audio, tts.info.sample_rate_hz)
 
 
-def _command(stroke: Stroke) -> Command:
+def to_command(stroke: Stroke) -> Command:
+    """What the client of this typist sends."""
     if stroke.retract_to is not None:
         return Retract(_CONTEXT, stroke.retract_to)
     return Text(_CONTEXT, stroke.text)
