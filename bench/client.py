@@ -20,8 +20,11 @@ class ServerError(Exception):
     """The server answered a benchmark's context with an error."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(code, message)  # by which it can be sent between processes
         self.code = code
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 @dataclass(slots=True)

@@ -118,9 +118,9 @@ class Judge:
             duration_s=len(pcm) / sample_rate_hz,
         )
 
-    def hear(self, pcm: Pcm, sample_rate_hz: int, text: str) -> WordErrors:
-        """Only the words of mono `pcm` that should say `text`."""
-        return word_errors(text, self.transcribe(_at_judge_rate(pcm, sample_rate_hz)))
+    def hear(self, pcm: Pcm, sample_rate_hz: int) -> str:
+        """Only the words of mono `pcm`."""
+        return self.transcribe(_at_judge_rate(pcm, sample_rate_hz))
 
     def transcribe(self, speech: Pcm) -> str:
         """What a small Whisper hears in 16 kHz `speech`; greedy temperature, so deterministic."""

@@ -64,12 +64,12 @@ def _lanes(axes: Axes, take: dict[str, Any]) -> None:
         else:
             shown, height, colour = key, 1.0, INK
         axes.text(at_s, height, shown, size=6, color=colour, va="center")
-    for starts_s, ends_s, words in take["heard"]:
+    for number, (starts_s, ends_s, words) in enumerate(take["heard"]):
         axes.barh(0.3, ends_s - starts_s, left=starts_s, height=0.3, color=OURS, edgecolor="white")
-        axes.text(starts_s, -0.1, words, size=6, color=INK, va="center")
+        axes.text(starts_s, -0.1 - 0.25 * (number % 2), words, size=6, color=INK, va="center")
     last_s = max(take["keys"][-1][0], take["heard"][-1][1])
     axes.set_xlim(-0.01 * last_s, 1.06 * last_s)
-    axes.set_ylim(-0.4, 1.5)
+    axes.set_ylim(-0.6, 1.5)
     axes.tick_params(labelsize=8)
     axes.set_yticks([0.3, 1], ["heard", "typed"])
     axes.set_title(f"{take['speed']:g} characters/s", fontsize=9, color=INK, loc="left")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.client import record, send_paced
+from bench.client import ServerError, record, send_paced
 from bench.corpus import BenchText, tokens
 from bench.hearing import COUNTED_GAP_S, Gap
 from bench.report import Figure, Result
@@ -47,7 +47,7 @@ async def measure(setup: Setup) -> Result:
 
 
 async def hear(session: Session, text: BenchText, tokens_per_s: float, seed: int) -> Heard:
-    """Speak a text that comes at this rate."""
+    """Speak a text that comes at this rate. Raises `ServerError`."""
     context = await session.start(seed=seed)
     started_s = time.perf_counter()
     sender = asyncio.create_task(send_paced(context, tokens(text.text), 1 / tokens_per_s))
@@ -56,11 +56,10 @@ async def hear(session: Session, text: BenchText, tokens_per_s: float, seed: int
     finally:
         sender.cancel()
         await asyncio.wait([sender])
-    message_s, sound_s = (
-        float("inf") if at_s is None else at_s - started_s
-        for at_s in (hearing.first_message_s, hearing.first_sound_s)
-    )
-    return Heard(message_s, sound_s, [gap for gap in hearing.gaps if gap.length_s > COUNTED_GAP_S])
+    if hearing.first_message_s is None or hearing.first_sound_s is None:
+        raise ServerError("silent", "the context ended without a sound")
+    gaps = [gap for gap in hearing.gaps if gap.length_s > COUNTED_GAP_S]
+    return Heard(hearing.first_message_s - started_s, hearing.first_sound_s - started_s, gaps)
 
 
 def result(heard: dict[float, list[Heard]]) -> Result:

@@ -78,6 +78,12 @@ def _result(passed: int, limit: float, single: float, probes: list[Probe]) -> Re
     if best:
         refused = best["streams"] - passed
         note += f" ({refused} more were turned away)" if refused else ""
+        message_ms, sound_ms = (
+            np.median(best[name]) for name in ("first_message_ms", "first_sound_ms")
+        )
+        note += (
+            f"; first message p50 {message_ms:.0f} ms, first audible sound p50 {sound_ms:.0f} ms"
+        )
         note += f"; the listeners themselves took {best['client_cpu_share']:.0%} of the cores"
     share = Figure(
         "real-time streams without an underrun, of the engine's limit",

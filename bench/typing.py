@@ -21,11 +21,11 @@ from backend.events import Audio, Command, Retract, Retracted, Start, Text
 from bench import engine as direct
 from bench.corpus import BenchText, load_corpus
 from bench.hearing import cut_pauses
-from bench.judge import Judge
+from bench.judge import Judge, word_errors
 from bench.report import Result
 from bench.setup import Setup
 from bench.timeline import Listened, listen
-from bench.typing_figures import Take, by_speed, figures, lanes, text_row
+from bench.typing_figures import Take, by_speed, figures, lanes, summarise, text_row
 from bench.typists import SPEEDS, Stroke, Typist, type_text, write_down
 from bench.virtual_speech import VirtualTTS, converse
 
@@ -55,35 +55,35 @@ async def measure(setup: Setup) -> Result:
     """All texts whole and typed at all speeds."""
     texts = load_corpus(TYPED_TEXTS, setup.effort.typed_texts)
     jobs = [
-        Job(text, speed, setup.seed + number)
+        Job(text, speed, setup.seed + replicate * len(texts) + number)
+        for replicate in range(setup.effort.replicates)
         for number, text in enumerate(texts)
         for speed in (None, *SPEEDS)
     ]
     loop, takes = asyncio.get_running_loop(), list[Take]()
     spawn = multiprocessing.get_context("spawn")  # a fork would share the models' threads
     with ProcessPoolExecutor(PROCESSES, mp_context=spawn, initializer=_be_quiet) as pool:
-        running = [loop.run_in_executor(pool, perform, job) for job in jobs]
-        for take in asyncio.as_completed(running):
-            takes.append(await take)
-            setup.progress(len(takes) / len(jobs))
+        try:
+            running = [loop.run_in_executor(pool, perform, job) for job in jobs]
+            for take in asyncio.as_completed(running):
+                takes.append(await take)
+                setup.progress(len(takes) / len(jobs))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
     return result(takes)
 
 
 def result(takes: Sequence[Take]) -> Result:
-    """The figures, each text, and one for the picture: in which something was taken back."""
-    found = by_speed(takes)
-    typed = sorted(
-        (take for take in takes if take.speed is not None),
-        key=lambda take: (take.text_id, take.speed),
-    )
-    taken_back = [take for take in typed if any(not stroke.text for stroke in take.strokes)]
-    pictured = (taken_back or typed)[0].text_id
+    """The figures, each text, and the most eventful one for the picture."""
+    summaries = {speed: summarise(some) for speed, some in by_speed(takes).items()}
+    typed = [take for take in takes if take.speed is not None]
+    shown = max(typed, key=lambda take: (take.events, take.text_id)).seed
     details = {
-        "speeds": {f"{speed or 'whole'}": summary.row() for speed, summary in found.items()},
+        "speeds": {f"{speed or 'whole'}": summary.row() for speed, summary in summaries.items()},
         "texts": [text_row(take) for take in takes],
-        "picture": [lanes(take) for take in typed if take.text_id == pictured],
+        "picture": [lanes(take) for take in typed if take.seed == shown],
     }
-    return Result(figures(found), details)
+    return Result(figures(takes), details)
 
 
 def perform(job: Job) -> Take:
@@ -92,20 +92,12 @@ def perform(job: Job) -> Take:
     rate_hz = tts.info.sample_rate_hz
     listened = speak(tts, job)
     verdict = judge.judge(listened.dry, rate_hz, job.text.text, dnsmos=False)
-    heard = verdict.words
+    heard = verdict.heard
     if listened.timeline.gaps:
-        with_pauses = cut_pauses(listened.heard, rate_hz, LONGEST_PAUSE_S)
-        heard = judge.hear(with_pauses, rate_hz, job.text.text)
+        heard = judge.hear(cut_pauses(listened.heard, rate_hz, LONGEST_PAUSE_S), rate_hz)
+    words = word_errors(job.text.text, heard)
     return Take(
-        job.text.id,
-        job.speed,
-        heard,
-        verdict.words,
-        verdict.heard,
-        verdict.plcmos,
-        verdict.duration_s,
-        listened.timeline,
-        job.strokes,
+        job.text.id, job.speed, job.seed, verdict, heard, words, listened.timeline, job.strokes
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
@@ -105,6 +106,12 @@ async def test_a_context_that_is_never_audible_is_no_measurement() -> None:
     script = Script(message(silent(0.3)), Done("c", 300.0, 4, 1))
     with pytest.raises(ServerError, match="silent"):
         await first_sound(cast(Context, script), RATE_HZ)
+
+
+def test_an_error_survives_the_way_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(ServerError("overloaded", "try again")))
+    assert error.code == "overloaded"
+    assert str(error) == "overloaded: try again"
 
 
 def test_samples_are_decoded_as_they_were() -> None:

@@ -15,11 +15,11 @@ from bench import plots, typing
 from bench.client import ServerError
 from bench.corpus import BenchText, load_corpus
 from bench.hearing import Gap
-from bench.judge import WordErrors
+from bench.judge import Verdict, WordErrors
 from bench.report import Figure, Report, Result
 from bench.timeline import Span, Timeline, listen
 from bench.typing import TYPED_TEXTS, Job
-from bench.typing_figures import Take, by_speed, figures
+from bench.typing_figures import Take, figures
 from bench.typists import SPEEDS, Page, Stroke, Typist, type_text, write_down
 from bench.virtual_speech import VirtualTTS, converse
 from tests.fake_engine import BAD_WORD, FakeModel
@@ -117,7 +117,7 @@ def test_the_corpus_can_be_spoken() -> None:
 # --- what was heard -------------------------------------------------------------------------------
 
 
-def timeline(text: str, spans: Sequence[tuple[int, int, float, float]]) -> Timeline:
+def timed(text: str, spans: Sequence[tuple[int, int, float, float]]) -> Timeline:
     page = Page()
     for number, letter in enumerate(text):
         page.write(letter, float(number))
@@ -141,21 +141,21 @@ def timeline(text: str, spans: Sequence[tuple[int, int, float, float]]) -> Timel
     ],
 )
 def test_a_span_that_ends_inside_a_word_speaks_half_of_it(text: str, end: int, half: int) -> None:
-    assert timeline(text, [(0, end, 0.0, 1.0)]).half_words == half
+    assert timed(text, [(0, end, 0.0, 1.0)]).half_words == half
 
 
 def test_a_message_that_speaks_nothing_speaks_no_half_word() -> None:
-    assert timeline("umbrella", [(3, 3, 0.0, 0.1)]).half_words == 0
+    assert timed("umbrella", [(3, 3, 0.0, 0.1)]).half_words == 0
 
 
 def test_the_lag_is_from_the_last_character_to_the_sound() -> None:
-    found = timeline("a cat sat", [(0, 6, 6.0, 7.0), (6, 9, 9.5, 10.0)])
+    found = timed("a cat sat", [(0, 6, 6.0, 7.0), (6, 9, 9.5, 10.0)])
     assert found.lags_s == pytest.approx([6.0 - 4.0, 9.5 - 8.0])
 
 
 def test_short_gaps_are_no_stops() -> None:
     gaps = [Gap(1.0, 0.05), Gap(2.0, 0.2), Gap(3.0, 5.0)]
-    assert dataclasses.replace(timeline("a", []), gaps=gaps).stops == 2
+    assert dataclasses.replace(timed("a", []), gaps=gaps).stops == 2
 
 
 def sound(text: tuple[int, int], seconds: float) -> Audio:
@@ -225,24 +225,31 @@ def test_a_render_takes_as_long_as_its_computing() -> None:
 def test_the_real_voice_is_judged() -> None:
     text = BenchText("a", "plain", "Thanks, that sounds perfect to me.")
     take = typing.perform(Job(text, 9.0, seed=1))
-    assert take.dry == WordErrors(0, 6)
-    assert 1.0 < take.duration_s < 4.0
-    assert take.plcmos > 4
+    assert take.dry.words == WordErrors(0, 6)
+    assert 1.0 < take.dry.duration_s < 4.0
+    assert take.dry.plcmos > 4
     assert take.timeline.half_words == 0
 
 
 # --- the figures ----------------------------------------------------------------------------------
 
 
-def take(speed: float | None, errors: int = 0, **changes: object) -> Take:
-    heard = timeline("a cat sat", [(0, 6, 2.0, 3.0), (6, 9, 8.5, 9.5)])
-    plain = Take("a", speed, WordErrors(errors, 100), WordErrors(0, 100), "", 4.6, 10.0, heard)
+def take(
+    speed: float | None,
+    errors: int = 0,
+    plcmos: float = 4.6,
+    duration_s: float = 10.0,
+    timeline: Timeline | None = None,
+) -> Take:
+    heard = timed("a cat sat", [(0, 6, 2.0, 3.0), (6, 9, 8.5, 9.5)])
     strokes = [Stroke(0.0, "a cat sa"), Stroke(1.0, "x"), Stroke(2.0, retract_to=8)]
-    return dataclasses.replace(plain, **{"strokes": strokes, **changes})  # type: ignore[arg-type]
+    dry = Verdict("a cat", WordErrors(0, 100), plcmos, None, duration_s)
+    plain = Take("a", speed, 1, dry, "a cat", WordErrors(errors, 100), heard, strokes)
+    return dataclasses.replace(plain, timeline=timeline or heard)
 
 
 def figure(takes: list[Take], name: str) -> Figure:
-    (found,) = [each for each in figures(by_speed(takes)) if name in each.name]
+    (found,) = [each for each in figures(takes) if name in each.name]
     return found
 
 
@@ -254,8 +261,8 @@ def takes(**usual: object) -> list[Take]:
 @pytest.mark.parametrize(
     ("usual", "name", "met"),
     [
-        ({"heard": WordErrors(0, 100)}, "at 5.5 characters/s: word errors", True),
-        ({"heard": WordErrors(1, 100)}, "at 5.5 characters/s: word errors", False),
+        ({"errors": 0}, "at 5.5 characters/s: word errors", True),
+        ({"errors": 1}, "at 5.5 characters/s: word errors", False),
         ({"plcmos": 4.53}, "PLCMOS", True),
         ({"plcmos": 4.50}, "PLCMOS", False),
         ({"duration_s": 10.5}, "duration", True),
@@ -263,11 +270,11 @@ def takes(**usual: object) -> list[Take]:
         ({"duration_s": 10.7}, "duration", False),
         ({"duration_s": 9.6}, "duration", False),
         ({}, "half words", True),
-        ({"timeline": timeline("a cat", [(0, 4, 1.0, 2.0)])}, "half words", False),
+        ({"timeline": timed("a cat", [(0, 4, 1.0, 2.0)])}, "half words", False),
         ({}, "first sound", True),
-        ({"timeline": timeline("a cat", [(0, 5, 4.5, 5.0)])}, "first sound", False),
-        ({"timeline": timeline("a cat", [(0, 5, 4.5, 5.0)])}, "last character", True),
-        ({"timeline": timeline("a cat", [(0, 5, 5.5, 6.0)])}, "last character", False),
+        ({"timeline": timed("a cat", [(0, 5, 4.5, 5.0)])}, "first sound", False),
+        ({"timeline": timed("a cat", [(0, 5, 4.5, 5.0)])}, "last character", True),
+        ({"timeline": timed("a cat", [(0, 5, 5.5, 6.0)])}, "last character", False),
     ],
 )
 def test_each_figure_has_its_goal(usual: dict[str, object], name: str, met: bool) -> None:
@@ -284,6 +291,8 @@ def test_slow_typists_may_lose_a_point_and_fast_ones_are_only_reported() -> None
 def test_the_row_tells_each_text_and_the_picture_is_drawn(tmp_path: Path) -> None:
     result = typing.result(takes())
     assert set(result.details["speeds"]) == {"whole", "1.0", "2.5", "5.5", "9.0"}
+    assert "lag_p50_s" in result.details["speeds"]["5.5"]
+    assert "lag_p50_s" not in result.details["speeds"]["whole"]
     assert len(result.details["texts"]) == 5
     assert [each["speed"] for each in result.details["picture"]] == list(SPEEDS)
     assert [2.0, None] in result.details["picture"][0]["keys"]
