@@ -27,8 +27,10 @@ from bench import (
     peer,
     plots,
     quality,
+    rates,
     reuse,
     streams,
+    typing,
 )
 from bench.client import ServerError
 from bench.corpus import DEFAULT_TEXTS, BenchText, load_corpus
@@ -43,9 +45,11 @@ RESULTS = Path(__file__).parent / "results"
 
 Measure = Callable[[Setup], Coroutine[Any, Any, Result]]
 ROWS: dict[str, tuple[str, Measure]] = {
-    "latency": ("time to first audio", latency.measure),
+    "latency": ("time to first sound", latency.measure),
     "peer": ("against a clause-splitting peer", peer.measure),
     "quality": ("streamed against whole text", quality.measure),
+    "typing": ("typed by hand", typing.measure),
+    "rates": ("one listener, 10 to 30 tokens/s", rates.measure),
     "streams": ("real-time streams", streams.measure),
     "cancel": ("cancelling", cancel.measure),
     "accounting": ("random dialogues", accounting.measure),
@@ -71,7 +75,7 @@ def bench(  # noqa: PLR0913 - a parameter is an option
         bool, typer.Option("--client", help="Measure the client library instead of the server.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A small run of under two minutes; noisy figures.")
+        bool, typer.Option("--quick", help="A small run of about three minutes; noisy figures.")
     ] = False,
     only: Annotated[
         list[str] | None,
@@ -102,8 +106,8 @@ def bench(  # noqa: PLR0913 - a parameter is an option
 ) -> None:
     """Measure Duplex TTS against its goals on this machine: latency, quality, streams, cancelling.
 
-    Starts a server of its own, measures every row in one run (about ten minutes), prints goals
-    beside figures, and writes JSON, a table and two plots.
+    Starts a server of its own, measures every row in one run (about twenty minutes), prints goals
+    beside figures, and writes JSON, a table and three plots.
 
     With `--client`, what the library `duplex_tts` makes of that server: the handshakes that an open
     session saves, gaps that are heard, samples lost when the line breaks, silence after a barge-in,
@@ -209,6 +213,9 @@ def _publish(report: Report, out: Path, stem: str) -> None:
     if "quality" in measured:
         plots.quality(report, out / f"{stem}-quality.png")
         written.append(f"{stem}-quality.png")
+    if "typing" in measured:
+        plots.typed(report, out / f"{stem}-typing.png")
+        written.append(f"{stem}-typing.png")
     if {"tokens", "live"} <= measured:
         chatterbox_run.plot(report, out / f"{stem}.png")
         written.append(f"{stem}.png")

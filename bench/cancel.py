@@ -57,7 +57,7 @@ async def _cancel_one(session: Session, text: str, wait_s: float) -> tuple[float
     context = await session.start()
     writer = asyncio.create_task(_write(context, text))
     try:
-        await first_sound(context)
+        await first_sound(context, session.ready.sample_rate)
         listener = asyncio.create_task(_last_sound(context))
         await asyncio.sleep(wait_s)
     finally:

@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from bench.hearing import Hearing, Pcm, decode_pcm
 from duplex_tts import Audio, Cancelled, Context, Done, Error, Session, SpeechFailed
 
 RETRIES, RETRY_AFTER_S = 50, 0.2
@@ -22,22 +20,45 @@ class ServerError(Exception):
     """The server answered a benchmark's context with an error."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
+        super().__init__(code, message)  # by which it can be sent between processes
         self.code = code
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 @dataclass(slots=True)
 class Recording:
-    """The audio messages of one context; `first_sound_s` by `time.perf_counter`, None when none."""
+    """The audio messages of one context of the format `pcm_s16le`, and how they were heard, by
+    `time.perf_counter`.
+    """
 
+    hearing: Hearing
     audio: list[Audio] = field(default_factory=list)
-    first_sound_s: float | None = None
+
+    def add(self, audio: Audio) -> None:
+        """A message came just now."""
+        self.hearing.hear(decode_pcm(audio.data), time.perf_counter())
+        self.audio.append(audio)
 
     @property
-    def pcm(self) -> NDArray[np.float32]:
-        """All of it as mono float32, for a context of the format `pcm_s16le`."""
-        samples = np.frombuffer(b"".join(event.data for event in self.audio), dtype="<i2")
-        return samples.astype(np.float32) / 32768.0
+    def pcm(self) -> Pcm:
+        """All of it."""
+        return decode_pcm(b"".join(event.data for event in self.audio))
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSound:
+    """When speech begins, by `time.perf_counter`.
+
+    `message_s`: the first message with audio came. `audible_message_s`: the first in which
+    something is audible, `audio`. `sound_s`: that is heard.
+    """
+
+    audio: Audio
+    message_s: float
+    audible_message_s: float
+    sound_s: float
 
 
 async def send_paced(context: Context, pieces: Sequence[str], period_s: float) -> None:
@@ -50,13 +71,20 @@ async def send_paced(context: Context, pieces: Sequence[str], period_s: float) -
     await context.end()
 
 
-async def first_sound(context: Context) -> Audio:
-    """Wait for the first message that has audio. Raises `ServerError` when none will come."""
+async def first_sound(context: Context, rate_hz: int) -> FirstSound:
+    """Wait for the first message with an audible sample. Raises `ServerError` when none will come.
+
+    `rate_hz`: of the context, whose format is `pcm_s16le`.
+    """
+    hearing = Hearing(rate_hz)
     async for event in context:
-        if isinstance(event, Audio) and event.data:
-            return event
         if isinstance(event, Error):
             raise ServerError(event.code, event.message)
+        if isinstance(event, Audio):
+            now_s = time.perf_counter()
+            hearing.hear(decode_pcm(event.data), now_s)
+            if hearing.first_sound_s is not None and hearing.first_message_s is not None:
+                return FirstSound(event, hearing.first_message_s, now_s, hearing.first_sound_s)
     raise ServerError("silent", "the context ended without a sound")
 
 
@@ -68,16 +96,14 @@ async def silence(context: Context) -> None:
             return
 
 
-async def record(context: Context) -> Recording:
+async def record(context: Context, rate_hz: int) -> Recording:
     """Collect a context to its `Done`. Raises `ServerError`."""
-    recording = Recording()
+    recording = Recording(Hearing(rate_hz))
     async for event in context:
         if isinstance(event, Error):
             raise ServerError(event.code, event.message)
         if isinstance(event, Audio):
-            if event.data and recording.first_sound_s is None:
-                recording.first_sound_s = time.perf_counter()
-            recording.audio.append(event)
+            recording.add(event)
     return recording
 
 
@@ -105,7 +131,7 @@ async def stream(session: Session, pieces: Sequence[str], period_s: float, seed:
     context = await session.start(seed=seed)
     sender = asyncio.create_task(send_paced(context, pieces, period_s))
     try:
-        return await record(context)
+        return await record(context, session.ready.sample_rate)
     finally:
         sender.cancel()
         await asyncio.wait([sender])
@@ -116,4 +142,4 @@ async def speak_whole(session: Session, text: str, seed: int) -> Recording:
     context = await session.start(seed=seed, mode="batch")
     await context.push(text)
     await context.end()
-    return await record(context)
+    return await record(context, session.ready.sample_rate)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
 from backend.engines.hibari import HibariModel
 from bench.corpus import BenchText
+from bench.hearing import audible_from_s
 
 _ids = itertools.count(1)
 
@@ -43,13 +44,17 @@ def speak(
         engine.abort(id_)
 
 
-def first_sound_s(engine: Engine, voice: str, release: Release, seed: int) -> float:
-    """Seconds from `begin` to the first chunk that has audio."""
+def first_audible_chunk(
+    engine: Engine, voice: str, release: Release, seed: int
+) -> tuple[float, Chunk]:
+    """The first chunk with an audible sample (else the last one), and the seconds from `begin` to
+    it.
+    """
     started_s = time.perf_counter()
     for chunk in speak(engine, voice, release, seed):
-        if len(chunk.pcm):
+        if audible_from_s(chunk.pcm, engine.info.sample_rate_hz) is not None:
             break
-    return time.perf_counter() - started_s
+    return time.perf_counter() - started_s, chunk
 
 
 def realtime_limit(model: Model, texts: Sequence[BenchText], threads: int, for_s: float) -> float:

@@ -118,6 +118,10 @@ class Judge:
             duration_s=len(pcm) / sample_rate_hz,
         )
 
+    def hear(self, pcm: Pcm, sample_rate_hz: int) -> str:
+        """Only the words of mono `pcm`."""
+        return self.transcribe(_at_judge_rate(pcm, sample_rate_hz))
+
     def transcribe(self, speech: Pcm) -> str:
         """What a small Whisper hears in 16 kHz `speech`; greedy temperature, so deterministic."""
         segments, _ = self._whisper.transcribe(

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from bench.corpus import DEFAULT_TEXTS, TOKENS_PER_S, load_corpus, tokens
+from bench.hearing import Hearing, decode_pcm
 from bench.machine import core_count
 from duplex_tts import Audio, ClientError, Context, Error, Refused, Session
 
@@ -28,13 +29,14 @@ WRITTEN_BEFORE_S = 0.1  # text that is at hand this long before silence is the s
 
 @dataclass(slots=True)
 class Heard:
-    """What all listeners together met."""
+    """What all listeners together met. Sounds are audible; gaps count from the first one on."""
 
     streams: int
     answers: int = 0
     audio_s: float = 0.0
     underruns_ms: list[float] = field(default_factory=list)
     waits_for_text: int = 0  # gaps when the text itself had not come
+    first_message_ms: list[float] = field(default_factory=list)
     first_sound_ms: list[float] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
     client_cpu_share: float = 0.0  # of all cores
@@ -43,10 +45,10 @@ class Heard:
 class Listener:
     """The clock of somebody who hears one answer: when the sound that came runs out."""
 
-    def __init__(self, heard: Heard, now_s: float) -> None:
+    def __init__(self, heard: Heard, now_s: float, rate_hz: int) -> None:
         self.heard = heard
         self.started_s = now_s
-        self.dry_at_s: float | None = None
+        self._hearing = Hearing(rate_hz)
         self._written: list[tuple[float, int]] = []  # when, and how many characters by then
 
     def wrote(self, characters: int, now_s: float) -> None:
@@ -57,21 +59,30 @@ class Listener:
         """Audio arrived; a gap before it counts when its text had long been written."""
         if not audio.data:
             return
-        if self.dry_at_s is None:
-            self.heard.first_sound_ms.append((now_s - self.started_s) * 1000)
-        else:
-            self.gap(now_s, audio.text[1])
-        self.dry_at_s = max(self.dry_at_s or now_s, now_s) + audio.duration_ms / 1000
+        hearing = self._hearing
+        is_first, was_silent = hearing.first_message_s is None, hearing.first_sound_s is None
+        self.gap(now_s, audio.text[1])
+        hearing.hear(decode_pcm(audio.data), now_s)
+        if is_first:
+            self.heard.first_message_ms.append((now_s - self.started_s) * 1000)
+        if was_silent and hearing.first_sound_s is not None:
+            self.heard.first_sound_ms.append((hearing.first_sound_s - self.started_s) * 1000)
         self.heard.audio_s += audio.duration_ms / 1000
+
+    @property
+    def dry_at_s(self) -> float:
+        """When everything that came is heard; 0 before anything came."""
+        return self._hearing.dry_at_s or 0.0
 
     def gap(self, now_s: float, spoken_to: int) -> None:
         """Count the silence between the last audio and now, if there was any."""
-        if self.dry_at_s is None or now_s <= self.dry_at_s:
+        gap = self._hearing.gap(now_s)
+        if gap is None:
             return
-        due_s = self.dry_at_s - WRITTEN_BEFORE_S
+        due_s = gap.at_s - WRITTEN_BEFORE_S
         written = max((n for at_s, n in self._written if at_s <= due_s), default=0)
         if written >= spoken_to:
-            self.heard.underruns_ms.append((now_s - self.dry_at_s) * 1000)
+            self.heard.underruns_ms.append(gap.length_s * 1000)
         else:
             self.heard.waits_for_text += 1
 
@@ -83,7 +94,7 @@ async def listen(url: str, texts: list[str], heard: Heard, until_s: float, seed:
         while time.perf_counter() < until_s:
             answer = " ".join(rng.choices(texts, k=TEXTS_PER_ANSWER))
             context = await session.start(seed=seed)
-            listener = Listener(heard, time.perf_counter())
+            listener = Listener(heard, time.perf_counter(), session.ready.sample_rate)
             async with asyncio.TaskGroup() as tasks:
                 writer = tasks.create_task(_write(context, answer, listener))
                 finished = await _hear(context, listener, until_s)
@@ -91,7 +102,7 @@ async def listen(url: str, texts: list[str], heard: Heard, until_s: float, seed:
             heard.answers += finished
             if not finished:
                 return
-            await asyncio.sleep((listener.dry_at_s or 0.0) - time.perf_counter())
+            await asyncio.sleep(listener.dry_at_s - time.perf_counter())
 
 
 async def _write(context: Context, answer: str, listener: Listener) -> None:

@@ -1,4 +1,4 @@
-"""Two pictures of a run: how soon speech begins, and how it sounds."""
+"""Pictures of a run: how soon speech begins, how it sounds, how it follows somebody who types."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OURS, THEIRS, PALE, INK = "#0072b2", "#d55e00", "#b8c4cc", "#333333"  # safe for
 
 
 def first_audio(report: Report, path: Path) -> None:
-    """Time to first audio: against the peer per text, and against the engine alone."""
+    """Time to the first audible sound: against the peer per text, and against the engine alone."""
     found = {row: result.details for row, result in report.results.items() if result.details}
     wanted = [row for row in ("peer", "latency") if row in found]
     canvas = Canvas(figsize=(5.6 * len(wanted), 4.2), layout="constrained")
@@ -27,7 +27,7 @@ def first_audio(report: Report, path: Path) -> None:
             _against_peer(axes, found[row]["texts"])
         else:
             _against_engine(axes, found[row]["samples"])
-    _finish(canvas, "Time to first audio", report, path)
+    _finish(canvas, "Time to the first audible sound", report, path)
 
 
 def quality(report: Report, path: Path) -> None:
@@ -44,17 +44,51 @@ def quality(report: Report, path: Path) -> None:
     _finish(canvas, "The same texts, known as a whole or while they were written", report, path)
 
 
+def typed(report: Report, path: Path) -> None:
+    """One text at each speed: what was typed when, what was heard when."""
+    takes = sorted(report.results["typing"].details["picture"], key=lambda take: -take["speed"])
+    canvas = Canvas(figsize=(14, 1.5 * len(takes) + 0.6), layout="constrained")
+    for axes, take in zip(np.atleast_1d(canvas.subplots(len(takes))), takes, strict=True):
+        _lanes(axes, take)
+    axes.set_xlabel("seconds from the first key (each speed has its own scale)")
+    _finish(canvas, "What was typed when, and what was heard when", report, path)
+
+
+def _lanes(axes: Axes, take: dict[str, Any]) -> None:
+    """Keys above (backspaces as arrows, what a prediction bar wrote above them), speech below."""
+    for at_s, key in take["keys"]:
+        if key is None:
+            shown, height, colour = "←", 1.0, THEIRS
+        elif len(key) > 1:
+            shown, height, colour = key, 1.25, OURS
+        else:
+            shown, height, colour = key, 1.0, INK
+        axes.text(at_s, height, shown, size=6, color=colour, va="center")
+    for number, (starts_s, ends_s, words) in enumerate(take["heard"]):
+        axes.barh(0.3, ends_s - starts_s, left=starts_s, height=0.3, color=OURS, edgecolor="white")
+        axes.text(starts_s, -0.1 - 0.25 * (number % 2), words, size=6, color=INK, va="center")
+    last_s = max(take["keys"][-1][0], take["heard"][-1][1])
+    axes.set_xlim(-0.01 * last_s, 1.06 * last_s)
+    axes.set_ylim(-0.6, 1.5)
+    axes.tick_params(labelsize=8)
+    axes.set_yticks([0.3, 1], ["heard", "typed"])
+    axes.set_title(f"{take['speed']:g} characters/s", fontsize=9, color=INK, loc="left")
+
+
 def _against_peer(axes: Axes, texts: list[dict[str, Any]]) -> None:
     ours, theirs = (np.array([text[key] for text in texts]) for key in ("ours_ms", "peer_ms"))
     order = np.argsort(theirs)
     rows = np.arange(len(order))
     axes.hlines(rows, ours[order], theirs[order], color=PALE, linewidth=1.5, zorder=1)
+    for key, label in (("ours_message_ms", "first message of either"), ("peer_message_ms", None)):
+        messages = np.array([text[key] for text in texts])[order]
+        axes.plot(messages, rows, "|", color=INK, markersize=6, label=label)
     axes.plot(ours[order], rows, "o", color=OURS, markersize=4.5, label="Duplex TTS")
     axes.plot(theirs[order], rows, "s", color=THEIRS, markersize=4.5, label="cut into clauses")
     axes.set_xlim(left=0)
     axes.set_yticks([])
     axes.set_ylabel(f"{len(texts)} texts, the peer's fastest first")
-    axes.set_xlabel("from the first token to the first audio (ms), 30 tokens/s")
+    axes.set_xlabel("from the first token to the first audible sound (ms), 30 tokens/s")
     axes.legend(frameon=False, loc="lower right")
     axes.set_title("Same voice, same token stream", fontsize=10, color=INK)
 
@@ -70,7 +104,7 @@ def _against_engine(axes: Axes, samples: dict[str, list[float]]) -> None:
         axes.step(values, share, where="post", color=colour, linewidth=2, label=label)
     axes.set_xlim(0, float(np.percentile(samples["client_ms"], 98)) * 1.15)
     axes.set_ylim(0, 100)
-    axes.set_xlabel("from the word's release to its audio (ms)")
+    axes.set_xlabel("from the token that lets it be spoken to its audio (ms)")
     axes.set_ylabel("share of openings (%)")
     axes.legend(frameon=False, loc="upper left")
     axes.set_title("What the server adds", fontsize=10, color=INK)

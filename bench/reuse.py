@@ -1,7 +1,8 @@
 """What a session that stays open saves: the handshake, from the second utterance on.
 
 Each pair speaks the same text twice: on a fresh connection, which must be opened first, and then
-again on the one that is open now. The reconnects are counted outside the library, by a proxy.
+again on the one that is open now. Each time counts to the first audible sample. The reconnects are
+counted outside the library, by a proxy.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.client import ServerError
 from bench.fault_proxy import fault_proxy
+from bench.hearing import Hearing, decode_pcm
 from bench.report import Figure, Result
 from bench.setup import Setup
-from duplex_tts import Done, Session
+from duplex_tts import Session
 
 PAIRS_SHARE = 0.3  # of the row's time, about
 
@@ -36,7 +39,7 @@ async def measure(setup: Setup) -> Result:
 
 
 async def _pairs(setup: Setup) -> Times:
-    """Milliseconds of the handshake, from nothing to the first audio, and to that of the second
+    """Milliseconds of the handshake, from nothing to the first sound, and to that of the second
     utterance; shape (pairs, 3). The first pair, in which everything wakes up, is left out.
     """
     times = []
@@ -45,34 +48,38 @@ async def _pairs(setup: Setup) -> Times:
         started_s = time.perf_counter()
         async with Session.connect(setup.url) as session:
             connected_s = time.perf_counter()
-            first_s = await _first_audio(session, text)
+            first_s = await _first_sound(session, text)
             again_s = time.perf_counter()
-            second_s = await _first_audio(session, text)
+            second_s = await _first_sound(session, text)
         times.append((connected_s - started_s, first_s - started_s, second_s - again_s))
         setup.progress(PAIRS_SHARE * (number + 1) / (setup.effort.reuses + 1))
     return np.array(times[1:]) * 1000
 
 
-async def _first_audio(session: Session, text: str) -> float:
-    """Speak a text to its end; returns when its first audio came."""
-    utterance = session.speak(text, seed=1)
+async def _first_sound(session: Session, text: str) -> float:
+    """Speak a text to its end; returns when its first audible sample was heard. Raises
+    `ServerError` when none was.
+    """
+    utterance, hearing = session.speak(text, seed=1), Hearing(session.ready.sample_rate)
     async for audio in utterance:
-        if audio.data:
+        hearing.hear(decode_pcm(audio.data), time.perf_counter())
+        if hearing.first_sound_s is not None:
             break
-    heard_s = time.perf_counter()
     await utterance.done()
-    return heard_s
+    if hearing.first_sound_s is None:
+        raise ServerError("silent", "the utterance ended without a sound")
+    return hearing.first_sound_s
 
 
 async def _many(setup: Setup) -> tuple[int, Times]:
-    """Reconnects in many utterances on a session, and the time to first audio of each."""
+    """Reconnects in many utterances on a session, and the time to the first sound of each."""
     count = setup.effort.utterances
     ttfa_ms = []
     async with fault_proxy(setup.url) as proxy, Session.connect(proxy.address) as session:
         for number in range(count):
-            utterance = session.speak(f"This is utterance number {number}.")
-            assert isinstance(await utterance.done(), Done)
-            ttfa_ms.append(utterance.ttfa_ms or np.nan)
+            started_s = time.perf_counter()
+            heard_s = await _first_sound(session, f"This is utterance number {number}.")
+            ttfa_ms.append((heard_s - started_s) * 1000)
             setup.progress(PAIRS_SHARE + (1 - PAIRS_SHARE) * (number + 1) / count)
         return proxy.connections - 1, np.array(ttfa_ms)
 
@@ -81,7 +88,7 @@ def _saved(pairs: Times) -> Figure:
     handshake, fresh, second = np.median(pairs, axis=0)
     share = float(np.median(pairs[:, 1] - pairs[:, 2]) / handshake)
     note = (
-        f"handshake {handshake:.1f} ms; first audio after {fresh:.1f} ms on a fresh connection, "
+        f"handshake {handshake:.1f} ms; first sound after {fresh:.1f} ms on a fresh connection, "
         f"{second:.1f} ms on an open session; p50 of {len(pairs)} pairs"
     )
     return Figure("second utterance: share of the handshake saved", share, 1.0, False, "", note)
@@ -91,7 +98,7 @@ def _steady(reconnects: int, ttfa_ms: Times) -> Figure:
     tenth = max(1, len(ttfa_ms) // 10)
     first, last = np.median(ttfa_ms[:tenth]), np.median(ttfa_ms[-tenth:])
     note = (
-        f"in {len(ttfa_ms)} utterances; first audio p50 {first:.1f} ms in the first tenth of them, "
+        f"in {len(ttfa_ms)} utterances; first sound p50 {first:.1f} ms in the first tenth of them, "
         f"{last:.1f} ms in the last"
     )
     return Figure("reconnects of a session", reconnects, 0, True, "", note)

@@ -26,10 +26,12 @@ class Effort:
     answers: int
     disconnects: int
     batch_lines: int
+    rate_texts: int  # each at each rate of tokens
+    typed_texts: int  # each at each typist's speed
 
 
-FULL = Effort(5, None, 2, 5.0, 25.0, 5, 200, 300, 100, 1_000, 24, 200, 500)
-QUICK = Effort(1, 6, 1, 1.5, 10.0, 2, 40, 40, 10, 50, 4, 20, 40)
+FULL = Effort(5, None, 2, 5.0, 25.0, 5, 200, 300, 100, 1_000, 24, 200, 500, 10, 24)
+QUICK = Effort(1, 6, 1, 1.5, 10.0, 2, 40, 40, 10, 50, 4, 20, 40, 2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,9 @@ class Setup:
     def speakable(self) -> list[BenchText]:
         """The texts that have a word in them."""
         return [each for each in self.corpus if each.speakable]
+
+    def spread(self, count: int) -> list[BenchText]:
+        """At most `count` of these, spread over the corpus."""
+        texts = self.speakable
+        step = max(1.0, len(texts) / count)
+        return [texts[int(i * step)] for i in range(min(count, len(texts)))]

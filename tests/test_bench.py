@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hibari import Hibari
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bench import plots
+from bench import peer, plots
 from bench.__main__ import app
 from bench.accounting import Ledger, compose
 from bench.corpus import BenchText, load_corpus, tokens, word_groups
@@ -195,9 +196,10 @@ def test_a_row_that_could_not_be_measured_is_reported_as_failed(tmp_path: Path) 
 
 
 def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
+    begins = peer.Beginning(0.09, 0.1)
     way = {"wer_percent": 2.0, "plcmos": 4.6, "duration_s": 120.0}
     results = {
-        "peer": Result([], {"texts": [{"ours_ms": 90.0, "peer_ms": 700.0}]}),
+        "peer": peer.result([BenchText("a", "plain", "Yes.")], [begins], [begins]),
         "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
         "quality": Result([], {"ways": {"whole": way, "streamed": way, "each 3 words alone": way}}),
     }
@@ -248,14 +250,17 @@ def test_the_interval_holds_the_difference() -> None:
 # --- listeners ------------------------------------------------------------------------------------
 
 
+LOUD, SILENT = b"\x00\x10" * 24, bytes(48)  # a millisecond at 24 kHz
+
+
 def audio(
     text: tuple[int, int] = (0, 4), start_ms: float = 0.0, duration_ms: float = 1000.0
 ) -> Audio:
-    return Audio("c", 0, start_ms, duration_ms, text, (), bytes(int(duration_ms) * 48))
+    return Audio("c", 0, start_ms, duration_ms, text, (), LOUD * int(duration_ms))
 
 
 def listener() -> Listener:
-    return Listener(Heard(1), now_s=0.0)
+    return Listener(Heard(1), now_s=0.0, rate_hz=24_000)
 
 
 def test_audio_that_comes_before_the_last_one_is_heard_out_is_no_underrun() -> None:
@@ -267,6 +272,18 @@ def test_audio_that_comes_before_the_last_one_is_heard_out_is_no_underrun() -> N
     assert ear.heard.underruns_ms == []
     assert ear.heard.first_sound_ms == [200.0]
     assert ear.heard.audio_s == 3.0
+
+
+def test_the_first_sound_is_the_first_audible_sample_and_gaps_count_from_it_on() -> None:
+    ear = listener()
+    ear.wrote(100, 0.0)
+    ear.hears(replace(audio(), data=SILENT * 1000), 0.2)
+    ear.hears(replace(audio((4, 8)), data=SILENT * 100 + LOUD * 900), 1.5)
+    assert ear.heard.first_message_ms == [200.0]
+    assert ear.heard.first_sound_ms == [pytest.approx(1600)]
+    assert ear.heard.underruns_ms == []
+    ear.hears(audio((8, 12)), 2.75)
+    assert ear.heard.underruns_ms == [pytest.approx(250)]
 
 
 def test_silence_while_the_text_was_there_is_an_underrun() -> None:

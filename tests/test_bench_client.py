@@ -74,6 +74,7 @@ async def test_a_gap_is_heard_by_the_player_and_found_in_the_recording(url: str)
         heard = await gaps.hear(session, "One. Two.", tokens_per_s=1.0)
     assert heard.pauses + heard.underruns >= 1
     assert heard.silence_ms > 100
+    assert max(gap.length_s for gap in heard.unbuffered) > 0.1
 
 
 async def test_no_sample_is_lost_when_the_line_breaks(

@@ -1,0 +1,125 @@
+"""The server's own contexts in virtual time, with an engine in the same thread.
+
+A text that takes a person a minute to type is spoken in a second. What a render costs is its own
+CPU time, so the listener hears what it would hear on a machine that is otherwise idle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any, Self
+
+from backend.config import EngineSettings, Settings
+from backend.context import Services
+from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
+from backend.events import Command, End, Event, Failed, Start
+from backend.metrics import Metrics
+from backend.session import Session
+from backend.tts_manager import Manner, TTSManager
+from bench import virtual_time
+from bench.client import ServerError
+
+_HANDOVER_S = 0.001  # from the event loop to an engine's thread and back
+
+
+class VirtualSpeech:
+    """What `engine_thread.Speech` is, without a thread."""
+
+    def __init__(self, engine: Engine, utterance: Utterance) -> None:
+        self.deadline_s = 0.0
+        self._engine = engine
+        self._id = utterance.id
+        self._busy_s = 0.0
+        engine.begin(utterance)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._engine.abort(self._id)
+
+    def extend(self, release: Release, deadline_s: float) -> None:
+        """Let the engine speak further."""
+        self.deadline_s = deadline_s
+        self._engine.extend(self._id, release)
+
+    async def next_chunk(self) -> Chunk:
+        """The next chunk, after the CPU time that it took. Raises what the engine failed with."""
+        started_s = time.thread_time()
+        (result,) = self._engine.step([self._id])
+        busy_s = time.thread_time() - started_s
+        self._busy_s += busy_s
+        await asyncio.sleep(busy_s + _HANDOVER_S)
+        if isinstance(result, Failure):
+            raise result.error
+        return result
+
+    def take_busy_s(self) -> float:
+        """How long the engine was busy with this utterance since the last call."""
+        busy_s, self._busy_s = self._busy_s, 0.0
+        return busy_s
+
+
+class VirtualTTS(TTSManager):
+    """One engine, which speaks for one listener at a time."""
+
+    def __init__(self, model: Model) -> None:
+        self.metrics = Metrics()
+        super().__init__(model, EngineSettings(), self.metrics, threads=1)
+        self._engine = model.create_engine()
+        self._count = 0
+
+    def speak(self, manner: Manner, chunk_characters: int) -> Any:
+        """Open one utterance."""
+        self._count += 1
+        utterance = Utterance(
+            f"virtual-{self._count}",
+            manner.voice,
+            speed=manner.speed,
+            seed=manner.seed,
+            language=manner.language,
+            chunk_characters=chunk_characters,
+            parameters=manner.parameters,
+        )
+        return VirtualSpeech(self._engine, utterance)
+
+
+def converse(
+    tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
+) -> list[tuple[float, Event]]:
+    """Open a context, carry out the commands at their times (seconds from its start), and end it.
+
+    Returns what it answered, and when. Blocks for the CPU time of it. Raises `ServerError`.
+    """
+    return virtual_time.run(_converse(tts, start, commands))
+
+
+async def _converse(
+    tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
+) -> list[tuple[float, Event]]:
+    loop = asyncio.get_running_loop()
+    await tts.load(start.voice or tts.default_voice)  # the first time it renders a passage
+    began_s, answers = loop.time(), list[tuple[float, Event]]()
+    async with asyncio.TaskGroup() as tasks:
+        session = Session(Services(Settings(), tts, tts.metrics, loop.time), tasks)
+
+        async def listen() -> None:
+            while True:
+                event = await session.outbox.get()
+                answers.append((loop.time() - began_s, event))
+
+        listener = tasks.create_task(listen())
+        session.handle(start)
+        for at_s, command in commands:
+            await asyncio.sleep(began_s + at_s - loop.time())
+            session.handle(command)
+        session.handle(End(start.context))
+        await session.finished()
+        await asyncio.sleep(_HANDOVER_S)  # the last event is taken, and now it is written down
+        listener.cancel()
+    for _, event in answers:
+        if isinstance(event, Failed):
+            raise ServerError(event.code, event.message)
+    return answers
