@@ -74,8 +74,8 @@ def _primary(language: str) -> str:
 class TTSManager:
     """Owns the scheduler: `async with` it, from warm-up to the last thread's end.
 
-    `dead`: why its engine will render nothing more, once that is so; then `on_dead` is called, once,
-    on the event loop.
+    `dead`: why its engine will render nothing more, once that is so; then `on_dead` is called,
+    once, on the event loop.
     """
 
     def __init__(
