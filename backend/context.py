@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Services:
     tts: TTSManager
     metrics: Metrics
     clock: Callable[[], float]  # seconds; the event loop's
+    # One context reads in a turn of the event loop, however many have text to be read.
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
@@ -169,8 +171,11 @@ class Context:
     async def _next_choice(self) -> tuple[Growth, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
         self._listener.awaits_text()
-        while not self._script.finished:
+        while True:
             self._changed.clear()
+            await self._catch_up()
+            if self._script.finished:
+                return None
             self._answer_flushes()
             growth = self._script.growth()
             choice = self._pacer.decide(growth, self._services.clock())
@@ -181,7 +186,13 @@ class Context:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-        return None
+
+    async def _catch_up(self) -> None:
+        """Read the text as far as the sentence at hand, a little in each turn of the loop."""
+        while self._script.behind:
+            async with self._services.reading:
+                self._script.read()
+                await asyncio.sleep(0)
 
     def _answer_flushes(self) -> None:
         """Between two releases everything that was rendered is sent."""
