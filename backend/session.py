@@ -45,6 +45,8 @@ from backend.retention import Retention
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_MESSAGE = 2000  # characters; one that repeats what the client sent could be as long
+
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
@@ -181,7 +183,7 @@ class Session:
             self._contexts.use_up(error.context)
         self._services.metrics.error(error.code)
         log.info("refused", session=self.id, context=error.context, code=error.code)
-        self.outbox.post(Failed(error.context, error.code, error.message))
+        self.outbox.post(Failed(error.context, error.code, error.message[:_LONGEST_MESSAGE]))
 
     def handle(self, command: Command) -> None:
         """Carry out a client's command; never waits. Raises `DuplexError` when it is refused:
