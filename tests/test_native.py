@@ -387,3 +387,37 @@ def test_the_length_of_a_header_counts_bytes_not_characters() -> None:
     (length,) = struct.unpack_from("<I", written)
     assert json.loads(written[4 : 4 + length])["context"] == "声"
     assert written[4 + length :] == b"\7"
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_a_text_of_the_most_characters_fits_however_it_is_escaped() -> None:
+    text = "🙂" * 20_000
+    assert decode(message(type="text", context="a", text=text)) == Text("a", text)
+
+
+def test_a_longer_message_is_refused_unread() -> None:
+    assert code_of(message(type="text", text="x" * (1 << 18))) == "bad_message"
+
+
+def test_a_long_message_that_is_no_text_is_refused() -> None:
+    assert code_of(message(type="ping", x="x" * (1 << 16))) == "bad_message"
+
+
+@pytest.mark.parametrize("wrong", [{"text": 1}, {"context": [1]}, {"context": ""}, {"text": None}])
+def test_a_long_text_is_read_as_strictly_as_a_short_one(wrong: dict[str, object]) -> None:
+    given = {"type": "text", "text": "a", "x": "x" * (1 << 16), **wrong}
+    assert code_of(message(**given)) == "bad_message"
+
+
+def test_a_long_text_with_half_a_character_is_bad_text() -> None:
+    long = '{"type":"text","text":"' + "a" * (1 << 16) + '\\ud800"}'
+    assert code_of(long) == "bad_text"
+
+
+@pytest.mark.parametrize(
+    "given", [{"id": "x" * 129}, {"after": {str(n): 1 for n in range(1001)}}], ids=["id", "after"]
+)
+def test_a_ping_says_no_more_than_there_can_be(given: dict[str, object]) -> None:
+    assert code_of(message(type="ping", **given)) == "bad_message"
