@@ -40,6 +40,8 @@ class Services:
     tts: TTSManager
     metrics: Metrics
     clock: Callable[[], float]  # seconds; the event loop's
+    # One context reads in a turn of the event loop, however many have text to be read.
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     places: Places = field(init=False)
 
     def __post_init__(self) -> None:
@@ -174,8 +176,11 @@ class Context:
     async def _next_choice(self) -> tuple[Growth, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
         self._listener.awaits_text()
-        while not self._script.finished:
+        while True:
             self._changed.clear()
+            await self._catch_up()
+            if self._script.finished:
+                return None
             self._answer_flushes()
             growth = self._script.growth()
             choice = self._pacer.decide(growth, self._services.clock())
@@ -186,7 +191,13 @@ class Context:
                     await self._changed.wait()
             except TimeoutError:
                 continue
-        return None
+
+    async def _catch_up(self) -> None:
+        """Read the text as far as the sentence at hand, a little in each turn of the loop."""
+        while self._script.behind:
+            async with self._services.reading:
+                self._script.read()
+                await asyncio.sleep(0)
 
     def _answer_flushes(self) -> None:
         """Between two releases everything that was rendered is sent."""

@@ -2,6 +2,10 @@
 
 Every character has one place on the way `taken in -> released -> spoken`; the three offsets only
 grow, but for a retraction, which shortens what is not yet released.
+
+Text is taken in at once, but finding its sentences is dear: it is read a slice at a time, and no
+further than to the end of the next sentence. What a client does reads one slice; the rest is for
+whoever speaks, with turns of the event loop between the slices.
 """
 
 from __future__ import annotations
@@ -16,6 +20,9 @@ from backend.segmenter import Segmenter, Sentence
 from backend.speakable import speakable, word_ends
 from backend.writing_speed import WritingSpeed
 
+_SLICE = 64  # characters; the dearest take about a millisecond
+_LONGEST_LATE = 4000  # characters; an utterance whose ends come too late is ended after so many
+
 
 class Script:
     """One context's text. Offsets are code points from the start of the context."""
@@ -25,6 +32,9 @@ class Script:
         self._limit = limit
         self._segmenter = Segmenter()
         self._complete: deque[Sentence] = deque()  # not yet closed, in order
+        self._unread = ""  # the end of the text, which the segmenter does not have yet
+        self._flushes: deque[int] = deque()  # offsets to be read up to before they are carried out
+        self._end_is_due = False  # once everything is read
         self._start = 0  # of the utterance at hand
         self._read = ""  # the utterance's text as released: what follows "#" cannot change it now
         self._pressed = 0  # flush and end ask to speak up to here at once
@@ -46,46 +56,84 @@ class Script:
                 f"{waiting} characters wait unspoken and {len(text)} more exceed the limit of "
                 f"{self._limit}; send them again when more has been spoken"
             )
-        self._complete.extend(self._segmenter.push(text))
+        self._unread += text
         self.length += len(text)
         self._last_input_s = now_s
         self._speed.push(len(text), now_s)
+        self.read()
 
     def retract(self, to: int, now_s: float) -> int:
         """Take back the text from `to` on, as far as it is not released. Returns the new length."""
+        read_to = self.length - len(self._unread)
         self.length = min(max(to, self.released), self.length)
-        self._segmenter.retract(self.length)
+        if self.length < read_to:
+            self._unread = self._segmenter.retract(self.length)
+        else:
+            self._unread = self._unread[: self.length - read_to]
         while self._complete and self._complete[-1].end > self.length:
             self._complete.pop()
         self._pressed = min(self._pressed, self.length)
+        self._flushes = deque(min(each, self.length) for each in self._flushes)
+        self._end_is_due = self.ended
         self._last_input_s = now_s
-        if self.ended:
-            self._complete.extend(self._segmenter.end())
+        self.read()
         return self.length
 
     def flush(self) -> None:
         """Let all that is known be spoken. Raises `ContextEnded`."""
         self._refuse_after_end()
-        self._complete.extend(self._segmenter.flush())
+        if not self._flushes or self._flushes[-1] < self.length:
+            self._flushes.append(self.length)
         self._pressed = self.length
+        self.read()
 
     def end(self) -> None:
         """No more text comes. Raises `ContextEnded` the second time."""
         self._refuse_after_end()
-        self._complete.extend(self._segmenter.end())
         self._pressed = self.length
-        self.ended = True
+        self.ended = self._end_is_due = True
+        self.read()
 
     def _refuse_after_end(self) -> None:
         if self.ended:
             raise ContextEnded("the context has had its `end`; use a new context id")
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> bool:
+        """Whether `read` has to go on before `growth` can tell the sentence at hand."""
+        if self._complete and self._complete[-1].end >= self.released:
+            return False
+        return bool(self._unread or self._flushes or self._end_is_due)
+
+    def read(self) -> None:
+        """Read one slice on, if `behind`."""
+        if not self.behind:
+            return
+        stop = self._flushes[0] if self._flushes else self.length
+        size = min(_SLICE, stop - (self.length - len(self._unread)))
+        part, self._unread = self._unread[:size], self._unread[size:]
+        self._complete.extend(self._segmenter.push(part))
+        if self.length - len(self._unread) == stop:
+            self._close_read()
+
+    def _close_read(self) -> None:
+        """Carry out the flush or the end up to which everything is read."""
+        if self._flushes:
+            self._flushes.popleft()
+            self._complete.extend(self._segmenter.flush())
+        elif self._end_is_due:
+            self._end_is_due = False
+            self._complete.extend(self._segmenter.end())
 
     # --- what is spoken of it ---------------------------------------------------------------------
 
     @property
     def finished(self) -> bool:
         """All of the text is spoken and no more comes."""
-        return self.ended and self.spoken == self.length and not self._complete
+        done = self.spoken == self.length and not self._complete
+        return self.ended and done and not self.behind
 
     @property
     def utterance_start(self) -> int:
@@ -93,7 +141,8 @@ class Script:
         return self._start
 
     def growth(self) -> Growth:
-        """The sentence at hand, in offsets of its utterance; its text may be empty.
+        """The sentence at hand, in offsets of its utterance; its text may be empty. While `behind`
+        it ends where reading has come to.
 
         An end that is found in what is already released ("5 p.m. Sh", spoken as far as it was
         typed, becomes "She") is found too late: the sentence goes on.
@@ -103,6 +152,8 @@ class Script:
         parts = [*late, self._complete[len(late)] if complete else self._segmenter.open]
         text = speakable("".join(part.text for part in parts))[self._start - parts[0].start :]
         text = self._read + text[len(self._read) :]
+        if late and len(self._read) >= _LONGEST_LATE:
+            text, complete = self._read, True
         return Growth(
             text=text,
             words=word_ends(text),

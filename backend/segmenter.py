@@ -26,6 +26,7 @@ from backend.speakable import speakable
 _LONGEST = 4000  # characters; a longer sentence is cut at a word, which bounds the memory
 _CONTEXT = 120  # characters before a place that the library is shown, which bounds the time
 _PATIENCE = 80  # characters after which a word counts as complete, for the same reason
+_LONGEST_GAP = 160  # characters between two words; of more the library is shown both ends
 _NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
 _CLOSING = ("Pe", "Pf", "Po")
 _SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at "A", a no-break space, "."
@@ -84,19 +85,23 @@ class Segmenter:
             sentences.append(self._close(len(self._text)))
         return sentences
 
-    def retract(self, to: int) -> None:
+    def retract(self, to: int) -> str:
         """Forget the text from offset `to` on; a sentence returned that contains `to` opens again.
 
-        One that ends at `to` stays closed. Raises ValueError if text behind `to` is settled.
+        One that ends at `to` stays closed. Returns the beginning of the open sentence that is not
+        taken back but has to be read again: the caller pushes it. Raises ValueError if text behind
+        `to` is settled.
         """
         if to < self._settled:
             raise ValueError(f"cannot retract to {to}: the text before {self._settled} is settled")
         while to < self._start and self._closed:
             last = self._closed.pop()
             self._restart(last.start, last.text)
-        if to < self.open.end:
-            self._restart(self._start, self._text[: to - self._start])
-            self._next_cut()  # finds none, as when this text was first read
+        if to >= self.open.end:
+            return ""
+        kept = self._text[: to - self._start]
+        self._restart(self._start, "")
+        return kept
 
     def settle(self, upto: int) -> None:
         """Forget what is needed only to retract to before `upto`."""
@@ -110,6 +115,7 @@ class Segmenter:
         self._start = start
         self._text = text
         self._read = 0  # characters of it that have been looked at
+        self._blank = True  # nothing but white space has been looked at
         self._letter: int | None = None  # where its first letter is
         self._word_end = 0  # where its last word ends, marks not included
         self._doubt: int | None = None  # ask again from here on when the word at hand is complete
@@ -153,13 +159,14 @@ class Segmenter:
     def _look(self, at: int) -> int:
         """Where the sentence ends, now that the character `at` is known; 0: not yet."""
         character = self._text[at]
+        self._blank = self._blank and character.isspace()
         cut = 0
         if self._doubt is not None and (character.isspace() or at - self._doubt >= _PATIENCE):
             cut = self._ask(self._doubt, at)
             self._doubt = None
         if not cut and character.isalnum():
             cut = self._begin_word(at)
-        if not cut and character in _NEWLINES and not self._text[: at + 1].isspace():
+        if not cut and character in _NEWLINES and not self._blank:
             cut = at + 1
         if not cut and at + 1 >= _LONGEST:
             cut = self._text.rfind(" ", _LONGEST // 2, at) + 1 or at + 1
@@ -203,9 +210,13 @@ class Segmenter:
         start = max(0, low - _CONTEXT)
         if start:
             start = self._text.find(" ", start, low) + 1 or start
-        heard = _SPACE.sub(" ", speakable(self._text[start:high])) + what_follows
+        gap = low + _LONGEST_GAP // 2
+        left_out = max(0, high - low - _LONGEST_GAP)
+        shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
+        heard = _SPACE.sub(" ", speakable(shown)) + what_follows
         boundaries = sentencex.get_sentence_boundaries(self._language, heard)
-        return [start + boundary["end_index"] for boundary in boundaries]
+        ends = [start + boundary["end_index"] for boundary in boundaries]
+        return [end if end <= gap else end + left_out for end in ends]
 
     def _between_words(self, end: int, high: int) -> int:
         """Move `end` behind the last space between its two words, else behind closing marks.
@@ -213,9 +224,10 @@ class Segmenter:
         The library is not shown the marks that are not heard, and may have cut among them.
         """
         left = right = end
-        while left and not self._text[left - 1].isalnum():
+        first, last = max(0, end - _LONGEST_GAP // 2), min(high, end + _LONGEST_GAP // 2)
+        while left > first and not self._text[left - 1].isalnum():
             left -= 1
-        while right < high and not self._text[right].isalnum():
+        while right < last and not self._text[right].isalnum():
             right += 1
         for cut in range(right, left, -1):
             if self._text[cut - 1].isspace():
@@ -229,4 +241,4 @@ class Segmenter:
         before = self._text[cut - 1]
         if before.isspace() or not before.isascii():
             return False
-        return _NAME.search(self._text[:high].split()[-1]) is not None
+        return _NAME.search(self._text[:high].rsplit(None, 1)[-1]) is not None

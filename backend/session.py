@@ -46,6 +46,8 @@ from backend.retention import Retention
 
 log = structlog.get_logger(__name__)
 
+_LONGEST_MESSAGE = 2000  # characters; one that repeats what the client sent could be as long
+
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
@@ -184,7 +186,7 @@ class Session:
         # What was on its way to a context whose start was refused is no news.
         tell = log.debug if error.code == ContextEnded.code else log.info
         tell("refused", session=self.id, context=error.context, code=error.code)
-        self.outbox.post(Failed(error.context, error.code, error.message))
+        self.outbox.post(Failed(error.context, error.code, error.message[:_LONGEST_MESSAGE]))
 
     def handle(self, command: Command) -> None:
         """Carry out a client's command; never waits. Raises `DuplexError` when it is refused:

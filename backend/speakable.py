@@ -36,6 +36,8 @@ _UNSPOKEN = re.compile(
     ),
     re.MULTILINE,
 )
+# What any of these begins with; most text has nothing of it and need not be looked at closely.
+_MARK = re.compile(rf"{_PICTURE}|{_INVISIBLE}|[(`\-#+>!\[\]|*_~]")
 _INK = re.compile(r"\S")
 
 # Scripts that put no spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
@@ -51,7 +53,12 @@ def speakable(text: str) -> str:
 
     Growing text agrees: `speakable(text[:n])[: n - 1] == speakable(text)[: n - 1]`.
     """
-    return _UNSPOKEN.sub(lambda mark: _INK.sub(" ", mark[0]), text)
+    return _UNSPOKEN.sub(_blank, text) if _MARK.search(text) else text
+
+
+def _blank(unspoken: re.Match[str]) -> str:
+    mark = unspoken[0]
+    return " " if len(mark) == 1 else _INK.sub(" ", mark)
 
 
 def word_ends(text: str) -> list[int]:

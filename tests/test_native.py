@@ -127,7 +127,8 @@ def test_of_two_equal_keys_the_last_counts() -> None:
         '{"type":"played","ms":NaN}',
         '{"type":"played","ms":-Infinity}',
         "[" * 100_000,
-        '{"a":' * 100_000,
+        '{"a":' * 10_000,
+        '{"a":' * 40_000,
         '{"type":"retract","to":' + "9" * 5000 + "}",
         "\ufeff{}",
     ],
@@ -142,7 +143,7 @@ def test_binary_is_refused(sent: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [None, 1, True, "", "Text", "speak", ["text"], {"text": 1}, "x" * 100_000]
+    "kind", [None, 1, True, "", "Text", "speak", ["text"], {"text": 1}, "x" * 50_000]
 )
 def test_unknown_types_are_refused_with_a_short_answer(kind: object) -> None:
     with pytest.raises(errors.UnknownType) as caught:
@@ -386,3 +387,37 @@ def test_the_length_of_a_header_counts_bytes_not_characters() -> None:
     (length,) = struct.unpack_from("<I", written)
     assert json.loads(written[4 : 4 + length])["context"] == "声"
     assert written[4 + length :] == b"\7"
+
+
+# --- bounds ---------------------------------------------------------------------------------------
+
+
+def test_a_text_of_the_most_characters_fits_however_it_is_escaped() -> None:
+    text = "🙂" * 20_000
+    assert decode(message(type="text", context="a", text=text)) == Text("a", text)
+
+
+def test_a_longer_message_is_refused_unread() -> None:
+    assert code_of(message(type="text", text="x" * (1 << 18))) == "bad_message"
+
+
+def test_a_long_message_that_is_no_text_is_refused() -> None:
+    assert code_of(message(type="ping", x="x" * (1 << 16))) == "bad_message"
+
+
+@pytest.mark.parametrize("wrong", [{"text": 1}, {"context": [1]}, {"context": ""}, {"text": None}])
+def test_a_long_text_is_read_as_strictly_as_a_short_one(wrong: dict[str, object]) -> None:
+    given = {"type": "text", "text": "a", "x": "x" * (1 << 16), **wrong}
+    assert code_of(message(**given)) == "bad_message"
+
+
+def test_a_long_text_with_half_a_character_is_bad_text() -> None:
+    long = '{"type":"text","text":"' + "a" * (1 << 16) + '\\ud800"}'
+    assert code_of(long) == "bad_text"
+
+
+@pytest.mark.parametrize(
+    "given", [{"id": "x" * 129}, {"after": {str(n): 1 for n in range(1001)}}], ids=["id", "after"]
+)
+def test_a_ping_says_no_more_than_there_can_be(given: dict[str, object]) -> None:
+    assert code_of(message(type="ping", **given)) == "bad_message"

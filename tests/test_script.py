@@ -19,6 +19,12 @@ def script(*pushed: str, limit: int = 1000) -> Script:
     return made
 
 
+def read(made: Script) -> None:
+    """Do what whoever speaks does before asking for `growth`."""
+    while made.behind:
+        made.read()
+
+
 def speak(made: Script, to: int, *, final: bool = False) -> tuple[int, int]:
     """Release and render the sentence at hand up to `to`; close it after the final release."""
     growth = made.growth()
@@ -219,11 +225,15 @@ class AnyOrder(RuleBasedStateMachine):
         self.said = ""  # the utterance's text, as far as it was spoken
         self.at = 0  # the next character to be spoken
 
-    @rule(text=st.text("ab1 .!?,\n#*_-你。🙂", max_size=30))
+    @rule(text=st.text("ab1 .!?,\n#*_-你。🙂", max_size=30) | st.just("Yes. " * 40))
     @precondition(lambda self: not self.made.ended)
     def push(self, text: str) -> None:
         self.made.push(text, 0.0)
         self.text += text
+
+    @rule()
+    def read(self) -> None:
+        self.made.read()
 
     @rule(back=st.integers(0, 60))
     def retract(self, back: int) -> None:
@@ -245,6 +255,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(share=st.floats(0, 1), short=st.integers(0, 3), fails=st.integers(0, 5))
     def speak(self, share: float, short: int, fails: int) -> None:
         """Release some of what there is; the engine may stop short of it, or fail."""
+        read(self.made)
         growth = self.made.growth()
         size = len(growth.text)
         if not (size or growth.complete):
@@ -277,6 +288,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def the_sentence_at_hand_is_the_text_that_follows(self) -> None:
+        if self.made.behind:
+            return
         growth, start = self.made.growth(), self.made.utterance_start
         assert 0 <= growth.spoken <= growth.released <= len(growth.text)
         assert 0 <= growth.pressed <= len(growth.text)
@@ -286,7 +299,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def finished_means_all_is_spoken(self) -> None:
-        if self.made.ended and self.at == len(self.text):
+        if self.made.ended and self.at == len(self.text) and not self.made.behind:
             growth = self.made.growth()
             assert self.made.finished or growth.complete
         assert not self.made.finished or self.at == len(self.text)

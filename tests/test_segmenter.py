@@ -130,8 +130,9 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
                 assert segmenter.open.text == ""
             case "retract":
                 to = data.draw(st.integers(settled, len(text)))
-                segmenter.retract(to)
+                again = segmenter.retract(to)
                 sentences = [sentence for sentence in sentences if sentence.end <= to]
+                sentences += segmenter.push(again)
                 text = text[:to]
             case "settle":
                 settled = data.draw(st.integers(settled, len(text)))
@@ -147,8 +148,9 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
 def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> None:
     segmenter, to = Segmenter(), min(to, len(text))
     kept = segmenter.push(text)
-    segmenter.retract(to)
+    begun = segmenter.retract(to)
     kept = [sentence for sentence in kept if sentence.end <= to]
+    assert segmenter.push(begun) == []
     again = kept + segmenter.push(text[to:]) + segmenter.end()
     assert [sentence.text for sentence in again] == split(text)
 
@@ -156,7 +158,8 @@ def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> 
 def test_retract_opens_the_sentence_it_reaches_into_again() -> None:
     segmenter = Segmenter()
     segmenter.push("One. Two. Three")
-    segmenter.retract(8)
+    assert segmenter.retract(8) == "Two"
+    assert segmenter.push("Two") == []
     assert segmenter.open == Sentence(5, "Two")
     assert segmenter.push("fold. And") == [Sentence(5, "Twofold. ")]
 
@@ -164,7 +167,7 @@ def test_retract_opens_the_sentence_it_reaches_into_again() -> None:
 def test_retract_to_the_end_of_a_sentence_leaves_it_closed() -> None:
     segmenter = Segmenter()
     assert segmenter.push("One. Two") == [Sentence(0, "One. ")]
-    segmenter.retract(5)
+    assert segmenter.retract(5) == ""
     assert segmenter.open == Sentence(5, "")
 
 
@@ -172,8 +175,7 @@ def test_settled_text_cannot_be_retracted() -> None:
     segmenter = Segmenter()
     segmenter.push("One. Two. Three")
     segmenter.settle(6)
-    segmenter.retract(6)
-    assert segmenter.open == Sentence(5, "T")
+    assert segmenter.retract(6) == "T"
     with pytest.raises(ValueError, match="settled"):
         segmenter.retract(5)
 

@@ -9,9 +9,11 @@ import base64
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import CoreConfig, SchemaValidator, core_schema
 
 from backend.errors import (
     BadJson,
@@ -47,22 +49,47 @@ from backend.protocols.base import Message, Refusal
 PROTOCOL_VERSION = 1
 DEFAULT_CONTEXT = "default"
 MAX_CONTEXT_LENGTH = 128
+MAX_MESSAGE_LENGTH = 1 << 18  # characters: 20,000 of text fit, whichever they are and all escaped
+MAX_AFTER = 1000  # contexts that a client speaks of at once
+
+# Characters of a message of any type but `text`. A longer one is not made objects of: if it were
+# all brackets, that would hold up everybody for 80 ns a character.
+_SHORT = 1 << 16
 
 # The dataclasses of the core are the schema: a field there is a field on the wire.
-_COMMANDS: dict[str, TypeAdapter[Any]] = {
-    name: TypeAdapter(command)
-    for name, command in {
-        "start": Start,
-        "text": Text,
-        "retract": Retract,
-        "flush": Flush,
-        "end": End,
-        "cancel": Cancel,
-        "played": Played,
-        "ping": Ping,
-        "resume": Resume,
-    }.items()
+_COMMANDS: dict[str, type[Command]] = {
+    "start": Start,
+    "text": Text,
+    "retract": Retract,
+    "flush": Flush,
+    "end": End,
+    "cancel": Cancel,
+    "played": Played,
+    "ping": Ping,
+    "resume": Resume,
 }
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    name: TypeAdapter(command) for name, command in _COMMANDS.items()
+}
+
+
+def _small(kind: Any) -> core_schema.CoreSchema:
+    """What is of another type becomes an empty list: an error would hold all of it."""
+    typed = TypeAdapter(kind).core_schema
+    return core_schema.nullable_schema(  # so that what is missing stays so
+        core_schema.with_default_schema(typed, default_factory=list, on_error="default")
+    )
+
+
+_LONG = SchemaValidator(
+    core_schema.typed_dict_schema(
+        {
+            name: core_schema.typed_dict_field(_small(kind), required=False)
+            for name, kind in {"type": str, "text": str, **get_type_hints(Start)}.items()
+        }
+    ),
+    CoreConfig(strict=True, allow_inf_nan=False),
+)
 _STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "timeout": 503}
 _NAMES: dict[type, str] = {
@@ -117,12 +144,12 @@ def decode_speech(body: bytes) -> tuple[Start, str]:
     Raises what `decode` raises.
     """
     try:
-        fields = _object(body.decode())
+        given = _object(body.decode())
     except UnicodeDecodeError as error:
         raise BadJson(f"not UTF-8: {error}") from error
-    given = {"context": DEFAULT_CONTEXT}
-    text = _validate("text", {"text": fields.pop("text", None), **given})
-    start = _validate("start", {**fields, **given, "frames": "json"})
+    context = {"context": DEFAULT_CONTEXT}
+    text = _validate("text", {"text": given.pop("text", None), **context})
+    start = _validate("start", {**given, **context, "frames": "json"})
     assert isinstance(text, Text)
     assert isinstance(start, Start)
     return start, text.text
@@ -136,65 +163,109 @@ def decode(message: str | bytes) -> Command:
     """
     if isinstance(message, bytes):
         raise BinaryMessage("clients send JSON text messages; audio goes only the other way")
-    fields = _object(message)
-    kind = fields.pop("type", None)
+    given = _object(message)
+    kind = given.pop("type", None)
+    if len(message) > _SHORT and kind != "text":
+        raise BadMessage(f"expected at most {_SHORT} characters of any type but `text`")
     if kind in ("ping", "resume"):  # they concern no single context
-        return _validate(kind, fields)
-    context = fields.setdefault("context", DEFAULT_CONTEXT)
-    if not isinstance(context, str) or not 0 < len(context) <= MAX_CONTEXT_LENGTH:
-        raise BadMessage(f"context: expected a string of 1 to {MAX_CONTEXT_LENGTH} characters")
+        _refuse_too_much(given)
+        return _validate(kind, given)
+    context = _checked(given.setdefault("context", DEFAULT_CONTEXT))
     try:
-        return _validate(kind, fields)
+        return _validate(kind, given)
     except DuplexError as error:
         error.context = context
         error.ends_context = kind == "start"
         raise
 
 
+def _checked(context: object) -> str:
+    if not isinstance(context, str) or not 0 < len(context) <= MAX_CONTEXT_LENGTH:
+        raise BadMessage(f"context: expected a string of 1 to {MAX_CONTEXT_LENGTH} characters")
+    return context
+
+
+def _refuse_too_much(given: Mapping[str, Any]) -> None:
+    id_, after = given.get("id"), given.get("after")
+    if isinstance(id_, str) and len(id_) > MAX_CONTEXT_LENGTH:
+        raise BadMessage(f"id: expected at most {MAX_CONTEXT_LENGTH} characters")
+    if isinstance(after, dict) and len(after) > MAX_AFTER:
+        raise BadMessage(f"after: expected at most {MAX_AFTER} contexts, those that are unfinished")
+
+
 def _object(message: str) -> dict[str, Any]:
+    if len(message) > MAX_MESSAGE_LENGTH:
+        raise BadMessage(
+            f"expected a message of at most {MAX_MESSAGE_LENGTH} characters; send a longer text in "
+            "parts"
+        )
+    if len(message) > _SHORT:
+        return _long_object(message)
     try:
-        fields = json.loads(message, parse_constant=_refuse_constant)
+        found = json.loads(message, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadJson(f"not JSON: {error}") from error
-    if not isinstance(fields, dict):
+    if not isinstance(found, dict):
         raise BadJson('expected a JSON object, such as {"type": "text", "text": "Hello"}')
     if "\\u" in message:  # the only way for a lone surrogate to come in
         try:
-            json.dumps(fields, ensure_ascii=False).encode()
+            json.dumps(found, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise BadText("a lone surrogate is not a character; send the whole pair") from error
-    return fields
+            raise _lone_surrogate() from error
+    return found
+
+
+def _long_object(message: str) -> dict[str, Any]:
+    """What is in it of a text and of what it is spoken with; the rest becomes no object."""
+    try:
+        found: dict[str, Any] = _LONG.validate_json(message)
+    except ValidationError as error:
+        kind, what = _first(error)
+        if kind == "json_invalid" and "surrogate" in what:
+            raise _lone_surrogate() from error
+        raise BadJson(f"not a JSON object: {what}") from error
+    return found
+
+
+def _lone_surrogate() -> BadText:
+    return BadText("a lone surrogate is not a character; send the whole pair")
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _validate(kind: object, fields: dict[str, Any]) -> Command:
-    adapter = _COMMANDS.get(kind) if isinstance(kind, str) else None
-    if adapter is None:
-        known = ", ".join(_COMMANDS)
-        raise UnknownType(f"unknown type {str(kind)[:40]!r}; known types: {known}")
+def _validate(kind: object, values: dict[str, Any]) -> Command:
+    if not isinstance(kind, str) or kind not in _COMMANDS:
+        name = kind[:40] if isinstance(kind, str) else type(kind).__name__
+        raise UnknownType(f"unknown type {name!r}; known types: {', '.join(_COMMANDS)}")
+    wanted = fields(_COMMANDS[kind])
+    given = {field.name: values[field.name] for field in wanted if field.name in values}
     try:
         # As JSON: in strict mode a dataclass takes a dict from JSON only.
-        command: Command = adapter.validate_json(json.dumps(fields), strict=True)
+        command: Command = _ADAPTERS[kind].validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BadMessage(f"{kind}: {where}: {first['msg']}") from error
+        raise BadMessage(f"{kind}: {_first(error)[1]}") from error
     return command
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """The kind of the first mistake, and where it is and which."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return first["type"], f"{where[:100]}: {first['msg']}" if where else first["msg"]
 
 
 def encode(event: Event) -> str | bytes:
     """Write one event as a message: bytes for audio in binary frames, else JSON text."""
     if isinstance(event, Audio):
         return _encode_audio(event)
-    fields: dict[str, Any] = {"type": _NAMES[type(event)]}
+    told: dict[str, Any] = {"type": _NAMES[type(event)]}
     if isinstance(event, Ready):
-        fields["protocol"] = PROTOCOL_VERSION
+        told["protocol"] = PROTOCOL_VERSION
     # `vars` does not know slots
-    fields.update({name: getattr(event, name) for name in event.__dataclass_fields__})
-    return json.dumps(fields, ensure_ascii=False)
+    told.update({name: getattr(event, name) for name in event.__dataclass_fields__})
+    return json.dumps(told, ensure_ascii=False)
 
 
 def _encode_audio(event: Audio) -> str | bytes:
