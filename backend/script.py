@@ -20,7 +20,7 @@ from backend.segmenter import Segmenter, Sentence
 from backend.speakable import speakable, word_ends
 from backend.writing_speed import WritingSpeed
 
-_SLICE = 64  # characters; the dearest take about a millisecond
+_SLICE = 32  # characters; the dearest take about a millisecond
 _LONGEST_LATE = 4000  # characters; an utterance whose ends come too late is ended after so many
 
 

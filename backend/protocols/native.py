@@ -54,7 +54,7 @@ MAX_AFTER = 1000  # contexts that a client speaks of at once
 
 # Characters of a message of any type but `text`. A longer one is not made objects of: if it were
 # all brackets, that would hold up everybody for 80 ns a character.
-_SHORT = 1 << 16
+_SHORT = 1 << 14
 
 # The dataclasses of the core are the schema: a field there is a field on the wire.
 _COMMANDS: dict[str, type[Command]] = {
@@ -221,7 +221,7 @@ def _long_object(message: str) -> dict[str, Any]:
         found: dict[str, Any] = _LONG.validate_json(message)
     except ValidationError as error:
         kind, what = _first(error)
-        if kind == "json_invalid" and "surrogate" in what:
+        if kind == "json_invalid" and "hex escape" in what:
             raise _lone_surrogate() from error
         raise BadJson(f"not a JSON object: {what}") from error
     return found
