@@ -169,7 +169,7 @@ class Context:
             self._gain = await self._services.tts.load(self._manner.voice)
             while (following := await self._next_choice()) is not None:
                 await self._speak_utterance(*following)
-        self._answer_flushes()
+        await self._answer_flushes()
         self._listener.finish()
         self._outbox.post(await self._delivery.finish())
 
@@ -181,7 +181,7 @@ class Context:
             await self._catch_up()
             if self._script.finished:
                 return None
-            self._answer_flushes()
+            await self._answer_flushes()
             growth = self._script.growth()
             choice = self._pacer.decide(growth, self._services.clock())
             if isinstance(choice, Speak):
@@ -199,10 +199,11 @@ class Context:
                 self._script.read()
                 await asyncio.sleep(0)
 
-    def _answer_flushes(self) -> None:
+    async def _answer_flushes(self) -> None:
         """Between two releases everything that was rendered is sent."""
         while self._flushes and self._script.spoken >= min(self._flushes[0], self._script.length):
-            self._outbox.post(Flushed(self.id, self._flushes.popleft()))
+            await self._outbox.offer(Flushed(self.id, self._flushes[0]))
+            self._flushes.popleft()
 
     async def _speak_utterance(self, growth: Growth, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""

@@ -80,6 +80,13 @@ class Outbox:
             await self._room.wait()
         self._append(event)
 
+    async def offer(self, event: Event) -> None:
+        """Queue an answer that can wait, until few others do. Cancel-safe."""
+        while len(self._events) - self._audio >= _ANSWERS_LIMIT // 2:
+            self._room.clear()
+            await self._room.wait()
+        self._append(event)
+
     def post(self, event: Event) -> None:
         """Queue an answer; never waits. Raises `SlowClient` when far too many wait already."""
         if len(self._events) - self._audio >= _ANSWERS_LIMIT:

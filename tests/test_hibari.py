@@ -400,3 +400,13 @@ def test_a_damaged_package_stops_the_start_with_one_line(
     with pytest.raises(DuplexError, match="pip install --force-reinstall") as stopped:
         choose(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
     assert "\n" not in stopped.value.message
+
+
+@pytest.mark.parametrize("word", ["Use ", "Read ", "Live ", "He got "])
+def test_a_word_waits_for_the_one_that_reads_it(word: str) -> None:
+    alone = list(drive(begin(), Release(word, len(word), pause=True)))
+    assert alone[-1].end < len(word)
+    known = list(drive(begin(), Release(f"{word}the ", len(word), pause=True)))
+    assert known[-1].end == len(word)
+    must = list(drive(begin(), Release(word, len(word), must_reach=True)))
+    assert must[-1].end == len(word)

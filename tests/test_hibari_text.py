@@ -129,3 +129,10 @@ def test_a_reading_that_the_next_word_may_change_is_not_firm(text: str, word: st
 )
 def test_a_reading_that_no_word_can_change_is_firm(text: str, word: str) -> None:
     assert is_firm(text, text.index(word) + len(word))
+
+
+@pytest.mark.parametrize("text", ["We use ", "He got ", "They read ", "the house "])
+def test_a_word_that_the_next_one_reads_is_doubtful(text: str) -> None:
+    unit = reader().read(text)[-1]
+    assert unit.doubtful
+    assert not reader().read("a table ")[-1].doubtful

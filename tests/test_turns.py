@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.errors import DuplexError
-from backend.events import Done, End, Flush, Retract, Text
+from backend.events import Done, End, Flush, Flushed, Retract, Text
 from backend.pacer import Speak
+from backend.protocols import cartesia_request, elevenlabs_http, openai
 from backend.protocols.native import MAX_AFTER, MAX_MESSAGE_LENGTH, decode, decode_speech
+from backend.protocols.reading import Fields, read_json
 from backend.script import Script
 from tests import clock
 from tests.loop_turns import turns_timed
@@ -157,6 +159,45 @@ def test_contexts_with_much_to_read_take_turns() -> None:
             return longest_s()
 
     assert min(clock.run(play()) for _ in range(3)) < LIMIT_S
+
+
+# --- vendors --------------------------------------------------------------------------------------
+
+VENDORS: dict[str, Callable[[str], object]] = {
+    "elevenlabs": lambda body: read_json(elevenlabs_http.SpeechRequest, body),
+    "cartesia": lambda body: read_json(cartesia_request.SpeechRequest, body),
+    "openai": lambda body: openai.decode_request(body.encode()),
+    "any": lambda body: read_json(Fields, body),
+}
+BODIES = {
+    "brackets": f'{{"x":{BRACKETS}}}',
+    "numbers": f'{{"x":{NUMBERS}}}',
+    "keys": json.dumps({f"k{n}": n for n in range(20_000)}),
+    "a megabyte": '{"x":[' + "[]," * 330_000 + "1]}",
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_no_body_of_a_vendors_client_takes_long_to_read(vendor: str, body: str) -> None:
+    def read() -> None:
+        with suppress(DuplexError):
+            VENDORS[vendor](BODIES[body])
+
+    assert best_of_3(read) < LIMIT_S
+
+
+def test_a_flood_of_flushes_is_answered_and_is_no_slow_client() -> None:
+    async def play() -> int:
+        async with connected() as client:
+            client.say(Text("a", "Hello there. "))
+            for _ in range(3000):
+                client.say(Flush("a"))
+            client.say(End("a"))
+            await client.settled()
+            return len(client.of(Flushed))
+
+    assert clock.run(play()) == 3000
 
 
 # --- what is read late is read alike --------------------------------------------------------------

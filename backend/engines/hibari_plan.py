@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
 from backend.engines.hibari_pieces import LONGEST, effort, window_end
@@ -66,10 +66,13 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
 
 def _may_end(text: str, units: list[Unit], count: int) -> bool:
     """Whether speech may stop behind the first `count` units: before another word, not before a
-    mark ("word - and"), which makes a pause or none as the word behind it will tell.
+    mark ("word - and"), which makes a pause or none as the word behind it will tell, and not behind
+    a word that this one reads.
     """
-    rest = units[count:]
-    return any(u.voiced for u in rest or units) and is_firm(text, units[count - 1].end)
+    rest, last = units[count:], units[count - 1]
+    if last.doubtful and not any(u.voiced for u in rest):
+        return False
+    return any(u.voiced for u in rest or units) and is_firm(text, last.end)
 
 
 def _read_behind(text: str, spoken_to: int, read: Callable[[str], list[Unit]]) -> list[Unit]:
@@ -96,7 +99,7 @@ def _left_start(text: str, spoken_to: int) -> int:
 
 
 def _shift(units: list[Unit], by: int) -> list[Unit]:
-    return [Unit(u.start + by, u.end + by, u.phonemes) for u in units]
+    return [replace(u, start=u.start + by, end=u.end + by) for u in units]
 
 
 def _fitting(units: list[Unit], trusted: int) -> list[Unit]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Container, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
@@ -41,12 +41,13 @@ _REMEMBERED_WORDS = 4096  # unknown ones, of all utterances
 @dataclass(frozen=True, slots=True)
 class Unit:
     """`text[start:end]` (without the spaces around it) and its phonemes; "" where nothing of it can
-    be read.
+    be read. `doubtful`: the word behind it may change its reading ("use", "got").
     """
 
     start: int
     end: int
     phonemes: str
+    doubtful: bool = False
 
     @property
     def voiced(self) -> bool:
@@ -75,7 +76,7 @@ class Reader:
 
     def _read_spans(self, text: str, spans: Iterable[Span]) -> list[Unit]:
         return [
-            Unit(start + unit.start, start + unit.end, unit.phonemes)
+            replace(unit, start=start + unit.start, end=start + unit.end)
             for start, end in spans
             for unit in self._read_stretch(text[start:end])
         ]
@@ -106,8 +107,13 @@ class Reader:
                 for (a, b), reading in zip(found, readings, strict=False)
                 if start <= a and b <= end and reading
             ]
-            units.append(Unit(start, end, " ".join(own)))
+            units.append(Unit(start, end, " ".join(own), self._is_doubtful(text[start:end])))
         return units
+
+    def _is_doubtful(self, word: str) -> bool:
+        """Whether the lexicon reads the word in several ways, by the part of speech that it is."""
+        readings = self._g2p.lexicon.golds.get(word)
+        return isinstance(readings, dict) and len(set(readings.values())) > 1
 
     def is_whole_word(self, word: str) -> bool:
         """Whether the lexicon has the word, and none that goes on from it."""

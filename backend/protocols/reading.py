@@ -11,6 +11,8 @@ from backend.errors import BadJson, BadMessage, BinaryMessage
 
 M = TypeVar("M", bound=BaseModel)
 
+_LONGEST = 1 << 18  # characters: 20,000 of text fit, all escaped, and it is read within a turn
+
 
 class Fields(BaseModel):
     """What is read of a vendor's object: fields that are not listed are ignored, null is as good as
@@ -36,6 +38,8 @@ def read_message(model: type[M], message: str | bytes) -> M:
 
 def read_json(model: type[M], body: str | bytes) -> M:
     """The body of a request, or a message. Raises `BadJson`, `BadMessage`."""
+    if len(body) > _LONGEST:
+        raise BadMessage(f"this may have {_LONGEST} characters, not {len(body)}; send it in parts")
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -51,7 +55,7 @@ def read_query(model: type[M], query: Mapping[str, Any]) -> M:
 
 
 def _explained(error: ValidationError) -> BadJson | BadMessage:
-    first = error.errors(include_url=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return BadJson(first["msg"])
     where = ".".join(str(part) for part in first["loc"]) or "message"

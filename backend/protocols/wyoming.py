@@ -45,7 +45,7 @@ from backend.events import (
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.reading import Fields, read_json, read_query
 
-MAX_BYTES = 1 << 20  # of an event's header, data and payload, each
+MAX_BYTES = 1 << 17  # of an event's header, data and payload, each: read within a turn
 _WIDTH_BYTES, _CHANNELS = 2, 1  # of pcm_s16le
 _INFO, _PONG = "info", "pong "
 _PASSING = {"timeout", "engine_failed"}  # a sentence is lost, the context goes on
