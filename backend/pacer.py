@@ -29,6 +29,7 @@ _KEEPS_UP = 20.0  # characters a second: a writer as fast as this stays ahead of
 _SOUND_S = 0.04  # of a first word, by character: what is heard while the next word is awaited
 _NEXT_WORD = 14  # characters of a long word
 _RENDER_S = 0.05
+_IDLE_GAPS = 1.5  # a model that pauses is later than usual,
 _PAUSE_GAPS = 3.5  # a pause is longer than what is usual between two keys,
 _LONG_PAUSE_GAPS = 8.0  # and a long one much longer
 _PATIENCE = 2.5  # times as long does a slow writer get to go on behind "the" or "5",
@@ -188,7 +189,7 @@ class Pacer:
         at_length = self._with_lookahead(sentence, finished, pacing.lookahead)
         at_once = self._with_lookahead(sentence, finished, pacing.lookahead_start)
         to = at_length if now_s < due_at_s else at_once
-        long_enough = known >= self._shortest(sentence)
+        long_enough = at_once >= self._shortest(sentence)
         if to > sentence.released and long_enough:
             return self._unless_ahead(_speak(sentence, to), pacing.low_water_s, now_s)
         choice = self._pause(sentence, known, now_s)
@@ -202,6 +203,8 @@ class Pacer:
         if not self.pacing.incremental:
             clauses = [end for end in finished if _CLAUSE_END.search(sentence.text, 0, end)]
             return clauses[-1] if clauses else 0
+        if not lookahead and not _begun(sentence):
+            lookahead = 1  # nothing of the next word is there yet
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
     def _shortest(self, sentence: Growth) -> int:
@@ -217,7 +220,8 @@ class Pacer:
         """The input pauses: speak the words that were held back for their lookahead; later also
         what the engine held back itself, and a last word that is whole.
         """
-        pause_at_s = sentence.last_input_s + self.pacing.idle_s
+        pause_s = max(self.pacing.idle_s, _IDLE_GAPS * sentence.usual_gap_s)
+        pause_at_s = sentence.last_input_s + pause_s
         if known > sentence.released:
             return _speak(sentence, known) if now_s >= pause_at_s else Wait(pause_at_s)
         return self._long_pause(sentence, known, now_s)
@@ -277,7 +281,12 @@ def _speak(sentence: Growth, to: int) -> Speak:
     """Speak up to `to`, knowing also a word behind it that is still being written: read as far as
     it is there it tells more than nothing (its letters, once there are any).
     """
-    text, finished = sentence.text, sentence.finished
+    finished = sentence.finished
     last = finished[-1] if finished else 0
-    growing = any(map(str.isalnum, text[last:]))
-    return Speak(to, len(text) if growing else max(to, last))
+    return Speak(to, len(sentence.text) if _begun(sentence) else max(to, last))
+
+
+def _begun(sentence: Growth) -> bool:
+    """Whether something of a word is there behind the finished ones."""
+    finished = sentence.finished
+    return any(map(str.isalnum, sentence.text[finished[-1] if finished else 0 :]))

@@ -44,6 +44,7 @@ class TypedText:
         self.heard_to = 0
         self.ended = False
         self._sent = ""
+        self._kept = 0  # characters of `_sent` that were not erased: a letter typed anew is another
         self._retracting: int | None = None
         self._end_sent = False
 
@@ -59,6 +60,7 @@ class TypedText:
         if count <= 0:
             return 0
         self.text = self.text[:-count]
+        self._kept = min(self._kept, len(self.text))
         return count
 
     def erase_word(self) -> int:
@@ -74,12 +76,13 @@ class TypedText:
         """What the server has to be told next; it counts as told then."""
         if self._retracting is not None or self._end_sent:
             return None
-        if not self.text.startswith(self._sent):
-            self._retracting = _common(self.text, self._sent)
+        if self._kept < len(self._sent):
+            self._retracting = self._kept
             return Retract(self._retracting)
         piece = self.text[len(self._sent) : self.spoken_to + AHEAD]
         if piece:
             self._sent += piece
+            self._kept = len(self._sent)
             return Push(piece)
         if self.ended and len(self._sent) == len(self.text):
             self._end_sent = True
@@ -95,15 +98,7 @@ class TypedText:
         asked, self._retracting = self._retracting, None
         if asked is None:
             return
-        returned = self._sent[asked:to]
-        if self.text.startswith(self._sent[:asked]):  # else more was erased since: asked for next
+        returned, self._sent = self._sent[asked:to], self._sent[:to]
+        if self._kept >= asked:  # else more was erased since: asked for next
             self.text = self.text[:asked] + returned + self.text[asked:]
-        self._sent = self._sent[:to]
-
-
-def _common(a: str, b: str) -> int:
-    """How many characters they have in common at their start."""
-    for at, (one, other) in enumerate(zip(a, b, strict=False)):
-        if one != other:
-            return at
-    return min(len(a), len(b))
+            self._kept = len(self._sent)

@@ -174,7 +174,7 @@ def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
 
     client = scripted(script, tts=InlineTTS(delay_s=0.1))
     spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
-    assert spoken == [("Hello there ", 12), ("Hello there my dear friend ", 27)]
+    assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 20)]
 
 
 def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:

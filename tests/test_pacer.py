@@ -59,14 +59,20 @@ def listening(audio_s: float, pacing: Pacing = PACING) -> Pacer:
 # --- rule 1: first speech as soon as min_text_length characters and one word are there ------------
 
 
-def test_a_word_is_spoken_when_it_is_finished() -> None:
-    assert decide(growth("Hello ")) == Speak(6, 6)
+def test_a_word_is_spoken_when_the_next_one_has_begun() -> None:
+    assert decide(growth("Hello t")) == Speak(6, 7)
+    assert decide(growth("Hello ")) == Wait(0.1)  # or when the writer pauses
+    assert decide(growth("Hello "), 0.1) == Speak(6, 6)
     assert isinstance(decide(growth("Hello")), Wait)
+
+
+def test_a_pause_is_longer_than_the_usual_gap_of_a_slow_model() -> None:
+    assert decide(replace(growth("Hello "), usual_gap_s=0.5)) == Wait(0.75)
 
 
 def test_a_word_that_is_still_written_is_known_to_the_one_before_it() -> None:
     assert decide(growth("Hello ther")) == Speak(6, 10)
-    assert decide(growth("The museum (")) == Speak(11, 11)  # which word follows is not known yet
+    assert decide(growth("They are (")) == Speak(5, 9)  # which word follows is not known yet
 
 
 def test_with_lookahead_a_word_is_spoken_when_the_next_one_is_finished() -> None:
@@ -76,26 +82,26 @@ def test_with_lookahead_a_word_is_spoken_when_the_next_one_is_finished() -> None
 
 
 def test_first_speech_waits_for_min_text_length_characters() -> None:
-    assert isinstance(decide(growth("I a ")), Wait)
-    assert decide(growth("I am ")) == Speak(5, 5)
-    assert isinstance(decide(growth("I am "), pacing=replace(PACING, min_text_length=6)), Wait)
+    assert isinstance(decide(growth("I a b")), Wait)
+    assert decide(growth("I am b")) == Speak(5, 6)
+    assert isinstance(decide(growth("I am b"), pacing=replace(PACING, min_text_length=6)), Wait)
 
 
 def test_min_text_length_concerns_only_the_first_speech() -> None:
-    assert decide(growth("I a ", first=False)) == Speak(4, 4)
+    assert decide(growth("I a b", first=False)) == Speak(4, 5)
 
 
 def test_first_speech_lasts_until_the_next_word_of_its_writer() -> None:
-    assert decide(growth("Hello ", speed=130)) == Speak(6, 6)  # 30 tokens a second
-    assert isinstance(decide(growth("Hello ", speed=45)), Wait)  # 10 tokens a second
-    assert decide(growth("Hello there ", speed=45)) == Speak(12, 12)
+    assert decide(growth("Hello t", speed=130)) == Speak(6, 7)  # 30 tokens a second
+    assert isinstance(decide(growth("Hello t", speed=45)), Wait)  # 10 tokens a second
+    assert decide(growth("Hello there my", speed=45)) == Speak(12, 14)
 
 
 def test_min_text_length_does_not_hold_a_short_text_back_when_the_writer_pauses() -> None:
     assert decide(growth("I a "), now_s=0.1) == Speak(4, 4)
 
 
-@pytest.mark.parametrize(("lookahead", "to"), [(0, 18), (1, 12), (2, 6), (3, 0)])
+@pytest.mark.parametrize(("lookahead", "to"), [(0, 12), (1, 12), (2, 6), (3, 0)])
 def test_lookahead_start_words_are_kept_back_while_nothing_is_to_be_heard(
     lookahead: int, to: int
 ) -> None:
@@ -103,7 +109,7 @@ def test_lookahead_start_words_are_kept_back_while_nothing_is_to_be_heard(
     assert choice == (Speak(to, 18) if to else Wait(0.1))
 
 
-@pytest.mark.parametrize(("lookahead", "to"), [(0, 18), (1, 12), (2, 6), (3, 0)])
+@pytest.mark.parametrize(("lookahead", "to"), [(0, 12), (1, 12), (2, 6), (3, 0)])
 def test_lookahead_words_are_kept_back_once_the_listener_is_ahead(lookahead: int, to: int) -> None:
     pacer = listening(0.5, replace(PACING, lookahead=lookahead))
     choice = pacer.decide(growth("Hello there world ", first=False), 0.0)
@@ -249,12 +255,12 @@ def test_white_space_that_the_engine_held_back_is_spoken_for_too() -> None:
 
 def test_a_slow_writer_is_spoken_in_phrases_and_a_fast_one_in_words() -> None:
     assert decide(growth("The keys are on the ", speed=5.5)) == Speak(9, 20, pause=True)
-    assert decide(growth("The keys are on the ", speed=50)) == Speak(20, 20)
+    assert decide(growth("The keys are on the t", speed=50)) == Speak(20, 21)
 
 
 def test_the_way_to_speak_typed_text_can_be_chosen() -> None:
     sentence = growth("The keys are on the ", speed=5.5, first=False)
-    assert decide(sentence, pacing=replace(PACING, typing="word")) == Speak(20, 20)
+    assert decide(sentence, pacing=replace(PACING, typing="word")) == Speak(16, 20)
     assert decide(sentence, 99.0, replace(PACING, typing="sentence")) == Wait(None)
     fast = growth("The keys are on the ")
     assert decide(fast, pacing=replace(PACING, typing="phrase")) == Speak(9, 20, pause=True)
@@ -298,7 +304,7 @@ def test_end_speaks_the_last_sentence_to_its_end_whatever_the_listener_has() -> 
 def test_flush_in_mid_word_then_more_text_speaks_to_the_flush_first() -> None:
     assert decide(growth("Hello there", pressed=8)) == Speak(8, 8, must_reach=True)
     rest = growth("Hello there my ", released=8, pressed=8, first=False)
-    assert decide(rest) == Speak(15, 15)
+    assert decide(rest) == Speak(12, 15)
 
 
 def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> None:
@@ -307,7 +313,7 @@ def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> No
 
 
 def test_a_flush_that_is_spoken_changes_nothing() -> None:
-    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Speak(12, 12)
+    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Wait(0.1)
 
 
 # --- modes ----------------------------------------------------------------------------------------

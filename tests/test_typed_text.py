@@ -176,3 +176,15 @@ def test_whatever_happens_both_sides_end_with_the_same_text(seed: int) -> None:
         line.spoken(server.released)
     assert server.text == line.text
     assert line.next_command() is None
+
+
+def test_a_letter_that_is_typed_anew_is_not_the_one_that_was_erased() -> None:
+    typed = TypedText()
+    typed.insert("One two four ")
+    assert typed.next_command() == Push("One two four ")
+    typed.spoken(8)
+    assert typed.erase(5) == 5
+    typed.insert("five")
+    assert typed.next_command() == Retract(8)
+    typed.retracted(13)  # it was being spoken
+    assert typed.text == "One two four five"

@@ -71,6 +71,10 @@ def _add_lists(router: APIRouter, access: Access) -> None:
     @router.get("/v1/voices/{voice_id}", response_model=None)
     async def voice(request: Request, voice_id: str) -> Response | dict[str, object]:
         """The voice that speaks for an id, one of theirs too."""
+        try:
+            access.authorize(_key(request))
+        except DuplexError as refused:
+            return _refused(_services(request), refused)
         tts = _services(request).tts
         name = tts.find_voice(voice_id)
         for known in tts.voices():

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exception_handlers import http_exception_handler
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
 
 from backend.access import authorization
 from backend.events import Failed
@@ -70,21 +71,28 @@ def install_unknown(app: FastAPI) -> None:
     """Answer what no other route answers; to be called when those are all there."""
     app.add_exception_handler(404, _unknown)
     app.add_exception_handler(405, _unknown)
-    router = APIRouter()
+    not_found = app.router.default
 
-    @router.websocket("/{rest:path}")
-    async def unknown_stream(websocket: WebSocket) -> None:
-        vendor = _vendor(websocket) or _OPENAI
-        failed = _failed(websocket, vendor, "WebSocket")
-        if vendor.told is None:
-            await websocket.send_denial_response(refusal(vendor.refuse(failed)))
-            return
-        await websocket.accept()
-        told = vendor.told(json.loads(vendor.refuse(failed).body), failed.code)
-        await websocket.send_text(json.dumps(told))
-        await websocket.close(CLOSE_POLICY, failed.code)
+    # No route of its own: what has none is told apart by it (`middleware.BehindProxy`).
+    async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await _unknown_stream(WebSocket(scope, receive, send))
+        else:
+            await not_found(scope, receive, send)
 
-    app.include_router(router)
+    app.router.default = unknown
+
+
+async def _unknown_stream(websocket: WebSocket) -> None:
+    vendor = _vendor(websocket) or _OPENAI
+    failed = _failed(websocket, vendor, "WebSocket")
+    if vendor.told is None:
+        await websocket.send_denial_response(refusal(vendor.refuse(failed)))
+        return
+    await websocket.accept()
+    told = vendor.told(json.loads(vendor.refuse(failed).body), failed.code)
+    await websocket.send_text(json.dumps(told))
+    await websocket.close(CLOSE_POLICY, failed.code)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:
