@@ -180,7 +180,7 @@ class LatencyOptimization(Section):
         default=0.6,
         ge=0.01,
         description="Seconds without input after which a slow writer's words are spoken before "
-        "their phrase is complete; longer for who needs longer for a key.",
+        "their phrase is complete; longer for a writer who needs longer for a key.",
     )
     word_timeout: float = Field(
         default=2.0,
@@ -192,8 +192,8 @@ class LatencyOptimization(Section):
         default=0,
         ge=0,
         le=10,
-        description="Words that must be known behind the last spoken one at the start, and for a "
-        "listener who is about to run dry.",
+        description="Words that must be finished behind the last spoken one at the start, and for a "
+        "listener that is about to run dry; 0: the next one has begun.",
     )
     lookahead: int = Field(
         default=2, ge=0, le=10, description="The same words once the listener is ahead."
