@@ -192,8 +192,8 @@ class LatencyOptimization(Section):
         default=0,
         ge=0,
         le=10,
-        description="Words that must be finished behind the last spoken one at the start, and for a "
-        "listener that is about to run dry; 0: the next one has begun.",
+        description="Words that must be finished behind the last spoken one at the start, and for "
+        "a listener that is about to run dry; 0: the next one has begun.",
     )
     lookahead: int = Field(
         default=2, ge=0, le=10, description="The same words once the listener is ahead."
