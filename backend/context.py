@@ -19,7 +19,7 @@ from backend.config import Settings
 from backend.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.delivery import Delivery, Output, Piece, joined
 from backend.engines.base import Chunk
-from backend.errors import DuplexError, EngineDead
+from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.listener import Listener
 from backend.loudness import parse_volume
@@ -30,6 +30,8 @@ from backend.places import Places
 from backend.script import Script
 from backend.speech import Speech
 from backend.tts_manager import TTSManager
+
+_MAX_FLUSHES = 1000  # of one context that wait for their answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,12 @@ class Context:
         return to
 
     def flush(self) -> None:
-        """Speak all that is known; `Flushed` tells when that is done. Raises `ContextEnded`."""
+        """Speak all that is known; `Flushed` tells when that is done.
+
+        Raises `ContextEnded`, `TextLimit`.
+        """
+        if len(self._flushes) >= _MAX_FLUSHES:
+            raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
         self._script.flush()
         self._flushes.append(self._script.length)
         self._changed.set()

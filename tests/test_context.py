@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.context import pacing_for
-from backend.events import Audio, Done, End, Flush, Flushed, Mode, Retract, Start, Text
+from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
 from backend.pacer import Pacing
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS
@@ -201,6 +201,17 @@ def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
         await client.settled()
 
     assert [event.to for event in scripted(script).of(Flushed)] == [7]
+
+
+def test_flushes_without_end_are_refused_and_those_taken_are_answered() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two"), *[Flush("a")] * 1001, End("a"))
+        await client.settled()
+
+    client = scripted(script)
+    assert len(client.of(Flushed)) == 1000
+    assert [event.code for event in client.of(Failed)] == ["text_limit"]
+    assert len(client.of(Done)) == 1
 
 
 # --- silence and loudness -------------------------------------------------------------------------
