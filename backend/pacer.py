@@ -24,7 +24,6 @@ _MARKED_WORD = re.compile(
 )
 _LAST_WORD = re.compile(r"(?:^|\s)([^\W\d_]+)$")
 
-SPEECH_CHARACTERS_PER_S = 15.0
 _KEEPS_UP = 20.0  # characters a second: a writer as fast as this stays ahead of speech
 _SOUND_S = 0.04  # of a first word, by character: what is heard while the next word is awaited
 _NEXT_WORD = 14  # characters of a long word
@@ -52,7 +51,7 @@ class Pacing:
     idle_s: float = 0.1
     phrase_pause_s: float = 0.6
     word_timeout_s: float = 2.0
-    low_water_s: float = 0.6
+    low_water_s: float = 0.3
     high_water_s: float = 4.0
     ttfa_goal_s: float = 0.15
     typing: Typing = "auto"

@@ -199,7 +199,7 @@ class LatencyOptimization(Section):
         default=2, ge=0, le=10, description="The same words once the listener is ahead."
     )
     low_water: float = Field(
-        default=0.6,
+        default=0.3,
         ge=0,
         description="Seconds of audio left to the listener above which a growing sentence waits "
         "for more text.",

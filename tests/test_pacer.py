@@ -111,7 +111,7 @@ def test_lookahead_start_words_are_kept_back_while_nothing_is_to_be_heard(
 
 @pytest.mark.parametrize(("lookahead", "to"), [(0, 12), (1, 12), (2, 6), (3, 0)])
 def test_lookahead_words_are_kept_back_once_the_listener_is_ahead(lookahead: int, to: int) -> None:
-    pacer = listening(0.5, replace(PACING, lookahead=lookahead))
+    pacer = listening(0.25, replace(PACING, lookahead=lookahead))
     choice = pacer.decide(growth("Hello there world ", first=False), 0.0)
     assert choice == (Speak(to, 18) if to else Wait(0.1))
 
@@ -121,12 +121,12 @@ def test_lookahead_words_are_kept_back_once_the_listener_is_ahead(lookahead: int
 
 def test_above_the_low_water_mark_the_sentence_is_given_time_to_grow() -> None:
     sentence = growth("Hello there my friend ", first=False)
-    assert listening(2.0).decide(sentence, 0.0) == Wait(1.4)
+    assert listening(2.0).decide(sentence, 0.0) == Wait(1.7)
 
 
 def test_below_the_low_water_mark_what_has_its_lookahead_is_released() -> None:
     sentence = growth("Hello there my friend ", first=False)
-    assert listening(2.0).decide(sentence, 1.5) == Speak(12, 22)
+    assert listening(2.0).decide(sentence, 1.75) == Speak(12, 22)
 
 
 def test_words_without_lookahead_wait_as_long_as_the_listener_can_bear() -> None:
