@@ -13,7 +13,6 @@ from typing import NoReturn
 
 from duplex_tts.interrupts import exit_at_once, hold_back, interruptible
 
-_REMEDIES = {"bench": "the benchmark runs in a clone of the repository: make bench"}
 _REMEDY = "pip install --force-reinstall duplex-tts, or `make run` in a clone"
 
 
@@ -43,9 +42,8 @@ def _imported(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        remedy = _REMEDIES.get(name.partition(".")[0], _REMEDY)
         missing = (error.name or str(error)).removesuffix(".__main__")
-        sys.exit(f"duplex-tts: {missing} is not installed; {remedy}")
+        sys.exit(f"duplex-tts: {missing} is not installed; {_REMEDY}")
 
 
 if __name__ == "__main__":
