@@ -11,6 +11,14 @@ export function keptKey() {
   return recall("key", "");
 }
 
+/** Keep the key that a link carries behind its #, and take it out of the address. */
+export function takeKeyFromLink() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (!key) return;
+  keep("key", key);
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 /** The headers that show it to the server. */
 export function keyHeaders() {
   return keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {};

@@ -18,7 +18,7 @@ export class Speech extends EventTarget {
   #takes = new Map(); // by context id, those that are not complete
   #heard = []; // takes whose audio may still be heard
   #lost = false;
-  manner = { voice: undefined, speed: 1 }; // of what is said from now on
+  manner = {}; // of what is said from now on: voice, speed, volume, typing
   defaultVoice = undefined;
 
   constructor(connection, player) {
@@ -64,6 +64,21 @@ export class Speech extends EventTarget {
       this.#finish(take);
     }
     this.#heard = [];
+  }
+
+  /** Takes that are not wholly here yet, the earliest first. */
+  get unfinished() {
+    return [...this.#takes.values()];
+  }
+
+  /** Nothing more of the take is to come. What is here is heard. Returns the text that is not. */
+  withdraw(take) {
+    const rest = take.wanted.slice(take.spoken);
+    if (take.open) this.#connection.send({ type: "cancel", context: take.id });
+    take.wanted = take.wanted.slice(0, take.spoken);
+    take.ended = true;
+    this.#finish(take);
+    return rest;
   }
 
   /** Takes that are waiting, spoken or heard, the earliest first. */

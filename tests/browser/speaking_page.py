@@ -46,7 +46,7 @@ function heard() {
   const now = contextTime + (performance.now() - performanceTime) / 1000;
   return Math.min(now, tap.context.currentTime);
 }
-globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+if (globalThis.AudioWorkletNode) globalThis.AudioWorkletNode = class extends AudioWorkletNode {
   constructor(context, ...rest) {
     super(context, ...rest);
     tap.context = context;
@@ -156,7 +156,7 @@ class SpeakingPage:
 
     @property
     def said(self) -> Locator:
-        return self.page.locator("#said p")
+        return self.page.locator("#history p")
 
     async def open(self, url: str) -> SpeakingPage:
         self.page.on("websocket", self._tap)
@@ -179,7 +179,10 @@ class SpeakingPage:
         await self.text.press_sequentially(text, delay=delay_ms)
 
     async def mode(self, label: str) -> None:
-        await self.page.get_by_label(label).check(force=True)
+        """Choose when words are spoken, in the settings."""
+        await self.page.get_by_role("button", name="Settings").click()
+        await self.page.get_by_label(label).check()
+        await self.page.get_by_role("button", name="Close").click()
 
     async def loud(self) -> None:
         """Wait until something is heard."""
