@@ -9,6 +9,7 @@ import { Highlighter, Place } from "./highlight.js";
 import { History } from "./history.js";
 import { takeKeyFromLink } from "./key.js";
 import { NewVoice } from "./new-voice.js";
+import { keepOffline } from "./offline.js";
 import { Online } from "./online.js";
 import { PhraseEditor } from "./phrase_editor.js";
 import { Phrases } from "./phrases.js";
@@ -212,8 +213,10 @@ element("edit-phrases").addEventListener("click", ({ currentTarget }) => {
   element("editing-hint").hidden = !phrases.editing;
 });
 element("open-settings").addEventListener("click", () => element("settings").showModal());
-element("close-settings").addEventListener("click", () => element("settings").close());
-element("settings").addEventListener("close", () => back(() => {}));
+element("close-settings").addEventListener("click", () => back(() => element("settings").close()));
+for (const id of ["settings", "phrase-dialog"]) {
+  element(id).addEventListener("close", () => back(() => {}));
+}
 element("insert-phrases").checked = recall("insert", false);
 element("insert-phrases").addEventListener("change", ({ target }) => keep("insert", target.checked));
 
@@ -348,3 +351,4 @@ element("demo").hidden = recall("demo", false);
 settings.restore(settings.all); // now that everybody listens
 if (Player.obstacle) notice.show(Player.obstacle, "problem");
 online.open();
+keepOffline();

@@ -144,6 +144,7 @@ export class Phrases extends EventTarget {
 
   #changed() {
     keep("board", this.#phrases);
+    keep("category", this.#category);
     this.#show();
     this.#tell("changed");
   }
