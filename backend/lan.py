@@ -55,7 +55,7 @@ def kept_key(file: Path = KEY_FILE) -> str:
 
 
 def addresses() -> list[str]:
-    """This machine's IPv4 addresses that others may reach it at, the likeliest first. Blocks."""
+    """IPv4 addresses at which others may reach this machine, the likeliest first. Blocks."""
     found: list[str] = []
     for target in _EVERYWHERE:
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

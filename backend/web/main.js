@@ -2,6 +2,7 @@
 // said, player.js makes it sound, text_field.js is where it is typed.
 
 import { exportAll, importAll } from "./backup.js";
+import { copyText } from "./clipboard.js";
 import { keepFocus, Notice } from "./controls.js";
 import { Demo } from "./demo.js";
 import { Drafts } from "./drafts.js";
@@ -11,14 +12,17 @@ import { takeKeyFromLink } from "./key.js";
 import { NewVoice } from "./new-voice.js";
 import { keepOffline } from "./offline.js";
 import { Online } from "./online.js";
-import { PhraseEditor } from "./phrase_editor.js";
-import { Phrases } from "./phrases.js";
+import { createBoard } from "./phrase_board.js";
 import { Player } from "./player.js";
 import { Connection } from "./protocol.js";
+import { Scanner } from "./scanner.js";
 import { Settings } from "./settings.js";
+import { Sheet } from "./sheet.js";
 import { Speech } from "./speech.js";
+import { StillTyping } from "./still_typing.js";
 import { keep, recall } from "./store.js";
 import { TextField } from "./text_field.js";
+import { installTools } from "./tools.js";
 import { View } from "./view.js";
 import { Voices } from "./voices.js";
 import { Waiting } from "./waiting.js";
@@ -34,35 +38,21 @@ takeKeyFromLink();
 const connection = new Connection(socket);
 const player = new Player();
 const speech = new Speech(connection, player);
-const field = new TextField(element("text"), element("mirror"), speech);
+const field = new TextField(new Sheet(element("text"), element("mirror")), speech);
+const scanner = new Scanner();
+const stillTyping = new StillTyping(field, speech);
 const drafts = new Drafts(field);
 const notice = new Notice(element("notice"));
 const demo = new Demo();
 const highlighter = new Highlighter();
 const view = new View();
 const waiting = new Waiting(element("waiting-section"), element("waiting"));
-const phrases = new Phrases(elements({ tabs: "categories", tiles: "phrases", search: "find-phrase" }));
-const editor = new PhraseEditor(
-  phrases,
-  elements({
-    dialog: "phrase-dialog",
-    title: "phrase-dialog-title",
-    text: "phrase-text",
-    category: "phrase-category",
-    categories: "phrase-categories",
-    short: "phrase-short",
-    remove: "remove-phrase",
-    earlier: "earlier",
-    later: "later",
-    cancel: "cancel-phrase",
-    tiles: "phrases",
-  }),
-);
 const voices = new Voices(elements({ list: "voices", note: "voices-note", learning: "new-voice" }));
 const settings = new Settings(
-  elements({ speed: "speed", volume: "volume", size: "size", hold: "hold" }),
+  elements({ speed: "speed", volume: "volume", size: "size", still: "still", hold: "hold", switches: "switches", scan: "scan" }),
   document.querySelectorAll("input[name=typing]"),
 );
+const { phrases, editor } = createBoard(settings);
 const newVoice = new NewVoice(
   elements({
     form: "new-voice-form",
@@ -148,7 +138,10 @@ phrases.addEventListener("press", ({ detail: text }) => {
 history.addEventListener("again", ({ detail }) => back(() => say(detail)));
 history.addEventListener("edit", ({ detail }) => drafts.edit(detail));
 history.addEventListener("star", ({ detail }) => editor.open(null, detail));
-history.addEventListener("copy", ({ detail }) => back(() => copy(detail)));
+history.addEventListener("copy", async ({ detail }) => {
+  const copied = await copyText(detail);
+  back(() => notice.show(copied ? "Copied." : "This browser does not let a page copy."));
+});
 history.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
 history.addEventListener("cleared", ({ detail: all }) => {
   notice.show("The history is cleared.", "", { label: "Undo", act: () => history.restore(all) });
@@ -175,26 +168,15 @@ newVoice.addEventListener("added", async ({ detail: name }) => {
 voices.addEventListener("change", changeManner);
 settings.addEventListener("change", ({ detail }) => {
   if (detail === "size") document.documentElement.style.setProperty("--text-size", settings.value("size"));
-  else if (detail === "hold") phrases.holdMs = settings.value("hold") * 1000;
-  else changeManner();
+  else if (detail === "still") stillTyping.everyMs = settings.value("still") * 1000;
+  else if (["switches", "scan"].includes(detail)) {
+    scanner.set({ switches: settings.value("switches"), everyMs: settings.value("scan") * 1000 });
+  } else if (detail !== "hold") changeManner();
 });
 
 function changeManner() {
   useManner();
   field.changeManner();
-}
-
-async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text); // is not there without https
-    notice.show("Copied.");
-  } catch {
-    const area = Object.assign(document.createElement("textarea"), { value: text });
-    document.body.append(area);
-    area.select();
-    notice.show(document.execCommand("copy") ? "Copied." : "This browser does not let a page copy.");
-    area.remove();
-  }
 }
 
 // --- what is pressed ----------------------------------------------------------------------------
@@ -204,21 +186,20 @@ element("say").addEventListener("click", () => back(() => field.say()));
 element("stop").addEventListener("click", () => back(stop));
 element("repeat").addEventListener("click", () => back(() => {}));
 element("clear-text").addEventListener("click", () => back(clear));
-element("add-phrase").addEventListener("click", () => editor.open());
-element("edit-phrases").addEventListener("click", ({ currentTarget }) => {
-  phrases.editing = !phrases.editing;
-  phrases.holdMs = settings.value("hold") * 1000;
-  currentTarget.setAttribute("aria-pressed", phrases.editing);
-  element("phrases").toggleAttribute("data-editing", phrases.editing);
-  element("editing-hint").hidden = !phrases.editing;
-});
 element("open-settings").addEventListener("click", () => element("settings").showModal());
 element("close-settings").addEventListener("click", () => back(() => element("settings").close()));
 for (const id of ["settings", "phrase-dialog"]) {
   element(id).addEventListener("close", () => back(() => {}));
 }
-element("insert-phrases").checked = recall("insert", false);
-element("insert-phrases").addEventListener("change", ({ target }) => keep("insert", target.checked));
+const tools = installTools({ field, drafts, speech, player, history, phrases, notice, stop, back });
+const largeButtons = element("large-buttons");
+const showLarge = () => document.documentElement.toggleAttribute("data-large", largeButtons.checked);
+largeButtons.checked = recall("large", false);
+largeButtons.addEventListener("change", () => {
+  keep("large", largeButtons.checked);
+  showLarge();
+});
+showLarge();
 
 const kept = { settings, phrases, history };
 element("export").addEventListener("click", () => exportAll(kept));
@@ -245,6 +226,8 @@ document.addEventListener("keydown", (event) => {
   const plain = document.activeElement === document.body && event.key.length === 1 && event.key !== " ";
   if (!event.altKey) return plain && field.focus(); // what is typed goes into the text
   if (event.code === "KeyR") history.repeat();
+  else if (event.code in tools) tools[event.code]();
+  else if (event.shiftKey && /^Digit[1-3]$/.test(event.code)) tools.suggest(Number(event.code.at(-1)));
   else if (/^Digit[1-9]$/.test(event.code)) phrases.digit(Number(event.code.at(-1)));
   else return;
   event.preventDefault();

@@ -25,6 +25,7 @@ export class Player extends EventTarget {
   #anchors = [{ playing: false, frame: 0, position: 0 }];
   #prebuffer = PREBUFFER_LEAST_S;
   #calmSince = 0;
+  #paused = false;
   #ticking = false;
   #frame = 0;
   #reporter = 0;
@@ -43,7 +44,7 @@ export class Player extends EventTarget {
   /** Get ready to play; has to be called in answer to a key or a click. */
   wake() {
     const context = this.#contextAtHand();
-    if (context.state !== "running") context.resume();
+    if (context.state !== "running" && !this.#paused) context.resume();
     if (!this.#ticking) this.#restLater(); // perhaps nothing is going to be said
     this.#waking ??= this.#load(context).catch(() => this.#loadAgain());
     return this.#waking;
@@ -69,6 +70,7 @@ export class Player extends EventTarget {
 
   /** Silence, within one render quantum of the audio thread hearing of it. */
   reset() {
+    this.paused = false; // else nobody would hear that it is reset
     this.#port?.postMessage({ type: "reset" });
     this.#waiting = [];
     this.#timeline = [];
@@ -90,8 +92,15 @@ export class Player extends EventTarget {
     return ((this.#written - this.#heard() + frames) * 1000) / this.rate;
   }
 
-  get playing() {
-    return this.#timeline.length > 0;
+  /** Sound waits where it is. */
+  get paused() {
+    return this.#paused;
+  }
+
+  set paused(paused) {
+    this.#paused = paused;
+    if (paused) this.#context?.suspend();
+    else if (this.#ticking) this.#context.resume();
   }
 
   /** Speech was owed and did not come in time: hold more back from now on. */
@@ -182,7 +191,7 @@ export class Player extends EventTarget {
 
   #start() {
     clearTimeout(this.#resting);
-    if (this.#context.state !== "running") this.#context.resume();
+    if (this.#context.state !== "running" && !this.#paused) this.#context.resume();
     if (this.#ticking) return;
     this.#ticking = true;
     this.#reporter = setInterval(() => this.#report(), REPORT_EVERY_MS);

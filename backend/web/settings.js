@@ -6,6 +6,9 @@ const SHOWN = {
   speed: (value) => `${value.toFixed(2)}×`,
   volume: (value) => `${Math.round(value * 100)} %`,
   size: (value) => `${Math.round(value * 100)} %`,
+  still: (value) => (value === 0 ? "off" : `${value} s`),
+  scan: (value) => `${value.toFixed(1)} s`,
+  switches: (value) => (value === 0 ? "off" : value === 1 ? "1 switch" : `${value} switches`),
   hold: (value) => (value === 0 ? "off" : `${value.toFixed(1)} s`),
 };
 const TYPING = ["auto", "word", "phrase", "sentence", "enter"];

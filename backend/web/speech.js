@@ -40,6 +40,15 @@ export class Speech extends EventTarget {
     return take;
   }
 
+  /** Play a sound of this page's own, in its turn. */
+  play(samples, place) {
+    const take = Object.assign(new Take({ place }), { ended: true, complete: true });
+    take.chunks.push(samples);
+    take.frames = samples.length;
+    this.#player.enqueue(take);
+    this.#player.advance();
+  }
+
   /** The take's text is to be `text` now; with `ended`, for good. */
   update(take, text, ended = false) {
     take.wanted = text;

@@ -15,49 +15,34 @@ import { UndoStack } from "./undo.js";
  * the server is away), `held`.
  */
 export class TextField extends EventTarget {
-  #area;
-  #mirror;
+  #sheet;
   #speech;
-  #composing = false;
   #text = ""; // as it was after the last change
   #base = 0;
   #take = null;
   #takes = []; // all that spoke this text
   #stopped = false; // it was silenced, or failed, and nothing is spoken since
   #held = false;
+  #reading = null; // the take that reads it aloud, and leaves it here
   #asYouType = true;
   #away = false;
   #undo = new UndoStack();
   expand = (word) => word; // what an abbreviation stands for
 
-  constructor(area, mirror, speech) {
+  constructor(sheet, speech) {
     super();
-    this.#area = area;
-    this.#mirror = mirror.appendChild(document.createTextNode("\n"));
+    this.#sheet = sheet;
     this.#speech = speech;
-    this.place = new Place(this.#mirror);
-    area.addEventListener("input", () => this.#edited());
-    area.addEventListener("beforeinput", (event) => {
-      if (event.inputType === "historyUndo") this.#step(event, "undo");
-      if (event.inputType === "historyRedo") this.#step(event, "redo");
-    });
-    area.addEventListener("keydown", (event) => {
-      if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
-      const key = event.key.toLowerCase();
-      if (key === "z") this.#step(event, event.shiftKey ? "redo" : "undo");
-      else if (key === "y") this.#step(event, "redo");
-    });
-    area.addEventListener("compositionstart", () => (this.#composing = true));
-    area.addEventListener("compositionend", () => {
-      this.#composing = false;
-      this.#edited();
-    });
+    this.place = new Place(sheet.node);
+    sheet.addEventListener("edited", () => this.#edited());
+    sheet.addEventListener("undo", () => this.undo());
+    sheet.addEventListener("redo", () => this.redo());
     speech.addEventListener("replaced", ({ detail }) => this.#replaced(detail));
     speech.addEventListener("finished", ({ detail: take }) => this.#finished(take));
   }
 
   get text() {
-    return this.#area.value;
+    return this.#sheet.text;
   }
 
   get held() {
@@ -65,7 +50,11 @@ export class TextField extends EventTarget {
   }
 
   get caret() {
-    return this.#area.selectionEnd;
+    return this.#sheet.caret;
+  }
+
+  set caret(at) {
+    this.#sheet.caret = at;
   }
 
   /** How much of the text is spoken and stays. */
@@ -92,26 +81,38 @@ export class TextField extends EventTarget {
   }
 
   focus() {
-    const { selectionStart, selectionEnd } = this.#area;
-    this.#area.focus({ preventScroll: true });
-    // Behind a dialog it had kept the focus, but not the caret: nothing could be typed.
-    this.#area.setSelectionRange(selectionStart, selectionEnd);
+    this.#sheet.focus();
   }
 
   /** As if typed at the caret, or behind what is spoken, with spaces around. */
   insert(words) {
     const at = Math.max(this.caret, this.locked);
     const { text, caret } = insertWords(this.text.slice(0, at), words, this.text.slice(at));
-    this.#area.value = text;
-    this.#area.setSelectionRange(caret, caret);
+    this.#sheet.put(text, caret);
     this.#edited();
+  }
+
+  /** Put a word in place of the last `begun` letters before the caret, and a space behind it. */
+  complete(word, begun) {
+    const at = Math.max(this.caret - begun, this.locked);
+    const { text, caret } = this;
+    this.#sheet.put(`${text.slice(0, at)}${word} ${text.slice(caret)}`, at + word.length + 1);
+    this.#edited();
+  }
+
+  /** Speak what is here from `at` on, and leave it here. */
+  read(at) {
+    this.#hold();
+    Object.assign(this.place, { heard: at, spoken: 0, unread: [] });
+    const text = this.#text.slice(at);
+    if (text.trim()) this.#reading = this.#speech.say({ text, place: this.place, base: at, ended: true });
   }
 
   /** Put a text here that is not spoken until the person says so. What was here is lost. */
   load({ text, base = 0 }) {
     this.#restart(text);
     this.#base = this.place.heard = Math.min(base, text.length);
-    this.#area.setSelectionRange(text.length, text.length);
+    this.caret = text.length;
     this.#hold();
     this.dispatchEvent(new Event("changed"));
   }
@@ -149,7 +150,6 @@ export class TextField extends EventTarget {
     const text = this.#expanded(this.text, this.text.length);
     if (!text.trim()) return;
     if (this.#away) return this.#unsaid(text);
-    this.#show(text);
     if (this.#take) this.#speech.update(this.#take, text.slice(this.#base), true);
     else this.#sayFrom(this.#stopped ? 0 : this.#base, text);
     this.#giveAway(text);
@@ -187,9 +187,8 @@ export class TextField extends EventTarget {
   // --- edits ----------------------------------------------------------------------------------
 
   #edited() {
-    let text = this.text;
-    this.#show(text);
-    if (this.#composing) return; // what an input method still changes is not yet text
+    let { text } = this;
+    this.#stopReading();
     if (this.#take) text = this.#protected(text);
     else this.#reopened(text);
     this.#undo.record(this.#text, change(this.#text, text));
@@ -205,7 +204,7 @@ export class TextField extends EventTarget {
     const text = this.#expanded(this.#text, caret);
     if (text === this.#text) return;
     this.#undo.record(this.#text, change(this.#text, text));
-    this.#put(text, caret + text.length - this.#text.length);
+    this.#sheet.put(text, caret + text.length - this.#text.length);
     this.#text = text;
   }
 
@@ -222,25 +221,20 @@ export class TextField extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  #step(event, direction) {
-    event.preventDefault();
-    this[direction]();
+  /** What is read is not what stands here any more. */
+  #stopReading() {
+    if (this.#reading && !this.#reading.complete) this.#speech.withdraw(this.#reading);
+    this.#reading = null;
   }
 
   #change(text, hold) {
     if (text === null) return;
     const { at, inserted } = change(this.#text, text);
-    this.#put(text, at + inserted.length);
+    this.#sheet.put(text, at + inserted.length);
     if (!this.#take) this.#reopened(text);
     this.#text = text;
     if (hold) this.#hold(); // it was taken back as a whole: nobody wants to hear it at once
     this.#accept();
-  }
-
-  #put(text, caret) {
-    this.#area.value = text;
-    this.#area.setSelectionRange(caret, caret);
-    this.#show(text);
   }
 
   /** Nobody speaks it: all of it may change, and what does will be spoken. */
@@ -261,7 +255,7 @@ export class TextField extends EventTarget {
   #restored(before, text, locked) {
     const restored = protect(before, text, locked);
     if (!restored) return text;
-    this.#put(restored.text, restored.caret);
+    this.#sheet.put(restored.text, restored.caret);
     this.#tell("locked", restored.correction);
     return restored.text;
   }
@@ -335,32 +329,24 @@ export class TextField extends EventTarget {
     this.place.spoken = 0;
   }
 
-  // --- what is shown --------------------------------------------------------------------------
-
-  #show(text) {
-    // A last line break would not open a line of its own.
-    this.#mirror.data = `${text}\n`;
-  }
-
   /** The text leaves the field; its place goes with it, lit words and all. */
   #giveAway(text) {
     const place = this.place;
     place.node = document.createTextNode(text);
-    this.place = new Place(this.#mirror);
+    this.place = new Place(this.#sheet.node);
     this.#tell("said", { place, takes: this.#takes });
     return place;
   }
 
   #restart(text) {
-    if (this.#area.value !== text) this.#area.value = text;
+    this.#sheet.put(text);
     this.#text = text;
     this.#base = 0;
     this.#stopped = this.#held = false;
     this.#take = null;
     this.#takes = [];
     this.#undo.clear();
-    this.place = new Place(this.#mirror);
-    this.#show(text);
+    this.place = new Place(this.#sheet.node);
   }
 
   #tell(type, detail) {

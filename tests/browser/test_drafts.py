@@ -27,7 +27,7 @@ Object.defineProperty(globalThis, "speechSynthesis", { value: {
 async def spoken(speaking: SpeakingPage) -> int:
     """Wait until something was heard to its end; how many characters of the first context."""
     await speaking.shown("tap.dry_at() > 0")
-    return max(header["text"][1] for header in speaking.messages("audio"))
+    return max(int(header["text"][1]) for header in speaking.messages("audio"))
 
 
 async def test_a_draft_is_there_after_a_reload_and_is_spoken_when_asked(
@@ -259,9 +259,7 @@ async def test_what_waits_survives_a_reload_and_can_be_discarded_and_brought_bac
     assert away.contexts() == {}
 
 
-async def test_what_was_begun_when_the_server_went_away_waits_too(
-    page: Page, cable: Cable
-) -> None:
+async def test_what_was_begun_when_the_server_went_away_waits_too(page: Page, cable: Cable) -> None:
     speaking = await SpeakingPage(page).open(cable.url)
     text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 4
     cable.cut_after(60_000)

@@ -31,7 +31,9 @@ async def test_what_was_said_is_found_and_said_again(speaking: SpeakingPage) -> 
     await speaking.heard_all(3)
     assert list(speaking.contexts().values())[-1] == "Yes, please."
     await speaking.page.get_by_label("Search the history").fill("nothing like it")
-    await expect(speaking.page.get_by_text("Nothing that was said has these words.")).to_be_visible()
+    await expect(
+        speaking.page.get_by_text("Nothing that was said has these words.")
+    ).to_be_visible()
 
 
 async def test_sound_that_was_heard_is_downloaded_as_it_was(speaking: SpeakingPage) -> None:
@@ -44,7 +46,9 @@ async def test_sound_that_was_heard_is_downloaded_as_it_was(speaking: SpeakingPa
     np.testing.assert_array_equal(pcm, np.round(speaking.audio() * 32768))
 
 
-@pytest.mark.parametrize(("name", "magic"), [("MP3", (b"ID3", b"\xff\xfb", b"\xff\xf3")), ("WAV", (b"RIFF",))])
+@pytest.mark.parametrize(
+    ("name", "magic"), [("MP3", (b"ID3", b"\xff\xfb", b"\xff\xf3")), ("WAV", (b"RIFF",))]
+)
 async def test_the_server_makes_a_file_of_yesterday_s_words(
     speaking: SpeakingPage, name: str, magic: tuple[bytes, ...]
 ) -> None:
@@ -57,7 +61,8 @@ async def test_the_server_makes_a_file_of_yesterday_s_words(
     found = await download.value
     assert found.suggested_filename.endswith(name.lower())
     data = (await found.path()).read_bytes()
-    assert data.startswith(magic) and len(data) > 2000
+    assert data.startswith(magic)
+    assert len(data) > 2000
 
 
 async def test_an_entry_is_copied_and_becomes_a_phrase(speaking: SpeakingPage) -> None:

@@ -117,9 +117,7 @@ async def rendered(speaking: SpeakingPage) -> Rendered:
     return Rendered.of(await speaking.page.evaluate("scheduled.render()"))
 
 
-async def test_it_connects_and_plays_the_samples_that_the_server_sent(
-    page: Page, url: str
-) -> None:
+async def test_it_connects_and_plays_the_samples_that_the_server_sent(page: Page, url: str) -> None:
     async with cable_to(url) as cable:
         speaking = await opened(page, cable.url)
         cable.hold()  # then no busy server is to blame for a gap

@@ -38,6 +38,24 @@ async def test_axe_finds_no_fault(
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@pytest.mark.parametrize("large", [False, True], ids=["plain", "200 %"])
+async def test_axe_finds_no_fault_with_forced_colours_and_large_text(
+    browser: Browser, url: str, large: bool
+) -> None:
+    async with await browser.new_context(viewport=PHONE, forced_colors="active") as profile:
+        page = await profile.new_page()
+        speaking = await SpeakingPage(page).open(url)
+        if large:
+            await page.evaluate("document.documentElement.style.fontSize = '200%'")
+        await speaking.press("Alt+1")
+        await page.get_by_role("button", name="Settings").click()
+        await page.wait_for_timeout(200)
+        for _ in range(2):  # with the settings, and without
+            found = (await Axe().run(page)).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+            await speaking.press("Escape")
+
+
 async def test_nothing_moves_while_words_light_up(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "() => { tap.shifts = []; new PerformanceObserver((list) => tap.shifts.push("

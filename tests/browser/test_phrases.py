@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.speaking_page import SpeakingPage
 
@@ -18,7 +18,7 @@ WITHIN_MS = 50
 
 
 async def add(speaking: SpeakingPage, text: str, category: str = "", short: str = "") -> None:
-    await speaking.page.get_by_role("button", name="Add", exact=True).click()
+    await speaking.page.get_by_role("button", name="Add a phrase").click()
     await speaking.page.get_by_label("Its words").fill(text)
     if category:
         await speaking.page.get_by_label("Category", exact=True).fill(category)
@@ -26,8 +26,8 @@ async def add(speaking: SpeakingPage, text: str, category: str = "", short: str 
     await speaking.page.get_by_role("button", name="Save", exact=True).click()
 
 
-def tiles(page: Page) -> list[str]:
-    return page.locator("#phrases button span")  # type: ignore[return-value]
+def tiles(page: Page) -> Locator:
+    return page.locator("#phrases button span")
 
 
 async def test_one_tap_says_a_phrase_and_typing_goes_on_in_the_text(
@@ -47,13 +47,13 @@ async def test_a_phrase_is_added_changed_and_deleted_and_comes_back(
     await add(speaking, "<b>Tea</b>, please.", "Drinks")
     await expect(page.get_by_role("tab", selected=True)).to_have_text("Drinks")
     await expect(tiles(page)).to_have_text(["<b>Tea</b>, please."])
-    await page.get_by_role("button", name="Change", exact=True).click()
+    await page.get_by_role("button", name="Change the phrases").click()
     await page.get_by_role("button", name="Tea").click()
     await page.get_by_label("Its words").fill("Coffee, please.")
     await page.get_by_role("button", name="Save", exact=True).click()
     await page.reload()
     await expect(tiles(page)).to_have_text(["Coffee, please."])
-    await page.get_by_role("button", name="Change", exact=True).click()
+    await page.get_by_role("button", name="Change the phrases").click()
     await page.get_by_role("button", name="Coffee").click()
     await page.get_by_role("button", name="Delete").click()
     await expect(page.get_by_role("tab", name="Drinks")).to_have_count(0)
@@ -66,7 +66,7 @@ async def test_phrases_are_moved_by_dragging_and_by_keys(speaking: SpeakingPage)
     page = speaking.page
     for text in ("One", "Two", "Three"):
         await add(speaking, text, "Order")
-    await page.get_by_role("button", name="Change", exact=True).click()
+    await page.get_by_role("button", name="Change the phrases").click()
     await page.get_by_role("button", name="One").drag_to(page.get_by_role("button", name="Three"))
     await expect(tiles(page)).to_have_text(["Two", "Three", "One"])
     await page.get_by_role("button", name="One").focus()
@@ -121,9 +121,7 @@ async def test_where_one_holds_a_tile_a_slip_says_nothing(speaking: SpeakingPage
     assert list(speaking.contexts().values()) == ["Yes, please."]
 
 
-async def test_everything_goes_into_a_file_and_back(
-    speaking: SpeakingPage, tmp_path: Path
-) -> None:
+async def test_everything_goes_into_a_file_and_back(speaking: SpeakingPage, tmp_path: Path) -> None:
     page = speaking.page
     await add(speaking, "Kept in a file.", "Files")
     await speaking.press("Alt+1")
