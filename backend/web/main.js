@@ -1,30 +1,30 @@
 // Puts the page together. Who does what: protocol.js talks to the server, speech.js decides what is
 // said, player.js makes it sound, text_field.js is where it is typed.
 
-import { exportAll, importAll } from "./backup.js";
 import { copyText } from "./clipboard.js";
 import { keepFocus, Notice } from "./controls.js";
 import { Demo } from "./demo.js";
 import { Drafts } from "./drafts.js";
-import { Highlighter, Place } from "./highlight.js";
+import { Place } from "./highlight.js";
 import { History } from "./history.js";
 import { takeKeyFromLink } from "./key.js";
-import { NewVoice } from "./new-voice.js";
 import { keepOffline } from "./offline.js";
 import { Online } from "./online.js";
+import { Painter } from "./painter.js";
 import { createBoard } from "./phrase_board.js";
 import { Player } from "./player.js";
 import { Connection } from "./protocol.js";
 import { Scanner } from "./scanner.js";
 import { Settings } from "./settings.js";
+import { installSettingsDialog } from "./settings_dialog.js";
 import { Sheet } from "./sheet.js";
+import { installShortcuts } from "./shortcuts.js";
 import { Speech } from "./speech.js";
 import { StillTyping } from "./still_typing.js";
 import { keep, recall } from "./store.js";
 import { TextField } from "./text_field.js";
 import { installTools } from "./tools.js";
-import { View } from "./view.js";
-import { Voices } from "./voices.js";
+import { createVoicePanel } from "./voice_panel.js";
 import { Waiting } from "./waiting.js";
 
 const element = (id) => document.getElementById(id);
@@ -44,27 +44,14 @@ const stillTyping = new StillTyping(field, speech);
 const drafts = new Drafts(field);
 const notice = new Notice(element("notice"));
 const demo = new Demo();
-const highlighter = new Highlighter();
-const view = new View();
+const painter = new Painter({ speech, player, field, paper: element("paper") });
 const waiting = new Waiting(element("waiting-section"), element("waiting"));
-const voices = new Voices(elements({ list: "voices", note: "voices-note", learning: "new-voice" }));
+const { voices, newVoice } = createVoicePanel();
 const settings = new Settings(
   elements({ speed: "speed", volume: "volume", size: "size", still: "still", hold: "hold", switches: "switches", scan: "scan" }),
   document.querySelectorAll("input[name=typing]"),
 );
 const { phrases, editor } = createBoard(settings);
-const newVoice = new NewVoice(
-  elements({
-    form: "new-voice-form",
-    drop: "new-voice-drop",
-    record: "record",
-    file: "new-voice-file",
-    preview: "new-voice-preview",
-    status: "new-voice-status",
-    name: "new-voice-name",
-    add: "new-voice-add",
-  }),
-);
 const history = new History(
   elements({
     list: "history",
@@ -97,10 +84,10 @@ function unsaid(text) {
 
 function stop() {
   demo.stop();
-  paint(); // what was heard until now is shown as heard
+  painter.paint(); // what was heard until now is shown as heard
   speech.silence();
   globalThis.speechSynthesis?.cancel();
-  paint();
+  painter.paint();
 }
 
 function clear() {
@@ -186,68 +173,11 @@ element("say").addEventListener("click", () => back(() => field.say()));
 element("stop").addEventListener("click", () => back(stop));
 element("repeat").addEventListener("click", () => back(() => {}));
 element("clear-text").addEventListener("click", () => back(clear));
-element("open-settings").addEventListener("click", () => element("settings").showModal());
-element("close-settings").addEventListener("click", () => back(() => element("settings").close()));
-for (const id of ["settings", "phrase-dialog"]) {
-  element(id).addEventListener("close", () => back(() => {}));
-}
 const tools = installTools({ field, drafts, speech, player, history, phrases, notice, stop, back });
-const largeButtons = element("large-buttons");
-const showLarge = () => document.documentElement.toggleAttribute("data-large", largeButtons.checked);
-largeButtons.checked = recall("large", false);
-largeButtons.addEventListener("change", () => {
-  keep("large", largeButtons.checked);
-  showLarge();
-});
-showLarge();
-
-const kept = { settings, phrases, history };
-element("export").addEventListener("click", () => exportAll(kept));
-element("import").addEventListener("change", async ({ target }) => {
-  try {
-    const undo = await importAll(target.files[0], kept);
-    element("settings").close();
-    notice.show("The file is loaded.", "", { label: "Undo", act: undo });
-  } catch (error) {
-    element("import-status").textContent = `Nothing was changed: ${error.message}`;
-  }
-  target.value = "";
-});
-
-element("text").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  field.say();
-});
-document.addEventListener("keydown", (event) => {
-  if (document.querySelector("dialog[open]")) return;
-  if (event.key === "Escape" && !event.isComposing) return stop();
-  if (event.ctrlKey || event.metaKey) return;
-  const plain = document.activeElement === document.body && event.key.length === 1 && event.key !== " ";
-  if (!event.altKey) return plain && field.focus(); // what is typed goes into the text
-  if (event.code === "KeyR") history.repeat();
-  else if (event.code in tools) tools[event.code]();
-  else if (event.shiftKey && /^Digit[1-3]$/.test(event.code)) tools.suggest(Number(event.code.at(-1)));
-  else if (/^Digit[1-9]$/.test(event.code)) phrases.digit(Number(event.code.at(-1)));
-  else return;
-  event.preventDefault();
-});
+installSettingsDialog({ kept: { settings, phrases, history }, notice, back });
+installShortcuts({ text: element("text"), field, phrases, history, tools, stop });
 
 // --- what the page shows ------------------------------------------------------------------------
-
-const SHOWN_AFTER_MS = 16; // what is painted now is seen a frame later: be as much ahead
-
-function paint() {
-  const takes = speech.atHand;
-  const places = new Set([field.place, ...takes.map((take) => take.place)]);
-  for (const place of places) place.now = null;
-  for (const take of takes) take.place.follow(take, player.heardMs(take) + SHOWN_AFTER_MS);
-  highlighter.paint([...places]);
-  for (const place of places) {
-    const scroller = place.node.parentElement?.closest("#paper, li p");
-    if (scroller) view.follow(place, scroller);
-  }
-}
 
 function showHint() {
   const enter = settings.typing === "enter";
@@ -260,14 +190,7 @@ function showHint() {
   element("demo").style.visibility = recall("demo", false) || field.text !== "" ? "hidden" : "";
 }
 
-view.watch(element("paper"));
-player.addEventListener("tick", paint);
-player.addEventListener("rest", paint);
-field.addEventListener("changed", () => {
-  view.leave(element("paper"));
-  paint();
-  showHint();
-});
+field.addEventListener("changed", showHint);
 speech.addEventListener("spoken", ({ detail: take }) => take.place.account(take));
 speech.addEventListener("sound", ({ detail: take }) => history.keepSound(take));
 speech.addEventListener("replaced", ({ detail: { take, next } }) => history.extend(take, next));
@@ -313,14 +236,14 @@ async function listVoices() {
 connection.addEventListener("ready", listVoices);
 online.addEventListener("locked", () => notice.hide("lost"));
 online.addEventListener("away", () => {
-  field.away = true;
+  field.away = speech.away = true;
   for (const take of speech.unfinished) {
     const rest = speech.withdraw(take);
     history.shorten(take);
     if (rest.trim()) waiting.add(rest);
   }
 });
-online.addEventListener("back", () => (field.away = false));
+online.addEventListener("back", () => (field.away = speech.away = false));
 connection.addEventListener("ready", () => (waiting.online = true));
 connection.addEventListener("resumed", () => (waiting.online = true));
 connection.addEventListener("lost", () => (waiting.online = false));

@@ -7,6 +7,7 @@
 export class Sheet extends EventTarget {
   #area;
   #composing = false;
+  #left = null; // the selection, when the focus went elsewhere
   /** The copy: a text node, to be lit. */
   node;
 
@@ -20,6 +21,10 @@ export class Sheet extends EventTarget {
       this.#composing = false;
       this.#edited();
     });
+    area.addEventListener("blur", () => (this.#left = [area.selectionStart, area.selectionEnd]));
+    for (const type of ["pointerdown", "keydown"]) {
+      area.addEventListener(type, () => (this.#left = null)); // the caret goes where that says
+    }
     area.addEventListener("beforeinput", (event) => {
       const asked = { historyUndo: "undo", historyRedo: "redo" }[event.inputType];
       if (asked) this.#ask(event, asked);
@@ -57,11 +62,12 @@ export class Sheet extends EventTarget {
   }
 
   focus() {
-    const { selectionStart, selectionEnd } = this.#area;
     this.#area.focus({ preventScroll: true });
-    // Behind a dialog it had kept the focus, but not the caret, which it believes to be in place.
-    this.#area.setSelectionRange(0, 0);
-    this.#area.setSelectionRange(selectionStart, selectionEnd);
+    if (!this.#left) return;
+    // Browsers give the focus back after a dialog, but not the caret.
+    this.#area.setSelectionRange(0, 0); // what it believes to be in place already, it does not set
+    this.#area.setSelectionRange(...this.#left);
+    this.#left = null;
   }
 
   #edited() {

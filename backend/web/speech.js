@@ -20,6 +20,7 @@ export class Speech extends EventTarget {
   #lost = false;
   manner = {}; // of what is said from now on: voice, speed, volume, typing
   defaultVoice = undefined;
+  away = false; // what is asked for now would be heard too late
 
   constructor(connection, player) {
     super();
@@ -36,7 +37,11 @@ export class Speech extends EventTarget {
   /** Begin a take; see Take for the options. */
   say(options) {
     const take = new Take({ ...this.manner, ...options });
-    this.#add(take);
+    if (!this.away) this.#add(take);
+    else {
+      take.complete = true;
+      this.#notice("The server is away: that is not spoken.", "problem");
+    }
     return take;
   }
 

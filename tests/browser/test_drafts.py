@@ -235,6 +235,19 @@ async def test_what_is_entered_meanwhile_waits_and_is_not_said_by_itself(
     await expect(waiting).to_be_hidden()
 
 
+async def test_what_is_to_be_read_aloud_meanwhile_is_not_read_later(
+    away: SpeakingPage, cable: Cable
+) -> None:
+    await away.type("Some text")
+    await away.page.get_by_role("button", name="Read aloud").click()
+    await expect(away.notice).to_contain_text("that is not spoken")
+    cable.mend()
+    await away.connected()
+    await asyncio.sleep(1)
+    assert away.contexts() == {}
+    await expect(away.text).to_have_value("Some text")
+
+
 async def test_this_device_s_voice_says_it_now(away: SpeakingPage) -> None:
     await away.type("Help me please")
     await away.press("Enter")

@@ -32,7 +32,8 @@ async def test_attention_is_a_short_sound_that_needs_no_server(speaking: Speakin
     await expect(speaking.said).to_have_count(0)
 
 
-async def test_the_text_is_shown_large_and_turned_round(speaking: SpeakingPage) -> None:
+@pytest.mark.parametrize("how", ["Escape", "Close"])
+async def test_the_text_is_shown_large_and_turned_round(speaking: SpeakingPage, how: str) -> None:
     await speaking.mode("On Enter")
     await speaking.text.fill("Please speak slowly")
     await press(speaking, "Show large")
@@ -42,7 +43,7 @@ async def test_the_text_is_shown_large_and_turned_round(speaking: SpeakingPage) 
     assert size > 60
     await press(speaking, "Turn round")
     assert await text.evaluate("(each) => getComputedStyle(each).rotate") == "180deg"
-    await speaking.press("Escape")
+    await (speaking.press(how) if how == "Escape" else press(speaking, how))
     await expect(speaking.text).to_be_focused()
     await speaking.page.wait_for_timeout(100)  # a person takes longer to type
     await speaking.page.keyboard.type("!")
