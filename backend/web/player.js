@@ -84,14 +84,6 @@ export class Player extends EventTarget {
     return (frames * 1000) / this.rate;
   }
 
-  /** Milliseconds that are here and not yet heard. */
-  get bufferedMs() {
-    const waiting = this.#waiting.flatMap((take) => take.chunks.slice(take.handedOver));
-    const frames = waiting.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (!this.#context) return 0;
-    return ((this.#written - this.#heard() + frames) * 1000) / this.rate;
-  }
-
   /** Sound waits where it is. */
   get paused() {
     return this.#paused;
@@ -174,6 +166,7 @@ export class Player extends EventTarget {
   }
 
   #heardFrame() {
+    if (!this.#context) return 0; // it is being made anew
     const { contextTime, performanceTime } = this.#output();
     const since = Math.max(0, performance.now() - performanceTime) / 1000;
     return Math.min(contextTime + since, this.#context.currentTime) * this.rate;

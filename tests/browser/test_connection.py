@@ -38,7 +38,7 @@ async def speaking(page: Page, cable: Cable) -> SpeakingPage:
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
 async def _nothing_else_is_complained_of(page: Page) -> AsyncIterator[None]:
     faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
     yield
     assert not faults
 
