@@ -4,13 +4,12 @@ const LEFT_ALONE_MS = 4000; // after a scroll or an edit
 
 export class View {
   #calmAt = new WeakMap(); // by scrolling element: when it may be moved again
-  #own = new WeakSet(); // elements that are being scrolled from here
+  #own = new WeakMap(); // by scrolling element: where it was scrolled to from here
 
   /** The person scrolls, or writes, in `element`. */
   watch(element) {
     element.addEventListener("scroll", () => {
-      if (this.#own.delete(element)) return;
-      this.leave(element);
+      if (this.#own.get(element) !== element.scrollTop) this.leave(element);
     });
   }
 
@@ -28,7 +27,7 @@ export class View {
     const word = range.getBoundingClientRect();
     const frame = scroller.getBoundingClientRect();
     if (word.top >= frame.top && word.bottom <= frame.bottom) return;
-    this.#own.add(scroller);
     scroller.scrollTop += word.top - frame.top - frame.height / 3;
+    this.#own.set(scroller, scroller.scrollTop);
   }
 }

@@ -27,7 +27,7 @@ async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
     async with await browser.new_context(**phone) as profile:
         speaking = await SpeakingPage(await profile.new_page()).open(url)
         rows: dict[str, float] = {}
-        for name in ("Speak", "Stop", "Repeat", "Clear", "Yes, please."):
+        for name in ("Speak", "Stop", "Repeat", "Clear", "Yes, please.", "Attention"):
             button = speaking.page.get_by_role("button", name=name, exact=True)
             await expect(button).to_be_in_viewport(ratio=1)
             box = await button.bounding_box()
@@ -38,6 +38,10 @@ async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
         assert paper
         assert paper["height"] >= 3 * 1.45 * 1.35 * 16
         await expect(speaking.page.get_by_text("Shift")).to_be_hidden()
+        await expect(speaking.page.get_by_role("heading", name="History")).to_be_in_viewport()
+        tools = await speaking.page.locator(".tools").bounding_box()
+        assert tools
+        assert tools["height"] < 60  # one strip
         assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
