@@ -38,6 +38,7 @@ from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.guarded_http import GuardedConfig
 from backend.http_speech import BoundedBody
+from backend.lan import invitation, kept_key, open_to_network
 from backend.logs import configure_logging
 from backend.metrics import Metrics
 from backend.middleware import EveryAnswer, install_proxy, is_proxy
@@ -209,9 +210,11 @@ def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> 
     )
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, lan_key: str = "") -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start, and
     `EngineDead`.
+
+    `lan_key`: of the link for the other devices of the network; empty: none is shown.
     """
     listener = listen(settings.server.host, settings.server.port)
     model = choose(settings, models_folder(settings.engine.models))
@@ -228,6 +231,8 @@ def serve(settings: Settings) -> None:
     )
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
+    if lan_key:
+        announcement += f"\n{invitation(host, port, lan_key)}"
 
     def give_up(error: EngineDead) -> None:
         server.give_up(error)
@@ -279,10 +284,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="duplex-tts serve", description="Speak while the text is still being written."
     )
     add_flags(parser)
+    parser.add_argument(
+        "--lan",
+        action="store_true",
+        help="for the other devices of the network: makes a key, prints a link and its QR code",
+    )
     try:
-        settings = load_settings(parser.parse_args(arguments)).settings
+        flags = parser.parse_args(arguments)
+        settings = load_settings(flags).settings
         configure_logging(settings.log)
-        serve(settings)
+        key = kept_key() if flags.lan else ""
+        serve(open_to_network(settings, key) if key else settings, key)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:

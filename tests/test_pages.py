@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import structlog
+from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
@@ -54,12 +56,22 @@ def test_every_file_of_web_is_served_under_the_rules(client: TestClient, file: P
         ("main.js", "text/javascript; charset=utf-8"),
         ("style.css", "text/css; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
+        ("manifest.webmanifest", "application/manifest+json"),
     ],
 )
 def test_files_have_the_types_that_browsers_insist_on(
     client: TestClient, name: str, media_type: str
 ) -> None:
     assert client.get(f"/{name}").headers["content-type"] == media_type
+
+
+def test_the_app_can_be_installed(client: TestClient) -> None:
+    manifest = client.get("/manifest.webmanifest").json()
+    assert manifest["display"] == "standalone"
+    for icon in manifest["icons"]:
+        data = client.get(f"/{icon['src']}").content
+        if icon["type"] == "image/png":
+            assert "{}x{}".format(*Image.open(io.BytesIO(data)).size) == icon["sizes"]
 
 
 def test_pages_that_are_missing_are_warned_of_at_the_start(tmp_path: Path) -> None:

@@ -7,28 +7,26 @@ const TEXT =
   "So the first sound does not wait for the end of the sentence, and you cannot tell " +
   "from the voice that the rest was not there yet.";
 
-/** Event: `change`, when it begins or ends. */
-export class Demo extends EventTarget {
+export class Demo {
   #timer = 0;
 
   get running() {
     return this.#timer !== 0;
   }
 
-  /** Give the text to `write`, token by token. */
+  /** Give the text so far to `write(text, ended)`, a token longer each time. */
   start(write) {
     const tokens = TEXT.match(/\s?\S{1,4}/g);
+    let text = "";
     this.#timer = setInterval(() => {
-      write(tokens.shift());
+      text += tokens.shift();
       if (tokens.length === 0) this.stop();
+      write(text, tokens.length === 0);
     }, 1000 / TOKENS_PER_S);
-    this.dispatchEvent(new Event("change"));
   }
 
   stop() {
-    if (!this.running) return;
     clearInterval(this.#timer);
     this.#timer = 0;
-    this.dispatchEvent(new Event("change"));
   }
 }

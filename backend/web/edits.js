@@ -24,17 +24,28 @@ export function change(before, after) {
 }
 
 /**
- * What may stand of an edit when the first `locked` units are spoken already: they come back, and
- * what was typed into them goes on behind them. Null: the edit touches nothing locked.
+ * What may stand of an edit when the first `locked` units are spoken already; null: it touches
+ * nothing locked. `text` has the spoken part as it was. What was typed into it stands behind it, as
+ * words of its own. What was to replace a spoken word does not: it is the `correction`, for the
+ * person to decide about.
  */
 export function protect(before, after, locked) {
   const { at, removed, inserted } = change(before, after);
   if (at >= locked) return null;
-  const rest = Math.max(locked, at + removed);
-  return {
-    text: before.slice(0, locked) + inserted + before.slice(rest),
-    caret: locked + inserted.length,
-  };
+  const replaces = removed > 0 && at + removed <= locked;
+  if (replaces) {
+    const word = after.slice(wordStart(after, at), wordEnd(after, at + inserted.length));
+    return { text: before, caret: locked, correction: inserted.trim() ? word.trim() : "" };
+  }
+  const rest = before.slice(Math.max(locked, at + removed));
+  return { ...insertWords(before.slice(0, locked), inserted, rest), correction: "" };
+}
+
+/** `words` between two texts, with the spaces that keep them apart: {text, caret: behind them}. */
+export function insertWords(head, words, tail) {
+  if (!words) return { text: head + tail, caret: head.length };
+  const begin = head + (/\S$/.test(head) && /^[\p{L}\p{N}]/u.test(words) ? " " : "") + words;
+  return { text: begin + (/\S$/.test(words) && /^\S/.test(tail) ? " " : "") + tail, caret: begin.length };
 }
 
 /** Where the word at `at` begins. */
@@ -43,11 +54,8 @@ export function wordStart(text, at) {
   return at;
 }
 
-const SENTENCE_END = /[.!?…؟۔।]["'”’»)\]]*\s+|[。！？]["'”’」』）]*\s*|\n+/gu;
-
-/** Where the last finished sentence of `text` ends, its spaces included; 0 if there is none. */
-export function sentencesEnd(text) {
-  let end = 0;
-  for (const match of text.matchAll(SENTENCE_END)) end = match.index + match[0].length;
-  return end;
+/** Where the word at `at` ends. */
+export function wordEnd(text, at) {
+  while (at < text.length && !/\s/.test(text[at])) at++;
+  return at;
 }

@@ -1,13 +1,14 @@
 // Lights up words without touching the document: CSS highlights lie over the text that is there,
 // so nothing is laid out anew and nothing can be inserted.
 
-const NAMES = ["heard", "now", "coming"];
+const NAMES = ["heard", "now", "coming", "unread"];
 
 /** Where a text is shown, and how far its speech is; positions are UTF-16 units of that text. */
 export class Place {
   spoken = 0; // what lies before is spoken: it can no longer change
   heard = 0;
   now = null; // {from, to}: what sounds at this moment
+  unread = []; // {from, to}: what the voice cannot read, and nobody heard
 
   constructor(node) {
     this.node = node;
@@ -18,6 +19,15 @@ export class Place {
     const { heard, now } = take.at(ms);
     if (heard > 0) this.heard = Math.max(this.heard, take.base + heard);
     if (now) this.now = { from: take.base + now.from, to: take.base + now.to };
+  }
+
+  /** The take accounts for more text: it is fixed, and what of it has no sound is not heard. */
+  account(take) {
+    this.spoken = Math.max(this.spoken, take.base + take.spoken);
+    const known = this.unread.at(-1)?.to ?? 0;
+    for (const { from, to } of take.silent) {
+      if (take.base + to > known) this.unread.push({ from: take.base + from, to: take.base + to });
+    }
   }
 }
 
@@ -38,19 +48,22 @@ export class Highlighter {
     const key = spans.map(({ name, from, to }) => `${name}${from}-${to}`).join();
     if (key === this.#painted) return;
     this.#painted = key;
-    const [heard, now, coming] = this.#highlights;
-    const byName = { heard, now, coming };
-    this.#highlights.forEach((highlight) => highlight.clear());
-    for (const { name, node, from, to } of spans) byName[name].add(range(node, from, to));
+    for (const highlight of this.#highlights) highlight.clear();
+    for (const { name, node, from, to } of spans) {
+      this.#highlights[NAMES.indexOf(name)].add(range(node, from, to));
+    }
   }
 }
 
-function spansOf({ node, heard, now, spoken }) {
+function spansOf({ node, heard, now, spoken, unread }) {
   const until = now?.from ?? heard;
-  const spans = [
-    { name: "heard", node, from: 0, to: until },
-    { name: "coming", node, from: now?.to ?? heard, to: spoken },
-  ];
+  const spans = unread.map((span) => ({ name: "unread", node, ...span }));
+  let from = 0;
+  for (const gap of [...unread, { from: until, to: until }]) {
+    spans.push({ name: "heard", node, from, to: Math.min(gap.from, until) });
+    from = gap.to;
+  }
+  spans.push({ name: "coming", node, from: now?.to ?? heard, to: spoken });
   if (now) spans.push({ name: "now", node, ...now });
   return spans.filter(({ from, to }) => from < Math.min(to, node.length));
 }

@@ -11,6 +11,20 @@ export function keptKey() {
   return recall("key", "");
 }
 
+/** Keep the key that a link carries behind its #, and take it out of the address. Returns whether
+ *  there was one.
+ */
+export function takeKeyFromLink() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (!key) return false;
+  keep("key", key);
+  history.replaceState(null, "", location.pathname + location.search);
+  return true;
+}
+
+// The link may be opened where the page is open already.
+addEventListener("hashchange", () => takeKeyFromLink() && location.reload());
+
 /** The headers that show it to the server. */
 export function keyHeaders() {
   return keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {};

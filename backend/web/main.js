@@ -1,237 +1,260 @@
 // Puts the page together. Who does what: protocol.js talks to the server, speech.js decides what is
-// said, player.js and worklet.js make it sound, field.js is where it is typed.
+// said, player.js makes it sound, text_field.js is where it is typed.
 
+import { copyText } from "./clipboard.js";
+import { keepFocus, Notice } from "./controls.js";
 import { Demo } from "./demo.js";
-import { Field } from "./field.js";
-import { Highlighter, Place } from "./highlight.js";
-import { KeyQuestion, keptKey } from "./key.js";
-import { audibleFrom } from "./loudness.js";
-import { NewVoice } from "./new-voice.js";
-import { Phrases } from "./phrases.js";
+import { Drafts } from "./drafts.js";
+import { Place } from "./highlight.js";
+import { History } from "./history.js";
+import { takeKeyFromLink } from "./key.js";
+import { keepOffline } from "./offline.js";
+import { Online } from "./online.js";
+import { Painter } from "./painter.js";
+import { createBoard } from "./phrase_board.js";
 import { Player } from "./player.js";
 import { Connection } from "./protocol.js";
-import { Said } from "./said.js";
+import { Scanner } from "./scanner.js";
+import { Settings } from "./settings.js";
+import { installSettingsDialog } from "./settings_dialog.js";
+import { Sheet } from "./sheet.js";
+import { installShortcuts } from "./shortcuts.js";
 import { Speech } from "./speech.js";
+import { StillTyping } from "./still_typing.js";
 import { keep, recall } from "./store.js";
-import { Voices } from "./voices.js";
+import { TextField } from "./text_field.js";
+import { installTools } from "./tools.js";
+import { createVoicePanel } from "./voice_panel.js";
+import { Waiting } from "./waiting.js";
 
 const element = (id) => document.getElementById(id);
+const elements = (ids) =>
+  Object.fromEntries(Object.entries(ids).map(([name, id]) => [name, element(id)]));
 const socket = new URL("ws/tts", location.href);
 socket.protocol = socket.protocol.replace("http", "ws");
+socket.hash = "";
 
+takeKeyFromLink();
 const connection = new Connection(socket);
 const player = new Player();
 const speech = new Speech(connection, player);
-const field = new Field(element("text"), element("mirror"), speech);
+const field = new TextField(new Sheet(element("text"), element("mirror")), speech);
+const scanner = new Scanner();
+const stillTyping = new StillTyping(field, speech);
+const drafts = new Drafts(field);
+const notice = new Notice(element("notice"));
 const demo = new Demo();
-const highlighter = new Highlighter();
-const keyQuestion = new KeyQuestion();
-const phrases = new Phrases(element("phrases"), element("phrases-text"));
-const voices = new Voices({
-  list: element("voices"),
-  slider: element("speed"),
-  output: element("speed-value"),
-  note: element("voices-note"),
-  learning: element("new-voice"),
-});
-const newVoice = new NewVoice({
-  form: element("new-voice-form"),
-  drop: element("new-voice-drop"),
-  record: element("record"),
-  file: element("new-voice-file"),
-  preview: element("new-voice-preview"),
-  status: element("new-voice-status"),
-  name: element("new-voice-name"),
-  add: element("new-voice-add"),
-});
-const said = new Said(
-  {
-    list: element("said"),
-    empty: element("said-empty"),
-    repeat: element("repeat"),
-    saveAll: element("save"),
-    forget: element("forget"),
-  },
-  () => player.rate,
+const painter = new Painter({ speech, player, field, paper: element("paper") });
+const waiting = new Waiting(element("waiting-section"), element("waiting"));
+const { voices, newVoice } = createVoicePanel();
+const settings = new Settings(
+  elements({ speed: "speed", volume: "volume", size: "size", still: "still", hold: "hold", switches: "switches", scan: "scan" }),
+  document.querySelectorAll("input[name=typing]"),
 );
+const { phrases, editor } = createBoard(settings);
+const history = new History(
+  elements({
+    list: "history",
+    empty: "history-empty",
+    repeat: "repeat",
+    clear: "clear-history",
+    search: "find-history",
+    more: "more-history",
+  }),
+  () => player.rate,
+  () => speech.manner,
+);
+const online = new Online(connection, elements({
+  status: "connection", text: "connection-text", unlock: "unlock", forget: "forget-key",
+}));
 
 // --- to speak, and to be silent -----------------------------------------------------------------
 
 function say(text) {
+  if (online.away) return unsaid(text);
   field.break(); // what is being typed comes first
   const place = new Place(document.createTextNode(text));
-  said.add(place.node, [speech.say({ text, place, ended: true })]);
+  history.add(place.node, [speech.say({ text, place, ended: true })]);
 }
 
-function silence() {
+function unsaid(text) {
+  waiting.add(text);
+  notice.show("The server is away: this waits below, and is not spoken yet.", "problem");
+}
+
+function stop() {
   demo.stop();
-  paint(); // what was heard until now is shown as heard
+  painter.paint(); // what was heard until now is shown as heard
   speech.silence();
-  paint();
+  globalThis.speechSynthesis?.cancel();
+  painter.paint();
 }
 
-field.addEventListener("said", ({ detail: { place, takes } }) => said.add(place.node, takes));
-phrases.addEventListener("say", ({ detail }) => say(detail));
-said.addEventListener("again", ({ detail }) => say(detail));
-said.addEventListener("edit", ({ detail }) => field.put(detail));
+function clear() {
+  if (!field.clear()) return;
+  notice.show("Cleared.", "", { label: "Undo", act: () => back(() => field.undo()) });
+}
+
+/** Do it, and let typing go on in the text: on a phone only where its keyboard is up already. */
+function back(act) {
+  act();
+  const typing = matchMedia("(hover: hover)").matches || document.activeElement === element("text");
+  if (typing && !document.querySelector("dialog[open]")) field.focus();
+}
+
+function useManner() {
+  const { typing } = settings;
+  speech.manner = {
+    voice: voices.voice,
+    speed: settings.value("speed"),
+    volume: settings.value("volume"),
+    typing: typing === "enter" ? "auto" : typing,
+  };
+  field.asYouType = typing !== "enter";
+  showHint();
+}
+
+field.expand = (word) => phrases.expand(word);
+field.addEventListener("said", ({ detail: { place, takes } }) => history.add(place.node, takes));
+field.addEventListener("unsaid", ({ detail }) => unsaid(detail));
+field.addEventListener("held", showHint);
+drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak."));
+phrases.addEventListener("press", ({ detail: text }) => {
+  back(() => (element("insert-phrases").checked ? field.insert(text) : say(text)));
+});
+history.addEventListener("again", ({ detail }) => back(() => say(detail)));
+history.addEventListener("edit", ({ detail }) => drafts.edit(detail));
+history.addEventListener("star", ({ detail }) => editor.open(null, detail));
+history.addEventListener("copy", async ({ detail }) => {
+  const copied = await copyText(detail);
+  back(() => notice.show(copied ? "Copied." : "This browser does not let a page copy."));
+});
+history.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
+history.addEventListener("cleared", ({ detail: all }) => {
+  notice.show("The history is cleared.", "", { label: "Undo", act: () => history.restore(all) });
+});
+editor.addEventListener("removed", ({ detail: act }) => {
+  notice.show("The phrase is deleted.", "", { label: "Undo", act });
+});
+waiting.addEventListener("say", ({ detail }) => back(() => say(detail)));
+waiting.addEventListener("keep", ({ detail }) => history.note(detail, "Not spoken by the server's voice"));
+waiting.addEventListener("discarded", ({ detail: text }) => {
+  notice.show("Discarded.", "", { label: "Undo", act: () => waiting.add(text) });
+});
+waiting.addEventListener("failed", () => notice.show("This device's voice does not speak. It still waits.", "problem"));
 voices.addEventListener("sample", ({ detail }) => {
   field.break();
   speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
 });
-voices.addEventListener("problem", ({ detail: { text } }) => notice(text, "problem"));
-newVoice.addEventListener("listening", silence); // no voice but the one to learn
+voices.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
+newVoice.addEventListener("listening", stop); // no voice but the one to learn
 newVoice.addEventListener("added", async ({ detail: name }) => {
   await listVoices();
   voices.choose(name);
 });
-voices.addEventListener("change", () => {
-  speech.manner = voices.manner;
+voices.addEventListener("change", changeManner);
+settings.addEventListener("change", ({ detail }) => {
+  if (detail === "size") document.documentElement.style.setProperty("--text-size", settings.value("size"));
+  else if (detail === "still") stillTyping.everyMs = settings.value("still") * 1000;
+  else if (["switches", "scan"].includes(detail)) {
+    scanner.set({ switches: settings.value("switches"), everyMs: settings.value("scan") * 1000 });
+  } else if (detail !== "hold") changeManner();
+});
+
+function changeManner() {
+  useManner();
   field.changeManner();
-});
-
-element("say").addEventListener("click", () => field.say());
-element("silence").addEventListener("click", silence);
-element("demo").addEventListener("click", () => {
-  if (demo.running) return demo.stop();
-  field.say();
-  setMode("type");
-  demo.start((token) => field.append(token));
-});
-demo.addEventListener("change", () => {
-  element("demo").setAttribute("aria-pressed", demo.running);
-  if (!demo.running && field.text) field.say();
-});
-
-function setMode(mode) {
-  document.querySelector(`input[name=mode][value=${mode}]`).checked = true;
-  field.setMode(mode);
-  keep("mode", mode);
 }
 
-for (const input of document.querySelectorAll("input[name=mode]")) {
-  input.addEventListener("change", () => setMode(input.value));
-  if (input.value === recall("mode", "type")) setMode(input.value);
-}
+// --- what is pressed ----------------------------------------------------------------------------
 
-element("text").addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  field.say();
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.isComposing) return silence();
-  if (!event.altKey || event.ctrlKey || event.metaKey) return;
-  if (event.code === "KeyR") said.repeat();
-  else if (/^Digit[1-9]$/.test(event.code)) phrases.press(Number(event.code.at(-1)));
-  else return;
-  event.preventDefault();
-});
+keepFocus(document.body);
+element("say").addEventListener("click", () => back(() => field.say()));
+element("stop").addEventListener("click", () => back(stop));
+element("repeat").addEventListener("click", () => back(() => {}));
+element("clear-text").addEventListener("click", () => back(clear));
+const tools = installTools({ field, drafts, speech, player, history, phrases, notice, stop, back });
+installSettingsDialog({ kept: { settings, phrases, history }, notice, back });
+installShortcuts({ text: element("text"), field, phrases, history, tools, stop });
 
 // --- what the page shows ------------------------------------------------------------------------
 
-const SHOWN_AFTER_MS = 16; // what is painted now is seen a frame later: be as much ahead
-
-let gaps = 0;
-
-function paint() {
-  const takes = speech.atHand;
-  const places = new Set([field.place, ...takes.map((take) => take.place)]);
-  for (const place of places) place.now = null;
-  for (const take of takes) take.place.follow(take, player.heardMs(take) + SHOWN_AFTER_MS);
-  highlighter.paint([...places]);
+function showHint() {
+  const enter = settings.typing === "enter";
+  element("hint-text").textContent = field.held
+    ? "This text is spoken when you press Speak."
+    : enter
+      ? "Enter or Speak says the text."
+      : "What was spoken stays; what comes next you may still change.";
+  // It keeps its place: what is being read does not move.
+  element("demo").style.visibility = recall("demo", false) || field.text !== "" ? "hidden" : "";
 }
 
-const NOTICE_MS = 10_000;
-let fading = 0;
-
-function notice(text, kind) {
-  // The same again would be read out again.
-  if (element("notice").textContent !== text) element("notice").textContent = text;
-  element("notice").dataset.kind = kind;
-  clearTimeout(fading);
-  if (kind !== "lost") fading = setTimeout(() => (element("notice").textContent = ""), NOTICE_MS);
-}
-
-function showConnection(state, text) {
-  element("connection").dataset.state = state;
-  element("connection-text").textContent = text;
-}
-
-player.addEventListener("tick", paint);
-field.addEventListener("changed", paint);
-player.addEventListener("report", () => {
-  element("buffered").textContent = `${Math.round(player.bufferedMs)}\u202fms`;
+field.addEventListener("changed", showHint);
+speech.addEventListener("spoken", ({ detail: take }) => take.place.account(take));
+speech.addEventListener("sound", ({ detail: take }) => history.keepSound(take));
+speech.addEventListener("replaced", ({ detail: { take, next } }) => history.extend(take, next));
+speech.addEventListener("finished", ({ detail: take }) => {
+  if (history.finished(take)) notice.show("This voice cannot read that: nobody heard it.", "problem");
 });
-player.addEventListener("rest", paint);
-player.addEventListener("audible", ({ detail: { take, at } }) => {
-  const silentMs = ((audibleFrom(take.chunks, player.rate) ?? 0) * 1000) / player.rate;
-  element("first").textContent = `${Math.max(0, Math.round(at + silentMs - take.dueAt))}\u202fms`;
-});
-speech.addEventListener("gap", () => (element("gaps").textContent = ++gaps));
-speech.addEventListener("spoken", ({ detail: take }) => {
-  take.place.spoken = Math.max(take.place.spoken, take.base + take.spoken);
-});
-speech.addEventListener("sound", ({ detail: take }) => {
-  said.keepSound(take);
-});
-speech.addEventListener("replaced", ({ detail: { take, next } }) => said.extend(take, next));
-speech.addEventListener("finished", () => said.refresh());
-speech.addEventListener("notice", ({ detail: { text, kind } }) => notice(text, kind));
+speech.addEventListener("notice", ({ detail: { text, kind } }) => notice.show(text, kind));
 speech.addEventListener("voiceless", ({ detail: { voice } }) => {
   voices.fallBack(voice);
-  speech.manner = voices.manner;
+  useManner();
 });
-field.addEventListener("locked", () => notice("That is spoken already. Esc lets you change it.", ""));
+field.addEventListener("locked", ({ detail: word }) => {
+  element("paper").dataset.locked = "";
+  setTimeout(() => delete element("paper").dataset.locked, 700);
+  const act = () => back(() => field.insert(word));
+  notice.show("That is spoken already: it stays, and you go on behind it.", "", word && { label: `Say “${word}” as a correction`, act });
+});
+
+element("demo").addEventListener("click", () => {
+  const node = element("demo-text").appendChild(document.createTextNode(""));
+  const take = speech.say({ place: new Place(node) });
+  keep("demo", true);
+  demo.start((text, ended) => {
+    node.data = text;
+    speech.update(take, text, ended);
+  });
+  showHint();
+  back(() => {});
+});
+player.addEventListener("rest", () => demo.running || element("demo-text").replaceChildren());
+
+// --- the server ---------------------------------------------------------------------------------
 
 async function listVoices() {
   try {
     speech.defaultVoice = await voices.load();
-    speech.manner = voices.manner;
+    useManner();
   } catch (error) {
-    notice(`The voices could not be listed: ${error.message}`, "problem");
+    notice.show(`The voices could not be listed: ${error.message}`, "problem");
   }
 }
 
-connection.addEventListener("ready", () => {
-  connected();
-  listVoices();
+connection.addEventListener("ready", listVoices);
+online.addEventListener("locked", () => notice.hide("lost"));
+online.addEventListener("away", () => {
+  field.away = speech.away = true;
+  for (const take of speech.unfinished) {
+    const rest = speech.withdraw(take);
+    history.shorten(take);
+    if (rest.trim()) waiting.add(rest);
+  }
 });
-connection.addEventListener("resumed", connected);
-connection.addEventListener("lost", ({ detail: { why } }) => showConnection("lost", why));
-connection.addEventListener("locked", ({ detail: { wrong } }) => {
-  locked(wrong ? "The key is not one of this server's." : "");
-});
-
-// --- the key, where the server demands one ------------------------------------------------------
-
-function connected() {
-  showConnection("ready", "Connected");
-  element("unlock").hidden = true;
-  element("forget-key").hidden = !keptKey();
-}
-
-function locked(why) {
-  showConnection("lost", "A key is needed");
-  element("unlock").hidden = false;
-  element("forget-key").hidden = true;
-  keyQuestion.ask(why);
-}
-
-keyQuestion.addEventListener("given", ({ detail: key }) => {
-  showConnection("wait", "Connecting…");
-  connection.open(key);
-});
-element("unlock").addEventListener("click", () => keyQuestion.ask());
-element("forget-key").addEventListener("click", () => {
-  keep("key", "");
-  connection.close();
-  locked("");
-});
+online.addEventListener("back", () => (field.away = speech.away = false));
+connection.addEventListener("ready", () => (waiting.online = true));
+connection.addEventListener("resumed", () => (waiting.online = true));
+connection.addEventListener("lost", () => (waiting.online = false));
 
 // Browsers let a page sound only once its user has done something.
 for (const gesture of ["pointerdown", "keydown"]) {
   document.addEventListener(gesture, () => player.wake(), { capture: true });
 }
 
-if (Player.obstacle) notice(Player.obstacle, "problem");
-else connection.open(keptKey());
+element("demo").hidden = recall("demo", false);
+settings.restore(settings.all); // now that everybody listens
+if (Player.obstacle) notice.show(Player.obstacle, "problem");
+online.open();
+keepOffline();

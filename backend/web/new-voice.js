@@ -51,6 +51,7 @@ export class NewVoice extends EventTarget {
   // --- to record ------------------------------------------------------------------------------
 
   async #record() {
+    if (!navigator.mediaDevices) return this.#say(NOT_SECURE);
     let stream;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: AS_IT_IS });
@@ -134,6 +135,9 @@ export class NewVoice extends EventTarget {
     this.#parts.status.textContent = text;
   }
 }
+
+const NOT_SECURE =
+  "Browsers open the microphone only on https or localhost. An audio file will do, too.";
 
 const NO_MICROPHONE = {
   NotAllowedError: "This browser was not allowed to use the microphone.",

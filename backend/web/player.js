@@ -1,5 +1,7 @@
 // From takes to the loudspeaker: one AudioContext, one ring, and the clock of what is really heard.
 
+import { BufferPlayer } from "./buffer_player.js";
+
 const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
 const REPORT_EVERY_MS = 250;
 const LOAD_AGAIN_MS = 500;
@@ -11,12 +13,11 @@ const HIGHEST_RATE_HZ = 48_000; // the server's highest
 /**
  * Plays takes (see take.js) one after the other, without a gap between their chunks.
  * Events: `tick` while something is heard (once a frame), `report` (every 250 ms of that),
- * `audible` (detail: {take, at}: its first sound leaves the loudspeaker at `at`, a
- * performance.now() time), `dry` (detail: the take whose audio ran out), `rest`.
+ * `dry` (detail: the take whose audio ran out), `rest`.
  */
 export class Player extends EventTarget {
   #context = null;
-  #node = null;
+  #port = null; // of the worklet, or what stands in for it
   #waking = null;
   #waiting = []; // takes that are not wholly in the ring, in order
   #timeline = []; // takes that are in the ring and not yet wholly heard, in order
@@ -24,6 +25,7 @@ export class Player extends EventTarget {
   #anchors = [{ playing: false, frame: 0, position: 0 }];
   #prebuffer = PREBUFFER_LEAST_S;
   #calmSince = 0;
+  #paused = false;
   #ticking = false;
   #frame = 0;
   #reporter = 0;
@@ -31,12 +33,8 @@ export class Player extends EventTarget {
 
   /** Why this browser cannot play here, in words, or null. */
   static get obstacle() {
-    if (!globalThis.AudioContext) return "This browser cannot play sound from a web page.";
-    if (globalThis.isSecureContext) return null;
-    return (
-      "Browsers play live sound only on a safe address: open this page as " +
-      "http://localhost, or over https."
-    );
+    if (globalThis.AudioContext) return null;
+    return "This browser cannot play sound from a web page.";
   }
 
   get rate() {
@@ -46,7 +44,7 @@ export class Player extends EventTarget {
   /** Get ready to play; has to be called in answer to a key or a click. */
   wake() {
     const context = this.#contextAtHand();
-    if (context.state !== "running") context.resume();
+    if (context.state !== "running" && !this.#paused) context.resume();
     if (!this.#ticking) this.#restLater(); // perhaps nothing is going to be said
     this.#waking ??= this.#load(context).catch(() => this.#loadAgain());
     return this.#waking;
@@ -60,7 +58,7 @@ export class Player extends EventTarget {
 
   /** The take has new chunks, or is complete. */
   advance() {
-    if (!this.#node) return;
+    if (!this.#port) return;
     while (this.#waiting.length > 0) {
       const take = this.#waiting[0];
       take.position ??= this.#written;
@@ -72,7 +70,8 @@ export class Player extends EventTarget {
 
   /** Silence, within one render quantum of the audio thread hearing of it. */
   reset() {
-    this.#node?.port.postMessage({ type: "reset" });
+    this.paused = false; // else nobody would hear that it is reset
+    this.#port?.postMessage({ type: "reset" });
     this.#waiting = [];
     this.#timeline = [];
     this.#settle();
@@ -85,16 +84,15 @@ export class Player extends EventTarget {
     return (frames * 1000) / this.rate;
   }
 
-  /** Milliseconds that are here and not yet heard. */
-  get bufferedMs() {
-    const waiting = this.#waiting.flatMap((take) => take.chunks.slice(take.handedOver));
-    const frames = waiting.reduce((sum, chunk) => sum + chunk.length, 0);
-    if (!this.#context) return 0;
-    return ((this.#written - this.#heard() + frames) * 1000) / this.rate;
+  /** Sound waits where it is. */
+  get paused() {
+    return this.#paused;
   }
 
-  get playing() {
-    return this.#timeline.length > 0;
+  set paused(paused) {
+    this.#paused = paused;
+    if (paused) this.#context?.suspend();
+    else if (this.#ticking) this.#context.resume();
   }
 
   /** Speech was owed and did not come in time: hold more back from now on. */
@@ -114,15 +112,20 @@ export class Player extends EventTarget {
   }
 
   async #load(context) {
+    this.#port = context.audioWorklet ? await this.#worklet(context) : new BufferPlayer(context);
+    this.#port.onmessage = ({ data }) => data.type === "state" && this.#changed(data);
+    this.#setPrebuffer(PREBUFFER_LEAST_S);
+    this.advance();
+  }
+
+  async #worklet(context) {
     await context.audioWorklet.addModule("worklet.js");
-    this.#node = new AudioWorkletNode(context, "ring-player", {
+    const node = new AudioWorkletNode(context, "ring-player", {
       numberOfInputs: 0,
       outputChannelCount: [1],
     });
-    this.#node.port.onmessage = ({ data }) => data.type === "state" && this.#changed(data);
-    this.#node.connect(context.destination);
-    this.#setPrebuffer(PREBUFFER_LEAST_S);
-    this.advance();
+    node.connect(context.destination);
+    return node.port;
   }
 
   /** The server could not be asked for the worklet; a context may remember that it failed. */
@@ -138,7 +141,7 @@ export class Player extends EventTarget {
     if (samples.length === 0) return;
     if (this.#timeline.at(-1) !== take) this.#timeline.push(take);
     this.#written += samples.length;
-    this.#node.port.postMessage({ type: "audio", samples }, [samples.buffer]);
+    this.#port.postMessage({ type: "audio", samples }, [samples.buffer]);
     this.#start();
   }
 
@@ -149,16 +152,8 @@ export class Player extends EventTarget {
     this.#anchors.push(state);
     const heard = this.#heardFrame();
     while (this.#anchors.length > 1 && this.#anchors[1].frame <= heard) this.#anchors.shift();
-    const take = this.#timeline.find((one) => one.position + one.frames > state.position);
-    if (state.playing && take?.position === state.position) this.#announce(take, state.frame);
     const last = this.#timeline.at(-1);
     if (!state.playing && last) this.#tell("dry", last);
-  }
-
-  #announce(take, frame) {
-    const { contextTime, performanceTime } = this.#output();
-    const at = performanceTime + (frame / this.rate - contextTime) * 1000;
-    this.#tell("audible", { take, at });
   }
 
   /** The context's time that leaves the loudspeaker at a performance.now() time. */
@@ -171,6 +166,7 @@ export class Player extends EventTarget {
   }
 
   #heardFrame() {
+    if (!this.#context) return 0; // it is being made anew
     const { contextTime, performanceTime } = this.#output();
     const since = Math.max(0, performance.now() - performanceTime) / 1000;
     return Math.min(contextTime + since, this.#context.currentTime) * this.rate;
@@ -188,7 +184,7 @@ export class Player extends EventTarget {
 
   #start() {
     clearTimeout(this.#resting);
-    if (this.#context.state !== "running") this.#context.resume();
+    if (this.#context.state !== "running" && !this.#paused) this.#context.resume();
     if (this.#ticking) return;
     this.#ticking = true;
     this.#reporter = setInterval(() => this.#report(), REPORT_EVERY_MS);
@@ -235,7 +231,7 @@ export class Player extends EventTarget {
   #setPrebuffer(seconds) {
     this.#prebuffer = seconds;
     const frames = Math.round(seconds * this.rate);
-    this.#node?.port.postMessage({ type: "prebuffer", frames });
+    this.#port?.postMessage({ type: "prebuffer", frames });
   }
 
   #tell(type, detail) {

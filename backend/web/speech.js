@@ -18,8 +18,9 @@ export class Speech extends EventTarget {
   #takes = new Map(); // by context id, those that are not complete
   #heard = []; // takes whose audio may still be heard
   #lost = false;
-  manner = { voice: undefined, speed: 1 }; // of what is said from now on
+  manner = {}; // of what is said from now on: voice, speed, volume, typing
   defaultVoice = undefined;
+  away = false; // what is asked for now would be heard too late
 
   constructor(connection, player) {
     super();
@@ -36,8 +37,21 @@ export class Speech extends EventTarget {
   /** Begin a take; see Take for the options. */
   say(options) {
     const take = new Take({ ...this.manner, ...options });
-    this.#add(take);
+    if (!this.away) this.#add(take);
+    else {
+      take.complete = true;
+      this.#notice("The server is away: that is not spoken.", "problem");
+    }
     return take;
+  }
+
+  /** Play a sound of this page's own, in its turn. */
+  play(samples, place) {
+    const take = Object.assign(new Take({ place }), { ended: true, complete: true });
+    take.chunks.push(samples);
+    take.frames = samples.length;
+    this.#player.enqueue(take);
+    this.#player.advance();
   }
 
   /** The take's text is to be `text` now; with `ended`, for good. */
@@ -64,6 +78,21 @@ export class Speech extends EventTarget {
       this.#finish(take);
     }
     this.#heard = [];
+  }
+
+  /** Takes that are not wholly here yet, the earliest first. */
+  get unfinished() {
+    return [...this.#takes.values()];
+  }
+
+  /** Nothing more of the take is to come. What is here is heard. Returns the text that is not. */
+  withdraw(take) {
+    const rest = take.wanted.slice(take.spoken);
+    if (take.open) this.#connection.send({ type: "cancel", context: take.id });
+    take.wanted = take.wanted.slice(0, take.spoken);
+    take.ended = true;
+    this.#finish(take);
+    return rest;
   }
 
   /** Takes that are waiting, spoken or heard, the earliest first. */

@@ -5,7 +5,7 @@ import { commonPrefix } from "./edits.js";
 import { characterStart, toPoints, toUnits } from "./offsets.js";
 
 const OWED_AFTER_MS = 300; // what could be spoken that long ago should be here
-const SPEAKABLE = /\S+\s+\S+\s/; // two finished words: the server begins to speak
+const FINISHED = /[.!?]\s+\S/; // a sentence, and the beginning of the next
 const SILENCE = new Int16Array(0);
 
 let takes = 0;
@@ -17,6 +17,7 @@ export class Take {
   sent = "";
   spoken = 0; // units whose audio is here: they can no longer change
   words = []; // {from, to, startMs, endMs}
+  silent = []; // {from, to}: words that the voice cannot read, accounted for without a sound
   complete = false; // no more audio will come
   chunks = []; // Int16Array
   frames = 0;
@@ -32,7 +33,7 @@ export class Take {
   #endSent = false;
   #retracting = null;
   #sends = []; // {end, at}: until where text had been sent at which time; the latest few
-  #speakableAt = 0;
+  #endedAt = Infinity;
 
   /**
    * `place` is where its text is shown, `base` where in that text it begins. `onConflict(before,
@@ -44,8 +45,8 @@ export class Take {
 
   /** What it was made with, for another like it. */
   get manner() {
-    const { place, voice, speed, onConflict, ahead } = this;
-    return { place, voice, speed, onConflict, ahead };
+    const { place, voice, speed, volume, typing, onConflict, ahead } = this;
+    return { place, voice, speed, volume, typing, onConflict, ahead };
   }
 
   /** Whether the server has still to say how much could be taken back. */
@@ -70,7 +71,7 @@ export class Take {
     if (text) this.#push(send, text);
     if (this.ended && this.sent === this.wanted && !this.#endSent) {
       this.#endSent = true;
-      this.#speakableAt ||= performance.now();
+      this.#endedAt = performance.now();
       send({ type: "end", context: this.id });
     }
   }
@@ -105,26 +106,19 @@ export class Take {
         endMs,
       });
     }
+    this.#noteSilent(toUnits(this.sent, text[0]), toUnits(this.sent, text[1]));
     if (samples.length === 0) return;
     this.chunks.push(samples);
     this.frames += samples.length;
   }
 
-  /** When it could have begun to speak: its first sound is measured from there. */
-  get dueAt() {
-    return this.#speakableAt || this.#sends.at(-1).at;
-  }
-
-  /**
-   * Whether the server had time to speak a word whose audio is not here: one that was followed by
-   * another, or by a pause.
-   */
+  /** Whether the server had time to speak a sentence, finished or ended, whose audio is not here. */
   get owed() {
     const then = performance.now() - OWED_AFTER_MS;
+    if (!this.open) return false;
+    if (this.#endedAt <= then) return this.spoken < this.sent.length;
     const last = this.#sends.findLast(({ at }) => at <= then);
-    if (!this.open || !last) return false;
-    const paused = last === this.#sends.at(-1);
-    return (paused ? /\S\s/ : SPEAKABLE).test(this.sent.slice(this.spoken, last.end));
+    return FINISHED.test(this.sent.slice(this.spoken, last?.end ?? 0));
   }
 
   /** The words at a time: `heard` is where the last one heard or begun ends, `now` sounds. */
@@ -153,13 +147,21 @@ export class Take {
     return true;
   }
 
+  #noteSilent(begin, end) {
+    for (const match of this.sent.slice(begin, end).matchAll(/[\p{L}\p{M}\p{N}]+/gu)) {
+      const [from, to] = [begin + match.index, begin + match.index + match[0].length];
+      const heard = this.words.some((word) => word.from < to && word.to > from);
+      if (!heard) this.silent.push({ from, to });
+    }
+  }
+
   #start(send, rate) {
     if (this.wanted === "") {
       this.complete = this.ended;
       return false;
     }
-    const { id: context, voice, speed } = this;
-    send({ type: "start", context, voice, speed, sample_rate: rate });
+    const { id: context, voice, speed, volume, typing } = this;
+    send({ type: "start", context, voice, speed, volume, typing, sample_rate: rate });
     this.#started = true;
     return true;
   }
@@ -170,7 +172,6 @@ export class Take {
     const at = performance.now();
     this.#sends.push({ end: this.sent.length, at });
     while (this.#sends[1]?.at < at - OWED_AFTER_MS) this.#sends.shift();
-    if (!this.#speakableAt && SPEAKABLE.test(this.sent)) this.#speakableAt = at;
   }
 }
 

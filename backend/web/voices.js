@@ -6,35 +6,20 @@ import { keep, recall } from "./store.js";
 
 const SAMPLE = "Hello. This is how I sound when I read your words aloud.";
 const FIXED = "This server's engine speaks with these voices only.";
+
 /** Events: `change`, `sample` (detail: {voice, text}), `problem` (detail: {text}). */
 export class Voices extends EventTarget {
   #list;
-  #slider;
-  #output;
   #note;
   #learning;
-  #voice = recall("voice", undefined);
+  voice = recall("voice", undefined); // undefined: the server's own choice
 
   /** `learning`: the element that is shown where the server's engine can learn voices. */
-  constructor({ list, slider, output, note, learning }) {
+  constructor({ list, note, learning }) {
     super();
     this.#list = list;
-    this.#slider = slider;
-    this.#output = output;
     this.#note = note;
     this.#learning = learning;
-    slider.value = recall("speed", 1);
-    this.#showSpeed();
-    slider.addEventListener("input", () => this.#showSpeed());
-    slider.addEventListener("change", () => {
-      keep("speed", this.manner.speed);
-      this.#changed();
-    });
-  }
-
-  /** What a new take is spoken with; a voice that is undefined is the server's own choice. */
-  get manner() {
-    return { voice: this.#voice, speed: Number(this.#slider.value) };
   }
 
   /** Ask the server which voices it has. Returns the name of its own choice. */
@@ -44,7 +29,7 @@ export class Voices extends EventTarget {
     const { default: standard, voices, clones } = await response.json();
     this.#note.textContent = clones ? "" : FIXED;
     this.#learning.hidden = !clones;
-    if (!voices.some(({ name }) => name === this.#voice)) this.#voice = standard;
+    if (!voices.some(({ name }) => name === this.voice)) this.voice = standard;
     this.#list.replaceChildren(...voices.map((voice) => this.#item(voice)));
     return standard;
   }
@@ -58,7 +43,7 @@ export class Voices extends EventTarget {
 
   /** The voice that was chosen cannot speak; this one does. */
   fallBack(voice) {
-    this.#voice = voice;
+    this.voice = voice;
     for (const input of this.#list.querySelectorAll("input")) input.checked = input.value === voice;
   }
 
@@ -69,13 +54,13 @@ export class Voices extends EventTarget {
       type: "radio",
       name: "voice",
       value: name,
-      checked: name === this.#voice,
+      checked: name === this.voice,
     });
     input.addEventListener("change", () => this.choose(name));
     const text = document.createElement("span");
     const about = document.createElement("small");
     text.textContent = name.charAt(0).toUpperCase() + name.slice(1);
-    about.textContent = [description || language, ready ? "" : "via network"]
+    about.textContent = [description || language, ready ? "" : "needs download"]
       .filter(Boolean)
       .join(" · ");
     text.append(about);
@@ -112,10 +97,6 @@ export class Voices extends EventTarget {
     } catch (error) {
       this.#tell("problem", { text: `${name} was not removed: ${error.message}` });
     }
-  }
-
-  #showSpeed() {
-    this.#output.value = `${Number(this.#slider.value).toFixed(2)}×`;
   }
 
   #changed() {

@@ -20,6 +20,7 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    "--host-resolver-rules=MAP *.lan 127.0.0.1",  # a name that no browser takes for secure
     "--use-fake-device-for-media-stream",  # a microphone that beeps
 )
 

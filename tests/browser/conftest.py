@@ -29,7 +29,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="package")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """An empty page in a fresh profile."""
-    async with await browser.new_context() as profile:
+    async with await browser.new_context(service_workers="block") as profile:
         page = await profile.new_page()
         yield page
         # A request that a test answers itself may be on its way when the test is over.

@@ -35,7 +35,7 @@ MISTAKES = 0.1  # of the words are half taken back
 LOOK_EVERY_S = 30
 WARM_UP_S = 90  # until the kept sound is at its limit
 AT_REST_S = 20  # the audio hardware is let go after 15
-LIMITS = {"MOST_FRAMES = 30e6": "MOST_FRAMES = 3e6", "MOST_TEXTS = 100": "MOST_TEXTS = 3"}
+LIMITS = {"MOST_FRAMES = 30e6": "MOST_FRAMES = 3e6", "MOST_TEXTS = 1000": "MOST_TEXTS = 3"}
 
 Figures = dict[str, float]
 
@@ -46,7 +46,7 @@ async def endure(url: str, minutes: float) -> tuple[list[Figures], float]:
     """
     async with launched() as browser:
         page = await browser.new_page()
-        await page.route("**/said.js", _keep_a_minute)
+        await page.route("**/history.js", _keep_a_minute)
         await page.goto(url)
         devtools = await page.context.new_cdp_session(page)
         await devtools.send("Performance.enable")

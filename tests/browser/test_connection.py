@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.cable import Cable, cable_to
 from tests.browser.speaking_page import SpeakingPage
@@ -38,7 +38,7 @@ async def speaking(page: Page, cable: Cable) -> SpeakingPage:
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
 async def _nothing_else_is_complained_of(page: Page) -> AsyncIterator[None]:
     faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
     yield
     assert not faults
 
@@ -230,6 +230,48 @@ async def test_a_server_that_wants_a_key_is_given_it_once(page: Page, locked_url
     await page.reload()
     await expect(page.locator("#connection-text")).to_have_text("Connected")
     assert KEY not in await page.content()
+
+
+async def test_a_link_carries_the_key_and_the_address_does_not(page: Page, locked_url: str) -> None:
+    await page.goto(f"{locked_url}/#key={KEY}")
+    await expect(page.locator("#connection-text")).to_have_text("Connected")
+    assert KEY not in page.url
+    await page.reload()
+    await expect(page.locator("#connection-text")).to_have_text("Connected")
+
+
+async def test_a_key_that_is_asked_for_is_no_server_that_is_away(
+    page: Page, locked_url: str, cable: Cable
+) -> None:
+    del cable
+    async with cable_to(locked_url) as line:
+        await page.goto(f"{line.url}/#key={KEY}")
+        await expect(page.locator("#connection-text")).to_have_text("Connected")
+        await page.evaluate("localStorage.setItem('duplex-tts.key', '\"wrong\"')")
+        line.cut()
+        await expect(page.locator("#notice")).to_contain_text("Trying again")
+        line.mend()
+        await page.reload()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await expect(page.locator("#notice")).to_be_empty()
+
+
+async def test_without_its_server_the_page_is_still_there(browser: Browser, cable: Cable) -> None:
+    async with await browser.new_context() as profile:
+        page = await profile.new_page()
+        await page.goto(cable.url)
+        await expect(page.locator("#connection-text")).to_have_text("Connected")
+        await page.evaluate(
+            "new Promise((met) => { const look = async () =>"
+            "  (await (await caches.open('shell')).keys()).length > 25 ? met() :"
+            "  setTimeout(look, 50); look() })"
+        )
+        cable.cut()
+        await page.reload()
+        await expect(page.locator("#connection-text")).to_have_text("The server cannot be reached")
+        await page.locator("#text").fill("Still here")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("region", name="Waiting")).to_be_visible()
 
 
 async def test_a_question_that_was_put_off_can_be_answered_later_and_the_key_forgotten(

@@ -51,6 +51,7 @@ def learner() -> Learner:
 async def speaking(page: Page, learner: Learner) -> AsyncIterator[SpeakingPage]:
     async with live_server(learner) as live:
         speaking = await SpeakingPage(page).open(live.http)
+        await page.get_by_role("button", name="Settings").click()
         await page.get_by_text("Add a voice").click()
         yield speaking
         assert not [each for each in speaking.complaints if "409" not in each]
@@ -79,6 +80,7 @@ async def test_a_file_becomes_a_voice_that_speaks_from_now_on(
     turns = np.count_nonzero(np.diff(np.signbit(learner.sounds["Anna"])))
     assert turns == pytest.approx(0.05 * 8000 / np.pi * LONGEST_S, rel=0.01)  # as fast as it was
     await expect(speaking.page.locator("#voices input[value=Anna]")).to_be_checked()
+    await speaking.page.get_by_role("button", name="Close").click()
     await speaking.text.fill("I am Anna.")
     await speaking.press("Enter")
     await speaking.heard_all()

@@ -1,0 +1,18 @@
+// Keeps the page on this device, where the browser lets it: on https and on localhost.
+
+/** Blocks nothing; a browser that does not want to is fine. */
+export async function keepOffline() {
+  if (!navigator.serviceWorker) return;
+  try {
+    await navigator.serviceWorker.register("service_worker.js");
+    const { active } = await navigator.serviceWorker.ready;
+    const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
+    active.postMessage([...new Set([new URL("./", location.href).href, ...loaded])].filter(isOurs));
+  } catch {
+    // Storage is forbidden, or a certificate is not trusted: the page works as well without.
+  }
+}
+
+function isOurs(url) {
+  return new URL(url).origin === location.origin;
+}

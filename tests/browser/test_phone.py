@@ -1,0 +1,113 @@
+"""On a phone, with its keyboard open; and that the focus never leaves the text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, expect
+
+from tests.browser.speaking_page import SpeakingPage
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+KEYBOARD_OPEN = {"width": 390, "height": 500}
+LONG = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 30
+
+
+@pytest.fixture
+def phone() -> dict[str, Any]:
+    return {"viewport": KEYBOARD_OPEN, "has_touch": True, "is_mobile": True}
+
+
+async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
+    browser: Browser, url: str, phone: dict[str, Any]
+) -> None:
+    async with await browser.new_context(**phone) as profile:
+        speaking = await SpeakingPage(await profile.new_page()).open(url)
+        rows: dict[str, float] = {}
+        for name in ("Speak", "Stop", "Repeat", "Clear", "Yes, please.", "Attention"):
+            button = speaking.page.get_by_role("button", name=name, exact=True)
+            await expect(button).to_be_in_viewport(ratio=1)
+            box = await button.bounding_box()
+            assert box
+            rows[name] = box["y"]
+        assert len({rows[name] for name in ("Speak", "Stop", "Repeat", "Clear")}) == 1
+        paper = await speaking.page.locator("#paper").bounding_box()
+        assert paper
+        assert paper["height"] >= 3 * 1.45 * 1.35 * 16
+        await expect(speaking.page.get_by_text("Shift")).to_be_hidden()
+        await expect(speaking.page.get_by_role("heading", name="History")).to_be_in_viewport()
+        tools = await speaking.page.locator(".tools").bounding_box()
+        assert tools
+        assert tools["height"] < 60  # one strip
+        assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+async def test_every_control_of_a_phone_is_large_enough(
+    browser: Browser, url: str, phone: dict[str, Any]
+) -> None:
+    async with await browser.new_context(
+        **{**phone, "viewport": {"width": 390, "height": 844}}
+    ) as profile:
+        speaking = await SpeakingPage(await profile.new_page()).open(url)
+        await speaking.press("Alt+1")
+        await speaking.page.locator("#history summary").click()
+        small = (
+            "[...document.querySelectorAll('button, summary, a, input, textarea')]"
+            ".filter((each) => each.checkVisibility())"
+            ".map((each) => each.closest('label') ?? each)"
+            ".filter((each) => { const { width, height } = each.getBoundingClientRect();"
+            "  return Math.min(width, height) < 43.5 }).map((each) => each.outerHTML)"
+        )
+        assert await speaking.page.evaluate(small) == []
+        await speaking.page.get_by_role("button", name="Settings").click()
+        assert await speaking.page.evaluate(small) == []
+        found = (await Axe().run(speaking.page)).response["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
+async def test_the_focus_never_leaves_the_text(speaking: SpeakingPage) -> None:
+    page = speaking.page
+    await speaking.type("One two three. ", delay_ms=5)
+    for name in ("Speak", "Stop", "Repeat", "Stop", "Yes, please.", "Say again", "Clear"):
+        await page.get_by_role("button", name=name).first.click()
+        await expect(speaking.text).to_be_focused()
+    await page.get_by_role("button", name="Speak").focus()
+    await speaking.type("by keys too", delay_ms=5)
+    await page.get_by_role("button", name="Speak").focus()
+    await speaking.press("Enter")
+    await expect(speaking.text).to_be_focused()
+    await speaking.press("Escape")
+    await speaking.text.blur()
+    await speaking.press("g", "o")  # what is typed at nothing goes into the text
+    await expect(speaking.text).to_have_value("go")
+
+
+async def test_typing_goes_on_after_the_settings_were_closed(speaking: SpeakingPage) -> None:
+    await speaking.mode("On Enter")
+    await speaking.page.keyboard.type("at once")
+    await expect(speaking.text).to_have_value("at once")
+
+
+async def test_the_view_follows_the_voice_but_not_against_the_person(
+    speaking: SpeakingPage,
+) -> None:
+    paper = "document.getElementById('paper')"
+    await speaking.text.fill(LONG)
+    await speaking.press("Control+Home")
+    await speaking.page.evaluate(f"{paper}.scrollTop = 0")
+    await speaking.shown(f"{paper}.scrollTop > 30")
+    now = "[...CSS.highlights.get('now')][0]"
+    inside = (
+        f"(() => {{ const lit = {now}; if (!lit) return true; const range = new Range();"
+        "  range.setStart(lit.startContainer, lit.startOffset);"
+        "  range.setEnd(lit.endContainer, lit.endOffset);"
+        f"  const word = range.getBoundingClientRect(), box = {paper}.getBoundingClientRect();"
+        "  return word.top >= box.top - 1 && word.bottom <= box.bottom + 1 })()"
+    )
+    assert await speaking.page.evaluate(inside)
+    stands = await speaking.page.evaluate(f"{paper}.scrollTop = 1e6, {paper}.scrollTop")
+    await speaking.page.wait_for_timeout(1500)
+    assert await speaking.page.evaluate(f"{paper}.scrollTop") == stands

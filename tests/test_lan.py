@@ -1,0 +1,70 @@
+"""`serve --lan`: a key that stays, links with it, and a QR code that a phone can read."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from backend import lan
+from backend.access import Access, check_exposure
+from backend.config import Settings
+from backend.errors import ConfigError
+from backend.lan import addresses, invitation, kept_key, open_to_network
+
+
+def test_the_key_is_made_once_and_is_its_owner_s_only(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "lan.key"
+    key = kept_key(file)
+    assert key.startswith("dtts_")
+    assert len(key) > 40
+    assert kept_key(file) == key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_key_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(ConfigError, match="cannot keep the key for --lan"):
+        kept_key(tmp_path / "folder" / "lan.key")
+
+
+def test_it_listens_on_all_addresses_and_demands_the_key() -> None:
+    own = {"access": {"api_keys": "mine"}}
+    for settings in (Settings(), Settings.model_validate(own)):
+        opened = open_to_network(settings, "dtts_key")
+        assert opened.server.host == "0.0.0.0"
+        access = Access(opened.access)
+        check_exposure(opened, access)
+        assert access.authorize("dtts_key")
+    assert Access(opened.access).authorize("mine")
+
+
+def test_an_address_that_was_chosen_is_kept() -> None:
+    settings = Settings.model_validate({"server": {"host": "192.168.7.1"}})
+    assert open_to_network(settings, "k").server.host == "192.168.7.1"
+
+
+def test_no_address_is_this_machine_s_own_only() -> None:
+    assert not [each for each in addresses() if each.startswith("127.") or each == "0.0.0.0"]
+
+
+def test_the_invitation_has_links_a_qr_code_and_what_https_adds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    segno = pytest.importorskip("segno")
+    monkeypatch.setattr(lan, "addresses", lambda: ["192.168.7.5", "10.0.0.3"])
+    text = invitation("0.0.0.0", 8000, "dtts_key", tmp_path / "lan.key")
+    assert "http://192.168.7.5:8000/#key=dtts_key\n" in text
+    assert "http://10.0.0.3:8000/#key=dtts_key\n" in text
+    assert "https adds the microphone" in text
+    assert str(tmp_path / "lan.key") in text
+    code = segno.make("http://192.168.7.5:8000/#key=dtts_key", error="l")
+    half_blocks = [line for line in text.splitlines() if set(line) & set("\u2580\u2584\u2588")]
+    assert len(half_blocks) >= code.symbol_size(scale=1, border=0)[1] // 2
+
+
+def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("segno")
+    monkeypatch.setattr(lan, "addresses", list)
+    assert "no address" in invitation("0.0.0.0", 8000, "dtts_key")
