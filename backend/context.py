@@ -25,10 +25,10 @@ from backend.listener import Listener
 from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
-from backend.pacer import Growth, Pacer, Pacing, Speak
 from backend.places import Places
-from backend.script import Script
 from backend.speech import Speech
+from backend.text.pacer import Growth, Pacer, Pacing, Speak
+from backend.text.text_buffer import Script
 from backend.tts_manager import TTSManager
 
 _MAX_FLUSHES = 1000  # of one context that wait for their answer

@@ -11,7 +11,7 @@ from backend.context_record import ContextRecord
 from backend.errors import DuplexError
 from backend.events import Audio
 from backend.gaps import Span, Way, explain
-from backend.pacer import Pacer
+from backend.text.pacer import Pacer
 
 _HEARD_GAP_S = 0.005  # a listener that was dry for less has not noticed
 _SPANS = 100  # without text between two messages of audio; the oldest are dropped beyond

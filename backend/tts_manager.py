@@ -15,7 +15,6 @@ from typing import Self
 import numpy as np
 import structlog
 
-from backend.alphabets import foreign_script
 from backend.config import EngineSettings
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
 from backend.errors import (
@@ -32,6 +31,7 @@ from backend.metrics import Metrics
 from backend.protocols.voice_names import find_voice
 from backend.scheduler import Scheduler
 from backend.speech import Speech
+from backend.text.alphabets import foreign_script
 from backend.voice_store import VoiceStore
 
 log = structlog.get_logger(__name__)

@@ -19,8 +19,8 @@ from backend.config import Settings
 from backend.context import pacing_for
 from backend.engines.base import Engine, Release
 from backend.events import Start
-from backend.pacer import Pacer, Pacing, Speak
-from backend.script import Script
+from backend.text.pacer import Pacer, Pacing, Speak
+from backend.text.text_buffer import Script
 from bench import engine as direct
 from bench.client import ServerError, first_sound, silence
 from bench.corpus import TOKENS_PER_S, tokens

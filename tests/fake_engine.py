@@ -17,7 +17,7 @@ from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Rel
 from backend.errors import EngineFailed, UnknownVoice, VoiceUnavailable
 from backend.events import Voice, Word
 from backend.loudness import TARGET_LUFS
-from backend.speakable import word_ends
+from backend.text.words import word_ends
 
 RATE_HZ = 24_000
 CHARACTER_MS = 10.0

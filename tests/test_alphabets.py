@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from backend.alphabets import foreign_script
+from backend.text.alphabets import foreign_script
 
 ENGLISH = ("en-US", "en-GB")
 

@@ -11,7 +11,7 @@ import pytest
 
 from backend.context import pacing_for
 from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
-from backend.pacer import Pacing
+from backend.text.pacer import Pacing
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS
 from tests.scripted_session import ScriptedClient, scripted, settings

@@ -14,7 +14,7 @@ from backend.errors import EngineFailed
 from backend.events import Audio
 from backend.listener import Listener
 from backend.metrics import GapFigures, Metrics
-from backend.pacer import Pacer, Pacing
+from backend.text.pacer import Pacer, Pacing
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Typing
-from backend.pacer import Growth, Pacer, Pacing, Speak, Wait
-from backend.speakable import word_ends
+from backend.text.pacer import Growth, Pacer, Pacing, Speak, Wait
+from backend.text.words import word_ends
 
 PACING = Pacing()
 BATCH = Pacing(live=False)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.phrases import leans, pause_end, phrase_end
-from backend.speakable import word_ends
+from backend.text.phrases import leans, pause_end, phrase_end
+from backend.text.words import word_ends
 
 
 def finished(text: str) -> list[int]:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from backend.errors import ContextEnded, TextLimit
-from backend.pacer import Speak
-from backend.script import Script
+from backend.text.pacer import Speak
+from backend.text.text_buffer import Script
 
 
 def script(*pushed: str, limit: int = 1000) -> Script:

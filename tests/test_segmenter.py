@@ -9,7 +9,7 @@ import sentencex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.segmenter import Segmenter, Sentence
+from backend.text.segmenter import Segmenter, Sentence
 
 FRAGMENTS = (
     *".?!…。！।؟,'\"“”()[]«»「」*_`#-:@~|1aAé好مक \n\t\xa0\u2028\x00\u202e\u0301\u200d",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.speakable import speakable, word_ends
+from backend.text.words import speakable, word_ends
 
 FRAGMENTS = (
     *"*_`#-+>[]()!~|12ab好é \n\t\x00\u202e\u200d",

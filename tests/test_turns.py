@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from backend.errors import DuplexError
 from backend.events import Done, End, Flush, Flushed, Retract, Text
-from backend.pacer import Speak
 from backend.protocols import cartesia_request, elevenlabs_http, openai
 from backend.protocols.native import MAX_AFTER, MAX_MESSAGE_LENGTH, decode, decode_speech
 from backend.protocols.reading import Fields, read_json
-from backend.script import Script
+from backend.text.pacer import Speak
+from backend.text.text_buffer import Script
 from tests import clock
 from tests.loop_turns import turns_timed
 from tests.scripted_session import connected

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from backend.writing_speed import WritingSpeed
+from backend.text.writing_speed import WritingSpeed
 
 
 def speed(*arrivals: tuple[int, float]) -> float:

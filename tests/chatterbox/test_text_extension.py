@@ -18,7 +18,7 @@ from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.engines.chatterbox.text import MAX_CHARACTERS, fewest_tokens
 from backend.settings import ChatterboxSettings
-from backend.speakable import word_ends
+from backend.text.words import word_ends
 from tests.chatterbox.test_engine import model, pcm, run
 from tests.chatterbox.test_speaking import assert_told, audio_of, said_to_the_end
 from tests.chatterbox.tiny import tiny, voice

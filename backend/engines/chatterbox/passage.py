@@ -26,7 +26,7 @@ from backend.engines.chatterbox.text import (
     spoken,
 )
 from backend.engines.chatterbox.vocoder import Frames, Vocoder, VocoderStream
-from backend.speakable import word_ends
+from backend.text.words import word_ends
 
 FIRST_TOKENS = 10  # 0.4 s of sound; with the lookahead 13 tokens must be there
 _GROWTH = 2  # each chunk is so much longer than the one before, while the listener is ahead

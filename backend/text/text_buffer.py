@@ -15,10 +15,10 @@ from itertools import takewhile
 
 from backend.engines.base import Release
 from backend.errors import ContextEnded, TextLimit
-from backend.pacer import Growth, Speak
-from backend.segmenter import Segmenter, Sentence
-from backend.speakable import speakable, word_ends
-from backend.writing_speed import WritingSpeed
+from backend.text.pacer import Growth, Speak
+from backend.text.segmenter import Segmenter, Sentence
+from backend.text.words import speakable, word_ends
+from backend.text.writing_speed import WritingSpeed
 
 _SLICE = 32  # characters; the dearest take about a millisecond
 _LONGEST_LATE = 4000  # characters; an utterance whose ends come too late is ended after so many

@@ -21,7 +21,7 @@ from unicodedata import category
 
 import sentencex
 
-from backend.speakable import speakable
+from backend.text.words import speakable
 
 _LONGEST = 4000  # characters; a longer sentence is cut at a word, which bounds the memory
 _CONTEXT = 120  # characters before a place that the library is shown, which bounds the time

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.events import Typing
-from backend.phrases import ends_with_mark, pause_end, phrase_end
+from backend.text.phrases import ends_with_mark, pause_end, phrase_end
 
 # A clause may end here for an engine that cannot speak words in the context of a growing sentence.
 _CLAUSE_END = re.compile(r"[,;:\u2014\u3001\uff0c\u060c]\s*$")
