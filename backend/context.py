@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from backend.audio import parse_format
+from backend.audio.formats import parse_format
+from backend.audio.loudness import parse_volume
 from backend.config import Settings
 from backend.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.delivery import Delivery, Output, Piece, joined
@@ -22,7 +23,6 @@ from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.listener import Listener
-from backend.loudness import parse_volume
 from backend.metrics import Metrics
 from backend.outbox import Outbox
 from backend.places import Places

@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from backend.audio import AudioFormat, Encoded, Pcm, create_encoder
+from backend.audio.formats import AudioFormat, Encoded, Pcm, create_encoder
+from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.loudness import Limiter, first_audible
 from backend.events import Audio, Done, Frames, Word
-from backend.loudness import Limiter, first_audible
-from backend.onset import OnsetTrimmer
 from backend.outbox import Outbox
 
 _PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB

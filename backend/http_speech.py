@@ -12,7 +12,7 @@ import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.audio import BARE, AudioFormat, Encoded, create_encoder, parse_format
+from backend.audio.formats import BARE, AudioFormat, Encoded, create_encoder, parse_format
 from backend.context import Context, Services
 from backend.context_record import SessionRecord, endpoint_of
 from backend.errors import DuplexError, Overloaded

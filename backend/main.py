@@ -29,6 +29,7 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.access import HEALTH, Access, check_exposure
+from backend.audio.recordings import LARGEST_BYTES
 from backend.config import Settings, add_flags, load_settings
 from backend.connection_guard import ConnectionGuard, connections_wanted, within_descriptors
 from backend.context import Services
@@ -44,7 +45,6 @@ from backend.metrics import Metrics
 from backend.middleware import EveryAnswer, install_proxy, is_proxy
 from backend.origins import guard
 from backend.pages import install as install_pages
-from backend.recordings import LARGEST_BYTES
 from backend.routes.cartesia import cartesia_routes
 from backend.routes.deepgram import deepgram_routes
 from backend.routes.elevenlabs import elevenlabs_routes

@@ -10,7 +10,7 @@ from typing import Never, assert_never
 
 import structlog
 
-from backend.audio import DEFAULT_FORMAT, parse_format
+from backend.audio.formats import DEFAULT_FORMAT, parse_format
 from backend.context import Services
 from backend.context_record import SessionRecord
 from backend.contexts import Contexts

@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 import structlog
 
+from backend.audio.loudness import gain_to_target, measure_lufs
 from backend.config import EngineSettings
 from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
 from backend.errors import (
@@ -26,7 +27,6 @@ from backend.errors import (
     Unsupported,
 )
 from backend.events import Start, Voice
-from backend.loudness import gain_to_target, measure_lufs
 from backend.metrics import Metrics
 from backend.protocols.voice_names import find_voice
 from backend.scheduler import Scheduler

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import structlog
 
+from backend.audio.recordings import as_mono_wav
 from backend.engines.base import CloningModel, Model
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported, VoiceExists
 from backend.events import Voice
-from backend.recordings import as_mono_wav
 
 log = structlog.get_logger(__name__)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.loudness import AUDIBLE_DBFS, WINDOW_S, first_audible, levels_dbfs
+from backend.audio.loudness import AUDIBLE_DBFS, WINDOW_S, first_audible, levels_dbfs
 
 Pcm = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ import numpy as np
 from hibari import Hibari
 from stream2sentence import generate_sentences
 
-from backend.loudness import gain_to_target, measure_lufs
+from backend.audio.loudness import gain_to_target, measure_lufs
 from bench.client import first_sound, send_paced, silence
 from bench.corpus import TOKENS_PER_S, BenchText, tokens
 from bench.hearing import Hearing, Pcm

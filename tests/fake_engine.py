@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.audio.loudness import TARGET_LUFS
 from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Release, Utterance
 from backend.errors import EngineFailed, UnknownVoice, VoiceUnavailable
 from backend.events import Voice, Word
-from backend.loudness import TARGET_LUFS
 from backend.text.words import word_ends
 
 RATE_HZ = 24_000

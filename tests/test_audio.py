@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.audio import FORMATS, AudioFormat, Encoded, Encoder, Pcm, create_encoder, parse_format
+from backend.audio.formats import (
+    FORMATS,
+    AudioFormat,
+    Encoded,
+    Encoder,
+    Pcm,
+    create_encoder,
+    parse_format,
+)
 from backend.errors import BadFormat
 
 SOURCE_HZ = 24000

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.audio import create_encoder, parse_format
-from backend.codecs import LibavCodec, Pcm, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+from backend.audio.codecs import LibavCodec, Pcm, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+from backend.audio.formats import create_encoder, parse_format
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(4800) / 24000)).astype(np.float32)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.audio import parse_format
+from backend.audio.formats import parse_format
 from backend.delivery import Delivery, Output, Piece, joined, split
 from backend.events import Audio, Done, Word
 from backend.outbox import Outbox

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
+from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.loudness import Limiter, first_audible, gain_to_target, measure_lufs
 from backend.engines.base import Pcm, Release
-from backend.loudness import Limiter, first_audible, gain_to_target, measure_lufs
-from backend.onset import OnsetTrimmer
 from backend.tts_manager import _PASSAGE
 from bench.corpus import load_corpus
 from tests.hibari_model import begin, drive, pcm, whole

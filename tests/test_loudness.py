@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from backend.errors import BadMessage
-from backend.loudness import (
+from backend.audio.loudness import (
     TARGET_LUFS,
     Limiter,
     first_audible,
@@ -21,6 +20,7 @@ from backend.loudness import (
     measure_lufs,
     parse_volume,
 )
+from backend.errors import BadMessage
 
 RATE_HZ = 24_000
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.loudness import first_audible
-from backend.onset import OnsetTrimmer
+from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.loudness import first_audible
 
 RATE_HZ = 24_000
 MS = RATE_HZ // 1000

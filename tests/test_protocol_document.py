@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from backend import errors
 from backend.access import Access
-from backend.audio import FORMATS
+from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.errors import DuplexError
 from backend.events import Audio, Frames, Mode, Ping, Played, Resume, Retract, Start

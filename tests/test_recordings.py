@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from backend.audio.recordings import as_mono_wav
 from backend.errors import BadMessage
-from backend.recordings import as_mono_wav
 from tests.cloning_model import recording
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from backend.recordings import LARGEST_BYTES
+from backend.audio.recordings import LARGEST_BYTES
 from tests.cloning_model import CloningModel, recording
 from tests.fake_engine import FakeModel
 from tests.live_server import Live, eventually, live_server

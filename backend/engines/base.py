@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from backend.audio import Pcm as Pcm
+from backend.audio.formats import Pcm as Pcm
 from backend.errors import DuplexError
 from backend.events import Voice, Word
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 
 from backend.access import Access, bearer
-from backend.audio import AudioFormat, parse_format
+from backend.audio.formats import AudioFormat, parse_format
 from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed, Start

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.types import Message
 
 from backend.access import Access, authorization
-from backend.audio import AudioFormat, parse_format
+from backend.audio.formats import AudioFormat, parse_format
 from backend.context import Services
 from backend.errors import DuplexError
 from backend.http_speech import SpeechResponse, refusal

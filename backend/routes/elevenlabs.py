@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 
 from backend.access import Access, bearer
-from backend.audio import AudioFormat, parse_format
+from backend.audio.formats import AudioFormat, parse_format
 from backend.connection import Connection, Left
 from backend.context import Services
 from backend.errors import DuplexError, UnknownVoice

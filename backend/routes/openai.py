@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from backend.access import PUBLIC, Access, bearer
-from backend.audio import parse_format
+from backend.audio.formats import parse_format
 from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed

@@ -17,11 +17,11 @@ from starlette.exceptions import HTTPException  # of which the one of FastAPI is
 from starlette.responses import JSONResponse
 
 from backend.access import Access, bearer
+from backend.audio.recordings import FORMATS, LARGEST_BYTES
 from backend.context import Services
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs_http import describe_voices
-from backend.recordings import FORMATS, LARGEST_BYTES
 
 log = structlog.get_logger(__name__)
 

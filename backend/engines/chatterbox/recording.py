@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 import torch
 
-from backend.audio import Pcm
+from backend.audio.formats import Pcm
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
 from backend.engines.chatterbox.voice import Conditioning
 from backend.errors import BadMessage

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from backend.codecs import Pcm
-from backend.loudness import AUDIBLE_DBFS, WINDOW_S, levels_dbfs
+from backend.audio.codecs import Pcm
+from backend.audio.loudness import AUDIBLE_DBFS, WINDOW_S, levels_dbfs
 
 _SOFT_DBFS = -62.0  # h, f, th and the breath before a plosive's burst are above
 _LEAD_S = 0.005  # kept before the soft onset

@@ -15,7 +15,7 @@ from typing import Protocol
 import av
 import numpy as np
 
-from backend.codecs import (
+from backend.audio.codecs import (
     Codec,
     LibavCodec,
     PlainCodec,
@@ -25,7 +25,7 @@ from backend.codecs import (
     to_s16,
     wav_header,
 )
-from backend.codecs import Pcm as Pcm
+from backend.audio.codecs import Pcm as Pcm
 from backend.errors import BadFormat
 
 DEFAULT_FORMAT = "pcm_s16le"

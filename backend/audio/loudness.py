@@ -10,7 +10,7 @@ import pyloudnorm
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from backend.codecs import Pcm
+from backend.audio.codecs import Pcm
 from backend.errors import BadMessage
 
 TARGET_LUFS = -18.0  # of speech beside music, calls and other programs; AES TD1008 asks for -18

@@ -1,0 +1,1 @@
+"""From PCM samples to the bytes that a client asked for. Plain."""
