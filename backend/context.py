@@ -23,7 +23,7 @@ from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.listener import Listener
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.outbox import Outbox
 from backend.places import Places
 from backend.speech import Speech

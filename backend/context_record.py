@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from backend.errors import DuplexError
-from backend.gaps import Cause, Gap
-from backend.metrics import Metrics
+from backend.monitoring.gap_causes import Cause, Gap
+from backend.monitoring.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 

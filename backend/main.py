@@ -40,9 +40,9 @@ from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.guarded_http import GuardedConfig
 from backend.http_speech import BoundedBody
 from backend.lan import invitation, kept_key, open_to_network
-from backend.logs import configure_logging
-from backend.metrics import Metrics
 from backend.middleware import EveryAnswer, install_proxy, is_proxy
+from backend.monitoring.logs import configure_logging
+from backend.monitoring.metrics import Metrics
 from backend.origins import guard
 from backend.pages import install as install_pages
 from backend.routes.cartesia import cartesia_routes

@@ -21,7 +21,7 @@ import structlog
 from backend.engine_thread import EngineThread, StepResult
 from backend.engines.base import Failure, Model, Utterance
 from backend.errors import EngineDead, EngineFailed
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.speech import Speech
 
 log = structlog.get_logger(__name__)

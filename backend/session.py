@@ -40,7 +40,7 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.gaps import Cause
+from backend.monitoring.gap_causes import Cause
 from backend.outbox import Outbox
 from backend.retention import Retention
 

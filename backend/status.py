@@ -23,9 +23,9 @@ from backend.access import Access, bearer, is_loopback
 from backend.config import Settings
 from backend.engines.base import Device
 from backend.errors import Unauthorized
-from backend.metrics import Figures, Metrics
+from backend.monitoring.metrics import Figures, Metrics
+from backend.monitoring.rolling_window import WINDOW_S
 from backend.origins import hostname
-from backend.recent import WINDOW_S
 from backend.session import SessionStatus
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager

@@ -27,7 +27,7 @@ from backend.errors import (
     Unsupported,
 )
 from backend.events import Start, Voice
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
 from backend.scheduler import Scheduler
 from backend.speech import Speech

@@ -15,7 +15,7 @@ from backend.config import EngineSettings, Settings
 from backend.context import Services
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
 from backend.events import Command, End, Event, Failed, Start
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.session import Session
 from backend.tts_manager import Manner, TTSManager
 from bench import virtual_time

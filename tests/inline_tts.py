@@ -9,7 +9,7 @@ from typing import Any
 from backend.config import EngineSettings
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import DuplexError, SpeechTimeout
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.tts_manager import Manner, TTSManager
 from tests.fake_engine import FakeModel
 

@@ -19,7 +19,7 @@ from websockets.asyncio.client import connect
 from backend.config import EngineSettings
 from backend.errors import EngineDead
 from backend.events import Voice
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.tts_manager import TTSManager
 from tests.cloning_model import CloningModel, recording
 from tests.dying_engine import DEADLY_WORD, MESSAGE, SLOW_WORD, STUCK_WORD, DyingModel

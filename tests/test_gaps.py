@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.gaps import CAUSES, Cause, Way, explain
+from backend.monitoring.gap_causes import CAUSES, Cause, Way, explain
 
 GOAL_S = 0.15
 DRY_S = 10.0

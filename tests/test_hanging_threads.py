@@ -12,7 +12,7 @@ import pytest
 
 from backend.engines.base import Release, Utterance
 from backend.errors import EngineFailed, SpeechTimeout
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.scheduler import Scheduler
 from backend.speech import Speech
 from tests.fake_engine import heard

@@ -13,7 +13,7 @@ from backend.context_record import ContextParameters, ContextRecord, SessionReco
 from backend.errors import EngineFailed
 from backend.events import Audio
 from backend.listener import Listener
-from backend.metrics import GapFigures, Metrics
+from backend.monitoring.metrics import GapFigures, Metrics
 from backend.text.pacer import Pacer, Pacing
 
 

@@ -11,7 +11,7 @@ import structlog
 import structlog.testing
 
 from backend.config import LogSettings
-from backend.logs import configure_logging
+from backend.monitoring.logs import configure_logging
 from tests.live_server import live_server
 
 SECRET = "my password is swordfish"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.gaps import CAUSES
-from backend.metrics import GapFigures, Metrics
+from backend.monitoring.gap_causes import CAUSES
+from backend.monitoring.metrics import GapFigures, Metrics
 
 
 def read(metrics: Metrics) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 
 FOLDER = Path(__file__).parent.parent / "docs" / "monitoring"
 

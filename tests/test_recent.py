@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.recent import WINDOW_S, Recent
+from backend.monitoring.rolling_window import WINDOW_S, Recent
 
 
 class Clock:

@@ -13,7 +13,7 @@ import pytest
 from backend.engine_thread import StepResult
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import EngineFailed, VoiceUnavailable
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.scheduler import Scheduler
 from backend.speech import Speech
 from tests.fake_engine import FakeEngine, FakeModel, heard

@@ -19,7 +19,7 @@ from backend.config import AccessSettings, Settings
 from backend.context import Services
 from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
 from backend.status import is_operator, status_routes, watching_the_loop
 from backend.websocket_manager import WebSocketManager

@@ -19,7 +19,7 @@ from backend.errors import (
     VoiceUnavailable,
 )
 from backend.events import Start
-from backend.metrics import Metrics
+from backend.monitoring.metrics import Metrics
 from backend.tts_manager import Manner, TTSManager
 from tests.fake_engine import FakeModel, heard
 from tests.inline_tts import InlineTTS

@@ -124,7 +124,7 @@ def test_what_an_utterance_leaves_open_is_upstreams_default(turbo: bool, tmp_pat
 def test_parameters_have_ranges_and_each_model_its_own(
     turbo: bool, wish: dict[str, float], error: type[Exception], told: str, tmp_path: Path
 ) -> None:
-    from backend.metrics import Metrics
+    from backend.monitoring.metrics import Metrics
 
     tts = TTSManager(model(tmp_path, turbo=turbo), EngineSettings(), Metrics(), 1)
     with pytest.raises(error, match=told):

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.samples import Sample
 
-from backend.gaps import CAUSES, Cause
-from backend.recent import Distribution, Recent
+from backend.monitoring.gap_causes import CAUSES, Cause
+from backend.monitoring.rolling_window import Distribution, Recent
 
 # From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
 _FIRST_SOUND_BUCKETS_S = (

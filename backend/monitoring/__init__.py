@@ -1,0 +1,1 @@
+"""What operators can see: metrics, logs, and the causes of gaps."""
