@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from backend.engines.absent import AbsentEngine
 from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
+from backend.engines.unavailable import AbsentEngine
 from backend.errors import DuplexError, EngineFailed, SpeechTimeout
 from backend.speech import Result, Speech
 

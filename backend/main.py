@@ -34,7 +34,7 @@ from backend.config import Settings, add_flags, load_settings
 from backend.connection_guard import ConnectionGuard, connections_wanted, within_descriptors
 from backend.context import Services
 from backend.engines.base import Model
-from backend.engines.choice import choose
+from backend.engines.loader import choose
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.guarded_http import GuardedConfig

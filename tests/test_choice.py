@@ -14,8 +14,8 @@ import structlog
 from structlog.testing import capture_logs
 
 from backend.config import Settings
-from backend.engines import choice
-from backend.engines.choice import choose
+from backend.engines import loader as choice
+from backend.engines.loader import choose
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 
@@ -203,7 +203,7 @@ class NotInstalled:
 sys.meta_path.insert(0, NotInstalled())  # None in sys.modules would be taken for a module by scipy
 import backend.main
 from backend.config import Settings
-from backend.engines.choice import choose
+from backend.engines.loader import choose
 print(choose(Settings(), Path(sys.argv[1])).info.name)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
