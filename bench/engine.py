@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
-from backend.engines.hibari import HibariModel
+from backend.engines.hibari.engine import HibariModel
 from bench.corpus import BenchText
 from bench.hearing import audible_from_s
 

@@ -12,8 +12,8 @@ import numpy as np
 from hibari.voices import ASSETS
 
 from backend.engines.base import Chunk, Engine, Pcm, Release, Utterance
-from backend.engines.hibari import HibariEngine, HibariModel
-from backend.engines.hibari_text import Reader
+from backend.engines.hibari.engine import HibariEngine, HibariModel
+from backend.engines.hibari.phonemes import Reader
 
 
 @cache

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.config import Settings
-from backend.engines import hibari
 from backend.engines.base import Chunk, Failure, Pcm, Release, Utterance
-from backend.engines.hibari import HibariModel
+from backend.engines.hibari import engine as hibari
+from backend.engines.hibari.engine import HibariModel
 from backend.engines.loader import choose
 from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.hibari_model import assert_tiles, begin, drive, model, pcm, streamed, whole

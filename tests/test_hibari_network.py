@@ -8,7 +8,7 @@ import pytest
 from hibari import Hibari
 from hibari.voices import ASSETS
 
-from backend.engines.hibari_network import FRAME_REACH, PITCH_REACH, UNIT_FRAMES, Network
+from backend.engines.hibari.network import FRAME_REACH, PITCH_REACH, UNIT_FRAMES, Network
 
 BUNDLED = Path(ASSETS) / "hibari.onnx"
 # What the rounding of the quantised weights may make of values about 5, natural logarithms of

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from backend.engines.base import Release
-from backend.engines.hibari_plan import make_plan
-from backend.engines.hibari_text import Unit
+from backend.engines.hibari.phonemes import Unit
+from backend.engines.hibari.plan import make_plan
 
 BETWEEN = re.compile(r"\S+")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backend.engines.hibari_score import rows_at
+from backend.engines.hibari.score import rows_at
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.7, 1.4, 2.0])

@@ -8,7 +8,7 @@ from hibari.g2p.normalize import normalize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.engines.hibari_text import is_firm, normalise
+from backend.engines.hibari.phonemes import is_firm, normalise
 from tests.hibari_model import reader
 
 PIECES = [

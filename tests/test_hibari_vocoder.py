@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hibari import dsp
 
-from backend.engines.hibari_vocoder import BINS, HOP, LAG, FloatArray, Vocoder
+from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, Vocoder
 from tests.same_sound import assert_same_sound
 
 SEED = 3

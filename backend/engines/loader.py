@@ -73,7 +73,7 @@ def _best(models: Path) -> tuple[str, str]:
 
 
 def _hibari(models: Path) -> Model:
-    from backend.engines.hibari import REINSTALL, HibariModel
+    from backend.engines.hibari.engine import REINSTALL, HibariModel
 
     with _explained(_EMBEDDED, REINSTALL):
         return HibariModel(models / "hibari")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.engines.hibari_network import (
+from backend.engines.hibari.network import (
     FRAME_REACH,
     PITCH_REACH,
     UNIT_FRAMES,

@@ -16,11 +16,11 @@ from pathlib import Path
 from hibari import voices as catalogue
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
-from backend.engines.hibari_network import Network
-from backend.engines.hibari_score import Score
-from backend.engines.hibari_speech import Speech
-from backend.engines.hibari_text import Reader
-from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ
+from backend.engines.hibari.network import Network
+from backend.engines.hibari.phonemes import Reader
+from backend.engines.hibari.score import Score
+from backend.engines.hibari.utterance import Speech
+from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ
 from backend.errors import (
     BadMessage,
     EngineFailed,

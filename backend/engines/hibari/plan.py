@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
-from backend.engines.hibari_pieces import LONGEST, effort, window_end
-from backend.engines.hibari_text import Unit, is_firm
+from backend.engines.hibari.phonemes import Unit, is_firm
+from backend.engines.hibari.text_pieces import LONGEST, effort, window_end
 
 _LEFT_CHARACTERS = 80  # of what was spoken, read again as context,
 _LEFT_EFFORT = 300  # if that costs no more than so many characters

@@ -20,7 +20,7 @@ from hibari.g2p import ASSETS, G2P
 from hibari.g2p.normalize import normalize as hibari_normalize
 from hibari.g2p.oov import OOV
 
-from backend.engines.hibari_pieces import is_short, parts, stretches
+from backend.engines.hibari.text_pieces import is_short, parts, stretches
 
 Span = tuple[int, int]
 

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
-from backend.engines.hibari_plan import Plan, make_plan
-from backend.engines.hibari_score import ROW_MS, Score
-from backend.engines.hibari_text import Reader, Unit
-from backend.engines.hibari_vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.engines.hibari.phonemes import Reader, Unit
+from backend.engines.hibari.plan import Plan, make_plan
+from backend.engines.hibari.score import ROW_MS, Score
+from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, Vocoder
 from backend.events import Word
 
 _CONTINUATION = "ðə ðə ðə"  # the best of some thirty: length, pitch, PLCMOS against the whole
