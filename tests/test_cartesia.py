@@ -29,7 +29,7 @@ from backend.events import (
 )
 from backend.protocols.cartesia import CartesiaProtocol
 from backend.protocols.cartesia_request import SpeechRequest
-from backend.protocols.reading import read_json
+from backend.protocols.json_fields import read_json
 from backend.protocols.voice_names import find_voice
 from tests.fake_engine import heard
 from tests.live_server import live_server

@@ -21,7 +21,7 @@ from backend.protocols.base import Close
 from backend.protocols.elevenlabs import ElevenLabsProtocol
 from backend.protocols.elevenlabs_http import parse_output_format, start_for
 from backend.protocols.elevenlabs_request import StreamQuery
-from backend.protocols.reading import read_query
+from backend.protocols.json_fields import read_query
 from tests.live_server import live_server
 from tests.vendor_dialogue import answers, converse, said_in, spoken
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Word
-from backend.protocols.transcript import Character, LastAudio, Transcript, words
+from backend.protocols.alignment import Character, LastAudio, Transcript, words
 from tests.vendor_dialogue import spoken
 
 

@@ -36,6 +36,7 @@ from backend.events import (
     Flushed,
     Text,
 )
+from backend.protocols.alignment import Transcript, words
 from backend.protocols.base import Message, Refusal
 from backend.protocols.cartesia_request import (
     MARKUP,
@@ -44,11 +45,10 @@ from backend.protocols.cartesia_request import (
     error_fields,
     refuse,
 )
+from backend.protocols.context_ids import WireContext, WireContexts
+from backend.protocols.json_fields import Fields, read_message
 from backend.protocols.markup import MarkupFilter
-from backend.protocols.reading import Fields, read_message
-from backend.protocols.transcript import Transcript, words
 from backend.protocols.voice_names import FindVoice
-from backend.protocols.wire_contexts import WireContext, WireContexts
 
 _PARTIAL, _COMPLETE = 206, 200
 

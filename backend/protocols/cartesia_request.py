@@ -10,8 +10,8 @@ from pydantic import Field
 from backend.errors import BadFormat, BadMessage
 from backend.events import Failed, Start
 from backend.protocols.base import Refusal
+from backend.protocols.json_fields import Fields
 from backend.protocols.markup import plain, tags
-from backend.protocols.reading import Fields
 from backend.protocols.voice_names import FindVoice
 
 MARKUP = tags("spell", "break", "emotion", "speed", "volume")

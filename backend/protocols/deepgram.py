@@ -47,8 +47,8 @@ from backend.events import (
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.deepgram_query import Speech
+from backend.protocols.json_fields import Fields, read_message
 from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
-from backend.protocols.reading import Fields, read_message
 
 _REFUSALS = {  # code: status, theirs
     "invalid_api_key": (401, "INVALID_AUTH"),

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from backend.errors import BadFormat, BadMessage, Unsupported
 from backend.events import Start
+from backend.protocols.json_fields import Fields, read_json
 from backend.protocols.markup import PRONUNCIATIONS, plain
-from backend.protocols.reading import Fields, read_json
 from backend.protocols.voice_names import FindVoice
 
 DEFAULT_MODEL = "aura-2-thalia-en"

@@ -37,13 +37,13 @@ from backend.events import (
     Start,
     Text,
 )
+from backend.protocols.alignment import Character, LastAudio
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
+from backend.protocols.context_ids import WireContext, WireContexts
 from backend.protocols.elevenlabs_http import MARKUP, refuse
 from backend.protocols.elevenlabs_request import ClientMessage, StreamQuery
+from backend.protocols.json_fields import read_message
 from backend.protocols.markup import MarkupFilter, tags
-from backend.protocols.reading import read_message
-from backend.protocols.transcript import Character, LastAudio
-from backend.protocols.wire_contexts import WireContext, WireContexts
 
 DEFAULT_CONTEXT = "default"
 KEY_TIMEOUT_S = 20.0

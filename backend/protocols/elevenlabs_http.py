@@ -18,10 +18,10 @@ from pydantic import Field
 
 from backend.errors import BadFormat
 from backend.events import Audio, Done, Event, Failed, Start, Voice
+from backend.protocols.alignment import Character, LastAudio, Transcript
 from backend.protocols.base import Refusal
+from backend.protocols.json_fields import Fields
 from backend.protocols.markup import plain, tags
-from backend.protocols.reading import Fields
-from backend.protocols.transcript import Character, LastAudio, Transcript
 
 DEFAULT_FORMAT = "mp3_44100_128"
 MARKUP = tags("break", "phoneme")

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.base import Refusal
-from backend.protocols.reading import Fields, read_json
+from backend.protocols.json_fields import Fields, read_json
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
 MAX_CHARACTERS = 4096

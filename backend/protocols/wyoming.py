@@ -43,7 +43,7 @@ from backend.events import (
     Voice,
 )
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.reading import Fields, read_json, read_query
+from backend.protocols.json_fields import Fields, read_json, read_query
 
 MAX_BYTES = 1 << 17  # of an event's header, data and payload, each: read within a turn
 _WIDTH_BYTES, _CHANNELS = 2, 1  # of pcm_s16le

@@ -14,7 +14,7 @@ from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.cartesia import CartesiaEvents, CartesiaProtocol
 from backend.protocols.cartesia_request import FileRequest, refuse
-from backend.protocols.reading import read_json
+from backend.protocols.json_fields import read_json
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"

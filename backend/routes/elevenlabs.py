@@ -25,7 +25,7 @@ from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import ElevenLabsProtocol
 from backend.protocols.elevenlabs_http import SpeechRequest, TimestampedLines, TimestampedWhole
 from backend.protocols.elevenlabs_request import StreamQuery
-from backend.protocols.reading import read_json, read_query
+from backend.protocols.json_fields import read_json, read_query
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"

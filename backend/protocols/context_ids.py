@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from backend.protocols.alignment import Transcript
 from backend.protocols.markup import MarkupFilter
-from backend.protocols.transcript import Transcript
 
 
 @dataclass(slots=True)
