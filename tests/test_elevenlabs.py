@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from backend.errors import BadFormat, BadMessage, DuplexError, Unauthorized
 from backend.events import Done, End, Failed, Flush, Ping, Pong, Start, Text, Word
 from backend.protocols.base import Close
-from backend.protocols.elevenlabs import ElevenLabsProtocol
-from backend.protocols.elevenlabs_http import parse_output_format, start_for
-from backend.protocols.elevenlabs_request import StreamQuery
+from backend.protocols.elevenlabs.http import parse_output_format, start_for
+from backend.protocols.elevenlabs.stream_request import StreamQuery
+from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_query
 from tests.live_server import live_server
 from tests.vendor_dialogue import answers, converse, said_in, spoken

@@ -19,12 +19,13 @@ from backend.context import Services
 from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
-from backend.protocols import elevenlabs_account, elevenlabs_http
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
-from backend.protocols.elevenlabs import ElevenLabsProtocol
-from backend.protocols.elevenlabs_http import SpeechRequest, TimestampedLines, TimestampedWhole
-from backend.protocols.elevenlabs_request import StreamQuery
+from backend.protocols.elevenlabs import account as elevenlabs_account
+from backend.protocols.elevenlabs import http as elevenlabs_http
+from backend.protocols.elevenlabs.http import SpeechRequest, TimestampedLines, TimestampedWhole
+from backend.protocols.elevenlabs.stream_request import StreamQuery
+from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
 from backend.websocket_manager import WebSocketManager
 

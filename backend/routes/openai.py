@@ -15,9 +15,10 @@ from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.http_speech import SpeechResponse, refusal
-from backend.protocols import elevenlabs_http, openai
+from backend.protocols import openai
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
+from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.tts_manager import SPEED_RANGE
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

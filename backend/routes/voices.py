@@ -21,7 +21,7 @@ from backend.audio.recordings import FORMATS, LARGEST_BYTES
 from backend.context import Services
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
-from backend.protocols.elevenlabs_http import describe_voices
+from backend.protocols.elevenlabs.http import describe_voices
 
 log = structlog.get_logger(__name__)
 

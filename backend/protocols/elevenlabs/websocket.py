@@ -40,8 +40,8 @@ from backend.events import (
 from backend.protocols.alignment import Character, LastAudio
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.context_ids import WireContext, WireContexts
-from backend.protocols.elevenlabs_http import MARKUP, refuse
-from backend.protocols.elevenlabs_request import ClientMessage, StreamQuery
+from backend.protocols.elevenlabs.http import MARKUP, refuse
+from backend.protocols.elevenlabs.stream_request import ClientMessage, StreamQuery
 from backend.protocols.json_fields import read_message
 from backend.protocols.markup import MarkupFilter, tags
 

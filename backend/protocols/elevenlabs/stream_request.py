@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AliasChoices, Field, field_validator
 
-from backend.protocols.elevenlabs_http import DEFAULT_FORMAT, VoiceSettings
+from backend.protocols.elevenlabs.http import DEFAULT_FORMAT, VoiceSettings
 from backend.protocols.json_fields import Fields
 
 _IDLE_S, _LONGEST_IDLE_S = 20.0, 180.0
