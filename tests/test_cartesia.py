@@ -27,8 +27,8 @@ from backend.events import (
     Text,
     Voice,
 )
-from backend.protocols.cartesia import CartesiaProtocol
-from backend.protocols.cartesia_request import SpeechRequest
+from backend.protocols.cartesia.request import SpeechRequest
+from backend.protocols.cartesia.websocket import CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.protocols.voice_names import find_voice
 from tests.fake_engine import heard

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from backend.errors import DuplexError
 from backend.events import Done, End, Flush, Flushed, Retract, Text
-from backend.protocols import cartesia_request, openai
+from backend.protocols import openai
+from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.protocols.json_fields import Fields, read_json
 from backend.protocols.native import MAX_AFTER, MAX_MESSAGE_LENGTH, decode, decode_speech

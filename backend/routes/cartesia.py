@@ -12,8 +12,8 @@ from backend.errors import DuplexError
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.audio_body import AudioBody
-from backend.protocols.cartesia import CartesiaEvents, CartesiaProtocol
-from backend.protocols.cartesia_request import FileRequest, refuse
+from backend.protocols.cartesia.request import FileRequest, refuse
+from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.websocket_manager import WebSocketManager
 

@@ -38,7 +38,7 @@ from backend.events import (
 )
 from backend.protocols.alignment import Transcript, words
 from backend.protocols.base import Message, Refusal
-from backend.protocols.cartesia_request import (
+from backend.protocols.cartesia.request import (
     MARKUP,
     FileRequest,
     SpeechRequest,

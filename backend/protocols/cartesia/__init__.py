@@ -1,0 +1,1 @@
+"""Cartesia's text-to-speech API, over WebSocket and HTTP."""
