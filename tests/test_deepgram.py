@@ -36,8 +36,8 @@ from backend.events import (
     Voice,
 )
 from backend.protocols.base import Close
-from backend.protocols.deepgram import DeepgramProtocol, refusal
-from backend.protocols.deepgram_query import Speech, decode_request, file_query, stream_query
+from backend.protocols.deepgram.query import Speech, decode_request, file_query, stream_query
+from backend.protocols.deepgram.websocket import DeepgramProtocol, refusal
 from backend.protocols.voice_names import find_voice
 from tests.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.live_server import Live, eventually, live_server

@@ -10,8 +10,8 @@ from backend.audio.formats import AudioFormat, parse_format
 from backend.context import Services
 from backend.errors import DuplexError
 from backend.http_speech import SpeechResponse, refusal
-from backend.protocols import deepgram
-from backend.protocols.deepgram_query import Speech, decode_request, file_query, stream_query
+from backend.protocols.deepgram import websocket as deepgram
+from backend.protocols.deepgram.query import Speech, decode_request, file_query, stream_query
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 

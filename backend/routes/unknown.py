@@ -17,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 from backend.access import authorization
 from backend.events import Failed
 from backend.http_speech import refusal
-from backend.protocols import deepgram, openai
+from backend.protocols import openai
 from backend.protocols.base import CLOSE_POLICY, Refusal
 from backend.protocols.cartesia import request as cartesia_request
+from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
 
 CODE = "unknown_url"

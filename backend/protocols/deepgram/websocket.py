@@ -46,7 +46,7 @@ from backend.events import (
 )
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.deepgram_query import Speech
+from backend.protocols.deepgram.query import Speech
 from backend.protocols.json_fields import Fields, read_message
 from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
 

@@ -1,0 +1,1 @@
+"""Deepgram's text-to-speech API, over WebSocket and HTTP."""
