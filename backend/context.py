@@ -26,7 +26,7 @@ from backend.listener import Listener
 from backend.monitoring.metrics import Metrics
 from backend.outbox import Outbox
 from backend.places import Places
-from backend.speech import Speech
+from backend.synthesis.utterance_handle import Speech
 from backend.text.pacer import Growth, Pacer, Pacing, Speak
 from backend.text.text_buffer import Script
 from backend.tts_manager import TTSManager

@@ -29,10 +29,10 @@ from backend.errors import (
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
-from backend.scheduler import Scheduler
-from backend.speech import Speech
+from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.utterance_handle import Speech
+from backend.synthesis.voice_store import VoiceStore
 from backend.text.alphabets import foreign_script
-from backend.voice_store import VoiceStore
 
 log = structlog.get_logger(__name__)
 

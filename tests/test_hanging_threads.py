@@ -13,8 +13,8 @@ import pytest
 from backend.engines.base import Release, Utterance
 from backend.errors import EngineFailed, SpeechTimeout
 from backend.monitoring.metrics import Metrics
-from backend.scheduler import Scheduler
-from backend.speech import Speech
+from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.utterance_handle import Speech
 from tests.fake_engine import heard
 from tests.live_server import eventually, live_server, said
 from tests.troubled_engine import FRUITLESS, HANG, TroubledEngine, TroubledModel

@@ -28,8 +28,8 @@ from websockets.frames import Frame, Opcode
 from backend.connection import Connection
 from backend.contexts import Contexts
 from backend.registry import Attachment
-from backend.scheduler import Scheduler
 from backend.session import Session
+from backend.synthesis.scheduler import Scheduler
 from tests import hibari_model
 from tests.fake_engine import heard
 from tests.live_server import Live, eventually, live_server

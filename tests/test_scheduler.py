@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, contextmanager
 
 import pytest
 
-from backend.engine_thread import StepResult
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import EngineFailed, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
-from backend.scheduler import Scheduler
-from backend.speech import Speech
+from backend.synthesis.engine_thread import StepResult
+from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.utterance_handle import Speech
 from tests.fake_engine import FakeEngine, FakeModel, heard
 
 ALL = 1000  # more steps than any test takes

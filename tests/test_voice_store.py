@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported, VoiceExists
-from backend.voice_store import MOST_VOICES, VoiceStore
+from backend.synthesis.voice_store import MOST_VOICES, VoiceStore
 from tests.cloning_model import CloningModel, recording
 from tests.fake_engine import FakeModel
 from tests.live_server import eventually

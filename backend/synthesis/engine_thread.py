@@ -17,7 +17,7 @@ import structlog
 from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
 from backend.engines.unavailable import AbsentEngine
 from backend.errors import DuplexError, EngineFailed, SpeechTimeout
-from backend.speech import Result, Speech
+from backend.synthesis.utterance_handle import Result, Speech
 
 log = structlog.get_logger(__name__)
 

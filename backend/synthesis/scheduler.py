@@ -18,11 +18,11 @@ from collections.abc import Callable
 
 import structlog
 
-from backend.engine_thread import EngineThread, StepResult
 from backend.engines.base import Failure, Model, Utterance
 from backend.errors import EngineDead, EngineFailed
 from backend.monitoring.metrics import Metrics
-from backend.speech import Speech
+from backend.synthesis.engine_thread import EngineThread, StepResult
+from backend.synthesis.utterance_handle import Speech
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""The bridge from the event loop to the engine threads."""
