@@ -13,12 +13,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.audio.formats import BARE, AudioFormat, Encoded, create_encoder, parse_format
-from backend.context import Context, Services
-from backend.context_record import SessionRecord, endpoint_of
 from backend.errors import DuplexError, Overloaded
 from backend.events import Audio, Done, Event, Failed, Start
-from backend.outbox import Outbox
 from backend.protocols.base import HttpTranslator, Refusal
+from backend.sessions.context import Context, Services
+from backend.sessions.context_record import SessionRecord, endpoint_of
+from backend.sessions.send_queue import Outbox
 
 log = structlog.get_logger(__name__)
 

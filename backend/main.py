@@ -32,7 +32,6 @@ from backend.access import HEALTH, Access, check_exposure
 from backend.audio.recordings import LARGEST_BYTES
 from backend.config import Settings, add_flags, load_settings
 from backend.connection_guard import ConnectionGuard, connections_wanted, within_descriptors
-from backend.context import Services
 from backend.engines.base import Model
 from backend.engines.loader import choose
 from backend.engines.weights import models_folder
@@ -53,6 +52,7 @@ from backend.routes.openai import openai_routes
 from backend.routes.paths import LenientPaths
 from backend.routes.unknown import install_unknown
 from backend.routes.voices import VOICES, voice_routes
+from backend.sessions.context import Services
 from backend.status import status_routes, watching_the_loop
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager

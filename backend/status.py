@@ -26,7 +26,7 @@ from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
 from backend.origins import hostname
-from backend.session import SessionStatus
+from backend.sessions.session import SessionStatus
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 

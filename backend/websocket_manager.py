@@ -14,8 +14,6 @@ from starlette.websockets import WebSocket
 
 from backend.access import Access
 from backend.connection import CLOSE_GOING_AWAY, Connection, Left
-from backend.context import Services
-from backend.context_record import endpoint_of
 from backend.errors import (
     DuplexError,
     IdleClient,
@@ -28,8 +26,10 @@ from backend.errors import (
 )
 from backend.events import Resume
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
-from backend.registry import Attachment, SessionRegistry
-from backend.session import Session, SessionStatus
+from backend.sessions.context import Services
+from backend.sessions.context_record import endpoint_of
+from backend.sessions.session import Session, SessionStatus
+from backend.sessions.session_registry import Attachment, SessionRegistry
 
 log = structlog.get_logger(__name__)
 

@@ -16,9 +16,9 @@ from itertools import pairwise
 import numpy as np
 
 from backend.config import Settings
-from backend.context import pacing_for
 from backend.engines.base import Engine, Release
 from backend.events import Start
+from backend.sessions.context import pacing_for
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import Script
 from bench import engine as direct

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from backend.config import EngineSettings, Settings
-from backend.context import Services
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
 from backend.events import Command, End, Event, Failed, Start
 from backend.monitoring.metrics import Metrics
-from backend.session import Session
+from backend.sessions.context import Services
+from backend.sessions.session import Session
 from backend.tts_manager import Manner, TTSManager
 from bench import virtual_time
 from bench.client import ServerError

@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 
 from backend.config import Settings
-from backend.context import Services
 from backend.errors import TakenOver
 from backend.events import (
     Audio,
@@ -25,8 +24,9 @@ from backend.events import (
     Ready,
     Resume,
 )
-from backend.registry import Attachment, SessionRegistry
-from backend.session import Session
+from backend.sessions.context import Services
+from backend.sessions.session import Session
+from backend.sessions.session_registry import Attachment, SessionRegistry
 from tests.fake_engine import heard
 from tests.inline_tts import InlineTTS
 

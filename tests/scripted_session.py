@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from backend.config import Settings
-from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Audio, Cancelled, Command, Done, Event, Failed
-from backend.session import Session
+from backend.sessions.context import Services
+from backend.sessions.session import Session
 from tests import clock
 from tests.fake_engine import heard
 from tests.inline_tts import InlineTTS

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from backend.config import Settings
-from backend.context import pacing_for
 from backend.engines.base import Release
 from backend.events import Command, Ping, Start, Text
+from backend.sessions.context import pacing_for
 from backend.tts_manager import Manner
 from bench import latency, peer, rates
 from bench.client import ServerError, first_sound

@@ -9,8 +9,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from backend.context import pacing_for
 from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
+from backend.sessions.context import pacing_for
 from backend.text.pacer import Pacing
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS

@@ -17,8 +17,8 @@ from wyoming.client import AsyncTcpClient
 from wyoming.tts import Synthesize
 
 from backend.config import Settings
-from backend.context_record import endpoint_of
 from backend.events import Cancel, Done, End, Flush, Start, Text
+from backend.sessions.context_record import endpoint_of
 from tests import clock
 from tests.caller import Caller, registry
 from tests.fake_engine import BAD_WORD

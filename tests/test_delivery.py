@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.audio.formats import parse_format
-from backend.delivery import Delivery, Output, Piece, joined, split
 from backend.events import Audio, Done, Word
-from backend.outbox import Outbox
+from backend.sessions.audio_sender import Delivery, Output, Piece, joined, split
+from backend.sessions.send_queue import Outbox
 from tests import clock
 
 RATE_HZ = 1000  # a sample is a millisecond

@@ -15,9 +15,9 @@ import httpx
 import numpy as np
 import pytest
 
-from backend.context import Context
-from backend.delivery import Piece
 from backend.errors import EngineFailed
+from backend.sessions.audio_sender import Piece
+from backend.sessions.context import Context
 from tests.fake_engine import FakeModel, heard
 from tests.live_server import eventually, live_server
 

@@ -9,11 +9,11 @@ import structlog
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from backend.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.errors import EngineFailed
 from backend.events import Audio
-from backend.listener import Listener
 from backend.monitoring.metrics import GapFigures, Metrics
+from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
+from backend.sessions.listener import Listener
 from backend.text.pacer import Pacer, Pacing
 
 

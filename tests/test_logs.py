@@ -39,9 +39,9 @@ def test_the_user_s_text_is_not_logged_at_the_default_level(
     form: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(LogSettings.model_validate({"format": form}))
-    structlog.get_logger("backend.session").info("context.text", text=SECRET, context="c1")
-    structlog.get_logger("backend.session").debug("context.text", text=SECRET)
-    structlog.get_logger("backend.session").bind(text=SECRET).warning("context.slow")
+    structlog.get_logger("backend.sessions.session").info("context.text", text=SECRET, context="c1")
+    structlog.get_logger("backend.sessions.session").debug("context.text", text=SECRET)
+    structlog.get_logger("backend.sessions.session").bind(text=SECRET).warning("context.slow")
     logging.getLogger("foreign").warning("odd", extra={"text": SECRET})
     logging.getLogger("foreign").debug(SECRET)
     said = capsys.readouterr().err
@@ -110,13 +110,13 @@ def test_an_id_of_a_client_is_one_line_and_no_command_to_a_terminal(
 
 def test_a_line_says_when_who_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
-    structlog.get_logger("backend.session").warning("context.slow", waited_s=2)
+    structlog.get_logger("backend.sessions.session").warning("context.slow", waited_s=2)
     (line,) = lines(capsys)
     assert str(line.pop("timestamp")).endswith("Z")
     assert line == {
         "event": "context.slow",
         "level": "warning",
-        "logger": "backend.session",
+        "logger": "backend.sessions.session",
         "waited_s": 2,
     }
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backend.errors import SlowClient
 from backend.events import Audio, Done, Event, Pong, Ready, Retracted
-from backend.outbox import Outbox
-from backend.retention import Retention
+from backend.sessions.replay_buffer import Retention
+from backend.sessions.send_queue import Outbox
 from tests import clock
 
 

@@ -31,7 +31,7 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.registry import SessionRegistry
+from backend.sessions.session_registry import SessionRegistry
 from backend.tts_manager import Manner
 from tests import clock
 from tests.caller import Caller, registry

@@ -26,9 +26,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from backend.connection import Connection
-from backend.contexts import Contexts
-from backend.registry import Attachment
-from backend.session import Session
+from backend.sessions.context_table import Contexts
+from backend.sessions.session import Session
+from backend.sessions.session_registry import Attachment
 from backend.synthesis.scheduler import Scheduler
 from tests import hibari_model
 from tests.fake_engine import heard

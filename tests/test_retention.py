@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.events import Audio, Cancelled, Done, Failed, Pong, Ready, Retracted
-from backend.retention import Kept, Retention, is_kept, size_bytes
+from backend.sessions.replay_buffer import Kept, Retention, is_kept, size_bytes
 
 
 class Clock:

@@ -16,11 +16,11 @@ from fastapi import FastAPI
 
 from backend.access import Access
 from backend.config import AccessSettings, Settings
-from backend.context import Services
 from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
+from backend.sessions.context import Services
 from backend.status import is_operator, status_routes, watching_the_loop
 from backend.websocket_manager import WebSocketManager
 from tests import clock

@@ -7,7 +7,6 @@ from starlette.requests import HTTPConnection
 
 from backend.access import Access, bearer
 from backend.audio.formats import AudioFormat, parse_format
-from backend.context import Services
 from backend.errors import DuplexError
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
@@ -15,6 +14,7 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.cartesia.request import FileRequest, refuse
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
+from backend.sessions.context import Services
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"

@@ -15,7 +15,6 @@ from starlette.requests import HTTPConnection
 from backend.access import Access, bearer
 from backend.audio.formats import AudioFormat, parse_format
 from backend.connection import Connection, Left
-from backend.context import Services
 from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
 from backend.http_speech import SpeechResponse, refusal
@@ -27,6 +26,7 @@ from backend.protocols.elevenlabs.http import SpeechRequest, TimestampedLines, T
 from backend.protocols.elevenlabs.stream_request import StreamQuery
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
+from backend.sessions.context import Services
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"

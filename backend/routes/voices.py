@@ -18,10 +18,10 @@ from starlette.responses import JSONResponse
 
 from backend.access import Access, bearer
 from backend.audio.recordings import FORMATS, LARGEST_BYTES
-from backend.context import Services
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
+from backend.sessions.context import Services
 
 log = structlog.get_logger(__name__)
 

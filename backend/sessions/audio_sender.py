@@ -14,7 +14,7 @@ from backend.audio.formats import AudioFormat, Encoded, Pcm, create_encoder
 from backend.audio.leading_silence import OnsetTrimmer
 from backend.audio.loudness import Limiter, first_audible
 from backend.events import Audio, Done, Frames, Word
-from backend.outbox import Outbox
+from backend.sessions.send_queue import Outbox
 
 _PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB
 

@@ -11,9 +11,6 @@ from typing import Never, assert_never
 import structlog
 
 from backend.audio.formats import DEFAULT_FORMAT, parse_format
-from backend.context import Services
-from backend.context_record import SessionRecord
-from backend.contexts import Contexts
 from backend.errors import (
     BadMessage,
     ContextEnded,
@@ -41,8 +38,11 @@ from backend.events import (
     Text,
 )
 from backend.monitoring.gap_causes import Cause
-from backend.outbox import Outbox
-from backend.retention import Retention
+from backend.sessions.context import Services
+from backend.sessions.context_record import SessionRecord
+from backend.sessions.context_table import Contexts
+from backend.sessions.replay_buffer import Retention
+from backend.sessions.send_queue import Outbox
 
 log = structlog.get_logger(__name__)
 

@@ -17,15 +17,15 @@ import numpy as np
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
 from backend.config import Settings
-from backend.context_record import ContextParameters, ContextRecord, SessionRecord
-from backend.delivery import Delivery, Output, Piece, joined
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
-from backend.listener import Listener
 from backend.monitoring.metrics import Metrics
-from backend.outbox import Outbox
-from backend.places import Places
+from backend.sessions.audio_sender import Delivery, Output, Piece, joined
+from backend.sessions.client_slots import Places
+from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
+from backend.sessions.listener import Listener
+from backend.sessions.send_queue import Outbox
 from backend.synthesis.utterance_handle import Speech
 from backend.text.pacer import Growth, Pacer, Pacing, Speak
 from backend.text.text_buffer import Script

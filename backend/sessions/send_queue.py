@@ -14,7 +14,7 @@ from typing import Protocol
 
 from backend.errors import SlowClient
 from backend.events import Audio, Cancelled, Done, Event
-from backend.retention import Retention, is_kept, size_bytes
+from backend.sessions.replay_buffer import Retention, is_kept, size_bytes
 
 _ANSWERS_LIMIT = 1000  # a client that leaves so many answers unread reads nothing at all
 

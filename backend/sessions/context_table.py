@@ -6,8 +6,6 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from backend.context import Context, Services
-from backend.context_record import SessionRecord
 from backend.errors import (
     ContextEnded,
     ContextStarted,
@@ -16,7 +14,9 @@ from backend.errors import (
     UnknownContext,
 )
 from backend.events import Start
-from backend.outbox import Outbox
+from backend.sessions.context import Context, Services
+from backend.sessions.context_record import SessionRecord
+from backend.sessions.send_queue import Outbox
 
 _REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
 _TURN_S = 5.0  # of silence, after which who speaks again takes a place anew

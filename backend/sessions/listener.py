@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from backend.context_record import ContextRecord
 from backend.errors import DuplexError
 from backend.events import Audio
 from backend.monitoring.gap_causes import Span, Way, explain
+from backend.sessions.context_record import ContextRecord
 from backend.text.pacer import Pacer
 
 _HEARD_GAP_S = 0.005  # a listener that was dry for less has not noticed

@@ -13,11 +13,11 @@ from typing import Never, Self
 
 import structlog
 
-from backend.context import Services
 from backend.errors import ResumeFailed, SessionEnded, SlowClient, TakenOver
 from backend.events import Resume
-from backend.retention import Retention
-from backend.session import Session, SessionStatus
+from backend.sessions.context import Services
+from backend.sessions.replay_buffer import Retention
+from backend.sessions.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
 

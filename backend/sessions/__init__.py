@@ -1,0 +1,1 @@
+"""What survives a broken connection: sessions, their contexts, and what waits to be sent."""
