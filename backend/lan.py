@@ -12,9 +12,9 @@ from pathlib import Path
 
 import platformdirs
 
-from backend.access import is_loopback
 from backend.config import Settings
 from backend.errors import ConfigError
+from backend.transport.auth import is_loopback
 
 KEY_FILE = platformdirs.user_data_path("duplex-tts", appauthor=False) / "lan.key"
 _PREFIX = "dtts_"

@@ -28,21 +28,15 @@ import uvicorn
 from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
-from backend.access import HEALTH, Access, check_exposure
 from backend.audio.recordings import LARGEST_BYTES
 from backend.config import Settings, add_flags, load_settings
-from backend.connection_guard import ConnectionGuard, connections_wanted, within_descriptors
 from backend.engines.base import Model
 from backend.engines.loader import choose
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
-from backend.guarded_http import GuardedConfig
-from backend.http_speech import BoundedBody
 from backend.lan import invitation, kept_key, open_to_network
-from backend.middleware import EveryAnswer, install_proxy, is_proxy
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
-from backend.origins import guard
 from backend.pages import install as install_pages
 from backend.routes.cartesia import cartesia_routes
 from backend.routes.deepgram import deepgram_routes
@@ -54,6 +48,16 @@ from backend.routes.unknown import install_unknown
 from backend.routes.voices import VOICES, voice_routes
 from backend.sessions.context import Services
 from backend.status import status_routes, watching_the_loop
+from backend.transport.auth import HEALTH, Access, check_exposure
+from backend.transport.bounded_http import GuardedConfig
+from backend.transport.connection_limits import (
+    ConnectionGuard,
+    connections_wanted,
+    within_descriptors,
+)
+from backend.transport.middleware import EveryAnswer, install_proxy, is_proxy
+from backend.transport.origins import guard
+from backend.transport.speech_response import BoundedBody
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 

@@ -19,14 +19,14 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import TypeAdapter
 from starlette.responses import JSONResponse
 
-from backend.access import Access, bearer, is_loopback
 from backend.config import Settings
 from backend.engines.base import Device
 from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
-from backend.origins import hostname
 from backend.sessions.session import SessionStatus
+from backend.transport.auth import Access, bearer, is_loopback
+from backend.transport.origins import hostname
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 

@@ -12,8 +12,6 @@ from typing import Self, TypeVar
 import structlog
 from starlette.websockets import WebSocket
 
-from backend.access import Access
-from backend.connection import CLOSE_GOING_AWAY, Connection, Left
 from backend.errors import (
     DuplexError,
     IdleClient,
@@ -30,6 +28,8 @@ from backend.sessions.context import Services
 from backend.sessions.context_record import endpoint_of
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
+from backend.transport.auth import Access
+from backend.transport.websocket import CLOSE_GOING_AWAY, Connection, Left
 
 log = structlog.get_logger(__name__)
 

@@ -15,10 +15,10 @@ from typing import Any
 import structlog
 from starlette.websockets import WebSocket
 
-from backend.connection_guard import AddressLimit
 from backend.errors import DuplexError
 from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, lengths
 from backend.sessions.context import Services
+from backend.transport.connection_limits import AddressLimit
 from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)

@@ -17,10 +17,10 @@ from fastapi.routing import iter_route_contexts
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from backend.access import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
 from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
 from backend.pages import WEB
+from backend.transport.auth import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
 from tests.cloning_model import CloningModel
 from tests.live_server import live_server
 

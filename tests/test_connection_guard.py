@@ -18,10 +18,10 @@ import httpx
 import pytest
 import uvloop
 
-from backend import connection_guard
 from backend.config import Settings
-from backend.connection_guard import AddressLimit, within_descriptors
 from backend.errors import ConfigError
+from backend.transport import connection_limits as connection_guard
+from backend.transport.connection_limits import AddressLimit, within_descriptors
 from tests.live_server import live_server
 
 MAIN = Path(__file__).parent.parent / "backend" / "main.py"

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from backend import guarded_http
-from backend.guarded_http import HEAD_BYTES, HEAD_LINES, GuardedH11
+from backend.transport import bounded_http as guarded_http
+from backend.transport.bounded_http import HEAD_BYTES, HEAD_LINES, GuardedH11
 from tests.fake_engine import FakeModel
 from tests.live_server import Live, eventually, live_server
 from tests.loop_turns import turns_timed

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from backend.access import Access
 from backend.config import AccessSettings
 from backend.errors import Unauthorized
+from backend.transport.auth import Access
 from duplex_tts import cli
 from duplex_tts.keys import KeyFailed, new_key
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from backend import lan
-from backend.access import Access, check_exposure
 from backend.config import Settings
 from backend.errors import ConfigError
 from backend.lan import addresses, invitation, kept_key, open_to_network
+from backend.transport.auth import Access, check_exposure
 
 
 def test_the_key_is_made_once_and_is_its_owner_s_only(tmp_path: Path) -> None:

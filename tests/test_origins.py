@@ -13,11 +13,11 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from backend.access import HEALTH, Access
 from backend.config import AccessSettings
 from backend.errors import ConfigError
-from backend.origins import SameOrigin, guard, hostname
 from backend.pages import WEB
+from backend.transport.auth import HEALTH, Access
+from backend.transport.origins import SameOrigin, guard, hostname
 from tests.live_server import live_server
 from tests.test_access import routes
 

@@ -11,7 +11,6 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from backend import errors
-from backend.access import Access
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.errors import DuplexError
@@ -21,6 +20,7 @@ from backend.protocols import native
 from backend.routes.native import native_routes
 from backend.routes.voices import voice_routes
 from backend.status import status_routes
+from backend.transport.auth import Access
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS
 

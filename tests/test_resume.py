@@ -25,11 +25,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from backend.connection import Connection
 from backend.sessions.context_table import Contexts
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
 from backend.synthesis.scheduler import Scheduler
+from backend.transport.websocket import Connection
 from tests import hibari_model
 from tests.fake_engine import heard
 from tests.live_server import Live, eventually, live_server

@@ -14,7 +14,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from backend.access import Access
 from backend.config import AccessSettings, Settings
 from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
@@ -22,6 +21,7 @@ from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
 from backend.sessions.context import Services
 from backend.status import is_operator, status_routes, watching_the_loop
+from backend.transport.auth import Access
 from backend.websocket_manager import WebSocketManager
 from tests import clock
 from tests.inline_tts import InlineTTS

@@ -5,16 +5,16 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 
-from backend.access import Access, bearer
 from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
 from backend.events import Failed, Start
-from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.cartesia.request import FileRequest, refuse
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.sessions.context import Services
+from backend.transport.auth import Access, bearer
+from backend.transport.speech_response import SpeechResponse, refusal
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"

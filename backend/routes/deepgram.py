@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.types import Message
 
-from backend.access import Access, authorization
 from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
-from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.deepgram.query import Speech, decode_request, file_query, stream_query
 from backend.sessions.context import Services
+from backend.transport.auth import Access, authorization
+from backend.transport.speech_response import SpeechResponse, refusal
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 

@@ -12,12 +12,9 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 
-from backend.access import Access, bearer
 from backend.audio.formats import AudioFormat, parse_format
-from backend.connection import Connection, Left
 from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
-from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import account as elevenlabs_account
@@ -27,6 +24,9 @@ from backend.protocols.elevenlabs.stream_request import StreamQuery
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
 from backend.sessions.context import Services
+from backend.transport.auth import Access, bearer
+from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.websocket import Connection, Left
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
-from backend.access import Access, bearer
 from backend.errors import DuplexError
 from backend.events import Failed
-from backend.http_speech import SpeechResponse, refusal
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech
 from backend.sessions.context import Services
+from backend.transport.auth import Access, bearer
+from backend.transport.speech_response import SpeechResponse, refusal
 from backend.websocket_manager import WebSocketManager
 
 

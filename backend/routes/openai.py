@@ -9,16 +9,16 @@ from uuid import uuid4
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from backend.access import PUBLIC, Access, bearer
 from backend.audio.formats import parse_format
 from backend.errors import DuplexError
 from backend.events import Failed
-from backend.http_speech import SpeechResponse, refusal
 from backend.protocols import openai
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.sessions.context import Services
+from backend.transport.auth import PUBLIC, Access, bearer
+from backend.transport.speech_response import SpeechResponse, refusal
 from backend.tts_manager import SPEED_RANGE
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

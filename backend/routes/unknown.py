@@ -14,14 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from backend.access import authorization
 from backend.events import Failed
-from backend.http_speech import refusal
 from backend.protocols import openai
 from backend.protocols.base import CLOSE_POLICY, Refusal
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
+from backend.transport.auth import authorization
+from backend.transport.speech_response import refusal
 
 CODE = "unknown_url"
 

@@ -16,12 +16,12 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException  # of which the one of FastAPI is a special case
 from starlette.responses import JSONResponse
 
-from backend.access import Access, bearer
 from backend.audio.recordings import FORMATS, LARGEST_BYTES
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
 from backend.sessions.context import Services
+from backend.transport.auth import Access, bearer
 
 log = structlog.get_logger(__name__)
 

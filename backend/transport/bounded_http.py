@@ -19,8 +19,8 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.connection_guard import ConnectionGuard
-from backend.guarded_websocket import GuardedWebSocket
+from backend.transport.bounded_websocket import GuardedWebSocket
+from backend.transport.connection_limits import ConnectionGuard
 
 log = structlog.get_logger(__name__)
 

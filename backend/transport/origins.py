@@ -20,9 +20,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from backend.access import Access, listed
 from backend.config import AccessSettings
 from backend.errors import ConfigError
+from backend.transport.auth import Access, listed
 
 log = structlog.get_logger(__name__)
 

@@ -16,11 +16,11 @@ from starlette.routing import Match, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from backend.access import listed
 from backend.config import ServerSettings
-from backend.connection_guard import AddressLimit
 from backend.errors import ConfigError
-from backend.origins import answer
+from backend.transport.auth import listed
+from backend.transport.connection_limits import AddressLimit
+from backend.transport.origins import answer
 
 log = structlog.get_logger(__name__)
 
