@@ -30,6 +30,16 @@ from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
 from backend.config import Settings, add_flags, load_settings
+from backend.endpoints.cartesia import cartesia_routes
+from backend.endpoints.deepgram import deepgram_routes
+from backend.endpoints.elevenlabs import elevenlabs_routes
+from backend.endpoints.native import native_routes
+from backend.endpoints.not_found import install_unknown
+from backend.endpoints.openai import openai_routes
+from backend.endpoints.pages import install as install_pages
+from backend.endpoints.path_aliases import LenientPaths
+from backend.endpoints.status import status_routes, watching_the_loop
+from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
 from backend.engines.loader import choose
 from backend.engines.weights import models_folder
@@ -37,17 +47,7 @@ from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
-from backend.pages import install as install_pages
-from backend.routes.cartesia import cartesia_routes
-from backend.routes.deepgram import deepgram_routes
-from backend.routes.elevenlabs import elevenlabs_routes
-from backend.routes.native import native_routes
-from backend.routes.openai import openai_routes
-from backend.routes.paths import LenientPaths
-from backend.routes.unknown import install_unknown
-from backend.routes.voices import VOICES, voice_routes
 from backend.sessions.context import Services
-from backend.status import status_routes, watching_the_loop
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import GuardedConfig
 from backend.transport.connection_limits import (
@@ -153,7 +153,7 @@ def _wyoming(
     """
     if not settings.wyoming.port:
         return lambda _: nullcontext()
-    from backend.wyoming_server import wyoming_server  # its package is needed only here
+    from backend.endpoints.wyoming import wyoming_server  # its package is needed only here
 
     listener = listen(settings.wyoming.host, settings.wyoming.port)
     return lambda app: wyoming_server(

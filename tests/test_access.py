@@ -18,8 +18,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from backend.config import AccessSettings, Settings
+from backend.endpoints.pages import WEB
 from backend.errors import ConfigError, Unauthorized
-from backend.pages import WEB
 from backend.transport.auth import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
 from tests.cloning_model import CloningModel
 from tests.live_server import live_server

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from websockets.asyncio.client import connect
 
-from backend.pages import WEB
+from backend.endpoints.pages import WEB
 from tests.cloning_model import CloningModel, recording
 from tests.fake_engine import FakeModel
 from tests.live_server import live_server

@@ -15,9 +15,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from backend.config import Settings
+from backend.endpoints.pages import WEB
 from backend.errors import ConfigError
 from backend.main import create_app
-from backend.pages import WEB
 from tests.cloning_model import CloningModel, recording
 from tests.fake_engine import FakeModel
 from tests.live_server import live_server

@@ -14,8 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from backend.config import AccessSettings
+from backend.endpoints.pages import WEB
 from backend.errors import ConfigError
-from backend.pages import WEB
 from backend.transport.auth import HEALTH, Access
 from backend.transport.origins import SameOrigin, guard, hostname
 from tests.live_server import live_server

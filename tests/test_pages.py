@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from backend.pages import WEB, install
+from backend.endpoints.pages import WEB, install
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from backend import errors
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
+from backend.endpoints.native import native_routes
+from backend.endpoints.status import status_routes
+from backend.endpoints.voices import voice_routes
 from backend.errors import DuplexError
 from backend.events import Audio, Frames, Mode, Ping, Played, Resume, Retract, Start
 from backend.main import create_app
 from backend.protocols import native
-from backend.routes.native import native_routes
-from backend.routes.voices import voice_routes
-from backend.status import status_routes
 from backend.transport.auth import Access
 from tests.fake_engine import FakeModel
 from tests.inline_tts import InlineTTS

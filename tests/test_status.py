@@ -15,12 +15,12 @@ import pytest
 from fastapi import FastAPI
 
 from backend.config import AccessSettings, Settings
+from backend.endpoints.status import is_operator, status_routes, watching_the_loop
 from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
 from backend.sessions.context import Services
-from backend.status import is_operator, status_routes, watching_the_loop
 from backend.transport.auth import Access
 from backend.websocket_manager import WebSocketManager
 from tests import clock
@@ -377,11 +377,11 @@ def test_a_blocked_loop_is_seen_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.Event().wait()
 
     async def play() -> None:
-        monkeypatch.setattr("backend.status.time.perf_counter", lambda: now_s)
+        monkeypatch.setattr("backend.endpoints.status.time.perf_counter", lambda: now_s)
         async with watching_the_loop(metrics):
             yielded = asyncio.get_running_loop().create_future()
             asyncio.get_running_loop().call_soon(yielded.set_result, None)
-            monkeypatch.setattr("backend.status.asyncio.sleep", nap)
+            monkeypatch.setattr("backend.endpoints.status.asyncio.sleep", nap)
             await yielded
 
     clock.run(play())

@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 log = structlog.get_logger(__name__)
 
-WEB = Path(__file__).resolve().parent / "web"
+WEB = Path(__file__).resolve().parents[1] / "web"
 _PAGES = ("index.html", "dashboard.html")
 
 # Everything from this server, code from files only. `connect-src 'self'` includes the WebSocket.

@@ -1,1 +1,0 @@
-"""The HTTP and WebSocket routes of the protocols; what a message means is in `protocols`."""
