@@ -1,301 +1,303 @@
-"""Where the settings come from: defaults, file, environment, flags. Read once, in `main`.
+"""The settings: every knob, its default, its range and what it does.
 
-In rising order: defaults, the file `duplex-tts.toml`, the environment (`DUPLEX_TTS_SECTION__KEY`),
-flags. Every source is checked on its own, so that a mistake is found also where another source
-would hide it. `python -m backend.config` shows what is in force.
+`config` reads them from their sources; what is written here is also what its help says.
 """
 
 from __future__ import annotations
 
-import argparse
-import codecs
-import difflib
-import json
-import os
-import sys
-import textwrap
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
-from backend.errors import ConfigError
-from backend.settings import (
-    FIELDS,
-    AccessSettings,
-    BidirectionalStreaming,
-    ChatterboxSettings,
-    EngineSettings,
-    LatencyOptimization,
-    LogSettings,
-    Section,
-    ServerSettings,
-    Settings,
-    WyomingSettings,
-    allowed,
-)
+from backend.events import Typing
 
-__all__ = [
-    "AccessSettings",
-    "BidirectionalStreaming",
-    "ChatterboxSettings",
-    "EngineSettings",
-    "LatencyOptimization",
-    "Loaded",
-    "LogSettings",
-    "Section",
-    "ServerSettings",
-    "Settings",
-    "WyomingSettings",
-    "add_flags",
-    "load_settings",
-]
 
-FILE = "duplex-tts.toml"
-PREFIX = "DUPLEX_TTS_"
-# The client's, which may share our environment.
-_CLIENT_VARIABLES = {"DUPLEX_TTS_URL", "DUPLEX_TTS_KEY"}
-_SHORT_FLAGS = {
-    "--host": "server.host",
-    "--port": "server.port",
-    "--engine": "engine.name",
-    "--voice": "engine.voice",
-    "--log-level": "log.level",
+class Section(BaseModel):
+    """A group of settings: immutable, and a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ServerSettings(Section):
+    """Where the server listens, and how much it takes from one client."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes any free one.")
+    max_connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Connections, and requests that speak, at once; one more is refused.",
+    )
+    connections_per_address: int = Field(
+        default=200,
+        ge=1,
+        description="Of these and of HTTP's, as many from one address (IPv6: one /64); a whole "
+        "office may share one. Clients of trusted_proxies count by X-Forwarded-For.",
+    )
+    request_timeout: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds in which a connection must have sent a whole request; for a large "
+        "body one more for each 16 KiB.",
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1, ::1",
+        description="Addresses or networks of reverse proxies, separated by commas: their "
+        "X-Forwarded-For, -Proto, -Host and -Prefix are believed.",
+    )
+    root_path: str = Field(
+        default="",
+        description="Path under which a reverse proxy shows the server: /tts. Needed only where "
+        "the proxy passes it on and sends no X-Forwarded-Prefix.",
+    )
+    max_text_length: int = Field(
+        default=20_000, ge=100, description="Characters that a context may hold unspoken."
+    )
+    drain_timeout: float = Field(
+        default=5.0, ge=0, description="Seconds that running speech gets to end at shutdown."
+    )
+    resume_ttl: float = Field(
+        default=30.0,
+        ge=0,
+        description="Seconds that a session outlives its broken connection; 0: not at all.",
+    )
+    resume_bytes: int = Field(
+        default=1 << 20,
+        ge=1 << 18,
+        description="Bytes of audio that a session keeps, sent or not, for a client that comes "
+        "back.",
+    )
+
+
+class EngineSettings(Section):
+    """Which engine speaks, with how many threads, and the defaults of a context."""
+
+    name: Literal["auto", "hibari", "chatterbox", "chatterbox-turbo"] = Field(
+        default="auto",
+        description="The engine; auto is Chatterbox where a CUDA device and its weights are there, "
+        "else hibari.",
+    )
+    threads: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Engine threads; 0 is one per core. An engine that advances many utterances at "
+        "a time has one.",
+    )
+    voice: str = Field(
+        default="", description="Voice of a context that names none; empty is the engine's own."
+    )
+    speed: float = Field(
+        default=1.0, ge=0.5, le=2.0, description="Speed of a context that names none; 2 is fast."
+    )
+    models: str = Field(
+        default="",
+        description="Folder of weights and voices; empty is models/ of a checkout, and the user's "
+        "data folder where the package is installed.",
+    )
+
+
+class ChatterboxSettings(Section):
+    """How Chatterbox runs, where it is the engine."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where it runs; auto is cuda where there is such a device."
+    )
+    slots: int = Field(
+        default=64,
+        ge=1,
+        le=256,
+        description="Utterances advanced at a time, at most; on a card with less memory fewer.",
+    )
+    block_causal: bool = Field(
+        default=False,
+        description="Render the sound block by block: cheaper, and not how the model was trained.",
+    )
+    text_extension: bool = Field(
+        default=False,
+        description="Speak words while their clause is still being written, as the embedded voice "
+        "does. An experiment: how it sounds is not known.",
+    )
+    watermark: bool = Field(
+        default=True, description="Mark the sound, inaudibly, as made by a machine."
+    )
+
+
+class BidirectionalStreaming(Section):
+    """How text and speech flow past each other on one connection."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Audio goes out while text still comes in. "
+        "False: a context speaks only once it is flushed or ended.",
+    )
+    max_concurrent_tasks: int = Field(
+        default=10, ge=1, description="Contexts alive at once on one connection."
+    )
+    task_timeout: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that the engine may be at an utterance without audio; those that it "
+        "waits for its turn do not count.",
+    )
+    immediate_send: bool = Field(
+        default=True,
+        description="Every chunk of audio is sent as it is made. False: collected per sentence.",
+    )
+    queue_size: int = Field(
+        default=100,
+        ge=1,
+        description="Audio messages that may wait for a slow reader before its rendering stops.",
+    )
+
+
+class LatencyOptimization(Section):
+    """When words are spoken: sooner costs naturalness and computing."""
+
+    min_text_length: int = Field(
+        default=5, ge=1, description="Characters that must be there before a context first speaks."
+    )
+    chunk_size: int = Field(
+        default=25, ge=1, description="Characters of text that one chunk of audio speaks, about."
+    )
+    preemptive_generation: bool = Field(
+        default=True,
+        description="Sentences are spoken before they are finished. False: whole sentences only.",
+    )
+    streaming_threshold: float = Field(
+        default=0.1,
+        ge=0.01,
+        description="Seconds without input, after a finished word, that release the words held "
+        "back as lookahead.",
+    )
+    typing: Typing = Field(
+        default="auto",
+        description="In which pieces a sentence is spoken while it is written: word, phrase, "
+        "sentence; auto is words where the writer keeps ahead of speech, else phrases.",
+    )
+    phrase_pause: float = Field(
+        default=0.6,
+        ge=0.01,
+        description="Seconds without input after which a slow writer's words are spoken before "
+        "their phrase is complete; longer for a writer who needs longer for a key.",
+    )
+    word_timeout: float = Field(
+        default=2.0,
+        ge=0,
+        description="Seconds without input after which a last word is spoken although no space "
+        "follows, if no longer word begins with it; 0: never.",
+    )
+    lookahead_start: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="Words that must be finished behind the last spoken one at the start, and for "
+        "a listener that is about to run dry; 0: the next one has begun.",
+    )
+    lookahead: int = Field(
+        default=2, ge=0, le=10, description="The same words once the listener is ahead."
+    )
+    low_water: float = Field(
+        default=0.3,
+        ge=0,
+        description="Seconds of audio left to the listener above which a growing sentence waits "
+        "for more text.",
+    )
+    high_water: float = Field(
+        default=4.0,
+        ge=0,
+        description="Seconds of audio left to the listener above which a finished sentence waits.",
+    )
+    ttfa_goal: float = Field(
+        default=0.15, gt=0, description="Seconds in which a context's first chunk is due."
+    )
+
+
+class AccessSettings(Section):
+    """Who may speak with the server."""
+
+    api_keys: str = Field(
+        default="", description="API keys, separated by commas; best from the environment."
+    )
+    api_keys_file: str = Field(
+        default="", description="File with the hashes of API keys; `duplex-tts key` writes it."
+    )
+    admin_key: str = Field(
+        default="",
+        description="API key that may also see and end the sessions of others; best from the "
+        "environment.",
+    )
+    allowed_origins: str = Field(
+        default="",
+        description="Web sites whose pages may use the server, separated by commas: "
+        "https://example.org. Its own page always may; * is all.",
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Listen beyond this machine without any API key: everybody may speak.",
+    )
+
+
+class WyomingSettings(Section):
+    """Home Assistant's protocol, on a TCP port of its own."""
+
+    port: int = Field(default=0, ge=0, le=65535, description="Port, by custom 10200; 0 is off.")
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. Wyoming knows no keys: others than this machine's need "
+        "--insecure.",
+    )
+
+
+class LogSettings(Section):
+    """What is logged, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged; users' text is at debug only."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="For people, or one JSON object a line."
+    )
+
+
+class Settings(Section):
+    """All of it. `WEBSOCKET_CONFIG` elsewhere are the two sections of streaming and latency."""
+
+    server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
+    chatterbox: ChatterboxSettings = ChatterboxSettings()
+    bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
+    latency_optimization: LatencyOptimization = LatencyOptimization()
+    access: AccessSettings = AccessSettings()
+    wyoming: WyomingSettings = WyomingSettings()
+    log: LogSettings = LogSettings()
+
+
+FIELDS: dict[str, FieldInfo] = {
+    f"{section}.{key}": field
+    for section, group in Settings.model_fields.items()
+    for key, field in group.default.__class__.model_fields.items()
 }
+"""Every setting by its dotted key, `section.key`."""
 
 
-class Given(NamedTuple):
-    """A setting as a source gives it."""
-
-    key: str
-    value: object
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """The settings in force, and for each dotted key where its value came from."""
-
-    settings: Settings
-    sources: dict[str, str]
-
-    def value(self, key: str) -> object:
-        """The value of a dotted key."""
-        section, _, name = key.partition(".")
-        return getattr(getattr(self.settings, section), name)
-
-
-def load_settings(
-    flags: argparse.Namespace | None = None, environ: Mapping[str, str] = os.environ
-) -> Loaded:
-    """Read all sources; `flags` come from a parser with `add_flags`. Blocks (reads a file).
-
-    Raises `ConfigError`, whose message is one line with the key, the value, what is allowed and the
-    source.
-    """
-    settings: dict[str, dict[str, object]] = {}
-    sources = dict.fromkeys(FIELDS, "default")
-    layers = [
-        *((given, True) for given in _from_file(flags.config if flags else None)),
-        *((given, False) for given in _from_environment(environ)),
-        *((given, False) for given in (flags.settings if flags else ())),
-    ]
-    for given, typed in layers:
-        section, _, name = given.key.partition(".")
-        settings.setdefault(section, {})[name] = _checked(given, typed=typed)
-        sources[given.key] = given.source
-    return Loaded(Settings.model_validate(settings), sources)
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags that change settings, and a help that lists all settings."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _all_settings()
-    parser.add_argument(
-        "--config", metavar="PATH", type=Path, help=f"settings file (default: {FILE}, if there)"
-    )
-    for flag, key in _SHORT_FLAGS.items():
-        parser.add_argument(
-            flag,
-            dest="settings",
-            default=[],
-            action="append",
-            metavar=key.rpartition(".")[2].upper(),
-            type=partial(_short, flag, key),
-            help=f"{FIELDS[key].description} [{key}]",
-        )
-    parser.add_argument(
-        "--insecure",
-        dest="settings",
-        default=[],
-        action="append_const",
-        const=Given("access.insecure", "true", "flag --insecure"),
-        help=f"{FIELDS['access.insecure'].description} [access.insecure]",
-    )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        default=[],
-        action="append",
-        metavar="KEY=VALUE",
-        type=_assignment,
-        help="any setting below; may be repeated, the last flag counts",
-    )
-
-
-# --- the sources ----------------------------------------------------------------------------------
-
-
-def _from_file(path: Path | None) -> Iterable[Given]:
-    file = path or Path(FILE)
-    if path is None and not file.exists():
-        return
-    try:
-        raw = file.read_bytes()
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise ConfigError(f"{file} is UTF-16; save it as UTF-8")
-        sections = tomllib.loads(raw.decode("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"cannot read the settings in {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not TOML: {error}") from error
-    source = f"file {file}"
-    for section, keys in sections.items():
-        if isinstance(keys, dict) and (keys or section in Settings.model_fields):
-            yield from (Given(f"{section}.{key}", value, source) for key, value in keys.items())
-        else:
-            yield Given(section, keys, source)
-
-
-def _from_environment(environ: Mapping[str, str]) -> Iterable[Given]:
-    for name, value in environ.items():
-        if name.upper().startswith(PREFIX) and name.upper() not in _CLIENT_VARIABLES:
-            key = name[len(PREFIX) :].lower().replace("__", ".")
-            yield Given(key, value, f"environment {name}")
-
-
-def _short(flag: str, key: str, text: str) -> Given:
-    return Given(key, text, f"flag {flag}")
-
-
-def _assignment(text: str) -> Given:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return Given(key.strip(), value.strip(), "flag --set")
-
-
-def _checked(given: Given, *, typed: bool) -> object:
-    """The value in its type. `typed` values must have it already; others are text."""
-    if given.key not in FIELDS:
-        raise ConfigError(
-            f"unknown setting {given.key!r} = {given.value!r} ({given.source}); {_hint(given)}"
-        )
-    section, _, name = given.key.partition(".")
-    group = Settings.model_fields[section].default.__class__
-    try:
-        if typed:
-            checked = group.model_validate({name: given.value}, strict=True)
-        else:
-            checked = group.model_validate_strings({name: given.value})
-    except ValidationError as error:
-        raise ConfigError(
-            f"{given.key} cannot be {given.value!r} ({given.source}): it takes {allowed(given.key)}"
-        ) from error
-    return getattr(checked, name)
-
-
-def _hint(given: Given) -> str:
-    section, _, name = given.key.rpartition(".")
-    nearest_first = sorted(FIELDS, key=lambda key: not key.startswith(f"{section}."))
-    names = {key.rpartition(".")[2]: key for key in reversed(nearest_first)}
-    near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.75)]
-    near = near or difflib.get_close_matches(given.key, FIELDS, n=1)
-    if not near:
-        return "--help lists all there are"
-    if given.source.startswith("environment"):
-        return f"did you mean {PREFIX}{near[0].upper().replace('.', '__')}?"
-    return f"did you mean {near[0]}?"
-
-
-# --- python -m backend.config ---------------------------------------------------------------------
-
-
-def _all_settings() -> str:
-    lines = [
-        "settings, for --set, the file and the environment (server.port is the port of [server]",
-        f"in the file, and {PREFIX}SERVER__PORT in the environment):",
-    ]
-    indent = " " * 6
-    for key, field in FIELDS.items():
-        lines.append(f"  {key} = {_shown(field.default)}  ({allowed(key)})")
-        lines += textwrap.wrap(
-            field.description or "",
-            90,
-            initial_indent=indent,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-        )
-    return "\n".join(lines)
-
-
-def _shown(value: object) -> str:
-    return json.dumps(value) if isinstance(value, bool) else str(value)
-
-
-def _as_json(loaded: Loaded) -> str:
-    described = {
-        key: {
-            "value": loaded.value(key),
-            "source": loaded.sources[key],
-            "default": field.default,
-            "allowed": allowed(key),
-            "description": field.description,
-        }
-        for key, field in FIELDS.items()
+def allowed(key: str) -> str:
+    """In words, what the setting may be."""
+    field = FIELDS[key]
+    if field.annotation is bool:
+        return "true or false"
+    if field.annotation is str:
+        return "text"
+    if choices := get_args(field.annotation):
+        return f"one of {', '.join(choices)}"
+    bounds = {
+        name: getattr(bound, name)
+        for bound in field.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(bound, name)
     }
-    return json.dumps(described, indent=2)
-
-
-def _print_table(loaded: Loaded) -> None:
-    from rich.console import Console  # a server has no use for it
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("Setting", "Value", "From", box=None, pad_edge=False)
-    shown = None
-    for key, source in loaded.sources.items():
-        section, _, name = key.partition(".")
-        if section != shown:
-            table.add_row(Text(f"[{section}]", style="cyan"))
-            shown = section
-        row = (name, _shown(loaded.value(key)), source)
-        style = "dim" if source == "default" else "bold"
-        table.add_row(*(Text(cell, overflow="fold") for cell in row), style=style)
-    Console().print(table)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: print the settings in force, and where each value came from."""
-    parser = argparse.ArgumentParser(
-        prog="duplex-tts config", description="Show the settings in force and where they come from."
-    )
-    add_flags(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON, with what each one means")
-    flags = parser.parse_args(arguments)
-    try:
-        loaded = load_settings(flags)
-    except ConfigError as error:
-        sys.exit(f"duplex-tts: {error.message}")
-    if flags.json:
-        print(_as_json(loaded))
-    else:
-        _print_table(loaded)
-
-
-if __name__ == "__main__":
-    main()
+    kind = "a whole number" if field.annotation is int else "a number"
+    if "le" in bounds:
+        return f"{kind} from {bounds['ge']} to {bounds['le']}"
+    return f"{kind} above {bounds['gt']}" if "gt" in bounds else f"{kind}, {bounds['ge']} or more"

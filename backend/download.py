@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from backend.config import load_settings
+from backend.config_sources import load_settings
 from backend.engines.weights import WEIGHTS, Weights, folder_of, models_folder
 from backend.errors import DownloadFailed, DuplexError
 

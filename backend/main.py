@@ -29,7 +29,8 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
-from backend.config import Settings, add_flags, load_settings
+from backend.config import Settings
+from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes

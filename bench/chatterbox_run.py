@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
+from backend.config import ChatterboxSettings
 from backend.engines.weights import WEIGHTS, folder_of
-from backend.settings import ChatterboxSettings
 from bench.machine import machine_name
 from bench.plots import OURS, THEIRS
 from bench.report import Report

@@ -74,7 +74,7 @@ def download(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def config(context: typer.Context) -> None:
     """Print the settings in force, and where each comes from; takes the flags of `serve`."""
-    become("backend.config", context.args)
+    become("backend.config_sources", context.args)
 
 
 @app.command()

@@ -255,7 +255,7 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
     [
         ("serve", "backend.main"),
         ("download", "backend.download"),
-        ("config", "backend.config"),
+        ("config", "backend.config_sources"),
         ("bench", "bench.__main__"),
     ],
 )

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from backend import config
-from backend.config import Loaded, Settings, add_flags, load_settings
+from backend import config_sources as config
+from backend.config import FIELDS, Settings
+from backend.config_sources import Loaded, add_flags, load_settings
 from backend.errors import ConfigError
-from backend.settings import FIELDS
 
 Load = Callable[..., Loaded]
 

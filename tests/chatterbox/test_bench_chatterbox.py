@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.settings import ChatterboxSettings
 from bench.__main__ import app
 from bench.chatterbox import ChatterboxBench, Plan, upstream_of_length
 from bench.report import Figure, Report, Result, markdown

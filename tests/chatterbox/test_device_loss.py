@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox import model as model_module
 from backend.engines.chatterbox.device_loss import noticing_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.errors import ConfigError, EngineDead
-from backend.settings import ChatterboxSettings
 from tests.chatterbox.tiny import tiny
 
 GONE = torch.AcceleratorError(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import Flow
@@ -18,7 +19,6 @@ from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.errors import UnknownVoice
-from backend.settings import ChatterboxSettings
 from tests.chatterbox.drawn import Drawn, Unmarked
 from tests.chatterbox.tiny import quiet, tiny, voice
 from tests.same_sound import assert_same_sound

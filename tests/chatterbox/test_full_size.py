@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import passage
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.settings import ChatterboxSettings
 from bench.random_chatterbox import ENGINES, quiet, random_upstream
 from tests.chatterbox.drawn import Drawn, Unmarked
 from tests.chatterbox.recordings import recording

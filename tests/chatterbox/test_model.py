@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings, EngineSettings
 from backend.engines.base import CloningModel, Device, Release, Utterance
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel, as_served
 from backend.engines.chatterbox.sampling import Sampling
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
 from backend.events import Start
-from backend.settings import ChatterboxSettings, EngineSettings
 from backend.tts_manager import TTSManager
 from tests.chatterbox.recordings import recording
 from tests.chatterbox.tiny import tiny

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import graphs as graphs_module
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder, TokenSession
@@ -20,7 +21,6 @@ from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.vocoder import Frames, Vocoder, VocoderStream
-from backend.settings import ChatterboxSettings
 from tests.chatterbox.tiny import SAME_MEL, SIZE, TinyS3Gen, on_cuda, tiny, tiny_t3, voice
 from tests.same_sound import assert_same_sound
 

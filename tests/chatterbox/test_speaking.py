@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.settings import ChatterboxSettings
 from tests.chatterbox.recordings import recording
 from tests.chatterbox.tiny import tiny
 from tests.live_server import Client, Message, eventually, live_server

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS
@@ -17,7 +18,6 @@ from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.engines.chatterbox.text import MAX_CHARACTERS, fewest_tokens
-from backend.settings import ChatterboxSettings
 from backend.text.words import word_ends
 from tests.chatterbox.test_engine import model, pcm, run
 from tests.chatterbox.test_speaking import assert_told, audio_of, said_to_the_end

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.watermark import Watermark
-from backend.settings import ChatterboxSettings
 from tests.chatterbox.tiny import quiet, tiny
 
 RATE_HZ = 24_000

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 import torch
 
+from backend.config import ChatterboxSettings
 from backend.engines.base import Device, EngineInfo, Parameter, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import noticing_loss
@@ -26,7 +27,6 @@ from backend.engines.chatterbox.voice_folder import VoiceFolder, checked
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
-from backend.settings import ChatterboxSettings
 
 log = structlog.get_logger(__name__)
 
