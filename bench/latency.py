@@ -18,7 +18,7 @@ import numpy as np
 from backend.config import Settings
 from backend.engines.base import Engine, Release
 from backend.events import Start
-from backend.sessions.context import pacing_for
+from backend.sessions.context import create_release, pacing_for
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import Script
 from bench import engine as direct
@@ -99,7 +99,7 @@ def _release(before: str, trigger: str, gap_s: float, pacing: Pacing) -> Release
     script.push(trigger, gap_s)
     growth = script.growth()
     choice = pacer.decide(growth, gap_s)
-    return script.release(growth, choice) if isinstance(choice, Speak) else None
+    return create_release(growth, choice) if isinstance(choice, Speak) else None
 
 
 async def _sample(

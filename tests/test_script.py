@@ -262,12 +262,12 @@ class AnyOrder(RuleBasedStateMachine):
             return
         to = max(growth.released, round(size * share))
         final = growth.complete and to == size
-        release = self.made.release(growth, Speak(to, size, final=final))
-        assert release.text[: len(self.said)] == self.said, "changed what is spoken"
+        self.made.release(growth, Speak(to, size, final=final))
+        assert growth.text[: len(self.said)] == self.said, "changed what is spoken"
         self.released = self.made.utterance_start + to
         reached = to if final else max(growth.spoken, to - short)
         self._spoken(self.made.speak_to(reached))
-        self.said = release.text[:reached]
+        self.said = growth.text[:reached]
         if fails == 0:
             self._spoken(self.made.restart())
             self.said = ""

@@ -17,7 +17,7 @@ import numpy as np
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
 from backend.config import Settings
-from backend.engines.base import Chunk
+from backend.engines.base import Chunk, Release
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.monitoring.metrics import Metrics
@@ -48,6 +48,12 @@ class Services:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "places", Places(self.settings.server.max_connections))
+
+
+def create_release(growth: Growth, choice: Speak) -> Release:
+    """What the engine is given for the pacer's choice."""
+    known = growth.text[: choice.known]
+    return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
 
 
 def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
@@ -237,8 +243,8 @@ class Context:
         self, speech: Speech, growth: Growth, choice: Speak, start_ms: float
     ) -> None:
         self._listener.released(growth.last_input_s)
-        release = self._script.release(growth, choice)
-        speech.extend(release, self._deadline_s())
+        self._script.release(growth, choice)
+        speech.extend(create_release(growth, choice), self._deadline_s())
         caught_up = False
         while not caught_up:
             chunk = await speech.next_chunk()

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from itertools import takewhile
 
-from backend.engines.base import Release
 from backend.errors import ContextEnded, TextLimit
 from backend.text.pacer import Growth, Speak
 from backend.text.segmenter import Segmenter, Sentence
@@ -167,13 +166,10 @@ class Script:
             usual_gap_s=self._speed.usual_gap_s,
         )
 
-    def release(self, growth: Growth, choice: Speak) -> Release:
-        """Let the engine speak what the pacer chose; it cannot be retracted from now on."""
+    def release(self, growth: Growth, choice: Speak) -> None:
+        """Count what the pacer chose as released: from now on it cannot be retracted."""
         self.released = self._start + choice.to
         self._read = growth.text[: choice.to]
-        return Release(
-            growth.text[: choice.known], choice.to, choice.final, choice.must_reach, choice.pause
-        )
 
     def speak_to(self, end: int) -> tuple[int, int]:
         """The utterance was rendered to `end` (its own offset). Returns the context's span that was
