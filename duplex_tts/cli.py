@@ -68,7 +68,7 @@ def serve(context: typer.Context) -> None:
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def download(context: typer.Context) -> None:
     """Fetch the weights of an engine (`duplex-tts download --help`)."""
-    become("backend.download", context.args)
+    become("backend.engines.download", context.args)
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)

@@ -254,7 +254,7 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
     ("command", "module"),
     [
         ("serve", "backend.main"),
-        ("download", "backend.download"),
+        ("download", "backend.engines.download"),
         ("config", "backend.config_sources"),
         ("bench", "bench.__main__"),
     ],

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from backend import download as module
-from backend.download import download
+from backend.engines import download as module
+from backend.engines.download import download
 from backend.engines.weights import WEIGHTS, Weights
 from backend.errors import DownloadFailed
 from tests.stand_in_hub import Hub, stand_in_hub

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from backend import download, main
+from backend import main
 from backend.config import Settings
+from backend.engines import download
 from backend.engines.weights import models_folder
 
 

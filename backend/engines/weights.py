@@ -1,6 +1,6 @@
 """Weights that are not in a package: which files an engine needs, and where they lie.
 
-Nothing here touches the network; `backend.download` fetches.
+Nothing here touches the network; `backend.engines.download` fetches.
 """
 
 from __future__ import annotations
