@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from duplex_tts import Error, Session
-from duplex_tts.address import http_url
+from duplex_tts.channel.address import http_url
 from tests.end_to_end import (
     LLM_WORD_S,
     Figures,

@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from duplex_tts.address import DEFAULT_URL
-    from duplex_tts.context import Context, Parameters
+    from duplex_tts.channel.address import DEFAULT_URL
+    from duplex_tts.channel.context import Context, Parameters
     from duplex_tts.errors import (
         BadAddress,
         ClientError,
@@ -71,8 +71,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "address": ("DEFAULT_URL",),
-    "context": ("Context", "Parameters"),
+    "channel.address": ("DEFAULT_URL",),
+    "channel.context": ("Context", "Parameters"),
     "errors": (
         "BadAddress",
         "ClientError",

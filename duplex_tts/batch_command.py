@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from duplex_tts.batch import Job, Report, keep_complete, render
 from duplex_tts.batch_lines import Line, read_lines
-from duplex_tts.context import Parameters
+from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ClientError
 from duplex_tts.sinks import FILE_FORMATS
 from duplex_tts.terminal import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from duplex_tts.context import Parameters
+from duplex_tts.channel.context import Parameters
 from duplex_tts.devices import Device, DeviceFailed, no_sound
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word

@@ -13,7 +13,7 @@ import typer
 from rich.live import Live
 from rich.text import Text
 
-from duplex_tts.context import Parameters
+from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
 from duplex_tts.file_target import STDOUT, FileTarget

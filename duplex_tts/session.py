@@ -19,14 +19,14 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Unpack
 
-from duplex_tts.address import DEFAULT_URL, websocket_url
-from duplex_tts.context import Arrival, Context, Parameters
+from duplex_tts.channel.address import DEFAULT_URL, websocket_url
+from duplex_tts.channel.context import Arrival, Context, Parameters
+from duplex_tts.channel.failover import Keeper
+from duplex_tts.channel.reassembly import AudioForm
+from duplex_tts.channel.resuming import Link
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Error, Ready
-from duplex_tts.keeper import Keeper
-from duplex_tts.link import Link
 from duplex_tts.options import Options, Stats, Transport
-from duplex_tts.receiver import AudioForm
 from duplex_tts.texts import Text, pieces
 from duplex_tts.utterance import Utterance
 

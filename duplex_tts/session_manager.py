@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from duplex_tts.address import DEFAULT_URL
+from duplex_tts.channel.address import DEFAULT_URL
 from duplex_tts.errors import ClientError, ConnectionLost, Refused
 from duplex_tts.options import Options, Stats
 from duplex_tts.session import Session

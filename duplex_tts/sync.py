@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 from duplex_tts import session, utterance
-from duplex_tts.address import DEFAULT_URL
-from duplex_tts.context import Parameters
+from duplex_tts.channel.address import DEFAULT_URL
+from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Audio, Cancelled, Done, Ready, Restarted, Word
 from duplex_tts.options import Options, Stats

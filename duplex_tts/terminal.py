@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from duplex_tts.address import DEFAULT_URL, http_url, websocket_url
+from duplex_tts.channel.address import DEFAULT_URL, http_url, websocket_url
 from duplex_tts.devices import Device, NullDevice, SoundDevice
 from duplex_tts.errors import BadAddress, ClientError, NothingToSpeak
 from duplex_tts.interrupts import Interruption, interruptible

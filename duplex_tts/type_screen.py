@@ -16,7 +16,7 @@ from prompt_toolkit.output import Output
 from prompt_toolkit.shortcuts import print_formatted_text
 from prompt_toolkit.styles import Style
 
-from duplex_tts.context import Parameters
+from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.player import Player
 from duplex_tts.session import Session

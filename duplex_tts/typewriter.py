@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Self
 
-from duplex_tts.context import Context, Parameters
+from duplex_tts.channel.context import Context, Parameters
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.events import Audio, Done, Error, Retracted, Word
 from duplex_tts.playback import Playback

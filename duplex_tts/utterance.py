@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from duplex_tts.context import PIECE_LENGTH, REFUSALS, Arrival, Context, Parameters
+from duplex_tts.channel.context import PIECE_LENGTH, REFUSALS, Arrival, Context, Parameters
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.events import Audio, Cancelled, Done, Error, Restarted, Word
 

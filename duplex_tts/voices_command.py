@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from duplex_tts.address import authorization, http_url
+from duplex_tts.channel.address import authorization, http_url
 from duplex_tts.errors import ClientError, ConnectionLost
 from duplex_tts.terminal import FAILED, Key, Url, answering, complain, server_at_hand
 

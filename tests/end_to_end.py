@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from duplex_tts import Audio, Cancelled, ClientError, Context, Done, Error, Retracted, Session
-from duplex_tts.address import websocket_url
+from duplex_tts.channel.address import websocket_url
 from duplex_tts.local_server import local_server
 
 LLM_WORD_S = 0.05  # 20 words a second, about 30 tokens a second

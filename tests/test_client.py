@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from duplex_tts import wire
-from duplex_tts.address import http_url, websocket_url
+from duplex_tts.channel import wire
+from duplex_tts.channel.address import http_url, websocket_url
 from duplex_tts.errors import BadAddress, ClientError, ConnectionLost, ProtocolError, Refused
 from duplex_tts.events import (
     Audio,
@@ -361,7 +361,7 @@ async def test_a_server_that_hangs_up_before_ready_raises() -> None:
 
 
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duplex_tts.connection.READY_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("duplex_tts.channel.websocket.READY_TIMEOUT_S", 0.01)
     async with server(silent, greetings=0) as url:
         with pytest.raises(ConnectionLost, match="no `ready` came"):
             await Session.connect(url)

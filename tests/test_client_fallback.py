@@ -42,8 +42,8 @@ async def written() -> AsyncIterator[str]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duplex_tts.keeper.CHECK_S", 0.02)
-    monkeypatch.setattr("duplex_tts.keeper.RETRY_S", 0.02)
+    monkeypatch.setattr("duplex_tts.channel.failover.CHECK_S", 0.02)
+    monkeypatch.setattr("duplex_tts.channel.failover.RETRY_S", 0.02)
 
 
 async def spoken(utterance: Utterance) -> str:

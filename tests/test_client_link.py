@@ -26,7 +26,7 @@ from duplex_tts import (
     SessionEvent,
     Utterance,
 )
-from duplex_tts.link import LONGEST_DELAY_S, delays_s
+from duplex_tts.channel.resuming import LONGEST_DELAY_S, delays_s
 from tests.fake_engine import heard
 from tests.live_server import eventually, live_server
 from tests.scripted_server import READY, Peer, server, silent

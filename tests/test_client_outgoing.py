@@ -1,7 +1,7 @@
 import pytest
 
+from duplex_tts.channel.send_queue import Outgoing
 from duplex_tts.errors import ProtocolError
-from duplex_tts.outgoing import Outgoing
 
 
 def all_of(outgoing: Outgoing) -> list[str]:

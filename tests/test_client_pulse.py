@@ -1,8 +1,8 @@
 import asyncio
 import json
 
+from duplex_tts.channel.keepalive import ACKNOWLEDGE_BYTES, KEEPALIVE_S, PING_S, Pulse
 from duplex_tts.events import Pong
-from duplex_tts.pulse import ACKNOWLEDGE_BYTES, KEEPALIVE_S, PING_S, Pulse
 
 
 def pong_to(ping: str) -> Pong:

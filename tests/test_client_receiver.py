@@ -1,8 +1,8 @@
 import pytest
 
+from duplex_tts.channel.reassembly import AudioForm, Receiver
 from duplex_tts.errors import ProtocolError
 from duplex_tts.events import Audio, Cancelled, Done, Restarted, Word
-from duplex_tts.receiver import AudioForm, Receiver
 
 SAMPLES_PER_MS = 24
 

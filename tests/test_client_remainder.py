@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from duplex_tts.remainder import Command, Remainder
+from duplex_tts.channel.unheard_text import Command, Remainder
 
 
 def text(text: str) -> Command:

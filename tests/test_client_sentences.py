@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from duplex_tts.sentences import LONGEST, Sentences
+from duplex_tts.channel.sentences import LONGEST, Sentences
 
 
 def test_a_sentence_is_given_when_the_next_one_begins() -> None:

@@ -14,7 +14,7 @@ from duplex_tts import (
     Utterance,
     Word,
 )
-from duplex_tts.context import UNSPOKEN_LIMIT
+from duplex_tts.channel.context import UNSPOKEN_LIMIT
 from duplex_tts.utterance import UNREAD_LIMIT_MS
 from tests.live_server import eventually, live_server
 from tests.scripted_server import Peer, server, silent
@@ -134,7 +134,7 @@ async def test_text_is_not_sent_far_ahead_of_its_speech() -> None:
 async def test_a_server_that_only_speaks_when_told_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("duplex_tts.context.HELD_UP_S", 0.01)
+    monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.01)
 
     async def script(peer: Peer) -> None:
         context, received, spoken, chunks = (await peer.receive("start"))["context"], 0, 0, 0

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from duplex_tts import Options, Session, SpeechFailed
-from duplex_tts.patience import Patience
+from duplex_tts.channel.progress_timeout import Patience
 from tests.scripted_server import Peer, server, silent
 
 IMPATIENT = Options(progress_timeout_s=0.2)
@@ -60,7 +60,7 @@ async def test_a_cancel_that_is_never_answered_ends_too() -> None:
 
 
 async def test_more_text_than_is_taken_unspoken_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duplex_tts.context.HELD_UP_S", 0.1)
+    monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.1)
     async with server(silent) as url, Session.connect(url, options=IMPATIENT) as session:
         async with asyncio.timeout(30):
             with pytest.raises(SpeechFailed):

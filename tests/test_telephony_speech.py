@@ -11,8 +11,8 @@ import soxr
 from bench.judge import Judge, word_errors
 from duplex_tts import Options as SessionOptions
 from duplex_tts import Session
-from duplex_tts.address import websocket_url
-from duplex_tts.context import Parameters
+from duplex_tts.channel.address import websocket_url
+from duplex_tts.channel.context import Parameters
 from duplex_tts.telephony import Bridge, Call, Heard, Options
 from duplex_tts.telephony.codecs import Codec, codec_named
 from tests.emulated_carrier import EmulatedCarrier, Kind, calling

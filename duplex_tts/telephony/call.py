@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Unpack
 
-from duplex_tts.context import Parameters
+from duplex_tts.channel.context import Parameters
 from duplex_tts.session import Session
 from duplex_tts.telephony.carrier import Started
 from duplex_tts.telephony.errors import TelephonyError

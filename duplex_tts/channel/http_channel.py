@@ -15,15 +15,15 @@ from typing import Any
 
 import httpx
 
-from duplex_tts import wire
-from duplex_tts.address import authorization, http_url
-from duplex_tts.connection import Traffic
-from duplex_tts.context import REFUSALS, Context
+from duplex_tts.channel import wire
+from duplex_tts.channel.address import authorization, http_url
+from duplex_tts.channel.context import REFUSALS, Context
+from duplex_tts.channel.reassembly import moved
+from duplex_tts.channel.resuming import Service, delays_s
+from duplex_tts.channel.sentences import Sentences
+from duplex_tts.channel.websocket import Traffic
 from duplex_tts.errors import ClientError, ConnectionLost, ProtocolError, Refused
 from duplex_tts.events import Audio, Cancelled, Done, Error, Ready, Retracted
-from duplex_tts.link import Service, delays_s
-from duplex_tts.receiver import moved
-from duplex_tts.sentences import Sentences
 
 SPEECH_PATH, VOICES_PATH = "/v1/speech", "/v1/voices"
 OPEN_TIMEOUT_S = 5.0

@@ -9,6 +9,9 @@ from dataclasses import replace
 from time import monotonic
 from typing import Literal, Protocol, TypedDict
 
+from duplex_tts.channel.progress_timeout import NO_PROGRESS, QUEUED_FACTOR, Patience
+from duplex_tts.channel.reassembly import AudioForm, Receiver
+from duplex_tts.channel.unheard_text import Command, Remainder
 from duplex_tts.errors import ClientError, ProtocolError, SpeechFailed
 from duplex_tts.events import (
     Audio,
@@ -20,9 +23,6 @@ from duplex_tts.events import (
     Restarted,
     Retracted,
 )
-from duplex_tts.patience import NO_PROGRESS, QUEUED_FACTOR, Patience
-from duplex_tts.receiver import AudioForm, Receiver
-from duplex_tts.remainder import Command, Remainder
 
 UNSPOKEN_LIMIT = 5_000
 """Characters sent ahead of speech: well under what a server keeps, enough that it never waits."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from duplex_tts.connection import Connection, Traffic
-from duplex_tts.conversation import Health
+from duplex_tts.channel.http_channel import HttpChannel, Web
+from duplex_tts.channel.resuming import Link, Service
+from duplex_tts.channel.session_state import Health
+from duplex_tts.channel.websocket import Connection, Traffic
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket
 from duplex_tts.events import FellBack, Replaced, Returned, SessionEvent
-from duplex_tts.fallback import HttpChannel, Web
-from duplex_tts.link import Link, Service
 from duplex_tts.options import Options
 
 CHECK_S = 1.0  # how often it looks after its channels

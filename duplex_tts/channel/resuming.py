@@ -12,13 +12,13 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-from duplex_tts import wire
-from duplex_tts.connection import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
-from duplex_tts.context import Context
-from duplex_tts.conversation import Conversation, Health
+from duplex_tts.channel import wire
+from duplex_tts.channel.context import Context
+from duplex_tts.channel.keepalive import Answer
+from duplex_tts.channel.session_state import Conversation, Health
+from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Ready, Resumed, SessionEvent
-from duplex_tts.pulse import Answer
 from duplex_tts.wording import counted
 
 TICK_S = 1.0

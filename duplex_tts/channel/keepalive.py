@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from duplex_tts import wire
+from duplex_tts.channel import wire
 from duplex_tts.errors import ClientError
 from duplex_tts.events import Pong
 

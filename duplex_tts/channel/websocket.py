@@ -10,8 +10,8 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 
-from duplex_tts import wire
-from duplex_tts.address import authorization
+from duplex_tts.channel import wire
+from duplex_tts.channel.address import authorization
 from duplex_tts.errors import ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Event, Ready
 

@@ -13,8 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from duplex_tts import wire
-from duplex_tts.context import Channel, Context
+from duplex_tts.channel import wire
+from duplex_tts.channel.context import Channel, Context
+from duplex_tts.channel.keepalive import Answer, Pulse
+from duplex_tts.channel.send_queue import Outgoing
 from duplex_tts.errors import ClientError, ProtocolError, Refused
 from duplex_tts.events import (
     Audio,
@@ -27,8 +29,6 @@ from duplex_tts.events import (
     Restarted,
     Retracted,
 )
-from duplex_tts.outgoing import Outgoing
-from duplex_tts.pulse import Answer, Pulse
 
 KEPT_ERRORS = 100
 REMEMBERED_IDS = 1_000

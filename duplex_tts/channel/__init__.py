@@ -1,0 +1,1 @@
+"""One session with the server, over as many sockets as it takes."""
