@@ -23,7 +23,7 @@ from bench.report import Figure, Result
 from bench.setup import Setup
 from bench.streams import START_S, load
 from duplex_tts import Session
-from duplex_tts.devices import NullDevice
+from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
 
 GOAL_MS = 30.0

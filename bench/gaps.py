@@ -19,7 +19,7 @@ from bench.hearing import COUNTED_GAP_S, Gap, Hearing, decode_pcm
 from bench.report import Figure, Result
 from bench.setup import Setup
 from duplex_tts import Audio, Session, Utterance
-from duplex_tts.devices import NullDevice
+from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
 
 TOKENS_PER_S = 15.0

@@ -19,8 +19,8 @@ import soundfile
 from duplex_tts.batch_lines import Failure, Line
 from duplex_tts.channel.progress_timeout import NO_PROGRESS
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refused
-from duplex_tts.file_target import part_of
 from duplex_tts.options import Options
+from duplex_tts.playback.file_target import part_of
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink
 

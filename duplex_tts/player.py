@@ -14,10 +14,10 @@ import logging
 from types import TracebackType
 from typing import Self
 
-from duplex_tts.devices import Device, DeviceFailed, NullDevice, SoundDevice, no_sound
-from duplex_tts.playback import OnWord, Playback, Speech
-from duplex_tts.playout import Account, Playout
-from duplex_tts.programs import PROGRAMS, ProgramDevice
+from duplex_tts.playback.device_programs import PROGRAMS, ProgramDevice
+from duplex_tts.playback.devices import Device, DeviceFailed, NullDevice, SoundDevice, no_sound
+from duplex_tts.playback.mixer import Account, Playout
+from duplex_tts.playback.queued_utterance import OnWord, Playback, Speech
 
 SAMPLE_RATE_HZ = 24_000
 TICK_S = 0.02  # between two looks at what is heard

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.devices import Device, DeviceFailed, no_sound
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
-from duplex_tts.playback import OnWord
+from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
+from duplex_tts.playback.queued_utterance import OnWord
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink

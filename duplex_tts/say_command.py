@@ -16,7 +16,7 @@ from rich.text import Text
 from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
-from duplex_tts.file_target import STDOUT, FileTarget
+from duplex_tts.playback.file_target import STDOUT, FileTarget
 from duplex_tts.say import Errand, Report, say_aloud, say_into
 from duplex_tts.sinks import FILE_FORMATS, file_format
 from duplex_tts.terminal import (

@@ -25,7 +25,7 @@ from typing import Protocol, Self
 import soundfile
 
 from duplex_tts.events import Audio
-from duplex_tts.file_target import STDOUT, FileTarget, SinkFailed
+from duplex_tts.playback.file_target import STDOUT, FileTarget, SinkFailed
 
 __all__ = ["FILE_FORMATS", "STDOUT", "FileSink", "SinkFailed", "file_format"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.devices import Device, DeviceFailed, no_sound
+from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.terminal import (

@@ -17,11 +17,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from duplex_tts import cli, say_command, server_program, terminal
-from duplex_tts.devices import NullDevice, SoundDevice
 from duplex_tts.events import Word
-from duplex_tts.file_target import part_of
-from duplex_tts.playout import Account
-from duplex_tts.programs import ProgramDevice
+from duplex_tts.playback.device_programs import ProgramDevice
+from duplex_tts.playback.devices import NullDevice, SoundDevice
+from duplex_tts.playback.file_target import part_of
+from duplex_tts.playback.mixer import Account
 from duplex_tts.say import Errand, Report
 from tests.live_server import eventually
 from tests.scripted_server import Peer, server, silent

@@ -17,7 +17,7 @@ import soundfile
 
 import duplex_tts
 from duplex_tts import Options, Session, Stats, player
-from duplex_tts.devices import NullDevice
+from duplex_tts.playback.devices import NullDevice
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "client.md"

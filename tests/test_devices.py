@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from duplex_tts.devices import FADE_S, DeviceFailed, NullDevice, SoundDevice
-from duplex_tts.playout import Pcm
+from duplex_tts.playback.devices import FADE_S, DeviceFailed, NullDevice, SoundDevice
+from duplex_tts.playback.mixer import Pcm
 
 RATE_HZ = 24000
 

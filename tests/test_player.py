@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duplex_tts.devices import Device, DeviceFailed, Pull
 from duplex_tts.errors import ConnectionLost, SpeechFailed
 from duplex_tts.events import Audio, Word
-from duplex_tts.playback import AHEAD_MS
+from duplex_tts.playback.devices import Device, DeviceFailed, Pull
+from duplex_tts.playback.mixer import RAMP_S, Pcm
+from duplex_tts.playback.queued_utterance import AHEAD_MS
 from duplex_tts.player import REPORT_S, TICK_S, Player
-from duplex_tts.playout import RAMP_S, Pcm
 from tests import clock
 
 RATE_HZ = 1000  # a sample is a millisecond

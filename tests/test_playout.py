@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duplex_tts.playout import RAMP_S, Pcm, Playout, Track
-from duplex_tts.prebuffer import LEAST_S, Prebuffer
+from duplex_tts.playback.jitter_buffer import LEAST_S, Prebuffer
+from duplex_tts.playback.mixer import RAMP_S, Pcm, Playout, Track
 
 RATE_HZ = 1000  # a sample is a millisecond
 RAMP = round(RAMP_S * RATE_HZ)

@@ -1,6 +1,6 @@
 import pytest
 
-from duplex_tts.prebuffer import CALM_S, LEAST_S, MOST_S, Prebuffer
+from duplex_tts.playback.jitter_buffer import CALM_S, LEAST_S, MOST_S, Prebuffer
 
 
 def test_on_a_steady_line_hardly_anything_is_held_back() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duplex_tts.devices import DeviceFailed
-from duplex_tts.playout import Pcm, Playout
-from duplex_tts.programs import LEAD_S, QUIET_AFTER_S, ProgramDevice
+from duplex_tts.playback.device_programs import LEAD_S, QUIET_AFTER_S, ProgramDevice
+from duplex_tts.playback.devices import DeviceFailed
+from duplex_tts.playback.mixer import Pcm, Playout
 
 RATE_HZ = 24000
 

@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from duplex_tts import say
-from duplex_tts.devices import DeviceFailed, NullDevice
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
+from duplex_tts.playback.devices import DeviceFailed, NullDevice
 from duplex_tts.player import Player
 from duplex_tts.say import Errand, Report, say_aloud, say_into
 from tests.live_server import eventually

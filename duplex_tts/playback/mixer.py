@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from duplex_tts.prebuffer import Prebuffer
+from duplex_tts.playback.jitter_buffer import Prebuffer
 
 Pcm = NDArray[np.int16]
 

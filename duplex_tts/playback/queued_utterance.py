@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
-from duplex_tts.devices import Device
 from duplex_tts.events import Audio, Word
-from duplex_tts.playout import Playout
+from duplex_tts.playback.devices import Device
+from duplex_tts.playback.mixer import Playout
 
 OnWord = Callable[[Word, str], None]
 """Of a word and its text, when it begins to be heard."""

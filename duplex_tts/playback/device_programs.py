@@ -11,8 +11,8 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from duplex_tts.devices import BLOCK_S, REMEDY, ClockedDevice, DeviceFailed, Pull
-from duplex_tts.playout import Pcm
+from duplex_tts.playback.devices import BLOCK_S, REMEDY, ClockedDevice, DeviceFailed, Pull
+from duplex_tts.playback.mixer import Pcm
 
 LEAD_S = 0.12  # what a program is given ahead of its clock, so that it never waits for ours
 PIPE_BYTES = 4096  # 85 ms at 24 kHz: a longer pipe only makes what is heard later than assumed

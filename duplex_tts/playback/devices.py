@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from duplex_tts.errors import ClientError
-from duplex_tts.playout import Pcm
+from duplex_tts.playback.mixer import Pcm
 
 Pull = Callable[[int, float, float], Pcm]
 """Of frames, the time (`time.monotonic`), and in how many seconds the first of them is heard."""
