@@ -19,10 +19,10 @@ from filelock import FileLock
 from typer.testing import CliRunner
 
 from bench.batch_kills import kill_batches
-from duplex_tts import cli
-from duplex_tts.batch import Job, Report, keep_complete, render
-from duplex_tts.batch_lines import Line, read_lines
 from duplex_tts.channel.context import Parameters
+from duplex_tts.cli import app as cli
+from duplex_tts.cli.batch_job import Job, Report, keep_complete, render
+from duplex_tts.cli.batch_lines import Line, read_lines
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak
 from tests.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.live_server import Live, eventually, live_server

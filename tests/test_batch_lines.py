@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duplex_tts.batch_lines import Failure, Line, read_lines
 from duplex_tts.channel.context import Parameters
+from duplex_tts.cli.batch_lines import Failure, Line, read_lines
 
 
 def read(*lines: bytes | dict[str, Any], **defaults: Any) -> list[Line | Failure]:

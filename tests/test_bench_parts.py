@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from duplex_tts import bench_parts, cli
-from duplex_tts.bench_parts import why_no_bench
+from duplex_tts.cli import app as cli
+from duplex_tts.cli import bench_check as bench_parts
+from duplex_tts.cli.bench_check import why_no_bench
 
 
 @pytest.fixture

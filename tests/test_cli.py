@@ -16,13 +16,16 @@ import soundfile
 from rich.console import Console
 from typer.testing import CliRunner
 
-from duplex_tts import cli, say_command, server_program, terminal
+from duplex_tts.cli import app as cli
+from duplex_tts.cli import say as say_command
+from duplex_tts.cli import server_program
+from duplex_tts.cli import shared_options as terminal
+from duplex_tts.cli.say_job import Errand, Report
 from duplex_tts.events import Word
 from duplex_tts.playback.device_programs import ProgramDevice
 from duplex_tts.playback.devices import NullDevice, SoundDevice
 from duplex_tts.playback.file_target import part_of
 from duplex_tts.playback.mixer import Account
-from duplex_tts.say import Errand, Report
 from tests.live_server import eventually
 from tests.scripted_server import Peer, server, silent
 
@@ -266,7 +269,7 @@ def test_commands_of_the_server_become_it_with_all_flags(
     monkeypatch.setattr(server_program, "hold_back", lambda: None)
     monkeypatch.setattr(os, "execv", lambda _, arguments: became.append(arguments))
     CliRunner().invoke(cli.app, [command, "--port", "9", "--help"])
-    program = [sys.executable, "-P", "-m", "duplex_tts.server_program", module]
+    program = [sys.executable, "-P", "-m", "duplex_tts.cli.server_program", module]
     assert became == [[*program, "--port", "9", "--help"]]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from duplex_tts.interrupts import Interruption, exit_at_once, interruptible
+from duplex_tts.cli.interrupts import Interruption, exit_at_once, interruptible
 from tests.scripted_server import Peer, server
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ WHEN_IMPORTED = """
 SAY = "sys.argv[1:] = ['say', 'Hello']\nfrom duplex_tts.__main__ import main\nmain()\n"
 SERVE = (
     "sys.argv[1:] = ['backend.main', '--port', '0']\n"
-    "from duplex_tts.server_program import main\nmain()\n"
+    "from duplex_tts.cli.server_program import main\nmain()\n"
 )
 SCRIPT = (
     "import runpy\nsys.argv[1:] = ['--port', '0']\n"
@@ -59,7 +59,7 @@ SCRIPT = (
         (SAY, "typer"),
         (SAY, "numpy"),
         (SAY, "soundfile"),
-        (SAY, "duplex_tts.cli"),
+        (SAY, "duplex_tts.cli.app"),
         (SERVE, "backend.main"),
         (SERVE, "fastapi"),
         (SERVE, "onnxruntime"),
@@ -84,7 +84,7 @@ def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
     ended = run(
         """
         import sys
-        import duplex_tts.__main__, duplex_tts.server_program
+        import duplex_tts.__main__, duplex_tts.cli.server_program
         print(sorted({"asyncio", "typer", "numpy", "httpx", "websockets"} & set(sys.modules)))
         """
     )
@@ -95,7 +95,7 @@ def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
     ended = run(
         """
         import os, signal
-        from duplex_tts import server_program
+        from duplex_tts.cli import server_program
 
         real = os.execv
         os.execv = lambda *given: (os.kill(os.getpid(), signal.SIGINT), real(*given))
@@ -136,7 +136,7 @@ def test_who_tidies_up_for_too_long_is_ended() -> None:
     ended = run(
         """
         import os, signal
-        from duplex_tts import interrupts
+        from duplex_tts.cli import interrupts
 
         interrupts.TIDY_S = -1.0
         with interrupts.interruptible():
@@ -153,7 +153,7 @@ def test_what_was_ignored_stays_ignored() -> None:
     ended = run(
         """
         import os, signal
-        from duplex_tts.interrupts import exit_at_once, interruptible
+        from duplex_tts.cli.interrupts import exit_at_once, interruptible
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
         exit_at_once()

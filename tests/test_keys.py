@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from backend.config import AccessSettings
 from backend.errors import Unauthorized
 from backend.transport.auth import Access
-from duplex_tts import cli
-from duplex_tts.keys import KeyFailed, new_key
+from duplex_tts.cli import app as cli
+from duplex_tts.cli.keys import KeyFailed, new_key
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import soundfile
 
-from duplex_tts import say
+from duplex_tts.cli import say_job as say
+from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.playback.devices import DeviceFailed, NullDevice
 from duplex_tts.player import Player
-from duplex_tts.say import Errand, Report, say_aloud, say_into
 from tests.live_server import eventually
 from tests.scripted_server import Peer, server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from duplex_tts.text_files import TextFailed, arriving, source_at, source_in, source_of
+from duplex_tts.cli.text_files import TextFailed, arriving, source_at, source_in, source_of
 
 
 def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:

@@ -12,9 +12,9 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from duplex_tts import Parameters, Session
+from duplex_tts.cli.type_screen import type_aloud
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
-from duplex_tts.type_screen import type_aloud
 from tests.live_server import eventually, live_server
 
 ESC, CTRL_C, CTRL_D, BACKSPACE = "\x1b", "\x03", "\x04", "\x7f"

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from duplex_tts.typed_text import AHEAD, End, Push, Retract, TypedText
+from duplex_tts.cli.typed_line import AHEAD, End, Push, Retract, TypedText
 
 
 def typed(text: str, *, spoken_to: int = 0) -> TypedText:

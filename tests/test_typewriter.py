@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from duplex_tts import ClientError, Parameters, Session, SpeechFailed
+from duplex_tts.cli.typewriter import TypedLine, Typewriter
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
-from duplex_tts.typewriter import TypedLine, Typewriter
 from tests.live_server import eventually, live_server
 
 WITHIN_S = 20.0

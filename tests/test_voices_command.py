@@ -12,7 +12,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
-from duplex_tts import cli
+from duplex_tts.cli import app as cli
 
 WHERE = ["--url", "host:1", "--key", "secret"]
 HEART = {"name": "heart", "language": "en", "description": "warm", "ready": True}
@@ -38,7 +38,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
             return httpx.Response(status, content=body)
 
         client = partial(httpx.Client, transport=httpx.MockTransport(respond))
-        monkeypatch.setattr("duplex_tts.voices_command.httpx.Client", client)
+        monkeypatch.setattr("duplex_tts.cli.voices.httpx.Client", client)
         return requests
 
     return serve

@@ -8,10 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
-from duplex_tts.player import Player
-from duplex_tts.session import Session
-from duplex_tts.terminal import (
+from duplex_tts.cli.shared_options import (
     AUTO,
     FAILED,
     DeviceName,
@@ -27,6 +24,9 @@ from duplex_tts.terminal import (
     device_named,
     server_at_hand,
 )
+from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
+from duplex_tts.player import Player
+from duplex_tts.session import Session
 
 Typing = Annotated[
     Literal["auto", "word", "phrase", "sentence"] | None,
@@ -75,7 +75,7 @@ def type_(  # noqa: PLR0913 - a parameter is an option
 
 async def _type(url: str, key: str | None, parameters: Parameters, device: Device | None) -> None:
     # Loaded here: no other command needs it, and it takes a tenth of a second.
-    from duplex_tts.type_screen import type_aloud
+    from duplex_tts.cli.type_screen import type_aloud
 
     async with (
         Session.connect(url, key) as session,

@@ -17,10 +17,10 @@ from prompt_toolkit.shortcuts import print_formatted_text
 from prompt_toolkit.styles import Style
 
 from duplex_tts.channel.context import Parameters
+from duplex_tts.cli.typewriter import TypedLine, Typewriter
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.player import Player
 from duplex_tts.session import Session
-from duplex_tts.typewriter import TypedLine, Typewriter
 
 ESCAPE_TIMEOUT_S = 0.02  # until Esc is not the beginning of another key: Esc has to be quick
 HELP = "Enter: speak all · Backspace: take back · Esc: stop · Ctrl-D: end"

@@ -13,12 +13,12 @@ from types import TracebackType
 from typing import Self
 
 from duplex_tts.channel.context import Context, Parameters
+from duplex_tts.cli.typed_line import Push, Retract, TypedText
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.events import Audio, Done, Error, Retracted, Word
 from duplex_tts.playback.queued_utterance import Playback
 from duplex_tts.player import Player
 from duplex_tts.session import Session
-from duplex_tts.typed_text import Push, Retract, TypedText
 
 
 class TypedLine:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from duplex_tts.channel.address import authorization, http_url
+from duplex_tts.cli.shared_options import FAILED, Key, Url, answering, complain, server_at_hand
 from duplex_tts.errors import ClientError, ConnectionLost
-from duplex_tts.terminal import FAILED, Key, Url, answering, complain, server_at_hand
 
 _PATH = "/v1/voices"
 _LISTING_S = 5.0

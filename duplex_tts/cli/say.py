@@ -14,12 +14,8 @@ from rich.live import Live
 from rich.text import Text
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.errors import NothingToSpeak
-from duplex_tts.events import Word
-from duplex_tts.playback.file_target import STDOUT, FileTarget
-from duplex_tts.say import Errand, Report, say_aloud, say_into
-from duplex_tts.sinks import FILE_FORMATS, file_format
-from duplex_tts.terminal import (
+from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
+from duplex_tts.cli.shared_options import (
     AUTO,
     DeviceName,
     Key,
@@ -34,7 +30,11 @@ from duplex_tts.terminal import (
     server_at_hand,
     stderr,
 )
-from duplex_tts.text_files import Source, TextFailed, source_at, source_in, source_of
+from duplex_tts.cli.text_files import Source, TextFailed, source_at, source_in, source_of
+from duplex_tts.errors import NothingToSpeak
+from duplex_tts.events import Word
+from duplex_tts.playback.file_target import STDOUT, FileTarget
+from duplex_tts.sinks import FILE_FORMATS, file_format
 from duplex_tts.wording import counted
 
 STDIN = 0

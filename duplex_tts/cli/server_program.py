@@ -1,6 +1,6 @@
-"""What `duplex-tts serve` and its like become: `python -m duplex_tts.server_program MODULE FLAGS`.
+"""Runs a program of the server: `python -m duplex_tts.cli.server_program MODULE FLAGS`.
 
-Without a traceback, also when it is interrupted, or lacks a package.
+No traceback when it is interrupted or when a package is missing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from types import ModuleType
 from typing import NoReturn
 
-from duplex_tts.interrupts import exit_at_once, hold_back, interruptible
+from duplex_tts.cli.interrupts import exit_at_once, hold_back, interruptible
 
 _REMEDY = "pip install --force-reinstall duplex-tts, or `make run` in a clone"
 
@@ -20,7 +20,7 @@ def become(module: str, arguments: list[str]) -> NoReturn:
     """Replace this process by the program `module` of the server."""
     hold_back()
     # -P: a folder named `backend` where the user happens to be is not ours.
-    command = [sys.executable, "-P", "-m", "duplex_tts.server_program", module, *arguments]
+    command = [sys.executable, "-P", "-m", "duplex_tts.cli.server_program", module, *arguments]
     os.execv(sys.executable, command)
 
 

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from duplex_tts.batch_command import batch
-from duplex_tts.bench_parts import why_no_bench
-from duplex_tts.keys import DEFAULT_FILE, new_key
-from duplex_tts.say_command import say
-from duplex_tts.server_program import become
-from duplex_tts.terminal import answering, stderr
-from duplex_tts.type_command import type_
-from duplex_tts.voices_command import app as voices
+from duplex_tts.cli.batch import batch
+from duplex_tts.cli.bench_check import why_no_bench
+from duplex_tts.cli.keys import DEFAULT_FILE, new_key
+from duplex_tts.cli.say import say
+from duplex_tts.cli.server_program import become
+from duplex_tts.cli.shared_options import answering, stderr
+from duplex_tts.cli.type import type_
+from duplex_tts.cli.voices import app as voices
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -12,12 +12,10 @@ import typer
 from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from duplex_tts.batch import Job, Report, keep_complete, render
-from duplex_tts.batch_lines import Line, read_lines
 from duplex_tts.channel.context import Parameters
-from duplex_tts.errors import ClientError
-from duplex_tts.sinks import FILE_FORMATS
-from duplex_tts.terminal import (
+from duplex_tts.cli.batch_job import Job, Report, keep_complete, render
+from duplex_tts.cli.batch_lines import Line, read_lines
+from duplex_tts.cli.shared_options import (
     FAILED,
     Key,
     Language,
@@ -31,7 +29,9 @@ from duplex_tts.terminal import (
     server_at_hand,
     stderr,
 )
-from duplex_tts.text_files import check_encoding
+from duplex_tts.cli.text_files import check_encoding
+from duplex_tts.errors import ClientError
+from duplex_tts.sinks import FILE_FORMATS
 from duplex_tts.wording import counted
 
 STDIN = Path("-")

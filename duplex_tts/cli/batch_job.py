@@ -16,8 +16,8 @@ from pathlib import Path
 
 import soundfile
 
-from duplex_tts.batch_lines import Failure, Line
 from duplex_tts.channel.progress_timeout import NO_PROGRESS
+from duplex_tts.cli.batch_lines import Failure, Line
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refused
 from duplex_tts.options import Options
 from duplex_tts.playback.file_target import part_of

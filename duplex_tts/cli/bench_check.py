@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 _PACKAGE, _EXTRA = "duplex-tts", "bench"
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def why_no_bench(root: Path = _ROOT) -> str | None:

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from duplex_tts.channel.address import DEFAULT_URL, http_url, websocket_url
+from duplex_tts.cli.interrupts import Interruption, interruptible
 from duplex_tts.errors import BadAddress, ClientError, NothingToSpeak
-from duplex_tts.interrupts import Interruption, interruptible
 from duplex_tts.local_server import local_server
 from duplex_tts.playback.device_programs import PROGRAMS, ProgramDevice
 from duplex_tts.playback.devices import Device, NullDevice, SoundDevice
