@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     )
     from duplex_tts.options import Options, Stats
     from duplex_tts.session import Session
-    from duplex_tts.session_manager import SessionManager
+    from duplex_tts.session_pool import SessionManager
     from duplex_tts.utterance import Utterance
 
 __all__ = [
@@ -100,7 +100,7 @@ _HOMES = {
     ),
     "options": ("Options", "Stats"),
     "session": ("Session",),
-    "session_manager": ("SessionManager",),
+    "session_pool": ("SessionManager",),
     "utterance": ("Utterance",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -27,7 +27,7 @@ from duplex_tts.channel.resuming import Link
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Error, Ready
 from duplex_tts.options import Options, Stats, Transport
-from duplex_tts.texts import Text, pieces
+from duplex_tts.text_stream import Text, pieces
 from duplex_tts.utterance import Utterance
 
 KEPT_UTTERANCES = 100

@@ -23,7 +23,7 @@ from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Audio, Cancelled, Done, Ready, Restarted, Word
 from duplex_tts.options import Options, Stats
-from duplex_tts.texts import Text
+from duplex_tts.text_stream import Text
 
 Result = TypeVar("Result")
 

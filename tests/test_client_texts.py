@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from duplex_tts.texts import pieces
+from duplex_tts.text_stream import pieces
 
 
 def chunk(content: str | None, *, choices: bool = True) -> Any:

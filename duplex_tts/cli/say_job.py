@@ -13,7 +13,7 @@ from duplex_tts.playback.queued_utterance import OnWord
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink
-from duplex_tts.texts import Text
+from duplex_tts.text_stream import Text
 from duplex_tts.utterance import Utterance
 
 

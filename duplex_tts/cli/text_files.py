@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from duplex_tts.errors import ClientError
-from duplex_tts.texts import Text
+from duplex_tts.text_stream import Text
 
 READ_BYTES = 65_536
 _OTHER_MARKS = {

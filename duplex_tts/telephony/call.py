@@ -12,7 +12,7 @@ from duplex_tts.telephony.carrier import Started
 from duplex_tts.telephony.errors import TelephonyError
 from duplex_tts.telephony.line import CallStats, Line
 from duplex_tts.telephony.pacing import Track
-from duplex_tts.texts import Text
+from duplex_tts.text_stream import Text
 from duplex_tts.utterance import Utterance
 
 
