@@ -15,29 +15,18 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import (
-    accounting,
-    barge_in,
-    batch_kills,
-    cancel,
-    chatterbox_run,
-    disconnects,
-    gaps,
-    latency,
-    peer,
-    plots,
-    quality,
-    rates,
-    reuse,
-    streams,
-    typing,
-)
-from bench.client import ServerError
-from bench.corpus import DEFAULT_TEXTS, BenchText, load_corpus
-from bench.engine import load_model
-from bench.machine import busy_share, commit, file_name, machine_name, versions
-from bench.report import Figure, Report, Result, markdown, table, write_json
-from bench.setup import FULL, QUICK, Effort, Setup
+from bench.chatterbox import run as chatterbox_run
+from bench.client import barge_in, batch_kills, disconnects, gaps
+from bench.client import session_reuse as reuse
+from bench.harness import plots
+from bench.harness.corpus import DEFAULT_TEXTS, BenchText, load_corpus
+from bench.harness.engine_baseline import load_model
+from bench.harness.machine import busy_share, commit, file_name, machine_name, versions
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Report, Result, markdown, table, write_json
+from bench.harness.setup import FULL, QUICK, Effort, Setup
+from bench.server import accounting, cancel, latency, quality, rates, streams, typing
+from bench.server import clause_peer as peer
 from duplex_tts import ClientError
 from duplex_tts.local_server import ServerFailed, local_server
 

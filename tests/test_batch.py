@@ -18,7 +18,7 @@ import soundfile
 from filelock import FileLock
 from typer.testing import CliRunner
 
-from bench.batch_kills import kill_batches
+from bench.client.batch_kills import kill_batches
 from duplex_tts.channel.context import Parameters
 from duplex_tts.cli import app as cli
 from duplex_tts.cli.batch_job import Job, Report, keep_complete, render

@@ -11,16 +11,17 @@ from hibari import Hibari
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bench import peer, plots
 from bench.__main__ import app
-from bench.accounting import Ledger, compose
-from bench.corpus import BenchText, load_corpus, tokens, word_groups
-from bench.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
-from bench.load import Heard, Listener
-from bench.machine import file_name, machine_name
-from bench.quality import Scores, differences, interval
-from bench.report import Figure, Report, Result, markdown, table, write_json
-from bench.streams import served
+from bench.harness import plots
+from bench.harness.corpus import BenchText, load_corpus, tokens, word_groups
+from bench.harness.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
+from bench.harness.machine import file_name, machine_name
+from bench.harness.report import Figure, Report, Result, markdown, table, write_json
+from bench.server import clause_peer as peer
+from bench.server.accounting import Ledger, compose
+from bench.server.load import Heard, Listener
+from bench.server.quality import Scores, differences, interval
+from bench.server.streams import served
 from duplex_tts import Audio, Cancelled, Done, Retracted, Word
 
 SENTENCE = "The library opens at nine and closes at six."

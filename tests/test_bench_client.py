@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bench import barge_in, client, disconnects, gaps, reuse
 from bench.__main__ import CLIENT_ROWS, app
-from bench.client import ServerError
-from bench.corpus import load_corpus
-from bench.fault_proxy import FaultProxy, fault_proxy
-from bench.report import Figure, Result
-from bench.setup import QUICK, Setup
+from bench.client import barge_in, disconnects, gaps
+from bench.client import session_reuse as reuse
+from bench.client.fault_proxy import FaultProxy, fault_proxy
+from bench.harness import recording_client as client
+from bench.harness.corpus import load_corpus
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Result
+from bench.harness.setup import QUICK, Setup
 from duplex_tts import Error, Session, SpeechFailed
 from duplex_tts.player import Player
 from tests import hibari_model

@@ -15,12 +15,13 @@ from backend.engines.base import Release
 from backend.events import Command, Ping, Start, Text
 from backend.sessions.context import pacing_for
 from backend.tts_manager import Manner
-from bench import latency, peer, rates
-from bench.client import ServerError, first_sound
-from bench.corpus import BenchText, load_corpus, tokens
-from bench.hearing import Gap, Hearing, cut_pauses, decode_pcm
-from bench.setup import QUICK, Setup
-from bench.virtual_speech import VirtualTTS, converse
+from bench.harness.corpus import BenchText, load_corpus, tokens
+from bench.harness.hearing import Gap, Hearing, cut_pauses, decode_pcm
+from bench.harness.recording_client import ServerError, first_sound
+from bench.harness.setup import QUICK, Setup
+from bench.harness.virtual_speech import VirtualTTS, converse
+from bench.server import clause_peer as peer
+from bench.server import latency, rates
 from duplex_tts import Audio, Context, Done, Event
 from tests.fake_engine import FakeModel
 

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 from backend.events import Audio, Command, Retracted, Start, Text
-from bench import plots, typing
-from bench.client import ServerError
-from bench.corpus import BenchText, load_corpus
-from bench.hearing import Gap
-from bench.judge import Verdict, WordErrors
-from bench.report import Figure, Report, Result
-from bench.timeline import Span, Timeline, listen
-from bench.typing import TYPED_TEXTS, Job
-from bench.typing_figures import Take, figures
-from bench.typists import SPEEDS, Page, Stroke, Typist, type_text, write_down
-from bench.virtual_speech import VirtualTTS, converse
+from bench.harness import plots
+from bench.harness.corpus import BenchText, load_corpus
+from bench.harness.hearing import Gap
+from bench.harness.judge import Verdict, WordErrors
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Report, Result
+from bench.harness.timeline import Span, Timeline, listen
+from bench.harness.typists import SPEEDS, Page, Stroke, Typist, type_text, write_down
+from bench.harness.virtual_speech import VirtualTTS, converse
+from bench.server import typing
+from bench.server.typing import TYPED_TEXTS, Job
+from bench.server.typing_figures import Take, figures
 from tests.fake_engine import BAD_WORD, FakeModel
 
 STORY = "The old lighthouse, 2.5 miles away, was empty. Nobody's boat came by. " * 3

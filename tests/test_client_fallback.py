@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import numpy as np
 import pytest
 
-from bench.fault_proxy import fault_proxy
+from bench.client.fault_proxy import fault_proxy
 from duplex_tts import (
     Audio,
     Cancelled,

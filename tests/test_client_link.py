@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from bench.fault_proxy import FaultProxy, fault_proxy, host_and_port
+from bench.client.fault_proxy import FaultProxy, fault_proxy, host_and_port
 from duplex_tts import (
     Audio,
     Cancelled,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from bench.judge import word_errors
+from bench.harness.judge import word_errors
 from duplex_tts import Session
 from tests.scripted_llm import MODEL, ScriptedLlm, serving
 

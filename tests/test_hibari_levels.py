@@ -14,7 +14,7 @@ from backend.audio.leading_silence import OnsetTrimmer
 from backend.audio.loudness import Limiter, first_audible, gain_to_target, measure_lufs
 from backend.engines.base import Pcm, Release
 from backend.tts_manager import _PASSAGE
-from bench.corpus import load_corpus
+from bench.harness.corpus import load_corpus
 from tests.hibari_model import begin, drive, pcm, whole
 
 RATE_HZ = 24_000

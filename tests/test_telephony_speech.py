@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soxr
 
-from bench.judge import Judge, word_errors
+from bench.harness.judge import Judge, word_errors
 from duplex_tts import Options as SessionOptions
 from duplex_tts import Session
 from duplex_tts.channel.address import websocket_url

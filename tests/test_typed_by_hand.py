@@ -7,7 +7,7 @@ import random
 import pytest
 
 from backend.events import Audio, End, Retract, Start, Text
-from bench.corpus import load_corpus
+from bench.harness.corpus import load_corpus
 from tests.scripted_session import ScriptedClient, scripted
 
 TEXTS = [each.text for each in load_corpus() if each.speakable]

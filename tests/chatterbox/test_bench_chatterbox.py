@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.__main__ import app
-from bench.chatterbox import ChatterboxBench, Plan, upstream_of_length
-from bench.report import Figure, Report, Result, markdown
+from bench.chatterbox.engine_bench import ChatterboxBench, Plan, upstream_of_length
+from bench.harness.report import Figure, Report, Result, markdown
 from tests.chatterbox.drawn import Unmarked
 from tests.chatterbox.tiny import quiet, tiny
 
@@ -67,7 +67,7 @@ _LIVE = {"streams": 3, "first_p50_ms": 1.0, "first_p95_ms": 2.0}
 def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.chatterbox_run.prepare", lambda *_, **__: ("A Card", Canned()))
+    monkeypatch.setattr("bench.chatterbox.run.prepare", lambda *_, **__: ("A Card", Canned()))
     wishes = ["--engine", "chatterbox", "--random-weights", "--out", str(tmp_path)]
     assert CliRunner().invoke(app, wishes).exit_code == 0
     stem = "a-card-chatterbox"
@@ -87,7 +87,7 @@ def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
 def test_what_cannot_be_measured_says_what_to_do(
     wishes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.chatterbox_run.folder_of", lambda _: tmp_path)
+    monkeypatch.setattr("bench.chatterbox.run.folder_of", lambda _: tmp_path)
     answer = CliRunner().invoke(app, wishes)
     assert answer.exit_code != 0
     assert told in " ".join(answer.output.split())

@@ -16,7 +16,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import passage
 from backend.engines.chatterbox.model import ChatterboxModel
-from bench.random_chatterbox import ENGINES, quiet, random_upstream
+from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
 from tests.chatterbox.drawn import Drawn, Unmarked
 from tests.chatterbox.recordings import recording
 

@@ -34,7 +34,7 @@ with warnings.catch_warnings():
     from chatterbox.tts import ChatterboxTTS
     from chatterbox.tts_turbo import ChatterboxTurboTTS
 
-from bench.random_chatterbox import random_voice
+from bench.chatterbox.random_weights import random_voice
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_cuda)])

@@ -11,7 +11,7 @@ import sys
 
 import soundfile
 
-from bench.judge import Judge, word_errors
+from bench.harness.judge import Judge, word_errors
 
 
 def main() -> None:

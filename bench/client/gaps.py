@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.corpus import tokens
-from bench.hearing import COUNTED_GAP_S, Gap, Hearing, decode_pcm
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness.corpus import tokens
+from bench.harness.hearing import COUNTED_GAP_S, Gap, Hearing, decode_pcm
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Audio, Session, Utterance
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player

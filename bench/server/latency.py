@@ -21,12 +21,12 @@ from backend.events import Start
 from backend.sessions.context import create_release, pacing_for
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import Script
-from bench import engine as direct
-from bench.client import ServerError, first_sound, silence
-from bench.corpus import TOKENS_PER_S, tokens
-from bench.report import Figure, Result
-from bench.setup import Setup
-from bench.virtual_speech import VirtualTTS
+from bench.harness import engine_baseline as direct
+from bench.harness.corpus import TOKENS_PER_S, tokens
+from bench.harness.recording_client import ServerError, first_sound, silence
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
+from bench.harness.virtual_speech import VirtualTTS
 from duplex_tts import Session
 
 IDLE_S = 1 / TOKENS_PER_S  # below `streaming_threshold`: no pause of the writer releases a word

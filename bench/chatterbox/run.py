@@ -11,12 +11,12 @@ from matplotlib.figure import Figure as Canvas
 
 from backend.config import ChatterboxSettings
 from backend.engines.weights import WEIGHTS, folder_of
-from bench.machine import machine_name
-from bench.plots import OURS, THEIRS
-from bench.report import Report
+from bench.harness.machine import machine_name
+from bench.harness.plots import OURS, THEIRS
+from bench.harness.report import Report
 
 if TYPE_CHECKING:
-    from bench.chatterbox import ChatterboxBench
+    from bench.chatterbox.engine_bench import ChatterboxBench
 
 ENGINES = tuple(WEIGHTS)
 
@@ -33,8 +33,8 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
         import torch
 
         from backend.engines.chatterbox.model import ChatterboxModel, load_upstream
-        from bench.chatterbox import ChatterboxBench, Plan
-        from bench.random_chatterbox import random_upstream
+        from bench.chatterbox.engine_bench import ChatterboxBench, Plan
+        from bench.chatterbox.random_weights import random_upstream
     except ImportError as error:
         raise NotHere(f"{engine} needs {error.name}: make install-chatterbox") from error
     if device == "auto":

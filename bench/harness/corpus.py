@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_TEXTS = Path(__file__).parent / "texts" / "dev.jsonl"
+DEFAULT_TEXTS = Path(__file__).parents[1] / "texts" / "dev.jsonl"
 
 TOKENS_PER_S = 30.0
 TOKENS_PER_WORD = 4 / 3

@@ -12,11 +12,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.client import ServerError
-from bench.fault_proxy import fault_proxy
-from bench.hearing import Hearing, decode_pcm
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.client.fault_proxy import fault_proxy
+from bench.harness.hearing import Hearing, decode_pcm
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Session
 
 PAIRS_SHARE = 0.3  # of the row's time, about

@@ -1,6 +1,6 @@
 """A load generator: listeners who hear speech in real time while its text is being written.
 
-A process of its own (`python -m bench.load URL`), so that its work is not the server's nor the
+A process of its own (`python -m bench.server.load URL`), so that its work is not the server's nor the
 measurer's. Each listener has a connection and hears one answer after another; an answer's text
 comes at the speed of a language model. Prints one JSON object.
 """
@@ -17,9 +17,9 @@ from typing import Annotated
 
 import typer
 
-from bench.corpus import DEFAULT_TEXTS, TOKENS_PER_S, load_corpus, tokens
-from bench.hearing import Hearing, decode_pcm
-from bench.machine import core_count
+from bench.harness.corpus import DEFAULT_TEXTS, TOKENS_PER_S, load_corpus, tokens
+from bench.harness.hearing import Hearing, decode_pcm
+from bench.harness.machine import core_count
 from duplex_tts import Audio, ClientError, Context, Error, Refused, Session
 
 TEXTS_PER_ANSWER = 3

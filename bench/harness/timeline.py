@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.events import Audio
-from bench.hearing import Gap, Hearing, Pcm, audible_from_s, decode_pcm
-from bench.typists import Page
+from bench.harness.hearing import Gap, Hearing, Pcm, audible_from_s, decode_pcm
+from bench.harness.typists import Page
 
 STOP_S = 0.1  # a shorter gap is heard as none
 _WORD = re.compile(r"\w+(?:['’]\w+|(?<=\d)[.,:]\d+)*")

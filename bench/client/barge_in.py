@@ -15,13 +15,13 @@ from functools import partial
 
 import numpy as np
 
-from bench.cancel import AT_ONCE, LATEST_S, OTHERS
-from bench.client import ServerError, patiently
-from bench.corpus import TOKENS_PER_S
-from bench.gaps import written
-from bench.report import Figure, Result
-from bench.setup import Setup
-from bench.streams import START_S, load
+from bench.client.gaps import written
+from bench.harness.corpus import TOKENS_PER_S
+from bench.harness.recording_client import ServerError, patiently
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
+from bench.server.cancel import AT_ONCE, LATEST_S, OTHERS
+from bench.server.streams import START_S, load
 from duplex_tts import Session
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player

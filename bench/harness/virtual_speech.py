@@ -18,8 +18,8 @@ from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
 from backend.sessions.session import Session
 from backend.tts_manager import Manner, TTSManager
-from bench import virtual_time
-from bench.client import ServerError
+from bench.harness import virtual_time
+from bench.harness.recording_client import ServerError
 
 _HANDOVER_S = 0.001  # from the event loop to an engine's thread and back
 

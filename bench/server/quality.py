@@ -16,11 +16,11 @@ import numpy as np
 from hibari import Hibari
 from numpy.typing import NDArray
 
-from bench import client
-from bench.corpus import WORDS_PER_S, BenchText, word_groups
-from bench.judge import Judge, Verdict
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness import recording_client as client
+from bench.harness.corpus import WORDS_PER_S, BenchText, word_groups
+from bench.harness.judge import Judge, Verdict
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Session
 
 WORDS_AT_A_TIME = 3

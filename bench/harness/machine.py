@@ -65,7 +65,7 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """The commit of the working tree, with `+` when files differ from it; None outside git."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(root), *arguments]

@@ -18,18 +18,18 @@ from pathlib import Path
 import structlog
 
 from backend.events import Audio, Command, Retract, Retracted, Start, Text
-from bench import engine as direct
-from bench.corpus import BenchText, load_corpus
-from bench.hearing import cut_pauses
-from bench.judge import Judge, word_errors
-from bench.report import Result
-from bench.setup import Setup
-from bench.timeline import Listened, listen
-from bench.typing_figures import Take, by_speed, figures, lanes, summarise, text_row
-from bench.typists import SPEEDS, Stroke, Typist, type_text, write_down
-from bench.virtual_speech import VirtualTTS, converse
+from bench.harness import engine_baseline as direct
+from bench.harness.corpus import BenchText, load_corpus
+from bench.harness.hearing import cut_pauses
+from bench.harness.judge import Judge, word_errors
+from bench.harness.report import Result
+from bench.harness.setup import Setup
+from bench.harness.timeline import Listened, listen
+from bench.harness.typists import SPEEDS, Stroke, Typist, type_text, write_down
+from bench.harness.virtual_speech import VirtualTTS, converse
+from bench.server.typing_figures import Take, by_speed, figures, lanes, summarise, text_row
 
-TYPED_TEXTS = Path(__file__).parent / "texts" / "typed.jsonl"
+TYPED_TEXTS = Path(__file__).parents[1] / "texts" / "typed.jsonl"
 PROCESSES = 2
 LONGEST_PAUSE_S = 0.6  # the judge dreams in longer ones
 _CONTEXT = "typed"

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bench import engine as direct
-from bench.machine import core_count
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness import engine_baseline as direct
+from bench.harness.machine import core_count
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 
 GOAL_SHARE = 0.85
 START_S = 5.0  # a load generator's imports and goodbyes, beyond the time it listens
@@ -22,7 +22,16 @@ Probe = dict[str, Any]
 
 async def load(url: str, streams: int, for_s: float) -> Probe:
     """Run a load generator process and return what its listeners met."""
-    command = ["-P", "-m", "bench.load", url, "--streams", str(streams), "--seconds", str(for_s)]
+    command = [
+        "-P",
+        "-m",
+        "bench.server.load",
+        url,
+        "--streams",
+        str(streams),
+        "--seconds",
+        str(for_s),
+    ]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE
     )

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from bench.report import Report
+from bench.harness.report import Report
 
 matplotlib.use("Agg")
 

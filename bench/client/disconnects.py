@@ -19,11 +19,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.client import patiently
-from bench.fault_proxy import FaultProxy, fault_proxy
-from bench.gaps import written
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.client.fault_proxy import FaultProxy, fault_proxy
+from bench.client.gaps import written
+from bench.harness.recording_client import patiently
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Done, Options, Resumed, Session, Utterance
 from duplex_tts.events import SessionEvent
 

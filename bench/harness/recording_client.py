@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.hearing import Hearing, Pcm, decode_pcm
+from bench.harness.hearing import Hearing, Pcm, decode_pcm
 from duplex_tts import Audio, Cancelled, Context, Done, Error, Session, SpeechFailed
 
 RETRIES, RETRY_AFTER_S = 50, 0.2

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
 from backend.engines.hibari.engine import HibariModel
-from bench.corpus import BenchText
-from bench.hearing import audible_from_s
+from bench.harness.corpus import BenchText
+from bench.harness.hearing import audible_from_s
 
 _ids = itertools.count(1)
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.client import ServerError, record, send_paced
-from bench.corpus import BenchText, tokens
-from bench.hearing import COUNTED_GAP_S, Gap
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness.corpus import BenchText, tokens
+from bench.harness.hearing import COUNTED_GAP_S, Gap
+from bench.harness.recording_client import ServerError, record, send_paced
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Session
 
 TOKENS_PER_S = (10.0, 15.0, 20.0, 30.0)

@@ -11,10 +11,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bench.client import ServerError
-from bench.corpus import BenchText
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness.corpus import BenchText
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import (
     Audio,
     Cancelled,

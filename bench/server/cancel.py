@@ -13,11 +13,11 @@ import time
 
 import numpy as np
 
-from bench.client import ServerError, first_sound
-from bench.corpus import TOKENS_PER_S, tokens
-from bench.report import Figure, Result
-from bench.setup import Setup
-from bench.streams import START_S, load
+from bench.harness.corpus import TOKENS_PER_S, tokens
+from bench.harness.recording_client import ServerError, first_sound
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
+from bench.server.streams import START_S, load
 from duplex_tts import Audio, Cancelled, Context, Error, Session
 
 GOAL_MS = 20.0

@@ -21,11 +21,11 @@ from hibari import Hibari
 from stream2sentence import generate_sentences
 
 from backend.audio.loudness import gain_to_target, measure_lufs
-from bench.client import first_sound, send_paced, silence
-from bench.corpus import TOKENS_PER_S, BenchText, tokens
-from bench.hearing import Hearing, Pcm
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness.corpus import TOKENS_PER_S, BenchText, tokens
+from bench.harness.hearing import Hearing, Pcm
+from bench.harness.recording_client import first_sound, send_paced, silence
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 from duplex_tts import Session
 
 GOAL_SOONER = 5.0

@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from bench.report import Figure, Result
-from bench.setup import Setup
+from bench.harness.report import Figure, Result
+from bench.harness.setup import Setup
 
 SEED = 7  # of every line: the same text then gives the same sound
 AT_ONCE = 4

@@ -23,9 +23,9 @@ from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import expected_tokens
-from bench.live_listeners import SENTENCES, Heard, listen
-from bench.random_chatterbox import quiet
-from bench.report import Figure, Result
+from bench.chatterbox.live_listeners import SENTENCES, Heard, listen
+from bench.chatterbox.random_weights import quiet
+from bench.harness.report import Figure, Result
 
 _COPY_BYTES = 1 << 28
 _GOALS = {  # on a card of the H100's class

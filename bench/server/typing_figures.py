@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.judge import Verdict, WordErrors
-from bench.quality import Scores, interval
-from bench.report import Figure
-from bench.timeline import Timeline
-from bench.typists import Stroke
+from bench.harness.judge import Verdict, WordErrors
+from bench.harness.report import Figure
+from bench.harness.timeline import Timeline
+from bench.harness.typists import Stroke
+from bench.server.quality import Scores, interval
 
 USUAL = 5.5  # characters a second, of most figures
 _TYPED = f"typed at {USUAL:g} characters/s"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backend.engines.base import Model
-from bench.corpus import BenchText
+from bench.harness.corpus import BenchText
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Chatterbox by itself, with real or random weights."""

@@ -1,0 +1,1 @@
+"""The client library's figures against its goals."""

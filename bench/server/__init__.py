@@ -1,0 +1,1 @@
+"""The server's figures against its goals."""
