@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.chatterbox import run as chatterbox_run
-from bench.client import barge_in, batch_kills, disconnects, gaps
-from bench.client import session_reuse as reuse
+from bench.client import barge_in, batch_kills, disconnects, gaps, session_reuse
 from bench.harness import plots
 from bench.harness.corpus import DEFAULT_TEXTS, BenchText, load_corpus
 from bench.harness.engine_baseline import load_model
@@ -25,8 +24,7 @@ from bench.harness.machine import busy_share, commit, file_name, machine_name, v
 from bench.harness.recording_client import ServerError
 from bench.harness.report import Figure, Report, Result, markdown, table, write_json
 from bench.harness.setup import FULL, QUICK, Effort, Setup
-from bench.server import accounting, cancel, latency, quality, rates, streams, typing
-from bench.server import clause_peer as peer
+from bench.server import accounting, cancel, clause_peer, latency, quality, rates, streams, typing
 from duplex_tts import ClientError
 from duplex_tts.local_server import ServerFailed, local_server
 
@@ -35,7 +33,7 @@ RESULTS = Path(__file__).parent / "results"
 Measure = Callable[[Setup], Coroutine[Any, Any, Result]]
 ROWS: dict[str, tuple[str, Measure]] = {
     "latency": ("time to first sound", latency.measure),
-    "peer": ("against a clause-splitting peer", peer.measure),
+    "peer": ("against a clause-splitting peer", clause_peer.measure),
     "quality": ("streamed against whole text", quality.measure),
     "typing": ("typed by hand", typing.measure),
     "rates": ("one listener, 10 to 30 tokens/s", rates.measure),
@@ -44,7 +42,7 @@ ROWS: dict[str, tuple[str, Measure]] = {
     "accounting": ("random dialogues", accounting.measure),
 }
 CLIENT_ROWS: dict[str, tuple[str, Measure]] = {
-    "reuse": ("a session that stays open", reuse.measure),
+    "reuse": ("a session that stays open", session_reuse.measure),
     "gaps": ("gaps at 15 tokens/s", gaps.measure),
     "disconnects": ("disconnects", disconnects.measure),
     "barge-in": ("barge-in", barge_in.measure),

@@ -17,7 +17,7 @@ from bench.harness.corpus import BenchText, load_corpus, tokens, word_groups
 from bench.harness.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
 from bench.harness.machine import file_name, machine_name
 from bench.harness.report import Figure, Report, Result, markdown, table, write_json
-from bench.server import clause_peer as peer
+from bench.server import clause_peer
 from bench.server.accounting import Ledger, compose
 from bench.server.load import Heard, Listener
 from bench.server.quality import Scores, differences, interval
@@ -197,10 +197,10 @@ def test_a_row_that_could_not_be_measured_is_reported_as_failed(tmp_path: Path) 
 
 
 def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
-    begins = peer.Beginning(0.09, 0.1)
+    begins = clause_peer.Beginning(0.09, 0.1)
     way = {"wer_percent": 2.0, "plcmos": 4.6, "duration_s": 120.0}
     results = {
-        "peer": peer.result([BenchText("a", "plain", "Yes.")], [begins], [begins]),
+        "peer": clause_peer.result([BenchText("a", "plain", "Yes.")], [begins], [begins]),
         "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
         "quality": Result([], {"ways": {"whole": way, "streamed": way, "each 3 words alone": way}}),
     }

@@ -9,10 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.__main__ import CLIENT_ROWS, app
-from bench.client import barge_in, disconnects, gaps
-from bench.client import session_reuse as reuse
+from bench.client import barge_in, disconnects, gaps, session_reuse
 from bench.client.fault_proxy import FaultProxy, fault_proxy
-from bench.harness import recording_client as client
+from bench.harness import recording_client
 from bench.harness.corpus import load_corpus
 from bench.harness.recording_client import ServerError
 from bench.harness.report import Figure, Result
@@ -39,7 +38,7 @@ def by_name(result: Result, start: str) -> Figure:
 
 async def test_a_session_that_stays_open_saves_the_handshake(url: str) -> None:
     done: list[float] = []
-    result = await reuse.measure(setup(url, done))
+    result = await session_reuse.measure(setup(url, done))
     assert by_name(result, "reconnects").value == 0
     assert len(result.details["second_ms"]) == TINY.reuses
     assert len(result.details["ttfa_ms"]) == TINY.utterances
@@ -56,8 +55,8 @@ async def test_reconnects_are_counted_where_they_happen(
             proxy.cut_after_bytes = 5_000
             yield proxy
 
-    monkeypatch.setattr(reuse, "fault_proxy", cutting)
-    assert not by_name(await reuse.measure(setup(url)), "reconnects").met
+    monkeypatch.setattr(session_reuse, "fault_proxy", cutting)
+    assert not by_name(await session_reuse.measure(setup(url)), "reconnects").met
 
 
 async def test_answers_are_heard_to_their_end_and_their_gaps_counted(
@@ -136,7 +135,7 @@ async def test_a_voice_that_is_never_heard_is_no_measurement(
 async def test_a_server_that_is_too_busy_is_asked_again(
     busy: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "RETRY_AFTER_S", 0)
+    monkeypatch.setattr(recording_client, "RETRY_AFTER_S", 0)
     answers: list[Exception | int] = [busy, busy, 7]
 
     async def speak() -> int:
@@ -145,7 +144,7 @@ async def test_a_server_that_is_too_busy_is_asked_again(
             raise answer
         return answer
 
-    assert await client.patiently(speak) == 7
+    assert await recording_client.patiently(speak) == 7
 
 
 async def test_another_error_is_not_waited_out() -> None:
@@ -153,7 +152,7 @@ async def test_another_error_is_not_waited_out() -> None:
         raise SpeechFailed("", [Error("c", "unknown_voice", "")])
 
     with pytest.raises(SpeechFailed):
-        await client.patiently(speak)
+        await recording_client.patiently(speak)
 
 
 def test_the_rows_of_the_client_are_their_own() -> None:

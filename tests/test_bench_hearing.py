@@ -20,8 +20,7 @@ from bench.harness.hearing import Gap, Hearing, cut_pauses, decode_pcm
 from bench.harness.recording_client import ServerError, first_sound
 from bench.harness.setup import QUICK, Setup
 from bench.harness.virtual_speech import VirtualTTS, converse
-from bench.server import clause_peer as peer
-from bench.server import latency, rates
+from bench.server import clause_peer, latency, rates
 from duplex_tts import Audio, Context, Done, Event
 from tests.fake_engine import FakeModel
 
@@ -188,8 +187,8 @@ def test_without_anything_to_compare_there_is_no_ratio() -> None:
 
 def test_message_and_sound_of_both_stand_side_by_side() -> None:
     texts = [BenchText(str(n), "plain", "Yes.") for n in range(2)]
-    ours, theirs = peer.Beginning(0.08, 0.1), peer.Beginning(0.4, 0.7)
-    begins, sooner = peer.result(texts, [ours] * 2, [theirs] * 2).figures
+    ours, theirs = clause_peer.Beginning(0.08, 0.1), clause_peer.Beginning(0.4, 0.7)
+    begins, sooner = clause_peer.result(texts, [ours] * 2, [theirs] * 2).figures
     assert begins.value == pytest.approx(100)
     assert begins.met
     assert sooner.value == pytest.approx(7)
@@ -199,8 +198,10 @@ def test_message_and_sound_of_both_stand_side_by_side() -> None:
 
 @pytest.mark.parametrize(("seconds", "met"), [(0.11, True), (0.112, False)])
 def test_the_first_sound_has_a_goal(seconds: float, met: bool) -> None:
-    beginning = peer.Beginning(0.01, seconds)
-    begins, _ = peer.result([BenchText("a", "plain", "Yes.")], [beginning], [beginning]).figures
+    beginning = clause_peer.Beginning(0.01, seconds)
+    begins, _ = clause_peer.result(
+        [BenchText("a", "plain", "Yes.")], [beginning], [beginning]
+    ).figures
     assert begins.met is met
 
 

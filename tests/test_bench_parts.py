@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from duplex_tts.cli import app as cli
-from duplex_tts.cli import bench_check as bench_parts
+from duplex_tts.cli import bench_check
 from duplex_tts.cli.bench_check import why_no_bench
 
 
@@ -60,4 +60,4 @@ def test_files_that_were_never_installed_are_not_held_up(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", unknown)
-    assert bench_parts.why_no_bench(checkout) is None
+    assert bench_check.why_no_bench(checkout) is None

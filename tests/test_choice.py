@@ -14,7 +14,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from backend.config import Settings
-from backend.engines import loader as choice
+from backend.engines import loader
 from backend.engines.loader import choose
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
@@ -39,10 +39,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     machine = SimpleNamespace(device=None, packages={"torch", "chatterbox"})
     module = SimpleNamespace(ChatterboxModel=Loaded)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
-    monkeypatch.setattr(choice, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
-    monkeypatch.setattr(choice, "cuda_device", lambda: machine.device)
-    monkeypatch.setattr(choice, "why_no_device", lambda: "the driver is old")
-    monkeypatch.setattr(choice, "installed", lambda package: package in machine.packages)
+    monkeypatch.setattr(loader, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
+    monkeypatch.setattr(loader, "cuda_device", lambda: machine.device)
+    monkeypatch.setattr(loader, "why_no_device", lambda: "the driver is old")
+    monkeypatch.setattr(loader, "installed", lambda package: package in machine.packages)
     return machine
 
 
@@ -67,7 +67,7 @@ def chosen(settings: Settings, models: Path) -> tuple[Any, str]:
 def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(choice, "cuda_device")  # asking would fail
+    monkeypatch.delattr(loader, "cuda_device")  # asking would fail
     model, why = chosen(settings(), tmp_path)
     assert model is EMBEDDED
     assert "duplex-tts download chatterbox-turbo" in why
@@ -169,10 +169,10 @@ def test_why_there_is_no_device(
     cuda: str | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(choice, "installed", lambda _: True)
+    monkeypatch.setattr(loader, "installed", lambda _: True)
     torch = SimpleNamespace(version=SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert re.search(why, choice.why_no_device())
+    assert re.search(why, loader.why_no_device())
 
 
 def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 
 from duplex_tts.cli import app as cli
 from duplex_tts.cli import say as say_command
-from duplex_tts.cli import server_program
-from duplex_tts.cli import shared_options as terminal
+from duplex_tts.cli import server_program, shared_options
 from duplex_tts.cli.say_job import Errand, Report
 from duplex_tts.events import Word
 from duplex_tts.playback.device_programs import ProgramDevice
@@ -210,10 +209,10 @@ def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, wi
 
 
 def test_a_device_can_be_named() -> None:
-    assert terminal.device_named("auto") is None
-    assert isinstance(terminal.device_named("null"), NullDevice)
-    assert isinstance(terminal.device_named("sounddevice"), SoundDevice)
-    assert isinstance(terminal.device_named("aplay"), ProgramDevice)
+    assert shared_options.device_named("auto") is None
+    assert isinstance(shared_options.device_named("null"), NullDevice)
+    assert isinstance(shared_options.device_named("sounddevice"), SoundDevice)
+    assert isinstance(shared_options.device_named("aplay"), ProgramDevice)
     result = CliRunner().invoke(cli.app, ["say", "Hello", "--device", "trumpet"])
     assert result.exit_code == 2
     assert "sounddevice" in result.stderr
@@ -245,8 +244,8 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         life.append(errand.url)
 
     monkeypatch.delenv("DUPLEX_TTS_URL", raising=False)
-    monkeypatch.setattr(terminal, "is_ready", lambda url: False)
-    monkeypatch.setattr(terminal, "local_server", started)
+    monkeypatch.setattr(shared_options, "is_ready", lambda url: False)
+    monkeypatch.setattr(shared_options, "local_server", started)
     monkeypatch.setattr(say_command, "say_into", said)
     result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", "x.wav"])
     assert life == ["started", "http://127.0.0.1:1234", "stopped"]

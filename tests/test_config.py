@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from backend import config_sources as config
+from backend import config_sources
 from backend.config import FIELDS, Settings
 from backend.config_sources import Loaded, add_flags, load_settings
 from backend.errors import ConfigError
@@ -285,7 +285,7 @@ def test_the_command_prints_each_value_and_where_it_came_from(
 ) -> None:
     load("[log]\nformat = 'json'")
     monkeypatch.setenv("DUPLEX_TTS_ENGINE__SPEED", "1.5")
-    config.main(["--port", "9"])
+    config_sources.main(["--port", "9"])
     rows = [line.split(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
     shown = {row[0]: [cell.strip() for cell in row[1:]] for row in reversed(rows)}
     assert len(rows) == 1 + len(FIELDS) + len(Settings.model_fields)
@@ -297,7 +297,7 @@ def test_the_command_prints_each_value_and_where_it_came_from(
 
 def test_the_command_prints_json(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
     load()
-    config.main(["--json", "--set", "latency_optimization.lookahead=3"])
+    config_sources.main(["--json", "--set", "latency_optimization.lookahead=3"])
     shown = json.loads(capsys.readouterr().out)
     assert list(shown) == list(FIELDS)
     assert shown["latency_optimization.lookahead"] == {
@@ -312,11 +312,11 @@ def test_the_command_prints_json(load: Load, capsys: pytest.CaptureFixture[str])
 def test_the_command_fails_with_one_line(load: Load, capsys: pytest.CaptureFixture[str]) -> None:
     load()
     with pytest.raises(SystemExit) as stopped:
-        config.main(["--port", "x"])
+        config_sources.main(["--port", "x"])
     assert str(stopped.value) == (
         "duplex-tts: server.port cannot be 'x' (flag --port): "
         "it takes a whole number from 0 to 65535"
     )
     with pytest.raises(SystemExit):
-        config.main(["--set", "server.port"])
+        config_sources.main(["--set", "server.port"])
     assert "'server.port' is not KEY=VALUE" in capsys.readouterr().err

@@ -20,7 +20,7 @@ import uvloop
 
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.transport import connection_limits as connection_guard
+from backend.transport import connection_limits
 from backend.transport.connection_limits import AddressLimit, within_descriptors
 from tests.live_server import live_server
 
@@ -70,7 +70,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
     def install(soft: int, hard: int) -> Limits:
         limits = Limits(soft, hard)
         monkeypatch.setitem(sys.modules, "resource", limits)
-        monkeypatch.setattr(connection_guard, "_open_descriptors", lambda: 20)
+        monkeypatch.setattr(connection_limits, "_open_descriptors", lambda: 20)
         return limits
 
     return install

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from backend.transport import bounded_http as guarded_http
+from backend.transport import bounded_http
 from backend.transport.bounded_http import HEAD_BYTES, HEAD_LINES, GuardedH11
 from tests.fake_engine import FakeModel
 from tests.live_server import Live, eventually, live_server
@@ -29,7 +29,7 @@ CHUNKED = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "h11":
-        monkeypatch.setattr(guarded_http, "_http_protocol", lambda: GuardedH11)
+        monkeypatch.setattr(bounded_http, "_http_protocol", lambda: GuardedH11)
     return name
 
 
@@ -252,7 +252,7 @@ async def test_an_answer_may_take_longer_than_a_request() -> None:
 async def test_a_large_body_on_a_slow_line_has_the_time_that_it_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(guarded_http, "_BODY_BYTES_PER_S", 1000)
+    monkeypatch.setattr(bounded_http, "_BODY_BYTES_PER_S", 1000)
     text = b'{"text": "' + b" " * 4000 + b'Hi."}'
     head = f"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
     async with live_server(server={"request_timeout": 0.2}) as live, peer(live) as sender:

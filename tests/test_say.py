@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from duplex_tts.cli import say_job as say
+from duplex_tts.cli import say_job
 from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.playback.devices import DeviceFailed, NullDevice
@@ -129,7 +129,7 @@ async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.M
     def mute(device: None, sample_rate_hz: int) -> Player:
         return Player(NullDevice(), sample_rate_hz)
 
-    monkeypatch.setattr(say, "Player", mute)
+    monkeypatch.setattr(say_job, "Player", mute)
     async with server(script) as url:
         with pytest.raises(DeviceFailed, match=r"install.*alsa-utils.*-o hello\.wav"):
             await say_aloud(errand(url, "Hello"), None, Report())

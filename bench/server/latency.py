@@ -21,7 +21,7 @@ from backend.events import Start
 from backend.sessions.context import create_release, pacing_for
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import Script
-from bench.harness import engine_baseline as direct
+from bench.harness import engine_baseline
 from bench.harness.corpus import TOKENS_PER_S, tokens
 from bench.harness.recording_client import ServerError, first_sound, silence
 from bench.harness.report import Figure, Result
@@ -118,7 +118,7 @@ async def _sample(
     await silence(context)
 
     await asyncio.sleep(IDLE_S)
-    engine_s, chunk = direct.first_audible_chunk(
+    engine_s, chunk = engine_baseline.first_audible_chunk(
         engine, setup.model.default_voice, opening.release, seed
     )
     spoken = found.audio.text[1], chunk.end

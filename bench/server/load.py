@@ -1,7 +1,7 @@
 """A load generator: listeners who hear speech in real time while its text is being written.
 
-A process of its own (`python -m bench.server.load URL`), so that its work is not the server's nor the
-measurer's. Each listener has a connection and hears one answer after another; an answer's text
+A process of its own (`python -m bench.server.load URL`), so that its work is not the server's nor
+the measurer's. Each listener has a connection and hears one answer after another; an answer's text
 comes at the speed of a language model. Prints one JSON object.
 """
 

@@ -16,7 +16,7 @@ import numpy as np
 from hibari import Hibari
 from numpy.typing import NDArray
 
-from bench.harness import recording_client as client
+from bench.harness import recording_client
 from bench.harness.corpus import WORDS_PER_S, BenchText, word_groups
 from bench.harness.judge import Judge, Verdict
 from bench.harness.report import Figure, Result
@@ -69,13 +69,17 @@ def _ways(setup: Setup) -> list[Way]:
     voice = Hibari(voice=setup.model.default_voice)
 
     async def whole(session: Session, text: BenchText, seed: int) -> Pcm:
-        recording = client.patiently(lambda: client.speak_whole(session, text.text, seed))
+        recording = recording_client.patiently(
+            lambda: recording_client.speak_whole(session, text.text, seed)
+        )
         return (await recording).pcm
 
     def streamed(words: int) -> Speak:
         async def speak(session: Session, text: BenchText, seed: int) -> Pcm:
             pieces, period_s = word_groups(text.text, words), words / WORDS_PER_S
-            recording = client.patiently(lambda: client.stream(session, pieces, period_s, seed))
+            recording = recording_client.patiently(
+                lambda: recording_client.stream(session, pieces, period_s, seed)
+            )
             return (await recording).pcm
 
         return speak

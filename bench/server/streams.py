@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness import engine_baseline as direct
+from bench.harness import engine_baseline
 from bench.harness.machine import core_count
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
@@ -51,7 +51,9 @@ async def measure(setup: Setup) -> Result:
     texts, for_s = setup.speakable, setup.effort.engine_s
 
     async def engine_alone(threads: int) -> float:
-        return await asyncio.to_thread(direct.realtime_limit, setup.model, texts, threads, for_s)
+        return await asyncio.to_thread(
+            engine_baseline.realtime_limit, setup.model, texts, threads, for_s
+        )
 
     single, limit = await engine_alone(1), await engine_alone(cores)
     probes: list[Probe] = []

@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from backend.events import Audio, Command, Retract, Retracted, Start, Text
-from bench.harness import engine_baseline as direct
+from bench.harness import engine_baseline
 from bench.harness.corpus import BenchText, load_corpus
 from bench.harness.hearing import cut_pauses
 from bench.harness.judge import Judge, word_errors
@@ -121,7 +121,7 @@ def to_command(stroke: Stroke) -> Command:
 @cache
 def _tools() -> tuple[VirtualTTS, Judge]:
     """Loaded once in each process."""
-    return VirtualTTS(direct.load_model()), Judge(threads=1)
+    return VirtualTTS(engine_baseline.load_model()), Judge(threads=1)
 
 
 def _be_quiet() -> None:
