@@ -28,7 +28,7 @@ test-page: $(VENV)/installed-test  ## Only the tests of the pages, in a real bro
 	$(BIN)/python -m pytest tests/browser
 
 test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test with the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
-	$(CLIENTS)/bin/python -m pytest -c tests/clients/pytest.ini tests/clients
+	$(CLIENTS)/bin/python -m pytest -c tests/interop/pytest.ini tests/interop
 
 chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
 	@for name in chromium chromium-browser google-chrome; do \

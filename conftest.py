@@ -7,9 +7,9 @@ from rich.console import Console
 
 from duplex_tts.local_server import local_server
 
-pytest.register_assert_rewrite("tests.end_to_end")
+pytest.register_assert_rewrite("tests.support.end_to_end")
 
-from tests.end_to_end import Figures  # noqa: E402 - rewriting comes before the import
+from tests.support.end_to_end import Figures  # noqa: E402 - rewriting comes before the import
 
 _FIGURES = pytest.StashKey[Figures]()
 

@@ -11,7 +11,7 @@ import time
 from typing import TypeVar
 
 from duplex_tts import Audio, Cancelled, Context, Done, Error, Retracted, Session
-from tests.end_to_end import (
+from tests.support.end_to_end import (
     LLM_WORD_S,
     Figures,
     Speech,

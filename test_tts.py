@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from duplex_tts import Error, Session
 from duplex_tts.channel.address import http_url
-from tests.end_to_end import (
+from tests.support.end_to_end import (
     LLM_WORD_S,
     Figures,
     Skipped,

@@ -18,6 +18,7 @@ from playwright.async_api import Browser
 
 from duplex_tts.local_server import local_server
 from tests.browser.chromium import launched
+from tests.support.repository import ROOT
 
 TEXT = "Every word is heard while the rest of the sentence is still being written, and may ch"
 SIZES: dict[str, dict[str, Any]] = {
@@ -56,7 +57,7 @@ async def take(url: str, folder: Path) -> None:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = Path(__file__).parents[2] / "docs" / "img"
+    folder = ROOT / "docs" / "img"
     parser.add_argument("--folder", type=Path, default=folder, help="where to put them")
     options = parser.parse_args()
     with local_server() as url:

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.cable import Cable, cable_to
 from tests.browser.speaking_page import SpeakingPage
-from tests.live_server import eventually, live_server
+from tests.support.live_server import eventually, live_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

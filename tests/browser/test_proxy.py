@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.test_deploy import WAYS, certified, shown
+from tests.e2e.test_deploy import WAYS, certified, shown
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -17,8 +17,8 @@ from playwright.async_api import FilePayload, Locator, Page, expect
 
 from backend.events import Voice
 from tests.browser.speaking_page import SpeakingPage
-from tests.cloning_model import CloningModel, recording
-from tests.live_server import live_server
+from tests.support.engines.cloning_model import CloningModel, recording
+from tests.support.live_server import live_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

@@ -1,0 +1,133 @@
+"""What a voice can be made of, and what is said of the rest."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from backend.audio.recordings import as_mono_wav
+from backend.errors import BadMessage
+from tests.support.engines.cloning_model import recording
+
+
+def prepared(folder: Path, data: bytes) -> tuple[float, int, int]:
+    """Seconds, Hz and channels of what comes out."""
+    (folder / "in").write_bytes(data)
+    as_mono_wav(folder / "in", folder / "out.wav")
+    samples, rate_hz = soundfile.read(folder / "out.wav", always_2d=True)
+    assert np.abs(samples).max() == pytest.approx(0.3, abs=0.05)
+    return len(samples) / rate_hz, rate_hz, samples.shape[1]
+
+
+def refusal(folder: Path, data: bytes) -> str:
+    (folder / "in").write_bytes(data)
+    with pytest.raises(BadMessage) as caught:
+        as_mono_wav(folder / "in", folder / "out.wav")
+    assert not (folder / "out.wav").exists()
+    return caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "MP3", "OGG"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_format_becomes_a_mono_wav(tmp_path: Path, kind: str, channels: int) -> None:
+    data = recording(6.0, kind, rate_hz=44_100, channels=channels)
+    seconds, rate_hz, channels = prepared(tmp_path, data)
+    assert seconds == pytest.approx(6.0, abs=0.1)  # an MP3 has a delay
+    assert (rate_hz, channels) == (44_100, 1)
+
+
+@pytest.mark.parametrize("seconds", [5.0, 30.0])
+def test_the_bounds_of_the_length_are_taken(tmp_path: Path, seconds: float) -> None:
+    assert prepared(tmp_path, recording(seconds))[0] == seconds
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(4.9, "4.9 s long"), (30.1, "longer")])
+def test_too_short_and_too_long(tmp_path: Path, seconds: float, said: str) -> None:
+    message = refusal(tmp_path, recording(seconds))
+    assert "5 to 30 s" in message
+    assert said in message
+
+
+def test_hours_in_a_small_file_are_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = soundfile.SoundFile.read
+
+    def counted(self: soundfile.SoundFile, frames: int = -1, **how: object) -> object:
+        asked.append(frames)
+        return read(self, frames, **how)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    assert "longer" in refusal(tmp_path, recording(600, "FLAC", rate_hz=8000))
+    assert asked == [31 * 8000]
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", b"\x00" * 100_000, b"RIFF\xff\xff\xff\xffWAVEfmt ", recording()[:40]]
+)
+def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
+    assert "WAV, FLAC, MP3 or OGG" in refusal(tmp_path, data) or "0.0 s" in refusal(tmp_path, data)
+
+
+def test_sound_of_another_kind(tmp_path: Path) -> None:
+    assert "AIFF is not taken" in refusal(tmp_path, recording(6, "AIFF"))
+
+
+def test_too_many_channels(tmp_path: Path) -> None:
+    assert "not 6" in refusal(tmp_path, recording(6, channels=6))
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-5, np.nan, np.inf])
+def test_silence_and_what_is_no_number(tmp_path: Path, level: float) -> None:
+    file = io.BytesIO()
+    samples = np.full(6 * 16_000, level, np.float32)
+    soundfile.write(file, samples, 16_000, subtype="FLOAT", format="WAV")
+    said = "silent" if np.isfinite(level) else "no numbers"
+    assert said in refusal(tmp_path, file.getvalue())
+
+
+def wav(samples: np.ndarray[Any, np.dtype[np.float32]], rate_hz: int = 16_000) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, subtype="FLOAT", format="WAV")
+    return file.getvalue()
+
+
+TONE = 0.3 * np.sin(np.arange(6 * 16_000) * 0.05, dtype=np.float32)
+SPEECHLESS = {
+    "far beyond full scale": (np.full(96_000, 3e38, np.float32), "times full scale"),
+    "integers as real numbers": (TONE * 32_768, "times full scale"),
+    "a single sample beyond": (np.where(np.arange(96_000) == 9, -1e9, TONE), "times full scale"),
+    "channels whose sum is none": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
+    "a single sample that is none": (np.where(np.arange(96_000) == 9, np.nan, TONE), "no numbers"),
+    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
+    "a constant": (np.full(96_000, 0.5, np.float32), "is silent"),
+    "a click": (np.where(np.arange(96_000) == 9, np.float32(0.9), np.float32(0)), "of sound"),
+    "a short word": (np.where(np.arange(96_000) < 8_000, TONE, np.float32(0)), "0.5 s of sound"),
+    "noise of a converter": (TONE * np.float32(1e-4), "is silent"),
+    "channels that cancel": (np.stack([TONE, -TONE], axis=1), "cancel each other"),
+}
+
+
+@pytest.mark.parametrize("what", SPEECHLESS)
+def test_what_holds_no_voice_is_told_why(tmp_path: Path, what: str) -> None:
+    samples, said = SPEECHLESS[what]
+    assert said in refusal(tmp_path, wav(samples.astype(np.float32)))
+
+
+@pytest.mark.parametrize("gain", [1.0, 3.4, 10.0])
+def test_what_is_a_little_too_loud_is_taken_and_fits(tmp_path: Path, gain: float) -> None:
+    (tmp_path / "in").write_bytes(wav(TONE * np.float32(gain)))
+    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")
+    samples, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert np.abs(samples).max() == pytest.approx(min(1.0, 0.3 * gain), abs=1e-3)
+
+
+def test_one_silent_channel_is_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "in").write_bytes(wav(np.stack([TONE, 0 * TONE], axis=1)))
+    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")

@@ -1,0 +1,390 @@
+"""The dashboard's endpoint: what it tells, to whom, and how a session is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from backend.config import AccessSettings, Settings
+from backend.endpoints.status import is_operator, status_routes, watching_the_loop
+from backend.engines.base import Device
+from backend.events import Audio, Cancel, Done, End, Start, Text
+from backend.monitoring.metrics import Metrics
+from backend.protocols.native import NativeProtocol
+from backend.sessions.context import Services
+from backend.transport.auth import Access
+from backend.websocket_manager import WebSocketManager
+from tests.support import clock
+from tests.support.engines.inline_tts import InlineTTS
+from tests.support.scripted_session import ScriptedClient, scripted, settings
+
+SECRET = "the words of a user"
+
+
+class Socket:
+    """A client's end of a WebSocket, as an ASGI application sees it: says its lines, then waits."""
+
+    def __init__(self, *lines: dict[str, Any]) -> None:
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        for line in lines:
+            self._incoming.put_nowait({"type": "websocket.receive", "text": json.dumps(line)})
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        return await self._incoming.get()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def closed(self) -> tuple[int, str] | None:
+        closes = [m for m in self.sent if m["type"] == "websocket.close"]
+        return (closes[0]["code"], closes[0]["reason"]) if closes else None
+
+    @property
+    def session(self) -> str:
+        return str(json.loads(self.sent[1]["text"])["session"])
+
+
+class Server:
+    """The routes on a server with a fake engine."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.tts = InlineTTS()
+        self.app = FastAPI()
+        access = Access(AccessSettings(**keys))
+        self.app.include_router(status_routes(Settings(), self.tts, self.tts.metrics, access))
+        services = Services(Settings(), self.tts, self.tts.metrics, asyncio.get_running_loop().time)
+        self.connections = WebSocketManager(services, Access(AccessSettings()))
+        self.app.state.connections = self.connections
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def connect(self, *lines: dict[str, Any]) -> Socket:
+        from starlette.websockets import WebSocket
+
+        client = Socket(*lines)
+        socket = WebSocket({"type": "websocket"}, client.receive, client.send)  # type: ignore[arg-type]
+        serving = self.connections.serve(socket, NativeProtocol(), None)
+        self.tasks.append(asyncio.create_task(serving))
+        await asyncio.sleep(1)
+        return client
+
+    async def request(
+        self, method: str, path: str, peer: str = "127.0.0.1", **headers: str
+    ) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app, client=(peer, 5000))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8000"
+        ) as client:
+            return await client.request(method, path, headers=headers)
+
+    async def status(self, peer: str = "127.0.0.1") -> dict[str, Any]:
+        response = await self.request("GET", "/v1/status", peer)
+        assert response.status_code == 200
+        answer: dict[str, Any] = response.json()
+        return answer
+
+
+@asynccontextmanager
+async def serving(**keys: str) -> AsyncIterator[Server]:
+    server = Server(**keys)
+    async with server.connections:
+        try:
+            yield server
+        finally:
+            for task in server.tasks:
+                task.cancel()
+            await asyncio.gather(*server.tasks, return_exceptions=True)
+
+
+# --- what it tells --------------------------------------------------------------------------------
+
+
+def test_a_server_at_rest_says_so() -> None:
+    async def play() -> dict[str, Any]:
+        async with serving() as server:
+            return await server.status()
+
+    status = clock.run(play())
+    assert status["accepting"] is True
+    assert status["engine"] == {
+        "name": "fake",
+        "voice": "heart",
+        "threads": 1,
+        "waiting": 0,
+        "rtf": 0,
+        "device": None,
+    }
+    assert status["sessions"] == []
+    assert status["text_waiting"] == status["messages_waiting"] == 0
+    assert status["figures"]["first_sound_s"]["count"] == 0
+    assert status["ttfa_goal_s"] == 0.15
+
+
+def test_a_card_tells_its_name_and_its_memory_as_they_are_now() -> None:
+    async def play() -> tuple[list[Any], str]:
+        async with serving() as server:
+            told = []
+            for used in (3, 5):
+                server.tts.model.device = Device("a card", used, 24)
+                told.append((await server.status())["engine"]["device"])
+            return told, (await server.request("GET", "/metrics")).text
+
+    told, metrics = clock.run(play())
+    assert told[0] == {"name": "a card", "memory_used_bytes": 3, "memory_total_bytes": 24}
+    assert told[1]["memory_used_bytes"] == 5
+    assert 'duplex_tts_device_memory_used_bytes{device="a card"} 5.0' in metrics
+
+
+def test_the_sessions_and_the_sums_are_told_without_a_word_of_the_text() -> None:
+    async def play() -> tuple[str, str, dict[str, Any]]:
+        async with serving() as server:
+            client = await server.connect({"type": "text", "text": SECRET, "context": SECRET})
+            await server.connect({"type": "nonsense"})
+            status = await server.status()
+            return client.session, json.dumps(status), status
+
+    session, text, status = clock.run(play())
+    assert SECRET not in text
+    figures = status["figures"]
+    assert figures["connections"] == 2
+    assert figures["contexts"] == 1
+    assert figures["characters"] == len(SECRET)
+    assert figures["errors"] == {"unknown_type": 1}
+    assert figures["first_sound_s"]["count"] == 1
+    first, second = status["sessions"]
+    assert (first["id"], first["contexts"], first["characters"]) == (session, 1, len(SECRET))
+    assert (second["contexts"], second["characters"]) == (0, 0)
+    assert first["age_s"] == pytest.approx(2)
+
+
+def test_the_text_that_waits_is_summed_over_the_sessions() -> None:
+    async def play() -> dict[str, Any]:
+        async with serving() as server:
+            held = {"type": "start", "mode": "batch"}  # a sentence without an end waits for it
+            for _ in range(2):
+                await server.connect(held, {"type": "text", "text": "ten chars."[:-1]})
+            return await server.status()
+
+    status = clock.run(play())
+    assert status["text_waiting"] == 18
+    assert [each["characters_waiting"] for each in status["sessions"]] == [9, 9]
+
+
+def test_the_answer_is_never_kept_in_a_cache() -> None:
+    async def play() -> str:
+        async with serving() as server:
+            return (await server.request("GET", "/v1/status")).headers["cache-control"]
+
+    assert clock.run(play()) == "no-store"
+
+
+def test_the_prometheus_figures_and_the_status_agree() -> None:
+    metrics = Metrics()
+    metrics.rendered(audio_s=2.0, busy_s=0.5)
+    metrics.first_sound(0.08)
+    metrics.loop_lag(0.003)
+    metrics.gap("rendered_late", 0.3)
+    metrics.cancelled()
+    metrics.error("bad_json")
+    metrics.text(7)
+    figures = metrics.figures()
+    assert (figures.audio_s, figures.compute_s) == (2.0, 0.5)
+    assert (figures.underruns, figures.cancels, figures.characters) == (1, 1, 7)
+    assert figures.errors == {"bad_json": 1}
+    assert figures.first_sound_s.p95 == 0.08
+    assert figures.loop_lag_s.max == 0.003
+    assert figures.memory_bytes > 1e6
+    assert b"duplex_tts_event_loop_lag_seconds_count 1.0" in metrics.render()
+
+
+# --- what a session says about itself -------------------------------------------------------------
+
+
+def test_what_is_left_to_hear_runs_out_as_time_passes_also_after_the_context_is_done() -> None:
+    left_s: list[float] = []
+
+    async def play(client: ScriptedClient) -> None:
+        client.say(Text("a", "x" * 100 + "."), End("a"))
+        await client.settled()
+        for _ in range(3):
+            left_s.append(client.session.status().buffered_s)
+            await client.wait(0.5)
+
+    client = scripted(play)
+    assert client.one(Done).audio_ms == pytest.approx(1010)
+    assert left_s == pytest.approx([1.01, 0.51, 0.01])
+
+
+def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() -> None:
+    left_s: list[float] = []
+
+    async def play(client: ScriptedClient) -> None:
+        client.say(Text("a", "x" * 100 + "."), Text("a", " "))
+        client.say(Start("b", mode="batch"), Text("b", "y" * 100 + "."), End("b"))
+        await client.wait(0.2)
+        left_s.append(client.session.status().buffered_s)
+        client.say(Cancel("a"))
+        left_s.append(client.session.status().buffered_s)
+
+    client = scripted(play)
+    assert client.of(Audio, "b")
+    assert 0 < left_s[0] < 1.02
+    assert left_s[1] == 0
+
+
+def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:
+    async def play(client: ScriptedClient) -> None:
+        client.say(Text("a", "Some words. "), Text("a", "z" * 200))
+        await client.wait(1)
+        status = client.session.status()
+        assert (status.characters, status.characters_waiting) == (12, 0)
+
+    client = scripted(play, settings(server={"max_text_length": 100}))
+    assert client.codes() == ["text_limit"]
+
+
+# --- ending one -----------------------------------------------------------------------------------
+
+
+def test_ending_a_session_hangs_up_on_it_alone_and_frees_all_of_it() -> None:
+    async def play() -> None:
+        async with serving() as server:
+            one = await server.connect({"type": "text", "text": "This one is going to be"})
+            other = await server.connect({"type": "text", "text": "And this one is not"})
+            response = await server.request("DELETE", f"/v1/sessions/{one.session}")
+            assert (response.status_code, response.content) == (204, b"")
+            await asyncio.sleep(1)
+            assert one.closed == (1008, "session_ended")
+            assert other.closed is None
+            assert server.tasks[0].done()
+            status = await server.status()
+            assert [each["id"] for each in status["sessions"]] == [other.session]
+            assert status["figures"]["contexts"] == 1
+            assert server.tts.model.open_utterances <= 1
+            again = await server.request("DELETE", f"/v1/sessions/{one.session}")
+            assert again.status_code == 404
+
+    clock.run(play())
+
+
+REFUSED = [
+    ({"peer": "192.168.1.7"}, "another machine"),
+    ({"origin": "https://evil.example"}, "another's page"),
+    ({"origin": "null"}, "a page without an origin"),
+    ({"origin": "http://127.0.0.1:9000"}, "another server's page on this machine"),
+    ({"origin": "http://evil.example:8000", "host": "evil.example:8000"}, "a name rebound to us"),
+    ({"host": "evil.example:8000"}, "a foreign name"),
+    ({"host": "[::1"}, "a broken name"),
+]
+ALLOWED = [
+    {},
+    {"origin": "http://127.0.0.1:8000"},
+    {"origin": "http://localhost:8000", "host": "localhost:8000"},
+    {"origin": "http://[::1]:8000", "host": "[::1]:8000", "peer": "::1"},
+    {"peer": "::ffff:127.0.0.1"},
+]
+
+
+@pytest.mark.parametrize("headers", [each for each, _ in REFUSED], ids=[why for _, why in REFUSED])
+def test_who_is_not_the_operator_ends_nothing_and_sees_no_session(headers: dict[str, str]) -> None:
+    async def play() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await server.request("DELETE", f"/v1/sessions/{client.session}", **headers)
+            assert response.status_code == 403
+            status = (await server.request("GET", "/v1/status", **headers)).json()
+            assert status["sessions"] is None
+            assert status["figures"]["connections"] == 1
+            await asyncio.sleep(1)
+            assert client.closed is None
+
+    clock.run(play())
+
+
+@pytest.mark.parametrize("headers", ALLOWED, ids=str)
+def test_the_operator_on_this_machine_ends_a_session(headers: dict[str, str]) -> None:
+    async def play() -> None:
+        async with serving() as server:
+            client = await server.connect()
+            response = await server.request("DELETE", f"/v1/sessions/{client.session}", **headers)
+            assert response.status_code == 204
+
+    clock.run(play())
+
+
+def test_a_client_without_an_address_is_nobody() -> None:
+    request: Any = SimpleNamespace(client=None, headers={"host": "localhost"})
+    assert not is_operator(request, Access(AccessSettings()))
+
+
+KEYS = {"api_keys": "guest", "admin_key": "boss"}
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/metrics"])
+def test_where_keys_are_set_the_figures_want_one_also_on_this_machine(path: str) -> None:
+    async def play() -> list[int]:
+        async with serving(**KEYS) as server:
+            given = [{}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer guest"}]
+            return [(await server.request("GET", path, **each)).status_code for each in given]
+
+    assert clock.run(play()) == [401, 401, 200]
+
+
+@pytest.mark.parametrize(
+    ("key", "seen", "ended"), [("guest", False, 403), ("boss", True, 204), ("wrong", None, 401)]
+)
+def test_where_keys_are_set_the_sessions_want_an_admins(
+    key: str, seen: bool | None, ended: int
+) -> None:
+    async def play() -> None:
+        async with serving(**KEYS) as server:
+            client = await server.connect()
+            ask = partial(server.request, peer="192.168.1.7", authorization=f"Bearer {key}")
+            status = (await ask("GET", "/v1/status")).json()
+            assert seen is None or (status["sessions"] is not None) == seen
+            response = await ask("DELETE", f"/v1/sessions/{client.session}")
+            assert response.status_code == ended
+
+    clock.run(play())
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+
+def test_a_blocked_loop_is_seen_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    naps: Sequence[float] = [0.25, 0.25, 0.65]  # the third one is 0.4 s late
+    remaining = iter(naps)
+    metrics = Metrics()
+
+    async def nap(seconds: float) -> None:
+        nonlocal now_s
+        assert seconds == 0.25
+        try:
+            now_s += next(remaining)
+        except StopIteration:
+            await asyncio.Event().wait()
+
+    async def play() -> None:
+        monkeypatch.setattr("backend.endpoints.status.time.perf_counter", lambda: now_s)
+        async with watching_the_loop(metrics):
+            yielded = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(yielded.set_result, None)
+            monkeypatch.setattr("backend.endpoints.status.asyncio.sleep", nap)
+            await yielded
+
+    clock.run(play())
+    spread = metrics.figures().loop_lag_s
+    assert (spread.count, spread.p50) == (3, 0)
+    assert spread.max == pytest.approx(0.4)

@@ -1,0 +1,93 @@
+"""The benchmark of Chatterbox, with the tiny model."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from backend.config import ChatterboxSettings
+from backend.engines.chatterbox.model import ChatterboxModel
+from bench.__main__ import app
+from bench.chatterbox.engine_bench import ChatterboxBench, Plan, upstream_of_length
+from bench.harness.report import Figure, Report, Result, markdown
+from tests.backend.engines.chatterbox.drawn import Unmarked
+from tests.backend.engines.chatterbox.tiny import quiet, tiny
+
+
+@pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+def test_all_rows_are_measured(turbo: bool, tmp_path: Path) -> None:
+    upstream = tiny(turbo=turbo)
+    upstream.watermarker = Unmarked()
+    model = ChatterboxModel(upstream, ChatterboxSettings(slots=2, watermark=False), tmp_path)
+    plan = Plan(batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",))
+    bench = ChatterboxBench(model, upstream, plan)
+    done: list[float] = []
+    results = {name: row(done.append) for name, (_, row) in bench.rows().items()}
+    names = [figure.name for result in results.values() for figure in result.figures]
+    assert names[:2] == ["a token, batch 1", "a token, batch 2"]
+    assert "first audio p95, 2 live" in names
+    assert names[-1] == "a sentence, faster than upstream"
+    figures = [figure for result in results.values() for figure in result.figures]
+    assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"
+    assert all(f.value > 0 for f in figures if "underrun" not in f.name)
+    assert done[-1] == 1.0
+    shown = markdown(Report("here", {}, results))
+    assert "a token, batch 1" in shown
+    assert "missed" not in shown
+
+
+def test_upstream_is_held_to_the_length() -> None:
+    upstream = tiny(turbo=False)
+    upstream.watermarker = Unmarked()
+    with quiet(), upstream_of_length(upstream, 8):
+        short = upstream.generate("Good day.").shape[1]
+    assert short == 8 * 960
+    with quiet():
+        assert upstream.generate("Good day.").shape[1] > short
+
+
+class Canned:
+    """Rows that are measured at once."""
+
+    def rows(self) -> Any:
+        tokens = Result([Figure("a token", 1.0, 1.5, True)], {"batches": [_BATCH]})
+        live = Result([Figure("streams", 3, math.nan, False)], {"live": [_LIVE]})
+        return {"tokens": ("tokens", lambda _: tokens), "live": ("live", lambda _: live)}
+
+
+_BATCH = {"batch": 1, "token_ms": 1.0, "bandwidth_share": 0.5}
+_LIVE = {"streams": 3, "first_p50_ms": 1.0, "first_p95_ms": 2.0}
+
+
+def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.chatterbox.run.prepare", lambda *_, **__: ("A Card", Canned()))
+    wishes = ["--engine", "chatterbox", "--random-weights", "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, wishes).exit_code == 0
+    stem = "a-card-chatterbox"
+    assert {p.name for p in tmp_path.iterdir()} == {f"{stem}.{e}" for e in ("json", "md", "png")}
+    assert json.loads((tmp_path / f"{stem}.json").read_text())["details"]["live"] == {
+        "live": [_LIVE]
+    }
+
+
+@pytest.mark.parametrize(
+    ("wishes", "told"),
+    [
+        (["--engine", "nobody"], "chatterbox-turbo"),
+        (["--engine", "chatterbox"], "--random-weights"),
+    ],
+)
+def test_what_cannot_be_measured_says_what_to_do(
+    wishes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.chatterbox.run.folder_of", lambda _: tmp_path)
+    answer = CliRunner().invoke(app, wishes)
+    assert answer.exit_code != 0
+    assert told in " ".join(answer.output.split())

@@ -1,0 +1,140 @@
+"""The flow against upstream's: the same mel for the same noise, and what streams of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt, _chunk_mask
+from tests.backend.engines.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
+
+TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
+both = pytest.mark.parametrize("meanflow", [False, True], ids=["standard", "turbo"])
+
+
+def s3gen(*, meanflow: bool) -> Any:
+    torch.manual_seed(0)
+    return TinyS3Gen(meanflow=meanflow).eval().requires_grad_(requires_grad=False)
+
+
+def prompt(flow: Flow, seed: int = 3, tokens: int = 50) -> SoundPrompt:
+    made: SoundPrompt = flow.prompt(voice(seed, turbo=False, prompt_tokens=tokens).gen)
+    return made
+
+
+def noise(seed: int = 1) -> Noise:
+    return Noise(torch.Generator().manual_seed(seed))
+
+
+class GivenNoise(Noise):
+    """Noise that upstream drew."""
+
+    def __init__(self, drawn: Tensor) -> None:
+        self._drawn = drawn
+
+    def first(self, frames: int) -> Tensor:
+        assert frames == self._drawn.size(1)
+        return self._drawn
+
+
+@both
+@devices
+def test_a_render_of_all_tokens_is_upstreams(meanflow: bool, device: str) -> None:
+    model = s3gen(meanflow=meanflow).to(device)
+    reference = {
+        name: each.to(device) if isinstance(each, Tensor) else each
+        for name, each in voice(3, turbo=False).gen.items()
+    }
+    tokens = TOKENS.to(device)
+    torch.manual_seed(9)
+    drawn = torch.randn(1, 80, 2 * (50 + 60), device=device)
+    torch.manual_seed(9)
+    with quiet():
+        expected, _ = model.flow.inference(
+            token=tokens[None],
+            token_len=torch.tensor([60], device=device),
+            finalize=True,
+            n_timesteps=2 if meanflow else 10,
+            meanflow=meanflow,
+            **reference,
+        )
+    flow = Flow(model)
+    job = Job(flow.prompt(reference), tokens, GivenNoise(drawn[0]), final=True)
+    assert expected.std() > 1
+    for _ in range(1 if device == "cpu" else 4):  # captured at the third, replayed at the fourth
+        for mel in flow.render([job, job, job]):
+            torch.testing.assert_close(mel, expected[0], atol=SAME_MEL, rtol=0)
+
+
+@both
+@pytest.mark.parametrize("in_blocks", [False, True])
+def test_jobs_of_different_voices_and_lengths_do_not_mix(meanflow: bool, in_blocks: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow), block_causal=in_blocks)
+    jobs = [
+        Job(prompt(flow, 3), TOKENS[3:40], noise(3), final=True),
+        Job(prompt(flow, 4, tokens=60), TOKENS[10:47], noise(7), final=False),
+        Job(prompt(flow, 4), TOKENS[:1], noise(8), final=True),
+        Job(prompt(flow, 3), TOKENS, noise(9), final=True),
+    ]
+    together = flow.render(jobs)
+    for mel, job in zip(together, jobs, strict=True):
+        assert mel.shape == (80, 2 * len(job.tokens))
+        torch.testing.assert_close(mel, flow.render([job])[0], atol=SAME_MEL, rtol=0)
+    assert (together[0] - together[1]).abs().max() > 1
+
+
+def test_lengths_are_rounded_up_so_that_few_shapes_come() -> None:
+    flow = Flow(s3gen(meanflow=True))
+    voice_ = prompt(flow)
+    sizes = [Job(voice_, TOKENS[:n], noise(), final=True).padded for n in (1, 13, 14, 46, 47)]
+    assert sizes == [64, 64, 64, 96, 128]
+
+
+@both
+def test_in_blocks_what_is_settled_never_changes(meanflow: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow), block_causal=True)
+    voice_, drawn = prompt(flow), noise()
+    whole = flow.render([Job(voice_, TOKENS, drawn, final=True)])[0]
+    settled = []
+    for count in (5, 28, 40, 53, 59):
+        job = Job(voice_, TOKENS[:count], drawn, final=False)
+        settled.append(flow.settled(job))
+        part = flow.render([job])[0][:, : settled[-1]]
+        torch.testing.assert_close(part, whole[:, : settled[-1]], atol=SAME_MEL, rtol=0)
+    assert settled == [0, 50, 50, 100, 100]
+
+
+@both
+def test_without_blocks_the_newest_tokens_are_not_settled(meanflow: bool) -> None:
+    flow = Flow(s3gen(meanflow=meanflow))
+    voice_, drawn = prompt(flow), noise()
+    job = Job(voice_, TOKENS[:13], drawn, final=False)
+    assert flow.settled(job) == 20
+    assert flow.settled(Job(voice_, TOKENS[:2], drawn, final=False)) == 0
+    assert flow.settled(Job(voice_, TOKENS, drawn, final=True)) == 120
+
+
+def test_noise_does_not_depend_on_when_it_is_asked_for() -> None:
+    piecewise, at_once = noise(), noise()
+    for frames in (1, 2, 49, 51, 130):
+        piecewise.first(frames)
+    assert torch.equal(piecewise.first(333), at_once.first(333))
+    assert not torch.equal(noise(2).first(50), at_once.first(50))
+
+
+def test_no_tokens_are_no_frames() -> None:
+    flow = Flow(s3gen(meanflow=True))
+    (mel,) = flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)])
+    assert mel.shape == (80, 0)
+
+
+@pytest.mark.parametrize("size", [0, 50])
+def test_the_mask_of_blocks_is_upstreams(size: int) -> None:
+    from chatterbox.models.s3gen.utils.mask import add_optional_chunk_mask
+
+    x, mask = torch.zeros(2, 130, 8), torch.ones(2, 1, 130, dtype=torch.bool)
+    expected = add_optional_chunk_mask(x, mask, False, False, 0, size, -1)
+    assert torch.equal(_chunk_mask(x, mask, False, False, 0, size, -1), expected)

@@ -1,0 +1,83 @@
+"""The true architecture at full size, with random weights: upstream's tokens and sound, and a voice
+of a recording. Takes minutes and 5 GB on two cores, so it runs only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from backend.config import ChatterboxSettings
+from backend.engines.base import Chunk, Release, Utterance
+from backend.engines.chatterbox import passage
+from backend.engines.chatterbox.model import ChatterboxModel
+from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
+from tests.backend.engines.chatterbox.drawn import Drawn, Unmarked
+from tests.backend.engines.chatterbox.recordings import recording
+
+slow = pytest.mark.skipif(not os.environ.get("SLOW_TESTS"), reason="slow: SLOW_TESTS=1 runs it")
+TOKENS = 16  # of speech
+TEXT = "Good day to you."
+
+
+def end_speech(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights never end: neither here nor there is more said than `TOKENS`."""
+    turbo = upstream.t3.is_gpt
+    name, option = ("inference_turbo", "max_gen_len") if turbo else ("inference", "max_new_tokens")
+    generate = getattr(upstream.t3, name)
+    count = TOKENS - 1 if turbo else TOKENS  # its Turbo counts from the second
+
+    def limited(**wishes: Any) -> Any:
+        return generate(**{**wishes, option: count})
+
+    monkeypatch.setattr(upstream.t3, name, limited, raising=True)
+    upstream.t3.speech_head.weight[upstream.t3.hp.stop_speech_token] = 0
+    if upstream.t3.speech_head.bias is not None:
+        upstream.t3.speech_head.bias[upstream.t3.hp.stop_speech_token] = -1e4
+    monkeypatch.setattr(passage, "most_tokens", lambda _: TOKENS)
+    monkeypatch.setattr(passage, "FIRST_TOKENS", 1000)
+
+
+@slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_at_full_size_one_chunk_is_what_upstream_generates(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = random_upstream(engine, "cpu")
+    turbo = engine == "chatterbox-turbo"
+    upstream.watermarker = Unmarked()
+    end_speech(upstream, monkeypatch)
+    with quiet(), monkeypatch.context() as patched:
+        drawn = Drawn(patched)
+        torch.manual_seed(4)
+        expected = upstream.generate(TEXT)[0].numpy()
+    settings = ChatterboxSettings(slots=1, watermark=False)
+    model = ChatterboxModel(upstream, settings, tmp_path / "voices")
+    spoken = speak(model, drawn, turbo=turbo)
+    assert len(spoken) > 0.5 * 24_000
+    np.testing.assert_allclose(spoken, expected, atol=5e-3)
+    with quiet():
+        model.learn("anna", recording(tmp_path / "anna.wav", 8.0))
+    assert model.conditioning("anna").sound["prompt_token"].shape == (1, 200)
+
+
+def speak(model: ChatterboxModel, drawn: Drawn, *, turbo: bool) -> Any:
+    engine = model.create_engine()
+    engine.begin(Utterance("a", "default", seed=4))
+    engine.extend("a", Release(TEXT, len(TEXT), final=True))
+    engine.step(["a"])
+    speech = engine._speeches["a"].passage
+    assert speech is not None
+    drawn.give(speech, turbo=turbo)
+    while not (results := engine.step(["a"])):
+        pass
+    (chunk,) = results
+    assert isinstance(chunk, Chunk)
+    assert chunk.caught_up
+    return chunk.pcm

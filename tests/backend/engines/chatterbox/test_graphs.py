@@ -1,0 +1,176 @@
+"""Steps under CUDA graphs: what is captured, when, and what can be."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from backend.engines.chatterbox import graphs as graphs_module
+from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.flow import Flow
+from backend.engines.chatterbox.graphs import Graphs
+from backend.engines.chatterbox.vocoder import Vocoder
+from tests.backend.engines.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
+
+both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
+
+
+def test_elsewhere_a_step_just_runs() -> None:
+    graphs = Graphs(torch.device("cpu"))
+    calls: list[Tensor] = []
+
+    def step(x: Tensor) -> Tensor:
+        calls.append(x)
+        return x + 1
+
+    for n in range(5):
+        assert torch.equal(graphs.run("step", step, torch.tensor([n])), torch.tensor([n + 1]))
+    assert len(calls) == 5
+
+
+class Held(TorchDispatchMode):  # type: ignore[misc]
+    """What a graph can hold: operations of one device. Nothing waits for a value, nothing comes
+    from elsewhere. (A tensor of the `meta` device has no values to wait for.)
+    """
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        tensors = [each for each in tree_leaves((args, kwargs, result)) if isinstance(each, Tensor)]
+        assert all(each.device.type == "meta" for each in tensors), operation
+        return result
+
+
+def captured(
+    name: str, turbo: bool, device: str
+) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
+    """What the engine captures under this name, and inputs for it."""
+
+    def zeros(*shape: int) -> Tensor:
+        return torch.zeros(shape, device=device)
+
+    if name == "step":
+        t3 = copy.deepcopy(tiny_t3(turbo=turbo)).to(torch.bfloat16).to(device)
+        return SpeechTokenDecoder(t3, 4, 256)._step(2, 128), ()
+    s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to(device)
+    if name == "vocoder":
+        inputs = zeros(2, 80, 40), zeros(2, 1, 40 * 480)
+        return Vocoder(s3gen.mel2wav).hift.decode, inputs
+    flow, lengths = Flow(s3gen, block_causal=name.endswith("blocks")), zeros(2).long() + 90
+    x = zeros(2, 80, 192)
+    return flow._mels, (zeros(2, 96).long(), lengths, x, zeros(2, 80), x)
+
+
+CAPTURED = pytest.mark.parametrize("name", ["step", "flow", "flow in blocks", "vocoder"])
+
+
+@both
+@CAPTURED
+def test_a_graph_could_hold_what_is_captured(name: str, turbo: bool) -> None:
+    step, inputs = captured(name, turbo, "meta")
+    with torch.inference_mode():
+        step(*inputs)  # tables are made at the first call, before any capture
+        with Held():
+            step(*inputs)
+
+
+def test_what_waits_or_comes_from_elsewhere_is_noticed() -> None:
+    x = torch.zeros(2, device="meta")
+    with Held(), pytest.raises(RuntimeError, match="item"):
+        x.sum().item()
+    with Held(), pytest.raises(AssertionError):
+        torch.ones(2).to("meta")
+
+
+def test_a_result_is_the_callers_own(captures: list[int]) -> None:
+    graphs, heard = Graphs(torch.device("cpu")), []
+    for n in range(12):
+        shape = n % 2 + 1
+        x = torch.full((shape,), float(n))
+        heard.append((n, graphs.run(shape, lambda given: given + 1, x)))
+    assert len(captures) == 2
+    for n, result in heard:
+        assert torch.equal(result, torch.full((n % 2 + 1,), n + 1.0))
+
+
+def test_a_shape_is_captured_at_the_third_time_and_the_one_unused_for_longest_goes(
+    captures: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graphs_module, "_KEPT", 2)
+    graphs = Graphs(torch.device("cpu"))
+
+    def run(shape: str) -> int:
+        x = torch.ones(2)
+        assert torch.equal(graphs.run(shape, lambda given: given + 1, x), x + 1)
+        return len(captures)
+
+    assert [run("a") for _ in range(4)] == [0, 0, 1, 1]
+    assert [run("b") for _ in range(3)] == [1, 1, 2]
+    assert [run("a"), *(run("c") for _ in range(3))] == [2, 2, 2, 3]
+    assert run("a") == 3
+    assert run("b") == 4, "it had to go"
+
+
+def test_batches_have_few_sizes(captures: list[int]) -> None:
+    graphs = Graphs(torch.device("cpu"))
+    assert [len(graphs.padded(range(n))) for n in (1, 3, 5, 9, 16)] == [1, 4, 6, 12, 16]
+    assert graphs.padded([1, 2, 3]) == [1, 2, 3, 3]
+
+
+@on_cuda
+def test_a_shape_that_comes_again_is_replayed() -> None:
+    device = torch.device("cuda")
+    graphs, weight = Graphs(device), torch.randn(64, 64, device=device)
+    calls: list[Tensor] = []
+
+    def step(x: Tensor) -> Tensor:
+        calls.append(x)
+        return (x @ weight).relu()
+
+    for seed in range(8):
+        x = torch.full((3, 64), float(seed), device=device)
+        torch.testing.assert_close(graphs.run(3, step, x), (x @ weight).relu())
+    called = len(calls)
+    graphs.run(3, step, torch.ones(3, 64, device=device))
+    assert len(calls) == called
+
+
+@on_cuda
+def test_a_step_that_cannot_be_captured_runs_all_the_same_and_memory_is_given_back() -> None:
+    device = torch.device("cuda")
+    graphs = Graphs(device)
+
+    def step(x: Tensor) -> Tensor:
+        return x + float(x.sum().item())
+
+    for _ in range(5):
+        x = torch.ones(2, device=device)
+        torch.testing.assert_close(graphs.run("waits", step, x), x + 2)
+        assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    large = torch.zeros(1 << 28, dtype=torch.uint8, device=device)
+    before = torch.cuda.memory_reserved()
+    del large
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() <= before - (1 << 28)
+
+
+@on_cuda
+@both
+@CAPTURED
+def test_all_that_is_captured_can_be(name: str, turbo: bool) -> None:
+    step, inputs = captured(name, turbo, "cuda")
+    graphs = Graphs(torch.device("cuda"))
+    with torch.inference_mode():
+        expected = step(*inputs).clone()
+        for _ in range(4):
+            mine = graphs.run(name, step, *inputs)
+    assert graphs._captured[name] is not None
+    torch.testing.assert_close(mine, expected, atol=1e-3, rtol=1e-3)

@@ -1,0 +1,96 @@
+"""The watermark, on by default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from backend.config import ChatterboxSettings
+from backend.engines.base import Chunk, Pcm, Release, Utterance
+from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.watermark import Watermark
+from tests.backend.engines.chatterbox.tiny import quiet, tiny
+
+RATE_HZ = 24_000
+
+
+@pytest.fixture(scope="module")
+def mark() -> Watermark:
+    with quiet():
+        return Watermark(torch.device("cpu"))
+
+
+def speech(seconds: float) -> Pcm:
+    t = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    swell = 0.5 + 0.5 * np.sin(2 * np.pi * 3 * t)
+    tones = sum(np.sin(2 * np.pi * 150 * k * t) / k for k in range(1, 20))
+    breath = 0.2 * np.random.default_rng(1).standard_normal(len(t))
+    return (0.1 * (swell * tones + breath)).astype(np.float32)
+
+
+def marked_of(mark: Watermark, sounds: list[Pcm]) -> list[Pcm]:
+    marked = [each for each in mark.apply(sounds, RATE_HZ) if each is not None]
+    assert len(marked) == len(sounds)
+    return marked
+
+
+def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> None:
+    sound = speech(4)
+    cuts = np.cumsum([int(each * RATE_HZ) for each in (0.4, 0.8, 1.6)])
+    parts = marked_of(mark, np.split(sound, cuts)[:3])
+    parts += marked_of(mark, np.split(sound, cuts)[3:])
+    marked = np.concatenate(parts)
+    assert [len(part) for part in parts] == [len(part) for part in np.split(sound, cuts)]
+    with torch.inference_mode():
+        found = mark._perth.get_watermark(marked, sample_rate=RATE_HZ)
+        nothing = mark._perth.get_watermark(sound, sample_rate=RATE_HZ)
+    assert found > 0.9 > 0.5 > nothing
+    assert np.square(marked - sound).mean() < 0.1 * np.square(sound).mean()
+
+
+def test_at_its_seams_a_chunk_is_as_it_was(mark: Watermark) -> None:
+    sound = speech(1)
+    (marked,) = marked_of(mark, [sound])
+    assert marked[0] == sound[0]
+    assert marked[-1] == sound[-1]
+
+
+def test_what_is_too_short_stays_as_it_is(mark: Watermark) -> None:
+    for count in (0, 1, 500, 2399):
+        sound = speech(1)[:count]
+        assert mark.apply([sound], RATE_HZ)[0] is sound
+
+
+def test_memory_that_runs_out_costs_the_chunks_that_do_not_fit_alone(
+    mark: Watermark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(pcm: Pcm, sample_rate_hz: int) -> Pcm:
+        if len(pcm) > RATE_HZ:
+            raise torch.OutOfMemoryError("no memory")
+        return pcm
+
+    monkeypatch.setattr(mark, "_marked", short)
+    sounds = [speech(0.5), speech(2), speech(0.7)]
+    assert [each is None for each in mark.apply(sounds, RATE_HZ)] == [False, True, False]
+
+
+def test_it_is_on_unless_it_is_switched_off(tmp_path: Path) -> None:
+    heard = {}
+    for watermark in (None, True, False):
+        chosen: dict[str, Any] = {} if watermark is None else {"watermark": watermark}
+        with quiet():
+            engine = ChatterboxModel(
+                tiny(turbo=True), ChatterboxSettings(slots=1, **chosen), tmp_path
+            ).create_engine()
+        engine.begin(Utterance("a", "default"))
+        engine.extend("a", Release("Hello.", 6, final=True))
+        chunks: list[Chunk] = []
+        while not (chunks and chunks[-1].caught_up):
+            chunks += [each for each in engine.step(["a"]) if isinstance(each, Chunk)]
+        heard[watermark] = np.concatenate([chunk.pcm for chunk in chunks])
+    assert np.array_equal(heard[None], heard[True])
+    assert not np.array_equal(heard[None], heard[False])

@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hibari import Hibari
+from hibari import voices as catalogue
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.config import Settings
+from backend.engines.base import Chunk, Failure, Pcm, Release, Utterance
+from backend.engines.hibari import engine as hibari
+from backend.engines.hibari.engine import HibariModel
+from backend.engines.loader import choose
+from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, VoiceUnavailable
+from tests.backend.engines.hibari.test_phonemes import PIECES
+from tests.support.engines.hibari_model import (
+    assert_tiles,
+    begin,
+    drive,
+    model,
+    pcm,
+    streamed,
+    whole,
+)
+
+RATE = 24_000
+SENTENCES = (
+    "The library opens at nine and closes at six, but on Saturdays it closes an hour earlier.",
+    "He wanted only one thing - a quiet place to read - and he found it by the river.",
+    "The company raised $3.2 billion in 2021 and lost about £400 million a year later.",
+    "Nobody in the office knew who had ordered forty boxes of green paper clips.",
+)
+
+
+# --- like the whole sentence ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [1, 3])
+def test_streamed_words_last_as_long_as_the_whole_sentence(words: int) -> None:
+    expected = [len(pcm(whole(text))) for text in SENTENCES]
+    heard = [len(pcm(streamed(text, words))) for text in SENTENCES]
+    assert heard == pytest.approx(expected, rel=0.08)
+    assert sum(heard) == pytest.approx(sum(expected), rel=0.03)
+
+
+def test_a_whole_sentence_lasts_exactly_as_long_as_the_packages() -> None:
+    package = Hibari()
+    for text in SENTENCES:
+        assert len(pcm(whole(text))) == len(package(text))
+
+
+def clicks(audio: Pcm) -> Pcm:
+    """How far the high end of each 2.5 ms stands out from both neighbours, in dB."""
+    sharp = np.diff(audio, 2)
+    blocks = sharp[: len(sharp) // 60 * 60].reshape(-1, 60)
+    level = 10 * np.log10((blocks**2).mean(1) + 1e-7)
+    out: Pcm = level[1:-1] - np.maximum(level[:-2], level[2:])
+    return out
+
+
+def test_no_seam_clicks_more_than_speech_itself() -> None:
+    for text in SENTENCES:
+        loudest = clicks(pcm(whole(text))).max()
+        chunks = streamed(text)
+        heard = clicks(pcm(chunks))
+        for end in np.cumsum([len(chunk.pcm) for chunk in chunks])[:-1]:
+            around = heard[(end - 300) // 60 : (end + 1800) // 60]  # the joint is 50 ms behind
+            assert around.max() < loudest
+
+
+def test_the_chunks_of_one_release_do_not_change_its_sound() -> None:
+    for text in SENTENCES:
+        at_once, in_chunks = whole(text, chunk_characters=0), whole(text, chunk_characters=10)
+        assert len(in_chunks) > len(at_once)
+        one, many = pcm(at_once), pcm(in_chunks)
+        assert len(one) == len(many)
+        # What remains is the rounding of the quantised weights in windows of another size.
+        assert np.sqrt(np.mean((one - many) ** 2)) < 0.35 * np.sqrt(np.mean(one**2))
+
+
+def test_the_same_seed_gives_the_same_samples() -> None:
+    text = SENTENCES[0]
+    assert np.array_equal(pcm(streamed(text, seed=5)), pcm(streamed(text, seed=5)))
+    assert not np.array_equal(pcm(whole(text, seed=5)), pcm(whole(text, seed=6)))
+
+
+def test_speed_shortens_speech() -> None:
+    text = SENTENCES[0]
+    normal, fast, slow = (len(pcm(whole(text, speed=speed))) for speed in (1.0, 1.5, 0.75))
+    assert fast < 0.8 * normal < normal < 0.85 * slow
+
+
+# --- what a release says --------------------------------------------------------------------------
+
+
+def test_only_the_released_words_are_spoken() -> None:
+    engine = begin()
+    (first,) = drive(engine, Release("The library opens ", 4))
+    assert (first.start, first.end) == (0, 4)
+    assert 0.1 < len(first.pcm) / RATE < 0.8
+    (second,) = drive(engine, Release("The library opens at nine ", 12))
+    assert (second.start, second.end) == (4, 12)
+    assert [(word.start, word.end) for word in second.words] == [(4, 11)]
+
+
+def test_an_amount_is_not_cut_before_its_magnitude() -> None:
+    engine = begin()
+    text = "It costs $3.2 billion today."
+    assert list(drive(engine, Release("It costs $3.2 ", 14)))[-1].end == 9
+    assert list(drive(engine, Release("It costs $3.2 billion ", 14)))[-1].end == 9
+    chunks = list(drive(engine, Release(text, len(text), final=True)))
+    assert (9, 21) in [(word.start, word.end) for chunk in chunks for word in chunk.words]
+
+
+def test_a_forced_release_is_spoken_to_its_end_and_heard_to_its_end() -> None:
+    engine = begin()
+    (chunk,) = drive(engine, Release("Hello", 5, must_reach=True))
+    assert chunk.end == 5
+    assert np.abs(chunk.pcm[-600:]).max() < 0.02 < np.abs(chunk.pcm).max()  # it has died away
+    (rest,) = drive(engine, Release("Hello there.", 12, final=True))
+    assert (rest.start, rest.end) == (5, 12)
+
+
+def test_a_word_held_back_is_not_followed_by_what_was_made_up() -> None:
+    (chunk,) = drive(begin(), Release("Hello", 5, must_reach=True))
+    alone = len(pcm(whole("Hello,")))
+    assert len(chunk.pcm) < alone
+
+
+def test_a_word_that_grows_after_it_was_spoken_is_finished() -> None:
+    engine = begin()
+    assert list(drive(engine, Release("It was sun", 10, must_reach=True)))[-1].end == 10
+    chunks = list(drive(engine, Release("It was sunshine.", 16, final=True)))
+    assert (chunks[0].start, chunks[-1].end) == (10, 16)
+    assert len(pcm(chunks)) > 0.2 * RATE
+
+
+def test_a_newer_release_replaces_one_that_is_not_finished() -> None:
+    engine = begin(chunk_characters=10)
+    engine.extend("u", Release(SENTENCES[0], 60))
+    (first,) = engine.step(["u"])
+    assert isinstance(first, Chunk)
+    assert not first.caught_up
+    shorter = SENTENCES[0][: first.end] + "then stops."
+    chunks = list(drive(engine, Release(shorter, len(shorter), final=True)))
+    assert_tiles([first, *chunks], shorter)
+
+
+def test_a_long_release_comes_in_chunks_cut_at_words() -> None:
+    chunks = whole(SENTENCES[0], chunk_characters=20)
+    assert len(chunks) > 2
+    assert all(chunk.end - chunk.start >= 20 for chunk in chunks[:-1])
+    assert all(SENTENCES[0][chunk.end - 1] == " " for chunk in chunks[:-1])
+
+
+@pytest.mark.parametrize("text", ["", "   ", "...", "🙂🙂", "हिन्दी", "中文。", " - \n"])
+def test_what_cannot_be_spoken_is_accounted_for_in_silence(text: str) -> None:
+    chunks = whole(text)
+    assert_tiles(chunks, text)
+    assert len(pcm(chunks)) == 0
+
+
+def test_two_thousand_characters_without_a_stop_are_spoken_in_bounded_chunks() -> None:
+    text = "so they built their houses on the higher ground where no flood could reach them " * 25
+    text = text[:2000].rstrip()
+    chunks = whole(text)
+    assert_tiles(chunks, text)
+    assert max(chunk.end - chunk.start for chunk in chunks) <= 150
+    per_character = len(pcm(chunks)) / RATE / len(text)
+    assert 0.04 < per_character < 0.08
+
+
+texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(" ".join)
+
+
+@settings(max_examples=25, deadline=None)
+@given(texts, st.data())
+def test_any_releases_of_any_text_account_for_every_character_once(
+    text: str, data: st.DataObject
+) -> None:
+    engine = begin(chunk_characters=data.draw(st.sampled_from([0, 1, 25])))
+    ends = [m.end() for m in re.finditer(r"\S+\s*", text)] or [len(text)]
+    chunks: list[Chunk] = []
+    for known in data.draw(st.lists(st.sampled_from(ends), max_size=3).map(sorted)):
+        spoken_to = chunks[-1].end if chunks else 0
+        speak_to = max(spoken_to, data.draw(st.sampled_from([e for e in ends if e <= known])))
+        must = data.draw(st.booleans())
+        chunks += drive(engine, Release(text[:known], speak_to, must_reach=must))
+        assert chunks[-1].end == speak_to if must else chunks[-1].end <= speak_to
+    chunks += drive(engine, Release(text, len(text), final=True))
+    assert_tiles(chunks, text)
+    assert np.isfinite(pcm(chunks)).all()
+
+
+def test_word_times_follow_each_other_inside_the_audio() -> None:
+    for chunks in (streamed(SENTENCES[0]), whole(SENTENCES[0])):
+        position_ms = audio_ms = 0.0
+        for chunk in chunks:
+            audio_ms += 1000 * len(chunk.pcm) / RATE
+            for word in chunk.words:
+                assert chunk.start <= word.start < word.end <= chunk.end
+                assert position_ms <= word.start_ms < word.end_ms <= audio_ms
+                position_ms = word.end_ms
+        assert len([word for chunk in chunks for word in chunk.words]) == 17
+
+
+def test_word_times_are_where_the_sound_is() -> None:
+    chunks = whole(SENTENCES[0])
+    audio = pcm(chunks)
+    words = [word for chunk in chunks for word in chunk.words]
+    assert SENTENCES[0][words[8].start : words[9].end] == "six, but"
+    pause = audio[int(words[8].end_ms * 24) + 600 : int(words[9].start_ms * 24) - 600]
+    assert len(pause) > 0.1 * RATE
+    assert np.abs(pause).max() < 0.05 * np.abs(audio).max()
+
+
+# --- the engine -----------------------------------------------------------------------------------
+
+
+def test_the_most_urgent_that_has_something_to_say_is_rendered() -> None:
+    engine = model().create_engine()
+    for name in ("idle", "first", "second"):
+        engine.begin(Utterance(name, "heart"))
+    for name in ("first", "second"):
+        engine.extend(name, Release("Hello there.", 12, final=True))
+    assert [chunk.utterance_id for chunk in engine.step(["idle", "second", "first"])] == ["second"]
+    assert [chunk.utterance_id for chunk in engine.step(["second", "first"])] == ["first"]
+    assert engine.step(["second", "first", "unknown"]) == []
+
+
+def test_an_aborted_utterance_is_forgotten() -> None:
+    engine = begin()
+    engine.extend("u", Release("Hello there.", 12, final=True))
+    engine.abort("u")
+    engine.abort("never begun")
+    assert engine.step(["u"]) == []
+
+
+def test_an_utterance_that_cannot_be_rendered_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = model().create_engine()
+    for name in ("good", "bad"):
+        engine.begin(Utterance(name, "heart"))
+        engine.extend(name, Release("Hello there.", 12, final=True))
+
+    def broken() -> Chunk:
+        raise RuntimeError("out of paper")
+
+    monkeypatch.setattr(engine._speeches["bad"], "step", broken)
+    (failure,) = engine.step(["bad", "good"])
+    assert isinstance(failure, Failure)
+    assert failure.error.code == "engine_failed"
+    (chunk,) = engine.step(["bad", "good"])
+    assert isinstance(chunk, Chunk)
+    assert chunk.utterance_id == "good"
+
+
+def test_engines_on_one_model_render_side_by_side() -> None:
+    expected = pcm(whole(SENTENCES[0]))
+    heard: list[bool] = []
+
+    def speak() -> None:
+        heard.extend(np.array_equal(pcm(whole(SENTENCES[0])), expected) for _ in range(3))
+
+    threads = [threading.Thread(target=speak) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard == [True] * 9
+
+
+# --- voices ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("utterance", "error"),
+    [
+        (Utterance("u", "nobody"), UnknownVoice),
+        (Utterance("u", "emma"), VoiceUnavailable),
+        (Utterance("u", "heart", language="de"), Unsupported),
+        (Utterance("u", "heart", speed=3), BadMessage),
+    ],
+)
+def test_what_cannot_be_spoken_is_refused_at_once(
+    utterance: Utterance, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        model().create_engine().begin(utterance)
+
+
+def test_english_of_any_kind_is_spoken() -> None:
+    for language in ("en", "en-GB", "EN-us", None, ""):
+        model().create_engine().begin(Utterance("u", "heart", language=language))
+
+
+def test_the_default_voice_is_ready_and_others_are_offered(tmp_path: Path) -> None:
+    voices = {voice.name: voice for voice in HibariModel(tmp_path).voices()}
+    assert voices[HibariModel.default_voice].ready
+    assert voices["emma"].language == "en-GB"
+    assert not voices["emma"].ready
+
+
+def test_a_voice_that_cannot_be_fetched_is_named_with_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "BASE_URL", "http://127.0.0.1:9/")
+    with pytest.raises(VoiceUnavailable, match=r"'emma'.*available: heart"):
+        HibariModel(tmp_path).load_voice("emma")
+    with pytest.raises(UnknownVoice, match="nobody"):
+        HibariModel(tmp_path).load_voice("nobody")
+
+
+class _SilentFiles(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder, served where the package looks for its voices."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = partial(_SilentFiles, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(catalogue, "BASE_URL", f"http://127.0.0.1:{server.server_port}/")
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def test_a_voice_is_fetched_when_it_is_first_needed(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (Path(catalogue.ASSETS) / "hibari.onnx").read_bytes()
+    emma = {**catalogue.VOICES["emma"], "sha256": hashlib.sha256(weights).hexdigest()}
+    monkeypatch.setitem(catalogue.VOICES, "emma", emma)
+    (shelf / emma["file"]).write_bytes(weights)
+    fetching = HibariModel(tmp_path / "cache")
+    fetching.load_voice("emma")
+    assert next(voice for voice in fetching.voices() if voice.name == "emma").ready
+    engine = fetching.create_engine()
+    engine.begin(Utterance("u", "emma"))
+    assert sum(len(c.pcm) for c in drive(engine, Release("Hello.", 6, final=True))) > 0.3 * RATE
+
+
+def test_a_voice_that_is_not_what_it_should_be_is_refused(shelf: Path, tmp_path: Path) -> None:
+    (shelf / catalogue.VOICES["emma"]["file"]).write_bytes(b"something else")
+    broken = HibariModel(tmp_path / "cache")
+    with pytest.raises(VoiceUnavailable, match="emma"):
+        broken.load_voice("emma")
+    assert not any(voice.ready for voice in broken.voices() if voice.name == "emma")
+
+
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "truncated": lambda whole: whole[: len(whole) // 2],
+    "empty": lambda whole: b"",
+    "garbage": lambda whole: b"<html>sign in</html>" * 100,
+    "one bit": lambda whole: whole[:-1] + bytes([whole[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_voice_is_fetched_again_when_it_is_needed(
+    damage: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = (Path(catalogue.ASSETS) / "hibari.onnx").read_bytes()
+    emma = {**catalogue.VOICES["emma"], "sha256": hashlib.sha256(weights).hexdigest()}
+    monkeypatch.setitem(catalogue.VOICES, "emma", emma)
+    (shelf / emma["file"]).write_bytes(weights)
+    cached = tmp_path / "cache" / emma["file"]
+    cached.parent.mkdir()
+    cached.write_bytes(DAMAGES[damage](weights))
+    HibariModel(tmp_path / "cache").load_voice("emma")
+    assert cached.read_bytes() == weights
+
+
+def test_a_damaged_voice_that_cannot_be_fetched_is_named_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "BASE_URL", "http://127.0.0.1:9/")
+    (tmp_path / catalogue.VOICES["emma"]["file"]).write_bytes(b"half a voice")
+    with pytest.raises(VoiceUnavailable, match=r"'emma' is damaged.*available: heart"):
+        HibariModel(tmp_path).load_voice("emma")
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["hibari.onnx", "vocab.json"])
+def test_a_damaged_package_stops_the_start_with_one_line(
+    damage: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in ("hibari.onnx", "vocab.json"):
+        shutil.copy(Path(catalogue.ASSETS) / file, tmp_path / file)
+    damaged = tmp_path / name
+    damaged.write_bytes(DAMAGES[damage](damaged.read_bytes()))
+    monkeypatch.setattr(hibari, "_ASSETS", tmp_path)
+    with pytest.raises(DuplexError, match="pip install --force-reinstall") as stopped:
+        choose(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
+    assert "\n" not in stopped.value.message
+
+
+@pytest.mark.parametrize("word", ["Use ", "Read ", "Live ", "He got "])
+def test_a_word_waits_for_the_one_that_reads_it(word: str) -> None:
+    alone = list(drive(begin(), Release(word, len(word), pause=True)))
+    assert alone[-1].end < len(word)
+    known = list(drive(begin(), Release(f"{word}the ", len(word), pause=True)))
+    assert known[-1].end == len(word)
+    must = list(drive(begin(), Release(word, len(word), must_reach=True)))
+    assert must[-1].end == len(word)

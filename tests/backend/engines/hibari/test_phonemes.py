@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hibari.g2p import G2P
+from hibari.g2p.normalize import normalize
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backend.engines.hibari.phonemes import is_firm, normalise
+from tests.support.engines.hibari_model import reader
+
+PIECES = [
+    "hello", "the", "$3.2", "billion", "January", "5th,", "2024", "9:30", "a.m.", "Dr.", "Jones",
+    "...", "-", "—", "🎉", "हिन्दी", "中文", "(yes)", "[x](/y/)", "50%", "5", "km", "&", "3/4",
+    "U.S.", "No.", "Chapter", "IV", "²", "’", "=", "#1", "1,250.50", "+3", "555-0142", "₹500",
+    "\n", "  ",
+]  # fmt: skip
+texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(max_size=40)
+
+
+def units(text: str) -> list[tuple[str, str]]:
+    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read(text)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts)
+def test_the_traced_normaliser_says_what_the_package_says(text: str) -> None:
+    assert str(normalise(text)) == normalize(text.replace("[", "(").replace("]", ")"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts)
+def test_each_normalised_character_knows_where_it_comes_from(text: str) -> None:
+    line = normalise(text)
+    assert len(line.spans) == len(line)
+    assert all(0 <= start <= end <= len(text) for start, end in line.spans)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts)
+def test_every_word_is_in_exactly_one_unit(text: str) -> None:
+    read = reader().read(text)
+    assert " ".join(text[u.start : u.end] for u in read).split() == text.split()
+    assert all(a.end <= b.start for a, b in itertools.pairwise(read))
+
+
+def test_ordinary_words_are_units_of_their_own() -> None:
+    assert [word for word, _ in units("Hello there, my friend.")] == [
+        "Hello", "there,", "my", "friend.",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "together",
+    [
+        "$3.2 billion",
+        "January 5th, 2024",
+        "10:45 a.m.",
+        "5 km",
+        "Chapter IV",
+        "9 - 10",
+        "£4 million",
+    ],
+)
+def test_words_with_one_reading_are_one_unit(together: str) -> None:
+    assert together in [word for word, _ in units(f"It was {together} then.")]
+
+
+def test_one_word_may_have_a_reading_of_many() -> None:
+    ((word, phonemes),) = units("$1,250.50")
+    assert word == "$1,250.50"
+    assert len(phonemes.split()) > 5
+
+
+def test_what_cannot_be_read_is_a_unit_without_phonemes() -> None:
+    assert units("हिन्दी 中文 🎉") == [("हिन्दी", ""), ("中文", ""), ("🎉", "")]
+
+
+@pytest.mark.parametrize("odd", ["⑴", "\x1b¹", "xİ"])
+def test_a_word_that_the_package_trips_over_costs_only_itself(odd: str) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        G2P()(odd)
+    (before, _, after) = units(f"hello {odd} there")
+    assert before == ("hello", "həlˈO")
+    assert after == ("there", "ðˈɛɹ")
+
+
+def test_a_text_cannot_dictate_phonemes() -> None:
+    assert "X" not in "".join(phonemes for _, phonemes in units("[word](/XXX/)"))
+    assert any("wˈɜɹd" in phonemes for _, phonemes in units("[word](/XXX/)"))
+
+
+def test_the_reading_is_the_packages_own() -> None:
+    text = "The U.S. team read 1/2 of it, e.g. on January 5th, 2024, for $3.2 billion."
+    ours = " ".join(phonemes for _, phonemes in units(text))
+    assert ours == G2P()(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("It costs $3.2 ", "$3.2"),
+        ("It costs $3.2", "costs $3.2"),
+        ("on January 5th, ", "5th,"),
+        ("at 9:30 ", "9:30"),
+        ("about 5 ", "5"),
+        ("from 9 - ", "9"),
+        ("in Chapter ", "Chapter"),
+        ("on the 5 ", "the"),
+        ("near St. ", "St."),
+    ],
+)
+def test_a_reading_that_the_next_word_may_change_is_not_firm(text: str, word: str) -> None:
+    assert not is_firm(text, text.index(word) + len(word))
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Hello there", "Hello"),
+        ("It costs $3.2 now ", "$3.2"),
+        ("It costs $3.2 billion dollars ", "costs"),
+        ("on January 5th, we ", "5th,"),
+        ("about 5 people ", "5"),
+        ("Hello ", "Hello"),
+    ],
+)
+def test_a_reading_that_no_word_can_change_is_firm(text: str, word: str) -> None:
+    assert is_firm(text, text.index(word) + len(word))
+
+
+@pytest.mark.parametrize("text", ["We use ", "He got ", "They read ", "the house "])
+def test_a_word_that_the_next_one_reads_is_doubtful(text: str) -> None:
+    unit = reader().read(text)[-1]
+    assert unit.doubtful
+    assert not reader().read("a table ")[-1].doubtful

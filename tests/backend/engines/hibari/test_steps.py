@@ -1,0 +1,144 @@
+"""No step of the embedded voice is long, whatever it is given to read.
+
+Measured on the thread's own clock: what others do to the machine is not in it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import pytest
+
+from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
+from tests.support.engines.hibari_model import assert_tiles, begin, pcm, whole
+from tests.support.hostile_texts import HOSTILE
+
+T = TypeVar("T")
+
+_BUSY_MACHINE = 2.5  # caches that others use: a step takes up to so many times its 40 ms
+LIMIT_S = 0.040 * _BUSY_MACHINE
+_ENOUGH = 25  # steps of a text: they repeat
+
+
+class Timed:
+    """An engine, and the longest time that one call of it took."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.longest_s = 0.0
+
+    def _timed(self, call: Callable[[], T]) -> T:
+        started_s = time.thread_time()
+        result = call()
+        self.longest_s = max(self.longest_s, time.thread_time() - started_s)
+        return result
+
+    def extend(self, release: Release) -> None:
+        self._timed(lambda: self.engine.extend("u", release))
+
+    def step(self) -> Sequence[Chunk | Failure]:
+        return self._timed(lambda: self.engine.step(["u"]))
+
+
+def speak(timed: Timed, release: Release, steps: Iterator[int]) -> list[Chunk]:
+    """Extend, and step until it has caught up or the steps are used up."""
+    timed.extend(release)
+    chunks: list[Chunk] = []
+    for _ in steps:
+        (chunk,) = timed.step()
+        assert isinstance(chunk, Chunk), chunk
+        chunks.append(chunk)
+        if chunk.caught_up:
+            break
+    return chunks
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_step_is_long_when_a_text_is_known_as_a_whole(name: str) -> None:
+    text = HOSTILE[name]
+    timed = Timed(begin())
+    chunks = speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
+    assert all(a.end == b.start for a, b in itertools.pairwise(chunks))
+    assert timed.longest_s < LIMIT_S
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_step_is_long_when_a_text_grows(name: str) -> None:
+    text, draw, timed = HOSTILE[name][:400], random.Random(3), Timed(begin())
+    steps, known, spoken_to = iter(range(_ENOUGH)), 0, 0
+    while known < len(text):
+        known = min(len(text), known + draw.randint(1, 60))
+        release = Release(text[:known], known, final=known == len(text), must_reach=True)
+        chunks = speak(timed, release, steps)
+        if not chunks or not chunks[-1].caught_up:
+            break
+        assert (chunks[0].start, chunks[-1].end) == (spoken_to, known)
+        spoken_to = known
+    assert timed.longest_s < LIMIT_S
+
+
+@pytest.mark.parametrize("speed", [0.5, 2.0])
+def test_no_step_is_long_at_any_speed(speed: float) -> None:
+    text = "a long sentence of many ordinary words that goes on and on, " * 12
+    for chunk_characters in (0, 25, 5000):
+        timed = Timed(begin(chunk_characters, speed=speed))
+        speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
+        assert timed.longest_s < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "See " + "a@b.c/" * 60 + " and then go on.",
+        "hello" + " " * 900 + "world",
+        "one" + " ," * 300 + " two",
+        "9" * 100 + " is a number",
+        "%" * 50,
+        "x" * 300,
+    ],
+)
+def test_a_text_that_takes_many_steps_is_accounted_for(text: str) -> None:
+    chunks = whole(text)
+    assert_tiles(chunks, text)
+    assert sum(len(chunk.pcm) for chunk in chunks) == len(pcm(chunks)) > 0
+    words = [word for chunk in chunks for word in chunk.words]
+    assert "".join(text[w.start : w.end] for w in words).replace(" ", "")
+    assert all(a.end <= b.start and a.end_ms <= b.start_ms for a, b in itertools.pairwise(words))
+
+
+def test_words_behind_a_wide_gap_are_spoken() -> None:
+    text = "hello" + " " * 900 + "world"
+    words = [text[w.start : w.end] for chunk in whole(text) for w in chunk.words]
+    assert words == ["hello", "world"]
+
+
+def test_a_release_in_the_middle_of_a_long_sound_goes_on_behind_it() -> None:
+    """What reads long is heard in parts; the text that comes meanwhile waits for the last."""
+    text = "%" * 24
+    engine = begin()
+    engine.extend("u", Release(text, len(text), must_reach=True))
+    (first,) = engine.step(["u"])
+    while isinstance(first, Chunk) and not len(first.pcm):
+        (first,) = engine.step(["u"])
+    assert isinstance(first, Chunk)
+    assert not first.caught_up, "it is heard in one part"
+    grown = text + " and more"
+    engine.extend("u", Release(grown, len(grown), final=True))
+    chunks = [first]
+    while not chunks[-1].caught_up:
+        (chunk,) = engine.step(["u"])
+        assert isinstance(chunk, Chunk)
+        assert chunk.start == chunks[-1].end
+        chunks.append(chunk)
+    assert chunks[-1].end == len(grown)
+
+
+def test_an_utterance_for_a_fresh_engine_is_cheap_to_begin() -> None:
+    engine = begin()
+    started_s = time.thread_time()
+    engine.begin(Utterance("v", "heart"))
+    assert time.thread_time() - started_s < LIMIT_S

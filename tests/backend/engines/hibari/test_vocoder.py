@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hibari import dsp
+
+from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, Vocoder
+from tests.support.same_sound import assert_same_sound
+
+SEED = 3
+
+
+class SameNoise:
+    """Draws for the package what the vocoder draws: frame by frame, not bin by bin."""
+
+    def standard_normal(self, shape: tuple[int, int], dtype: type) -> FloatArray:
+        bins, n = shape[0], shape[1] // 2
+        drawn = np.random.default_rng(SEED).standard_normal((n, 2 * bins), dtype=np.float32)
+        return np.ascontiguousarray(drawn.view(np.complex64).T).view(np.float32)
+
+
+def speechlike(n: int) -> tuple[FloatArray, FloatArray]:
+    random = np.random.default_rng(n)
+    frames = random.normal(-3, 1, (n, 5 * BINS)).astype(np.float32)
+    f0 = (180 + 60 * np.sin(np.arange(n) / 5)).astype(np.float32)
+    f0[n // 3 : n // 3 + 4] = 0.5  # unvoiced
+    return frames, f0
+
+
+def packaged(frames: FloatArray, f0: FloatArray) -> FloatArray:
+    parts = [np.ascontiguousarray(part.T) for part in np.split(frames, 5, axis=1)]
+    samples: FloatArray = dsp.synth(*parts, f0, SameNoise())
+    return samples
+
+
+def pushed(frames: FloatArray, f0: FloatArray, sizes: list[int]) -> FloatArray:
+    vocoder = Vocoder(SEED)
+    edges = np.cumsum([0, *sizes])
+    out = [vocoder.push(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
+    return np.concatenate([*out, vocoder.finish()])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 60])
+def test_frames_in_any_pieces_sound_as_the_package_makes_the_whole(n: int) -> None:
+    frames, f0 = speechlike(n)
+    expected = packaged(frames, f0)
+    for sizes in ([n], [1] * n, [n // 2, n - n // 2], [7] * (n // 7) + [n % 7]):
+        assert_same_sound(pushed(frames, f0, sizes), expected)
+
+
+def test_all_but_the_last_frames_are_final_at_once() -> None:
+    frames, f0 = speechlike(20)
+    vocoder = Vocoder(SEED)
+    first = vocoder.push(frames[:12], f0[:12])
+    assert len(first) == (12 - LAG) * HOP
+    assert_same_sound(first, packaged(frames, f0)[: len(first)])
+
+
+def test_without_frames_there_is_no_sound() -> None:
+    assert len(Vocoder(SEED).finish()) == 0
+
+
+def test_another_seed_is_another_noise() -> None:
+    frames, f0 = speechlike(20)
+    one, two = (Vocoder(seed).push(frames, f0) for seed in (1, 2))
+    assert not np.allclose(one, two)

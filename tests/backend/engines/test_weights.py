@@ -1,0 +1,86 @@
+"""Where weights and voices lie: in a checkout, installed, or where the settings say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backend import main
+from backend.config import Settings
+from backend.engines import download
+from backend.engines.weights import models_folder
+from tests.support.repository import ROOT
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    return home
+
+
+def test_a_checkout_keeps_them_in_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    assert models_folder(root=tmp_path) == tmp_path / "models"
+    assert models_folder() == ROOT / "models"
+
+
+def test_an_installed_package_keeps_them_with_the_users_data_not_beside_itself(
+    tmp_path: Path, home: Path
+) -> None:
+    folder = models_folder(root=tmp_path / "site-packages")
+    assert folder.is_relative_to(home)
+    assert folder.parts[-2:] == ("duplex-tts", "models")
+    assert not home.exists()  # asking makes nothing
+
+
+def test_the_setting_counts_first_and_may_name_the_home(tmp_path: Path, home: Path) -> None:
+    (tmp_path / "pyproject.toml").touch()
+    assert models_folder("/elsewhere", tmp_path) == Path("/elsewhere")
+    assert models_folder("~/voices", tmp_path) == home / "voices"
+
+
+@pytest.mark.parametrize("nobody", ["", None])
+def test_without_a_home_the_folder_is_still_absolute(
+    nobody: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HOME")
+    if nobody is not None:
+        monkeypatch.setenv("HOME", nobody)
+    assert models_folder(root=tmp_path).is_absolute()
+
+
+class Asked(Exception):
+    """Carries where something was to be looked for or kept."""
+
+
+def test_the_server_looks_in_the_folder_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(_: Settings, models: Path) -> None:
+        raise Asked(models)
+
+    monkeypatch.setattr(main, "choose", choose)
+    settings = {"server": {"port": 0}, "engine": {"models": str(tmp_path / "mödels here")}}
+    with pytest.raises(Asked) as asked:
+        main.serve(Settings.model_validate(settings))
+    assert asked.value.args == (tmp_path / "mödels here",)
+
+
+@pytest.mark.parametrize(
+    ("flags", "folder"), [([], "from the settings"), (["--models", "given"], "given")]
+)
+def test_a_download_goes_where_the_server_looks_unless_a_flag_says_otherwise(
+    flags: list[str], folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(_: object, folder: Path, progress: object) -> None:
+        raise Asked(folder)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(download, "download", fetch)
+    Path("duplex-tts.toml").write_text('[engine]\nmodels = "from the settings"\n', "utf-8")
+    with pytest.raises(Asked) as asked:
+        download.main(["chatterbox", *flags])
+    assert asked.value.args == (tmp_path / folder / "chatterbox",)

@@ -1,0 +1,175 @@
+"""Logs: one form for all, and nothing in them that a client has written."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+import structlog.testing
+
+from backend.config import LogSettings
+from backend.monitoring.logs import configure_logging
+from tests.support.live_server import live_server
+
+SECRET = "my password is swordfish"
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    """Give logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    captured = capsys.readouterr()
+    assert captured.out == ""  # stdout belongs to the program's answers
+    return [json.loads(line) for line in captured.err.splitlines()]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_the_user_s_text_is_not_logged_at_the_default_level(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(LogSettings.model_validate({"format": form}))
+    structlog.get_logger("backend.sessions.session").info("context.text", text=SECRET, context="c1")
+    structlog.get_logger("backend.sessions.session").debug("context.text", text=SECRET)
+    structlog.get_logger("backend.sessions.session").bind(text=SECRET).warning("context.slow")
+    logging.getLogger("foreign").warning("odd", extra={"text": SECRET})
+    logging.getLogger("foreign").debug(SECRET)
+    said = capsys.readouterr().err
+    assert "swordfish" not in said
+    assert said.count("context.text") == 1
+    assert "context.slow" in said
+    assert "c1" in said
+    assert str(len(SECRET)) in said
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_does_not_show_the_variables_that_hold_the_text(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(LogSettings.model_validate({"format": form}))
+    text = SECRET
+    try:
+        len(text) / 0
+    except ZeroDivisionError:
+        structlog.get_logger().exception("engine.failed")
+        logging.getLogger("uvicorn.error").exception("crashed")
+    said = capsys.readouterr().err
+    assert said.count("ZeroDivisionError") >= 2
+    assert "swordfish" not in said
+
+
+def test_a_key_in_a_url_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(level="debug", format="json"))
+    for name in ("key", "xi-api-key", "single_use_token"):
+        url = f"/ws/tts?{name}=swordfish&model=a"
+        logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "me", url)
+    assert [line["event"] for line in lines(capsys)] == [
+        f'me - "WebSocket /ws/tts?{name}=***&model=a" [accepted]'
+        for name in ("key", "xi-api-key", "single_use_token")
+    ]
+
+
+def test_a_refused_handshake_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    log = logging.getLogger("uvicorn.error")
+    log.error("ASGI callable returned without completing handshake.")
+    log.error("ASGI callable should return None, but returned '%s'.", 5)
+    assert [line["event"] for line in lines(capsys)] == [
+        "ASGI callable should return None, but returned '5'."
+    ]
+
+
+def test_the_text_is_logged_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(level="debug", format="json"))
+    structlog.get_logger().debug("context.text", text=SECRET)
+    assert [line["text"] for line in lines(capsys)] == [SECRET]
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_an_id_of_a_client_is_one_line_and_no_command_to_a_terminal(
+    form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(LogSettings.model_validate({"format": form}))
+    structlog.get_logger().info("context.opened", context="a\n\x1b[2Jb\u2028\u202ec é")
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1
+    assert not set("\x1b\u2028\u202e") & set(said.removesuffix("\n"))
+    assert "a" in said
+    assert "é" in said or "\\u00e9" in said
+
+
+def test_a_line_says_when_who_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    structlog.get_logger("backend.sessions.session").warning("context.slow", waited_s=2)
+    (line,) = lines(capsys)
+    assert str(line.pop("timestamp")).endswith("Z")
+    assert line == {
+        "event": "context.slow",
+        "level": "warning",
+        "logger": "backend.sessions.session",
+        "waited_s": 2,
+    }
+
+
+def test_uvicorn_and_the_standard_library_speak_the_same_form_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = logging.getLogger("uvicorn")
+    own.addHandler(logging.StreamHandler())
+    own.propagate = False
+    configure_logging(LogSettings(format="json"))
+    coloured = {"color_message": "Started \x1b[36m%d\x1b[0m"}
+    logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7, extra=coloured)
+    logging.getLogger("uvicorn.error").info("connection open")
+    logging.getLogger("some.library").warning("odd")
+    said = lines(capsys)
+    assert "color_message" not in said[0]
+    assert [(line["logger"], line["event"]) for line in said] == [
+        ("uvicorn.error", "Started server process [7]"),
+        ("some.library", "odd"),
+    ]
+
+
+@pytest.mark.parametrize(("level", "said"), [("info", 3), ("warning", 2), ("error", 1)])
+def test_the_level_silences_what_is_below_it(
+    level: str, said: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(LogSettings.model_validate({"level": level, "format": "json"}))
+    for log in (structlog.get_logger(), logging.getLogger("library")):
+        log.debug("a")
+        log.info("b")
+        log.warning("c")
+        log.error("d")
+    assert len(lines(capsys)) == 2 * said
+
+
+def test_what_is_bound_to_a_task_is_in_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogSettings(format="json"))
+    with structlog.contextvars.bound_contextvars(session="s1"):
+        structlog.get_logger().info("here")
+        logging.getLogger("library").info("there")
+    assert [line["session"] for line in lines(capsys)] == ["s1", "s1"]
+
+
+async def test_a_refusal_is_logged_once_whatever_was_on_its_way() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    with structlog.testing.capture_logs() as logged:
+        async with live_server() as live, live.client() as client:
+            await client.say("start", context="a", voice="nobody")
+            await client.say("text", context="a", text="Hello ")
+            await client.say("text", context="a", text="there.")
+            await client.say("end", context="a")
+            codes = [(await client.read())["code"] for _ in range(4)]
+    assert codes == ["unknown_voice", *["context_ended"] * 3]
+    refused = [line["code"] for line in logged if line["event"] == "refused"]
+    assert refused == ["unknown_voice"]

@@ -1,0 +1,138 @@
+"""From PCM to messages: cutting and counting."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.audio.formats import parse_format
+from backend.events import Audio, Done, Word
+from backend.sessions.audio_sender import Delivery, Output, Piece, joined, split
+from backend.sessions.send_queue import Outbox
+from tests.support import clock
+
+RATE_HZ = 1000  # a sample is a millisecond
+
+
+def piece(samples: int, text: tuple[int, int], *words: Word) -> Piece:
+    return Piece(np.linspace(0, 0.5, samples).astype(np.float32), text, words)
+
+
+def spread(count: int, samples: int, offset: int = 0) -> tuple[Word, ...]:
+    """`count` words of two characters, evenly in time."""
+    each = samples / max(1, count)
+    return tuple(
+        Word(offset + 2 * n, offset + 2 * n + 2, n * each, (n + 1) * each) for n in range(count)
+    )
+
+
+# --- cutting -------------------------------------------------------------------------------------
+
+
+@given(
+    samples=st.integers(0, 500),
+    longest=st.integers(1, 200),
+    count=st.integers(0, 20),
+    start_ms=st.sampled_from([0.0, 1000.0]),
+)
+def test_a_cut_piece_is_the_same_piece(
+    samples: int, longest: int, count: int, start_ms: float
+) -> None:
+    words = tuple(
+        Word(w.start, w.end, w.start_ms + start_ms, w.end_ms + start_ms)
+        for w in spread(count, samples, offset=7)
+    )
+    whole = piece(samples, (7, 7 + 2 * count), *words)
+    parts = list(split(whole, start_ms, RATE_HZ, longest))
+    assert all(len(part.pcm) <= longest for part in parts)
+    assert np.array_equal(np.concatenate([part.pcm for part in parts]), whole.pcm)
+    assert tuple(word for part in parts for word in part.words) == words
+    assert (parts[0].text[0], parts[-1].text[1]) == whole.text
+    for part, following in pairwise(parts):
+        assert part.text[0] <= part.text[1] == following.text[0]
+    for part in parts:
+        for word in part.words:
+            assert part.text[0] <= word.start < word.end <= part.text[1]
+
+
+def test_a_word_goes_with_the_part_in_which_it_begins() -> None:
+    parts = list(split(piece(100, (0, 6), *spread(3, 90)), 0.0, RATE_HZ, 50))
+    assert [part.text for part in parts] == [(0, 4), (4, 6)]
+    assert [len(part.words) for part in parts] == [2, 1]
+
+
+def test_a_piece_without_samples_is_one_part() -> None:
+    assert len(list(split(piece(0, (3, 5)), 0.0, RATE_HZ, 50))) == 1
+
+
+def test_joined_pieces_are_one() -> None:
+    whole = joined([piece(10, (0, 2), *spread(1, 10)), piece(0, (2, 3)), piece(5, (3, 9))])
+    assert (len(whole.pcm), whole.text, len(whole.words)) == (15, (0, 9), 1)
+
+
+# --- counting ------------------------------------------------------------------------------------
+
+
+def delivered(
+    pieces: list[Piece], name: str = "pcm_s16le", rate_hz: int | None = None
+) -> tuple[list[Audio], Done]:
+    outbox = Outbox(10_000)
+
+    async def deliver() -> Done:
+        delivery = Delivery("a", Output(parse_format(name, rate_hz)), 24000, outbox)
+        for each in pieces:
+            await delivery.send(each, silent_s=0.0)
+        return await delivery.finish()
+
+    done = clock.run(deliver())
+    return outbox.purge("a"), done
+
+
+formats = st.sampled_from(
+    [("pcm_s16le", 24000), ("pcm_s16le", 44100), ("pcm_f32le", 8000), ("mulaw", 8000)]
+)
+
+
+@given(st.lists(st.integers(0, 3000), max_size=8), formats)
+def test_the_messages_add_up_to_what_is_said_at_the_end(
+    lengths: list[int], target: tuple[str, int]
+) -> None:
+    pieces = [piece(samples, (n, n + 1)) for n, samples in enumerate(lengths)]
+    messages, done = delivered(pieces, *target)
+    assert done.audio_ms == pytest.approx(sum(message.duration_ms for message in messages))
+    assert done.audio_ms == pytest.approx(
+        sum(lengths) / 24, abs=4.0
+    )  # a filter longer than the audio
+    assert (done.characters, done.chunks) == (len(lengths), len(messages))
+    ends_ms = [0.0, *(message.start_ms + message.duration_ms for message in messages)]
+    for message, end_ms in zip(messages, ends_ms, strict=False):
+        assert message.start_ms == pytest.approx(end_ms)
+
+
+def test_what_the_encoder_holds_back_comes_at_the_end_without_text() -> None:
+    messages, _ = delivered([piece(2400, (0, 5))], "pcm_s16le", 8000)
+    assert [message.text for message in messages] == [(0, 5), (5, 5)]
+    assert sum(len(message.data) for message in messages) == 2 * 800
+
+
+def test_nothing_is_sent_of_nothing() -> None:
+    messages, done = delivered([])
+    assert messages == []
+    assert done == Done("a", 0.0, 0, 0)
+
+
+def test_sent_without_what_was_dropped() -> None:
+    async def deliver() -> None:
+        outbox = Outbox(10)
+        delivery = Delivery("a", Output(parse_format(None, None)), 24000, outbox)
+        for n in range(3):
+            await delivery.send(piece(240, (n, n + 1)), silent_s=0.0)
+        assert delivery.sent_without([]) == (3, 30.0)
+        await outbox.get()
+        assert delivery.sent_without(outbox.purge("a")) == (1, 10.0)
+
+    clock.run(deliver())

@@ -1,0 +1,292 @@
+"""One context: what the engine is given, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import get_args
+
+import numpy as np
+import pytest
+
+from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
+from backend.sessions.context import pacing_for
+from backend.text.pacer import Pacing
+from tests.support.engines.fake_engine import FakeModel
+from tests.support.engines.inline_tts import InlineTTS
+from tests.support.scripted_session import ScriptedClient, scripted, settings
+
+
+def test_the_pacer_has_the_settings() -> None:
+    keys = {
+        "min_text_length": 1,
+        "preemptive_generation": False,
+        "streaming_threshold": 0.2,
+        "word_timeout": 0.3,
+        "phrase_pause": 0.4,
+        "typing": "word",
+        "lookahead_start": 4,
+        "lookahead": 5,
+        "low_water": 0.6,
+        "high_water": 7.0,
+        "ttfa_goal": 0.8,
+    }
+    config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
+    tts = InlineTTS(FakeModel(incremental=False))
+    start = Start("a", mode="batch")
+    assert pacing_for(config, start, tts) == Pacing(
+        min_text_length=1,
+        lookahead_start=4,
+        lookahead=5,
+        idle_s=0.2,
+        word_timeout_s=0.3,
+        phrase_pause_s=0.4,
+        typing="word",
+        low_water_s=0.6,
+        high_water_s=7.0,
+        ttfa_goal_s=0.8,
+        live=False,
+        duplex=False,
+        preemptive=False,
+        incremental=False,
+        is_whole_word=tts.is_whole_word,
+    )
+    assert pacing_for(config, replace(start, typing="sentence"), tts).typing == "sentence"
+
+
+def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
+    async def script(client: ScriptedClient) -> None:
+        for word in ["Well", "then,", "my", "dear", "friend,", "good", "day.", ""]:
+            client.say(Text("a", f"{word} "))
+            await client.wait(0.03)
+        client.say(End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(incremental=False)))
+    spoken = [release.text[: release.speak_to] for release in client.tts.releases]
+    assert spoken[:2] == ["Well then, ", "Well then, my dear friend, "]
+    assert spoken[2].startswith("Well then, my dear friend, good day.")
+    assert len(spoken) == 3
+    client.assert_sums()
+
+
+def heard_without_end(mode: Mode, wait_s: float) -> str:
+    """What is heard of finished sentences (10 s of audio) and the beginning of one."""
+    text = "x" * 499 + ". " + "y" * 499 + ". And then "
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le", mode=mode), Text("a", text))
+        await client.wait(wait_s)
+
+    return scripted(script).heard()
+
+
+def test_a_stream_does_not_wait_for_its_listener_where_live_does() -> None:
+    assert len(heard_without_end("live", 0.5)) == 500
+    assert len(heard_without_end("stream", 0.5)) == len(heard_without_end("batch", 0.5)) == 1000
+
+
+def test_a_stream_speaks_a_growing_sentence_before_its_listener_runs_dry() -> None:
+    assert heard_without_end("stream", 11).endswith("Andthen")
+    assert len(heard_without_end("batch", 11)) == 1000
+
+
+def test_after_a_pause_nothing_waits_to_be_spoken_not_even_a_space() -> None:
+    waiting = []
+
+    async def script(client: ScriptedClient) -> None:
+        for piece in ("Take 5 ", " ", " "):  # the engine stops short of a number, and what follows
+            client.say(Text("a", piece))
+            await client.wait(60.0)
+            waiting.append(client.session.status().characters_waiting)
+
+    scripted(script)
+    assert waiting == [0, 0, 0]
+
+
+def test_words_have_the_offsets_and_times_of_the_context() -> None:
+    text = "One two. Three  four. "
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", text), End("a"))
+        await client.settled()
+
+    words = [word for audio in scripted(script).of(Audio) for word in audio.words]
+    assert [text[word.start : word.end] for word in words] == ["One ", "two. ", "Three  ", "four. "]
+    assert [(word.start_ms, word.end_ms) for word in words] == [
+        (0, 30),
+        (30, 70),
+        (70, 120),
+        (120, 170),
+    ]
+
+
+def test_times_go_on_over_sentences_that_are_held_back() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"), Text("a", "One two three "))
+        await client.wait(0.05)
+        client.say(Text("a", "four. Five six. "), End("a"))
+        await client.settled()
+
+    config = settings(bidirectional_streaming={"immediate_send": False})
+    client = scripted(script, config)
+    words = [word for audio in client.of(Audio) for word in audio.words]
+    starts_ms = [word.start_ms for word in words]
+    assert starts_ms == [0, 30, 60, 110, 160, 200]
+
+
+def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
+    """The fake engine does not end at a digit unless it must."""
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
+        await client.wait(1.9)
+        assert client.heard() == "Itcosts"
+        await client.wait(0.2)
+        assert client.heard() == "Itcosts3"
+        client.say(Text("a", "or 4 "), Flush("a"))
+        await client.wait(0.01)
+        assert client.heard() == "Itcosts3or4"
+
+    scripted(script)
+
+
+def test_speech_waits_for_the_voice() -> None:
+    class SlowVoice(InlineTTS):
+        async def load(self, voice: str) -> float:
+            await asyncio.sleep(2.0)
+            return 1.0
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Hello. "), End("a"))
+        await client.settled()
+
+    ((at_s, _), _) = scripted(script, tts=SlowVoice()).log
+    assert at_s == 2.0
+
+
+def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Hello there "))
+        await client.wait(0.05)
+        client.say(Text("a", "my dear friend "))
+        await client.wait(1.0)
+
+    client = scripted(script, tts=InlineTTS(delay_s=0.1))
+    spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
+    assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 20)]
+
+
+def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "Good morning. How are "), Flush("a"))
+        await client.wait(3)
+        client.say(Flush("a"), Text("a", "you?"), Flush("a"), End("a"))
+        await client.settled()
+
+    client = scripted(script)
+    story = [e for e in client.events if isinstance(e, Audio | Flushed | Done)]
+    at = [n for n, event in enumerate(story) if isinstance(event, Flushed)]
+    assert [story[n].to for n in at] == [22, 22, 26]  # type: ignore[union-attr]
+    assert max(e.text[1] for e in story[: at[0]] if isinstance(e, Audio)) == 22
+    assert all(isinstance(e, Flushed | Done) or e.text[0] >= 22 for e in story[at[0] :])
+    assert isinstance(story[-1], Done)
+
+
+def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two"), Flush("a"), Retract("a", 0))
+        await client.wait(1)
+        client.say(End("a"))
+        await client.settled()
+
+    assert [event.to for event in scripted(script).of(Flushed)] == [7]
+
+
+def test_flushes_without_end_are_refused_and_those_taken_are_answered() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two"), *[Flush("a")] * 1001, End("a"))
+        await client.settled()
+
+    client = scripted(script)
+    assert len(client.of(Flushed)) == 1000
+    assert [event.code for event in client.of(Failed)] == ["text_limit"]
+    assert len(client.of(Done)) == 1
+
+
+# --- silence and loudness -------------------------------------------------------------------------
+
+
+def spoken_after_pauses(mode: Mode, pause_s: float) -> list[float]:
+    """Durations of two sentences of an engine that begins each with 300 ms of silence."""
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", mode=mode), Text("a", "Hello. "), Flush("a"))
+        await client.wait(0.065 + pause_s)
+        client.say(Text("a", "There. "), End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    client.assert_sums()
+    return [round(audio.duration_ms) for audio in client.of(Audio)]
+
+
+def test_no_silence_is_sent_before_the_first_sound_but_between_sentences() -> None:
+    for mode in get_args(Mode):
+        first_ms, second_ms = spoken_after_pauses(mode, pause_s=0.0)
+        assert first_ms == 60 + 5  # what is kept lest an onset is cut
+        assert second_ms == 360
+
+
+def test_a_listener_who_has_waited_for_the_writer_does_not_wait_for_silence_too() -> None:
+    assert spoken_after_pauses("live", pause_s=0.1)[1] == 260
+    assert spoken_after_pauses("live", pause_s=9.0)[1] == 65
+
+
+def test_a_client_that_keeps_the_audio_gets_its_pauses() -> None:
+    assert spoken_after_pauses("stream", pause_s=9.0)[1] == 360
+    assert spoken_after_pauses("batch", pause_s=9.0)[1] == 360
+
+
+def test_words_move_with_the_silence_that_is_left_out() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Text("a", "One two. "), End("a"))
+        await client.settled()
+
+    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    words = [word for audio in client.of(Audio) for word in audio.words]
+    assert [(word.start_ms, word.end_ms) for word in words] == [(5, 35), (35, 75)]
+
+
+def loudest(volume: float | None, gain: float = 1.0) -> float:
+    class Louder(InlineTTS):
+        async def load(self, voice: str) -> float:
+            return gain
+
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le", volume=volume), Text("a", "aaaa "), End("a"))
+        await client.settled()
+
+    data = b"".join(audio.data for audio in scripted(script, tts=Louder()).of(Audio))
+    return float(np.abs(np.frombuffer(data, "<f4")).max())
+
+
+def test_the_volume_is_a_factor_and_no_peak_is_too_high() -> None:
+    normal = loudest(None)
+    assert loudest(1.0) == normal
+    assert loudest(0.5) == pytest.approx(normal / 2)
+    assert loudest(0.0) == 0.0
+    assert loudest(2.0) == pytest.approx(2 * normal)
+    assert loudest(2.0, gain=10.0) == pytest.approx(10 ** (-2.3 / 20))
+
+
+def test_the_gain_of_the_voice_applies() -> None:
+    assert loudest(None, gain=2.0) == pytest.approx(2 * loudest(None))
+
+
+def test_a_volume_out_of_range_is_refused() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", volume=2.5))
+        await client.wait(0.1)
+
+    assert scripted(script).codes() == ["bad_message"]

@@ -1,0 +1,388 @@
+"""A session survives its connection: the real server, real sockets, and a client that knows the
+protocol and nothing else.
+
+What is deterministic: a text that is there as a whole, with its `end`, is rendered a sentence at a
+time and always the same for the same seed, whatever breaks. The server of those tests speaks only
+at the end (`bidirectional_streaming.enabled`), or in mode `batch`. What was released while text
+still came depends on when it came; there the fake engine tells character by character what was
+heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from backend.sessions.context_table import Contexts
+from backend.sessions.session import Session
+from backend.sessions.session_registry import Attachment
+from backend.synthesis.scheduler import Scheduler
+from backend.transport.websocket import Connection
+from tests.support.engines import hibari_model
+from tests.support.engines.fake_engine import heard
+from tests.support.live_server import Live, eventually, live_server
+from tests.support.resuming_client import ResumingClient
+
+PCM = "pcm_f32le"
+TEXTS = {
+    "a": "Well, this is a text of some length. It has two sentences, or three. Not more.",
+    "b": "Another one is spoken beside it. Nobody waits for anybody, and that is good.",
+    "c": "And a third. It costs 3.50 dollars.",
+}
+AT_THE_END = {"enabled": False}
+EAGER = {"high_water": 60}  # do not wait for a listener whom nobody plays
+
+
+@pytest.fixture(autouse=True)
+def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is that runs the tests."""
+    monkeypatch.setattr(Scheduler, "overloaded", False)
+
+
+def serving(**server: Any) -> AbstractAsyncContextManager[Live]:
+    """With these keys of the section `server`; its end waits for nobody."""
+    return live_server(latency_optimization=EAGER, server={"drain_timeout": 0, **server})
+
+
+async def cutting(client: ResumingClient, work: Awaitable[None], rng: random.Random) -> None:
+    """Cut the line at random moments until the work is done; the work comes back by itself. More
+    and more rarely, so that a machine that needs long to come back gets on, too.
+    """
+    working = asyncio.ensure_future(work)
+    longest_s = 0.03
+    async with asyncio.timeout(60):
+        while not working.done():
+            await asyncio.wait([working], timeout=rng.random() * longest_s)
+            client.cut()
+            longest_s *= 1.005
+        await working
+
+
+async def persisting(client: ResumingClient, step: Callable[[], Awaitable[None]]) -> None:
+    """Take the step, again after every cut."""
+    while True:
+        try:
+            await step()
+            return
+        except ConnectionClosed:
+            await reconnected(client)
+
+
+async def reconnected(client: ResumingClient) -> None:
+    while True:
+        try:
+            await client.connect()
+            return
+        except (ConnectionClosed, OSError):
+            continue
+
+
+def heard_in(client: ResumingClient, context: str) -> str:
+    return heard(np.frombuffer(client.pcm(context), "<f4"))
+
+
+# --- nothing twice, nothing missing ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["batch", "live"])
+async def test_through_cuts_the_voice_is_the_same_sample_by_sample(mode: str) -> None:
+    async def spoken(live: Live, cuts: int) -> ResumingClient:
+        client, rng = ResumingClient(live.address), random.Random(cuts)
+        await client.connect()
+        for context, text in TEXTS.items():
+            await client.speak(context, text, seed=7, mode=mode)
+        for _ in range(cuts):
+            for _ in range(rng.choice([0, 0, 1])):
+                await client.read()
+            await asyncio.sleep(rng.random() * 0.03)  # the server speaks on, into the void
+            client.cut()
+            await client.connect()  # what had come by then is thrown away
+        await client.read_to_the_end_of(*TEXTS)
+        return client
+
+    async with live_server(
+        hibari_model.model(), bidirectional_streaming=AT_THE_END, latency_optimization=EAGER
+    ) as live:
+        whole = await spoken(live, 0)
+        for cuts in (3, 20):
+            broken = await spoken(live, cuts)
+            assert broken.resumes == cuts
+            for context, text in TEXTS.items():
+                broken.assert_accounted(context, len(text))
+                assert broken.pcm(context) == whole.pcm(context)
+                assert broken.ends[context] == whole.ends[context]
+
+
+async def write(client: ResumingClient, words: Sequence[str]) -> None:
+    """Write into three contexts, no faster than the line breaks: once in two words."""
+    for number, word in enumerate(words):
+        for context in "abc":
+            await client.say("text", context=context, text=word)
+        await eventually(lambda: client.resumes >= number // 2, 30)  # noqa: B023 - awaited
+    for context in "abc":
+        await client.say("end", context=context)
+
+
+async def read(client: ResumingClient, acknowledging: bool) -> None:
+    while not set("abc") <= client.ends.keys():
+        message = await client.read()
+        if acknowledging and message["type"] == "audio":
+            await client.acknowledge()
+
+
+@pytest.mark.parametrize("acknowledging", [False, True])
+async def test_through_cuts_every_character_is_heard_once_while_text_comes(
+    acknowledging: bool,
+) -> None:
+    words = [f"word{number}, " for number in range(40)]  # 0.8 MB of audio in all: under 1 MiB
+    async with serving() as live:
+        client = ResumingClient(live.address)
+        await client.connect()
+        for context in "abc":
+            await client.say("start", context=context, format=PCM)
+        writing = asyncio.create_task(write(client, words))
+        reading = persisting(client, lambda: read(client, acknowledging))
+        await cutting(client, reading, random.Random(7))
+        await writing
+    assert client.resumes >= len(words) // 2 - 1
+    for context in "abc":
+        client.assert_accounted(context, len("".join(words)))
+        assert heard_in(client, context) == "".join(words).replace(" ", "")
+
+
+async def test_a_message_that_was_cut_in_half_was_not_sent() -> None:
+    async with serving() as live:
+        client = ResumingClient(live.address)
+        await client.connect()
+        await client.say("start", context="a", format=PCM)
+        message = json.dumps({"type": "text", "context": "a", "text": "Hello there. " * 50})
+        frame = Frame(Opcode.TEXT, message.encode()).serialize(mask=True)
+        client.socket.transport.write(frame[: len(frame) // 2])
+        await asyncio.sleep(0.01)
+        client.cut()
+        await client.connect()
+        await client.say("text", context="a", text="Good morning.")
+        await client.say("end", context="a")
+        await client.read_to_the_end_of("a")
+        assert heard_in(client, "a") == "Goodmorning."
+
+
+# --- who gets it, and for how long ----------------------------------------------------------------
+
+
+async def away(live: Live, **options: Any) -> ResumingClient:
+    """A client that has spoken a sentence of a text, and whose line is cut."""
+    client = ResumingClient(live.address, **options)
+    await client.connect()
+    await client.say("start", context="a", format=PCM)
+    await client.say("text", context="a", text="Hello there. My ")
+    await client.read()
+    client.cut()
+    await eventually(lambda: live.connections.sessions()[-1].detached_s is not None, 5)
+    return client
+
+
+async def answer_to(live: Live, message: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """What a connection is told whose first message this is; it must then still be of use."""
+    client = ResumingClient(live.address, **options)
+    fresh = await client.connect()
+    await client.socket.send(json.dumps(message))
+    answer: dict[str, Any] = json.loads(await client.socket.recv())
+    if answer["type"] == "error":
+        client.answers += 1
+        await client.speak("new", "Good morning.", format=PCM)
+        await client.read_to_the_end_of("new")
+        assert heard_in(client, "new") == "Goodmorning."
+        assert any(each.id == fresh["session"] for each in live.connections.sessions())
+    await client.socket.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"session": "nobody"}, {"token": "x"}, {"token": ""}, {"token": "é" * 32}],
+    ids=["no session", "a wrong token", "no token", "a strange token"],
+)
+async def test_nobody_gets_a_session_without_its_token(change: dict[str, str]) -> None:
+    async with serving() as live:
+        client = await away(live)
+        answer = await answer_to(live, {**client.resume_message(), **change})
+        assert (answer["code"], answer["context"]) == ("resume_failed", None)
+        await client.connect()
+
+
+async def test_nobody_gets_a_session_with_another_key() -> None:
+    def key(name: str) -> dict[str, Any]:
+        return {"additional_headers": {"Authorization": f"Bearer {name}"}}
+
+    async with live_server(access={"api_keys": "one,two"}, server={"drain_timeout": 0}) as live:
+        client = await away(live, **key("one"))
+        answer = await answer_to(live, client.resume_message(), **key("two"))
+        assert answer["code"] == "resume_failed"
+        await client.connect()
+
+
+async def test_an_expired_session_is_gone_and_the_fresh_one_is_there() -> None:
+    async with serving(resume_ttl=0.05) as live:
+        client = await away(live)
+        await eventually(lambda: live.connections.sessions() == [], 5)
+        answer = await answer_to(live, client.resume_message())
+        assert answer["code"] == "resume_failed"
+        assert not live.model.open_utterances
+
+
+async def test_resume_is_the_first_message_or_refused() -> None:
+    async with serving() as live:
+        one, other = await away(live), await away(live)
+        await one.connect()
+        await one.socket.send(json.dumps(other.resume_message()))
+        await one.socket.send(json.dumps(one.resume_message()))
+        await one.say("text", context="a", text="friend. ")
+        await one.say("end", context="a")
+        await one.read_to_the_end_of("a")
+        assert [message["code"] for message in one.others] == ["resume_failed"] * 2
+        assert heard_in(one, "a") == "Hellothere.Myfriend."
+        await other.connect()
+
+
+async def test_a_client_may_resume_before_it_is_greeted() -> None:
+    async with serving() as live:
+        client = await away(live)
+        url = f"ws://{live.address}/ws/tts"
+        async with connect(url, proxy=None) as socket:
+            await socket.send(json.dumps(client.resume_message()))
+            readies = [json.loads(await socket.recv()) for _ in range(2)]
+        assert [ready["type"] for ready in readies] == ["ready", "ready"]
+        assert client.ready is not None
+        assert readies[1]["session"] == client.ready["session"] != readies[0]["session"]
+
+
+async def read_on(socket: ClientConnection) -> None:
+    while True:
+        await socket.recv()
+
+
+async def test_who_resumes_takes_over_from_a_connection_that_still_seems_open() -> None:
+    async with serving() as live:
+        client = ResumingClient(live.address)
+        await client.connect()
+        await client.say("start", context="a", format=PCM)
+        await client.say("text", context="a", text="Hello there. My ")
+        await client.read()
+        old = client.socket
+        await client.connect()
+        await client.say("text", context="a", text="friend. ")
+        await client.say("end", context="a")
+        await client.read_to_the_end_of("a")
+        assert heard_in(client, "a") == "Hellothere.Myfriend."
+        with pytest.raises(ConnectionClosed):
+            await read_on(old)
+        assert (old.close_code, old.close_reason) == (1008, "resumed")
+        assert len(live.connections.sessions()) == 1
+
+
+@pytest.mark.parametrize(("code", "kept"), [(1000, False), (1001, False), (1011, True)])
+async def test_who_says_goodbye_is_not_waited_for(code: int, kept: bool) -> None:
+    async with serving() as live:
+        client = ResumingClient(live.address)
+        await client.connect()
+        await client.say("text", context="a", text="Hello there my friend, ")
+        await client.read()
+        await client.socket.close(code)
+        if kept:
+            await eventually(lambda: live.connections.sessions()[0].detached_s is not None, 5)
+            await client.connect()
+        else:
+            await eventually(lambda: live.connections.sessions() == [], 5)
+            await eventually(lambda: not live.model.open_utterances, 5)
+
+
+async def test_a_cancel_on_its_way_when_the_line_broke_is_carried_out() -> None:
+    async with serving() as live:
+        client = ResumingClient(live.address)
+        await client.connect()
+        await client.speak("a", "This is a sentence. " * 200, format=PCM)
+        await client.read()
+        await client.say("cancel", context="a")
+        client.cut()
+        await client.connect()
+        await client.read_to_the_end_of("a")
+        assert client.ends["a"]["type"] == "cancelled"
+        client.assert_accounted("a")
+
+
+# --- many of them ---------------------------------------------------------------------------------
+
+
+async def test_sessions_that_nobody_comes_back_to_are_bounded_and_give_way() -> None:
+    async with serving(max_connections=5) as live:
+        clients = []
+        for _ in range(20):
+            clients.append(await away(live))
+            assert len(live.connections.sessions()) <= 5
+        await clients[-1].connect()
+        client = ResumingClient(live.address)
+        await client.connect()
+        await client.speak("a", "There is room for a new one.")
+        await client.read_to_the_end_of("a")
+        assert len(live.connections.sessions()) <= 5
+
+
+async def test_a_full_house_lets_its_own_come_back() -> None:
+    async with serving(max_connections=1) as live:
+        client = await away(live)
+        await client.connect()
+        assert client.resumes == 1
+
+
+async def test_cut_sessions_leave_nothing_behind() -> None:
+    async with serving(resume_ttl=0.1) as live:
+        tasks = len(asyncio.all_tasks())
+        for _ in range(10):
+            clients = [ResumingClient(live.address) for _ in range(10)]
+            await asyncio.gather(*(client.connect() for client in clients))
+            for client in clients:
+                await client.speak("a", "Hello there. " * 50)
+                await client.read()
+                client.cut()
+        await eventually(lambda: live.connections.sessions() == [], 10)
+        await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
+        gc.collect()
+        kinds = (Session, Contexts, Attachment, Connection)
+        # By type: a proxy of another package says that it is what it points to, and may be dead.
+        assert not [each for each in gc.get_objects() if type(each) in kinds]
+        assert not live.model.open_utterances
+
+
+async def test_the_operator_sees_who_is_away_and_ends_it() -> None:
+    async with serving() as live, httpx.AsyncClient(base_url=live.http) as http:
+        client = await away(live)
+        (session,) = (await http.get("/v1/status")).json()["sessions"]
+        assert session["detached_s"] >= 0
+        assert (await http.delete(f"/v1/sessions/{session['id']}")).status_code == 204
+        assert (await http.get("/v1/status")).json()["sessions"] == []
+        answer = await answer_to(live, client.resume_message())
+        assert answer["code"] == "resume_failed"
+        figures = (await http.get("/metrics")).text
+        assert 'duplex_tts_resumes_total{outcome="failed"} 1.0' in figures
+
+
+async def test_a_server_that_shuts_down_waits_for_nobody_who_is_away() -> None:
+    async with serving(drain_timeout=60) as live:
+        await away(live)
+        live.stop()
+        async with asyncio.timeout(10):
+            await live.serving
+        assert not live.model.open_utterances

@@ -1,0 +1,135 @@
+"""The application put together: its routes, and how the program starts and refuses to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from backend.main import listen, main
+from tests.support.engines.fake_engine import FakeModel
+from tests.support.live_server import live_server
+from tests.support.repository import ROOT
+
+MAIN = ROOT / "backend" / "main.py"
+
+
+async def test_health_and_readiness() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        assert (await http.get("/healthz")).json() == {"status": "ok"}
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"ready": True, "engine": "fake", "voice": "heart"},
+        )
+
+
+async def test_not_ready_while_it_drains() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        await http.get("/healthz")
+        await live.connections.drain()
+        answer = await http.get("/readyz")
+        assert (answer.status_code, answer.json()["ready"]) == (503, False)
+        async with live.client() as client:
+            assert client.ready["code"] == "overloaded"
+            assert await client.closed() == 1013
+
+
+async def test_voices_are_listed_with_the_default() -> None:
+    engine = {"voice": "second", "threads": 1}
+    async with live_server(engine=engine) as live, httpx.AsyncClient(base_url=live.http) as http:
+        answer = (await http.get("/v1/voices")).json()
+    assert answer["default"] == "second"
+    listed = {voice["name"]: voice["ready"] for voice in answer["voices"]}
+    assert listed == {"heart": True, "second": True, "remote": False, "broken": True}
+
+
+async def test_metrics_count_what_happened() -> None:
+    async with (
+        live_server() as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+        live.client() as client,
+    ):
+        await client.speak("a", "Hello there. ")
+        await client.say("text", context="b", text="One two ")
+        await client.say("cancel", context="b")
+        await client.read_to("cancelled")
+        await client.socket.send("not JSON")
+        await client.read_to("error")
+        during = await http.get("/metrics")
+    assert during.headers["content-type"].startswith("text/plain")
+    for figure in (
+        "duplex_tts_connections 1.0",
+        "duplex_tts_contexts 0.0",
+        "duplex_tts_characters_total 21.0",
+        "duplex_tts_cancels_total 1.0",
+        'duplex_tts_errors_total{code="bad_json"} 1.0',
+    ):
+        assert figure in during.text
+    assert "Hello" not in during.text
+
+
+async def test_an_engine_that_takes_many_at_a_time_has_one_thread() -> None:
+    model = FakeModel(max_batch=64)
+    async with live_server(model, engine={"threads": 3}):
+        assert len(model.engines) == 1
+
+
+async def test_as_many_engines_as_threads() -> None:
+    model = FakeModel()
+    async with live_server(model, engine={"threads": 3}):
+        pass
+    assert len(model.engines) == 3
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
+    listener = listen("127.0.0.1", 0)
+    with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as sent:
+        assert sent.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_a_bad_flag_stops_the_start_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--port", "99999"])
+    assert str(stop.value.code).startswith("duplex-tts: ")
+    assert "port" in str(stop.value.code)
+    assert "\n" not in str(stop.value.code).strip()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_port_that_is_taken_stops_the_start_with_the_remedy() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit) as stop:
+            main(["--port", str(port)])
+    assert f"port {port}" in str(stop.value.code)
+    assert "--port" in str(stop.value.code)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_the_script_says_where_it_serves_and_stops_at_a_signal(
+    stop: signal.Signals, tmp_path: Path
+) -> None:
+    """The one test with the real voice, in a directory of its own and without PYTHONPATH."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    arguments = [sys.executable, str(MAIN), "--port", "0"]
+    with subprocess.Popen(
+        arguments, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        announced = program.stdout.readline()
+        assert announced.startswith("duplex-tts ready on http://127.0.0.1:")
+        answer = httpx.get(f"{announced.split()[-1]}/readyz").json()
+        assert answer["ready"] is True
+        program.send_signal(stop)
+        assert program.wait(timeout=10) in (0, -stop)
+        assert "voice heart" in program.stdout.read()

@@ -1,0 +1,162 @@
+"""The speech facade: what may be spoken, with real engine threads."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+
+import pytest
+
+from backend.config import EngineSettings
+from backend.engines.base import SPEED, Engine, Parameter, Release
+from backend.errors import (
+    BadMessage,
+    DuplexError,
+    EngineFailed,
+    UnknownVoice,
+    Unsupported,
+    VoiceUnavailable,
+)
+from backend.events import Start
+from backend.monitoring.metrics import Metrics
+from backend.tts_manager import Manner, TTSManager
+from tests.support.engines.fake_engine import FakeModel, heard
+from tests.support.engines.inline_tts import InlineTTS
+
+
+def manager(model: FakeModel | None = None, **engine: object) -> TTSManager:
+    return TTSManager(model or FakeModel(), EngineSettings.model_validate(engine), Metrics(), 1)
+
+
+def engine_threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("engine-")]
+
+
+# --- the manner of speaking ----------------------------------------------------------------------
+
+
+def test_what_is_not_asked_for_comes_from_the_settings() -> None:
+    manner = manager(voice="second", speed=1.25).manner(Start("a"))
+    assert (manner.voice, manner.speed, manner.language) == ("second", 1.25, None)
+    assert 0 <= manner.seed < 2**31
+
+
+def test_every_context_has_a_seed_of_its_own() -> None:
+    tts = manager()
+    assert len({tts.manner(Start("a")).seed for _ in range(20)}) > 1
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
+    assert manager().manner(start) == Manner("second", 0.5, 0, "EN-us")
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "named"),
+    [
+        (Start("a", voice="nobody"), UnknownVoice, "heart, second"),
+        (Start("a", voice="x" * 5000), UnknownVoice, "heart, second"),
+        (Start("a", language="tlh"), Unsupported, "en"),
+        (Start("a", speed=0.49), BadMessage, "0.5 to 2.0"),
+        (Start("a", speed=2.01), BadMessage, "0.5 to 2.0"),
+        (Start("a", speed=float("nan")), BadMessage, "0.5 to 2.0"),
+        (Start("a", seed=-1), BadMessage, "0 to"),
+        (Start("a", seed=2**31), BadMessage, "0 to"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_remedy(
+    start: Start, error: type[DuplexError], named: str
+) -> None:
+    with pytest.raises(error) as caught:
+        manager().manner(start)
+    assert named in caught.value.message
+    assert len(caught.value.message) < 200
+    assert caught.value.context == "a"
+
+
+# --- its life ------------------------------------------------------------------------------------
+
+
+async def test_speaks_from_the_first_moment_and_leaves_no_thread_behind() -> None:
+    model = FakeModel()
+    async with manager(model) as tts:
+        assert len(model.engines[0].steps) == 1, "warm"
+        async with tts.speak(tts.manner(Start("a")), chunk_characters=0) as speech:
+            speech.extend(Release("Hello", 5, final=True), 0.0)
+            assert heard((await speech.next_chunk()).pcm) == "Hello"
+        assert engine_threads() == ["engine-0"]
+    assert engine_threads() == []
+    assert model.open_utterances == 0
+
+
+async def test_a_default_voice_that_is_not_there_stops_the_start() -> None:
+    with pytest.raises(UnknownVoice):
+        async with manager(voice="nobody"):
+            pass
+    with pytest.raises(VoiceUnavailable):
+        async with manager(voice="remote"):
+            pass
+    assert engine_threads() == []
+
+
+class FarModel(FakeModel):
+    """Its second voice comes over a slow line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived = threading.Event()
+
+    def load_voice(self, name: str) -> None:
+        if name == "second":
+            assert self.arrived.wait(10)
+        super().load_voice(name)
+
+
+async def test_those_who_wait_for_a_download_hold_up_nobody_else() -> None:
+    model = FarModel()
+    async with manager(model) as tts:
+        waiting = [asyncio.create_task(tts.load("second")) for _ in range(50)]
+        async with asyncio.timeout(2):
+            await tts.load("heart")
+            await asyncio.to_thread(int)
+        assert not any(task.done() for task in waiting)
+        model.arrived.set()
+        await asyncio.gather(*waiting)
+
+
+class UselessModel(FakeModel):
+    def create_engine(self) -> Engine:
+        raise OSError("no such device")
+
+
+async def test_an_engine_that_cannot_be_created_stops_the_start_and_its_threads() -> None:
+    with pytest.raises(EngineFailed):
+        async with manager(UselessModel()):
+            pass
+    assert engine_threads() == []
+
+
+async def test_a_parameter_that_the_engine_has_reaches_it_and_others_are_refused() -> None:
+    model = FakeModel()
+    model.info = replace(
+        model.info, parameters={"temperature": Parameter(0.05, 2.0, 0.8), "speed": SPEED}
+    )
+    tts = InlineTTS(model)
+    manner = tts.manner(Start("a", temperature=0.5, speed=1.5))
+    assert (manner.parameters, manner.speed) == ({"temperature": 0.5}, 1.5)
+    tts.speak(manner, 0)
+    assert tts.utterances[0].parameters == {"temperature": 0.5}
+    with pytest.raises(BadMessage, match=r"temperature: expected 0.05 to 2.0, got 3"):
+        tts.manner(Start("a", temperature=3))
+    with pytest.raises(Unsupported, match="it has: temperature, speed"):
+        tts.manner(Start("a", exaggeration=0.5))
+
+
+def test_the_speed_that_every_engine_has_is_none_to_refuse() -> None:
+    model = FakeModel()
+    model.info = replace(model.info, parameters={})
+    tts = InlineTTS(model)
+    assert tts.manner(Start("a", speed=1.0)).speed == 1.0
+    with pytest.raises(Unsupported, match="speed"):
+        tts.manner(Start("a", speed=1.1))

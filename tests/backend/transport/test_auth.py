@@ -1,0 +1,323 @@
+"""API keys and other sites' pages, alone and at the real server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from backend.config import AccessSettings, Settings
+from backend.endpoints.pages import WEB
+from backend.errors import ConfigError, Unauthorized
+from backend.transport.auth import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
+from tests.support.engines.cloning_model import CloningModel
+from tests.support.live_server import live_server
+from tests.support.repository import ROOT
+
+
+def line(name: str, key: str, mark: str = "") -> str:
+    return f"{name} {hashlib.sha256(key.encode()).hexdigest()}{mark}\n"
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_without_keys_everybody_may_speak() -> None:
+    access = Access(AccessSettings())
+    assert not access.demanded
+    assert access.authorize(None) == ANYBODY
+    assert not access.administers(None)
+
+
+def test_a_key_from_the_file_has_its_owners_name(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"# who\n\n{line('my phone', 'secret')}{line('me', 'root', ' admin')}")
+    access = Access(AccessSettings(api_keys_file=str(file)))
+    assert access.authorize("secret") == "my phone"
+    assert access.authorize("root") == "me"
+    assert [access.administers(key) for key in ("secret", "root", "wrong")] == [False, True, False]
+
+
+def test_the_admins_key_is_a_key_like_others_and_more() -> None:
+    access = Access(AccessSettings(admin_key="boss"))
+    assert access.demanded
+    assert access.authorize("boss") == "admin"
+    assert access.administers("boss")
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong", "one,two", "one ", "\udcff"])
+def test_a_missing_or_wrong_key_is_refused(key: str | None) -> None:
+    with pytest.raises(Unauthorized):
+        Access(AccessSettings(api_keys="one,two")).authorize(key)
+
+
+def test_the_servers_own_key_is_of_one_process_and_no_admins() -> None:
+    one, other = (Access(AccessSettings(api_keys="one")) for _ in range(2))
+    assert one.authorize(one.own_key) == "this server"
+    assert not one.administers(one.own_key)
+    with pytest.raises(Unauthorized):
+        other.authorize(one.own_key)
+
+
+@pytest.mark.parametrize("content", ["secret", "phone 123", "", "# nobody\n"])
+def test_a_file_that_holds_something_else_or_nothing_stops_the_start(
+    tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "keys"
+    file.write_text(content)
+    with pytest.raises(ConfigError) as error:
+        Access(AccessSettings(api_keys_file=str(file)))
+    assert "duplex-tts key" in error.value.message
+    assert "secret" not in error.value.message
+
+
+def test_a_file_that_everybody_may_write_to_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(line("me", "secret"))
+    file.chmod(0o666)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        Access(AccessSettings(api_keys_file=str(file)))
+
+
+# --- where the server may listen ------------------------------------------------------------------
+
+
+def exposed(**sections: dict[str, Any]) -> None:
+    settings = Settings.model_validate(sections)
+    check_exposure(settings, Access(settings.access))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "tts.example.org"])
+def test_beyond_this_machine_a_server_wants_keys_or_the_word_insecure(host: str) -> None:
+    with pytest.raises(ConfigError, match="--insecure"):
+        exposed(server={"host": host})
+    exposed(server={"host": host}, access={"insecure": True})
+    exposed(server={"host": host}, access={"api_keys": "one"})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "::ffff:127.0.0.1"])
+def test_on_this_machine_nothing_is_wanted(host: str) -> None:
+    assert is_loopback(host)
+    exposed(server={"host": host}, wyoming={"host": host, "port": 10200})
+
+
+def test_keys_do_not_protect_wyoming_which_knows_none() -> None:
+    far = {"host": "0.0.0.0", "port": 10200}
+    with pytest.raises(ConfigError, match="Wyoming"):
+        exposed(access={"api_keys": "one"}, wyoming=far)
+    exposed(access={"insecure": True}, wyoming=far)
+    exposed(wyoming={**far, "port": 0})
+
+
+# --- each protocol has its own place for the key, and its own answer to a wrong one ---------------
+
+OUTPUT = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+SONIC = {"model_id": "sonic-2", "voice": "heart", "output_format": OUTPUT, "transcript": "Hi."}
+ELEVEN = "/v1/text-to-speech/heart"
+
+POSTS = [  # path, body, the key's header and what stands before it, where the answer has the code
+    ("/v1/speech", {"text": "Hi."}, "Authorization", "Bearer ", "code", "invalid_api_key"),
+    (
+        "/v1/audio/speech",
+        {"input": "Hi.", "model": "tts-1", "voice": "nova"},
+        "Authorization",
+        "Bearer ",
+        "error.code",
+        "invalid_api_key",
+    ),
+    (ELEVEN, {"text": "Hi."}, "xi-api-key", "", "detail.status", "invalid_api_key"),
+    (f"{ELEVEN}/stream", {"text": "Hi."}, "xi-api-key", "", "detail.status", "invalid_api_key"),
+    ("/tts/bytes", SONIC, "X-API-Key", "", "error_code", "invalid_api_key"),
+    ("/tts/sse", SONIC, "Authorization", "Bearer ", "error_code", "invalid_api_key"),
+    ("/v1/speak", {"text": "Hi."}, "Authorization", "Token ", "err_code", "INVALID_AUTH"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "header", "scheme", "where", "code"), POSTS)
+async def test_a_post_wants_the_key_and_refuses_a_wrong_one_in_the_protocols_form(
+    path: str, body: dict[str, Any], header: str, scheme: str, where: str, code: str
+) -> None:
+    async with (
+        live_server(access={"api_keys": "one, two"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for key, status in ((None, 401), ("three", 401), ("one", 200), ("two", 200)):
+            headers = {} if key is None else {header: f"{scheme}{key}"}
+            answer = await http.post(path, json=body, headers=headers)
+            assert answer.status_code == status
+            if status == 401:
+                found = answer.json()
+                for part in where.split("."):
+                    found = found[part]
+                assert found == code
+
+
+async def expect_refused(url: str, **options: Any) -> None:
+    """ElevenLabs says why on the open socket, the others in the answer to the handshake."""
+    if ELEVEN in url:
+        async with connect(url, **options) as socket:
+            await socket.send(json.dumps({"text": " "}))
+            assert json.loads(await socket.recv())["error"] == "invalid_api_key"
+            await socket.wait_closed()
+        assert socket.close_code == 1008
+        return
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(url, **options):
+            pass
+    assert refused.value.response.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{ELEVEN}/stream-input?xi-api-key=",
+        f"{ELEVEN}/multi-stream-input?authorization=Bearer%20",
+        "/tts/websocket?api_key=",
+        "/tts/websocket?access_token=",
+    ],
+)
+async def test_a_key_in_the_url_is_as_good_and_as_bad(path: str) -> None:
+    async with live_server(access={"api_keys": "one"}) as live:
+        async with connect(f"ws://{live.address}{path}one"):
+            pass
+        await expect_refused(f"ws://{live.address}{path}three")
+
+
+async def test_no_protocol_lets_the_pages_of_other_sites_in() -> None:
+    evil = {"Origin": "https://evil.example"}
+    streams = ["/ws/tts", f"{ELEVEN}/stream-input", f"{ELEVEN}/multi-stream-input"]
+    streams += ["/tts/websocket", "/v1/speak"]
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        for path, body, *_ in POSTS:
+            answer = await http.post(path, json=body, headers=evil)
+            assert (path, answer.status_code, answer.json()["error"]) == (path, 403, "origin")
+        for path in streams:
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect(f"ws://{live.address}{path}", additional_headers=evil):
+                    pass
+            assert (path, refused.value.response.status_code) == (path, 403)
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "scheme"),
+    [
+        (f"{ELEVEN}/stream-input", "xi-api-key", ""),
+        (f"{ELEVEN}/multi-stream-input", "xi-api-key", ""),
+        ("/tts/websocket", "X-API-Key", ""),
+        ("/tts/websocket", "Authorization", "Bearer "),
+        ("/v1/speak", "Authorization", "Token "),
+    ],
+)
+async def test_a_vendors_websocket_refuses_a_wrong_key(path: str, header: str, scheme: str) -> None:
+    async with live_server(access={"api_keys": "one"}) as live:
+        url = f"ws://{live.address}{path}"
+        async with connect(url, additional_headers={header: f"{scheme}one"}):
+            pass
+        await expect_refused(url, additional_headers={header: f"{scheme}wrong"})
+
+
+@pytest.mark.parametrize("key", [None, "wrong"])
+async def test_elevenlabs_key_may_come_in_the_first_message_and_must_be_right(
+    key: str | None,
+) -> None:
+    first = {"text": " ", **({} if key is None else {"xi_api_key": key})}
+    async with live_server(access={"api_keys": "one"}) as live:
+        url = f"ws://{live.address}{ELEVEN}/stream-input"
+        async with connect(url) as socket:
+            await socket.send(json.dumps(first))
+            assert json.loads(await socket.recv())["error"] == "invalid_api_key"
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1008
+
+
+async def test_the_native_websocket_takes_the_key_in_a_header_or_the_query() -> None:
+    async with live_server(access={"api_keys": "one, two"}) as live:
+        url = f"ws://{live.address}/ws/tts"
+        async with connect(url, additional_headers={"Authorization": "Bearer one"}) as socket:
+            assert json.loads(await socket.recv())["type"] == "ready"
+        async with connect(f"{url}?key=two") as socket:
+            assert json.loads(await socket.recv())["type"] == "ready"
+        for query in ("", "?key=three"):
+            async with connect(f"{url}{query}") as socket:
+                assert json.loads(await socket.recv())["code"] == "invalid_api_key"
+                with pytest.raises(ConnectionClosed) as closed:
+                    await socket.recv()
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1008
+
+
+async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
+    async with (
+        live_server(access={"api_keys": "one"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        for path in ("/healthz", "/readyz", "/", "/v1/audio/voices", "/v1/audio/models"):
+            assert (await http.get(path)).status_code == 200
+        for path in ("/v1/models", "/v1/status", "/metrics", "/openapi.json"):
+            assert (await http.get(path)).status_code == 401
+
+
+# --- what is public -------------------------------------------------------------------------------
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """All there are: a method, or `socket`, and a path."""
+    for route in iter_route_contexts(app.routes):
+        path = re.sub(r"{.*?}", "heart", str(route.path))
+        for method in route.methods or ("socket",):
+            yield method, path
+
+
+async def test_whatever_is_not_listed_as_public_wants_a_key() -> None:
+    pages = {f"/{file.stem if file.suffix == '.html' else file.name}" for file in WEB.iterdir()}
+    pages = pages - {"/index"} | {"/"}
+    async with (
+        live_server(CloningModel(), access={"api_keys": "one"}) as live,
+        httpx.AsyncClient(base_url=live.http) as http,
+    ):
+        found = list(routes(live.app))
+        assert len(found) > len(pages) + len(PUBLIC) + 20
+        for method, path in found:
+            if method == "socket":
+                assert await refuses(f"ws://{live.address}{path}"), path
+                continue
+            answer = await http.request(method, path)
+            public = method in ("GET", "HEAD") and path in PUBLIC | pages
+            assert (answer.status_code < 300) if public else (answer.status_code == 401), (
+                f"{method} {path} answers {answer.status_code} without a key: "
+                "demand one, or list it in access.PUBLIC and docs/keys.md"
+            )
+
+
+async def refuses(url: str) -> bool:
+    """Whether nothing is spoken there without a key."""
+    try:
+        async with connect(url) as socket:
+            with suppress(ConnectionClosed):
+                await socket.send('{"text": "Hi.", "type": "text", "transcript": "Hi."}')
+            with suppress(ConnectionClosed):
+                async for message in socket:
+                    assert isinstance(message, str)
+                    assert "audio" not in message
+            return socket.close_code == 1008
+    except InvalidStatus as refused:
+        return refused.response.status_code == 401
+
+
+def test_what_is_public_is_in_the_docs() -> None:
+    keys = (ROOT / "docs" / "keys.md").read_text()
+    for path in PUBLIC:
+        assert f"`{path}`" in keys or f"`GET {path}`" in keys

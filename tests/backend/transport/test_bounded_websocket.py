@@ -1,0 +1,106 @@
+"""Frames of WebSockets in numbers: what they cost the others, and that none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.backend.transport.test_bounded_http import HANDSHAKE, Peer, peer
+from tests.support.live_server import Live, live_server
+from tests.support.loop_turns import turns_timed
+
+TEXT, PING, PONG, CONTINUED = 1, 9, 10, 0
+
+
+def frame(payload: bytes, kind: int = TEXT, *, last: bool = True) -> bytes:
+    """A short one, with a mask that changes nothing."""
+    return bytes([last << 7 | kind, 0x80 | len(payload)]) + bytes(4) + payload
+
+
+FLOODS = {
+    "messages": frame(b"x") * 200_000,
+    "pings": frame(b"", PING) * 200_000,
+    "pongs": frame(b"", PONG) * 200_000,
+    "fragments": frame(b"", last=False) + frame(b"", CONTINUED, last=False) * 200_000,
+}
+
+
+@asynccontextmanager
+async def flooding(live: Live) -> AsyncIterator[Peer]:
+    """A peer that is connected, and reads what it is sent."""
+    async with peer(live) as sender:
+        await sender.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
+        await sender.reader.readuntil(b"\r\n\r\n")
+        reading = asyncio.create_task(sender.reader.read())
+        yield sender
+        reading.cancel()
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_flood_of_frames_holds_nobody_up(kind: str) -> None:
+    async with (
+        live_server() as live,
+        flooding(live) as sender,
+        live.client() as other,
+    ):
+        sender.writer.write(FLOODS[kind])
+        with turns_timed() as longest_s:
+            for number in range(30):
+                await other.say("ping", id=str(number))
+                assert (await other.read())["id"] == str(number)
+        assert longest_s() < 0.015  # it is 0.001; all of a reading at once takes 0.035 to 0.25
+
+
+async def test_messages_that_come_at_once_are_answered_one_by_one() -> None:
+    async with live_server() as live, live.client() as client:
+        for number in range(900):
+            await client.say("ping", id=str(number))
+        answers = [(await client.read())["id"] for _ in range(900)]
+        assert answers == [str(number) for number in range(900)]
+
+
+async def test_a_long_message_and_one_in_parts_arrive_whole() -> None:
+    text = "word " * 3000
+    async with live_server() as live, live.client() as client:
+        await client.say("text", context="a", text=text)
+        parts = json.dumps({"type": "end", "context": "a"})
+        await client.socket.send(iter(parts))
+        done = (await client.read_to("done"))[-1]
+        assert done["characters"] == len(text)
+
+
+async def test_a_message_of_ever_more_parts_ends_its_connection() -> None:
+    async with live_server() as live, live.client() as client:
+        with suppress(ConnectionClosed):
+            await client.socket.send(" " for _ in range(10_000))
+        assert await client.closed() == 1009
+
+
+async def test_who_pings_and_reads_no_answers_is_hung_up_on() -> None:
+    ping = frame(b"." * 125, PING) * 1000
+    async with live_server() as live, peer(live) as deaf:
+        await deaf.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
+        await deaf.reader.readuntil(b"\r\n\r\n")
+        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+        async def send() -> None:
+            for _ in range(1000):
+                deaf.writer.write(ping)
+                await deaf.writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await send()
+
+
+async def test_a_goodbye_behind_much_else_is_heard() -> None:
+    async with live_server() as live, live.client(max_queue=None) as client:
+        for number in range(500):
+            await client.say("ping", id=str(number))
+        async with asyncio.timeout(5):
+            await client.socket.close()
+        assert client.socket.close_code == 1000

@@ -1,0 +1,169 @@
+"""Connections in number: by address, and as many as there are file descriptors for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvloop
+
+from backend.config import Settings
+from backend.errors import ConfigError
+from backend.transport import connection_limits
+from backend.transport.connection_limits import AddressLimit, within_descriptors
+from tests.support.live_server import live_server
+from tests.support.repository import ROOT
+
+MAIN = ROOT / "backend" / "main.py"
+
+
+def test_an_address_is_counted_whatever_way_it_is_written() -> None:
+    limit = AddressLimit(2)
+    assert limit.enter("192.0.2.1")
+    assert limit.enter("::ffff:192.0.2.1")
+    assert not limit.enter("192.0.2.1")
+    assert limit.enter("192.0.2.2")
+    limit.leave("192.0.2.1")
+    assert limit.enter("192.0.2.1")
+
+
+def test_a_network_of_ipv6_is_one_address() -> None:
+    limit = AddressLimit(1)
+    assert limit.enter("2001:db8:0:1::1")
+    assert not limit.enter("2001:db8:0:1:ffff::2")
+    assert limit.enter("2001:db8:0:2::1")
+    assert limit.enter("fe80::1%eth0")
+    assert limit.enter("no address"), "of a socket that is no network's"
+
+
+# --- file descriptors -----------------------------------------------------------------------------
+
+
+class Limits:
+    """In place of the machine's."""
+
+    RLIMIT_NOFILE, RLIM_INFINITY = resource.RLIMIT_NOFILE, resource.RLIM_INFINITY
+
+    def __init__(self, soft: int, hard: int) -> None:
+        self.now = (soft, hard)
+
+    def getrlimit(self, _: int) -> tuple[int, int]:
+        return self.now
+
+    def setrlimit(self, _: int, limits: tuple[int, int]) -> None:
+        assert limits[0] <= limits[1] or limits[1] == self.RLIM_INFINITY
+        self.now = limits
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
+    def install(soft: int, hard: int) -> Limits:
+        limits = Limits(soft, hard)
+        monkeypatch.setitem(sys.modules, "resource", limits)
+        monkeypatch.setattr(connection_limits, "_open_descriptors", lambda: 20)
+        return limits
+
+    return install
+
+
+def test_the_limit_is_raised_as_far_as_needed(limits: Callable[[int, int], Limits]) -> None:
+    machine = limits(256, 1 << 20)
+    settings, most = within_descriptors(Settings())
+    assert settings == Settings()
+    assert most == 2100
+    assert machine.now == (2100 + 64 + 20, 1 << 20)
+
+
+def test_where_there_are_few_fewer_clients_speak(limits: Callable[[int, int], Limits]) -> None:
+    machine = limits(100, 256)
+    settings, most = within_descriptors(Settings())
+    assert machine.now == (256, 256)
+    assert most == 256 - 64 - 20
+    assert settings.server.max_connections == most * 3 // 4
+    small = Settings.model_validate({"server": {"max_connections": 5}})
+    assert within_descriptors(small)[0] == small
+
+
+def test_where_there_are_hardly_any_the_start_says_what_to_do(
+    limits: Callable[[int, int], Limits],
+) -> None:
+    limits(64, 64)
+    with pytest.raises(ConfigError, match="ulimit -n"):
+        within_descriptors(Settings())
+
+
+@contextmanager
+def serving_with(descriptors: int, folder: Path) -> Iterator[str]:
+    """The real server with so many; yields its address."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+
+    arguments = [sys.executable, str(MAIN), "--port", "0"]
+    with subprocess.Popen(
+        arguments, cwd=folder, stdout=subprocess.PIPE, text=True, preexec_fn=few
+    ) as program:
+        assert program.stdout is not None
+        try:
+            yield program.stdout.readline().split()[-1]
+        finally:
+            program.send_signal(signal.SIGTERM)
+
+
+def test_three_hundred_silent_ones_shut_nobody_out(tmp_path: Path) -> None:
+    with serving_with(256, tmp_path) as url, ExitStack() as silent:
+        host, port = url.removeprefix("http://").split(":")
+        for _ in range(300):
+            silent.enter_context(socket.create_connection((host, int(port))))
+        for _ in range(3):
+            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_without_a_descriptor_left_the_server_serves_on_and_lets_in_again(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def play() -> float:
+        async with live_server() as live, live.client() as client:
+            host, port = live.address.split(":")
+            late = [socket.socket() for _ in range(3)]
+            with no_descriptor_left():
+                for each in late:  # the kernel lets them in, the server cannot yet
+                    each.connect((host, int(port)))
+                began_s = time.thread_time()
+                assert await client.speak("a", "Hello there. ") == "Hellothere."
+                await asyncio.sleep(0.3)
+                used_s = time.thread_time() - began_s
+            for each in late:
+                each.close()
+            async with httpx.AsyncClient(base_url=live.http) as http:
+                assert (await http.get("/healthz", timeout=10)).status_code == 200
+            return used_s
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(play()) < 0.2
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.dup(0)
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

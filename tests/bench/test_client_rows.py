@@ -1,0 +1,162 @@
+"""The benchmark of the client library: each row in small, and that it sees what it looks for."""
+
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from bench.__main__ import CLIENT_ROWS, app
+from bench.client import barge_in, disconnects, gaps, session_reuse
+from bench.client.fault_proxy import FaultProxy, fault_proxy
+from bench.harness import recording_client
+from bench.harness.corpus import load_corpus
+from bench.harness.recording_client import ServerError
+from bench.harness.report import Figure, Result
+from bench.harness.setup import QUICK, Setup
+from duplex_tts import Error, Session, SpeechFailed
+from duplex_tts.player import Player
+from tests.support.engines import hibari_model
+
+TINY = dataclasses.replace(
+    QUICK, texts=2, cancels=2, reuses=2, utterances=3, answers=1, disconnects=4
+)
+
+
+def setup(url: str, done: list[float] | None = None) -> Setup:
+    corpus = load_corpus(limit=2)
+    shares = [] if done is None else done
+    return Setup(url, hibari_model.model(), corpus, TINY, seed=1, progress=shares.append)
+
+
+def by_name(result: Result, start: str) -> Figure:
+    (figure,) = [each for each in result.figures if each.name.startswith(start)]
+    return figure
+
+
+async def test_a_session_that_stays_open_saves_the_handshake(url: str) -> None:
+    done: list[float] = []
+    result = await session_reuse.measure(setup(url, done))
+    assert by_name(result, "reconnects").value == 0
+    assert len(result.details["second_ms"]) == TINY.reuses
+    assert len(result.details["ttfa_ms"]) == TINY.utterances
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+
+
+async def test_reconnects_are_counted_where_they_happen(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def cutting(address: str) -> AsyncIterator[FaultProxy]:
+        async with fault_proxy(address) as proxy:
+            proxy.cut_after_bytes = 5_000
+            yield proxy
+
+    monkeypatch.setattr(session_reuse, "fault_proxy", cutting)
+    assert not by_name(await session_reuse.measure(setup(url)), "reconnects").met
+
+
+async def test_answers_are_heard_to_their_end_and_their_gaps_counted(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "SENTENCES", 1)
+    result = await gaps.measure(setup(url))
+    assert len(result.details["audio_s"]) == TINY.answers
+    assert result.details["audio_s"][0] > 1
+    gaps_counted = result.details["underruns"][0] + result.details["pauses"][0]
+    assert result.figures[0].value >= gaps_counted
+
+
+async def test_a_gap_is_heard_by_the_player_and_found_in_the_recording(url: str) -> None:
+    async with Session.connect(url) as session:
+        heard = await gaps.hear(session, "One. Two.", tokens_per_s=1.0)
+    assert heard.pauses + heard.underruns >= 1
+    assert heard.silence_ms > 100
+    assert max(gap.length_s for gap in heard.unbuffered) > 0.1
+
+
+async def test_no_sample_is_lost_when_the_line_breaks(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disconnects, "AT_ONCE", 1)  # a busy machine turns others away
+    result = await disconnects.measure(setup(url))
+    assert [figure.value for figure in result.figures] == [0, 0]
+    assert result.details["cuts"] >= TINY.disconnects
+    assert result.details["resumes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("heard", "wrong"),
+    [([1, 2, 3], 0), ([1, 2], 1), ([1, 2, 3, 3], 1), ([1, 1, 2, 3], 3), ([], 3)],
+)
+def test_samples_that_are_lost_repeated_or_other_are_wrong(heard: list[int], wrong: int) -> None:
+    original = np.array([1, 2, 3], np.int16)
+    assert disconnects.differing(np.array(heard, np.int16), original) == wrong
+
+
+async def test_an_interrupted_voice_falls_silent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(barge_in, "load", nobody)
+    monkeypatch.setattr(barge_in, "START_S", 0.0)
+    monkeypatch.setattr(barge_in, "LATEST_S", 0.1)
+    monkeypatch.setattr(barge_in, "AT_ONCE", 1)  # a busy machine turns others away
+    result = await barge_in.measure(setup(url))
+    assert len(result.details["silent_ms"]) == TINY.cancels
+
+
+async def test_a_voice_that_is_not_silenced_is_heard_after_the_cancel(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Session.connect(url) as session:
+        monkeypatch.setattr(Player, "stop", lambda _player: None)
+        late_ms = await barge_in.interrupt(session, "Nobody stops this voice.", 0.0, by_player=True)
+    assert late_ms > barge_in.GOAL_MS
+
+
+@pytest.mark.parametrize(("text", "error"), [("", ServerError), ("\ud800", ValueError)])
+async def test_a_voice_that_is_never_heard_is_no_measurement(
+    url: str, text: str, error: type[Exception]
+) -> None:
+    async with Session.connect(url) as session:
+        with pytest.raises(error):
+            await barge_in.interrupt(session, text, 0.0, by_player=True)
+
+
+@pytest.mark.parametrize(
+    "busy",
+    [ServerError("overloaded", ""), SpeechFailed("", [Error("c", "overloaded", "")])],
+    ids=["context", "utterance"],
+)
+async def test_a_server_that_is_too_busy_is_asked_again(
+    busy: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_client, "RETRY_AFTER_S", 0)
+    answers: list[Exception | int] = [busy, busy, 7]
+
+    async def speak() -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await recording_client.patiently(speak) == 7
+
+
+async def test_another_error_is_not_waited_out() -> None:
+    async def speak() -> int:
+        raise SpeechFailed("", [Error("c", "unknown_voice", "")])
+
+    with pytest.raises(SpeechFailed):
+        await recording_client.patiently(speak)
+
+
+def test_the_rows_of_the_client_are_their_own() -> None:
+    answer = CliRunner().invoke(app, ["--client", "--only", "latency"])
+    assert answer.exit_code != 0
+    for row in CLIENT_ROWS:
+        assert row in answer.output

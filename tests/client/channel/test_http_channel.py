@@ -1,0 +1,268 @@
+"""Where no WebSocket gets through, and when a session grows old."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from bench.client.fault_proxy import fault_proxy
+from duplex_tts import (
+    Audio,
+    Cancelled,
+    Done,
+    Error,
+    FellBack,
+    NoWebSocket,
+    Options,
+    Refused,
+    Replaced,
+    Restarted,
+    Retracted,
+    Returned,
+    Session,
+    SessionEvent,
+    SpeechFailed,
+    Utterance,
+)
+from tests.support.engines.fake_engine import heard
+from tests.support.live_server import eventually, live_server
+from tests.support.scripted_server import Peer, server, silent
+
+WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(100)]
+TEXT = "".join(WORDS)
+
+
+async def written() -> AsyncIterator[str]:
+    for word in WORDS:
+        yield word
+        await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duplex_tts.channel.failover.CHECK_S", 0.02)
+    monkeypatch.setattr("duplex_tts.channel.failover.RETRY_S", 0.02)
+
+
+async def spoken(utterance: Utterance) -> str:
+    pcm = b"".join([each.data async for each in utterance])
+    done = await utterance.done()
+    assert isinstance(done, Done)
+    assert done.characters == len(utterance.text)
+    return heard(np.frombuffer(pcm, "<f4"))
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.split())
+
+
+async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events: list[SessionEvent] = []
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        options = Options(on_event=events.append)
+        with caplog.at_level(logging.WARNING, "duplex_tts"):
+            async with Session.connect(proxy.address, options=options) as session:
+                assert (session.ready.voice, session.ready.sample_rate) == ("heart", 24000)
+                for text in (written(), TEXT):
+                    utterance = session.speak(text, format="pcm_f32le")
+                    assert await spoken(utterance) == squeezed(TEXT)
+                    words = [utterance.text[word.start : word.end] for word in utterance.words]
+                    assert list(map(str.strip, words)) == TEXT.split()
+                    times = [word.start_ms for word in utterance.words]
+                    assert times == sorted(times)
+                assert session.stats().transport == "http"
+                assert session.stats().bytes_in > 100_000
+    assert [type(event) for event in events] == [FellBack]
+    assert "speech comes over HTTP" in caplog.text
+
+
+async def test_a_sentence_is_heard_while_the_next_one_is_written() -> None:
+    async def two_sentences() -> AsyncIterator[str]:
+        yield "The first one. And"
+        assert (await anext(utterance)).text == (0, 15)
+        yield " the second."
+
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        async with Session.connect(proxy.address) as session:
+            utterance = session.speak(two_sentences())
+            assert isinstance(await utterance.done(), Done)
+
+
+async def test_requests_that_break_lose_and_repeat_nothing() -> None:
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        async with Session.connect(proxy.address) as session:
+            proxy.more_cuts = iter(range(20_000, 400_000, 30_000))
+            proxy.cut_after_bytes = 10_000
+            utterance = session.speak(TEXT, format="pcm_f32le")
+            assert await spoken(utterance) == squeezed(TEXT)
+            assert utterance.restarts
+
+
+async def test_it_returns_to_the_websocket_when_it_can(hurried: None) -> None:
+    events: list[SessionEvent] = []
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        options = Options(on_event=events.append)
+        async with Session.connect(proxy.address, options=options) as session:
+            utterance = session.speak(written(), format="pcm_f32le")
+            await anext(utterance)
+            proxy.block_websockets = False
+            await eventually(lambda: session.stats().transport == "websocket", within_s=5)
+            assert await spoken(session.speak(TEXT, format="pcm_f32le")) == squeezed(TEXT)
+            assert isinstance(await utterance.done(), Done)
+            assert utterance.restarts == []
+    assert [type(event) for event in events] == [FellBack, Returned]
+
+
+async def test_what_is_in_flight_goes_on_over_http_when_websockets_are_forbidden() -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        utterance = session.speak(written(), format="pcm_f32le")
+        first = await anext(utterance)
+        proxy.block_websockets = True
+        proxy.cut()
+        rest = b"".join([each.data async for each in utterance])
+        assert heard(np.frombuffer(first.data + rest, "<f4")) == squeezed(TEXT)
+        assert isinstance(await utterance.done(), Done)
+        assert session.stats().transport == "http"
+        assert len(utterance.restarts) == 1
+
+
+async def test_the_fallback_can_be_declined() -> None:
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        with pytest.raises(NoWebSocket, match="403"):
+            await Session.connect(proxy.address, options=Options(fallback=False))
+
+
+async def test_who_is_no_speech_server_over_http_either_is_none() -> None:
+    async with server() as url, fault_proxy(url) as proxy:
+        proxy.block_websockets = True
+        with pytest.raises(NoWebSocket, match="403"):
+            await Session.connect(proxy.address)
+
+
+async def test_over_http_errors_are_the_same() -> None:
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        async with Session.connect(proxy.address) as session:
+            with pytest.raises(SpeechFailed, match="unknown_voice"):
+                await session.speak("One", voice="nobody").done()
+            utterance = session.speak("One. It will explode now. Three.")
+            with pytest.raises(SpeechFailed, match="not all was spoken"):
+                await utterance.done()
+            heard_of = [each.text async for each in aiter_quietly(utterance)]
+            assert heard_of == [(0, 5), (5, 26), (26, 32)]
+
+
+async def aiter_quietly(utterance: Utterance) -> AsyncIterator[Audio]:
+    try:
+        async for each in utterance:
+            yield each
+    except SpeechFailed:
+        return
+
+
+async def test_over_http_speech_can_be_cancelled_and_taken_back() -> None:
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        proxy.block_websockets = True
+        async with Session.connect(proxy.address) as session:
+            utterance = session.speak(written())
+            await anext(utterance)
+            utterance.cancel()
+            cancelled = await utterance.done()
+            assert isinstance(cancelled, Cancelled)
+            assert 0 < cancelled.text_to < len(TEXT)
+
+            context = await session.start("c")
+            await context.push("Hello there friend. Some more")
+            await context.retract(22)
+            await context.push("ng.")
+            await context.end()
+            events = [event async for event in context]
+            assert Retracted("c", 22) in events
+            assert isinstance(events[-1], Done)
+            assert events[-1].characters == 25
+            assert not [event for event in events if isinstance(event, Error | Restarted)]
+
+
+async def test_a_wrong_key_is_no_reason_to_fall_back() -> None:
+    async with live_server(access={"api_keys": "right"}) as live:
+        async with Session.connect(live.address, key="right") as session:
+            assert isinstance(await session.speak("One").done(), Done)
+        for key in (None, "wrong"):
+            with pytest.raises(Refused) as refused:
+                await Session.connect(live.address, key=key)
+            assert refused.value.code == "invalid_api_key"
+
+
+async def test_the_key_goes_over_http_too() -> None:
+    async with (
+        live_server(access={"api_keys": "right"}) as live,
+        fault_proxy(live.address) as proxy,
+    ):
+        proxy.block_websockets = True
+        async with Session.connect(proxy.address, key="right") as session:
+            assert isinstance(await session.speak("One").done(), Done)
+        async with Session.connect(proxy.address, key="wrong") as session:
+            with pytest.raises(Refused, match="invalid_api_key"):
+                await session.speak("One").done()
+
+
+async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None) -> None:
+    events: list[SessionEvent] = []
+    async with live_server() as live:
+        options = Options(max_age_s=0.1, on_event=events.append)
+        async with Session.connect(live.address, options=options) as session:
+            first = session.speak(written(), format="pcm_f32le")
+            await anext(first)
+            before = session.ready.session
+            await eventually(lambda: session.ready.session != before, within_s=5)
+            assert not first.finished
+            second = session.speak(TEXT, format="pcm_f32le")
+            assert await spoken(second) == squeezed(TEXT)
+            assert isinstance(await first.done(), Done)
+            assert first.restarts == []
+            stats = session.stats()
+            assert stats.replaced >= 1
+            assert (stats.reconnects, stats.resumes, stats.restarts) == (0, 0, 0)
+            await eventually(lambda: len(live.connections.sessions()) <= 2, within_s=5)
+    assert events
+    assert all(isinstance(event, Replaced) for event in events)
+    assert len(live.connections.sessions()) == 0
+
+
+async def test_a_replacement_that_cannot_be_had_is_tried_again(hurried: None) -> None:
+    tries = 0
+
+    async def refusing(peer: Peer) -> None:
+        nonlocal tries
+        tries += 1
+        await peer.say(type="error", context=None, code="overloaded", message="no room")
+
+    async with (
+        server(silent, *[refusing] * 100, greetings=1) as url,
+        Session.connect(url, options=Options(max_age_s=0.01)) as session,
+    ):
+        await eventually(lambda: tries > 1, within_s=5)
+        assert session.stats().transport == "websocket"
+        assert session.stats().replaced == 0
+        await session.ping()
+
+
+@pytest.mark.parametrize(
+    "name", ["max_age_s", "ping_timeout_s", "give_up_s", "max_in_flight", "progress_timeout_s"]
+)
+def test_options_that_make_no_sense_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Options(**{name: 0})  # type: ignore[arg-type]

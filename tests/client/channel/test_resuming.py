@@ -1,0 +1,533 @@
+"""Breaks of the connection, seen from the client: against scripts, then against the real server."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from bench.client.fault_proxy import FaultProxy, fault_proxy, host_and_port
+from duplex_tts import (
+    Audio,
+    Cancelled,
+    ClientError,
+    ConnectionLost,
+    Done,
+    Options,
+    Refused,
+    Restarted,
+    Resumed,
+    Retracted,
+    Session,
+    SessionEvent,
+    Utterance,
+)
+from duplex_tts.channel.resuming import LONGEST_DELAY_S, delays_s
+from tests.support.engines.fake_engine import heard
+from tests.support.live_server import eventually, live_server
+from tests.support.scripted_server import READY, Peer, server, silent
+
+# --- against scripts ------------------------------------------------------------------------------
+
+
+async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
+    events: list[SessionEvent] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(4)
+        await peer.audio("c", 0, 3)
+        await peer.audio("c", 3, 4)
+        await peer.say(type="error", context=None, code="bad_json", message="what?")
+        await peer.receive("text")
+        peer.vanish()
+
+    async def again(peer: Peer) -> None:
+        resume = await peer.receive("resume")
+        assert (resume["session"], resume["token"]) == (READY["session"], READY["token"])
+        assert (resume["after"], resume["answers"]) == ({"c": 1}, 1)
+        await peer.resumed(received=2)
+        assert (await peer.receive("text"))["text"] == "two"
+        await peer.receive("end")
+        peer.had("c", 2, 20.0)
+        await peer.audio("c", 4, 7)
+        await peer.done("c", ms=30, characters=7, chunks=3)
+
+    options = Options(on_event=events.append)
+    async with server(script, again) as url, Session.connect(url, options=options) as session:
+        context = await session.start("c")
+        await context.push("One ")
+        assert [type(await anext(context)) for _ in range(2)] == [Audio, Audio]
+        await eventually(lambda: len(session.errors) == 1)
+        await context.push("two")
+        await context.end()
+        rest = [event async for event in context]
+        assert [type(event) for event in rest] == [Audio, Done]
+        stats = session.stats()
+        assert (stats.reconnects, stats.resumes, stats.restarts) == (1, 1, 0)
+    assert [type(event) for event in events] == [Resumed]
+
+
+async def test_what_comes_twice_is_heard_once() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(3)
+        await peer.audio("c", 0, 2)
+        await peer.audio("c", 0, 2, seq=0)
+        peer.had("c", 1, 10.0)
+        await peer.audio("c", 2, 3)
+        await peer.done("c", ms=20, characters=3, chunks=2)
+        await peer.audio("c", 2, 3, seq=1)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert [type(event) async for event in context] == [Audio, Audio, Done]
+        await session.ping()
+
+
+async def test_what_was_received_is_acknowledged() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(3)
+        await peer.audio("c", 0, 3)
+        await peer.say(type="error", context="c", code="timeout", message="slow")
+        ping = await peer.receive("ping")
+        while ping["answers"] == 0:
+            await peer.pong(ping)
+            ping = await peer.receive("ping")
+        assert (ping["after"], ping["answers"]) == ({"c": 0}, 1)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert len([event async for event in context]) == 3
+
+
+async def test_where_the_server_forgot_only_what_was_not_heard_is_said_again() -> None:
+    events: list[SessionEvent] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(11)
+        await peer.audio("c", 0, 4, ms=100.0)
+        peer.vanish()
+
+    async def another(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.forgotten()
+        assert await peer.receive("start") == {"type": "start", "context": "c", "seed": 7}
+        assert await peer.receive_text(7) == "two sun"
+        assert (await peer.receive("retract"))["to"] == 4
+        assert (await peer.receive("text"))["text"] == "three"
+        await peer.receive("end")
+        await peer.audio("c", 0, 4, ms=50.0)
+        await peer.say(type="retracted", context="c", to=4)
+        await peer.audio("c", 4, 9, ms=50.0)
+        await peer.done("c", ms=100.0, characters=9, chunks=2)
+
+    options = Options(on_event=events.append)
+    async with server(script, another) as url, Session.connect(url, options=options) as session:
+        context = await session.start("c", seed=7)
+        await context.push("One two sun")
+        await anext(context)
+        await context.retract(8)
+        await context.push("three")
+        await context.end()
+        restarted, first, retracted, second, done = [event async for event in context]
+        assert restarted == Restarted("c", 4, 100.0)
+        assert isinstance(first, Audio)
+        assert (first.seq, first.text, first.start_ms) == (1, (4, 8), 100.0)
+        assert retracted == Retracted("c", 8)
+        assert isinstance(second, Audio)
+        assert (second.text, second.words[0].start) == ((8, 13), 8)
+        assert done == Done("c", 200.0, 13, 3)
+        assert session.stats().restarts == 1
+    assert events == [Restarted("c", 4, 100.0)]
+
+
+async def test_a_context_with_a_gap_is_said_again_and_the_others_go_on() -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(4):
+            await peer.receive_any()
+        peer.vanish()
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=4)
+        await peer.say(type="error", context="gone", code="resume_gap", message="too late")
+        new = (await peer.receive("start"))["context"]
+        assert new != "gone"
+        assert (await peer.receive("text"))["context"] == new
+        await peer.audio("kept", 0, 3)
+        await peer.done("kept", ms=10, characters=3, chunks=1)
+        await peer.audio(new, 0, 3)
+        await peer.done(new, ms=10, characters=3, chunks=1)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        gone, kept = await session.start("gone"), await session.start("kept")
+        await gone.push("One")
+        await kept.push("Two")
+        assert [type(event) async for event in kept] == [Audio, Done]
+        events = [event async for event in gone]
+        assert events[0] == Restarted("gone", 0, 0.0)
+        assert [event.context for event in events[1:]] == ["gone", "gone"]
+
+
+async def test_what_was_cancelled_is_not_said_again() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(7)
+        await peer.audio("c", 0, 4, ms=100.0)
+        await peer.receive("cancel")
+        peer.vanish()
+
+    async def another(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.forgotten()
+        await peer.receive("ping")
+
+    async with server(script, another) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One two")
+        await anext(context)
+        await context.cancel()
+        assert [event async for event in context] == [Cancelled("c", 4, 100.0)]
+
+
+async def test_a_session_that_cannot_be_had_back_says_what_is_lost() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive_text(3)
+        peer.vanish()
+
+    async def full(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="overloaded", message="no room")
+
+    options = Options(give_up_s=0.4)
+    scripts = [script, *[full] * 50]
+    async with (
+        server(*scripts, greetings=1) as url,
+        Session.connect(url, options=options) as session,
+    ):
+        utterance = session.speak("One")
+        with pytest.raises(ConnectionLost, match=r"no room .*utterance-1 after 0 characters"):
+            await utterance.done()
+        assert session.stats().transport == "down"
+        with pytest.raises(Refused, match="no room"):
+            await session.start()
+
+
+async def test_a_session_that_was_lost_is_opened_again_when_it_is_needed() -> None:
+    async def script(peer: Peer) -> None:
+        peer.vanish()
+
+    async def refusing(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
+
+    async def later(peer: Peer) -> None:
+        await peer.say(**READY)
+        id_ = (await peer.receive("start"))["context"]
+        await peer.receive_text(3)
+        await peer.audio(id_, 0, 3)
+        await peer.done(id_, ms=10, characters=3, chunks=1)
+
+    async with server(script, refusing, later, greetings=1) as url, Session.connect(url) as session:
+        await eventually(lambda: session.stats().transport == "down")
+        assert isinstance(await session.speak("One").done(), Done)
+
+
+async def test_a_session_that_was_ended_at_the_server_is_not_opened_again() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.say(type="error", context=None, code="session_ended", message="bye")
+        await peer.websocket.close(1008)
+
+    async with server(script) as url, Session.connect(url) as session:
+        with pytest.raises(Refused, match="bye"):
+            [event async for event in await session.start()]
+
+
+async def test_a_server_that_falls_silent_is_left() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.websocket.wait_closed()
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=1)
+        await peer.done("c", ms=0, characters=0, chunks=0)
+
+    options = Options(ping_timeout_s=0.1)
+    async with server(script, again) as url, Session.connect(url, options=options) as session:
+        assert [type(event) async for event in await session.start("c")] == [Done]
+        assert session.stats().resumes == 1
+
+
+async def test_a_ping_is_answered_over_the_next_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("ping")
+        peer.vanish()
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=0)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        assert await session.ping() > 0
+
+
+async def test_a_message_that_was_damaged_on_the_way_comes_again() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(3)
+        await peer.websocket.send(b"\xff\0\0\0{}")
+
+    async def again(peer: Peer) -> None:
+        resume = await peer.receive("resume")
+        assert resume["after"] == {"c": -1}
+        await peer.resumed(received=2)
+        await peer.audio("c", 0, 3)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert [type(event) async for event in context] == [Audio, Done]
+
+
+async def test_a_server_that_does_not_know_resuming_starts_over() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive_text(3)
+        peer.vanish()
+
+    async def older(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.say(type="error", context="default", code="unsupported", message="no")
+        assert await peer.receive_text(3) == "One"
+        await peer.audio("c", 0, 3)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async with server(script, older) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert [type(event) async for event in context] == [Restarted, Audio, Done]
+
+
+async def test_closing_while_the_connection_is_broken_leaves_nothing() -> None:
+    async def script(peer: Peer) -> None:
+        peer.vanish()
+
+    async with server(script, *[silent] * 20, greetings=1) as url:
+        session = await Session.connect(url)
+        await asyncio.sleep(0.05)
+        before = len(asyncio.all_tasks())
+        await session.close()
+        assert len(asyncio.all_tasks()) < before
+        assert not [task for task in asyncio.all_tasks() if "duplex-tts" in task.get_name()]
+
+
+def test_tries_come_at_once_then_exponentially_later_with_jitter() -> None:
+    delays = list(itertools.islice(delays_s(), 30))
+    assert delays[0] == 0
+    assert all(0.025 * 2**n <= d <= 0.05 * 2**n for n, d in enumerate(delays[1:6]))
+    assert all(LONGEST_DELAY_S / 2 <= delay <= LONGEST_DELAY_S for delay in delays[10:])
+    assert delays != list(itertools.islice(delays_s(), 30))
+
+
+async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept, and say nothing."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("fallback", [True, False])
+async def test_giving_up_takes_no_longer_than_was_said(fallback: bool) -> None:
+    listener = await asyncio.start_server(mute, "127.0.0.1", 0)
+    host, port = listener.sockets[0].getsockname()
+    options = Options(give_up_s=0.2, fallback=fallback)
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(ConnectionLost, match=r"within 0\.2 s"):
+        await Session.connect(f"{host}:{port}", options=options)
+    assert asyncio.get_running_loop().time() - began_s < 5, "half of a handshake's own limit"
+    listener.close()
+
+
+async def test_giving_up_on_a_server_that_turned_mute_takes_no_longer_either() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        peer.vanish()
+
+    async def turned_mute(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.left()
+
+    options = Options(give_up_s=0.2)
+    async with server(script, turned_mute) as url, Session.connect(url, options=options) as session:
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(ConnectionLost, match=r"no connection for 0\.2 s"):
+            await session.speak("Hello").done()
+        assert asyncio.get_running_loop().time() - began_s < 5
+
+
+# --- against the real server ----------------------------------------------------------------------
+
+WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(150)]
+
+
+async def written() -> AsyncIterator[str]:
+    for word in WORDS:
+        yield word
+        await asyncio.sleep(0.002)
+
+
+def cut_often(
+    proxy: FaultProxy, chance: random.Random, most_bytes: int, addresses: list[str]
+) -> None:
+    """Break the connection again and again, at any byte; with several servers, go to any of them,
+    each of which knows only its own sessions.
+    """
+
+    def cuts() -> Iterator[int]:
+        while True:
+            proxy.upstream = host_and_port(chance.choice(addresses))
+            yield chance.randrange(2_000, most_bytes)
+
+    proxy.more_cuts = cuts()
+    proxy.cut_after_bytes = chance.randrange(2_000, most_bytes)
+
+
+async def listen(utterance: Utterance) -> tuple[list[Audio], str]:
+    """All of its audio, which must be in order, and what was heard of the fake engine in it."""
+    audio = [each async for each in utterance]
+    at, at_ms = 0, 0.0
+    for each in audio:
+        assert each.text[0] == at
+        assert each.start_ms == pytest.approx(at_ms, abs=0.1)
+        at, at_ms = each.text[1], at_ms + each.duration_ms
+    pcm = np.frombuffer(b"".join(each.data for each in audio), "<f4")
+    return audio, heard(pcm)
+
+
+@pytest.mark.parametrize("mode", ["live", "batch"])
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_breaks_no_sample_is_lost_or_repeated(
+    mode: Literal["live", "batch"], seed: int
+) -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        cut_often(proxy, random.Random(seed), 60_000, [live.address])
+        utterance = session.speak(written(), mode=mode, format="pcm_f32le")
+        audio, spoken = await listen(utterance)
+        done = await utterance.done()
+        stats = session.stats()
+    assert spoken == "".join(WORDS).replace(" ", "")
+    assert isinstance(done, Done)
+    assert (done.characters, done.chunks) == (len("".join(WORDS)), len(audio))
+    assert stats.resumes > 3
+    assert stats.restarts == 0
+
+
+@pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words that messages cut"])
+async def test_servers_that_forget_lose_and_repeat_no_word(word_length: int) -> None:
+    words = [f"w{number:x<{word_length}} " for number in range(20_000 // (word_length + 40))]
+    async with (
+        live_server() as one,
+        live_server() as other,
+        fault_proxy(one.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        cut_often(proxy, random.Random(1), 500_000, [one.address, other.address])
+        utterance = session.speak("".join(words), mode="batch", format="pcm_f32le")
+        _, spoken = await listen(utterance)
+        await utterance.done()
+    assert spoken == "".join(words).replace(" ", "")
+    assert len(utterance.restarts) > 2
+    at, at_ms = 0, 0.0
+    for word in utterance.words:
+        assert utterance.text[at : word.start].isspace() or at == word.start
+        assert word.start_ms == pytest.approx(at_ms, abs=0.1)
+        at, at_ms = word.end, word.end_ms
+
+
+async def test_after_a_break_the_voice_is_sample_by_sample_the_same(url: str) -> None:
+    text = (
+        "When the last train had left, the old clock began to strike again. Two children looked "
+        "up, counted thirteen strokes, and decided to tell no one. Nobody had wound it for years."
+    )
+
+    async def speech(session: Session) -> bytes:
+        utterance = session.speak(text, seed=5, mode="batch")
+        audio = b"".join([each.data async for each in utterance])
+        assert isinstance(await utterance.done(), Done)
+        return audio
+
+    async with Session.connect(url) as session:
+        whole = await speech(session)
+    async with fault_proxy(url) as proxy, Session.connect(proxy.address) as session:
+        for at in (1, 90_000, 150_000, len(whole) - 10):
+            proxy.cut_after_bytes = at
+            assert await speech(session) == whole
+        await eventually(lambda: session.stats().resumes == 4)
+
+
+async def test_a_stall_is_noticed_and_survived() -> None:
+    async with live_server() as live, fault_proxy(live.address) as proxy:
+        options = Options(ping_timeout_s=0.2)
+        async with Session.connect(proxy.address, options=options) as session:
+            utterance = session.speak(written(), format="pcm_f32le")
+            await anext(utterance)
+            proxy.stall()
+            await eventually(lambda: proxy.connections > 1, within_s=5)
+            proxy.flow()
+            await utterance.done()
+            assert session.stats().resumes >= 1
+
+
+async def test_damage_on_the_way_is_repaired() -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        utterance = session.speak("".join(WORDS), mode="batch", format="pcm_f32le")
+        proxy.damage_after_bytes = 0  # the length of the next frame
+        _, spoken = await listen(utterance)
+        assert session.stats().resumes >= 1
+    assert spoken == "".join(WORDS).replace(" ", "")
+
+
+async def test_a_slow_line_changes_when_speech_comes_not_what_comes() -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address) as session,
+    ):
+        proxy.delay_s = 0.02
+        utterance = session.speak(written(), format="pcm_f32le")
+        _, spoken = await listen(utterance)
+        assert spoken == "".join(WORDS).replace(" ", "")
+        assert await session.ping() >= 2 * 20
+        assert session.stats().reconnects == 0
+
+
+@pytest.mark.parametrize("at", [*range(0, 40, 3), 60, 97, 131, 180, 260])
+async def test_wherever_the_head_of_a_frame_is_damaged_the_session_goes_on(at: int) -> None:
+    async with (
+        live_server() as live,
+        fault_proxy(live.address) as proxy,
+        Session.connect(proxy.address, options=Options(ping_timeout_s=0.5)) as session,
+    ):
+        utterance = session.speak("One two three. Four five.", mode="batch", format="pcm_f32le")
+        proxy.damage_after_bytes = at
+        async with asyncio.timeout(10):
+            with suppress(ClientError):
+                assert isinstance(await utterance.done(), Done)
+            _, spoken = await listen(session.speak("Six.", format="pcm_f32le"))
+        assert spoken == "Six."

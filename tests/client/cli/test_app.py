@@ -1,0 +1,460 @@
+import asyncio
+import os
+import pty
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import soundfile
+from rich.console import Console
+from typer.testing import CliRunner
+
+from duplex_tts.cli import app as cli
+from duplex_tts.cli import say as say_command
+from duplex_tts.cli import server_program, shared_options
+from duplex_tts.cli.say_job import Errand, Report
+from duplex_tts.events import Word
+from duplex_tts.playback.device_programs import ProgramDevice
+from duplex_tts.playback.devices import NullDevice, SoundDevice
+from duplex_tts.playback.file_target import part_of
+from duplex_tts.playback.mixer import Account
+from tests.support.live_server import eventually
+from tests.support.scripted_server import Peer, server, silent
+
+WAV_HEADER_BYTES = 44
+
+
+async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "duplex_tts", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        **options,
+    )
+
+
+def reported(**account: Any) -> Report:
+    """Of an utterance that was heard."""
+    utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
+    player = SimpleNamespace(account=Account(**account), buffered_ms=1200.0)
+    return Report(utterance, player, heard_ms=3600.0, words=9, complete=True)  # type: ignore[arg-type]
+
+
+# --- the program ----------------------------------------------------------------------------------
+
+
+async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        assert (await peer.receive("text"))["text"] == "Hel"
+        assert process.stdin is not None
+        process.stdin.write(b"lo")
+        assert (await peer.receive("text"))["text"] == "lo"
+        process.stdin.close()
+        await peer.receive("end")
+        await peer.audio(context, 0, 5)
+        await peer.done(context, ms=10, characters=5, chunks=1)
+
+    output = tmp_path / "out.wav"
+    async with server(script) as url:
+        process = await run_cli("say", "--url", url, "-o", str(output))
+        assert process.stdin is not None
+        process.stdin.write(b"Hel")
+        stdout, stderr = b"", b""
+        assert process.stdout is not None
+        assert process.stderr is not None
+        stdout, stderr = await asyncio.gather(process.stdout.read(), process.stderr.read())
+        assert await process.wait() == 0, stderr
+    assert stdout == b""
+    assert b"0.01 s of speech" in stderr
+    assert stderr.count(b"\n") == 1, "piped, it is quiet but for the summary"
+    assert soundfile.info(output).frames == 240
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    output = tmp_path / "out.wav"
+
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(10)
+        await peer.audio(context, 0, 5)
+        part = part_of(output)
+        await eventually(lambda: part.exists() and part.stat().st_size > WAV_HEADER_BYTES, 20)
+        process.send_signal(sent)
+
+    async with server(script) as url:
+        process = await run_cli("say", "--url", url, "-o", str(output))
+        assert process.stdin is not None
+        process.stdin.write(b"Hello there")  # and the pipe stays open
+        assert process.stderr is not None
+        stderr = await process.stderr.read()
+        assert await process.wait() == 128 + sent
+    assert b"Traceback" not in stderr
+    assert b"stopped \xc2\xb7 first sound after" in stderr
+    assert b"1 word \xc2\xb7" in stderr
+    assert soundfile.info(output).frames == 240
+
+
+async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Path) -> None:
+    async with server(silent) as url:
+        pass
+    process = await run_cli("say", "Hello", "-o", "x.wav", "--url", url, cwd=tmp_path)
+    _, stderr = await process.communicate()
+    assert process.returncode == 1
+    assert b"make run" in stderr
+    assert b"Traceback" not in stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
+    tmp_path: Path,
+) -> None:
+    for name, answer in {"speech.docx": "must end in one", "nowhere/a.wav": "not exist"}.items():
+        result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", str(tmp_path / name)])
+        assert result.exit_code == 1
+        assert answer in result.stderr
+        assert "starting" not in result.stderr
+
+
+async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
+    keys = []
+
+    async def script(peer: Peer) -> None:
+        assert peer.websocket.request is not None
+        keys.append(peer.websocket.request.headers["Authorization"])
+        context = (await peer.receive("start"))["context"]
+        await peer.say(type="error", context=context, code="unknown_voice", message="enough")
+
+    async with server(script, script) as url:
+        command = ("say", "Hi", "-o", str(tmp_path / "a.wav"), "--url", url)
+        await (await run_cli(*command, "--key", "one")).communicate()
+        await (await run_cli(*command, env={**os.environ, "DUPLEX_TTS_KEY": "two"})).communicate()
+    assert keys == ["Bearer one", "Bearer two"]
+
+
+async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
+    ours, theirs = pty.openpty()
+    shown = b""
+    seen = asyncio.Event()
+
+    def read() -> None:
+        nonlocal shown
+        shown += os.read(ours, 65536)
+        if b"buffered" in shown and b"Hello" in shown:
+            seen.set()
+
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(5)
+        await peer.receive("end")
+        await peer.audio(context, 0, 5)
+        async with asyncio.timeout(20):
+            await seen.wait()
+        await peer.done(context, ms=10, characters=5, chunks=1)
+
+    asyncio.get_running_loop().add_reader(ours, read)
+    async with server(script) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "duplex_tts", "say", "Hello"),
+            *("--device", "null", "--url", url),
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        assert await process.wait() == 0
+    asyncio.get_running_loop().remove_reader(ours)
+    os.close(theirs)
+    os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("account", "end"),
+    [
+        ({}, "never ran dry"),
+        ({"underruns": 1, "underrun_s": 0.3}, "ran dry once (0.30 s)"),
+        ({"underruns": 3, "underrun_s": 1.0, "pauses": 7}, "ran dry 3x (1.00 s)"),
+    ],
+)
+def test_the_summary_says_how_it_was_heard(account: dict[str, Any], end: str) -> None:
+    line = say_command.summary(reported(**account), None)
+    assert line == f"first sound after 142 ms · 3.60 s of speech · 9 words · {end}"
+
+
+def test_the_summary_of_a_file_names_it() -> None:
+    assert say_command.summary(reported(), Path("a.wav")).endswith("· a.wav")
+    assert say_command.summary(reported(), Path("-")).endswith("· standard output")
+    assert say_command.summary(Report(), None) == "", "nothing was heard"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setattr(say_command, "stderr", Console(width=width))
+    progress = say_command.Progress(reported())
+    assert progress.__rich__().plain == "first sound after 142 ms · 1.2 s buffered · "
+    for number in range(300):
+        progress.word(Word(0, 0, 0, 0), f"word{number}")
+    line = progress.__rich__()
+    assert line.cell_len <= max(width, len("first sound after 142 ms · 1.2 s buffered · …"))
+    assert width < 80 or line.plain.endswith("word298 word299")
+
+
+def test_a_device_can_be_named() -> None:
+    assert shared_options.device_named("auto") is None
+    assert isinstance(shared_options.device_named("null"), NullDevice)
+    assert isinstance(shared_options.device_named("sounddevice"), SoundDevice)
+    assert isinstance(shared_options.device_named("aplay"), ProgramDevice)
+    result = CliRunner().invoke(cli.app, ["say", "Hello", "--device", "trumpet"])
+    assert result.exit_code == 2
+    assert "sounddevice" in result.stderr
+
+
+async def test_typing_needs_a_terminal() -> None:
+    process = await run_cli("type", "--device", "null")
+    _, stderr = await process.communicate(b"Hello")
+    assert process.returncode == 1
+    assert b"duplex-tts say" in stderr
+
+
+def test_an_address_that_is_none_is_a_usage_error() -> None:
+    result = CliRunner().invoke(cli.app, ["say", "Hello", "--url", "ftp://host"])
+    assert result.exit_code == 2
+    assert "is not an address" in result.stderr
+
+
+def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    life: list[str] = []
+
+    @contextmanager
+    def started() -> Iterator[str]:
+        life.append("started")
+        yield "http://127.0.0.1:1234"
+        life.append("stopped")
+
+    async def said(errand: Errand, *_: object) -> None:
+        life.append(errand.url)
+
+    monkeypatch.delenv("DUPLEX_TTS_URL", raising=False)
+    monkeypatch.setattr(shared_options, "is_ready", lambda url: False)
+    monkeypatch.setattr(shared_options, "local_server", started)
+    monkeypatch.setattr(say_command, "say_into", said)
+    result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", "x.wav"])
+    assert life == ["started", "http://127.0.0.1:1234", "stopped"]
+    assert "starting one" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("serve", "backend.main"),
+        ("download", "backend.engines.download"),
+        ("config", "backend.config_sources"),
+        ("bench", "bench.__main__"),
+    ],
+)
+def test_commands_of_the_server_become_it_with_all_flags(
+    monkeypatch: pytest.MonkeyPatch, command: str, module: str
+) -> None:
+    became: list[list[str]] = []
+    monkeypatch.setattr(server_program, "hold_back", lambda: None)
+    monkeypatch.setattr(os, "execv", lambda _, arguments: became.append(arguments))
+    CliRunner().invoke(cli.app, [command, "--port", "9", "--help"])
+    program = [sys.executable, "-P", "-m", "duplex_tts.cli.server_program", module]
+    assert became == [[*program, "--port", "9", "--help"]]
+
+
+# --- nothing to speak, nowhere to write -----------------------------------------------------------
+
+
+def test_the_version_is_printed() -> None:
+    result = CliRunner().invoke(cli.app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"duplex-tts {version('duplex-tts')}\n")
+
+
+def never(*_: object) -> Any:
+    raise AssertionError("nothing should be started")
+
+
+@pytest.fixture
+def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server is asked for."""
+    monkeypatch.setattr(say_command, "server_at_hand", never)
+
+
+@pytest.mark.usefixtures("unserved")
+@pytest.mark.parametrize("text", ["", "  ", "\n\t"])
+def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text: str) -> None:
+    good, book = tmp_path / "good.wav", tmp_path / "book.txt"
+    good.write_bytes(b"good")
+    book.write_text(text)
+    for said in ([text], ["-f", str(book)]):
+        result = CliRunner().invoke(cli.app, ["say", *said, "-o", str(good)])
+        assert result.exit_code == 2
+        assert "nothing to speak" in result.stderr
+    assert good.read_bytes() == b"good"
+    assert sorted(os.listdir(tmp_path)) == ["book.txt", "good.wav"]
+
+
+@pytest.mark.parametrize("piped", [b"", b" \n", "\N{GRINNING FACE}".encode()])
+async def test_a_pipe_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        length = len(piped.decode())
+        if length:
+            await peer.receive("text")
+        await peer.receive("end")
+        if length:
+            await peer.audio(context, 0, length, ms=0.0)
+        await peer.done(context, ms=0.0, characters=length, chunks=int(length > 0))
+
+    async with server(script) as url:
+        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path))
+        _, stderr = await process.communicate(piped)
+    assert process.returncode == 2, stderr
+    assert b"nothing to speak" in stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+
+
+def prepared(folder: Path) -> Path:
+    (folder / "good.wav").write_bytes(b"good")
+    return folder
+
+
+@pytest.mark.usefixtures("unserved")
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["-o", "/dev/full", "--format", "wav"], "No space left"),
+        (["-o", "/dev/full", "--format", "mp3"], "No space left"),
+        (["-o", "full.wav"], "No space left"),
+        (["-o", "."], "must end in one of"),
+        (["-o", ".", "--format", "wav"], "is a folder"),
+        (["-o", "folder.wav"], "is a folder"),
+        (["-o", ""], "must end in one of"),
+        (["-o", "x" * 300 + ".wav"], "name too long"),
+        (["-o", "/proc/hello.wav"], "/proc/hello.wav"),
+        (["-o", "good.wav/x.wav"], "does not exist"),
+        (["-o", "-"], "in which format"),
+        (["-o", "socket.wav"], "nothing that takes sound"),
+    ],
+)
+def test_a_target_that_cannot_be_written_is_refused_before_all_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str
+) -> None:
+    monkeypatch.chdir(prepared(tmp_path))
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "full.wav").symlink_to("/dev/full")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket.wav")
+        result = CliRunner().invoke(cli.app, ["say", "Hello", *arguments])
+    assert result.exit_code == 1
+    assert answer in result.stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+    assert list(tmp_path.glob(".*")) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["say", "Hi", "--volume", "nan"],
+        ["say", "Hi", "--volume", "2.1"],
+        ["say", "Hi", "--volume", "-1"],
+        ["say", "Hi", "--speed", "nan"],
+        ["say", "Hi", "--speed", "inf"],
+        ["type", "--volume", "3"],
+        ["type", "--typing", "letters"],
+        ["batch", "in", "out", "--volume", "nan"],
+        ["say", "Hi", "-f", "book.txt"],
+        ["say", "-f", "nowhere.txt"],
+        ["say", "-f", "."],
+    ],
+)
+@pytest.mark.usefixtures("unserved")
+def test_what_cannot_be_meant_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 2
+
+
+def test_volume_and_a_file_reach_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands: list[Errand] = []
+
+    async def said(errand: Errand, *_: object) -> None:
+        errands.append(errand)
+
+    monkeypatch.setattr(say_command, "say_aloud", said)
+    (tmp_path / "book.txt").write_text("Call me Ishmael.")
+    asked = ["say", "-f", str(tmp_path / "book.txt"), "--volume", "0.5", "--url", "host:1"]
+    assert CliRunner().invoke(cli.app, asked).exit_code == 0
+    assert errands[0].parameters.get("volume") == 0.5
+
+
+# --- how far it is ---------------------------------------------------------------------------
+
+
+def test_of_a_text_whose_length_is_known_the_rest_is_told() -> None:
+    now_s = 100.0
+    report = reported()
+    progress = say_command.Progress(report, 1_000, lambda: now_s)
+    assert progress.percent == 0
+    assert progress.left_s is None
+    progress.word(Word(0, 10, 0, 0), "word")
+    now_s += 30
+    progress.word(Word(95, 100, 0, 0), "word")
+    assert progress.percent == 10
+    assert progress.left_s == 270
+    assert "10 % \N{MIDDLE DOT} 4:30 left" in progress.__rich__().plain
+    progress.word(Word(990, 1_000, 0, 0), "end")
+    assert progress.percent == 100
+
+
+def test_a_summary_of_what_was_stopped_says_how_far_it_was() -> None:
+    report = reported()
+    report.complete, report.heard_ms, report.words = False, 1200.0, 1
+    line = say_command.summary(report, None, stopped=True, part=12)
+    assert line.startswith("stopped \N{MIDDLE DOT} first sound after 142 ms")
+    assert "1.20 s heard \N{MIDDLE DOT} 1 word \N{MIDDLE DOT} 12 % of the text" in line
+    nothing = say_command.summary(Report(), None, stopped=True)
+    assert nothing == "stopped \N{MIDDLE DOT} nothing was heard"
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+async def test_an_interruption_leaves_an_old_file_as_it_was(
+    tmp_path: Path, sent: signal.Signals
+) -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(5)
+        await peer.audio(context, 0, 5)
+        await eventually(lambda: part_of(tmp_path / "good.wav").exists(), 20)
+        process.send_signal(sent)
+
+    async with server(script) as url:
+        process = await run_cli(
+            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path)
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 128 + sent
+    assert b"good.wav is as it was before" in stderr
+    assert (tmp_path / "good.wav").read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["good.wav"]
+
+
+# --- a program that lacks something -------------------------------------------------------------
+
+
+def test_a_package_that_is_missing_is_one_line_with_the_remedy() -> None:
+    with pytest.raises(SystemExit, match=r"backend\.nowhere is not installed; pip install"):
+        server_program._imported("backend.nowhere")

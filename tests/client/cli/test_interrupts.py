@@ -1,0 +1,212 @@
+"""Ctrl-C and its like at any moment: no traceback, and the exit code of a shell."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from duplex_tts.cli.interrupts import Interruption, exit_at_once, interruptible
+from tests.support.repository import ROOT
+from tests.support.scripted_server import Peer, server
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        timeout=60,
+        check=False,
+    )
+
+
+WHEN_IMPORTED = """
+    import os, signal, sys
+
+    package, number = sys.argv[1:]
+
+    class Interrupting:
+        def find_spec(self, name, path=None, target=None):
+            if name == package:
+                os.kill(os.getpid(), int(number))
+
+    sys.meta_path.insert(0, Interrupting())
+"""
+SAY = "sys.argv[1:] = ['say', 'Hello']\nfrom duplex_tts.__main__ import main\nmain()\n"
+SERVE = (
+    "sys.argv[1:] = ['backend.main', '--port', '0']\n"
+    "from duplex_tts.cli.server_program import main\nmain()\n"
+)
+SCRIPT = (
+    "import runpy\nsys.argv[1:] = ['--port', '0']\n"
+    "runpy.run_path('backend/main.py', {}, '__main__')\n"
+)
+
+
+@pytest.mark.parametrize("sent", SIGNALS)
+@pytest.mark.parametrize(
+    ("program", "package"),
+    [
+        (SAY, "typer"),
+        (SAY, "numpy"),
+        (SAY, "soundfile"),
+        (SAY, "duplex_tts.cli.app"),
+        (SERVE, "backend.main"),
+        (SERVE, "fastapi"),
+        (SERVE, "onnxruntime"),
+    ],
+)
+def test_a_program_that_imports_ends_on_the_spot(program: str, package: str, sent: int) -> None:
+    code = textwrap.dedent(WHEN_IMPORTED) + program
+    ended = run(code, package, str(int(sent)))
+    assert "Traceback" not in ended.stderr
+    assert "Error" not in ended.stderr
+    assert ended.returncode == 128 + sent
+
+
+@pytest.mark.parametrize("package", ["argparse", "fastapi", "onnxruntime"])
+def test_the_servers_script_ends_so_at_ctrl_c_too(package: str) -> None:
+    ended = run(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 130
+
+
+def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
+    ended = run(
+        """
+        import sys
+        import duplex_tts.__main__, duplex_tts.cli.server_program
+        print(sorted({"asyncio", "typer", "numpy", "httpx", "websockets"} & set(sys.modules)))
+        """
+    )
+    assert ended.stdout == "[]\n"
+
+
+def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
+    ended = run(
+        """
+        import os, signal
+        from duplex_tts.cli import server_program
+
+        real = os.execv
+        os.execv = lambda *given: (os.kill(os.getpid(), signal.SIGINT), real(*given))
+        server_program.become("backend.main", ["--port", "0"])
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_work_is_cancelled_once_and_tidies_up() -> None:
+    tidied = []
+
+    async def work() -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # again: it is told already
+            await asyncio.sleep(0)
+            tidied.append(True)
+
+    with interruptible() as interruption:
+        with pytest.raises(KeyboardInterrupt):
+            interruption.run(work())
+        os.kill(os.getpid(), signal.SIGINT)
+    assert tidied == [True]
+    assert interruption.exit_code == 143
+
+
+def test_outside_of_work_it_raises_and_the_handlers_come_back() -> None:
+    before = [signal.getsignal(each) for each in SIGNALS]
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert [signal.getsignal(each) for each in SIGNALS] == before
+
+
+def test_who_tidies_up_for_too_long_is_ended() -> None:
+    ended = run(
+        """
+        import os, signal
+        from duplex_tts.cli import interrupts
+
+        interrupts.TIDY_S = -1.0
+        with interrupts.interruptible():
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (143, "")
+
+
+def test_what_was_ignored_stays_ignored() -> None:
+    ended = run(
+        """
+        import os, signal
+        from duplex_tts.cli.interrupts import exit_at_once, interruptible
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
+        exit_at_once()
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGHUP)
+        print("alive")
+        """
+    )
+    assert ended.stdout == "alive\n"
+
+
+def test_work_that_fails_raises_as_itself() -> None:
+    async def work() -> None:
+        raise ValueError("mine")
+
+    with interruptible() as interruption, pytest.raises(ValueError, match="mine"):
+        interruption.run(work())
+    assert Interruption().number is None
+    assert callable(exit_at_once)
+
+
+COMMANDS = {
+    "say": ["say", "Hello", "--device", "null"],
+    "say -o": ["say", "Hello", "-o", "new.wav"],
+    "batch": ["batch", "in.jsonl", "out"],
+}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("moment", ["connecting", "rendering"])
+async def test_a_command_is_stopped_while_it_waits(
+    tmp_path: Path, command: str, moment: str, sent: signal.Signals
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n')
+    process: asyncio.subprocess.Process
+
+    async def script(peer: Peer) -> None:
+        if moment == "rendering":
+            await peer.receive("start")
+            await peer.receive("text")
+        process.send_signal(sent)
+
+    async with server(script, greetings=int(moment == "rendering")) as url:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "duplex_tts", *COMMANDS[command], "--url", url),
+            stderr=asyncio.subprocess.PIPE,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 128 + sent, stderr
+    assert b"Traceback" not in stderr
+    assert b"stopped" in stderr
+    left = {name for _, _, names in os.walk(tmp_path) for name in names}
+    assert left <= {"in.jsonl", ".batch.lock"}

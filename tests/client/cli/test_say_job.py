@@ -1,0 +1,203 @@
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from duplex_tts.cli import say_job
+from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
+from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
+from duplex_tts.playback.devices import DeviceFailed, NullDevice
+from duplex_tts.player import Player
+from tests.support.live_server import eventually
+from tests.support.scripted_server import Peer, server
+
+
+async def speak_all(peer: Peer) -> dict[str, Any]:
+    """Take text until its end, then speak it at once; returns the `start`."""
+    start, text = await peer.receive("start"), ""
+    while (message := await peer.receive_any())["type"] == "text":
+        text += message["text"]
+    assert message["type"] == "end"
+    await peer.audio(start["context"], 0, len(text))
+    await peer.done(start["context"], ms=10, characters=len(text), chunks=1)
+    return {**start, "said": text}
+
+
+def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> Errand:
+    return Errand(url, None, text, **options)
+
+
+# --- what is said -----------------------------------------------------------------------------
+
+
+async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
+    starts, words = [], []
+
+    async def script(peer: Peer) -> None:
+        starts.append(await speak_all(peer))
+
+    report, device = Report(), NullDevice(record=True)
+    async with server(script) as url:
+        await say_aloud(
+            errand(
+                url,
+                "Hello there",
+                parameters={"voice": "heart", "speed": None},
+                on_word=lambda _, text: words.append(text),
+            ),
+            device,
+            report,
+        )
+    assert starts[0].get("mode", "live") == "live"
+    assert (starts[0]["voice"], starts[0]["said"]) == ("heart", "Hello there")
+    assert "speed" not in starts[0]
+    assert words == ["Hello there"]
+    assert device.recording().any()
+    assert report.utterance is not None
+    assert report.utterance.audio_ms == 10
+
+
+async def test_a_file_gets_whole_sentences(tmp_path: Path) -> None:
+    starts, words = [], []
+
+    async def script(peer: Peer) -> None:
+        starts.append(await speak_all(peer))
+
+    async with server(script) as url:
+        told = errand(url, "Hello there", on_word=lambda _, text: words.append(text))
+        await say_into(told, tmp_path / "speech", "flac", Report())
+    assert starts[0]["mode"] == "batch"
+    assert words == ["Hello there"]
+    assert soundfile.info(tmp_path / "speech").frames == 240
+
+
+async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.say(
+            type="error", context=start["context"], code="unknown_voice", message="no voice bob"
+        )
+
+    async def never_ends() -> AsyncIterator[str]:
+        yield "Hello"
+        await asyncio.Event().wait()
+
+    async with server(script) as url:
+        with pytest.raises(SpeechFailed, match=r"no voice bob \(unknown_voice\)"):
+            await say_aloud(errand(url, never_ends()), NullDevice(), Report())
+
+
+async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> None:
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.say(
+            type="error", context=start["context"], code="engine_failed", message="broken"
+        )
+        await peer.receive_text(5)
+        await peer.receive("end")
+        await peer.audio(start["context"], 0, 5)
+        await peer.done(start["context"], ms=10, characters=5, chunks=1)
+
+    device = NullDevice(record=True)
+    async with server(script) as url:
+        with pytest.raises(SpeechFailed, match=r"not all was spoken: broken"):
+            await say_aloud(errand(url, "Hello"), device, Report())
+    assert device.recording().any()
+
+
+async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        peer.vanish()
+
+    async def not_any_more(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
+
+    async with server(script, not_any_more, greetings=1) as url:
+        with pytest.raises(Refused):
+            await say_aloud(errand(url, "Hi"), NullDevice(), Report())
+
+
+async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.left()
+
+    def mute(device: None, sample_rate_hz: int) -> Player:
+        return Player(NullDevice(), sample_rate_hz)
+
+    monkeypatch.setattr(say_job, "Player", mute)
+    async with server(script) as url:
+        with pytest.raises(DeviceFailed, match=r"install.*alsa-utils.*-o hello\.wav"):
+            await say_aloud(errand(url, "Hello"), None, Report())
+
+
+# --- what is not said -------------------------------------------------------------------------
+
+
+async def silently(peer: Peer) -> None:
+    """Account for text that has no sound."""
+    start = await peer.receive("start")
+    text = (await peer.receive("text"))["text"]
+    await peer.receive("end")
+    await peer.audio(start["context"], 0, len(text), ms=0.0)
+    await peer.done(start["context"], ms=0.0, characters=len(text), chunks=1)
+
+
+async def test_text_without_words_leaves_the_file_alone(tmp_path: Path) -> None:
+    good = tmp_path / "good.wav"
+    good.write_bytes(b"good")
+    async with server(silently) as url:
+        with pytest.raises(NothingToSpeak):
+            await say_into(errand(url, "\N{GRINNING FACE}"), good, None, Report())
+    assert good.read_bytes() == b"good"
+    assert os.listdir(tmp_path) == ["good.wav"]
+
+
+async def test_text_without_words_is_not_heard_either() -> None:
+    async with server(silently) as url:
+        with pytest.raises(NothingToSpeak):
+            await say_aloud(errand(url, "\N{GRINNING FACE}"), NullDevice(), Report())
+
+
+async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.receive_text(5)
+        await peer.audio(start["context"], 0, 3)
+        await peer.say(type="error", context=None, code="session_ended", message="enough")
+
+    old, new = tmp_path / "old.wav", tmp_path / "new.wav"
+    old.write_bytes(b"good")
+    for path in (old, new):
+        async with server(script) as url:
+            with pytest.raises(Refused):
+                await say_into(errand(url, "Hello"), path, None, Report())
+    assert old.read_bytes() == b"good"
+    assert soundfile.info(new).frames == 240, "a new file holds what was said"
+    assert sorted(os.listdir(tmp_path)) == ["new.wav", "old.wav"]
+
+
+async def test_an_interruption_is_told_what_was_heard_not_what_was_received() -> None:
+    received = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        start = await peer.receive("start")
+        await peer.receive_text(5)
+        await peer.audio(start["context"], 0, 5, ms=5_000.0)
+        received.set()
+
+    report = Report()
+    async with server(script) as url:
+        saying = asyncio.create_task(say_aloud(errand(url, "Hello"), NullDevice(), report))
+        await received.wait()
+        await eventually(lambda: report.words == 1, 20)
+        saying.cancel()
+        await asyncio.wait([saying])
+    assert report.utterance is not None
+    assert report.utterance.audio_ms == 5_000
+    assert 0 <= report.heard_ms < 4_000
+    assert not report.complete

@@ -1,0 +1,541 @@
+"""The player in scripted time, on a device that keeps what it plays."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from duplex_tts.errors import ConnectionLost, SpeechFailed
+from duplex_tts.events import Audio, Word
+from duplex_tts.playback.devices import Device, DeviceFailed, Pull
+from duplex_tts.playback.mixer import RAMP_S, Pcm
+from duplex_tts.playback.queued_utterance import AHEAD_MS
+from duplex_tts.player import REPORT_S, TICK_S, Player
+from tests.support import clock
+
+RATE_HZ = 1000  # a sample is a millisecond
+BLOCK_S = 0.01
+LATENCY_S = 0.03
+
+
+class ScriptedDevice(Device):
+    """Plays in scripted time, 30 ms after it pulls."""
+
+    name = "scripted"
+
+    def __init__(self, *, buffers_much: bool = False) -> None:
+        self.blocks: list[Pcm] = []
+        self.fate = ""
+        self.dropped_at_s: list[float] = []
+        self.buffers_much = buffers_much
+
+    def open(self, sample_rate_hz: int, pull: Pull) -> None:
+        assert sample_rate_hz == RATE_HZ
+        self.pull = pull
+        self.loop = asyncio.get_running_loop()
+        self.next = self.loop.call_soon(self.tick)
+
+    def tick(self) -> None:
+        now_s = self.loop.time()
+        self.blocks.append(self.pull(round(RATE_HZ * BLOCK_S), now_s, LATENCY_S))
+        self.next = self.loop.call_at(now_s + BLOCK_S, self.tick)
+
+    def drop(self) -> None:
+        self.dropped_at_s.append(self.loop.time())
+
+    def close(self, *, drain: bool) -> None:
+        self.next.cancel()
+        self.fate = "drained" if drain else "cut"
+
+    def heard(self) -> list[int]:
+        """All that was not silence."""
+        return [int(sample) for sample in np.concatenate(self.blocks) if sample]
+
+    def index_at(self, time_s: float) -> int:
+        return round((time_s - LATENCY_S) * RATE_HZ)
+
+
+class ScriptedSpeech:
+    """An utterance whose audio comes when the test says: (after seconds, samples, text, words)."""
+
+    def __init__(self, text: str = "", **parameters: object) -> None:
+        self.parameters: Mapping[str, object] = parameters
+        self.text = text
+        self.cancelled = False
+        self.reports: list[float] = []
+        self.reported_s = 0.0
+        self.at_ms = 0.0
+        self.events: asyncio.Queue[Audio | Exception | None] = asyncio.Queue()
+
+    def say(self, samples: list[int], to: int = 0, words: tuple[Word, ...] = ()) -> None:
+        data = np.array(samples, "<i2").tobytes()
+        audio = Audio("c", 0, self.at_ms, len(samples), (0, to), words, data)
+        self.at_ms += len(samples)
+        self.events.put_nowait(audio)
+
+    def end(self, error: Exception | None = None) -> None:
+        self.events.put_nowait(error)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.events.put_nowait(None)
+
+    def played(self, ms: float) -> None:
+        self.reports.append(ms)
+        self.reported_s = asyncio.get_running_loop().time()
+
+    async def __aiter__(self) -> AsyncIterator[Audio]:
+        while (event := await self.events.get()) is not None and not self.cancelled:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+
+def tone(first: int, count: int) -> list[int]:
+    return list(range(first, first + count))
+
+
+def spoken(samples: list[int]) -> ScriptedSpeech:
+    """One whose audio is all there."""
+    speech = ScriptedSpeech()
+    speech.say(samples)
+    speech.end()
+    return speech
+
+
+def played(
+    script: Callable[[Player], Awaitable[None]], device: ScriptedDevice | None = None
+) -> ScriptedDevice:
+    """Run a script in a player's block, in scripted time; returns the device."""
+    device = device or ScriptedDevice()
+
+    async def play() -> None:
+        async with Player(device, RATE_HZ) as player:
+            await script(player)
+
+    clock.run(play())
+    return device
+
+
+# --- in order and to the end ----------------------------------------------------------------------
+
+
+def test_the_block_ends_when_everything_was_heard() -> None:
+    async def script(player: Player) -> None:
+        for first in (1, 1001, 2001):
+            player.play(spoken(tone(first, 500)))
+
+    device = played(script)
+    assert device.heard() == tone(1, 500) + tone(1001, 500) + tone(2001, 500)
+    assert device.fate == "drained"
+
+
+def test_utterances_follow_each_other_without_a_gap() -> None:
+    async def script(player: Player) -> None:
+        first, second = spoken(tone(1, 105)), ScriptedSpeech()
+        player.play(first)
+        player.play(second)
+        await asyncio.sleep(0.05)
+        second.say(tone(1001, 100))
+        second.end()
+
+    samples = np.concatenate(played(script).blocks).tolist()
+    start = samples.index(1)
+    assert samples[start : start + 205] == tone(1, 105) + tone(1001, 100)
+
+
+def test_a_playback_is_done_when_its_last_sample_left_the_loudspeaker() -> None:
+    async def script(player: Player) -> None:
+        loop = asyncio.get_running_loop()
+        playback = player.play(spoken([5] * 500))
+        await playback.done()
+        assert playback.finished
+        assert not playback.cancelled
+        assert 0.5 + LATENCY_S <= loop.time() <= 0.5 + LATENCY_S + 0.02 + BLOCK_S + TICK_S
+
+    played(script)
+
+
+def test_nothing_to_play_is_no_reason_to_wait() -> None:
+    async def nothing(player: Player) -> None:
+        pass
+
+    assert played(nothing).heard() == []
+
+
+def test_it_plays_again_after_a_rest() -> None:
+    async def script(player: Player) -> None:
+        await player.play(spoken(tone(1, 50))).done()
+        await asyncio.sleep(60)
+        await player.play(spoken(tone(101, 50))).done()
+
+    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+
+
+def test_speech_far_ahead_is_left_with_the_utterance() -> None:
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech()
+        for _ in range(100):
+            speech.say([3] * 1000)
+        speech.end()
+        playback = player.play(speech)
+        await asyncio.sleep(5)
+        assert AHEAD_MS - 1000 <= playback.buffered_ms <= AHEAD_MS + 1000
+        assert speech.events.qsize() > 80
+        await playback.done()
+
+    assert len(played(script).heard()) == 100_000
+
+
+def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
+    async def script(player: Player) -> None:
+        with pytest.raises(ValueError, match="format pcm_s16le, not opus"):
+            player.play(ScriptedSpeech(format="opus"))
+        with pytest.raises(ValueError, match="sample_rate 1000, not 24000"):
+            player.play(ScriptedSpeech(sample_rate=24000))
+        fine = ScriptedSpeech(format="pcm_s16le", sample_rate=None)
+        fine.end()
+        await player.play(fine).done()
+
+    played(script)
+
+
+# --- words and positions --------------------------------------------------------------------------
+
+
+def test_words_are_told_when_they_are_heard_not_when_they_arrive() -> None:
+    told: list[tuple[float, str]] = []
+
+    async def script(player: Player) -> None:
+        loop = asyncio.get_running_loop()
+        speech = ScriptedSpeech("Hello there")
+        words = (Word(0, 5, 100, 400), Word(6, 11, 500, 900))
+        speech.say([1] * 1000, 11, words)
+        speech.end()
+        playback = player.play(speech, lambda word, text: told.append((loop.time(), text)))
+        await asyncio.sleep(0.45)
+        assert playback.heard_text == "Hello"
+        assert 0.35 <= playback.heard_ms / 1000 <= 0.45
+        await playback.done()
+        assert playback.heard_text == "Hello there"
+
+    played(script)
+    assert [text for _, text in told] == ["Hello", "there"]
+    for (told_s, _), due_s in zip(told, (0.1, 0.5), strict=True):
+        late_s = told_s - due_s - LATENCY_S
+        assert 0 <= late_s <= 0.02 + BLOCK_S + TICK_S
+
+
+def test_words_that_will_not_be_heard_are_not_told() -> None:
+    told: list[str] = []
+
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech("Hello there")
+        speech.say([1] * 1000, 11, (Word(0, 5, 0, 400), Word(6, 11, 500, 900)))
+        playback = player.play(speech, lambda word, text: told.append(text))
+        await asyncio.sleep(0.3)
+        playback.cancel()
+        await playback.done()
+        assert playback.heard_text == "Hello"
+
+    played(script)
+    assert told == ["Hello"]
+
+
+def test_a_callback_that_fails_is_raised_and_leaves_nobody_waiting() -> None:
+    def broken(word: Word, text: str) -> None:
+        raise ZeroDivisionError
+
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech("Hi")
+        speech.say([1] * 1000, 2, (Word(0, 2, 0, 400),))
+        playback = player.play(speech, broken)
+        with pytest.raises(ZeroDivisionError):
+            await playback.done()
+        with pytest.raises(ZeroDivisionError):
+            await player.play(spoken([1])).done()
+
+    played(script)
+
+
+def test_positions_are_reported_at_a_modest_rate_and_only_while_it_matters() -> None:
+    async def script(player: Player) -> None:
+        first, second = ScriptedSpeech(), ScriptedSpeech()
+        first.say([1] * 2000)
+        second.say([2] * 500)
+        second.end()
+        playback = player.play(first)
+        player.play(second)
+        await asyncio.sleep(10)
+        assert len(first.reports) == pytest.approx(2 / REPORT_S, abs=2)
+        assert first.reports == sorted(first.reports)
+        assert first.reports[-1] == 2000, "all was heard; then nothing is reported"
+        assert second.reports == [], "the server has finished with it"
+        first.end()
+        await playback.done()
+
+    played(script)
+
+
+def test_while_an_utterance_waits_for_its_turn_the_server_knows() -> None:
+    async def script(player: Player) -> None:
+        first, second = ScriptedSpeech(), ScriptedSpeech()
+        first.say([1] * 2000)
+        second.say([2] * 500)
+        player.play(first)
+        player.play(second)
+        await asyncio.sleep(1.9)
+        first.end()
+        assert len(second.reports) >= 1.9 / REPORT_S - 1
+        assert set(second.reports) == {0.0}
+        second.end()
+
+    played(script)
+
+
+def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
+    """Else it would send later by what is held back here, and nothing would be gained."""
+
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech()
+        speech.say([1] * 2000)
+        player.play(speech)
+        await asyncio.sleep(1.5)
+        undelayed_ms = (speech.reported_s - LATENCY_S) * 1000
+        assert speech.reports[-1] == pytest.approx(undelayed_ms, abs=BLOCK_S * 1000)
+        speech.end()
+
+    played(script)
+
+
+# --- gaps -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "underruns", "pauses"),
+    [
+        pytest.param("There is a lot of text that could have been spoken.", 1, 0, id="owed"),
+        pytest.param("Hello there", 0, 1, id="not written yet"),
+    ],
+)
+def test_silence_is_an_underrun_only_while_speech_is_owed(
+    text: str, underruns: int, pauses: int
+) -> None:
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech(text)
+        speech.say([1] * 200, 5)
+        player.play(speech)
+        await asyncio.sleep(0.5)
+        speech.say([1] * 200, len(text))
+        speech.end()
+        await player.finish()
+        assert (player.account.underruns, player.account.pauses) == (underruns, pauses)
+
+    played(script)
+
+
+def test_text_that_waits_unspoken_for_a_second_is_owed_however_short() -> None:
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech("Hello there")
+        speech.say([1] * 1500, 5)
+        player.play(speech)
+        await asyncio.sleep(2)
+        speech.say([1] * 200, 11)
+        speech.end()
+        await player.finish()
+        assert player.account.underruns == 1
+
+    played(script)
+
+
+# --- silence --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("who", ["playback", "utterance", "player"])
+def test_a_cancel_is_heard_within_30_ms(who: str) -> None:
+    cancelled_s = 0.0
+
+    async def script(player: Player) -> None:
+        nonlocal cancelled_s
+        speech = ScriptedSpeech()
+        speech.say([1000] * 5000)
+        playback = player.play(speech)
+        await asyncio.sleep(0.437)
+        cancelled_s = asyncio.get_running_loop().time()
+        {"playback": playback.cancel, "utterance": speech.cancel, "player": player.stop}[who]()
+        speech.say([1000] * 500)  # it was on its way
+        await playback.done()
+        assert playback.cancelled
+        assert speech.cancelled
+        await asyncio.sleep(1)
+
+    device = played(script)
+    samples = np.concatenate(device.blocks)
+    # What the device had taken at the cancel is its own delay; what it takes then must be silent.
+    silent_from = device.index_at(cancelled_s + LATENCY_S + BLOCK_S + RAMP_S)
+    assert samples[silent_from - 20] != 0
+    assert not samples[silent_from:].any()
+
+
+def test_barge_in_silences_the_queue_and_the_answer_plays() -> None:
+    async def script(player: Player) -> None:
+        queue = [player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))]
+        await asyncio.sleep(0.5)
+        player.stop()
+        await asyncio.gather(*(playback.done() for playback in queue))
+        await player.play(spoken(tone(101, 100))).done()
+
+    heard = played(script).heard()
+    assert 2 not in heard
+    assert heard[-100:] == tone(101, 100)
+
+
+def test_a_device_with_long_buffers_is_emptied() -> None:
+    async def script(player: Player) -> None:
+        first, second = player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))
+        await asyncio.sleep(0.5)
+        second.cancel()  # has not sounded: nothing of it is in the device
+        await asyncio.sleep(0.1)
+        first.cancel()
+
+    device = played(script, ScriptedDevice(buffers_much=True))
+    assert device.dropped_at_s == [pytest.approx(0.6)]
+
+
+def test_leaving_by_an_error_is_silent_at_once() -> None:
+    device, speech = ScriptedDevice(), ScriptedSpeech()
+
+    async def script(player: Player) -> None:
+        speech.say([1000] * 5000)
+        player.play(speech)
+        await asyncio.sleep(0.3)
+        raise KeyError("of the caller")
+
+    with pytest.raises(KeyError, match="of the caller"):
+        played(script, device)
+    assert len(device.heard()) <= 300
+    assert device.fate == "cut"
+    assert speech.cancelled
+
+
+def test_being_cancelled_leaves_no_task_behind() -> None:
+    async def play() -> None:
+        async with Player(ScriptedDevice(), RATE_HZ) as player:
+            player.play(ScriptedSpeech())
+
+    async def cancelled() -> None:
+        task = asyncio.create_task(play())
+        await asyncio.sleep(0.5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    clock.run(cancelled())
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "error", [SpeechFailed("no voice"), ConnectionLost("gone"), ValueError("from the text")]
+)
+def test_what_came_before_an_error_is_heard_then_it_is_raised(error: Exception) -> None:
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech()
+        speech.say(tone(1, 300))
+        speech.end(error)
+        playback = player.play(speech)
+        with pytest.raises(type(error), match=str(error)):
+            await playback.done()
+
+    assert played(script).heard() == tone(1, 300)
+
+
+def test_an_error_that_nobody_awaited_is_raised_at_the_end_of_the_block() -> None:
+    async def script(player: Player) -> None:
+        failing = ScriptedSpeech()
+        failing.end(ConnectionLost("gone"))
+        player.play(failing)
+        await asyncio.sleep(0.1)
+        player.play(spoken(tone(1, 100)))
+
+    device = ScriptedDevice()
+    with pytest.raises(ConnectionLost, match="gone"):
+        played(script, device)
+    assert device.heard() == tone(1, 100)
+
+
+def test_one_utterance_that_fails_does_not_stop_the_next() -> None:
+    async def script(player: Player) -> None:
+        failing = ScriptedSpeech()
+        failing.say(tone(1, 50))
+        failing.end(SpeechFailed("engine"))
+        first, second = player.play(failing), player.play(spoken(tone(101, 50)))
+        with pytest.raises(SpeechFailed):
+            await first.done()
+        await second.done()
+
+    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+
+
+def test_a_device_that_fails_is_told_to_everybody() -> None:
+    device, speech = ScriptedDevice(), ScriptedSpeech()
+
+    async def script(player: Player) -> None:
+        speech.say([1] * 1000)
+        playback = player.play(speech)
+        await asyncio.sleep(0.1)
+        device.failure = DeviceFailed("unplugged")
+        with pytest.raises(DeviceFailed, match="unplugged"):
+            await playback.done()
+        with pytest.raises(DeviceFailed, match="unplugged"):
+            await player.play(ScriptedSpeech()).done()
+
+    played(script, device)
+    assert speech.cancelled
+
+
+def test_a_device_that_cannot_be_opened_is_said_so() -> None:
+    class Broken(ScriptedDevice):
+        def open(self, sample_rate_hz: int, pull: Pull) -> None:
+            raise DeviceFailed("in use")
+
+    async def script(player: Player) -> None:
+        raise AssertionError("never entered")
+
+    with pytest.raises(DeviceFailed, match="in use"):
+        played(script, Broken())
+
+
+# --- which device ---------------------------------------------------------------------------------
+
+
+async def test_without_anything_that_plays_time_passes_in_silence_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        async with Player() as player:
+            assert (player.device.name, player.device.audible) == ("null", False)
+            await player.play(spoken([1] * 240)).done()
+    assert "nobody hears it" in caplog.text
+
+
+async def test_a_player_program_is_taken_where_there_is_no_portaudio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "aplay").write_text(f"#!/bin/sh\nexec /bin/cat > {tmp_path}/heard\n")
+    (tmp_path / "aplay").chmod(0o755)
+    async with Player() as player:
+        assert player.device.name == "aplay"
+        await player.play(spoken(tone(1, 500))).done()
+    heard = np.frombuffer((tmp_path / "heard").read_bytes(), "<i2")
+    assert heard[heard != 0].tolist() == tone(1, 500)

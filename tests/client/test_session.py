@@ -1,0 +1,598 @@
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from duplex_tts.channel import wire
+from duplex_tts.channel.address import http_url, websocket_url
+from duplex_tts.errors import BadAddress, ClientError, ConnectionLost, ProtocolError, Refused
+from duplex_tts.events import (
+    Audio,
+    Cancelled,
+    ContextEvent,
+    Done,
+    Error,
+    Pong,
+    Ready,
+    Retracted,
+    Word,
+)
+from duplex_tts.session import Session
+from tests.support.scripted_server import READY, Peer, audio_message, server, silent
+
+
+async def test_a_session_knows_the_servers_defaults() -> None:
+    async with server(silent) as url, Session.connect(url) as session:
+        assert session.ready == Ready("s", "t", "heart", 24000, "pcm_s16le")
+
+
+async def test_a_session_can_be_awaited_and_closed_by_hand() -> None:
+    async with server(silent) as url:
+        session = await Session.connect(url)
+        await session.close()
+        await session.close()
+        with pytest.raises(ConnectionLost):
+            await session.start()
+
+
+async def test_commands_carry_only_what_was_given() -> None:
+    received: list[dict[str, Any]] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            received.append(await peer.receive_any())
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c", voice="heart", speed=1.5)
+        await context.push("été 🙂 et plus")
+        await context.push("")
+        await context.retract(3)
+        await context.played(12.5)
+        await context.flush()
+        await context.end()
+        await context.cancel()
+        await session.ping()
+    assert received == [
+        {"type": "start", "context": "c", "voice": "heart", "speed": 1.5},
+        {"type": "text", "context": "c", "text": "été 🙂 et plus"},
+        {"type": "retract", "context": "c", "to": 3},
+        {"type": "played", "context": "c", "ms": 12.5},
+        {"type": "flush", "context": "c"},
+        {"type": "end", "context": "c"},
+        {"type": "cancel", "context": "c"},
+    ]
+
+
+async def test_events_of_a_context_end_with_done() -> None:
+    async def script(peer: Peer) -> None:
+        context = (await peer.receive("start"))["context"]
+        await peer.receive_text(12)
+        await peer.receive("retract")
+        await peer.audio(context, 0, 6, ms=100.0)
+        await peer.say(type="retracted", context=context, to=9)
+        await peer.audio(context, 6, 9, ms=50.5)
+        await peer.done(context, ms=150.5, characters=9, chunks=2)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start()
+        await context.push("One two more")
+        await context.retract(8)
+        events = [event async for event in context]
+        assert [type(event) for event in events] == [Audio, Retracted, Audio, Done]
+        assert events[0] == Audio(
+            context.id, 0, 0.0, 100.0, (0, 6), (Word(0, 6, 0.0, 100.0),), b"\1\2" * 2400
+        )
+        assert [event async for event in context] == []
+
+
+async def test_each_context_gets_its_own_events() -> None:
+    async def script(peer: Peer) -> None:
+        first, second = [(await peer.receive("start"))["context"] for _ in range(2)]
+        assert first != second
+        await peer.receive_text(7)
+        await peer.audio(second, 0, 4)
+        await peer.audio(first, 0, 3)
+        await peer.done(first, ms=10, characters=3, chunks=1)
+        await peer.say(type="cancelled", context=second, text_to=4, audio_ms=10)
+
+    async with server(script) as url, Session.connect(url) as session:
+        first, second = await session.start(), await session.start()
+        await second.push("Four")
+        await first.push("One")
+        assert [type(event) async for event in first] == [Audio, Done]
+        assert [event async for event in second][1:] == [Cancelled(second.id, 4, 10)]
+
+
+async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.receive("start")
+            await peer.say(type="done", context="c", audio_ms=0, characters=0, chunks=0)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ValueError, match="open"):
+            await session.start("c")
+        assert [type(event) async for event in context] == [Done]
+        again = await session.start("c")
+        assert [type(event) async for event in again] == [Done]
+
+
+@pytest.mark.parametrize(
+    "totals",
+    [
+        {"ms": 20, "characters": 3, "chunks": 1},
+        {"ms": 10, "characters": 4, "chunks": 1},
+        {"ms": 10, "characters": 3, "chunks": 2},
+    ],
+)
+async def test_done_that_does_not_add_up_raises_and_disturbs_nobody_else(
+    totals: dict[str, int],
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive("start")
+        await peer.receive_text(3)
+        await peer.audio("c", 0, 3, ms=10)
+        await peer.done("c", **totals)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=3)
+        await peer.done("c", **totals)
+        await peer.receive("cancel")
+        await peer.done("other", ms=0, characters=0, chunks=0)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context, other = await session.start("c"), await session.start("other")
+        await context.push("One")
+        with pytest.raises(ProtocolError):
+            [event async for event in context]
+        assert [type(event) async for event in other] == [Done]
+
+
+async def test_text_that_was_not_spoken_raises() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive_text(6)
+        await peer.audio("c", 0, 3, ms=10)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=3)
+        await peer.done("c", ms=10, characters=3, chunks=1)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        await context.push("Two")
+        with pytest.raises(ProtocolError, match="6 characters were sent"):
+            [event async for event in context]
+
+
+@pytest.mark.parametrize("second", [(2, 5), (4, 5)], ids=["repeated", "lost"])
+async def test_spans_that_do_not_tile_raise(second: tuple[int, int]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive("text")
+        await peer.audio("c", 0, 3)
+        await peer.audio("c", *second)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=2)
+        peer.had("c", 1, 10.0)
+        await peer.audio("c", *second)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("Hello")
+        with pytest.raises(ProtocolError, match="3 characters"):
+            [event async for event in context]
+
+
+async def test_an_error_within_a_context_does_not_end_it() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.say(type="error", context="c", code="text_limit", message="too much")
+        await peer.say(type="done", context="c", audio_ms=0, characters=0, chunks=0)
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        events = [event async for event in context]
+        assert events == [Error("c", "text_limit", "too much"), Done("c", 0, 0, 0)]
+
+
+async def test_a_refused_start_ends_the_context() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.say(type="error", context="c", code="unknown_voice", message="no such")
+        await peer.say(type="error", context="c", code="context_ended", message="text in flight")
+        ping = await peer.receive("ping")
+        await peer.say(type="pong", id=ping["id"])
+
+    async with server(script) as url, Session.connect(url) as session:
+        context = await session.start("c", voice="nobody")
+        assert [event async for event in context] == [Error("c", "unknown_voice", "no such")]
+        await session.ping()
+        assert not session.errors
+
+
+async def test_errors_of_no_context_are_kept_by_the_session() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="bad_json", message="what?")
+        await peer.say(type="error", context="gone", code="context_ended", message="over")
+        ping = await peer.receive("ping")
+        await peer.say(type="pong", id=ping["id"])
+
+    async with server(script) as url, Session.connect(url) as session:
+        await session.ping()
+        assert [error.code for error in session.errors] == ["bad_json", "context_ended"]
+
+
+async def test_pings_are_answered_each_by_its_own_pong() -> None:
+    async def script(peer: Peer) -> None:
+        pings = [await peer.receive("ping") for _ in range(2)]
+        await peer.say(type="pong", id="a stranger's")
+        for ping in reversed(pings):
+            await peer.pong(ping)
+
+    finished: list[str] = []
+
+    async def ping(session: Session, name: str) -> float:
+        took_ms = await session.ping()
+        finished.append(name)
+        return took_ms
+
+    async with server(script) as url, Session.connect(url) as session:
+        took_ms = await asyncio.gather(ping(session, "first"), ping(session, "second"))
+        assert finished == ["second", "first"]
+        assert min(took_ms) > 0
+
+
+async def test_a_session_that_is_lost_for_good_raises_for_everybody_who_waits() -> None:
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            await peer.receive("start")
+        await peer.receive("text")
+        await peer.audio("first", 0, 3)
+        await peer.receive("text")
+        peer.vanish()
+
+    async def read(events: AsyncIterator[ContextEvent]) -> list[ContextEvent]:
+        received = []
+        try:
+            async for event in events:
+                received.append(event)
+        except Refused:
+            return received
+        raise AssertionError("the events ended as if all was well")
+
+    async def not_any_more(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
+
+    async with server(script, not_any_more, greetings=1) as url, Session.connect(url) as session:
+        first, second = await session.start("first"), await session.start("second")
+        await first.push("One")
+        await first.push("Two")
+        received, nothing = await asyncio.gather(read(first), read(second))
+        assert [type(event) for event in received] == [Audio]
+        assert nothing == []
+        with pytest.raises(Refused, match="invalid_api_key"):
+            await first.push("more")
+
+
+async def test_closing_raises_for_a_reader_in_another_task() -> None:
+    async with server(silent) as url:
+        session = await Session.connect(url)
+        waiting = asyncio.create_task(anext(aiter(await session.start())))
+        await asyncio.sleep(0)
+        await session.close()
+        with pytest.raises(ConnectionLost):
+            await waiting
+
+
+async def test_leaving_the_block_leaves_no_task_and_keeps_the_callers_exception() -> None:
+    async with server(silent) as url:
+        before = asyncio.all_tasks()
+
+        async def block() -> None:
+            async with Session.connect(url) as session:
+                await session.start()
+                raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await block()
+        left = {task.get_name() for task in asyncio.all_tasks() - before}
+        assert "duplex-tts-reader" not in left
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        '{"type": "sing"}',
+        "not json",
+        "[]",
+        '{"type": "done", "context": "c"}',
+        b"\xff\0\0\0{}",
+        b"\1",
+        audio_message("never opened", 0, 1),
+        json.dumps(READY),
+    ],
+)
+async def test_what_the_protocol_does_not_allow_ends_the_session(message: str | bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.websocket.send(message)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=1)
+        await peer.websocket.send(message)
+        assert await peer.left() == 1002
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        with pytest.raises(ProtocolError):
+            await anext(context)
+
+
+async def test_a_full_server_refuses_the_connection_with_its_code() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="overloaded", message="no room")
+
+    async with server(script, greetings=0) as url:
+        with pytest.raises(Refused, match="no room") as refused:
+            await Session.connect(url)
+        assert refused.value.code == "overloaded"
+
+
+async def test_a_server_that_hangs_up_before_ready_raises() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.websocket.close()
+
+    async with server(script, greetings=0) as url:
+        with pytest.raises(ConnectionLost):
+            await Session.connect(url)
+
+
+async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duplex_tts.channel.websocket.READY_TIMEOUT_S", 0.01)
+    async with server(silent, greetings=0) as url:
+        with pytest.raises(ConnectionLost, match="no `ready` came"):
+            await Session.connect(url)
+
+
+async def test_another_protocol_version_is_refused() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.say(**{**READY, "protocol": 2})
+
+    async with server(script, greetings=0) as url:
+        with pytest.raises(ProtocolError, match="protocol 2"):
+            await Session.connect(url)
+
+
+async def test_nobody_listening_raises_and_names_the_address() -> None:
+    async with server(silent) as url:
+        pass
+    with pytest.raises(ConnectionLost, match=url):
+        await Session.connect(url)
+
+
+def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
+    binary = audio_message("c", 0, 3)
+    header = json.loads(binary[4 : 4 + int.from_bytes(binary[:4], "little")])
+    text = json.dumps({**header, "audio": base64.b64encode(b"\1\2" * 240).decode()})
+    assert wire.decode(text) == wire.decode(binary)
+    assert wire.decode('{"type": "pong"}') == Pong(None)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("127.0.0.1:8000", "ws://127.0.0.1:8000/ws/tts"),
+        ("localhost", "ws://localhost/ws/tts"),
+        ("http://host:1/", "ws://host:1/ws/tts"),
+        ("https://host", "wss://host/ws/tts"),
+        ("ws://host:1/other", "ws://host:1/other/ws/tts"),
+        (" Host:1\n", "ws://host:1/ws/tts"),
+        ("http://b\u00fccher.example", "ws://xn--bcher-kva.example/ws/tts"),
+        ("wss://[::1]:9", "wss://[::1]:9/ws/tts"),
+    ],
+)
+def test_what_people_type_becomes_a_websocket_url(typed: str, meant: str) -> None:
+    assert websocket_url(typed) == meant
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        " ",
+        "ftp://host",
+        "file:///etc/passwd",
+        "ws://",
+        "http://:8000",
+        "http:/host",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:-1",
+        "host:80a",
+        "host:\u0661",
+        "::1",
+        "ws://[::1",
+        "ws://[::1]]:80",
+        "ws://[zz]:80",
+        "ws://[1.2.3.4]",
+        "my host",
+        "http://ho\nst",
+        "http://host/a b",
+        "http://a..b",
+        "http://\u2100.com",
+        "http://" + "a" * 64 + ".com",
+        "http://ho%20st",
+        "http://h\N{GRINNING FACE} st",
+        "http://user@",
+        "\udcff",
+    ],
+)
+async def test_what_is_no_address_raises_a_client_error(typed: str) -> None:
+    for function in (websocket_url, lambda address: http_url(address, "/")):
+        with pytest.raises(BadAddress, match="address") as raised:
+            function(typed)
+        assert raised.value.code == "bad_address"
+    with pytest.raises(ClientError):
+        await Session.connect(typed)
+
+
+async def test_what_no_header_can_hold_is_no_key() -> None:
+    async with server() as url:
+        for key in ("line\nbreak", "na\u00efve"):
+            with pytest.raises(Refused, match="invalid_api_key"):
+                await Session.connect(url, key)
+
+
+@pytest.mark.parametrize(
+    ("typed", "websocket", "voices"),
+    [
+        ("http://h/foo", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
+        ("https://h/foo/", "wss://h/foo/ws/tts", "https://h/foo/v1/voices"),
+        ("wss://h:1/a/b/ws/tts", "wss://h:1/a/b/ws/tts", "https://h:1/a/b/v1/voices"),
+        ("http://h/foo/ws/tts/", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
+        ("h/foo?k=1", "ws://h/foo/ws/tts?k=1", "http://h/foo/v1/voices?k=1"),
+    ],
+)
+def test_the_path_of_a_proxy_is_kept_by_everything(typed: str, websocket: str, voices: str) -> None:
+    assert websocket_url(typed) == websocket
+    assert http_url(typed, "/v1/voices") == voices
+    assert http_url(websocket_url(typed), "/v1/voices") == voices
+
+
+def test_pages_are_beside_the_websocket() -> None:
+    assert http_url("wss://host:1/ws/tts", "/voices") == "https://host:1/voices"
+    assert http_url("host:1", "/voices") == "http://host:1/voices"
+
+
+AUDIO = {
+    "type": "audio",
+    "context": "c",
+    "seq": 0,
+    "start_ms": 0.0,
+    "duration_ms": 10.0,
+    "text": [0, 3],
+    "words": [[0, 3, 0.0, 10.0]],
+}
+DONE = {"type": "done", "context": "c", "audio_ms": 10.0, "characters": 3, "chunks": 1}
+CANCELLED = {"type": "cancelled", "context": "c", "text_to": 3, "audio_ms": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        *[(AUDIO, field) for field in ("seq", "start_ms", "duration_ms")],
+        *[(DONE, field) for field in ("audio_ms", "characters", "chunks")],
+        *[(CANCELLED, field) for field in ("text_to", "audio_ms")],
+        ({"type": "retracted", "context": "c", "to": 0}, "to"),
+        (READY, "sample_rate"),
+    ],
+)
+@pytest.mark.parametrize(
+    "value", ["NaN", "Infinity", "-1", "1e400", "true", "null", '"1"', "[]", "9" * 400]
+)
+def test_a_number_that_is_none_is_no_message(
+    message: dict[str, Any], field: str, value: str
+) -> None:
+    assert wire.decode(json.dumps(message))
+    with pytest.raises(ProtocolError) as raised:
+        wire.decode(json.dumps(message | {field: "@"}).replace('"@"', value))
+    assert raised.value.code == "protocol_error"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        AUDIO | {"text": [3, 0]},
+        AUDIO | {"text": [0, 1, 2]},
+        AUDIO | {"text": [0.0, 3.0]},
+        AUDIO | {"context": 1},
+        AUDIO | {"words": [[0, 3, 10.0, 0.0]]},
+        AUDIO | {"words": [[3, 0, 0.0, 10.0]]},
+        AUDIO | {"words": [[0, 3, 0.0]]},
+        AUDIO | {"words": 7},
+        READY | {"voice": None},
+        READY | {"sample_rate": 7},
+        READY | {"received": -1},
+        {"type": "error", "context": None, "code": 1, "message": "x"},
+        {"type": "error", "context": [], "code": "x", "message": "x"},
+        {"type": "pong", "id": {}},
+        {"type": "pong", "received": 1.5},
+    ],
+)
+def test_a_field_that_contradicts_itself_is_no_message(changed: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolError):
+        wire.decode(json.dumps(changed))
+
+
+def test_what_is_nested_without_end_is_no_message() -> None:
+    with pytest.raises(ProtocolError):
+        wire.decode('{"type":' + "[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda peer: peer.audio("c", 0, 4),
+        lambda peer: peer.say(type="retracted", context="c", to=4),
+    ],
+    ids=["audio", "retracted"],
+)
+async def test_text_that_was_never_sent_cannot_be_spoken(
+    send: Callable[[Peer], Awaitable[None]],
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.receive_text(3)
+        await send(peer)
+
+    async def again(peer: Peer) -> None:
+        await peer.receive("resume")
+        await peer.resumed(received=2)
+        await send(peer)
+
+    async with server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        with pytest.raises(ProtocolError, match="more than was sent"):
+            [event async for event in context]
+
+
+async def test_how_loud_and_in_which_pieces_is_asked_for_when_it_is_said() -> None:
+    starts = []
+
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            starts.append(await peer.receive("start"))
+
+    async with server(script) as url, Session.connect(url) as session:
+        await session.start(volume=0.5, typing="phrase")
+        await session.start(volume=None, typing=None)
+        await session.ping()
+    assert (starts[0]["volume"], starts[0]["typing"]) == (0.5, "phrase")
+    assert not {"volume", "typing"} & set(starts[1])
+
+
+async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:
+    paths = []
+
+    async def script(peer: Peer) -> None:
+        assert peer.websocket.request is not None
+        paths.append(peer.websocket.request.path)
+        await peer.left()
+
+    async with server(script) as url, Session.connect(f"http://{url}/tts/"):
+        pass
+    assert paths == ["/tts/ws/tts"]

@@ -1,0 +1,106 @@
+import asyncio
+
+import pytest
+
+from duplex_tts import ConnectionLost, Done, Refused, SessionManager
+from tests.support.live_server import eventually, live_server
+from tests.support.scripted_server import Peer, server, silent
+
+
+async def test_a_call_has_one_session() -> None:
+    async with server(silent, silent) as url, SessionManager(url) as calls:
+        first = await calls.get_or_create("a")
+        assert await calls.get_or_create("a") is first
+        assert await calls.get_or_create("b") is not first
+        assert "a" in calls
+        assert "c" not in calls
+        assert len(calls) == 2
+        assert sorted(calls.stats()) == ["a", "b"]
+
+
+async def test_who_asks_at_the_same_time_gets_the_same_session() -> None:
+    async with server(silent) as url, SessionManager(url) as calls:
+        sessions = await asyncio.gather(*(calls.get_or_create("a") for _ in range(5)))
+        assert len(set(sessions)) == 1
+
+
+async def test_who_gives_up_waiting_does_not_end_it_for_others() -> None:
+    async with server(silent) as url, SessionManager(url) as calls:
+        impatient = asyncio.ensure_future(calls.get_or_create("a"))
+        patient = asyncio.ensure_future(calls.get_or_create("a"))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        assert (await patient).stats().transport == "websocket"
+
+
+async def test_a_closed_call_frees_its_place_and_a_later_one_is_another() -> None:
+    async with server(silent, silent) as url, SessionManager(url, limit=1) as calls:
+        first = await calls.get_or_create("a")
+        with pytest.raises(Refused, match="limit") as refused:
+            await calls.get_or_create("b")
+        assert refused.value.code == "too_many_sessions"
+        await calls.close("a")
+        await calls.close("a")
+        await calls.close("never there")
+        assert first.stats().transport == "down"
+        assert await calls.get_or_create("b") is not first
+
+
+async def test_a_session_that_cannot_be_opened_leaves_nothing() -> None:
+    async def refusing(peer: Peer) -> None:
+        await peer.say(type="error", context=None, code="overloaded", message="no room")
+
+    async with server(refusing, silent, greetings=0) as url, SessionManager(url) as calls:
+        first, second = await asyncio.gather(
+            calls.get_or_create("a"), calls.get_or_create("a"), return_exceptions=True
+        )
+        assert isinstance(first, Refused)
+        assert isinstance(second, Refused)
+        assert len(calls) == 0
+
+
+async def test_closing_a_call_that_is_being_opened_tells_who_waits() -> None:
+    async with server(silent, greetings=0) as url, SessionManager(url) as calls:
+        waiting = asyncio.ensure_future(calls.get_or_create("a"))
+        await asyncio.sleep(0.05)
+        await calls.close("a")
+        with pytest.raises(ConnectionLost, match="closed"):
+            await waiting
+
+
+async def test_idle_sessions_are_closed_and_busy_ones_stay() -> None:
+    async with live_server() as live, SessionManager(live.address, idle_s=0.2) as calls:
+        await calls.get_or_create("idle")
+        busy = await calls.get_or_create("busy")
+        for _ in range(30):
+            assert isinstance(await busy.speak("One").done(), Done)
+            await asyncio.sleep(0.02)
+        assert "busy" in calls
+        assert "idle" not in calls
+        await eventually(lambda: len(live.connections.sessions()) == 1, within_s=5)
+        await eventually(lambda: "busy" not in calls, within_s=5)
+
+
+async def test_leaving_the_block_closes_everything() -> None:
+    async with live_server() as live:
+        before = asyncio.all_tasks()
+        async with SessionManager(live.address) as calls:
+            sessions = [await calls.get_or_create(str(number)) for number in range(5)]
+            utterance = sessions[0].speak("One")
+        with pytest.raises(ConnectionLost):
+            await calls.get_or_create("late")
+        assert utterance.finished
+        assert [session.stats().transport for session in sessions] == ["down"] * 5
+        await eventually(lambda: not live.connections.sessions(), within_s=5)
+        names = {task.get_name() for task in asyncio.all_tasks() - before}
+        assert not {name for name in names if "duplex-tts" in name}
+
+
+async def test_many_calls_one_after_the_other_leave_nothing() -> None:
+    async with live_server() as live, SessionManager(live.address, limit=2) as calls:
+        for number in range(30):
+            session = await calls.get_or_create(str(number))
+            assert isinstance(await session.speak("One").done(), Done)
+            await calls.close(str(number))
+        assert len(calls) == 0
+        await eventually(lambda: not live.connections.sessions(), within_s=5)

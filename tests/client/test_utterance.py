@@ -1,0 +1,389 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from duplex_tts import (
+    Cancelled,
+    ConnectionLost,
+    Done,
+    Options,
+    Session,
+    SpeechFailed,
+    Utterance,
+    Word,
+)
+from duplex_tts.channel.context import UNSPOKEN_LIMIT
+from duplex_tts.utterance import UNREAD_LIMIT_MS
+from tests.support.live_server import eventually, live_server
+from tests.support.scripted_server import Peer, server, silent
+
+
+async def speaking(peer: Peer) -> None:
+    """Speak everything, a message of audio for each message of text."""
+    lengths: dict[str, list[int]] = {}
+    while True:
+        message = await peer.receive_any()
+        context = message["context"]
+        spoken = lengths.setdefault(context, [])
+        if message["type"] == "text":
+            spoken.append(len(message["text"]))
+            await peer.audio(context, sum(spoken[:-1]), sum(spoken), ms=100.0)
+        elif message["type"] == "end":
+            ms, characters = 100.0 * len(spoken), sum(spoken)
+            await peer.done(context, ms=ms, characters=characters, chunks=len(spoken))
+        elif message["type"] == "cancel":
+            await peer.say(type="cancelled", context=context, text_to=sum(spoken), audio_ms=0)
+
+
+async def test_text_goes_in_and_audio_comes_out() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(["One ", "two."], voice="heart")
+        audio = [each async for each in utterance]
+        assert [each.text for each in audio] == [(0, 4), (4, 8)]
+        assert await utterance.done() == Done(utterance.id, 200.0, 8, 2)
+        assert utterance.words == [Word(0, 4, 0, 100), Word(4, 8, 100, 200)]
+        assert utterance.text == "One two."
+        assert utterance.audio_ms == 200.0
+        assert utterance.ttfa_ms is not None
+        assert utterance.finished
+
+
+async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(["One ", "two ", "three."])
+        await anext(utterance)
+        assert "One two three.".startswith(utterance.text)
+        await utterance.done()
+        assert utterance.text == "One two three."
+        assert utterance.text is utterance.text
+
+
+async def test_audio_that_nobody_iterates_is_kept() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(["One ", "two."])
+        await utterance.done()
+        assert len([each async for each in utterance]) == 2
+        assert [each async for each in utterance] == []
+
+
+async def test_the_time_to_the_first_sound_starts_with_the_first_text() -> None:
+    async def late() -> AsyncIterator[str]:
+        await asyncio.sleep(0.2)
+        yield "One"
+
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(late())
+        await utterance.done()
+        assert utterance.ttfa_ms is not None
+        assert 0 < utterance.ttfa_ms < 200
+        assert session.stats().ttfa_ms == (utterance.ttfa_ms,)
+
+
+async def test_utterances_go_to_the_server_in_their_order_a_few_at_a_time() -> None:
+    started: list[str] = []
+    gate = asyncio.Event()
+
+    async def finish(peer: Peer, context: str) -> None:
+        await gate.wait()
+        await peer.done(context, ms=0, characters=0, chunks=0)
+
+    async def script(peer: Peer) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                message = await peer.receive_any()
+                if message["type"] == "start":
+                    started.append(message["context"])
+                    tasks.create_task(finish(peer, message["context"]))
+
+    options = Options(max_in_flight=2)
+    async with server(script) as url, Session.connect(url, options=options) as session:
+        utterances = [session.speak("") for _ in range(4)]
+        await eventually(lambda: len(started) == 2)
+        await session.ping()
+        assert len(started) == 2
+        assert session.stats().in_flight == 4
+        gate.set()
+        await asyncio.gather(*(utterance.done() for utterance in utterances))
+        assert started == [utterance.id for utterance in utterances]
+        assert session.stats().in_flight == 0
+
+
+async def test_text_is_not_sent_far_ahead_of_its_speech() -> None:
+    most = UNSPOKEN_LIMIT + 1_000
+    ahead = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal ahead
+        context, received, spoken, chunks = (await peer.receive("start"))["context"], 0, 0, 0
+        while (message := await peer.receive_any())["type"] == "text":
+            received += len(message["text"])
+            ahead = max(ahead, received - spoken)
+            if received - spoken == most:
+                await peer.audio(context, spoken, received)
+                spoken, chunks = received, chunks + 1
+        await peer.audio(context, spoken, received)
+        await peer.done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
+
+    async with server(script) as url, Session.connect(url) as session:
+        await session.speak("word " * 4_000).done()
+    assert ahead == most
+
+
+async def test_a_server_that_only_speaks_when_told_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.01)
+
+    async def script(peer: Peer) -> None:
+        context, received, spoken, chunks = (await peer.receive("start"))["context"], 0, 0, 0
+        while (message := await peer.receive_any())["type"] != "end":
+            received += len(message.get("text", ""))
+            if message["type"] == "flush" and received > spoken:
+                await peer.audio(context, spoken, received)
+                spoken, chunks = received, chunks + 1
+        await peer.audio(context, spoken, received)
+        await peer.done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
+
+    async with server(script) as url, Session.connect(url) as session:
+        assert isinstance(await session.speak("word " * 4_000).done(), Done)
+
+
+async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield "word "
+
+    async def unheard() -> AsyncIterator[str]:
+        for word in endless():
+            yield word
+
+    options = Options(max_in_flight=1)
+    async with server(speaking) as url, Session.connect(url, options=options) as session:
+        first = session.speak(unheard())
+        second = session.speak("Me too.")
+        await second.done()
+        sent_ahead_ms = 100 * (UNSPOKEN_LIMIT / len("word ") + 2)
+        assert UNREAD_LIMIT_MS < first.audio_ms <= UNREAD_LIMIT_MS + sent_ahead_ms
+        before = taken
+        await session.ping()
+        assert taken == before
+        await anext(first)
+        await anext(first)
+        for _ in range(round((first.audio_ms - UNREAD_LIMIT_MS) / 100) + 5):
+            await anext(first)
+        await eventually(lambda: taken > before)
+        first.cancel()
+        assert isinstance(await first.done(), Cancelled)
+
+
+async def test_waiting_for_the_end_takes_all_of_the_text() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(["word "] * 500)
+        done = await utterance.done()
+        assert isinstance(done, Done)
+        assert done.audio_ms > UNREAD_LIMIT_MS
+        assert len([each async for each in utterance]) == 500
+
+
+async def test_a_cancel_ends_the_iteration_at_once_and_drops_what_waits() -> None:
+    closed = False
+
+    async def endless() -> AsyncIterator[str]:
+        nonlocal closed
+        try:
+            yield "One "
+            yield "two "
+            await asyncio.Event().wait()
+        finally:
+            closed = True
+
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak(endless())
+        assert (await anext(utterance)).text == (0, 4)
+        await eventually(lambda: utterance.audio_ms == 200.0)
+        utterance.cancel()
+        assert [each async for each in utterance] == []
+        utterance.cancel()
+        assert await utterance.done() == Cancelled(utterance.id, 8, 0)
+        await eventually(lambda: closed)
+
+
+async def test_a_cancel_wakes_who_waits_for_audio() -> None:
+    async def mute(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive("cancel")
+        await peer.say(type="cancelled", context="utterance-1", text_to=0, audio_ms=0)
+
+    async def never() -> AsyncIterator[str]:
+        await asyncio.Event().wait()
+        yield ""
+
+    async with server(mute) as url, Session.connect(url) as session:
+        utterance = session.speak(never())
+        waiting = asyncio.ensure_future(anext(utterance, None))
+        await asyncio.sleep(0.01)
+        utterance.cancel()
+        assert await waiting is None
+        assert isinstance(await utterance.done(), Cancelled)
+
+
+async def test_what_waits_for_its_turn_can_be_cancelled() -> None:
+    options = Options(max_in_flight=1)
+    async with server(silent) as url, Session.connect(url, options=options) as session:
+        first, second = session.speak("One"), session.speak("Two")
+        await session.ping()
+        second.cancel()
+        assert await second.done() == Cancelled(second.id, 0, 0.0)
+        assert not first.finished
+
+
+async def test_barge_in_silences_everything() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterances = [session.speak("word " * 100) for _ in range(5)]
+        session.cancel()
+        for utterance in utterances:
+            assert [each async for each in utterance] == []
+            assert isinstance(await utterance.done(), Cancelled)
+        assert isinstance(await session.speak("And now this.").done(), Done)
+
+
+async def test_a_cancel_after_the_end_changes_nothing() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        utterance = session.speak("One")
+        done = await utterance.done()
+        utterance.cancel()
+        assert await utterance.done() == done
+
+
+async def test_what_the_text_raises_is_raised_and_the_speech_cancelled() -> None:
+    async def broken() -> AsyncIterator[str]:
+        yield "One "
+        raise KeyError("the model is gone")
+
+    cancelled = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.receive("start")
+        await peer.receive("text")
+        await peer.receive("cancel")
+        cancelled.set()
+
+    async with server(script) as url, Session.connect(url) as session:
+        utterance = session.speak(broken())
+        with pytest.raises(KeyError, match="gone"):
+            await utterance.done()
+        with pytest.raises(KeyError, match="gone"):
+            [each async for each in utterance]
+        await cancelled.wait()
+
+
+async def test_a_refused_utterance_raises_and_others_go_on() -> None:
+    async with live_server() as live, Session.connect(live.address) as session:
+        refused = session.speak("One", voice="nobody")
+        spoken = session.speak("Two")
+        with pytest.raises(SpeechFailed, match="unknown_voice") as failed:
+            await refused.done()
+        assert [error.code for error in failed.value.errors] == ["unknown_voice"]
+        assert isinstance(await spoken.done(), Done)
+
+
+async def test_a_sentence_that_could_not_be_spoken_raises_after_the_others() -> None:
+    async with live_server() as live, Session.connect(live.address) as session:
+        utterance = session.speak("One. It will explode now. Three.")
+        with pytest.raises(SpeechFailed, match="not all was spoken"):
+            await utterance.done()
+        audio = [await anext(utterance) for _ in range(3)]
+        assert audio[-1].text[1] == len("One. It will explode now. Three.")
+        with pytest.raises(SpeechFailed):
+            await anext(utterance)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"voise": "heart"}, {"pitch": 2}], ids=["misspelt", "unknown"]
+)
+async def test_a_parameter_that_there_is_not_is_refused_at_once(parameters: Any) -> None:
+    async with server(silent) as url, Session.connect(url) as session:
+        with pytest.raises(TypeError, match="no parameter"):
+            session.speak("One", **parameters)
+        with pytest.raises(TypeError, match="no parameter"):
+            await session.start(**parameters)
+
+
+@pytest.mark.parametrize("speed", [float("nan"), {1, 2}])
+async def test_a_value_that_json_cannot_hold_is_the_utterances_error(speed: Any) -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        with pytest.raises((ValueError, TypeError)):
+            await session.speak("One", speed=speed).done()
+        assert isinstance(await session.speak("One").done(), Done)
+
+
+async def test_half_a_character_is_the_utterances_error() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        with pytest.raises(ValueError, match="surrogate"):
+            await session.speak("One \ud83d").done()
+        assert isinstance(await session.speak("One").done(), Done)
+
+
+async def test_closing_ends_what_is_in_flight_and_what_waits() -> None:
+    async with server(silent) as url:
+        async with Session.connect(url, options=Options(max_in_flight=1)) as session:
+            utterances = [session.speak("One"), session.speak("Two")]
+            await session.ping()
+        for utterance in utterances:
+            with pytest.raises(ConnectionLost, match="closed"):
+                await utterance.done()
+        with pytest.raises(ConnectionLost, match="closed"):
+            session.speak("Three")
+        assert not [task for task in asyncio.all_tasks() if "utterance" in task.get_name()]
+
+
+async def test_a_session_is_used_again_and_again_without_leaving_anything() -> None:
+    async with server(speaking) as url, Session.connect(url) as session:
+        await session.ping()
+        before = len(asyncio.all_tasks())
+        for _ in range(50):
+            await session.speak("One").done()
+        await eventually(lambda: len(asyncio.all_tasks()) <= before)
+        stats = session.stats()
+        assert (stats.utterances, stats.reconnects) == (50, 0)
+        assert stats.bytes_in > 50 * 100
+        assert stats.bytes_out > 50 * 100
+
+
+async def test_commands_reach_the_server() -> None:
+    commands: list[tuple[str, float | None]] = []
+
+    async def script(peer: Peer) -> None:
+        while True:
+            message = await peer.receive_any()
+            commands.append((message["type"], message.get("ms")))
+
+    async def slow() -> AsyncIterator[str]:
+        yield "One"
+        await asyncio.Event().wait()
+
+    async with server(script) as url, Session.connect(url) as session:
+        utterance = session.speak(slow())
+        await eventually(lambda: len(commands) == 2)
+        utterance.flush()
+        utterance.played(250.0)
+        await eventually(lambda: len(commands) == 4)
+    assert commands == [("start", None), ("text", None), ("flush", None), ("played", 250.0)]
+
+
+def test_commands_before_and_after_its_time_are_harmless() -> None:
+    async def check() -> None:
+        utterance = Utterance("u", {})
+        utterance.flush()
+        utterance.played(5)
+        utterance.end(Done("u", 0, 0, 0))
+        utterance.flush()
+        utterance.played(5)
+
+    asyncio.run(check())

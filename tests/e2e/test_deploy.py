@@ -1,0 +1,277 @@
+"""The configurations of docs/deploy.md, each with the proxy itself and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from websockets.asyncio.client import connect
+
+from backend.endpoints.pages import WEB
+from tests.support.engines.cloning_model import CloningModel, recording
+from tests.support.engines.fake_engine import FakeModel
+from tests.support.live_server import live_server
+from tests.support.repository import ROOT
+
+DOCS = ROOT / "docs" / "deploy.md"
+BLOCKS = re.findall(r"```(nginx|caddy)\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
+NGINX, CADDY = ([text for kind, text in BLOCKS if kind == name] for name in ("nginx", "caddy"))
+PASSED_ON = NGINX[1].replace("127.0.0.1:8000/;", "127.0.0.1:8000;")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A proxy's configuration; `root_path` is what the server is told."""
+
+    program: str
+    config: str
+    prefix: str
+    root_path: str = ""
+
+
+UNSAID = "        proxy_set_header X-Forwarded-Prefix /tts;\n"
+WAYS = {
+    "nginx": Way("nginx", NGINX[0], ""),
+    "nginx, stripped": Way("nginx", NGINX[1], "/tts"),
+    "nginx, passed on": Way("nginx", PASSED_ON, "/tts"),
+    "nginx, stripped, unsaid": Way("nginx", NGINX[1].replace(UNSAID, ""), "/tts"),
+    "nginx, passed on, set": Way("nginx", PASSED_ON.replace(UNSAID, ""), "/tts", "/tts"),
+    "caddy": Way("caddy", CADDY[0], ""),
+    "caddy, stripped": Way("caddy", CADDY[1], "/tts"),
+}
+
+
+def test_every_configuration_of_the_docs_is_tried() -> None:
+    assert {way.config for way in WAYS.values()} >= {text for _, text in BLOCKS}
+    assert NGINX[1] != PASSED_ON
+    assert UNSAID in NGINX[1]
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cert.pem and key.pem, for localhost."""
+    return certified(tmp_path_factory.mktemp("certificate"))
+
+
+def certified(folder: Path) -> Path:
+    """Put them there."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl, which makes a certificate")
+    arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    names = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+    files = "-keyout key.pem -out cert.pem"
+    command = ["openssl", *f"{arguments} {names} {files}".split()]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is seen from outside."""
+
+    url: str  # with a slash at its end
+    tls: ssl.SSLContext
+
+    def http(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, verify=self.tls, **options)
+
+    def websocket(self, path: str = "ws/tts?key=one") -> Any:
+        url = urljoin(self.url, path).replace("https", "wss")
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(self.url))
+        return connect(url, ssl=self.tls, additional_headers={"Origin": origin})
+
+
+@asynccontextmanager
+async def shown(way: Way, folder: Path, certificate: Path, address: str) -> AsyncIterator[Site]:
+    """The proxy before a server, until the block ends."""
+    program = shutil.which(way.program, path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip(f"needs {way.program}: `make {way.program}` installs it, or says what to do")
+    port = free_port()
+    arguments, environment = written(way, folder, certificate, f"{port} {address}")
+    proxy = await asyncio.create_subprocess_exec(
+        program, *arguments, env={**os.environ, **environment}, stderr=asyncio.subprocess.PIPE
+    )
+    tls = ssl.create_default_context(cafile=certificate / "cert.pem")
+    try:
+        await listens(port, proxy)
+        yield Site(f"https://localhost:{port}{way.prefix}/", tls)
+    finally:
+        if proxy.returncode is None:
+            proxy.terminate()
+        await proxy.communicate()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def written(
+    way: Way, folder: Path, certificate: Path, addresses: str
+) -> tuple[list[str], dict[str, str]]:
+    """The configuration as it stands in the docs, with other ports, names and files."""
+    port, server = addresses.split()
+    text = way.config.replace("127.0.0.1:8000", server)
+    file = folder / "config"
+    if way.program == "nginx":
+        text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{port} ssl", text)
+        text = re.sub(r"server_name .*;", "server_name localhost;", text)
+        text = re.sub(r"/etc/ssl/\S+\.pem", str(certificate / "cert.pem"), text)
+        text = re.sub(r"/etc/ssl/\S+\.key", str(certificate / "key.pem"), text)
+        scratch = "".join(
+            f"{kind}_temp_path {folder / kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;\n" if os.geteuid() == 0 else ""
+        file.write_text(
+            f"{user}daemon off;\npid {folder / 'pid'};\nerror_log stderr;\n"
+            f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{text}\n}}\n"
+        )
+        return ["-e", "stderr", "-p", str(folder), "-c", str(file)], {}
+    tls = f"tls {certificate / 'cert.pem'} {certificate / 'key.pem'}"
+    site = re.sub(r"^\S+ {", f"https://localhost:{port} {{\n    bind 127.0.0.1\n    {tls}", text)
+    file.write_text(f"{{\n admin off\n auto_https disable_redirects\n}}\n{site}")
+    homes = {"XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return ["run", "--adapter", "caddyfile", "--config", str(file)], homes
+
+
+async def listens(port: int, proxy: asyncio.subprocess.Process) -> None:
+    for _ in range(600):
+        if proxy.returncode is not None:
+            assert proxy.stderr is not None
+            pytest.fail((await proxy.stderr.read()).decode())
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+    pytest.fail("the proxy does not listen")
+
+
+KEY = {"Authorization": "Bearer one"}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Way:
+    return WAYS[request.param]
+
+
+def named_in(file: str, text: str) -> Iterator[str]:
+    """What a page or a script of it loads."""
+    html = r'(?:href|src)="([^"#]+)"'
+    script = r'(?:from|import|addModule\(|fetch\()\s*"(\.?/?[^"]+)"'
+    yield from re.findall(html if file.endswith("html") else script, text)
+
+
+async def test_pages_and_all_that_they_name_are_found(
+    way: Way, tmp_path: Path, certificate: Path
+) -> None:
+    server = {"root_path": way.root_path}
+    async with (
+        live_server(access={"api_keys": "one"}, server=server) as live,
+        shown(way, tmp_path, certificate, live.address) as site,
+        site.http() as http,
+    ):
+        for page, path in (("index.html", ""), ("dashboard.html", "dashboard")):
+            assert (await http.get(path)).content == (WEB / page).read_bytes()
+        for file in WEB.iterdir():
+            if file.suffix not in (".html", ".js"):
+                continue
+            address = site.url + ("dashboard" if file.stem == "dashboard" else file.name)
+            for name in named_in(file.name, file.read_text("utf-8")):
+                answer = await http.get(urljoin(address, name), headers=KEY)
+                assert answer.status_code == 200, (file.name, name)
+                assert str(answer.url).startswith(site.url)
+        if way.prefix:
+            bare = await http.get(site.url.rstrip("/"), follow_redirects=True)
+            assert str(bare.url) == site.url
+            assert bare.content == (WEB / "index.html").read_bytes()
+
+
+async def test_sockets_speech_and_uploads_pass(way: Way, tmp_path: Path, certificate: Path) -> None:
+    server = {"root_path": way.root_path}
+    async with (
+        live_server(CloningModel(), access={"api_keys": "one"}, server=server) as live,
+        shown(way, tmp_path, certificate, live.address) as site,
+        site.http(headers=KEY) as http,
+    ):
+        async with site.websocket() as websocket:
+            assert json.loads(await websocket.recv())["type"] == "ready"
+            await websocket.send('{"type": "text", "text": "Hi."}')
+            await websocket.send('{"type": "end"}')
+            while not isinstance(message := await websocket.recv(), str):
+                pass
+            assert json.loads(message)["type"] == "done"
+        origin = {"Origin": "{0.scheme}://{0.netloc}".format(urlsplit(site.url))}
+        spoken = await http.post("v1/speech", json={"text": "Hi."}, headers=origin)
+        assert spoken.status_code == 200
+        evil = {"Origin": "https://evil.example"}
+        assert (await http.post("v1/speech", headers=evil)).status_code == 403
+        files: Any = {"name": (None, "mine"), "audio": ("a.wav", recording(30, rate_hz=48_000))}
+        assert (await http.post("v1/voices", files=files)).status_code == 201
+        sonic = {"model_id": "s", "voice": "heart", "transcript": "Hi."}
+        output = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
+        cartesia = await http.post("tts/bytes", json={**sonic, "output_format": output})
+        assert cartesia.status_code == 200
+
+
+async def test_speech_is_not_kept_back_until_it_is_whole(
+    way: Way, tmp_path: Path, certificate: Path
+) -> None:
+    gate, server = threading.Semaphore(1), {"root_path": way.root_path}  # 1 for the warm-up
+    async with (
+        live_server(FakeModel(gate=gate), access={"api_keys": "one"}, server=server) as live,
+        shown(way, tmp_path, certificate, live.address) as site,
+        site.http(headers=KEY, timeout=10) as http,
+    ):
+        gate.release()
+        body = {"text": "One sentence. And another one, which does not come yet."}
+        async with http.stream("POST", "v1/speech", json=body) as answer:
+            lines = answer.aiter_lines()
+            assert json.loads(await anext(lines))["type"]
+            gate.release(1000)
+            assert [json.loads(line)["type"] async for line in lines][-1] == "done"
+
+
+async def test_the_server_knows_whom_the_proxy_speaks_for(
+    way: Way, tmp_path: Path, certificate: Path
+) -> None:
+    async with (
+        live_server(access={"api_keys": "one"}, server={"root_path": way.root_path}) as live,
+        shown(way, tmp_path, certificate, live.address) as site,
+        site.http(headers={**KEY, "X-Forwarded-For": "203.0.113.7"}) as http,
+    ):
+        seen: list[Any] = []
+
+        async def see(request: Request) -> Response:
+            assert request.client is not None
+            seen.append((request.client.host, str(request.base_url)))
+            return Response()
+
+        live.app.add_route("/seen", see)
+        assert (await http.get("seen")).status_code == 200
+        host, address = seen[0]
+        assert host == "127.0.0.1", "what the client says of itself is not believed"
+        said = way.root_path or "X-Forwarded-Prefix" in way.config
+        assert address == (site.url if said else urljoin(site.url, "/"))

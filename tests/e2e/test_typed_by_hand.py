@@ -1,0 +1,78 @@
+"""Typed by hand, at any speed and with pauses anywhere: what is spoken, and what is not."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from backend.events import Audio, End, Retract, Start, Text
+from bench.harness.corpus import load_corpus
+from tests.support.scripted_session import ScriptedClient, scripted
+
+TEXTS = [each.text for each in load_corpus() if each.speakable]
+SPEEDS = (1.0, 2.5, 5.5, 9.0)
+
+
+async def type_text(client: ScriptedClient, text: str, speed: float, seed: int) -> None:
+    """Key by key with human timing; now and then a long pause, inside of words too."""
+    hand = random.Random(seed)
+    for key in text:
+        client.say(Text("a", key))
+        await client.wait(hand.lognormvariate(0, 0.5) / speed)
+        if hand.random() < 0.04:
+            await client.wait(hand.uniform(1, 30))
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_half_a_word_is_never_spoken(speed: float) -> None:
+    for seed, text in enumerate(TEXTS):
+
+        async def script(client: ScriptedClient, text: str = text, seed: int = seed) -> None:
+            client.say(Start("a", format="pcm_f32le"))
+            await type_text(client, text, speed, seed)
+            client.say(End("a"))
+            await client.settled()
+
+        client = scripted(script)
+        client.assert_sums()
+        for audio in client.of(Audio):
+            end = audio.text[1]
+            inside = text[end - 1 : end].isalnum() and text[end : end + 1].isalnum()
+            assert not inside, f"{text[:end]}|{text[end:]}"
+
+
+def test_a_word_that_is_corrected_while_it_is_typed_is_spoken_once_as_it_is_at_last() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"))
+        await type_text(client, "I saw the yelow", 5.5, 1)
+        client.say(Retract("a", 13))
+        await type_text(client, "low bus at the station.", 5.5, 2)
+        client.say(End("a"))
+        await client.settled()
+
+    assert scripted(script).heard() == "Isawtheyellowbusatthestation."
+
+
+def test_a_word_from_a_prediction_bar_is_no_reason_to_speak_in_words() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"))
+        for word in ("Please ", "bring ", "the ", "blue ", "bowl ", "to ", "the ", "kitchen "):
+            client.say(Text("a", word))
+            await client.wait(0.7)
+
+    spoken = [audio.text for audio in scripted(script).of(Audio)]
+    text = "Please bring the blue bowl to the kitchen "
+    assert [text[start:end] for start, end in spoken][:2] == ["Please ", "bring the blue bowl "]
+
+
+def test_a_model_is_spoken_in_words_whatever_somebody_typed_before() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.say(Start("a", format="pcm_f32le"))
+        for token in ("The", " keys", " are", " on", " the", " table"):
+            client.say(Text("a", token))
+            await client.wait(1 / 30)
+
+    (first, *_) = scripted(script).of(Audio)
+    assert first.text == (0, 9)
+    assert scripted(script).heard().startswith("Thekeysareonthe")

@@ -1,0 +1,107 @@
+"""Recorded dialogues: what is said on the wire, word for word.
+
+A line of `tests/wire/*.jsonl` is `{"from": "client", "message": ...}` (a message that is not a JSON
+object is written as `"raw"`), `{"from": "server", "message": ...}`, or `{"pause_ms": ...}` between
+two moments. Audio is told by its length and hash; `session` and `token`, which are random, by "*".
+`python -m tests.e2e.test_wire` records the server's lines anew: read the difference first.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.config import Settings
+from backend.errors import DuplexError
+from backend.protocols import native
+from backend.protocols.base import Close, Message
+from tests.support.repository import ROOT
+from tests.support.scripted_session import ScriptedClient, scripted
+
+DIALOGUES = sorted((ROOT / "tests" / "wire").glob("*.jsonl"))
+
+Line = dict[str, Any]
+
+
+def lines_of(path: Path) -> list[Line]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def told(message: Message) -> Line:
+    """A message of the server as a line."""
+    assert not isinstance(message, Close)
+    audio: bytes | None
+    if isinstance(message, bytes):
+        (length,) = struct.unpack_from("<I", message)
+        fields, audio = json.loads(message[4 : 4 + length]), message[4 + length :]
+        frame = {"frame": "binary"}
+    else:
+        fields, frame = json.loads(message), {}
+        audio = base64.b64decode(fields["audio"]) if "audio" in fields else None
+    if audio is not None:
+        digest = hashlib.sha256(audio).hexdigest()[:16]
+        fields["audio"] = {"bytes": len(audio), "sha256": digest}
+    fields.update({name: "*" for name in ("session", "token") if name in fields})
+    return {"from": "server", **frame, "message": fields}
+
+
+def replayed(lines: list[Line]) -> list[Line]:
+    """The dialogue with what the server says today."""
+    transcript: list[Line] = []
+
+    async def script(client: ScriptedClient) -> None:
+        client.session.greet()
+        wire, heard = native.NativeProtocol(), 0
+        for line in [{"pause_ms": 0}, *lines, {"pause_ms": 10_000}]:
+            if line.get("from") == "client":
+                transcript.append(line)
+                raw = line["raw"] if "raw" in line else json.dumps(line["message"])
+                receive(client, raw)
+            elif "pause_ms" in line:
+                transcript.append(line)
+                await client.wait(line["pause_ms"] / 1000)
+                transcript.extend(
+                    told(message)
+                    for event in client.events[heard:]
+                    for message in wire.encode(event)
+                )
+                heard = len(client.events)
+
+    scripted(script, Settings.model_validate({"server": {"max_text_length": 200}}))
+    return [line for line in transcript[1:] if line != {"pause_ms": 10_000}]
+
+
+def receive(client: ScriptedClient, raw: str) -> None:
+    try:
+        client.say(native.decode(raw))
+    except DuplexError as error:
+        client.session.refuse(error)
+
+
+@pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
+def test_the_dialogue_is_held_word_for_word(path: Path) -> None:
+    recorded = lines_of(path)
+    assert replayed(recorded) == recorded
+
+
+def test_the_dialogues_use_every_message_of_the_protocol() -> None:
+    messages = [
+        line["message"] for path in DIALOGUES for line in lines_of(path) if "message" in line
+    ]
+    types = {message.get("type") for message in messages}
+    assert types >= {
+        *("start", "text", "retract", "flush", "end", "cancel", "played", "ping", "resume"),
+        *("ready", "audio", "done", "cancelled", "retracted", "error", "pong"),
+    }
+
+
+if __name__ == "__main__":
+    for dialogue in DIALOGUES:
+        written = [json.dumps(line, ensure_ascii=False) for line in replayed(lines_of(dialogue))]
+        dialogue.write_text("\n".join(written) + "\n", "utf-8")

@@ -1,0 +1,244 @@
+"""The elevenlabs SDK: what an application hears that only changed its URL."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+
+import pytest
+from elevenlabs import VoiceSettings
+from elevenlabs.client import AsyncElevenLabs, ElevenLabs
+from elevenlabs.core.api_error import ApiError
+
+from tests.interop.conftest import WRONG_KEY
+from tests.interop.listening import HELLO, SENTENCE, STORY, Ear, Recording, decode
+from tests.interop.live_servers import Server
+from tests.interop.timing import expect_cut
+
+RACHEL = "21m00Tcm4TlvDq8ikWAM"  # one of the vendor's: an application brings such ids along
+CONTAINERS = {
+    "mp3_44100_128": ("mp3", None),
+    "mp3_22050_32": ("mp3", None),
+    "opus_48000_64": ("ogg", None),
+    "pcm_8000": ("s16le", 8000),
+    "pcm_22050": ("s16le", 22050),
+    "pcm_48000": ("s16le", 48000),
+    "ulaw_8000": ("mulaw", 8000),
+    "alaw_8000": ("alaw", 8000),
+    "wav_24000": ("wav", None),
+}
+
+
+def connected(server: Server, key: str = "any") -> ElevenLabs:
+    client = ElevenLabs(base_url=server.http, api_key=key)
+    client.text_to_speech._ws_base_url = server.ws
+    return client
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> ElevenLabs:
+    return connected(server)
+
+
+@pytest.fixture
+async def async_client(server: Server) -> AsyncElevenLabs:
+    return AsyncElevenLabs(base_url=server.http, api_key="any")
+
+
+# --- over HTTP -----------------------------------------------------------------------------------
+
+
+def test_the_default_is_mp3(client: ElevenLabs, ear: Ear) -> None:
+    data = b"".join(client.text_to_speech.convert(RACHEL, text=STORY, model_id="eleven_v3"))
+    ear.expect(decode(data, "mp3"), STORY)
+
+
+@pytest.mark.parametrize("output_format", CONTAINERS)
+def test_every_format_says_the_text(client: ElevenLabs, ear: Ear, output_format: str) -> None:
+    container, rate_hz = CONTAINERS[output_format]
+    pieces = client.text_to_speech.convert("heart", text=STORY, output_format=output_format)
+    ear.expect(decode(b"".join(pieces), container, rate_hz), STORY)
+
+
+def test_a_stream_is_heard_long_before_it_is_complete(client: ElevenLabs) -> None:
+    recording = Recording()
+    asked_s = time.perf_counter()
+    text = " ".join([STORY] * 5)
+    for piece in client.text_to_speech.stream("heart", text=text, output_format="pcm_24000"):
+        recording.add(piece)
+    ended_s = time.perf_counter()
+    assert recording.first_s - asked_s < 0.5 * (ended_s - asked_s)
+
+
+def test_timestamps_tile_the_text_and_say_when_it_is_heard(client: ElevenLabs, ear: Ear) -> None:
+    first, second = "Hello there, old friend. ", "How are you doing today?"
+    answer = client.text_to_speech.convert_with_timestamps(
+        "heart", text=first + second, output_format="pcm_24000"
+    )
+    alignment = answer.alignment
+    assert alignment is not None
+    assert "".join(alignment.characters) == first + second
+    starts, ends = alignment.character_start_times_seconds, alignment.character_end_times_seconds
+    assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
+    sound = decode(base64.b64decode(answer.audio_base_64), "s16le", 24000)
+    assert abs(ends[-1] - sound.duration_s) < 0.05
+    expect_cut(ear, sound, starts[len(first)], ("friend", "How"))
+
+
+def test_streamed_timestamps_go_on_from_line_to_line(client: ElevenLabs, ear: Ear) -> None:
+    data, characters, starts = b"", "", []
+    for line in client.text_to_speech.stream_with_timestamps(
+        "heart", text=STORY, output_format="pcm_24000"
+    ):
+        data += base64.b64decode(line.audio_base_64)
+        assert line.alignment is not None
+        characters += "".join(line.alignment.characters)
+        starts += line.alignment.character_start_times_seconds
+    assert characters == STORY
+    assert starts == sorted(starts)
+    sound = decode(data, "s16le", 24000)
+    expect_cut(ear, sound, starts[STORY.index("Every")], ("harbor", "Every"))
+
+
+def test_a_pause_is_not_read_aloud_in_whatever_pieces_it_comes(
+    client: ElevenLabs, ear: Ear
+) -> None:
+    text = 'Hello there, <break time="1.0s" />how are you doing today?'
+    whole = client.text_to_speech.convert("heart", text=text, output_format="pcm_24000")
+    ear.expect(decode(b"".join(whole), "s16le", 24000), HELLO)
+    pieces = client.text_to_speech.convert_realtime(
+        "heart", text=iter(text), output_format="pcm_24000"
+    )
+    ear.expect(decode(b"".join(pieces), "s16le", 24000), HELLO)
+
+
+async def test_the_async_client_is_heard_too(async_client: AsyncElevenLabs, ear: Ear) -> None:
+    pieces = [
+        piece
+        async for piece in async_client.text_to_speech.stream(
+            RACHEL, text=STORY, output_format="mp3_44100_64"
+        )
+    ]
+    ear.expect(decode(b"".join(pieces), "mp3"), STORY)
+
+
+def test_speed_is_heard(client: ElevenLabs) -> None:
+    seconds = [
+        decode(
+            b"".join(
+                client.text_to_speech.convert(
+                    "heart",
+                    text=STORY,
+                    output_format="wav_24000",
+                    voice_settings=VoiceSettings(speed=speed, stability=0.5),
+                )
+            )
+        ).duration_s
+        for speed in (1.0, 1.2)
+    ]
+    assert seconds[0] / seconds[1] == pytest.approx(1.2, rel=0.07)
+
+
+def test_the_same_seed_gives_the_same_sound(client: ElevenLabs) -> None:
+    def spoken() -> bytes:
+        pieces = client.text_to_speech.convert(
+            "heart", text=HELLO, seed=4294967295, output_format="pcm_16000"
+        )
+        return b"".join(pieces)
+
+    assert spoken() == spoken()
+
+
+# --- while the text is being written -------------------------------------------------------------
+
+
+def written(text: str, ended_s: list[float], word_s: float = 0.06) -> Iterator[str]:
+    """Words as a model writes them; notes when the last was written."""
+    for word in text.split():
+        time.sleep(word_s)
+        yield word + " "
+    ended_s.append(time.perf_counter())
+
+
+@pytest.mark.parametrize("output_format", ["mp3_44100_128", "pcm_24000"])
+def test_realtime_is_heard_before_the_text_is_written(
+    client: ElevenLabs, ear: Ear, output_format: str
+) -> None:
+    ended_s: list[float] = []
+    recording = Recording()
+    for piece in client.text_to_speech.convert_realtime(
+        RACHEL, text=written(SENTENCE, ended_s), output_format=output_format
+    ):
+        recording.add(piece)
+    assert recording.first_s < ended_s[0], "the sentence was finished before a word was heard"
+    container, rate_hz = CONTAINERS.get(output_format, ("s16le", 24000))
+    ear.expect(recording.sound(container, rate_hz), SENTENCE)
+
+
+def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:
+    pieces = client.text_to_speech.convert_realtime(
+        "heart",
+        text=iter(["Hello there, how are you? ", "I am fine, thank you."]),
+        model_id="eleven_flash_v2_5",
+        output_format="pcm_24000",
+        voice_settings=VoiceSettings(speed=1.1, stability=0.4, use_speaker_boost=True),
+    )
+    sound = decode(b"".join(pieces), "s16le", 24000)
+    ear.expect(sound, "Hello there, how are you? I am fine, thank you.", speed=1.1)
+
+
+def test_left_in_mid_speech_only_the_next_words_are_heard(client: ElevenLabs, ear: Ear) -> None:
+    for _ in range(3):
+        left = client.text_to_speech.convert_realtime("heart", text=iter([f"{STORY} "] * 20))
+        next(left)
+        left.close()
+    recording = Recording()
+    for piece in client.text_to_speech.convert_realtime(
+        "heart", text=iter([HELLO]), output_format="pcm_24000"
+    ):
+        recording.add(piece)
+    assert recording.first_s - recording.asked_s < 5  # ten minutes of speech would take longer
+    ear.expect(recording.sound("s16le", 24000), HELLO)
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_voice_that_nobody_has_is_an_error_with_those_there_are(client: ElevenLabs) -> None:
+    with pytest.raises(ApiError) as caught:
+        b"".join(client.text_to_speech.convert("haert", text=HELLO))
+    assert caught.value.status_code == 404
+    assert "heart" in caught.value.body["detail"]["message"]
+    with pytest.raises(ApiError, match="voice_id_does_not_exist") as caught:
+        b"".join(client.text_to_speech.convert_realtime("haert", text=iter([HELLO])))
+    assert caught.value.status_code == 1008
+
+
+def test_a_wrong_key_is_refused_in_the_vendors_form(guarded: Server) -> None:
+    wrong = connected(guarded, WRONG_KEY)
+    with pytest.raises(ApiError) as caught:
+        b"".join(wrong.text_to_speech.convert("heart", text=HELLO))
+    assert caught.value.status_code == 401
+    assert caught.value.body["detail"]["status"] == "invalid_api_key"
+    with pytest.raises(ApiError) as caught:
+        b"".join(wrong.text_to_speech.convert_realtime("heart", text=iter([HELLO])))
+    assert (caught.value.status_code, "invalid_api_key" in str(caught.value)) == (1008, True)
+
+
+def test_the_right_key_is_heard(guarded: Server, ear: Ear) -> None:
+    assert guarded.key
+    right = connected(guarded, guarded.key)
+    pieces = right.text_to_speech.convert_realtime(
+        "heart", text=iter([HELLO]), output_format="pcm_24000"
+    )
+    ear.expect(decode(b"".join(pieces), "s16le", 24000), HELLO)
+
+
+def test_voices_and_models_are_listed(client: ElevenLabs) -> None:
+    assert "heart" in {voice.voice_id for voice in client.voices.search().voices}
+    assert "heart" in {voice.name for voice in client.voices.get_all().voices}
+    assert client.voices.get(RACHEL).voice_id == "heart"
+    assert client.user.get().subscription.tier == "local"
+    (model,) = client.models.list()
+    assert model.can_do_text_to_speech

@@ -1,0 +1,61 @@
+"""A fake engine whose steps hang, or bring nothing, at certain words."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from backend.engines.base import Chunk, Engine, Failure, Release
+from tests.support.engines.fake_engine import FakeEngine, FakeModel
+
+HANG = "hang"  # the step lasts until the test lets it go
+FRUITLESS = "fruitless"  # the step takes a moment and brings nothing
+_LONGEST_HANG_S = 60.0
+
+
+class TroubledEngine(FakeEngine):
+    """Hangs in a step for a release with `HANG` in it, works in vain for one with `FRUITLESS`;
+    every other step takes `step_s`.
+    """
+
+    def __init__(self, model: TroubledModel) -> None:
+        super().__init__(model.info, model.gate)
+        self.hangs = threading.Event()
+        self._model = model
+        self._texts: dict[str, str] = {}
+
+    def extend(self, utterance_id: str, release: Release) -> None:
+        super().extend(utterance_id, release)
+        self._texts[utterance_id] = release.text
+
+    def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
+        text = self._texts[urgent[0]]
+        if HANG in text:
+            self.hangs.set()
+            self._model.let_go.wait(_LONGEST_HANG_S)
+        if FRUITLESS in text:
+            time.sleep(0.01)  # the engine's own time: it counts, and the test's does not
+            return []
+        time.sleep(self._model.step_s)
+        return super().step(urgent)
+
+
+class TroubledModel(FakeModel):
+    """Gives its engines up after `step_limit_s`."""
+
+    def __init__(
+        self,
+        *,
+        step_limit_s: float = 60.0,
+        step_s: float = 0.0,
+        gate: threading.Semaphore | None = None,
+    ) -> None:
+        super().__init__(gate=gate, step_limit_s=step_limit_s)
+        self.step_s = step_s
+        self.let_go = threading.Event()
+
+    def create_engine(self) -> Engine:
+        engine = TroubledEngine(self)
+        self.engines.append(engine)
+        return engine

@@ -1,0 +1,143 @@
+"""A session in scripted time, and a client that listens to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numpy as np
+
+from backend.config import Settings
+from backend.errors import DuplexError
+from backend.events import Audio, Cancelled, Command, Done, Event, Failed
+from backend.sessions.context import Services
+from backend.sessions.session import Session
+from tests.support import clock
+from tests.support.engines.fake_engine import heard
+from tests.support.engines.inline_tts import InlineTTS
+
+E = TypeVar("E", bound=Event)
+
+
+def settings(**sections: dict[str, Any]) -> Settings:
+    """The defaults, but for these keys: `settings(server={"max_text_length": 100})`."""
+    return Settings.model_validate(sections)
+
+
+class ScriptedClient:
+    """Sends commands, reads every event as soon as it comes (unless it `pauses`)."""
+
+    def __init__(self, session: Session, tts: InlineTTS) -> None:
+        self.session = session
+        self.tts = tts
+        self.log: list[tuple[float, Event]] = []  # with the time it was read
+        self.reading = asyncio.Event()
+        self.reading.set()
+        self.read_pause_s = 0.0
+
+    def say(self, *commands: Command) -> None:
+        """What the connection does with a command: errors are answers."""
+        for command in commands:
+            try:
+                self.session.handle(command)
+            except DuplexError as error:
+                self.session.refuse(error)
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def settled(self) -> None:
+        """Wait until every context has ended and all is read."""
+        await self.session.finished()
+        await asyncio.sleep(self.read_pause_s)
+
+    async def read(self) -> None:
+        now_s = asyncio.get_running_loop().time
+        while True:
+            event = await self.session.outbox.get()
+            self.log.append((now_s(), event))
+            if self.read_pause_s:
+                await asyncio.sleep(self.read_pause_s)
+            await self.reading.wait()
+
+    # --- what came --------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[Event]:
+        return [event for _, event in self.log]
+
+    def of(self, kind: type[E], context: str = "a") -> list[E]:
+        return [e for e in self.events if isinstance(e, kind) and e.context == context]  # type: ignore[union-attr]
+
+    def one(self, kind: type[E], context: str = "a") -> E:
+        (event,) = self.of(kind, context)
+        return event
+
+    def codes(self, context: str | None = "a") -> list[str]:
+        return [e.code for e in self.events if isinstance(e, Failed) and e.context == context]
+
+    def heard(self, context: str = "a") -> str:
+        """The characters that were heard; needs the format pcm_f32le."""
+        data = b"".join(audio.data for audio in self.of(Audio, context))
+        return heard(np.frombuffer(data, "<f4"))
+
+    def assert_sums(self, context: str = "a") -> None:
+        """The spans of the messages tile the text, and the last word agrees with their sums."""
+        at, ms = 0, 0.0
+        messages = self.of(Audio, context)
+        for seq, audio in enumerate(messages):
+            assert audio.seq == seq
+            assert audio.text[0] == at, "the spans tile"
+            assert audio.text[1] >= at
+            assert abs(audio.start_ms - ms) < 0.01
+            assert audio.data or audio.text[1] > at, "a message about nothing"
+            at, ms = audio.text[1], audio.start_ms + audio.duration_ms
+        words = [word for audio in messages for word in audio.words]
+        for word, following in pairwise(words):
+            assert word.start < word.end <= following.start
+            assert word.start_ms < word.end_ms <= following.start_ms + 1e-6
+        for done in self.of(Done, context):
+            assert (done.characters, done.chunks) == (at, len(messages))
+            assert abs(done.audio_ms - ms) < 0.01
+        for cancelled in self.of(Cancelled, context):
+            assert cancelled.text_to == at
+            assert abs(cancelled.audio_ms - ms) < 0.01
+
+
+@asynccontextmanager
+async def connected(
+    config: Settings | None = None, tts: InlineTTS | None = None
+) -> AsyncIterator[ScriptedClient]:
+    """A client whose session ends with the block."""
+    tts = tts or InlineTTS()
+    now_s = asyncio.get_running_loop().time
+    services = Services(config or Settings(), tts, tts.metrics, now_s)
+    async with asyncio.TaskGroup() as tasks:
+        client = ScriptedClient(Session(services, tasks), tts)
+        reader = tasks.create_task(client.read())
+        try:
+            yield client
+        finally:
+            reader.cancel()
+            for task in asyncio.all_tasks():
+                if task.get_name().startswith("context "):
+                    task.cancel()
+    assert tts.model.open_utterances == 0, "an utterance was left open"
+
+
+def scripted(
+    script: Callable[[ScriptedClient], Awaitable[None]],
+    config: Settings | None = None,
+    tts: InlineTTS | None = None,
+) -> ScriptedClient:
+    """Play `script` in scripted time; returns the client with all that it read."""
+
+    async def play() -> ScriptedClient:
+        async with connected(config, tts) as client:
+            await script(client)
+        return client
+
+    return clock.run(play())
