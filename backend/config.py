@@ -133,7 +133,7 @@ class BidirectionalStreaming(Section):
         "False: a context speaks only once it is flushed or ended.",
     )
     max_concurrent_tasks: int = Field(
-        default=10, ge=1, description="Contexts alive at once on one connection."
+        default=10, ge=1, description="ContextTable alive at once on one connection."
     )
     task_timeout: float = Field(
         default=30.0,

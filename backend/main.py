@@ -38,7 +38,7 @@ from backend.endpoints.native import native_routes
 from backend.endpoints.not_found import install_unknown
 from backend.endpoints.openai import openai_routes
 from backend.endpoints.pages import install as install_pages
-from backend.endpoints.path_aliases import LenientPaths
+from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
@@ -50,9 +50,9 @@ from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
 from backend.transport.auth import HEALTH, Access, check_exposure
-from backend.transport.bounded_http import GuardedConfig
+from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
-    ConnectionGuard,
+    ConnectionLimits,
     connections_wanted,
     within_descriptors,
 )
@@ -121,7 +121,7 @@ def create_app(
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
     app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     guard(app, access, settings.access, harmless=install_pages(app) | HEALTH)
-    app.add_middleware(LenientPaths)
+    app.add_middleware(PathAliases)
     install_proxy(app, settings.server)
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
@@ -198,13 +198,13 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> GuardedConfig:
+def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> BoundedHttpConfig:
     """How uvicorn serves the application. `most`: connections at a time."""
     server, proxies = settings.server, is_proxy(settings.server)
     most = most or connections_wanted(settings)
-    return GuardedConfig(
+    return BoundedHttpConfig(
         app,
-        ConnectionGuard(most, server.connections_per_address, server.request_timeout, proxies),
+        ConnectionLimits(most, server.connections_per_address, server.request_timeout, proxies),
         log_config=None,
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,

@@ -30,7 +30,7 @@ from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
 from backend.synthesis.scheduler import Scheduler
-from backend.synthesis.utterance_handle import Speech
+from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.voice_store import VoiceStore
 from backend.text.alphabets import foreign_script
 
@@ -56,7 +56,7 @@ _LISTEN_S = 10.0  # of it are enough
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class VoiceParams:
     """How a context is spoken: everything of an utterance but its text."""
 
     voice: str
@@ -197,7 +197,7 @@ class TTSManager:
             self.dead = error
             self.on_dead(error)
 
-    def manner(self, start: Start) -> Manner:
+    def manner(self, start: Start) -> VoiceParams:
         """Check what a client asks for and fill in the defaults.
 
         Raises `UnknownVoice`, `Unsupported` (a language or parameter that the engine does not
@@ -220,7 +220,7 @@ class TTSManager:
         seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
         if not 0 <= seed < _SEED_LIMIT:
             raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
-        return Manner(voice, speed, seed, start.language, parameters)
+        return VoiceParams(voice, speed, seed, start.language, parameters)
 
     def _parameters(self, start: Start) -> dict[str, float]:
         """Those that the client chose."""
@@ -281,7 +281,7 @@ class TTSManager:
         if self._scheduler.overloaded:
             raise Overloaded("the machine speaks for as many listeners as it can; try again later")
 
-    def speak(self, manner: Manner, chunk_characters: int) -> Speech:
+    def speak(self, manner: VoiceParams, chunk_characters: int) -> UtteranceHandle:
         """Open one utterance; `async with` the result."""
         return self._scheduler.open(
             Utterance(

@@ -29,7 +29,7 @@ from backend.sessions.context_record import endpoint_of
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from backend.transport.auth import Access
-from backend.transport.websocket import CLOSE_GOING_AWAY, Connection, Left
+from backend.transport.websocket import CLOSE_GOING_AWAY, Connection, PeerGone
 
 log = structlog.get_logger(__name__)
 
@@ -147,8 +147,8 @@ class WebSocketManager:
                 tasks.create_task(attachment.lost(), name="lost")
         except* _Resumed as group:
             (following,) = (each.attachment for each in _leaves(group, _Resumed))
-        except* Left as group:
-            keep = not any(each.goodbye for each in _leaves(group, Left))
+        except* PeerGone as group:
+            keep = not any(each.goodbye for each in _leaves(group, PeerGone))
         except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
             (why, *_) = _leaves(group, DuplexError)
             keep = isinstance(why, TakenOver)

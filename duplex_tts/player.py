@@ -16,8 +16,8 @@ from typing import Self
 
 from duplex_tts.playback.device_programs import PROGRAMS, ProgramDevice
 from duplex_tts.playback.devices import Device, DeviceFailed, NullDevice, SoundDevice, no_sound
-from duplex_tts.playback.mixer import Account, Playout
-from duplex_tts.playback.queued_utterance import OnWord, Playback, Speech
+from duplex_tts.playback.mixer import Mixer, PlaybackStats
+from duplex_tts.playback.queued_utterance import OnWord, Playable, QueuedUtterance
 
 SAMPLE_RATE_HZ = 24_000
 TICK_S = 0.02  # between two looks at what is heard
@@ -37,8 +37,8 @@ class Player:
     def __init__(self, device: Device | None = None, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
         self._given = device
         self._sample_rate_hz = sample_rate_hz
-        self._playout = Playout(sample_rate_hz)
-        self._playbacks: list[Playback] = []  # in the order of their turns
+        self._playout = Mixer(sample_rate_hz)
+        self._playbacks: list[QueuedUtterance] = []  # in the order of their turns
         self._busy = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -71,16 +71,17 @@ class Player:
 
     # --- playing ----------------------------------------------------------------------------------
 
-    def play(self, speech: Speech, on_word: OnWord | None = None) -> Playback:
+    def play(self, speech: Playable, on_word: OnWord | None = None) -> QueuedUtterance:
         """Play it after everything that is in the queue; returns at once.
 
         `on_word` is called when a word begins to be heard, in the event loop. What goes wrong is
-        raised by `Playback.done`, and if nobody awaits that, by `finish` and the end of the block.
+        raised by `QueuedUtterance.done`; if nobody awaits that, by `finish` and at the end of the
+        block.
         Raises `ValueError` for an utterance that this player cannot play.
         """
         self._check(speech)
         self._playbacks = [each for each in self._playbacks if not each.finished or each.untold]
-        playback = Playback(speech, self._playout, self._device, on_word)
+        playback = QueuedUtterance(speech, self._playout, self._device, on_word)
         self._playbacks.append(playback)
         self._busy.set()
         if self._watcher.done():
@@ -107,13 +108,13 @@ class Player:
         return self._device
 
     @property
-    def account(self) -> Account:
+    def account(self) -> PlaybackStats:
         """The gaps that were heard, and what was dropped."""
         return self._playout.account
 
     @property
     def buffered_ms(self) -> float:
-        """Speech that is here and not heard yet."""
+        """Playable that is here and not heard yet."""
         return sum(playback.buffered_ms for playback in self._playbacks)
 
     # --- the watcher ------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Player:
             for playback in self._playbacks:
                 playback.fail(error)
 
-    def _check(self, speech: Speech) -> None:
+    def _check(self, speech: Playable) -> None:
         asked = speech.parameters
         for name, plays in (("format", "pcm_s16le"), ("sample_rate", self._sample_rate_hz)):
             if asked.get(name) not in (None, plays):

@@ -21,9 +21,9 @@ from typing import Any, Unpack
 
 from duplex_tts.channel.address import DEFAULT_URL, websocket_url
 from duplex_tts.channel.context import Arrival, Context, Parameters
-from duplex_tts.channel.failover import Keeper
+from duplex_tts.channel.failover import Failover
 from duplex_tts.channel.reassembly import AudioForm
-from duplex_tts.channel.resuming import Link
+from duplex_tts.channel.resuming import ResumingConnection
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Error, Ready
 from duplex_tts.options import Options, Stats, Transport
@@ -37,7 +37,7 @@ class Session:
     """See `connect`. Use it from one event loop."""
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
-        self._keeper = Keeper(url, key, options)
+        self._keeper = Failover(url, key, options)
         self._turns = asyncio.Semaphore(options.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
@@ -106,7 +106,7 @@ class Session:
         WebSocket to ask over.
         """
         channel = await self._keeper.current()
-        if not isinstance(channel, Link):
+        if not isinstance(channel, ResumingConnection):
             raise ConnectionLost("speech comes over HTTP: there is no connection to ask over")
         return await channel.ping()
 
@@ -116,7 +116,7 @@ class Session:
         channel, health = keeper.channel, keeper.health
         transport: Transport = "down"
         if channel is not None and channel.lost is None:
-            transport = "websocket" if isinstance(channel, Link) else "http"
+            transport = "websocket" if isinstance(channel, ResumingConnection) else "http"
         return Stats(
             transport=transport,
             age_s=now_s - channel.opened_at_s if channel else 0.0,

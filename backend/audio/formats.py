@@ -60,7 +60,7 @@ class AudioFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedAudio:
     """Bytes, and the samples at the target's rate that they account for.
 
     The samples of an encoder's answers sum up to all of the audio, exactly. A codec may keep the
@@ -81,10 +81,10 @@ class Encoder(Protocol):
 
     blocking: bool
 
-    def encode(self, pcm: Pcm) -> Encoded:
+    def encode(self, pcm: Pcm) -> EncodedAudio:
         """What is ready once `pcm` is added; may be empty."""
 
-    def finish(self) -> Encoded:
+    def finish(self) -> EncodedAudio:
         """The rest. The encoder is used up: a further call raises `RuntimeError`."""
 
 
@@ -155,27 +155,27 @@ class StreamEncoder:
         self._pushed = False
         self._finished = False
 
-    def encode(self, pcm: Pcm) -> Encoded:
+    def encode(self, pcm: Pcm) -> EncodedAudio:
         """See `Encoder`."""
         if self._finished:
             raise RuntimeError("the encoder is used up")
         if not pcm.size:
-            return Encoded(b"", 0)
+            return EncodedAudio(b"", 0)
         self._pushed = True
         return self._encoded(self._resampler.push(pcm) if self._resampler else pcm)
 
-    def finish(self) -> Encoded:
+    def finish(self) -> EncodedAudio:
         """See `Encoder`."""
         if self._finished:
             raise RuntimeError("the encoder is used up")
         self._finished = True
         if not self._pushed:  # silence has no headers: an empty context gives no bytes
-            return Encoded(b"", 0)
-        rest = self._encoded(self._resampler.finish()) if self._resampler else Encoded(b"", 0)
-        return Encoded(rest.data + self._codec.finish(), rest.samples)
+            return EncodedAudio(b"", 0)
+        rest = self._encoded(self._resampler.finish()) if self._resampler else EncodedAudio(b"", 0)
+        return EncodedAudio(rest.data + self._codec.finish(), rest.samples)
 
-    def _encoded(self, pcm: Pcm) -> Encoded:
-        return Encoded(self._codec.encode(pcm) if pcm.size else b"", pcm.size)
+    def _encoded(self, pcm: Pcm) -> EncodedAudio:
+        return EncodedAudio(self._codec.encode(pcm) if pcm.size else b"", pcm.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ _LONGEST_LEAD_S = 0.045  # from where on a soft onset is noise
 _FADE_S = 0.002
 
 
-class OnsetTrimmer:
+class SilenceTrimmer:
     """Removes leading silence from the chunks of one context.
 
     A soft onset is kept whole: all that is above -62 dBFS before the first audible window.

@@ -8,7 +8,7 @@ from starlette.types import Message
 from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
 from backend.protocols.deepgram import websocket as deepgram
-from backend.protocols.deepgram.query import Speech, decode_request, file_query, stream_query
+from backend.protocols.deepgram.query import SpeakRequest, decode_request, file_query, stream_query
 from backend.sessions.context import Services
 from backend.transport.auth import Access, authorization
 from backend.transport.speech_response import SpeechResponse, refusal
@@ -75,7 +75,7 @@ def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
     return WebSocket(websocket.scope, websocket.receive, send)
 
 
-def _check(speech: Speech, tts: TTSManager) -> AudioFormat:
+def _check(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:
     """Refuse now what would be refused at the first word. Raises what both of these raise."""
     tts.manner(speech.start)
     return parse_format(speech.start.format, speech.start.sample_rate, speech.start.bit_rate)

@@ -26,7 +26,7 @@ from backend.protocols.json_fields import read_json, read_query
 from backend.sessions.context import Services
 from backend.transport.auth import Access, bearer
 from backend.transport.speech_response import SpeechResponse, refusal
-from backend.transport.websocket import Connection, Left
+from backend.transport.websocket import Connection, PeerGone
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH = "/v1/text-to-speech/{voice_id}"
@@ -140,7 +140,7 @@ async def _dismiss(
     connection = Connection(websocket, protocol)
     await connection.accept()
     context = None
-    with suppress(Left):
+    with suppress(PeerGone):
         with suppress(DuplexError):  # silent, or not to be understood
             said = protocol.decode(await connection.receive(busy=lambda: False))
             context = next((each.context for each in said if isinstance(each, Start)), None)

@@ -10,7 +10,7 @@ _SLASHES = re.compile("/{2,}")
 _WITHOUT_VERSION = ("/audio/", "/models")  # OpenAI's, by a base URL that ends before `/v1`
 
 
-class LenientPaths:
+class PathAliases:
     """ASGI middleware: slashes may be doubled, and OpenAI's `/v1` left out."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -10,7 +10,7 @@ from backend.errors import EngineFailed
 
 
 @dataclass(slots=True)
-class AbsentEngine:
+class UnavailableEngine:
     """Refuses every utterance with the reason."""
 
     info: EngineInfo

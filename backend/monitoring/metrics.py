@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.samples import Sample
 
 from backend.monitoring.gap_causes import CAUSES, Cause
-from backend.monitoring.rolling_window import Distribution, Recent
+from backend.monitoring.rolling_window import Distribution, RollingWindow
 
 # From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
 _FIRST_SOUND_BUCKETS_S = (
@@ -68,7 +68,7 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._connections = Gauge("duplex_tts_connections", "Open connections.", registry=registry)
-        self._contexts = Gauge("duplex_tts_contexts", "Contexts alive.", registry=registry)
+        self._contexts = Gauge("duplex_tts_contexts", "ContextTable alive.", registry=registry)
         self._queue_depth = Gauge(
             "duplex_tts_queue_depth",
             "What waits: characters for their rendering (text), utterances for an engine (engine), "
@@ -106,11 +106,11 @@ class Metrics:
             buckets=_LOOP_LAG_BUCKETS_S,
             registry=registry,
         )
-        self._recent_first_sound = Recent(_FIRST_SOUND_BUCKETS_S, clock)
-        self._recent_loop_lag = Recent(_LOOP_LAG_BUCKETS_S, clock)
-        self._count_what_grows(registry)
+        self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
+        self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
+        self._create_counters(registry)
 
-    def _count_what_grows(self, registry: CollectorRegistry) -> None:
+    def _create_counters(self, registry: CollectorRegistry) -> None:
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"duplex_tts_{name}", what, labels, registry=registry)
 
@@ -128,7 +128,7 @@ class Metrics:
         for cause in CAUSES:  # each is there before it happens: its rate has a beginning
             self._underruns.labels(cause)
             self._gap_s.labels(cause)
-        self._cancels = counter("cancels", "Contexts cancelled.")
+        self._cancels = counter("cancels", "ContextTable cancelled.")
         self._errors = counter("errors", "Errors answered, by their code.", "code")
         self._lost_threads = counter("engine_threads_lost", "Engine threads given up: they hung.")
         self._resumes = counter(

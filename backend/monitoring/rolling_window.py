@@ -28,7 +28,7 @@ class Distribution:
     counts: tuple[int, ...]
 
 
-class Recent:
+class RollingWindow:
     """The values observed over the last `WINDOW_S`; the latest 2000, when there were more."""
 
     def __init__(self, bounds: Sequence[float], clock: Callable[[], float]) -> None:

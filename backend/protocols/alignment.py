@@ -25,7 +25,7 @@ class Character(NamedTuple):
     end_ms: float
 
 
-class Transcript:
+class Alignment:
     """What went to the core for one context and is not spoken yet."""
 
     def __init__(self, text: str = "") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from backend.protocols.alignment import Transcript
+from backend.protocols.alignment import Alignment
 from backend.protocols.markup import MarkupFilter
 
 
@@ -21,13 +21,13 @@ class WireContext:
     id: str
     name: str
     markup: MarkupFilter
-    transcript: Transcript = field(default_factory=Transcript)
+    transcript: Alignment = field(default_factory=Alignment)
 
 
 C = TypeVar("C", bound=WireContext)
 
 
-class WireContexts(Generic[C]):
+class ContextIds(Generic[C]):
     """The contexts of one connection that are not over."""
 
     def __init__(self, make: Callable[[str, str], C]) -> None:

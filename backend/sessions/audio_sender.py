@@ -10,17 +10,17 @@ from functools import partial
 
 import numpy as np
 
-from backend.audio.formats import AudioFormat, Encoded, Pcm, create_encoder
-from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.formats import AudioFormat, EncodedAudio, Pcm, create_encoder
+from backend.audio.leading_silence import SilenceTrimmer
 from backend.audio.loudness import Limiter, first_audible
 from backend.events import Audio, Done, Frames, Word
-from backend.sessions.send_queue import Outbox
+from backend.sessions.send_queue import SendQueue
 
 _PIECE_BYTES = 150_000  # of samples in one message: in base64, with its header, under 256 KiB
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RenderedSpan:
     """PCM at the common loudness with the text that it speaks, all in the context's own offsets and
     milliseconds.
     """
@@ -30,16 +30,18 @@ class Piece:
     words: tuple[Word, ...] = ()
 
 
-def joined(pieces: Sequence[Piece]) -> Piece:
+def joined(pieces: Sequence[RenderedSpan]) -> RenderedSpan:
     """Consecutive pieces as one."""
-    return Piece(
+    return RenderedSpan(
         np.concatenate([piece.pcm for piece in pieces]),
         (pieces[0].text[0], pieces[-1].text[1]),
         tuple(word for piece in pieces for word in piece.words),
     )
 
 
-def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator[Piece]:
+def split(
+    piece: RenderedSpan, start_ms: float, rate_hz: int, samples: int
+) -> Iterator[RenderedSpan]:
     """Cut a piece into pieces of at most `samples`; a word, with the spaces behind it, goes with
     the one in which it begins.
 
@@ -53,7 +55,7 @@ def split(piece: Piece, start_ms: float, rate_hz: int, samples: int) -> Iterator
         mine = [word for word in words if word.start_ms < until_ms]
         words = words[len(mine) :]
         end = words[0].start if words and not last else piece.text[1]
-        yield Piece(pcm, (at, end), tuple(mine))
+        yield RenderedSpan(pcm, (at, end), tuple(mine))
         at = end
 
 
@@ -74,15 +76,15 @@ class Sent:
     audible_from_s: float | None
 
 
-class Delivery:
+class AudioSender:
     """One context's levels, encoder and outgoing audio."""
 
-    def __init__(self, context: str, output: Output, source_hz: int, outbox: Outbox) -> None:
+    def __init__(self, context: str, output: Output, source_hz: int, outbox: SendQueue) -> None:
         self._context = context
         self._output = output
         self._source_hz = source_hz
         self._outbox = outbox
-        self._onset = OnsetTrimmer(source_hz)
+        self._onset = SilenceTrimmer(source_hz)
         self._limiter = Limiter(source_hz)
         self._encoder = create_encoder(source_hz, output.format)
         self.rendered_ms = 0.0  # PCM taken in
@@ -91,7 +93,7 @@ class Delivery:
         self._text_to = 0
         self._messages = 0
 
-    async def send(self, piece: Piece, silent_s: float) -> Sent:
+    async def send(self, piece: RenderedSpan, silent_s: float) -> Sent:
         """Encode and queue a piece; waits for room in the outbox.
 
         `silent_s`: for how long there has been nothing to hear (infinite: never yet); leading
@@ -107,7 +109,7 @@ class Delivery:
         from_s = None if audible_from is None else audible_from / self._source_hz
         return Sent((self.audio_ms - before_ms) / 1000, from_s)
 
-    def _trim(self, piece: Piece, silent_s: float) -> Piece:
+    def _trim(self, piece: RenderedSpan, silent_s: float) -> RenderedSpan:
         """The piece without its leading silence; its words move with it."""
         pcm = self._onset.trim(piece.pcm, silent_s)
         start_ms = self._kept_ms
@@ -124,7 +126,7 @@ class Delivery:
         )
         return replace(piece, pcm=pcm, words=words)
 
-    def _level(self, piece: Piece) -> Piece:
+    def _level(self, piece: RenderedSpan) -> RenderedSpan:
         """The piece as loud as the client wants it."""
         return replace(piece, pcm=self._limiter.limit(piece.pcm * np.float32(self._output.volume)))
 
@@ -141,10 +143,12 @@ class Delivery:
             return dropped[0].text[0], dropped[0].start_ms
         return self._text_to, self.audio_ms
 
-    async def _run(self, encode: Callable[[], Encoded]) -> Encoded:
+    async def _run(self, encode: Callable[[], EncodedAudio]) -> EncodedAudio:
         return await asyncio.to_thread(encode) if self._encoder.blocking else encode()
 
-    async def _put(self, encoded: Encoded, text: tuple[int, int], words: tuple[Word, ...]) -> None:
+    async def _put(
+        self, encoded: EncodedAudio, text: tuple[int, int], words: tuple[Word, ...]
+    ) -> None:
         duration_ms = round(self._output.format.duration_ms(encoded.samples), 3)
         message = Audio(
             self._context,

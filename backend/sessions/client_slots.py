@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from backend.errors import Overloaded
 
 
-class Places:
+class ClientSlots:
     """A place for each connection, and for each request that speaks. Lives on one event loop."""
 
     def __init__(self, limit: int) -> None:

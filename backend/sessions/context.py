@@ -21,14 +21,14 @@ from backend.engines.base import Chunk, Release
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start
 from backend.monitoring.metrics import Metrics
-from backend.sessions.audio_sender import Delivery, Output, Piece, joined
-from backend.sessions.client_slots import Places
+from backend.sessions.audio_sender import AudioSender, Output, RenderedSpan, joined
+from backend.sessions.client_slots import ClientSlots
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
-from backend.sessions.send_queue import Outbox
-from backend.synthesis.utterance_handle import Speech
-from backend.text.pacer import Growth, Pacer, Pacing, Speak
-from backend.text.text_buffer import Script
+from backend.sessions.send_queue import SendQueue
+from backend.synthesis.utterance_handle import UtteranceHandle
+from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
+from backend.text.text_buffer import TextBuffer
 from backend.tts_manager import TTSManager
 
 _MAX_FLUSHES = 1000  # of one context that wait for their answer
@@ -44,13 +44,13 @@ class Services:
     clock: Callable[[], float]  # seconds; the event loop's
     # One context reads in a turn of the event loop, however many have text to be read.
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    places: Places = field(init=False)
+    places: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", Places(self.settings.server.max_connections))
+        object.__setattr__(self, "places", ClientSlots(self.settings.server.max_connections))
 
 
-def create_release(growth: Growth, choice: Speak) -> Release:
+def create_release(growth: PendingSentence, choice: Speak) -> Release:
     """What the engine is given for the pacer's choice."""
     known = growth.text[: choice.known]
     return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
@@ -86,7 +86,7 @@ class Context:
     """Text in, audio out, in order. Raises what `TTSManager.manner` and `parse_format` raise."""
 
     def __init__(
-        self, start: Start, services: Services, outbox: Outbox, session: SessionRecord
+        self, start: Start, services: Services, outbox: SendQueue, session: SessionRecord
     ) -> None:
         self.id = start.context
         self._manner = services.tts.manner(start)
@@ -102,13 +102,13 @@ class Context:
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
-        self._script = Script(services.settings.server.max_text_length)
-        self._delivery = Delivery(self.id, output, info.sample_rate_hz, outbox)
+        self._script = TextBuffer(services.settings.server.max_text_length)
+        self._delivery = AudioSender(self.id, output, info.sample_rate_hz, outbox)
         self._gain = 1.0  # of the voice, once it is loaded
         self._waits_aloud = start.mode == "live"  # its listener hears the pauses of the writer
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets, where a flush is not answered yet
-        self._held: list[Piece] = []  # rendered, not yet delivered: see `immediate_send`
+        self._held: list[RenderedSpan] = []  # rendered, not yet delivered: see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class Context:
         self._listener.finish()
         self._outbox.post(await self._delivery.finish())
 
-    async def _next_choice(self) -> tuple[Growth, Speak] | None:
+    async def _next_choice(self) -> tuple[PendingSentence, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
         self._listener.awaits_text()
         while True:
@@ -218,7 +218,7 @@ class Context:
             await self._outbox.offer(Flushed(self.id, self._flushes[0]))
             self._flushes.popleft()
 
-    async def _speak_utterance(self, growth: Growth, choice: Speak) -> None:
+    async def _speak_utterance(self, growth: PendingSentence, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""
         start_ms = self._delivery.rendered_ms  # nothing is held back between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
@@ -236,11 +236,11 @@ class Context:
         except DuplexError as error:
             self._listener.failed(error)
             self._outbox.post(Failed(self.id, error.code, error.message))
-            self._held.append(Piece(np.zeros(0, np.float32), self._script.restart()))
+            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._script.restart()))
             await self._deliver()
 
     async def _speak_release(
-        self, speech: Speech, growth: Growth, choice: Speak, start_ms: float
+        self, speech: UtteranceHandle, growth: PendingSentence, choice: Speak, start_ms: float
     ) -> None:
         self._listener.released(growth.last_input_s)
         self._script.release(growth, choice)
@@ -251,7 +251,7 @@ class Context:
             self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
             caught_up = chunk.caught_up
             self._hold(chunk, start_ms)
-            awaited = caught_up and (choice.final or growth.pressed >= choice.to)
+            awaited = caught_up and (choice.final or growth.flush_to >= choice.to)
             if self._streaming.immediate_send or awaited:
                 await self._deliver()
             speech.deadline_s = self._deadline_s()
@@ -273,7 +273,7 @@ class Context:
             for word in chunk.words
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        piece = Piece(pcm, self._script.speak_to(chunk.end), words)
+        piece = RenderedSpan(pcm, self._script.speak_to(chunk.end), words)
         if len(piece.pcm) or piece.text[0] < piece.text[1]:
             self._held.append(piece)
 

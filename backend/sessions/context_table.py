@@ -16,20 +16,20 @@ from backend.errors import (
 from backend.events import Start
 from backend.sessions.context import Context, Services
 from backend.sessions.context_record import SessionRecord
-from backend.sessions.send_queue import Outbox
+from backend.sessions.send_queue import SendQueue
 
 _REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
 _TURN_S = 5.0  # of silence, after which who speaks again takes a place anew
 
 
-class Contexts:
+class ContextTable:
     """Those that run, by id, and the ids that are used up."""
 
     def __init__(
         self,
         services: Services,
         tasks: asyncio.TaskGroup,
-        outbox: Outbox,
+        outbox: SendQueue,
         failed: Callable[[DuplexError], None],
         record: SessionRecord,
     ) -> None:

@@ -15,7 +15,9 @@ from backend.events import Audio, Cancelled, Done, Event, Failed, Retracted
 Kept = Audio | Done | Cancelled | Retracted | Failed
 
 _EVENT_BYTES = 500  # what an event takes beside its audio, about
-_UNTOLD_LIMIT = 1000  # contexts of which an answer was forgotten: after so many, the first is moot
+_UNREPORTED_LIMIT = (
+    1000  # contexts of which an answer was forgotten: after so many, the first is moot
+)
 _ANSWERS_BYTES = 500_000  # answers never wait for room: so much may they take beyond the limit
 
 
@@ -31,7 +33,7 @@ def size_bytes(event: Event) -> int:
     return _EVENT_BYTES + (len(event.data) if isinstance(event, Audio) else 0)
 
 
-class Retention:
+class ReplayBuffer:
     """Keeps what was sent until it is acknowledged, `ttl_s` has passed, or its room is needed.
 
     A client *acknowledges* once it has done so: its audio is not forgotten to make room, and only
@@ -50,7 +52,9 @@ class Retention:
         self._sent: deque[tuple[float, Kept]] = deque()  # with the time
         self._answers = 0  # how many there were before those in `_sent`
         self._unheard: dict[str, int] = {}  # by context: `seq` of the last audio forgotten
-        self._untold: dict[str, int] = {}  # by context: number of the last answer forgotten
+        self._error_unreported: dict[
+            str, int
+        ] = {}  # by context: number of the last answer forgotten
         self._acknowledges = False
         self._counts_answers = False
         self._named: Collection[str] = ()  # contexts of which the client spoke last
@@ -96,12 +100,12 @@ class Retention:
         self._drop_received(after, answers)
         lost = {name for name, seq in self._unheard.items() if seq > after.get(name, -1)}
         if answers is not None:
-            lost |= {name for name, number in self._untold.items() if number > answers}
+            lost |= {name for name, number in self._error_unreported.items() if number > answers}
             self._answers = answers  # of those before, what the client lacks it will never have
         again = [event for _, event in self._sent if event.context not in lost]
         for name in lost:
             self._unheard.pop(name, None)
-        self._untold.clear()
+        self._error_unreported.clear()
         self._sent.clear()
         self.bytes = 0
         return again, lost
@@ -131,9 +135,9 @@ class Retention:
         if isinstance(event, Audio):
             self._unheard[event.context] = event.seq
         elif event.context is not None:
-            self._untold[event.context] = self._answers
-            if len(self._untold) > _UNTOLD_LIMIT:
-                del self._untold[next(iter(self._untold))]
+            self._error_unreported[event.context] = self._answers
+            if len(self._error_unreported) > _UNREPORTED_LIMIT:
+                del self._error_unreported[next(iter(self._error_unreported))]
 
     def _pop(self) -> Kept:
         _, event = self._sent.popleft()

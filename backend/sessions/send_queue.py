@@ -14,7 +14,7 @@ from typing import Protocol
 
 from backend.errors import SlowClient
 from backend.events import Audio, Cancelled, Done, Event
-from backend.sessions.replay_buffer import Retention, is_kept, size_bytes
+from backend.sessions.replay_buffer import ReplayBuffer, is_kept, size_bytes
 
 _ANSWERS_LIMIT = 1000  # a client that leaves so many answers unread reads nothing at all
 
@@ -35,14 +35,14 @@ class Watcher(Protocol):
         """Nothing more of the context is taken."""
 
 
-class Outbox:
+class SendQueue:
     """A queue of events, in order, with a bound of its own for audio.
 
     With a `retention` what was read can be read again after a `rewind`, and what waits and what is
     kept have one limit together.
     """
 
-    def __init__(self, audio_limit: int, retention: Retention | None = None) -> None:
+    def __init__(self, audio_limit: int, retention: ReplayBuffer | None = None) -> None:
         self._audio_limit = audio_limit
         self._retention = retention
         self._events: deque[Event] = deque()
@@ -121,7 +121,7 @@ class Outbox:
     # --- a client that comes back -----------------------------------------------------------------
 
     def acknowledge(self, after: Mapping[str, int], answers: int | None) -> None:
-        """The client has received this much; see `Retention`."""
+        """The client has received this much; see `ReplayBuffer`."""
         if self._retention is not None:
             self._retention.acknowledge(after, answers)
             self._room.set()

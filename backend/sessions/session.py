@@ -40,9 +40,9 @@ from backend.events import (
 from backend.monitoring.gap_causes import Cause
 from backend.sessions.context import Services
 from backend.sessions.context_record import SessionRecord
-from backend.sessions.context_table import Contexts
-from backend.sessions.replay_buffer import Retention
-from backend.sessions.send_queue import Outbox
+from backend.sessions.context_table import ContextTable
+from backend.sessions.replay_buffer import ReplayBuffer
+from backend.sessions.send_queue import SendQueue
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Session:
         services: Services,
         tasks: asyncio.TaskGroup,
         owner: str = "",
-        retention: Retention | None = None,
+        retention: ReplayBuffer | None = None,
         endpoint: str = "",
     ) -> None:
         """`tasks`: where its contexts run. `owner`: whose API key it is of. `retention`: without
@@ -90,8 +90,8 @@ class Session:
         self.token = secrets.token_urlsafe(24)
         self.owner = owner
         self.resumable = retention is not None
-        self.outbox = Outbox(services.settings.bidirectional_streaming.queue_size, retention)
-        self._contexts = Contexts(services, tasks, self.outbox, self.refuse, self._record)
+        self.outbox = SendQueue(services.settings.bidirectional_streaming.queue_size, retention)
+        self._contexts = ContextTable(services, tasks, self.outbox, self.refuse, self._record)
         self._received = 0  # messages of the client, but for those of the connection itself
         self._end = asyncio.Event()
         self._outcome = "left"
@@ -145,7 +145,7 @@ class Session:
             Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name, self._received)
         )
 
-    def opens_to(self, token: str, owner: str) -> bool:
+    def can_resume(self, token: str, owner: str) -> bool:
         """Whether whoever has this token and key may resume the session."""
         has_token = hmac.compare_digest(token.encode(), self.token.encode())
         return self.resumable and has_token and owner == self.owner

@@ -16,7 +16,7 @@ import structlog
 from backend.errors import ResumeFailed, SessionEnded, SlowClient, TakenOver
 from backend.events import Resume
 from backend.sessions.context import Services
-from backend.sessions.replay_buffer import Retention
+from backend.sessions.replay_buffer import ReplayBuffer
 from backend.sessions.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Absence:
+class _DetachedSince:
     """Of a session's client."""
 
     since_s: float
@@ -72,7 +72,7 @@ class SessionRegistry:
         self._tasks = asyncio.TaskGroup()
         self._sessions: dict[str, Session] = {}
         self._attached: dict[Session, Attachment] = {}
-        self._detached: dict[Session, _Absence] = {}  # the longest absence first
+        self._detached: dict[Session, _DetachedSince] = {}  # the longest absence first
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
@@ -121,7 +121,7 @@ class SessionRegistry:
         Raises `ResumeFailed`.
         """
         session = self._sessions.get(request.session)
-        if session is None or not session.opens_to(request.token, owner):
+        if session is None or not session.can_resume(request.token, owner):
             self._services.metrics.resumed("failed")
             raise ResumeFailed(
                 "no such session: it has ended, or was resumed too late, or with another token or "
@@ -155,7 +155,7 @@ class SessionRegistry:
         session.outbox.leave()
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(self._settings.resume_ttl, self._end, session, "not_resumed")
-        self._detached[session] = _Absence(self._services.clock(), expiry)
+        self._detached[session] = _DetachedSince(self._services.clock(), expiry)
 
     def make_room(self) -> None:
         """End sessions whose clients are away, the longest absence first, while there are more
@@ -177,7 +177,7 @@ class SessionRegistry:
     async def _live(
         self,
         owner: str,
-        retention: Retention | None,
+        retention: ReplayBuffer | None,
         endpoint: str,
         opened: asyncio.Future[Session],
     ) -> None:
@@ -199,9 +199,9 @@ class SessionRegistry:
         self._forget(session, reason)
         session.closed(outcome)
 
-    def _retention(self) -> Retention:
+    def _retention(self) -> ReplayBuffer:
         settings = self._settings
-        return Retention(settings.resume_bytes, settings.resume_ttl, self._services.clock)
+        return ReplayBuffer(settings.resume_bytes, settings.resume_ttl, self._services.clock)
 
     def _attach(self, session: Session) -> Attachment:
         if (absence := self._detached.pop(session, None)) is not None:

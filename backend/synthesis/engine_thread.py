@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import structlog
 
 from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
-from backend.engines.unavailable import AbsentEngine
+from backend.engines.unavailable import UnavailableEngine
 from backend.errors import DuplexError, EngineFailed, SpeechTimeout
-from backend.synthesis.utterance_handle import Result, Speech
+from backend.synthesis.utterance_handle import Result, UtteranceHandle
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 class StepResult:
     """What one engine step brought, and what it cost its thread."""
 
-    results: list[tuple[Speech, Result]]
+    results: list[tuple[UtteranceHandle, Result]]
     busy_s: float = 0.0
     audio_s: float = 0.0
 
@@ -44,13 +44,15 @@ class EngineThread:
         self._deliver = deliver
         self._patience_s = patience_s
         self._wake = threading.Condition()
-        self._commands: deque[tuple[Speech, Callable[[Engine], None]]] = deque()
+        self._commands: deque[tuple[UtteranceHandle, Callable[[Engine], None]]] = deque()
         self._stopping = False
         self._abandoned = False
         self._open = 0  # the event loop's count
-        self._at: tuple[Speech, ...] = ()  # whom the engine is at: another object in each step
+        self._at: tuple[
+            UtteranceHandle, ...
+        ] = ()  # whom the engine is at: another object in each step
         self._begun: set[str] = set()  # these three are the thread's own
-        self._pending: dict[str, Speech] = {}  # with a release that is not caught up
+        self._pending: dict[str, UtteranceHandle] = {}  # with a release that is not caught up
         self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -65,7 +67,7 @@ class EngineThread:
         return len(self._pending)
 
     @property
-    def at(self) -> tuple[Speech, ...]:
+    def at(self) -> tuple[UtteranceHandle, ...]:
         """Whom the engine is at, empty between two steps. It is the same object for as long as it
         is the same step.
         """
@@ -101,21 +103,21 @@ class EngineThread:
             self._commands.clear()
         self.stop()
 
-    def begin(self, speech: Speech) -> None:
+    def begin(self, speech: UtteranceHandle) -> None:
         """Open the utterance in the engine."""
         self._open += 1
         self._send(speech, lambda engine: self._begin(engine, speech))
 
-    def extend(self, speech: Speech, release: Release) -> None:
+    def extend(self, speech: UtteranceHandle, release: Release) -> None:
         """Replace the utterance's release and let it wait for its turn."""
         self._send(speech, lambda engine: self._extend(engine, speech, release))
 
-    def abort(self, speech: Speech) -> None:
+    def abort(self, speech: UtteranceHandle) -> None:
         """Forget the utterance; the step that is at it now is finished and thrown away."""
         self._open -= 1
         self._send(speech, lambda engine: self._forget(engine, speech))
 
-    def _send(self, speech: Speech, command: Callable[[Engine], None]) -> None:
+    def _send(self, speech: UtteranceHandle, command: Callable[[Engine], None]) -> None:
         with self._wake:
             if not self._abandoned:
                 self._commands.append((speech, command))
@@ -125,7 +127,7 @@ class EngineThread:
 
     def _run(self) -> None:
         engine = self._create_engine()
-        while self._obey(engine):
+        while self._run_commands(engine):
             urgent = sorted(self._pending.values(), key=lambda speech: speech.deadline_s)
             if urgent:
                 self._advance(engine, urgent[: max(1, engine.info.max_batch)])
@@ -134,9 +136,11 @@ class EngineThread:
         try:
             return self._model.create_engine()
         except Exception as error:  # noqa: BLE001 - the engine boundary
-            return AbsentEngine(self._model.info, _told(self._model.info, error).message)
+            return UnavailableEngine(
+                self._model.info, _to_client_error(self._model.info, error).message
+            )
 
-    def _obey(self, engine: Engine) -> bool:
+    def _run_commands(self, engine: Engine) -> bool:
         """Carry out the waiting commands; sleep while there is nothing to do. False: stop."""
         with self._wake:
             while not (self._commands or self._pending or self._stopping):
@@ -151,25 +155,25 @@ class EngineThread:
             self._at = ()
         return not self._stopping
 
-    def _begin(self, engine: Engine, speech: Speech) -> None:
+    def _begin(self, engine: Engine, speech: UtteranceHandle) -> None:
         engine.begin(speech.utterance)
         self._begun.add(speech.utterance.id)
 
-    def _extend(self, engine: Engine, speech: Speech, release: Release) -> None:
+    def _extend(self, engine: Engine, speech: UtteranceHandle, release: Release) -> None:
         if speech.utterance.id in self._begun:  # else it has failed, and its speech knows
             engine.extend(speech.utterance.id, release)
             self._pending[speech.utterance.id] = speech
 
-    def _forget(self, engine: Engine, speech: Speech) -> None:
+    def _forget(self, engine: Engine, speech: UtteranceHandle) -> None:
         self._begun.discard(speech.utterance.id)
         self._pending.pop(speech.utterance.id, None)
         self._worked_s.pop(speech.utterance.id, None)
         try:
             engine.abort(speech.utterance.id)
         except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
-            _told(engine.info, error)
+            _to_client_error(engine.info, error)
 
-    def _advance(self, engine: Engine, urgent: list[Speech]) -> None:
+    def _advance(self, engine: Engine, urgent: list[UtteranceHandle]) -> None:
         started_s = time.perf_counter()
         results: list[Result]
         self._at = tuple(urgent)
@@ -191,7 +195,7 @@ class EngineThread:
         self._hand_over(StepResult(told, busy_s, samples / engine.info.sample_rate_hz))
 
     def _out_of_time(
-        self, engine: Engine, urgent: list[Speech], results: list[Result], busy_s: float
+        self, engine: Engine, urgent: list[UtteranceHandle], results: list[Result], busy_s: float
     ) -> list[Result]:
         """Count the engine's time; who had too much of it without a result fails. That others come
         first costs nobody its patience, nor does a step that brought something for others.
@@ -207,16 +211,16 @@ class EngineThread:
                 failed.append(self._fail(engine, speech, SpeechTimeout(why)))
         return failed
 
-    def _fail(self, engine: Engine, speech: Speech, error: Exception) -> Failure:
+    def _fail(self, engine: Engine, speech: UtteranceHandle, error: Exception) -> Failure:
         self._forget(engine, speech)
-        return Failure(speech.utterance.id, _told(engine.info, error))
+        return Failure(speech.utterance.id, _to_client_error(engine.info, error))
 
     def _hand_over(self, step: StepResult) -> None:
         if not self._abandoned:
             self._deliver(step)
 
 
-def _told(info: EngineInfo, error: Exception) -> DuplexError:
+def _to_client_error(info: EngineInfo, error: Exception) -> DuplexError:
     """What clients are told of an engine's error; a bug is logged."""
     if isinstance(error, DuplexError):
         return error

@@ -1,7 +1,7 @@
 """The one bridge between asyncio and the engine threads; earliest deadline first.
 
-Every engine belongs to one thread. A `Speech` (one utterance being spoken) is bound to the least
-busy thread when it is opened; its commands go there over a deque, its chunks come back through
+Every engine belongs to one thread. A `UtteranceHandle` (an utterance being spoken) is bound to the
+least busy thread when it is opened; its commands go there over a deque, its chunks come back through
 `call_soon_threadsafe`. A thread always advances the utterance whose listener runs dry first.
 
 A thread whose engine stays in one step is given up and replaced: the utterance that it was at
@@ -22,7 +22,7 @@ from backend.engines.base import Failure, Model, Utterance
 from backend.errors import EngineDead, EngineFailed
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
-from backend.synthesis.utterance_handle import Speech
+from backend.synthesis.utterance_handle import UtteranceHandle
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Scheduler:
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
-        self._speeches: set[Speech] = set()
+        self._speeches: set[UtteranceHandle] = set()
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
         self._late = 0.0  # running share of chunks that came after their deadline
         self._late_at_s = 0.0  # when it was that
@@ -139,12 +139,12 @@ class Scheduler:
         """A fresh utterance id."""
         return f"u{next(self._ids)}"
 
-    def open(self, utterance: Utterance) -> Speech:
+    def open(self, utterance: Utterance) -> UtteranceHandle:
         """Begin an utterance on the least busy thread. Does not block; an utterance that the engine
         refuses fails at its first `next_chunk`.
         """
         thread = self._least_busy()
-        speech = Speech(utterance, thread, self._speeches.discard)
+        speech = UtteranceHandle(utterance, thread, self._speeches.discard)
         self._speeches.add(speech)
         thread.begin(speech)
         if not self._threads:
@@ -155,7 +155,7 @@ class Scheduler:
         """Where there is none any more: one that hangs, and takes no commands."""
         return min(self._threads or self._lost, key=lambda each: each.load)
 
-    def _give_up(self, thread: EngineThread, at: tuple[Speech, ...]) -> None:
+    def _give_up(self, thread: EngineThread, at: tuple[UtteranceHandle, ...]) -> None:
         """Go on without a thread that hangs in a step with the utterances `at`."""
         self._threads.remove(thread)
         self._lost.append(thread)
@@ -181,7 +181,7 @@ class Scheduler:
             self._threads.append(self._create_thread())
             self._threads[-1].start()
 
-    def _fail(self, speech: Speech, why: str) -> None:
+    def _fail(self, speech: UtteranceHandle, why: str) -> None:
         speech.deliver(Failure(speech.utterance.id, EngineFailed(why)))
 
     @property

@@ -12,28 +12,28 @@ from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 Result = Chunk | Failure
 
 
-class Home(Protocol):
+class OwningThread(Protocol):
     """The engine thread that speaks an utterance; see `engine_thread`."""
 
     info: EngineInfo
 
-    def begin(self, speech: Speech) -> None:
+    def begin(self, speech: UtteranceHandle) -> None:
         """Open the utterance in the engine."""
 
-    def extend(self, speech: Speech, release: Release) -> None:
+    def extend(self, speech: UtteranceHandle, release: Release) -> None:
         """Replace the utterance's release and let it wait for its turn."""
 
-    def abort(self, speech: Speech) -> None:
+    def abort(self, speech: UtteranceHandle) -> None:
         """Forget the utterance."""
 
 
-class Speech:
+class UtteranceHandle:
     """One utterance on its way through an engine. Made by `Scheduler.open`.
 
     `async with` it: leaving aborts the utterance, at whatever point that is.
     """
 
-    def __init__(self, utterance: Utterance, home: Home, on_close: OnClose) -> None:
+    def __init__(self, utterance: Utterance, home: OwningThread, on_close: OnClose) -> None:
         self.utterance = utterance
         self.home = home
         self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
@@ -57,7 +57,7 @@ class Speech:
         self._release = release
         self.home.extend(self, self._behind(release))
 
-    def move(self, home: Home) -> None:
+    def move(self, home: OwningThread) -> None:
         """Go on in another engine, behind what was delivered: it does not know what came before."""
         self.home = home
         self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
@@ -112,4 +112,4 @@ class Speech:
         return replace(chunk, start=chunk.start + at, end=chunk.end + at, words=words)
 
 
-OnClose = Callable[[Speech], None]
+OnClose = Callable[[UtteranceHandle], None]

@@ -63,11 +63,11 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class PendingSentence:
     """A sentence and how far it is; offsets from its start.
 
     `words`: the end of every word (its trailing spaces included). `released`: what may already be
-    spoken. `spoken`: what was rendered of that. `pressed`: how far flush or end want it at once.
+    spoken. `spoken`: what was rendered of that. `flush_to`: how far flush or end want it at once.
     `speed`: of its writer, in characters a second. `usual_gap_s`: between two of its keys, or
     words where these come at once.
     """
@@ -77,7 +77,7 @@ class Growth:
     released: int
     spoken: int
     complete: bool
-    pressed: int
+    flush_to: int
     last_input_s: float
     first: bool
     speed: float = math.inf
@@ -147,13 +147,13 @@ class Pacer:
 
     # --- the rules --------------------------------------------------------------------------------
 
-    def decide(self, sentence: Growth, now_s: float) -> Speak | Wait:
+    def decide(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         """What may be spoken now, or how long to wait when nothing else happens."""
         pacing, size = self.pacing, len(sentence.text)
-        if sentence.complete and sentence.pressed >= size:
+        if sentence.complete and sentence.flush_to >= size:
             return Speak(size, size, final=True, must_reach=True)
-        if sentence.pressed > sentence.spoken:
-            return Speak(sentence.pressed, sentence.pressed, must_reach=True)
+        if sentence.flush_to > sentence.spoken:
+            return Speak(sentence.flush_to, sentence.flush_to, must_reach=True)
         if not pacing.duplex:
             return Wait()
         if sentence.complete:
@@ -169,7 +169,7 @@ class Pacer:
         low_at_s = self._dry_at_s - mark_s
         return Wait(low_at_s) if self.pacing.live and now_s < low_at_s else choice
 
-    def _grow(self, sentence: Growth, now_s: float) -> Speak | Wait:
+    def _grow(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         typing = self.pacing.typing
         if typing == "auto":
             typing = "word" if sentence.speed >= _KEEPS_UP else "phrase"
@@ -181,7 +181,7 @@ class Pacer:
 
     # --- a writer who keeps ahead of speech -------------------------------------------------------
 
-    def _grow_by_words(self, sentence: Growth, now_s: float) -> Speak | Wait:
+    def _grow_by_words(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         pacing, finished = self.pacing, sentence.finished
         known = finished[-1] if finished else 0
         due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # later, and the listener would run dry
@@ -198,7 +198,9 @@ class Pacer:
             return Wait(min(due_at_s, choice.until_s))
         return choice
 
-    def _with_lookahead(self, sentence: Growth, finished: Sequence[int], lookahead: int) -> int:
+    def _with_lookahead(
+        self, sentence: PendingSentence, finished: Sequence[int], lookahead: int
+    ) -> int:
         if not self.pacing.incremental:
             clauses = [end for end in finished if _CLAUSE_END.search(sentence.text, 0, end)]
             return clauses[-1] if clauses else 0
@@ -206,7 +208,7 @@ class Pacer:
             lookahead = 1  # nothing of the next word is there yet
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
-    def _shortest(self, sentence: Growth) -> int:
+    def _shortest(self, sentence: PendingSentence) -> int:
         """Characters that a context first speaks: enough to be heard until the next word is."""
         if not sentence.first:
             return 0
@@ -215,7 +217,7 @@ class Pacer:
         awaited_s = _RENDER_S + _NEXT_WORD / sentence.speed
         return max(self.pacing.min_text_length, math.ceil(awaited_s / _SOUND_S))
 
-    def _pause(self, sentence: Growth, known: int, now_s: float) -> Speak | Wait:
+    def _pause(self, sentence: PendingSentence, known: int, now_s: float) -> Speak | Wait:
         """The input pauses: speak the words that were held back for their lookahead; later also
         what the engine held back itself, and a last word that is whole.
         """
@@ -226,7 +228,7 @@ class Pacer:
         return self._long_pause(sentence, known, now_s)
 
     def _long_pause(
-        self, sentence: Growth, known: int, now_s: float, patience: float = 1.0
+        self, sentence: PendingSentence, known: int, now_s: float, patience: float = 1.0
     ) -> Speak | Wait:
         """Speak a last word that is whole, and, with `patience`, whatever else is finished."""
         if not self.pacing.word_timeout_s:
@@ -240,7 +242,7 @@ class Pacer:
         at_s = sentence.last_input_s + min(long_s * patience, _LONGEST_PAUSE_S)
         return Speak(to, len(sentence.text), must_reach=True) if now_s >= at_s else Wait(at_s)
 
-    def _last_word_is_whole(self, sentence: Growth) -> bool:
+    def _last_word_is_whole(self, sentence: PendingSentence) -> bool:
         """Whether the text ends with a word that is finished although no space follows."""
         if self._ends_with_mark(sentence.text):
             return True
@@ -254,7 +256,7 @@ class Pacer:
 
     # --- a writer slower than speech --------------------------------------------------------------
 
-    def _grow_by_phrases(self, sentence: Growth, now_s: float) -> Speak | Wait:
+    def _grow_by_phrases(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         finished = sentence.finished
         to = phrase_end(sentence.text, sentence.released, finished, first=sentence.first)
         if to > sentence.released:
@@ -276,7 +278,7 @@ class Pacer:
         return self._long_pause(sentence, known, now_s, _PATIENCE)
 
 
-def _speak(sentence: Growth, to: int) -> Speak:
+def _speak(sentence: PendingSentence, to: int) -> Speak:
     """Speak up to `to`, knowing also a word behind it that is still being written: read as far as
     it is there it tells more than nothing (its letters, once there are any).
     """
@@ -285,7 +287,7 @@ def _speak(sentence: Growth, to: int) -> Speak:
     return Speak(to, len(sentence.text) if _begun(sentence) else max(to, last))
 
 
-def _begun(sentence: Growth) -> bool:
+def _begun(sentence: PendingSentence) -> bool:
     """Whether something of a word is there behind the finished ones."""
     finished = sentence.finished
     return any(map(str.isalnum, sentence.text[finished[-1] if finished else 0 :]))

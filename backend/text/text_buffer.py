@@ -14,7 +14,7 @@ from collections import deque
 from itertools import takewhile
 
 from backend.errors import ContextEnded, TextLimit
-from backend.text.pacer import Growth, Speak
+from backend.text.pacer import PendingSentence, Speak
 from backend.text.segmenter import Segmenter, Sentence
 from backend.text.words import speakable, word_ends
 from backend.text.writing_speed import WritingSpeed
@@ -23,7 +23,7 @@ _SLICE = 32  # characters; the dearest take about a millisecond
 _LONGEST_LATE = 4000  # characters; an utterance whose ends come too late is ended after so many
 
 
-class Script:
+class TextBuffer:
     """One context's text. Offsets are code points from the start of the context."""
 
     def __init__(self, limit: int) -> None:
@@ -36,7 +36,7 @@ class Script:
         self._end_is_due = False  # once everything is read
         self._start = 0  # of the utterance at hand
         self._read = ""  # the utterance's text as released: what follows "#" cannot change it now
-        self._pressed = 0  # flush and end ask to speak up to here at once
+        self._flush_to = 0  # flush and end ask to speak up to here at once
         self._last_input_s = 0.0
         self._speed = WritingSpeed()
         self.length = 0
@@ -71,7 +71,7 @@ class Script:
             self._unread = self._unread[: self.length - read_to]
         while self._complete and self._complete[-1].end > self.length:
             self._complete.pop()
-        self._pressed = min(self._pressed, self.length)
+        self._flush_to = min(self._flush_to, self.length)
         self._flushes = deque(min(each, self.length) for each in self._flushes)
         self._end_is_due = self.ended
         self._last_input_s = now_s
@@ -83,13 +83,13 @@ class Script:
         self._refuse_after_end()
         if not self._flushes or self._flushes[-1] < self.length:
             self._flushes.append(self.length)
-        self._pressed = self.length
+        self._flush_to = self.length
         self.read()
 
     def end(self) -> None:
         """No more text comes. Raises `ContextEnded` the second time."""
         self._refuse_after_end()
-        self._pressed = self.length
+        self._flush_to = self.length
         self.ended = self._end_is_due = True
         self.read()
 
@@ -139,7 +139,7 @@ class Script:
         """Where the utterance at hand begins."""
         return self._start
 
-    def growth(self) -> Growth:
+    def growth(self) -> PendingSentence:
         """The sentence at hand, in offsets of its utterance; its text may be empty. While `behind`
         it ends where reading has come to.
 
@@ -153,20 +153,20 @@ class Script:
         text = self._read + text[len(self._read) :]
         if late and len(self._read) >= _LONGEST_LATE:
             text, complete = self._read, True
-        return Growth(
+        return PendingSentence(
             text=text,
             words=word_ends(text),
             released=self.released - self._start,
             spoken=self.spoken - self._start,
             complete=complete,
-            pressed=min(max(0, self._pressed - self._start), len(text)),
+            flush_to=min(max(0, self._flush_to - self._start), len(text)),
             last_input_s=self._last_input_s,
             first=self.spoken == 0,
             speed=self._speed.characters_per_s,
             usual_gap_s=self._speed.usual_gap_s,
         )
 
-    def release(self, growth: Growth, choice: Speak) -> None:
+    def release(self, growth: PendingSentence, choice: Speak) -> None:
         """Count what the pacer chose as released: from now on it cannot be retracted."""
         self.released = self._start + choice.to
         self._read = growth.text[: choice.to]

@@ -19,8 +19,8 @@ import uvicorn
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from backend.transport.bounded_websocket import GuardedWebSocket
-from backend.transport.connection_limits import ConnectionGuard
+from backend.transport.bounded_websocket import BoundedWebSocket
+from backend.transport.connection_limits import ConnectionLimits
 
 log = structlog.get_logger(__name__)
 
@@ -35,24 +35,24 @@ _BLANK_LINE = re.compile(rb"\n\r?\n")
 _TOO_LARGE = f"the head of a request may have {HEAD_BYTES} bytes in {HEAD_LINES} lines"
 
 
-class GuardedConfig(uvicorn.Config):
+class BoundedHttpConfig(uvicorn.Config):
     """uvicorn's settings, with the guard that its protocols ask."""
 
-    def __init__(self, app: Any, guard: ConnectionGuard, **settings: Any) -> None:
+    def __init__(self, app: Any, guard: ConnectionLimits, **settings: Any) -> None:
         super().__init__(
             app,
             http=_http_protocol(),
-            ws=GuardedWebSocket,
+            ws=BoundedWebSocket,
             h11_max_incomplete_event_size=2 * HEAD_BYTES,
             **settings,
         )
         self.guard = guard
 
 
-class GuardedHttp(asyncio.Protocol):
+class BoundedHttp(asyncio.Protocol):
     """Stands before one of uvicorn's protocols for HTTP/1.1."""
 
-    config: Any  # a `GuardedConfig`
+    config: Any  # a `BoundedHttpConfig`
     loop: asyncio.AbstractEventLoop
     transport: asyncio.Transport
     flow: FlowControl
@@ -107,7 +107,7 @@ class GuardedHttp(asyncio.Protocol):
         self.data_received(held)
 
     def handle_websocket_upgrade(self, *event: Any) -> None:
-        """It has sent a whole request, and goes on as a `GuardedWebSocket`."""
+        """It has sent a whole request, and goes on as a `BoundedWebSocket`."""
         self._enter("websocket")
         super().handle_websocket_upgrade(*event)  # type: ignore[misc]
 
@@ -224,7 +224,7 @@ class GuardedHttp(asyncio.Protocol):
         self._timer = self.loop.call_later(_LINGER_S, self.transport.abort)
 
 
-class GuardedH11(GuardedHttp, H11Protocol):
+class BoundedH11(BoundedHttp, H11Protocol):
     """Without httptools."""
 
     @property
@@ -232,14 +232,14 @@ class GuardedH11(GuardedHttp, H11Protocol):
         return self.conn.their_state is h11.SEND_BODY
 
 
-def _http_protocol() -> type[GuardedHttp]:
+def _http_protocol() -> type[BoundedHttp]:
     """With the parser that is installed, as uvicorn chooses it."""
     try:
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
     except ImportError:
-        return GuardedH11
+        return BoundedH11
 
-    class GuardedHttpTools(GuardedHttp, HttpToolsProtocol):
+    class GuardedHttpTools(BoundedHttp, HttpToolsProtocol):
         """With httptools."""
 
         _in_message = False

@@ -17,10 +17,10 @@ _MOST_FRAGMENTS = 4096  # of a message; each costs memory, also an empty one
 _UNREAD_BYTES = 1 << 20  # of answers to pings, for a peer that does not read them
 
 
-class GuardedWebSocket(WebSocketsSansIOProtocol):
+class BoundedWebSocket(WebSocketsSansIOProtocol):
     """A connection that was one of HTTP; the guard let it in then."""
 
-    config: Any  # a `GuardedConfig`
+    config: Any  # a `BoundedHttpConfig`
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)

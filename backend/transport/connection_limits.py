@@ -54,7 +54,7 @@ class AddressLimit:
             del self._counts[owner]
 
 
-class ConnectionGuard:
+class ConnectionLimits:
     """All connections of a server. `exempt`: whether an address is that of a reverse proxy."""
 
     def __init__(

@@ -12,13 +12,13 @@ import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.audio.formats import BARE, AudioFormat, Encoded, create_encoder, parse_format
+from backend.audio.formats import BARE, AudioFormat, EncodedAudio, create_encoder, parse_format
 from backend.errors import DuplexError, Overloaded
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.base import HttpTranslator, Refusal
 from backend.sessions.context import Context, Services
 from backend.sessions.context_record import SessionRecord, endpoint_of
-from backend.sessions.send_queue import Outbox
+from backend.sessions.send_queue import SendQueue
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +26,7 @@ _SILENCE_S = 0.1  # for a text without sound: no file is empty
 _RETRY_AFTER_S = 1
 
 
-class _Left(Exception):
+class _ClientGone(Exception):
     """The client is gone."""
 
 
@@ -52,7 +52,7 @@ class SpeechResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; returns when all is sent or the client is gone."""
-        outbox = Outbox(self._services.settings.bidirectional_streaming.queue_size)
+        outbox = SendQueue(self._services.settings.bidirectional_streaming.queue_size)
         try:
             context = self._open(outbox, endpoint_of(scope))
         except DuplexError as error:
@@ -68,7 +68,7 @@ class SpeechResponse(Response):
             self._services.metrics.context_closed()
 
     async def _speak_to(
-        self, context: Context, outbox: Outbox, receive: Receive, send: Send
+        self, context: Context, outbox: SendQueue, receive: Receive, send: Send
     ) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -77,12 +77,12 @@ class SpeechResponse(Response):
                 await self._answer(outbox, send)
                 watch.cancel()
                 speech.cancel()
-        except* _Left:
+        except* _ClientGone:
             log.debug("http.left")
         finally:
             context.closed(self._outcome)
 
-    def _open(self, outbox: Outbox, endpoint: str) -> Context:
+    def _open(self, outbox: SendQueue, endpoint: str) -> Context:
         self._services.places.check()
         if self._start.mode != "batch":
             self._services.tts.admit()
@@ -94,7 +94,7 @@ class SpeechResponse(Response):
         context.end()
         return context
 
-    async def _speak(self, context: Context, outbox: Outbox) -> None:
+    async def _speak(self, context: Context, outbox: SendQueue) -> None:
         try:
             await context.run()
         except DuplexError as error:
@@ -102,7 +102,7 @@ class SpeechResponse(Response):
             self._last = _failed(error)
             outbox.post(self._last)
 
-    async def _answer(self, outbox: Outbox, send: Send) -> None:
+    async def _answer(self, outbox: SendQueue, send: Send) -> None:
         begun = False
         while True:
             event = await outbox.get()
@@ -157,14 +157,14 @@ class SpeechResponse(Response):
     async def _watch(self, receive: Receive) -> Never:
         while (await receive())["type"] != "http.disconnect":
             pass
-        raise _Left
+        raise _ClientGone
 
 
-def _silence(target: AudioFormat) -> Encoded:
+def _silence(target: AudioFormat) -> EncodedAudio:
     encoder = create_encoder(target.sample_rate_hz, target)
     first = encoder.encode(np.zeros(int(_SILENCE_S * target.sample_rate_hz), np.float32))
     rest = encoder.finish()
-    return Encoded(first.data + rest.data, first.samples + rest.samples)
+    return EncodedAudio(first.data + rest.data, first.samples + rest.samples)
 
 
 class _TooLarge(Exception):

@@ -20,7 +20,7 @@ CLOSE_GOING_AWAY = 1001
 _GOODBYE_S = 1.0  # that a client's last word may be behind the failure of writing to it
 
 
-class Left(Exception):
+class PeerGone(Exception):
     """The client is gone. `goodbye`: it said so, and will not come back."""
 
     def __init__(self, *, goodbye: bool) -> None:
@@ -51,7 +51,7 @@ class Connection:
         await self._socket.send_denial_response(Response(refusal.body, refusal.status, headers))
 
     async def receive(self, busy: Callable[[], bool]) -> str | bytes:
-        """The client's next message. Raises `Left`, and `IdleClient` after a silence that is too
+        """The client's next message. Raises `PeerGone`; `IdleClient` after a silence that is too
         long for the protocol, unless `busy`.
         """
         while True:
@@ -66,7 +66,7 @@ class Connection:
                     ) from None
 
     async def send(self, event: Event) -> None:
-        """Tell of an event; waits while the client does not read. Raises `Left`."""
+        """Tell of an event; waits while the client does not read. Raises `PeerGone`."""
         for message in self.protocol.encode(event):
             await self._write(message)
 
@@ -76,7 +76,7 @@ class Connection:
             try:
                 async with asyncio.timeout(1):
                     await self.send(Failed(None, error.code, error.message))
-            except (TimeoutError, Left):
+            except (TimeoutError, PeerGone):
                 log.debug("connection.already_gone")
         await self.close(code, error.code)
 
@@ -98,16 +98,16 @@ class Connection:
                     await self._socket.send_text(message)
                 case Close():
                     await self.close(message.code, message.reason)
-                    raise Left(goodbye=True)
+                    raise PeerGone(goodbye=True)
         except (WebSocketDisconnect, RuntimeError) as error:  # it left while we wrote
             await asyncio.sleep(_GOODBYE_S)  # the receive task is about to read how
-            raise Left(goodbye=False) from error
+            raise PeerGone(goodbye=False) from error
 
 
 def _content(message: MutableMapping[str, Any]) -> str | bytes:
     if message["type"] == "websocket.disconnect":
         # What else there is (1005, 1006, a message too large) is a connection that broke.
-        raise Left(goodbye=message.get("code") in (CLOSE_NORMAL, CLOSE_GOING_AWAY))
+        raise PeerGone(goodbye=message.get("code") in (CLOSE_NORMAL, CLOSE_GOING_AWAY))
     text: str | None = message.get("text")
     content: str | bytes = message["bytes"] if text is None else text
     return content

@@ -17,7 +17,7 @@ from backend.events import Command, End, Event, Failed, Start
 from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
 from backend.sessions.session import Session
-from backend.tts_manager import Manner, TTSManager
+from backend.tts_manager import TTSManager, VoiceParams
 from bench.harness import virtual_time
 from bench.harness.recording_client import ServerError
 
@@ -25,7 +25,7 @@ _HANDOVER_S = 0.001  # from the event loop to an engine's thread and back
 
 
 class VirtualSpeech:
-    """What `engine_thread.Speech` is, without a thread."""
+    """What `engine_thread.UtteranceHandle` is, without a thread."""
 
     def __init__(self, engine: Engine, utterance: Utterance) -> None:
         self.deadline_s = 0.0
@@ -71,7 +71,7 @@ class VirtualTTS(TTSManager):
         self._engine = model.create_engine()
         self._count = 0
 
-    def speak(self, manner: Manner, chunk_characters: int) -> Any:
+    def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
         """Open one utterance."""
         self._count += 1
         utterance = Utterance(

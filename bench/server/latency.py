@@ -20,7 +20,7 @@ from backend.engines.base import Engine, Release
 from backend.events import Start
 from backend.sessions.context import create_release, pacing_for
 from backend.text.pacer import Pacer, Pacing, Speak
-from backend.text.text_buffer import Script
+from backend.text.text_buffer import TextBuffer
 from bench.harness import engine_baseline
 from bench.harness.corpus import TOKENS_PER_S, tokens
 from bench.harness.recording_client import ServerError, first_sound, silence
@@ -92,7 +92,7 @@ def find_opening(pieces: list[str], pacing: Pacing) -> Opening | None:
 
 def _release(before: str, trigger: str, gap_s: float, pacing: Pacing) -> Release | None:
     """What the trigger lets be spoken; None: nothing, or something was spoken before it."""
-    script, pacer = Script(limit=len(before) + len(trigger)), Pacer(pacing)
+    script, pacer = TextBuffer(limit=len(before) + len(trigger)), Pacer(pacing)
     script.push(before, 0.0)
     if isinstance(pacer.decide(script.growth(), gap_s), Speak):
         return None

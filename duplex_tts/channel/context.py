@@ -9,9 +9,9 @@ from dataclasses import replace
 from time import monotonic
 from typing import Literal, Protocol, TypedDict
 
-from duplex_tts.channel.progress_timeout import NO_PROGRESS, QUEUED_FACTOR, Patience
-from duplex_tts.channel.reassembly import AudioForm, Receiver
-from duplex_tts.channel.unheard_text import Command, Remainder
+from duplex_tts.channel.progress_timeout import NO_PROGRESS, QUEUED_FACTOR, ProgressTimeout
+from duplex_tts.channel.reassembly import AudioForm, AudioReassembly
+from duplex_tts.channel.unheard_text import Command, UnheardText
 from duplex_tts.errors import ClientError, ProtocolError, SpeechFailed
 from duplex_tts.events import (
     Audio,
@@ -68,7 +68,7 @@ Arrival = ContextEvent | ClientError
 
 
 class Channel(Protocol):
-    """What carries contexts to the server: a WebSocket's `Link`, or HTTP."""
+    """What carries contexts to the server: a WebSocket's `ResumingConnection`, or HTTP."""
 
     def post(self, wire_id: str, type_: str, **fields: object) -> None:
         """Say something to the server; returns at once. Raises `ClientError` when it never will."""
@@ -101,11 +101,11 @@ class Context:
         # bound would let a context that nobody iterates stop all others of the connection.
         self._events: asyncio.Queue[Arrival] = asyncio.Queue()
         self._take = take or self._events.put_nowait
-        self._receiver = Receiver(id_, _form(parameters, defaults))
-        self._patience = Patience()
+        self._receiver = AudioReassembly(id_, _form(parameters, defaults))
+        self._patience = ProgressTimeout()
         self._retractions = 0  # that are not answered
         self._ending = False
-        self._remainder = Remainder()
+        self._remainder = UnheardText()
         self._channel: Channel | None = None
         self._wire_id = id_
         self._progress = asyncio.Event()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from duplex_tts.channel.http_channel import HttpChannel, Web
-from duplex_tts.channel.resuming import Link, Service
+from duplex_tts.channel.http_channel import HttpAccess, HttpChannel
+from duplex_tts.channel.resuming import ResumingConnection, Service
 from duplex_tts.channel.session_state import Health
 from duplex_tts.channel.websocket import Connection, Traffic
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket
@@ -19,14 +19,14 @@ RETRY_S = 15.0  # after a try to replace one that failed
 log = logging.getLogger("duplex_tts")
 
 
-class Keeper:
+class Failover:
     """Has a channel for what is spoken now; those before it end with what is in flight on them."""
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self.traffic = Traffic()
         self.health = Health()
         self.replaced = 0
-        self.channel: Link | HttpChannel | None = None
+        self.channel: ResumingConnection | HttpChannel | None = None
         self._url = url
         self._key = key
         self._options = options
@@ -38,12 +38,12 @@ class Keeper:
             self._tell,
             self._detour,
         )
-        self._web: Web | None = None
-        self._retired: list[Link | HttpChannel] = []
+        self._web: HttpAccess | None = None
+        self._retired: list[ResumingConnection | HttpChannel] = []
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def current(self) -> Link | HttpChannel:
+    async def current(self) -> ResumingConnection | HttpChannel:
         """The channel for what is spoken now; a new one when the last one is lost.
 
         Raises what `Connection.open` raises, and `ConnectionLost` after `close`.
@@ -86,7 +86,7 @@ class Keeper:
                 if context.stuck_s(queued=queued) > timeout_s:
                     channel.give_up(context)
 
-    async def _open(self) -> Link | HttpChannel:
+    async def _open(self) -> ResumingConnection | HttpChannel:
         give_up_s = self._options.give_up_s
         try:
             async with asyncio.timeout(give_up_s):
@@ -96,9 +96,9 @@ class Keeper:
                 f"no speech server answers at {self._url} within {give_up_s:g} s"
             ) from None
 
-    async def _open_either(self) -> Link | HttpChannel:
+    async def _open_either(self) -> ResumingConnection | HttpChannel:
         try:
-            return await Link.open(self._service)
+            return await ResumingConnection.open(self._service)
         except NoWebSocket as error:
             channel = await self._open_http(error)
             if channel is None:
@@ -108,7 +108,9 @@ class Keeper:
     async def _open_http(self, why: NoWebSocket) -> HttpChannel | None:
         if not self._options.fallback:
             return None
-        self._web = self._web or Web.at(self._url, self._key, self.traffic, self._options.give_up_s)
+        self._web = self._web or HttpAccess.at(
+            self._url, self._key, self.traffic, self._options.give_up_s
+        )
         try:
             channel = await HttpChannel.open(self._web, self._service)
         except ConnectionLost:
@@ -120,7 +122,7 @@ class Keeper:
     async def _detour(self, why: NoWebSocket) -> bool:
         """Whether what was in flight on the link, which cannot be opened again, goes over HTTP."""
         link = self.channel
-        if not isinstance(link, Link) or (http := await self._open_http(why)) is None:
+        if not isinstance(link, ResumingConnection) or (http := await self._open_http(why)) is None:
             return False
         self._retired.append(link)
         self.channel = http
@@ -129,7 +131,7 @@ class Keeper:
         return True
 
     def _outlived(self, now_s: float) -> bool:
-        if isinstance(self.channel, Link):
+        if isinstance(self.channel, ResumingConnection):
             old = now_s - self.channel.opened_at_s > self._options.max_age_s
             return old and self.channel.lost is None
         return isinstance(self.channel, HttpChannel)
@@ -142,7 +144,7 @@ class Keeper:
         assert before is not None, "there is something to replace"
         age_s = asyncio.get_running_loop().time() - before.opened_at_s
         try:
-            link = await Link.open(self._service)
+            link = await ResumingConnection.open(self._service)
         except ClientError:
             return
         if self.channel is not before or self._closed:  # others were quicker
@@ -150,7 +152,7 @@ class Keeper:
             return
         self._retired.append(before)
         self.channel = link
-        if isinstance(before, Link):
+        if isinstance(before, ResumingConnection):
             self.replaced += 1
             self._tell(Replaced(age_s))
         else:

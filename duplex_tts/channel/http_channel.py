@@ -34,7 +34,7 @@ _SPOILED = frozenset({"engine_failed", "timeout"})  # one sentence; the next one
 
 
 @dataclass(frozen=True, slots=True)
-class Web:
+class HttpAccess:
     """How the server is reached over HTTP."""
 
     address: str
@@ -42,7 +42,7 @@ class Web:
     traffic: Traffic
 
     @classmethod
-    def at(cls, address: str, key: str | None, traffic: Traffic, give_up_s: float) -> Web:
+    def at(cls, address: str, key: str | None, traffic: Traffic, give_up_s: float) -> HttpAccess:
         """For the server of this WebSocket address."""
         connect_s = min(OPEN_TIMEOUT_S, give_up_s)
         timeout = httpx.Timeout(READ_TIMEOUT_S, connect=connect_s)
@@ -57,25 +57,25 @@ class HttpChannel:
     `lost`: that it is closed, once it is.
     """
 
-    def __init__(self, web: Web, service: Service, ready: Ready) -> None:
+    def __init__(self, http: HttpAccess, service: Service, ready: Ready) -> None:
         self.ready = ready
         self.lost: ClientError | None = None
         self.opened_at_s = asyncio.get_running_loop().time()
-        self._web = web
+        self._http = http
         self._service = service
         self._legs: dict[str, _Leg] = {}
         self._suffixes = itertools.count(2)
 
     @classmethod
-    async def open(cls, web: Web, service: Service) -> HttpChannel:
+    async def open(cls, http: HttpAccess, service: Service) -> HttpChannel:
         """See whether the server answers over HTTP. Raises `ConnectionLost`."""
         try:
-            url = http_url(web.address, VOICES_PATH)
-            response = await web.client.get(url, timeout=OPEN_TIMEOUT_S)
+            url = http_url(http.address, VOICES_PATH)
+            response = await http.client.get(url, timeout=OPEN_TIMEOUT_S)
             voice = str(response.raise_for_status().json()["default"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise ConnectionLost(f"nor does the server answer over HTTP ({error!r})") from error
-        return cls(web, service, Ready("", "", voice, SAMPLE_RATE_HZ, FORMAT))
+        return cls(http, service, Ready("", "", voice, SAMPLE_RATE_HZ, FORMAT))
 
     @property
     def connected(self) -> bool:
@@ -130,7 +130,7 @@ class HttpChannel:
         await asyncio.gather(*(leg.task for leg in legs if leg.task), return_exceptions=True)
 
     def _leg(self, context: Context, wire_id: str) -> _Leg:
-        leg = self._legs[wire_id] = _Leg(self._web, context, wire_id)
+        leg = self._legs[wire_id] = _Leg(self._http, context, wire_id)
         return leg
 
     def _forget(self, leg: _Leg) -> None:
@@ -175,11 +175,11 @@ class HttpChannel:
 class _Leg:
     """A context's requests, from a word on: as the server would number them in one go."""
 
-    def __init__(self, web: Web, context: Context, wire_id: str) -> None:
+    def __init__(self, http: HttpAccess, context: Context, wire_id: str) -> None:
         self.context = context
         self.wire_id = wire_id
         self.task: asyncio.Task[None] | None = None
-        self._web = web
+        self._http = http
         self._loop = asyncio.get_running_loop()
         self._parameters: dict[str, Any] = {}
         self._sentences = Sentences()
@@ -233,10 +233,10 @@ class _Leg:
 
     async def _request(self, sentence: str) -> None:
         body = json.dumps({**self._parameters, "text": sentence}, allow_nan=False)
-        self._web.traffic.bytes_out += len(body)
-        url = http_url(self._web.address, SPEECH_PATH)
+        self._http.traffic.bytes_out += len(body)
+        url = http_url(self._http.address, SPEECH_PATH)
         try:
-            async with self._web.client.stream("POST", url, content=body) as response:
+            async with self._http.client.stream("POST", url, content=body) as response:
                 if response.is_success:
                     await self._listen(response)
                 else:
@@ -247,7 +247,7 @@ class _Leg:
     async def _listen(self, response: httpx.Response) -> None:
         text, ms, chunks = self._text_to, self._audio_ms, self._chunks
         async for line in response.aiter_lines():
-            self._web.traffic.bytes_in += len(line)
+            self._http.traffic.bytes_in += len(line)
             match wire.decode(line):
                 case Audio() as audio:
                     self._hear(moved(audio, text, ms))

@@ -29,7 +29,7 @@ class _Ping:
     answer: Answer | None
 
 
-class Pulse:
+class Keepalive:
     """The pings of one session with the server, and what they acknowledge.
 
     `ping_ms`: what the last one took.

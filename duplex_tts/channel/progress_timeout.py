@@ -14,7 +14,7 @@ QUEUED_FACTOR = 10
 """
 
 
-class Patience:
+class ProgressTimeout:
     """Of one context. It owes nothing until something was asked of it that has to be answered."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class AudioForm:
         return size_bytes * 1000 / (sample_bytes * self.sample_rate_hz) if sample_bytes else None
 
 
-class Receiver:
+class AudioReassembly:
     """Checks, counts and renumbers what the server says. Plain and synchronous.
 
     `form`: of the audio. Of a format without samples to cut at (`SAMPLE_BYTES`), a word that the

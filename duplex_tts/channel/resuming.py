@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from duplex_tts.channel import wire
 from duplex_tts.channel.context import Context
 from duplex_tts.channel.keepalive import Answer
-from duplex_tts.channel.session_state import Conversation, Health
+from duplex_tts.channel.session_state import Health, SessionState
 from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Ready, Resumed, SessionEvent
@@ -64,7 +64,7 @@ class _Outage:
     blocked: int = 0  # of them, the latest ones at which something answered that lets none through
 
 
-class Link:
+class ResumingConnection:
     """A channel (see `context.Channel`) that is one session with the server. Get it with `open`.
 
     `lost`: why it is over, once it is.
@@ -75,7 +75,7 @@ class Link:
         self._clock = asyncio.get_running_loop().time
         self.opened_at_s = self._clock()
         self.lost: ClientError | None = None
-        self._conversation = Conversation(
+        self._conversation = SessionState(
             connection.ready, self, self._clock, service.health, service.tell
         )
         self._some, self._room, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -85,7 +85,7 @@ class Link:
         self._task = asyncio.create_task(self._run(connection), name="duplex-tts-link")
 
     @classmethod
-    async def open(cls, service: Service) -> Link:
+    async def open(cls, service: Service) -> ResumingConnection:
         """Connect. Raises what `Connection.open` raises."""
         return cls(service, await service.dial())
 
@@ -185,7 +185,7 @@ class Link:
                 tasks.create_task(self._write(connection))
                 tasks.create_task(self._watch())
         except* ClientError as group:
-            why = _gravest(group)
+            why = _most_severe(group)
         if isinstance(why, ConnectionLost):
             connection.abort()
             return why
@@ -318,10 +318,10 @@ async def _ask(connection: Connection, resume: str) -> int | None:
     return answer.received
 
 
-def _gravest(group: BaseExceptionGroup[ClientError]) -> ClientError:
+def _most_severe(group: BaseExceptionGroup[ClientError]) -> ClientError:
     """Of what ended a connection, what another one would not mend; else the first."""
     errors = [
-        _gravest(error) if isinstance(error, BaseExceptionGroup) else error
+        _most_severe(error) if isinstance(error, BaseExceptionGroup) else error
         for error in group.exceptions
     ]
     fatal = [error for error in errors if not isinstance(error, ConnectionLost)]

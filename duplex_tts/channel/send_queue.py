@@ -11,7 +11,7 @@ from collections import deque
 from duplex_tts.errors import ProtocolError
 
 
-class Outgoing:
+class SendQueue:
     """Messages in order: received by the server and forgotten, sent, and still to be sent."""
 
     def __init__(self) -> None:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 from duplex_tts.channel import wire
 from duplex_tts.channel.context import Channel, Context
-from duplex_tts.channel.keepalive import Answer, Pulse
-from duplex_tts.channel.send_queue import Outgoing
+from duplex_tts.channel.keepalive import Answer, Keepalive
+from duplex_tts.channel.send_queue import SendQueue
 from duplex_tts.errors import ClientError, ProtocolError, Refused
 from duplex_tts.events import (
     Audio,
@@ -50,7 +50,7 @@ class Health:
     errors: deque[Error] = field(default_factory=lambda: deque(maxlen=KEPT_ERRORS))
 
 
-class Suspicion:
+class ViolationCounter:
     """What has come that the protocol does not allow: damaged on the way, or meant?"""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Suspicion:
         self._in_a_row += 1
 
 
-class Conversation:
+class SessionState:
     """The state of a session with the server. `channel`: what its contexts speak through."""
 
     def __init__(
@@ -84,9 +84,9 @@ class Conversation:
     ) -> None:
         self.ready = ready
         self.contexts: dict[str, Context] = {}  # by their ids on the wire
-        self.outgoing = Outgoing()
-        self.pulse = Pulse(clock())
-        self.suspicion = Suspicion()
+        self.outgoing = SendQueue()
+        self.pulse = Keepalive(clock())
+        self.suspicion = ViolationCounter()
         self._channel = channel
         self._clock = clock
         self._health = health
@@ -208,7 +208,7 @@ class Conversation:
     def start_over(self, ready: Ready) -> None:
         """The server knows nothing any more but this fresh session."""
         self.ready = ready
-        self.outgoing = Outgoing()
+        self.outgoing = SendQueue()
         self.pulse.forgotten()
         self._ended.clear()
         contexts, self.contexts = self.contexts, {}

@@ -23,7 +23,7 @@ class Command:
         return {"to": self.to} if self.type == "retract" else {}
 
 
-class Remainder:
+class UnheardText:
     """The commands of a context from the first character that was not heard on.
 
     Plain and synchronous. Offsets are the context's. What a retraction left of the text is known

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
+from duplex_tts.cli.say_job import Report, SayJob, say_aloud, say_into
 from duplex_tts.cli.shared_options import (
     AUTO,
     DeviceName,
@@ -106,7 +106,7 @@ def say(  # noqa: PLR0913 - a parameter is an option
         replaced = output is not None and os.path.isfile(output)
         try:
             with server_at_hand(url) as address, progress.shown(not typing):
-                errand = Errand(address, key, source.text, parameters, progress.word)
+                errand = SayJob(address, key, source.text, parameters, progress.word)
                 if output:
                     interruption.run(say_into(errand, output, format_, report))
                 else:

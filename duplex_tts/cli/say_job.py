@@ -18,7 +18,7 @@ from duplex_tts.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class SayJob:
     """What to say, where. `on_word` is called with each word when it is heard, or written."""
 
     url: str
@@ -43,7 +43,7 @@ class Report:
     complete: bool = False
 
 
-async def say_aloud(errand: Errand, device: Device | None, report: Report) -> None:
+async def say_aloud(errand: SayJob, device: Device | None, report: Report) -> None:
     """Play all of the text; on the best device when None. Raises `ClientError`.
 
     Cancel-safe: it is silent at once.
@@ -69,7 +69,7 @@ async def say_aloud(errand: Errand, device: Device | None, report: Report) -> No
     _conclude(utterance, report)
 
 
-async def say_into(errand: Errand, path: Path, format_: str | None, report: Report) -> None:
+async def say_into(errand: SayJob, path: Path, format_: str | None, report: Report) -> None:
     """Write the speech of all of the text into a file. Raises `ClientError`.
 
     Cancel-safe: a new file keeps what it has, one that was there before is left alone.

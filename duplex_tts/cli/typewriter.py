@@ -16,7 +16,7 @@ from duplex_tts.channel.context import Context, Parameters
 from duplex_tts.cli.typed_line import Push, Retract, TypedText
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.events import Audio, Done, Error, Retracted, Word
-from duplex_tts.playback.queued_utterance import Playback
+from duplex_tts.playback.queued_utterance import QueuedUtterance
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 
@@ -212,7 +212,7 @@ class Typewriter:
         task.add_done_callback(self._following.discard)
         return line
 
-    async def _follow(self, line: TypedLine, playback: Playback) -> None:
+    async def _follow(self, line: TypedLine, playback: QueuedUtterance) -> None:
         error: ClientError | None = None
         try:
             await playback.done()

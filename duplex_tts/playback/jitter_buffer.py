@@ -10,7 +10,7 @@ MOST_S = 0.4
 CALM_S = 30.0
 
 
-class Prebuffer:
+class JitterBuffer:
     """Grows to the lateness that was measured, and is halved after `CALM_S` without any."""
 
     def __init__(self, least_s: float = LEAST_S, most_s: float = MOST_S) -> None:

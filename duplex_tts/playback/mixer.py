@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from duplex_tts.playback.jitter_buffer import Prebuffer
+from duplex_tts.playback.jitter_buffer import JitterBuffer
 
 Pcm = NDArray[np.int16]
 
@@ -26,7 +26,7 @@ _KEPT_S = 1.0  # of the timeline, behind what is heard
 
 @dataclass(eq=False, slots=True)
 class Track:
-    """One utterance in the queue. Made, changed and asked through its `Playout` only.
+    """One utterance in the queue. Made, changed and asked through its `Mixer` only.
 
     `owed_since_s`: since when audio could have come, because its text was sent; None while the
     speaker waits for the writer. Set by who knows it.
@@ -55,7 +55,7 @@ class Track:
 
 
 @dataclass(slots=True)
-class Account:
+class PlaybackStats:
     """What was heard that should not have been, over all tracks.
 
     `underruns`: gaps within a track while its speech was owed, together `underrun_s` long.
@@ -68,13 +68,13 @@ class Account:
     dropped_s: float = 0.0
 
 
-class Playout:
+class Mixer:
     """The queue. `push` and `pull` cost microseconds."""
 
-    def __init__(self, sample_rate_hz: int, prebuffer: Prebuffer | None = None) -> None:
-        self.account = Account()
+    def __init__(self, sample_rate_hz: int, prebuffer: JitterBuffer | None = None) -> None:
+        self.account = PlaybackStats()
         self._rate_hz = sample_rate_hz
-        self._prebuffer = prebuffer or Prebuffer()
+        self._prebuffer = prebuffer or JitterBuffer()
         self._lock = threading.Lock()
         self._queue: deque[Track] = deque()
         self._seam = _Seam(round(RAMP_S * sample_rate_hz))

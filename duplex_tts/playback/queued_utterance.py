@@ -9,7 +9,7 @@ from typing import Protocol
 
 from duplex_tts.events import Audio, Word
 from duplex_tts.playback.devices import Device
-from duplex_tts.playback.mixer import Playout
+from duplex_tts.playback.mixer import Mixer
 
 OnWord = Callable[[Word, str], None]
 """Of a word and its text, when it begins to be heard."""
@@ -21,7 +21,7 @@ OWED_CHARACTERS = 40
 OWED_AFTER_S = 1.0
 
 
-class Speech(Protocol):
+class Playable(Protocol):
     """What can be played: an `Utterance`."""
 
     @property
@@ -46,11 +46,11 @@ class Speech(Protocol):
         """Its audio; ends when nothing more comes, raises what went wrong."""
 
 
-class Playback:
+class QueuedUtterance:
     """An utterance in the queue of a `Player`; made by its `play`."""
 
     def __init__(
-        self, speech: Speech, playout: Playout, device: Device, on_word: OnWord | None
+        self, speech: Playable, playout: Mixer, device: Device, on_word: OnWord | None
     ) -> None:
         self._told = False
         self._speech = speech

@@ -20,7 +20,7 @@ from backend.errors import (
 )
 from backend.events import Start
 from backend.monitoring.metrics import Metrics
-from backend.tts_manager import Manner, TTSManager
+from backend.tts_manager import TTSManager, VoiceParams
 from tests.support.engines.fake_engine import FakeModel, heard
 from tests.support.engines.inline_tts import InlineTTS
 
@@ -49,7 +49,7 @@ def test_every_context_has_a_seed_of_its_own() -> None:
 
 def test_what_is_asked_for_is_taken() -> None:
     start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
-    assert manager().manner(start) == Manner("second", 0.5, 0, "EN-us")
+    assert manager().manner(start) == VoiceParams("second", 0.5, 0, "EN-us")
 
 
 @pytest.mark.parametrize(

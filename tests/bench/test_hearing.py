@@ -14,7 +14,7 @@ from backend.config import Settings
 from backend.engines.base import Release
 from backend.events import Command, Ping, Start, Text
 from backend.sessions.context import pacing_for
-from backend.tts_manager import Manner
+from backend.tts_manager import VoiceParams
 from bench.harness.corpus import BenchText, load_corpus, tokens
 from bench.harness.hearing import Gap, Hearing, cut_pauses, decode_pcm
 from bench.harness.recording_client import ServerError, first_sound
@@ -78,7 +78,7 @@ def test_pauses_are_cut_and_sounds_are_not() -> None:
     assert np.count_nonzero(cut) == np.count_nonzero(pcm)
 
 
-class Script:
+class TextBuffer:
     """A context that answers with these events."""
 
     def __init__(self, *events: Event) -> None:
@@ -96,14 +96,14 @@ def message(pcm: np.ndarray) -> Audio:
 
 async def test_a_message_of_silence_is_not_yet_the_first_sound() -> None:
     events = message(silent(0.3)), message(np.concatenate([silent(0.05), loud(0.1)]))
-    found = await first_sound(cast(Context, Script(*events)), RATE_HZ)
+    found = await first_sound(cast(Context, TextBuffer(*events)), RATE_HZ)
     assert found.audio is events[1]
     assert found.sound_s - found.message_s == pytest.approx(0.35, abs=0.001)
     assert found.message_s <= found.audible_message_s < found.message_s + 0.35
 
 
 async def test_a_context_that_is_never_audible_is_no_measurement() -> None:
-    script = Script(message(silent(0.3)), Done("c", 300.0, 4, 1))
+    script = TextBuffer(message(silent(0.3)), Done("c", 300.0, 4, 1))
     with pytest.raises(ServerError, match="silent"):
         await first_sound(cast(Context, script), RATE_HZ)
 
@@ -128,7 +128,7 @@ class Watched(VirtualTTS):
         super().__init__(FakeModel())
         self.releases: list[Release] = []
 
-    def speak(self, manner: Manner, chunk_characters: int) -> Any:
+    def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
         speech = super().speak(manner, chunk_characters)
         extend = speech.extend
 

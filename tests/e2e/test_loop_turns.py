@@ -21,7 +21,7 @@ from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.protocols.json_fields import Fields, read_json
 from backend.protocols.native import MAX_AFTER, MAX_MESSAGE_LENGTH, decode, decode_speech
 from backend.text.pacer import Speak
-from backend.text.text_buffer import Script
+from backend.text.text_buffer import TextBuffer
 from tests.support import clock
 from tests.support.loop_turns import turns_timed
 from tests.support.scripted_session import connected
@@ -100,7 +100,7 @@ def long(unit: str, size: int = SIZE) -> str:
 
 def turns(unit: str) -> Iterator[float]:
     """The CPU time of everything that is done at once while a long text is taken in and spoken."""
-    made = Script(SIZE)
+    made = TextBuffer(SIZE)
     yield cpu_s(lambda: made.push(long(unit, 9000), 0.0))
     yield cpu_s(made.flush)
     yield cpu_s(lambda: made.retract(8999, 0.0))
@@ -136,7 +136,7 @@ def test_no_body_takes_long_to_be_read(field: str, value: str) -> None:
 
 @pytest.mark.parametrize("unit", ["*a ", "a!B", "[a](b) "])
 def test_a_sentence_that_is_typed_and_erased_takes_no_turn_long(unit: str) -> None:
-    made, worst_s = Script(SIZE), 0.0
+    made, worst_s = TextBuffer(SIZE), 0.0
     for key in long(unit, 2000):
         made.push(key, 0.0)
         while made.behind:
@@ -222,7 +222,7 @@ steps = st.lists(st.sampled_from(FRAGMENTS) | st.sampled_from(["flush", "read"])
 
 
 def sentences(pieces: list[str], *, eager: bool) -> list[str]:
-    made, found = Script(1_000_000), list[str]()
+    made, found = TextBuffer(1_000_000), list[str]()
     for piece in pieces:
         if piece == "flush":
             made.flush()
@@ -259,7 +259,7 @@ def test_the_sentences_are_the_same_in_whichever_pieces_they_come(text: str, siz
 
 
 def test_a_flush_ahead_of_what_is_read_is_not_forgotten() -> None:
-    made = Script(SIZE)
+    made = TextBuffer(SIZE)
     made.push("word " * 100 + "It works.", 0.0)
     made.flush()
     made.push(" but", 0.0)
@@ -271,7 +271,7 @@ def test_a_flush_ahead_of_what_is_read_is_not_forgotten() -> None:
 
 
 def test_an_utterance_whose_ends_come_too_late_ends_some_time() -> None:
-    made, longest = Script(SIZE), 0
+    made, longest = TextBuffer(SIZE), 0
     for _ in range(9000):
         made.push("a ", 0.0)
         made.flush()

@@ -1,4 +1,4 @@
-"""Speech tokens from text: upstream's T3, decoded for many sessions at once.
+"""ChatterboxUtterance tokens from text: upstream's T3, decoded for many sessions at once.
 
 Sessions join and leave at any step (continuous batching). Those that are alive lie in neighbouring
 rows of the cache; when one leaves, the last takes its place. One step is one token for every

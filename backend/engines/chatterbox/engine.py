@@ -17,10 +17,10 @@ from backend.engines.chatterbox.device_loss import noticing_loss
 from backend.engines.chatterbox.graphs import ROWS
 from backend.engines.chatterbox.memory import fits
 from backend.engines.chatterbox.passage import Renderer
-from backend.engines.chatterbox.speech import Manner, Speech
 from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
-from backend.engines.chatterbox.voice import Conditioning, VoiceShelf
+from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import EngineFailed
 
@@ -41,7 +41,7 @@ class Parts:
     decoder: SpeechTokenDecoder
     renderer: Renderer
     tokens: TextTokens
-    voices: VoiceShelf
+    voices: VoiceCache
     watermark: Watermark | None
 
 
@@ -51,7 +51,7 @@ class Catalogue(Protocol):
     def conditioning(self, name: str) -> Conditioning:
         """The voice. Raises `UnknownVoice`, `VoiceUnavailable`."""
 
-    def manner(self, utterance: Utterance) -> Manner:
+    def manner(self, utterance: Utterance) -> ChatterboxParams:
         """How the utterance is spoken."""
 
 
@@ -63,7 +63,7 @@ class ChatterboxEngine:
         self._parts = parts
         self._catalogue = catalogue
         self._device = parts.renderer.flow.device
-        self._speeches: dict[str, Speech] = {}
+        self._speeches: dict[str, ChatterboxUtterance] = {}
         self._together = ROWS[-1]  # passages in one render
         self._clock = time.monotonic
 
@@ -86,7 +86,7 @@ class ChatterboxEngine:
         """See `base.Engine`."""
         voice = self._catalogue.conditioning(utterance.voice)
         manner = self._catalogue.manner(utterance)
-        self._speeches[utterance.id] = Speech(
+        self._speeches[utterance.id] = ChatterboxUtterance(
             utterance, voice, manner, self._clock, grows=self.info.incremental
         )
 
@@ -128,7 +128,7 @@ class ChatterboxEngine:
 
     # --- tokens -----------------------------------------------------------------------------------
 
-    def _comes_in(self, speech: Speech) -> bool:
+    def _comes_in(self, speech: ChatterboxUtterance) -> bool:
         """Whether the passage at hand, or its text that has grown, is to go into the decoder, where
         there is room for it.
         """
@@ -138,13 +138,13 @@ class ChatterboxEngine:
         due = passage.unread or not (inside or passage.session.ended)
         return due and (inside or self._has_room())
 
-    def _join(self, speech: Speech) -> Failure | None:
+    def _join(self, speech: ChatterboxUtterance) -> Failure | None:
         try:
             return None if fits(lambda: self._read(speech)) else self._failed(speech, _FULL)
         except ValueError as error:
             return self._failed(speech, str(error))
 
-    def _read(self, speech: Speech) -> bool:
+    def _read(self, speech: ChatterboxUtterance) -> bool:
         passage, parts = speech.passage, self._parts
         assert passage is not None
         prefix = parts.voices.prefix(speech.voice, speech.manner.exaggeration)
@@ -162,7 +162,7 @@ class ChatterboxEngine:
                 decoder.leave(speech.passage.session)
         return decoder.free > 0
 
-    def _decode(self, named: Sequence[Speech]) -> bool:
+    def _decode(self, named: Sequence[ChatterboxUtterance]) -> bool:
         """Some tokens for everybody who is in and has not paused; all advance together, also those
         whose turn it is not: they have places that others wait for.
         """
@@ -182,7 +182,7 @@ class ChatterboxEngine:
 
     # --- sound ------------------------------------------------------------------------------------
 
-    def _render(self, speeches: Iterable[Speech]) -> list[Result]:
+    def _render(self, speeches: Iterable[ChatterboxUtterance]) -> list[Result]:
         """The next chunk of the most urgent passage, and of those that are about as long."""
         renderer, voices = self._parts.renderer, self._parts.voices
         ready = [
@@ -215,7 +215,7 @@ class ChatterboxEngine:
             for (speech, *_), sound, samples in zip(alike, sounds, pcm, strict=True)
         ]
 
-    def _failed(self, speech: Speech, why: str) -> Failure:
+    def _failed(self, speech: ChatterboxUtterance, why: str) -> Failure:
         """Give the utterance up; the others go on."""
         log.warning("utterance.failed", why=why)
         self.abort(speech.id)

@@ -19,10 +19,10 @@ from backend.engines.chatterbox.memory import device_at, saying_what_to_do, slot
 from backend.engines.chatterbox.passage import Renderer
 from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.speech import Manner
 from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.utterance import ChatterboxParams
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder
-from backend.engines.chatterbox.voice import Conditioning, VoiceShelf
+from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.voice_folder import VoiceFolder, checked
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import UnknownVoice, Unsupported
@@ -158,12 +158,12 @@ class ChatterboxModel:
             raise self._unknown(name)
         return voice
 
-    def manner(self, utterance: Utterance) -> Manner:
+    def manner(self, utterance: Utterance) -> ChatterboxParams:
         """How an utterance is spoken: what it chose, and the model's defaults."""
         values = {name: each.default for name, each in self.info.parameters.items()}
         values |= utterance.parameters
         exaggeration = values.pop("exaggeration", 0.0)
-        return Manner(exaggeration, Sampling(**values))
+        return ChatterboxParams(exaggeration, Sampling(**values))
 
     def create_engine(self) -> ChatterboxEngine:
         """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile,
@@ -182,7 +182,7 @@ class ChatterboxModel:
             decoder,
             Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
             TextTokens(upstream.tokenizer, upstream.t3),
-            VoiceShelf(upstream.t3, decoder, flow),
+            VoiceCache(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,
         )
 

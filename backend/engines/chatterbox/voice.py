@@ -30,7 +30,7 @@ class Conditioning:
     sound: dict[str, Tensor]
 
 
-class VoiceShelf:
+class VoiceCache:
     """One engine's voices, on its device: what is computed once for each."""
 
     def __init__(self, t3: Any, decoder: SpeechTokenDecoder, flow: Flow) -> None:

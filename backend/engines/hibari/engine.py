@@ -19,7 +19,7 @@ from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.hibari.network import Network
 from backend.engines.hibari.phonemes import Reader
 from backend.engines.hibari.score import Score
-from backend.engines.hibari.utterance import Speech
+from backend.engines.hibari.utterance import HibariUtterance
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ
 from backend.errors import (
     BadMessage,
@@ -94,7 +94,7 @@ class HibariModel:
         """A new engine for the calling thread to own."""
         return HibariEngine(self)
 
-    def create_speech(self, utterance: Utterance) -> Speech:
+    def create_speech(self, utterance: Utterance) -> HibariUtterance:
         """The state of a new utterance. Raises `UnknownVoice`, `VoiceUnavailable` when the voice
         was not loaded.
         """
@@ -104,7 +104,7 @@ class HibariModel:
         if voice is None:
             raise VoiceUnavailable(f"voice {utterance.voice!r} is not loaded")
         score = Score(voice.network, utterance.speed)
-        return Speech(utterance, score, voice.reader, self._vocabulary)
+        return HibariUtterance(utterance, score, voice.reader, self._vocabulary)
 
     def _path(self, name: str) -> Path:
         entry = catalogue.VOICES[name]
@@ -154,7 +154,7 @@ class HibariEngine:
 
     def __init__(self, model: HibariModel) -> None:
         self._model = model
-        self._speeches: dict[str, Speech] = {}
+        self._speeches: dict[str, HibariUtterance] = {}
 
     def begin(self, utterance: Utterance) -> None:
         """See `Engine.begin`."""
@@ -180,7 +180,7 @@ class HibariEngine:
         """See `Engine.abort`."""
         self._speeches.pop(utterance_id, None)
 
-    def _advance(self, name: str, speech: Speech) -> Chunk | Failure:
+    def _advance(self, name: str, speech: HibariUtterance) -> Chunk | Failure:
         try:
             chunk = speech.step()
         except Exception as error:  # noqa: BLE001  the engine's boundary: one must not end all

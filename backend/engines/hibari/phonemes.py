@@ -2,7 +2,7 @@
 
 hibari first rewrites the whole line ("$3.2 billion" becomes "3.2 billion dollars"), then reads it
 token by token. A `Unit` is the smallest piece of text whose reading stands for itself: mostly a
-word, but all of "$3.2 billion", or of "January 5th, 2024". Speech is never cut inside one.
+word, but all of "$3.2 billion", or of "January 5th, 2024". HibariUtterance is never cut inside one.
 """
 
 from __future__ import annotations

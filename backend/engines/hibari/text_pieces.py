@@ -31,7 +31,7 @@ _CRUMB = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)  # 24: of more the pa
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """`text[start:end]`: a word, spaces, or (`cut`) a part of a word to be read by itself.
 
     `effort`: the time to read it, in that of an ordinary character (about 8 us).
@@ -43,11 +43,11 @@ class Piece:
     cut: bool = False
 
 
-def pieces(text: str, start: int = 0) -> Iterator[Piece]:
+def pieces(text: str, start: int = 0) -> Iterator[TextPiece]:
     """The pieces of `text` from `start` on, in order; they tile it. Each costs bounded time."""
     for stretch in _STRETCH.finditer(text, start):
         if stretch.group().isspace():
-            yield Piece(*stretch.span(), stretch.end() - stretch.start())
+            yield TextPiece(*stretch.span(), stretch.end() - stretch.start())
         else:
             yield from _of_word(text, *stretch.span())
 
@@ -86,7 +86,7 @@ def window_end(text: str, start: int, affordable: int) -> int:
 
 
 def effort(text: str) -> int:
-    """What it costs to read `text`: see `Piece.effort`."""
+    """What it costs to read `text`: see `TextPiece.effort`."""
     return sum(piece.effort for piece in pieces(text))
 
 
@@ -95,14 +95,14 @@ def is_short(word: str) -> bool:
     return len(word) <= LONGEST and len(_part_starts(word)) <= MOST_PARTS
 
 
-def _of_word(text: str, start: int, end: int) -> Iterator[Piece]:
+def _of_word(text: str, start: int, end: int) -> Iterator[TextPiece]:
     at = start
     while at < end:
         stop, parts = _first_piece(text, at, end)
         cut = (at, stop) != (start, end)
         marks = len(_READ_MARK.findall(text, at, stop))
         many = parts**2 if parts > _FEW_PARTS else 0
-        yield Piece(at, stop, stop - at + many + marks * _MARK_EFFORT + cut * _CUT_EFFORT, cut)
+        yield TextPiece(at, stop, stop - at + many + marks * _MARK_EFFORT + cut * _CUT_EFFORT, cut)
         at = stop
 
 

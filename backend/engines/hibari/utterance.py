@@ -53,7 +53,7 @@ class _Placed:
     behind: int
 
 
-class Speech:
+class HibariUtterance:
     """The state of one utterance. Owned by one thread."""
 
     def __init__(
@@ -222,7 +222,7 @@ class Speech:
 
     def _breath_end(self) -> int:
         """The row to cut at behind the last phonemes said, when nothing is known to follow them:
-        where the sound has died away. Speech goes on from the pause's own phoneme.
+        where the sound has died away. HibariUtterance goes on from the pause's own phoneme.
         """
         pause = len(self._said) - 1
         while not self._said[pause - 1].isalpha():

@@ -36,7 +36,7 @@ from backend.events import (
     Flushed,
     Text,
 )
-from backend.protocols.alignment import Transcript, words
+from backend.protocols.alignment import Alignment, words
 from backend.protocols.base import Message, Refusal
 from backend.protocols.cartesia.request import (
     MARKUP,
@@ -45,7 +45,7 @@ from backend.protocols.cartesia.request import (
     error_fields,
     refuse,
 )
-from backend.protocols.context_ids import WireContext, WireContexts
+from backend.protocols.context_ids import ContextIds, WireContext
 from backend.protocols.json_fields import Fields, read_message
 from backend.protocols.markup import MarkupFilter
 from backend.protocols.voice_names import FindVoice
@@ -126,7 +126,7 @@ class CartesiaProtocol:
         """`done_after_error`: the client waits for it."""
         self._find_voice = find_voice
         self._done_after_error = done_after_error
-        self._contexts: WireContexts[CartesiaContext] = WireContexts(
+        self._contexts: ContextIds[CartesiaContext] = ContextIds(
             lambda id_, name: CartesiaContext(id_, name, MarkupFilter(MARKUP))
         )
         self._given_up: list[str] = []  # the client was told an error: nobody listens any more
@@ -219,7 +219,7 @@ class CartesiaEvents:
 
     def __init__(self, asked: FileRequest) -> None:
         self._context = CartesiaContext(
-            "", asked.context_id or "", MarkupFilter(MARKUP), Transcript(asked.text)
+            "", asked.context_id or "", MarkupFilter(MARKUP), Alignment(asked.text)
         )
         self._context.timestamps = bool(asked.add_timestamps)
         self.refuse = refuse

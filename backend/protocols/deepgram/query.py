@@ -38,14 +38,14 @@ class _Request(Fields):
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeakRequest:
     """What a query asks for: `start` has the context's parameters, `model` is as it was named."""
 
     start: Start
     model: str
 
 
-def stream_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
+def stream_query(query: Mapping[str, str], find_voice: FindVoice) -> SpeakRequest:
     """The WebSocket's query. Raises `BadFormat`, `BadMessage`."""
     encoding = query.get("encoding", "linear16")
     if encoding not in _STREAMED:
@@ -55,7 +55,7 @@ def stream_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
     return _speech(query, find_voice, Start("", format=_STREAMED[encoding]))
 
 
-def file_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
+def file_query(query: Mapping[str, str], find_voice: FindVoice) -> SpeakRequest:
     """The POST's query. Raises `BadFormat`, `BadMessage`, `Unsupported`."""
     if "callback" in query:
         raise Unsupported("callback is not offered: the audio is in the answer")
@@ -72,7 +72,7 @@ def file_query(query: Mapping[str, str], find_voice: FindVoice) -> Speech:
     return _speech(query, find_voice, start)
 
 
-def _speech(query: Mapping[str, str], find_voice: FindVoice, start: Start) -> Speech:
+def _speech(query: Mapping[str, str], find_voice: FindVoice, start: Start) -> SpeakRequest:
     model = query.get("model", DEFAULT_MODEL)
     theirs = _LANGUAGE.fullmatch(model)
     asked = replace(
@@ -83,7 +83,7 @@ def _speech(query: Mapping[str, str], find_voice: FindVoice, start: Start) -> Sp
         speed=_number(query, "speed"),
         mode="stream",
     )
-    return Speech(asked, model)
+    return SpeakRequest(asked, model)
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:

@@ -46,7 +46,7 @@ from backend.events import (
 )
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.deepgram.query import Speech
+from backend.protocols.deepgram.query import SpeakRequest
 from backend.protocols.json_fields import Fields, read_message
 from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
 
@@ -83,7 +83,7 @@ class DeepgramProtocol:
 
     idle_timeout_s: float | None = None
 
-    def __init__(self, speech: Speech) -> None:
+    def __init__(self, speech: SpeakRequest) -> None:
         self._speech = speech
         self._contexts = 0
         self._context: str | None = None  # the open one
@@ -197,7 +197,7 @@ class DeepgramProtocol:
 class DeepgramBody(AudioBody):
     """The answer to a POST, with their headers."""
 
-    def __init__(self, speech: Speech, media_type: str, characters: int) -> None:
+    def __init__(self, speech: SpeakRequest, media_type: str, characters: int) -> None:
         super().__init__(media_type, lambda failed: refusal(failed.code, failed.message))
         self.headers = {
             **self.headers,

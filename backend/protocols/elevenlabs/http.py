@@ -18,7 +18,7 @@ from pydantic import Field
 
 from backend.errors import BadFormat
 from backend.events import Audio, Done, Event, Failed, Start, Voice
-from backend.protocols.alignment import Character, LastAudio, Transcript
+from backend.protocols.alignment import Alignment, Character, LastAudio
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import Fields
 from backend.protocols.markup import plain, tags
@@ -146,7 +146,7 @@ class TimestampedLines:
 
     def __init__(self, text: str) -> None:
         """`text`: all that is spoken."""
-        self._transcript = Transcript(text)
+        self._transcript = Alignment(text)
         self._length = len(text)
         self._last = LastAudio()
         self.refuse = refuse
@@ -187,7 +187,7 @@ class TimestampedWhole:
 
     def __init__(self, text: str) -> None:
         """`text`: all that is spoken."""
-        self._transcript = Transcript(text)
+        self._transcript = Alignment(text)
         self._data = bytearray()
         self._characters: list[Character] = []
         self.refuse = refuse

@@ -39,7 +39,7 @@ from backend.events import (
 )
 from backend.protocols.alignment import Character, LastAudio
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.context_ids import WireContext, WireContexts
+from backend.protocols.context_ids import ContextIds, WireContext
 from backend.protocols.elevenlabs.http import MARKUP, refuse
 from backend.protocols.elevenlabs.stream_request import ClientMessage, StreamQuery
 from backend.protocols.json_fields import read_message
@@ -76,7 +76,7 @@ class ElevenLabsProtocol:
         self._query = query
         self._multi = multi
         markup = _SSML if query.enable_ssml_parsing else MARKUP
-        self._contexts: WireContexts[ElevenLabsContext] = WireContexts(
+        self._contexts: ContextIds[ElevenLabsContext] = ContextIds(
             lambda id_, name: ElevenLabsContext(id_, name, MarkupFilter(markup))
         )
         self._closing = False

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backend.audio.formats import (
     FORMATS,
     AudioFormat,
-    Encoded,
+    EncodedAudio,
     Encoder,
     Pcm,
     create_encoder,
@@ -31,7 +31,7 @@ def speechlike(seconds: float = 2.0, rate_hz: int = SOURCE_HZ) -> Pcm:
     return (0.2 * buzz * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * t))).astype(np.float32)
 
 
-def in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[Encoded]:
+def in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[EncodedAudio]:
     """Encode in pieces of 0 to 200 ms."""
     lengths = random.Random(seed)
     answers, at = [], 0
@@ -42,7 +42,7 @@ def in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[Encoded]:
     return [*answers, encoder.finish()]
 
 
-def joined(answers: list[Encoded]) -> bytes:
+def joined(answers: list[EncodedAudio]) -> bytes:
     return b"".join(answer.data for answer in answers)
 
 
@@ -213,8 +213,8 @@ def test_g711_takes_the_code_next_to_each_sample(name: str, values: NDArray[np.i
 def test_a_context_without_audio_gives_no_bytes() -> None:
     for name in FORMATS:
         encoder = create_encoder(SOURCE_HZ, parse_format(name, None))
-        assert encoder.encode(np.zeros(0, np.float32)) == Encoded(b"", 0)
-        assert encoder.finish() == Encoded(b"", 0)
+        assert encoder.encode(np.zeros(0, np.float32)) == EncodedAudio(b"", 0)
+        assert encoder.finish() == EncodedAudio(b"", 0)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.leading_silence import SilenceTrimmer
 from backend.audio.loudness import first_audible
 
 RATE_HZ = 24_000
@@ -28,7 +28,7 @@ def silence(ms: int) -> NDArray[np.float32]:
 
 def trimmed(*chunks: NDArray[np.float32], silent_s: float = math.inf) -> NDArray[np.float32]:
     """The chunks as a context sends them: once something was audible no silence is left out."""
-    trimmer, heard = OnsetTrimmer(RATE_HZ), []
+    trimmer, heard = SilenceTrimmer(RATE_HZ), []
     for chunk in chunks:
         out = trimmer.trim(chunk, silent_s)
         silent_s = 0.0 if len(out) else silent_s
@@ -88,5 +88,5 @@ def test_a_pause_is_shortened_by_what_the_listener_has_waited() -> None:
 
 
 def test_a_pause_is_not_lost_where_nothing_audible_follows() -> None:
-    trimmer = OnsetTrimmer(RATE_HZ)
+    trimmer = SilenceTrimmer(RATE_HZ)
     assert len(trimmer.trim(silence(300), 0.1)) == 200 * MS

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Word
-from backend.protocols.alignment import Character, LastAudio, Transcript, words
+from backend.protocols.alignment import Alignment, Character, LastAudio, words
 from tests.support.vendor_dialogue import spoken
 
 
@@ -17,7 +17,7 @@ def characters(
     text: str, *timed: Word, start_ms: float = 0.0, ms: float = 100.0
 ) -> list[Character]:
     event = spoken("c", (0, len(text)), *timed, start_ms=start_ms, ms=ms)
-    return Transcript(text).spoken(event)
+    return Alignment(text).spoken(event)
 
 
 def test_the_characters_of_a_word_share_its_time() -> None:
@@ -45,7 +45,7 @@ def test_a_word_that_outlasts_its_audio_ends_with_it() -> None:
 
 
 def test_spans_follow_each_other() -> None:
-    transcript = Transcript()
+    transcript = Alignment()
     transcript.push("one ")
     assert "".join(c.text for c in transcript.spoken(spoken("c", (0, 4)))) == "one "
     transcript.push("two")

@@ -36,7 +36,7 @@ from backend.events import (
     Voice,
 )
 from backend.protocols.base import Close
-from backend.protocols.deepgram.query import Speech, decode_request, file_query, stream_query
+from backend.protocols.deepgram.query import SpeakRequest, decode_request, file_query, stream_query
 from backend.protocols.deepgram.websocket import DeepgramProtocol, refusal
 from backend.protocols.voice_names import find_voice
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
@@ -57,7 +57,7 @@ START = Start("", voice="emma", format="mulaw", mode="stream")
 
 @pytest.fixture
 def protocol() -> DeepgramProtocol:
-    return DeepgramProtocol(Speech(START, "aura-2-thalia-en"))
+    return DeepgramProtocol(SpeakRequest(START, "aura-2-thalia-en"))
 
 
 def say(protocol: DeepgramProtocol, kind: str, **fields: object) -> tuple[Command, ...]:

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from backend.audio.formats import parse_format
 from backend.events import Audio, Done, Word
-from backend.sessions.audio_sender import Delivery, Output, Piece, joined, split
-from backend.sessions.send_queue import Outbox
+from backend.sessions.audio_sender import AudioSender, Output, RenderedSpan, joined, split
+from backend.sessions.send_queue import SendQueue
 from tests.support import clock
 
 RATE_HZ = 1000  # a sample is a millisecond
 
 
-def piece(samples: int, text: tuple[int, int], *words: Word) -> Piece:
-    return Piece(np.linspace(0, 0.5, samples).astype(np.float32), text, words)
+def piece(samples: int, text: tuple[int, int], *words: Word) -> RenderedSpan:
+    return RenderedSpan(np.linspace(0, 0.5, samples).astype(np.float32), text, words)
 
 
 def spread(count: int, samples: int, offset: int = 0) -> tuple[Word, ...]:
@@ -78,12 +78,12 @@ def test_joined_pieces_are_one() -> None:
 
 
 def delivered(
-    pieces: list[Piece], name: str = "pcm_s16le", rate_hz: int | None = None
+    pieces: list[RenderedSpan], name: str = "pcm_s16le", rate_hz: int | None = None
 ) -> tuple[list[Audio], Done]:
-    outbox = Outbox(10_000)
+    outbox = SendQueue(10_000)
 
     async def deliver() -> Done:
-        delivery = Delivery("a", Output(parse_format(name, rate_hz)), 24000, outbox)
+        delivery = AudioSender("a", Output(parse_format(name, rate_hz)), 24000, outbox)
         for each in pieces:
             await delivery.send(each, silent_s=0.0)
         return await delivery.finish()
@@ -127,8 +127,8 @@ def test_nothing_is_sent_of_nothing() -> None:
 
 def test_sent_without_what_was_dropped() -> None:
     async def deliver() -> None:
-        outbox = Outbox(10)
-        delivery = Delivery("a", Output(parse_format(None, None)), 24000, outbox)
+        outbox = SendQueue(10)
+        delivery = AudioSender("a", Output(parse_format(None, None)), 24000, outbox)
         for n in range(3):
             await delivery.send(piece(240, (n, n + 1)), silent_s=0.0)
         assert delivery.sent_without([]) == (3, 30.0)

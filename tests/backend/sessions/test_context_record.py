@@ -81,7 +81,7 @@ def test_a_context_that_is_spoken_leaves_two_lines(logged: list[EventDict]) -> N
     }
 
 
-Script = Callable[[ScriptedClient], Awaitable[None]]
+TextBuffer = Callable[[ScriptedClient], Awaitable[None]]
 
 
 async def writes_late(client: ScriptedClient) -> None:
@@ -121,7 +121,7 @@ async def has_a_failure(client: ScriptedClient) -> None:
     ],
 )
 def test_a_context_s_last_line_counts_its_gaps_by_cause(
-    script: Script, causes: set[str], errors: dict[str, int], logged: list[EventDict]
+    script: TextBuffer, causes: set[str], errors: dict[str, int], logged: list[EventDict]
 ) -> None:
     client = scripted(script, settings(bidirectional_streaming={"queue_size": 2}))
     (closed,) = named(logged, "context.closed")

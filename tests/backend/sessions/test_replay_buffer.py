@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.events import Audio, Cancelled, Done, Failed, Pong, Ready, Retracted
-from backend.sessions.replay_buffer import Kept, Retention, is_kept, size_bytes
+from backend.sessions.replay_buffer import Kept, ReplayBuffer, is_kept, size_bytes
 
 
 class Clock:
@@ -21,8 +21,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(clock: Clock) -> Retention:
-    return Retention(limit_bytes=100_000, ttl_s=30.0, clock=clock)
+def kept(clock: Clock) -> ReplayBuffer:
+    return ReplayBuffer(limit_bytes=100_000, ttl_s=30.0, clock=clock)
 
 
 def audio(seq: int, context: str = "a", size: int = 2) -> Audio:
@@ -33,7 +33,7 @@ def done(context: str = "a") -> Done:
     return Done(context, 0.0, 0, 0)
 
 
-def keep(kept: Retention, *events: Kept) -> None:
+def keep(kept: ReplayBuffer, *events: Kept) -> None:
     for event in events:
         kept.keep(event)
 
@@ -45,33 +45,33 @@ def test_answers_and_audio_are_kept_and_what_is_of_the_connection_is_not() -> No
     assert not is_kept(Ready("s", "t", "heart", 24000, "pcm_s16le"))
 
 
-def test_what_was_not_received_comes_back_in_order(kept: Retention) -> None:
+def test_what_was_not_received_comes_back_in_order(kept: ReplayBuffer) -> None:
     keep(kept, audio(0), audio(0, "b"), audio(1), Retracted("a", 5), audio(1, "b"), done())
     again, lost = kept.take_back({"a": 0, "b": 0}, answers=0)
     assert again == [audio(1), Retracted("a", 5), audio(1, "b"), done()]
     assert lost == set()
 
 
-def test_what_was_taken_back_is_not_kept_any_more(kept: Retention) -> None:
+def test_what_was_taken_back_is_not_kept_any_more(kept: ReplayBuffer) -> None:
     keep(kept, audio(0))
     kept.take_back({}, None)
     assert kept.bytes == 0
     assert kept.take_back({}, None) == ([], set())
 
 
-def test_a_client_that_has_nothing_gets_everything(kept: Retention) -> None:
+def test_a_client_that_has_nothing_gets_everything(kept: ReplayBuffer) -> None:
     keep(kept, Failed(None, "bad_json", ""), audio(0), done())
     again, _ = kept.take_back({}, None)
     assert again == [Failed(None, "bad_json", ""), audio(0), done()]
 
 
-def test_before_an_audio_that_was_received_all_was_received(kept: Retention) -> None:
+def test_before_an_audio_that_was_received_all_was_received(kept: ReplayBuffer) -> None:
     keep(kept, audio(0), Retracted("a", 5), done(), audio(0, "b"), audio(1, "b"))
     assert kept.take_back({"b": 0}, None)[0] == [audio(1, "b")]
 
 
 def test_answers_behind_the_last_audio_are_told_again_unless_they_are_counted(
-    kept: Retention,
+    kept: ReplayBuffer,
 ) -> None:
     keep(kept, audio(0), Retracted("a", 5), done())
     assert kept.take_back({"a": 0}, None)[0] == [Retracted("a", 5), done()]
@@ -81,12 +81,12 @@ def test_answers_behind_the_last_audio_are_told_again_unless_they_are_counted(
     assert kept.take_back({"a": 0}, answers=2)[0] == []
 
 
-def test_an_answer_that_was_received_says_that_the_audio_before_it_was(kept: Retention) -> None:
+def test_an_answer_that_was_received_says_that_the_audio_before_it_was(kept: ReplayBuffer) -> None:
     keep(kept, audio(0), done(), audio(0, "b"))
     assert kept.take_back({}, answers=1)[0] == [audio(0, "b")]
 
 
-def test_acknowledging_frees(kept: Retention) -> None:
+def test_acknowledging_frees(kept: ReplayBuffer) -> None:
     keep(kept, audio(0), audio(1), done(), audio(0, "b"))
     kept.acknowledge({"a": 1}, answers=0)
     assert kept.bytes == size_bytes(done()) + size_bytes(audio(0))
@@ -96,14 +96,14 @@ def test_acknowledging_frees(kept: Retention) -> None:
     assert kept.bytes == 0
 
 
-def test_acknowledging_what_never_was_changes_nothing(kept: Retention) -> None:
+def test_acknowledging_what_never_was_changes_nothing(kept: ReplayBuffer) -> None:
     keep(kept, audio(0, "b"))
     kept.acknowledge({"a": 99}, answers=0)
     assert kept.take_back({"a": 99}, 0) == ([audio(0, "b")], set())
 
 
 def test_answers_are_counted_through_acknowledging_and_forgetting(
-    kept: Retention, clock: Clock
+    kept: ReplayBuffer, clock: Clock
 ) -> None:
     keep(kept, done("a"), done("b"))
     kept.acknowledge({}, answers=1)
@@ -114,7 +114,7 @@ def test_answers_are_counted_through_acknowledging_and_forgetting(
     assert kept.take_back({}, answers=3)[0] == []
 
 
-def test_after_a_loss_answers_are_counted_as_the_client_counts_them(kept: Retention) -> None:
+def test_after_a_loss_answers_are_counted_as_the_client_counts_them(kept: ReplayBuffer) -> None:
     keep(kept, audio(0, size=60_000), Retracted("a", 0))
     assert kept.make_room(99_000), "both are forgotten"
     assert kept.take_back({}, answers=0)[1] == {"a"}
@@ -125,7 +125,7 @@ def test_after_a_loss_answers_are_counted_as_the_client_counts_them(kept: Retent
 # --- forgetting -----------------------------------------------------------------------------------
 
 
-def test_what_is_too_old_is_forgotten_and_told_to_be_lost(kept: Retention, clock: Clock) -> None:
+def test_what_is_too_old_is_forgotten_and_told_to_be_lost(kept: ReplayBuffer, clock: Clock) -> None:
     keep(kept, audio(0), audio(0, "b"))
     clock.now_s = 20
     keep(kept, audio(1), audio(1, "b"))
@@ -136,7 +136,7 @@ def test_what_is_too_old_is_forgotten_and_told_to_be_lost(kept: Retention, clock
     assert again == [audio(1)]
 
 
-def test_what_is_forgotten_but_was_received_is_no_loss(kept: Retention, clock: Clock) -> None:
+def test_what_is_forgotten_but_was_received_is_no_loss(kept: ReplayBuffer, clock: Clock) -> None:
     keep(kept, audio(0), audio(1), audio(2))
     clock.now_s = 31
     kept.expire()
@@ -144,7 +144,7 @@ def test_what_is_forgotten_but_was_received_is_no_loss(kept: Retention, clock: C
     assert kept.take_back({"a": 2}, None) == ([], set())
 
 
-def test_a_loss_is_told_once(kept: Retention, clock: Clock) -> None:
+def test_a_loss_is_told_once(kept: ReplayBuffer, clock: Clock) -> None:
     keep(kept, audio(0))
     clock.now_s = 31
     kept.expire()
@@ -152,7 +152,7 @@ def test_a_loss_is_told_once(kept: Retention, clock: Clock) -> None:
     assert kept.take_back({}, None)[1] == set()
 
 
-def test_while_the_client_is_away_nothing_gets_too_old(kept: Retention, clock: Clock) -> None:
+def test_while_the_client_is_away_nothing_gets_too_old(kept: ReplayBuffer, clock: Clock) -> None:
     keep(kept, audio(0))
     clock.now_s = 29
     kept.away = True
@@ -162,20 +162,20 @@ def test_while_the_client_is_away_nothing_gets_too_old(kept: Retention, clock: C
     assert not kept.away
 
 
-def test_old_audio_makes_room_for_new(kept: Retention) -> None:
+def test_old_audio_makes_room_for_new(kept: ReplayBuffer) -> None:
     keep(kept, audio(0, size=60_000), audio(1, size=30_000))
     assert kept.make_room(50_000)
     assert kept.bytes == size_bytes(audio(1, size=30_000))
     assert not kept.make_room(100_001), "more than there is"
 
 
-def test_for_what_can_never_fit_nothing_is_forgotten(kept: Retention) -> None:
+def test_for_what_can_never_fit_nothing_is_forgotten(kept: ReplayBuffer) -> None:
     keep(kept, audio(0))
     assert not kept.make_room(100_001)
     assert kept.take_back({}, None)[0] == [audio(0)]
 
 
-def test_while_the_client_is_away_new_audio_waits(kept: Retention) -> None:
+def test_while_the_client_is_away_new_audio_waits(kept: ReplayBuffer) -> None:
     keep(kept, audio(0, size=60_000))
     kept.away = True
     assert not kept.make_room(50_000)
@@ -183,7 +183,7 @@ def test_while_the_client_is_away_new_audio_waits(kept: Retention) -> None:
     assert kept.take_back({}, None)[0] == [audio(0, size=60_000)]
 
 
-def test_for_a_client_that_acknowledges_new_audio_waits(kept: Retention) -> None:
+def test_for_a_client_that_acknowledges_new_audio_waits(kept: ReplayBuffer) -> None:
     kept.acknowledge({}, None)
     keep(kept, audio(0, size=60_000))
     assert not kept.make_room(50_000)
@@ -191,7 +191,7 @@ def test_for_a_client_that_acknowledges_new_audio_waits(kept: Retention) -> None
     assert kept.make_room(50_000)
 
 
-def test_what_a_client_speaks_of_does_not_get_too_old(kept: Retention, clock: Clock) -> None:
+def test_what_a_client_speaks_of_does_not_get_too_old(kept: ReplayBuffer, clock: Clock) -> None:
     kept.acknowledge({"a": -1}, 0)
     keep(kept, audio(0), Retracted("a", 1), audio(0, "forgotten"))
     clock.now_s = 3600
@@ -200,7 +200,7 @@ def test_what_a_client_speaks_of_does_not_get_too_old(kept: Retention, clock: Cl
 
 
 def test_a_context_that_the_client_speaks_of_no_more_does_not_fill_the_room_for_ever(
-    kept: Retention, clock: Clock
+    kept: ReplayBuffer, clock: Clock
 ) -> None:
     kept.acknowledge({"a": -1}, None)
     keep(kept, audio(0, size=90_000))
@@ -211,13 +211,15 @@ def test_a_context_that_the_client_speaks_of_no_more_does_not_fill_the_room_for_
     assert kept.make_room(50_000)
 
 
-def test_answers_do_not_push_out_the_audio_of_a_client_that_acknowledges(kept: Retention) -> None:
+def test_answers_do_not_push_out_the_audio_of_a_client_that_acknowledges(
+    kept: ReplayBuffer,
+) -> None:
     kept.acknowledge({"a": -1}, 0)
     keep(kept, audio(0, size=99_000), *[Retracted("a", n) for n in range(500)])
     assert kept.take_back({"a": -1}, 0)[1] == set()
 
 
-def test_answers_that_nobody_acknowledges_are_bounded(kept: Retention) -> None:
+def test_answers_that_nobody_acknowledges_are_bounded(kept: ReplayBuffer) -> None:
     kept.acknowledge({"a": -1}, 0)
     keep(kept, audio(0), *[Retracted("a", n) for n in range(100_000)])
     assert kept.bytes < 700_000
@@ -226,18 +228,18 @@ def test_answers_that_nobody_acknowledges_are_bounded(kept: Retention) -> None:
     assert again == []
 
 
-def test_finished_contexts_leave_nothing_behind(kept: Retention, clock: Clock) -> None:
+def test_finished_contexts_leave_nothing_behind(kept: ReplayBuffer, clock: Clock) -> None:
     for number in range(1000):
         keep(kept, audio(0, f"c{number}"), done(f"c{number}"))
         clock.now_s += 31
         kept.expire()
     assert kept.bytes == 0
     assert not kept._unheard
-    assert len(kept._untold) == 1000
+    assert len(kept._error_unreported) == 1000
 
 
 def test_an_answer_that_is_forgotten_is_a_loss_to_a_client_that_counts_them(
-    kept: Retention, clock: Clock
+    kept: ReplayBuffer, clock: Clock
 ) -> None:
     keep(kept, audio(0), done(), Retracted("b", 0), done("b"), done("c"))
     clock.now_s = 31
@@ -246,7 +248,7 @@ def test_an_answer_that_is_forgotten_is_a_loss_to_a_client_that_counts_them(
 
 
 def test_an_answer_that_is_forgotten_but_was_received_is_no_loss(
-    kept: Retention, clock: Clock
+    kept: ReplayBuffer, clock: Clock
 ) -> None:
     keep(kept, audio(0), done(), audio(0, "b"))
     clock.now_s = 31

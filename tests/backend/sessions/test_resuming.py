@@ -25,7 +25,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
-from backend.sessions.context_table import Contexts
+from backend.sessions.context_table import ContextTable
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
 from backend.synthesis.scheduler import Scheduler
@@ -360,7 +360,7 @@ async def test_cut_sessions_leave_nothing_behind() -> None:
         await eventually(lambda: live.connections.sessions() == [], 10)
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
         gc.collect()
-        kinds = (Session, Contexts, Attachment, Connection)
+        kinds = (Session, ContextTable, Attachment, Connection)
         # By type: a proxy of another package says that it is what it points to, and may be dead.
         assert not [each for each in gc.get_objects() if type(each) in kinds]
         assert not live.model.open_utterances

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from backend.errors import SlowClient
 from backend.events import Audio, Done, Event, Pong, Ready, Retracted
-from backend.sessions.replay_buffer import Retention
-from backend.sessions.send_queue import Outbox
+from backend.sessions.replay_buffer import ReplayBuffer
+from backend.sessions.send_queue import SendQueue
 from tests.support import clock
 
 
@@ -26,7 +26,7 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def read_all(outbox: Outbox) -> list[Event]:
+def read_all(outbox: SendQueue) -> list[Event]:
     events = []
     while len(outbox):
         coroutine = outbox.get()
@@ -37,7 +37,7 @@ def read_all(outbox: Outbox) -> list[Event]:
 
 
 async def test_events_come_out_in_the_order_they_went_in() -> None:
-    outbox = Outbox(10)
+    outbox = SendQueue(10)
     await outbox.put(audio(0))
     outbox.post(Pong(1))
     await outbox.put(audio(1))
@@ -45,7 +45,7 @@ async def test_events_come_out_in_the_order_they_went_in() -> None:
 
 
 async def test_audio_waits_for_room_and_answers_do_not() -> None:
-    outbox = Outbox(2)
+    outbox = SendQueue(2)
     await outbox.put(audio(0))
     await outbox.put(audio(1))
     third = asyncio.create_task(outbox.put(audio(2)))
@@ -59,7 +59,7 @@ async def test_audio_waits_for_room_and_answers_do_not() -> None:
 
 
 async def test_reading_an_answer_makes_no_room_for_audio() -> None:
-    outbox = Outbox(1)
+    outbox = SendQueue(1)
     outbox.post(Pong(1))
     await outbox.put(audio(0))
     second = asyncio.create_task(outbox.put(audio(1)))
@@ -70,7 +70,7 @@ async def test_reading_an_answer_makes_no_room_for_audio() -> None:
 
 
 async def test_never_more_audio_than_the_limit_however_many_wait() -> None:
-    outbox = Outbox(2)
+    outbox = SendQueue(2)
     tasks = [asyncio.create_task(outbox.put(audio(n, f"c{n}"))) for n in range(20)]
     read = 0
     while read < 20:
@@ -82,7 +82,7 @@ async def test_never_more_audio_than_the_limit_however_many_wait() -> None:
 
 
 async def test_a_cancelled_put_has_queued_nothing_and_holds_up_nobody() -> None:
-    outbox = Outbox(1)
+    outbox = SendQueue(1)
     await outbox.put(audio(0))
     cancelled = asyncio.create_task(outbox.put(audio(1)))
     waiting = asyncio.create_task(outbox.put(audio(2, "b")))
@@ -95,7 +95,7 @@ async def test_a_cancelled_put_has_queued_nothing_and_holds_up_nobody() -> None:
 
 
 async def test_a_reader_waits_for_the_next_event() -> None:
-    outbox = Outbox(1)
+    outbox = SendQueue(1)
     reader = asyncio.create_task(outbox.get())
     await turn()
     assert not reader.done()
@@ -104,7 +104,7 @@ async def test_a_reader_waits_for_the_next_event() -> None:
 
 
 async def test_a_cancelled_reader_loses_nothing() -> None:
-    outbox = Outbox(1)
+    outbox = SendQueue(1)
     reader = asyncio.create_task(outbox.get())
     await turn()
     outbox.post(Pong(1))
@@ -114,7 +114,7 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
 
 
 async def test_purge_drops_the_audio_of_one_context_only() -> None:
-    outbox = Outbox(10)
+    outbox = SendQueue(10)
     for event in (audio(0), audio(0, "b"), audio(1)):
         await outbox.put(event)
     outbox.post(Done("a", 1.0, 1, 1))
@@ -124,7 +124,7 @@ async def test_purge_drops_the_audio_of_one_context_only() -> None:
 
 
 async def test_purge_makes_room() -> None:
-    outbox = Outbox(1)
+    outbox = SendQueue(1)
     await outbox.put(audio(0))
     waiting = asyncio.create_task(outbox.put(audio(0, "b")))
     await turn()
@@ -134,7 +134,7 @@ async def test_purge_makes_room() -> None:
 
 
 async def test_purge_tells_equal_messages_apart_by_identity() -> None:
-    outbox = Outbox(10)
+    outbox = SendQueue(10)
     await outbox.put(audio(0))
     await outbox.put(audio(0))
     assert len(outbox.purge("a")) == 2
@@ -142,7 +142,7 @@ async def test_purge_tells_equal_messages_apart_by_identity() -> None:
 
 
 async def test_emptied_when_all_is_read_or_purged() -> None:
-    outbox = Outbox(10)
+    outbox = SendQueue(10)
     await outbox.emptied()
     await outbox.put(audio(0))
     await outbox.put(audio(1))
@@ -155,7 +155,7 @@ async def test_emptied_when_all_is_read_or_purged() -> None:
 
 
 async def test_a_client_that_asks_and_never_reads_is_found_out() -> None:
-    outbox = Outbox(5)
+    outbox = SendQueue(5)
     for n in range(5):
         await outbox.put(audio(n))
     for n in range(1000):
@@ -168,8 +168,8 @@ async def test_a_client_that_asks_and_never_reads_is_found_out() -> None:
 # --- a client that comes back ---------------------------------------------------------------------
 
 
-def resumable(limit_bytes: int = 10_000, audio_limit: int = 100) -> Outbox:
-    return Outbox(audio_limit, Retention(limit_bytes, 30.0, clock=lambda: 0.0))
+def resumable(limit_bytes: int = 10_000, audio_limit: int = 100) -> SendQueue:
+    return SendQueue(audio_limit, ReplayBuffer(limit_bytes, 30.0, clock=lambda: 0.0))
 
 
 def big(seq: int, context: str = "a") -> Audio:
@@ -291,7 +291,7 @@ class Broken:
 
     def __init__(self, limit_bytes: int) -> None:
         self.now_s = 0.0
-        self.outbox = Outbox(5, Retention(limit_bytes, 30.0, clock=lambda: self.now_s))
+        self.outbox = SendQueue(5, ReplayBuffer(limit_bytes, 30.0, clock=lambda: self.now_s))
         self.puts: dict[str, list[asyncio.Task[None]]] = {name: [] for name in "abc"}
         self.posted: list[Retracted] = []
         self.on_its_way: list[Event] = []

@@ -32,7 +32,7 @@ from backend.events import (
     Text,
 )
 from backend.sessions.session_registry import SessionRegistry
-from backend.tts_manager import Manner
+from backend.tts_manager import VoiceParams
 from tests.support import clock
 from tests.support.caller import Caller, registry
 from tests.support.engines.inline_tts import InlineTTS
@@ -372,7 +372,7 @@ def test_there_is_always_room_for_those_who_are_connected() -> None:
 @pytest.mark.parametrize("away", [False, True])
 def test_a_bug_in_a_session_ends_it_and_no_other(away: bool) -> None:
     class BrokenTTS(InlineTTS):
-        def speak(self, manner: Manner, chunk_characters: int) -> Any:
+        def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
             if manner.seed == 13:
                 raise ZeroDivisionError("a bug")
             return super().speak(manner, chunk_characters)

@@ -14,7 +14,7 @@ from backend.engines.base import Release, Utterance
 from backend.errors import EngineFailed, SpeechTimeout
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.scheduler import Scheduler
-from backend.synthesis.utterance_handle import Speech
+from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import heard
 from tests.support.engines.troubled_engine import FRUITLESS, HANG, TroubledEngine, TroubledModel
 from tests.support.live_server import eventually, live_server, said
@@ -33,13 +33,13 @@ async def scheduler(model: TroubledModel, threads: int = 1) -> AsyncIterator[Sch
         await asyncio.to_thread(made.stop)
 
 
-def opened(made: Scheduler, text: str, deadline_s: float = 0.0) -> Speech:
+def opened(made: Scheduler, text: str, deadline_s: float = 0.0) -> UtteranceHandle:
     speech = made.open(Utterance(made.next_id(), "heart", chunk_characters=5))
     speech.extend(Release(text, len(text), final=True), deadline_s)
     return speech
 
 
-async def rest(speech: Speech) -> str:
+async def rest(speech: UtteranceHandle) -> str:
     heard_so_far = ""
     while True:
         chunk = await asyncio.wait_for(speech.next_chunk(), 10)

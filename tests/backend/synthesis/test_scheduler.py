@@ -15,7 +15,7 @@ from backend.errors import EngineFailed, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import StepResult
 from backend.synthesis.scheduler import Scheduler
-from backend.synthesis.utterance_handle import Speech
+from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import FakeEngine, FakeModel, heard
 
 ALL = 1000  # more steps than any test takes
@@ -39,13 +39,13 @@ async def scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator[Schedul
 
 def opened(
     made: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
-) -> Speech:
+) -> UtteranceHandle:
     speech = made.open(Utterance(made.next_id(), voice, chunk_characters=5))
     speech.extend(release(text), deadline_s)
     return speech
 
 
-async def rest(speech: Speech) -> str:
+async def rest(speech: UtteranceHandle) -> str:
     """What the speech says from here on, to the end of its release."""
     said = ""
     while True:
@@ -341,7 +341,7 @@ def measured(made: Scheduler, rtf: float) -> None:
     made._deliver(StepResult([], busy_s=rtf, audio_s=1.0))
 
 
-def listener(made: Scheduler, deadline_s: float) -> Speech:
+def listener(made: Scheduler, deadline_s: float) -> UtteranceHandle:
     speech = made.open(Utterance(made.next_id(), "heart"))
     speech.deadline_s = deadline_s
     return speech

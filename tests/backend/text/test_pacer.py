@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Typing
-from backend.text.pacer import Growth, Pacer, Pacing, Speak, Wait
+from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak, Wait
 from backend.text.words import word_ends
 
 PACING = Pacing()
@@ -25,19 +25,19 @@ def growth(
     released: int = 0,
     spoken: int | None = None,
     complete: bool = False,
-    pressed: int = 0,
+    flush_to: int = 0,
     at_s: float = 0.0,
     first: bool = True,
     speed: float = math.inf,
-) -> Growth:
+) -> PendingSentence:
     """A sentence, with the input's last character at `at_s`, by a model or at another `speed`."""
-    return Growth(
+    return PendingSentence(
         text=text,
         words=word_ends(text),
         released=released,
         spoken=released if spoken is None else spoken,
         complete=complete,
-        pressed=pressed,
+        flush_to=flush_to,
         last_input_s=at_s,
         first=first,
         speed=speed,
@@ -45,7 +45,7 @@ def growth(
     )
 
 
-def decide(sentence: Growth, now_s: float = 0.0, pacing: Pacing = PACING) -> Speak | Wait:
+def decide(sentence: PendingSentence, now_s: float = 0.0, pacing: Pacing = PACING) -> Speak | Wait:
     return Pacer(pacing).decide(sentence, now_s)
 
 
@@ -288,32 +288,32 @@ def test_a_writer_who_does_not_go_on_is_heard_to_the_last_finished_word() -> Non
 
 
 def test_flush_releases_everything_at_once() -> None:
-    assert decide(growth("Hel", pressed=3)) == Speak(3, 3, must_reach=True)
+    assert decide(growth("Hel", flush_to=3)) == Speak(3, 3, must_reach=True)
 
 
 def test_flush_is_not_held_back_by_a_listener_who_is_ahead() -> None:
-    sentence = growth("Hello there", pressed=11, first=False)
+    sentence = growth("Hello there", flush_to=11, first=False)
     assert listening(60.0).decide(sentence, 0.0) == Speak(11, 11, must_reach=True)
 
 
 def test_end_speaks_the_last_sentence_to_its_end_whatever_the_listener_has() -> None:
-    sentence = growth("Hello there", complete=True, pressed=11, first=False)
+    sentence = growth("Hello there", complete=True, flush_to=11, first=False)
     assert listening(60.0).decide(sentence, 0.0) == Speak(11, 11, final=True, must_reach=True)
 
 
 def test_flush_in_mid_word_then_more_text_speaks_to_the_flush_first() -> None:
-    assert decide(growth("Hello there", pressed=8)) == Speak(8, 8, must_reach=True)
-    rest = growth("Hello there my ", released=8, pressed=8, first=False)
+    assert decide(growth("Hello there", flush_to=8)) == Speak(8, 8, must_reach=True)
+    rest = growth("Hello there my ", released=8, flush_to=8, first=False)
     assert decide(rest) == Speak(12, 15)
 
 
 def test_flush_in_a_sentence_completed_since_comes_before_the_rest_of_it() -> None:
-    sentence = growth("Hello there. ", complete=True, pressed=3)
+    sentence = growth("Hello there. ", complete=True, flush_to=3)
     assert decide(sentence) == Speak(3, 3, must_reach=True)
 
 
 def test_a_flush_that_is_spoken_changes_nothing() -> None:
-    assert decide(growth("Hello there ", released=6, pressed=6), 0.0) == Wait(0.1)
+    assert decide(growth("Hello there ", released=6, flush_to=6), 0.0) == Wait(0.1)
 
 
 # --- modes ----------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def test_batch_does_not_wait_for_a_listener() -> None:
 
 
 def test_batch_obeys_flush() -> None:
-    assert decide(growth("Hel", pressed=3), 0.0, BATCH) == Speak(3, 3, must_reach=True)
+    assert decide(growth("Hel", flush_to=3), 0.0, BATCH) == Speak(3, 3, must_reach=True)
 
 
 def test_without_preemptive_generation_only_complete_sentences_are_spoken() -> None:
@@ -344,8 +344,8 @@ def test_without_preemptive_generation_only_complete_sentences_are_spoken() -> N
 def test_without_duplex_nothing_is_spoken_before_flush_or_end() -> None:
     pacing = replace(PACING, duplex=False)
     assert decide(growth("Hello there. ", complete=True), 99.0, pacing) == Wait(None)
-    pressed = growth("Hello there. ", complete=True, pressed=13)
-    assert decide(pressed, 0.0, pacing) == Speak(13, 13, final=True, must_reach=True)
+    flush_to = growth("Hello there. ", complete=True, flush_to=13)
+    assert decide(flush_to, 0.0, pacing) == Speak(13, 13, final=True, must_reach=True)
 
 
 def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
@@ -432,11 +432,11 @@ pacings = st.builds(
 
 
 @st.composite
-def growths(draw: st.DrawFn) -> Growth:
+def growths(draw: st.DrawFn) -> PendingSentence:
     text = draw(st.text(alphabet="ab ,.\n1你", max_size=40))
     released = draw(st.sampled_from([0, *word_ends(text)]))
     spoken = draw(st.integers(0, released))
-    pressed = draw(st.one_of(st.integers(0, spoken), st.integers(released, len(text))))
+    flush_to = draw(st.one_of(st.integers(0, spoken), st.integers(released, len(text))))
     complete = draw(st.booleans())
     at_s = draw(st.floats(0, 2))
     return growth(
@@ -444,7 +444,7 @@ def growths(draw: st.DrawFn) -> Growth:
         released=released,
         spoken=spoken,
         complete=complete,
-        pressed=pressed,
+        flush_to=flush_to,
         at_s=at_s,
         first=spoken == 0,
         speed=draw(st.sampled_from([1.0, 5.5, 45.0, math.inf])),
@@ -453,7 +453,7 @@ def growths(draw: st.DrawFn) -> Growth:
 
 @given(growths(), pacings, st.floats(0, 5), st.floats(0, 10))
 def test_speech_never_goes_back_and_never_beyond_the_text(
-    sentence: Growth, pacing: Pacing, now_s: float, ahead_s: float
+    sentence: PendingSentence, pacing: Pacing, now_s: float, ahead_s: float
 ) -> None:
     choice = listening(ahead_s, pacing).decide(sentence, now_s)
     if isinstance(choice, Speak):
@@ -467,17 +467,19 @@ def test_speech_never_goes_back_and_never_beyond_the_text(
 
 @given(growths(), pacings, st.floats(0, 5), st.floats(0, 10))
 def test_what_is_pressed_is_spoken_now(
-    sentence: Growth, pacing: Pacing, now_s: float, ahead_s: float
+    sentence: PendingSentence, pacing: Pacing, now_s: float, ahead_s: float
 ) -> None:
     choice = listening(ahead_s, pacing).decide(sentence, now_s)
-    if sentence.pressed > sentence.spoken:
+    if sentence.flush_to > sentence.spoken:
         assert isinstance(choice, Speak)
         assert choice.must_reach
-        assert choice.to >= sentence.pressed
+        assert choice.to >= sentence.flush_to
 
 
 @given(growths(), pacings)
-def test_a_wait_that_ends_by_itself_ends_in_speech(sentence: Growth, pacing: Pacing) -> None:
+def test_a_wait_that_ends_by_itself_ends_in_speech(
+    sentence: PendingSentence, pacing: Pacing
+) -> None:
     pacer, now_s = listening(5.0, pacing), 0.0
     for _ in range(10):
         choice = pacer.decide(sentence, now_s)

@@ -9,23 +9,23 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from backend.errors import ContextEnded, TextLimit
 from backend.text.pacer import Speak
-from backend.text.text_buffer import Script
+from backend.text.text_buffer import TextBuffer
 
 
-def script(*pushed: str, limit: int = 1000) -> Script:
-    made = Script(limit)
+def script(*pushed: str, limit: int = 1000) -> TextBuffer:
+    made = TextBuffer(limit)
     for text in pushed:
         made.push(text, 0.0)
     return made
 
 
-def read(made: Script) -> None:
+def read(made: TextBuffer) -> None:
     """Do what whoever speaks does before asking for `growth`."""
     while made.behind:
         made.read()
 
 
-def speak(made: Script, to: int, *, final: bool = False) -> tuple[int, int]:
+def speak(made: TextBuffer, to: int, *, final: bool = False) -> tuple[int, int]:
     """Release and render the sentence at hand up to `to`; close it after the final release."""
     growth = made.growth()
     made.release(growth, Speak(to, len(growth.text), final=final))
@@ -55,7 +55,7 @@ def test_what_is_spoken_makes_room() -> None:
         made.push("x", 0.0)
 
 
-@pytest.mark.parametrize("late", [lambda s: s.push("x", 0.0), Script.flush, Script.end])
+@pytest.mark.parametrize("late", [lambda s: s.push("x", 0.0), TextBuffer.flush, TextBuffer.end])
 def test_nothing_comes_after_the_end(late: object) -> None:
     made = script("Hello")
     made.end()
@@ -118,16 +118,16 @@ def test_flush_presses_what_is_known_and_leaves_the_sentence_open() -> None:
     made.flush()
     made.push("ere", 0.0)
     growth = made.growth()
-    assert (growth.pressed, growth.complete, growth.text) == (8, False, "Hello there")
+    assert (growth.flush_to, growth.complete, growth.text) == (8, False, "Hello there")
 
 
 def test_a_press_reaches_over_sentences() -> None:
     made = script("One two. Three four")
     made.flush()
     made.push("teen", 0.0)
-    assert made.growth().pressed == 9
+    assert made.growth().flush_to == 9
     speak(made, 9, final=True)
-    assert made.growth().pressed == 10
+    assert made.growth().flush_to == 10
 
 
 # --- retract --------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def test_retract_takes_the_press_back_too() -> None:
     made.flush()
     made.retract(5, 0.0)
     made.push(" world", 0.0)
-    assert made.growth().pressed == 5
+    assert made.growth().flush_to == 5
 
 
 def test_retract_after_the_end_leaves_the_rest_ended() -> None:
@@ -218,7 +218,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.made = Script(10_000)
+        self.made = TextBuffer(10_000)
         self.text = ""
         self.released = 0
         self.open = False  # an utterance that has had a release, not the final one
@@ -292,7 +292,7 @@ class AnyOrder(RuleBasedStateMachine):
             return
         growth, start = self.made.growth(), self.made.utterance_start
         assert 0 <= growth.spoken <= growth.released <= len(growth.text)
-        assert 0 <= growth.pressed <= len(growth.text)
+        assert 0 <= growth.flush_to <= len(growth.text)
         assert growth.complete or start + len(growth.text) == len(self.text)
         for mine, given in zip(growth.text, self.text[start:], strict=False):
             assert mine in (given, " ")

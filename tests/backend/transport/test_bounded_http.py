@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from backend.transport import bounded_http
-from backend.transport.bounded_http import HEAD_BYTES, HEAD_LINES, GuardedH11
+from backend.transport.bounded_http import HEAD_BYTES, HEAD_LINES, BoundedH11
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import Live, eventually, live_server
 from tests.support.loop_turns import turns_timed
@@ -29,7 +29,7 @@ CHUNKED = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "h11":
-        monkeypatch.setattr(bounded_http, "_http_protocol", lambda: GuardedH11)
+        monkeypatch.setattr(bounded_http, "_http_protocol", lambda: BoundedH11)
     return name
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from backend.errors import EngineFailed
-from backend.sessions.audio_sender import Piece
+from backend.sessions.audio_sender import RenderedSpan
 from backend.sessions.context import Context
 from tests.support.engines.fake_engine import FakeModel, heard
 from tests.support.live_server import eventually, live_server
@@ -98,7 +98,7 @@ async def test_an_error_that_ends_the_speech_ends_the_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def breaks(context: Context) -> None:
-        await context._delivery.send(Piece(np.zeros(240, np.float32), (0, 6)), silent_s=0.0)
+        await context._delivery.send(RenderedSpan(np.zeros(240, np.float32), (0, 6)), silent_s=0.0)
         raise EngineFailed("no more")
 
     monkeypatch.setattr(Context, "run", breaks)

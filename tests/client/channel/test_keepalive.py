@@ -1,7 +1,7 @@
 import asyncio
 import json
 
-from duplex_tts.channel.keepalive import ACKNOWLEDGE_BYTES, KEEPALIVE_S, PING_S, Pulse
+from duplex_tts.channel.keepalive import ACKNOWLEDGE_BYTES, KEEPALIVE_S, PING_S, Keepalive
 from duplex_tts.events import Pong
 
 
@@ -10,7 +10,7 @@ def pong_to(ping: str) -> Pong:
 
 
 def test_the_first_ping_is_due_at_once_and_the_next_after_a_while() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     assert pulse.due(0.0, unconfirmed=False)
     pulse.ping(0.0, {})
     assert not pulse.due(KEEPALIVE_S - 0.1, unconfirmed=False)
@@ -18,7 +18,7 @@ def test_the_first_ping_is_due_at_once_and_the_next_after_a_while() -> None:
 
 
 def test_what_is_not_acknowledged_makes_pings_more_frequent() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     pulse.ping(0.0, {})
     assert pulse.due(PING_S, unconfirmed=True)
     assert not pulse.due(PING_S, unconfirmed=False)
@@ -27,7 +27,7 @@ def test_what_is_not_acknowledged_makes_pings_more_frequent() -> None:
 
 
 def test_much_audio_is_acknowledged_at_once() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     pulse.ping(0.0, {})
     pulse.audio(ACKNOWLEDGE_BYTES - 1)
     assert not pulse.due(0.0, unconfirmed=False)
@@ -38,7 +38,7 @@ def test_much_audio_is_acknowledged_at_once() -> None:
 
 
 def test_a_ping_says_what_has_come() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     pulse.answered()
     pulse.answered()
     ping = json.loads(pulse.ping(0.0, {"a": 7}))
@@ -46,13 +46,13 @@ def test_a_ping_says_what_has_come() -> None:
 
 
 def test_a_pong_tells_the_time_to_the_server_and_back() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     pulse.pong(pong_to(pulse.ping(1.0, {})), 1.25)
     assert pulse.ping_ms == 250.0
 
 
 def test_a_peer_is_silent_when_a_ping_is_unanswered_and_nothing_else_comes() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     assert pulse.silent_s(100.0) == 0
     ping = pulse.ping(100.0, {})
     assert pulse.silent_s(104.0) == 4.0
@@ -63,7 +63,7 @@ def test_a_peer_is_silent_when_a_ping_is_unanswered_and_nothing_else_comes() -> 
 
 
 async def test_who_waits_for_a_pong_is_not_forgotten_with_the_socket() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     answer = asyncio.get_running_loop().create_future()
     pulse.ping(0.0, {}, answer)
     pulse.ping(0.0, {})
@@ -74,7 +74,7 @@ async def test_who_waits_for_a_pong_is_not_forgotten_with_the_socket() -> None:
 
 
 def test_a_new_socket_is_pinged_at_once() -> None:
-    pulse = Pulse(0.0)
+    pulse = Keepalive(0.0)
     pulse.ping(5.0, {})
     pulse.reconnected(5.1)
     assert pulse.due(5.1, unconfirmed=False)

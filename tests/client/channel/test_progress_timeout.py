@@ -5,20 +5,20 @@ import asyncio
 import pytest
 
 from duplex_tts import Options, Session, SpeechFailed
-from duplex_tts.channel.progress_timeout import Patience
+from duplex_tts.channel.progress_timeout import ProgressTimeout
 from tests.support.scripted_server import Peer, server, silent
 
 IMPATIENT = Options(progress_timeout_s=0.2)
 
 
 def test_nothing_is_owed_before_something_is_asked() -> None:
-    patience = Patience()
+    patience = ProgressTimeout()
     patience.progress(1.0)
     assert patience.waiting_s(1000.0) == 0.0
 
 
 def test_the_wait_begins_with_what_is_owed_and_anew_with_what_comes() -> None:
-    patience = Patience()
+    patience = ProgressTimeout()
     patience.owe(10.0)
     patience.owe(15.0)
     assert patience.waiting_s(30.0) == 20.0
@@ -29,7 +29,7 @@ def test_the_wait_begins_with_what_is_owed_and_anew_with_what_comes() -> None:
 
 
 def test_who_has_enough_to_hear_does_not_wait() -> None:
-    patience = Patience()
+    patience = ProgressTimeout()
     patience.owe(0.0)
     patience.audio(60_000.0, 1.0)
     patience.audio(60_000.0, 2.0)

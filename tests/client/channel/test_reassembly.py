@@ -1,6 +1,6 @@
 import pytest
 
-from duplex_tts.channel.reassembly import AudioForm, Receiver
+from duplex_tts.channel.reassembly import AudioForm, AudioReassembly
 from duplex_tts.errors import ProtocolError
 from duplex_tts.events import Audio, Cancelled, Done, Restarted, Word
 
@@ -23,7 +23,7 @@ def whole(word: Word) -> tuple[int, int]:
 
 
 def test_each_message_comes_once_and_in_order() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     first = audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10))
     assert receiver.audio(first) is not None
     assert receiver.audio(first) is None
@@ -33,7 +33,7 @@ def test_each_message_comes_once_and_in_order() -> None:
 
 
 def test_what_arrived_is_in_the_contexts_own_terms() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     heard = receiver.audio(audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10)))
     assert heard is not None
     assert (heard.context, heard.seq) == ("c", 0)
@@ -41,7 +41,7 @@ def test_what_arrived_is_in_the_contexts_own_terms() -> None:
 
 
 def test_after_a_restart_offsets_times_and_numbers_go_on() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     receiver.audio(audio(0, (0, 6), (0, 100), Word(0, 5, 0, 90)))
     assert receiver.restart() == Restarted("c", 6, 100.0)
     assert receiver.last_seq == -1
@@ -55,7 +55,7 @@ def test_after_a_restart_offsets_times_and_numbers_go_on() -> None:
 
 
 def test_a_word_that_a_message_cuts_is_held_back_until_it_is_whole() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
     first = receiver.audio(audio(0, (0, 8), (0, 60), one, two))
     assert first is not None
@@ -70,7 +70,7 @@ def test_a_word_that_a_message_cuts_is_held_back_until_it_is_whole() -> None:
 
 
 def test_a_word_longer_than_several_messages_is_held_back_wholly() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     heard = [
         receiver.audio(audio(0, (0, 8), (0, 50), Word(0, 8, 0, 140))),
         receiver.audio(audio(1, (8, 8), (50, 100))),
@@ -82,7 +82,7 @@ def test_a_word_longer_than_several_messages_is_held_back_wholly() -> None:
 
 
 def test_a_restart_in_the_middle_of_a_word_says_the_word_again() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
     first = receiver.audio(audio(0, (0, 8), (0, 60), one, two))
     assert receiver.restart() == Restarted("c", 4, 40.0)
@@ -94,7 +94,7 @@ def test_a_restart_in_the_middle_of_a_word_says_the_word_again() -> None:
 
 
 def test_what_a_resampler_keeps_back_does_not_hold_up_a_word() -> None:
-    receiver = Receiver("c", AudioForm("mulaw", 8000))
+    receiver = AudioReassembly("c", AudioForm("mulaw", 8000))
     word = Word(0, 4, 0, 42)
     heard = receiver.audio(Audio("wire", 0, 0.0, 40.0, (0, 4), (word,), b"\xff" * 320))
     assert heard is not None
@@ -102,7 +102,7 @@ def test_what_a_resampler_keeps_back_does_not_hold_up_a_word() -> None:
 
 
 def test_a_format_without_samples_is_never_cut() -> None:
-    receiver = Receiver("c", AudioForm("mp3", 24000))
+    receiver = AudioReassembly("c", AudioForm("mp3", 24000))
     heard = receiver.audio(Audio("wire", 0, 0.0, 40.0, (0, 8), (Word(0, 8, 0, 90),), b"frame"))
     assert heard is not None
     assert heard.data == b"frame"
@@ -110,7 +110,7 @@ def test_a_format_without_samples_is_never_cut() -> None:
 
 
 def test_what_was_held_back_to_the_end_is_given_then() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     receiver.audio(audio(0, (0, 8), (0, 60), Word(0, 8, 20, 90)))
     held, done = receiver.done(Done("wire", 60.0, 8, 1))
     assert held is not None
@@ -120,7 +120,7 @@ def test_what_was_held_back_to_the_end_is_given_then() -> None:
 
 @pytest.mark.parametrize("done", [(70.0, 8, 1), (60.0, 7, 1), (60.0, 8, 2)])
 def test_sums_that_differ_raise(done: tuple[float, int, int]) -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     receiver.audio(audio(0, (0, 8), (0, 60)))
     with pytest.raises(ProtocolError):
         receiver.done(Done("wire", *done))
@@ -137,14 +137,14 @@ def test_sums_that_differ_raise(done: tuple[float, int, int]) -> None:
     ],
 )
 def test_times_that_contradict_the_samples_raise(told: Audio) -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     receiver.audio(audio(0, (0, 3), (0, 10)))
     with pytest.raises(ProtocolError, match="ms"):
         receiver.audio(told)
 
 
 def test_durations_rounded_on_the_wire_never_contradict_the_samples() -> None:
-    receiver = Receiver("c", AudioForm("pcm_s16le", 24000))
+    receiver = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     at_ms = 0.0
     for seq in range(20_000):  # each a sample too long to be said in thousandths
         receiver.audio(Audio("wire", seq, at_ms, 0.042, (seq, seq + 1), (), b"\0\0"))

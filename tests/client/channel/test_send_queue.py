@@ -1,18 +1,18 @@
 import pytest
 
-from duplex_tts.channel.send_queue import Outgoing
+from duplex_tts.channel.send_queue import SendQueue
 from duplex_tts.errors import ProtocolError
 
 
-def all_of(outgoing: Outgoing) -> list[str]:
+def all_of(outgoing: SendQueue) -> list[str]:
     messages = []
     while (message := outgoing.next()) is not None:
         messages.append(message)
     return messages
 
 
-def of(messages: str) -> Outgoing:
-    outgoing = Outgoing()
+def of(messages: str) -> SendQueue:
+    outgoing = SendQueue()
     for message in messages:
         outgoing.add(message)
     return outgoing

@@ -2,15 +2,15 @@ import random
 
 import pytest
 
-from duplex_tts.channel.unheard_text import Command, Remainder
+from duplex_tts.channel.unheard_text import Command, UnheardText
 
 
 def text(text: str) -> Command:
     return Command("text", text)
 
 
-def remainder_of(*commands: Command) -> Remainder:
-    remainder = Remainder()
+def remainder_of(*commands: Command) -> UnheardText:
+    remainder = UnheardText()
     for command in commands:
         remainder.add(command)
     return remainder
@@ -77,7 +77,7 @@ def test_however_it_is_cut_the_rest_is_what_was_not_heard() -> None:
     chance = random.Random(1)
     for _ in range(200):
         whole = "".join(chance.choices("abc ", k=40))
-        remainder, sent, heard = Remainder(), 0, 0
+        remainder, sent, heard = UnheardText(), 0, 0
         while sent < len(whole):
             size = chance.randrange(1, 8)
             remainder.add(text(whole[sent : sent + size]))

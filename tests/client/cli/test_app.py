@@ -19,12 +19,12 @@ from typer.testing import CliRunner
 from duplex_tts.cli import app as cli
 from duplex_tts.cli import say as say_command
 from duplex_tts.cli import server_program, shared_options
-from duplex_tts.cli.say_job import Errand, Report
+from duplex_tts.cli.say_job import Report, SayJob
 from duplex_tts.events import Word
 from duplex_tts.playback.device_programs import ProgramDevice
 from duplex_tts.playback.devices import NullDevice, SoundDevice
 from duplex_tts.playback.file_target import part_of
-from duplex_tts.playback.mixer import Account
+from duplex_tts.playback.mixer import PlaybackStats
 from tests.support.live_server import eventually
 from tests.support.scripted_server import Peer, server, silent
 
@@ -44,7 +44,7 @@ async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process
 def reported(**account: Any) -> Report:
     """Of an utterance that was heard."""
     utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
-    player = SimpleNamespace(account=Account(**account), buffered_ms=1200.0)
+    player = SimpleNamespace(account=PlaybackStats(**account), buffered_ms=1200.0)
     return Report(utterance, player, heard_ms=3600.0, words=9, complete=True)  # type: ignore[arg-type]
 
 
@@ -240,7 +240,7 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         yield "http://127.0.0.1:1234"
         life.append("stopped")
 
-    async def said(errand: Errand, *_: object) -> None:
+    async def said(errand: SayJob, *_: object) -> None:
         life.append(errand.url)
 
     monkeypatch.delenv("DUPLEX_TTS_URL", raising=False)
@@ -389,9 +389,9 @@ def test_what_cannot_be_meant_is_a_usage_error(
 def test_volume_and_a_file_reach_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errands: list[Errand] = []
+    errands: list[SayJob] = []
 
-    async def said(errand: Errand, *_: object) -> None:
+    async def said(errand: SayJob, *_: object) -> None:
         errands.append(errand)
 
     monkeypatch.setattr(say_command, "say_aloud", said)

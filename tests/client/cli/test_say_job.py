@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from duplex_tts.cli import say_job
-from duplex_tts.cli.say_job import Errand, Report, say_aloud, say_into
+from duplex_tts.cli.say_job import Report, SayJob, say_aloud, say_into
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.playback.devices import DeviceFailed, NullDevice
 from duplex_tts.player import Player
@@ -27,8 +27,8 @@ async def speak_all(peer: Peer) -> dict[str, Any]:
     return {**start, "said": text}
 
 
-def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> Errand:
-    return Errand(url, None, text, **options)
+def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
+    return SayJob(url, None, text, **options)
 
 
 # --- what is said -----------------------------------------------------------------------------

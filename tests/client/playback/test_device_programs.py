@@ -10,7 +10,7 @@ import pytest
 
 from duplex_tts.playback.device_programs import LEAD_S, QUIET_AFTER_S, ProgramDevice
 from duplex_tts.playback.devices import DeviceFailed
-from duplex_tts.playback.mixer import Pcm, Playout
+from duplex_tts.playback.mixer import Mixer, Pcm
 
 RATE_HZ = 24000
 
@@ -43,9 +43,9 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def queue(*samples: int) -> Playout:
+def queue(*samples: int) -> Mixer:
     """A playout with one track that has ended."""
-    playout = Playout(RATE_HZ)
+    playout = Mixer(RATE_HZ)
     track = playout.add()
     playout.push(track, np.array(samples, "<i2").tobytes(), time.monotonic())
     playout.end(track)
@@ -56,7 +56,7 @@ def silence(frames: int, now_s: float, delay_s: float) -> Pcm:
     return np.zeros(frames, np.int16)
 
 
-def through(playout: Playout) -> bool:
+def through(playout: Mixer) -> bool:
     return not playout._queue
 
 
@@ -117,7 +117,7 @@ def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
 
 def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: Programs) -> None:
     programs.add("aplay", "echo >> starts; /bin/cat > heard-$$; echo drained >> ends")
-    playout, device = Playout(RATE_HZ), ProgramDevice("aplay")
+    playout, device = Mixer(RATE_HZ), ProgramDevice("aplay")
     device.open(RATE_HZ, playout.pull)
     first = playout.add()
     playout.push(first, np.full(RATE_HZ * 60, 7, "<i2").tobytes(), time.monotonic())

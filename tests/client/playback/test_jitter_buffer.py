@@ -1,14 +1,14 @@
 import pytest
 
-from duplex_tts.playback.jitter_buffer import CALM_S, LEAST_S, MOST_S, Prebuffer
+from duplex_tts.playback.jitter_buffer import CALM_S, LEAST_S, MOST_S, JitterBuffer
 
 
 def test_on_a_steady_line_hardly_anything_is_held_back() -> None:
-    assert Prebuffer().target_s(0.0) == LEAST_S
+    assert JitterBuffer().target_s(0.0) == LEAST_S
 
 
 def test_speech_is_held_back_as_long_as_it_was_late() -> None:
-    prebuffer = Prebuffer()
+    prebuffer = JitterBuffer()
     prebuffer.late(0.1, now_s=5.0)
     assert prebuffer.target_s(5.0) == pytest.approx(0.1 + LEAST_S)
     prebuffer.late(0.03, now_s=6.0)
@@ -18,13 +18,13 @@ def test_speech_is_held_back_as_long_as_it_was_late() -> None:
 
 
 def test_an_outage_is_not_taken_for_jitter() -> None:
-    prebuffer = Prebuffer()
+    prebuffer = JitterBuffer()
     prebuffer.late(30.0, now_s=5.0)
     assert prebuffer.target_s(5.0) == MOST_S
 
 
 def test_when_the_line_is_calm_again_the_delay_goes() -> None:
-    prebuffer = Prebuffer()
+    prebuffer = JitterBuffer()
     prebuffer.late(0.18, now_s=0.0)
     assert prebuffer.target_s(CALM_S - 1) == pytest.approx(0.2)
     assert prebuffer.target_s(CALM_S) == pytest.approx(0.1)

@@ -3,16 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from duplex_tts.playback.jitter_buffer import LEAST_S, Prebuffer
-from duplex_tts.playback.mixer import RAMP_S, Pcm, Playout, Track
+from duplex_tts.playback.jitter_buffer import LEAST_S, JitterBuffer
+from duplex_tts.playback.mixer import RAMP_S, Mixer, Pcm, Track
 
 RATE_HZ = 1000  # a sample is a millisecond
 RAMP = round(RAMP_S * RATE_HZ)
 
 
-def playout(least_s: float = 0.0) -> Playout:
+def playout(least_s: float = 0.0) -> Mixer:
     """A playout that holds nothing back before it has measured something."""
-    return Playout(RATE_HZ, Prebuffer(least_s))
+    return Mixer(RATE_HZ, JitterBuffer(least_s))
 
 
 def pcm(*samples: int) -> bytes:
@@ -23,13 +23,13 @@ def tone(first: int, count: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def blocks(out: Playout, count: int, *, frames: int = 10, start_s: float = 0.0) -> Pcm:
+def blocks(out: Mixer, count: int, *, frames: int = 10, start_s: float = 0.0) -> Pcm:
     """What is heard in `count` blocks, one after the other from `start_s` on."""
     pulled = [out.pull(frames, start_s + n * frames / RATE_HZ) for n in range(count)]
     return np.concatenate(pulled)
 
 
-def owed(out: Playout, since_s: float = 0.0) -> Track:
+def owed(out: Mixer, since_s: float = 0.0) -> Track:
     track = out.add()
     track.owed_since_s = since_s
     return track

@@ -10,12 +10,12 @@ from backend.config import EngineSettings
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import DuplexError, SpeechTimeout
 from backend.monitoring.metrics import Metrics
-from backend.tts_manager import Manner, TTSManager
+from backend.tts_manager import TTSManager, VoiceParams
 from tests.support.engines.fake_engine import FakeModel
 
 
 class InlineSpeech:
-    """What `scheduler.Speech` is, with the engine in the same thread."""
+    """What `scheduler.UtteranceHandle` is, with the engine in the same thread."""
 
     def __init__(self, tts: InlineTTS, utterance: Utterance) -> None:
         self.deadline_s = 0.0
@@ -86,7 +86,7 @@ class InlineTTS(TTSManager):
         self.model.load_voice(voice)
         return 1.0
 
-    def speak(self, manner: Manner, chunk_characters: int) -> Any:
+    def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
         utterance = Utterance(
             f"u{len(self.utterances)}",
             manner.voice,

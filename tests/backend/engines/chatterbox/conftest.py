@@ -63,7 +63,7 @@ def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _nobody_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
     """How much of an utterance a chunk holds must not depend on how busy this machine is."""
-    monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0)
+    monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0)
 
 
 @pytest.fixture

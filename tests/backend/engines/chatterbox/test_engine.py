@@ -119,7 +119,7 @@ def test_chunks_grow_while_the_listener_is_ahead_and_come_sooner_before_he_runs_
                 return chunks
         raise AssertionError("no fourth chunk")
 
-    monkeypatch.setattr("backend.engines.chatterbox.speech.HURRY_S", 0.15)
+    monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0.15)
     ahead, late = spoken([0.0]), spoken([0.0, 9.0, 99.0])
     assert durations_s(ahead) == durations_s(late) == [0.24, 0.8, 1.6, 3.2]
     hurried = spoken([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s are left when the second is due

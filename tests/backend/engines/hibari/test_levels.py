@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from backend.audio.leading_silence import OnsetTrimmer
+from backend.audio.leading_silence import SilenceTrimmer
 from backend.audio.loudness import Limiter, first_audible, gain_to_target, measure_lufs
 from backend.engines.base import Pcm, Release
 from backend.tts_manager import _PASSAGE
@@ -44,7 +44,7 @@ def test_first_words_sound_at_once_and_whole() -> None:
     waits_ms, lost_db = [], []
     for word, seed in itertools.product(FIRST_WORDS.split(), (1, 2)):
         rendered = opening(word, seed)
-        sent = OnsetTrimmer(RATE_HZ).trim(rendered, math.inf)
+        sent = SilenceTrimmer(RATE_HZ).trim(rendered, math.inf)
         audible = first_audible(sent, RATE_HZ)
         assert audible is not None, word
         waits_ms.append(audible * 1000 / RATE_HZ)

@@ -24,7 +24,7 @@ HURRY_S = 0.15  # before a listener runs dry: a render and what comes before it 
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
+class ChatterboxParams:
     """How an utterance is spoken: what its parameters leave open is the model's default."""
 
     exaggeration: float
@@ -34,7 +34,7 @@ class Manner:
 Clock = Callable[[], float]
 
 
-class Speech:
+class ChatterboxUtterance:
     """Passages wait their turn: one at a time is in the decoder.
 
     `grows`: the last of them is open, until a release must be reached: more text goes on in it.
@@ -44,7 +44,7 @@ class Speech:
         self,
         utterance: Utterance,
         voice: Conditioning,
-        manner: Manner,
+        manner: ChatterboxParams,
         clock: Clock,
         *,
         grows: bool,
