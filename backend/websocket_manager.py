@@ -71,7 +71,7 @@ class WebSocketManager:
     @property
     def queued(self) -> int:
         """Messages that wait to be written, over all sessions."""
-        return sum(len(session.outbox) for session in self._registry)
+        return sum(len(session.send_queue) for session in self._registry)
 
     @property
     def text_waiting(self) -> int:
@@ -114,7 +114,7 @@ class WebSocketManager:
         self._connections.add(connection)
         self._services.metrics.connected()
         try:
-            with self._services.places.take():
+            with self._services.client_slots.take():
                 attachment: Attachment | None
                 attachment = await self._registry.open(
                     owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
@@ -129,7 +129,7 @@ class WebSocketManager:
     def _admit(self) -> None:
         if self._draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
-        self._services.places.check()
+        self._services.client_slots.check()
         if not self._registry.detached:  # whoever comes back to one of those is no listener more
             self._services.tts.admit()
 
@@ -193,7 +193,7 @@ class WebSocketManager:
     async def _process(self, connection: Connection, session: Session) -> None:
         """Write what there is for the client; waits while it does not read."""
         while True:
-            await connection.send(await session.outbox.get())
+            await connection.send(await session.send_queue.get())
 
     async def drain(self) -> None:
         """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""

@@ -37,7 +37,7 @@ class Player:
     def __init__(self, device: Device | None = None, sample_rate_hz: int = SAMPLE_RATE_HZ) -> None:
         self._given = device
         self._sample_rate_hz = sample_rate_hz
-        self._playout = Mixer(sample_rate_hz)
+        self._mixer = Mixer(sample_rate_hz)
         self._playbacks: list[QueuedUtterance] = []  # in the order of their turns
         self._busy = asyncio.Event()
 
@@ -80,8 +80,10 @@ class Player:
         Raises `ValueError` for an utterance that this player cannot play.
         """
         self._check(speech)
-        self._playbacks = [each for each in self._playbacks if not each.finished or each.untold]
-        playback = QueuedUtterance(speech, self._playout, self._device, on_word)
+        self._playbacks = [
+            each for each in self._playbacks if not each.finished or each.error_unreported
+        ]
+        playback = QueuedUtterance(speech, self._mixer, self._device, on_word)
         self._playbacks.append(playback)
         self._busy.set()
         if self._watcher.done():
@@ -97,7 +99,7 @@ class Player:
         """Wait until everything was heard. Raises what nobody was told yet."""
         while waiting := [each for each in self._playbacks if not each.finished]:
             await waiting[0].ended()
-        for playback in [each for each in self._playbacks if each.untold]:
+        for playback in [each for each in self._playbacks if each.error_unreported]:
             await playback.done()
 
     # --- what can be known ------------------------------------------------------------------------
@@ -110,7 +112,7 @@ class Player:
     @property
     def account(self) -> PlaybackStats:
         """The gaps that were heard, and what was dropped."""
-        return self._playout.account
+        return self._mixer.account
 
     @property
     def buffered_ms(self) -> float:
@@ -149,11 +151,11 @@ class Player:
 
     def _open(self) -> Device:
         if self._given is not None:
-            self._given.open(self._sample_rate_hz, self._playout.pull)
+            self._given.open(self._sample_rate_hz, self._mixer.pull)
             return self._given
         for device in (SoundDevice(), *map(ProgramDevice, PROGRAMS), NullDevice()):
             try:
-                device.open(self._sample_rate_hz, self._playout.pull)
+                device.open(self._sample_rate_hz, self._mixer.pull)
             except DeviceFailed as failure:
                 log.debug("%s", failure)
             else:

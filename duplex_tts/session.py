@@ -37,7 +37,7 @@ class Session:
     """See `connect`. Use it from one event loop."""
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
-        self._keeper = Failover(url, key, options)
+        self._failover = Failover(url, key, options)
         self._turns = asyncio.Semaphore(options.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
@@ -61,13 +61,13 @@ class Session:
     @property
     def ready(self) -> Ready:
         """The server's defaults: voice, format, sample rate."""
-        assert self._keeper.channel is not None, "a session is open before it is used"
-        return self._keeper.channel.ready
+        assert self._failover.channel is not None, "a session is open before it is used"
+        return self._failover.channel.ready
 
     @property
     def errors(self) -> deque[Error]:
         """The latest errors that concern no open context."""
-        return self._keeper.health.errors
+        return self._failover.health.errors
 
     # --- speaking ---------------------------------------------------------------------------------
 
@@ -105,15 +105,15 @@ class Session:
         """Milliseconds to the server and back. Raises `ConnectionLost` while there is no
         WebSocket to ask over.
         """
-        channel = await self._keeper.current()
+        channel = await self._failover.current()
         if not isinstance(channel, ResumingConnection):
             raise ConnectionLost("speech comes over HTTP: there is no connection to ask over")
         return await channel.ping()
 
     def stats(self) -> Stats:
         """The session in figures, now."""
-        keeper, now_s = self._keeper, asyncio.get_running_loop().time()
-        channel, health = keeper.channel, keeper.health
+        failover, now_s = self._failover, asyncio.get_running_loop().time()
+        channel, health = failover.channel, failover.health
         transport: Transport = "down"
         if channel is not None and channel.lost is None:
             transport = "websocket" if isinstance(channel, ResumingConnection) else "http"
@@ -122,12 +122,12 @@ class Session:
             age_s=now_s - channel.opened_at_s if channel else 0.0,
             utterances=self._utterances,
             in_flight=sum(not utterance.finished for utterance in self._in_flight),
-            bytes_in=keeper.traffic.bytes_in,
-            bytes_out=keeper.traffic.bytes_out,
+            bytes_in=failover.traffic.bytes_in,
+            bytes_out=failover.traffic.bytes_out,
             reconnects=health.reconnects,
             resumes=health.resumes,
             restarts=health.restarts,
-            replaced=keeper.replaced,
+            replaced=failover.replaced,
             ping_ms=health.ping_ms,
             ttfa_ms=tuple(self._ttfa_ms),
         )
@@ -139,12 +139,12 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._keeper.close()
+        await self._failover.close()
 
     async def open(self) -> None:
         """Connect; `connect` does it. Raises what that raises."""
-        await self._keeper.current()
-        self._start_task(self._keeper.look_after(), "duplex-tts-keeper")
+        await self._failover.current()
+        self._start_task(self._failover.look_after(), "duplex-tts-keeper")
 
     async def _drive(self, utterance: Utterance, text: AsyncIterator[str]) -> None:
         """Let an utterance have its turn, and see it to its end."""
@@ -173,7 +173,7 @@ class Session:
     async def _enter(
         self, id_: str, parameters: Parameters, take: Callable[[Arrival], None] | None = None
     ) -> Context:
-        channel = await self._keeper.current()
+        channel = await self._failover.current()
         context = Context(id_, parameters, _usual(channel.ready), take)
         channel.enter(context)
         self._utterances += 1

@@ -79,11 +79,11 @@ class Sent:
 class AudioSender:
     """One context's levels, encoder and outgoing audio."""
 
-    def __init__(self, context: str, output: Output, source_hz: int, outbox: SendQueue) -> None:
+    def __init__(self, context: str, output: Output, source_hz: int, send_queue: SendQueue) -> None:
         self._context = context
         self._output = output
         self._source_hz = source_hz
-        self._outbox = outbox
+        self._send_queue = send_queue
         self._onset = SilenceTrimmer(source_hz)
         self._limiter = Limiter(source_hz)
         self._encoder = create_encoder(source_hz, output.format)
@@ -160,7 +160,7 @@ class AudioSender:
             encoded.data,
             self._output.frames,
         )
-        await self._outbox.put(message)
+        await self._send_queue.put(message)
         self._messages += 1
         self._text_to = text[1]
         # Rounded sums: what a client adds up from the messages is what `done` says.

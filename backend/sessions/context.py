@@ -44,15 +44,15 @@ class Services:
     clock: Callable[[], float]  # seconds; the event loop's
     # One context reads in a turn of the event loop, however many have text to be read.
     reading: asyncio.Lock = field(default_factory=asyncio.Lock)
-    places: ClientSlots = field(init=False)
+    client_slots: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "places", ClientSlots(self.settings.server.max_connections))
 
 
-def create_release(growth: PendingSentence, choice: Speak) -> Release:
+def create_release(sentence: PendingSentence, choice: Speak) -> Release:
     """What the engine is given for the pacer's choice."""
-    known = growth.text[: choice.known]
+    known = sentence.text[: choice.known]
     return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
 
 
@@ -86,14 +86,14 @@ class Context:
     """Text in, audio out, in order. Raises what `TTSManager.manner` and `parse_format` raise."""
 
     def __init__(
-        self, start: Start, services: Services, outbox: SendQueue, session: SessionRecord
+        self, start: Start, services: Services, send_queue: SendQueue, session: SessionRecord
     ) -> None:
         self.id = start.context
         self._manner = services.tts.manner(start)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
         output = Output(target, start.frames, parse_volume(start.volume))
         self._services = services
-        self._outbox = outbox
+        self._send_queue = send_queue
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
         self._pacer = Pacer(pacing_for(services.settings, start, services.tts))
@@ -102,8 +102,8 @@ class Context:
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
-        self._script = TextBuffer(services.settings.server.max_text_length)
-        self._delivery = AudioSender(self.id, output, info.sample_rate_hz, outbox)
+        self._text = TextBuffer(services.settings.server.max_text_length)
+        self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
         self._gain = 1.0  # of the voice, once it is loaded
         self._waits_aloud = start.mode == "live"  # its listener hears the pauses of the writer
         self._changed = asyncio.Event()
@@ -115,7 +115,7 @@ class Context:
     @property
     def waiting(self) -> int:
         """Characters that are not spoken yet."""
-        return self._script.length - self._script.spoken
+        return self._text.length - self._text.spoken
 
     @property
     def buffered_s(self) -> float:
@@ -126,13 +126,13 @@ class Context:
 
     def push(self, text: str) -> None:
         """More text. Raises `ContextEnded`, `TextLimit`."""
-        self._script.push(text, self._services.clock())
+        self._text.push(text, self._services.clock())
         self._record.text(len(text))
         self._changed.set()
 
     def retract(self, to: int) -> int:
         """Take text back; returns the offset from which on it really was."""
-        to = self._script.retract(to, self._services.clock())
+        to = self._text.retract(to, self._services.clock())
         self._changed.set()
         return to
 
@@ -143,13 +143,13 @@ class Context:
         """
         if len(self._flushes) >= _MAX_FLUSHES:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
-        self._script.flush()
-        self._flushes.append(self._script.length)
+        self._text.flush()
+        self._flushes.append(self._text.length)
         self._changed.set()
 
     def end(self) -> None:
         """No more text comes. Raises `ContextEnded`."""
-        self._script.end()
+        self._text.end()
         self._changed.set()
 
     def played(self, heard_ms: float) -> None:
@@ -159,17 +159,17 @@ class Context:
 
     def cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
         """What was sent before the cancel, `dropped` being what was queued and is not."""
-        text_to, audio_ms = self._delivery.sent_without(dropped)
+        text_to, audio_ms = self._audio_sender.sent_without(dropped)
         return Cancelled(self.id, text_to, audio_ms)
 
     def opened(self) -> None:
         """It has begun: from now on its figures are kept, until it is `closed`."""
-        self._outbox.watch(self.id, self._listener)
+        self._send_queue.watch(self.id, self._listener)
         self._record.opened()
 
     def closed(self, outcome: str) -> None:
         """It is over in another way than by being spoken to its end."""
-        self._outbox.unwatch(self.id, outcome)
+        self._send_queue.unwatch(self.id, outcome)
 
     # --- the task ---------------------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Context:
                 await self._speak_utterance(*following)
         await self._answer_flushes()
         self._listener.finish()
-        self._outbox.post(await self._delivery.finish())
+        self._send_queue.post(await self._audio_sender.finish())
 
     async def _next_choice(self) -> tuple[PendingSentence, Speak] | None:
         """What to speak next; waits for text and for the pacer. None: the context is finished."""
@@ -192,13 +192,13 @@ class Context:
         while True:
             self._changed.clear()
             await self._catch_up()
-            if self._script.finished:
+            if self._text.finished:
                 return None
             await self._answer_flushes()
-            growth = self._script.growth()
-            choice = self._pacer.decide(growth, self._services.clock())
+            sentence = self._text.pending_sentence()
+            choice = self._pacer.decide(sentence, self._services.clock())
             if isinstance(choice, Speak):
-                return growth, choice
+                return sentence, choice
             try:
                 async with asyncio.timeout_at(choice.until_s):
                     await self._changed.wait()
@@ -207,51 +207,51 @@ class Context:
 
     async def _catch_up(self) -> None:
         """Read the text as far as the sentence at hand, a little in each turn of the loop."""
-        while self._script.behind:
+        while self._text.behind:
             async with self._services.reading:
-                self._script.read()
+                self._text.read()
                 await asyncio.sleep(0)
 
     async def _answer_flushes(self) -> None:
         """Between two releases everything that was rendered is sent."""
-        while self._flushes and self._script.spoken >= min(self._flushes[0], self._script.length):
-            await self._outbox.offer(Flushed(self.id, self._flushes[0]))
+        while self._flushes and self._text.spoken >= min(self._flushes[0], self._text.length):
+            await self._send_queue.offer(Flushed(self.id, self._flushes[0]))
             self._flushes.popleft()
 
-    async def _speak_utterance(self, growth: PendingSentence, choice: Speak) -> None:
+    async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""
-        start_ms = self._delivery.rendered_ms  # nothing is held back between sentences
+        start_ms = self._audio_sender.rendered_ms  # nothing is held back between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
         try:
             async with self._services.tts.speak(self._manner, chunk_size) as speech:
-                await self._speak_release(speech, growth, choice, start_ms)
+                await self._speak_release(speech, sentence, choice, start_ms)
                 while not choice.final:
                     following = await self._next_choice()
                     assert following is not None, "an open sentence is not finished"
-                    growth, choice = following
-                    await self._speak_release(speech, growth, choice, start_ms)
-            self._script.close()
+                    sentence, choice = following
+                    await self._speak_release(speech, sentence, choice, start_ms)
+            self._text.close()
         except EngineDead:  # no sentence of it is spoken any more
             raise
         except DuplexError as error:
             self._listener.failed(error)
-            self._outbox.post(Failed(self.id, error.code, error.message))
-            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._script.restart()))
+            self._send_queue.post(Failed(self.id, error.code, error.message))
+            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._text.restart()))
             await self._deliver()
 
     async def _speak_release(
-        self, speech: UtteranceHandle, growth: PendingSentence, choice: Speak, start_ms: float
+        self, speech: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
     ) -> None:
-        self._listener.released(growth.last_input_s)
-        self._script.release(growth, choice)
-        speech.extend(create_release(growth, choice), self._deadline_s())
+        self._listener.released(sentence.last_input_s)
+        self._text.release(sentence, choice)
+        speech.extend(create_release(sentence, choice), self._deadline_s())
         caught_up = False
         while not caught_up:
             chunk = await speech.next_chunk()
             self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
             caught_up = chunk.caught_up
             self._hold(chunk, start_ms)
-            awaited = caught_up and (choice.final or growth.flush_to >= choice.to)
+            awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
             if self._streaming.immediate_send or awaited:
                 await self._deliver()
             speech.deadline_s = self._deadline_s()
@@ -261,7 +261,7 @@ class Context:
 
     def _hold(self, chunk: Chunk, start_ms: float) -> None:
         """Bring an engine's chunk into the context's terms."""
-        offset = self._script.utterance_start
+        offset = self._text.utterance_start
         words = tuple(
             replace(
                 word,
@@ -273,7 +273,7 @@ class Context:
             for word in chunk.words
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        piece = RenderedSpan(pcm, self._script.speak_to(chunk.end), words)
+        piece = RenderedSpan(pcm, self._text.speak_to(chunk.end), words)
         if len(piece.pcm) or piece.text[0] < piece.text[1]:
             self._held.append(piece)
 
@@ -282,7 +282,7 @@ class Context:
             return
         piece = joined(self._held)
         self._held.clear()
-        sent = await self._delivery.send(piece, self._silent_s())
+        sent = await self._audio_sender.send(piece, self._silent_s())
         self._listener.sent(sent.audio_s, sent.audible_from_s)
 
     def _silent_s(self) -> float:

@@ -29,14 +29,14 @@ class ContextTable:
         self,
         services: Services,
         tasks: asyncio.TaskGroup,
-        outbox: SendQueue,
+        send_queue: SendQueue,
         failed: Callable[[DuplexError], None],
         record: SessionRecord,
     ) -> None:
         """`tasks`: where they run. `failed`: hears of an error that ended one."""
         self._services = services
         self._tasks = tasks
-        self._outbox = outbox
+        self._send_queue = send_queue
         self._failed = failed
         self._record = record
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
@@ -128,7 +128,7 @@ class ContextTable:
             )
         if start.mode != "batch" and not self._continues:  # batch has no deadline to break
             self._services.tts.admit()
-        return Context(start, self._services, self._outbox, self._record)
+        return Context(start, self._services, self._send_queue, self._record)
 
     @property
     def _continues(self) -> bool:

@@ -38,13 +38,13 @@ class Watcher(Protocol):
 class SendQueue:
     """A queue of events, in order, with a bound of its own for audio.
 
-    With a `retention` what was read can be read again after a `rewind`, and what waits and what is
-    kept have one limit together.
+    With a `replay_buffer`, events that were read can be read again after a `rewind`; queued and
+    kept events then share one limit.
     """
 
-    def __init__(self, audio_limit: int, retention: ReplayBuffer | None = None) -> None:
+    def __init__(self, audio_limit: int, replay_buffer: ReplayBuffer | None = None) -> None:
         self._audio_limit = audio_limit
-        self._retention = retention
+        self._replay_buffer = replay_buffer
         self._events: deque[Event] = deque()
         self._watchers: dict[str, Watcher] = {}  # by context
         self._audio = 0  # of the events, how many are audio
@@ -100,8 +100,8 @@ class SendQueue:
             await self._some.wait()
         event = self._events.popleft()
         self._count(event, -1)
-        if self._retention is not None and is_kept(event):
-            self._retention.keep(event)
+        if self._replay_buffer is not None and is_kept(event):
+            self._replay_buffer.keep(event)
         self._changed()
         self._report(event)
         return event
@@ -122,26 +122,26 @@ class SendQueue:
 
     def acknowledge(self, after: Mapping[str, int], answers: int | None) -> None:
         """The client has received this much; see `ReplayBuffer`."""
-        if self._retention is not None:
-            self._retention.acknowledge(after, answers)
+        if self._replay_buffer is not None:
+            self._replay_buffer.acknowledge(after, answers)
             self._room.set()
 
     def expire(self) -> None:
         """Forget what was read too long ago to be read again."""
-        if self._retention is not None:
-            self._retention.expire()
+        if self._replay_buffer is not None:
+            self._replay_buffer.expire()
 
     def leave(self) -> None:
         """Nobody reads any more; what was read is kept until `rewind`."""
-        if self._retention is not None:
-            self._retention.away = True
+        if self._replay_buffer is not None:
+            self._replay_buffer.away = True
 
     def rewind(self, after: Mapping[str, int], answers: int | None) -> set[str]:
         """Begin anew with what the client has not received. Returns the contexts of which something
         is lost: nothing of them waits any more.
         """
-        assert self._retention is not None, "nothing was kept"
-        again, lost = self._retention.take_back(after, answers)
+        assert self._replay_buffer is not None, "nothing was kept"
+        again, lost = self._replay_buffer.take_back(after, answers)
         waiting = [event for event in self._events if is_kept(event) and event.context not in lost]
         self._replace([*again, *waiting])
         for context, watcher in self._watchers.items():
@@ -171,7 +171,7 @@ class SendQueue:
         if self._audio >= self._audio_limit:
             return False
         wanted_bytes = self._audio_bytes + size_bytes(event)
-        return self._retention is None or self._retention.make_room(wanted_bytes)
+        return self._replay_buffer is None or self._replay_buffer.make_room(wanted_bytes)
 
     def _append(self, event: Event) -> None:
         self._events.append(event)

@@ -78,20 +78,22 @@ class Session:
         services: Services,
         tasks: asyncio.TaskGroup,
         owner: str = "",
-        retention: ReplayBuffer | None = None,
+        replay_buffer: ReplayBuffer | None = None,
         endpoint: str = "",
     ) -> None:
-        """`tasks`: where its contexts run. `owner`: whose API key it is of. `retention`: without
-        one it cannot be resumed. `endpoint`: where its client came in, for the log.
+        """`tasks`: runs its contexts. `owner`: the owner of its API key. `replay_buffer`: None if
+        the session cannot be resumed. `endpoint`: the path its client connected to, for the log.
         """
         self._services = services
         self._record = SessionRecord(endpoint, services.metrics, services.clock)
         self.id = self._record.session
         self.token = secrets.token_urlsafe(24)
         self.owner = owner
-        self.resumable = retention is not None
-        self.outbox = SendQueue(services.settings.bidirectional_streaming.queue_size, retention)
-        self._contexts = ContextTable(services, tasks, self.outbox, self.refuse, self._record)
+        self.resumable = replay_buffer is not None
+        self.send_queue = SendQueue(
+            services.settings.bidirectional_streaming.queue_size, replay_buffer
+        )
+        self._contexts = ContextTable(services, tasks, self.send_queue, self.refuse, self._record)
         self._received = 0  # messages of the client, but for those of the connection itself
         self._end = asyncio.Event()
         self._outcome = "left"
@@ -99,7 +101,7 @@ class Session:
     async def finished(self) -> None:
         """Wait until no context runs and nothing waits to be written. Cancel-safe."""
         await self._contexts.finished()
-        await self.outbox.emptied()
+        await self.send_queue.emptied()
 
     def end(self, outcome: str) -> None:
         """End it from outside: whoever waits for `ended` hears of it. `outcome`: why, for the log;
@@ -116,7 +118,7 @@ class Session:
     def closed(self, outcome: str | None = None) -> None:
         """It is over, and nothing of it runs. `outcome`: why, when nobody had ended it."""
         outcome = outcome or self._outcome
-        self.outbox.abandon(outcome)
+        self.send_queue.abandon(outcome)
         self._record.closed(outcome)
 
     async def ended(self) -> Never:
@@ -132,7 +134,7 @@ class Session:
             contexts=len(self._contexts),
             characters=self._record.characters,
             characters_waiting=self._contexts.waiting,
-            messages_waiting=len(self.outbox),
+            messages_waiting=len(self.send_queue),
             buffered_s=self._contexts.buffered_s,
             gaps=self._record.gaps.counts,
         )
@@ -141,7 +143,7 @@ class Session:
         """Say, before all else, what the client gets when it asks for nothing."""
         audio = parse_format(DEFAULT_FORMAT, None)
         voice = self._services.tts.default_voice
-        self.outbox.greet(
+        self.send_queue.greet(
             Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name, self._received)
         )
 
@@ -154,9 +156,9 @@ class Session:
         """The client is back: greet it, say again what it has not received, end with `resume_gap`
         the contexts of which that is no longer kept. Returns whether there were none.
         """
-        lost = self.outbox.rewind(request.after, request.answers)
+        lost = self.send_queue.rewind(request.after, request.answers)
         if request.answers is None:  # a context it waits for, and the end of it is not kept
-            lost |= set(filter(self._contexts.used, request.after)) - self.outbox.endings()
+            lost |= set(filter(self._contexts.used, request.after)) - self.send_queue.endings()
         for name in lost:
             if name in self._contexts:
                 self._contexts.stop(name, ResumeGap.code)
@@ -186,7 +188,7 @@ class Session:
         # What was on its way to a context whose start was refused is no news.
         tell = log.debug if error.code == ContextEnded.code else log.info
         tell("refused", session=self.id, context=error.context, code=error.code)
-        self.outbox.post(Failed(error.context, error.code, error.message[:_LONGEST_MESSAGE]))
+        self.send_queue.post(Failed(error.context, error.code, error.message[:_LONGEST_MESSAGE]))
 
     def handle(self, command: Command) -> None:
         """Carry out a client's command; never waits. Raises `DuplexError` when it is refused:
@@ -239,7 +241,7 @@ class Session:
         if command.to < 0:
             raise BadMessage(f"retract: to: expected 0 or more, got {command.to}")
         to = self._contexts.get(command.context).retract(command.to)
-        self.outbox.post(Retracted(command.context, to))
+        self.send_queue.post(Retracted(command.context, to))
 
     def _played(self, command: Played) -> None:
         if command.ms < 0:
@@ -250,11 +252,11 @@ class Session:
     def _cancel(self, command: Cancel) -> None:
         self._contexts.get(command.context)
         context = self._contexts.stop(command.context, "cancelled")
-        dropped = self.outbox.purge(command.context)
-        self.outbox.post(context.cancelled(dropped))
+        dropped = self.send_queue.purge(command.context)
+        self.send_queue.post(context.cancelled(dropped))
         self._services.metrics.cancelled()
 
     def _acknowledge(self, ping: Ping) -> None:
         if ping.after is not None:
-            self.outbox.acknowledge(ping.after, ping.answers)
-        self.outbox.post(Pong(ping.id, self._received))
+            self.send_queue.acknowledge(ping.after, ping.answers)
+        self.send_queue.post(Pong(ping.id, self._received))

@@ -111,8 +111,8 @@ class SessionRegistry:
     async def open(self, owner: str, *, resumable: bool, endpoint: str = "") -> Attachment:
         """A fresh session. `owner`: whose key it was opened with."""
         opened: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
-        retention = self._retention() if resumable and self._settings.resume_ttl else None
-        self._tasks.create_task(self._live(owner, retention, endpoint, opened), name="session")
+        replay_buffer = self._replay_buffer() if resumable and self._settings.resume_ttl else None
+        self._tasks.create_task(self._live(owner, replay_buffer, endpoint, opened), name="session")
         return self._attach(await opened)
 
     async def resume(self, request: Resume, owner: str) -> Attachment:
@@ -152,7 +152,7 @@ class SessionRegistry:
             self._end(session, why)
             return
         log.info("session.detached", session=session.id)
-        session.outbox.leave()
+        session.send_queue.leave()
         loop = asyncio.get_running_loop()
         expiry = loop.call_later(self._settings.resume_ttl, self._end, session, "not_resumed")
         self._detached[session] = _DetachedSince(self._services.clock(), expiry)
@@ -177,7 +177,7 @@ class SessionRegistry:
     async def _live(
         self,
         owner: str,
-        retention: ReplayBuffer | None,
+        replay_buffer: ReplayBuffer | None,
         endpoint: str,
         opened: asyncio.Future[Session],
     ) -> None:
@@ -185,7 +185,7 @@ class SessionRegistry:
         outcome: str | None = None
         try:
             async with asyncio.TaskGroup() as contexts:
-                session = Session(self._services, contexts, owner, retention, endpoint)
+                session = Session(self._services, contexts, owner, replay_buffer, endpoint)
                 self._sessions[session.id] = session
                 session.opened()
                 opened.set_result(session)
@@ -199,7 +199,7 @@ class SessionRegistry:
         self._forget(session, reason)
         session.closed(outcome)
 
-    def _retention(self) -> ReplayBuffer:
+    def _replay_buffer(self) -> ReplayBuffer:
         settings = self._settings
         return ReplayBuffer(settings.resume_bytes, settings.resume_ttl, self._services.clock)
 
@@ -230,4 +230,4 @@ class SessionRegistry:
     def _expire(self) -> None:
         # Not in `_sweep`: asleep, it would hold on to the last session.
         for session in self._attached:
-            session.outbox.expire()
+            session.send_queue.expire()

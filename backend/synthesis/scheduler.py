@@ -1,8 +1,8 @@
 """The one bridge between asyncio and the engine threads; earliest deadline first.
 
-Every engine belongs to one thread. A `UtteranceHandle` (an utterance being spoken) is bound to the
-least busy thread when it is opened; its commands go there over a deque, its chunks come back through
-`call_soon_threadsafe`. A thread always advances the utterance whose listener runs dry first.
+Every engine belongs to one thread. A `UtteranceHandle` (one spoken utterance) is bound to the
+least busy thread when it is opened; its commands go there over a deque, its chunks come back
+through `call_soon_threadsafe`. A thread always advances the utterance whose listener runs dry first.
 
 A thread whose engine stays in one step is given up and replaced: the utterance that it was at
 fails, the others go on in other threads, behind what was heard of them.

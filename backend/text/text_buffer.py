@@ -101,7 +101,7 @@ class TextBuffer:
 
     @property
     def behind(self) -> bool:
-        """Whether `read` has to go on before `growth` can tell the sentence at hand."""
+        """Whether `read` has to go on before `pending_sentence` can tell the sentence at hand."""
         if self._complete and self._complete[-1].end >= self.released:
             return False
         return bool(self._unread or self._flushes or self._end_is_due)
@@ -139,7 +139,7 @@ class TextBuffer:
         """Where the utterance at hand begins."""
         return self._start
 
-    def growth(self) -> PendingSentence:
+    def pending_sentence(self) -> PendingSentence:
         """The sentence at hand, in offsets of its utterance; its text may be empty. While `behind`
         it ends where reading has come to.
 
@@ -166,10 +166,10 @@ class TextBuffer:
             usual_gap_s=self._speed.usual_gap_s,
         )
 
-    def release(self, growth: PendingSentence, choice: Speak) -> None:
+    def release(self, pending_sentence: PendingSentence, choice: Speak) -> None:
         """Count what the pacer chose as released: from now on it cannot be retracted."""
         self.released = self._start + choice.to
-        self._read = growth.text[: choice.to]
+        self._read = pending_sentence.text[: choice.to]
 
     def speak_to(self, end: int) -> tuple[int, int]:
         """The utterance was rendered to `end` (its own offset). Returns the context's span that was

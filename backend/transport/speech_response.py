@@ -52,9 +52,9 @@ class SpeechResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; returns when all is sent or the client is gone."""
-        outbox = SendQueue(self._services.settings.bidirectional_streaming.queue_size)
+        send_queue = SendQueue(self._services.settings.bidirectional_streaming.queue_size)
         try:
-            context = self._open(outbox, endpoint_of(scope))
+            context = self._open(send_queue, endpoint_of(scope))
         except DuplexError as error:
             self._services.metrics.error(error.code)
             await self._refuse(_failed(error), send)
@@ -62,19 +62,19 @@ class SpeechResponse(Response):
         self._services.metrics.context_opened()
         context.opened()
         try:
-            with self._services.places.take():
-                await self._speak_to(context, outbox, receive, send)
+            with self._services.client_slots.take():
+                await self._speak_to(context, send_queue, receive, send)
         finally:
             self._services.metrics.context_closed()
 
     async def _speak_to(
-        self, context: Context, outbox: SendQueue, receive: Receive, send: Send
+        self, context: Context, send_queue: SendQueue, receive: Receive, send: Send
     ) -> None:
         try:
             async with asyncio.TaskGroup() as tasks:
                 watch = tasks.create_task(self._watch(receive), name="watch")
-                speech = tasks.create_task(self._speak(context, outbox), name="context http")
-                await self._answer(outbox, send)
+                speech = tasks.create_task(self._speak(context, send_queue), name="context http")
+                await self._answer(send_queue, send)
                 watch.cancel()
                 speech.cancel()
         except* _ClientGone:
@@ -82,30 +82,30 @@ class SpeechResponse(Response):
         finally:
             context.closed(self._outcome)
 
-    def _open(self, outbox: SendQueue, endpoint: str) -> Context:
-        self._services.places.check()
+    def _open(self, send_queue: SendQueue, endpoint: str) -> Context:
+        self._services.client_slots.check()
         if self._start.mode != "batch":
             self._services.tts.admit()
         services = self._services
         record = SessionRecord(endpoint, services.metrics, services.clock)
-        context = Context(self._start, services, outbox, record)
+        context = Context(self._start, services, send_queue, record)
         context.push(self._text)
         self._services.tts.check_readable(self._text)
         context.end()
         return context
 
-    async def _speak(self, context: Context, outbox: SendQueue) -> None:
+    async def _speak(self, context: Context, send_queue: SendQueue) -> None:
         try:
             await context.run()
         except DuplexError as error:
             self._services.metrics.error(error.code)
             self._last = _failed(error)
-            outbox.post(self._last)
+            send_queue.post(self._last)
 
-    async def _answer(self, outbox: SendQueue, send: Send) -> None:
+    async def _answer(self, send_queue: SendQueue, send: Send) -> None:
         begun = False
         while True:
-            event = await outbox.get()
+            event = await send_queue.get()
             if isinstance(event, Failed) and (event is self._last or not begun):
                 self._outcome = event.code
             if isinstance(event, Failed) and not begun:

@@ -107,7 +107,7 @@ async def _converse(
 
         async def listen() -> None:
             while True:
-                event = await session.outbox.get()
+                event = await session.send_queue.get()
                 answers.append((loop.time() - began_s, event))
 
         listener = tasks.create_task(listen())

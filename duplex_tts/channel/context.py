@@ -101,11 +101,11 @@ class Context:
         # bound would let a context that nobody iterates stop all others of the connection.
         self._events: asyncio.Queue[Arrival] = asyncio.Queue()
         self._take = take or self._events.put_nowait
-        self._receiver = AudioReassembly(id_, _form(parameters, defaults))
-        self._patience = ProgressTimeout()
+        self._reassembly = AudioReassembly(id_, _form(parameters, defaults))
+        self._timeout = ProgressTimeout()
         self._retractions = 0  # that are not answered
         self._ending = False
-        self._remainder = UnheardText()
+        self._unheard_text = UnheardText()
         self._channel: Channel | None = None
         self._wire_id = id_
         self._progress = asyncio.Event()
@@ -163,7 +163,7 @@ class Context:
         if not self._cancelled:
             self._post("cancel")
             self._cancelled = True
-            self._patience.owe(monotonic())
+            self._timeout.owe(monotonic())
 
     def flush_now(self) -> None:
         """Do what `flush` does, also from where nothing can be awaited."""
@@ -171,17 +171,17 @@ class Context:
 
     def played_now(self, ms: float) -> None:
         """Do what `played` does, also from where nothing can be awaited."""
-        self._post("played", ms=self._receiver.leg_ms(ms))
-        self._patience.played(self._receiver.arrived_ms - ms, monotonic())
+        self._post("played", ms=self._reassembly.leg_ms(ms))
+        self._timeout.played(self._reassembly.arrived_ms - ms, monotonic())
 
     def _command(self, command: Command) -> None:
-        on_leg = replace(command, to=self._receiver.leg_offset(command.to))
+        on_leg = replace(command, to=self._reassembly.leg_offset(command.to))
         self._post(command.type, **on_leg.fields)
-        self._remainder.add(command)
+        self._unheard_text.add(command)
         self._retractions += command.type == "retract"
         self._ending = self._ending or command.type == "end"
         if command.type in ("end", "retract"):
-            self._patience.owe(monotonic())
+            self._timeout.owe(monotonic())
 
     def _post(self, type_: str, **fields: object) -> None:
         if self._lost is not None:
@@ -192,26 +192,26 @@ class Context:
         self._channel.post(self._wire_id, type_, **fields)
 
     async def _below_limit(self) -> None:
-        while self._remainder.unheard > UNSPOKEN_LIMIT and not self.over:
+        while self._unheard_text.unheard > UNSPOKEN_LIMIT and not self.over:
             self._progress.clear()
             try:
                 async with asyncio.timeout(HELD_UP_S):
                     await self._progress.wait()
             except TimeoutError:
                 self._command(Command("flush"))
-                self._patience.owe(monotonic())
+                self._timeout.owe(monotonic())
 
     # --- for the channel --------------------------------------------------------------------------
 
     @property
     def last_seq(self) -> int:
         """Number of the last audio message that was received; -1 before the first."""
-        return self._receiver.last_seq
+        return self._reassembly.last_seq
 
     @property
     def heard_to(self) -> int:
         """How far the text was heard."""
-        return self._receiver.text_to
+        return self._reassembly.text_to
 
     def attach(self, channel: Channel, wire_id: str) -> None:
         """Open it with the server, under this id."""
@@ -223,13 +223,13 @@ class Context:
 
         Returns from where; None when it was cancelled and there is nothing to open.
         """
-        restarted = self._receiver.restart()
+        restarted = self._reassembly.restart()
         if self._cancelled:
             self._end(Cancelled(self.id, restarted.text_to, restarted.audio_ms))
             return None
         self._take(restarted)
         self.attach(channel, wire_id)
-        for command in self._remainder.again():
+        for command in self._unheard_text.again():
             self._post(command.type, **command.fields)
         return restarted
 
@@ -237,25 +237,25 @@ class Context:
         """Take what the server says of this context. Raises `ProtocolError`."""
         match event:
             case Audio():
-                if event.text[1] > self._remainder.length - self._receiver.leg_start:
+                if event.text[1] > self._unheard_text.length - self._reassembly.leg_start:
                     raise ProtocolError(f"audio for text {event.text}, more than was sent")
-                self._hear(self._receiver.audio(event))
-                self._patience.audio(event.duration_ms, monotonic())
+                self._hear(self._reassembly.audio(event))
+                self._timeout.audio(event.duration_ms, monotonic())
             case Done():
-                held, done = self._receiver.done(event)
+                held, done = self._reassembly.done(event)
                 self._hear(held)
-                if not self._incomplete and done.characters != self._remainder.length:
-                    sent = self._remainder.length
+                if not self._incomplete and done.characters != self._unheard_text.length:
+                    sent = self._unheard_text.length
                     raise ProtocolError(f"{done}, but {sent} characters were sent")
                 self._end(done)
             case Cancelled():
-                self._end(self._receiver.cancelled(event))
+                self._end(self._reassembly.cancelled(event))
             case Retracted():
-                to = self._receiver.offset(event.to)
-                if to > self._remainder.length:
+                to = self._reassembly.offset(event.to)
+                if to > self._unheard_text.length:
                     raise ProtocolError(f"{event}, more than was sent")
                 self._retractions = max(0, self._retractions - 1)
-                self._remainder.retracted(to)
+                self._unheard_text.retracted(to)
                 self._take(Retracted(self.id, to))
             case Error():
                 self._fail(Error(self.id, event.code, event.message))
@@ -263,20 +263,20 @@ class Context:
 
     def _progressed(self) -> None:
         self._progress.set()
-        self._patience.progress(monotonic())
+        self._timeout.progress(monotonic())
         if not (self._ending or self._cancelled or self._retractions):
-            self._patience.settle()
+            self._timeout.settle()
 
     def back(self) -> None:
         """The connection was away, and is back."""
-        self._patience.progress(monotonic())
+        self._timeout.progress(monotonic())
 
     def stuck_s(self, *, queued: bool) -> float:
         """For how long what the server owes has not come, as one that need not queue would wait:
         `queued` says that others are being spoken meanwhile.
         """
         may_queue = queued or self.parameters.get("mode") == "batch"
-        return self._patience.waiting_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
+        return self._timeout.waiting_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
 
     def give_up(self) -> None:
         """The server does not do what it owes: end without it."""
@@ -293,7 +293,7 @@ class Context:
 
     def _hear(self, audio: Audio | None) -> None:
         if audio is not None:
-            self._remainder.heard(audio.text[1])
+            self._unheard_text.heard(audio.text[1])
             self._take(audio)
 
     def _fail(self, error: Error) -> None:

@@ -1,7 +1,7 @@
 """A conversation over as many sockets as it takes.
 
 When a socket breaks or falls silent another one is opened, and the session resumed on it; what was
-said and not received, what was spoken and not heard, comes again. See `conversation`.
+said and not received, what was spoken and not heard, comes again. See `state`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ResumingConnection:
         self._clock = asyncio.get_running_loop().time
         self.opened_at_s = self._clock()
         self.lost: ClientError | None = None
-        self._conversation = SessionState(
+        self._state = SessionState(
             connection.ready, self, self._clock, service.health, service.tell
         )
         self._some, self._room, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -92,16 +92,16 @@ class ResumingConnection:
     @property
     def ready(self) -> Ready:
         """The server's defaults."""
-        return self._conversation.ready
+        return self._state.ready
 
     @property
     def contexts(self) -> list[Context]:
         """The open ones."""
-        return list(self._conversation.contexts.values())
+        return list(self._state.contexts.values())
 
     def enter(self, context: Context) -> None:
         """Open a context. Raises `ValueError` when one of this id is open."""
-        self._conversation.enter(context)
+        self._state.enter(context)
 
     @property
     def connected(self) -> bool:
@@ -110,24 +110,24 @@ class ResumingConnection:
 
     def give_up(self, context: Context) -> None:
         """Go on without a context that the server is stuck with."""
-        self._conversation.give_up(context)
+        self._state.give_up(context)
 
     def release(self) -> list[Context]:
         """Let go of the open contexts: they go on elsewhere."""
         contexts = self.contexts
-        self._conversation.contexts.clear()
+        self._state.contexts.clear()
         return contexts
 
     def post(self, wire_id: str, type_: str, **fields: object) -> None:
         """See `Channel.post`. Raises why the link is lost."""
         if self.lost is not None:
             raise self.lost
-        self._conversation.outgoing.add(wire.encode(type_, context=wire_id, **fields))
+        self._state.send_queue.add(wire.encode(type_, context=wire_id, **fields))
         self._some.set()
 
     async def room(self) -> None:
         """See `Channel.room`."""
-        while self._conversation.outgoing.waiting > WAITING_LIMIT and self.lost is None:
+        while self._state.send_queue.waiting > WAITING_LIMIT and self.lost is None:
             self._room.clear()
             await self._room.wait()
 
@@ -156,7 +156,7 @@ class ResumingConnection:
     def _lose(self, lost: ClientError) -> None:
         if self.lost is None:
             self.lost = lost
-            self._conversation.lose(lost)
+            self._state.lose(lost)
             self._room.set()
 
     # --- one socket after the other ---------------------------------------------------------------
@@ -193,24 +193,24 @@ class ResumingConnection:
         raise why
 
     async def _read(self, connection: Connection) -> None:
-        conversation = self._conversation
+        state = self._state
         while True:
             try:
-                conversation.take(await connection.receive())
+                state.take(await connection.receive())
             except ProtocolError as error:
                 # Damaged on the way? Then it comes again, unharmed, when the session is resumed.
-                if conversation.suspicion.meant(error):
+                if state.suspicion.meant(error):
                     raise
-                conversation.suspicion.add(error)
+                state.suspicion.add(error)
                 raise ConnectionLost(str(error)) from error
             self._outage = None
-            if conversation.pulse.urgent:
+            if state.keepalive.urgent:
                 self._attention.set()
 
     async def _write(self, connection: Connection) -> None:
         while True:
-            message = self._conversation.outgoing.next()
-            if self._conversation.outgoing.waiting <= WAITING_LIMIT:
+            message = self._state.send_queue.next()
+            if self._state.send_queue.waiting <= WAITING_LIMIT:
                 self._room.set()
             if message is None:
                 self._some.clear()
@@ -221,10 +221,10 @@ class ResumingConnection:
     async def _watch(self) -> None:
         """Acknowledge what comes; notice a peer that is silent."""
         while True:
-            now_s, pulse = self._clock(), self._conversation.pulse
-            if (silent_s := pulse.silent_s(now_s)) > self._service.ping_timeout_s:
+            now_s, keepalive = self._clock(), self._state.keepalive
+            if (silent_s := keepalive.silent_s(now_s)) > self._service.ping_timeout_s:
                 raise ConnectionLost(f"the server has been silent for {silent_s:.0f} s")
-            if pulse.due(now_s, unconfirmed=self._conversation.outgoing.unconfirmed > 0):
+            if keepalive.due(now_s, unconfirmed=self._state.send_queue.unconfirmed > 0):
                 self._ping()
             self._attention.clear()
             try:
@@ -234,7 +234,7 @@ class ResumingConnection:
                 continue
 
     def _ping(self, answer: Answer | None = None) -> None:
-        self._conversation.ping(answer)
+        self._state.ping(answer)
         self._some.set()
 
     # --- from one to the next ---------------------------------------------------------------------
@@ -269,18 +269,18 @@ class ResumingConnection:
                 outage.why = error
 
     async def _go_on(self, connection: Connection, outage: _Outage) -> Connection:
-        conversation, health = self._conversation, self._service.health
+        state, health = self._state, self._service.health
         try:
-            received = await _ask(connection, conversation.resume())
+            received = await _ask(connection, state.resume())
             if received is not None:
-                conversation.resumed(received)
+                state.resumed(received)
         except BaseException:
             connection.abort()
             raise
         health.reconnects += 1
         if received is None:
             self.opened_at_s = self._clock()
-            conversation.start_over(connection.ready)
+            state.start_over(connection.ready)
         else:
             health.resumes += 1
             away_ms = (self._clock() - outage.since_s) * 1000

@@ -84,8 +84,8 @@ class SessionState:
     ) -> None:
         self.ready = ready
         self.contexts: dict[str, Context] = {}  # by their ids on the wire
-        self.outgoing = SendQueue()
-        self.pulse = Keepalive(clock())
+        self.send_queue = SendQueue()
+        self.keepalive = Keepalive(clock())
         self.suspicion = ViolationCounter()
         self._channel = channel
         self._clock = clock
@@ -117,11 +117,11 @@ class SessionState:
         contexts, self.contexts = self.contexts, {}
         for context in contexts.values():
             context.lose(lost)
-        self.pulse.lost(lost)
+        self.keepalive.lost(lost)
 
     def ping(self, answer: Answer | None = None) -> None:
         """Ask for a sign of life, acknowledge what came; `answer` gets the milliseconds it took."""
-        self.outgoing.add_urgent(self.pulse.ping(self._clock(), self._heard(), answer))
+        self.send_queue.add_urgent(self.keepalive.ping(self._clock(), self._heard(), answer))
 
     # --- what comes -------------------------------------------------------------------------------
 
@@ -130,26 +130,26 @@ class SessionState:
 
         Raises `ProtocolError` when it cannot be, and `Refused` when the server ends the session.
         """
-        self.pulse.heard(self._clock())
+        self.keepalive.heard(self._clock())
         match event:
             case Pong():
                 if event.received is not None:
-                    self.outgoing.confirm(event.received)
-                self.pulse.pong(event, self._clock())
-                self._health.ping_ms = self.pulse.ping_ms
+                    self.send_queue.confirm(event.received)
+                self.keepalive.pong(event, self._clock())
+                self._health.ping_ms = self.keepalive.ping_ms
             case Ready():
                 raise ProtocolError("`ready` came twice")
             case Audio():
                 self._hear(event)
             case _:
                 self._answered(event)
-                self.pulse.answered()
+                self.keepalive.answered()
 
     def _hear(self, audio: Audio) -> None:
         wire_id = audio.context
         if (context := self.contexts.get(wire_id)) is not None:
             self._deliver(wire_id, context, audio)
-            self.pulse.audio(len(audio.data))
+            self.keepalive.audio(len(audio.data))
         elif audio.seq > self._ended.get(wire_id, -1):
             raise ProtocolError(f"audio for a context that is not open: {audio}")
 
@@ -197,19 +197,19 @@ class SessionState:
     def resume(self) -> str:
         """The message that asks to go on."""
         session, token = self.ready.session, self.ready.token
-        received = self.pulse.received(self._heard())
+        received = self.keepalive.received(self._heard())
         return wire.encode("resume", session=session, token=token, **received)
 
     def resumed(self, received: int) -> None:
         """The server goes on, having received so many messages. Raises `ProtocolError`."""
-        self.outgoing.repeat(received)
+        self.send_queue.repeat(received)
         self._ping_again()
 
     def start_over(self, ready: Ready) -> None:
         """The server knows nothing any more but this fresh session."""
         self.ready = ready
-        self.outgoing = SendQueue()
-        self.pulse.forgotten()
+        self.send_queue = SendQueue()
+        self.keepalive.forgotten()
         self._ended.clear()
         contexts, self.contexts = self.contexts, {}
         for context in contexts.values():
@@ -219,7 +219,7 @@ class SessionState:
     def _ping_again(self) -> None:
         for context in self.contexts.values():
             context.back()
-        waiting = self.pulse.reconnected(self._clock())
+        waiting = self.keepalive.reconnected(self._clock())
         self.ping()
         for answer in waiting:
             self.ping(answer)

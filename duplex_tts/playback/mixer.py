@@ -71,10 +71,10 @@ class PlaybackStats:
 class Mixer:
     """The queue. `push` and `pull` cost microseconds."""
 
-    def __init__(self, sample_rate_hz: int, prebuffer: JitterBuffer | None = None) -> None:
+    def __init__(self, sample_rate_hz: int, jitter_buffer: JitterBuffer | None = None) -> None:
         self.account = PlaybackStats()
         self._rate_hz = sample_rate_hz
-        self._prebuffer = prebuffer or JitterBuffer()
+        self._jitter_buffer = jitter_buffer or JitterBuffer()
         self._lock = threading.Lock()
         self._queue: deque[Track] = deque()
         self._seam = _Seam(round(RAMP_S * sample_rate_hz))
@@ -97,7 +97,7 @@ class Mixer:
                 self._measure(track, now_s)
                 if not track.left:
                     track.arrived_s = now_s
-                    track.ready_at_s = now_s + self._prebuffer.target_s(now_s)
+                    track.ready_at_s = now_s + self._jitter_buffer.target_s(now_s)
                 track.chunks.append(samples)
                 track.received += len(samples)
 
@@ -219,7 +219,7 @@ class Mixer:
         else:
             return
         if late_s > 0 and _owed(track, now_s - late_s):
-            self._prebuffer.late(late_s, now_s)
+            self._jitter_buffer.late(late_s, now_s)
 
     def _count_gap(self, track: Track, gap_s: float) -> None:
         if track.dry_while_owed:

@@ -50,15 +50,15 @@ class QueuedUtterance:
     """An utterance in the queue of a `Player`; made by its `play`."""
 
     def __init__(
-        self, speech: Playable, playout: Mixer, device: Device, on_word: OnWord | None
+        self, speech: Playable, mixer: Mixer, device: Device, on_word: OnWord | None
     ) -> None:
         self._told = False
         self._speech = speech
-        self._playout = playout
+        self._mixer = mixer
         self._device = device
         self._on_word = on_word
         self._clock = asyncio.get_running_loop().time
-        self._track = playout.add()
+        self._track = mixer.add()
         self._words: deque[Word] = deque()  # not heard yet
         self._heard_to = 0
         self._spoken_to = 0
@@ -73,12 +73,12 @@ class QueuedUtterance:
     @property
     def heard_ms(self) -> float:
         """How much of it was heard."""
-        return self._playout.heard_ms(self._track, self._clock())
+        return self._mixer.heard_ms(self._track, self._clock())
 
     @property
     def buffered_ms(self) -> float:
         """How much of it is here and not heard yet."""
-        return self._playout.buffered_ms(self._track, self._clock())
+        return self._mixer.buffered_ms(self._track, self._clock())
 
     @property
     def heard_text(self) -> str:
@@ -96,7 +96,7 @@ class QueuedUtterance:
         return self._end.done()
 
     @property
-    def untold(self) -> bool:
+    def error_unreported(self) -> bool:
         """Whether it failed, and nobody was told yet."""
         return self.finished and not self._told and self._end.exception() is not None
 
@@ -118,7 +118,7 @@ class QueuedUtterance:
         if self.finished:
             return
         drops = self._device.buffers_much  # and has nothing left to fade then
-        if self._playout.cancel(self._track, self._clock(), ramp=not drops) and drops:
+        if self._mixer.cancel(self._track, self._clock(), ramp=not drops) and drops:
             self._device.drop()
         self._room.set()
         self._speech.cancel()
@@ -135,14 +135,14 @@ class QueuedUtterance:
             return
         now_s = self._clock()
         self._owe(now_s)
-        heard_ms = self._playout.heard_ms(self._track, now_s)
+        heard_ms = self._mixer.heard_ms(self._track, now_s)
         while self._words and self._words[0].start_ms <= heard_ms and not self.cancelled:
             self._say(self._words.popleft())
         if self.buffered_ms <= AHEAD_MS or self._speech.cancelled:
             self._room.set()
         if reports and not self.feeding.done():
             self._report(heard_ms)
-        if self.feeding.done() and self._playout.through(self._track, now_s):
+        if self.feeding.done() and self._mixer.through(self._track, now_s):
             self._conclude()
 
     # --- inside -----------------------------------------------------------------------------------
@@ -153,14 +153,14 @@ class QueuedUtterance:
                 now_s = self._clock()
                 self._owe(now_s)
                 self._words.extend(audio.words)
-                self._playout.push(self._track, audio.data, now_s)
+                self._mixer.push(self._track, audio.data, now_s)
                 self._spoken_to = audio.text[1]
                 self._owe(now_s)
                 if self.buffered_ms > AHEAD_MS:
                     self._room.clear()
                     await self._room.wait()
         finally:
-            self._playout.end(self._track)
+            self._mixer.end(self._track)
             if self._speech.cancelled:
                 self.cancel()
 
@@ -185,8 +185,8 @@ class QueuedUtterance:
         """Tell the server what somebody who holds nothing back would have heard: what it keeps in
         hand for its own delays and what is held back here for the line's add up.
         """
-        received_ms = self._playout.received_ms(self._track)
-        ms = min(heard_ms + self._playout.held_ms(self._track), received_ms)
+        received_ms = self._mixer.received_ms(self._track)
+        ms = min(heard_ms + self._mixer.held_ms(self._track), received_ms)
         if received_ms and (ms != self._reported_ms or ms < received_ms):
             self._reported_ms = ms
             self._speech.played(ms)

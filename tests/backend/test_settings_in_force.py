@@ -107,7 +107,7 @@ def test_queue_size_bounds_the_audio_that_waits_to_be_read(size: int) -> None:
         client.reading.clear()
         client.say(Start("a", mode="batch"), Text("a", "One. Two! " * 20), End("a"))
         await client.wait(60.0)
-        assert len(client.session.outbox) == size
+        assert len(client.session.send_queue) == size
         rendered = len(client.tts.releases)
         assert rendered == size + 2, "one was read, one waits for room"
 

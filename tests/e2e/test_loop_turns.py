@@ -108,9 +108,9 @@ def turns(unit: str) -> Iterator[float]:
     while not made.finished:
         while made.behind:
             yield cpu_s(made.read)
-        yield cpu_s(made.growth)
+        yield cpu_s(made.pending_sentence)
         if not made.finished:
-            size = len((growth := made.growth()).text)
+            size = len((growth := made.pending_sentence()).text)
             made.release(growth, Speak(size, size, final=True))
             made.speak_to(size)
             yield cpu_s(made.close)
@@ -145,7 +145,7 @@ def test_a_sentence_that_is_typed_and_erased_takes_no_turn_long(unit: str) -> No
         worst_s = max(worst_s, best_of_3(lambda to=to: made.retract(to, 0.0)))  # type: ignore[misc]
         while made.behind:
             worst_s = max(worst_s, cpu_s(made.read))
-        worst_s = max(worst_s, best_of_3(made.growth))
+        worst_s = max(worst_s, best_of_3(made.pending_sentence))
     assert worst_s < LIMIT_S
 
 
@@ -238,7 +238,7 @@ def sentences(pieces: list[str], *, eager: bool) -> list[str]:
             made.read()
         if made.finished:
             return found
-        growth = made.growth()
+        growth = made.pending_sentence()
         found.append(growth.text)
         made.release(growth, Speak(len(growth.text), len(growth.text), final=True))
         made.speak_to(len(growth.text))
@@ -266,8 +266,8 @@ def test_a_flush_ahead_of_what_is_read_is_not_forgotten() -> None:
     assert made.behind
     while made.behind:
         made.read()
-    assert made.growth().text == "word " * 100 + "It works."
-    assert made.growth().complete
+    assert made.pending_sentence().text == "word " * 100 + "It works."
+    assert made.pending_sentence().complete
 
 
 def test_an_utterance_whose_ends_come_too_late_ends_some_time() -> None:
@@ -277,7 +277,7 @@ def test_an_utterance_whose_ends_come_too_late_ends_some_time() -> None:
         made.flush()
         while made.behind:
             made.read()
-        growth = made.growth()
+        growth = made.pending_sentence()
         longest = max(longest, len(growth.text))
         made.release(growth, Speak(len(growth.text), len(growth.text), final=growth.complete))
         made.speak_to(len(growth.text))

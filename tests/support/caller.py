@@ -60,7 +60,7 @@ class Line:
 
     async def _write(self) -> None:
         while True:
-            event = await self._attachment.session.outbox.get()
+            event = await self._attachment.session.send_queue.get()
             self._down.put_nowait((self._now_s() + self._delay_s, event))
 
     async def _deliver(self) -> None:

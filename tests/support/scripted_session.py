@@ -57,7 +57,7 @@ class ScriptedClient:
     async def read(self) -> None:
         now_s = asyncio.get_running_loop().time
         while True:
-            event = await self.session.outbox.get()
+            event = await self.session.send_queue.get()
             self.log.append((now_s(), event))
             if self.read_pause_s:
                 await asyncio.sleep(self.read_pause_s)

@@ -80,16 +80,16 @@ def test_joined_pieces_are_one() -> None:
 def delivered(
     pieces: list[RenderedSpan], name: str = "pcm_s16le", rate_hz: int | None = None
 ) -> tuple[list[Audio], Done]:
-    outbox = SendQueue(10_000)
+    send_queue = SendQueue(10_000)
 
     async def deliver() -> Done:
-        delivery = AudioSender("a", Output(parse_format(name, rate_hz)), 24000, outbox)
+        audio_sender = AudioSender("a", Output(parse_format(name, rate_hz)), 24000, send_queue)
         for each in pieces:
-            await delivery.send(each, silent_s=0.0)
-        return await delivery.finish()
+            await audio_sender.send(each, silent_s=0.0)
+        return await audio_sender.finish()
 
     done = clock.run(deliver())
-    return outbox.purge("a"), done
+    return send_queue.purge("a"), done
 
 
 formats = st.sampled_from(
@@ -127,12 +127,12 @@ def test_nothing_is_sent_of_nothing() -> None:
 
 def test_sent_without_what_was_dropped() -> None:
     async def deliver() -> None:
-        outbox = SendQueue(10)
-        delivery = AudioSender("a", Output(parse_format(None, None)), 24000, outbox)
+        send_queue = SendQueue(10)
+        audio_sender = AudioSender("a", Output(parse_format(None, None)), 24000, send_queue)
         for n in range(3):
-            await delivery.send(piece(240, (n, n + 1)), silent_s=0.0)
-        assert delivery.sent_without([]) == (3, 30.0)
-        await outbox.get()
-        assert delivery.sent_without(outbox.purge("a")) == (1, 10.0)
+            await audio_sender.send(piece(240, (n, n + 1)), silent_s=0.0)
+        assert audio_sender.sent_without([]) == (3, 30.0)
+        await send_queue.get()
+        assert audio_sender.sent_without(send_queue.purge("a")) == (1, 10.0)
 
     clock.run(deliver())

@@ -26,10 +26,10 @@ async def turn() -> None:
         await asyncio.sleep(0)
 
 
-def read_all(outbox: SendQueue) -> list[Event]:
+def read_all(send_queue: SendQueue) -> list[Event]:
     events = []
-    while len(outbox):
-        coroutine = outbox.get()
+    while len(send_queue):
+        coroutine = send_queue.get()
         with pytest.raises(StopIteration) as stop:
             coroutine.send(None)  # must not wait
         events.append(stop.value.value)
@@ -37,132 +37,132 @@ def read_all(outbox: SendQueue) -> list[Event]:
 
 
 async def test_events_come_out_in_the_order_they_went_in() -> None:
-    outbox = SendQueue(10)
-    await outbox.put(audio(0))
-    outbox.post(Pong(1))
-    await outbox.put(audio(1))
-    assert read_all(outbox) == [audio(0), Pong(1), audio(1)]
+    send_queue = SendQueue(10)
+    await send_queue.put(audio(0))
+    send_queue.post(Pong(1))
+    await send_queue.put(audio(1))
+    assert read_all(send_queue) == [audio(0), Pong(1), audio(1)]
 
 
 async def test_audio_waits_for_room_and_answers_do_not() -> None:
-    outbox = SendQueue(2)
-    await outbox.put(audio(0))
-    await outbox.put(audio(1))
-    third = asyncio.create_task(outbox.put(audio(2)))
+    send_queue = SendQueue(2)
+    await send_queue.put(audio(0))
+    await send_queue.put(audio(1))
+    third = asyncio.create_task(send_queue.put(audio(2)))
     await turn()
     assert not third.done()
-    outbox.post(Pong(1))
-    assert len(outbox) == 3
-    assert await outbox.get() == audio(0)
+    send_queue.post(Pong(1))
+    assert len(send_queue) == 3
+    assert await send_queue.get() == audio(0)
     await third
-    assert read_all(outbox) == [audio(1), Pong(1), audio(2)]
+    assert read_all(send_queue) == [audio(1), Pong(1), audio(2)]
 
 
 async def test_reading_an_answer_makes_no_room_for_audio() -> None:
-    outbox = SendQueue(1)
-    outbox.post(Pong(1))
-    await outbox.put(audio(0))
-    second = asyncio.create_task(outbox.put(audio(1)))
-    await outbox.get()
+    send_queue = SendQueue(1)
+    send_queue.post(Pong(1))
+    await send_queue.put(audio(0))
+    second = asyncio.create_task(send_queue.put(audio(1)))
+    await send_queue.get()
     await turn()
     assert not second.done()
     second.cancel()
 
 
 async def test_never_more_audio_than_the_limit_however_many_wait() -> None:
-    outbox = SendQueue(2)
-    tasks = [asyncio.create_task(outbox.put(audio(n, f"c{n}"))) for n in range(20)]
+    send_queue = SendQueue(2)
+    tasks = [asyncio.create_task(send_queue.put(audio(n, f"c{n}"))) for n in range(20)]
     read = 0
     while read < 20:
         await turn()
-        assert 0 < len(outbox) <= 2
-        await outbox.get()
+        assert 0 < len(send_queue) <= 2
+        await send_queue.get()
         read += 1
     await asyncio.gather(*tasks)
 
 
 async def test_a_cancelled_put_has_queued_nothing_and_holds_up_nobody() -> None:
-    outbox = SendQueue(1)
-    await outbox.put(audio(0))
-    cancelled = asyncio.create_task(outbox.put(audio(1)))
-    waiting = asyncio.create_task(outbox.put(audio(2, "b")))
+    send_queue = SendQueue(1)
+    await send_queue.put(audio(0))
+    cancelled = asyncio.create_task(send_queue.put(audio(1)))
+    waiting = asyncio.create_task(send_queue.put(audio(2, "b")))
     await turn()
     cancelled.cancel()
     await turn()
-    assert await outbox.get() == audio(0)
+    assert await send_queue.get() == audio(0)
     await waiting
-    assert read_all(outbox) == [audio(2, "b")]
+    assert read_all(send_queue) == [audio(2, "b")]
 
 
 async def test_a_reader_waits_for_the_next_event() -> None:
-    outbox = SendQueue(1)
-    reader = asyncio.create_task(outbox.get())
+    send_queue = SendQueue(1)
+    reader = asyncio.create_task(send_queue.get())
     await turn()
     assert not reader.done()
-    outbox.post(Pong(1))
+    send_queue.post(Pong(1))
     assert await reader == Pong(1)
 
 
 async def test_a_cancelled_reader_loses_nothing() -> None:
-    outbox = SendQueue(1)
-    reader = asyncio.create_task(outbox.get())
+    send_queue = SendQueue(1)
+    reader = asyncio.create_task(send_queue.get())
     await turn()
-    outbox.post(Pong(1))
+    send_queue.post(Pong(1))
     reader.cancel()
     await turn()
-    assert read_all(outbox) == [Pong(1)]
+    assert read_all(send_queue) == [Pong(1)]
 
 
 async def test_purge_drops_the_audio_of_one_context_only() -> None:
-    outbox = SendQueue(10)
+    send_queue = SendQueue(10)
     for event in (audio(0), audio(0, "b"), audio(1)):
-        await outbox.put(event)
-    outbox.post(Done("a", 1.0, 1, 1))
-    assert outbox.purge("a") == [audio(0), audio(1)]
-    assert read_all(outbox) == [audio(0, "b"), Done("a", 1.0, 1, 1)]
-    assert outbox.purge("a") == []
+        await send_queue.put(event)
+    send_queue.post(Done("a", 1.0, 1, 1))
+    assert send_queue.purge("a") == [audio(0), audio(1)]
+    assert read_all(send_queue) == [audio(0, "b"), Done("a", 1.0, 1, 1)]
+    assert send_queue.purge("a") == []
 
 
 async def test_purge_makes_room() -> None:
-    outbox = SendQueue(1)
-    await outbox.put(audio(0))
-    waiting = asyncio.create_task(outbox.put(audio(0, "b")))
+    send_queue = SendQueue(1)
+    await send_queue.put(audio(0))
+    waiting = asyncio.create_task(send_queue.put(audio(0, "b")))
     await turn()
-    outbox.purge("a")
+    send_queue.purge("a")
     await waiting
-    assert read_all(outbox) == [audio(0, "b")]
+    assert read_all(send_queue) == [audio(0, "b")]
 
 
 async def test_purge_tells_equal_messages_apart_by_identity() -> None:
-    outbox = SendQueue(10)
-    await outbox.put(audio(0))
-    await outbox.put(audio(0))
-    assert len(outbox.purge("a")) == 2
-    assert len(outbox) == 0
+    send_queue = SendQueue(10)
+    await send_queue.put(audio(0))
+    await send_queue.put(audio(0))
+    assert len(send_queue.purge("a")) == 2
+    assert len(send_queue) == 0
 
 
 async def test_emptied_when_all_is_read_or_purged() -> None:
-    outbox = SendQueue(10)
-    await outbox.emptied()
-    await outbox.put(audio(0))
-    await outbox.put(audio(1))
-    waiting = asyncio.create_task(outbox.emptied())
-    await outbox.get()
+    send_queue = SendQueue(10)
+    await send_queue.emptied()
+    await send_queue.put(audio(0))
+    await send_queue.put(audio(1))
+    waiting = asyncio.create_task(send_queue.emptied())
+    await send_queue.get()
     await turn()
     assert not waiting.done()
-    outbox.purge("a")
+    send_queue.purge("a")
     await waiting
 
 
 async def test_a_client_that_asks_and_never_reads_is_found_out() -> None:
-    outbox = SendQueue(5)
+    send_queue = SendQueue(5)
     for n in range(5):
-        await outbox.put(audio(n))
+        await send_queue.put(audio(n))
     for n in range(1000):
-        outbox.post(Pong(n))
+        send_queue.post(Pong(n))
     with pytest.raises(SlowClient):
-        outbox.post(Pong(1000))
-    assert len(outbox) == 1005
+        send_queue.post(Pong(1000))
+    assert len(send_queue) == 1005
 
 
 # --- a client that comes back ---------------------------------------------------------------------
@@ -178,112 +178,112 @@ def big(seq: int, context: str = "a") -> Audio:
 
 
 async def test_what_was_read_is_read_again_after_a_rewind() -> None:
-    outbox = resumable()
+    send_queue = resumable()
     for event in (audio(0), audio(1), audio(2)):
-        await outbox.put(event)
-    outbox.post(Done("a", 1.0, 1, 1))
-    assert [await outbox.get() for _ in range(2)] == [audio(0), audio(1)]
-    assert outbox.rewind({"a": 0}, None) == set()
-    assert read_all(outbox) == [audio(1), audio(2), Done("a", 1.0, 1, 1)]
+        await send_queue.put(event)
+    send_queue.post(Done("a", 1.0, 1, 1))
+    assert [await send_queue.get() for _ in range(2)] == [audio(0), audio(1)]
+    assert send_queue.rewind({"a": 0}, None) == set()
+    assert read_all(send_queue) == [audio(1), audio(2), Done("a", 1.0, 1, 1)]
 
 
 async def test_what_is_of_the_broken_connection_is_not_said_on_the_next() -> None:
-    outbox = resumable()
-    outbox.post(Ready("s", "t", "heart", 24000, "pcm_s16le"))
-    outbox.post(Pong(1))
-    await outbox.put(audio(0))
-    await outbox.get()
-    outbox.rewind({}, None)
-    assert read_all(outbox) == [audio(0)]
+    send_queue = resumable()
+    send_queue.post(Ready("s", "t", "heart", 24000, "pcm_s16le"))
+    send_queue.post(Pong(1))
+    await send_queue.put(audio(0))
+    await send_queue.get()
+    send_queue.rewind({}, None)
+    assert read_all(send_queue) == [audio(0)]
 
 
 async def test_the_greeting_comes_before_all_else() -> None:
-    outbox = resumable()
-    await outbox.put(audio(0))
-    await outbox.get()
-    outbox.rewind({}, None)
+    send_queue = resumable()
+    await send_queue.put(audio(0))
+    await send_queue.get()
+    send_queue.rewind({}, None)
     ready = Ready("s", "t", "heart", 24000, "pcm_s16le")
-    outbox.greet(ready)
-    assert read_all(outbox) == [ready, audio(0)]
+    send_queue.greet(ready)
+    assert read_all(send_queue) == [ready, audio(0)]
 
 
 async def test_a_reader_who_is_cancelled_with_a_message_in_his_hand_has_lost_none() -> None:
-    outbox = resumable()
-    await outbox.put(audio(0))
+    send_queue = resumable()
+    await send_queue.put(audio(0))
 
     async def write() -> None:
-        await outbox.get()
+        await send_queue.get()
         await asyncio.Event().wait()  # the socket takes nothing
 
     writing = asyncio.create_task(write())
     await turn()
     writing.cancel()
     await turn()
-    outbox.leave()
-    outbox.rewind({}, None)
-    assert read_all(outbox) == [audio(0)]
+    send_queue.leave()
+    send_queue.rewind({}, None)
+    assert read_all(send_queue) == [audio(0)]
 
 
 async def test_what_waits_and_what_is_kept_share_one_limit() -> None:
-    outbox = resumable()
+    send_queue = resumable()
     for seq in range(3):
-        await outbox.put(big(seq))
-    outbox.acknowledge({}, 0)
-    fourth = asyncio.create_task(outbox.put(big(3)))
-    await outbox.get()
+        await send_queue.put(big(seq))
+    send_queue.acknowledge({}, 0)
+    fourth = asyncio.create_task(send_queue.put(big(3)))
+    await send_queue.get()
     await turn()
     assert not fourth.done(), "what was read is not known to be received"
-    outbox.acknowledge({"a": 0}, 0)
+    send_queue.acknowledge({"a": 0}, 0)
     await fourth
-    assert read_all(outbox) == [big(1), big(2), big(3)]
+    assert read_all(send_queue) == [big(1), big(2), big(3)]
 
 
 async def test_a_client_that_never_acknowledges_is_served_without_end() -> None:
-    outbox = resumable()
+    send_queue = resumable()
     for seq in range(100):
-        await outbox.put(big(seq))
-        assert await outbox.get() == big(seq)
-    assert outbox.rewind({"a": 98}, None) == set()
-    assert read_all(outbox) == [big(99)]
-    assert outbox.rewind({"a": 1}, None) == {"a"}
+        await send_queue.put(big(seq))
+        assert await send_queue.get() == big(seq)
+    assert send_queue.rewind({"a": 98}, None) == set()
+    assert read_all(send_queue) == [big(99)]
+    assert send_queue.rewind({"a": 1}, None) == {"a"}
 
 
 async def test_while_nobody_reads_speech_goes_on_as_far_as_there_is_room() -> None:
-    outbox = resumable()
-    await outbox.put(big(0))
-    await outbox.get()
-    outbox.leave()
+    send_queue = resumable()
+    await send_queue.put(big(0))
+    await send_queue.get()
+    send_queue.leave()
     for seq in (1, 2):
-        await outbox.put(big(seq))
-    third = asyncio.create_task(outbox.put(big(3)))
+        await send_queue.put(big(seq))
+    third = asyncio.create_task(send_queue.put(big(3)))
     await turn()
     assert not third.done()
-    outbox.rewind({"a": 0}, None)
+    send_queue.rewind({"a": 0}, None)
     await turn()
     assert third.done(), "the client is back, and has made room"
-    assert read_all(outbox) == [big(1), big(2), big(3)]
+    assert read_all(send_queue) == [big(1), big(2), big(3)]
 
 
 async def test_a_context_that_has_lost_something_says_nothing_more() -> None:
-    outbox = resumable()
+    send_queue = resumable()
     for seq in range(4):
-        await outbox.put(big(seq))
-        await outbox.get()
-    await outbox.put(audio(4))
-    await outbox.put(audio(0, "b"))
-    outbox.post(Done("a", 1.0, 1, 1))
-    assert outbox.rewind({}, None) == {"a"}
-    assert outbox.endings() == set()
-    assert read_all(outbox) == [audio(0, "b")]
+        await send_queue.put(big(seq))
+        await send_queue.get()
+    await send_queue.put(audio(4))
+    await send_queue.put(audio(0, "b"))
+    send_queue.post(Done("a", 1.0, 1, 1))
+    assert send_queue.rewind({}, None) == {"a"}
+    assert send_queue.endings() == set()
+    assert read_all(send_queue) == [audio(0, "b")]
 
 
 async def test_purge_drops_what_is_to_be_read_again() -> None:
-    outbox = resumable()
-    await outbox.put(audio(0))
-    await outbox.get()
-    outbox.rewind({}, None)
-    assert outbox.purge("a") == [audio(0)]
-    await outbox.emptied()
+    send_queue = resumable()
+    await send_queue.put(audio(0))
+    await send_queue.get()
+    send_queue.rewind({}, None)
+    assert send_queue.purge("a") == [audio(0)]
+    await send_queue.emptied()
 
 
 class Broken:
@@ -291,7 +291,7 @@ class Broken:
 
     def __init__(self, limit_bytes: int) -> None:
         self.now_s = 0.0
-        self.outbox = SendQueue(5, ReplayBuffer(limit_bytes, 30.0, clock=lambda: self.now_s))
+        self.send_queue = SendQueue(5, ReplayBuffer(limit_bytes, 30.0, clock=lambda: self.now_s))
         self.puts: dict[str, list[asyncio.Task[None]]] = {name: [] for name in "abc"}
         self.posted: list[Retracted] = []
         self.on_its_way: list[Event] = []
@@ -305,21 +305,21 @@ class Broken:
 
         async def put_after(before: list[asyncio.Task[None]], event: Audio) -> None:
             await asyncio.gather(*before)
-            await self.outbox.put(event)
+            await self.send_queue.put(event)
 
         if context not in self.lost:
             puts.append(asyncio.create_task(put_after(puts[-1:], big(len(puts), context))))
 
     def answer(self, context: str) -> None:
         self.posted.append(Retracted(context, len(self.posted)))
-        self.outbox.post(self.posted[-1])
+        self.send_queue.post(self.posted[-1])
 
     def posted_to(self, context: str) -> list[Retracted]:
         return [event for event in self.posted if event.context == context]
 
     def write(self, count: int) -> None:
-        for _ in range(min(count, len(self.outbox))):
-            coroutine = self.outbox.get()
+        for _ in range(min(count, len(self.send_queue))):
+            coroutine = self.send_queue.get()
             with pytest.raises(StopIteration) as stop:
                 coroutine.send(None)
             self.on_its_way.append(stop.value.value)
@@ -338,17 +338,17 @@ class Broken:
 
     def hear(self, _: int) -> None:
         if self.asked:
-            self.outbox.acknowledge(*self.asked.pop(0))
+            self.send_queue.acknowledge(*self.asked.pop(0))
 
     def age(self, _: int) -> None:
         self.now_s += 31
-        self.outbox.expire()
+        self.send_queue.expire()
 
     def come_back(self, _: int) -> None:
         self.on_its_way.clear()
         self.asked.clear()
-        self.outbox.leave()
-        lost = self.outbox.rewind(dict(self.after), len(self.answers))
+        self.send_queue.leave()
+        lost = self.send_queue.rewind(dict(self.after), len(self.answers))
         self.lost |= lost
         for name in lost:  # a session stops them
             for task in self.puts[name]:
@@ -358,14 +358,14 @@ class Broken:
 async def play(story: list[tuple[str, Any]], limit_bytes: int, *, acknowledges: bool) -> Broken:
     client = Broken(limit_bytes)
     if acknowledges:
-        client.outbox.acknowledge(client.after, 0)
+        client.send_queue.acknowledge(client.after, 0)
     for move, of in story:
         if acknowledges or move != "hear":
             getattr(client, move)(of)
         await turn()
     client.come_back(0)
     await turn()
-    while len(client.outbox):
+    while len(client.send_queue):
         client.write(1000)
         client.deliver(1000)
         client.come_back(0)

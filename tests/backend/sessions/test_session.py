@@ -242,7 +242,7 @@ def test_a_slow_reader_stops_his_own_rendering() -> None:
         client.reading.clear()
         client.say(start(mode="batch"), Text("a", "word. " * 1000), End("a"))
         await client.wait(60.0)
-        assert len(client.session.outbox) <= 3
+        assert len(client.session.send_queue) <= 3
         assert len(client.tts.releases) < 10
         client.reading.set()
         await client.settled()
@@ -501,9 +501,9 @@ def test_cancel_purges_what_is_queued() -> None:
         client.say(start(mode="batch"), Text("a", "One two. Three four. Five six. No"))
         client.say(start("b", mode="batch"), Text("b", "Other. "), End("b"))
         await client.wait(1.0)
-        queued = len(client.session.outbox)
+        queued = len(client.session.send_queue)
         client.say(Cancel("a"))
-        assert len(client.session.outbox) < queued
+        assert len(client.session.send_queue) < queued
         client.reading.set()
         await client.settled()
 

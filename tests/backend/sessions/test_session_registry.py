@@ -459,7 +459,7 @@ def test_an_end_that_is_no_longer_kept_is_not_waited_for_in_vain(counted: bool) 
         request = replace(caller.request(), answers=0 if counted else None)
         assert request.after == {"a": 0}, "all of the audio has come"
         attachment = await sessions.resume(request, "me")
-        events = [await attachment.session.outbox.get() for _ in range(2)]
+        events = [await attachment.session.send_queue.get() for _ in range(2)]
         assert [type(event) for event in events] == [Ready, Failed]
         assert isinstance(events[1], Failed)
         assert (events[1].context, events[1].code) == ("a", "resume_gap")

@@ -27,7 +27,7 @@ def read(made: TextBuffer) -> None:
 
 def speak(made: TextBuffer, to: int, *, final: bool = False) -> tuple[int, int]:
     """Release and render the sentence at hand up to `to`; close it after the final release."""
-    growth = made.growth()
+    growth = made.pending_sentence()
     made.release(growth, Speak(to, len(growth.text), final=final))
     span = made.speak_to(to)
     if final:
@@ -42,7 +42,7 @@ def test_text_over_the_limit_is_refused_whole_and_what_was_there_stays() -> None
     made = script("Hello. ", limit=10)
     with pytest.raises(TextLimit):
         made.push("world", 1.0)
-    assert (made.length, made.growth().text) == (7, "Hello. ")
+    assert (made.length, made.pending_sentence().text) == (7, "Hello. ")
     made.push("you", 1.0)
     assert made.length == 10
 
@@ -85,39 +85,40 @@ def test_no_text_is_finished_by_its_end() -> None:
 
 def test_sentences_follow_each_other_in_offsets_of_the_context() -> None:
     made = script("One two. Three four. Five")
-    assert (made.growth().text, made.growth().complete) == ("One two. ", True)
+    assert (made.pending_sentence().text, made.pending_sentence().complete) == ("One two. ", True)
     assert speak(made, 9, final=True) == (0, 9)
     assert made.utterance_start == 9
-    assert (made.growth().text, made.growth().complete) == ("Three four. ", True)
+    sentence = made.pending_sentence()
+    assert (sentence.text, sentence.complete) == ("Three four. ", True)
     assert speak(made, 12, final=True) == (9, 21)
-    assert (made.growth().text, made.growth().complete) == ("Five", False)
+    assert (made.pending_sentence().text, made.pending_sentence().complete) == ("Five", False)
 
 
 def test_an_end_found_within_what_is_released_comes_too_late() -> None:
     made = script("at 5 p.m. Sh")
     speak(made, 12)
     made.push("e came. He ", 0.0)
-    growth = made.growth()
+    growth = made.pending_sentence()
     assert growth.text == "at 5 p.m. She came. "
     assert (growth.released, growth.complete) == (12, True)
     assert speak(made, 20, final=True) == (12, 20)
-    assert made.growth().text == "He "
+    assert made.pending_sentence().text == "He "
 
 
 def test_what_is_released_keeps_the_reading_it_had() -> None:
     made = script("#")
-    assert made.growth().text == "#"
+    assert made.pending_sentence().text == "#"
     speak(made, 1)
     made.push(" one", 0.0)  # now it would be the mark of a heading, which is not spoken
-    assert made.growth().text == "# one"
-    assert script("# one").growth().text == "  one"
+    assert made.pending_sentence().text == "# one"
+    assert script("# one").pending_sentence().text == "  one"
 
 
 def test_flush_presses_what_is_known_and_leaves_the_sentence_open() -> None:
     made = script("Hello th")
     made.flush()
     made.push("ere", 0.0)
-    growth = made.growth()
+    growth = made.pending_sentence()
     assert (growth.flush_to, growth.complete, growth.text) == (8, False, "Hello there")
 
 
@@ -125,9 +126,9 @@ def test_a_press_reaches_over_sentences() -> None:
     made = script("One two. Three four")
     made.flush()
     made.push("teen", 0.0)
-    assert made.growth().flush_to == 9
+    assert made.pending_sentence().flush_to == 9
     speak(made, 9, final=True)
-    assert made.growth().flush_to == 10
+    assert made.pending_sentence().flush_to == 10
 
 
 # --- retract --------------------------------------------------------------------------------------
@@ -136,12 +137,12 @@ def test_a_press_reaches_over_sentences() -> None:
 def test_retract_takes_back_to_the_offset() -> None:
     made = script("Hello there")
     assert made.retract(6, 0.0) == 6
-    assert made.growth().text == "Hello "
+    assert made.pending_sentence().text == "Hello "
 
 
 def test_retract_stops_at_what_is_released_also_if_it_is_not_spoken_yet() -> None:
     made = script("Hello there")
-    made.release(made.growth(), Speak(6, 11))
+    made.release(made.pending_sentence(), Speak(6, 11))
     assert made.retract(2, 0.0) == 6
     assert (made.spoken, made.released) == (0, 6)
 
@@ -154,7 +155,7 @@ def test_retract_beyond_the_text_changes_nothing() -> None:
 def test_retract_reopens_a_complete_sentence() -> None:
     made = script("Hello there. Good day. And")
     assert made.retract(10, 0.0) == 10
-    assert (made.growth().text, made.growth().complete) == ("Hello ther", False)
+    assert (made.pending_sentence().text, made.pending_sentence().complete) == ("Hello ther", False)
 
 
 def test_retract_takes_the_press_back_too() -> None:
@@ -162,14 +163,14 @@ def test_retract_takes_the_press_back_too() -> None:
     made.flush()
     made.retract(5, 0.0)
     made.push(" world", 0.0)
-    assert made.growth().flush_to == 5
+    assert made.pending_sentence().flush_to == 5
 
 
 def test_retract_after_the_end_leaves_the_rest_ended() -> None:
     made = script("Hello there")
     made.end()
     assert made.retract(5, 0.0) == 5
-    assert (made.growth().text, made.growth().complete) == ("Hello", True)
+    assert (made.pending_sentence().text, made.pending_sentence().complete) == ("Hello", True)
     speak(made, 5, final=True)
     assert made.finished
 
@@ -186,26 +187,26 @@ def test_retract_of_all_after_the_end_finishes() -> None:
 
 def test_after_a_failure_the_rest_of_the_sentence_is_an_utterance_of_its_own() -> None:
     made = script("Hello there my friend")
-    made.release(made.growth(), Speak(12, 15))
+    made.release(made.pending_sentence(), Speak(12, 15))
     made.speak_to(6)
     assert made.restart() == (6, 12)
-    growth = made.growth()
+    growth = made.pending_sentence()
     assert (growth.text, growth.released, growth.spoken) == ("my friend", 0, 0)
     assert made.utterance_start == 12
 
 
 def test_a_failure_at_the_end_of_a_sentence_goes_on_with_the_next() -> None:
     made = script("Hello there. Good day")
-    growth = made.growth()
+    growth = made.pending_sentence()
     made.release(growth, Speak(13, 13, final=True))
     assert made.restart() == (0, 13)
-    assert made.growth().text == "Good day"
+    assert made.pending_sentence().text == "Good day"
 
 
 def test_a_failure_of_the_last_sentence_finishes() -> None:
     made = script("Hello")
     made.end()
-    made.release(made.growth(), Speak(5, 5, final=True))
+    made.release(made.pending_sentence(), Speak(5, 5, final=True))
     made.restart()
     assert made.finished
 
@@ -256,7 +257,7 @@ class AnyOrder(RuleBasedStateMachine):
     def speak(self, share: float, short: int, fails: int) -> None:
         """Release some of what there is; the engine may stop short of it, or fail."""
         read(self.made)
-        growth = self.made.growth()
+        growth = self.made.pending_sentence()
         size = len(growth.text)
         if not (size or growth.complete):
             return
@@ -290,7 +291,7 @@ class AnyOrder(RuleBasedStateMachine):
     def the_sentence_at_hand_is_the_text_that_follows(self) -> None:
         if self.made.behind:
             return
-        growth, start = self.made.growth(), self.made.utterance_start
+        growth, start = self.made.pending_sentence(), self.made.utterance_start
         assert 0 <= growth.spoken <= growth.released <= len(growth.text)
         assert 0 <= growth.flush_to <= len(growth.text)
         assert growth.complete or start + len(growth.text) == len(self.text)
@@ -300,7 +301,7 @@ class AnyOrder(RuleBasedStateMachine):
     @invariant()
     def finished_means_all_is_spoken(self) -> None:
         if self.made.ended and self.at == len(self.text) and not self.made.behind:
-            growth = self.made.growth()
+            growth = self.made.pending_sentence()
             assert self.made.finished or growth.complete
         assert not self.made.finished or self.at == len(self.text)
 

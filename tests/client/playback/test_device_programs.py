@@ -45,27 +45,27 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 def queue(*samples: int) -> Mixer:
     """A playout with one track that has ended."""
-    playout = Mixer(RATE_HZ)
-    track = playout.add()
-    playout.push(track, np.array(samples, "<i2").tobytes(), time.monotonic())
-    playout.end(track)
-    return playout
+    mixer = Mixer(RATE_HZ)
+    track = mixer.add()
+    mixer.push(track, np.array(samples, "<i2").tobytes(), time.monotonic())
+    mixer.end(track)
+    return mixer
 
 
 def silence(frames: int, now_s: float, delay_s: float) -> Pcm:
     return np.zeros(frames, np.int16)
 
 
-def through(playout: Mixer) -> bool:
-    return not playout._queue
+def through(mixer: Mixer) -> bool:
+    return not mixer._queue
 
 
 def test_a_program_gets_the_speech_and_its_rate(programs: Programs) -> None:
     programs.add("aplay", 'echo "$@" > flags; exec /bin/cat > heard')
     speech = list(range(1, 5001))
-    playout, device = queue(*speech), ProgramDevice("aplay")
-    device.open(RATE_HZ, playout.pull)
-    eventually(lambda: through(playout))
+    mixer, device = queue(*speech), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull)
+    eventually(lambda: through(mixer))
     device.close(drain=True)
     assert programs.heard() == speech
     assert "-r 24000 -c 1" in (programs.folder / "flags").read_text()
@@ -73,9 +73,9 @@ def test_a_program_gets_the_speech_and_its_rate(programs: Programs) -> None:
 
 def test_the_last_syllable_is_waited_for(programs: Programs) -> None:
     programs.add("aplay", "/bin/cat > /dev/null; /bin/sleep 0.3; echo > left")
-    playout, device = queue(1, 2, 3), ProgramDevice("aplay")
-    device.open(RATE_HZ, playout.pull)
-    eventually(lambda: through(playout))
+    mixer, device = queue(1, 2, 3), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull)
+    eventually(lambda: through(mixer))
     device.close(drain=True)
     assert (programs.folder / "left").exists()
 
@@ -117,17 +117,17 @@ def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
 
 def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: Programs) -> None:
     programs.add("aplay", "echo >> starts; /bin/cat > heard-$$; echo drained >> ends")
-    playout, device = Mixer(RATE_HZ), ProgramDevice("aplay")
-    device.open(RATE_HZ, playout.pull)
-    first = playout.add()
-    playout.push(first, np.full(RATE_HZ * 60, 7, "<i2").tobytes(), time.monotonic())
+    mixer, device = Mixer(RATE_HZ), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull)
+    first = mixer.add()
+    mixer.push(first, np.full(RATE_HZ * 60, 7, "<i2").tobytes(), time.monotonic())
     eventually(lambda: first.read > RATE_HZ // 10)
-    playout.cancel(first, time.monotonic(), ramp=False)
+    mixer.cancel(first, time.monotonic(), ramp=False)
     device.drop()
-    second = playout.add()
-    playout.push(second, np.full(240, 9, "<i2").tobytes(), time.monotonic())
-    playout.end(second)
-    eventually(lambda: through(playout))
+    second = mixer.add()
+    mixer.push(second, np.full(240, 9, "<i2").tobytes(), time.monotonic())
+    mixer.end(second)
+    eventually(lambda: through(mixer))
     device.close(drain=True)
     assert (programs.folder / "starts").read_text().count("\n") == 2
     assert (programs.folder / "ends").read_text().count("\n") == 1, "the first had no time to drain"
@@ -138,8 +138,8 @@ def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: P
 
 def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: Programs) -> None:
     programs.add("paplay", "echo 'Connection refused' >&2; exit 3")
-    playout, device = queue(*[1] * RATE_HZ), ProgramDevice("paplay")
-    device.open(RATE_HZ, playout.pull)
+    mixer, device = queue(*[1] * RATE_HZ), ProgramDevice("paplay")
+    device.open(RATE_HZ, mixer.pull)
     eventually(lambda: device.failure is not None)
     device.close(drain=True)
     expected = r"paplay could not play \(exit code 3\): Connection refused; .*-o hello\.wav"
@@ -149,9 +149,9 @@ def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: P
 
 def test_a_program_that_hangs_does_not_hang_us(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/sleep 600")
-    playout, device = queue(*[1] * RATE_HZ), ProgramDevice("aplay")
-    device.open(RATE_HZ, playout.pull)
-    eventually(lambda: playout._queue[0].read > 0)
+    mixer, device = queue(*[1] * RATE_HZ), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull)
+    eventually(lambda: mixer._queue[0].read > 0)
     started_s = time.monotonic()
     device.close(drain=False)
     assert time.monotonic() - started_s < 10

@@ -8,25 +8,25 @@ def test_on_a_steady_line_hardly_anything_is_held_back() -> None:
 
 
 def test_speech_is_held_back_as_long_as_it_was_late() -> None:
-    prebuffer = JitterBuffer()
-    prebuffer.late(0.1, now_s=5.0)
-    assert prebuffer.target_s(5.0) == pytest.approx(0.1 + LEAST_S)
-    prebuffer.late(0.03, now_s=6.0)
-    assert prebuffer.target_s(6.0) == pytest.approx(0.1 + LEAST_S)
-    prebuffer.late(0.2, now_s=7.0)
-    assert prebuffer.target_s(7.0) == pytest.approx(0.2 + LEAST_S)
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.late(0.1, now_s=5.0)
+    assert jitter_buffer.target_s(5.0) == pytest.approx(0.1 + LEAST_S)
+    jitter_buffer.late(0.03, now_s=6.0)
+    assert jitter_buffer.target_s(6.0) == pytest.approx(0.1 + LEAST_S)
+    jitter_buffer.late(0.2, now_s=7.0)
+    assert jitter_buffer.target_s(7.0) == pytest.approx(0.2 + LEAST_S)
 
 
 def test_an_outage_is_not_taken_for_jitter() -> None:
-    prebuffer = JitterBuffer()
-    prebuffer.late(30.0, now_s=5.0)
-    assert prebuffer.target_s(5.0) == MOST_S
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.late(30.0, now_s=5.0)
+    assert jitter_buffer.target_s(5.0) == MOST_S
 
 
 def test_when_the_line_is_calm_again_the_delay_goes() -> None:
-    prebuffer = JitterBuffer()
-    prebuffer.late(0.18, now_s=0.0)
-    assert prebuffer.target_s(CALM_S - 1) == pytest.approx(0.2)
-    assert prebuffer.target_s(CALM_S) == pytest.approx(0.1)
-    assert prebuffer.target_s(2 * CALM_S) == pytest.approx(0.05)
-    assert prebuffer.target_s(100 * CALM_S) == LEAST_S
+    jitter_buffer = JitterBuffer()
+    jitter_buffer.late(0.18, now_s=0.0)
+    assert jitter_buffer.target_s(CALM_S - 1) == pytest.approx(0.2)
+    assert jitter_buffer.target_s(CALM_S) == pytest.approx(0.1)
+    assert jitter_buffer.target_s(2 * CALM_S) == pytest.approx(0.05)
+    assert jitter_buffer.target_s(100 * CALM_S) == LEAST_S

@@ -10,7 +10,7 @@ RATE_HZ = 1000  # a sample is a millisecond
 RAMP = round(RAMP_S * RATE_HZ)
 
 
-def playout(least_s: float = 0.0) -> Mixer:
+def mixer(least_s: float = 0.0) -> Mixer:
     """A playout that holds nothing back before it has measured something."""
     return Mixer(RATE_HZ, JitterBuffer(least_s))
 
@@ -39,7 +39,7 @@ def owed(out: Mixer, since_s: float = 0.0) -> Track:
 
 
 def test_silence_before_and_after_speech() -> None:
-    out = playout()
+    out = mixer()
     assert not blocks(out, 2).any()
     track = out.add()
     out.push(track, pcm(*tone(100, 15)), 0.02)
@@ -49,7 +49,7 @@ def test_silence_before_and_after_speech() -> None:
 
 
 def test_chunks_follow_each_other_without_a_gap() -> None:
-    out, whole = playout(), tone(1, 60)
+    out, whole = mixer(), tone(1, 60)
     track = out.add()
     for start in range(0, 60, 12):
         out.push(track, pcm(*whole[start : start + 12]), 0.0)
@@ -58,7 +58,7 @@ def test_chunks_follow_each_other_without_a_gap() -> None:
 
 
 def test_the_next_track_begins_with_the_sample_after_the_last() -> None:
-    out = playout()
+    out = mixer()
     first, second = out.add(), out.add()
     out.push(second, pcm(*tone(200, 15)), 0.0)
     assert not blocks(out, 1).any(), "it waits for its turn"
@@ -69,7 +69,7 @@ def test_the_next_track_begins_with_the_sample_after_the_last() -> None:
 
 
 def test_a_track_without_a_sound_holds_nobody_up() -> None:
-    out = playout()
+    out = mixer()
     silent, following = out.add(), out.add()
     out.push(following, pcm(*tone(7, 10)), 0.0)
     out.push(silent, b"", 0.0)
@@ -85,7 +85,7 @@ def test_a_track_without_a_sound_holds_nobody_up() -> None:
 def test_every_sample_is_heard_once_whatever_the_sizes(
     chunks: list[int], frames: list[int]
 ) -> None:
-    out = playout()
+    out = mixer()
     whole = tone(1, sum(chunks))
     at = 0
     for number, size in enumerate(chunks):
@@ -107,7 +107,7 @@ def test_every_sample_is_heard_once_whatever_the_sizes(
 
 
 def test_speech_is_held_back_for_the_prebuffer() -> None:
-    out = playout(least_s=0.03)
+    out = mixer(least_s=0.03)
     track = out.add()
     out.push(track, pcm(*tone(1, 100)), 0.0)
     assert not blocks(out, 3).any()
@@ -116,7 +116,7 @@ def test_speech_is_held_back_for_the_prebuffer() -> None:
 
 
 def test_what_has_ended_is_not_held_back() -> None:
-    out = playout(least_s=0.03)
+    out = mixer(least_s=0.03)
     track = out.add()
     out.push(track, pcm(5, 6), 0.0)
     out.end(track)
@@ -124,7 +124,7 @@ def test_what_has_ended_is_not_held_back() -> None:
 
 
 def test_after_late_audio_more_is_held_back() -> None:
-    out = playout()
+    out = mixer()
     track = owed(out)
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 10)  # dry from 0.02 on
@@ -134,7 +134,7 @@ def test_after_late_audio_more_is_held_back() -> None:
 
 
 def test_lateness_is_seen_also_where_the_prebuffer_hides_it() -> None:
-    out = playout(least_s=0.03)
+    out = mixer(least_s=0.03)
     track = owed(out)
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 4)
@@ -149,7 +149,7 @@ def test_lateness_is_seen_also_where_the_prebuffer_hides_it() -> None:
 
 
 def test_a_track_that_waits_for_its_turn_is_not_late() -> None:
-    out = playout(least_s=0.02)
+    out = mixer(least_s=0.02)
     first, second = owed(out), owed(out)
     out.push(first, pcm(*[1] * 300), 0.0)
     out.end(first)
@@ -169,7 +169,7 @@ def test_a_track_that_waits_for_its_turn_is_not_late() -> None:
 
 
 def test_an_underrun_is_counted_with_its_length() -> None:
-    out = playout()
+    out = mixer()
     track = owed(out)
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 5)
@@ -182,7 +182,7 @@ def test_an_underrun_is_counted_with_its_length() -> None:
 
 
 def test_a_pause_of_the_writer_is_no_underrun_and_no_jitter() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 10)
@@ -193,7 +193,7 @@ def test_a_pause_of_the_writer_is_no_underrun_and_no_jitter() -> None:
 
 
 def test_the_silence_after_the_end_is_no_gap() -> None:
-    out = playout()
+    out = mixer()
     track = owed(out)
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 5)
@@ -204,7 +204,7 @@ def test_the_silence_after_the_end_is_no_gap() -> None:
 
 
 def test_sound_fades_where_it_breaks_off_and_where_it_goes_on() -> None:
-    out = playout()
+    out = mixer()
     track = owed(out)
     out.push(track, pcm(*[1000] * 15), 0.0)
     broken = blocks(out, 3)
@@ -220,7 +220,7 @@ def test_sound_fades_where_it_breaks_off_and_where_it_goes_on() -> None:
 
 
 def test_a_regular_start_and_end_are_left_as_they_are() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*[1000] * 15), 0.0)
     out.end(track)
@@ -231,7 +231,7 @@ def test_a_regular_start_and_end_are_left_as_they_are() -> None:
 
 
 def test_a_cancel_is_silence_within_the_ramp_without_a_click() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*[1000] * 500), 0.0)
     assert blocks(out, 1).all()
@@ -242,7 +242,7 @@ def test_a_cancel_is_silence_within_the_ramp_without_a_click() -> None:
 
 
 def test_audio_after_the_cancel_is_dropped_and_counted() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*[1000] * 10), 0.0)
     blocks(out, 1)
@@ -253,7 +253,7 @@ def test_audio_after_the_cancel_is_dropped_and_counted() -> None:
 
 
 def test_the_track_behind_a_cancelled_one_is_heard_from_its_start() -> None:
-    out = playout()
+    out = mixer()
     first, second = out.add(), out.add()
     out.push(first, pcm(*[0] * 500), 0.0)
     out.push(second, pcm(*tone(1, 20)), 0.0)
@@ -264,7 +264,7 @@ def test_the_track_behind_a_cancelled_one_is_heard_from_its_start() -> None:
 
 
 def test_a_cancelled_track_in_the_queue_is_not_heard_and_the_playing_one_goes_on() -> None:
-    out = playout()
+    out = mixer()
     first, second = out.add(), out.add()
     out.push(first, pcm(*tone(1, 20)), 0.0)
     out.end(first)
@@ -275,7 +275,7 @@ def test_a_cancelled_track_in_the_queue_is_not_heard_and_the_playing_one_goes_on
 
 
 def test_cancelling_what_was_heard_changes_nothing() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*tone(1, 20)), 0.0)
     out.end(track)
@@ -287,7 +287,7 @@ def test_cancelling_what_was_heard_changes_nothing() -> None:
 
 
 def test_two_cancels_in_one_ramp_do_not_click() -> None:
-    out = playout()
+    out = mixer()
     first, second = out.add(), out.add()
     out.push(first, pcm(*[1000] * 50), 0.0)
     out.push(second, pcm(*[1000] * 50), 0.0)
@@ -305,7 +305,7 @@ def test_two_cancels_in_one_ramp_do_not_click() -> None:
 
 
 def test_the_position_is_what_left_the_loudspeaker() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*tone(1, 100)), 0.0)
     out.pull(50, 1.0, 0.04)
@@ -317,7 +317,7 @@ def test_the_position_is_what_left_the_loudspeaker() -> None:
 
 
 def test_the_position_stands_still_during_a_gap_and_never_goes_back() -> None:
-    out = playout()
+    out = mixer()
     track = owed(out)
     out.push(track, pcm(*tone(1, 20)), 0.0)
     blocks(out, 6)
@@ -331,7 +331,7 @@ def test_the_position_stands_still_during_a_gap_and_never_goes_back() -> None:
 
 
 def test_a_track_is_through_when_its_last_sample_was_heard() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*tone(1, 20)), 0.0)
     out.end(track)
@@ -341,7 +341,7 @@ def test_a_track_is_through_when_its_last_sample_was_heard() -> None:
 
 
 def test_positions_of_a_long_track_stay_exact() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*[1] * 20_000), 0.0)
     out.end(track)
@@ -352,7 +352,7 @@ def test_positions_of_a_long_track_stay_exact() -> None:
 
 
 def test_a_device_that_drops_what_it_took_needs_no_ramp() -> None:
-    out = playout()
+    out = mixer()
     track = out.add()
     out.push(track, pcm(*[1000] * 500), 0.0)
     blocks(out, 1)
@@ -361,7 +361,7 @@ def test_a_device_that_drops_what_it_took_needs_no_ramp() -> None:
 
 
 def test_what_is_still_in_the_devices_buffer_can_be_cancelled() -> None:
-    out = playout()
+    out = mixer()
     first, second = out.add(), out.add()
     out.push(first, pcm(*tone(1, 20)), 0.0)
     out.push(second, pcm(*[77] * 40), 0.0)
