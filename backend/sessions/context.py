@@ -47,7 +47,7 @@ class Services:
     client_slots: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", ClientSlots(self.settings.server.max_connections))
+        object.__setattr__(self, "client_slots", ClientSlots(self.settings.server.max_connections))
 
 
 def create_release(sentence: PendingSentence, choice: Speak) -> Release:

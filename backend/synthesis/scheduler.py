@@ -2,7 +2,7 @@
 
 Every engine belongs to one thread. A `UtteranceHandle` (one spoken utterance) is bound to the
 least busy thread when it is opened; its commands go there over a deque, its chunks come back
-through `call_soon_threadsafe`. A thread always advances the utterance whose listener runs dry first.
+through `call_soon_threadsafe`. A thread always advances the utterance with the earliest deadline.
 
 A thread whose engine stays in one step is given up and replaced: the utterance that it was at
 fails, the others go on in other threads, behind what was heard of them.
