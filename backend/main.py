@@ -215,14 +215,15 @@ def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> 
     )
 
 
-def serve(settings: Settings, lan_key: str = "") -> None:
+def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> None:
     """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start, and
     `EngineDead`.
 
-    `lan_key`: of the link for the other devices of the network; empty: none is shown.
+    `lan_key`: of the link for the other devices of the network; empty: none is shown. `model`:
+    speaks instead of the one that the settings choose.
     """
     listener = listen(settings.server.host, settings.server.port)
-    model = choose(settings, models_folder(settings.engine.models))
+    model = model or choose(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
     settings, most = within_descriptors(settings)
