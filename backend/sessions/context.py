@@ -31,7 +31,7 @@ from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
 from backend.text.text_buffer import TextBuffer
 from backend.tts_manager import TTSManager
 
-_MAX_FLUSHES = 1000  # of one context that wait for their answer
+_MAX_FLUSHES = 10_000  # of one context that wait for their answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,11 +205,11 @@ def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
 
 def test_flushes_without_end_are_refused_and_those_taken_are_answered() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "One two"), *[Flush("a")] * 1001, End("a"))
+        client.say(Text("a", "One two"), *[Flush("a")] * 10_001, End("a"))
         await client.settled()
 
     client = scripted(script)
-    assert len(client.of(Flushed)) == 1000
+    assert len(client.of(Flushed)) == 10_000
     assert [event.code for event in client.of(Failed)] == ["text_limit"]
     assert len(client.of(Done)) == 1
 
