@@ -180,7 +180,7 @@ def way(request: pytest.FixtureRequest) -> Way:
 def named_in(file: str, text: str) -> Iterator[str]:
     """What a page or a script of it loads."""
     html = r'(?:href|src)="([^"#]+)"'
-    script = r'(?<!["\w])(?:from|import|addModule\(|fetch\()\s*"(\.?/?[^"]+)"'
+    script = r'(?<!["\w])(?:from|import|addModule\(|fetch\()\s*"(\.?/?[^"]+)"(?!, \{\s*method)'
     yield from re.findall(html if file.endswith("html") else script, text)
 
 
