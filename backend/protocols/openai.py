@@ -20,7 +20,7 @@ from pydantic import Field
 
 from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields, read_json
+from backend.protocols.json_fields import LenientModel, read_json
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
 MAX_CHARACTERS = 4096
@@ -49,11 +49,11 @@ _PARAMS = {
 _RETRY = {"retry-after": "1"}
 
 
-class _VoiceId(Fields):
+class _VoiceId(LenientModel):
     id: str
 
 
-class SpeechRequest(Fields):
+class SpeechRequest(LenientModel):
     """The body of `POST /v1/audio/speech`. `instructions` are accepted and not followed;
     `volume_multiplier` is Kokoro's.
     """

@@ -43,7 +43,7 @@ from backend.events import (
     Voice,
 )
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.json_fields import Fields, read_json, read_query
+from backend.protocols.json_fields import LenientModel, read_json, read_query
 
 MAX_BYTES = 1 << 17  # of an event's header, data and payload, each: read within a turn
 _WIDTH_BYTES, _CHANNELS = 2, 1  # of pcm_s16le
@@ -52,24 +52,24 @@ _PASSING = {"timeout", "engine_failed"}  # a sentence is lost, the context goes 
 _NOBODY = Attribution(name="", url="")
 
 
-class _Header(Fields):
+class _Header(LenientModel):
     type: str
     data: dict[str, Any] = Field(default_factory=dict)
     data_length: int | None = Field(None, ge=0, le=MAX_BYTES)
     payload_length: int | None = Field(None, ge=0, le=MAX_BYTES)
 
 
-class _Voice(Fields):
+class _Voice(LenientModel):
     name: str | None = None
     language: str | None = None
 
 
-class _SynthesizeStart(Fields):
+class _SynthesizeStart(LenientModel):
     voice: _Voice | None = None
     text_format: str | None = None
 
 
-class _Chunk(Fields):
+class _Chunk(LenientModel):
     text: str
 
 
@@ -77,11 +77,11 @@ class _Synthesize(_SynthesizeStart, _Chunk):
     pass
 
 
-class _Ping(Fields):
+class _Ping(LenientModel):
     text: str | None = None
 
 
-class _Data(Fields, extra="allow"):
+class _Data(LenientModel, extra="allow"):
     pass
 
 

@@ -18,7 +18,7 @@ from backend.events import Done, End, Flush, Flushed, Retract, Text
 from backend.protocols import openai
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.elevenlabs import http as elevenlabs_http
-from backend.protocols.json_fields import Fields, read_json
+from backend.protocols.json_fields import LenientModel, read_json
 from backend.protocols.native import MAX_AFTER, MAX_MESSAGE_LENGTH, decode, decode_speech
 from backend.text.pacer import Speak
 from backend.text.text_buffer import TextBuffer
@@ -169,7 +169,7 @@ VENDORS: dict[str, Callable[[str], object]] = {
     "elevenlabs": lambda body: read_json(elevenlabs_http.SpeechRequest, body),
     "cartesia": lambda body: read_json(cartesia_request.SpeechRequest, body),
     "openai": lambda body: openai.decode_request(body.encode()),
-    "any": lambda body: read_json(Fields, body),
+    "any": lambda body: read_json(LenientModel, body),
 }
 BODIES = {
     "brackets": f'{{"x":{BRACKETS}}}',

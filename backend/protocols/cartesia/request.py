@@ -10,11 +10,11 @@ from pydantic import Field
 from backend.errors import BadFormat, BadMessage
 from backend.events import Failed, Start
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields
-from backend.protocols.markup import plain, tags
+from backend.protocols.json_fields import LenientModel
+from backend.protocols.markup import strip_markup, tag_markup
 from backend.protocols.voice_names import FindVoice
 
-MARKUP = tags("spell", "break", "emotion", "speed", "volume")
+MARKUP = tag_markup("spell", "break", "emotion", "speed", "volume")
 
 _SPEEDS = {"slowest": 0.6, "slow": 0.8, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
 _ENCODINGS = {
@@ -28,13 +28,13 @@ _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "int
 _STATUS |= {"engine_dead": 503}
 
 
-class VoiceControls(Fields):
+class VoiceControls(LenientModel):
     """How the API of 2024 said the speed."""
 
     speed: float | str | None = None
 
 
-class VoiceSpecifier(Fields):
+class VoiceSpecifier(LenientModel):
     """A voice that is named, or given as an embedding (`mode`)."""
 
     id: str | None = None
@@ -42,7 +42,7 @@ class VoiceSpecifier(Fields):
     controls: VoiceControls = Field(default=VoiceControls(), alias="__experimental_controls")
 
 
-class OutputFormat(Fields):
+class OutputFormat(LenientModel):
     """How the audio is encoded."""
 
     container: str = "raw"
@@ -51,14 +51,14 @@ class OutputFormat(Fields):
     bit_rate: int | None = None
 
 
-class GenerationConfig(Fields):
+class GenerationConfig(LenientModel):
     """What of the manner of speaking the core knows; not `emotion`."""
 
     speed: float | None = None
     volume: float | None = None
 
 
-class SpeechRequest(Fields):
+class SpeechRequest(LenientModel):
     """What is said, and how; `model_id` and others mean nothing here."""
 
     transcript: str
@@ -129,7 +129,7 @@ class FileRequest(SpeechRequest):
     @property
     def text(self) -> str:
         """What is to be spoken: the marks are not obeyed, and not read aloud."""
-        return plain(self.transcript, MARKUP)
+        return strip_markup(self.transcript, MARKUP)
 
 
 def error_fields(failed: Failed) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from backend.events import (
     Flushed,
     Text,
 )
-from backend.protocols.alignment import Alignment, words
+from backend.protocols.alignment import Alignment, join_words
 from backend.protocols.base import Message, Refusal
 from backend.protocols.cartesia.request import (
     MARKUP,
@@ -45,15 +45,15 @@ from backend.protocols.cartesia.request import (
     error_fields,
     refuse,
 )
-from backend.protocols.context_ids import ContextIds, WireContext
-from backend.protocols.json_fields import Fields, read_message
+from backend.protocols.context_ids import WireContext, WireContexts
+from backend.protocols.json_fields import LenientModel, read_message
 from backend.protocols.markup import MarkupFilter
 from backend.protocols.voice_names import FindVoice
 
 _PARTIAL, _COMPLETE = 206, 200
 
 
-class ContextMessage(Fields):
+class ContextMessage(LenientModel):
     """What every message has."""
 
     context_id: str = Field(default="default", max_length=128)
@@ -78,7 +78,7 @@ class CartesiaContext(WireContext):
 
     def audio(self, event: Audio) -> Iterator[dict[str, Any]]:
         """The messages of a piece of audio."""
-        spoken = words(self.transcript.spoken(event))
+        spoken = join_words(self.transcript.pop_spoken(event))
         if event.data:
             data = base64.b64encode(event.data).decode("ascii")
             # How long a chunk took is not known here.
@@ -126,7 +126,7 @@ class CartesiaProtocol:
         """`done_after_error`: the client waits for it."""
         self._find_voice = find_voice
         self._done_after_error = done_after_error
-        self._contexts: ContextIds[CartesiaContext] = ContextIds(
+        self._contexts: WireContexts[CartesiaContext] = WireContexts(
             lambda id_, name: CartesiaContext(id_, name, MarkupFilter(MARKUP))
         )
         self._given_up: list[str] = []  # the client was told an error: nobody listens any more
@@ -138,8 +138,8 @@ class CartesiaProtocol:
         named = read_message(ContextMessage, message)
         commands: list[Command] = []
         if named.cancel:
-            for context in self._contexts.of(named.context_id):
-                self._contexts.forget(context.id)
+            for context in self._contexts.find_all(named.context_id):
+                self._contexts.remove_context(context.id)
                 commands.append(Cancel(context.id))
         else:
             commands += self._generation(named.context_id, message)
@@ -148,9 +148,9 @@ class CartesiaProtocol:
         return commands
 
     def _generation(self, name: str, message: str | bytes) -> Iterator[Command]:
-        context = self._contexts.named(name)
+        context = self._contexts.find_open(name)
         new = context is None
-        context = context or self._contexts.begin(name)
+        context = context or self._contexts.open_context(name)
         try:
             asked = read_message(Generation, message)
             if new:
@@ -160,16 +160,16 @@ class CartesiaProtocol:
         except DuplexError as error:
             error.context = context.id
             raise
-        text = context.markup.push(asked.transcript)
+        text = context.markup.filter_text(asked.transcript)
         if asked.flush or not asked.more:
-            text += context.markup.flush()
+            text += context.markup.flush_held()
         if text:
-            context.transcript.push(text)
+            context.transcript.append_text(text)
             yield Text(context.id, text)
         if asked.flush or (text.strip() and asked.more and asked.max_buffer_delay_ms == 0):
             yield Flush(context.id)
         if not asked.more:
-            self._contexts.close(name)
+            self._contexts.close_context(name)
             yield End(context.id)
 
     # --- out --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class CartesiaProtocol:
             return self._failed(event)
         if not isinstance(event, Audio | Flushed | Done):
             return ()
-        context = self._contexts.get(event.context)
+        context = self._contexts.find_by_id(event.context)
         if context is None:
             return ()
         match event:
@@ -189,15 +189,15 @@ class CartesiaProtocol:
             case Flushed():
                 return (_json(context.flushed()),)
             case Done():
-                self._contexts.forget(context.id)
+                self._contexts.remove_context(context.id)
                 return (_json(context.done()),)
 
     def _failed(self, event: Failed) -> Sequence[Message]:
-        context = self._contexts.get(event.context)
+        context = self._contexts.find_by_id(event.context)
         if context is None and event.context is not None:
             return ()
         if context is not None:
-            self._contexts.forget(context.id)
+            self._contexts.remove_context(context.id)
             if context.started:
                 self._given_up.append(context.id)
         error = _json(_error(event, context.name if context else None))

@@ -14,8 +14,8 @@ from pydantic import Field
 
 from backend.errors import BadFormat, BadMessage, Unsupported
 from backend.events import Start
-from backend.protocols.json_fields import Fields, read_json
-from backend.protocols.markup import PRONUNCIATIONS, plain
+from backend.protocols.json_fields import LenientModel, read_json
+from backend.protocols.markup import PRONUNCIATIONS, strip_markup
 from backend.protocols.voice_names import FindVoice
 
 DEFAULT_MODEL = "aura-2-thalia-en"
@@ -33,7 +33,7 @@ _FILES: dict[str, dict[str, str]] = {
 }
 
 
-class _Request(Fields):
+class _Request(LenientModel):
     text: str = Field(min_length=1)
 
 
@@ -112,4 +112,4 @@ def decode_request(body: bytes, content_type: str) -> str:
             body = json.dumps({"text": body.decode()}).encode()
         except UnicodeDecodeError as error:
             raise BadMessage(f"the text is not UTF-8: {error}") from error
-    return plain(read_json(_Request, body).text, PRONUNCIATIONS)
+    return strip_markup(read_json(_Request, body).text, PRONUNCIATIONS)

@@ -47,7 +47,7 @@ from backend.events import (
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.deepgram.query import SpeakRequest
-from backend.protocols.json_fields import Fields, read_message
+from backend.protocols.json_fields import LenientModel, read_message
 from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
 
 _REFUSALS = {  # code: status, theirs
@@ -69,7 +69,7 @@ _WARNINGS = {
 _PASSING = {"timeout", "engine_failed"}  # one sentence is lost, the context goes on
 
 
-class _Said(Fields):
+class _Said(LenientModel):
     type: str
     text: str | None = None
 
@@ -111,7 +111,7 @@ class DeepgramProtocol:
     def _speak(self, text: str | None) -> Sequence[Command]:
         if text is None:
             raise BadMessage('Speak: expected a text, as in {"type": "Speak", "text": "Hello."}')
-        return self._text(self._markup.push(text))
+        return self._text(self._markup.filter_text(text))
 
     def _text(self, text: str) -> Sequence[Command]:
         if not text:
@@ -127,7 +127,7 @@ class DeepgramProtocol:
         return start, Text(self._context, text)
 
     def _flush(self) -> Sequence[Command]:
-        rest = self._text(self._markup.flush())
+        rest = self._text(self._markup.flush_held())
         if self._context is None:
             return (Ping("Flushed"),)
         # A line's end makes a sentence of what ends without a full stop.
@@ -137,13 +137,13 @@ class DeepgramProtocol:
 
     def _clear(self) -> Sequence[Command]:
         context, self._context, self._unflushed = self._context, None, False
-        self._markup.flush()
+        self._markup.flush_held()
         # The answer first: it is owed also when the context has ended meanwhile.
         return (Ping("Cleared"),) if context is None else (Ping("Cleared"), Cancel(context))
 
     def _close(self) -> Sequence[Command]:
         self._closing = True
-        rest = self._text(self._markup.flush())
+        rest = self._text(self._markup.flush_held())
         return (Ping("Close"),) if self._context is None else (*rest, End(self._context))
 
     def encode(self, event: Event) -> Sequence[Message]:

@@ -18,13 +18,13 @@ from pydantic import Field
 
 from backend.errors import BadFormat
 from backend.events import Audio, Done, Event, Failed, Start, Voice
-from backend.protocols.alignment import Alignment, Character, LastAudio
+from backend.protocols.alignment import Alignment, Character, TailMerger
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields
-from backend.protocols.markup import plain, tags
+from backend.protocols.json_fields import LenientModel
+from backend.protocols.markup import strip_markup, tag_markup
 
 DEFAULT_FORMAT = "mp3_44100_128"
-MARKUP = tags("break", "phoneme")
+MARKUP = tag_markup("break", "phoneme")
 """What the vendor's voices obey also where nobody says that there is SSML."""
 
 _SEEDS = 2**31  # the core's; the vendor's are twice as many
@@ -42,13 +42,13 @@ _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "internal": 500}
 
 
-class VoiceSettings(Fields):
+class VoiceSettings(LenientModel):
     """What of the voice settings the core knows."""
 
     speed: float | None = None
 
 
-class SpeechRequest(Fields):
+class SpeechRequest(LenientModel):
     """The body of a POST; `model_id`, `previous_text` and others mean nothing here."""
 
     text: str = Field(min_length=1)
@@ -59,7 +59,7 @@ class SpeechRequest(Fields):
     @property
     def spoken(self) -> str:
         """The text without its marks, which are not obeyed and not read aloud."""
-        return plain(self.text, MARKUP)
+        return strip_markup(self.text, MARKUP)
 
     @property
     def speed(self) -> float | None:
@@ -148,7 +148,7 @@ class TimestampedLines:
         """`text`: all that is spoken."""
         self._transcript = Alignment(text)
         self._length = len(text)
-        self._last = LastAudio()
+        self._last = TailMerger()
         self.refuse = refuse
 
     def encode(self, event: Event) -> bytes:
@@ -158,16 +158,16 @@ class TimestampedLines:
         match event:
             case Audio():
                 last = event.text[1] == self._length
-                told = self._last.push(event, last=last)
+                told = self._last.add_audio(event, last=last)
             case Done():
-                told = self._last.end()
+                told = self._last.flush()
             case _:
                 return b""
         lines = [line for audio in told for line in self._lines(audio)]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
 
     def _lines(self, audio: Audio) -> Iterator[dict[str, Any]]:
-        characters = deque(self._transcript.spoken(audio))
+        characters = deque(self._transcript.pop_spoken(audio))
         size = max(1, len(audio.data))
         for at in range(0, size, _LINE_BYTES):
             end = min(at + _LINE_BYTES, size)
@@ -197,7 +197,7 @@ class TimestampedWhole:
         match event:
             case Audio():
                 self._data += event.data
-                self._characters += self._transcript.spoken(event)
+                self._characters += self._transcript.pop_spoken(event)
             case Done():
                 whole = _with_timestamps(bytes(self._data), _alignment(self._characters))
                 return json.dumps(whole, ensure_ascii=False).encode()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import AliasChoices, Field, field_validator
 
 from backend.protocols.elevenlabs.http import DEFAULT_FORMAT, VoiceSettings
-from backend.protocols.json_fields import Fields
+from backend.protocols.json_fields import LenientModel
 
 _IDLE_S, _LONGEST_IDLE_S = 20.0, 180.0
 
 
-class StreamQuery(Fields):
+class StreamQuery(LenientModel):
     """The parameters of the URL; `model_id` and others mean nothing here."""
 
     output_format: str = DEFAULT_FORMAT
@@ -28,7 +28,7 @@ class StreamQuery(Fields):
         return min(asked_s, _LONGEST_IDLE_S) if asked_s > 0 else _IDLE_S
 
 
-class ClientMessage(Fields):
+class ClientMessage(LenientModel):
     """A message on either kind of stream."""
 
     text: str | None = None

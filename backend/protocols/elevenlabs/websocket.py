@@ -37,19 +37,19 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.protocols.alignment import Character, LastAudio
+from backend.protocols.alignment import Character, TailMerger
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
-from backend.protocols.context_ids import ContextIds, WireContext
+from backend.protocols.context_ids import WireContext, WireContexts
 from backend.protocols.elevenlabs.http import MARKUP, refuse
 from backend.protocols.elevenlabs.stream_request import ClientMessage, StreamQuery
 from backend.protocols.json_fields import read_message
-from backend.protocols.markup import MarkupFilter, tags
+from backend.protocols.markup import MarkupFilter, tag_markup
 
 DEFAULT_CONTEXT = "default"
 KEY_TIMEOUT_S = 20.0
 _CHARACTERS = 2000  # in one alignment: a message stays under 256 KiB
 _REASON_BYTES = 123  # of a close
-_SSML = tags("speak", "break", "phoneme", "prosody", "emphasis", "say-as", "sub", "p", "s")
+_SSML = tag_markup("speak", "break", "phoneme", "prosody", "emphasis", "say-as", "sub", "p", "s")
 _THEIR_CODES = {"unknown_voice": "voice_id_does_not_exist"}
 _GOES_ON = ("engine_failed", "timeout")  # one sentence stays silent, the next is spoken
 
@@ -59,12 +59,12 @@ class ElevenLabsContext(WireContext):
     """A context with the audio that its end is told with."""
 
     ended: bool = False  # no more text comes
-    last: LastAudio = field(default_factory=LastAudio)
+    last: TailMerger = field(default_factory=TailMerger)
 
     def audio(self, event: Audio) -> list[Audio]:
         """What can be told, now that there is this audio."""
         nothing_left = len(self.transcript) == event.text[1] - self.transcript.start
-        return self.last.push(event, last=self.ended and nothing_left)
+        return self.last.add_audio(event, last=self.ended and nothing_left)
 
 
 class ElevenLabsProtocol:
@@ -76,7 +76,7 @@ class ElevenLabsProtocol:
         self._query = query
         self._multi = multi
         markup = _SSML if query.enable_ssml_parsing else MARKUP
-        self._contexts: ContextIds[ElevenLabsContext] = ContextIds(
+        self._contexts: WireContexts[ElevenLabsContext] = WireContexts(
             lambda id_, name: ElevenLabsContext(id_, name, MarkupFilter(markup))
         )
         self._closing = False
@@ -108,9 +108,9 @@ class ElevenLabsProtocol:
             yield from self._spoken(said, DEFAULT_CONTEXT)
             return
         self._closing = True
-        context = self._contexts.close(DEFAULT_CONTEXT)
+        context = self._contexts.close_context(DEFAULT_CONTEXT)
         if context is None:
-            context = self._contexts.begin(DEFAULT_CONTEXT)
+            context = self._contexts.open_context(DEFAULT_CONTEXT)
             yield self._opening(context, said)
         yield from self._end(context)
 
@@ -118,34 +118,36 @@ class ElevenLabsProtocol:
         name = said.context_id or DEFAULT_CONTEXT
         if said.close_socket:
             self._closing = True
-            for context in self._contexts.open:
+            for context in self._contexts.open_contexts:
                 yield from self._end(context)
             yield Ping()  # answered at once: when nothing is spoken, the connection can be closed
         elif said.close_context:
-            if closed := self._contexts.close(name):
+            if closed := self._contexts.close_context(name):
                 yield from self._end(closed)
         else:
             yield from self._spoken(said, name)
 
     def _spoken(self, said: ClientMessage, name: str) -> Iterator[Command]:
         """What opens a context, text for it, and the wish to hear it at once."""
-        context, text = self._contexts.named(name), said.text or ""
+        context, text = self._contexts.find_open(name), said.text or ""
         if context is None:
             if not text:
                 return  # keeps the connection alive, or flushes what is not there
-            context = self._contexts.begin(name)
+            context = self._contexts.open_context(name)
             yield self._opening(context, said)
             text = "" if text == " " else text
-        plain = context.markup.push(text) + (context.markup.flush() if said.flush else "")
+        plain = context.markup.filter_text(text) + (
+            context.markup.flush_held() if said.flush else ""
+        )
         if plain := self._phrase(plain):
-            context.transcript.push(plain)
+            context.transcript.append_text(plain)
             yield Text(context.id, plain)
         if said.flush or (plain and self._query.auto_mode):
             yield Flush(context.id)
 
     def _end(self, context: ElevenLabsContext) -> Iterator[Command]:
-        if rest := context.markup.flush():
-            context.transcript.push(rest)
+        if rest := context.markup.flush_held():
+            context.transcript.append_text(rest)
             yield Text(context.id, rest)
         context.ended = True
         yield End(context.id)
@@ -164,7 +166,7 @@ class ElevenLabsProtocol:
     def encode(self, event: Event) -> Sequence[Message]:
         """See `base.WireProtocol`."""
         match event:
-            case Audio() if context := self._contexts.get(event.context):
+            case Audio() if context := self._contexts.find_by_id(event.context):
                 told = context.audio(event)
                 return [message for audio in told for message in self._audio(context, audio)]
             case Done():
@@ -177,7 +179,7 @@ class ElevenLabsProtocol:
                 return ()
 
     def _audio(self, context: ElevenLabsContext, event: Audio) -> Sequence[Message]:
-        characters = context.transcript.spoken(event)
+        characters = context.transcript.pop_spoken(event)
         origin_ms = 0.0 if self._query.sync_alignment else event.start_ms
         messages = []
         data = base64.b64encode(event.data).decode("ascii")
@@ -193,19 +195,19 @@ class ElevenLabsProtocol:
         return messages
 
     def _done(self, event: Done) -> Sequence[Message]:
-        context = self._contexts.get(event.context)
+        context = self._contexts.find_by_id(event.context)
         if context is None:
             return ()
-        self._contexts.forget(context.id)
+        self._contexts.remove_context(context.id)
         last = self._message(context, {"audio": None, "isFinal": True})
-        told = [each for audio in context.last.end() for each in self._audio(context, audio)]
+        told = [each for audio in context.last.flush() for each in self._audio(context, audio)]
         over = self._closing and not self._contexts
         return (*told, last, Close()) if over else (*told, last)
 
     def _failed(self, event: Failed) -> Sequence[Message]:
         code = _THEIR_CODES.get(event.code, event.code)
         fields = {"message": event.message, "error": code, "code": CLOSE_POLICY}
-        message = self._message(self._contexts.get(event.context), fields)
+        message = self._message(self._contexts.find_by_id(event.context), fields)
         if event.code in _GOES_ON:
             return (message,)
         reason = f"{code}: {event.message}".encode()[:_REASON_BYTES].decode(errors="ignore")

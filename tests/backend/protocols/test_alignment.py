@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backend.events import Word
-from backend.protocols.alignment import Alignment, Character, LastAudio, words
+from backend.protocols.alignment import Alignment, Character, TailMerger, join_words
 from tests.support.vendor_dialogue import spoken
 
 
@@ -17,7 +17,7 @@ def characters(
     text: str, *timed: Word, start_ms: float = 0.0, ms: float = 100.0
 ) -> list[Character]:
     event = spoken("c", (0, len(text)), *timed, start_ms=start_ms, ms=ms)
-    return Alignment(text).spoken(event)
+    return Alignment(text).pop_spoken(event)
 
 
 def test_the_characters_of_a_word_share_its_time() -> None:
@@ -46,29 +46,29 @@ def test_a_word_that_outlasts_its_audio_ends_with_it() -> None:
 
 def test_spans_follow_each_other() -> None:
     transcript = Alignment()
-    transcript.push("one ")
-    assert "".join(c.text for c in transcript.spoken(spoken("c", (0, 4)))) == "one "
-    transcript.push("two")
-    assert "".join(c.text for c in transcript.spoken(spoken("c", (4, 7)))) == "two"
+    transcript.append_text("one ")
+    assert "".join(c.text for c in transcript.pop_spoken(spoken("c", (0, 4)))) == "one "
+    transcript.append_text("two")
+    assert "".join(c.text for c in transcript.pop_spoken(spoken("c", (4, 7)))) == "two"
 
 
 def test_words_are_what_lies_between_white_space() -> None:
     heard = characters("Hi, 👋 you!", Word(0, 4, 0, 30), Word(6, 10, 60, 90))
-    assert [w.text for w in words(heard)] == ["Hi,", "👋", "you!"]
-    assert (words(heard)[0].start_ms, words(heard)[2].end_ms) == (0, 100)
+    assert [w.text for w in join_words(heard)] == ["Hi,", "👋", "you!"]
+    assert (join_words(heard)[0].start_ms, join_words(heard)[2].end_ms) == (0, 100)
 
 
 def test_the_end_of_an_encoders_stream_joins_the_audio_before_it_up_to_a_message_s_size() -> None:
     last, tail = spoken("c", (0, 2)), spoken("c", (2, 2), start_ms=100, ms=20)
-    joined = LastAudio()
-    assert joined.push(last, last=True) == joined.push(tail, last=True) == []
-    (told,) = joined.end()
+    joined = TailMerger()
+    assert joined.add_audio(last, last=True) == joined.add_audio(tail, last=True) == []
+    (told,) = joined.flush()
     assert (told.text, told.duration_ms, told.data) == ((0, 2), 120, last.data + tail.data)
-    assert joined.end() == []
+    assert joined.flush() == []
     large = replace(tail, data=bytes(200_000))
-    assert joined.push(last, last=True) == []
-    assert joined.push(large, last=True) == [last]
-    assert joined.end() == [large]
+    assert joined.add_audio(last, last=True) == []
+    assert joined.add_audio(large, last=True) == [last]
+    assert joined.flush() == [large]
 
 
 @st.composite
@@ -93,4 +93,4 @@ def test_times_tile_whatever_the_engine_says(utterance: tuple[str, list[Word], f
     assert all(0 <= c.start_ms <= c.end_ms <= ms for c in heard)
     assert all(a.end_ms == b.start_ms for a, b in pairwise(heard))
     assert not heard or heard[-1].end_ms == ms
-    assert "".join(w.text for w in words(heard)) == "".join(text.split())
+    assert "".join(w.text for w in join_words(heard)) == "".join(text.split())

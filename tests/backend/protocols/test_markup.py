@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.protocols.markup import PRONUNCIATIONS, Markup, MarkupFilter, plain, tags
+from backend.protocols.markup import PRONUNCIATIONS, Markup, MarkupFilter, strip_markup, tag_markup
 
-TAGS = tags("break", "speed", "say-as", "p", "phoneme")
+TAGS = tag_markup("break", "speed", "say-as", "p", "phoneme")
 TAG = re.compile(r"</?(?:break|speed|say-as|p|phoneme)(?:[\s/][^<>]{0,400})?>", re.IGNORECASE)
 
 
 def pushed(pieces: list[str], markup: Markup = TAGS) -> list[str]:
     text = MarkupFilter(markup)
-    return [*(text.push(piece) for piece in pieces), text.flush()]
+    return [*(text.filter_text(piece) for piece in pieces), text.flush_held()]
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ def pushed(pieces: list[str], markup: Markup = TAGS) -> list[str]:
     ],
 )
 def test_only_marks_are_taken_out_also_a_character_at_a_time(text: str, left: str) -> None:
-    assert plain(text, TAGS) == left
+    assert strip_markup(text, TAGS) == left
     assert "".join(pushed(list(text))) == left
 
 
 def test_a_prescribed_pronunciation_leaves_its_word_also_a_character_at_a_time() -> None:
     text = 'Take \\{"word": "dupilumab", "pronounce":"duːpˈɪ"\\} \\{ "word": "twice'
-    assert plain(text, PRONUNCIATIONS) == 'Take dupilumab \\{ "word": "twice'
-    assert "".join(pushed(list(text), PRONUNCIATIONS)) == plain(text, PRONUNCIATIONS)
+    assert strip_markup(text, PRONUNCIATIONS) == 'Take dupilumab \\{ "word": "twice'
+    assert "".join(pushed(list(text), PRONUNCIATIONS)) == strip_markup(text, PRONUNCIATIONS)
 
 
 def test_what_cannot_become_a_mark_is_not_kept_back() -> None:
@@ -82,7 +82,7 @@ PARTS = st.sampled_from(
 def test_pieces_make_no_difference(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=10)))
     pieces = [text[low:high] for low, high in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert "".join(pushed(pieces)) == plain(text, TAGS) == TAG.sub("", text)
+    assert "".join(pushed(pieces)) == strip_markup(text, TAGS) == TAG.sub("", text)
 
 
 SPOKEN = st.sampled_from(
@@ -93,7 +93,7 @@ SPOKEN = st.sampled_from(
 @given(st.lists(SPOKEN, max_size=30).map("".join), st.data())
 def test_pieces_make_no_difference_to_pronunciations(text: str, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(text)))
-    whole = plain(text, PRONUNCIATIONS)
+    whole = strip_markup(text, PRONUNCIATIONS)
     assert "".join(pushed([text[:cut], text[cut:]], PRONUNCIATIONS)) == whole
     assert "".join(pushed(list(text), PRONUNCIATIONS)) == whole
 
@@ -106,6 +106,6 @@ def test_time_grows_with_the_text_only() -> None:
 
 def cpu_s(text: str) -> float:
     start_s = time.thread_time()
-    plain(text, TAGS)
-    plain(text, PRONUNCIATIONS)
+    strip_markup(text, TAGS)
+    strip_markup(text, PRONUNCIATIONS)
     return time.thread_time() - start_s
