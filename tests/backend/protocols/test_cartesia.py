@@ -27,7 +27,7 @@ from backend.events import (
     Text,
     Voice,
 )
-from backend.protocols.cartesia.request import SpeechRequest
+from backend.protocols.cartesia.request import CartesiaSpeechRequest
 from backend.protocols.cartesia.websocket import CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.protocols.voice_names import find_voice
@@ -61,8 +61,8 @@ def decode(translator: CartesiaProtocol, **message: object) -> list[object]:
 
 
 def start_of(**fields: object) -> Start:
-    request = read_json(SpeechRequest, json.dumps({"transcript": "a", **ASK, **fields}))
-    return request.start("1", find)
+    request = read_json(CartesiaSpeechRequest, json.dumps({"transcript": "a", **ASK, **fields}))
+    return request.build_start("1", find)
 
 
 # --- what clients say ----------------------------------------------------------------------------

@@ -36,8 +36,13 @@ from backend.events import (
     Voice,
 )
 from backend.protocols.base import Close
-from backend.protocols.deepgram.query import SpeakRequest, decode_request, file_query, stream_query
-from backend.protocols.deepgram.websocket import DeepgramProtocol, refusal
+from backend.protocols.deepgram.query import (
+    SpeakRequest,
+    decode_text,
+    parse_file_query,
+    parse_stream_query,
+)
+from backend.protocols.deepgram.websocket import DeepgramProtocol, build_refusal
 from backend.protocols.voice_names import find_voice
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import Live, eventually, live_server
@@ -78,7 +83,7 @@ def audio(context: str, data: bytes = b"sound") -> Audio:
 
 
 def test_a_stream_without_a_query_is_linear16_in_the_default_voice() -> None:
-    start = stream_query({}, find).start
+    start = parse_stream_query({}, find).start
     assert (start.format, start.sample_rate, start.voice) == ("pcm_s16le", None, None)
     assert (start.language, start.mode) == ("en", "stream")
 
@@ -91,7 +96,7 @@ def test_the_query_of_livekit_and_pipecat_is_understood() -> None:
         "speed": "1.25",
         "mip_opt_out": "false",
     }
-    speech = stream_query(query, find)
+    speech = parse_stream_query(query, find)
     assert speech.model == "aura-2-helena-en"
     assert speech.start == Start(
         "", "heart", "mulaw", sample_rate=8000, speed=1.25, language="en", mode="stream"
@@ -112,7 +117,7 @@ def test_the_query_of_livekit_and_pipecat_is_understood() -> None:
 def test_their_model_is_one_of_our_voices_or_the_default(
     model: str, voice: str | None, language: str | None
 ) -> None:
-    start = stream_query({"model": model}, find).start
+    start = parse_stream_query({"model": model}, find).start
     assert (start.voice, start.language) == (voice, language)
 
 
@@ -133,7 +138,7 @@ def test_their_model_is_one_of_our_voices_or_the_default(
 def test_a_file_has_their_containers_and_defaults(
     query: dict[str, str], form: tuple[str, int | None, int | None]
 ) -> None:
-    start = file_query(query, find).start
+    start = parse_file_query(query, find).start
     assert (start.format, start.sample_rate, start.bit_rate) == form
 
 
@@ -153,12 +158,12 @@ def test_a_query_that_cannot_be_met_is_refused(
     query: dict[str, str], error: type[DuplexError]
 ) -> None:
     with pytest.raises(error):
-        file_query(query, find)
+        parse_file_query(query, find)
 
 
 def test_only_bare_samples_are_streamed() -> None:
     with pytest.raises(BadFormat, match="linear16, mulaw, alaw"):
-        stream_query({"encoding": "mp3"}, find)
+        parse_stream_query({"encoding": "mp3"}, find)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,7 @@ def test_only_bare_samples_are_streamed() -> None:
     ],
 )
 def test_a_body_is_json_or_plain_text(body: bytes, content_type: str, text: str) -> None:
-    assert decode_request(body, content_type) == text
+    assert decode_text(body, content_type) == text
 
 
 @pytest.mark.parametrize(
@@ -190,13 +195,13 @@ def test_a_body_is_json_or_plain_text(body: bytes, content_type: str, text: str)
 )
 def test_a_body_without_a_text_is_refused(body: bytes, content_type: str) -> None:
     with pytest.raises(DuplexError):
-        decode_request(body, content_type)
+        decode_text(body, content_type)
 
 
 def test_a_prescribed_pronunciation_leaves_its_word() -> None:
     text = 'Take \\{"word": "dupilumab", "pronounce": "duːpˈɪljuːmæb"\\} daily.'
     body = json.dumps({"text": text}).encode()
-    assert decode_request(body, "application/json") == "Take dupilumab daily."
+    assert decode_text(body, "application/json") == "Take dupilumab daily."
 
 
 # --- what is said ---------------------------------------------------------------------------------
@@ -359,7 +364,7 @@ def test_who_can_say_nothing_more_is_hung_up_on(protocol: DeepgramProtocol) -> N
     ],
 )
 def test_errors_over_http_have_their_form(code: str, status: int, theirs: str) -> None:
-    refused = refusal(code, "Why:\r\n it is “so”")
+    refused = build_refusal(code, "Why:\r\n it is “so”")
     body = json.loads(refused.body)
     assert (refused.status, body["err_code"], body["err_msg"]) == (
         status,

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from backend.errors import BadFormat, BadMessage, DuplexError, Unauthorized
 from backend.events import Done, End, Failed, Flush, Ping, Pong, Start, Text, Word
 from backend.protocols.base import Close
-from backend.protocols.elevenlabs.http import parse_output_format, start_for
+from backend.protocols.elevenlabs.http import build_start, parse_output_format
 from backend.protocols.elevenlabs.stream_request import StreamQuery
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_query
@@ -145,7 +145,7 @@ def test_a_key_is_demanded_in_the_first_message() -> None:
         if key != "right":
             raise Unauthorized("wrong")
 
-    translator.demand_key(authorize)
+    translator.require_key(authorize)
     assert translator.idle_timeout_s == 20
     for wrong in ({"text": "Hi"}, {"text": "Hi", "xi_api_key": "wrong"}):
         with pytest.raises(Unauthorized):
@@ -320,7 +320,7 @@ def test_unknown_output_formats_are_refused_with_what_there_is(name: str) -> Non
 
 
 def test_seeds_are_brought_into_the_range_of_the_core() -> None:
-    assert start_for(None, "pcm_24000", language=None, seed=2**32 - 1).seed == 2**31 - 1
+    assert build_start(None, "pcm_24000", language=None, seed=2**32 - 1).seed == 2**31 - 1
 
 
 @pytest.mark.parametrize("timeout", ["soon", "nan"])

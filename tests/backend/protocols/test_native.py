@@ -32,7 +32,7 @@ from backend.events import (
     Text,
     Word,
 )
-from backend.protocols.native import decode, encode
+from backend.protocols.native import decode_message, encode_event
 
 LONE = "\\ud83d"  # half of a pair, as JSON spells it
 
@@ -43,7 +43,7 @@ def message(**fields: object) -> str:
 
 def code_of(sent: str | bytes) -> str:
     with pytest.raises(errors.DuplexError) as caught:
-        decode(sent)
+        decode_message(sent)
     return caught.value.code
 
 
@@ -92,23 +92,23 @@ def code_of(sent: str | bytes) -> str:
     ],
 )
 def test_reads_every_message(fields: dict[str, object], command: object) -> None:
-    assert decode(message(**fields)) == command
+    assert decode_message(message(**fields)) == command
 
 
 def test_context_may_be_left_out() -> None:
-    assert decode(message(type="text", text="Hi")) == Text("default", "Hi")
+    assert decode_message(message(type="text", text="Hi")) == Text("default", "Hi")
 
 
 def test_a_whole_pair_of_surrogates_is_one_character() -> None:
-    assert decode(r'{"type":"text","text":"\ud83d\ude42"}') == Text("default", "🙂")
+    assert decode_message(r'{"type":"text","text":"\ud83d\ude42"}') == Text("default", "🙂")
 
 
 def test_fields_of_a_later_protocol_are_ignored() -> None:
-    assert decode(message(type="flush", context="c", later=[1])) == Flush("c")
+    assert decode_message(message(type="flush", context="c", later=[1])) == Flush("c")
 
 
 def test_of_two_equal_keys_the_last_counts() -> None:
-    assert decode('{"type":"text","text":"a","text":"b"}') == Text("default", "b")
+    assert decode_message('{"type":"text","text":"a","text":"b"}') == Text("default", "b")
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -147,7 +147,7 @@ def test_binary_is_refused(sent: bytes) -> None:
 )
 def test_unknown_types_are_refused_with_a_short_answer(kind: object) -> None:
     with pytest.raises(errors.UnknownType) as caught:
-        decode(message(type=kind, context="c"))
+        decode_message(message(type=kind, context="c"))
     assert caught.value.context == "c"
     assert len(caught.value.message) < 300
 
@@ -170,7 +170,7 @@ def test_a_message_without_a_type_is_refused() -> None:
 )
 def test_a_resume_names_the_session_and_what_was_received(fields: dict[str, object]) -> None:
     with pytest.raises(errors.BadMessage) as caught:
-        decode(message(type="resume", **fields))
+        decode_message(message(type="resume", **fields))
     assert caught.value.context is None
 
 
@@ -200,7 +200,7 @@ def test_a_resume_names_the_session_and_what_was_received(fields: dict[str, obje
 )
 def test_wrong_fields_are_refused_and_named(fields: dict[str, object]) -> None:
     with pytest.raises(errors.BadMessage) as caught:
-        decode(message(**fields, context="c"))
+        decode_message(message(**fields, context="c"))
     assert caught.value.context == "c"
     assert str(fields["type"]) in caught.value.message
     others = [name for name in fields if name != "type"]
@@ -210,7 +210,7 @@ def test_wrong_fields_are_refused_and_named(fields: dict[str, object]) -> None:
 @pytest.mark.parametrize("context", [None, 1, "", [], {}, "c" * 129])
 def test_a_context_is_a_short_string(context: object) -> None:
     assert code_of(message(type="text", text="a", context=context)) == "bad_message"
-    assert decode(message(type="end", context="c" * 128)) == End("c" * 128)
+    assert decode_message(message(type="end", context="c" * 128)) == End("c" * 128)
 
 
 def test_a_ping_with_a_structure_for_an_id_is_refused() -> None:
@@ -256,14 +256,14 @@ def test_no_nesting_breaks_the_reader(shape: str, pair: tuple[str, str], depth: 
 def decode_or_refuse(sent: str | bytes) -> None:
     """Any other exception than `DuplexError` is a bug; so is an answer that cannot be sent."""
     try:
-        command = decode(sent)
+        command = decode_message(sent)
     except errors.DuplexError as error:
-        answer = encode(Failed(error.context, error.code, error.message))
+        answer = encode_event(Failed(error.context, error.code, error.message))
         assert isinstance(answer, str)
         assert len(answer.encode()) < 10_000
     else:
         if isinstance(command, Ping):
-            encode(Pong(command.id))
+            encode_event(Pong(command.id))
 
 
 scalars = st.one_of(
@@ -349,7 +349,7 @@ def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
     ],
 )
 def test_writes_every_event(event: Event, fields: dict[str, object]) -> None:
-    written = encode(event)
+    written = encode_event(event)
     assert isinstance(written, str)
     assert json.loads(written) == fields
 
@@ -367,7 +367,7 @@ HEADER = {
 
 
 def test_binary_audio_is_a_length_a_header_and_the_bytes() -> None:
-    written = encode(AUDIO)
+    written = encode_event(AUDIO)
     assert isinstance(written, bytes)
     (length,) = struct.unpack_from("<I", written)
     assert json.loads(written[4 : 4 + length]) == HEADER
@@ -376,13 +376,13 @@ def test_binary_audio_is_a_length_a_header_and_the_bytes() -> None:
 
 def test_json_audio_is_the_header_with_base64() -> None:
     audio = Audio("c", 3, 20.0, 10.0, (4, 9), AUDIO.words, b"\1\2\3", frames="json")
-    written = encode(audio)
+    written = encode_event(audio)
     assert isinstance(written, str)
     assert json.loads(written) == {**HEADER, "audio": base64.b64encode(b"\1\2\3").decode()}
 
 
 def test_the_length_of_a_header_counts_bytes_not_characters() -> None:
-    written = encode(Audio("声", 0, 0.0, 0.0, (0, 1), (), b"\7"))
+    written = encode_event(Audio("声", 0, 0.0, 0.0, (0, 1), (), b"\7"))
     assert isinstance(written, bytes)
     (length,) = struct.unpack_from("<I", written)
     assert json.loads(written[4 : 4 + length])["context"] == "声"
@@ -394,7 +394,7 @@ def test_the_length_of_a_header_counts_bytes_not_characters() -> None:
 
 def test_a_text_of_the_most_characters_fits_however_it_is_escaped() -> None:
     text = "🙂" * 20_000
-    assert decode(message(type="text", context="a", text=text)) == Text("a", text)
+    assert decode_message(message(type="text", context="a", text=text)) == Text("a", text)
 
 
 def test_a_longer_message_is_refused_unread() -> None:

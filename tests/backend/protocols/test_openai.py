@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from backend.events import Audio, Done, Failed, Voice
 from backend.protocols import openai
-from backend.protocols.openai import SpeechEvents, decode_request, voice_named
+from backend.protocols.openai import OpenAIEvents, decode_request, find_openai_voice
 from backend.protocols.voice_names import OPENAI_VOICES as VOICES
 from tests.support.live_server import Live, live_server
 
@@ -60,30 +60,30 @@ def voices(*ready: str, remote: tuple[str, ...] = ()) -> tuple[Voice, ...]:
 
 def test_every_name_of_theirs_is_a_voice_that_needs_no_download() -> None:
     known = voices("second", "heart", remote=("fable", "emma"))
-    assert {voice_named(name, known, "heart") for name in VOICES} == {"heart", "second"}
-    assert voice_named("alloy", known, "heart") == "heart"
+    assert {find_openai_voice(name, known, "heart") for name in VOICES} == {"heart", "second"}
+    assert find_openai_voice("alloy", known, "heart") == "heart"
 
 
 def test_their_names_are_different_voices_where_there_are_several() -> None:
     known = voices("a", "b", "c", "d")
-    assert [voice_named(name, known, "b") for name in VOICES[:4]] == ["b", "a", "c", "d"]
+    assert [find_openai_voice(name, known, "b") for name in VOICES[:4]] == ["b", "a", "c", "d"]
 
 
 def test_a_voice_of_the_same_name_speaks_for_itself_once_it_is_here() -> None:
-    assert voice_named("fable", voices("heart", "fable"), "heart") == "fable"
-    assert voice_named("fable", voices("fable", "heart"), "fable") == "fable"
-    assert voice_named("fable", voices("heart", remote=("fable",)), "heart") == "heart"
+    assert find_openai_voice("fable", voices("heart", "fable"), "heart") == "fable"
+    assert find_openai_voice("fable", voices("fable", "heart"), "fable") == "fable"
+    assert find_openai_voice("fable", voices("heart", remote=("fable",)), "heart") == "heart"
 
 
 def test_other_names_are_the_server_s_own() -> None:
     known = voices("heart", remote=("emma",))
-    assert voice_named("emma", known, "heart") == "emma"
-    assert voice_named("nobody", known, "heart") == "nobody"
-    assert voice_named(None, known, "heart") is None
+    assert find_openai_voice("emma", known, "heart") == "emma"
+    assert find_openai_voice("nobody", known, "heart") == "nobody"
+    assert find_openai_voice(None, known, "heart") is None
 
 
 def test_a_voice_that_a_customer_of_theirs_has_made_is_the_default() -> None:
-    assert voice_named("voice_68a1b2", voices("second", "heart"), "heart") == "heart"
+    assert find_openai_voice("voice_68a1b2", voices("second", "heart"), "heart") == "heart"
 
 
 # --- the body ------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ async def test_events_bring_the_same_audio_and_end_with_the_usage(live: Live) ->
 
 
 def test_a_failure_among_events_is_an_event_that_their_client_raises() -> None:
-    events = SpeechEvents({})
+    events = OpenAIEvents({})
     audio = Audio("speech", 0, 0.0, 10.0, (0, 1), (), b"x")
     assert b"delta" in events.encode(audio)
     failed = events.encode(Failed("speech", "engine_failed", "out of memory"))

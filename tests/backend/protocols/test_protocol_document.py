@@ -90,8 +90,8 @@ def test_every_field_of_a_client_s_message_is_named(message: type) -> None:
 
 def test_every_message_of_the_server_is_named_with_its_fields_and_no_other() -> None:
     table = section("Server to client")
-    assert first_cells(table) == set(native._NAMES.values()) | {"audio"}
-    for kind, name in {**native._NAMES, Audio: "audio"}.items():
+    assert first_cells(table) == set(native._EVENT_TYPES.values()) | {"audio"}
+    for kind, name in {**native._EVENT_TYPES, Audio: "audio"}.items():
         fields = set(kind.__dataclass_fields__) - {"data", "frames"}  # type: ignore[attr-defined]
         for field in fields:
             assert re.search(rf"\b{field}\b", row(table, name)), f"{name}: {field}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.events import Voice
-from backend.protocols.openai import voice_named
+from backend.protocols.openai import find_openai_voice
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
 HERE = (
@@ -68,9 +68,11 @@ def test_no_name_of_a_vendor_starts_a_download(name: str) -> None:
 
 def test_openais_names_differ_among_voices_that_are_as_near() -> None:
     four = tuple(Voice(name, "en", "", True) for name in "abcd")
-    assert {voice_named(name, four, "a") for name in OPENAI_VOICES} == set("abcd")
-    assert voice_named("Fable", ONE, "heart") == "heart"
-    assert voice_named("kore", ONE, "heart") == "kore", "the server's own is downloaded if need be"
+    assert {find_openai_voice(name, four, "a") for name in OPENAI_VOICES} == set("abcd")
+    assert find_openai_voice("Fable", ONE, "heart") == "heart"
+    assert find_openai_voice("kore", ONE, "heart") == "kore", (
+        "the server's own is downloaded if need be"
+    )
 
 
 def test_the_default_is_preferred_of_those_that_are_as_near() -> None:

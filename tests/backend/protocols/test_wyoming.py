@@ -45,7 +45,7 @@ from backend.events import (
 )
 from backend.main import create_app, listen
 from backend.protocols.base import Close
-from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, lengths
+from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, read_lengths
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import Live, eventually, live_server
 
@@ -226,8 +226,8 @@ def test_a_stream_that_loses_a_sentence_goes_on(protocol: WyomingProtocol, code:
 
 
 def test_the_lengths_behind_a_header_are_bounded() -> None:
-    assert lengths(b'{"type": "a"}\n') == (0, 0)
-    assert lengths(b'{"type": "a", "data_length": 5, "payload_length": null}\n') == (5, 0)
+    assert read_lengths(b'{"type": "a"}\n') == (0, 0)
+    assert read_lengths(b'{"type": "a", "data_length": 5, "payload_length": null}\n') == (5, 0)
     for header in (
         b"GET / HTTP/1.1\r\n",
         b"{}\n",
@@ -235,7 +235,7 @@ def test_the_lengths_behind_a_header_are_bounded() -> None:
         b'{"type": "a", "payload_length": %d}\n' % (MAX_BYTES + 1),
     ):
         with pytest.raises((BadJson, BadMessage)):
-            lengths(header)
+            read_lengths(header)
 
 
 # --- at the server --------------------------------------------------------------------------------
