@@ -14,19 +14,19 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from backend.endpoints.pages import WEB, install
+from backend.endpoints.pages import WEB, install_pages
 
 
 @pytest.fixture
 def client() -> TestClient:
     app = Starlette()
-    install(app)
+    install_pages(app)
     return TestClient(app)
 
 
 def small_site(folder: Path) -> TestClient:
     app = Starlette()
-    install(app, folder)
+    install_pages(app, folder)
     return TestClient(app)
 
 
@@ -88,7 +88,7 @@ def test_pages_that_are_missing_are_warned_of_at_the_start(tmp_path: Path) -> No
 def test_nothing_is_warned_of_where_all_pages_are() -> None:
     structlog.reset_defaults()
     with capture_logs() as logs:
-        install(Starlette())
+        install_pages(Starlette())
     assert not logs
 
 
