@@ -74,8 +74,8 @@ def elevenlabs_routes(access: Access) -> APIRouter:
 def _add_list_routes(router: APIRouter, access: Access) -> None:
     @router.get("/v2/voices")
     async def voices(request: Request) -> dict[str, object]:
-        known = elevenlabs_http.describe_voices(_get_services(request).tts.voices())
-        return {"voices": known, "has_more": False, "total_count": len(known)}
+        described = elevenlabs_http.describe_voices(_get_services(request).tts.voices())
+        return {"voices": described, "has_more": False, "total_count": len(described)}
 
     @router.get("/v1/voices/{voice_id}", response_model=None)
     async def voice(request: Request, voice_id: str) -> Response | dict[str, object]:
@@ -86,11 +86,11 @@ def _add_list_routes(router: APIRouter, access: Access) -> None:
             return _error_response(_get_services(request), error)
         tts = _get_services(request).tts
         name = tts.find_voice(voice_id)
-        for known in tts.voices():
-            if known.name == name:
-                (described,) = elevenlabs_http.describe_voices([known])
+        for candidate in tts.voices():
+            if candidate.name == name:
+                (described,) = elevenlabs_http.describe_voices([candidate])
                 return described
-        names = ", ".join(known.name for known in tts.voices())
+        names = ", ".join(candidate.name for candidate in tts.voices())
         unknown = UnknownVoice(f"unknown voice {voice_id[:40]!r}; choose {names}")
         return _error_response(_get_services(request), unknown)
 

@@ -105,18 +105,18 @@ def _time_characters(text: str, audio: Audio) -> list[Character]:
 
 def join_words(characters: Sequence[Character]) -> list[Character]:
     """Join characters into words, split at white space."""
-    found: list[Character] = []
+    joined: list[Character] = []
     in_word = False
     for character in characters:
         if character.text.isspace():
             in_word = False
         elif in_word:
-            word = found[-1]
-            found[-1] = Character(word.text + character.text, word.start_ms, character.end_ms)
+            word = joined[-1]
+            joined[-1] = Character(word.text + character.text, word.start_ms, character.end_ms)
         else:
-            found.append(character)
+            joined.append(character)
             in_word = True
-    return found
+    return joined
 
 
 def _word_spans(text: str, audio: Audio) -> Iterable[tuple[int, int, Word]]:

@@ -201,29 +201,29 @@ def _parse_object(message: str) -> dict[str, Any]:
     if len(message) > _MAX_SHORT_LENGTH:
         return _parse_long_object(message)
     try:
-        found = json.loads(message, parse_constant=_reject_constant)
+        parsed = json.loads(message, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise BadJson(f"not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise BadJson('expected a JSON object, such as {"type": "text", "text": "Hello"}')
     if "\\u" in message:  # lone surrogates arrive only escaped
         try:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(parsed, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
             raise _lone_surrogate_error() from error
-    return found
+    return parsed
 
 
 def _parse_long_object(message: str) -> dict[str, Any]:
     """Parse only the fields of `text` and `start`; skip the rest without building objects."""
     try:
-        found: dict[str, Any] = _LONG_MESSAGE.validate_json(message)
+        parsed: dict[str, Any] = _LONG_MESSAGE.validate_json(message)
     except ValidationError as error:
         kind, why = _first_error(error)
         if kind == "json_invalid" and "hex escape" in why:
             raise _lone_surrogate_error() from error
         raise BadJson(f"not a JSON object: {why}") from error
-    return found
+    return parsed
 
 
 def _lone_surrogate_error() -> BadText:

@@ -77,10 +77,10 @@ def decode_request(body: bytes) -> OpenAISpeechRequest:
     return read_json(OpenAISpeechRequest, body)
 
 
-def build_start(asked: OpenAISpeechRequest, voice: str | None, speed: float) -> Start:
+def build_start(request: OpenAISpeechRequest, voice: str | None, speed: float) -> Start:
     """Build the `Start` of a request from a resolved voice and a clamped speed."""
-    name = _FORMATS.get(asked.response_format, asked.response_format)
-    volume = asked.volume_multiplier
+    name = _FORMATS.get(request.response_format, request.response_format)
+    volume = request.volume_multiplier
     return Start("speech", voice, name, _RATE_HZ, speed, mode="stream", volume=volume)
 
 

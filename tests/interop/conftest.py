@@ -36,7 +36,7 @@ def keyed_server() -> Iterator[RunningServer]:
 
 @pytest.fixture(scope="session")
 def checker(server: RunningServer, pytestconfig: pytest.Config) -> Iterator[SpeechChecker]:
-    """Checks what was said."""
+    """A speech checker against `server`."""
 
     @cache
     def reference_s(text: str) -> float:

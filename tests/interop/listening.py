@@ -151,9 +151,9 @@ class SpeechChecker:
         """Fail if over a tenth of the words are wrong, or the duration is off by over a tenth
         (plus 0.1 s for the codec) from the native protocol's at this speed.
         """
-        rate, heard = self.word_error_rate(clip, text)
+        rate, transcript = self.word_error_rate(clip, text)
         reference_s = self._reference_s(text) / speed
-        assert rate <= 0.1, f"{rate:.0%} of the words are wrong: {heard!r} instead of {text!r}"
+        assert rate <= 0.1, f"{rate:.0%} of the words are wrong: {transcript!r} instead of {text!r}"
         deviation_s = abs(clip.duration_s - reference_s)
         assert deviation_s <= 0.1 * reference_s + 0.1, (
             f"{clip.duration_s:.2f} s, usually {reference_s:.2f} s"

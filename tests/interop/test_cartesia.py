@@ -149,8 +149,8 @@ def test_two_utterances_on_one_connection_with_timestamps_and_flush(
             assert kinds.count("flush_done") == 1
             text = "Hello there, old friend. How are you doing today?"
             expect_timed(checker, decode(data, "s16le", 24000), text, words)
-            rate, heard = checker.word_error_rate(flushed, "Hello there, old friend.")
-            assert rate == 0, f"flush {n}: {heard!r}"
+            rate, transcript = checker.word_error_rate(flushed, "Hello there, old friend.")
+            assert rate == 0, f"flush {n}: {transcript!r}"
 
 
 def test_concurrent_contexts_are_separate(client: Cartesia, checker: SpeechChecker) -> None:
@@ -171,15 +171,15 @@ def test_cancelled_context_has_no_more_audio(client: Cartesia, checker: SpeechCh
         assert connection.recv().type == "chunk"
         connection.send({"context_id": "long", "cancel": True})
         connection.send({**REQUEST, "context_id": "short", "transcript": HELLO, "continue": False})
-        heard: list[tuple[str, str]] = []
+        received: list[tuple[str, str]] = []
         data = b""
-        while not heard or heard[-1] != ("short", "done"):
+        while not received or received[-1] != ("short", "done"):
             event = connection.recv()
-            heard.append((event.context_id, event.type))
-            if heard[-1] == ("short", "chunk"):
+            received.append((event.context_id, event.type))
+            if received[-1] == ("short", "chunk"):
                 data += event.audio or b""
-    assert ("long", "done") not in heard
-    late = heard[heard.index(("short", "chunk")) :]
+    assert ("long", "done") not in received
+    late = received[received.index(("short", "chunk")) :]
     assert all(name == "short" for name, _ in late)
     checker.expect_speech(decode(data, "s16le", 24000), HELLO)
 
@@ -202,8 +202,8 @@ def test_unknown_voice_error_lists_the_voices(client: Cartesia) -> None:
         (error,) = bad.receive()
         assert error.type == "error"
         assert "heart" in error.message
-        heard = [event.type for event in good.receive()]
-        assert (heard[0], heard[-1]) == ("chunk", "done"), (
+        received = [event.type for event in good.receive()]
+        assert (received[0], received[-1]) == ("chunk", "done"), (
             "no messages of the other context in between"
         )
 

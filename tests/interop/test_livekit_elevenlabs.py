@@ -117,7 +117,7 @@ async def test_voice_settings_in_the_first_message_are_applied(
 
 
 async def test_voices_are_listed(voice: elevenlabs.TTS) -> None:
-    assert "heart" in {each.id for each in await voice.list_voices()}
+    assert "heart" in {voice_info.id for voice_info in await voice.list_voices()}
 
 
 async def test_wrong_key_is_refused(

@@ -112,10 +112,10 @@ def test_speed_changes_the_duration(client: OpenAI, speed: float, times: float) 
     seconds = [
         decode(
             client.audio.speech.create(
-                input=STORY, model=MODEL, voice="alloy", speed=each, response_format="wav"
+                input=STORY, model=MODEL, voice="alloy", speed=requested, response_format="wav"
             ).content
         ).duration_s
-        for each in (1.0, speed)
+        for requested in (1.0, speed)
     ]
     assert seconds[1] / seconds[0] == pytest.approx(times, rel=0.07)
 

@@ -72,7 +72,7 @@ def decode_message(protocol: DeepgramProtocol, kind: str, **fields: object) -> t
 def encode_events(protocol: DeepgramProtocol, *events: Any) -> list[Any]:
     """Encode the events; JSON messages are parsed."""
     messages = [message for event in events for message in protocol.encode(event)]
-    return [json.loads(each) if isinstance(each, str) else each for each in messages]
+    return [json.loads(message) if isinstance(message, str) else message for message in messages]
 
 
 def audio_event(context: str, data: bytes = b"sound") -> Audio:
@@ -439,7 +439,7 @@ def linear16_bytes(*texts: str) -> int:
 async def test_turns_are_spoken_in_order_each_followed_by_flushed() -> None:
     async with live_server() as live, connect_client(live) as client:
         turns = ["Hello there, how are you", "Second turn. With two sentences.", "Third"]
-        for turn in turns:  # without waiting: what pipecat does with a quick LLM
+        for turn in turns:  # without waiting, as pipecat with a fast LLM
             for word in turn.split():
                 await client.send_message("Speak", text=f"{word} ")
             await client.send_message("Flush")

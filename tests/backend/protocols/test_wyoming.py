@@ -90,7 +90,7 @@ def encode_events(protocol: WyomingProtocol, *events: Any) -> list[WyomingEvent 
 
 
 def event_types(messages: Sequence[WyomingEvent | Close]) -> list[str]:
-    return ["(close)" if isinstance(each, Close) else each.type for each in messages]
+    return ["(close)" if isinstance(message, Close) else message.type for message in messages]
 
 
 def audio_event(start_ms: float = 0.0, data: bytes = b"\1\2") -> Audio:
@@ -134,7 +134,7 @@ def test_whole_text_is_spoken_between_start_and_stop(protocol: WyomingProtocol) 
     ]
     events = encode_events(protocol, audio_event(), audio_event(10.0), DONE)
     assert event_types(events) == ["audio-start", "audio-chunk", "audio-chunk", "audio-stop"]
-    start, _, second, stop = (each for each in events if isinstance(each, WyomingEvent))
+    start, _, second, stop = (message for message in events if isinstance(message, WyomingEvent))
     assert AudioStart.from_event(start) == AudioStart(24000, 2, 1, 0)
     assert AudioChunk.from_event(second) == AudioChunk(24000, 2, 1, b"\1\2", 10)
     assert AudioStop.from_event(stop).timestamp == 20
