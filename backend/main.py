@@ -35,9 +35,9 @@ from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
 from backend.endpoints.native import native_routes
-from backend.endpoints.not_found import install_unknown
+from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
-from backend.endpoints.pages import install as install_pages
+from backend.endpoints.pages import install_pages as install_pages
 from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
@@ -141,7 +141,7 @@ def create_app(
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
 
-    install_unknown(app)
+    install_not_found(app)
     return app
 
 

@@ -79,7 +79,7 @@ def replayed(lines: list[Line]) -> list[Line]:
 
 def receive(client: ScriptedClient, raw: str) -> None:
     try:
-        client.say(native.decode(raw))
+        client.say(native.decode_message(raw))
     except DuplexError as error:
         client.session.refuse(error)
 

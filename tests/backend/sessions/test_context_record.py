@@ -19,7 +19,7 @@ from wyoming.tts import Synthesize
 from backend.config import Settings
 from backend.events import Cancel, Done, End, Flush, Start, Text
 from backend.sessions.context_record import endpoint_of
-from tests.backend.protocols.test_wyoming import heard, home
+from tests.backend.protocols.test_wyoming import read_audio, run_wyoming_server
 from tests.support import clock
 from tests.support.caller import Caller, registry
 from tests.support.engines.fake_engine import BAD_WORD
@@ -266,10 +266,10 @@ def test_an_endpoint_is_named_by_its_route_not_by_what_the_client_wrote() -> Non
 
 
 async def test_home_assistant_leaves_lines_too(logged: list[EventDict]) -> None:
-    async with home() as (_, port):
+    async with run_wyoming_server() as (_, port):
         async with AsyncTcpClient("127.0.0.1", port) as client:
             await client.write_event(Synthesize("Hello there.").event())
-            await heard(client, AudioStop)
+            await read_audio(client, AudioStop)
         await eventually(lambda: bool(named(logged, "session.closed")))
     (closed,) = named(logged, "context.closed")
     assert (closed["endpoint"], closed["outcome"], closed["characters"]) == ("wyoming", "done", 12)

@@ -31,7 +31,7 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.protocols.native import encode
+from backend.protocols.native import encode_event
 from tests.support.engines.inline_tts import InlineTTS
 from tests.support.scripted_session import ScriptedClient, scripted, settings
 
@@ -209,7 +209,7 @@ def test_long_audio_is_cut_into_messages_that_fit() -> None:
     client = scripted(script, settings(latency_optimization={"chunk_size": 5000}))
     client.assert_sums()
     assert len(client.of(Audio)) > 10
-    assert max(len(encode(audio)) for audio in client.of(Audio)) < 256 * 1024
+    assert max(len(encode_event(audio)) for audio in client.of(Audio)) < 256 * 1024
 
 
 # --- contexts ------------------------------------------------------------------------------------
