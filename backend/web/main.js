@@ -38,7 +38,8 @@ takeKeyFromLink();
 const connection = new Connection(socket);
 const player = new Player();
 const speech = new Speech(connection, player);
-const field = new TextField(new Sheet(element("text"), element("mirror")), speech);
+const sheet = new Sheet(element("text"), element("mirror"));
+const field = new TextField(sheet, speech);
 const scanner = new Scanner();
 const stillTyping = new StillTyping(field, speech);
 const drafts = new Drafts(field);
@@ -91,8 +92,14 @@ function stop() {
 }
 
 function clear() {
-  if (!field.clear()) return;
-  notice.show("Cleared.", "", { label: "Undo", act: () => back(() => field.undo()) });
+  const text = field.clear();
+  if (!text.trim()) return;
+  // A draft that was put aside comes back first.
+  queueMicrotask(() => {
+    const undo = () => (field.text ? drafts.edit(text) : field.undo());
+    const words = field.text ? "Cleared. Your draft is back." : "Cleared.";
+    notice.show(words, "cleared", { label: "Undo", act: () => back(undo) });
+  });
 }
 
 /** Do it, and let typing go on in the text: on a phone only where its keyboard is up already. */
@@ -114,14 +121,21 @@ function useManner() {
   showHint();
 }
 
+// What a notice offers is about the text as it was: not about what is written or said after it.
+element("text").addEventListener("beforeinput", () => notice.hide("cleared"));
+for (const type of ["undo", "redo"]) sheet.addEventListener(type, () => notice.hide("text", "cleared"));
 field.expand = (word) => phrases.expand(word);
-field.addEventListener("said", ({ detail: { place, takes } }) => history.add(place.node, takes));
+field.addEventListener("said", ({ detail: { place, takes } }) => {
+  notice.hide("text", "cleared");
+  history.add(place.node, takes);
+});
 field.addEventListener("unsaid", ({ detail }) => unsaid(detail));
 field.addEventListener("held", showHint);
-drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak."));
+drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak.", "text"));
 phrases.addEventListener("press", ({ detail: text }) => {
   back(() => (element("insert-phrases").checked ? field.insert(text) : say(text)));
 });
+phrases.addEventListener("slip", () => notice.show(`Hold it for ${settings.value("hold")} s.`));
 history.addEventListener("again", ({ detail }) => back(() => say(detail)));
 history.addEventListener("edit", ({ detail }) => drafts.edit(detail));
 history.addEventListener("star", ({ detail }) => editor.open(null, detail));
@@ -130,8 +144,8 @@ history.addEventListener("copy", async ({ detail }) => {
   back(() => notice.show(copied ? "Copied." : "This browser does not let a page copy."));
 });
 history.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
-history.addEventListener("cleared", ({ detail: all }) => {
-  notice.show("The history is cleared.", "", { label: "Undo", act: () => history.restore(all) });
+history.addEventListener("cleared", ({ detail: act }) => {
+  back(() => notice.show("The history is cleared.", "", { label: "Undo", act: () => back(act) }));
 });
 editor.addEventListener("removed", ({ detail: act }) => {
   notice.show("The phrase is deleted.", "", { label: "Undo", act });
@@ -206,7 +220,7 @@ field.addEventListener("locked", ({ detail: word }) => {
   element("paper").dataset.locked = "";
   setTimeout(() => delete element("paper").dataset.locked, 700);
   const act = () => back(() => field.insert(word));
-  notice.show("That is spoken already: it stays, and you go on behind it.", "", word && { label: `Say “${word}” as a correction`, act });
+  notice.show("That is spoken already: it stays, and you go on behind it.", "text", word && { label: `Say “${word}” as a correction`, act });
 });
 
 element("demo").addEventListener("click", () => {

@@ -125,14 +125,16 @@ export class TextField extends EventTarget {
     return draft;
   }
 
-  /** Empty the field. Undo brings back what was not spoken. */
+  /** Empty the field. Undo brings back what was not spoken, which is returned. */
   clear() {
-    const rest = this.text.slice(this.locked);
-    if (this.locked > 0) this.#cleared("");
-    else this.#restart("");
+    const spoken = this.#take ? this.locked : this.#stopped ? this.place.heard : 0;
+    const rest = this.text.slice(spoken);
+    if (this.#take && spoken > 0) this.#cleared("");
+    else if (spoken > 0) this.#giveAway(this.text.slice(0, spoken));
+    this.#restart("");
     if (rest.trim()) this.#undo.record(rest, { at: 0, removed: rest.length, inserted: "" });
     this.dispatchEvent(new Event("changed"));
-    return rest.trim() !== "";
+    return rest;
   }
 
   /** Undo the last change of what is not spoken. */
@@ -212,7 +214,10 @@ export class TextField extends EventTarget {
     const [, word, behind] = /(\S*?)([\s.,!?]*)$/.exec(text.slice(0, end));
     const at = end - behind.length - word.length;
     if (!word || at < this.locked) return text;
-    return text.slice(0, at) + this.expand(word) + text.slice(end - behind.length);
+    const phrase = this.expand(word);
+    if (phrase === word) return text;
+    const marked = /^[.,!?]/.test(behind) ? phrase.replace(/[.,!?]+$/, "") : phrase;
+    return text.slice(0, at) + marked + text.slice(end - behind.length);
   }
 
   #accept() {
