@@ -61,7 +61,7 @@ export class History extends EventTarget {
   }
 
   #replace(entries) {
-    this.#entries = entries;
+    this.#entries = [...entries];
     this.#keep();
     this.#search();
   }

@@ -21,7 +21,7 @@ import { Sheet } from "./sheet.js";
 import { installShortcuts } from "./shortcuts.js";
 import { Speech } from "./speech.js";
 import { StillTyping } from "./still_typing.js";
-import { keep, recall } from "./store.js";
+import { keep, recall, store } from "./store.js";
 import { TextField } from "./text_field.js";
 import { installTools } from "./tools.js";
 import { createVoicePanel } from "./voice_panel.js";
@@ -80,7 +80,12 @@ function say(text) {
 
 function unsaid(text) {
   waiting.add(text);
+  if (online.needsKey) return askForKey();
   notice.show("The server is away: this waits below, and is not spoken yet.", "problem");
+}
+
+function askForKey() {
+  notice.show("Nothing is heard before the key is entered.", "lost", { label: "Enter the key", act: () => online.ask() });
 }
 
 function stop() {
@@ -92,6 +97,7 @@ function stop() {
 }
 
 function clear() {
+  if (field.speaking) stop(); // nothing of it is heard behind its end
   const text = field.clear();
   if (!text.trim()) return;
   // A draft that was put aside comes back first.
@@ -121,6 +127,8 @@ function useManner() {
   showHint();
 }
 
+const forgets = () => notice.show("This browser keeps nothing: what you write here is gone with the page.", "problem");
+store.addEventListener("failed", forgets, { once: true });
 // What a notice offers is about the text as it was: not about what is written or said after it.
 element("text").addEventListener("beforeinput", () => notice.hide("cleared"));
 for (const type of ["undo", "redo"]) sheet.addEventListener(type, () => notice.hide("text", "cleared"));
@@ -172,6 +180,7 @@ settings.addEventListener("change", ({ detail }) => {
   else if (detail === "still") stillTyping.everyMs = settings.value("still") * 1000;
   else if (["switches", "scan"].includes(detail)) {
     scanner.set({ switches: settings.value("switches"), everyMs: settings.value("scan") * 1000 });
+    showHint();
   } else if (detail !== "hold") changeManner();
 });
 
@@ -182,6 +191,8 @@ function changeManner() {
 
 // --- what is pressed ----------------------------------------------------------------------------
 
+// A phone's keyboard takes half of the screen.
+new ResizeObserver(() => sheet.reveal(element("paper"))).observe(element("paper"));
 keepFocus(document.body);
 element("say").addEventListener("click", () => back(() => field.say()));
 element("stop").addEventListener("click", () => back(stop));
@@ -197,6 +208,8 @@ function showHint() {
   const enter = settings.typing === "enter";
   element("hint-text").textContent = field.held
     ? "This text is spoken when you press Speak."
+    : settings.value("switches")
+      ? "Switches are on: Space and Enter choose what is marked."
     : enter
       ? "Enter or Speak says the text."
       : "What was spoken stays; what comes next you may still change.";
@@ -249,6 +262,7 @@ async function listVoices() {
 
 connection.addEventListener("ready", listVoices);
 online.addEventListener("locked", () => notice.hide("lost"));
+online.addEventListener("putOff", askForKey);
 online.addEventListener("away", () => {
   field.away = speech.away = true;
   for (const take of speech.unfinished) {
@@ -257,6 +271,7 @@ online.addEventListener("away", () => {
     if (rest.trim()) waiting.add(rest);
   }
 });
+connection.addEventListener("ready", () => notice.hide("lost"));
 online.addEventListener("back", () => (field.away = speech.away = false));
 connection.addEventListener("ready", () => (waiting.online = true));
 connection.addEventListener("resumed", () => (waiting.online = true));

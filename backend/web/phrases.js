@@ -3,7 +3,7 @@
 
 import { button } from "./controls.js";
 import { Press } from "./hold.js";
-import { keep, recall } from "./store.js";
+import { keep, onKeptElsewhere, recall } from "./store.js";
 
 const AT_FIRST = [
   { category: "Quick", text: "Yes, please." },
@@ -47,7 +47,9 @@ export class Phrases extends EventTarget {
     });
     parts.tabs.addEventListener("keydown", (event) => this.#switchTab(event));
     parts.tiles.addEventListener("keydown", (event) => this.#moveByKey(event));
-    this.restore(recall("board", recall("phrases", AT_FIRST)));
+    const reload = () => this.restore(recall("board", recall("phrases", AT_FIRST)));
+    onKeptElsewhere("board", reload);
+    reload();
   }
 
   get all() {

@@ -49,6 +49,11 @@ export class TextField extends EventTarget {
     return this.#held;
   }
 
+  /** Whether what stands here is spoken, or read. */
+  get speaking() {
+    return this.#take !== null || this.#reading !== null;
+  }
+
   get caret() {
     return this.#sheet.caret;
   }
@@ -69,7 +74,9 @@ export class TextField extends EventTarget {
 
   /** Whether words are spoken while they are typed, or on Enter only. */
   set asYouType(asYouType) {
+    const begins = asYouType && !this.#asYouType;
     this.#asYouType = asYouType;
+    if (begins) this.#hold(); // what stands here was not written to be heard at once
     this.#tellTake();
   }
 
@@ -130,6 +137,7 @@ export class TextField extends EventTarget {
     const spoken = this.#take ? this.locked : this.#stopped ? this.place.heard : 0;
     const rest = this.text.slice(spoken);
     if (this.#take && spoken > 0) this.#cleared("");
+    else if (this.#take) this.#speech.withdraw(this.#take);
     else if (spoken > 0) this.#giveAway(this.text.slice(0, spoken));
     this.#restart("");
     if (rest.trim()) this.#undo.record(rest, { at: 0, removed: rest.length, inserted: "" });
@@ -348,7 +356,7 @@ export class TextField extends EventTarget {
     this.#text = text;
     this.#base = 0;
     this.#stopped = this.#held = false;
-    this.#take = null;
+    this.#take = this.#reading = null;
     this.#takes = [];
     this.#undo.clear();
     this.place = new Place(this.#sheet.node);
