@@ -284,6 +284,7 @@ for (const gesture of ["pointerdown", "keydown"]) {
 
 element("demo").hidden = recall("demo", false);
 settings.restore(settings.all); // now that everybody listens
+painter.paint(); // the draft was here before
 if (Player.obstacle) notice.show(Player.obstacle, "problem");
 online.open();
 keepOffline();
