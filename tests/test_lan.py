@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
@@ -101,6 +102,6 @@ def test_addresses_are_of_the_kind_that_is_listened_on(monkeypatch: pytest.Monke
     def known(*_: object) -> list[tuple[object, ...]]:
         return [(None, None, None, "", (each, 0, 0, 0)) for each in found]
 
-    monkeypatch.setattr(lan.socket, "getaddrinfo", known)
-    monkeypatch.setattr(lan, "_ELSEWHERE", {lan.socket.AF_INET6: ()})
-    assert addresses(lan.socket.AF_INET6) == ["2001:db8:7::5"]
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    monkeypatch.setattr(lan, "_ELSEWHERE", {socket.AF_INET6: ()})
+    assert addresses(socket.AF_INET6) == ["2001:db8:7::5"]

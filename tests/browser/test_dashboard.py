@@ -92,7 +92,8 @@ async def busy(route: Route) -> None:
 
 @pytest.mark.parametrize("width", [390, 700, 1023, 1024, 1216, 1217, 1280, 1440, 1920])
 async def test_nothing_is_clipped_on_any_screen(dashboard: Page, url: str, width: int) -> None:
-    clipped = """() => [...document.querySelectorAll("dd, th, td, button, figcaption *, h2, #server")]
+    clipped = """() => [...document.querySelectorAll(
+      "dd, th, td, button, figcaption *, h2, #server")]
       .filter((each) => getComputedStyle(each).display !== "inline")
       .filter((each) => !each.closest(".unseen") && each.closest("thead")?.clientWidth !== 1)
       .filter((each) => each.scrollWidth > each.clientWidth + 1

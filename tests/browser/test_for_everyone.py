@@ -37,6 +37,10 @@ async def shown(browser: Browser, url: str, mode: str, path: str = "") -> AsyncI
         yield page
 
 
+async def press(page: Page, name: str) -> None:
+    await page.get_by_role("button", name=name, exact=True).click()
+
+
 async def assert_no_fault(page: Page) -> None:
     found = (await Axe().run(page)).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
@@ -47,25 +51,24 @@ async def test_axe_finds_no_fault_in_any_state_of_the_page(
     browser: Browser, url: str, mode: str
 ) -> None:
     async with cable_to(url) as cable, shown(browser, cable.url, mode) as page:
-        button = lambda name: page.get_by_role("button", name=name, exact=True)  # noqa: E731
         await expect(page.locator("#connection-text")).to_have_text("Connected")
         await page.keyboard.press("Alt+1")
         await page.locator("#text").fill("A few words of mine. ")
-        await button("Clear").click()
+        await press(page, "Clear")
         await expect(page.locator("#notice")).to_contain_text("Undo")
         await page.locator("#history summary").first.click()
         await assert_no_fault(page)
-        await button("Change the phrases").click()
+        await press(page, "Change the phrases")
         await assert_no_fault(page)
         await page.locator("#phrases button").first.click()
         await assert_no_fault(page)
-        await button("Cancel").click()
-        await button("Show large").click()
+        await press(page, "Cancel")
+        await press(page, "Show large")
         await assert_no_fault(page)
-        await button("Close").click()
-        await button("Settings").click()
+        await press(page, "Close")
+        await press(page, "Settings")
         await assert_no_fault(page)
-        await button("Close").click()
+        await press(page, "Close")
         cable.cut()
         await expect(page.locator("#connection-text")).to_contain_text("cannot be reached")
         await page.wait_for_timeout(5500)  # then it waits

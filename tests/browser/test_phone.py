@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.speaking_page import SpeakingPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
+DIALOGS = (("Settings", "Close"), ("Add a phrase", "Cancel"), ("Show large", "Close"))
 KEYBOARD_OPEN = {"width": 390, "height": 500}
 LONG = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 30
 
@@ -44,6 +45,10 @@ async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
         assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+async def press(page: Page, name: str) -> None:
+    await page.get_by_role("button", name=name, exact=True).click()
+
+
 def smaller(than: float) -> str:
     """The controls that a finger may miss."""
     return (
@@ -62,19 +67,23 @@ async def test_every_control_of_a_phone_is_large_enough(
     phone["viewport"] = {"width": 390, "height": 844}
     async with await browser.new_context(**phone) as profile:
         page = await profile.new_page()
-        await page.add_init_script(f"localStorage.setItem('duplex-tts.large', {str(large).lower()!r})")
+        kept = str(large).lower()
+        await page.add_init_script(f"localStorage.setItem('duplex-tts.large', '{kept}')")
         speaking = await SpeakingPage(page).open(url)
-        button = lambda name: page.get_by_role("button", name=name, exact=True)  # noqa: E731
         await speaking.press("Alt+1")
         await page.locator("#history summary").click()
         await speaking.text.fill("Some words")
-        await button("Clear").click()
+        await press(page, "Clear")
         await expect(speaking.notice.get_by_role("button", name="Undo")).to_be_visible()
         assert await page.evaluate(smaller(least)) == []
-        for opens, closes in (("Settings", "Close"), ("Add a phrase", "Cancel"), ("Show large", "Close")):
-            await button(opens).click()
+        for opens, closes in (
+            ("Settings", "Close"),
+            ("Add a phrase", "Cancel"),
+            ("Show large", "Close"),
+        ):
+            await press(page, opens)
             assert await page.evaluate(smaller(least)) == []
-            await button(closes).click()
+            await press(page, closes)
         dashboard = await profile.new_page()
         await dashboard.goto(f"{url}/dashboard")
         await expect(dashboard.locator("#sessions tr")).not_to_have_count(0)

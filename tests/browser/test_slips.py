@@ -256,12 +256,15 @@ async def test_a_dropped_file_is_read_as_the_text_that_it_is(
 
 
 @pytest.mark.parametrize("size", ["1", "2.5"])
-async def test_the_caret_is_in_sight_when_the_keyboard_opens(browser: Browser, url: str, size: str) -> None:
+async def test_the_caret_is_in_sight_when_the_keyboard_opens(
+    browser: Browser, url: str, size: str
+) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
     async with await browser.new_context(**phone) as profile:  # type: ignore[arg-type]
         speaking = await SpeakingPage(await profile.new_page()).open(url)
         await speaking.mode("On Enter")
-        await speaking.page.evaluate(f"document.documentElement.style.setProperty('--text-size', {size})")
+        style = "document.documentElement.style"
+        await speaking.page.evaluate(f"{style}.setProperty('--text-size', {size})")
         await speaking.text.fill("A short sentence, one of many. " * 14)
         await speaking.page.set_viewport_size({"width": 390, "height": 500})
         await speaking.shown(
