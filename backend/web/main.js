@@ -85,7 +85,7 @@ function unsaid(text) {
 }
 
 function askForKey() {
-  notice.show("Nothing is heard before the key is entered.", "lost", { label: "Enter the key", act: () => online.ask() });
+  notice.show("Nothing is heard before the key is entered.", "lost", { label: "Enter it", act: () => online.ask() });
 }
 
 function stop() {

@@ -228,7 +228,7 @@ async def test_without_its_key_a_page_says_that_nothing_is_heard(page: Page) -> 
         await page.keyboard.press("Enter")
         await expect(page.locator("#waiting p")).to_have_text(["Hello"])
         await expect(page.locator("#notice")).to_contain_text("Nothing is heard before the key")
-        await page.locator("#notice").get_by_role("button", name="Enter the key").click()
+        await page.locator("#notice").get_by_role("button", name="Enter it").click()
         await expect(page.get_by_role("dialog")).to_be_visible()
         await page.goto("about:blank")
 
