@@ -298,3 +298,13 @@ async def test_switches_reach_sliders_and_end_the_scanning(speaking: SpeakingPag
         await speaking.press("Enter" if "switches" in ids else " ")
     await speaking.press("Enter")
     await expect(scan).to_have_value("0")
+
+
+async def test_a_voice_that_cannot_be_had_is_told_where_it_was_asked_for(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.page.get_by_role("button", name="Settings").click()
+    await press(speaking, "Sample of emma")
+    said = speaking.page.get_by_role("dialog", name="Settings").get_by_role("status")
+    await expect(said.filter(has_text="Emma could not be fetched; Heart speaks")).to_be_visible()
+    await expect(speaking.notice).to_be_empty()
