@@ -4,7 +4,7 @@
 // is spoken can no longer change; what is not can, and the take is told. A text that is *held* (one
 // that was put here, or was typed while the server was away) is spoken when the person says so.
 
-import { change, insertWords, protect, wordStart } from "./edits.js";
+import { change, expandWord, insertWords, protect, wordStart } from "./edits.js";
 import { Place } from "./highlight.js";
 import { UndoStack } from "./undo.js";
 
@@ -157,7 +157,7 @@ export class TextField extends EventTarget {
 
   /** Speak all of it, and make room for what comes next. */
   say() {
-    const text = this.#expanded(this.text, this.text.length);
+    const text = expandWord(this.text, this.text.length, this.locked, this.expand);
     if (!text.trim()) return;
     if (this.#away) return this.#unsaid(text);
     if (this.#take) this.#speech.update(this.#take, text.slice(this.#base), true);
@@ -211,21 +211,11 @@ export class TextField extends EventTarget {
   #expandTyped() {
     const { caret } = this;
     if (!/[\s.,!?]$/.test(this.#text.slice(0, caret))) return;
-    const text = this.#expanded(this.#text, caret);
+    const text = expandWord(this.#text, caret, this.locked, this.expand);
     if (text === this.#text) return;
     this.#undo.record(this.#text, change(this.#text, text));
     this.#sheet.put(text, caret + text.length - this.#text.length);
     this.#text = text;
-  }
-
-  #expanded(text, end) {
-    const [, word, behind] = /(\S*?)([\s.,!?]*)$/.exec(text.slice(0, end));
-    const at = end - behind.length - word.length;
-    if (!word || at < this.locked) return text;
-    const phrase = this.expand(word);
-    if (phrase === word) return text;
-    const marked = /^[.,!?]/.test(behind) ? phrase.replace(/[.,!?]+$/, "") : phrase;
-    return text.slice(0, at) + marked + text.slice(end - behind.length);
   }
 
   #accept() {
