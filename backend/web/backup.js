@@ -3,11 +3,13 @@
 import { save } from "./wav.js";
 
 const KIND = "duplex-tts";
+const VERSION = 1;
 
-/** Let the browser save all of `parts`: by name, what has `all` and `restore`. */
+/** Let the browser save all of `parts`: by name, what has `all` and `restore` (which may return
+ *  a function that undoes it). */
 export function exportAll(parts) {
   const all = Object.entries(parts).map(([name, part]) => [name, part.all]);
-  const text = JSON.stringify({ kind: KIND, version: 1, ...Object.fromEntries(all) }, null, 1);
+  const text = JSON.stringify({ kind: KIND, version: VERSION, ...Object.fromEntries(all) }, null, 1);
   const day = new Date().toISOString().slice(0, 10);
   save(new Blob([text], { type: "application/json" }), `duplex-tts-${day}.json`);
 }
@@ -23,10 +25,10 @@ export async function importAll(file, parts) {
     throw new Error("this is not a file that was exported here.");
   }
   if (found?.kind !== KIND) throw new Error("this is not a file that was exported here.");
-  const before = Object.entries(parts).map(([name, part]) => [name, part.all]);
-  const restore = (all) => {
-    for (const [name, part] of Object.entries(parts)) if (all[name]) part.restore(all[name]);
-  };
-  restore(found);
-  return () => restore(Object.fromEntries(before));
+  if (found.version > VERSION) throw new Error("it was saved by a later version of this page.");
+  const undo = Object.entries(parts).filter(([name]) => found[name]).map(([name, part]) => {
+    const before = part.all;
+    return part.restore(found[name]) ?? (() => part.restore(before));
+  });
+  return () => undo.forEach((act) => act());
 }

@@ -19,15 +19,22 @@ export function keepFocus(container) {
 
 /** Shows a message for a while; one that repeats is not read out again. */
 export class Notice {
+  #page;
   #element;
   #fading = 0;
 
   constructor(element) {
-    this.#element = element;
+    this.#page = this.#element = element;
   }
 
-  /** `kind`: "problem", "lost" (it stays) or "". `action`: {label, act}, a button behind it. */
+  /** `kind`: "problem", "lost" (it stays), "text" (about the text at hand), "cleared" (it
+   *  is about to be another one) or "".
+   *  `action`: {label, act}, a button behind it. In a dialog, where that has a place for it.
+   */
   show(text, kind = "", action = null) {
+    const element = document.querySelector("dialog[open] .dialog-notice") ?? this.#page;
+    if (element !== this.#element) this.hide();
+    this.#element = element;
     const same = this.#element.firstChild?.data === text && !action;
     if (!same) this.#element.replaceChildren(text);
     if (action) this.#element.append(" ", this.#button(action));
@@ -36,9 +43,10 @@ export class Notice {
     if (kind !== "lost") this.#fading = setTimeout(() => this.hide(), action ? 20_000 : 10_000);
   }
 
-  /** Hide it, or only messages of one kind. */
-  hide(kind = this.#element.dataset.kind) {
-    if (this.#element.dataset.kind === kind) this.#element.replaceChildren();
+  /** Hide it, or only messages of some kinds. */
+  hide(...kinds) {
+    const { kind } = this.#element.dataset;
+    if (kinds.length === 0 || kinds.includes(kind)) this.#element.replaceChildren();
   }
 
   #button({ label, act }) {

@@ -18,6 +18,7 @@ export function showSessions(sessions) {
     [
       each.id,
       each.detached_s === null ? watch(each.age_s) : `away ${watch(each.detached_s)}`,
+      typingOf(each.typing),
       number.format(each.contexts),
       number.format(each.characters),
       number.format(each.characters_waiting),
@@ -47,11 +48,15 @@ export function showErrorCodes(counts, lately) {
   byId("error-codes-note").textContent = codes.length ? "" : "None since the start.";
 }
 
-// How many a session's listener heard, and why most of them.
+// How many a session's listener heard, by cause, the commonest first.
 function gapsOf(counts) {
   const causes = Object.entries(counts).sort(([, n], [, m]) => m - n);
-  const total = causes.reduce((sum, [, count]) => sum + count, 0);
-  return total ? `${number.format(total)} ${causes[0][0]}` : "0";
+  return causes.map(([cause, count]) => `${number.format(count)} ${cause}`).join(", ") || "0";
+}
+
+// In which pieces its open contexts are spoken.
+function typingOf(modes) {
+  return modes?.length ? modes.join(", ") : "–";
 }
 
 function sessionsNote(sessions) {
@@ -90,11 +95,16 @@ function update(body, rows, last, heir) {
 function newRow(body, key, cells, last) {
   const row = body.insertRow();
   row.dataset.key = key;
-  const head = document.createElement("th");
-  head.scope = "row";
-  row.append(head);
+  row.append(Object.assign(document.createElement("th"), { scope: "row" }));
   for (let n = 1; n < cells; n++) row.insertCell();
   if (last) row.insertCell().append(last(key));
+  // Said expressly: a browser takes what is laid out as cards for no table.
+  row.role = "row";
+  const names = [...body.closest("table").tHead.rows[0].cells].map((each) => each.textContent);
+  [...row.cells].forEach((cell, n) => {
+    cell.role = n === 0 ? "rowheader" : "cell";
+    cell.dataset.name = names[n];
+  });
   return row;
 }
 

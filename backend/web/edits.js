@@ -48,6 +48,19 @@ export function insertWords(head, words, tail) {
   return { text: begin + (/\S$/.test(words) && /^\S/.test(tail) ? " " : "") + tail, caret: begin.length };
 }
 
+/** `text` with its last word before `end` expanded, unless that begins before `locked`. A phrase gives
+ *  up its last mark where one is there already.
+ */
+export function expandWord(text, end, locked, expand) {
+  const [, word, behind] = /(\S*?)([\s.,!?]*)$/.exec(text.slice(0, end));
+  const at = end - behind.length - word.length;
+  if (!word || at < locked) return text;
+  const phrase = expand(word);
+  if (phrase === word) return text;
+  const marked = /^[.,!?]/.test(behind) ? phrase.replace(/[.,!?]+$/, "") : phrase;
+  return text.slice(0, at) + marked + text.slice(end - behind.length);
+}
+
 /** Where the word at `at` begins. */
 export function wordStart(text, at) {
   while (at > 0 && !/\s/.test(text[at - 1])) at--;

@@ -57,13 +57,15 @@ export class Highlighter {
 
 function spansOf({ node, heard, now, spoken, unread }) {
   const until = now?.from ?? heard;
+  const words = node.data.slice(0, spoken).trimEnd().length; // a blank alone needs no line under it
+  const begin = now?.to ?? heard;
   const spans = unread.map((span) => ({ name: "unread", node, ...span }));
   let from = 0;
   for (const gap of [...unread, { from: until, to: until }]) {
     spans.push({ name: "heard", node, from, to: Math.min(gap.from, until) });
     from = gap.to;
   }
-  spans.push({ name: "coming", node, from: now?.to ?? heard, to: spoken });
+  spans.push({ name: "coming", node, from: begin + node.data.slice(begin).search(/\S|$/), to: words });
   if (now) spans.push({ name: "now", node, ...now });
   return spans.filter(({ from, to }) => from < Math.min(to, node.length));
 }

@@ -11,8 +11,10 @@ const SHOWN = 50; // at once; the rest is found by searching, or shown on demand
 const MOST_FRAMES = 30e6; // some ten minutes at 48 kHz, 60 MB; older sound is let go
 const UNSPOKEN = "Not spoken";
 
+let items = 0;
+
 /**
- * Events: `again`, `edit`, `star` (detail: the text), `cleared`, `problem` (detail: {text}).
+ * Events: `again`, `edit`, `star` (detail: the text), `cleared` (detail: a function that undoes it), `problem` (detail: {text}).
  * `rate()` is the rate of the takes' samples, in Hz; `manner()` what speech is made with.
  */
 export class History extends EventTarget {
@@ -43,12 +45,23 @@ export class History extends EventTarget {
     return this.#entries.map(({ node, note }) => ({ text: node.data, note }));
   }
 
+  /** Returns a function that undoes it; what was said since stays. */
   restore(all) {
-    this.#entries = [];
+    const before = this.#entries;
+    const restored = [];
     for (const one of Array.isArray(all) ? all.slice(0, MOST_TEXTS) : []) {
       const text = typeof one === "string" ? one : one?.text;
-      if (typeof text === "string") this.#entries.push(entry(text, one.note));
+      if (typeof text === "string") restored.push(entry(text, one.note));
     }
+    this.#replace(restored);
+    return () => {
+      const since = this.#entries.filter((one) => !restored.includes(one));
+      this.#replace([...since, ...before].slice(0, MOST_TEXTS));
+    };
+  }
+
+  #replace(entries) {
+    this.#entries = [...entries];
     this.#keep();
     this.#search();
   }
@@ -97,8 +110,9 @@ export class History extends EventTarget {
   finished(take) {
     const found = this.#of(take);
     if (!found) return false;
-    const silent = found.takes.every((one) => one.complete && one.frames === 0 && one.silent.length);
+    const silent = found.takes.every((one) => one.complete && one.frames === 0 && one.accounted);
     if (silent) this.#setNote(found, "Not spoken: the voice cannot read it");
+    else if (found.takes.some((one) => one.silent.length > 0)) this.#setNote(found, "The voice cannot read all of it");
     this.#keep(); // what was taken back in time was not said
     return silent;
   }
@@ -172,6 +186,8 @@ export class History extends EventTarget {
     more.addEventListener("toggle", () => more.open && fill(more), { once: true });
     actions.append(action("again", "Say again"), action("edit", "Edit"), more);
     item.append(text, actions);
+    text.id = `said-${++items}`;
+    for (const control of [...actions.querySelectorAll("button"), summary]) nameWith(control, text);
     one.item = item;
     this.#setNote(one, one.note);
     return item;
@@ -224,13 +240,8 @@ export class History extends EventTarget {
   }
 
   #clear() {
-    const { all } = this;
-    this.#entries = [];
     this.#parts.search.value = "";
-    this.#parts.list.replaceChildren();
-    this.#parts.more.hidden = true;
-    this.#keep();
-    this.#tell("cleared", all);
+    this.#tell("cleared", this.restore([]));
   }
 
   #tell(type, detail) {
@@ -240,6 +251,12 @@ export class History extends EventTarget {
 
 function entry(text, note = "") {
   return { node: document.createTextNode(text), takes: [], note };
+}
+
+/** A control's name, and whose: there are many alike. */
+function nameWith(control, text) {
+  control.id = `${text.id}-${control.textContent.replaceAll(" ", "-")}`;
+  control.setAttribute("aria-labelledby", `${control.id} ${text.id}`);
 }
 
 function action(type, text) {

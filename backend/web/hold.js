@@ -1,20 +1,23 @@
 // What a tile does when it is pressed: at once, or when it was held for a while, against slips.
 
 export class Press {
-  #container;
   #act;
+  #slip;
   #timer = 0;
   #held = null;
   holdMs = 0;
 
-  /** `act(button)`; buttons are those of `container` with `data-at`. */
-  constructor(container, act) {
-    this.#container = container;
+  /** `act(button)`, `slip()`: it was too short; buttons are those of `container` with `data-at`. */
+  constructor(container, { act, slip }) {
     this.#act = act;
+    this.#slip = slip;
     container.addEventListener("click", (event) => this.#clicked(event));
     container.addEventListener("pointerdown", (event) => event.button === 0 && this.#begin(event));
     for (const type of ["pointerup", "pointerleave", "pointercancel", "keyup", "focusout"]) {
-      container.addEventListener(type, () => this.#end());
+      container.addEventListener(type, () => {
+        if (this.#held && type.endsWith("up")) this.#slip();
+        this.#end();
+      });
     }
     container.addEventListener("keydown", (event) => {
       if (!event.repeat && ["Enter", " "].includes(event.key)) this.#begin(event);

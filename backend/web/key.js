@@ -30,7 +30,7 @@ export function keyHeaders() {
   return keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {};
 }
 
-/** Event: `given` (detail: the key, which is kept from now on). */
+/** Events: `given` (detail: the key, which is kept from now on), `putOff`. */
 export class KeyQuestion extends EventTarget {
   #dialog = document.createElement("dialog");
   #text = document.createElement("p");
@@ -48,7 +48,11 @@ export class KeyQuestion extends EventTarget {
     this.#input.spellcheck = false;
     const submit = Object.assign(document.createElement("button"), { className: "primary" });
     submit.textContent = "Use this key";
-    form.append(title, this.#text, label, this.#input, submit);
+    submit.value = "given";
+    const later = Object.assign(document.createElement("button"), { type: "button", textContent: "Not now" });
+    later.addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("close", () => this.#dialog.returnValue || this.dispatchEvent(new Event("putOff")));
+    form.append(title, this.#text, label, this.#input, submit, later);
     this.#dialog.setAttribute("aria-labelledby", title.id);
     this.#dialog.setAttribute("aria-describedby", this.#text.id);
     this.#dialog.append(form);
@@ -60,6 +64,7 @@ export class KeyQuestion extends EventTarget {
   ask(why = "") {
     this.#text.textContent = why ? `${why} ${WHY}` : WHY;
     this.#input.value = "";
+    this.#dialog.returnValue = "";
     if (!this.#dialog.open) this.#dialog.showModal();
   }
 

@@ -21,7 +21,7 @@ import { Sheet } from "./sheet.js";
 import { installShortcuts } from "./shortcuts.js";
 import { Speech } from "./speech.js";
 import { StillTyping } from "./still_typing.js";
-import { keep, recall } from "./store.js";
+import { keep, recall, store } from "./store.js";
 import { TextField } from "./text_field.js";
 import { installTools } from "./tools.js";
 import { createVoicePanel } from "./voice_panel.js";
@@ -38,7 +38,8 @@ takeKeyFromLink();
 const connection = new Connection(socket);
 const player = new Player();
 const speech = new Speech(connection, player);
-const field = new TextField(new Sheet(element("text"), element("mirror")), speech);
+const sheet = new Sheet(element("text"), element("mirror"));
+const field = new TextField(sheet, speech);
 const scanner = new Scanner();
 const stillTyping = new StillTyping(field, speech);
 const drafts = new Drafts(field);
@@ -79,7 +80,12 @@ function say(text) {
 
 function unsaid(text) {
   waiting.add(text);
+  if (online.needsKey) return askForKey();
   notice.show("The server is away: this waits below, and is not spoken yet.", "problem");
+}
+
+function askForKey() {
+  notice.show("Nothing is heard before the key is entered.", "lost", { label: "Enter it", act: () => online.ask() });
 }
 
 function stop() {
@@ -91,8 +97,15 @@ function stop() {
 }
 
 function clear() {
-  if (!field.clear()) return;
-  notice.show("Cleared.", "", { label: "Undo", act: () => back(() => field.undo()) });
+  if (field.speaking) stop(); // nothing of it is heard behind its end
+  const text = field.clear();
+  if (!text.trim()) return;
+  // A draft that was put aside comes back first.
+  queueMicrotask(() => {
+    const undo = () => (field.text ? drafts.edit(text) : field.undo());
+    const words = field.text ? "Cleared. Your draft is back." : "Cleared.";
+    notice.show(words, "cleared", { label: "Undo", act: () => back(undo) });
+  });
 }
 
 /** Do it, and let typing go on in the text: on a phone only where its keyboard is up already. */
@@ -114,14 +127,23 @@ function useManner() {
   showHint();
 }
 
+const forgets = () => notice.show("This browser keeps nothing: what you write here is gone with the page.", "problem");
+store.addEventListener("failed", forgets, { once: true });
+// What a notice offers is about the text as it was: not about what is written or said after it.
+element("text").addEventListener("beforeinput", () => notice.hide("cleared"));
+for (const type of ["undo", "redo"]) sheet.addEventListener(type, () => notice.hide("text", "cleared"));
 field.expand = (word) => phrases.expand(word);
-field.addEventListener("said", ({ detail: { place, takes } }) => history.add(place.node, takes));
+field.addEventListener("said", ({ detail: { place, takes } }) => {
+  notice.hide("text", "cleared");
+  history.add(place.node, takes);
+});
 field.addEventListener("unsaid", ({ detail }) => unsaid(detail));
 field.addEventListener("held", showHint);
-drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak."));
+drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak.", "text"));
 phrases.addEventListener("press", ({ detail: text }) => {
   back(() => (element("insert-phrases").checked ? field.insert(text) : say(text)));
 });
+phrases.addEventListener("slip", () => notice.show(`Hold it for ${settings.value("hold")} s.`));
 history.addEventListener("again", ({ detail }) => back(() => say(detail)));
 history.addEventListener("edit", ({ detail }) => drafts.edit(detail));
 history.addEventListener("star", ({ detail }) => editor.open(null, detail));
@@ -130,8 +152,8 @@ history.addEventListener("copy", async ({ detail }) => {
   back(() => notice.show(copied ? "Copied." : "This browser does not let a page copy."));
 });
 history.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
-history.addEventListener("cleared", ({ detail: all }) => {
-  notice.show("The history is cleared.", "", { label: "Undo", act: () => history.restore(all) });
+history.addEventListener("cleared", ({ detail: act }) => {
+  back(() => notice.show("The history is cleared.", "", { label: "Undo", act: () => back(act) }));
 });
 editor.addEventListener("removed", ({ detail: act }) => {
   notice.show("The phrase is deleted.", "", { label: "Undo", act });
@@ -158,6 +180,7 @@ settings.addEventListener("change", ({ detail }) => {
   else if (detail === "still") stillTyping.everyMs = settings.value("still") * 1000;
   else if (["switches", "scan"].includes(detail)) {
     scanner.set({ switches: settings.value("switches"), everyMs: settings.value("scan") * 1000 });
+    showHint();
   } else if (detail !== "hold") changeManner();
 });
 
@@ -168,6 +191,8 @@ function changeManner() {
 
 // --- what is pressed ----------------------------------------------------------------------------
 
+// A phone's keyboard takes half of the screen.
+new ResizeObserver(() => sheet.reveal(element("paper"))).observe(element("paper"));
 keepFocus(document.body);
 element("say").addEventListener("click", () => back(() => field.say()));
 element("stop").addEventListener("click", () => back(stop));
@@ -183,6 +208,8 @@ function showHint() {
   const enter = settings.typing === "enter";
   element("hint-text").textContent = field.held
     ? "This text is spoken when you press Speak."
+    : settings.value("switches")
+      ? "Switches are on: Space and Enter choose what is marked."
     : enter
       ? "Enter or Speak says the text."
       : "What was spoken stays; what comes next you may still change.";
@@ -206,7 +233,7 @@ field.addEventListener("locked", ({ detail: word }) => {
   element("paper").dataset.locked = "";
   setTimeout(() => delete element("paper").dataset.locked, 700);
   const act = () => back(() => field.insert(word));
-  notice.show("That is spoken already: it stays, and you go on behind it.", "", word && { label: `Say “${word}” as a correction`, act });
+  notice.show("That is spoken already: it stays, and you go on behind it.", "text", word && { label: `Say “${word}” as a correction`, act });
 });
 
 element("demo").addEventListener("click", () => {
@@ -235,6 +262,7 @@ async function listVoices() {
 
 connection.addEventListener("ready", listVoices);
 online.addEventListener("locked", () => notice.hide("lost"));
+online.addEventListener("putOff", askForKey);
 online.addEventListener("away", () => {
   field.away = speech.away = true;
   for (const take of speech.unfinished) {
@@ -243,6 +271,7 @@ online.addEventListener("away", () => {
     if (rest.trim()) waiting.add(rest);
   }
 });
+connection.addEventListener("ready", () => notice.hide("lost"));
 online.addEventListener("back", () => (field.away = speech.away = false));
 connection.addEventListener("ready", () => (waiting.online = true));
 connection.addEventListener("resumed", () => (waiting.online = true));
@@ -255,6 +284,7 @@ for (const gesture of ["pointerdown", "keydown"]) {
 
 element("demo").hidden = recall("demo", false);
 settings.restore(settings.all); // now that everybody listens
+painter.paint(); // the draft was here before
 if (Player.obstacle) notice.show(Player.obstacle, "problem");
 online.open();
 keepOffline();

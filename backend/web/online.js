@@ -5,13 +5,15 @@ import { keep } from "./store.js";
 
 const AWAY_AFTER_MS = 5000; // what is said in a shorter break is still spoken after it
 
-/** Events: `away` (what is said from now on is not spoken by itself), `back`, `locked`. */
+/** Events: `away` (what is said from now on is not spoken by itself), `back`, `locked`,
+ *  `putOff` (there is no key yet, and nothing is heard). */
 export class Online extends EventTarget {
   #connection;
   #parts;
   #question = new KeyQuestion();
   #timer = 0;
   away = false;
+  needsKey = false;
 
   /** `parts`: elements `status`, `text`, `unlock`, `forget`. */
   constructor(connection, parts) {
@@ -28,7 +30,8 @@ export class Online extends EventTarget {
       this.#show("wait", "Connecting…");
       connection.open(key);
     });
-    parts.unlock.addEventListener("click", () => this.#question.ask());
+    this.#question.addEventListener("putOff", () => this.dispatchEvent(new Event("putOff")));
+    parts.unlock.addEventListener("click", () => this.ask());
     parts.forget.addEventListener("click", () => {
       keep("key", "");
       connection.close();
@@ -41,10 +44,16 @@ export class Online extends EventTarget {
     this.#connection.open(keptKey());
   }
 
+  /** Ask for the key. */
+  ask() {
+    this.#question.ask();
+  }
+
   #connected() {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#show("ready", "Connected");
+    this.needsKey = false;
     this.#parts.unlock.hidden = true;
     this.#parts.forget.hidden = !keptKey();
     if (!this.away) return;
@@ -59,7 +68,8 @@ export class Online extends EventTarget {
 
   #locked(why) {
     this.#show("lost", "A key is needed");
-    this.#wait();
+    this.needsKey = true;
+    this.#leave();
     this.#parts.unlock.hidden = false;
     this.#parts.forget.hidden = true;
     this.#question.ask(why);
@@ -68,10 +78,13 @@ export class Online extends EventTarget {
 
   #wait() {
     if (this.away) return;
-    this.#timer ||= setTimeout(() => {
-      this.away = true;
-      this.dispatchEvent(new Event("away"));
-    }, AWAY_AFTER_MS);
+    this.#timer ||= setTimeout(() => this.#leave(), AWAY_AFTER_MS);
+  }
+
+  #leave() {
+    if (this.away) return;
+    this.away = true;
+    this.dispatchEvent(new Event("away"));
   }
 
   #show(state, text) {

@@ -12,6 +12,7 @@ export class Painter {
   #paper;
   #highlighter = new Highlighter();
   #view = new View();
+  #unread = new Set(); // places with words that nobody heard: they stay marked
 
   /** `paper`: what scrolls the field's text. */
   constructor({ speech, player, field, paper }) {
@@ -29,7 +30,8 @@ export class Painter {
 
   paint() {
     const takes = this.#speech.atHand;
-    const places = new Set([this.#field.place, ...takes.map((take) => take.place)]);
+    for (const { place } of takes) if (place.unread.length > 0) this.#unread.add(place);
+    const places = new Set([this.#field.place, ...this.#unread, ...takes.map((take) => take.place)]);
     for (const place of places) place.now = null;
     for (const take of takes) take.place.follow(take, this.#player.heardMs(take) + SHOWN_AFTER_MS);
     this.#highlighter.paint([...places]);

@@ -18,6 +18,7 @@ export class PhraseEditor extends EventTarget {
     this.#parts = parts;
     phrases.addEventListener("edit", ({ detail }) => this.open(detail));
     parts.dialog.querySelector("form").addEventListener("submit", () => this.#save());
+    for (const field of [parts.text, parts.short]) field.addEventListener("input", () => this.#check());
     parts.cancel.addEventListener("click", () => parts.dialog.close());
     parts.remove.addEventListener("click", () => this.#remove());
     parts.earlier.addEventListener("click", () => this.#move(-1));
@@ -40,13 +41,21 @@ export class PhraseEditor extends EventTarget {
     categories.replaceChildren(
       ...this.#phrases.categories.map((value) => Object.assign(document.createElement("option"), { value })),
     );
+    this.#check();
     dialog.showModal();
     fields.text.focus();
   }
 
+  /** What cannot be saved is said by the browser, at its place. */
+  #check() {
+    const { text, short } = this.#parts;
+    const taken = this.#phrases.takenBy(short.value, this.#at);
+    text.setCustomValidity(text.value.trim() ? "" : "Write the words of the phrase.");
+    short.setCustomValidity(taken ? `This stands for “${taken.text}” already.` : "");
+  }
+
   #save() {
     const { text, category, short } = this.#parts;
-    if (!text.value.trim()) return;
     const phrase = { text: text.value, category: category.value, short: short.value };
     this.#phrases.put(phrase, this.#at ?? undefined);
   }

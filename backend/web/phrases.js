@@ -3,7 +3,7 @@
 
 import { button } from "./controls.js";
 import { Press } from "./hold.js";
-import { keep, recall } from "./store.js";
+import { keep, onKeptElsewhere, recall } from "./store.js";
 
 const AT_FIRST = [
   { category: "Quick", text: "Yes, please." },
@@ -22,7 +22,9 @@ const AT_FIRST = [
 const KEYS = 9;
 const OTHERS = "Mine"; // the category of what has none
 
-/** Events: `press` (detail: the phrase's text), `edit` (detail: its number), `changed`. */
+/** Events: `press` (detail: the phrase's text), `edit` (detail: its number), `changed`, `slip` (one was
+ *  not held long enough).
+ */
 export class Phrases extends EventTarget {
   #parts;
   #phrases = []; // {text, category, short}
@@ -35,11 +37,19 @@ export class Phrases extends EventTarget {
   constructor(parts) {
     super();
     this.#parts = parts;
-    this.#press = new Press(parts.tiles, (tile) => this.#pressed(Number(tile.dataset.at)));
+    this.#press = new Press(parts.tiles, {
+      act: (tile) => this.#pressed(Number(tile.dataset.at)),
+      slip: () => this.#tell("slip"),
+    });
     parts.search.addEventListener("input", () => this.#show());
+    parts.search.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && parts.search.value.trim() && this.#shown.length > 0) this.#pressed(this.#shown[0]);
+    });
     parts.tabs.addEventListener("keydown", (event) => this.#switchTab(event));
     parts.tiles.addEventListener("keydown", (event) => this.#moveByKey(event));
-    this.restore(recall("board", recall("phrases", AT_FIRST)));
+    const reload = () => this.restore(recall("board", recall("phrases", AT_FIRST)));
+    onKeptElsewhere("board", reload);
+    reload();
   }
 
   get all() {
@@ -75,7 +85,13 @@ export class Phrases extends EventTarget {
   /** What a word stands for, if it is an abbreviation. */
   expand(word) {
     const wanted = word.toLocaleLowerCase();
-    return this.#phrases.find(({ short }) => short && short === wanted)?.text.replace(/[.]$/, "") ?? word;
+    return this.#phrases.find(({ short }) => short && short === wanted)?.text ?? word;
+  }
+
+  /** The phrase, but number `at`, that an abbreviation stands for already. */
+  takenBy(short, at) {
+    const wanted = clean("", "", short).short;
+    return this.#phrases.find((one, number) => wanted && one.short === wanted && number !== at);
   }
 
   /** Add a phrase, or put it in place of number `at`. */
@@ -158,6 +174,7 @@ export class Phrases extends EventTarget {
     this.#shown = [...this.#phrases.keys()].filter((at) => fits(this.#phrases[at]));
     this.#parts.tabs.replaceChildren(...categories.map((category) => this.#tab(category, !wanted)));
     this.#parts.tiles.replaceChildren(...this.#shown.map((at, place) => this.#tile(at, place + 1)));
+    if (this.#shown.length === 0) this.#parts.tiles.append(nothing());
     this.#parts.tiles.setAttribute("aria-label", wanted ? "Phrases found" : this.#category);
   }
 
@@ -192,6 +209,10 @@ export class Phrases extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function nothing() {
+  return Object.assign(document.createElement("p"), { className: "hint", textContent: "No phrase has these words." });
 }
 
 function clean(text, category, short) {

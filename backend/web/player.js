@@ -84,6 +84,11 @@ export class Player extends EventTarget {
     return (frames * 1000) / this.rate;
   }
 
+  /** Whether there is something to be heard. */
+  get sounding() {
+    return this.#ticking;
+  }
+
   /** Sound waits where it is. */
   get paused() {
     return this.#paused;

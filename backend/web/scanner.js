@@ -1,7 +1,10 @@
 // For one or two switches: the page goes through its rows, then through the buttons of the row that
 // was chosen. A switch is Space or Enter, as adapters send them.
 
-const ROWS = [".actions", "#suggestions", "#phrases", "#categories", ".tools", "#waiting", ".log-head", "#history li", "header"];
+const ROWS = [".actions", "#notice", "#suggestions", "#phrases", "#categories", ".board-head", ".tools", "#waiting", ".log-head", "#history li", "header"];
+const PARTS = ".dialog-head, section, fieldset, :scope > .slider"; // of a dialog
+const CONTROLS = "button, summary, input:is([type=radio], [type=checkbox], [type=range])";
+const SLIDER_STEPS = 10;
 const ROUNDS = 2; // through a row without a choice; then back to the rows
 
 export class Scanner {
@@ -52,6 +55,7 @@ export class Scanner {
   #choose() {
     const chosen = this.#marked.filter(usable);
     if (chosen.length === 0) return this.#step();
+    if (chosen.length === 1 && chosen[0].type === "range") return push(chosen[0]);
     if (this.#row || chosen.length === 1) {
       this.#back();
       chosen[0].click();
@@ -80,10 +84,19 @@ export class Scanner {
 /** The rows of buttons that can be pressed now: of the dialog that is open, or of the page. */
 function rows() {
   const dialog = document.querySelector("dialog[open]");
-  const found = dialog ? [dialog] : ROWS.flatMap((row) => [...document.querySelectorAll(row)]);
+  const parts = dialog?.querySelectorAll(PARTS);
+  const found = dialog ? (parts.length > 0 ? [...parts] : [dialog]) : ROWS.flatMap((row) => [...document.querySelectorAll(row)]);
   return found
-    .map((row) => [...row.querySelectorAll("button, summary, input[type=radio], input[type=checkbox]")].filter(usable))
+    .map((row) => [...row.querySelectorAll(CONTROLS)].filter(usable))
     .filter((buttons) => buttons.length > 0);
+}
+
+/** A slider further; from its end to its beginning. */
+function push(slider) {
+  const [value, min, max] = [slider.value, slider.min, slider.max].map(Number);
+  const step = Math.max(Number(slider.step), (max - min) / SLIDER_STEPS);
+  slider.value = value >= max ? min : value + step;
+  for (const type of ["input", "change"]) slider.dispatchEvent(new Event(type, { bubbles: true }));
 }
 
 function usable(button) {

@@ -64,7 +64,9 @@ export class Settings extends EventTarget {
 
   #show(name) {
     const slider = this.#sliders[name];
-    slider.nextElementSibling.value = SHOWN[name](Number(slider.value));
+    const shown = SHOWN[name](Number(slider.value));
+    slider.nextElementSibling.value = shown;
+    slider.setAttribute("aria-valuetext", shown);
   }
 
   #changed(name, value) {

@@ -70,6 +70,19 @@ export class Sheet extends EventTarget {
     this.#left = null;
   }
 
+  /** Bring the line of the caret into `frame`, which scrolls. */
+  reveal(frame) {
+    if (document.activeElement !== this.#area) return;
+    const at = new Range();
+    at.setStart(this.node, Math.min(this.caret, this.node.length - 1));
+    at.setEnd(this.node, this.node.length);
+    const line = at.getClientRects()[0];
+    if (!line) return;
+    const { top, bottom } = frame.getBoundingClientRect();
+    if (line.top < top) frame.scrollTop -= top - line.top;
+    else if (line.bottom > bottom) frame.scrollTop += line.bottom - bottom + line.height / 2;
+  }
+
   #edited() {
     this.show();
     if (!this.#composing) this.dispatchEvent(new Event("edited"));

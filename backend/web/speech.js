@@ -154,7 +154,7 @@ export class Speech extends EventTarget {
     }
     if (!take) return;
     if (!ENDED.includes(code)) this.#connection.send({ type: "cancel", context: take.id });
-    const next = ++take.failures <= MOST_FAILURES && REMEDIES[code]?.(this, take, message);
+    const next = ++take.failures <= MOST_FAILURES && REMEDIES[code]?.(this, take, message, code);
     if (!next) {
       this.#notice(`That could not be spoken: ${message}`, "problem");
       return this.#abandon(take);
@@ -258,11 +258,12 @@ function resent(text) {
   return words === 1 ? "The last word was sent again." : `${words} words were sent again.`;
 }
 
-function anotherVoice(speech, take, message) {
+function anotherVoice(speech, take, _message, code) {
   const voice = speech.defaultVoice;
   if (take.voice === voice) return null;
   speech.dispatchEvent(new CustomEvent("voiceless", { detail: { wanted: take.voice, voice } }));
-  return { manner: { voice }, notice: `${sentence(message)} Speaking with ${voice} instead.` };
+  const why = code === "voice_unavailable" ? "could not be fetched" : "is not on this server";
+  return { manner: { voice }, notice: `${named(take.voice ?? "The voice")} ${why}; ${named(voice)} speaks instead.` };
 }
 
 function later(speech, take, message) {
@@ -287,7 +288,6 @@ const REMEDIES = {
 /** After these the server has no such context any more. */
 const ENDED = ["voice_unavailable", "context_ended", "resume_gap"];
 
-function sentence(message) {
-  const text = message.trim();
-  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+function named(voice) {
+  return voice.charAt(0).toUpperCase() + voice.slice(1);
 }

@@ -2,6 +2,9 @@
 
 const PREFIX = "duplex-tts.";
 
+/** Event: `failed`, whenever something could not be kept. */
+export const store = new EventTarget();
+
 /** The value kept under `key`, or `otherwise`. */
 export function recall(key, otherwise) {
   try {
@@ -12,11 +15,16 @@ export function recall(key, otherwise) {
   }
 }
 
-/** Keep `value`, as JSON. */
+/** Keep `value`, as JSON. Where that is forbidden, or full, it is forgotten with the page. */
 export function keep(key, value) {
   try {
     localStorage.setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Full or forbidden: it is forgotten with the page.
+    store.dispatchEvent(new Event("failed"));
   }
+}
+
+/** Another page of this browser has kept something under `key`. */
+export function onKeptElsewhere(key, act) {
+  addEventListener("storage", (event) => event.key === PREFIX + key && act());
 }

@@ -112,6 +112,11 @@ export class Take {
     this.frames += samples.length;
   }
 
+  /** Whether all of its text is spoken, or cannot be. */
+  get accounted() {
+    return this.wanted.trim() !== "" && this.spoken >= this.wanted.trimEnd().length;
+  }
+
   /** Whether the server had time to speak a sentence, finished or ended, whose audio is not here. */
   get owed() {
     const then = performance.now() - OWED_AFTER_MS;

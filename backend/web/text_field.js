@@ -4,7 +4,7 @@
 // is spoken can no longer change; what is not can, and the take is told. A text that is *held* (one
 // that was put here, or was typed while the server was away) is spoken when the person says so.
 
-import { change, insertWords, protect, wordStart } from "./edits.js";
+import { change, expandWord, insertWords, protect, wordStart } from "./edits.js";
 import { Place } from "./highlight.js";
 import { UndoStack } from "./undo.js";
 
@@ -49,6 +49,11 @@ export class TextField extends EventTarget {
     return this.#held;
   }
 
+  /** Whether what stands here is spoken, or read. */
+  get speaking() {
+    return this.#take !== null || this.#reading !== null;
+  }
+
   get caret() {
     return this.#sheet.caret;
   }
@@ -69,7 +74,9 @@ export class TextField extends EventTarget {
 
   /** Whether words are spoken while they are typed, or on Enter only. */
   set asYouType(asYouType) {
+    const begins = asYouType && !this.#asYouType;
     this.#asYouType = asYouType;
+    if (begins) this.#hold(); // what stands here was not written to be heard at once
     this.#tellTake();
   }
 
@@ -125,14 +132,17 @@ export class TextField extends EventTarget {
     return draft;
   }
 
-  /** Empty the field. Undo brings back what was not spoken. */
+  /** Empty the field. Undo brings back what was not spoken, which is returned. */
   clear() {
-    const rest = this.text.slice(this.locked);
-    if (this.locked > 0) this.#cleared("");
-    else this.#restart("");
+    const spoken = this.#take ? this.locked : this.#stopped ? this.place.heard : 0;
+    const rest = this.text.slice(spoken);
+    if (this.#take && spoken > 0) this.#cleared("");
+    else if (this.#take) this.#speech.withdraw(this.#take);
+    else if (spoken > 0) this.#giveAway(this.text.slice(0, spoken));
+    this.#restart("");
     if (rest.trim()) this.#undo.record(rest, { at: 0, removed: rest.length, inserted: "" });
     this.dispatchEvent(new Event("changed"));
-    return rest.trim() !== "";
+    return rest;
   }
 
   /** Undo the last change of what is not spoken. */
@@ -147,7 +157,7 @@ export class TextField extends EventTarget {
 
   /** Speak all of it, and make room for what comes next. */
   say() {
-    const text = this.#expanded(this.text, this.text.length);
+    const text = expandWord(this.text, this.text.length, this.locked, this.expand);
     if (!text.trim()) return;
     if (this.#away) return this.#unsaid(text);
     if (this.#take) this.#speech.update(this.#take, text.slice(this.#base), true);
@@ -201,18 +211,11 @@ export class TextField extends EventTarget {
   #expandTyped() {
     const { caret } = this;
     if (!/[\s.,!?]$/.test(this.#text.slice(0, caret))) return;
-    const text = this.#expanded(this.#text, caret);
+    const text = expandWord(this.#text, caret, this.locked, this.expand);
     if (text === this.#text) return;
     this.#undo.record(this.#text, change(this.#text, text));
     this.#sheet.put(text, caret + text.length - this.#text.length);
     this.#text = text;
-  }
-
-  #expanded(text, end) {
-    const [, word, behind] = /(\S*?)([\s.,!?]*)$/.exec(text.slice(0, end));
-    const at = end - behind.length - word.length;
-    if (!word || at < this.locked) return text;
-    return text.slice(0, at) + this.expand(word) + text.slice(end - behind.length);
   }
 
   #accept() {
@@ -343,7 +346,7 @@ export class TextField extends EventTarget {
     this.#text = text;
     this.#base = 0;
     this.#stopped = this.#held = false;
-    this.#take = null;
+    this.#take = this.#reading = null;
     this.#takes = [];
     this.#undo.clear();
     this.place = new Place(this.#sheet.node);

@@ -10,6 +10,9 @@ import { attentionTones } from "./tones.js";
 
 const element = (id) => document.getElementById(id);
 const LARGEST_FILE_BYTES = 2e6;
+const PAUSED = "Paused: nothing is heard before you press Go on.";
+// What no text has; a file in an older coding is read as such.
+const NOT_TEXT = /[\0-\x08\x0e-\x1a\x1c-\x1f]/;
 
 /** `page`: {field, drafts, speech, player, history, phrases, notice, stop, back}. */
 export function installTools(page) {
@@ -33,11 +36,16 @@ export function installTools(page) {
 function installReading({ field, drafts, player, notice, stop, back }) {
   const reader = new Reader(field, stop);
   const pause = () => {
+    if (!player.paused && !player.sounding) return notice.show("Nothing is being said.");
     player.paused = !player.paused;
     showPaused();
+    if (player.paused) notice.show(PAUSED, "paused");
+    else notice.hide("paused");
   };
+  field.addEventListener("said", () => player.paused && notice.show(PAUSED, "paused"));
   const showPaused = () => {
     element("pause").textContent = player.paused ? "Go on" : "Pause";
+    element("pause").classList.toggle("primary", player.paused);
   };
   element("read").addEventListener("click", () => back(() => reader.start()));
   element("pause").addEventListener("click", () => back(pause));
@@ -53,11 +61,21 @@ function installReading({ field, drafts, player, notice, stop, back }) {
     if (file.size > LARGEST_FILE_BYTES || !/^text\/|^$/.test(file.type)) {
       return notice.show("Only a text file can be read here.", "problem");
     }
-    drafts.edit(await file.text());
+    const text = decoded(await file.arrayBuffer());
+    if (NOT_TEXT.test(text)) return notice.show("Only a text file can be read here.", "problem");
+    drafts.edit(text);
     field.caret = 0;
-    notice.show("Read says it aloud; your draft comes back when this is cleared.");
+    notice.show("Read aloud says it; your draft comes back when this is cleared.");
   });
   return pause;
+}
+
+function decoded(bytes) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes);
+  }
 }
 
 /** Returns what takes the suggestion with a number (from 1). */
