@@ -232,9 +232,10 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     announcement = (
         f"duplex-tts ready on {url}\n"
         f"  speaks with {model.info.name}, voice {voice}; "
-        f"text and audio at ws{url[4:]}/ws/tts\n"
-        f'  try: duplex-tts say "Hello there" --url {url}'
+        f"text and audio at ws{url[4:]}/ws/tts"
     )
+    if not lan_key:  # else the invitation has one, with the key
+        announcement += f'\n  try: duplex-tts say "Hello there" --url {url}'
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
     if lan_key:

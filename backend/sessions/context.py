@@ -19,7 +19,7 @@ from backend.audio.loudness import parse_volume
 from backend.config import Settings
 from backend.engines.base import Chunk, Release
 from backend.errors import DuplexError, EngineDead, TextLimit
-from backend.events import Audio, Cancelled, Failed, Flushed, Start
+from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
 from backend.monitoring.metrics import Metrics
 from backend.sessions.audio_sender import AudioSender, Output, RenderedSpan, joined
 from backend.sessions.client_slots import ClientSlots
@@ -116,6 +116,11 @@ class Context:
     def waiting(self) -> int:
         """Characters that are not spoken yet."""
         return self._text.length - self._text.spoken
+
+    @property
+    def typing(self) -> Typing:
+        """In which pieces a text is spoken that is still being written."""
+        return self._pacer.pacing.typing
 
     @property
     def buffered_s(self) -> float:

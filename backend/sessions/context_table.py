@@ -13,7 +13,7 @@ from backend.errors import (
     TooManyContexts,
     UnknownContext,
 )
-from backend.events import Start
+from backend.events import Start, Typing
 from backend.sessions.context import Context, Services
 from backend.sessions.context_record import SessionRecord
 from backend.sessions.send_queue import SendQueue
@@ -56,6 +56,11 @@ class ContextTable:
     def waiting(self) -> int:
         """Characters that are not spoken yet."""
         return sum(context.waiting for context, _ in self._running.values())
+
+    @property
+    def typing(self) -> list[Typing]:
+        """In which pieces texts are spoken that are still being written; each way once."""
+        return sorted({context.typing for context, _ in self._running.values()})
 
     @property
     def buffered_s(self) -> float:

@@ -36,6 +36,7 @@ from backend.events import (
     Retracted,
     Start,
     Text,
+    Typing,
 )
 from backend.monitoring.gap_causes import Cause
 from backend.sessions.context import Services
@@ -53,15 +54,17 @@ _LONGEST_MESSAGE = 2000  # characters; one that repeats what the client sent cou
 class SessionStatus:
     """A session in figures; nothing of what it says.
 
-    `characters`: received since it began, of which `characters_waiting` are not spoken yet.
-    `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
-    hear of the audio that was sent. `gaps`: how many it heard, by cause, without causes that did
-    not occur. `detached_s`: how long it has had no connection; None while it has one.
+    `typing`: of its open contexts, each mode once. `characters`: received since it began, of which
+    `characters_waiting` are not spoken yet. `messages_waiting`: not written to the client yet.
+    `buffered_s`: what the listener still has to hear of the audio that was sent. `gaps`: how many
+    it heard, by cause, without causes that did not occur. `detached_s`: how long it has had no
+    connection; None while it has one.
     """
 
     id: str
     age_s: float
     contexts: int
+    typing: list[Typing]
     characters: int
     characters_waiting: int
     messages_waiting: int
@@ -132,6 +135,7 @@ class Session:
             id=self.id,
             age_s=self._services.clock() - self._record.opened_s,
             contexts=len(self._contexts),
+            typing=self._contexts.typing,
             characters=self._record.characters,
             characters_waiting=self._contexts.waiting,
             messages_waiting=len(self.send_queue),

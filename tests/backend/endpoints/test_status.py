@@ -243,6 +243,19 @@ def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() 
     assert left_s[1] == 0
 
 
+def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
+    seen: list[list[str]] = []
+
+    async def play(client: ScriptedClient) -> None:
+        seen.append(client.session.status().typing)
+        client.say(Start("a"), Text("a", "One "), Start("b", typing="sentence"), Text("b", "Two "))
+        await client.wait(0.1)
+        seen.append(client.session.status().typing)
+
+    scripted(play)
+    assert seen == [[], ["auto", "sentence"]]
+
+
 def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:
     async def play(client: ScriptedClient) -> None:
         client.say(Text("a", "Some words. "), Text("a", "z" * 200))
