@@ -81,7 +81,7 @@ class Page:
 
 
 def install_pages(app: Starlette, web: Path = WEB) -> frozenset[str]:
-    """Serve the files of `web`, each under its name; pages without `.html`, index.html as `/`.
+    """Serve the files of `web`, each under its path; pages without `.html`, index.html as `/`.
 
     Each file has its own route, so no other file can be requested. Files of other types are
     skipped; missing pages are logged. Returns the paths. Blocks while reading.
@@ -92,13 +92,18 @@ def install_pages(app: Starlette, web: Path = WEB) -> frozenset[str]:
             why=f"no {' and no '.join(missing)} in {web}, so browsers get 404; "
             "install duplex-tts again",
         )
-    files = [file for file in sorted(web.glob("*")) if file.suffix in _TYPES]
-    for file in files:
-        app.add_route(_url_path(file), Page.read_file(file).respond, include_in_schema=False)
-    return frozenset(map(_url_path, files))
+    paths = {
+        _url_path(file.relative_to(web)): file
+        for file in sorted(web.rglob("*"))
+        if file.suffix in _TYPES
+    }
+    for path, file in paths.items():
+        app.add_route(path, Page.read_file(file).respond, include_in_schema=False)
+    return frozenset(paths)
 
 
 def _url_path(file: Path) -> str:
+    """`file`: relative to the folder of the pages."""
     if file.suffix != ".html":
-        return f"/{file.name}"
+        return f"/{file.as_posix()}"
     return "/" if file.stem == "index" else f"/{file.stem}"

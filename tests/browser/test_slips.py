@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.speaking_page import SpeakingPage
 from tests.browser.test_drafts import spoken
 from tests.browser.test_phrases import add, tiles
-from tests.live_server import live_server
+from tests.support.live_server import live_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 

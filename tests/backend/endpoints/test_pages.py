@@ -37,9 +37,13 @@ def test_index_is_served_at_the_root(client: TestClient) -> None:
     assert response.content == (WEB / "index.html").read_bytes()
 
 
-@pytest.mark.parametrize("file", sorted(WEB.iterdir()), ids=lambda file: file.name)
+FILES = [file for file in sorted(WEB.rglob("*")) if file.is_file()]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file_is_served_with_security_headers(client: TestClient, file: Path) -> None:
-    path = {"index.html": "/"}.get(file.name, f"/{file.name.removesuffix('.html')}")
+    name = file.relative_to(WEB).as_posix()
+    path = {"index.html": "/"}.get(name, f"/{name.removesuffix('.html')}")
     response = client.get(path)
     assert response.content == file.read_bytes()
     policy = response.headers["content-security-policy"]
@@ -53,8 +57,8 @@ def test_every_file_is_served_with_security_headers(client: TestClient, file: Pa
 @pytest.mark.parametrize(
     ("name", "media_type"),
     [
-        ("main.js", "text/javascript; charset=utf-8"),
-        ("style.css", "text/css; charset=utf-8"),
+        ("page/main.js", "text/javascript; charset=utf-8"),
+        ("page/style.css", "text/css; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
         ("manifest.webmanifest", "application/manifest+json"),
     ],
@@ -91,13 +95,13 @@ def test_complete_pages_log_nothing() -> None:
 
 
 def test_matching_etag_gets_304(client: TestClient) -> None:
-    tag = client.get("/main.js").headers["etag"]
+    tag = client.get("/page/main.js").headers["etag"]
     for tags in (tag, f"W/{tag}", f'"other", {tag}'):
-        response = client.get("/main.js", headers={"If-None-Match": tags})
+        response = client.get("/page/main.js", headers={"If-None-Match": tags})
         assert (response.status_code, response.content) == (304, b"")
         assert response.headers["etag"] == tag
         assert "content-security-policy" in response.headers
-    assert client.get("/main.js", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert client.get("/page/main.js", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 def test_changed_file_has_another_etag(tmp_path: Path) -> None:

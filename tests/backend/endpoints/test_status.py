@@ -244,7 +244,7 @@ def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() 
 
 
 def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
-    seen: list[list[str]] = []
+    seen: list[object] = []
 
     async def play(client: ScriptedClient) -> None:
         seen.append(client.session.status().typing)

@@ -1,6 +1,6 @@
 // What a person sets once: kept in this browser, and part of the file that holds everything.
 
-import { keep, recall } from "./store.js";
+import { keep, recall } from "../shared/store.js";
 
 const SHOWN = {
   speed: (value) => `${value.toFixed(2)}×`,

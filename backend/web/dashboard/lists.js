@@ -2,7 +2,7 @@
 // by code.
 // Rows are kept from one answer to the next, so that the focus stays where it is.
 
-import { keptKey, keyHeaders } from "./key.js";
+import { keptKey, keyHeaders } from "../shared/key.js";
 
 const SHOWN = 200; // rows; with more, a list is no longer read
 

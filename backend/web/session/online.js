@@ -1,7 +1,7 @@
 // Whether the server can be reached, as the page shows it; the key, where the server demands one.
 
-import { KeyQuestion, keptKey } from "./key.js";
-import { keep } from "./store.js";
+import { KeyQuestion, keptKey } from "../shared/key.js";
+import { keep } from "../shared/store.js";
 
 const AWAY_AFTER_MS = 5000; // what is said in a shorter break is still spoken after it
 

@@ -1,8 +1,8 @@
 // Which voice speaks, and how fast.
 
-import { keyHeaders } from "./key.js";
-import { complaint } from "./new-voice.js";
-import { keep, recall } from "./store.js";
+import { keyHeaders } from "../shared/key.js";
+import { complaint } from "./voice_recorder.js";
+import { keep, recall } from "../shared/store.js";
 
 const SAMPLE = "Hello. This is how I sound when I read your words aloud.";
 const FIXED = "This server's engine speaks with these voices only.";

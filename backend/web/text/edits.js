@@ -1,6 +1,6 @@
 // What changed in a text, and what of a change may stand. Plain functions; positions are UTF-16.
 
-import { characterStart } from "./offsets.js";
+import { characterStart } from "../session/offsets.js";
 
 /** Length of what `a` and `b` have in common at the start, in whole characters. */
 export function commonPrefix(a, b) {

@@ -1,11 +1,11 @@
 // What helps in a conversation beside the words: attention, a text to be read by the person
 // opposite, reading aloud, and suggested words.
 
-import { button } from "./controls.js";
-import { Place } from "./highlight.js";
+import { button } from "../shared/controls.js";
+import { Place } from "../text/highlight.js";
 import { LargeView } from "./large_view.js";
-import { Prediction } from "./prediction.js";
-import { Reader } from "./reader.js";
+import { Prediction } from "../text/prediction.js";
+import { Reader } from "../text/reader.js";
 import { attentionTones } from "./tones.js";
 
 const element = (id) => document.getElementById(id);

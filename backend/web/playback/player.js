@@ -124,7 +124,7 @@ export class Player extends EventTarget {
   }
 
   async #worklet(context) {
-    await context.audioWorklet.addModule("worklet.js");
+    await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
     const node = new AudioWorkletNode(context, "ring-player", {
       numberOfInputs: 0,
       outputChannelCount: [1],

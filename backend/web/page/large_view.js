@@ -1,6 +1,6 @@
 // A text as large as the screen, for the person opposite: turned round on demand.
 
-import { keep, recall } from "./store.js";
+import { keep, recall } from "../shared/store.js";
 
 export class LargeView {
   #parts;

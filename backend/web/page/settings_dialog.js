@@ -1,7 +1,7 @@
 // The dialog behind the settings button: what of it is neither a slider nor a voice.
 
 import { exportAll, importAll } from "./backup.js";
-import { keep, recall } from "./store.js";
+import { keep, recall } from "../shared/store.js";
 
 const element = (id) => document.getElementById(id);
 

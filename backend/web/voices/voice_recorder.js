@@ -1,8 +1,8 @@
 // A voice of one's own: a recording, or an audio file, goes to the server under a name. What
 // browsers record and what files hold differs: the server is always sent a plain WAV.
 
-import { keyHeaders } from "./key.js";
-import { wav } from "./wav.js";
+import { keyHeaders } from "../shared/key.js";
+import { wav } from "../playback/wav.js";
 
 const RATE_HZ = 24_000; // engines hear no more than that
 const SHORTEST_S = 5;

@@ -1,7 +1,7 @@
 // The conductor between the connection and the player: which takes there are, what each is told,
 // and what happens to them when a voice is missing or the connection drops.
 
-import { wordStart } from "./edits.js";
+import { wordStart } from "../text/edits.js";
 import { Take } from "./take.js";
 
 const MOST_FAILURES = 5;

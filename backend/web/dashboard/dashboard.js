@@ -1,8 +1,8 @@
 // The dashboard: asks for /v1/status once a second while it is seen, and shows the answer.
 
-import { drawHistogram, drawLine, roundedUp } from "./dashboard-charts.js";
-import { showErrorCodes, showGapCauses, showSessions } from "./dashboard-lists.js";
-import { KeyQuestion, keptKey, keyHeaders } from "./key.js";
+import { drawHistogram, drawLine, roundedUp } from "./charts.js";
+import { showErrorCodes, showGapCauses, showSessions } from "./lists.js";
+import { KeyQuestion, keptKey, keyHeaders } from "../shared/key.js";
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 4000;

@@ -1,30 +1,30 @@
 // Puts the page together. Who does what: protocol.js talks to the server, speech.js decides what is
 // said, player.js makes it sound, text_field.js is where it is typed.
 
-import { copyText } from "./clipboard.js";
-import { keepFocus, Notice } from "./controls.js";
+import { copyText } from "../shared/clipboard.js";
+import { keepFocus, Notice } from "../shared/controls.js";
 import { Demo } from "./demo.js";
-import { Drafts } from "./drafts.js";
-import { Place } from "./highlight.js";
+import { Drafts } from "../text/drafts.js";
+import { Place } from "../text/highlight.js";
 import { History } from "./history.js";
-import { takeKeyFromLink } from "./key.js";
+import { takeKeyFromLink } from "../shared/key.js";
 import { keepOffline } from "./offline.js";
-import { Online } from "./online.js";
-import { Painter } from "./painter.js";
-import { createBoard } from "./phrase_board.js";
-import { Player } from "./player.js";
-import { Connection } from "./protocol.js";
+import { Online } from "../session/online.js";
+import { Painter } from "../text/painter.js";
+import { createBoard } from "../phrases/phrase_board.js";
+import { Player } from "../playback/player.js";
+import { Connection } from "../session/protocol.js";
 import { Scanner } from "./scanner.js";
 import { Settings } from "./settings.js";
 import { installSettingsDialog } from "./settings_dialog.js";
-import { Sheet } from "./sheet.js";
+import { Sheet } from "../text/sheet.js";
 import { installShortcuts } from "./shortcuts.js";
-import { Speech } from "./speech.js";
+import { Speech } from "../session/speech.js";
 import { StillTyping } from "./still_typing.js";
-import { keep, recall, store } from "./store.js";
-import { TextField } from "./text_field.js";
+import { keep, recall, store } from "../shared/store.js";
+import { TextField } from "../text/text_field.js";
 import { installTools } from "./tools.js";
-import { createVoicePanel } from "./voice_panel.js";
+import { createVoicePanel } from "../voices/voice_panel.js";
 import { Waiting } from "./waiting.js";
 
 const element = (id) => document.getElementById(id);

@@ -2,7 +2,7 @@
 
 import { PhraseEditor } from "./phrase_editor.js";
 import { Phrases } from "./phrases.js";
-import { keep, recall } from "./store.js";
+import { keep, recall } from "../shared/store.js";
 
 const element = (id) => document.getElementById(id);
 

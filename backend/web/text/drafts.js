@@ -1,6 +1,6 @@
 // What is in the text field, and what was put aside to edit something else: both outlive the page.
 
-import { keep, recall } from "./store.js";
+import { keep, recall } from "../shared/store.js";
 
 const KEEP_AFTER_MS = 150;
 

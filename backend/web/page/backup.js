@@ -1,6 +1,6 @@
 // Everything that this browser keeps of a person, as one file, and back.
 
-import { save } from "./wav.js";
+import { save } from "../playback/wav.js";
 
 const KIND = "duplex-tts";
 const VERSION = 1;

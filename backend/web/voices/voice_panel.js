@@ -1,6 +1,6 @@
 // The voices with all that belongs to them on the page.
 
-import { NewVoice } from "./new-voice.js";
+import { NewVoice } from "./voice_recorder.js";
 import { Voices } from "./voices.js";
 
 const element = (id) => document.getElementById(id);

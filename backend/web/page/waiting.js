@@ -1,7 +1,7 @@
 // What was entered while the server was away: nobody hears it before the person says so.
 
-import { button } from "./controls.js";
-import { keep, recall } from "./store.js";
+import { button } from "../shared/controls.js";
+import { keep, recall } from "../shared/store.js";
 
 /**
  * Events: `say` (detail: the text, for the server's voice), `keep` (detail: the text, for the

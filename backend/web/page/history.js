@@ -1,10 +1,10 @@
 // What was said: the latest first, to be found, said again, changed, copied or downloaded.
 
-import { button } from "./controls.js";
-import { keyHeaders } from "./key.js";
-import { complaint } from "./new-voice.js";
-import { keep, recall } from "./store.js";
-import { save, wav } from "./wav.js";
+import { button } from "../shared/controls.js";
+import { keyHeaders } from "../shared/key.js";
+import { complaint } from "../voices/voice_recorder.js";
+import { keep, recall } from "../shared/store.js";
+import { save, wav } from "../playback/wav.js";
 
 const MOST_TEXTS = 1000;
 const SHOWN = 50; // at once; the rest is found by searching, or shown on demand

@@ -1,9 +1,9 @@
 // Phrases as tiles, in categories: one tap, or Alt and a digit, says one. The editor is
 // phrase_editor.js.
 
-import { button } from "./controls.js";
+import { button } from "../shared/controls.js";
 import { Press } from "./hold.js";
-import { keep, onKeptElsewhere, recall } from "./store.js";
+import { keep, onKeptElsewhere, recall } from "../shared/store.js";
 
 const AT_FIRST = [
   { category: "Quick", text: "Yes, please." },

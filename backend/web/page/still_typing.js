@@ -1,6 +1,6 @@
 // "I am still typing", said now and then to who waits: only while one types and nothing is heard.
 
-import { Place } from "./highlight.js";
+import { Place } from "../text/highlight.js";
 
 const WORDS = "I am still typing.";
 const TYPES_WITHIN_MS = 5000; // of the last edit one is at it

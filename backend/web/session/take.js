@@ -1,7 +1,7 @@
 // A take: one context of the server, seen from here. The text it shall speak, what of that the
 // server has, and the audio that came back. Positions are UTF-16 units from the take's start.
 
-import { commonPrefix } from "./edits.js";
+import { commonPrefix } from "../text/edits.js";
 import { characterStart, toPoints, toUnits } from "./offsets.js";
 
 const OWED_AFTER_MS = 300; // what could be spoken that long ago should be here
