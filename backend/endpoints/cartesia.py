@@ -13,8 +13,8 @@ from backend.protocols.cartesia.request import FileRequest, refuse
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"
@@ -58,7 +58,7 @@ async def _asked(request: Request, access: Access) -> tuple[FileRequest, Start, 
     access.authorize(_key(request))
     asked = read_json(FileRequest, await request.body())
     start = asked.start("", services.tts.find_voice)
-    services.tts.manner(start)
+    services.tts.resolve_params(start)
     return asked, start, parse_format(start.format, start.sample_rate, start.bit_rate)
 
 
@@ -66,7 +66,7 @@ def _key(connection: HTTPConnection) -> str | None:
     """The key in the header or, for browsers, in the URL."""
     query = connection.query_params
     in_url = query.get("api_key") or query.get("access_token")
-    return connection.headers.get("x-api-key") or bearer(connection.headers) or in_url
+    return connection.headers.get("x-api-key") or bearer_key(connection.headers) or in_url
 
 
 def _services(connection: HTTPConnection) -> Services:
@@ -76,4 +76,4 @@ def _services(connection: HTTPConnection) -> Services:
 
 def _refused(request: Request, error: DuplexError) -> Response:
     _services(request).metrics.error(error.code)
-    return refusal(refuse(Failed(None, error.code, error.message)))
+    return create_refusal_response(refuse(Failed(None, error.code, error.message)))

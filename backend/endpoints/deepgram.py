@@ -10,8 +10,8 @@ from backend.errors import DuplexError
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.deepgram.query import SpeakRequest, decode_request, file_query, stream_query
 from backend.sessions.context import Services
-from backend.transport.auth import Access, authorization
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, authorization_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -34,7 +34,7 @@ def deepgram_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             services.metrics.error(error.code)
             refused = deepgram.refusal(error.code, error.message)
-            await websocket.send_denial_response(refusal(refused))
+            await websocket.send_denial_response(create_refusal_response(refused))
             return
         await connections.serve(websocket, deepgram.DeepgramProtocol(speech), key)
 
@@ -42,13 +42,13 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def speak(request: Request) -> Response:
         services: Services = request.app.state.services
         try:
-            access.authorize(authorization(request.headers, *_SCHEMES))
+            access.authorize(authorization_key(request.headers, *_SCHEMES))
             speech = file_query(request.query_params, services.tts.find_voice)
             audio = _check(speech, services.tts)
             text = decode_request(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
             services.metrics.error(error.code)
-            return refusal(deepgram.refusal(error.code, error.message))
+            return create_refusal_response(deepgram.refusal(error.code, error.message))
         answer = deepgram.DeepgramBody(speech, audio.media_type, len(text))
         return SpeechResponse(services, speech.start, text, answer)
 
@@ -59,7 +59,7 @@ def _key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
     """The key in `Authorization: Token KEY` (or Bearer), or where a browser's page can put it: in
     the subprotocols, `token, KEY`. That wants to see the first of them agreed to.
     """
-    key = authorization(websocket.headers, *_SCHEMES)
+    key = authorization_key(websocket.headers, *_SCHEMES)
     offered = websocket.scope["subprotocols"]
     if key is None and len(offered) == 2 and offered[0].lower() in _SCHEMES:
         return offered[1], _agreeing(websocket, offered[0])
@@ -77,5 +77,5 @@ def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
 
 def _check(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:
     """Refuse now what would be refused at the first word. Raises what both of these raise."""
-    tts.manner(speech.start)
+    tts.resolve_params(speech.start)
     return parse_format(speech.start.format, speech.start.sample_rate, speech.start.bit_rate)

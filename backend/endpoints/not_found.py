@@ -20,8 +20,8 @@ from backend.protocols.base import CLOSE_POLICY, Refusal
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
-from backend.transport.auth import authorization
-from backend.transport.speech_response import refusal
+from backend.transport.auth import authorization_key
+from backend.transport.speech_response import create_refusal_response
 
 CODE = "unknown_url"
 
@@ -76,7 +76,7 @@ def install_unknown(app: FastAPI) -> None:
     app.add_exception_handler(405, _unknown)
     not_found = app.router.default
 
-    # No route of its own: what has none is told apart by it (`middleware.BehindProxy`).
+    # No route of its own: what has none is told apart by it (`middleware.ReverseProxyMiddleware`).
     async def unknown(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await _unknown_stream(WebSocket(scope, receive, send))
@@ -90,7 +90,7 @@ async def _unknown_stream(websocket: WebSocket) -> None:
     vendor = _vendor(websocket) or _OPENAI
     failed = _failed(websocket, vendor, "WebSocket")
     if vendor.told is None:
-        await websocket.send_denial_response(refusal(vendor.refuse(failed)))
+        await websocket.send_denial_response(create_refusal_response(vendor.refuse(failed)))
         return
     await websocket.accept()
     told = vendor.told(json.loads(vendor.refuse(failed).body), failed.code)
@@ -104,7 +104,7 @@ async def _unknown(request: Request, error: Exception) -> Response:
     answered = error.detail != HTTPStatus(error.status_code).phrase  # by a route that is here
     if vendor is None or answered:
         return await http_exception_handler(request, error)
-    answer = refusal(vendor.refuse(_failed(request, vendor, request.method)))
+    answer = create_refusal_response(vendor.refuse(_failed(request, vendor, request.method)))
     answer.status_code = error.status_code
     answer.headers.update(error.headers or {})
     return answer
@@ -118,7 +118,7 @@ def _vendor(connection: HTTPConnection) -> _Vendor | None:
         return _ELEVENLABS
     if "cartesia-version" in headers or "x-api-key" in headers:
         return _CARTESIA
-    if authorization(headers, "token"):
+    if authorization_key(headers, "token"):
         return _DEEPGRAM
     return next((vendor for vendor in _VENDORS if path.startswith(vendor.paths)), None)
 

@@ -17,8 +17,8 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.sessions.context import Services
-from backend.transport.auth import PUBLIC, Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import PUBLIC, Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import SPEED_RANGE
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -89,7 +89,7 @@ def openai_routes(access: Access) -> APIRouter:
 
 def _authorize(request: Request, access: Access) -> None:
     if request.scope["route"].path not in PUBLIC:
-        access.authorize(bearer(request.headers) or request.headers.get(_ELEVENLABS_KEY))
+        access.authorize(bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY))
 
 
 def _speech(services: Services, asked: openai.SpeechRequest) -> Response:
@@ -116,4 +116,4 @@ def _services(request: Request) -> Services:
 
 def _refused(request: Request, failed: Failed) -> Response:
     form = elevenlabs_http if _ELEVENLABS_KEY in request.headers else openai
-    return refusal(form.refuse(failed))
+    return create_refusal_response(form.refuse(failed))

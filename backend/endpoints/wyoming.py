@@ -43,7 +43,7 @@ async def wyoming_server(
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             stream = _Stream(reader, writer, services.settings.server.request_timeout)
-            if not addresses.enter(stream.address):
+            if not addresses.try_acquire(stream.address):
                 stream.abort()
                 return
             open_.add(stream)
@@ -59,7 +59,7 @@ async def wyoming_server(
             finally:
                 stream.close()
                 open_.discard(stream)
-                addresses.leave(stream.address)
+                addresses.release(stream.address)
 
         server = await asyncio.start_server(connected, sock=listener, limit=MAX_BYTES)
         try:

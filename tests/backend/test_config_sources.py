@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from backend import config_sources
 from backend.config import FIELDS, Settings
-from backend.config_sources import Loaded, add_flags, load_settings
+from backend.config_sources import LoadedSettings, add_flags, load_settings
 from backend.errors import ConfigError
 
-Load = Callable[..., Loaded]
+Load = Callable[..., LoadedSettings]
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
     def loaded(
         file: str | None = None, environ: Mapping[str, str] | None = None, flags: str = ""
-    ) -> Loaded:
+    ) -> LoadedSettings:
         if file is not None:
             Path("duplex-tts.toml").write_text(file, "utf-8")
         parser = argparse.ArgumentParser()
@@ -101,7 +101,7 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
 )
 def test_each_flag_sets_its_key(load: Load, flags: str, key: str, value: object) -> None:
     loaded = load(flags=flags)
-    assert loaded.value(key) == value
+    assert loaded.get_value(key) == value
     assert loaded.sources[key] == f"flag {flags.split()[0]}"
     assert sum(source != "default" for source in loaded.sources.values()) == 1
 
@@ -128,7 +128,7 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
         from_environment = load(environ={variable: text})
         from_flag = load(flags=f"--set {key}={text}")
         assert from_file.settings == from_environment.settings == from_flag.settings, key
-        assert from_file.value(key) != default, key
+        assert from_file.get_value(key) != default, key
 
 
 def test_config_names_another_file_which_must_be_there(load: Load, tmp_path: Path) -> None:

@@ -37,19 +37,19 @@ def engine_threads() -> list[str]:
 
 
 def test_what_is_not_asked_for_comes_from_the_settings() -> None:
-    manner = manager(voice="second", speed=1.25).manner(Start("a"))
+    manner = manager(voice="second", speed=1.25).resolve_params(Start("a"))
     assert (manner.voice, manner.speed, manner.language) == ("second", 1.25, None)
     assert 0 <= manner.seed < 2**31
 
 
 def test_every_context_has_a_seed_of_its_own() -> None:
     tts = manager()
-    assert len({tts.manner(Start("a")).seed for _ in range(20)}) > 1
+    assert len({tts.resolve_params(Start("a")).seed for _ in range(20)}) > 1
 
 
 def test_what_is_asked_for_is_taken() -> None:
     start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
-    assert manager().manner(start) == VoiceParams("second", 0.5, 0, "EN-us")
+    assert manager().resolve_params(start) == VoiceParams("second", 0.5, 0, "EN-us")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_cannot_be_is_refused_with_the_remedy(
     start: Start, error: type[DuplexError], named: str
 ) -> None:
     with pytest.raises(error) as caught:
-        manager().manner(start)
+        manager().resolve_params(start)
     assert named in caught.value.message
     assert len(caught.value.message) < 200
     assert caught.value.context == "a"
@@ -82,7 +82,7 @@ async def test_speaks_from_the_first_moment_and_leaves_no_thread_behind() -> Non
     model = FakeModel()
     async with manager(model) as tts:
         assert len(model.engines[0].steps) == 1, "warm"
-        async with tts.speak(tts.manner(Start("a")), chunk_characters=0) as speech:
+        async with tts.open_utterance(tts.resolve_params(Start("a")), chunk_characters=0) as speech:
             speech.extend(Release("Hello", 5, final=True), 0.0)
             assert heard((await speech.next_chunk()).pcm) == "Hello"
         assert engine_threads() == ["engine-0"]
@@ -116,9 +116,9 @@ class FarModel(FakeModel):
 async def test_those_who_wait_for_a_download_hold_up_nobody_else() -> None:
     model = FarModel()
     async with manager(model) as tts:
-        waiting = [asyncio.create_task(tts.load("second")) for _ in range(50)]
+        waiting = [asyncio.create_task(tts.load_voice("second")) for _ in range(50)]
         async with asyncio.timeout(2):
-            await tts.load("heart")
+            await tts.load_voice("heart")
             await asyncio.to_thread(int)
         assert not any(task.done() for task in waiting)
         model.arrived.set()
@@ -143,20 +143,20 @@ async def test_a_parameter_that_the_engine_has_reaches_it_and_others_are_refused
         model.info, parameters={"temperature": Parameter(0.05, 2.0, 0.8), "speed": SPEED}
     )
     tts = InlineTTS(model)
-    manner = tts.manner(Start("a", temperature=0.5, speed=1.5))
+    manner = tts.resolve_params(Start("a", temperature=0.5, speed=1.5))
     assert (manner.parameters, manner.speed) == ({"temperature": 0.5}, 1.5)
-    tts.speak(manner, 0)
+    tts.open_utterance(manner, 0)
     assert tts.utterances[0].parameters == {"temperature": 0.5}
     with pytest.raises(BadMessage, match=r"temperature: expected 0.05 to 2.0, got 3"):
-        tts.manner(Start("a", temperature=3))
+        tts.resolve_params(Start("a", temperature=3))
     with pytest.raises(Unsupported, match="it has: temperature, speed"):
-        tts.manner(Start("a", exaggeration=0.5))
+        tts.resolve_params(Start("a", exaggeration=0.5))
 
 
 def test_the_speed_that_every_engine_has_is_none_to_refuse() -> None:
     model = FakeModel()
     model.info = replace(model.info, parameters={})
     tts = InlineTTS(model)
-    assert tts.manner(Start("a", speed=1.0)).speed == 1.0
+    assert tts.resolve_params(Start("a", speed=1.0)).speed == 1.0
     with pytest.raises(Unsupported, match="speed"):
-        tts.manner(Start("a", speed=1.1))
+        tts.resolve_params(Start("a", speed=1.1))

@@ -189,7 +189,7 @@ async def stalled(client: Client, live: Live) -> None:
     await client.say("start", context="story", mode="batch", format="pcm_f32le", sample_rate=48000)
     await client.say("text", context="story", text=STORY)
     await client.say("end", context="story")
-    await eventually(lambda: live.connections.queued >= 5, 10)
+    await eventually(lambda: live.connections.queued_messages >= 5, 10)
     steps = -1
     while steps != len(live.model.engines[0].steps):
         steps = len(live.model.engines[0].steps)
@@ -204,7 +204,7 @@ async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
         live.client() as other,
     ):
         await stalled(reader, live)
-        assert live.connections.queued <= 5 + 1, "what waits is bounded"
+        assert live.connections.queued_messages <= 5 + 1, "what waits is bounded"
         (waiting, _) = live.connections.sessions()
         assert waiting.characters_waiting > len(STORY) / 2, "its own rendering has stopped"
         async with asyncio.timeout(2):
@@ -268,7 +268,7 @@ async def test_at_shutdown_running_speech_ends_before_the_server_hangs_up() -> N
         await client.say("end", context="a")
         assert await asyncio.to_thread(model.engines[0].entered.wait, 5)
         live.stop()
-        await eventually(lambda: not live.connections.accepting)
+        await eventually(lambda: not live.connections.is_accepting)
         with pytest.raises(OSError, match=r"Connect|refused|reset|closed"):
             async with live.client():
                 pass

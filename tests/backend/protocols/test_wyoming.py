@@ -438,7 +438,7 @@ async def test_a_session_is_ended_by_whoever_runs_the_server() -> None:
         await client.write_event(Describe().event())
         await heard(client, Info)
         (session,) = live.connections.sessions()
-        assert live.connections.end(session.id)
+        assert live.connections.end_session(session.id)
         event = await client.read_event()
         assert event is not None
         assert Error.from_event(event).code == "session_ended"
@@ -455,7 +455,7 @@ async def test_a_slow_reader_is_waited_for_and_gets_all_of_it() -> None:
         client = AsyncTcpClient("127.0.0.1", port)
         client._reader, client._writer = reader, writer
         await client.write_event(Synthesize(text).event())
-        await eventually(lambda: live.connections.queued >= 20, within_s=20)
+        await eventually(lambda: live.connections.queued_messages >= 20, within_s=20)
         sound, _ = await heard(client, AudioStop)
         assert len(sound) == sound_of(text)
         await client.disconnect()

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 
 from backend.audio.formats import parse_format
 from backend.events import Audio, Done, Word
-from backend.sessions.audio_sender import AudioSender, Output, RenderedSpan, joined, split
+from backend.sessions.audio_sender import (
+    AudioSender,
+    OutputParams,
+    RenderedSpan,
+    join_spans,
+    split_span,
+)
 from backend.sessions.send_queue import SendQueue
 from tests.support import clock
 
@@ -47,7 +53,7 @@ def test_a_cut_piece_is_the_same_piece(
         for w in spread(count, samples, offset=7)
     )
     whole = piece(samples, (7, 7 + 2 * count), *words)
-    parts = list(split(whole, start_ms, RATE_HZ, longest))
+    parts = list(split_span(whole, start_ms, RATE_HZ, longest))
     assert all(len(part.pcm) <= longest for part in parts)
     assert np.array_equal(np.concatenate([part.pcm for part in parts]), whole.pcm)
     assert tuple(word for part in parts for word in part.words) == words
@@ -60,17 +66,17 @@ def test_a_cut_piece_is_the_same_piece(
 
 
 def test_a_word_goes_with_the_part_in_which_it_begins() -> None:
-    parts = list(split(piece(100, (0, 6), *spread(3, 90)), 0.0, RATE_HZ, 50))
+    parts = list(split_span(piece(100, (0, 6), *spread(3, 90)), 0.0, RATE_HZ, 50))
     assert [part.text for part in parts] == [(0, 4), (4, 6)]
     assert [len(part.words) for part in parts] == [2, 1]
 
 
 def test_a_piece_without_samples_is_one_part() -> None:
-    assert len(list(split(piece(0, (3, 5)), 0.0, RATE_HZ, 50))) == 1
+    assert len(list(split_span(piece(0, (3, 5)), 0.0, RATE_HZ, 50))) == 1
 
 
 def test_joined_pieces_are_one() -> None:
-    whole = joined([piece(10, (0, 2), *spread(1, 10)), piece(0, (2, 3)), piece(5, (3, 9))])
+    whole = join_spans([piece(10, (0, 2), *spread(1, 10)), piece(0, (2, 3)), piece(5, (3, 9))])
     assert (len(whole.pcm), whole.text, len(whole.words)) == (15, (0, 9), 1)
 
 
@@ -83,13 +89,15 @@ def delivered(
     send_queue = SendQueue(10_000)
 
     async def deliver() -> Done:
-        audio_sender = AudioSender("a", Output(parse_format(name, rate_hz)), 24000, send_queue)
+        audio_sender = AudioSender(
+            "a", OutputParams(parse_format(name, rate_hz)), 24000, send_queue
+        )
         for each in pieces:
-            await audio_sender.send(each, silent_s=0.0)
-        return await audio_sender.finish()
+            await audio_sender.send_span(each, silent_s=0.0)
+        return await audio_sender.send_rest()
 
     done = clock.run(deliver())
-    return send_queue.purge("a"), done
+    return send_queue.drop_audio("a"), done
 
 
 formats = st.sampled_from(
@@ -128,11 +136,11 @@ def test_nothing_is_sent_of_nothing() -> None:
 def test_sent_without_what_was_dropped() -> None:
     async def deliver() -> None:
         send_queue = SendQueue(10)
-        audio_sender = AudioSender("a", Output(parse_format(None, None)), 24000, send_queue)
+        audio_sender = AudioSender("a", OutputParams(parse_format(None, None)), 24000, send_queue)
         for n in range(3):
-            await audio_sender.send(piece(240, (n, n + 1)), silent_s=0.0)
-        assert audio_sender.sent_without([]) == (3, 30.0)
+            await audio_sender.send_span(piece(240, (n, n + 1)), silent_s=0.0)
+        assert audio_sender.position_without([]) == (3, 30.0)
         await send_queue.get()
-        assert audio_sender.sent_without(send_queue.purge("a")) == (1, 10.0)
+        assert audio_sender.position_without(send_queue.drop_audio("a")) == (1, 10.0)
 
     clock.run(deliver())

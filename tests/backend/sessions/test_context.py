@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
-from backend.sessions.context import pacing_for
+from backend.sessions.context import create_pacing
 from backend.text.pacer import Pacing
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS
@@ -34,7 +34,7 @@ def test_the_pacer_has_the_settings() -> None:
     config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
     tts = InlineTTS(FakeModel(incremental=False))
     start = Start("a", mode="batch")
-    assert pacing_for(config, start, tts) == Pacing(
+    assert create_pacing(config, start, tts) == Pacing(
         min_text_length=1,
         lookahead_start=4,
         lookahead=5,
@@ -51,7 +51,7 @@ def test_the_pacer_has_the_settings() -> None:
         incremental=False,
         is_whole_word=tts.is_whole_word,
     )
-    assert pacing_for(config, replace(start, typing="sentence"), tts).typing == "sentence"
+    assert create_pacing(config, replace(start, typing="sentence"), tts).typing == "sentence"
 
 
 def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
@@ -153,7 +153,7 @@ def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
 
 def test_speech_waits_for_the_voice() -> None:
     class SlowVoice(InlineTTS):
-        async def load(self, voice: str) -> float:
+        async def load_voice(self, voice: str) -> float:
             await asyncio.sleep(2.0)
             return 1.0
 
@@ -260,7 +260,7 @@ def test_words_move_with_the_silence_that_is_left_out() -> None:
 
 def loudest(volume: float | None, gain: float = 1.0) -> float:
     class Louder(InlineTTS):
-        async def load(self, voice: str) -> float:
+        async def load_voice(self, voice: str) -> float:
             return gain
 
     async def script(client: ScriptedClient) -> None:

@@ -143,7 +143,7 @@ def test_a_context_ends_as_it_ended(logged: list[EventDict]) -> None:
         client.say(Text("huge", "x" * 200))
         client.say(Text("open", "It is never ended. "))
         await client.wait(1)
-        client.session.closed("left")
+        client.session.close_record("left")
 
     scripted(play, settings(server={"max_text_length": 100}))
     outcomes = {line["context"]: line["outcome"] for line in named(logged, "context.closed")}

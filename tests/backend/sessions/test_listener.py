@@ -40,31 +40,31 @@ class Served:
 
     def released(self, at_s: float, *, text_s: float | None = None) -> None:
         self.now_s = at_s
-        self.listener.released(at_s if text_s is None else text_s)
+        self.listener.on_released(at_s if text_s is None else text_s)
 
     def heard(self, at_s: float, audio_s: float, *, busy_s: float = 0.0) -> None:
         """A chunk is rendered and queued."""
         self.now_s = at_s
-        self.listener.rendered(round(audio_s * 24000), busy_s)
+        self.listener.on_rendered(round(audio_s * 24000), busy_s)
         self.queue(audio_s)
-        self.listener.sent(audio_s, 0.0 if audio_s else None)
+        self.listener.on_sent(audio_s, 0.0 if audio_s else None)
 
     def queue(self, audio_s: float) -> None:
         event = Audio("a", self.seq, self.audio_ms, audio_s * 1000, (0, 0), (), b"")
         self.seq += 1
         self.audio_ms += event.duration_ms
-        self.listener.queued(event)
+        self.listener.on_queued(event)
         self.waiting.append(event)
         if self.reads:
             self.read()
 
     def read(self) -> None:
         while self.waiting:
-            self.listener.taken(self.waiting.pop(0))
+            self.listener.on_taken(self.waiting.pop(0))
 
     def waits(self, at_s: float) -> None:
         self.now_s = at_s
-        self.listener.awaits_text()
+        self.listener.on_text_awaited()
 
     @property
     def gaps(self) -> dict[str, GapFigures]:
@@ -91,10 +91,10 @@ def test_the_wait_for_the_first_sound_counts_from_its_release_to_its_first_audib
     served = Served()
     served.released(1.0)
     served.now_s = 1.25
-    served.listener.rendered(12000, 0.0)
-    served.listener.sent(0.5, 0.02)
+    served.listener.on_rendered(12000, 0.0)
+    served.listener.on_sent(0.5, 0.02)
     assert served.first_sound_s == pytest.approx(0.27)
-    served.listener.sent(0.5, 0.0)
+    served.listener.on_sent(0.5, 0.0)
     assert served.first_sound_s == pytest.approx(0.27)
 
 
@@ -102,13 +102,13 @@ def test_a_message_of_silence_is_not_the_first_sound_but_delays_it() -> None:
     served = Served()
     served.released(1.0)
     served.now_s = 1.1
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, None)
+    served.listener.on_rendered(7200, 0.0)
+    served.listener.on_sent(0.3, None)
     assert served.first_sound_s is None
     served.released(1.15)
     served.now_s = 1.2
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, 0.05)  # heard behind the silence, at 1.4
+    served.listener.on_rendered(7200, 0.0)
+    served.listener.on_sent(0.3, 0.05)  # heard behind the silence, at 1.4
     assert served.first_sound_s == pytest.approx(0.45)
 
 
@@ -116,12 +116,12 @@ def test_silence_that_was_not_sent_is_waited_for_from_its_own_release() -> None:
     served = Served()
     served.released(1.0)
     served.now_s = 1.1
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.0, None)  # its onset was trimmed to nothing
+    served.listener.on_rendered(7200, 0.0)
+    served.listener.on_sent(0.0, None)  # its onset was trimmed to nothing
     served.released(1.15)
     served.now_s = 1.2
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, 0.0)
+    served.listener.on_rendered(7200, 0.0)
+    served.listener.on_sent(0.3, 0.0)
     assert served.first_sound_s == pytest.approx(0.2)
 
 
@@ -154,7 +154,7 @@ def test_a_gap_that_the_engine_made() -> None:
     served.waits(0.1)
     served.released(0.4, text_s=0.35)
     served.now_s = 0.9
-    served.listener.rendered(12000, 0.1)
+    served.listener.on_rendered(12000, 0.1)
     with capture_logs() as logged:
         served.queue(0.5)
     (line,) = logged
@@ -236,7 +236,7 @@ def test_a_gap_around_an_utterance_that_failed() -> None:
     served.heard(0.0, 0.5)
     served.released(0.1)
     served.now_s = 0.6
-    served.listener.failed(EngineFailed("out of memory"))
+    served.listener.on_failed(EngineFailed("out of memory"))
     served.released(0.6)
     (line,) = lines(served, 0.8)
     assert (line["cause"], line["code"], line["gap_ms"]) == ("refused", "engine_failed", 300)
@@ -252,10 +252,10 @@ def test_a_gap_of_a_connection_that_broke() -> None:
     served.heard(0.1, 1.0)
     lost = Audio("a", 1, 1000.0, 1000.0, (0, 0), (), b"")
     served.now_s = 5.0
-    served.listener.returned([lost])
+    served.listener.on_returned([lost])
     with capture_logs() as logged:
-        served.listener.taken(lost)
-        served.listener.ended("done")
+        served.listener.on_taken(lost)
+        served.listener.on_ended("done")
     gap, closed = logged
     assert (gap["cause"], gap["gap_ms"], gap["at_ms"]) == ("disconnected", 4000, 1000)
     assert (closed["chunks"], closed["audio_ms"]) == (2, 2000)
@@ -269,7 +269,7 @@ def test_what_the_client_reports_counts_more_than_the_estimate() -> None:
     served.released(0.0)
     served.heard(0.0, 0.5)
     served.now_s = 0.4
-    served.listener.played(0.1)  # it has a buffer: dry at 0.8
+    served.listener.on_played(0.1)  # it has a buffer: dry at 0.8
     served.released(0.4)
     assert lines(served, 0.75) == []
 
@@ -280,7 +280,7 @@ def test_the_rest_that_an_encoder_held_back_is_not_late() -> None:
     served.heard(0.0, 0.5)
     served.waits(0.0)
     served.now_s = 9.0  # the client ends what was spoken long ago
-    served.listener.finish()
+    served.listener.on_finishing()
     with capture_logs() as logged:
         served.queue(0.02)
     assert logged == []
@@ -303,5 +303,5 @@ def test_silent_text_without_end_takes_no_memory_without_end() -> None:
         served.waits(second - 0.5)
         served.released(float(second))
         served.heard(float(second), 0.0)
-    assert len(served.listener._meanwhile.without_text) <= 100
-    assert not served.listener._ways
+    assert len(served.listener._interval.without_text) <= 100
+    assert not served.listener._queued

@@ -29,7 +29,7 @@ from backend.sessions.context_table import ContextTable
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
 from backend.synthesis.scheduler import Scheduler
-from backend.transport.websocket import Connection
+from backend.transport.websocket import WebSocketConnection
 from tests.support.engines import hibari_model
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import Live, eventually, live_server
@@ -360,7 +360,7 @@ async def test_cut_sessions_leave_nothing_behind() -> None:
         await eventually(lambda: live.connections.sessions() == [], 10)
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
         gc.collect()
-        kinds = (Session, ContextTable, Attachment, Connection)
+        kinds = (Session, ContextTable, Attachment, WebSocketConnection)
         # By type: a proxy of another package says that it is what it points to, and may be dead.
         assert not [each for each in gc.get_objects() if type(each) in kinds]
         assert not live.model.open_utterances

@@ -38,20 +38,20 @@ def read_all(send_queue: SendQueue) -> list[Event]:
 
 async def test_events_come_out_in_the_order_they_went_in() -> None:
     send_queue = SendQueue(10)
-    await send_queue.put(audio(0))
-    send_queue.post(Pong(1))
-    await send_queue.put(audio(1))
+    await send_queue.put_audio(audio(0))
+    send_queue.put_nowait(Pong(1))
+    await send_queue.put_audio(audio(1))
     assert read_all(send_queue) == [audio(0), Pong(1), audio(1)]
 
 
 async def test_audio_waits_for_room_and_answers_do_not() -> None:
     send_queue = SendQueue(2)
-    await send_queue.put(audio(0))
-    await send_queue.put(audio(1))
-    third = asyncio.create_task(send_queue.put(audio(2)))
+    await send_queue.put_audio(audio(0))
+    await send_queue.put_audio(audio(1))
+    third = asyncio.create_task(send_queue.put_audio(audio(2)))
     await turn()
     assert not third.done()
-    send_queue.post(Pong(1))
+    send_queue.put_nowait(Pong(1))
     assert len(send_queue) == 3
     assert await send_queue.get() == audio(0)
     await third
@@ -60,9 +60,9 @@ async def test_audio_waits_for_room_and_answers_do_not() -> None:
 
 async def test_reading_an_answer_makes_no_room_for_audio() -> None:
     send_queue = SendQueue(1)
-    send_queue.post(Pong(1))
-    await send_queue.put(audio(0))
-    second = asyncio.create_task(send_queue.put(audio(1)))
+    send_queue.put_nowait(Pong(1))
+    await send_queue.put_audio(audio(0))
+    second = asyncio.create_task(send_queue.put_audio(audio(1)))
     await send_queue.get()
     await turn()
     assert not second.done()
@@ -71,7 +71,7 @@ async def test_reading_an_answer_makes_no_room_for_audio() -> None:
 
 async def test_never_more_audio_than_the_limit_however_many_wait() -> None:
     send_queue = SendQueue(2)
-    tasks = [asyncio.create_task(send_queue.put(audio(n, f"c{n}"))) for n in range(20)]
+    tasks = [asyncio.create_task(send_queue.put_audio(audio(n, f"c{n}"))) for n in range(20)]
     read = 0
     while read < 20:
         await turn()
@@ -83,9 +83,9 @@ async def test_never_more_audio_than_the_limit_however_many_wait() -> None:
 
 async def test_a_cancelled_put_has_queued_nothing_and_holds_up_nobody() -> None:
     send_queue = SendQueue(1)
-    await send_queue.put(audio(0))
-    cancelled = asyncio.create_task(send_queue.put(audio(1)))
-    waiting = asyncio.create_task(send_queue.put(audio(2, "b")))
+    await send_queue.put_audio(audio(0))
+    cancelled = asyncio.create_task(send_queue.put_audio(audio(1)))
+    waiting = asyncio.create_task(send_queue.put_audio(audio(2, "b")))
     await turn()
     cancelled.cancel()
     await turn()
@@ -99,7 +99,7 @@ async def test_a_reader_waits_for_the_next_event() -> None:
     reader = asyncio.create_task(send_queue.get())
     await turn()
     assert not reader.done()
-    send_queue.post(Pong(1))
+    send_queue.put_nowait(Pong(1))
     assert await reader == Pong(1)
 
 
@@ -107,7 +107,7 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
     send_queue = SendQueue(1)
     reader = asyncio.create_task(send_queue.get())
     await turn()
-    send_queue.post(Pong(1))
+    send_queue.put_nowait(Pong(1))
     reader.cancel()
     await turn()
     assert read_all(send_queue) == [Pong(1)]
@@ -116,52 +116,52 @@ async def test_a_cancelled_reader_loses_nothing() -> None:
 async def test_purge_drops_the_audio_of_one_context_only() -> None:
     send_queue = SendQueue(10)
     for event in (audio(0), audio(0, "b"), audio(1)):
-        await send_queue.put(event)
-    send_queue.post(Done("a", 1.0, 1, 1))
-    assert send_queue.purge("a") == [audio(0), audio(1)]
+        await send_queue.put_audio(event)
+    send_queue.put_nowait(Done("a", 1.0, 1, 1))
+    assert send_queue.drop_audio("a") == [audio(0), audio(1)]
     assert read_all(send_queue) == [audio(0, "b"), Done("a", 1.0, 1, 1)]
-    assert send_queue.purge("a") == []
+    assert send_queue.drop_audio("a") == []
 
 
 async def test_purge_makes_room() -> None:
     send_queue = SendQueue(1)
-    await send_queue.put(audio(0))
-    waiting = asyncio.create_task(send_queue.put(audio(0, "b")))
+    await send_queue.put_audio(audio(0))
+    waiting = asyncio.create_task(send_queue.put_audio(audio(0, "b")))
     await turn()
-    send_queue.purge("a")
+    send_queue.drop_audio("a")
     await waiting
     assert read_all(send_queue) == [audio(0, "b")]
 
 
 async def test_purge_tells_equal_messages_apart_by_identity() -> None:
     send_queue = SendQueue(10)
-    await send_queue.put(audio(0))
-    await send_queue.put(audio(0))
-    assert len(send_queue.purge("a")) == 2
+    await send_queue.put_audio(audio(0))
+    await send_queue.put_audio(audio(0))
+    assert len(send_queue.drop_audio("a")) == 2
     assert len(send_queue) == 0
 
 
 async def test_emptied_when_all_is_read_or_purged() -> None:
     send_queue = SendQueue(10)
-    await send_queue.emptied()
-    await send_queue.put(audio(0))
-    await send_queue.put(audio(1))
-    waiting = asyncio.create_task(send_queue.emptied())
+    await send_queue.wait_empty()
+    await send_queue.put_audio(audio(0))
+    await send_queue.put_audio(audio(1))
+    waiting = asyncio.create_task(send_queue.wait_empty())
     await send_queue.get()
     await turn()
     assert not waiting.done()
-    send_queue.purge("a")
+    send_queue.drop_audio("a")
     await waiting
 
 
 async def test_a_client_that_asks_and_never_reads_is_found_out() -> None:
     send_queue = SendQueue(5)
     for n in range(5):
-        await send_queue.put(audio(n))
+        await send_queue.put_audio(audio(n))
     for n in range(1000):
-        send_queue.post(Pong(n))
+        send_queue.put_nowait(Pong(n))
     with pytest.raises(SlowClient):
-        send_queue.post(Pong(1000))
+        send_queue.put_nowait(Pong(1000))
     assert len(send_queue) == 1005
 
 
@@ -180,8 +180,8 @@ def big(seq: int, context: str = "a") -> Audio:
 async def test_what_was_read_is_read_again_after_a_rewind() -> None:
     send_queue = resumable()
     for event in (audio(0), audio(1), audio(2)):
-        await send_queue.put(event)
-    send_queue.post(Done("a", 1.0, 1, 1))
+        await send_queue.put_audio(event)
+    send_queue.put_nowait(Done("a", 1.0, 1, 1))
     assert [await send_queue.get() for _ in range(2)] == [audio(0), audio(1)]
     assert send_queue.rewind({"a": 0}, None) == set()
     assert read_all(send_queue) == [audio(1), audio(2), Done("a", 1.0, 1, 1)]
@@ -189,9 +189,9 @@ async def test_what_was_read_is_read_again_after_a_rewind() -> None:
 
 async def test_what_is_of_the_broken_connection_is_not_said_on_the_next() -> None:
     send_queue = resumable()
-    send_queue.post(Ready("s", "t", "heart", 24000, "pcm_s16le"))
-    send_queue.post(Pong(1))
-    await send_queue.put(audio(0))
+    send_queue.put_nowait(Ready("s", "t", "heart", 24000, "pcm_s16le"))
+    send_queue.put_nowait(Pong(1))
+    await send_queue.put_audio(audio(0))
     await send_queue.get()
     send_queue.rewind({}, None)
     assert read_all(send_queue) == [audio(0)]
@@ -199,17 +199,17 @@ async def test_what_is_of_the_broken_connection_is_not_said_on_the_next() -> Non
 
 async def test_the_greeting_comes_before_all_else() -> None:
     send_queue = resumable()
-    await send_queue.put(audio(0))
+    await send_queue.put_audio(audio(0))
     await send_queue.get()
     send_queue.rewind({}, None)
     ready = Ready("s", "t", "heart", 24000, "pcm_s16le")
-    send_queue.greet(ready)
+    send_queue.put_first(ready)
     assert read_all(send_queue) == [ready, audio(0)]
 
 
 async def test_a_reader_who_is_cancelled_with_a_message_in_his_hand_has_lost_none() -> None:
     send_queue = resumable()
-    await send_queue.put(audio(0))
+    await send_queue.put_audio(audio(0))
 
     async def write() -> None:
         await send_queue.get()
@@ -219,7 +219,7 @@ async def test_a_reader_who_is_cancelled_with_a_message_in_his_hand_has_lost_non
     await turn()
     writing.cancel()
     await turn()
-    send_queue.leave()
+    send_queue.mark_client_away()
     send_queue.rewind({}, None)
     assert read_all(send_queue) == [audio(0)]
 
@@ -227,9 +227,9 @@ async def test_a_reader_who_is_cancelled_with_a_message_in_his_hand_has_lost_non
 async def test_what_waits_and_what_is_kept_share_one_limit() -> None:
     send_queue = resumable()
     for seq in range(3):
-        await send_queue.put(big(seq))
+        await send_queue.put_audio(big(seq))
     send_queue.acknowledge({}, 0)
-    fourth = asyncio.create_task(send_queue.put(big(3)))
+    fourth = asyncio.create_task(send_queue.put_audio(big(3)))
     await send_queue.get()
     await turn()
     assert not fourth.done(), "what was read is not known to be received"
@@ -241,7 +241,7 @@ async def test_what_waits_and_what_is_kept_share_one_limit() -> None:
 async def test_a_client_that_never_acknowledges_is_served_without_end() -> None:
     send_queue = resumable()
     for seq in range(100):
-        await send_queue.put(big(seq))
+        await send_queue.put_audio(big(seq))
         assert await send_queue.get() == big(seq)
     assert send_queue.rewind({"a": 98}, None) == set()
     assert read_all(send_queue) == [big(99)]
@@ -250,12 +250,12 @@ async def test_a_client_that_never_acknowledges_is_served_without_end() -> None:
 
 async def test_while_nobody_reads_speech_goes_on_as_far_as_there_is_room() -> None:
     send_queue = resumable()
-    await send_queue.put(big(0))
+    await send_queue.put_audio(big(0))
     await send_queue.get()
-    send_queue.leave()
+    send_queue.mark_client_away()
     for seq in (1, 2):
-        await send_queue.put(big(seq))
-    third = asyncio.create_task(send_queue.put(big(3)))
+        await send_queue.put_audio(big(seq))
+    third = asyncio.create_task(send_queue.put_audio(big(3)))
     await turn()
     assert not third.done()
     send_queue.rewind({"a": 0}, None)
@@ -267,23 +267,23 @@ async def test_while_nobody_reads_speech_goes_on_as_far_as_there_is_room() -> No
 async def test_a_context_that_has_lost_something_says_nothing_more() -> None:
     send_queue = resumable()
     for seq in range(4):
-        await send_queue.put(big(seq))
+        await send_queue.put_audio(big(seq))
         await send_queue.get()
-    await send_queue.put(audio(4))
-    await send_queue.put(audio(0, "b"))
-    send_queue.post(Done("a", 1.0, 1, 1))
+    await send_queue.put_audio(audio(4))
+    await send_queue.put_audio(audio(0, "b"))
+    send_queue.put_nowait(Done("a", 1.0, 1, 1))
     assert send_queue.rewind({}, None) == {"a"}
-    assert send_queue.endings() == set()
+    assert send_queue.queued_endings() == set()
     assert read_all(send_queue) == [audio(0, "b")]
 
 
 async def test_purge_drops_what_is_to_be_read_again() -> None:
     send_queue = resumable()
-    await send_queue.put(audio(0))
+    await send_queue.put_audio(audio(0))
     await send_queue.get()
     send_queue.rewind({}, None)
-    assert send_queue.purge("a") == [audio(0)]
-    await send_queue.emptied()
+    assert send_queue.drop_audio("a") == [audio(0)]
+    await send_queue.wait_empty()
 
 
 class Broken:
@@ -305,14 +305,14 @@ class Broken:
 
         async def put_after(before: list[asyncio.Task[None]], event: Audio) -> None:
             await asyncio.gather(*before)
-            await self.send_queue.put(event)
+            await self.send_queue.put_audio(event)
 
         if context not in self.lost:
             puts.append(asyncio.create_task(put_after(puts[-1:], big(len(puts), context))))
 
     def answer(self, context: str) -> None:
         self.posted.append(Retracted(context, len(self.posted)))
-        self.send_queue.post(self.posted[-1])
+        self.send_queue.put_nowait(self.posted[-1])
 
     def posted_to(self, context: str) -> list[Retracted]:
         return [event for event in self.posted if event.context == context]
@@ -342,12 +342,12 @@ class Broken:
 
     def age(self, _: int) -> None:
         self.now_s += 31
-        self.send_queue.expire()
+        self.send_queue.drop_expired()
 
     def come_back(self, _: int) -> None:
         self.on_its_way.clear()
         self.asked.clear()
-        self.send_queue.leave()
+        self.send_queue.mark_client_away()
         lost = self.send_queue.rewind(dict(self.after), len(self.answers))
         self.lost |= lost
         for name in lost:  # a session stops them

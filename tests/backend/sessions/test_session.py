@@ -45,7 +45,7 @@ def start(context: str = "a", **fields: object) -> Start:
 class FullOnceItSpeaks(InlineTTS):
     """Has no room for a second listener."""
 
-    def admit(self) -> None:
+    def check_capacity(self) -> None:
         if self.utterances:
             raise Overloaded("full")
 
@@ -55,7 +55,7 @@ class FullOnceItSpeaks(InlineTTS):
 
 def test_greets_with_its_defaults() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.session.greet()
+        client.session.send_ready()
         await client.settled()
 
     client = scripted(script)
@@ -284,7 +284,7 @@ def test_ping_is_answered_while_speech_waits() -> None:
 def test_pong_says_how_many_messages_were_handled() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello "), Ping(1), Flush("never"), Cancel("unknown"), Ping(2))
-        client.session.misread(BadJson("not JSON"))
+        client.session.refuse_undecodable(BadJson("not JSON"))
         client.say(Ping(3))
         await client.wait(0)
 
@@ -461,7 +461,7 @@ def test_a_refused_first_text_opens_nothing() -> None:
 
 def test_batch_has_no_deadline_and_is_never_too_much() -> None:
     class FullTTS(InlineTTS):
-        def admit(self) -> None:
+        def check_capacity(self) -> None:
             raise Overloaded("full")
 
     async def script(client: ScriptedClient) -> None:
@@ -739,7 +739,7 @@ def test_finished_waits_for_the_contexts_and_the_reader() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(Text("a", "Hello. "), End("a"))
-        waiting = asyncio.create_task(client.session.finished())
+        waiting = asyncio.create_task(client.session.wait_finished())
         await client.wait(10)
         assert not waiting.done()
         client.reading.set()

@@ -212,7 +212,7 @@ def test_only_who_has_the_token_and_the_key_gets_the_session(what: str) -> None:
             "nothing": (Resume("", "", {}), "me"),
         }
         with pytest.raises(ResumeFailed):
-            await sessions.resume(*wrong[what])
+            await sessions.resume_session(*wrong[what])
         await caller.connect()
 
     tts = InlineTTS()
@@ -223,11 +223,11 @@ def test_only_who_has_the_token_and_the_key_gets_the_session(what: str) -> None:
 
 def test_a_session_that_cannot_be_resumed_is_nobodys() -> None:
     async def script(sessions: SessionRegistry) -> None:
-        attachment = await sessions.open("me", resumable=False)
+        attachment = await sessions.open_session("me", resumable=False)
         session = attachment.session
         with pytest.raises(ResumeFailed):
-            await sessions.resume(Resume(session.id, session.token, {}), "me")
-        sessions.let_go(attachment, keep=True)
+            await sessions.resume_session(Resume(session.id, session.token, {}), "me")
+        sessions.detach(attachment, keep=True)
         assert list(sessions) == []
 
     play(script)
@@ -269,7 +269,7 @@ def test_of_many_who_come_at_once_one_has_it_and_none_is_left_waiting() -> None:
 def test_who_gives_up_taking_over_leaves_the_session_to_expire() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        taking = asyncio.create_task(sessions.resume(caller.request(), "me"))
+        taking = asyncio.create_task(sessions.resume_session(caller.request(), "me"))
         await asyncio.sleep(0)
         taking.cancel()
         await asyncio.sleep(1)
@@ -332,8 +332,8 @@ def test_the_operator_ends_a_session_with_or_without_its_client() -> None:
         away.cut()
         for caller in (here, away):
             assert caller.ready is not None
-            assert sessions.end(caller.ready.session)
-            assert not sessions.end(caller.ready.session)
+            assert sessions.end_session(caller.ready.session)
+            assert not sessions.end_session(caller.ready.session)
             with pytest.raises(ResumeFailed):
                 await caller.connect()
         await asyncio.sleep(0.01)
@@ -349,7 +349,7 @@ def test_the_longest_absence_makes_room() -> None:
         for caller in callers[:4]:
             caller.cut()
             await asyncio.sleep(1)
-        sessions.make_room()
+        sessions.evict_detached()
         assert len(list(sessions)) == 3
         for caller in callers[2:4]:
             await caller.connect()
@@ -363,7 +363,7 @@ def test_the_longest_absence_makes_room() -> None:
 def test_there_is_always_room_for_those_who_are_connected() -> None:
     async def script(sessions: SessionRegistry) -> None:
         callers = [await connected(sessions) for _ in range(5)]
-        sessions.make_room()
+        sessions.evict_detached()
         assert len(sessions.attached) == len(callers)
 
     play(script, settings(server={"max_connections": 1}))
@@ -372,10 +372,10 @@ def test_there_is_always_room_for_those_who_are_connected() -> None:
 @pytest.mark.parametrize("away", [False, True])
 def test_a_bug_in_a_session_ends_it_and_no_other(away: bool) -> None:
     class BrokenTTS(InlineTTS):
-        def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
-            if manner.seed == 13:
+        def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
+            if params.seed == 13:
                 raise ZeroDivisionError("a bug")
-            return super().speak(manner, chunk_characters)
+            return super().open_utterance(params, chunk_characters)
 
     async def script(sessions: SessionRegistry) -> None:
         broken, fine = await connected(sessions), await connected(sessions)
@@ -384,7 +384,7 @@ def test_a_bug_in_a_session_ends_it_and_no_other(away: bool) -> None:
         session = broken.session
         if away:
             broken.cut()
-        session.take(Text("a", "Hello there "))
+        session.handle_or_refuse(Text("a", "Hello there "))
         await asyncio.sleep(1)
         fine.say(start(), Text("a", TEXT), End("a"))
         await asyncio.sleep(10)
@@ -425,11 +425,11 @@ async def deaf(sessions: SessionRegistry) -> Caller:
 def test_who_comes_back_too_late_for_a_context_is_told_and_the_others_go_on() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await deaf(sessions)
-        caller.session.take(start("a"))
-        caller.session.take(Text("a", "Hello there "))
+        caller.session.handle_or_refuse(start("a"))
+        caller.session.handle_or_refuse(Text("a", "Hello there "))
         await asyncio.sleep(35)  # that was sent, and not received
-        caller.session.take(start("b"))
-        caller.session.take(Text("b", "Hello you. "))
+        caller.session.handle_or_refuse(start("b"))
+        caller.session.handle_or_refuse(Text("b", "Hello you. "))
         await asyncio.sleep(5)
         caller.vanish()
         await caller.connect()
@@ -453,12 +453,12 @@ def test_an_end_that_is_no_longer_kept_is_not_waited_for_in_vain(counted: bool) 
         caller.delay_s = 1e9
         caller.cut()
         await caller.connect()
-        caller.session.take(End("a"))
+        caller.session.handle_or_refuse(End("a"))
         await asyncio.sleep(60)
         caller.vanish()
         request = replace(caller.request(), answers=0 if counted else None)
         assert request.after == {"a": 0}, "all of the audio has come"
-        attachment = await sessions.resume(request, "me")
+        attachment = await sessions.resume_session(request, "me")
         events = [await attachment.session.send_queue.get() for _ in range(2)]
         assert [type(event) for event in events] == [Ready, Failed]
         assert isinstance(events[1], Failed)
@@ -480,8 +480,8 @@ def test_a_client_that_acknowledges_is_waited_for_and_loses_nothing() -> None:
         await caller.connect()
         caller.delay_s = 0
         long = "One two three. " * 200
-        caller.session.take(Text("a", long))
-        caller.session.take(End("a"))
+        caller.session.handle_or_refuse(Text("a", long))
+        caller.session.handle_or_refuse(End("a"))
         await asyncio.sleep(300)
         assert 1000 < caller.session.status().characters_waiting < len(long) - 100
         caller.vanish()
@@ -505,7 +505,7 @@ def test_a_flood_of_names_in_after_ends_the_session_and_no_other() -> None:
         caller.cut()
         request = replace(caller.request(), after=dict.fromkeys(names, -1), answers=None)
         with pytest.raises(ResumeFailed):
-            await sessions.resume(request, "me")
+            await sessions.resume_session(request, "me")
         assert list(sessions) == []
 
     play(script)

@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from backend.config import AccessSettings, Settings
 from backend.endpoints.pages import WEB
 from backend.errors import ConfigError, Unauthorized
-from backend.transport.auth import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
+from backend.transport.auth import ANONYMOUS, PUBLIC, Access, check_exposure, is_loopback
 from tests.support.engines.cloning_model import CloningModel
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
@@ -35,9 +35,9 @@ def line(name: str, key: str, mark: str = "") -> str:
 
 def test_without_keys_everybody_may_speak() -> None:
     access = Access(AccessSettings())
-    assert not access.demanded
-    assert access.authorize(None) == ANYBODY
-    assert not access.administers(None)
+    assert not access.requires_key
+    assert access.authorize(None) == ANONYMOUS
+    assert not access.is_admin_key(None)
 
 
 def test_a_key_from_the_file_has_its_owners_name(tmp_path: Path) -> None:
@@ -46,14 +46,14 @@ def test_a_key_from_the_file_has_its_owners_name(tmp_path: Path) -> None:
     access = Access(AccessSettings(api_keys_file=str(file)))
     assert access.authorize("secret") == "my phone"
     assert access.authorize("root") == "me"
-    assert [access.administers(key) for key in ("secret", "root", "wrong")] == [False, True, False]
+    assert [access.is_admin_key(key) for key in ("secret", "root", "wrong")] == [False, True, False]
 
 
 def test_the_admins_key_is_a_key_like_others_and_more() -> None:
     access = Access(AccessSettings(admin_key="boss"))
-    assert access.demanded
+    assert access.requires_key
     assert access.authorize("boss") == "admin"
-    assert access.administers("boss")
+    assert access.is_admin_key("boss")
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "one,two", "one ", "\udcff"])
@@ -65,7 +65,7 @@ def test_a_missing_or_wrong_key_is_refused(key: str | None) -> None:
 def test_the_servers_own_key_is_of_one_process_and_no_admins() -> None:
     one, other = (Access(AccessSettings(api_keys="one")) for _ in range(2))
     assert one.authorize(one.own_key) == "this server"
-    assert not one.administers(one.own_key)
+    assert not one.is_admin_key(one.own_key)
     with pytest.raises(Unauthorized):
         other.authorize(one.own_key)
 

@@ -21,7 +21,7 @@ import uvloop
 from backend.config import Settings
 from backend.errors import ConfigError
 from backend.transport import connection_limits
-from backend.transport.connection_limits import AddressLimit, within_descriptors
+from backend.transport.connection_limits import AddressLimit, fit_descriptors
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
 
@@ -30,21 +30,21 @@ MAIN = ROOT / "backend" / "main.py"
 
 def test_an_address_is_counted_whatever_way_it_is_written() -> None:
     limit = AddressLimit(2)
-    assert limit.enter("192.0.2.1")
-    assert limit.enter("::ffff:192.0.2.1")
-    assert not limit.enter("192.0.2.1")
-    assert limit.enter("192.0.2.2")
-    limit.leave("192.0.2.1")
-    assert limit.enter("192.0.2.1")
+    assert limit.try_acquire("192.0.2.1")
+    assert limit.try_acquire("::ffff:192.0.2.1")
+    assert not limit.try_acquire("192.0.2.1")
+    assert limit.try_acquire("192.0.2.2")
+    limit.release("192.0.2.1")
+    assert limit.try_acquire("192.0.2.1")
 
 
 def test_a_network_of_ipv6_is_one_address() -> None:
     limit = AddressLimit(1)
-    assert limit.enter("2001:db8:0:1::1")
-    assert not limit.enter("2001:db8:0:1:ffff::2")
-    assert limit.enter("2001:db8:0:2::1")
-    assert limit.enter("fe80::1%eth0")
-    assert limit.enter("no address"), "of a socket that is no network's"
+    assert limit.try_acquire("2001:db8:0:1::1")
+    assert not limit.try_acquire("2001:db8:0:1:ffff::2")
+    assert limit.try_acquire("2001:db8:0:2::1")
+    assert limit.try_acquire("fe80::1%eth0")
+    assert limit.try_acquire("no address"), "of a socket that is no network's"
 
 
 # --- file descriptors -----------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
 
 def test_the_limit_is_raised_as_far_as_needed(limits: Callable[[int, int], Limits]) -> None:
     machine = limits(256, 1 << 20)
-    settings, most = within_descriptors(Settings())
+    settings, most = fit_descriptors(Settings())
     assert settings == Settings()
     assert most == 2100
     assert machine.now == (2100 + 64 + 20, 1 << 20)
@@ -87,12 +87,12 @@ def test_the_limit_is_raised_as_far_as_needed(limits: Callable[[int, int], Limit
 
 def test_where_there_are_few_fewer_clients_speak(limits: Callable[[int, int], Limits]) -> None:
     machine = limits(100, 256)
-    settings, most = within_descriptors(Settings())
+    settings, most = fit_descriptors(Settings())
     assert machine.now == (256, 256)
     assert most == 256 - 64 - 20
     assert settings.server.max_connections == most * 3 // 4
     small = Settings.model_validate({"server": {"max_connections": 5}})
-    assert within_descriptors(small)[0] == small
+    assert fit_descriptors(small)[0] == small
 
 
 def test_where_there_are_hardly_any_the_start_says_what_to_do(
@@ -100,7 +100,7 @@ def test_where_there_are_hardly_any_the_start_says_what_to_do(
 ) -> None:
     limits(64, 64)
     with pytest.raises(ConfigError, match="ulimit -n"):
-        within_descriptors(Settings())
+        fit_descriptors(Settings())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from backend.config import AccessSettings
 from backend.endpoints.pages import WEB
 from backend.errors import ConfigError
 from backend.transport.auth import HEALTH, Access
-from backend.transport.origins import SameOrigin, guard, hostname
+from backend.transport.origins import SameOriginMiddleware, hostname, install_origin_check
 from tests.backend.transport.test_auth import routes
 from tests.support.live_server import live_server
 
@@ -25,8 +25,8 @@ from tests.support.live_server import live_server
 def lets_in(origin: str | None, host: str, *, keys: str = "", allowed: str = "") -> bool:
     headers = [(b"host", host.encode())]
     headers += [(b"origin", origin.encode())] if origin is not None else []
-    guard = SameOrigin(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
-    return guard._refusal({"type": "http", "method": "POST", "headers": headers}) is None
+    middleware = SameOriginMiddleware(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
+    return middleware._check_request({"type": "http", "method": "POST", "headers": headers}) is None
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,9 @@ async def test_a_site_may_be_written_in_other_ways_than_browsers_do(written: str
 )
 def test_a_browser_writes_it_as_it_is_compared(written: str, sent: str) -> None:
     app = Starlette()
-    guard(app, Access(AccessSettings()), AccessSettings(allowed_origins=written), frozenset())
+    install_origin_check(
+        app, Access(AccessSettings()), AccessSettings(allowed_origins=written), frozenset()
+    )
     allowed: Any = app.user_middleware[0].kwargs["allowed"]
     assert lets_in(sent, "localhost", allowed=" ".join(allowed))
 
@@ -144,7 +146,9 @@ def test_a_browser_writes_it_as_it_is_compared(written: str, sent: str) -> None:
 )
 def test_what_is_no_site_stops_the_start(wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"access\.allowed_origins: .* https://example\.org"):
-        guard(Starlette(), Access(AccessSettings()), AccessSettings(allowed_origins=wrong), ())
+        install_origin_check(
+            Starlette(), Access(AccessSettings()), AccessSettings(allowed_origins=wrong), ()
+        )
 
 
 async def test_a_page_of_the_internet_may_ask_for_a_server_of_a_private_network() -> None:

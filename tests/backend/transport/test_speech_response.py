@@ -98,7 +98,7 @@ async def test_an_error_that_ends_the_speech_ends_the_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def breaks(context: Context) -> None:
-        await context._audio_sender.send(
+        await context._audio_sender.send_span(
             RenderedSpan(np.zeros(240, np.float32), (0, 6)), silent_s=0.0
         )
         raise EngineFailed("no more")
