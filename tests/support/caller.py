@@ -19,6 +19,7 @@ from backend.events import (
     Done,
     Event,
     Failed,
+    Flushed,
     Ping,
     Pong,
     Ready,
@@ -161,7 +162,7 @@ class Caller:
             assert event.seq == self.after.get(event.context, -1) + 1, "twice, or not at all"
             assert not self.of(Done, event.context), "audio after the end"
             self.after[event.context] = event.seq
-        elif not isinstance(event, Pong):
+        elif not isinstance(event, Flushed | Pong):  # the native protocol sends no `flushed`
             self.answers += 1
 
     # --- what came --------------------------------------------------------------------------------
