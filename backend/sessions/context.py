@@ -142,7 +142,7 @@ class Context:
         Raises `ContextEnded`, `TextLimit`.
         """
         if len(self._flushes) >= _MAX_FLUSHES:
-            raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
+            raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for their audio")
         self._text.flush()
         self._flushes.append(self._text.length)
         self._changed.set()

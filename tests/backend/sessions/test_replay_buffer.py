@@ -265,3 +265,15 @@ def test_a_dropped_but_received_answer_is_not_lost(
     clock.now_s = 31
     replay_buffer.drop_expired()
     assert replay_buffer.take_unreceived({"b": 0}, answers=1) == ([], set())
+
+
+@pytest.mark.parametrize("forgotten", [0, 1, 3])
+def test_the_oldest_contexts_with_a_dropped_answer_are_forgotten_beyond_1000(
+    replay_buffer: ReplayBuffer, clock: Clock, forgotten: int
+) -> None:
+    names = [f"c{number}" for number in range(1000 + forgotten)]
+    store(replay_buffer, *(Failed(name, "engine_failed", "") for name in names))
+    clock.now_s = 31
+    replay_buffer.drop_expired()
+    _, lost = replay_buffer.take_unreceived({}, answers=0)
+    assert lost == set(names[forgotten:])
