@@ -196,7 +196,7 @@ def _suggest_key(given: GivenSetting) -> str:
     return f"did you mean {near[0]}?"
 
 
-# --- python -m backend.config_sources -----------------------------------------------------------
+# --- python -m backend.config_sources -------------------------------------------------------------
 
 
 def _format_help() -> str:

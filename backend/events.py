@@ -39,7 +39,7 @@ class Word:
     end_ms: float
 
 
-# --- commands -----------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ ContextCommand = Start | Text | Retract | Flush | End | Cancel | Played
 Command = ContextCommand | Ping | Resume
 
 
-# --- events -------------------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

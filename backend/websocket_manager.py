@@ -148,9 +148,9 @@ class WebSocketManager:
                 tasks.create_task(self._receive_commands(connection, session), name="receive")
                 tasks.create_task(attachment.wait_revoked(), name="lost")
         except* _SessionResumed as group:
-            (resumed,) = (each.attachment for each in _select_errors(group, _SessionResumed))
+            (resumed,) = (e.attachment for e in _select_errors(group, _SessionResumed))
         except* PeerGone as group:
-            keep = not any(each.is_clean for each in _select_errors(group, PeerGone))
+            keep = not any(e.is_clean for e in _select_errors(group, PeerGone))
         except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
             (error, *_) = _select_errors(group, DuplexError)
             keep = isinstance(error, TakenOver)
@@ -160,8 +160,8 @@ class WebSocketManager:
         if error is not None:
             log.info("connection.ended", session=session.id, why=error.code)
             # A slow client would not read it; a taken-over one knows.
-            tell = not isinstance(error, SlowClient | TakenOver)
-            await connection.close_with_error(error, CLOSE_POLICY, tell=tell)
+            send_error = not isinstance(error, SlowClient | TakenOver)
+            await connection.close_with_error(error, CLOSE_POLICY, send_error=send_error)
         return resumed
 
     async def _receive_commands(self, connection: WebSocketConnection, session: Session) -> None:
@@ -206,15 +206,17 @@ class WebSocketManager:
             self._registry.end_session(session.id, "shutdown")
         try:
             async with asyncio.timeout(self._services.settings.server.drain_timeout):
-                await asyncio.gather(*(each.wait_finished() for each in self._registry.attached))
+                await asyncio.gather(
+                    *(session.wait_finished() for session in self._registry.attached)
+                )
         except TimeoutError:
             log.warning("drain.timeout", sessions=len(self._registry.attached))
         reason = "the server is shutting down"
         await asyncio.gather(
-            *(each.close_socket(CLOSE_GOING_AWAY, reason) for each in self._connections)
+            *(peer.close_socket(CLOSE_GOING_AWAY, reason) for peer in self._connections)
         )
 
 
 def _select_errors(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:
     """Select the errors of a type; the tasks raise no nested groups."""
-    return [each for each in group.exceptions if isinstance(each, kind)]
+    return [e for e in group.exceptions if isinstance(e, kind)]

@@ -118,7 +118,7 @@ class SendQueue:
             self._replace_events([e for e in self._events if id(e) not in dropped_ids])
         return dropped
 
-    # --- resuming --------------------------------------------------------------------------------
+    # --- resuming ---------------------------------------------------------------------------------
 
     def acknowledge(self, after: Mapping[str, int], answers: int | None) -> None:
         """Drop what the client has received; see `ReplayBuffer`."""

@@ -178,7 +178,7 @@ class SessionRegistry:
             self._remove_and_end(session, outcome)
         return session is not None
 
-    # --- internals ------------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------
 
     async def _run_session(
         self,

@@ -69,9 +69,9 @@ class Access:
         return owner is not None and owner.admin
 
     def _find_owner(self, key: str) -> _Owner | None:
-        given, found = _hash_key(key), None
+        digest, found = _hash_key(key), None
         for known, owner in self._owners.items():  # no early exit: constant time
-            if hmac.compare_digest(known, given):
+            if hmac.compare_digest(known, digest):
                 found = owner
         return found
 

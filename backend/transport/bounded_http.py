@@ -158,7 +158,7 @@ class BoundedHttp(asyncio.Protocol):
         self._head = bytearray()
         return head, data[len(data) - following :]
 
-    # --- timeouts----------------------------------------------------------------------------------
+    # --- timeouts ---------------------------------------------------------------------------------
 
     def _update_phase(self, *, restart: bool = False) -> None:
         if self._in_body:
@@ -201,7 +201,7 @@ class BoundedHttp(asyncio.Protocol):
             return allowed_s
         return min(allowed_s + self._body_bytes / _BODY_BYTES_PER_S, max(_BODY_S, allowed_s))
 
-    # --- refusing --------------------------------------------------------------------------------
+    # --- refusing ---------------------------------------------------------------------------------
 
     def _refuse(self, status: int, reason: str) -> None:
         """Send an error, unless a response has started, and close."""

@@ -117,8 +117,8 @@ class SameOriginMiddleware:
             or "host" not in headers  # every browser sends one
             or self._is_own_request(scope, headers)
             or any(
-                _normalize_site(f"{each}://{headers['host']}") in self._allowed
-                for each in _WEB_SCHEMES
+                _normalize_site(f"{scheme}://{headers['host']}") in self._allowed
+                for scheme in _WEB_SCHEMES
             )
         )
 

@@ -70,9 +70,11 @@ class WebSocketConnection:
         for message in self.protocol.encode(event):
             await self._write_message(message)
 
-    async def close_with_error(self, error: DuplexError, code: int, *, tell: bool = True) -> None:
-        """Send the error, if `tell`, and close; waits up to a second for each."""
-        if tell:
+    async def close_with_error(
+        self, error: DuplexError, code: int, *, send_error: bool = True
+    ) -> None:
+        """Send the error, if `send_error`, and close; waits up to a second for each."""
+        if send_error:
             try:
                 async with asyncio.timeout(1):
                     await self.send_event(Failed(None, error.code, error.message))

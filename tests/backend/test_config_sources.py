@@ -134,15 +134,15 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
 def test_config_flag_names_a_file_that_must_exist(load: Load, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[server]\nport = 5")
     assert load("[server]\nport = 4", flags="--config mine.toml").settings.server.port == 5
-    said = message(load, flags="--config gone.toml")
-    assert "gone.toml" in said
-    assert "No such file" in said
+    error = message(load, flags="--config gone.toml")
+    assert "gone.toml" in error
+    assert "No such file" in error
 
 
 def test_a_file_that_is_not_toml_is_refused_with_its_line_and_column(load: Load) -> None:
-    said = message(load, file="[server]\nport = = 8")
-    assert "duplex-tts.toml" in said
-    assert "line 2, column 8" in said
+    error = message(load, file="[server]\nport = = 8")
+    assert "duplex-tts.toml" in error
+    assert "line 2, column 8" in error
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -167,7 +167,7 @@ def test_a_file_that_is_not_text_is_refused(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         ("[server]\nprot = 8", ["'server.prot' = 8", "mean server.port?"]),
         ("[servr]\nport = 8", ["'servr.port'", "mean server.port?"]),
@@ -180,10 +180,10 @@ def test_a_file_that_is_not_text_is_refused(load: Load) -> None:
     ],
 )
 def test_an_unknown_key_in_the_file_is_refused_with_a_suggestion(
-    load: Load, file: str, said: list[str]
+    load: Load, file: str, expected: list[str]
 ) -> None:
     line = message(load, file=file)
-    assert all(part in line for part in ["unknown setting", "file duplex-tts.toml", *said])
+    assert all(part in line for part in ["unknown setting", "file duplex-tts.toml", *expected])
 
 
 @pytest.mark.parametrize(

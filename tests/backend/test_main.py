@@ -88,7 +88,7 @@ async def test_one_engine_is_created_per_thread() -> None:
     assert len(model.engines) == 3
 
 
-# --- the program ---------------------------------------------------------------------------------
+# --- the program ----------------------------------------------------------------------------------
 
 
 def test_accepted_sockets_disable_nagle() -> None:

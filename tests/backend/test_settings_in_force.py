@@ -35,7 +35,7 @@ def first_audio(config: Settings, text: str, wait_s: float = 5.0) -> tuple[float
     return None
 
 
-# --- bidirectional_streaming ---------------------------------------------------------------------
+# --- bidirectional_streaming ----------------------------------------------------------------------
 
 
 def test_enabled_starts_speech_before_the_text_ends() -> None:
@@ -114,7 +114,7 @@ def test_queue_size_limits_queued_audio_messages(size: int) -> None:
     scripted(script, bidirectional(queue_size=size))
 
 
-# --- latency_optimization ------------------------------------------------------------------------
+# --- latency_optimization -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("characters", "at_s"), [(1, 0.0), (4, 0.0), (5, 0.1), (20, 0.1)])

@@ -33,7 +33,7 @@ def engine_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("engine-")]
 
 
-# --- voice parameters --------------------------------------------------------------------------
+# --- voice parameters -----------------------------------------------------------------------------
 
 
 def test_unset_parameters_come_from_the_settings() -> None:
@@ -75,7 +75,7 @@ def test_invalid_parameters_are_refused_with_the_remedy(
     assert caught.value.context == "a"
 
 
-# --- lifecycle -----------------------------------------------------------------------------------
+# --- lifecycle ------------------------------------------------------------------------------------
 
 
 async def test_speaks_after_start_and_stops_its_threads() -> None:

@@ -15,7 +15,7 @@ import pytest
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import Client, Live, Message, eventually, live_server, said
 
-# --- speaking ----------------------------------------------------------------------------------
+# --- speaking -------------------------------------------------------------------------------------
 
 
 async def test_ready_is_the_first_message() -> None:
@@ -63,7 +63,7 @@ async def test_connections_are_isolated() -> None:
     assert heard == [f"Thisisnumber{number}.Itis." for number in range(20)]
 
 
-# --- bad input -----------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_a_burst_of_pings_is_answered_to_a_reading_client() -> None:
         await asking
 
 
-# --- disconnects ---------------------------------------------------------------------------------
+# --- disconnects ----------------------------------------------------------------------------------
 
 NO_RESUME = {"resume_ttl": 0}  # a session ends with its connection
 
@@ -245,7 +245,7 @@ async def test_a_client_that_sends_without_reading_is_disconnected(
         await assert_nothing_left(live)
 
 
-# --- limits and shutdown -------------------------------------------------------------------------
+# --- limits and shutdown --------------------------------------------------------------------------
 
 
 async def test_a_connection_over_the_limit_gets_an_error_and_is_closed() -> None:

@@ -30,13 +30,14 @@ def span(samples: int, text: tuple[int, int], *words: Word) -> RenderedSpan:
 
 def spaced_words(count: int, samples: int, offset: int = 0) -> tuple[Word, ...]:
     """`count` words of two characters, evenly spaced in time."""
-    each = samples / max(1, count)
+    word_ms = samples / max(1, count)
     return tuple(
-        Word(offset + 2 * n, offset + 2 * n + 2, n * each, (n + 1) * each) for n in range(count)
+        Word(offset + 2 * n, offset + 2 * n + 2, n * word_ms, (n + 1) * word_ms)
+        for n in range(count)
     )
 
 
-# --- splitting----------------------------------------------------------------------------------
+# --- splitting ------------------------------------------------------------------------------------
 
 
 @given(
@@ -80,7 +81,7 @@ def test_consecutive_spans_are_joined() -> None:
     assert (len(whole.pcm), whole.text, len(whole.words)) == (15, (0, 9), 1)
 
 
-# --- counting ------------------------------------------------------------------------------------
+# --- counting -------------------------------------------------------------------------------------
 
 
 def send_spans(
@@ -92,8 +93,8 @@ def send_spans(
         audio_sender = AudioSender(
             "a", OutputParams(parse_format(name, rate_hz)), 24000, send_queue
         )
-        for each in pieces:
-            await audio_sender.send_span(each, silent_s=0.0)
+        for part in pieces:
+            await audio_sender.send_span(part, silent_s=0.0)
         return await audio_sender.send_rest()
 
     done = clock.run(deliver())

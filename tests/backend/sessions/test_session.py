@@ -50,7 +50,7 @@ class SingleListenerTTS(InlineTTS):
             raise Overloaded("full")
 
 
-# --- speaking while the text is written ----------------------------------------------------------
+# --- speaking while the text is written -----------------------------------------------------------
 
 
 def test_ready_has_the_defaults() -> None:
@@ -212,7 +212,7 @@ def test_long_audio_is_split_into_messages_under_the_limit() -> None:
     assert max(len(encode(audio)) for audio in client.of(Audio)) < 256 * 1024
 
 
-# --- contexts ------------------------------------------------------------------------------------
+# --- contexts -------------------------------------------------------------------------------------
 
 
 def test_contexts_run_concurrently_each_in_order() -> None:
@@ -305,7 +305,7 @@ def test_resume_is_refused_within_a_session() -> None:
     assert next(e for e in client.events if isinstance(e, Pong)).received == 4
 
 
-# --- refusals ------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_batch_is_admitted_when_overloaded() -> None:
     assert client.heard() == "Hellothere."
 
 
-# --- cancel --------------------------------------------------------------------------------------
+# --- cancel ---------------------------------------------------------------------------------------
 
 
 def test_cancel_reports_the_position_and_stops_audio() -> None:
@@ -605,7 +605,7 @@ def test_cancel_at_any_time_reports_exactly_the_delivered_audio(
         assert isinstance(last[-1], Cancelled)
 
 
-# --- failures ------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 def test_a_failed_sentence_is_reported_and_the_next_is_spoken() -> None:
@@ -713,13 +713,13 @@ def test_spans_tile_the_text_over_any_failures(pieces: list[tuple[str, float, bo
     client.assert_sums()
     text = "".join(piece for piece, _, _ in pieces)
     assert client.one(Done).characters == len(text)
-    said, rest = client.heard(), iter("".join(text.split()))
-    assert all(character in rest for character in said)
+    heard, rest = client.heard(), iter("".join(text.split()))
+    assert all(character in rest for character in heard)
     if "explode" not in text:
-        assert said == "".join(text.split())
+        assert heard == "".join(text.split())
 
 
-# --- ending  -------------------------------------------------------------------------------------
+# --- ending ---------------------------------------------------------------------------------------
 
 
 def test_an_ended_session_leaves_no_utterances_or_contexts() -> None:

@@ -199,8 +199,8 @@ def test_a_lost_answer_to_retract_is_replayed_once() -> None:
 # --- authorization --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["session", "token", "owner", "nothing"])
-def test_resume_requires_the_token_and_the_key(what: str) -> None:
+@pytest.mark.parametrize("wrong_part", ["session", "token", "owner", "nothing"])
+def test_resume_requires_the_token_and_the_key(wrong_part: str) -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.cut()
@@ -212,7 +212,7 @@ def test_resume_requires_the_token_and_the_key(what: str) -> None:
             "nothing": (Resume("", "", {}), "me"),
         }
         with pytest.raises(ResumeFailed):
-            await sessions.resume_session(*wrong[what])
+            await sessions.resume_session(*wrong[wrong_part])
         await caller.connect()
 
     tts = InlineTTS()
@@ -328,16 +328,16 @@ def test_a_session_detached_without_keep_ends() -> None:
 
 def test_the_operator_ends_attached_and_detached_sessions() -> None:
     async def script(sessions: SessionRegistry) -> None:
-        here, away = await connected(sessions), await connected(sessions)
-        away.cut()
-        for caller in (here, away):
+        attached, detached = await connected(sessions), await connected(sessions)
+        detached.cut()
+        for caller in (attached, detached):
             assert caller.ready is not None
             assert sessions.end_session(caller.ready.session)
             assert not sessions.end_session(caller.ready.session)
             with pytest.raises(ResumeFailed):
                 await caller.connect()
         await asyncio.sleep(0.01)
-        assert [type(error) for error in here.dismissed] == [SessionEnded]
+        assert [type(error) for error in attached.dismissed] == [SessionEnded]
         assert list(sessions) == []
 
     play(script)
@@ -369,8 +369,8 @@ def test_attached_sessions_are_not_evicted() -> None:
     play(script, settings(server={"max_connections": 1}))
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_a_bug_in_a_session_ends_only_that_session(away: bool) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_bug_in_a_session_ends_only_that_session(detached: bool) -> None:
     class BrokenTTS(InlineTTS):
         def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
             if params.seed == 13:
@@ -382,7 +382,7 @@ def test_a_bug_in_a_session_ends_only_that_session(away: bool) -> None:
         broken.say(start(seed=13))
         await asyncio.sleep(0.01)
         session = broken.session
-        if away:
+        if detached:
             broken.cut()
         session.handle_or_refuse(Text("a", "Hello there "))
         await asyncio.sleep(1)
@@ -390,7 +390,7 @@ def test_a_bug_in_a_session_ends_only_that_session(away: bool) -> None:
         await asyncio.sleep(10)
         fine.assert_sums()
         assert list(sessions) == [fine.session]
-        if not away:
+        if not detached:
             (error,) = broken.dismissed
             assert isinstance(error, ExceptionGroup), "the connection raises it"
 
@@ -529,22 +529,22 @@ async def play_story(
     """Play the story; returns what was sent to each context."""
     caller = Caller(sessions, delay_s=delay_s)
     await caller.connect()
-    said: dict[str, list[object]] = {"a": [], "b": []}
+    sent: dict[str, list[object]] = {"a": [], "b": []}
     caller.say(start("a"), start("b", mode="batch"))
     cancelled = False
-    for (action, context, what), pause_s in story:
+    for (action, context, argument), pause_s in story:
         if context == "b" and cancelled:
             continue
-        match action, what:
+        match action, argument:
             case "text", str():
-                caller.say(Text(context, what))
-                said[context].append(what)
+                caller.say(Text(context, argument))
+                sent[context].append(argument)
             case "flush", _:
                 caller.say(Flush(context))
             case "retract", int():
-                length = sum(len(piece) for piece in said[context] if isinstance(piece, str))
-                caller.say(Retract(context, max(0, length - what)))
-                said[context].append(max(0, length - what))
+                length = sum(len(piece) for piece in sent[context] if isinstance(piece, str))
+                caller.say(Retract(context, max(0, length - argument)))
+                sent[context].append(max(0, length - argument))
             case "cancel", _:
                 caller.say(Cancel("b"))
                 cancelled = True
@@ -557,18 +557,18 @@ async def play_story(
             await caller.connect()
     caller.say(End("a"), *([] if cancelled else [End("b")]))
     await asyncio.sleep(60)
-    return caller, said
+    return caller, sent
 
 
-def final_text(said: list[object], answers: list[Retracted]) -> str:
+def final_text(sent: list[object], answers: list[Retracted]) -> str:
     """The context's text by the client's account, after all answered retractions."""
-    text, told = "", iter(answers)
-    for each in said:
-        if isinstance(each, str):
-            text += each
+    text, retractions = "", iter(answers)
+    for item in sent:
+        if isinstance(item, str):
+            text += item
         else:
-            text = text[: next(told).to]
-    assert not list(told), "answered twice"
+            text = text[: next(retractions).to]
+    assert not list(retractions), "answered twice"
     return text
 
 
@@ -582,11 +582,11 @@ def test_over_any_breaks_every_character_is_spoken_once(
     story: list[tuple[tuple[str, str, object], float]], delay_s: float, engine_delay_s: float
 ) -> None:
     async def script(sessions: SessionRegistry) -> None:
-        caller, said = await play_story(sessions, story, delay_s)
+        caller, sent = await play_story(sessions, story, delay_s)
         for context in "ab":
             assert caller.codes(context) == []
             caller.assert_sums(context)
-            text = final_text(said[context], caller.of(Retracted, context))
+            text = final_text(sent[context], caller.of(Retracted, context))
             if caller.of(Done, context):
                 assert caller.heard(context) == "".join(text.split())
             else:

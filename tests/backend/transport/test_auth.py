@@ -88,7 +88,7 @@ def test_a_world_writable_key_file_stops_the_start(tmp_path: Path) -> None:
         Access(AccessSettings(api_keys_file=str(file)))
 
 
-# --- listening addresses -------------------------------------------------------------------------
+# --- listening addresses --------------------------------------------------------------------------
 
 
 def exposed(**sections: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def test_wyoming_beyond_loopback_requires_insecure() -> None:
     exposed(wyoming={**far, "port": 0})
 
 
-# --- keys per protocol ---------------------------------------------------------------------------
+# --- keys per protocol ----------------------------------------------------------------------------
 
 OUTPUT = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
 SONIC = {"model_id": "sonic-2", "voice": "heart", "output_format": OUTPUT, "transcript": "Hi."}

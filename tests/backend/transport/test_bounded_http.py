@@ -93,13 +93,13 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("what", ENDLESS)
-async def test_unbounded_input_is_refused_without_blocking_others(what: str) -> None:
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_unbounded_input_is_refused_without_blocking_others(name: str) -> None:
     async with live_server() as live, peer(live) as sender, peer(live) as other:
-        sending = asyncio.create_task(sender.send(*in_parts(ENDLESS[what])))
+        sending = asyncio.create_task(sender.send(*in_parts(ENDLESS[name])))
         await other.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await other.status() == 200
-        if what == "a second request":
+        if name == "a second request":
             assert await sender.status() == 200
             assert b" 431 " in await sender.closed()
         else:
@@ -189,7 +189,7 @@ async def test_a_flood_of_pipelined_requests_does_not_block_the_loop() -> None:
         assert longest_s() < 0.03  # parsing a whole read takes 0.18
 
 
-# --- timeouts--------------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------
 
 
 async def test_a_silent_connection_is_closed_without_a_response() -> None:
@@ -206,9 +206,9 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("what", SLOW)
-async def test_slow_bytes_do_not_extend_the_timeout(what: str) -> None:
-    begin, more = SLOW[what]
+@pytest.mark.parametrize("name", SLOW)
+async def test_slow_bytes_do_not_extend_the_timeout(name: str) -> None:
+    begin, more = SLOW[name]
     async with live_server(server={"request_timeout": PATIENCE_S}) as live, peer(live) as slow:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -270,7 +270,7 @@ async def test_an_oversized_body_is_answered_while_it_arrives() -> None:
         assert await sender.status() == 413
 
 
-# --- connections----------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 
 async def test_connections_per_address_are_limited() -> None:

@@ -83,15 +83,15 @@ async def test_too_many_fragments_close_the_connection() -> None:
 
 async def test_a_peer_that_does_not_read_pongs_is_aborted() -> None:
     ping = frame(b"." * 125, PING) * 1000
-    async with live_server() as live, peer(live) as deaf:
-        await deaf.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
-        await deaf.reader.readuntil(b"\r\n\r\n")
-        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    async with live_server() as live, peer(live) as silent:
+        await silent.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
+        await silent.reader.readuntil(b"\r\n\r\n")
+        silent.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
         async def send() -> None:
             for _ in range(1000):
-                deaf.writer.write(ping)
-                await deaf.writer.drain()
+                silent.writer.write(ping)
+                await silent.writer.drain()
 
         with pytest.raises(ConnectionError):
             await send()

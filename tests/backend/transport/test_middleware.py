@@ -30,7 +30,7 @@ def nosniff(answer: httpx.Response) -> bool:
     return answer.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-# --- all responses ------------------------------------------------------------------------------
+# --- all responses --------------------------------------------------------------------------------
 
 
 async def test_every_response_has_nosniff() -> None:
@@ -99,9 +99,9 @@ def test_the_openapi_schema_is_created_without_warnings() -> None:
 WAYS = {  # root_path, the proxy's headers, and the path prefix it keeps
     "stripped": ("", {}, ""),
     "stripped, and set": ("/tts", {}, ""),
-    "stripped, and said": ("", {"X-Forwarded-Prefix": "/tts"}, ""),
+    "stripped, and forwarded": ("", {"X-Forwarded-Prefix": "/tts"}, ""),
     "passed on, and set": ("/tts", {}, "/tts"),
-    "passed on, and said": ("", {"X-Forwarded-Prefix": "/tts/"}, "/tts"),
+    "passed on, and forwarded": ("", {"X-Forwarded-Prefix": "/tts/"}, "/tts"),
     "deep": ("a/b/tts/", {}, "/a/b/tts"),
 }
 
@@ -129,7 +129,7 @@ async def test_every_path_works_under_the_prefix(way: str) -> None:
         assert (await http.post("/tts/bytes", json=sonic)).status_code == 200
 
 
-@pytest.mark.parametrize("way", ["passed on, and set", "stripped, and said", "deep"])
+@pytest.mark.parametrize("way", ["passed on, and set", "stripped, and forwarded", "deep"])
 async def test_urls_in_responses_have_the_prefix(way: str) -> None:
     root_path, headers, before = WAYS[way]
     prefix = "/a/b/tts" if way == "deep" else "/tts"
@@ -183,11 +183,11 @@ async def test_an_invalid_forwarded_prefix_is_ignored(prefix: str) -> None:
 
 
 async def test_forwarded_headers_of_untrusted_peers_are_ignored() -> None:
-    said = {"X-Forwarded-Prefix": "/tts", "X-Forwarded-Host": "elsewhere", **FAR}
-    said["X-Forwarded-Proto"] = "https"
+    forwarded = {"X-Forwarded-Prefix": "/tts", "X-Forwarded-Host": "elsewhere", **FAR}
+    forwarded["X-Forwarded-Proto"] = "https"
     async with (
         live_server(server={"trusted_proxies": "192.0.2.0/24"}) as live,
-        httpx.AsyncClient(base_url=live.http, headers=said) as http,
+        httpx.AsyncClient(base_url=live.http, headers=forwarded) as http,
     ):
         assert (await http.get("/tts/healthz")).status_code == 404
         moved = await http.get("/dashboard/")
@@ -195,7 +195,7 @@ async def test_forwarded_headers_of_untrusted_peers_are_ignored() -> None:
         assert (await http.get("/v1/status")).json()["sessions"] is not None  # a local client
     async with (
         live_server(server={"trusted_proxies": "127.0.0.0/8"}) as live,
-        httpx.AsyncClient(base_url=live.http, headers=said) as http,
+        httpx.AsyncClient(base_url=live.http, headers=forwarded) as http,
     ):
         moved = await http.get("/dashboard/")
         assert moved.headers["location"] == "https://elsewhere/tts/dashboard"

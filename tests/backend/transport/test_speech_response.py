@@ -115,7 +115,7 @@ async def test_an_empty_text_is_done_at_once() -> None:
         assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["done"]
 
 
-# --- text without sound---------------------------------------------------------------------------
+# --- text without sound ---------------------------------------------------------------------------
 
 SILENT = ["👋", " ", "🙂🙂\n"]
 ELEVEN = "/v1/text-to-speech/heart"
