@@ -118,11 +118,24 @@ def create_app(
     app = Application(
         title="Duplex TTS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
     )
+    _add_middleware(app, access, settings)
+    _add_routes(app, access, settings, tts, metrics)
+    install_unknown(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
+    """Add the middleware, innermost first, and the pages."""
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
     app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
     app.add_middleware(PathAliases)
     install_proxy(app, settings.server)
+
+
+def _add_routes(
+    app: FastAPI, access: Access, settings: Settings, tts: TTSManager, metrics: Metrics
+) -> None:
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
     app.include_router(deepgram_routes(access))
@@ -140,9 +153,6 @@ def create_app(
         ready = app.state.connections.is_accepting and tts.has_all_threads
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
-
-    install_unknown(app)
-    return app
 
 
 def _create_wyoming(
@@ -193,7 +203,7 @@ class Server(uvicorn.Server):
                 async with asyncio.timeout(_SEND_ERRORS_S if self.fatal_error else None):
                     await app.state.connections.drain()
             left_s = max(0.0, until_s - services.clock())
-            # annotated int, but floats work
+            # Annotated int, but floats work.
             self.config.timeout_graceful_shutdown = left_s + _CLOSE_HANDSHAKE_S  # type: ignore[assignment]
         await super().shutdown(sockets)
 

@@ -37,9 +37,9 @@ def engine_threads() -> list[str]:
 
 
 def test_unset_parameters_come_from_the_settings() -> None:
-    manner = manager(voice="second", speed=1.25).resolve_params(Start("a"))
-    assert (manner.voice, manner.speed, manner.language) == ("second", 1.25, None)
-    assert 0 <= manner.seed < 2**31
+    params = manager(voice="second", speed=1.25).resolve_params(Start("a"))
+    assert (params.voice, params.speed, params.language) == ("second", 1.25, None)
+    assert 0 <= params.seed < 2**31
 
 
 def test_contexts_get_different_seeds() -> None:
@@ -143,9 +143,9 @@ async def test_engine_parameters_are_passed_and_others_refused() -> None:
         model.info, parameters={"temperature": Parameter(0.05, 2.0, 0.8), "speed": SPEED}
     )
     tts = InlineTTS(model)
-    manner = tts.resolve_params(Start("a", temperature=0.5, speed=1.5))
-    assert (manner.parameters, manner.speed) == ({"temperature": 0.5}, 1.5)
-    tts.open_utterance(manner, 0)
+    params = tts.resolve_params(Start("a", temperature=0.5, speed=1.5))
+    assert (params.parameters, params.speed) == ({"temperature": 0.5}, 1.5)
+    tts.open_utterance(params, 0)
     assert tts.utterances[0].parameters == {"temperature": 0.5}
     with pytest.raises(BadMessage, match=r"temperature: expected 0.05 to 2.0, got 3"):
         tts.resolve_params(Start("a", temperature=3))
