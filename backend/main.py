@@ -172,7 +172,7 @@ def _create_wyoming(
     )
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Announces readiness; lets running speech end before closing connections."""
 
     def __init__(self, config: uvicorn.Config, announcement: str) -> None:
@@ -257,7 +257,7 @@ def serve(settings: Settings, lan_key: str = "") -> None:
         _exit_after(_EXIT_AFTER_S)
 
     app = create_app(settings, model, stop)
-    server = Server(server_config(app, settings, max_connections), announcement)
+    server = DrainingServer(server_config(app, settings, max_connections), announcement)
     try:
         server.run(sockets=[listener])
     except KeyboardInterrupt:  # uvicorn re-raises the signal
