@@ -13,8 +13,8 @@ from backend.protocols.cartesia.request import CartesiaHttpRequest, build_refusa
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"
@@ -62,7 +62,7 @@ async def _read_request(
     access.authorize(_get_key(request))
     speech = read_json(CartesiaHttpRequest, await request.body())
     start = speech.build_start("", services.tts.find_voice)
-    services.tts.manner(start)
+    services.tts.resolve_params(start)
     return speech, start, parse_format(start.format, start.sample_rate, start.bit_rate)
 
 
@@ -70,7 +70,7 @@ def _get_key(connection: HTTPConnection) -> str | None:
     """The key from a header or, for browsers, the URL."""
     query = connection.query_params
     in_url = query.get("api_key") or query.get("access_token")
-    return connection.headers.get("x-api-key") or bearer(connection.headers) or in_url
+    return connection.headers.get("x-api-key") or bearer_key(connection.headers) or in_url
 
 
 def _get_services(connection: HTTPConnection) -> Services:
@@ -80,4 +80,4 @@ def _get_services(connection: HTTPConnection) -> Services:
 
 def _error_response(request: Request, error: DuplexError) -> Response:
     _get_services(request).metrics.error(error.code)
-    return refusal(build_refusal(Failed(None, error.code, error.message)))
+    return create_refusal_response(build_refusal(Failed(None, error.code, error.message)))

@@ -15,8 +15,8 @@ from backend.protocols.deepgram.query import (
     parse_stream_query,
 )
 from backend.sessions.context import Services
-from backend.transport.auth import Access, authorization
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, authorization_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -39,7 +39,7 @@ def deepgram_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             services.metrics.error(error.code)
             response = deepgram.build_refusal(error.code, error.message)
-            await websocket.send_denial_response(refusal(response))
+            await websocket.send_denial_response(create_refusal_response(response))
             return
         await connections.serve(websocket, deepgram.DeepgramProtocol(speech), key)
 
@@ -47,13 +47,13 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def speak(request: Request) -> Response:
         services: Services = request.app.state.services
         try:
-            access.authorize(authorization(request.headers, *_SCHEMES))
+            access.authorize(authorization_key(request.headers, *_SCHEMES))
             speech = parse_file_query(request.query_params, services.tts.find_voice)
             audio = _validate_speech(speech, services.tts)
             text = decode_text(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
             services.metrics.error(error.code)
-            return refusal(deepgram.build_refusal(error.code, error.message))
+            return create_refusal_response(deepgram.build_refusal(error.code, error.message))
         body = deepgram.DeepgramBody(speech, audio.media_type, len(text))
         return SpeechResponse(services, speech.start, text, body)
 
@@ -64,7 +64,7 @@ def _get_key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
     """The key from `Authorization: Token KEY` (or Bearer) or, for browsers, from the subprotocols
     `token, KEY`; browsers require that the first of these is accepted.
     """
-    key = authorization(websocket.headers, *_SCHEMES)
+    key = authorization_key(websocket.headers, *_SCHEMES)
     offered = websocket.scope["subprotocols"]
     if key is None and len(offered) == 2 and offered[0].lower() in _SCHEMES:
         return offered[1], _accept_with_subprotocol(websocket, offered[0])
@@ -82,5 +82,5 @@ def _accept_with_subprotocol(websocket: WebSocket, subprotocol: str) -> WebSocke
 
 def _validate_speech(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:
     """Validate before the first word. Raises `DuplexError`."""
-    tts.manner(speech.start)
+    tts.resolve_params(speech.start)
     return parse_format(speech.start.format, speech.start.sample_rate, speech.start.bit_rate)

@@ -28,9 +28,9 @@ from backend.protocols.elevenlabs.stream_request import StreamQuery
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
-from backend.transport.websocket import Connection, PeerGone
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
+from backend.transport.websocket import PeerGone, WebSocketConnection
 from backend.websocket_manager import WebSocketManager
 
 _SPEECH_PATH = "/v1/text-to-speech/{voice_id}"
@@ -120,7 +120,7 @@ async def _serve_stream(
     services = _get_services(websocket)
     connections: WebSocketManager = websocket.app.state.connections
     key = _get_key(websocket)
-    key_follows = access.demanded and key is None
+    key_follows = access.requires_key and key is None
     try:
         if not key_follows:
             access.authorize(key)
@@ -147,14 +147,14 @@ async def _accept_and_fail(
     services.metrics.error(error.code)
     query = StreamQuery(inactivity_timeout=_FIRST_MESSAGE_S)
     protocol = ElevenLabsProtocol(Start(""), query, multi=multi)
-    connection = Connection(websocket, protocol)
+    connection = WebSocketConnection(websocket, protocol)
     await connection.accept()
     context = None
     with suppress(PeerGone):
         with suppress(DuplexError):  # no message, or an invalid one
-            commands = protocol.decode(await connection.receive(busy=lambda: False))
+            commands = protocol.decode(await connection.receive_message(busy=lambda: False))
             context = next((c.context for c in commands if isinstance(c, Start)), None)
-        await connection.send(Failed(context, error.code, error.message))
+        await connection.send_event(Failed(context, error.code, error.message))
 
 
 async def _serve_speech(
@@ -195,7 +195,7 @@ def _build_start(
 
 def _validate_start(services: Services, start: Start) -> AudioFormat:
     """Validate before the first word. Raises `DuplexError`."""
-    services.tts.manner(start)
+    services.tts.resolve_params(start)
     return parse_format(start.format, start.sample_rate, start.bit_rate)
 
 
@@ -204,7 +204,7 @@ def _get_key(connection: HTTPConnection) -> str | None:
     query = connection.query_params
     named = next((query[name] for name in _QUERY_KEYS if name in query), None)
     authorization = query.get("authorization", "").removeprefix("Bearer ")
-    header = connection.headers.get("xi-api-key") or bearer(connection.headers)
+    header = connection.headers.get("xi-api-key") or bearer_key(connection.headers)
     return header or named or authorization or None
 
 
@@ -215,4 +215,6 @@ def _get_services(connection: HTTPConnection) -> Services:
 
 def _error_response(services: Services, error: DuplexError) -> Response:
     services.metrics.error(error.code)
-    return refusal(elevenlabs_http.build_refusal(Failed(None, error.code, error.message)))
+    return create_refusal_response(
+        elevenlabs_http.build_refusal(Failed(None, error.code, error.message))
+    )

@@ -8,8 +8,8 @@ from backend.errors import DuplexError
 from backend.events import Failed
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech_request
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
 
@@ -21,7 +21,7 @@ def native_routes(access: Access) -> APIRouter:
     async def speak(websocket: WebSocket) -> None:
         connections: WebSocketManager = websocket.app.state.connections
         # Browsers cannot set headers on a WebSocket.
-        key = bearer(websocket.headers) or websocket.query_params.get("key")
+        key = bearer_key(websocket.headers) or websocket.query_params.get("key")
         await connections.serve(websocket, NativeProtocol(), key, resumable=True)
 
     @router.post("/v1/speech")
@@ -30,11 +30,11 @@ def native_routes(access: Access) -> APIRouter:
         services: Services = request.app.state.services
         lines = NativeLines()
         try:
-            access.authorize(bearer(request.headers))
+            access.authorize(bearer_key(request.headers))
             start, text = decode_speech_request(await request.body())
         except DuplexError as error:
             services.metrics.error(error.code)
-            return refusal(lines.refuse(Failed(None, error.code, error.message)))
+            return create_refusal_response(lines.refuse(Failed(None, error.code, error.message)))
         return SpeechResponse(services, start, text, lines)
 
     return router

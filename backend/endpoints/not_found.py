@@ -20,8 +20,8 @@ from backend.protocols.base import CLOSE_POLICY, Refusal
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
-from backend.transport.auth import authorization
-from backend.transport.speech_response import refusal
+from backend.transport.auth import authorization_key
+from backend.transport.speech_response import create_refusal_response
 
 CODE = "unknown_url"
 
@@ -76,7 +76,7 @@ def install_not_found(app: FastAPI) -> None:
     app.add_exception_handler(405, _handle_not_found)
     not_found = app.router.default
 
-    # Not a route: `middleware.BehindProxy` detects requests without one.
+    # Not a route: `middleware.ReverseProxyMiddleware` detects requests without one.
     async def handle_unrouted(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await _refuse_websocket(WebSocket(scope, receive, send))
@@ -90,7 +90,7 @@ async def _refuse_websocket(websocket: WebSocket) -> None:
     vendor = _find_vendor(websocket) or _OPENAI
     failed = _describe_missing(websocket, vendor, "WebSocket")
     if vendor.to_message is None:
-        await websocket.send_denial_response(refusal(vendor.refuse(failed)))
+        await websocket.send_denial_response(create_refusal_response(vendor.refuse(failed)))
         return
     await websocket.accept()
     message = vendor.to_message(json.loads(vendor.refuse(failed).body), failed.code)
@@ -104,7 +104,9 @@ async def _handle_not_found(request: Request, error: Exception) -> Response:
     is_from_route = error.detail != HTTPStatus(error.status_code).phrase
     if vendor is None or is_from_route:
         return await http_exception_handler(request, error)
-    response = refusal(vendor.refuse(_describe_missing(request, vendor, request.method)))
+    response = create_refusal_response(
+        vendor.refuse(_describe_missing(request, vendor, request.method))
+    )
     response.status_code = error.status_code
     response.headers.update(error.headers or {})
     return response
@@ -118,7 +120,7 @@ def _find_vendor(connection: HTTPConnection) -> _Vendor | None:
         return _ELEVENLABS
     if "cartesia-version" in headers or "x-api-key" in headers:
         return _CARTESIA
-    if authorization(headers, "token"):
+    if authorization_key(headers, "token"):
         return _DEEPGRAM
     return next((vendor for vendor in _VENDORS if path.startswith(vendor.paths)), None)
 

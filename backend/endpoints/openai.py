@@ -17,8 +17,8 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.sessions.context import Services
-from backend.transport.auth import PUBLIC, Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import PUBLIC, Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import SPEED_RANGE
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -92,7 +92,7 @@ def openai_routes(access: Access) -> APIRouter:
 
 def _authorize(request: Request, access: Access) -> None:
     if request.scope["route"].path not in PUBLIC:
-        access.authorize(bearer(request.headers) or request.headers.get(_ELEVENLABS_KEY))
+        access.authorize(bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY))
 
 
 def _create_response(services: Services, speech_request: openai.OpenAISpeechRequest) -> Response:
@@ -121,4 +121,4 @@ def _get_services(request: Request) -> Services:
 
 def _error_response(request: Request, failed: Failed) -> Response:
     vendor = elevenlabs_http if _ELEVENLABS_KEY in request.headers else openai
-    return refusal(vendor.build_refusal(failed))
+    return create_refusal_response(vendor.build_refusal(failed))

@@ -25,7 +25,7 @@ from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
 from backend.sessions.session import SessionStatus
-from backend.transport.auth import Access, bearer, is_loopback
+from backend.transport.auth import Access, bearer_key, is_loopback
 from backend.transport.origins import hostname
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
@@ -80,7 +80,9 @@ def status_routes(
         _authorize(request, access)
         connections = _connections(request)
         metrics.queues(
-            text=connections.text_waiting, engine=tts.waiting, outgoing=connections.queued
+            text=connections.waiting_characters,
+            engine=tts.waiting_utterances,
+            outgoing=connections.queued_messages,
         )
         if device := tts.device:
             metrics.device(device.name, device.memory_used_bytes, device.memory_total_bytes)
@@ -101,15 +103,20 @@ def status_routes(
         answer = Status(
             time_s=now_s,
             uptime_s=now_s - started_s,
-            accepting=connections.accepting,
+            accepting=connections.is_accepting,
             window_s=WINDOW_S,
             ttfa_goal_s=settings.latency_optimization.ttfa_goal,
             engine=EngineStatus(
-                tts.info.name, tts.default_voice, tts.threads, tts.waiting, tts.rtf, tts.device
+                tts.info.name,
+                tts.default_voice,
+                tts.threads,
+                tts.waiting_utterances,
+                tts.rtf,
+                tts.device,
             ),
             figures=metrics.figures(),
-            text_waiting=connections.text_waiting,
-            messages_waiting=connections.queued,
+            text_waiting=connections.waiting_characters,
+            messages_waiting=connections.queued_messages,
             sessions=connections.sessions() if is_operator(request, access) else None,
         )
         body = _JSON.dump_json(answer)  # FastAPI's own way takes the loop 100 ms for 1000 sessions
@@ -123,10 +130,10 @@ def status_routes(
             raise HTTPException(
                 403,
                 "sessions are ended with an admin's key"
-                if access.demanded
+                if access.requires_key
                 else "sessions are ended on the machine of the server itself",
             )
-        if not _connections(request).end(session_id):
+        if not _connections(request).end_session(session_id):
             raise HTTPException(404, "no such session; it may have ended")
 
     return router
@@ -134,7 +141,7 @@ def status_routes(
 
 def _authorize(request: Request, access: Access) -> None:
     try:
-        access.authorize(bearer(request.headers))
+        access.authorize(bearer_key(request.headers))
     except Unauthorized as error:
         raise HTTPException(401, error.message, {"WWW-Authenticate": "Bearer"}) from error
 
@@ -147,8 +154,8 @@ def is_operator(request: Request, access: Access) -> bool:
     not), the `Origin`, where there is one, the server's own: a page from elsewhere cannot make the
     operator's browser end a session.
     """
-    if access.demanded:
-        return access.administers(bearer(request.headers))
+    if access.requires_key:
+        return access.is_admin_key(bearer_key(request.headers))
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     return (

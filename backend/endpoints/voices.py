@@ -21,7 +21,7 @@ from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
+from backend.transport.auth import Access, bearer_key
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +105,7 @@ def _describe_voice(voice: Voice) -> dict[str, Any]:
 
 
 def _get_key(request: Request) -> str | None:
-    return bearer(request.headers) or request.headers.get("xi-api-key")
+    return bearer_key(request.headers) or request.headers.get("xi-api-key")
 
 
 def _get_services(request: Request) -> Services:

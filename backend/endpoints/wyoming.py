@@ -43,7 +43,7 @@ async def wyoming_server(
 
         def accept_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             stream = _WyomingStream(reader, writer, services.settings.server.request_timeout)
-            if not addresses.enter(stream.address):
+            if not addresses.try_acquire(stream.address):
                 stream.abort()
                 return
             streams.add(stream)
@@ -59,7 +59,7 @@ async def wyoming_server(
             finally:
                 stream.close()
                 streams.discard(stream)
-                addresses.leave(stream.address)
+                addresses.release(stream.address)
 
         server = await asyncio.start_server(accept_connection, sock=listener, limit=MAX_BYTES)
         try:

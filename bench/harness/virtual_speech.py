@@ -71,17 +71,17 @@ class VirtualTTS(TTSManager):
         self._engine = model.create_engine()
         self._count = 0
 
-    def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
+    def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
         """Open one utterance."""
         self._count += 1
         utterance = Utterance(
             f"virtual-{self._count}",
-            manner.voice,
-            speed=manner.speed,
-            seed=manner.seed,
-            language=manner.language,
+            params.voice,
+            speed=params.speed,
+            seed=params.seed,
+            language=params.language,
             chunk_characters=chunk_characters,
-            parameters=manner.parameters,
+            parameters=params.parameters,
         )
         return VirtualSpeech(self._engine, utterance)
 
@@ -100,7 +100,7 @@ async def _converse(
     tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
 ) -> list[tuple[float, Event]]:
     loop = asyncio.get_running_loop()
-    await tts.load(start.voice or tts.default_voice)  # the first time it renders a passage
+    await tts.load_voice(start.voice or tts.default_voice)  # the first time it renders a passage
     began_s, answers = loop.time(), list[tuple[float, Event]]()
     async with asyncio.TaskGroup() as tasks:
         session = Session(Services(Settings(), tts, tts.metrics, loop.time), tasks)
@@ -111,12 +111,12 @@ async def _converse(
                 answers.append((loop.time() - began_s, event))
 
         listener = tasks.create_task(listen())
-        session.handle(start)
+        session.handle_command(start)
         for at_s, command in commands:
             await asyncio.sleep(began_s + at_s - loop.time())
-            session.handle(command)
-        session.handle(End(start.context))
-        await session.finished()
+            session.handle_command(command)
+        session.handle_command(End(start.context))
+        await session.wait_finished()
         await asyncio.sleep(_HANDOVER_S)  # the last event is taken, and now it is written down
         listener.cancel()
     for _, event in answers:

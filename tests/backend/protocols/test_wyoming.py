@@ -444,7 +444,7 @@ async def test_operator_can_end_a_session() -> None:
         await client.write_event(Describe().event())
         await read_audio(client, Info)
         (session,) = live.connections.sessions()
-        assert live.connections.end(session.id)
+        assert live.connections.end_session(session.id)
         event = await client.read_event()
         assert event is not None
         assert Error.from_event(event).code == "session_ended"
@@ -461,7 +461,7 @@ async def test_slow_reader_gets_all_audio() -> None:
         client = AsyncTcpClient("127.0.0.1", port)
         client._reader, client._writer = reader, writer
         await client.write_event(Synthesize(text).event())
-        await eventually(lambda: live.connections.queued >= 20, within_s=20)
+        await eventually(lambda: live.connections.queued_messages >= 20, within_s=20)
         audio, _ = await read_audio(client, AudioStop)
         assert len(audio) == speech_bytes(text)
         await client.disconnect()

@@ -30,7 +30,7 @@ def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
     phone, boss = new_key("my  phone", file), new_key("boss", file, admin=True)
     known = access(file)
     assert (known.authorize(phone), known.authorize(boss)) == ("my phone", "boss")
-    assert (known.administers(phone), known.administers(boss)) == (False, True)
+    assert (known.is_admin_key(phone), known.is_admin_key(boss)) == (False, True)
     with pytest.raises(Unauthorized):
         known.authorize(phone + "x")
 

@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 from backend.audio.leading_silence import SilenceTrimmer
 from backend.audio.loudness import Limiter, first_audible, gain_to_target, measure_lufs
 from backend.engines.base import Pcm, Release
-from backend.tts_manager import _PASSAGE
+from backend.tts_manager import _LOUDNESS_TEXT
 from bench.harness.corpus import load_corpus
 from tests.support.engines.hibari_model import begin, drive, pcm, whole
 
@@ -37,7 +37,7 @@ def opening(word: str, seed: int) -> Pcm:
 
 @cache
 def gain() -> float:
-    return gain_to_target(measure_lufs(pcm(whole(_PASSAGE)), RATE_HZ))
+    return gain_to_target(measure_lufs(pcm(whole(_LOUDNESS_TEXT)), RATE_HZ))
 
 
 def test_first_words_sound_at_once_and_whole() -> None:
