@@ -1,9 +1,9 @@
-"""The audio formats that a client may ask for, and the way from PCM to their bytes: resampling and
-encoding, one encoder a context.
+"""The audio formats that a client may request, and their encoders: resampling and encoding, one
+encoder per context.
 
-All state carries over from chunk to chunk, so that a join cannot be heard: audio that comes in
-pieces gives the bytes (pcm, G.711, wav, flac) or the sound (opus, mp3, aac) of audio that came at
-once. Plain and synchronous; an encoder may be used from any thread, by one at a time.
+State carries over between chunks, so that joins are inaudible: audio encoded in chunks gives the
+same bytes (pcm, G.711, wav, flac) or sound (opus, mp3, aac) as audio encoded at once.
+Synchronous, no I/O; an encoder may be used from any thread, by one thread at a time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """What a client gets: an encoding of `FORMATS`, its sample rate, and the bit rate that a lossy
-    codec aims at (None: the encoding has none to choose).
+    """An encoding of `FORMATS`, its sample rate, and a lossy codec's target bit rate (None: the
+    encoding has no bit rate to choose).
     """
 
     name: str
@@ -44,29 +44,29 @@ class AudioFormat:
 
     @property
     def bytes_per_s(self) -> int:
-        """The most bytes that a second becomes."""
-        if self.bits_per_s:  # a variable rate peaks above its aim; Ogg's pages take 1400
+        """Upper bound of the bytes for one second."""
+        if self.bits_per_s:  # a variable rate peaks above its target; Ogg's pages take 1400
             return self.bits_per_s // 8 * 2 + 1400
         return FORMATS[self.name].sample_bytes * self.sample_rate_hz
 
     @property
     def media_type(self) -> str:
-        """What HTTP calls it."""
+        """The HTTP media type."""
         return FORMATS[self.name].media_type
 
     def duration_ms(self, samples: int) -> float:
-        """How long `samples` samples of this format last."""
+        """Duration of `samples` samples at this sample rate."""
         return samples * 1000 / self.sample_rate_hz
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedAudio:
-    """Bytes, and the samples at the target's rate that they account for.
+    """Encoded bytes, and the samples at the target's rate that they account for.
 
-    The samples of an encoder's answers sum up to all of the audio, exactly. A codec may keep the
-    bytes of the last samples until the next answer: 20 ms opus, 27 ms flac, 24 to 72 ms mp3, two
-    frames of 1024 samples aac. What a decoder of mp3 or aac puts in front (1105, 1024 samples of
-    silence: these streams have no place to say so) is not counted.
+    The samples of an encoder's results sum up to all of the audio, exactly. A codec may delay the
+    bytes of the last samples to the next result: 20 ms opus, 27 ms flac, 24 to 72 ms mp3, two
+    frames of 1024 samples aac. The silence that an mp3 or aac decoder puts in front (1105, 1024
+    samples, which these streams cannot declare) is not counted.
     """
 
     data: bytes
@@ -74,24 +74,24 @@ class EncodedAudio:
 
 
 class Encoder(Protocol):
-    """One context's way from PCM to bytes.
+    """Encodes one context's PCM.
 
-    `blocking`: an `encode` takes milliseconds and should leave the event loop.
+    `blocking`: an `encode` takes milliseconds and should run off the event loop.
     """
 
     blocking: bool
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
-        """What is ready once `pcm` is added; may be empty."""
+        """Add `pcm` and return what is ready; may be empty."""
 
     def finish(self) -> EncodedAudio:
-        """The rest. The encoder is used up: a further call raises `RuntimeError`."""
+        """Return the rest and end the stream: a further call raises `RuntimeError`."""
 
 
 def parse_format(
     name: str | None, sample_rate_hz: int | None, bits_per_s: int | None = None
 ) -> AudioFormat:
-    """The format asked for; None means the default. Raises `BadFormat`, with what there is."""
+    """The requested format; None means the default. Raises `BadFormat`, naming the choices."""
     name = DEFAULT_FORMAT if name is None else name
     if name not in FORMATS:
         raise BadFormat(f"no format {name[:40]!r} here; choose {', '.join(FORMATS)}")
@@ -118,7 +118,7 @@ def _bit_rate(name: str, bits_per_s: int | None) -> int | None:
 
 
 def create_encoder(source_hz: int, target: AudioFormat) -> Encoder:
-    """A fresh encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
+    """A new encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
     spec = FORMATS[target.name]
     resampler = None if source_hz == target.sample_rate_hz else Resampler(source_hz, target)
     return StreamEncoder(resampler, spec.open(target), blocking=spec.blocking)
@@ -127,8 +127,8 @@ def create_encoder(source_hz: int, target: AudioFormat) -> Encoder:
 class Resampler:
     """Changes the sample rate of a stream; chunks give exactly the samples of the whole.
 
-    FFmpeg's polyphase filter: linear phase, 32 taps at the lower of the two rates, so it holds back
-    2 ms at 8000 Hz and less above (soxr's block convolution: 38 to 75 ms). Noise and images lie
+    FFmpeg's polyphase filter: linear phase, 32 taps at the lower of the two rates, so it delays by
+    2 ms at 8000 Hz and less above (soxr's block convolution: 38 to 75 ms). Noise and images are
     95 dB below a tone in the lower three quarters of the band.
     """
 
@@ -137,16 +137,16 @@ class Resampler:
         self._swr = av.AudioResampler(format="flt", layout="mono", rate=target.sample_rate_hz)
 
     def push(self, pcm: Pcm) -> Pcm:
-        """What is ready once `pcm` is added."""
+        """Add `pcm` and return the samples that are ready."""
         return _joined(self._swr.resample(frame_of(pcm, self._source_hz)))
 
     def finish(self) -> Pcm:
-        """The samples held back."""
+        """Return the samples still buffered."""
         return _joined(self._swr.resample(None))
 
 
 class StreamEncoder:
-    """A resampler (None: the rates are equal) in front of a codec."""
+    """A resampler (None: the rates are equal) and a codec."""
 
     def __init__(self, resampler: Resampler | None, codec: Codec, *, blocking: bool) -> None:
         self.blocking = blocking
@@ -169,7 +169,7 @@ class StreamEncoder:
         if self._finished:
             raise RuntimeError("the encoder is used up")
         self._finished = True
-        if not self._pushed:  # silence has no headers: an empty context gives no bytes
+        if not self._pushed:  # no headers without audio: an empty context gives no bytes
             return EncodedAudio(b"", 0)
         rest = self._encoded(self._resampler.finish()) if self._resampler else EncodedAudio(b"", 0)
         return EncodedAudio(rest.data + self._codec.finish(), rest.samples)
@@ -180,7 +180,7 @@ class StreamEncoder:
 
 @dataclass(frozen=True, slots=True)
 class BitRates:
-    """What a codec may aim at; it takes the nearest that its standard has at the sample rate."""
+    """Bit rates to choose from; a codec takes the nearest that its standard has."""
 
     default: int
     lowest: int
@@ -189,8 +189,8 @@ class BitRates:
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """An encoding: its usual rate, how to open its codec, what HTTP calls it, the rates it takes
-    (none listed: all), the most bytes that a sample becomes.
+    """An encoding: default sample rate, codec factory, HTTP media type, allowed sample rates
+    (empty: all), and the most bytes per sample.
     """
 
     default_hz: int
@@ -233,9 +233,9 @@ def _joined(frames: list[av.AudioFrame]) -> Pcm:
 
 _mulaw = _libav(Recipe("pcm_mulaw", "mulaw", "s16"))
 _alaw = _libav(Recipe("pcm_alaw", "alaw", "s16"))
-# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir, so
-# that an mp3 stream can be cut and played at any frame; flac without 8 KiB of room for comments,
-# in blocks of 27 ms instead of 105.
+# One frame per Ogg page, so that 20 ms never wait for a page to fill; no bit reservoir, so that an
+# mp3 stream can be cut and played at any frame; flac without 8 KiB of padding for comments, in
+# blocks of 27 ms instead of 105.
 _opus = _libav(Recipe("libopus", "ogg", "flt", {"page_duration": "20000"}))
 _mp3 = _libav(Recipe("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"}))
 _aac = _libav(Recipe("aac", "adts", "fltp"))
@@ -262,4 +262,4 @@ FORMATS: dict[str, FormatSpec] = {
     "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
 }
 BARE = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
-"""Samples without a container; None is the default."""
+"""Formats without a container; None is the default format."""

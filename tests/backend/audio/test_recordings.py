@@ -76,7 +76,7 @@ def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
 
 
 def test_sound_of_another_kind(tmp_path: Path) -> None:
-    assert "AIFF is not taken" in refusal(tmp_path, recording(6, "AIFF"))
+    assert "AIFF is not supported" in refusal(tmp_path, recording(6, "AIFF"))
 
 
 def test_too_many_channels(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_silence_and_what_is_no_number(tmp_path: Path, level: float) -> None:
     file = io.BytesIO()
     samples = np.full(6 * 16_000, level, np.float32)
     soundfile.write(file, samples, 16_000, subtype="FLOAT", format="WAV")
-    said = "silent" if np.isfinite(level) else "no numbers"
+    said = "silent" if np.isfinite(level) else "not numbers"
     assert said in refusal(tmp_path, file.getvalue())
 
 
@@ -104,8 +104,8 @@ SPEECHLESS = {
     "integers as real numbers": (TONE * 32_768, "times full scale"),
     "a single sample beyond": (np.where(np.arange(96_000) == 9, -1e9, TONE), "times full scale"),
     "channels whose sum is none": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
-    "a single sample that is none": (np.where(np.arange(96_000) == 9, np.nan, TONE), "no numbers"),
-    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
+    "one sample is not a number": (np.where(np.arange(96_000) == 9, np.nan, TONE), "not numbers"),
+    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "not numbers"),
     "a constant": (np.full(96_000, 0.5, np.float32), "is silent"),
     "a click": (np.where(np.arange(96_000) == 9, np.float32(0.9), np.float32(0)), "of sound"),
     "a short word": (np.where(np.arange(96_000) < 8_000, TONE, np.float32(0)), "0.5 s of sound"),
