@@ -1,4 +1,4 @@
-"""Why a listener heard a gap. Plain and synchronous; times in seconds of one clock."""
+"""Finds the cause of a gap in playback. Synchronous, no I/O; times in seconds of one clock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a message of audio came to its listener, after the audio before it.
+    """How an audio message reached its listener, since the audio message before it.
 
-    `without_text`: when there was nothing to speak. `failure`: the code with which an utterance
-    failed meanwhile. `queued_s`: when the message was rendered, encoded and ready to be written;
-    `taken_s`: when it was taken to be written. `reconnected`: the listener had no connection
-    meanwhile.
+    `without_text`: when there was nothing to speak. `failure`: the error code of an utterance that
+    failed meanwhile. `queued_s`: when the message was rendered, encoded and queued; `taken_s`: when
+    it was taken from the queue to be written. `reconnected`: the connection was lost meanwhile.
     """
 
     queued_s: float
@@ -30,8 +29,8 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A listener had nothing to hear for `seconds`: so much of it waiting for text, for the text's
-    audio, and for the audio to be taken.
+    """A listener had nothing to hear for `seconds`: the sum of the waits for text, for rendering,
+    and for the client to read.
     """
 
     cause: Cause
@@ -42,10 +41,10 @@ class Gap:
 
 
 def explain(dry_s: float, way: Way, goal_s: float) -> Gap:
-    """The gap from `dry_s`, when the listener ran dry, until this message was taken.
+    """The gap from `dry_s`, when playback ran dry, until this message was taken from the queue.
 
-    Its cause is what took the largest part of it. An engine that had nothing to speak when the
-    listener ran dry, and then needs no more than `goal_s`, was not late.
+    Its cause is the largest of its parts. Rendering that began after playback ran dry and took at
+    most `goal_s` was not late: its time counts as waiting for text.
     """
     ready_s = max(dry_s, way.queued_s)
     reader_s = max(0.0, way.taken_s - ready_s)
@@ -59,9 +58,9 @@ def explain(dry_s: float, way: Way, goal_s: float) -> Gap:
         by_engine: 0.0 if in_time else render_s,
         by_reader: reader_s,
     }
-    cause = max(parts, key=lambda each: parts[each])
+    cause = max(parts, key=lambda part: parts[part])
     return Gap(cause, text_s + render_s + reader_s, text_s, render_s, reader_s)
 
 
-def _overlap(one: Span, other: Span) -> float:
-    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))
+def _overlap(first: Span, second: Span) -> float:
+    return max(0.0, min(first[1], second[1]) - max(first[0], second[0]))
