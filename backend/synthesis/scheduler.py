@@ -1,11 +1,11 @@
-"""The one bridge between asyncio and the engine threads; earliest deadline first.
+"""The only bridge between asyncio and the engine threads; earliest deadline first.
 
-Every engine belongs to one thread. A `UtteranceHandle` (one spoken utterance) is bound to the
+Every engine belongs to one thread. An `UtteranceHandle` (one spoken utterance) is assigned to the
 least busy thread when it is opened; its commands go there over a deque, its chunks come back
 through `call_soon_threadsafe`. A thread always advances the utterance with the earliest deadline.
 
-A thread whose engine stays in one step is given up and replaced: the utterance that it was at
-fails, the others go on in other threads, behind what was heard of them.
+A thread whose engine hangs in a step is abandoned and replaced: the utterances of that step fail,
+its others go on in other threads, behind the audio already delivered.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from backend.synthesis.utterance_handle import UtteranceHandle
 
 log = structlog.get_logger(__name__)
 
-_LISTENING_S = 5.0  # a listener whose last deadline is longer past than this hears nothing now
-_FULL_SHARE = 0.95  # of the threads' time, on the wall: what others take of the cores is in it
+_LISTENING_S = 5.0  # a listener whose last deadline is longer past is not listening now
+_FULL_SHARE = 0.95  # of the threads' wall-clock time, which includes other processes' load
 _LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
 _RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
 _LATE_SMOOTHING = 0.05  # weight of a new chunk
-_LATE_FADES_S = 10.0  # to 1/e: a burst that was late is over, whether or not others follow
-_CHECK_S = 0.25  # between two looks at what the threads are at
-_MOST_LOST = 8  # threads given up that still hang: each keeps its memory, and maybe a core
-_STOP_S = 1.5  # that all threads together get to end their steps
+_LATE_FADES_S = 10.0  # to 1/e: a late burst is forgotten, even without new chunks
+_CHECK_S = 0.25  # between two checks of the threads
+_MOST_LOST = 8  # abandoned threads that still hang: each keeps its memory, and maybe a core
+_STOP_S = 1.5  # for all threads together to end their steps
 _ALL_HANG = "no engine thread answers; restart the server"
 
 
 class Scheduler:
-    """The engine threads, and who of them speaks what. Lives on one event loop."""
+    """Assigns utterances to the engine threads. Lives on one event loop."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Scheduler:
         patience_s: float = math.inf,
         on_dead: Callable[[EngineDead], None] = lambda _: None,
     ) -> None:
-        """`patience_s`: how long an engine may be at an utterance without a result; that it waits
-        for its turn does not count. `on_dead`: hears on the event loop of every utterance that
-        fails with `EngineDead`.
+        """`patience_s`: how long an engine may work on an utterance without a result, time in the
+        queue not counted. `on_dead`: called on the event loop for every utterance that fails with
+        `EngineDead`.
         """
         self._model = model
         self._wanted = threads
@@ -62,14 +62,14 @@ class Scheduler:
         self._numbers = itertools.count()
         self._threads = [self._create_thread() for _ in range(threads)]
         self._lost: list[EngineThread] = []
-        self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, and for how long
+        self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, seen how often
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
         self._speeches: set[UtteranceHandle] = set()
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
-        self._late = 0.0  # running share of chunks that came after their deadline
-        self._late_at_s = 0.0  # when it was that
+        self._late = 0.0  # running share of chunks that came after their deadline,
+        self._late_at_s = 0.0  # at this time
 
     def _create_thread(self) -> EngineThread:
         name = f"engine-{next(self._numbers)}"
@@ -82,29 +82,29 @@ class Scheduler:
             thread.start()
 
     def watch(self) -> None:
-        """From now on replace threads that hang; comes after the warm-up, which may take long."""
+        """Check the threads periodically from now on; call after the warm-up, which may be slow."""
         if not self._stopped:
             self.check_threads()
             assert self._loop is not None, "start() comes first"
             self._loop.call_later(_CHECK_S, self.watch)
 
     def check_threads(self) -> None:
-        """Have a look at what each thread is at, and replace those that were at it for too long.
+        """Replace the threads that have been in the same step for too long.
 
-        The looks are counted, not the seconds: a machine that slept has lost no thread.
+        Counts checks rather than seconds, so that a suspended machine loses no thread.
         """
-        looks = math.ceil(self._model.info.step_limit_s / _CHECK_S)
+        limit = math.ceil(self._model.info.step_limit_s / _CHECK_S)
         for thread in self._threads[:]:
-            at = thread.at
-            seen, times = self._watched.get(thread, (None, 0))
-            times = times + 1 if at and at is seen else 0
-            self._watched[thread] = at, times
-            if times >= looks:
-                self._give_up(thread, at)
+            step = thread.at
+            seen, checks = self._watched.get(thread, (None, 0))
+            checks = checks + 1 if step and step is seen else 0
+            self._watched[thread] = step, checks
+            if checks >= limit:
+                self._give_up(thread, step)
         self._fill()
 
     def stop(self) -> None:
-        """Stop the threads. Blocks for one engine step, `_STOP_S` at most: a thread that hangs ends
+        """Stop the threads. Blocks for one engine step, at most `_STOP_S`: a hanging thread ends
         with the process.
         """
         self._stopped = True
@@ -117,31 +117,31 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Utterances that wait for an engine."""
+        """Number of utterances waiting for an engine."""
         return sum(thread.waiting for thread in self._threads)
 
     @property
     def threads(self) -> int:
-        """Engine threads there are."""
+        """Number of engine threads."""
         return len(self._threads)
 
     @property
     def complete(self) -> bool:
-        """Whether all threads work; else some hang, and too many did to replace them."""
+        """Whether no thread is missing; else too many have hung to replace them all."""
         return len(self._threads) == self._wanted
 
     @property
     def rtf(self) -> float:
-        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        """Recent compute time per second of audio; 0 before the first audio."""
         return self._busy_s / self._audio_s if self._audio_s else 0.0
 
     def next_id(self) -> str:
-        """A fresh utterance id."""
+        """A new utterance id."""
         return f"u{next(self._ids)}"
 
     def open(self, utterance: Utterance) -> UtteranceHandle:
-        """Begin an utterance on the least busy thread. Does not block; an utterance that the engine
-        refuses fails at its first `next_chunk`.
+        """Begin an utterance on the least busy thread. Does not block; if the engine refuses it,
+        the first `next_chunk` raises.
         """
         thread = self._least_busy()
         speech = UtteranceHandle(utterance, thread, self._speeches.discard)
@@ -152,30 +152,30 @@ class Scheduler:
         return speech
 
     def _least_busy(self) -> EngineThread:
-        """Where there is none any more: one that hangs, and takes no commands."""
-        return min(self._threads or self._lost, key=lambda each: each.load)
+        """If none is left: an abandoned one, which ignores commands."""
+        return min(self._threads or self._lost, key=lambda thread: thread.load)
 
-    def _give_up(self, thread: EngineThread, at: tuple[UtteranceHandle, ...]) -> None:
-        """Go on without a thread that hangs in a step with the utterances `at`."""
+    def _give_up(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
+        """Abandon a thread that hangs in a step with the utterances `step`."""
         self._threads.remove(thread)
         self._lost.append(thread)
         del self._watched[thread]
         thread.abandon()
         limit_s = self._model.info.step_limit_s
-        names = [speech.utterance.id for speech in at]
+        names = [speech.utterance.id for speech in step]
         log.error("engine.hangs", thread=thread.name, utterances=names, limit_s=limit_s)
         self._metrics.thread_lost()
         self._fill()
         for speech in [each for each in self._speeches if each.home is thread]:
-            if speech in at:
-                self._fail(speech, f"the engine was at it for {limit_s:g} s and is replaced")
+            if speech in step:
+                self._fail(speech, f"the engine hung for {limit_s:g} s and was replaced")
             elif self._threads:
                 speech.move(self._least_busy())
             else:
                 self._fail(speech, _ALL_HANG)
 
     def _fill(self) -> None:
-        """Replace the threads that were given up, unless too many of them still hang."""
+        """Replace the abandoned threads, unless too many of them still hang."""
         self._lost = [thread for thread in self._lost if thread.alive] or self._lost[-1:]
         while len(self._threads) < self._wanted and len(self._lost) <= _MOST_LOST:
             self._threads.append(self._create_thread())
@@ -186,18 +186,18 @@ class Scheduler:
 
     @property
     def overloaded(self) -> bool:
-        """Whether one listener more would break the deadlines of those there are.
+        """Whether one more listener would break the deadlines of the present ones.
 
-        Each of them takes RTF of one thread, and the sum must fit (the test of utilisation for
-        earliest deadline first: Liu and Layland, 1973). A machine that is late is full whatever the
-        sum says. An engine that advances many utterances in one step has no such sum: one listener
-        more costs it hardly anything until it is late.
+        Each listener uses RTF of one thread, and the sum must fit (the utilisation test for
+        earliest deadline first: Liu and Layland, 1973). If chunks are late, the machine is full
+        whatever the sum. The sum does not apply to an engine that advances many utterances in one
+        step: one more costs it hardly anything until chunks are late.
         """
         if self._loop is None or not self._audio_s:
             return False
         now_s = self._loop.time()
         since_s = now_s - _LISTENING_S
-        listeners = sum(since_s < each.deadline_s < float("inf") for each in self._speeches)
+        listeners = sum(since_s < speech.deadline_s < float("inf") for speech in self._speeches)
         if not listeners:
             return False
         if self._late_now(now_s) > _LATE_SHARE:
@@ -209,11 +209,11 @@ class Scheduler:
         return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
 
     def _hand_over(self, step: StepResult) -> None:
-        """Bring a result from an engine thread to the event loop."""
+        """Bring a result from the engine thread to the event loop."""
         assert self._loop is not None, "start() comes first"
         try:
             self._loop.call_soon_threadsafe(self._deliver, step)
-        except RuntimeError:  # the loop has closed: nobody is left to tell
+        except RuntimeError:  # the loop has closed
             log.debug("scheduler.loop_closed")
 
     def _deliver(self, step: StepResult) -> None:

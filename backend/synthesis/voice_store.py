@@ -1,4 +1,4 @@
-"""The voices of a model: who may be asked for, who is in use, and new ones of recordings."""
+"""The voices of a model: lists them, tracks their use, and learns new ones from recordings."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from backend.events import Voice
 log = structlog.get_logger(__name__)
 
 MOST_VOICES = 1000
-_MOST_WAITING = 4  # recordings: they are learned one after the other
-_CLOSE_S = 1.0  # that work under way gets to end
+_MOST_WAITING = 4  # recordings: they are learned one by one
+_CLOSE_S = 1.0  # for work in progress to end
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class VoiceStore:
-    """Lives on one event loop; what blocks is done on a thread of its own."""
+    """Lives on one event loop; blocking work runs on a thread of its own."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._users: Counter[str] = Counter()
-        self._leaving: set[str] = set()  # removed while in use: gone when the last user is
+        self._leaving: set[str] = set()  # removed while in use: deleted after the last use
         self._coming: set[str] = set()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voices")
 
     def close(self) -> None:
-        """Finish what was begun. Blocks, for `_CLOSE_S` at most: a voice that is being learned then
+        """Finish the work in progress. Blocks for at most `_CLOSE_S`: learning that takes longer
         ends with the process.
         """
         last = self._thread.submit(_nothing)
@@ -46,12 +46,12 @@ class VoiceStore:
             log.warning("voices.unfinished")
 
     def listed(self) -> tuple[Voice, ...]:
-        """Those that may be asked for. Does not block."""
+        """The voices that clients may request. Does not block."""
         return tuple(voice for voice in self._model.voices() if voice.name not in self._leaving)
 
     @contextmanager
     def in_use(self, name: str) -> Iterator[None]:
-        """While the block runs the voice stays, also if it is removed."""
+        """Keep the voice, even if it is removed, until the block ends."""
         self._users[name] += 1
         try:
             yield
@@ -63,9 +63,9 @@ class VoiceStore:
                     self._forget(name).add_done_callback(_complain)
 
     async def add(self, name: str, recording: Path) -> Voice:
-        """Make a voice of a recording. Seconds; afterwards it is there for good.
+        """Learn a voice from a recording and keep it. Takes seconds.
 
-        Raises `Unsupported` (this engine makes no voices), `VoiceExists`, `Overloaded`, and
+        Raises `Unsupported` (this engine clones no voices), `VoiceExists`, `Overloaded`, and
         `BadMessage` (the name, the recording).
         """
         model = self._cloning()
@@ -75,12 +75,12 @@ class VoiceStore:
                 f"a letter or digit first; got {name[:80]!r}"
             )
         if name in {voice.name for voice in self._model.voices()} | self._coming:
-            leaving = " and is in use to the end of what is being said" * (name in self._leaving)
+            leaving = ", removed but still in use" * (name in self._leaving)
             raise VoiceExists(f"there is a voice {name!r}{leaving}; remove it or take another name")
         if len(self._model.voices()) >= MOST_VOICES:
-            raise Overloaded(f"there are {MOST_VOICES} voices; remove some that nobody uses")
+            raise Overloaded(f"there are {MOST_VOICES} voices; remove unused ones")
         if len(self._coming) >= _MOST_WAITING:
-            raise Overloaded("other voices are being made; try again in some seconds")
+            raise Overloaded("other voices are being learned; try again in some seconds")
         self._coming.add(name)
         future = self._thread.submit(_learn, model, name, recording)
         loop = asyncio.get_running_loop()
@@ -88,14 +88,14 @@ class VoiceStore:
         return await asyncio.wrap_future(future)
 
     async def remove(self, name: str) -> None:
-        """Remove a voice that was made here: at once from the list, and for good when nobody speaks
-        with it any more. Raises `UnknownVoice`, `Unsupported` where it came with the engine.
+        """Remove a learned voice: from the list at once, from the disk after its last use. Raises
+        `UnknownVoice`, `Unsupported` if it came with the engine.
         """
         known = {voice.name: voice for voice in self.listed()}
         if name not in known:
-            raise UnknownVoice(f"no voice {name[:80]!r}; GET /v1/voices lists those there are")
+            raise UnknownVoice(f"no voice {name[:80]!r}; GET /v1/voices lists the voices")
         if not known[name].learned:
-            raise Unsupported(f"voice {name!r} came with the engine and stays")
+            raise Unsupported(f"voice {name!r} came with the engine and cannot be removed")
         self._leaving.add(name)
         if not self._users[name]:
             await asyncio.shield(asyncio.wrap_future(self._forget(name)))
@@ -109,14 +109,14 @@ class VoiceStore:
     def _cloning(self) -> CloningModel:
         if not (self._model.info.clones and isinstance(self._model, CloningModel)):
             raise Unsupported(
-                f"the engine {self._model.info.name} makes no voices of recordings; "
+                f"the engine {self._model.info.name} learns no voices from recordings; "
                 "chatterbox-turbo and chatterbox do (docs/chatterbox.md)"
             )
         return self._model
 
 
 def _nothing() -> None:
-    """Comes behind all that was begun."""
+    """Ends after all work submitted before it."""
 
 
 def _learn(model: CloningModel, name: str, recording: Path) -> Voice:

@@ -63,7 +63,7 @@ async def test_who_the_hanging_engine_was_at_fails_alone() -> None:
         await hangs(model)
         good = opened(made, "good one", deadline_s=1.0)
         made.watch()
-        with pytest.raises(EngineFailed, match="is replaced"):
+        with pytest.raises(EngineFailed, match="was replaced"):
             await rest(bad)
         assert await rest(good) == "goodone"
         assert made.complete
