@@ -1,4 +1,4 @@
-"""Which engine speaks: the one that the settings name, or the best that this machine can run."""
+"""Loads the engine that the settings name, or the best one that this machine can run."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _INSTALL = "in a checkout run: make install-chatterbox"
 
 
 def choose(settings: Settings, models: Path) -> Model:
-    """Load the engine that is to speak; the log says which, and why. Blocks (seconds); touches no
-    network. `models`: the folder of weights and voices. Raises `ConfigError`.
+    """Choose and load the engine, and log the reason. Blocks (seconds); does not use the network.
+    `models`: the folder of weights and voices. Raises `ConfigError`.
     """
     asked = settings.engine.name
     name, why = _best(models) if asked == "auto" else (asked, "engine.name asks for it")
@@ -33,7 +33,7 @@ def choose(settings: Settings, models: Path) -> Model:
 
 
 def cuda_device() -> str | None:
-    """The name of this machine's CUDA device. Blocks for seconds where torch is installed."""
+    """The name of this machine's CUDA device. Blocks for seconds if torch is installed."""
     if not installed("torch"):
         return None
     import torch
@@ -42,34 +42,34 @@ def cuda_device() -> str | None:
 
 
 def why_no_device() -> str:
-    """Why there is no CUDA device, as far as torch can tell."""
+    """The reason why torch finds no CUDA device."""
     if not installed("torch"):
         return f"torch is not installed; {_INSTALL}"
     import torch
 
     if not torch.version.cuda:
         return "this torch is built without CUDA"
-    return f"torch for CUDA {torch.version.cuda} finds none; nvidia-smi shows cards and the driver"
+    return f"torch for CUDA {torch.version.cuda} finds none; check GPU and driver with nvidia-smi"
 
 
 def installed(package: str) -> bool:
-    """Whether a package is there, without importing it."""
+    """Whether a package is installed, without importing it."""
     return importlib.util.find_spec(package) is not None
 
 
 def _best(models: Path) -> tuple[str, str]:
     """The name of the best engine, and the reason."""
-    here = [each for each in WEIGHTS.values() if not each.missing(folder_of(each.engine, models))]
-    if not here:  # looked for first: torch takes seconds to say whether there is a device
-        wanted = next(iter(WEIGHTS))
-        return _EMBEDDED, f"no weights of Chatterbox are here (duplex-tts download {wanted})"
+    present = [w for w in WEIGHTS.values() if not w.missing(folder_of(w.engine, models))]
+    if not present:  # checked first: torch takes seconds to look for a device
+        best = next(iter(WEIGHTS))
+        return _EMBEDDED, f"no weights of Chatterbox found (get them: duplex-tts download {best})"
+    engine = present[0].engine
     if not installed("chatterbox"):
-        return _EMBEDDED, f"weights of {here[0].engine} are here, but not its package; {_INSTALL}"
+        return _EMBEDDED, f"weights of {engine} found, but its package is missing; {_INSTALL}"
     device = cuda_device()
     if device is None:
-        why = why_no_device()
-        return _EMBEDDED, f"weights of {here[0].engine} are here, but no CUDA device: {why}"
-    return here[0].engine, f"its weights and a CUDA device are here ({device})"
+        return _EMBEDDED, f"weights of {engine} found, but no CUDA device: {why_no_device()}"
+    return engine, f"its weights and a CUDA device are present ({device})"
 
 
 def _hibari(models: Path) -> Model:
@@ -83,7 +83,7 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
     folder = folder_of(weights.engine, models)
     if missing := weights.missing(folder):
         raise ConfigError(
-            f"{weights.engine} has no {', '.join(missing)} in {folder}; "
+            f"{weights.engine}: no {', '.join(missing)} in {folder}; "
             f"run: duplex-tts download {weights.engine}"
         )
     try:
@@ -97,7 +97,7 @@ def _chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) ->
 
 @contextmanager
 def _explained(engine: str, remedy: str) -> Iterator[None]:
-    """What is wrong with files of a model is said by many kinds of errors: one line for all."""
+    """Turn any error of loading a model's files into one `ConfigError` line with a remedy."""
     try:
         yield
     except DuplexError:
@@ -113,5 +113,5 @@ def _check_device(asked: str) -> None:
         return
     why = "chatterbox.device asks for the CPU" if asked == "cpu" else why_no_device()
     if asked == "cuda":
-        raise ConfigError(f"chatterbox.device = cuda: no CUDA device here ({why}); use auto")
+        raise ConfigError(f"chatterbox.device = cuda: no CUDA device found ({why}); use auto")
     log.warning("engine.slow", why=f"Chatterbox is slower than real time on a CPU ({why})")

@@ -1,7 +1,7 @@
-"""The embedded voice: `hibari-tts`, English, weights in the package, any CPU.
+"""The embedded engine's `Model` and `Engine`.
 
 Unlike the package, which speaks whole sentences, this engine speaks words as they become known; see
-`hibari_speech` for how.
+`utterance` for how.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class _LoadedVoice:
 
 
 class HibariModel:
-    """The voices of hibari, for any number of engines. Implements `Model`; thread-safe."""
+    """The voices of hibari, shared by all engines. Implements `Model`; thread-safe."""
 
     info = EngineInfo("hibari", SAMPLE_RATE_HZ, ("en-US", "en-GB"), incremental=True, max_batch=1)
     default_voice: str = catalogue.DEFAULT
     device = None
 
     def __init__(self, cache_dir: Path | None = None) -> None:
-        """Load the default voice, which is in the package. Blocks for about a second. `cache_dir`:
-        where other voices are kept; None for the package's own cache.
+        """Load the default voice from the package. Blocks for about a second. `cache_dir`: folder
+        of other voices; None: the package's own cache.
         """
         self._cache_dir = cache_dir or Path(catalogue.cache_dir())
         self._vocabulary: dict[str, int] = json.loads(
@@ -65,7 +65,7 @@ class HibariModel:
         self.load_voice(self.default_voice)
 
     def voices(self) -> tuple[Voice, ...]:
-        """The voices there are; those not `ready` need a download."""
+        """All voices; those not `ready` need a download."""
         return tuple(
             Voice(
                 name,
@@ -95,8 +95,8 @@ class HibariModel:
         return HibariEngine(self)
 
     def create_speech(self, utterance: Utterance) -> HibariUtterance:
-        """The state of a new utterance. Raises `UnknownVoice`, `VoiceUnavailable` when the voice
-        was not loaded.
+        """The state of a new utterance. Raises `UnknownVoice`, or `VoiceUnavailable` if the voice
+        is not loaded.
         """
         if utterance.voice not in self._locks:
             raise self._unknown(utterance.voice)
@@ -112,7 +112,7 @@ class HibariModel:
         return folder / str(entry["file"])
 
     def _fetched(self, name: str) -> Path:
-        """The voice's file, byte for byte what it should be."""
+        """The voice's file, downloaded if it is missing or fails its checksum."""
         path, entry = self._path(name), catalogue.VOICES[name]
         if _is_whole(path, entry["sha256"]):
             return path
@@ -137,7 +137,7 @@ class HibariModel:
             return self._readers[british]
 
     def _unknown(self, name: str) -> UnknownVoice:
-        return UnknownVoice(f"no voice {name!r}; there are: {', '.join(self._locks)}")
+        return UnknownVoice(f"no voice {name!r}; available: {', '.join(self._locks)}")
 
 
 def _is_whole(path: Path, sha256: str) -> bool:
@@ -148,7 +148,7 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 
 class HibariEngine:
-    """Speaks utterances, a chunk of the most urgent one per step. Implements `Engine`."""
+    """Renders a chunk of the most urgent utterance per step. Implements `Engine`."""
 
     info = HibariModel.info
 
@@ -169,7 +169,7 @@ class HibariEngine:
         self._speeches[utterance_id].extend(release)
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
-        """Render one chunk of the first of `urgent` that has something to say."""
+        """Render one chunk of the first of `urgent` that is not idle."""
         for name in urgent:
             speech = self._speeches.get(name)
             if speech is not None and not speech.idle:
@@ -183,7 +183,7 @@ class HibariEngine:
     def _advance(self, name: str, speech: HibariUtterance) -> Chunk | Failure:
         try:
             chunk = speech.step()
-        except Exception as error:  # noqa: BLE001  the engine's boundary: one must not end all
+        except Exception as error:  # noqa: BLE001  the engine boundary: fail only this utterance
             _log.exception("utterance %s could not be rendered", name)
             del self._speeches[name]
             return Failure(name, EngineFailed(f"could not be rendered ({type(error).__name__})"))

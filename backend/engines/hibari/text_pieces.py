@@ -1,8 +1,8 @@
-"""Text in pieces that the package reads in bounded time, however it is written.
+"""Splits any text into pieces that the package reads in bounded time.
 
-The package tries all spans of a word's parts ("a-b/c1" has six) against its dictionary, so a word
-without spaces costs the square of what is in it: 12 s for 400 characters. Words as people write
-them, long addresses included, stay whole. Longer ones are cut between their parts.
+The package tries all spans of a word's parts ("a-b/c1" has six) against its dictionary, so a word's
+cost grows with the square of its parts: 12 s for 400 characters without spaces. Ordinary words,
+long addresses included, stay whole. Longer ones are cut between their parts.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from hibari.g2p import SUBTOKEN_RE
 
 LONGEST = 96  # characters of a piece
 MOST_PARTS = 32  # of a piece: an address of 70 characters has about 28
-_MOST_DIGITS = 36  # the package has no name for larger numbers
-_FEW_PARTS = 4  # up to here a piece costs its characters
-_CUT_EFFORT = 8  # what reading a piece by itself costs, in characters
-_MARK_EFFORT = 10  # what a mark costs that is read as words
+_MOST_DIGITS = 36  # the package has no names for larger numbers
+_FEW_PARTS = 4  # up to this the effort is the number of characters
+_CUT_EFFORT = 8  # extra characters for a piece read by itself
+_MARK_EFFORT = 10  # extra characters for a mark read as words
 
 Span = tuple[int, int]
 
@@ -27,14 +27,14 @@ _STRETCH = re.compile(r"\s+|\S+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _READ_MARK = re.compile(r"""[^\w\s.,;:!?'"()‘’“”—–-]|[²³¹¼-¾⅐-↉①-⓿]""")  # "%", "½"
 _APOSTROPHE = re.compile("['‘’]")
-_CRUMB = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)  # 24: of more the package drops the rest
+_CRUMB = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)  # the package drops letters beyond 24
 
 
 @dataclass(frozen=True, slots=True)
 class TextPiece:
     """`text[start:end]`: a word, spaces, or (`cut`) a part of a word to be read by itself.
 
-    `effort`: the time to read it, in that of an ordinary character (about 8 us).
+    `effort`: the time to read it, in units of an ordinary character (about 8 us).
     """
 
     start: int
@@ -44,7 +44,7 @@ class TextPiece:
 
 
 def pieces(text: str, start: int = 0) -> Iterator[TextPiece]:
-    """The pieces of `text` from `start` on, in order; they tile it. Each costs bounded time."""
+    """The pieces of `text` from `start` on, in order; they tile it. Each takes bounded time."""
     for stretch in _STRETCH.finditer(text, start):
         if stretch.group().isspace():
             yield TextPiece(*stretch.span(), stretch.end() - stretch.start())
@@ -53,7 +53,7 @@ def pieces(text: str, start: int = 0) -> Iterator[TextPiece]:
 
 
 def stretches(text: str) -> list[Span]:
-    """What of `text` is to be read together: all of it, but each cut piece by itself."""
+    """The spans of `text` to be read together; each cut piece is a span of its own."""
     spans: list[Span] = []
     start = 0
     for piece in pieces(text):
@@ -65,8 +65,8 @@ def stretches(text: str) -> list[Span]:
 
 
 def parts(text: str) -> list[Span]:
-    """Smaller parts of what cannot be read together: its words, or the digits, letters and marks
-    of its only one. Empty where there is nothing smaller.
+    """Smaller parts of a text that cannot be read together: its words, or the digits, letters and
+    marks of its only word. Empty if it cannot be divided.
     """
     words = [m.span() for m in _WORD.finditer(text)]
     if len(words) == 1:
@@ -75,8 +75,8 @@ def parts(text: str) -> list[Span]:
 
 
 def window_end(text: str, start: int, affordable: int) -> int:
-    """The end of the piece with which `text[start:]` has cost `affordable`, or of the text where
-    all of it costs less.
+    """The end of the piece at which the effort from `start` on reaches `affordable`, or of the
+    text if its effort is less.
     """
     for piece in pieces(text, start):
         affordable -= piece.effort
@@ -86,7 +86,7 @@ def window_end(text: str, start: int, affordable: int) -> int:
 
 
 def effort(text: str) -> int:
-    """What it costs to read `text`: see `TextPiece.effort`."""
+    """The cost of reading `text`: see `TextPiece.effort`."""
     return sum(piece.effort for piece in pieces(text))
 
 
@@ -117,15 +117,15 @@ def _first_piece(text: str, start: int, end: int) -> tuple[int, int]:
     if limit == len(word) and whole and len(parts) <= MOST_PARTS:
         return end, len(parts)
     if limit == len(word) and not whole:
-        limit = parts[-1] if parts else 0  # the last part may go on behind
+        limit = parts[-1] if parts else 0  # the last part may continue
     if len(parts) > MOST_PARTS:
         limit = parts[MOST_PARTS]
     return start + (limit or _crumb(word)), min(len(parts), MOST_PARTS)
 
 
 def _part_starts(word: str) -> list[int]:
-    """Where each part of the word begins that the package makes of it. An apostrophe may divide
-    ("it's" is "it" and "'s"), and is counted as if it did: a part that begins where the last did.
+    """The starts of the parts that the package splits the word into. An apostrophe may split
+    ("it's" is "it" and "'s"), and always counts as if it did, at the start of its part.
     """
     starts = []
     for part in SUBTOKEN_RE.finditer(word):

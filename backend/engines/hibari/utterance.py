@@ -1,14 +1,13 @@
-"""One sentence being spoken while it is still being written.
+"""Renders one sentence while it is still being written.
 
-What has been spoken is fixed: its phonemes, its encodings, its pitch. Each release is read and
-encoded with all that is known, so that words know their neighbours, and only what is new is taken
-from it. Nothing is joined as sound: the network's windows begin with what was really spoken, and
-one vocoder runs through the whole sentence.
+Spoken phonemes, encodings and pitch never change. Each release is encoded with all known text as
+context, and only the new part is used. Waveforms are never joined: the network's windows begin with
+what was spoken, and one vocoder runs through the whole sentence.
 
-Why there is more behind the text than the text: the network speaks a short sentence faster than a
-long one, and lengthens the last word before an end. Encoded as if it ended at the last word known,
-a sentence comes out 4 % short even with two words of lookahead, and a word without lookahead
-twice too long. A few words made up behind the known ones, never heard, remove both.
+Unfinished text is encoded with a made-up continuation: the network speaks a short sentence faster
+than a long one, and lengthens the last word. Encoded as if it ended at the last known word, a
+sentence comes out 4 % short even with two words of lookahead, and a word without lookahead
+twice too long. A few unspoken words behind the known ones remove both.
 """
 
 from __future__ import annotations
@@ -26,30 +25,32 @@ from backend.engines.hibari.score import ROW_MS, Score
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, Vocoder
 from backend.events import Word
 
-_CONTINUATION = "ðə ðə ðə"  # the best of some thirty: length, pitch, PLCMOS against the whole
+_CONTINUATION = "ðə ðə ðə"  # best of about thirty: length, pitch, PLCMOS against the whole
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
-_LEFT_PHONEMES = 200  # of what was spoken, encoded again as context,
-_LEAST_LEFT_PHONEMES = 60  # but fewer, down to this, beside many new ones:
-_MOST_PHONEMES = 320  # with those; the time to encode grows with the square
-_RIGHT_PHONEMES = 60  # of what is known behind
+_LEFT_PHONEMES = 200  # spoken phonemes encoded again as context,
+_LEAST_LEFT_PHONEMES = 60  # fewer, down to this, beside many new ones, so that both are within:
+_MOST_PHONEMES = 320  # the time to encode grows with the square
+_RIGHT_PHONEMES = 60  # of lookahead
 _EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
-_GAP_ROWS = (-3, 1)  # where the quietest place between two words is, from the space's first row
-_BREATH_ROWS = 3  # of silence behind a word that nothing is known to follow
+_GAP_ROWS = (-3, 1)  # where to look for the quietest row, relative to the space's first row
+_BREATH_ROWS = 3  # of silence behind a word without a known next word
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
-_LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step,
-_FEW_PHONEMES = 150  # and one with more is rendered in the next
-_ROWS = 160  # of sound that one step renders,
-_MOST_ROWS = 200  # or all of it, if that is no more than this
+_LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step
+_FEW_PHONEMES = 150  # a plan with more is rendered in the next step
+_ROWS = 160  # rendered per step,
+_MOST_ROWS = 200  # or all rows, if they are at most this many
 _SILENCE: Pcm = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A unit and its phonemes' place; `behind`: the phoneme that follows them."""
+    """A unit and the positions of its first phoneme and of the one `behind` its last, counted from
+    the beginning of the utterance.
+    """
 
     unit: Unit
-    first: int  # both count from the beginning of what was said
+    first: int
     behind: int
 
 
@@ -66,14 +67,14 @@ class HibariUtterance:
         self._vocoder = Vocoder(utterance.seed)
         self._release: Release | None = None
         self._plan: Plan | None = None
-        self._encoded = False  # the plan's units are in the score
-        self._placed: list[_Placed] = []  # of the plan, not yet spoken
-        self._due = 0  # the row that what was said reaches; behind `spoken` it is yet to be heard
-        self._breath = False  # what was said ends in a pause that was made up
+        self._encoded = False  # whether the plan's units are in the score
+        self._placed: list[_Placed] = []  # the plan's units not yet spoken
+        self._due = 0  # render up to this row
+        self._breath = False  # whether the due part ends in a pause that is not in the text
         self._spoken_to = 0  # in the text
-        self._said = ""  # phonemes spoken, with the space behind them
+        self._said = ""  # phonemes spoken or due, with the space behind them
         self._origin = 0  # where `_said` would begin in the score's phonemes
-        self._seam = (0, 0)  # phoneme, from the end of `_said`, and rows of it that were spoken
+        self._seam = (0, 0)  # phoneme, from the end of `_said`, and how many of its rows are spoken
         self._chunks = 0  # of this release
         self._samples = 0
         self._word_end_ms = 0.0
@@ -81,7 +82,7 @@ class HibariUtterance:
 
     @property
     def idle(self) -> bool:
-        """Nothing to do before the next release."""
+        """Whether there is nothing to do before the next release."""
         return self._release is None
 
     def extend(self, release: Release) -> None:
@@ -91,9 +92,9 @@ class HibariUtterance:
         self._chunks = 0
 
     def step(self) -> Chunk:
-        """Render the next chunk of the release, or do a part of it, so that no step is long: a
-        chunk without text and sound, or with more of the sound of the text before it. Raises
-        `ValueError` when `idle`.
+        """Render the next chunk of the release, or only a part of it, to keep the step short: then
+        the chunk has no text, and no sound or more sound of the text before it. Raises `ValueError`
+        if `idle`.
         """
         release = self._release
         if release is None:
@@ -114,7 +115,7 @@ class HibariUtterance:
         return self._chunk(release, group)
 
     def _chunk(self, release: Release, group: list[_Placed]) -> Chunk:
-        """What is due, as far as one step renders it; with it the text of `group` is spoken."""
+        """Render the due rows, up to one step's worth, as a chunk with the text of `group`."""
         plan = self._plan
         pcm = [self._sound()]
         start = self._spoken_to
@@ -134,7 +135,7 @@ class HibariUtterance:
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
     def _encode(self, plan: Plan, release: Release) -> int:
-        """Put the plan into the score. Returns how many phonemes were encoded."""
+        """Write the plan into the score. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
         length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
@@ -161,13 +162,13 @@ class HibariUtterance:
 
     @staticmethod
     def _pauses(plan: Plan, release: Release) -> bool:
-        """Whether silence follows: nothing is known behind the plan, or not to be heard at once."""
+        """Whether silence follows the plan: no next word is known, or the release is a `pause`."""
         if release.final:
             return False
         return not plan.followed or (release.pause and plan.reach >= release.speak_to)
 
     def _next_group(self) -> list[_Placed]:
-        """The units of the next chunk: a longer one each time, and no short one at the end."""
+        """The units of the next chunk: each is longer, and the last is not short."""
         if not self._placed:
             return []
         wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
@@ -182,11 +183,11 @@ class HibariUtterance:
         return self._placed[:]
 
     def _rows(self, placed: _Placed) -> int:
-        """From what was heard to the end of a unit."""
+        """Rows from the last spoken row to the end of a unit."""
         return self._score.start(self._origin + placed.behind) - self._score.spoken
 
     def _say(self, group: list[_Placed], plan: Plan, release: Release) -> None:
-        """Count `group` as said, and set how far that is to be heard."""
+        """Add `group` to the phonemes to speak, and set the row that is due."""
         score = self._score
         last = not self._placed
         spoken = [placed for placed in group if placed.unit.phonemes]
@@ -201,7 +202,7 @@ class HibariUtterance:
             self._due = self._gap(spoken[-1])
 
     def _sound(self) -> Pcm:
-        """What is due, as far as one step renders it."""
+        """Render the due rows, up to one step's worth."""
         score = self._score
         if self._due <= score.spoken:
             return _SILENCE
@@ -214,15 +215,15 @@ class HibariUtterance:
         return pcm
 
     def _gap(self, placed: _Placed) -> int:
-        """The row to cut at behind a unit that others follow."""
+        """The row to cut at behind a unit that is followed by another."""
         score = self._score
         space = score.start(self._origin + placed.behind)
         first = score.start(self._origin + placed.first)
         return score.quietest(max(first, space + _GAP_ROWS[0]), space + _GAP_ROWS[1]) + 1
 
     def _breath_end(self) -> int:
-        """The row to cut at behind the last phonemes said, when nothing is known to follow them:
-        where the sound has died away. HibariUtterance goes on from the pause's own phoneme.
+        """The row to cut at behind the last phonemes if no next word is known: where the sound has
+        decayed. Sets the seam to the pause's phoneme, from which speech goes on.
         """
         pause = len(self._said) - 1
         while not self._said[pause - 1].isalpha():
@@ -231,12 +232,12 @@ class HibariUtterance:
         last, space = (
             self._score.start(self._origin + p) for p in (pause - 1, len(self._said) - 1)
         )
-        # The sound of what was made up to follow begins about where the space does.
+        # The sound of the made-up continuation begins about where the space does.
         heard = self._score.audible(last, max(last + 1, space - 1))
         return min(heard[1] + _BREATH_ROWS, max(last + 1, space))
 
     def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
-        """The words of what was just rendered, inside the samples there are."""
+        """The words of `group` with their times, clipped to the samples rendered so far."""
         words = []
         now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
         for placed in group:
@@ -250,12 +251,12 @@ class HibariUtterance:
 
 
 def _with_pause(phonemes: str) -> str:
-    """`phonemes`, which end in a space, with a comma where there is no pause yet."""
+    """`phonemes`, which end in a space, with a comma before it unless there is a mark."""
     return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
 
 
 def _tail(said: str, length: int) -> str:
-    """The end of what was said, up to `length`: from a clause on, else a word, else anywhere."""
+    """The last `length` phonemes at most, from a clause on, else a word, else anywhere."""
     if len(said) <= length:
         return said
     tail = said[-length:]

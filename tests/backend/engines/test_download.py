@@ -79,7 +79,7 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(hub: Hub, tmp_path: Pat
 
 def test_a_download_that_was_given_up_goes_on_the_next_time(hub: Hub, tmp_path: Path) -> None:
     hub.breaks["model.safetensors"] = [100_000] + [0] * 10
-    with pytest.raises(DownloadFailed, match="again: it goes on where it stopped"):
+    with pytest.raises(DownloadFailed, match="again: it resumes where it stopped"):
         fetch(tmp_path)
     assert THEIRS.missing(tmp_path) == ["model.safetensors"]
     hub.breaks.clear()
@@ -106,7 +106,7 @@ def test_wrong_bytes_are_thrown_away(hub: Hub, tmp_path: Path, lie: bytes) -> No
 
 def test_too_few_bytes_are_a_broken_connection(hub: Hub, tmp_path: Path) -> None:
     hub.lies["model.safetensors"] = LARGE[:1000]
-    with pytest.raises(DownloadFailed, match="goes on where it stopped"):
+    with pytest.raises(DownloadFailed, match="resumes where it stopped"):
         fetch(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
