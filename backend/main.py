@@ -42,7 +42,7 @@ from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
@@ -222,7 +222,7 @@ def serve(settings: Settings, lan_key: str = "") -> None:
     `lan_key`: of the link for the other devices of the network; empty: none is shown.
     """
     listener = listen(settings.server.host, settings.server.port)
-    model = choose(settings, models_folder(settings.engine.models))
+    model = load_model(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
     settings, most = within_descriptors(settings)

@@ -110,17 +110,17 @@ class TTSManager:
     @property
     def waiting(self) -> int:
         """Utterances that wait for an engine thread."""
-        return self._scheduler.waiting
+        return self._scheduler.waiting_count
 
     @property
     def threads(self) -> int:
         """Engine threads there are."""
-        return self._scheduler.threads
+        return self._scheduler.thread_count
 
     @property
     def complete(self) -> bool:
-        """Whether all engine threads work: see `Scheduler.complete`."""
-        return self._scheduler.complete
+        """Whether all engine threads work: see `Scheduler.has_all_threads`."""
+        return self._scheduler.has_all_threads
 
     @property
     def rtf(self) -> float:
@@ -138,7 +138,7 @@ class TTSManager:
 
     def voices(self) -> tuple[Voice, ...]:
         """The voices there are. Does not block."""
-        return self._store.listed()
+        return self._store.list_voices()
 
     def check_readable(self, text: str) -> None:
         """Raises `UnreadableText` where the engine cannot read a word of a text that has some."""
@@ -158,38 +158,38 @@ class TTSManager:
         return self._store.in_use(voice)
 
     async def add_voice(self, name: str, recording: Path) -> Voice:
-        """Make a voice of a recording: see `VoiceStore.add`."""
+        """Make a voice of a recording: see `VoiceStore.add_voice`."""
         try:
-            return await self._store.add(name, recording)
+            return await self._store.add_voice(name, recording)
         except EngineDead as error:
             self._die(error)
             raise
 
     async def remove_voice(self, name: str) -> None:
-        """Remove a voice that was made here: see `VoiceStore.remove`."""
+        """Remove a voice that was made here: see `VoiceStore.remove_voice`."""
         if name == self.default_voice:
             raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
-        await self._store.remove(name)
+        await self._store.remove_voice(name)
         self._gains.pop(name, None)
 
     async def __aenter__(self) -> Self:
         """Load the default voice and speak one sentence to nobody, so that the first listener does
         not pay for what the libraries do at their first call. Raises `DuplexError`.
         """
-        self._scheduler.start()
+        self._scheduler.start_threads()
         try:
             await self.load(self.default_voice)
             await self._render(self.default_voice, _WARM_UP, chunk_characters=0)
         except BaseException:
-            self._scheduler.stop()
+            self._scheduler.stop_threads()
             raise
-        self._scheduler.watch()
+        self._scheduler.watch_threads()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._loader.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._scheduler.stop)
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._scheduler.stop_threads)
+        await asyncio.to_thread(self._store.shut_down)
 
     def _die(self, error: EngineDead) -> None:
         if self.dead is None:
@@ -278,12 +278,12 @@ class TTSManager:
         """Raises `Overloaded` when one listener more would break those there are, `EngineDead`."""
         if self.dead is not None:
             raise self.dead
-        if self._scheduler.overloaded:
+        if self._scheduler.is_overloaded:
             raise Overloaded("the machine speaks for as many listeners as it can; try again later")
 
     def speak(self, manner: VoiceParams, chunk_characters: int) -> UtteranceHandle:
         """Open one utterance; `async with` the result."""
-        return self._scheduler.open(
+        return self._scheduler.open_utterance(
             Utterance(
                 self._scheduler.next_id(),
                 manner.voice,

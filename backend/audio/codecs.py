@@ -32,7 +32,7 @@ class Codec(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PlainCodec:
+class PcmCodec:
     """Encodes each sample by itself; buffers nothing."""
 
     convert: Callable[[Pcm], bytes]
@@ -66,38 +66,40 @@ class WavCodec:
 class LibavCodec:
     """An FFmpeg codec and container writing to memory, drained after every encode."""
 
-    def __init__(self, recipe: Recipe, sample_rate_hz: int, bits_per_s: int | None = None) -> None:
+    def __init__(
+        self, encoding: LibavEncoding, sample_rate_hz: int, bits_per_s: int | None = None
+    ) -> None:
         self._rate_hz = sample_rate_hz
-        self._sink = _Sink()
+        self._file = _MemoryFile()
         self._container = av.open(
-            self._sink, "w", format=recipe.container, options=dict(recipe.container_options)
+            self._file, "w", format=encoding.container, options=dict(encoding.container_options)
         )
         self._stream = cast(
             av.AudioStream,
             self._container.add_stream(
-                recipe.codec, rate=sample_rate_hz, options=dict(recipe.codec_options)
+                encoding.codec, rate=sample_rate_hz, options=dict(encoding.codec_options)
             ),
         )
         codec = self._stream.codec_context
         codec.layout = "mono"
-        codec.format = recipe.sample_format
+        codec.format = encoding.sample_format
         if bits_per_s:
             codec.bit_rate = bits_per_s
 
     def encode(self, pcm: Pcm) -> bytes:
         """See `Codec`."""
-        self._container.mux(self._stream.encode(frame_of(pcm, self._rate_hz)))
-        return self._sink.take()
+        self._container.mux(self._stream.encode(to_av_frame(pcm, self._rate_hz)))
+        return self._file.take_written()
 
     def finish(self) -> bytes:
         """See `Codec`."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
-        return self._sink.take()
+        return self._file.take_written()
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class LibavEncoding:
     """FFmpeg's codec, container and options for one encoding."""
 
     codec: str
@@ -130,14 +132,14 @@ def wav_header(tag: int, sample_bytes: int, sample_rate_hz: int) -> bytes:
     return riff + chunks + b"data" + struct.pack("<I", UNKNOWN_LENGTH)
 
 
-def frame_of(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
+def to_av_frame(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
     """The samples as a frame of FFmpeg."""
     frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="flt", layout="mono")
     frame.sample_rate = rate_hz
     return frame
 
 
-class _Sink:
+class _MemoryFile:
     """The file object that FFmpeg writes to. It has no `seek`, so that FFmpeg treats it as a stream
     (and does not go back to write an mp3's length into its first frame).
     """
@@ -149,7 +151,7 @@ class _Sink:
         self._written += data
         return len(data)
 
-    def take(self) -> bytes:
+    def take_written(self) -> bytes:
         data = bytes(self._written)
         self._written.clear()
         return data

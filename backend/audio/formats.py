@@ -18,10 +18,10 @@ import numpy as np
 from backend.audio.codecs import (
     Codec,
     LibavCodec,
-    PlainCodec,
-    Recipe,
+    LibavEncoding,
+    PcmCodec,
     WavCodec,
-    frame_of,
+    to_av_frame,
     to_s16,
     wav_header,
 )
@@ -98,7 +98,7 @@ def parse_format(
     spec = FORMATS[name]
     rate = spec.default_hz if sample_rate_hz is None else sample_rate_hz
     if spec.rates_hz and rate not in spec.rates_hz:
-        raise BadFormat(f"{name} takes sample_rate {_listed(spec.rates_hz)}, not {rate}")
+        raise BadFormat(f"{name} takes sample_rate {_join_rates(spec.rates_hz)}, not {rate}")
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise BadFormat(f"{name} takes sample_rate {MIN_RATE_HZ} to {MAX_RATE_HZ}, not {rate}")
     return AudioFormat(name, rate, _bit_rate(name, bits_per_s))
@@ -121,7 +121,7 @@ def create_encoder(source_hz: int, target: AudioFormat) -> Encoder:
     """A new encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
     spec = FORMATS[target.name]
     resampler = None if source_hz == target.sample_rate_hz else Resampler(source_hz, target)
-    return StreamEncoder(resampler, spec.open(target), blocking=spec.blocking)
+    return StreamEncoder(resampler, spec.open_codec(target), blocking=spec.blocking)
 
 
 class Resampler:
@@ -136,13 +136,13 @@ class Resampler:
         self._source_hz = source_hz
         self._swr = av.AudioResampler(format="flt", layout="mono", rate=target.sample_rate_hz)
 
-    def push(self, pcm: Pcm) -> Pcm:
+    def resample(self, pcm: Pcm) -> Pcm:
         """Add `pcm` and return the samples that are ready."""
-        return _joined(self._swr.resample(frame_of(pcm, self._source_hz)))
+        return _concatenate_frames(self._swr.resample(to_av_frame(pcm, self._source_hz)))
 
     def finish(self) -> Pcm:
         """Return the samples still buffered."""
-        return _joined(self._swr.resample(None))
+        return _concatenate_frames(self._swr.resample(None))
 
 
 class StreamEncoder:
@@ -152,7 +152,7 @@ class StreamEncoder:
         self.blocking = blocking
         self._resampler = resampler
         self._codec = codec
-        self._pushed = False
+        self._has_audio = False
         self._finished = False
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
@@ -161,20 +161,24 @@ class StreamEncoder:
             raise RuntimeError("the encoder is used up")
         if not pcm.size:
             return EncodedAudio(b"", 0)
-        self._pushed = True
-        return self._encoded(self._resampler.push(pcm) if self._resampler else pcm)
+        self._has_audio = True
+        return self._encode_samples(self._resampler.resample(pcm) if self._resampler else pcm)
 
     def finish(self) -> EncodedAudio:
         """See `Encoder`."""
         if self._finished:
             raise RuntimeError("the encoder is used up")
         self._finished = True
-        if not self._pushed:  # no headers without audio: an empty context gives no bytes
+        if not self._has_audio:  # no headers without audio: an empty context gives no bytes
             return EncodedAudio(b"", 0)
-        rest = self._encoded(self._resampler.finish()) if self._resampler else EncodedAudio(b"", 0)
+        rest = (
+            self._encode_samples(self._resampler.finish())
+            if self._resampler
+            else EncodedAudio(b"", 0)
+        )
         return EncodedAudio(rest.data + self._codec.finish(), rest.samples)
 
-    def _encoded(self, pcm: Pcm) -> EncodedAudio:
+    def _encode_samples(self, pcm: Pcm) -> EncodedAudio:
         return EncodedAudio(self._codec.encode(pcm) if pcm.size else b"", pcm.size)
 
 
@@ -194,7 +198,7 @@ class FormatSpec:
     """
 
     default_hz: int
-    open: Callable[[AudioFormat], Codec]
+    open_codec: Callable[[AudioFormat], Codec]
     media_type: str
     rates_hz: tuple[int, ...] = ()
     bit_rates: BitRates | None = None
@@ -203,15 +207,15 @@ class FormatSpec:
 
 
 def _s16(_: AudioFormat) -> Codec:
-    return PlainCodec(lambda pcm: to_s16(pcm).tobytes())
+    return PcmCodec(lambda pcm: to_s16(pcm).tobytes())
 
 
 def _f32(_: AudioFormat) -> Codec:
-    return PlainCodec(lambda pcm: pcm.astype("<f4").tobytes())
+    return PcmCodec(lambda pcm: pcm.astype("<f4").tobytes())
 
 
-def _libav(recipe: Recipe) -> Callable[[AudioFormat], Codec]:
-    return lambda target: LibavCodec(recipe, target.sample_rate_hz, target.bits_per_s)
+def _libav(encoding: LibavEncoding) -> Callable[[AudioFormat], Codec]:
+    return lambda target: LibavCodec(encoding, target.sample_rate_hz, target.bits_per_s)
 
 
 def _wav(
@@ -222,25 +226,29 @@ def _wav(
     )
 
 
-def _listed(rates_hz: tuple[int, ...]) -> str:
+def _join_rates(rates_hz: tuple[int, ...]) -> str:
     return ", ".join(map(str, rates_hz[:-1])) + f" or {rates_hz[-1]}"
 
 
-def _joined(frames: list[av.AudioFrame]) -> Pcm:
+def _concatenate_frames(frames: list[av.AudioFrame]) -> Pcm:
     parts = [frame.to_ndarray()[0].astype(np.float32) for frame in frames]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-_mulaw = _libav(Recipe("pcm_mulaw", "mulaw", "s16"))
-_alaw = _libav(Recipe("pcm_alaw", "alaw", "s16"))
+_mulaw = _libav(LibavEncoding("pcm_mulaw", "mulaw", "s16"))
+_alaw = _libav(LibavEncoding("pcm_alaw", "alaw", "s16"))
 # One frame per Ogg page, so that 20 ms never wait for a page to fill; no bit reservoir, so that an
 # mp3 stream can be cut and played at any frame; flac without 8 KiB of padding for comments, in
 # blocks of 27 ms instead of 105.
-_opus = _libav(Recipe("libopus", "ogg", "flt", {"page_duration": "20000"}))
-_mp3 = _libav(Recipe("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"}))
-_aac = _libav(Recipe("aac", "adts", "fltp"))
+_opus = _libav(LibavEncoding("libopus", "ogg", "flt", {"page_duration": "20000"}))
+_mp3 = _libav(
+    LibavEncoding("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"})
+)
+_aac = _libav(LibavEncoding("aac", "adts", "fltp"))
 _flac = _libav(
-    Recipe("flac", "flac", "s16", {"metadata_header_padding": "0"}, {"compression_level": "2"})
+    LibavEncoding(
+        "flac", "flac", "s16", {"metadata_header_padding": "0"}, {"compression_level": "2"}
+    )
 )
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _MPEG_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -261,5 +269,5 @@ FORMATS: dict[str, FormatSpec] = {
     "mp3": FormatSpec(24000, _mp3, "audio/mpeg", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
     "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
 }
-BARE = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
+RAW_FORMATS = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
 """Formats without a container; None is the default format."""

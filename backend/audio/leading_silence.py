@@ -38,22 +38,22 @@ class SilenceTrimmer:
         """
         if not pcm.size:
             return pcm
-        whole = self._release(pcm)
+        whole = self._take_held(pcm)
         if silent_s <= 0:
             return whole
-        quiet = self._quiet_samples(whole)
+        quiet = self._count_quiet_samples(whole)
         if math.isinf(silent_s) and quiet == len(whole):
             self._held = whole[-self._lead :]
             return whole[:0]
         dropped = int(min(quiet, silent_s * self._rate_hz))
         return _fade_in(whole[dropped:], int(_FADE_S * self._rate_hz)) if dropped else whole
 
-    def _release(self, pcm: Pcm) -> Pcm:
+    def _take_held(self, pcm: Pcm) -> Pcm:
         whole: Pcm = np.concatenate([self._held, pcm]) if self._held.size else pcm
         self._held = whole[:0]
         return whole
 
-    def _quiet_samples(self, pcm: Pcm) -> int:
+    def _count_quiet_samples(self, pcm: Pcm) -> int:
         """Number of samples before the onset; all if nothing is audible."""
         levels = levels_dbfs(pcm, self._rate_hz)
         loud = np.flatnonzero(levels > AUDIBLE_DBFS)

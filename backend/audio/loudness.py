@@ -85,9 +85,9 @@ class Limiter:
         # At the edge of two blocks the gain suits both; it is linear from one edge to the next.
         nodes = np.minimum(np.append(allowed, 1.0), np.insert(allowed, 0, self._gain))
         nodes[-1] = allowed[-1]
-        nodes = _no_steeper(nodes[::-1], 1 / _ATTACK_BLOCKS)[::-1]
+        nodes = _limit_slope(nodes[::-1], 1 / _ATTACK_BLOCKS)[::-1]
         nodes[0] = self._gain
-        nodes = _no_steeper(nodes, 1 / _RELEASE_BLOCKS)
+        nodes = _limit_slope(nodes, 1 / _RELEASE_BLOCKS)
         self._gain = float(nodes[-1])
         at = np.minimum(np.arange(len(nodes)) * self._block, len(pcm))
         gain = np.interp(np.arange(len(pcm)), at, nodes).astype(np.float32)
@@ -102,7 +102,7 @@ class Limiter:
         return np.asarray(padded.reshape(-1, size).max(1), np.float64)
 
 
-def _no_steeper(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:
+def _limit_slope(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:
     """The largest values below `values` that rise by at most `slope` from one to the next."""
     ramp = np.arange(len(values)) * slope
     return np.asarray(np.minimum.accumulate(values - ramp) + ramp)

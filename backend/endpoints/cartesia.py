@@ -75,5 +75,5 @@ def _services(connection: HTTPConnection) -> Services:
 
 
 def _refused(request: Request, error: DuplexError) -> Response:
-    _services(request).metrics.error(error.code)
+    _services(request).metrics.count_error(error.code)
     return refusal(refuse(Failed(None, error.code, error.message)))

@@ -32,7 +32,7 @@ def deepgram_routes(access: Access) -> APIRouter:
             speech = stream_query(websocket.query_params, services.tts.find_voice)
             _check(speech, services.tts)
         except DuplexError as error:
-            services.metrics.error(error.code)
+            services.metrics.count_error(error.code)
             refused = deepgram.refusal(error.code, error.message)
             await websocket.send_denial_response(refusal(refused))
             return
@@ -47,7 +47,7 @@ def deepgram_routes(access: Access) -> APIRouter:
             audio = _check(speech, services.tts)
             text = decode_request(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
-            services.metrics.error(error.code)
+            services.metrics.count_error(error.code)
             return refusal(deepgram.refusal(error.code, error.message))
         answer = deepgram.DeepgramBody(speech, audio.media_type, len(text))
         return SpeechResponse(services, speech.start, text, answer)

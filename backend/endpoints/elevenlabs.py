@@ -134,7 +134,7 @@ async def _dismiss(
     The first message is awaited for a moment: livekit looks at an error only with the context that
     it has sent.
     """
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     query = StreamQuery(inactivity_timeout=_FIRST_MESSAGE_S)
     protocol = ElevenLabsProtocol(Start(""), query, multi=multi)
     connection = Connection(websocket, protocol)
@@ -200,5 +200,5 @@ def _services(connection: HTTPConnection) -> Services:
 
 
 def _refused(services: Services, error: DuplexError) -> Response:
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     return refusal(elevenlabs_http.refuse(Failed(None, error.code, error.message)))

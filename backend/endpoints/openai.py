@@ -35,7 +35,7 @@ class _Route(APIRoute):
             try:
                 return await handle(request)
             except DuplexError as error:
-                _services(request).metrics.error(error.code)
+                _services(request).metrics.count_error(error.code)
                 return _refused(request, Failed(None, error.code, error.message))
 
         return answer

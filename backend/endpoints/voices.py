@@ -115,7 +115,7 @@ def _services(request: Request) -> Services:
 
 def _refused(services: Services, error: DuplexError) -> Response:
     """The native `error` message, with all that ElevenLabs' clients look for in one."""
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     message = {"type": "error", "context": None, "code": error.code, "message": error.message}
     theirs = {"status": error.code, "message": error.message}
     return JSONResponse({**message, "detail": theirs}, _STATUS.get(error.code, 400))

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 
 from backend.config_sources import load_settings
-from backend.engines.weights import WEIGHTS, Weights, folder_of, models_folder
+from backend.engines.weights import WEIGHTS, Weights, models_folder, weights_folder
 from backend.errors import DownloadFailed, DuplexError
 
 _BLOCK_BYTES = 1 << 20
@@ -61,17 +61,17 @@ def download(weights: Weights, folder: Path, progress: Progress) -> list[str]:
     Returns the names of the files that were fetched. HF_ENDPOINT and HF_TOKEN are honoured.
     """
     fetched = []
-    with _explained(weights):
+    with _wrap_errors(weights):
         folder.mkdir(parents=True, exist_ok=True)
-        for file in _listed(weights):
+        for file in _list_hub_files(weights):
             if not file.is_at(folder / file.name):
-                _fetch(file, folder, progress)
+                _download_file(file, folder, progress)
                 fetched.append(file.name)
             progress(file.name, file.size_bytes, file.size_bytes)
     return fetched
 
 
-def _listed(weights: Weights) -> list[HubFile]:
+def _list_hub_files(weights: Weights) -> list[HubFile]:
     """The hub's files, smallest first: once the largest is complete, all are."""
     from huggingface_hub import HfApi, hf_hub_url
 
@@ -81,13 +81,13 @@ def _listed(weights: Weights) -> list[HubFile]:
     files = []
     for entry in info.siblings or ():
         name, digest = entry.rfilename, entry.lfs.sha256 if entry.lfs else entry.blob_id
-        if not weights.wants(name):
+        if not weights.includes(name):
             continue
         if digest is None or entry.size is None:
             raise DownloadFailed(f"the hub states no size or digest of {name}; try again later")
         url = hf_hub_url(weights.repository, name, revision=info.sha, endpoint=endpoint)
         files.append(HubFile(name, url, entry.size, digest))
-    if missing := set(weights.needed) - {file.name for file in files}:
+    if missing := set(weights.required) - {file.name for file in files}:
         raise DownloadFailed(
             f"{weights.repository} no longer has {', '.join(sorted(missing))}; "
             "update duplex-tts and try again"
@@ -95,15 +95,15 @@ def _listed(weights: Weights) -> list[HubFile]:
     return sorted(files, key=lambda file: file.size_bytes)
 
 
-def _fetch(file: HubFile, folder: Path, progress: Progress) -> None:
+def _download_file(file: HubFile, folder: Path, progress: Progress) -> None:
     """Download one file, check it and move it into place."""
     # The digest is in the name, so that another version's partial file is not resumed.
     part = folder / f"{file.name}.{file.digest[:12]}{_PART}"
     resumed = part.exists()
-    _receive(file, part, progress)
+    _receive_file(file, part, progress)
     if resumed and not file.is_at(part):  # the partial file may have been corrupt
         part.unlink()
-        _receive(file, part, progress)
+        _receive_file(file, part, progress)
     if not file.is_at(part):
         part.unlink()
         raise DownloadFailed(
@@ -115,7 +115,7 @@ def _fetch(file: HubFile, folder: Path, progress: Progress) -> None:
         left.unlink()
 
 
-def _receive(file: HubFile, part: Path, progress: Progress) -> None:
+def _receive_file(file: HubFile, part: Path, progress: Progress) -> None:
     """Complete the partial file, reconnecting where a connection broke."""
     attempts = 0
     while (had := _size(part)) < file.size_bytes:
@@ -160,9 +160,9 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def _explained(weights: Weights) -> Iterator[None]:
+def _wrap_errors(weights: Weights) -> Iterator[None]:
     """Turn errors into `DownloadFailed` with a remedy."""
-    again = f"run `duplex-tts download {weights.engine}` again: it resumes where it stopped"
+    remedy = f"run `duplex-tts download {weights.engine}` again: it resumes where it stopped"
     try:
         yield
     except ImportError as error:
@@ -177,11 +177,11 @@ def _explained(weights: Weights) -> Iterator[None]:
         else:
             why = f"the hub answers {answer.status_code} for {answer.url}"
             if answer.status_code in (401, 403, 404):
-                again = "set HF_ENDPOINT for another hub, HF_TOKEN for a token with read access"
-        raise DownloadFailed(f"{why}; {again}") from error
+                remedy = "set HF_ENDPOINT for another hub, HF_TOKEN for a token with read access"
+        raise DownloadFailed(f"{why}; {remedy}") from error
     except OSError as error:
         raise DownloadFailed(
-            f"cannot store the weights: {error}; choose another folder with --models, or {again}"
+            f"cannot store the weights: {error}; choose another folder with --models, or {remedy}"
         ) from error
 
 
@@ -202,12 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metavar="PATH",
         help="target folder (default: the setting engine.models, where the server looks)",
     )
-    given = parser.parse_args(arguments)
-    weights = WEIGHTS[given.engine]
+    options = parser.parse_args(arguments)
+    weights = WEIGHTS[options.engine]
     try:
-        models = given.models or load_settings().settings.engine.models
-        folder = folder_of(weights.engine, models_folder(models))
-        with _bars() as progress:
+        models = options.models or load_settings().settings.engine.models
+        folder = weights_folder(weights.engine, models_folder(models))
+        with _progress_bars() as progress:
             fetched = download(weights, folder, progress)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _progress_bars() -> Iterator[Progress]:
     """Progress bars on a terminal; otherwise a line for each complete file."""
     from rich.console import Console
     from rich.progress import (

@@ -18,22 +18,22 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Weights:
     """The files of one engine.
 
-    `repository`: on the hub. `needed`: files that the engine cannot start without. `also`: patterns
-    of optional small files.
+    `repository`: on the hub. `required`: files that the engine cannot start without. `optional`:
+    patterns of small files that it can do without.
     """
 
     engine: str
     repository: str
-    needed: tuple[str, ...]
-    also: tuple[str, ...] = ()
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
-    def missing(self, folder: Path) -> list[str]:
-        """Needed files that are not in the folder. Files there are always complete."""
-        return [name for name in self.needed if not (folder / name).is_file()]
+    def missing_files(self, folder: Path) -> list[str]:
+        """The required files not in the folder. Files there are always complete."""
+        return [name for name in self.required if not (folder / name).is_file()]
 
-    def wants(self, name: str) -> bool:
+    def includes(self, name: str) -> bool:
         """Whether this file of the repository is to be downloaded."""
-        return name in self.needed or any(_matches(name, pattern) for pattern in self.also)
+        return name in self.required or any(_matches(name, pattern) for pattern in self.optional)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -84,6 +84,6 @@ def models_folder(setting: str = "", root: Path = _ROOT) -> Path:
     return platformdirs.user_data_path("duplex-tts", appauthor=False).absolute() / "models"
 
 
-def folder_of(engine: str, models: Path | None = None) -> Path:
+def weights_folder(engine: str, models: Path | None = None) -> Path:
     """The folder of the engine's weights."""
     return (models or models_folder()) / engine

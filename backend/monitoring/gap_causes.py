@@ -12,7 +12,7 @@ Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Delivery:
     """How an audio message reached its listener, since the audio message before it.
 
     `without_text`: when there was nothing to speak. `failure`: the error code of an utterance that
@@ -40,19 +40,19 @@ class Gap:
     reader_s: float
 
 
-def explain(dry_s: float, way: Way, goal_s: float) -> Gap:
+def explain_gap(dry_s: float, delivery: Delivery, goal_s: float) -> Gap:
     """The gap from `dry_s`, when playback ran dry, until this message was taken from the queue.
 
     Its cause is the largest of its parts. Rendering that began after playback ran dry and took at
     most `goal_s` was not late: its time counts as waiting for text.
     """
-    ready_s = max(dry_s, way.queued_s)
-    reader_s = max(0.0, way.taken_s - ready_s)
-    text_s = sum((_overlap(span, (dry_s, ready_s)) for span in way.without_text), 0.0)
+    ready_s = max(dry_s, delivery.queued_s)
+    reader_s = max(0.0, delivery.taken_s - ready_s)
+    text_s = sum((_overlap(span, (dry_s, ready_s)) for span in delivery.without_text), 0.0)
     render_s = max(0.0, ready_s - dry_s - text_s)
     in_time = text_s > 0 and render_s <= goal_s
-    by_reader: Cause = "disconnected" if way.reconnected else "slow_reader"
-    by_engine: Cause = "refused" if way.failure else "rendered_late"
+    by_reader: Cause = "disconnected" if delivery.reconnected else "slow_reader"
+    by_engine: Cause = "refused" if delivery.failure else "rendered_late"
     parts: dict[Cause, float] = {
         "text_late": text_s + (render_s if in_time else 0.0),
         by_engine: 0.0 if in_time else render_s,

@@ -14,9 +14,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from backend.config import LogSettings
 
 # Uvicorn's own handlers would print each line again in another format.
-_ADOPTED = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi")
+_UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 # Uvicorn 0.54 logs this as an error when a handshake is answered with an HTTP response.
-_NO_ERROR = "ASGI callable returned without completing handshake."
+_IGNORED_MESSAGE = "ASGI callable returned without completing handshake."
 _KEY_IN_URL = re.compile(r"([?&][\w-]*(?:key|token)=)[^&\s\"']+", re.IGNORECASE)
 
 
@@ -44,7 +44,7 @@ def configure_logging(settings: LogSettings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _uncoloured, _withhold_keys, *shared],
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), _drop_coloured_copy, _mask_keys, *shared],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *_renderers(settings),
@@ -52,14 +52,14 @@ def configure_logging(settings: LogSettings) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
-    handler.addFilter(lambda record: record.msg != _NO_ERROR)
+    handler.addFilter(lambda record: record.msg != _IGNORED_MESSAGE)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in _ADOPTED:
-        adopted = logging.getLogger(name)
-        adopted.handlers, adopted.propagate = [], True
-        adopted.setLevel(logging.INFO if level <= logging.DEBUG else logging.WARNING)
+    for name in _UVICORN_LOGGERS:
+        uvicorn_logger = logging.getLogger(name)
+        uvicorn_logger.handlers, uvicorn_logger.propagate = [], True
+        uvicorn_logger.setLevel(logging.INFO if level <= logging.DEBUG else logging.WARNING)
 
 
 def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -78,13 +78,13 @@ def escape_controls(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _withhold_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _mask_keys(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A log processor that masks the keys in the URLs that uvicorn logs at level debug."""
     event["event"] = _KEY_IN_URL.sub(r"\1***", str(event["event"]))
     return event
 
 
-def _uncoloured(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+def _drop_coloured_copy(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """A log processor that drops the coloured copy of uvicorn's messages."""
     event.pop("color_message", None)
     return event

@@ -137,11 +137,11 @@ class Metrics:
             "outcome",
         )
 
-    def connected(self) -> None:
+    def connection_opened(self) -> None:
         """Count an open connection."""
         self._connections.inc()
 
-    def disconnected(self) -> None:
+    def connection_closed(self) -> None:
         """Count a closed connection."""
         self._connections.dec()
 
@@ -153,7 +153,7 @@ class Metrics:
         """Count a context that is done, cancelled or gone with its connection."""
         self._contexts.dec()
 
-    def queues(self, *, text: int, engine: int, outgoing: int) -> None:
+    def set_queue_depths(self, *, text: int, engine: int, outgoing: int) -> None:
         """Set the number of characters not yet spoken, utterances waiting for an engine, and
         messages waiting to be sent.
         """
@@ -161,49 +161,49 @@ class Metrics:
         self._queue_depth.labels("engine").set(engine)
         self._queue_depth.labels("outgoing").set(outgoing)
 
-    def device(self, name: str, used_bytes: int, total_bytes: int) -> None:
+    def set_device_memory(self, name: str, used_bytes: int, total_bytes: int) -> None:
         """Set the engine's GPU, and how much of its memory the server uses."""
         self._device_used.labels(name).set(used_bytes)
         self._device_total.labels(name).set(total_bytes)
 
-    def text(self, characters: int) -> None:
+    def count_text(self, characters: int) -> None:
         """Count characters received."""
         self._characters.inc(characters)
 
-    def first_sound(self, seconds: float) -> None:
+    def observe_first_sound(self, seconds: float) -> None:
         """Record the time from a context's first speakable words to its first audible sample."""
         self._first_sound.observe(seconds)
         self._recent_first_sound.observe(seconds)
 
-    def rendered(self, audio_s: float, busy_s: float) -> None:
+    def count_step(self, audio_s: float, busy_s: float) -> None:
         """Count an engine step: `audio_s` of audio in `busy_s`. A step without audio has no RTF."""
         self._audio_s.inc(audio_s)
         self._busy_s.inc(busy_s)
         if audio_s > 0:
             self._rtf.observe(busy_s / audio_s)
 
-    def gap(self, cause: Cause, seconds: float) -> None:
+    def count_gap(self, cause: Cause, seconds: float) -> None:
         """Count a gap that a live listener heard."""
         self._underruns.labels(cause).inc()
         self._gap_s.labels(cause).observe(seconds)
 
-    def thread_lost(self) -> None:
+    def count_lost_thread(self) -> None:
         """Count an engine thread that hung and was abandoned."""
         self._lost_threads.inc()
 
-    def cancelled(self) -> None:
+    def count_cancel(self) -> None:
         """Count a context cancelled by its client."""
         self._cancels.inc()
 
-    def error(self, code: str) -> None:
+    def count_error(self, code: str) -> None:
         """Count an error sent with this code of `errors`."""
         self._errors.labels(code).inc()
 
-    def resumed(self, outcome: Literal["ok", "gap", "failed"]) -> None:
+    def count_resume(self, outcome: Literal["ok", "gap", "failed"]) -> None:
         """Count an attempt to resume a session."""
         self._resumes.labels(outcome).inc()
 
-    def loop_lag(self, seconds: float) -> None:
+    def observe_loop_lag(self, seconds: float) -> None:
         """Record how late the event loop ran a timer."""
         self._loop_lag.observe(seconds)
         self._recent_loop_lag.observe(seconds)

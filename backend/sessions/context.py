@@ -126,13 +126,13 @@ class Context:
 
     def push(self, text: str) -> None:
         """More text. Raises `ContextEnded`, `TextLimit`."""
-        self._text.push(text, self._services.clock())
+        self._text.push_text(text, self._services.clock())
         self._record.text(len(text))
         self._changed.set()
 
     def retract(self, to: int) -> int:
         """Take text back; returns the offset from which on it really was."""
-        to = self._text.retract(to, self._services.clock())
+        to = self._text.retract_to(to, self._services.clock())
         self._changed.set()
         return to
 
@@ -143,13 +143,13 @@ class Context:
         """
         if len(self._flushes) >= _MAX_FLUSHES:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
-        self._text.flush()
+        self._text.flush_text()
         self._flushes.append(self._text.length)
         self._changed.set()
 
     def end(self) -> None:
         """No more text comes. Raises `ContextEnded`."""
-        self._text.end()
+        self._text.end_text()
         self._changed.set()
 
     def played(self, heard_ms: float) -> None:
@@ -192,7 +192,7 @@ class Context:
         while True:
             self._changed.clear()
             await self._catch_up()
-            if self._text.finished:
+            if self._text.is_finished:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
@@ -207,9 +207,9 @@ class Context:
 
     async def _catch_up(self) -> None:
         """Read the text as far as the sentence at hand, a little in each turn of the loop."""
-        while self._text.behind:
+        while self._text.is_behind:
             async with self._services.reading:
-                self._text.read()
+                self._text.read_slice()
                 await asyncio.sleep(0)
 
     async def _answer_flushes(self) -> None:
@@ -230,20 +230,20 @@ class Context:
                     assert following is not None, "an open sentence is not finished"
                     sentence, choice = following
                     await self._speak_release(speech, sentence, choice, start_ms)
-            self._text.close()
+            self._text.close_utterance()
         except EngineDead:  # no sentence of it is spoken any more
             raise
         except DuplexError as error:
             self._listener.failed(error)
             self._send_queue.post(Failed(self.id, error.code, error.message))
-            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._text.restart()))
+            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance()))
             await self._deliver()
 
     async def _speak_release(
         self, speech: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
     ) -> None:
         self._listener.released(sentence.last_input_s)
-        self._text.release(sentence, choice)
+        self._text.mark_released(sentence, choice)
         speech.extend(create_release(sentence, choice), self._deadline_s())
         caught_up = False
         while not caught_up:
@@ -273,7 +273,7 @@ class Context:
             for word in chunk.words
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        piece = RenderedSpan(pcm, self._text.speak_to(chunk.end), words)
+        piece = RenderedSpan(pcm, self._text.mark_spoken(chunk.end), words)
         if len(piece.pcm) or piece.text[0] < piece.text[1]:
             self._held.append(piece)
 

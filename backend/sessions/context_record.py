@@ -129,7 +129,7 @@ class ContextRecord:
         """Text came in."""
         self._characters += characters
         self._session.characters += characters
-        self._metrics.text(characters)
+        self._metrics.count_text(characters)
 
     def rendered(self, busy_s: float) -> None:
         """An engine worked for it."""
@@ -138,13 +138,13 @@ class ContextRecord:
     def failed(self, error: DuplexError) -> None:
         """An utterance failed; the context goes on."""
         self._errors[error.code] += 1
-        self._metrics.error(error.code)
+        self._metrics.count_error(error.code)
         log.warning("utterance.failed", **self._who, code=error.code, why=error.message)
 
     def first_sound(self, seconds: float) -> None:
         """The first audible sample, so long after its words could have been spoken."""
         self._first_sound_s = seconds
-        self._metrics.first_sound(seconds)
+        self._metrics.observe_first_sound(seconds)
 
     def sent(self, audio_ms: float) -> None:
         """A message of audio was taken to be written."""
@@ -160,7 +160,7 @@ class ContextRecord:
         """A live listener heard a gap."""
         self._gaps.add(gap)
         self._session.gaps.add(gap)
-        self._metrics.gap(gap.cause, gap.seconds)
+        self._metrics.count_gap(gap.cause, gap.seconds)
         log.info(
             "listener.gap",
             **self._who,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from backend.errors import DuplexError
 from backend.events import Audio
-from backend.monitoring.gap_causes import Span, Way, explain
+from backend.monitoring.gap_causes import Delivery, Span, explain_gap
 from backend.sessions.context_record import ContextRecord
 from backend.text.pacer import Pacer
 
@@ -48,7 +48,7 @@ class Listener:
         self._began_s: float | None = None  # when the first words that have audio were released
         self._heard = False
         self._meanwhile = _Meanwhile()
-        self._ways: dict[int, tuple[Way, _Meanwhile] | None] = {}  # of what is queued, by `seq`
+        self._ways: dict[int, tuple[Delivery, _Meanwhile] | None] = {}  # of what is queued: `seq`
         self._taken_s = 0.0  # seconds of audio that were taken to be written
         self._dry_s = math.inf  # when that is all heard
         self._reconnected = False
@@ -90,7 +90,7 @@ class Listener:
         now_s = self._clock()
         starts_s = now_s + self._pacer.ahead_s(now_s)
         if audio_s:
-            self._pacer.sent(audio_s, now_s)
+            self._pacer.count_sent(audio_s, now_s)
         if not self._heard and audible_from_s is not None and self._began_s is not None:
             self._heard = True
             self._record.first_sound(starts_s + audible_from_s - self._began_s)
@@ -98,7 +98,7 @@ class Listener:
     def played(self, heard_s: float) -> None:
         """The client reports its position."""
         now_s = self._clock()
-        self._pacer.played(heard_s, now_s)
+        self._pacer.set_position(heard_s, now_s)
         if self._taken_s:
             self._dry_s = now_s + max(0.0, self._taken_s - heard_s)
 
@@ -120,13 +120,13 @@ class Listener:
         elif event.duration_ms:
             meanwhile = self._meanwhile
             meanwhile.queued = True
-            way = Way(self._clock(), 0.0, tuple(meanwhile.without_text), meanwhile.failure)
+            way = Delivery(self._clock(), 0.0, tuple(meanwhile.without_text), meanwhile.failure)
             self._ways[event.seq] = way, meanwhile
 
     def taken(self, event: Audio) -> None:
         """A message was taken to be written."""
         now_s, audio_s = self._clock(), event.duration_ms / 1000
-        known = self._ways.pop(event.seq, (Way(-math.inf, now_s), _Meanwhile()))  # else: again
+        known = self._ways.pop(event.seq, (Delivery(-math.inf, now_s), _Meanwhile()))  # else: again
         self._record.sent(event.duration_ms)
         if not audio_s:
             return
@@ -149,8 +149,8 @@ class Listener:
         """Nothing more is taken."""
         self._record.closed(outcome)
 
-    def _tell(self, way: Way, meanwhile: _Meanwhile, at_ms: float) -> None:
-        gap = explain(self._dry_s, way, self._pacer.pacing.ttfa_goal_s)
+    def _tell(self, way: Delivery, meanwhile: _Meanwhile, at_ms: float) -> None:
+        gap = explain_gap(self._dry_s, way, self._pacer.pacing.ttfa_goal_s)
         self._record.gap(
             gap,
             at_ms=at_ms,

@@ -184,7 +184,7 @@ class Session:
         """Answer a mistake with its code. Raises `SlowClient`."""
         if error.ends_context and error.context and error.context not in self._contexts:
             self._contexts.use_up(error.context)
-        self._services.metrics.error(error.code)
+        self._services.metrics.count_error(error.code)
         # What was on its way to a context whose start was refused is no news.
         tell = log.debug if error.code == ContextEnded.code else log.info
         tell("refused", session=self.id, context=error.context, code=error.code)
@@ -254,7 +254,7 @@ class Session:
         context = self._contexts.stop(command.context, "cancelled")
         dropped = self.send_queue.purge(command.context)
         self.send_queue.post(context.cancelled(dropped))
-        self._services.metrics.cancelled()
+        self._services.metrics.count_cancel()
 
     def _acknowledge(self, ping: Ping) -> None:
         if ping.after is not None:

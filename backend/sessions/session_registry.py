@@ -122,7 +122,7 @@ class SessionRegistry:
         """
         session = self._sessions.get(request.session)
         if session is None or not session.can_resume(request.token, owner):
-            self._services.metrics.resumed("failed")
+            self._services.metrics.count_resume("failed")
             raise ResumeFailed(
                 "no such session: it has ended, or was resumed too late, or with another token or "
                 "key; this connection has a fresh one"
@@ -137,7 +137,7 @@ class SessionRegistry:
         except SlowClient as error:
             self._end(session, error.code)
             raise ResumeFailed("too much of the session is no longer kept") from error
-        self._services.metrics.resumed("ok" if whole else "gap")
+        self._services.metrics.count_resume("ok" if whole else "gap")
         log.info("session.resumed", session=session.id, whole=whole)
         return self._attach(session)
 

@@ -54,7 +54,7 @@ class Scheduler:
         `EngineDead`.
         """
         self._model = model
-        self._wanted = threads
+        self._thread_target = threads
         self._metrics = metrics
         self._patience_s = patience_s
         self._on_dead = on_dead
@@ -66,27 +66,27 @@ class Scheduler:
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
-        self._speeches: set[UtteranceHandle] = set()
+        self._handles: set[UtteranceHandle] = set()
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
         self._late = 0.0  # running share of chunks that came after their deadline,
         self._late_at_s = 0.0  # at this time
 
     def _create_thread(self) -> EngineThread:
         name = f"engine-{next(self._numbers)}"
-        return EngineThread(self._model, name, self._hand_over, self._patience_s)
+        return EngineThread(self._model, name, self._post_step, self._patience_s)
 
-    def start(self) -> None:
+    def start_threads(self) -> None:
         """Start the threads, on the running event loop. Does not block."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
-    def watch(self) -> None:
+    def watch_threads(self) -> None:
         """Check the threads periodically from now on; call after the warm-up, which may be slow."""
         if not self._stopped:
             self.check_threads()
             assert self._loop is not None, "start() comes first"
-            self._loop.call_later(_CHECK_S, self.watch)
+            self._loop.call_later(_CHECK_S, self.watch_threads)
 
     def check_threads(self) -> None:
         """Replace the threads that have been in the same step for too long.
@@ -95,40 +95,40 @@ class Scheduler:
         """
         limit = math.ceil(self._model.info.step_limit_s / _CHECK_S)
         for thread in self._threads[:]:
-            step = thread.at
+            step = thread.current_step
             seen, checks = self._watched.get(thread, (None, 0))
             checks = checks + 1 if step and step is seen else 0
             self._watched[thread] = step, checks
             if checks >= limit:
-                self._give_up(thread, step)
-        self._fill()
+                self._abandon_thread(thread, step)
+        self._replace_lost_threads()
 
-    def stop(self) -> None:
+    def stop_threads(self) -> None:
         """Stop the threads. Blocks for one engine step, at most `_STOP_S`: a hanging thread ends
         with the process.
         """
         self._stopped = True
         for thread in self._threads:
-            thread.stop()
+            thread.request_stop()
         until_s = time.monotonic() + _STOP_S
         hanging = [t.name for t in self._threads if not t.join(until_s - time.monotonic())]
         if hanging:
             log.warning("scheduler.hangs", threads=hanging)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """Number of utterances waiting for an engine."""
-        return sum(thread.waiting for thread in self._threads)
+        return sum(thread.waiting_count for thread in self._threads)
 
     @property
-    def threads(self) -> int:
+    def thread_count(self) -> int:
         """Number of engine threads."""
         return len(self._threads)
 
     @property
-    def complete(self) -> bool:
+    def has_all_threads(self) -> bool:
         """Whether no thread is missing; else too many have hung to replace them all."""
-        return len(self._threads) == self._wanted
+        return len(self._threads) == self._thread_target
 
     @property
     def rtf(self) -> float:
@@ -139,53 +139,53 @@ class Scheduler:
         """A new utterance id."""
         return f"u{next(self._ids)}"
 
-    def open(self, utterance: Utterance) -> UtteranceHandle:
+    def open_utterance(self, utterance: Utterance) -> UtteranceHandle:
         """Begin an utterance on the least busy thread. Does not block; if the engine refuses it,
         the first `next_chunk` raises.
         """
         thread = self._least_busy()
-        speech = UtteranceHandle(utterance, thread, self._speeches.discard)
-        self._speeches.add(speech)
-        thread.begin(speech)
+        handle = UtteranceHandle(utterance, thread, self._handles.discard)
+        self._handles.add(handle)
+        thread.begin(handle)
         if not self._threads:
-            self._fail(speech, _ALL_HANG)
-        return speech
+            self._fail_utterance(handle, _ALL_HANG)
+        return handle
 
     def _least_busy(self) -> EngineThread:
         """If none is left: an abandoned one, which ignores commands."""
         return min(self._threads or self._lost, key=lambda thread: thread.load)
 
-    def _give_up(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
+    def _abandon_thread(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
         """Abandon a thread that hangs in a step with the utterances `step`."""
         self._threads.remove(thread)
         self._lost.append(thread)
         del self._watched[thread]
         thread.abandon()
         limit_s = self._model.info.step_limit_s
-        names = [speech.utterance.id for speech in step]
+        names = [handle.utterance.id for handle in step]
         log.error("engine.hangs", thread=thread.name, utterances=names, limit_s=limit_s)
-        self._metrics.thread_lost()
-        self._fill()
-        for speech in [each for each in self._speeches if each.home is thread]:
-            if speech in step:
-                self._fail(speech, f"the engine hung for {limit_s:g} s and was replaced")
+        self._metrics.count_lost_thread()
+        self._replace_lost_threads()
+        for handle in [each for each in self._handles if each.thread is thread]:
+            if handle in step:
+                self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
             elif self._threads:
-                speech.move(self._least_busy())
+                handle.move_to(self._least_busy())
             else:
-                self._fail(speech, _ALL_HANG)
+                self._fail_utterance(handle, _ALL_HANG)
 
-    def _fill(self) -> None:
+    def _replace_lost_threads(self) -> None:
         """Replace the abandoned threads, unless too many of them still hang."""
-        self._lost = [thread for thread in self._lost if thread.alive] or self._lost[-1:]
-        while len(self._threads) < self._wanted and len(self._lost) <= _MOST_LOST:
+        self._lost = [thread for thread in self._lost if thread.is_alive] or self._lost[-1:]
+        while len(self._threads) < self._thread_target and len(self._lost) <= _MOST_LOST:
             self._threads.append(self._create_thread())
             self._threads[-1].start()
 
-    def _fail(self, speech: UtteranceHandle, why: str) -> None:
-        speech.deliver(Failure(speech.utterance.id, EngineFailed(why)))
+    def _fail_utterance(self, handle: UtteranceHandle, why: str) -> None:
+        handle.deliver_result(Failure(handle.utterance.id, EngineFailed(why)))
 
     @property
-    def overloaded(self) -> bool:
+    def is_overloaded(self) -> bool:
         """Whether one more listener would break the deadlines of the present ones.
 
         Each listener uses RTF of one thread, and the sum must fit (the utilisation test for
@@ -197,34 +197,34 @@ class Scheduler:
             return False
         now_s = self._loop.time()
         since_s = now_s - _LISTENING_S
-        listeners = sum(since_s < speech.deadline_s < float("inf") for speech in self._speeches)
+        listeners = sum(since_s < handle.deadline_s < float("inf") for handle in self._handles)
         if not listeners:
             return False
-        if self._late_now(now_s) > _LATE_SHARE:
+        if self._late_share(now_s) > _LATE_SHARE:
             return True
         demand = (listeners + 1) * self.rtf
         return not self._batched and demand > _FULL_SHARE * len(self._threads)
 
-    def _late_now(self, now_s: float) -> float:
+    def _late_share(self, now_s: float) -> float:
         return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
 
-    def _hand_over(self, step: StepResult) -> None:
+    def _post_step(self, step: StepResult) -> None:
         """Bring a result from the engine thread to the event loop."""
         assert self._loop is not None, "start() comes first"
         try:
-            self._loop.call_soon_threadsafe(self._deliver, step)
+            self._loop.call_soon_threadsafe(self._deliver_step, step)
         except RuntimeError:  # the loop has closed
             log.debug("scheduler.loop_closed")
 
-    def _deliver(self, step: StepResult) -> None:
+    def _deliver_step(self, step: StepResult) -> None:
         assert self._loop is not None, "start() comes first"
         self._busy_s += _RTF_SMOOTHING * (step.busy_s - self._busy_s)
         self._audio_s += _RTF_SMOOTHING * (step.audio_s - self._audio_s)
-        self._metrics.rendered(step.audio_s, step.busy_s)
+        self._metrics.count_step(step.audio_s, step.busy_s)
         now_s = self._loop.time()
-        self._late, self._late_at_s = self._late_now(now_s), now_s
-        for speech, result in step.results:
-            self._late += _LATE_SMOOTHING * ((now_s > speech.deadline_s) - self._late)
-            speech.deliver(result, step.busy_s)
+        self._late, self._late_at_s = self._late_share(now_s), now_s
+        for handle, result in step.results:
+            self._late += _LATE_SMOOTHING * ((now_s > handle.deadline_s) - self._late)
+            handle.deliver_result(result, step.busy_s)
             if isinstance(result, Failure) and isinstance(result.error, EngineDead):
                 self._on_dead(result.error)

@@ -17,25 +17,25 @@ class OwningThread(Protocol):
 
     info: EngineInfo
 
-    def begin(self, speech: UtteranceHandle) -> None:
+    def begin(self, handle: UtteranceHandle) -> None:
         """Open the utterance in the engine."""
 
-    def extend(self, speech: UtteranceHandle, release: Release) -> None:
+    def extend(self, handle: UtteranceHandle, release: Release) -> None:
         """Replace the utterance's release and queue the utterance."""
 
-    def abort(self, speech: UtteranceHandle) -> None:
+    def abort(self, handle: UtteranceHandle) -> None:
         """Forget the utterance."""
 
 
 class UtteranceHandle:
-    """An utterance that an engine thread renders. Created by `Scheduler.open`.
+    """An utterance that an engine thread renders. Created by `Scheduler.open_utterance`.
 
     An async context manager: leaving it aborts the utterance, finished or not.
     """
 
-    def __init__(self, utterance: Utterance, home: OwningThread, on_close: OnClose) -> None:
+    def __init__(self, utterance: Utterance, thread: OwningThread, on_close: OnClose) -> None:
         self.utterance = utterance
-        self.home = home
+        self.thread = thread
         self.deadline_s = float("inf")  # event loop time; its priority among the utterances
         self._busy_s = 0.0
         self._on_close = on_close
@@ -48,22 +48,22 @@ class UtteranceHandle:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.home.abort(self)
+        self.thread.abort(self)
         self._on_close(self)
 
     def extend(self, release: Release, deadline_s: float) -> None:
         """Send a release to the engine; the next audio is due at `deadline_s`."""
         self.deadline_s = deadline_s
         self._release = release
-        self.home.extend(self, self._behind(release))
+        self.thread.extend(self, self._remaining_release(release))
 
-    def move(self, home: OwningThread) -> None:
+    def move_to(self, thread: OwningThread) -> None:
         """Go on in another engine, behind what was delivered, without its context."""
-        self.home = home
+        self.thread = thread
         self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
-        home.begin(self)
+        thread.begin(self)
         if self._release is not None:
-            home.extend(self, self._behind(self._release))
+            thread.extend(self, self._remaining_release(self._release))
 
     async def next_chunk(self) -> Chunk:
         """Wait for the next chunk; after a `caught_up` chunk more come only after `extend`.
@@ -80,23 +80,23 @@ class UtteranceHandle:
         busy_s, self._busy_s = self._busy_s, 0.0
         return busy_s
 
-    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
+    def deliver_result(self, result: Result, busy_s: float = 0.0) -> None:
         """Queue a result of an engine step that took `busy_s`. Called on the event loop."""
         self._busy_s += busy_s
         if isinstance(result, Chunk):
-            result = self._placed(result)
+            result = self._shift_chunk(result)
             self._spoken_to = result.end
-            self._spoken_ms += len(result.pcm) * 1000 / self.home.info.sample_rate_hz
+            self._spoken_ms += len(result.pcm) * 1000 / self.thread.info.sample_rate_hz
             if result.caught_up:
                 self._release = None
         self._results.put_nowait(result)
 
-    def _behind(self, release: Release) -> Release:
+    def _remaining_release(self, release: Release) -> Release:
         """The part of a release that the current engine renders."""
         at = self._offset
         return replace(release, text=release.text[at:], speak_to=release.speak_to - at)
 
-    def _placed(self, chunk: Chunk) -> Chunk:
+    def _shift_chunk(self, chunk: Chunk) -> Chunk:
         """A chunk of the current engine in the utterance's own offsets and times."""
         at, at_ms = self._offset, self._offset_ms
         words = tuple(

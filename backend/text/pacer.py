@@ -84,7 +84,7 @@ class PendingSentence:
     usual_gap_s: float = 0.0
 
     @property
-    def finished(self) -> list[int]:
+    def finished_words(self) -> list[int]:
         """The ends of the words that can no longer change: a space follows."""
         text, size = self.text, len(self.text)
         return [end for end in self.words if text[end - 1].isspace() or end < size]
@@ -120,12 +120,12 @@ class Pacer:
 
     # --- playback clock ---------------------------------------------------------------------------
 
-    def sent(self, audio_s: float, now_s: float) -> None:
+    def count_sent(self, audio_s: float, now_s: float) -> None:
         """Count audio sent to the listener."""
         self._sent_s += audio_s
         self._dry_at_s = max(self._dry_at_s, now_s) + audio_s
 
-    def played(self, heard_s: float, now_s: float) -> None:
+    def set_position(self, heard_s: float, now_s: float) -> None:
         """Take the client's reported position instead of the estimate."""
         self._dry_at_s = now_s + max(0.0, self._sent_s - heard_s)
 
@@ -157,12 +157,12 @@ class Pacer:
         if not pacing.duplex:
             return Wait()
         if sentence.complete:
-            return self._unless_ahead(Speak(size, size, final=True), pacing.high_water_s, now_s)
+            return self._wait_while_ahead(Speak(size, size, final=True), pacing.high_water_s, now_s)
         if not (pacing.preemptive and pacing.live):
             return Wait()
         return self._grow(sentence, now_s)
 
-    def _unless_ahead(self, choice: Speak, mark_s: float, now_s: float) -> Speak | Wait:
+    def _wait_while_ahead(self, choice: Speak, mark_s: float, now_s: float) -> Speak | Wait:
         """Wait while more than `mark_s` is unplayed: the sentence may grow or change meanwhile."""
         low_at_s = self._dry_at_s - mark_s
         return Wait(low_at_s) if self.pacing.live and now_s < low_at_s else choice
@@ -180,33 +180,33 @@ class Pacer:
     # --- writers faster than speech ---------------------------------------------------------------
 
     def _grow_by_words(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
-        pacing, finished = self.pacing, sentence.finished
+        pacing, finished = self.pacing, sentence.finished_words
         known = finished[-1] if finished else 0
         due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # any later, and playback would run dry
-        at_length = self._with_lookahead(sentence, finished, pacing.lookahead)
-        at_once = self._with_lookahead(sentence, finished, pacing.lookahead_start)
+        at_length = self._end_with_lookahead(sentence, finished, pacing.lookahead)
+        at_once = self._end_with_lookahead(sentence, finished, pacing.lookahead_start)
         to = at_length if now_s < due_at_s else at_once
-        long_enough = at_once >= self._shortest(sentence)
+        long_enough = at_once >= self._min_first_length(sentence)
         if to > sentence.released and long_enough:
-            return self._unless_ahead(_speak(sentence, to), pacing.low_water_s, now_s)
-        choice = self._pause(sentence, known, now_s)
+            return self._wait_while_ahead(_speak_to(sentence, to), pacing.low_water_s, now_s)
+        choice = self._speak_after_pause(sentence, known, now_s)
         if isinstance(choice, Speak):  # without lookahead: just before playback runs dry
-            return self._unless_ahead(choice, pacing.ttfa_goal_s, now_s)
+            return self._wait_while_ahead(choice, pacing.ttfa_goal_s, now_s)
         if choice.until_s is not None and at_once > sentence.released and long_enough:
             return Wait(min(due_at_s, choice.until_s))
         return choice
 
-    def _with_lookahead(
+    def _end_with_lookahead(
         self, sentence: PendingSentence, finished: Sequence[int], lookahead: int
     ) -> int:
         if not self.pacing.incremental:
             clauses = [end for end in finished if _CLAUSE_END.search(sentence.text, 0, end)]
             return clauses[-1] if clauses else 0
-        if not lookahead and not _begun(sentence):
+        if not lookahead and not _has_partial_word(sentence):
             lookahead = 1  # the next word has not begun
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
 
-    def _shortest(self, sentence: PendingSentence) -> int:
+    def _min_first_length(self, sentence: PendingSentence) -> int:
         """Minimum characters of a context's first release: they last until the next word's."""
         if not sentence.first:
             return 0
@@ -215,17 +215,19 @@ class Pacer:
         awaited_s = _RENDER_S + _NEXT_WORD / sentence.speed
         return max(self.pacing.min_text_length, math.ceil(awaited_s / _SOUND_S))
 
-    def _pause(self, sentence: PendingSentence, known: int, now_s: float) -> Speak | Wait:
+    def _speak_after_pause(
+        self, sentence: PendingSentence, known: int, now_s: float
+    ) -> Speak | Wait:
         """Once the input pauses, speak the words held back for lookahead; later also what the
         engine held back, and a complete last word.
         """
         pause_s = max(self.pacing.idle_s, _IDLE_GAPS * sentence.usual_gap_s)
         pause_at_s = sentence.last_input_s + pause_s
         if known > sentence.released:
-            return _speak(sentence, known) if now_s >= pause_at_s else Wait(pause_at_s)
-        return self._long_pause(sentence, known, now_s)
+            return _speak_to(sentence, known) if now_s >= pause_at_s else Wait(pause_at_s)
+        return self._speak_after_long_pause(sentence, known, now_s)
 
-    def _long_pause(
+    def _speak_after_long_pause(
         self, sentence: PendingSentence, known: int, now_s: float, patience: float = 1.0
     ) -> Speak | Wait:
         """After a long pause speak a complete last word or, `patience` times later, all finished
@@ -257,11 +259,11 @@ class Pacer:
     # --- writers slower than speech ---------------------------------------------------------------
 
     def _grow_by_phrases(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
-        finished = sentence.finished
+        finished = sentence.finished_words
         to = phrase_end(sentence.text, sentence.released, finished, first=sentence.first)
         if to > sentence.released:
-            return self._unless_ahead(
-                replace(_speak(sentence, to), pause=True), self.pacing.ttfa_goal_s, now_s
+            return self._wait_while_ahead(
+                replace(_speak_to(sentence, to), pause=True), self.pacing.ttfa_goal_s, now_s
             )
         pause_s = max(self.pacing.phrase_pause_s, _PAUSE_GAPS * sentence.usual_gap_s)
         pause_at_s = sentence.last_input_s + pause_s
@@ -270,24 +272,24 @@ class Pacer:
         to = pause_end(sentence.text, sentence.released, finished)
         if to > sentence.released:
             return (
-                replace(_speak(sentence, to), pause=True)
+                replace(_speak_to(sentence, to), pause=True)
                 if now_s >= pause_at_s
                 else Wait(pause_at_s)
             )
         known = finished[-1] if finished else 0
-        return self._long_pause(sentence, known, now_s, _PATIENCE)
+        return self._speak_after_long_pause(sentence, known, now_s, _PATIENCE)
 
 
-def _speak(sentence: PendingSentence, to: int) -> Speak:
+def _speak_to(sentence: PendingSentence, to: int) -> Speak:
     """Speak up to `to`, with all words behind it as lookahead: a partial word, once it has a
     letter, is better than none.
     """
-    finished = sentence.finished
+    finished = sentence.finished_words
     last = finished[-1] if finished else 0
-    return Speak(to, len(sentence.text) if _begun(sentence) else max(to, last))
+    return Speak(to, len(sentence.text) if _has_partial_word(sentence) else max(to, last))
 
 
-def _begun(sentence: PendingSentence) -> bool:
+def _has_partial_word(sentence: PendingSentence) -> bool:
     """Whether the next word has begun behind the finished ones."""
-    finished = sentence.finished
+    finished = sentence.finished_words
     return any(map(str.isalnum, sentence.text[finished[-1] if finished else 0 :]))

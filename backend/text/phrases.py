@@ -17,7 +17,7 @@ def _words(listed: str) -> frozenset[str]:
 
 # Determiners, prepositions, conjunctions, auxiliaries, subjects, adverbs of degree, titles: bound
 # to the next word, so none of these ends a phrase.
-_LEANING = _words(
+_BOUND_WORDS = _words(
     """
     a an the this these those my your his her its our their some any no every each either neither
     of to in on at by for from with about into onto over under after before between through during
@@ -37,7 +37,7 @@ _LEANING = _words(
 )
 _CLITIC = re.compile(r"(n't|'(m|re|s|ve|ll|d))$")
 # Words without a stress of their own.
-_LIGHT = _LEANING | _words(
+_UNSTRESSED = _BOUND_WORDS | _words(
     """
     me him us them you it there here too then now up out down away back off again please one ones
     """
@@ -59,13 +59,13 @@ def phrase_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> i
     the phrase is short and the word behind it need not be known.
     """
     ends = [end for end in ends if end > spoken]
-    while end := _next_end(text, spoken, ends, first=first):
+    while end := _next_phrase_end(text, spoken, ends, first=first):
         spoken, first = end, False
         ends = [later for later in ends if later > end]
     return spoken
 
 
-def _next_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> int:
+def _next_phrase_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> int:
     """The end of the phrase that begins at `spoken`; 0 while it is not complete."""
     stressed, start, boundary = 0, spoken, 0
     for n, end in enumerate(ends, 1):
@@ -73,7 +73,11 @@ def _next_end(text: str, spoken: int, ends: Sequence[int], *, first: bool) -> in
         stressed += is_stressed(word)
         if ends_with_mark(word):
             return end
-        may_end = stressed and not leans(word, text[end:]) and _bare(word) not in _SUBJECTS
+        may_end = (
+            stressed
+            and not is_bound_to_next(word, text[end:])
+            and _normalise_word(word) not in _SUBJECTS
+        )
         if may_end and first:
             return end
         if may_end and n < len(ends) and not is_stressed(text[end : ends[n]]):
@@ -92,21 +96,21 @@ def pause_end(text: str, spoken: int, ends: Sequence[int]) -> int:
     for end in reversed([end for end in ends if end > spoken]):
         start = max([spoken, *(other for other in ends if other < end)])
         word = text[start:end]
-        if ends_with_mark(word) or not leans(word, text[end:]):
+        if ends_with_mark(word) or not is_bound_to_next(word, text[end:]):
             return end
     return spoken
 
 
 def is_stressed(word: str) -> bool:
     """Whether the word carries a stress of its own."""
-    bare = _bare(word)
-    return bool(bare) and bare not in _LIGHT and _CLITIC.sub("", bare) not in _LIGHT
+    bare = _normalise_word(word)
+    return bool(bare) and bare not in _UNSTRESSED and _CLITIC.sub("", bare) not in _UNSTRESSED
 
 
-def leans(word: str, following: str) -> bool:
+def is_bound_to_next(word: str, following: str) -> bool:
     """Whether the word is bound to the one behind it, of which `following` is known."""
-    bare = _bare(word)
-    if not bare or bare in _LEANING or _CLITIC.search(bare):
+    bare = _normalise_word(word)
+    if not bare or bare in _BOUND_WORDS or _CLITIC.search(bare):
         return True
     if any(map(str.isdigit, bare)) or word.strip()[-1:] in "$€£#&@/+-=":
         return True
@@ -116,11 +120,11 @@ def leans(word: str, following: str) -> bool:
 
 def ends_with_mark(word: str) -> bool:
     """Whether punctuation behind the word ends a phrase; the dots of "Dr.", "e.g.", "3." do not."""
-    stripped, bare = word.strip(), _bare(word)
+    stripped, bare = word.strip(), _normalise_word(word)
     if not _MARK.search(stripped) or (stripped[-1] in ".:" and stripped[-2:-1].isdigit()):
         return False
-    return not (stripped.endswith(".") and (len(bare) < 3 or bare in _LEANING))
+    return not (stripped.endswith(".") and (len(bare) < 3 or bare in _BOUND_WORDS))
 
 
-def _bare(word: str) -> str:
+def _normalise_word(word: str) -> str:
     return _NOT_LETTERS.sub("", word.replace("’", "'")).strip("'").lower()

@@ -62,30 +62,30 @@ class Segmenter:
         self._restart(0, "")
 
     @property
-    def open(self) -> Sentence:
+    def open_sentence(self) -> Sentence:
         """The incomplete sentence, possibly empty."""
         return Sentence(self._start, self._text)
 
-    def push(self, text: str) -> list[Sentence]:
+    def push_text(self, text: str) -> list[Sentence]:
         """Append `text`; return the sentences that it completes, in order."""
         self._text += text
         return self._close_complete()
 
-    def flush(self) -> list[Sentence]:
+    def flush_text(self) -> list[Sentence]:
         """Treat the text as if it ended here; close only what ends like a sentence."""
-        sentences = self._close_doubtful()
+        sentences = self._close_rechecked()
         if self._ends_like_a_sentence():
             sentences.append(self._close(len(self._text)))
         return sentences
 
-    def end(self) -> list[Sentence]:
+    def end_text(self) -> list[Sentence]:
         """Close the open sentence: no more text follows."""
-        sentences = self._close_doubtful()
+        sentences = self._close_rechecked()
         if self._text:
             sentences.append(self._close(len(self._text)))
         return sentences
 
-    def retract(self, to: int) -> str:
+    def retract_to(self, to: int) -> str:
         """Drop the text from offset `to` on and reopen a returned sentence that contains `to`.
 
         A sentence that ends at `to` stays closed. Returns the kept beginning of the open sentence,
@@ -96,7 +96,7 @@ class Segmenter:
         while to < self._start and self._closed:
             last = self._closed.pop()
             self._restart(last.start, last.text)
-        if to >= self.open.end:
+        if to >= self.open_sentence.end:
             return ""
         kept = self._text[: to - self._start]
         self._restart(self._start, "")
@@ -114,10 +114,12 @@ class Segmenter:
         self._start = start
         self._text = text
         self._read = 0  # characters of it that were read
-        self._blank = True  # only white space was read
-        self._letter: int | None = None  # offset of its first letter
+        self._is_blank = True  # only white space was read
+        self._first_letter: int | None = None  # offset of its first letter
         self._word_end = 0  # end of its last word, marks not included
-        self._doubt: int | None = None  # ask again from here once the current word is complete
+        self._recheck_from: int | None = (
+            None  # ask again from here once the current word is complete
+        )
 
     def _close(self, cut: int) -> Sentence:
         sentence = Sentence(self._start, self._text[:cut])
@@ -131,15 +133,17 @@ class Segmenter:
             sentences.append(self._close(cut))
         return sentences
 
-    def _close_doubtful(self) -> list[Sentence]:
+    def _close_rechecked(self) -> list[Sentence]:
         sentences = []
-        while self._doubt is not None and (cut := self._ask(self._doubt, len(self._text))):
+        while self._recheck_from is not None and (
+            cut := self._find_end(self._recheck_from, len(self._text))
+        ):
             sentences += [self._close(cut), *self._close_complete()]
         return sentences
 
     def _ends_like_a_sentence(self) -> bool:
         """Whether the library would end the sentence here if a new word followed."""
-        if self._letter is None:
+        if self._first_letter is None:
             return False
         size = len(self._text)
         ends = self._library_ends(self._word_end, size, _NEXT_WORD)
@@ -151,21 +155,23 @@ class Segmenter:
         while self._read < len(self._text):
             at = self._read
             self._read += 1
-            if cut := self._look(at):
+            if cut := self._read_character(at):
                 return cut
         return 0
 
-    def _look(self, at: int) -> int:
+    def _read_character(self, at: int) -> int:
         """Read the character `at`; return where the sentence ends, 0 if it does not yet."""
         character = self._text[at]
-        self._blank = self._blank and character.isspace()
+        self._is_blank = self._is_blank and character.isspace()
         cut = 0
-        if self._doubt is not None and (character.isspace() or at - self._doubt >= _PATIENCE):
-            cut = self._ask(self._doubt, at)
-            self._doubt = None
+        if self._recheck_from is not None and (
+            character.isspace() or at - self._recheck_from >= _PATIENCE
+        ):
+            cut = self._find_end(self._recheck_from, at)
+            self._recheck_from = None
         if not cut and character.isalnum():
             cut = self._begin_word(at)
-        if not cut and character in _NEWLINES and not self._blank:
+        if not cut and character in _NEWLINES and not self._is_blank:
             cut = at + 1
         if not cut and at + 1 >= _LONGEST:
             cut = self._text.rfind(" ", _LONGEST // 2, at) + 1 or at + 1
@@ -179,28 +185,28 @@ class Segmenter:
         """
         gap, gap_start = self._text[self._word_end : at], self._word_end
         self._word_end = at + 1
-        if self._letter is None and self._text[at].isalpha():
-            self._letter = at
+        if self._first_letter is None and self._text[at].isalpha():
+            self._first_letter = at
         marks = [character for character in gap if category(character)[0] == "P"]
         if not marks:
             return 0
-        if self._doubt is None:
-            self._doubt = gap_start
+        if self._recheck_from is None:
+            self._recheck_from = gap_start
         glued = not any(map(str.isspace, gap))
         if all(map(str.isascii, marks)) and (
             glued or self._text[gap_start - 1 : gap_start].isdigit()
         ):
             return 0
-        return self._ask(gap_start, at + 1)
+        return self._find_end(gap_start, at + 1)
 
-    def _ask(self, low: int, high: int) -> int:
+    def _find_end(self, low: int, high: int) -> int:
         """The first sentence end from `low` on, given the text up to `high`, or 0."""
-        if self._letter is None:
+        if self._first_letter is None:
             return 0
         for end in self._library_ends(low, high):
             if low <= end < high:
-                cut = self._between_words(end, high)
-                if self._letter < cut < high and not self._in_name(cut, high):
+                cut = self._move_between_words(end, high)
+                if self._first_letter < cut < high and not self._is_in_name(cut, high):
                     return cut
         return 0
 
@@ -217,7 +223,7 @@ class Segmenter:
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
 
-    def _between_words(self, end: int, high: int) -> int:
+    def _move_between_words(self, end: int, high: int) -> int:
         """Move `end` behind the last space between its two words, else behind closing marks.
 
         The library does not see unspoken marks and may have cut among them.
@@ -235,7 +241,7 @@ class Segmenter:
             end += 1
         return end
 
-    def _in_name(self, cut: int, high: int) -> bool:
+    def _is_in_name(self, cut: int, high: int) -> bool:
         """Whether a cut at a full stop without a space is inside an address or a name."""
         before = self._text[cut - 1]
         if before.isspace() or not before.isascii():

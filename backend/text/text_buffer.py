@@ -35,7 +35,9 @@ class TextBuffer:
         self._flushes: deque[int] = deque()  # offsets to read up to before each flush
         self._end_is_due = False  # once everything is read
         self._start = 0  # of the current utterance
-        self._read = ""  # the utterance's text as released: later text must not change its masking
+        self._released_text = (
+            ""  # the utterance's text as released: later text must not change its masking
+        )
         self._flush_to = 0  # flush and end require speech up to here at once
         self._last_input_s = 0.0
         self._speed = WritingSpeed()
@@ -46,7 +48,7 @@ class TextBuffer:
 
     # --- input ------------------------------------------------------------------------------------
 
-    def push(self, text: str, now_s: float) -> None:
+    def push_text(self, text: str, now_s: float) -> None:
         """Append text. Raises `ContextEnded`, `TextLimit`; then none of it is appended."""
         self._refuse_after_end()
         waiting = self.length - self.spoken
@@ -58,15 +60,15 @@ class TextBuffer:
         self._unread += text
         self.length += len(text)
         self._last_input_s = now_s
-        self._speed.push(len(text), now_s)
-        self.read()
+        self._speed.add_arrival(len(text), now_s)
+        self.read_slice()
 
-    def retract(self, to: int, now_s: float) -> int:
+    def retract_to(self, to: int, now_s: float) -> int:
         """Remove the text from `to` on, unless it is released. Returns the new length."""
         read_to = self.length - len(self._unread)
         self.length = min(max(to, self.released), self.length)
         if self.length < read_to:
-            self._unread = self._segmenter.retract(self.length)
+            self._unread = self._segmenter.retract_to(self.length)
         else:
             self._unread = self._unread[: self.length - read_to]
         while self._complete and self._complete[-1].end > self.length:
@@ -75,23 +77,23 @@ class TextBuffer:
         self._flushes = deque(min(offset, self.length) for offset in self._flushes)
         self._end_is_due = self.ended
         self._last_input_s = now_s
-        self.read()
+        self.read_slice()
         return self.length
 
-    def flush(self) -> None:
+    def flush_text(self) -> None:
         """Require everything received to be spoken at once. Raises `ContextEnded`."""
         self._refuse_after_end()
         if not self._flushes or self._flushes[-1] < self.length:
             self._flushes.append(self.length)
         self._flush_to = self.length
-        self.read()
+        self.read_slice()
 
-    def end(self) -> None:
+    def end_text(self) -> None:
         """Mark the text as complete. Raises `ContextEnded` the second time."""
         self._refuse_after_end()
         self._flush_to = self.length
         self.ended = self._end_is_due = True
-        self.read()
+        self.read_slice()
 
     def _refuse_after_end(self) -> None:
         if self.ended:
@@ -100,20 +102,20 @@ class TextBuffer:
     # --- reading ----------------------------------------------------------------------------------
 
     @property
-    def behind(self) -> bool:
+    def is_behind(self) -> bool:
         """Whether `read` must continue before `pending_sentence` is complete or up to date."""
         if self._complete and self._complete[-1].end >= self.released:
             return False
         return bool(self._unread or self._flushes or self._end_is_due)
 
-    def read(self) -> None:
+    def read_slice(self) -> None:
         """Segment the next slice, if `behind`."""
-        if not self.behind:
+        if not self.is_behind:
             return
         stop = self._flushes[0] if self._flushes else self.length
         size = min(_SLICE, stop - (self.length - len(self._unread)))
         part, self._unread = self._unread[:size], self._unread[size:]
-        self._complete.extend(self._segmenter.push(part))
+        self._complete.extend(self._segmenter.push_text(part))
         if self.length - len(self._unread) == stop:
             self._close_read()
 
@@ -121,18 +123,18 @@ class TextBuffer:
         """Carry out the flush or end that all text before it was read for."""
         if self._flushes:
             self._flushes.popleft()
-            self._complete.extend(self._segmenter.flush())
+            self._complete.extend(self._segmenter.flush_text())
         elif self._end_is_due:
             self._end_is_due = False
-            self._complete.extend(self._segmenter.end())
+            self._complete.extend(self._segmenter.end_text())
 
     # --- output -----------------------------------------------------------------------------------
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether all text is spoken and no more comes."""
         done = self.spoken == self.length and not self._complete
-        return self.ended and done and not self.behind
+        return self.ended and done and not self.is_behind
 
     @property
     def utterance_start(self) -> int:
@@ -148,11 +150,11 @@ class TextBuffer:
         """
         late = list(takewhile(lambda sentence: sentence.end < self.released, self._complete))
         complete = len(late) < len(self._complete)
-        parts = [*late, self._complete[len(late)] if complete else self._segmenter.open]
+        parts = [*late, self._complete[len(late)] if complete else self._segmenter.open_sentence]
         text = speakable("".join(part.text for part in parts))[self._start - parts[0].start :]
-        text = self._read + text[len(self._read) :]
-        if late and len(self._read) >= _LONGEST_LATE:
-            text, complete = self._read, True
+        text = self._released_text + text[len(self._released_text) :]
+        if late and len(self._released_text) >= _LONGEST_LATE:
+            text, complete = self._released_text, True
         return PendingSentence(
             text=text,
             words=word_ends(text),
@@ -166,29 +168,29 @@ class TextBuffer:
             usual_gap_s=self._speed.usual_gap_s,
         )
 
-    def release(self, pending_sentence: PendingSentence, choice: Speak) -> None:
+    def mark_released(self, pending_sentence: PendingSentence, choice: Speak) -> None:
         """Mark the pacer's choice as released: it can no longer be retracted."""
         self.released = self._start + choice.to
-        self._read = pending_sentence.text[: choice.to]
+        self._released_text = pending_sentence.text[: choice.to]
 
-    def speak_to(self, end: int) -> tuple[int, int]:
+    def mark_spoken(self, end: int) -> tuple[int, int]:
         """Mark the utterance as rendered up to its offset `end`. Returns the span of the context
         that this adds.
         """
         start, self.spoken = self.spoken, self._start + end
         return start, self.spoken
 
-    def close(self) -> None:
+    def close_utterance(self) -> None:
         """End the utterance with all that was released, and go on with the next."""
-        self._start, self._read = self.released, ""
+        self._start, self._released_text = self.released, ""
         while self._complete and self._complete[0].end <= self._start:
             self._complete.popleft()
         self._segmenter.settle(self._start)
 
-    def restart(self) -> tuple[int, int]:
+    def restart_utterance(self) -> tuple[int, int]:
         """End a failed utterance: what was released counts as spoken (silently), the rest of its
         sentence becomes the next utterance. Returns the silent span.
         """
         silent, self.spoken = (self.spoken, self.released), self.released
-        self.close()
+        self.close_utterance()
         return silent

@@ -19,7 +19,7 @@ class WritingSpeed:
         self._characters = 0  # of these
         self._last_s: float | None = None
 
-    def push(self, characters: int, now_s: float) -> None:
+    def add_arrival(self, characters: int, now_s: float) -> None:
         """Record that text arrived."""
         if not characters:
             return

@@ -12,7 +12,13 @@ import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.audio.formats import BARE, AudioFormat, EncodedAudio, create_encoder, parse_format
+from backend.audio.formats import (
+    RAW_FORMATS,
+    AudioFormat,
+    EncodedAudio,
+    create_encoder,
+    parse_format,
+)
 from backend.errors import DuplexError, Overloaded
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.base import HttpTranslator, Refusal
@@ -56,7 +62,7 @@ class SpeechResponse(Response):
         try:
             context = self._open(send_queue, endpoint_of(scope))
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             await self._refuse(_failed(error), send)
             return
         self._services.metrics.context_opened()
@@ -98,7 +104,7 @@ class SpeechResponse(Response):
         try:
             await context.run()
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             self._last = _failed(error)
             send_queue.post(self._last)
 
@@ -131,7 +137,7 @@ class SpeechResponse(Response):
             self._sounded |= bool(event.data)
         if not isinstance(event, Done) or self._sounded:
             return (event,)
-        if self._start.format in BARE and not self._translator.needs_sound:
+        if self._start.format in RAW_FORMATS and not self._translator.needs_sound:
             return (event,)
         target = parse_format(self._start.format, self._start.sample_rate, self._start.bit_rate)
         silence = await asyncio.to_thread(_silence, target)

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.audio.codecs import LibavCodec, Pcm, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+from backend.audio.codecs import (
+    LibavCodec,
+    LibavEncoding,
+    Pcm,
+    PcmCodec,
+    WavCodec,
+    to_s16,
+    wav_header,
+)
 from backend.audio.formats import create_encoder, parse_format
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(4800) / 24000)).astype(np.float32)
@@ -29,7 +37,7 @@ def test_full_scale_and_louder_does_not_wrap() -> None:
 
 
 def wav(codec_tag: int = 1) -> bytes:
-    plain = PlainCodec(
+    plain = PcmCodec(
         (lambda pcm: to_s16(pcm).tobytes()) if codec_tag == 1 else (lambda pcm: pcm.tobytes())
     )
     codec = WavCodec(plain, wav_header(codec_tag, 2 if codec_tag == 1 else 4, 24000))
@@ -61,7 +69,7 @@ def test_a_wav_has_one_header_however_often_it_is_given_samples() -> None:
 
 
 def test_a_flac_stream_is_lossless() -> None:
-    codec = LibavCodec(Recipe("flac", "flac", "s16"), 24000)
+    codec = LibavCodec(LibavEncoding("flac", "flac", "s16"), 24000)
     data = b"".join(codec.encode(part) for part in np.split(TONE, 10)) + codec.finish()
     with av.open(io.BytesIO(data), "r") as reader:
         heard = np.concatenate([f.to_ndarray()[0] for f in reader.decode(audio=0)])

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from backend.config import Settings
 from backend.engines import loader
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 
@@ -39,10 +39,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     machine = SimpleNamespace(device=None, packages={"torch", "chatterbox"})
     module = SimpleNamespace(ChatterboxModel=Loaded)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
-    monkeypatch.setattr(loader, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
+    monkeypatch.setattr(loader, "_load_hibari", lambda _: EMBEDDED)  # which takes a second to load
     monkeypatch.setattr(loader, "cuda_device", lambda: machine.device)
-    monkeypatch.setattr(loader, "why_no_device", lambda: "the driver is old")
-    monkeypatch.setattr(loader, "installed", lambda package: package in machine.packages)
+    monkeypatch.setattr(loader, "explain_no_device", lambda: "the driver is old")
+    monkeypatch.setattr(loader, "is_installed", lambda package: package in machine.packages)
     return machine
 
 
@@ -52,14 +52,14 @@ def settings(name: str = "auto", **chatterbox: object) -> Settings:
 
 def put_weights(models: Path, engine: str) -> None:
     (models / engine).mkdir(parents=True)
-    for name in WEIGHTS[engine].needed:
+    for name in WEIGHTS[engine].required:
         (models / engine / name).touch()
 
 
 def chosen(settings: Settings, models: Path) -> tuple[Any, str]:
     """The model, and why it is that one."""
     with capture_logs() as logs:
-        model = choose(settings, models)
+        model = load_model(settings, models)
     (why,) = [entry["why"] for entry in logs if entry["event"] == "engine.chosen"]
     return model, why
 
@@ -75,7 +75,7 @@ def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
 
 def test_the_log_names_the_folder_that_was_looked_into(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        choose(settings(), tmp_path)
+        load_model(settings(), tmp_path)
     assert logs[0]["models"] == str(tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_what_the_settings_name_is_taken_also_on_a_cpu_which_is_said_to_be_slow(
 ) -> None:
     put_weights(tmp_path, STANDARD)
     with capture_logs() as logs:
-        model: Any = choose(settings(STANDARD), tmp_path)
+        model: Any = load_model(settings(STANDARD), tmp_path)
     assert model.folder == tmp_path / STANDARD
     (slow,) = [entry for entry in logs if entry["event"] == "engine.slow"]
     assert slow["log_level"] == "warning"
@@ -141,7 +141,7 @@ def test_the_embedded_voice_is_taken_where_it_is_named(
 
 def test_weights_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        choose(settings(TURBO), tmp_path)
+        load_model(settings(TURBO), tmp_path)
     assert "t3_turbo_v1.safetensors" in caught.value.message
     assert caught.value.message.endswith("run: duplex-tts download chatterbox-turbo")
     assert "\n" not in caught.value.message
@@ -153,13 +153,13 @@ def test_a_package_that_is_missing_is_one_line_with_the_command(
     put_weights(tmp_path, TURBO)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", None)
     with pytest.raises(ConfigError, match="run: make install-chatterbox"):
-        choose(settings(TURBO), tmp_path)
+        load_model(settings(TURBO), tmp_path)
 
 
 def test_a_device_that_is_not_there(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
     with pytest.raises(ConfigError, match=r"chatterbox\.device = cuda.*the driver is old"):
-        choose(settings(TURBO, device="cuda"), tmp_path)
+        load_model(settings(TURBO, device="cuda"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +169,10 @@ def test_why_there_is_no_device(
     cuda: str | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(loader, "installed", lambda _: True)
+    monkeypatch.setattr(loader, "is_installed", lambda _: True)
     torch = SimpleNamespace(version=SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert re.search(why, loader.why_no_device())
+    assert re.search(why, loader.explain_no_device())
 
 
 def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyP
         capture_logs() as logs,
         pytest.raises(ConfigError, match=r"header too small.*download chatterbox-turbo` checks"),
     ):
-        choose(settings(TURBO), tmp_path)
+        load_model(settings(TURBO), tmp_path)
     assert not [entry for entry in logs if entry["log_level"] == "error"], "the line says it all"
 
 
@@ -203,8 +203,8 @@ class NotInstalled:
 sys.meta_path.insert(0, NotInstalled())  # None in sys.modules would be taken for a module by scipy
 import backend.main
 from backend.config import Settings
-from backend.engines.loader import choose
-print(choose(Settings(), Path(sys.argv[1])).info.name)
+from backend.engines.loader import load_model
+print(load_model(Settings(), Path(sys.argv[1])).info.name)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)

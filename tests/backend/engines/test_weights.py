@@ -59,10 +59,10 @@ class Asked(Exception):
 def test_the_server_looks_in_the_folder_of_the_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def choose(_: Settings, models: Path) -> None:
+    def load_model(_: Settings, models: Path) -> None:
         raise Asked(models)
 
-    monkeypatch.setattr(main, "choose", choose)
+    monkeypatch.setattr(main, "load_model", load_model)
     settings = {"server": {"port": 0}, "engine": {"models": str(tmp_path / "mödels here")}}
     with pytest.raises(Asked) as asked:
         main.serve(Settings.model_validate(settings))

@@ -48,7 +48,7 @@ EAGER = {"high_water": 60}  # do not wait for a listener whom nobody plays
 @pytest.fixture(autouse=True)
 def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is that runs the tests."""
-    monkeypatch.setattr(Scheduler, "overloaded", False)
+    monkeypatch.setattr(Scheduler, "is_overloaded", False)
 
 
 def serving(**server: Any) -> AbstractAsyncContextManager[Live]:

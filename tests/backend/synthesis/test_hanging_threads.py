@@ -23,26 +23,26 @@ LIMIT_S = 0.25  # a look of the watch
 
 
 @asynccontextmanager
-async def scheduler(model: TroubledModel, threads: int = 1) -> AsyncIterator[Scheduler]:
-    made = Scheduler(model, threads, Metrics(), patience_s=0.05)
-    made.start()
+async def running_scheduler(model: TroubledModel, threads: int = 1) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(model, threads, Metrics(), patience_s=0.05)
+    scheduler.start_threads()
     try:
-        yield made
+        yield scheduler
     finally:
         model.let_go.set()
-        await asyncio.to_thread(made.stop)
+        await asyncio.to_thread(scheduler.stop_threads)
 
 
-def opened(made: Scheduler, text: str, deadline_s: float = 0.0) -> UtteranceHandle:
-    speech = made.open(Utterance(made.next_id(), "heart", chunk_characters=5))
-    speech.extend(Release(text, len(text), final=True), deadline_s)
-    return speech
+def opened(scheduler: Scheduler, text: str, deadline_s: float = 0.0) -> UtteranceHandle:
+    handle = scheduler.open_utterance(Utterance(scheduler.next_id(), "heart", chunk_characters=5))
+    handle.extend(Release(text, len(text), final=True), deadline_s)
+    return handle
 
 
-async def rest(speech: UtteranceHandle) -> str:
+async def rest(handle: UtteranceHandle) -> str:
     heard_so_far = ""
     while True:
-        chunk = await asyncio.wait_for(speech.next_chunk(), 10)
+        chunk = await asyncio.wait_for(handle.next_chunk(), 10)
         heard_so_far += heard(chunk.pcm)
         if chunk.caught_up:
             return heard_so_far
@@ -58,30 +58,30 @@ async def hangs(model: TroubledModel, number: int = 0) -> None:
 
 async def test_who_the_hanging_engine_was_at_fails_alone() -> None:
     model = TroubledModel(step_limit_s=LIMIT_S)
-    async with scheduler(model) as made:
-        bad = opened(made, HANG)
+    async with running_scheduler(model) as scheduler:
+        bad = opened(scheduler, HANG)
         await hangs(model)
-        good = opened(made, "good one", deadline_s=1.0)
-        made.watch()
+        good = opened(scheduler, "good one", deadline_s=1.0)
+        scheduler.watch_threads()
         with pytest.raises(EngineFailed, match="was replaced"):
             await rest(bad)
         assert await rest(good) == "goodone"
-        assert made.complete
+        assert scheduler.has_all_threads
         assert len(model.engines) == 2
 
 
 async def test_who_was_in_the_middle_of_a_sentence_goes_on_behind_what_was_heard() -> None:
     model = TroubledModel(step_limit_s=LIMIT_S)
-    async with scheduler(model) as made:
-        async with made.open(Utterance("u", "heart")) as speech:
-            speech.extend(Release("one two three", 8), 0.0)
-            first = await speech.next_chunk()
+    async with running_scheduler(model) as scheduler:
+        async with scheduler.open_utterance(Utterance("u", "heart")) as handle:
+            handle.extend(Release("one two three", 8), 0.0)
+            first = await handle.next_chunk()
             assert (heard(first.pcm), first.caught_up) == ("onetwo", True)
-            opened(made, HANG)
+            opened(scheduler, HANG)
             await hangs(model)
-            made.watch()
-            speech.extend(Release("one two three four", 18, final=True), 0.0)
-            last = await asyncio.wait_for(speech.next_chunk(), 10)
+            scheduler.watch_threads()
+            handle.extend(Release("one two three four", 18, final=True), 0.0)
+            last = await asyncio.wait_for(handle.next_chunk(), 10)
         assert heard(last.pcm) == "threefour"
         assert (last.start, last.end) == (8, 18)
         assert [(w.start, w.end) for w in last.words] == [(8, 14), (14, 18)]
@@ -90,47 +90,47 @@ async def test_who_was_in_the_middle_of_a_sentence_goes_on_behind_what_was_heard
 
 async def test_what_a_lost_thread_brings_in_the_end_is_thrown_away() -> None:
     model = TroubledModel(step_limit_s=LIMIT_S)
-    async with scheduler(model) as made:
-        bad = opened(made, HANG)
+    async with running_scheduler(model) as scheduler:
+        bad = opened(scheduler, HANG)
         await hangs(model)
-        made.watch()
+        scheduler.watch_threads()
         with pytest.raises(EngineFailed):
             await rest(bad)
         model.let_go.set()
-        await eventually(lambda: not any(t.alive for t in made._lost), 10)
-        assert await rest(opened(made, "after")) == "after"
+        await eventually(lambda: not any(t.is_alive for t in scheduler._lost), 10)
+        assert await rest(opened(scheduler, "after")) == "after"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(bad.next_chunk(), 0.01)
 
 
 async def test_threads_that_hang_are_not_replaced_without_end() -> None:
     model = TroubledModel(step_limit_s=LIMIT_S)
-    async with scheduler(model) as made:
+    async with running_scheduler(model) as scheduler:
         for number in range(20):
-            bad = opened(made, HANG)
+            bad = opened(scheduler, HANG)
             await hangs(model, number)
-            made.check_threads()
-            made.check_threads()
+            scheduler.check_threads()
+            scheduler.check_threads()
             with pytest.raises(EngineFailed):
                 await rest(bad)
-            if not made.complete:
+            if not scheduler.has_all_threads:
                 break
-        assert not made.complete
+        assert not scheduler.has_all_threads
         with pytest.raises(EngineFailed, match="no engine thread answers"):
-            await rest(opened(made, "nobody is left"))
-        made.watch()
+            await rest(opened(scheduler, "nobody is left"))
+        scheduler.watch_threads()
         model.let_go.set()  # when they come to themselves there is room again
-        await eventually(lambda: made.complete, 10)
-        assert await rest(opened(made, "after")) == "after"
+        await eventually(lambda: scheduler.has_all_threads, 10)
+        assert await rest(opened(scheduler, "after")) == "after"
 
 
 async def test_a_thread_that_is_slow_but_moves_on_is_kept() -> None:
     model = TroubledModel(step_limit_s=2.0, step_s=0.02)  # eight looks
-    async with scheduler(model) as made:
-        speech = opened(made, "word " * 20)
-        saying = asyncio.create_task(rest(speech))
+    async with running_scheduler(model) as scheduler:
+        handle = opened(scheduler, "word " * 20)
+        saying = asyncio.create_task(rest(handle))
         while not saying.done():
-            made.check_threads()  # far oftener than it would
+            scheduler.check_threads()  # far oftener than it would
             await asyncio.sleep(0.03)
         assert await saying == "word" * 20
         assert len(model.engines) == 1
@@ -140,10 +140,10 @@ async def test_a_thread_that_is_slow_but_moves_on_is_kept() -> None:
 
 
 async def test_an_engine_that_works_without_a_result_is_given_up_for_that_utterance() -> None:
-    async with scheduler(TroubledModel()) as made:
+    async with running_scheduler(TroubledModel()) as scheduler:
         with pytest.raises(SpeechTimeout, match="task_timeout"):
-            await rest(opened(made, FRUITLESS))
-        assert await rest(opened(made, "after")) == "after"
+            await rest(opened(scheduler, FRUITLESS))
+        assert await rest(opened(scheduler, "after")) == "after"
 
 
 async def test_to_wait_for_a_thread_is_no_timeout() -> None:
@@ -179,7 +179,7 @@ async def test_a_context_goes_on_behind_the_sentence_that_hung() -> None:
 async def test_readiness_says_when_threads_hang() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/readyz")).status_code == 200
-        live.app.state.services.tts._scheduler._wanted += 1  # one is missing
+        live.app.state.services.tts._scheduler._thread_target += 1  # one is missing
         assert (await http.get("/readyz")).status_code == 503
 
 

@@ -26,30 +26,30 @@ def release(text: str) -> Release:
 
 
 @asynccontextmanager
-async def scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator[Scheduler]:
-    made = Scheduler(model, threads, Metrics())
-    made.start()
+async def running_scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(model, threads, Metrics())
+    scheduler.start_threads()
     try:
-        yield made
+        yield scheduler
     finally:
         if model.gate is not None:
             model.gate.release(ALL)
-        await asyncio.to_thread(made.stop)
+        await asyncio.to_thread(scheduler.stop_threads)
 
 
 def opened(
-    made: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
+    scheduler: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
 ) -> UtteranceHandle:
-    speech = made.open(Utterance(made.next_id(), voice, chunk_characters=5))
-    speech.extend(release(text), deadline_s)
-    return speech
+    handle = scheduler.open_utterance(Utterance(scheduler.next_id(), voice, chunk_characters=5))
+    handle.extend(release(text), deadline_s)
+    return handle
 
 
-async def rest(speech: UtteranceHandle) -> str:
+async def rest(handle: UtteranceHandle) -> str:
     """What the speech says from here on, to the end of its release."""
     said = ""
     while True:
-        chunk = await asyncio.wait_for(speech.next_chunk(), 10)
+        chunk = await asyncio.wait_for(handle.next_chunk(), 10)
         said += heard(chunk.pcm)
         if chunk.caught_up:
             return said
@@ -73,32 +73,38 @@ def gated() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
 
 
 async def test_chunks_come_in_order_until_the_release_is_caught_up() -> None:
-    async with scheduler(FakeModel()) as made, opened(made, "one two three four") as speech:
-        chunks = [await speech.next_chunk()]
+    async with (
+        running_scheduler(FakeModel()) as scheduler,
+        opened(scheduler, "one two three four") as handle,
+    ):
+        chunks = [await handle.next_chunk()]
         while not chunks[-1].caught_up:
-            chunks.append(await speech.next_chunk())
+            chunks.append(await handle.next_chunk())
         assert [(chunk.start, chunk.end) for chunk in chunks] == [(0, 8), (8, 14), (14, 18)]
 
 
 async def test_an_utterance_grows_release_by_release() -> None:
-    async with scheduler(FakeModel()) as made, made.open(Utterance("u", "heart")) as speech:
-        speech.extend(Release("one two ", 4), 0.0)
-        assert await rest(speech) == "one"
-        speech.extend(Release("one two three", 8), 0.0)
-        assert await rest(speech) == "two"
-        speech.extend(release("one two three"), 0.0)
-        assert await rest(speech) == "three"
+    async with (
+        running_scheduler(FakeModel()) as scheduler,
+        scheduler.open_utterance(Utterance("u", "heart")) as handle,
+    ):
+        handle.extend(Release("one two ", 4), 0.0)
+        assert await rest(handle) == "one"
+        handle.extend(Release("one two three", 8), 0.0)
+        assert await rest(handle) == "two"
+        handle.extend(release("one two three"), 0.0)
+        assert await rest(handle) == "three"
 
 
 async def test_many_at_once_each_get_their_own() -> None:
     texts = [f"number {n} of many utterances" for n in range(40)]
 
-    async def speak(made: Scheduler, text: str) -> str:
-        async with opened(made, text) as speech:
-            return await rest(speech)
+    async def speak(scheduler: Scheduler, text: str) -> str:
+        async with opened(scheduler, text) as handle:
+            return await rest(handle)
 
-    async with scheduler(FakeModel(), threads=2) as made:
-        said = await asyncio.gather(*(speak(made, text) for text in texts))
+    async with running_scheduler(FakeModel(), threads=2) as scheduler:
+        said = await asyncio.gather(*(speak(scheduler, text) for text in texts))
     assert said == ["".join(text.split()) for text in texts]
 
 
@@ -107,10 +113,12 @@ async def test_many_at_once_each_get_their_own() -> None:
 
 async def test_the_earliest_deadline_comes_first() -> None:
     with gated() as (model, gate):
-        async with scheduler(model) as made:
-            first = opened(made, "first")
+        async with running_scheduler(model) as scheduler:
+            first = opened(scheduler, "first")
             engine = await busy(model)
-            others = [opened(made, "later", deadline_s) for deadline_s in (5.0, 1.0, math.inf, 3.0)]
+            others = [
+                opened(scheduler, "later", deadline_s) for deadline_s in (5.0, 1.0, math.inf, 3.0)
+            ]
             gate.release(ALL)
             await asyncio.gather(*map(rest, [first, *others]))
             assert engine.steps == [("u1",), ("u3",), ("u5",), ("u2",), ("u4",)]
@@ -118,10 +126,10 @@ async def test_the_earliest_deadline_comes_first() -> None:
 
 async def test_a_more_urgent_utterance_comes_between_the_chunks_of_a_long_one() -> None:
     with gated() as (model, gate):
-        async with scheduler(model) as made:
-            long = opened(made, "aaaaa bbbbb ccccc", 10.0)
+        async with running_scheduler(model) as scheduler:
+            long = opened(scheduler, "aaaaa bbbbb ccccc", 10.0)
             engine = await busy(model)
-            urgent = opened(made, "now", 1.0)
+            urgent = opened(scheduler, "now", 1.0)
             gate.release(ALL)
             assert [await rest(long), await rest(urgent)] == ["aaaaabbbbbccccc", "now"]
             assert engine.steps == [("u1",), ("u2",), ("u1",), ("u1",)]
@@ -129,10 +137,10 @@ async def test_a_more_urgent_utterance_comes_between_the_chunks_of_a_long_one() 
 
 async def test_a_deadline_that_moves_counts_from_the_next_step_on() -> None:
     with gated() as (model, gate):
-        async with scheduler(model) as made:
-            first = opened(made, "first", 0.0)
+        async with running_scheduler(model) as scheduler:
+            first = opened(scheduler, "first", 0.0)
             engine = await busy(model)
-            patient, other = opened(made, "patient", 5.0), opened(made, "other", 3.0)
+            patient, other = opened(scheduler, "patient", 5.0), opened(scheduler, "other", 3.0)
             patient.deadline_s = 1.0
             gate.release(ALL)
             await asyncio.gather(*map(rest, [first, patient, other]))
@@ -142,10 +150,10 @@ async def test_a_deadline_that_moves_counts_from_the_next_step_on() -> None:
 async def test_a_step_advances_as_many_as_the_engine_can() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=2, gate=gate)
-    async with scheduler(model) as made:
-        first = opened(made, "first")
+    async with running_scheduler(model) as scheduler:
+        first = opened(scheduler, "first")
         engine = await busy(model)
-        others = [opened(made, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
+        others = [opened(scheduler, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
         gate.release(ALL)
         assert await asyncio.gather(*map(rest, [first, *others])) == ["first", *["later"] * 3]
         assert engine.steps == [("u1",), ("u3", "u4"), ("u2",)]
@@ -153,21 +161,21 @@ async def test_a_step_advances_as_many_as_the_engine_can() -> None:
 
 async def test_utterances_are_spread_over_the_threads() -> None:
     with gated() as (model, gate):
-        async with scheduler(model, threads=2) as made:
-            speeches = [opened(made, "one"), opened(made, "two")]
+        async with running_scheduler(model, threads=2) as scheduler:
+            handles = [opened(scheduler, "one"), opened(scheduler, "two")]
             await asyncio.gather(busy(model, 0), busy(model, 1))
-            assert made.waiting == 2
+            assert scheduler.waiting_count == 2
             assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
             gate.release(ALL)
-            assert await asyncio.gather(*map(rest, speeches)) == ["one", "two"]
+            assert await asyncio.gather(*map(rest, handles)) == ["one", "two"]
 
 
 async def test_an_open_utterance_that_waits_for_text_counts_too() -> None:
     model = FakeModel()
-    async with scheduler(model, threads=2) as made:
-        first = opened(made, "one")
+    async with running_scheduler(model, threads=2) as scheduler:
+        first = opened(scheduler, "one")
         await rest(first)
-        await rest(opened(made, "two"))
+        await rest(opened(scheduler, "two"))
         assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
 
 
@@ -175,27 +183,27 @@ async def test_an_open_utterance_that_waits_for_text_counts_too() -> None:
 
 
 async def test_leaving_forgets_the_utterance() -> None:
-    async with scheduler(FakeModel()) as made:
-        async with made.open(Utterance("u", "heart")) as speech:
-            speech.extend(Release("one two three", 4), 0.0)
-            await rest(speech)
-        await rest(opened(made, "after"))  # the thread obeys in order
-        (engine,) = made_model(made).engines
+    async with running_scheduler(FakeModel()) as scheduler:
+        async with scheduler.open_utterance(Utterance("u", "heart")) as handle:
+            handle.extend(Release("one two three", 4), 0.0)
+            await rest(handle)
+        await rest(opened(scheduler, "after"))  # the thread obeys in order
+        (engine,) = made_model(scheduler).engines
         assert engine.open_utterances == 0
 
 
-def made_model(made: Scheduler) -> FakeModel:
-    model = made._threads[0]._model
+def made_model(scheduler: Scheduler) -> FakeModel:
+    model = scheduler._threads[0]._model
     assert isinstance(model, FakeModel)
     return model
 
 
 async def test_leaving_while_a_step_runs_throws_its_result_away() -> None:
     with gated() as (model, gate):
-        async with scheduler(model) as made:
-            async with opened(made, "aaaaa bbbbb ccccc"):
+        async with running_scheduler(model) as scheduler:
+            async with opened(scheduler, "aaaaa bbbbb ccccc"):
                 engine = await busy(model)
-            other = opened(made, "other")
+            other = opened(scheduler, "other")
             gate.release(ALL)
             assert await rest(other) == "other"
             assert engine.steps == [("u1",), ("u2",)]
@@ -204,14 +212,14 @@ async def test_leaving_while_a_step_runs_throws_its_result_away() -> None:
 
 async def test_a_cancelled_wait_loses_no_chunk() -> None:
     with gated() as (model, gate):
-        async with scheduler(model) as made:
-            speech = opened(made, "aaaaa bbbbb")
+        async with running_scheduler(model) as scheduler:
+            handle = opened(scheduler, "aaaaa bbbbb")
             await busy(model)
-            waiting = asyncio.create_task(speech.next_chunk())
+            waiting = asyncio.create_task(handle.next_chunk())
             await asyncio.sleep(0)
             waiting.cancel()
             gate.release(ALL)
-            assert await rest(speech) == "aaaaabbbbb"
+            assert await rest(handle) == "aaaaabbbbb"
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -220,10 +228,10 @@ async def test_a_cancelled_wait_loses_no_chunk() -> None:
 async def test_a_failure_concerns_one_of_many() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=4, gate=gate)
-    async with scheduler(model) as made:
-        first = opened(made, "first")
+    async with running_scheduler(model) as scheduler:
+        first = opened(scheduler, "first")
         await busy(model)
-        bad, good = opened(made, "explode"), opened(made, "good")
+        bad, good = opened(scheduler, "explode"), opened(scheduler, "good")
         gate.release(ALL)
         with pytest.raises(EngineFailed, match="out of memory"):
             await rest(bad)
@@ -233,20 +241,20 @@ async def test_a_failure_concerns_one_of_many() -> None:
 
 async def test_a_bug_of_the_engine_is_told_and_the_thread_goes_on() -> None:
     model = FakeModel()
-    async with scheduler(model) as made:
-        async with opened(made, "crash") as speech:
+    async with running_scheduler(model) as scheduler:
+        async with opened(scheduler, "crash") as handle:
             with pytest.raises(EngineFailed, match="ZeroDivisionError"):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await rest(handle)
+        assert await rest(opened(scheduler, "after")) == "after"
         assert model.open_utterances == 0
 
 
 async def test_an_utterance_that_the_engine_refuses_fails_at_its_first_chunk() -> None:
-    async with scheduler(FakeModel()) as made:
-        async with opened(made, "hello", voice="broken") as speech:
+    async with running_scheduler(FakeModel()) as scheduler:
+        async with opened(scheduler, "hello", voice="broken") as handle:
             with pytest.raises(VoiceUnavailable):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await rest(handle)
+        assert await rest(opened(scheduler, "after")) == "after"
 
 
 class Stubborn(FakeEngine):
@@ -273,11 +281,11 @@ class StubbornModel(FakeModel):
 
 @pytest.mark.parametrize("text", ["extend", "crash"])
 async def test_an_engine_that_raises_everywhere_does_not_end_its_thread(text: str) -> None:
-    async with scheduler(StubbornModel()) as made:
-        async with opened(made, text) as speech:
+    async with running_scheduler(StubbornModel()) as scheduler:
+        async with opened(scheduler, text) as handle:
             with pytest.raises(EngineFailed):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await rest(handle)
+        assert await rest(opened(scheduler, "after")) == "after"
 
 
 class UselessModel(FakeModel):
@@ -286,9 +294,9 @@ class UselessModel(FakeModel):
 
 
 async def test_an_engine_that_cannot_be_created_fails_its_utterances() -> None:
-    async with scheduler(UselessModel()) as made, opened(made, "hello") as speech:
+    async with running_scheduler(UselessModel()) as scheduler, opened(scheduler, "hello") as handle:
         with pytest.raises(EngineFailed, match="OSError"):
-            await rest(speech)
+            await rest(handle)
 
 
 # --- start and stop ------------------------------------------------------------------------------
@@ -300,12 +308,12 @@ def engine_threads() -> list[threading.Thread]:
 
 async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
     with gated() as (model, gate):
-        made = Scheduler(model, 1, Metrics())
-        made.start()
-        opened(made, "aaaaa bbbbb ccccc ddddd")
+        scheduler = Scheduler(model, 1, Metrics())
+        scheduler.start_threads()
+        opened(scheduler, "aaaaa bbbbb ccccc ddddd")
         engine = await busy(model)
-        stopping = asyncio.create_task(asyncio.to_thread(made.stop))
-        while not made._threads[0]._stopping:  # noqa: ASYNC110 - a thread is about to
+        stopping = asyncio.create_task(asyncio.to_thread(scheduler.stop_threads))
+        while not scheduler._threads[0]._stopping:  # noqa: ASYNC110 - a thread is about to
             await asyncio.sleep(0)
         assert engine_threads() != []
         gate.release(1)
@@ -315,36 +323,36 @@ async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
 
 
 def test_stop_before_start_does_nothing() -> None:
-    Scheduler(FakeModel(), 2, Metrics()).stop()
+    Scheduler(FakeModel(), 2, Metrics()).stop_threads()
 
 
 def test_a_result_for_a_loop_that_has_closed_is_dropped() -> None:
     with gated() as (model, gate):
 
         async def leave_early() -> Scheduler:
-            made = Scheduler(model, 1, Metrics())
-            made.start()
-            opened(made, "aaaaa bbbbb")
+            scheduler = Scheduler(model, 1, Metrics())
+            scheduler.start_threads()
+            opened(scheduler, "aaaaa bbbbb")
             await busy(model)
-            return made
+            return scheduler
 
-        made = asyncio.run(leave_early())
+        scheduler = asyncio.run(leave_early())
         gate.release(ALL)
-        made.stop()
+        scheduler.stop_threads()
         assert engine_threads() == []
 
 
 # --- admission -----------------------------------------------------------------------------------
 
 
-def measured(made: Scheduler, rtf: float) -> None:
-    made._deliver(StepResult([], busy_s=rtf, audio_s=1.0))
+def measured(scheduler: Scheduler, rtf: float) -> None:
+    scheduler._deliver_step(StepResult([], busy_s=rtf, audio_s=1.0))
 
 
-def listener(made: Scheduler, deadline_s: float) -> UtteranceHandle:
-    speech = made.open(Utterance(made.next_id(), "heart"))
-    speech.deadline_s = deadline_s
-    return speech
+def listener(scheduler: Scheduler, deadline_s: float) -> UtteranceHandle:
+    handle = scheduler.open_utterance(Utterance(scheduler.next_id(), "heart"))
+    handle.deadline_s = deadline_s
+    return handle
 
 
 def now_s() -> float:
@@ -352,77 +360,77 @@ def now_s() -> float:
 
 
 async def test_full_when_one_listener_more_would_not_fit() -> None:
-    async with scheduler(FakeModel(), threads=2) as made:
-        assert not made.overloaded
-        measured(made, rtf=0.5)  # 2 threads x 0.85 carry 3 listeners of 0.5
-        assert not made.overloaded
-        listener(made, now_s() + 1)
-        listener(made, now_s() + 1)
-        assert not made.overloaded
-        third = listener(made, now_s() + 1)
-        assert made.overloaded
+    async with running_scheduler(FakeModel(), threads=2) as scheduler:
+        assert not scheduler.is_overloaded
+        measured(scheduler, rtf=0.5)  # 2 threads x 0.85 carry 3 listeners of 0.5
+        assert not scheduler.is_overloaded
+        listener(scheduler, now_s() + 1)
+        listener(scheduler, now_s() + 1)
+        assert not scheduler.is_overloaded
+        third = listener(scheduler, now_s() + 1)
+        assert scheduler.is_overloaded
         await third.__aexit__()
-        assert not made.overloaded
+        assert not scheduler.is_overloaded
 
 
 async def test_batch_and_those_who_stopped_listening_are_no_load() -> None:
-    async with scheduler(FakeModel(), threads=1) as made:
-        measured(made, rtf=0.5)
+    async with running_scheduler(FakeModel(), threads=1) as scheduler:
+        measured(scheduler, rtf=0.5)
         for deadline_s in (math.inf, now_s() - 60):
-            listener(made, deadline_s)
-        assert not made.overloaded
-        listener(made, now_s())
-        assert made.overloaded
+            listener(scheduler, deadline_s)
+        assert not scheduler.is_overloaded
+        listener(scheduler, now_s())
+        assert scheduler.is_overloaded
 
 
 async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
-    async with scheduler(FakeModel(), threads=8) as made:
-        measured(made, rtf=0.001)
-        speech = listener(made, now_s() - 1)
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
+    async with running_scheduler(FakeModel(), threads=8) as scheduler:
+        measured(scheduler, rtf=0.001)
+        handle = listener(scheduler, now_s() - 1)
+        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(3):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded
+            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
+        assert not scheduler.is_overloaded
         for _ in range(10):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert made.overloaded
-        speech.deadline_s = now_s() + 60
+            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
+        assert scheduler.is_overloaded
+        handle.deadline_s = now_s() + 60
         for _ in range(30):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded
+            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
+        assert not scheduler.is_overloaded
 
 
 async def test_a_machine_that_was_late_is_not_full_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with scheduler(FakeModel(), threads=8) as made:
-        measured(made, rtf=0.001)
-        speech = listener(made, now_s() - 1)
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
+    async with running_scheduler(FakeModel(), threads=8) as scheduler:
+        measured(scheduler, rtf=0.001)
+        handle = listener(scheduler, now_s() - 1)
+        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(50):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        speech.deadline_s = now_s() + 3600
-        assert made.overloaded
+            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
+        handle.deadline_s = now_s() + 3600
+        assert scheduler.is_overloaded
         later_s = now_s() + 30
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later_s)
-        assert not made.overloaded
-        made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded, "what has faded does not come back"
+        assert not scheduler.is_overloaded
+        scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
+        assert not scheduler.is_overloaded, "what has faded does not come back"
 
 
 async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_not_before() -> None:
-    async with scheduler(FakeModel(max_batch=64), threads=1) as made:
-        measured(made, rtf=0.9)
-        speech = listener(made, now_s() - 1)
-        listener(made, now_s() + 1)
-        assert not made.overloaded
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
+    async with running_scheduler(FakeModel(max_batch=64), threads=1) as scheduler:
+        measured(scheduler, rtf=0.9)
+        handle = listener(scheduler, now_s() - 1)
+        listener(scheduler, now_s() + 1)
+        assert not scheduler.is_overloaded
+        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(10):
-            made._deliver(StepResult([(speech, late)], 0.9, 1.0))
-        assert made.overloaded
+            scheduler._deliver_step(StepResult([(handle, late)], 0.9, 1.0))
+        assert scheduler.is_overloaded
 
 
 async def test_a_machine_that_nobody_listens_to_is_never_full() -> None:
-    async with scheduler(FakeModel(), threads=1) as made:
-        measured(made, rtf=100.0)
-        assert not made.overloaded
+    async with running_scheduler(FakeModel(), threads=1) as scheduler:
+        measured(scheduler, rtf=100.0)
+        assert not scheduler.is_overloaded

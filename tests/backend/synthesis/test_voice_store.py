@@ -25,12 +25,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def store(model: FakeModel) -> AsyncIterator[VoiceStore]:
-    made = VoiceStore(model)
+async def running_store(model: FakeModel) -> AsyncIterator[VoiceStore]:
+    store = VoiceStore(model)
     try:
-        yield made
+        yield store
     finally:
-        await asyncio.to_thread(made.close)
+        await asyncio.to_thread(store.shut_down)
 
 
 @contextmanager
@@ -43,106 +43,106 @@ def held() -> Iterator[tuple[CloningModel, threading.Event]]:
         hears.set()
 
 
-def names(made: VoiceStore) -> set[str]:
-    return {voice.name for voice in made.listed() if voice.learned}
+def names(store: VoiceStore) -> set[str]:
+    return {voice.name for voice in store.list_voices() if voice.learned}
 
 
 async def test_a_voice_comes_and_goes(file: Path) -> None:
-    async with store(CloningModel()) as made:
-        voice = await made.add("anna", file)
+    async with running_store(CloningModel()) as store:
+        voice = await store.add_voice("anna", file)
         assert (voice.name, voice.learned) == ("anna", True)
-        assert names(made) == {"anna"}
-        await made.remove("anna")
-        assert names(made) == set()
+        assert names(store) == {"anna"}
+        await store.remove_voice("anna")
+        assert names(store) == set()
 
 
 async def test_a_voice_in_use_goes_with_its_last_user(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
-            with made.in_use("anna"):
-                await made.remove("anna")
-            assert names(made) == set()
+    async with running_store(model) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
+            with store.in_use("anna"):
+                await store.remove_voice("anna")
+            assert names(store) == set()
             assert "anna" in model.learned
             with pytest.raises(UnknownVoice):
-                await made.remove("anna")
+                await store.remove_voice("anna")
             with pytest.raises(VoiceExists, match="in use"):
-                await made.add("anna", file)
+                await store.add_voice("anna", file)
         await eventually(lambda: not model.learned, within_s=10)
 
 
 async def test_using_a_voice_does_not_remove_it(file: Path) -> None:
-    async with store(CloningModel()) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
+    async with running_store(CloningModel()) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
             pass
-        assert names(made) == {"anna"}
+        assert names(store) == {"anna"}
 
 
 async def test_a_voice_in_use_at_the_end_is_removed_before_it(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
-            await made.remove("anna")
+    async with running_store(model) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
+            await store.remove_voice("anna")
     assert not model.learned
 
 
 async def test_some_wait_for_their_turn_and_more_are_told_to_come_back(file: Path) -> None:
     with held() as (model, hears):
-        async with store(model) as made:
-            adding = [asyncio.create_task(made.add(f"v{n}", file)) for n in range(4)]
+        async with running_store(model) as store:
+            adding = [asyncio.create_task(store.add_voice(f"v{n}", file)) for n in range(4)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
-                await made.add("one-more", file)
+                await store.add_voice("one-more", file)
             with pytest.raises(VoiceExists):
-                await made.add("v0", file)
+                await store.add_voice("v0", file)
             hears.set()
             await asyncio.gather(*adding)
-            assert names(made) == {"v0", "v1", "v2", "v3"}
-            await made.add("one-more", file)
+            assert names(store) == {"v0", "v1", "v2", "v3"}
+            await store.add_voice("one-more", file)
 
 
 async def test_who_leaves_while_a_voice_is_made_takes_its_place_from_nobody(file: Path) -> None:
     with held() as (model, hears):
-        async with store(model) as made:
-            adding = [asyncio.create_task(made.add(f"v{n}", file)) for n in range(4)]
+        async with running_store(model) as store:
+            adding = [asyncio.create_task(store.add_voice(f"v{n}", file)) for n in range(4)]
             await asyncio.sleep(0)
             for task in adding:
                 task.cancel()
             await asyncio.gather(*adding, return_exceptions=True)
             hears.set()
-            await eventually(lambda: not made._coming, within_s=10)
-            await made.add("anna", file)
+            await eventually(lambda: not store._learning, within_s=10)
+            await store.add_voice("anna", file)
 
 
 async def test_a_recording_that_is_none_leaves_nothing(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
+    async with running_store(model) as store:
         with pytest.raises(BadMessage, match="recording"):
-            await made.add("anna", Path(__file__))
-        await made.add("anna", file)
+            await store.add_voice("anna", Path(__file__))
+        await store.add_voice("anna", file)
     assert list(model.learned) == ["anna"]
 
 
 async def test_there_is_an_end_to_the_number_of_voices(file: Path) -> None:
     model = CloningModel()
     model.learned = {f"v{n}": (6.0, 16_000) for n in range(MOST_VOICES)}
-    async with store(model) as made:
+    async with running_store(model) as store:
         with pytest.raises(Overloaded):
-            await made.add("anna", file)
+            await store.add_voice("anna", file)
 
 
 async def test_voices_that_came_with_the_engine_stay(file: Path) -> None:
-    async with store(CloningModel()) as made:
+    async with running_store(CloningModel()) as store:
         with pytest.raises(Unsupported):
-            await made.remove("heart")
+            await store.remove_voice("heart")
         with pytest.raises(VoiceExists):
-            await made.add("heart", file)
+            await store.add_voice("heart", file)
 
 
 async def test_an_engine_that_makes_no_voices(file: Path) -> None:
-    async with store(FakeModel()) as made:
+    async with running_store(FakeModel()) as store:
         with pytest.raises(Unsupported, match="chatterbox-turbo"):
-            await made.add("anna", file)
+            await store.add_voice("anna", file)

@@ -52,7 +52,7 @@ def decide(sentence: PendingSentence, now_s: float = 0.0, pacing: Pacing = PACIN
 def listening(audio_s: float, pacing: Pacing = PACING) -> Pacer:
     """A pacer whose listener has `audio_s` to hear at 0 s."""
     pacer = Pacer(pacing)
-    pacer.sent(audio_s, 0.0)
+    pacer.count_sent(audio_s, 0.0)
     return pacer
 
 
@@ -171,7 +171,7 @@ def typed(text: str, key_s: float, render_s: float = 0.06) -> list[float]:
         released, now_s = choice.to, now_s + render_s
         if now_s > dry_at_s and len(word_ends(text[spoken : math.floor(dry_at_s / key_s)])) > 2:
             holes.append(dry_at_s)
-        pacer.sent((released - spoken) / 15, now_s)
+        pacer.count_sent((released - spoken) / 15, now_s)
         spoken, dry_at_s = released, now_s + pacer.ahead_s(now_s)
     return holes
 
@@ -369,7 +369,7 @@ def test_a_clause_without_a_mark_is_spoken_when_the_writer_pauses() -> None:
 def test_what_the_listener_has_is_what_was_sent_less_the_time_since() -> None:
     pacer = listening(1.0)
     assert pacer.ahead_s(0.25) == pytest.approx(0.75)
-    pacer.sent(0.5, 0.25)
+    pacer.count_sent(0.5, 0.25)
     assert pacer.ahead_s(0.5) == pytest.approx(1.0)
     assert pacer.ahead_s(99.0) == 0.0
 
@@ -377,37 +377,37 @@ def test_what_the_listener_has_is_what_was_sent_less_the_time_since() -> None:
 def test_audio_after_a_gap_is_heard_from_then_on() -> None:
     pacer = listening(1.0)
     assert pacer.dry_s(3.0) == pytest.approx(2.0)
-    pacer.sent(1.0, 3.0)
+    pacer.count_sent(1.0, 3.0)
     assert pacer.ahead_s(3.0) == pytest.approx(1.0)
 
 
 def test_the_first_audio_follows_an_infinite_gap_and_timely_audio_none() -> None:
     pacer = Pacer(PACING)
     assert pacer.dry_s(5.0) == math.inf
-    pacer.sent(1.0, 5.0)
+    pacer.count_sent(1.0, 5.0)
     assert pacer.dry_s(5.5) == 0.0
 
 
 def test_the_reported_position_beats_the_estimate() -> None:
     pacer = listening(2.0)
-    pacer.played(0.5, 1.0)  # half a second was heard, not a whole one
+    pacer.set_position(0.5, 1.0)  # half a second was heard, not a whole one
     assert pacer.ahead_s(1.0) == pytest.approx(1.5)
-    pacer.played(2.0, 1.5)
+    pacer.set_position(2.0, 1.5)
     assert pacer.ahead_s(1.5) == 0.0
 
 
 def test_a_position_beyond_all_that_was_sent_means_nothing_is_left() -> None:
     pacer = listening(2.0)
-    pacer.played(1e9, 1.0)
+    pacer.set_position(1e9, 1.0)
     assert pacer.ahead_s(1.0) == 0.0
-    pacer.played(math.inf, 1.0)
+    pacer.set_position(math.inf, 1.0)
     assert pacer.ahead_s(1.0) == 0.0
 
 
 def test_deadline_is_the_goal_for_one_who_waits_and_running_dry_for_one_who_hears() -> None:
     pacer = Pacer(PACING)
     assert pacer.deadline_s(10.0) == pytest.approx(10.15)
-    pacer.sent(2.0, 10.0)
+    pacer.count_sent(2.0, 10.0)
     assert pacer.deadline_s(10.5) == pytest.approx(12.0)
     assert pacer.deadline_s(13.0) == pytest.approx(13.15)
 

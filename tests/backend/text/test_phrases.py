@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.text.phrases import leans, pause_end, phrase_end
+from backend.text.phrases import is_bound_to_next, pause_end, phrase_end
 from backend.text.words import word_ends
 
 
@@ -57,7 +57,7 @@ LEANING = "a the of to in on and but I we was were is has my your very Mr. Dr. i
 
 @pytest.mark.parametrize("word", LEANING.split())
 def test_no_phrase_ends_on_a_word_that_leans_on_the_next(word: str) -> None:
-    assert leans(f"{word} ", "")
+    assert is_bound_to_next(f"{word} ", "")
     text = f"people bring flowers {word} "
     assert phrase_end(text, 0, finished(text), first=False) < len(text)
     assert pause_end(text, 0, finished(text)) < len(text)
@@ -70,9 +70,9 @@ def test_a_writer_who_pauses_is_heard_as_far_as_it_makes_sense() -> None:
 
 
 def test_a_short_word_in_capitals_is_a_name_until_the_next_letter_is_known() -> None:
-    assert leans("London ", "")
-    assert leans("London ", "B")
-    assert not leans("London ", "b")
+    assert is_bound_to_next("London ", "")
+    assert is_bound_to_next("London ", "B")
+    assert not is_bound_to_next("London ", "b")
 
 
 @given(st.text(alphabet="ab theofIK5.,$\n", max_size=60), st.integers(0, 10), st.booleans())

@@ -22,16 +22,16 @@ exactly = settings(derandomize=True, deadline=None, max_examples=300)
 
 def split(*pieces: str) -> list[str]:
     segmenter = Segmenter()
-    sentences = [sentence for piece in pieces for sentence in segmenter.push(piece)]
-    return [sentence.text for sentence in sentences + segmenter.end()]
+    sentences = [sentence for piece in pieces for sentence in segmenter.push_text(piece)]
+    return [sentence.text for sentence in sentences + segmenter.end_text()]
 
 
 def needed(sentence: str, what_follows: str) -> str:
     """How much of `what_follows` is read before `sentence` is known to be complete."""
     segmenter = Segmenter()
-    assert segmenter.push(sentence) == []
+    assert segmenter.push_text(sentence) == []
     for size, character in enumerate(what_follows, 1):
-        if complete := segmenter.push(character):
+        if complete := segmenter.push_text(character):
             assert [each.text for each in complete] == [sentence]
             return what_follows[:size]
     raise AssertionError("never complete")
@@ -97,7 +97,7 @@ def test_a_sentence_is_complete_as_soon_as_what_follows_cannot_change_it(
 
 
 def test_a_newline_completes_a_sentence_at_once() -> None:
-    assert Segmenter().push("see you soon\n") == [Sentence(0, "see you soon\n")]
+    assert Segmenter().push_text("see you soon\n") == [Sentence(0, "see you soon\n")]
 
 
 def test_blank_lines_are_no_sentences_of_their_own() -> None:
@@ -121,23 +121,23 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
         match data.draw(st.sampled_from(["push", "push", "flush", "end", "retract", "settle"])):
             case "push":
                 more = data.draw(texts)
-                sentences += segmenter.push(more)
+                sentences += segmenter.push_text(more)
                 text += more
             case "flush":
-                sentences += segmenter.flush()
+                sentences += segmenter.flush_text()
             case "end":
-                sentences += segmenter.end()
-                assert segmenter.open.text == ""
+                sentences += segmenter.end_text()
+                assert segmenter.open_sentence.text == ""
             case "retract":
                 to = data.draw(st.integers(settled, len(text)))
-                again = segmenter.retract(to)
+                again = segmenter.retract_to(to)
                 sentences = [sentence for sentence in sentences if sentence.end <= to]
-                sentences += segmenter.push(again)
+                sentences += segmenter.push_text(again)
                 text = text[:to]
             case "settle":
                 settled = data.draw(st.integers(settled, len(text)))
                 segmenter.settle(settled)
-        tiles = [*sentences, segmenter.open]
+        tiles = [*sentences, segmenter.open_sentence]
         assert "".join(tile.text for tile in tiles) == text
         assert all(before.end == after.start for before, after in pairwise(tiles))
         assert all(sentence.text for sentence in sentences)
@@ -147,64 +147,64 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
 @given(texts, st.integers(0, 200))
 def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> None:
     segmenter, to = Segmenter(), min(to, len(text))
-    kept = segmenter.push(text)
-    begun = segmenter.retract(to)
+    kept = segmenter.push_text(text)
+    begun = segmenter.retract_to(to)
     kept = [sentence for sentence in kept if sentence.end <= to]
-    assert segmenter.push(begun) == []
-    again = kept + segmenter.push(text[to:]) + segmenter.end()
+    assert segmenter.push_text(begun) == []
+    again = kept + segmenter.push_text(text[to:]) + segmenter.end_text()
     assert [sentence.text for sentence in again] == split(text)
 
 
 def test_retract_opens_the_sentence_it_reaches_into_again() -> None:
     segmenter = Segmenter()
-    segmenter.push("One. Two. Three")
-    assert segmenter.retract(8) == "Two"
-    assert segmenter.push("Two") == []
-    assert segmenter.open == Sentence(5, "Two")
-    assert segmenter.push("fold. And") == [Sentence(5, "Twofold. ")]
+    segmenter.push_text("One. Two. Three")
+    assert segmenter.retract_to(8) == "Two"
+    assert segmenter.push_text("Two") == []
+    assert segmenter.open_sentence == Sentence(5, "Two")
+    assert segmenter.push_text("fold. And") == [Sentence(5, "Twofold. ")]
 
 
 def test_retract_to_the_end_of_a_sentence_leaves_it_closed() -> None:
     segmenter = Segmenter()
-    assert segmenter.push("One. Two") == [Sentence(0, "One. ")]
-    assert segmenter.retract(5) == ""
-    assert segmenter.open == Sentence(5, "")
+    assert segmenter.push_text("One. Two") == [Sentence(0, "One. ")]
+    assert segmenter.retract_to(5) == ""
+    assert segmenter.open_sentence == Sentence(5, "")
 
 
 def test_settled_text_cannot_be_retracted() -> None:
     segmenter = Segmenter()
-    segmenter.push("One. Two. Three")
+    segmenter.push_text("One. Two. Three")
     segmenter.settle(6)
-    assert segmenter.retract(6) == "T"
+    assert segmenter.retract_to(6) == "T"
     with pytest.raises(ValueError, match="settled"):
-        segmenter.retract(5)
+        segmenter.retract_to(5)
 
 
 @pytest.mark.parametrize("text", ["Hello there.", "Yes! 🎉 ", "**Note.**", "He said “go.”", "好。"])
 def test_flush_closes_what_ends_like_a_sentence(text: str) -> None:
     segmenter = Segmenter()
-    assert segmenter.push(text) == []
-    assert segmenter.flush() == [Sentence(0, text)]
+    assert segmenter.push_text(text) == []
+    assert segmenter.flush_text() == [Sentence(0, text)]
 
 
 @pytest.mark.parametrize("text", ["Hello", "Hello, ", "Dr.", "the U.S.", "5.", "...", "🙂", ""])
 def test_flush_leaves_open_what_does_not(text: str) -> None:
     segmenter = Segmenter()
-    segmenter.push(text)
-    assert segmenter.flush() == []
-    assert segmenter.open == Sentence(0, text)
+    segmenter.push_text(text)
+    assert segmenter.flush_text() == []
+    assert segmenter.open_sentence == Sentence(0, text)
 
 
 def test_flush_and_end_do_not_wait_for_the_end_of_a_word() -> None:
-    for close in (Segmenter.flush, Segmenter.end):
+    for close in (Segmenter.flush_text, Segmenter.end_text):
         segmenter = Segmenter()
-        segmenter.push("It works.But")
+        segmenter.push_text("It works.But")
         assert close(segmenter)[0] == Sentence(0, "It works.")
 
 
 def test_the_language_brings_its_abbreviations() -> None:
     segmenter = Segmenter("de")
-    assert segmenter.push("Am 3. Mai ist es. Und") == [Sentence(0, "Am 3. Mai ist es. ")]
+    assert segmenter.push_text("Am 3. Mai ist es. Und") == [Sentence(0, "Am 3. Mai ist es. ")]
 
 
 def test_a_text_without_an_end_is_cut_between_words() -> None:
@@ -232,8 +232,8 @@ def test_a_long_text_is_not_read_over_and_over(text: str, monkeypatch: pytest.Mo
 def test_settled_sentences_are_forgotten() -> None:
     segmenter = Segmenter()
     for _ in range(100):
-        for sentence in segmenter.push("Hello there. "):
+        for sentence in segmenter.push_text("Hello there. "):
             segmenter.settle(sentence.end)
     with pytest.raises(ValueError, match="settled"):
-        segmenter.retract(0)
+        segmenter.retract_to(0)
     assert len(segmenter._closed) == 0

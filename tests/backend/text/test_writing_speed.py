@@ -14,7 +14,7 @@ def speed(*arrivals: tuple[int, float]) -> float:
     writer, now_s = WritingSpeed(), 0.0
     for characters, gap_s in arrivals:
         now_s += gap_s
-        writer.push(characters, now_s)
+        writer.add_arrival(characters, now_s)
     return writer.characters_per_s
 
 

@@ -20,7 +20,7 @@ from backend.config import Settings
 from backend.engines.base import Chunk, Failure, Pcm, Release, Utterance
 from backend.engines.hibari import engine as hibari
 from backend.engines.hibari.engine import HibariModel
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.backend.engines.hibari.test_phonemes import PIECES
 from tests.support.engines.hibari_model import (
@@ -406,7 +406,7 @@ def test_a_damaged_package_stops_the_start_with_one_line(
     damaged.write_bytes(DAMAGES[damage](damaged.read_bytes()))
     monkeypatch.setattr(hibari, "_ASSETS", tmp_path)
     with pytest.raises(DuplexError, match="pip install --force-reinstall") as stopped:
-        choose(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
+        load_model(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
     assert "\n" not in stopped.value.message
 
 
