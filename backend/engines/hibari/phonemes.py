@@ -20,7 +20,7 @@ from hibari.g2p import ASSETS, G2P
 from hibari.g2p.normalize import normalize as hibari_normalize
 from hibari.g2p.oov import OOV
 
-from backend.engines.hibari.text_pieces import is_short, parts, stretches
+from backend.engines.hibari.text_pieces import is_short, smaller_parts, split_spans
 
 Span = tuple[int, int]
 
@@ -32,30 +32,30 @@ _CONTINUATIONS = tuple(
     f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
 )
 # Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
-_PACKAGE_TRIPS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
-_OPEN_WORDS = 3  # words behind a boundary after which later text cannot change what is before it
-_OPEN_CHARACTERS = 100  # the same in characters; also the context before a boundary
-_REMEMBERED_WORDS = 4096  # unknown words cached, for all utterances
+_PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
+_REACH_WORDS = 3  # words behind a boundary after which later text cannot change what is before it
+_REACH_CHARACTERS = 100  # the same in characters; also the context before a boundary
+_CACHED_WORDS = 4096  # unknown words cached, for all utterances
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """`text[start:end]` (without the spaces around it) and its phonemes; "" if it cannot be read.
-    `doubtful`: the word behind it may change its reading ("use", "got").
+    `is_doubtful`: the word behind it may change its reading ("use", "got").
     """
 
     start: int
     end: int
     phonemes: str
-    doubtful: bool = False
+    is_doubtful: bool = False
 
     @property
-    def voiced(self) -> bool:
+    def is_voiced(self) -> bool:
         """Whether it has sound, not only a pause."""
         return any(c.isalpha() for c in self.phonemes)
 
 
-class Reader:
+class PhonemeReader:
     """Reads text in one accent. Thread-safe: its tables are not changed after loading."""
 
     def __init__(self, british: bool, alphabet: Container[str]) -> None:
@@ -63,32 +63,32 @@ class Reader:
         self._alphabet = alphabet
         # A growing sentence is read again with each word, and an unknown word runs a network.
         unknown = OOV(str(Path(ASSETS, "oov_gb.onnx" if british else "oov.onnx")))
-        self._g2p = G2P(oov=lru_cache(_REMEMBERED_WORDS)(unknown), british=british)
+        self._g2p = G2P(oov=lru_cache(_CACHED_WORDS)(unknown), british=british)
         lexicon = self._g2p.lexicon
         known = {word.lower() for words in (lexicon.golds, lexicon.silvers) for word in words.d}
         self._words = sorted(filter(str.isalpha, known))
 
-    def read(self, text: str) -> list[Unit]:
+    def read_units(self, text: str) -> list[Unit]:
         """The units of `text`, in order; every word is in exactly one. Text too long for the
         package is read in parts, so that no unit has more than `MOST_PHONEMES`.
         """
-        return self._read_spans(text, stretches(text))
+        return self._read_spans(text, split_spans(text))
 
     def _read_spans(self, text: str, spans: Iterable[Span]) -> list[Unit]:
         return [
             replace(unit, start=start + unit.start, end=start + unit.end)
             for start, end in spans
-            for unit in self._read_stretch(text[start:end])
+            for unit in self._read_span(text[start:end])
         ]
 
-    def _read_stretch(self, text: str) -> list[Unit]:
+    def _read_span(self, text: str) -> list[Unit]:
         line = normalise(text)
-        smaller = parts(text)
+        smaller = smaller_parts(text)
         if smaller and not all(map(is_short, line.split())):  # " , , ," has become one word
             return self._read_spans(text, smaller)
         units = []
-        for unit in self._units(text, line):
-            smaller = parts(text[unit.start : unit.end])
+        for unit in self._build_units(text, line):
+            smaller = smaller_parts(text[unit.start : unit.end])
             if smaller and len(unit.phonemes) > MOST_PHONEMES:
                 units += self._read_spans(
                     text, [(unit.start + a, unit.start + b) for a, b in smaller]
@@ -97,11 +97,11 @@ class Reader:
                 units.append(unit)
         return units
 
-    def _units(self, text: str, line: Traced) -> list[Unit]:
-        readings = self._phonemes(str(line))
+    def _build_units(self, text: str, line: TracedText) -> list[Unit]:
+        readings = self._read_line(str(line))
         found = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
         units = []
-        for start, end in _merge(text, found):
+        for start, end in _merge_words(text, found):
             own = [
                 reading
                 for (a, b), reading in zip(found, readings, strict=False)
@@ -122,20 +122,20 @@ class Reader:
         found, following = [*self._words[at : at + 2], "", ""][:2]
         return found == word and not following.startswith(word)
 
-    def _phonemes(self, line: str) -> list[str]:
+    def _read_line(self, line: str) -> list[str]:
         """The phonemes of each word of a normalised line."""
         try:
-            return self._line_phonemes(line)
-        except _PACKAGE_TRIPS:
-            return [self._word_phonemes(word) for word in line.split()]
+            return self._read_tokens(line)
+        except _PACKAGE_ERRORS:
+            return [self._read_word(word) for word in line.split()]
 
-    def _word_phonemes(self, word: str) -> str:
+    def _read_word(self, word: str) -> str:
         try:
-            return " ".join(self._line_phonemes(word))
-        except _PACKAGE_TRIPS:
+            return " ".join(self._read_tokens(word))
+        except _PACKAGE_ERRORS:
             return ""
 
-    def _line_phonemes(self, line: str) -> list[str]:
+    def _read_tokens(self, line: str) -> list[str]:
         readings, current = [], ""
         for token in self._g2p.phonemize_tokens(self._g2p.tokenize(line)):
             current += "".join(c for c in token.phonemes or "" if c in self._alphabet)
@@ -152,22 +152,22 @@ def is_firm(text: str, boundary: int) -> bool:
     date before "January", "St." a saint before a name.
     """
     behind = text[boundary:].split()
-    if len(behind) >= _OPEN_WORDS or sum(map(len, behind)) >= _OPEN_CHARACTERS:
+    if len(behind) >= _REACH_WORDS or sum(map(len, behind)) >= _REACH_CHARACTERS:
         return True
-    text = text[: boundary + 2 * _OPEN_CHARACTERS]
-    furthest = max(0, boundary - _OPEN_CHARACTERS)
+    text = text[: boundary + 2 * _REACH_CHARACTERS]
+    furthest = max(0, boundary - _REACH_CHARACTERS)
     start = max(furthest, text.rfind(" ", furthest, max(0, boundary - 24)) + 1)
     text, boundary = text[start:], boundary - start
     words = list(_WORD.finditer(text, 0, boundary))
     if not words:
         return True
-    before = _prefix(normalise(text + " so it is"), words[-1].end())
+    before = _read_prefix(normalise(text + " so it is"), words[-1].end())
     return all(
-        _prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
+        _read_prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
     )
 
 
-def _prefix(line: Traced, end: int) -> str | None:
+def _read_prefix(line: TracedText, end: int) -> str | None:
     """The part of `line` that comes from the source before `end`; None if a word crosses `end`."""
     parts = []
     for m in _WORD.finditer(line):
@@ -180,7 +180,7 @@ def _prefix(line: Traced, end: int) -> str | None:
     return " ".join(parts)
 
 
-def _merge(text: str, pieces: Sequence[Span]) -> list[Span]:
+def _merge_words(text: str, pieces: Sequence[Span]) -> list[Span]:
     """The words of `text`; words that share a piece are merged."""
     merged: list[Span] = []
     words = (m.span() for m in _WORD.finditer(text))
@@ -198,7 +198,7 @@ def _trim(text: str, span: Span) -> Span:
     return end - len(piece.lstrip()), start + len(piece.rstrip())
 
 
-class Traced(str):
+class TracedText(str):
     """A string that maps each of its characters to a span of its source."""
 
     spans: list[Span]
@@ -230,7 +230,7 @@ class Traced(str):
 def substitute(
     pattern: re.Pattern[str], repl: Callable[[re.Match[str]], str] | str, text: Any
 ) -> Any:
-    """`pattern.sub(repl, text)` for a `Traced`: a replacement maps to all of the text that it
+    """`pattern.sub(repl, text)` for a `TracedText`: a replacement maps to all of the text that it
     replaces.
     """
     if pattern.search(text) is None:
@@ -256,14 +256,14 @@ class _Pattern:
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
 
-    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: Traced) -> Traced:
-        traced: Traced = substitute(self._pattern, repl, text)
+    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: TracedText) -> TracedText:
+        traced: TracedText = substitute(self._pattern, repl, text)
         return traced
 
 
-def _tracing(function: FunctionType) -> Callable[[Traced], Traced]:
+def _make_tracing(function: FunctionType) -> Callable[[TracedText], TracedText]:
     """The package's own function (so that it cannot differ), with patterns that keep the mapping of
-    a `Traced`.
+    a `TracedText`.
     """
     names: dict[str, object] = {
         name: _Pattern(value) if isinstance(value, re.Pattern) else value
@@ -276,9 +276,11 @@ def _tracing(function: FunctionType) -> Callable[[Traced], Traced]:
     return FunctionType(function.__code__, names)
 
 
-_normalise = _tracing(hibari_normalize)
+_normalise = _make_tracing(hibari_normalize)
 
 
-def normalise(text: str) -> Traced:
+def normalise(text: str) -> TracedText:
     """The package's normalised form of `text`, mapped to `text`."""
-    return _normalise(Traced.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))]))
+    return _normalise(
+        TracedText.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))])
+    )

@@ -26,18 +26,18 @@ class Plan:
     units: list[Unit] = field(default_factory=list)
     rest: list[Unit] = field(default_factory=list)
     reach: int = 0
-    more: bool = False
+    has_more: bool = False
     effort: int = 0
 
     @property
-    def voiced(self) -> bool:
+    def is_voiced(self) -> bool:
         """Whether it has sound."""
-        return any(unit.voiced for unit in self.units)
+        return any(unit.is_voiced for unit in self.units)
 
     @property
-    def followed(self) -> bool:
+    def is_followed(self) -> bool:
         """Whether a word, not only marks, is known behind the units."""
-        return any(unit.voiced for unit in self.rest)
+        return any(unit.is_voiced for unit in self.rest)
 
 
 def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> Plan:
@@ -53,7 +53,7 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
         units = _read_behind(text[:known], spoken_to, read)
     lookahead = min(_LOOKAHEAD, (known - spoken_to) // 4)
     trusted = known if known == len(text) else known - lookahead
-    ready = _fitting([u for u in units if u.end <= end], trusted)
+    ready = _take_fitting([u for u in units if u.end <= end], trusted)
     more = len(ready) < len(units) and units[len(ready)].end <= end
     more = more or (known < len(text) and known < end)
     if not (must or more):
@@ -69,9 +69,9 @@ def _may_end(text: str, units: list[Unit], count: int) -> bool:
     whose pause depends on the word behind it, and not where the next word may change the reading.
     """
     rest, last = units[count:], units[count - 1]
-    if last.doubtful and not any(u.voiced for u in rest):
+    if last.is_doubtful and not any(u.is_voiced for u in rest):
         return False
-    return any(u.voiced for u in rest or units) and is_firm(text, last.end)
+    return any(u.is_voiced for u in rest or units) and is_firm(text, last.end)
 
 
 def _read_behind(text: str, spoken_to: int, read: Callable[[str], list[Unit]]) -> list[Unit]:
@@ -101,7 +101,7 @@ def _shift(units: list[Unit], by: int) -> list[Unit]:
     return [replace(u, start=u.start + by, end=u.end + by) for u in units]
 
 
-def _fitting(units: list[Unit], trusted: int) -> list[Unit]:
+def _take_fitting(units: list[Unit], trusted: int) -> list[Unit]:
     """The first of `units`, as many as can be encoded at once; at least one."""
     phonemes = 0
     for n, unit in enumerate(units):

@@ -62,11 +62,11 @@ class Score:
         """The row behind the last."""
         return self._forgotten + len(self._content)
 
-    def start(self, phoneme: int) -> int:
+    def first_row(self, phoneme: int) -> int:
         """First row of `phoneme` (an index into the encoded ids)."""
         return self._forgotten + int(self._starts[phoneme])
 
-    def seam(self) -> tuple[int, int]:
+    def find_seam(self) -> tuple[int, int]:
         """The phoneme where speech stopped, and how many of its rows were spoken."""
         phoneme = int(np.searchsorted(self._starts, self._spoken, side="right")) - 1
         phoneme = min(phoneme, len(self._starts) - 2)
@@ -93,13 +93,13 @@ class Score:
         self._starts = self._spoken + np.concatenate([[0], np.cumsum(rows)])
         self._starts[phoneme] -= spoken
 
-    def quietest(self, start: int, end: int) -> int:
+    def quietest_row(self, start: int, end: int) -> int:
         """The unspoken row in [start, end) with the least energy."""
         start = max(start - self._forgotten, self._spoken)
         end = max(end - self._forgotten, start + 1)
         return self._forgotten + start + int(np.argmin(self._loudness()[start:end]))
 
-    def audible(self, start: int, end: int) -> tuple[int, int]:
+    def audible_rows(self, start: int, end: int) -> tuple[int, int]:
         """Rows [start, end) without silence at both ends; unchanged if all are silent."""
         first, last = start - self._forgotten, end - self._forgotten
         loud = np.flatnonzero(self._loudness()[first:last] > _SILENT)
@@ -109,7 +109,7 @@ class Score:
         loudest: FloatArray = self._energy.reshape(-1, UNIT_FRAMES).max(1)
         return loudest
 
-    def speak_to(self, row: int) -> tuple[FloatArray, FloatArray]:
+    def render_to(self, row: int) -> tuple[FloatArray, FloatArray]:
         """Render frames and their pitch from the seam to `row`, which becomes the seam."""
         start, end = self._spoken, row - self._forgotten
         left, right = max(0, start - FRAME_REACH), min(len(self._content), end + FRAME_REACH)

@@ -23,11 +23,12 @@ _MARK_EFFORT = 10  # extra characters for a mark read as words
 Span = tuple[int, int]
 
 _WORD = re.compile(r"\S+")
-_STRETCH = re.compile(r"\s+|\S+")
+_RUN = re.compile(r"\s+|\S+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _READ_MARK = re.compile(r"""[^\w\s.,;:!?'"()‘’“”—–-]|[²³¹¼-¾⅐-↉①-⓿]""")  # "%", "½"
 _APOSTROPHE = re.compile("['‘’]")
-_CRUMB = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)  # the package drops letters beyond 24
+# 24: the package drops the letters beyond.
+_SMALLEST_PART = re.compile(r"\d[.,]?|[^\W\d]{1,24}|.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,20 @@ class TextPiece:
     cut: bool = False
 
 
-def pieces(text: str, start: int = 0) -> Iterator[TextPiece]:
+def split_pieces(text: str, start: int = 0) -> Iterator[TextPiece]:
     """The pieces of `text` from `start` on, in order; they tile it. Each takes bounded time."""
-    for stretch in _STRETCH.finditer(text, start):
-        if stretch.group().isspace():
-            yield TextPiece(*stretch.span(), stretch.end() - stretch.start())
+    for run in _RUN.finditer(text, start):
+        if run.group().isspace():
+            yield TextPiece(*run.span(), run.end() - run.start())
         else:
-            yield from _of_word(text, *stretch.span())
+            yield from _split_word(text, *run.span())
 
 
-def stretches(text: str) -> list[Span]:
+def split_spans(text: str) -> list[Span]:
     """The spans of `text` to be read together; each cut piece is a span of its own."""
     spans: list[Span] = []
     start = 0
-    for piece in pieces(text):
+    for piece in split_pieces(text):
         if piece.cut:
             spans += [(start, piece.start)] if start < piece.start else []
             spans.append((piece.start, piece.end))
@@ -64,13 +65,13 @@ def stretches(text: str) -> list[Span]:
     return [*spans, (start, len(text))] if start < len(text) else spans
 
 
-def parts(text: str) -> list[Span]:
+def smaller_parts(text: str) -> list[Span]:
     """Smaller parts of a text that cannot be read together: its words, or the digits, letters and
     marks of its only word. Empty if it cannot be divided.
     """
     words = [m.span() for m in _WORD.finditer(text)]
     if len(words) == 1:
-        words = [m.span() for m in _CRUMB.finditer(text, *words[0])]
+        words = [m.span() for m in _SMALLEST_PART.finditer(text, *words[0])]
     return words if len(words) > 1 else []
 
 
@@ -78,7 +79,7 @@ def window_end(text: str, start: int, affordable: int) -> int:
     """The end of the piece at which the effort from `start` on reaches `affordable`, or of the
     text if its effort is less.
     """
-    for piece in pieces(text, start):
+    for piece in split_pieces(text, start):
         affordable -= piece.effort
         if affordable <= 0:
             return piece.end
@@ -87,18 +88,18 @@ def window_end(text: str, start: int, affordable: int) -> int:
 
 def effort(text: str) -> int:
     """The cost of reading `text`: see `TextPiece.effort`."""
-    return sum(piece.effort for piece in pieces(text))
+    return sum(piece.effort for piece in split_pieces(text))
 
 
 def is_short(word: str) -> bool:
     """Whether the package can read the word as a whole in bounded time."""
-    return len(word) <= LONGEST and len(_part_starts(word)) <= MOST_PARTS
+    return len(word) <= LONGEST and len(_find_part_starts(word)) <= MOST_PARTS
 
 
-def _of_word(text: str, start: int, end: int) -> Iterator[TextPiece]:
+def _split_word(text: str, start: int, end: int) -> Iterator[TextPiece]:
     at = start
     while at < end:
-        stop, parts = _first_piece(text, at, end)
+        stop, parts = _find_first_piece(text, at, end)
         cut = (at, stop) != (start, end)
         marks = len(_READ_MARK.findall(text, at, stop))
         many = parts**2 if parts > _FEW_PARTS else 0
@@ -106,24 +107,25 @@ def _of_word(text: str, start: int, end: int) -> Iterator[TextPiece]:
         at = stop
 
 
-def _first_piece(text: str, start: int, end: int) -> tuple[int, int]:
+def _find_first_piece(text: str, start: int, end: int) -> tuple[int, int]:
     """Where the first piece of the word `text[start:end]` ends, and how many parts it has."""
     word = text[start : min(end, start + LONGEST)]
     whole = len(word) == end - start
-    limit = next((m.start() for m in _NUMBER.finditer(word) if _endless(m.group())), len(word))
+    endless = (m.start() for m in _NUMBER.finditer(word) if _is_endless_number(m.group()))
+    limit = next(endless, len(word))
     if limit == 0:
-        return start + _crumb(word), 1
-    parts = _part_starts(word[:limit])
+        return start + _smallest_end(word), 1
+    parts = _find_part_starts(word[:limit])
     if limit == len(word) and whole and len(parts) <= MOST_PARTS:
         return end, len(parts)
     if limit == len(word) and not whole:
         limit = parts[-1] if parts else 0  # the last part may continue
     if len(parts) > MOST_PARTS:
         limit = parts[MOST_PARTS]
-    return start + (limit or _crumb(word)), min(len(parts), MOST_PARTS)
+    return start + (limit or _smallest_end(word)), min(len(parts), MOST_PARTS)
 
 
-def _part_starts(word: str) -> list[int]:
+def _find_part_starts(word: str) -> list[int]:
     """The starts of the parts that the package splits the word into. An apostrophe may split
     ("it's" is "it" and "'s"), and always counts as if it did, at the start of its part.
     """
@@ -133,10 +135,10 @@ def _part_starts(word: str) -> list[int]:
     return starts
 
 
-def _endless(number: str) -> bool:
+def _is_endless_number(number: str) -> bool:
     return len(number.partition(".")[0].replace(",", "")) > _MOST_DIGITS
 
 
-def _crumb(word: str) -> int:
-    found = _CRUMB.match(word)
+def _smallest_end(word: str) -> int:
+    found = _SMALLEST_PART.match(word)
     return found.end() if found else len(word)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
-from backend.engines.hibari.phonemes import Reader, Unit
+from backend.engines.hibari.phonemes import PhonemeReader, Unit
 from backend.engines.hibari.plan import Plan, make_plan
 from backend.engines.hibari.score import ROW_MS, Score
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, Vocoder
@@ -32,8 +32,8 @@ _LEAST_LEFT_PHONEMES = 60  # fewer, down to this, beside many new ones, so that 
 _MOST_PHONEMES = 320  # the time to encode grows with the square
 _RIGHT_PHONEMES = 60  # of lookahead
 _EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
-_GAP_ROWS = (-3, 1)  # where to look for the quietest row, relative to the space's first row
-_BREATH_ROWS = 3  # of silence behind a word without a known next word
+_CUT_ROWS = (-3, 1)  # where to look for the quietest row, relative to the space's first row
+_PAUSE_ROWS = 3  # of silence behind a word without a known next word
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
 _LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step
@@ -44,7 +44,7 @@ _SILENCE: Pcm = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _PlacedUnit:
     """A unit and the positions of its first phoneme and of the one `behind` its last, counted from
     the beginning of the utterance.
     """
@@ -58,7 +58,7 @@ class HibariUtterance:
     """The state of one utterance. Owned by one thread."""
 
     def __init__(
-        self, utterance: Utterance, score: Score, reader: Reader, vocabulary: dict[str, int]
+        self, utterance: Utterance, score: Score, reader: PhonemeReader, vocabulary: dict[str, int]
     ) -> None:
         self._utterance = utterance
         self._score = score
@@ -68,20 +68,20 @@ class HibariUtterance:
         self._release: Release | None = None
         self._plan: Plan | None = None
         self._encoded = False  # whether the plan's units are in the score
-        self._placed: list[_Placed] = []  # the plan's units not yet spoken
-        self._due = 0  # render up to this row
-        self._breath = False  # whether the due part ends in a pause that is not in the text
+        self._placed: list[_PlacedUnit] = []  # the plan's units not yet spoken
+        self._due_row = 0  # render up to this row
+        self._is_paused = False  # whether the due part ends in a pause that is not in the text
         self._spoken_to = 0  # in the text
-        self._said = ""  # phonemes spoken or due, with the space behind them
-        self._origin = 0  # where `_said` would begin in the score's phonemes
-        self._seam = (0, 0)  # phoneme, from the end of `_said`, and how many of its rows are spoken
+        self._committed = ""  # phonemes spoken or due, with the space behind them
+        self._origin = 0  # where `_committed` would begin in the score's phonemes
+        self._seam = (0, 0)  # phoneme, from the end of `_committed`, and its rows that are spoken
         self._chunks = 0  # of this release
         self._samples = 0
         self._word_end_ms = 0.0
-        self.finished = False
+        self.is_finished = False
 
     @property
-    def idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether there is nothing to do before the next release."""
         return self._release is None
 
@@ -94,156 +94,157 @@ class HibariUtterance:
     def step(self) -> Chunk:
         """Render the next chunk of the release, or only a part of it, to keep the step short: then
         the chunk has no text, and no sound or more sound of the text before it. Raises `ValueError`
-        if `idle`.
+        if `is_idle`.
         """
         release = self._release
         if release is None:
             raise ValueError("no release to render")
-        if self._due > self._score.spoken:
-            return self._chunk(release, [])
+        if self._due_row > self._score.spoken:
+            return self._render_chunk(release, [])
         if self._plan is None:
-            self._plan = make_plan(release, self._spoken_to, self._reader.read)
-            self._encoded, self._placed = not self._plan.voiced, []
+            self._plan = make_plan(release, self._spoken_to, self._reader.read_units)
+            self._encoded, self._placed = not self._plan.is_voiced, []
             if not self._encoded and self._plan.effort > _LITTLE_EFFORT:
-                return self._chunk(release, [])
-        if not self._encoded and self._encode(self._plan, release) > _FEW_PHONEMES:
-            return self._chunk(release, [])
+                return self._render_chunk(release, [])
+        if not self._encoded and self._encode_plan(self._plan, release) > _FEW_PHONEMES:
+            return self._render_chunk(release, [])
         group = self._next_group()
         del self._placed[: len(group)]
         if group:
-            self._say(group, self._plan, release)
-        return self._chunk(release, group)
+            self._commit_group(group, self._plan, release)
+        return self._render_chunk(release, group)
 
-    def _chunk(self, release: Release, group: list[_Placed]) -> Chunk:
+    def _render_chunk(self, release: Release, group: list[_PlacedUnit]) -> Chunk:
         """Render the due rows, up to one step's worth, as a chunk with the text of `group`."""
         plan = self._plan
-        pcm = [self._sound()]
+        pcm = [self._render_due()]
         start = self._spoken_to
         ended = False
         if plan is not None and self._encoded:
             self._spoken_to = self._placed[0].unit.start if self._placed else plan.reach
-            ended = not self._placed and self._due <= self._score.spoken
-        caught_up = ended and plan is not None and not plan.more
+            ended = not self._placed and self._due_row <= self._score.spoken
+        caught_up = ended and plan is not None and not plan.has_more
         if caught_up and release.final:
             pcm.append(self._vocoder.finish())
-            self.finished = True
+            self.is_finished = True
         self._plan = None if ended else plan
         self._release = None if caught_up else release
         audio = np.clip(np.concatenate(pcm), -1.0, 1.0)
         self._samples += len(audio)
-        words = self._words(group)
+        words = self._time_words(group)
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
-    def _encode(self, plan: Plan, release: Release) -> int:
+    def _encode_plan(self, plan: Plan, release: Release) -> int:
         """Write the plan into the score. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
         length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
-        left = _tail(self._said, length)
-        self._origin = 1 + len(left) - len(self._said)
-        said = len(self._said)
+        left = _tail(self._committed, length)
+        self._origin = 1 + len(left) - len(self._committed)
+        committed = len(self._committed)
         phonemes = ""
         for unit in plan.units:
-            first = said + len(phonemes)
+            first = committed + len(phonemes)
             phonemes += unit.phonemes + " " * bool(unit.phonemes)
-            behind = said + len(phonemes) - 1
-            self._placed.append(_Placed(unit, min(first, behind), behind))
-        if self._pauses(plan, release):
+            behind = committed + len(phonemes) - 1
+            self._placed.append(_PlacedUnit(unit, min(first, behind), behind))
+        if self._ends_in_pause(plan, release):
             phonemes = _with_pause(phonemes)
-        if plan.followed:
+        if plan.is_followed:
             known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
             phonemes += known[:_RIGHT_PHONEMES]
-        if not release.final or plan.more:
+        if not release.final or plan.has_more:
             phonemes += _CONTINUATION
         ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
         at, rows = self._seam
-        self._score.rewrite(ids, (max(0, self._origin + said + at) if said else 0, rows))
+        self._score.rewrite(ids, (max(0, self._origin + committed + at) if committed else 0, rows))
         return len(ids)
 
     @staticmethod
-    def _pauses(plan: Plan, release: Release) -> bool:
+    def _ends_in_pause(plan: Plan, release: Release) -> bool:
         """Whether silence follows the plan: no next word is known, or the release is a `pause`."""
         if release.final:
             return False
-        return not plan.followed or (release.pause and plan.reach >= release.speak_to)
+        return not plan.is_followed or (release.pause and plan.reach >= release.speak_to)
 
-    def _next_group(self) -> list[_Placed]:
+    def _next_group(self) -> list[_PlacedUnit]:
         """The units of the next chunk: each is longer, and the last is not short."""
         if not self._placed:
             return []
         wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
         self._chunks += 1
-        end, lasts = self._placed[-1].unit.end, self._rows(self._placed[-1]) > _MOST_ROWS
+        end, lasts = self._placed[-1].unit.end, self._rows_to_end(self._placed[-1]) > _MOST_ROWS
         for n, (placed, following) in enumerate(itertools.pairwise(self._placed), 1):
             here = placed.unit.end
             if wanted and here - self._spoken_to >= wanted and end - here >= wanted // 2:
                 return self._placed[:n]
-            if lasts and self._rows(following) > _ROWS:
+            if lasts and self._rows_to_end(following) > _ROWS:
                 return self._placed[:n]
         return self._placed[:]
 
-    def _rows(self, placed: _Placed) -> int:
+    def _rows_to_end(self, placed: _PlacedUnit) -> int:
         """Rows from the last spoken row to the end of a unit."""
-        return self._score.start(self._origin + placed.behind) - self._score.spoken
+        return self._score.first_row(self._origin + placed.behind) - self._score.spoken
 
-    def _say(self, group: list[_Placed], plan: Plan, release: Release) -> None:
+    def _commit_group(self, group: list[_PlacedUnit], plan: Plan, release: Release) -> None:
         """Add `group` to the phonemes to speak, and set the row that is due."""
         score = self._score
         last = not self._placed
         spoken = [placed for placed in group if placed.unit.phonemes]
-        said = "".join(placed.unit.phonemes + " " for placed in spoken)
-        self._breath = last and self._pauses(plan, release)
-        self._said += _with_pause(said) if self._breath else said
-        if last and release.final and not plan.more:
-            self._due = score.end
-        elif self._breath:
-            self._due = self._breath_end()
+        phonemes = "".join(placed.unit.phonemes + " " for placed in spoken)
+        self._is_paused = last and self._ends_in_pause(plan, release)
+        self._committed += _with_pause(phonemes) if self._is_paused else phonemes
+        if last and release.final and not plan.has_more:
+            self._due_row = score.end
+        elif self._is_paused:
+            self._due_row = self._find_pause_cut()
         elif spoken:
-            self._due = self._gap(spoken[-1])
+            self._due_row = self._find_cut(spoken[-1])
 
-    def _sound(self) -> Pcm:
+    def _render_due(self) -> Pcm:
         """Render the due rows, up to one step's worth."""
         score = self._score
-        if self._due <= score.spoken:
+        if self._due_row <= score.spoken:
             return _SILENCE
-        rows = self._due - score.spoken
-        row = self._due if rows <= _MOST_ROWS else score.spoken + _ROWS
-        pcm = self._vocoder.push(*score.speak_to(row))
-        if not self._breath:
-            phoneme, rows = score.seam()
-            self._seam = (phoneme - self._origin - len(self._said), rows)
+        rows = self._due_row - score.spoken
+        row = self._due_row if rows <= _MOST_ROWS else score.spoken + _ROWS
+        pcm = self._vocoder.push_frames(*score.render_to(row))
+        if not self._is_paused:
+            phoneme, rows = score.find_seam()
+            self._seam = (phoneme - self._origin - len(self._committed), rows)
         return pcm
 
-    def _gap(self, placed: _Placed) -> int:
+    def _find_cut(self, placed: _PlacedUnit) -> int:
         """The row to cut at behind a unit that is followed by another."""
         score = self._score
-        space = score.start(self._origin + placed.behind)
-        first = score.start(self._origin + placed.first)
-        return score.quietest(max(first, space + _GAP_ROWS[0]), space + _GAP_ROWS[1]) + 1
+        space = score.first_row(self._origin + placed.behind)
+        first = score.first_row(self._origin + placed.first)
+        return score.quietest_row(max(first, space + _CUT_ROWS[0]), space + _CUT_ROWS[1]) + 1
 
-    def _breath_end(self) -> int:
+    def _find_pause_cut(self) -> int:
         """The row to cut at behind the last phonemes if no next word is known: where the sound has
         decayed. Sets the seam to the pause's phoneme, from which speech goes on.
         """
-        pause = len(self._said) - 1
-        while not self._said[pause - 1].isalpha():
+        pause = len(self._committed) - 1
+        while not self._committed[pause - 1].isalpha():
             pause -= 1
-        self._seam = (pause - len(self._said), 0)
+        self._seam = (pause - len(self._committed), 0)
         last, space = (
-            self._score.start(self._origin + p) for p in (pause - 1, len(self._said) - 1)
+            self._score.first_row(self._origin + p) for p in (pause - 1, len(self._committed) - 1)
         )
         # The sound of the made-up continuation begins about where the space does.
-        heard = self._score.audible(last, max(last + 1, space - 1))
-        return min(heard[1] + _BREATH_ROWS, max(last + 1, space))
+        heard = self._score.audible_rows(last, max(last + 1, space - 1))
+        return min(heard[1] + _PAUSE_ROWS, max(last + 1, space))
 
-    def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
+    def _time_words(self, group: list[_PlacedUnit]) -> tuple[Word, ...]:
         """The words of `group` with their times, clipped to the samples rendered so far."""
         words = []
         now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
         for placed in group:
-            if placed.unit.voiced:
-                rows = (self._score.start(self._origin + p) for p in (placed.first, placed.behind))
-                heard = self._score.audible(*(max(0, row - _EARLY_ROWS) for row in rows))
+            if placed.unit.is_voiced:
+                span = (self._origin + placed.first, self._origin + placed.behind)
+                rows = map(self._score.first_row, span)
+                heard = self._score.audible_rows(*(max(0, row - _EARLY_ROWS) for row in rows))
                 start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in heard)
                 words.append(Word(placed.unit.start, placed.unit.end, start, end))
                 self._word_end_ms = end
@@ -255,10 +256,10 @@ def _with_pause(phonemes: str) -> str:
     return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
 
 
-def _tail(said: str, length: int) -> str:
+def _tail(committed: str, length: int) -> str:
     """The last `length` phonemes at most, from a clause on, else a word, else anywhere."""
-    if len(said) <= length:
-        return said
-    tail = said[-length:]
+    if len(committed) <= length:
+        return committed
+    tail = committed[-length:]
     clause = _CLAUSE_END.search(tail, 0, length // 2)
     return tail[clause.end() if clause else tail.find(" ", 0, length // 2) + 1 :]

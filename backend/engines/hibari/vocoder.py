@@ -46,7 +46,7 @@ class Vocoder:
         self._weight: FloatArray = np.zeros((0, HOP), np.float32)
         self._skip = _HALF // HOP  # blocks of the overlap-add that lie before the first sample
 
-    def push(self, frames: FloatArray, f0: FloatArray) -> Pcm:
+    def push_frames(self, frames: FloatArray, f0: FloatArray) -> Pcm:
         """Append `frames` [n, 5 * BINS] (log harmonic level, its phase, log noise level, log free
         level, its phase) with `f0` [n] in Hz. Returns the samples that are now final: all but those
         of the last `LAG` frames.

@@ -255,7 +255,7 @@ def test_an_utterance_that_cannot_be_rendered_fails_alone(monkeypatch: pytest.Mo
     def broken() -> Chunk:
         raise RuntimeError("out of paper")
 
-    monkeypatch.setattr(engine._speeches["bad"], "step", broken)
+    monkeypatch.setattr(engine._states["bad"], "step", broken)
     (failure,) = engine.step(["bad", "good"])
     assert isinstance(failure, Failure)
     assert failure.error.code == "engine_failed"

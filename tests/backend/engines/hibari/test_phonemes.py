@@ -21,7 +21,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(m
 
 
 def units(text: str) -> list[tuple[str, str]]:
-    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read(text)]
+    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read_units(text)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -41,7 +41,7 @@ def test_each_normalised_character_knows_where_it_comes_from(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(texts)
 def test_every_word_is_in_exactly_one_unit(text: str) -> None:
-    read = reader().read(text)
+    read = reader().read_units(text)
     assert " ".join(text[u.start : u.end] for u in read).split() == text.split()
     assert all(a.end <= b.start for a, b in itertools.pairwise(read))
 
@@ -133,6 +133,6 @@ def test_a_reading_that_no_word_can_change_is_firm(text: str, word: str) -> None
 
 @pytest.mark.parametrize("text", ["We use ", "He got ", "They read ", "the house "])
 def test_a_word_that_the_next_one_reads_is_doubtful(text: str) -> None:
-    unit = reader().read(text)[-1]
-    assert unit.doubtful
-    assert not reader().read("a table ")[-1].doubtful
+    unit = reader().read_units(text)[-1]
+    assert unit.is_doubtful
+    assert not reader().read_units("a table ")[-1].is_doubtful

@@ -21,7 +21,7 @@ def read(text: str) -> list[Unit]:
 
 def planned(release: Release, spoken_to: int = 0) -> tuple[list[str], int, bool]:
     plan = make_plan(release, spoken_to, read)
-    return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.more
+    return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.has_more
 
 
 def test_words_up_to_the_release_are_planned_with_their_spaces() -> None:
@@ -65,7 +65,7 @@ def test_a_long_text_is_read_in_bounded_parts() -> None:
         plan = make_plan(Release(text, len(text), final=True), spoken_to, counted)
         assert plan.reach > spoken_to
         spoken_to, words = plan.reach, words + len(plan.units)
-        if not plan.more:
+        if not plan.has_more:
             break
     assert (spoken_to, words) == (len(text), 400)
     assert max(lengths) < 600

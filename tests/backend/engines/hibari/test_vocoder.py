@@ -38,7 +38,7 @@ def packaged(frames: FloatArray, f0: FloatArray) -> FloatArray:
 def pushed(frames: FloatArray, f0: FloatArray, sizes: list[int]) -> FloatArray:
     vocoder = Vocoder(SEED)
     edges = np.cumsum([0, *sizes])
-    out = [vocoder.push(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
+    out = [vocoder.push_frames(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
     return np.concatenate([*out, vocoder.finish()])
 
 
@@ -53,7 +53,7 @@ def test_frames_in_any_pieces_sound_as_the_package_makes_the_whole(n: int) -> No
 def test_all_but_the_last_frames_are_final_at_once() -> None:
     frames, f0 = speechlike(20)
     vocoder = Vocoder(SEED)
-    first = vocoder.push(frames[:12], f0[:12])
+    first = vocoder.push_frames(frames[:12], f0[:12])
     assert len(first) == (12 - LAG) * HOP
     assert_same_sound(first, packaged(frames, f0)[: len(first)])
 
@@ -64,5 +64,5 @@ def test_without_frames_there_is_no_sound() -> None:
 
 def test_another_seed_is_another_noise() -> None:
     frames, f0 = speechlike(20)
-    one, two = (Vocoder(seed).push(frames, f0) for seed in (1, 2))
+    one, two = (Vocoder(seed).push_frames(frames, f0) for seed in (1, 2))
     assert not np.allclose(one, two)
