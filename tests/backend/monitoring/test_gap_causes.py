@@ -1,4 +1,4 @@
-"""Why a listener heard a gap."""
+"""Finding the cause of a gap in playback."""
 
 from __future__ import annotations
 
@@ -16,23 +16,15 @@ DRY_S = 10.0
 
 
 @pytest.mark.parametrize(
-    ("way", "cause"),
+    ("delivery", "cause"),
     [
         (Delivery(10.3, 10.3), "rendered_late"),
-        (Delivery(10.1, 10.1, ((5.0, 9.0),)), "rendered_late"),  # the text was there before
+        (Delivery(10.1, 10.1, ((5.0, 9.0),)), "rendered_late"),  # the text had arrived before
         (Delivery(13.1, 13.1, ((9.0, 13.0),)), "text_late"),
-        (
-            Delivery(10.17, 10.17, ((9.0, 10.05),)),
-            "text_late",
-        ),  # then rendered as fast as it should be
-        (
-            Delivery(12.0, 12.0, ((9.0, 10.1),)),
-            "rendered_late",
-        ),  # then rendered far too slowly
-        (
-            Delivery(12.0, 12.0, ((9.0, 10.4), (10.5, 11.9))),
-            "text_late",
-        ),  # what came was silent
+        # The text arrived late, and was then rendered within the goal, or far too slowly:
+        (Delivery(10.17, 10.17, ((9.0, 10.05),)), "text_late"),
+        (Delivery(12.0, 12.0, ((9.0, 10.1),)), "rendered_late"),
+        (Delivery(12.0, 12.0, ((9.0, 10.4), (10.5, 11.9))), "text_late"),  # the first was silent
         (Delivery(9.0, 12.0), "slow_reader"),
         (Delivery(10.4, 10.5), "rendered_late"),
         (Delivery(10.1, 10.5), "slow_reader"),
@@ -42,12 +34,12 @@ DRY_S = 10.0
         (Delivery(15.3, 15.3, ((10.2, 15.2),), "timeout"), "text_late"),
     ],
 )
-def test_the_cause_is_what_took_the_largest_part(way: Delivery, cause: Cause) -> None:
-    assert explain_gap(DRY_S, way, GOAL_S).cause == cause
+def test_the_cause_is_the_largest_part_of_the_gap(delivery: Delivery, cause: Cause) -> None:
+    assert explain_gap(DRY_S, delivery, GOAL_S).cause == cause
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_every_cause_is_explained_with_an_example(cause: Cause) -> None:
+def test_every_cause_is_documented_with_an_example(cause: Cause) -> None:
     document = ROOT / "docs" / "debugging-gaps.md"
     (explained,) = re.findall(rf"^### `{cause}`.*?(?=^###)", document.read_text(), re.S | re.M)
     assert f'{{"cause": "{cause}", "gap_ms": ' in explained

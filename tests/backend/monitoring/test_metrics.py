@@ -1,4 +1,4 @@
-"""The figures that `/metrics` shows."""
+"""The metrics that `/metrics` exports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_connections_and_contexts_go_up_and_down() -> None:
+def test_connections_and_contexts_are_gauges() -> None:
     metrics = Metrics()
     for _ in range(3):
         metrics.connection_opened()
@@ -31,7 +31,7 @@ def test_connections_and_contexts_go_up_and_down() -> None:
     assert figures["duplex_tts_contexts"] == 1
 
 
-def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
+def test_queue_depths_are_the_last_values_set() -> None:
     metrics = Metrics()
     metrics.set_queue_depths(text=80, engine=7, outgoing=3)
     assert read(metrics)["duplex_tts_queue_depth queue=text"] == 80
@@ -42,7 +42,7 @@ def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 4
 
 
-def test_the_first_sound_is_told_apart_from_5_ms_to_5_s() -> None:
+def test_first_sound_buckets_range_from_5_ms_to_5_s() -> None:
     metrics = Metrics()
     for seconds in (0.004, 0.12, 0.14, 4.0, 9.0):
         metrics.observe_first_sound(seconds)
@@ -59,7 +59,7 @@ def test_the_first_sound_is_told_apart_from_5_ms_to_5_s() -> None:
     assert figures[f"{name}_sum"] == pytest.approx(13.264)
 
 
-def test_a_step_counts_its_audio_its_cost_and_their_ratio() -> None:
+def test_a_step_records_audio_compute_time_and_rtf() -> None:
     metrics = Metrics()
     metrics.count_step(audio_s=2.0, busy_s=0.1)
     metrics.count_step(audio_s=0.0, busy_s=0.3)  # spaces only: nothing to divide by
@@ -70,7 +70,7 @@ def test_a_step_counts_its_audio_its_cost_and_their_ratio() -> None:
     assert figures["duplex_tts_rtf_sum"] == pytest.approx(0.05)
 
 
-def test_what_happens_is_counted() -> None:
+def test_events_are_counted() -> None:
     metrics = Metrics()
     metrics.count_text(12)
     metrics.count_text(30)
@@ -87,7 +87,7 @@ def test_what_happens_is_counted() -> None:
     assert figures["duplex_tts_errors_total code=text_limit"] == 1
 
 
-def test_gaps_are_told_apart_by_their_cause_and_there_before_they_happen() -> None:
+def test_gaps_are_counted_by_cause_and_exported_as_zero_before() -> None:
     metrics = Metrics()
     metrics.count_gap("text_late", 2.0)
     metrics.count_gap("text_late", 0.5)
@@ -99,20 +99,20 @@ def test_gaps_are_told_apart_by_their_cause_and_there_before_they_happen() -> No
     assert figures[f"{name}_sum cause=text_late"] == 2.5
     assert figures[f"{name}_bucket cause=text_late le=0.5"] == 1
     assert metrics.figures().gaps["text_late"] == GapFigures(2, 2.5)
-    assert metrics.figures().underruns == 1  # for the writer's pauses nobody is to blame
+    assert metrics.figures().underruns == 1  # gaps waiting for text do not count
 
 
-def test_two_servers_in_one_process_count_apart() -> None:
-    one, other = Metrics(), Metrics()
-    one.count_gap("slow_reader", 1.0)
-    assert read(other)["duplex_tts_underruns_total cause=slow_reader"] == 0
+def test_two_instances_in_one_process_count_separately() -> None:
+    first, second = Metrics(), Metrics()
+    first.count_gap("slow_reader", 1.0)
+    assert read(second)["duplex_tts_underruns_total cause=slow_reader"] == 0
 
 
-def test_the_process_s_memory_is_among_the_figures() -> None:
+def test_process_memory_is_exported() -> None:
     assert read(Metrics())["process_resident_memory_bytes"] > 1e6
 
 
-def test_the_card_s_memory_is_told_where_there_is_a_card() -> None:
+def test_device_memory_is_exported_if_there_is_a_device() -> None:
     metrics = Metrics()
     assert not any("device" in name for name in read(metrics))
     metrics.set_device_memory("a card", 3, 24)

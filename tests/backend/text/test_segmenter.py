@@ -1,4 +1,4 @@
-"""Sentences come out whole, early, and the same however the text arrives."""
+"""Sentences are complete, early, and independent of how the text arrives."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def split(*pieces: str) -> list[str]:
     return [sentence.text for sentence in sentences + segmenter.end_text()]
 
 
-def needed(sentence: str, what_follows: str) -> str:
+def text_needed(sentence: str, what_follows: str) -> str:
     """How much of `what_follows` is read before `sentence` is known to be complete."""
     segmenter = Segmenter()
     assert segmenter.push_text(sentence) == []
     for size, character in enumerate(what_follows, 1):
         if complete := segmenter.push_text(character):
-            assert [each.text for each in complete] == [sentence]
+            assert [found.text for found in complete] == [sentence]
             return what_follows[:size]
     raise AssertionError("never complete")
 
@@ -74,7 +74,7 @@ def needed(sentence: str, what_follows: str) -> str:
         ["... Hello. ", "You"],
     ],
 )
-def test_a_text_is_cut_where_a_reader_would_pause(sentences: list[str]) -> None:
+def test_text_is_split_where_a_reader_would_pause(sentences: list[str]) -> None:
     assert split("".join(sentences)) == sentences
 
 
@@ -90,23 +90,23 @@ def test_a_text_is_cut_where_a_reader_would_pause(sentences: list[str]) -> None:
         ("It costs $5. ", "Then go", "Then "),
     ],
 )
-def test_a_sentence_is_complete_as_soon_as_what_follows_cannot_change_it(
+def test_a_sentence_is_complete_once_later_text_cannot_change_it(
     sentence: str, what_follows: str, enough: str
 ) -> None:
-    assert needed(sentence, what_follows) == enough
+    assert text_needed(sentence, what_follows) == enough
 
 
 def test_a_newline_completes_a_sentence_at_once() -> None:
     assert Segmenter().push_text("see you soon\n") == [Sentence(0, "see you soon\n")]
 
 
-def test_blank_lines_are_no_sentences_of_their_own() -> None:
+def test_blank_lines_are_not_sentences() -> None:
     assert split("\n\nOne\n\n\nTwo") == ["\n\nOne\n", "\n\nTwo"]
 
 
 @exactly
 @given(texts, st.lists(st.integers(0, 200), max_size=8))
-def test_the_pieces_in_which_a_text_arrives_make_no_difference(text: str, cuts: list[int]) -> None:
+def test_sentences_do_not_depend_on_the_pieces_that_arrive(text: str, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     assert split(*text) == split(text)
     assert split(*(text[a:b] for a, b in pairwise(edges))) == split(text)
@@ -114,7 +114,7 @@ def test_the_pieces_in_which_a_text_arrives_make_no_difference(text: str, cuts: 
 
 @exactly
 @given(st.data())
-def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> None:
+def test_sentences_tile_the_text_after_any_operations(data: st.DataObject) -> None:
     segmenter, text, settled = Segmenter(), "", 0
     sentences: list[Sentence] = []
     for _ in range(data.draw(st.integers(1, 15))):
@@ -145,7 +145,7 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
 
 @exactly
 @given(texts, st.integers(0, 200))
-def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> None:
+def test_retracting_and_resending_text_gives_the_same_sentences(text: str, to: int) -> None:
     segmenter, to = Segmenter(), min(to, len(text))
     kept = segmenter.push_text(text)
     begun = segmenter.retract_to(to)
@@ -155,7 +155,7 @@ def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> 
     assert [sentence.text for sentence in again] == split(text)
 
 
-def test_retract_opens_the_sentence_it_reaches_into_again() -> None:
+def test_retract_reopens_the_sentence_it_reaches_into() -> None:
     segmenter = Segmenter()
     segmenter.push_text("One. Two. Three")
     assert segmenter.retract_to(8) == "Two"
@@ -188,7 +188,7 @@ def test_flush_closes_what_ends_like_a_sentence(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["Hello", "Hello, ", "Dr.", "the U.S.", "5.", "...", "🙂", ""])
-def test_flush_leaves_open_what_does_not(text: str) -> None:
+def test_flush_leaves_other_text_open(text: str) -> None:
     segmenter = Segmenter()
     segmenter.push_text(text)
     assert segmenter.flush_text() == []
@@ -202,12 +202,12 @@ def test_flush_and_end_do_not_wait_for_the_end_of_a_word() -> None:
         assert close(segmenter)[0] == Sentence(0, "It works.")
 
 
-def test_the_language_brings_its_abbreviations() -> None:
+def test_abbreviations_of_the_language_are_known() -> None:
     segmenter = Segmenter("de")
     assert segmenter.push_text("Am 3. Mai ist es. Und") == [Sentence(0, "Am 3. Mai ist es. ")]
 
 
-def test_a_text_without_an_end_is_cut_between_words() -> None:
+def test_a_very_long_sentence_is_cut_between_words() -> None:
     sentences = split("and so on " * 2000)
     assert all(3900 < len(sentence) <= 4000 for sentence in sentences[:-1])
     assert all(sentence.endswith(" ") for sentence in sentences)
@@ -215,7 +215,9 @@ def test_a_text_without_an_end_is_cut_between_words() -> None:
 
 
 @pytest.mark.parametrize("text", ["word " * 4000, "x.Y" * 6666, "A. B. " * 3333, "x” " * 6666])
-def test_a_long_text_is_not_read_over_and_over(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_is_not_called_for_every_character(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown: list[int] = []
     boundaries = sentencex.get_sentence_boundaries
 
@@ -229,7 +231,7 @@ def test_a_long_text_is_not_read_over_and_over(text: str, monkeypatch: pytest.Mo
     assert len(shown) < len(text)
 
 
-def test_settled_sentences_are_forgotten() -> None:
+def test_settled_sentences_are_dropped() -> None:
     segmenter = Segmenter()
     for _ in range(100):
         for sentence in segmenter.push_text("Hello there. "):

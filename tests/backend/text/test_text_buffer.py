@@ -1,4 +1,4 @@
-"""A context's text on its way from taken in to spoken."""
+"""A context's text from received to spoken."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def create_buffer(*pushed: str, limit: int = 1000) -> TextBuffer:
     return buffer
 
 
-def read(buffer: TextBuffer) -> None:
-    """Do what whoever speaks does before asking for `sentence`."""
+def read_all(buffer: TextBuffer) -> None:
+    """Read all text, as the context's task does before `pending_sentence`."""
     while buffer.is_behind:
         buffer.read_slice()
 
 
 def speak(buffer: TextBuffer, to: int, *, final: bool = False) -> tuple[int, int]:
-    """Release and render the sentence at hand up to `to`; close it after the final release."""
+    """Release and render the current sentence up to `to`; close it after the final release."""
     sentence = buffer.pending_sentence()
     buffer.mark_released(sentence, Speak(to, len(sentence.text), final=final))
     span = buffer.mark_spoken(to)
@@ -38,7 +38,7 @@ def speak(buffer: TextBuffer, to: int, *, final: bool = False) -> tuple[int, int
 # --- limits and the end ---------------------------------------------------------------------------
 
 
-def test_text_over_the_limit_is_refused_whole_and_what_was_there_stays() -> None:
+def test_text_over_the_limit_is_refused_entirely() -> None:
     buffer = create_buffer("Hello. ", limit=10)
     with pytest.raises(TextLimit):
         buffer.push_text("world", 1.0)
@@ -47,7 +47,7 @@ def test_text_over_the_limit_is_refused_whole_and_what_was_there_stays() -> None
     assert buffer.length == 10
 
 
-def test_what_is_spoken_makes_room() -> None:
+def test_spoken_text_makes_room() -> None:
     buffer = create_buffer("Hello there", limit=12)
     speak(buffer, 6)
     buffer.push_text("7  more", 0.0)
@@ -58,7 +58,7 @@ def test_what_is_spoken_makes_room() -> None:
 @pytest.mark.parametrize(
     "late", [lambda b: b.push_text("x", 0.0), TextBuffer.flush_text, TextBuffer.end_text]
 )
-def test_nothing_comes_after_the_end(late: object) -> None:
+def test_input_after_the_end_is_refused(late: object) -> None:
     buffer = create_buffer("Hello")
     buffer.end_text()
     with pytest.raises(ContextEnded):
@@ -66,7 +66,7 @@ def test_nothing_comes_after_the_end(late: object) -> None:
     assert buffer.length == 5
 
 
-def test_finished_when_ended_and_all_is_spoken() -> None:
+def test_finished_once_ended_and_all_is_spoken() -> None:
     buffer = create_buffer("Hello")
     assert not buffer.is_finished
     buffer.end_text()
@@ -75,7 +75,7 @@ def test_finished_when_ended_and_all_is_spoken() -> None:
     assert buffer.is_finished
 
 
-def test_no_text_is_finished_by_its_end() -> None:
+def test_an_empty_text_is_finished_by_its_end() -> None:
     buffer = create_buffer()
     assert not buffer.is_finished
     buffer.end_text()
@@ -85,7 +85,7 @@ def test_no_text_is_finished_by_its_end() -> None:
 # --- sentences ------------------------------------------------------------------------------------
 
 
-def test_sentences_follow_each_other_in_offsets_of_the_context() -> None:
+def test_sentences_follow_each_other_with_context_offsets() -> None:
     buffer = create_buffer("One two. Three four. Five")
     assert (buffer.pending_sentence().text, buffer.pending_sentence().complete) == (
         "One two. ",
@@ -99,7 +99,7 @@ def test_sentences_follow_each_other_in_offsets_of_the_context() -> None:
     assert (buffer.pending_sentence().text, buffer.pending_sentence().complete) == ("Five", False)
 
 
-def test_an_end_found_within_what_is_released_comes_too_late() -> None:
+def test_a_sentence_end_inside_released_text_is_ignored() -> None:
     buffer = create_buffer("at 5 p.m. Sh")
     speak(buffer, 12)
     buffer.push_text("e came. He ", 0.0)
@@ -110,16 +110,16 @@ def test_an_end_found_within_what_is_released_comes_too_late() -> None:
     assert buffer.pending_sentence().text == "He "
 
 
-def test_what_is_released_keeps_the_reading_it_had() -> None:
+def test_later_text_does_not_change_how_released_text_is_masked() -> None:
     buffer = create_buffer("#")
     assert buffer.pending_sentence().text == "#"
     speak(buffer, 1)
-    buffer.push_text(" one", 0.0)  # now it would be the mark of a heading, which is not spoken
+    buffer.push_text(" one", 0.0)  # as "# one" it would be a heading, whose mark is not spoken
     assert buffer.pending_sentence().text == "# one"
     assert create_buffer("# one").pending_sentence().text == "  one"
 
 
-def test_flush_presses_what_is_known_and_leaves_the_sentence_open() -> None:
+def test_flush_covers_the_known_text_and_leaves_the_sentence_open() -> None:
     buffer = create_buffer("Hello th")
     buffer.flush_text()
     buffer.push_text("ere", 0.0)
@@ -127,7 +127,7 @@ def test_flush_presses_what_is_known_and_leaves_the_sentence_open() -> None:
     assert (sentence.flush_to, sentence.complete, sentence.text) == (8, False, "Hello there")
 
 
-def test_a_press_reaches_over_sentences() -> None:
+def test_a_flush_reaches_across_sentences() -> None:
     buffer = create_buffer("One two. Three four")
     buffer.flush_text()
     buffer.push_text("teen", 0.0)
@@ -139,13 +139,13 @@ def test_a_press_reaches_over_sentences() -> None:
 # --- retract --------------------------------------------------------------------------------------
 
 
-def test_retract_takes_back_to_the_offset() -> None:
+def test_retract_removes_text_from_the_offset_on() -> None:
     buffer = create_buffer("Hello there")
     assert buffer.retract_to(6, 0.0) == 6
     assert buffer.pending_sentence().text == "Hello "
 
 
-def test_retract_stops_at_what_is_released_also_if_it_is_not_spoken_yet() -> None:
+def test_retract_stops_at_released_text_even_if_it_is_not_spoken() -> None:
     buffer = create_buffer("Hello there")
     buffer.mark_released(buffer.pending_sentence(), Speak(6, 11))
     assert buffer.retract_to(2, 0.0) == 6
@@ -166,7 +166,7 @@ def test_retract_reopens_a_complete_sentence() -> None:
     )
 
 
-def test_retract_takes_the_press_back_too() -> None:
+def test_retract_shortens_a_pending_flush() -> None:
     buffer = create_buffer("Hello there")
     buffer.flush_text()
     buffer.retract_to(5, 0.0)
@@ -174,7 +174,7 @@ def test_retract_takes_the_press_back_too() -> None:
     assert buffer.pending_sentence().flush_to == 5
 
 
-def test_retract_after_the_end_leaves_the_rest_ended() -> None:
+def test_retract_after_the_end_keeps_the_text_ended() -> None:
     buffer = create_buffer("Hello there")
     buffer.end_text()
     assert buffer.retract_to(5, 0.0) == 5
@@ -183,7 +183,7 @@ def test_retract_after_the_end_leaves_the_rest_ended() -> None:
     assert buffer.is_finished
 
 
-def test_retract_of_all_after_the_end_finishes() -> None:
+def test_retracting_everything_after_the_end_finishes() -> None:
     buffer = create_buffer("Hello. There")
     buffer.end_text()
     assert buffer.retract_to(0, 0.0) == 0
@@ -193,7 +193,7 @@ def test_retract_of_all_after_the_end_finishes() -> None:
 # --- restart --------------------------------------------------------------------------------------
 
 
-def test_after_a_failure_the_rest_of_the_sentence_is_an_utterance_of_its_own() -> None:
+def test_after_a_failure_the_rest_of_the_sentence_is_a_new_utterance() -> None:
     buffer = create_buffer("Hello there my friend")
     buffer.mark_released(buffer.pending_sentence(), Speak(12, 15))
     buffer.mark_spoken(6)
@@ -203,7 +203,7 @@ def test_after_a_failure_the_rest_of_the_sentence_is_an_utterance_of_its_own() -
     assert buffer.utterance_start == 12
 
 
-def test_a_failure_at_the_end_of_a_sentence_goes_on_with_the_next() -> None:
+def test_after_a_failure_at_a_sentence_end_the_next_sentence_follows() -> None:
     buffer = create_buffer("Hello there. Good day")
     sentence = buffer.pending_sentence()
     buffer.mark_released(sentence, Speak(13, 13, final=True))
@@ -211,7 +211,7 @@ def test_a_failure_at_the_end_of_a_sentence_goes_on_with_the_next() -> None:
     assert buffer.pending_sentence().text == "Good day"
 
 
-def test_a_failure_of_the_last_sentence_finishes() -> None:
+def test_a_failure_in_the_last_sentence_finishes() -> None:
     buffer = create_buffer("Hello")
     buffer.end_text()
     buffer.mark_released(buffer.pending_sentence(), Speak(5, 5, final=True))
@@ -222,17 +222,16 @@ def test_a_failure_of_the_last_sentence_finishes() -> None:
 # --- any order of events --------------------------------------------------------------------------
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """A client, a pacer and an engine that do what they may, in any order."""
+class TextBufferMachine(RuleBasedStateMachine):
+    """Valid operations of a client, a pacer and an engine, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.buffer = TextBuffer(10_000)
         self.text = ""
         self.released = 0
-        self.open = False  # an utterance that has had a release, not the final one
-        self.said = ""  # the utterance's text, as far as it was spoken
-        self.at = 0  # the next character to be spoken
+        self.spoken_text = ""  # the utterance's text, as far as it was spoken
+        self.spoken_to = 0  # the next character to be spoken
 
     @rule(text=st.text("ab1 .!?,\n#*_-你。🙂", max_size=30) | st.just("Yes. " * 40))
     @precondition(lambda self: not self.buffer.ended)
@@ -241,7 +240,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.text += text
 
     @rule()
-    def read(self) -> None:
+    def read_all(self) -> None:
         self.buffer.read_slice()
 
     @rule(back=st.integers(0, 60))
@@ -263,8 +262,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1), short=st.integers(0, 3), fails=st.integers(0, 5))
     def speak(self, share: float, short: int, fails: int) -> None:
-        """Release some of what there is; the engine may stop short of it, or fail."""
-        read(self.buffer)
+        """Release a part of the sentence; the engine may stop earlier, or fail."""
+        read_all(self.buffer)
         sentence = self.buffer.pending_sentence()
         size = len(sentence.text)
         if not (size or sentence.complete):
@@ -272,31 +271,31 @@ class AnyOrder(RuleBasedStateMachine):
         to = max(sentence.released, round(size * share))
         final = sentence.complete and to == size
         self.buffer.mark_released(sentence, Speak(to, size, final=final))
-        assert sentence.text[: len(self.said)] == self.said, "changed what is spoken"
+        assert sentence.text[: len(self.spoken_text)] == self.spoken_text, "changed what is spoken"
         self.released = self.buffer.utterance_start + to
         reached = to if final else max(sentence.spoken, to - short)
-        self._spoken(self.buffer.mark_spoken(reached))
-        self.said = sentence.text[:reached]
+        self._count_spoken(self.buffer.mark_spoken(reached))
+        self.spoken_text = sentence.text[:reached]
         if fails == 0:
-            self._spoken(self.buffer.restart_utterance())
-            self.said = ""
+            self._count_spoken(self.buffer.restart_utterance())
+            self.spoken_text = ""
         elif final:
             self.buffer.close_utterance()
-            self.said = ""
+            self.spoken_text = ""
 
-    def _spoken(self, span: tuple[int, int]) -> None:
-        assert span[0] == self.at <= span[1]
-        self.at = span[1]
+    def _count_spoken(self, span: tuple[int, int]) -> None:
+        assert span[0] == self.spoken_to <= span[1]
+        self.spoken_to = span[1]
 
     @invariant()
     def offsets_are_in_order(self) -> None:
         buffer = self.buffer
         assert buffer.length == len(self.text)
         assert buffer.utterance_start <= buffer.spoken <= buffer.released <= buffer.length
-        assert (buffer.spoken, buffer.released) == (self.at, self.released)
+        assert (buffer.spoken, buffer.released) == (self.spoken_to, self.released)
 
     @invariant()
-    def the_sentence_at_hand_is_the_text_that_follows(self) -> None:
+    def the_current_sentence_is_the_text_that_follows(self) -> None:
         if self.buffer.is_behind:
             return
         sentence, start = self.buffer.pending_sentence(), self.buffer.utterance_start
@@ -308,11 +307,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def finished_means_all_is_spoken(self) -> None:
-        if self.buffer.ended and self.at == len(self.text) and not self.buffer.is_behind:
+        if self.buffer.ended and self.spoken_to == len(self.text) and not self.buffer.is_behind:
             sentence = self.buffer.pending_sentence()
             assert self.buffer.is_finished or sentence.complete
-        assert not self.buffer.is_finished or self.at == len(self.text)
+        assert not self.buffer.is_finished or self.spoken_to == len(self.text)
 
 
-TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
+TestTextBufferMachine = TextBufferMachine.TestCase
+TestTextBufferMachine.settings = settings(max_examples=200, stateful_step_count=30, deadline=None)
