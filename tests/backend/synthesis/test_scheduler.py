@@ -37,7 +37,7 @@ async def running_scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator
         await asyncio.to_thread(scheduler.stop_threads)
 
 
-def opened(
+def open_final(
     scheduler: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
 ) -> UtteranceHandle:
     handle = scheduler.open_utterance(Utterance(scheduler.next_id(), voice, chunk_characters=5))
@@ -45,18 +45,18 @@ def opened(
     return handle
 
 
-async def rest(handle: UtteranceHandle) -> str:
-    """What the speech says from here on, to the end of its release."""
-    said = ""
+async def read_rest(handle: UtteranceHandle) -> str:
+    """What is spoken from here on, to the end of the release."""
+    spoken = ""
     while True:
         chunk = await asyncio.wait_for(handle.next_chunk(), 10)
-        said += heard(chunk.pcm)
+        spoken += heard(chunk.pcm)
         if chunk.caught_up:
-            return said
+            return spoken
 
 
-async def busy(model: FakeModel, number: int = 0) -> FakeEngine:
-    """The engine, once it is within a step (and waits there for the gate)."""
+async def wait_until_busy(model: FakeModel, number: int = 0) -> FakeEngine:
+    """The engine, once it is inside a step (and waits there for the gate)."""
     while len(model.engines) <= number:  # noqa: ASYNC110 - a thread is about to
         await asyncio.sleep(0)
     assert await asyncio.to_thread(model.engines[number].entered.wait, 10)
@@ -64,7 +64,7 @@ async def busy(model: FakeModel, number: int = 0) -> FakeEngine:
 
 
 @contextmanager
-def gated() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
+def gated_model() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
     gate = threading.Semaphore(0)
     yield FakeModel(gate=gate), gate
 
@@ -75,7 +75,7 @@ def gated() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
 async def test_chunks_come_in_order_until_the_release_is_caught_up() -> None:
     async with (
         running_scheduler(FakeModel()) as scheduler,
-        opened(scheduler, "one two three four") as handle,
+        open_final(scheduler, "one two three four") as handle,
     ):
         chunks = [await handle.next_chunk()]
         while not chunks[-1].caught_up:
@@ -89,93 +89,97 @@ async def test_an_utterance_grows_release_by_release() -> None:
         scheduler.open_utterance(Utterance("u", "heart")) as handle,
     ):
         handle.extend(Release("one two ", 4), 0.0)
-        assert await rest(handle) == "one"
+        assert await read_rest(handle) == "one"
         handle.extend(Release("one two three", 8), 0.0)
-        assert await rest(handle) == "two"
+        assert await read_rest(handle) == "two"
         handle.extend(release("one two three"), 0.0)
-        assert await rest(handle) == "three"
+        assert await read_rest(handle) == "three"
 
 
-async def test_many_at_once_each_get_their_own() -> None:
+async def test_concurrent_utterances_get_their_own_audio() -> None:
     texts = [f"number {n} of many utterances" for n in range(40)]
 
     async def speak(scheduler: Scheduler, text: str) -> str:
-        async with opened(scheduler, text) as handle:
-            return await rest(handle)
+        async with open_final(scheduler, text) as handle:
+            return await read_rest(handle)
 
     async with running_scheduler(FakeModel(), threads=2) as scheduler:
-        said = await asyncio.gather(*(speak(scheduler, text) for text in texts))
-    assert said == ["".join(text.split()) for text in texts]
+        spoken = await asyncio.gather(*(speak(scheduler, text) for text in texts))
+    assert spoken == ["".join(text.split()) for text in texts]
 
 
-# --- who comes first -----------------------------------------------------------------------------
+# --- order ---------------------------------------------------------------------------------------
 
 
 async def test_the_earliest_deadline_comes_first() -> None:
-    with gated() as (model, gate):
+    with gated_model() as (model, gate):
         async with running_scheduler(model) as scheduler:
-            first = opened(scheduler, "first")
-            engine = await busy(model)
+            first = open_final(scheduler, "first")
+            engine = await wait_until_busy(model)
             others = [
-                opened(scheduler, "later", deadline_s) for deadline_s in (5.0, 1.0, math.inf, 3.0)
+                open_final(scheduler, "later", deadline_s)
+                for deadline_s in (5.0, 1.0, math.inf, 3.0)
             ]
             gate.release(ALL)
-            await asyncio.gather(*map(rest, [first, *others]))
+            await asyncio.gather(*map(read_rest, [first, *others]))
             assert engine.steps == [("u1",), ("u3",), ("u5",), ("u2",), ("u4",)]
 
 
-async def test_a_more_urgent_utterance_comes_between_the_chunks_of_a_long_one() -> None:
-    with gated() as (model, gate):
+async def test_a_more_urgent_utterance_preempts_a_long_one_between_chunks() -> None:
+    with gated_model() as (model, gate):
         async with running_scheduler(model) as scheduler:
-            long = opened(scheduler, "aaaaa bbbbb ccccc", 10.0)
-            engine = await busy(model)
-            urgent = opened(scheduler, "now", 1.0)
+            long = open_final(scheduler, "aaaaa bbbbb ccccc", 10.0)
+            engine = await wait_until_busy(model)
+            urgent = open_final(scheduler, "now", 1.0)
             gate.release(ALL)
-            assert [await rest(long), await rest(urgent)] == ["aaaaabbbbbccccc", "now"]
+            assert [await read_rest(long), await read_rest(urgent)] == ["aaaaabbbbbccccc", "now"]
             assert engine.steps == [("u1",), ("u2",), ("u1",), ("u1",)]
 
 
-async def test_a_deadline_that_moves_counts_from_the_next_step_on() -> None:
-    with gated() as (model, gate):
+async def test_a_changed_deadline_applies_from_the_next_step() -> None:
+    with gated_model() as (model, gate):
         async with running_scheduler(model) as scheduler:
-            first = opened(scheduler, "first", 0.0)
-            engine = await busy(model)
-            patient, other = opened(scheduler, "patient", 5.0), opened(scheduler, "other", 3.0)
+            first = open_final(scheduler, "first", 0.0)
+            engine = await wait_until_busy(model)
+            patient, other = (
+                open_final(scheduler, "patient", 5.0),
+                open_final(scheduler, "other", 3.0),
+            )
             patient.deadline_s = 1.0
             gate.release(ALL)
-            await asyncio.gather(*map(rest, [first, patient, other]))
+            await asyncio.gather(*map(read_rest, [first, patient, other]))
             assert engine.steps == [("u1",), ("u2",), ("u3",)]
 
 
-async def test_a_step_advances_as_many_as_the_engine_can() -> None:
+async def test_a_step_advances_up_to_max_batch_utterances() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=2, gate=gate)
     async with running_scheduler(model) as scheduler:
-        first = opened(scheduler, "first")
-        engine = await busy(model)
-        others = [opened(scheduler, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
+        first = open_final(scheduler, "first")
+        engine = await wait_until_busy(model)
+        others = [open_final(scheduler, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
         gate.release(ALL)
-        assert await asyncio.gather(*map(rest, [first, *others])) == ["first", *["later"] * 3]
+        assert await asyncio.gather(*map(read_rest, [first, *others])) == ["first", *["later"] * 3]
         assert engine.steps == [("u1",), ("u3", "u4"), ("u2",)]
 
 
 async def test_utterances_are_spread_over_the_threads() -> None:
-    with gated() as (model, gate):
+    with gated_model() as (model, gate):
         async with running_scheduler(model, threads=2) as scheduler:
-            handles = [opened(scheduler, "one"), opened(scheduler, "two")]
-            await asyncio.gather(busy(model, 0), busy(model, 1))
+            handles = [open_final(scheduler, "one"), open_final(scheduler, "two")]
+            await asyncio.gather(wait_until_busy(model, 0), wait_until_busy(model, 1))
             assert scheduler.waiting_count == 2
             assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
             gate.release(ALL)
-            assert await asyncio.gather(*map(rest, handles)) == ["one", "two"]
+            assert await asyncio.gather(*map(read_rest, handles)) == ["one", "two"]
 
 
-async def test_an_open_utterance_that_waits_for_text_counts_too() -> None:
+async def test_an_open_utterance_without_text_counts_as_load() -> None:
     model = FakeModel()
     async with running_scheduler(model, threads=2) as scheduler:
-        first = opened(scheduler, "one")
-        await rest(first)
-        await rest(opened(scheduler, "two"))
+        first = open_final(scheduler, "one")
+        await read_rest(first)
+        await read_rest(open_final(scheduler, "two"))
         assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
 
 
@@ -186,79 +190,79 @@ async def test_leaving_forgets_the_utterance() -> None:
     async with running_scheduler(FakeModel()) as scheduler:
         async with scheduler.open_utterance(Utterance("u", "heart")) as handle:
             handle.extend(Release("one two three", 4), 0.0)
-            await rest(handle)
-        await rest(opened(scheduler, "after"))  # the thread obeys in order
-        (engine,) = made_model(scheduler).engines
+            await read_rest(handle)
+        await read_rest(open_final(scheduler, "after"))  # commands run in order
+        (engine,) = model_of(scheduler).engines
         assert engine.open_utterances == 0
 
 
-def made_model(scheduler: Scheduler) -> FakeModel:
+def model_of(scheduler: Scheduler) -> FakeModel:
     model = scheduler._threads[0]._model
     assert isinstance(model, FakeModel)
     return model
 
 
-async def test_leaving_while_a_step_runs_throws_its_result_away() -> None:
-    with gated() as (model, gate):
+async def test_leaving_during_a_step_discards_its_result() -> None:
+    with gated_model() as (model, gate):
         async with running_scheduler(model) as scheduler:
-            async with opened(scheduler, "aaaaa bbbbb ccccc"):
-                engine = await busy(model)
-            other = opened(scheduler, "other")
+            async with open_final(scheduler, "aaaaa bbbbb ccccc"):
+                engine = await wait_until_busy(model)
+            other = open_final(scheduler, "other")
             gate.release(ALL)
-            assert await rest(other) == "other"
+            assert await read_rest(other) == "other"
             assert engine.steps == [("u1",), ("u2",)]
             assert engine.open_utterances == 0
 
 
 async def test_a_cancelled_wait_loses_no_chunk() -> None:
-    with gated() as (model, gate):
+    with gated_model() as (model, gate):
         async with running_scheduler(model) as scheduler:
-            handle = opened(scheduler, "aaaaa bbbbb")
-            await busy(model)
+            handle = open_final(scheduler, "aaaaa bbbbb")
+            await wait_until_busy(model)
             waiting = asyncio.create_task(handle.next_chunk())
             await asyncio.sleep(0)
             waiting.cancel()
             gate.release(ALL)
-            assert await rest(handle) == "aaaaabbbbb"
+            assert await read_rest(handle) == "aaaaabbbbb"
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------
 
 
-async def test_a_failure_concerns_one_of_many() -> None:
+async def test_a_failure_affects_only_its_utterance() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=4, gate=gate)
     async with running_scheduler(model) as scheduler:
-        first = opened(scheduler, "first")
-        await busy(model)
-        bad, good = opened(scheduler, "explode"), opened(scheduler, "good")
+        first = open_final(scheduler, "first")
+        await wait_until_busy(model)
+        bad, good = open_final(scheduler, "explode"), open_final(scheduler, "good")
         gate.release(ALL)
         with pytest.raises(EngineFailed, match="out of memory"):
-            await rest(bad)
-        assert await rest(good) == "good"
-        assert await rest(first) == "first"
+            await read_rest(bad)
+        assert await read_rest(good) == "good"
+        assert await read_rest(first) == "first"
 
 
-async def test_a_bug_of_the_engine_is_told_and_the_thread_goes_on() -> None:
+async def test_an_engine_bug_is_reported_and_the_thread_continues() -> None:
     model = FakeModel()
     async with running_scheduler(model) as scheduler:
-        async with opened(scheduler, "crash") as handle:
+        async with open_final(scheduler, "crash") as handle:
             with pytest.raises(EngineFailed, match="ZeroDivisionError"):
-                await rest(handle)
-        assert await rest(opened(scheduler, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
         assert model.open_utterances == 0
 
 
-async def test_an_utterance_that_the_engine_refuses_fails_at_its_first_chunk() -> None:
+async def test_an_utterance_refused_by_the_engine_fails_at_its_first_chunk() -> None:
     async with running_scheduler(FakeModel()) as scheduler:
-        async with opened(scheduler, "hello", voice="broken") as handle:
+        async with open_final(scheduler, "hello", voice="broken") as handle:
             with pytest.raises(VoiceUnavailable):
-                await rest(handle)
-        assert await rest(opened(scheduler, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
-class Stubborn(FakeEngine):
-    """Raises wherever an engine can."""
+class RaisingEngine(FakeEngine):
+    """An engine that raises in `extend` and `abort`."""
 
     def extend(self, utterance_id: str, release: Release) -> None:
         if "extend" in release.text:
@@ -273,30 +277,33 @@ class Stubborn(FakeEngine):
         raise ValueError("a bug in abort")
 
 
-class StubbornModel(FakeModel):
+class RaisingModel(FakeModel):
     def create_engine(self) -> Engine:
-        self.engines.append(Stubborn(self.info))
+        self.engines.append(RaisingEngine(self.info))
         return self.engines[-1]
 
 
 @pytest.mark.parametrize("text", ["extend", "crash"])
 async def test_an_engine_that_raises_everywhere_does_not_end_its_thread(text: str) -> None:
-    async with running_scheduler(StubbornModel()) as scheduler:
-        async with opened(scheduler, text) as handle:
+    async with running_scheduler(RaisingModel()) as scheduler:
+        async with open_final(scheduler, text) as handle:
             with pytest.raises(EngineFailed):
-                await rest(handle)
-        assert await rest(opened(scheduler, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
-class UselessModel(FakeModel):
+class FailingModel(FakeModel):
     def create_engine(self) -> Engine:
         raise OSError("no such device")
 
 
 async def test_an_engine_that_cannot_be_created_fails_its_utterances() -> None:
-    async with running_scheduler(UselessModel()) as scheduler, opened(scheduler, "hello") as handle:
+    async with (
+        running_scheduler(FailingModel()) as scheduler,
+        open_final(scheduler, "hello") as handle,
+    ):
         with pytest.raises(EngineFailed, match="OSError"):
-            await rest(handle)
+            await read_rest(handle)
 
 
 # --- start and stop ------------------------------------------------------------------------------
@@ -306,12 +313,12 @@ def engine_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("engine-")]
 
 
-async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
-    with gated() as (model, gate):
+async def test_stop_ends_the_threads_during_speech() -> None:
+    with gated_model() as (model, gate):
         scheduler = Scheduler(model, 1, Metrics())
         scheduler.start_threads()
-        opened(scheduler, "aaaaa bbbbb ccccc ddddd")
-        engine = await busy(model)
+        open_final(scheduler, "aaaaa bbbbb ccccc ddddd")
+        engine = await wait_until_busy(model)
         stopping = asyncio.create_task(asyncio.to_thread(scheduler.stop_threads))
         while not scheduler._threads[0]._stopping:  # noqa: ASYNC110 - a thread is about to
             await asyncio.sleep(0)
@@ -326,14 +333,14 @@ def test_stop_before_start_does_nothing() -> None:
     Scheduler(FakeModel(), 2, Metrics()).stop_threads()
 
 
-def test_a_result_for_a_loop_that_has_closed_is_dropped() -> None:
-    with gated() as (model, gate):
+def test_a_result_for_a_closed_event_loop_is_dropped() -> None:
+    with gated_model() as (model, gate):
 
         async def leave_early() -> Scheduler:
             scheduler = Scheduler(model, 1, Metrics())
             scheduler.start_threads()
-            opened(scheduler, "aaaaa bbbbb")
-            await busy(model)
+            open_final(scheduler, "aaaaa bbbbb")
+            await wait_until_busy(model)
             return scheduler
 
         scheduler = asyncio.run(leave_early())
@@ -345,11 +352,11 @@ def test_a_result_for_a_loop_that_has_closed_is_dropped() -> None:
 # --- admission -----------------------------------------------------------------------------------
 
 
-def measured(scheduler: Scheduler, rtf: float) -> None:
+def record_rtf(scheduler: Scheduler, rtf: float) -> None:
     scheduler._deliver_step(StepResult([], busy_s=rtf, audio_s=1.0))
 
 
-def listener(scheduler: Scheduler, deadline_s: float) -> UtteranceHandle:
+def open_listener(scheduler: Scheduler, deadline_s: float) -> UtteranceHandle:
     handle = scheduler.open_utterance(Utterance(scheduler.next_id(), "heart"))
     handle.deadline_s = deadline_s
     return handle
@@ -359,34 +366,34 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_full_when_one_listener_more_would_not_fit() -> None:
+async def test_overloaded_when_one_more_listener_would_not_fit() -> None:
     async with running_scheduler(FakeModel(), threads=2) as scheduler:
         assert not scheduler.is_overloaded
-        measured(scheduler, rtf=0.5)  # 2 threads x 0.85 carry 3 listeners of 0.5
+        record_rtf(scheduler, rtf=0.5)  # 2 threads x 0.95 carry 3 listeners of 0.5
         assert not scheduler.is_overloaded
-        listener(scheduler, now_s() + 1)
-        listener(scheduler, now_s() + 1)
+        open_listener(scheduler, now_s() + 1)
+        open_listener(scheduler, now_s() + 1)
         assert not scheduler.is_overloaded
-        third = listener(scheduler, now_s() + 1)
+        third = open_listener(scheduler, now_s() + 1)
         assert scheduler.is_overloaded
         await third.__aexit__()
         assert not scheduler.is_overloaded
 
 
-async def test_batch_and_those_who_stopped_listening_are_no_load() -> None:
+async def test_batch_jobs_and_past_listeners_are_not_counted() -> None:
     async with running_scheduler(FakeModel(), threads=1) as scheduler:
-        measured(scheduler, rtf=0.5)
+        record_rtf(scheduler, rtf=0.5)
         for deadline_s in (math.inf, now_s() - 60):
-            listener(scheduler, deadline_s)
+            open_listener(scheduler, deadline_s)
         assert not scheduler.is_overloaded
-        listener(scheduler, now_s())
+        open_listener(scheduler, now_s())
         assert scheduler.is_overloaded
 
 
-async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
+async def test_late_chunks_mean_overload_whatever_the_rtf() -> None:
     async with running_scheduler(FakeModel(), threads=8) as scheduler:
-        measured(scheduler, rtf=0.001)
-        handle = listener(scheduler, now_s() - 1)
+        record_rtf(scheduler, rtf=0.001)
+        handle = open_listener(scheduler, now_s() - 1)
         late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(3):
             scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
@@ -400,12 +407,12 @@ async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
         assert not scheduler.is_overloaded
 
 
-async def test_a_machine_that_was_late_is_not_full_for_ever(
+async def test_overload_by_late_chunks_fades(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with running_scheduler(FakeModel(), threads=8) as scheduler:
-        measured(scheduler, rtf=0.001)
-        handle = listener(scheduler, now_s() - 1)
+        record_rtf(scheduler, rtf=0.001)
+        handle = open_listener(scheduler, now_s() - 1)
         late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(50):
             scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
@@ -415,14 +422,14 @@ async def test_a_machine_that_was_late_is_not_full_for_ever(
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later_s)
         assert not scheduler.is_overloaded
         scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        assert not scheduler.is_overloaded, "what has faded does not come back"
+        assert not scheduler.is_overloaded, "the faded share came back"
 
 
-async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_not_before() -> None:
+async def test_a_batching_engine_is_overloaded_only_when_chunks_are_late() -> None:
     async with running_scheduler(FakeModel(max_batch=64), threads=1) as scheduler:
-        measured(scheduler, rtf=0.9)
-        handle = listener(scheduler, now_s() - 1)
-        listener(scheduler, now_s() + 1)
+        record_rtf(scheduler, rtf=0.9)
+        handle = open_listener(scheduler, now_s() - 1)
+        open_listener(scheduler, now_s() + 1)
         assert not scheduler.is_overloaded
         late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
         for _ in range(10):
@@ -430,7 +437,7 @@ async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_n
         assert scheduler.is_overloaded
 
 
-async def test_a_machine_that_nobody_listens_to_is_never_full() -> None:
+async def test_never_overloaded_without_listeners() -> None:
     async with running_scheduler(FakeModel(), threads=1) as scheduler:
-        measured(scheduler, rtf=100.0)
+        record_rtf(scheduler, rtf=100.0)
         assert not scheduler.is_overloaded
