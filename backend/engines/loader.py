@@ -24,8 +24,8 @@ def load_model(settings: Settings, models: Path) -> Model:
     """Choose and load the engine, and log the reason. Blocks (seconds); does not use the network.
     `models`: the folder of weights and voices. Raises `ConfigError`.
     """
-    asked = settings.engine.name
-    name, why = _choose_best(models) if asked == "auto" else (asked, "engine.name asks for it")
+    requested = settings.engine.name
+    name, why = _choose_best(models) if requested == "auto" else (requested, "set by engine.name")
     log.info("engine.chosen", engine=name, why=why, models=str(models))
     if name == _EMBEDDED:
         return _load_hibari(models)
@@ -109,10 +109,10 @@ def _wrap_load_errors(engine: str, remedy: str) -> Iterator[None]:
         raise ConfigError(f"{engine} could not be loaded ({why}); {remedy}") from error
 
 
-def _check_device(asked: str) -> None:
-    if asked != "cpu" and cuda_device():
+def _check_device(requested: str) -> None:
+    if requested != "cpu" and cuda_device():
         return
-    why = "chatterbox.device asks for the CPU" if asked == "cpu" else explain_no_device()
-    if asked == "cuda":
+    why = "chatterbox.device is cpu" if requested == "cpu" else explain_no_device()
+    if requested == "cuda":
         raise ConfigError(f"chatterbox.device = cuda: no CUDA device found ({why}); use auto")
     log.warning("engine.slow", why=f"Chatterbox is slower than real time on a CPU ({why})")

@@ -28,7 +28,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class ExplainedGap:
     """A listener had nothing to hear for `seconds`: the sum of the waits for text, for rendering,
     and for the client to read.
     """
@@ -40,7 +40,7 @@ class Gap:
     reader_s: float
 
 
-def explain_gap(dry_s: float, delivery: Delivery, goal_s: float) -> Gap:
+def explain_gap(dry_s: float, delivery: Delivery, goal_s: float) -> ExplainedGap:
     """The gap from `dry_s`, when playback ran dry, until this message was taken from the queue.
 
     Its cause is the largest of its parts. Rendering that began after playback ran dry and took at
@@ -59,7 +59,7 @@ def explain_gap(dry_s: float, delivery: Delivery, goal_s: float) -> Gap:
         by_reader: reader_s,
     }
     cause = max(parts, key=lambda part: parts[part])
-    return Gap(cause, text_s + render_s + reader_s, text_s, render_s, reader_s)
+    return ExplainedGap(cause, text_s + render_s + reader_s, text_s, render_s, reader_s)
 
 
 def _overlap(first: Span, second: Span) -> float:

@@ -88,6 +88,12 @@ class Metrics:
             ["device"],
             registry=registry,
         )
+        self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
+        self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
+        self._create_histograms(registry)
+        self._create_counters(registry)
+
+    def _create_histograms(self, registry: CollectorRegistry) -> None:
         self._first_sound = Histogram(
             "duplex_tts_first_sound_seconds",
             "From a context's first speakable words to their first audible sample.",
@@ -106,13 +112,10 @@ class Metrics:
             buckets=_LOOP_LAG_BUCKETS_S,
             registry=registry,
         )
-        self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
-        self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
-        self._create_counters(registry)
 
     def _create_counters(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, what: str, *labels: str) -> Counter:
-            return Counter(f"duplex_tts_{name}", what, labels, registry=registry)
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(f"duplex_tts_{name}", documentation, labels, registry=registry)
 
         self._audio_s = counter("audio_seconds", "Audio rendered.")
         self._busy_s = counter("compute_seconds", "Time that engines took to render it.")

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from backend.errors import DuplexError
-from backend.monitoring.gap_causes import Cause, Gap
+from backend.monitoring.gap_causes import Cause, ExplainedGap
 from backend.monitoring.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -68,7 +68,7 @@ class Gaps:
         self._sums: dict[Cause, tuple[int, float]] = {}  # count, seconds
         self._longest_s = 0.0
 
-    def add(self, gap: Gap) -> None:
+    def add(self, gap: ExplainedGap) -> None:
         """One more."""
         count, seconds = self._sums.get(gap.cause, (0, 0.0))
         self._sums[gap.cause] = count + 1, seconds + gap.seconds
@@ -156,7 +156,7 @@ class ContextRecord:
         self._audio_ms -= audio_ms
         self._chunks -= messages
 
-    def gap(self, gap: Gap, **what_led_to_it: object) -> None:
+    def gap(self, gap: ExplainedGap, **what_led_to_it: object) -> None:
         """A live listener heard a gap."""
         self._gaps.add(gap)
         self._session.gaps.add(gap)

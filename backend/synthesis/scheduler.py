@@ -85,7 +85,7 @@ class Scheduler:
         """Check the threads periodically from now on; call after the warm-up, which may be slow."""
         if not self._stopped:
             self.check_threads()
-            assert self._loop is not None, "start() comes first"
+            assert self._loop is not None, "call start_threads() first"
             self._loop.call_later(_CHECK_S, self.watch_threads)
 
     def check_threads(self) -> None:
@@ -210,14 +210,14 @@ class Scheduler:
 
     def _post_step(self, step: StepResult) -> None:
         """Bring a result from the engine thread to the event loop."""
-        assert self._loop is not None, "start() comes first"
+        assert self._loop is not None, "call start_threads() first"
         try:
             self._loop.call_soon_threadsafe(self._deliver_step, step)
         except RuntimeError:  # the loop has closed
             log.debug("scheduler.loop_closed")
 
     def _deliver_step(self, step: StepResult) -> None:
-        assert self._loop is not None, "start() comes first"
+        assert self._loop is not None, "call start_threads() first"
         self._busy_s += _RTF_SMOOTHING * (step.busy_s - self._busy_s)
         self._audio_s += _RTF_SMOOTHING * (step.audio_s - self._audio_s)
         self._metrics.count_step(step.audio_s, step.busy_s)

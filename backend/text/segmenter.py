@@ -210,7 +210,7 @@ class Segmenter:
                     return cut
         return 0
 
-    def _library_ends(self, low: int, high: int, what_follows: str = "") -> list[int]:
+    def _library_ends(self, low: int, high: int, following: str = "") -> list[int]:
         """The library's sentence ends in the spoken text from before `low` to `high`."""
         start = max(0, low - _CONTEXT)
         if start:
@@ -218,8 +218,8 @@ class Segmenter:
         gap = low + _LONGEST_GAP // 2
         left_out = max(0, high - low - _LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
-        heard = _SPACE.sub(" ", speakable(shown)) + what_follows
-        boundaries = sentencex.get_sentence_boundaries(self._language, heard)
+        spoken = _SPACE.sub(" ", speakable(shown)) + following
+        boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
 

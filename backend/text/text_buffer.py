@@ -20,7 +20,7 @@ from backend.text.words import speakable, word_ends
 from backend.text.writing_speed import WritingSpeed
 
 _SLICE = 32  # characters; the most expensive take about a millisecond
-_LONGEST_LATE = 4000  # characters after which an utterance whose ends come too late is ended
+_LONGEST_LATE = 4000  # characters; then an utterance without a usable sentence end is ended
 
 
 class TextBuffer:

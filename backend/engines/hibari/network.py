@@ -36,7 +36,7 @@ _FRAMES = "/head/Add_output_0"
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
+class PhonemeEncoding:
     """The text stage's output for each phoneme: `content` [L, 128], `prosody` [L, 192], and
     `duration` [L] in units (real numbers, at speed 1).
     """
@@ -56,10 +56,10 @@ class Network:
         self._pitch = _session(model, [_PROSODY_UNITS], [_F0, _ENERGY])
         self._spectrum = _session(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES])
 
-    def encode(self, ids: list[int]) -> Encoding:
+    def encode(self, ids: list[int]) -> PhonemeEncoding:
         """Encodings and durations of the phonemes `ids`, padded with 0 at both ends."""
         content, prosody, duration = self._text.run(None, {"ids": np.asarray([ids], np.int64)})
-        return Encoding(content[0].T, prosody[0].T, duration)
+        return PhonemeEncoding(content[0].T, prosody[0].T, duration)
 
     def pitch(self, prosody: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pitch in Hz and energy, each [2 U], for the units' encodings `prosody` [U, 192]."""

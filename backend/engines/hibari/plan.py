@@ -17,7 +17,7 @@ _NEW_PHONEMES = 260  # planned at once, spaces included
 
 
 @dataclass(slots=True)
-class Plan:
+class SpeechPlan:
     """The `units` to speak, which end at `reach` in the text, and the known `rest` behind them.
     `more`: the release continues behind `reach`, in another plan. `effort`: the cost of reading
     it, in ordinary characters.
@@ -40,7 +40,7 @@ class Plan:
         return any(unit.is_voiced for unit in self.rest)
 
 
-def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> Plan:
+def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> SpeechPlan:
     """The next plan for `release`, whose text is spoken up to `spoken_to`. `read` turns text into
     units; it gets a bounded part, however long the sentence.
     """
@@ -61,7 +61,7 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
             ready.pop()
     rest = units[len(ready) :]
     reach = min(rest[0].start if rest else known, end)
-    return Plan(ready, rest, max(reach, spoken_to), more, effort(text[spoken_to:known]))
+    return SpeechPlan(ready, rest, max(reach, spoken_to), more, effort(text[spoken_to:known]))
 
 
 def _may_end(text: str, units: list[Unit], count: int) -> bool:

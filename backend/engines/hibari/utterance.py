@@ -20,9 +20,9 @@ import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.hibari.phonemes import PhonemeReader, Unit
-from backend.engines.hibari.plan import Plan, make_plan
+from backend.engines.hibari.plan import SpeechPlan, make_plan
 from backend.engines.hibari.score import ROW_MS, Score
-from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, StreamingVocoder
 from backend.events import Word
 
 _CONTINUATION = "ðə ðə ðə"  # best of about thirty: length, pitch, PLCMOS against the whole
@@ -64,9 +64,9 @@ class HibariUtterance:
         self._score = score
         self._reader = reader
         self._vocabulary = vocabulary
-        self._vocoder = Vocoder(utterance.seed)
+        self._vocoder = StreamingVocoder(utterance.seed)
         self._release: Release | None = None
-        self._plan: Plan | None = None
+        self._plan: SpeechPlan | None = None
         self._encoded = False  # whether the plan's units are in the score
         self._placed: list[_PlacedUnit] = []  # the plan's units not yet spoken
         self._due_row = 0  # render up to this row
@@ -134,7 +134,7 @@ class HibariUtterance:
         words = self._time_words(group)
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
-    def _encode_plan(self, plan: Plan, release: Release) -> int:
+    def _encode_plan(self, plan: SpeechPlan, release: Release) -> int:
         """Write the plan into the score. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
@@ -161,7 +161,7 @@ class HibariUtterance:
         return len(ids)
 
     @staticmethod
-    def _ends_in_pause(plan: Plan, release: Release) -> bool:
+    def _ends_in_pause(plan: SpeechPlan, release: Release) -> bool:
         """Whether silence follows the plan: no next word is known, or the release is a `pause`."""
         if release.final:
             return False
@@ -186,7 +186,7 @@ class HibariUtterance:
         """Rows from the last spoken row to the end of a unit."""
         return self._score.first_row(self._origin + placed.behind) - self._score.spoken
 
-    def _commit_group(self, group: list[_PlacedUnit], plan: Plan, release: Release) -> None:
+    def _commit_group(self, group: list[_PlacedUnit], plan: SpeechPlan, release: Release) -> None:
         """Add `group` to the phonemes to speak, and set the row that is due."""
         score = self._score
         last = not self._placed

@@ -32,7 +32,7 @@ _VOICED_ABOVE_HZ = 40.0
 _HIGHEST_HARMONIC_HZ = 11_000.0
 
 
-class Vocoder:
+class StreamingVocoder:
     """Renders one utterance's frames, pushed in order, to samples: `HOP` per frame."""
 
     def __init__(self, seed: int) -> None:

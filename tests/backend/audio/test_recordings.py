@@ -116,9 +116,9 @@ SPEECHLESS = {
 }
 
 
-@pytest.mark.parametrize("what", SPEECHLESS)
-def test_a_recording_without_a_voice_is_refused_with_the_reason(tmp_path: Path, what: str) -> None:
-    samples, expected = SPEECHLESS[what]
+@pytest.mark.parametrize("case", SPEECHLESS)
+def test_a_recording_without_a_voice_is_refused_with_the_reason(tmp_path: Path, case: str) -> None:
+    samples, expected = SPEECHLESS[case]
     assert expected in refusal(tmp_path, wav(samples.astype(np.float32)))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hibari import dsp
 
-from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, Vocoder
+from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, StreamingVocoder
 from tests.support.same_sound import assert_same_sound
 
 SEED = 3
@@ -36,7 +36,7 @@ def render_with_package(frames: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def render_in_pieces(frames: FloatArray, f0: FloatArray, sizes: list[int]) -> FloatArray:
-    vocoder = Vocoder(SEED)
+    vocoder = StreamingVocoder(SEED)
     edges = np.cumsum([0, *sizes])
     out = [vocoder.push_frames(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
     return np.concatenate([*out, vocoder.finish()])
@@ -52,17 +52,17 @@ def test_frames_in_any_pieces_give_the_packages_sound(n: int) -> None:
 
 def test_all_frames_but_the_last_are_final_at_once() -> None:
     frames, f0 = speechlike(20)
-    vocoder = Vocoder(SEED)
+    vocoder = StreamingVocoder(SEED)
     first = vocoder.push_frames(frames[:12], f0[:12])
     assert len(first) == (12 - LAG) * HOP
     assert_same_sound(first, render_with_package(frames, f0)[: len(first)])
 
 
 def test_without_frames_there_is_no_sound() -> None:
-    assert len(Vocoder(SEED).finish()) == 0
+    assert len(StreamingVocoder(SEED).finish()) == 0
 
 
 def test_another_seed_gives_other_noise() -> None:
     frames, f0 = speechlike(20)
-    first_noise, second_noise = (Vocoder(seed).push_frames(frames, f0) for seed in (1, 2))
+    first_noise, second_noise = (StreamingVocoder(seed).push_frames(frames, f0) for seed in (1, 2))
     assert not np.allclose(first_noise, second_noise)
