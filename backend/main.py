@@ -42,7 +42,7 @@ from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
@@ -236,7 +236,7 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     of the one that the settings choose.
     """
     listener = listen(settings.server.host, settings.server.port)
-    model = model or choose(settings, models_folder(settings.engine.models))
+    model = model or load_model(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
     settings, max_connections = fit_descriptors(settings)

@@ -110,17 +110,17 @@ class TTSManager:
     @property
     def waiting_utterances(self) -> int:
         """Utterances waiting for an engine thread."""
-        return self._scheduler.waiting
+        return self._scheduler.waiting_count
 
     @property
     def threads(self) -> int:
         """Number of engine threads."""
-        return self._scheduler.threads
+        return self._scheduler.thread_count
 
     @property
     def has_all_threads(self) -> bool:
-        """Whether no engine thread hangs: see `Scheduler.complete`."""
-        return self._scheduler.complete
+        """Whether no engine thread hangs: see `Scheduler.has_all_threads`."""
+        return self._scheduler.has_all_threads
 
     @property
     def rtf(self) -> float:
@@ -138,7 +138,7 @@ class TTSManager:
 
     def voices(self) -> tuple[Voice, ...]:
         """All voices. Does not block."""
-        return self._store.listed()
+        return self._store.list_voices()
 
     def check_readable(self, text: str) -> None:
         """Raises `UnreadableText` if the text has words and the engine can read none of them."""
@@ -158,38 +158,38 @@ class TTSManager:
         return self._store.in_use(voice)
 
     async def add_voice(self, name: str, recording: Path) -> Voice:
-        """Create a voice from a recording: see `VoiceStore.add`."""
+        """Create a voice from a recording: see `VoiceStore.add_voice`."""
         try:
-            return await self._store.add(name, recording)
+            return await self._store.add_voice(name, recording)
         except EngineDead as error:
             self._set_fatal_error(error)
             raise
 
     async def remove_voice(self, name: str) -> None:
-        """Remove a created voice: see `VoiceStore.remove`."""
+        """Remove a created voice: see `VoiceStore.remove_voice`."""
         if name == self.default_voice:
             raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
-        await self._store.remove(name)
+        await self._store.remove_voice(name)
         self._gains.pop(name, None)
 
     async def __aenter__(self) -> Self:
         """Load the default voice and render one sentence, so that the first listener does not wait
         for one-time initialisation. Raises `DuplexError`.
         """
-        self._scheduler.start()
+        self._scheduler.start_threads()
         try:
             await self.load_voice(self.default_voice)
             await self._render(self.default_voice, _WARM_UP_TEXT, chunk_characters=0)
         except BaseException:
-            self._scheduler.stop()
+            self._scheduler.stop_threads()
             raise
-        self._scheduler.watch()
+        self._scheduler.watch_threads()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._loader.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._scheduler.stop)
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._scheduler.stop_threads)
+        await asyncio.to_thread(self._store.shut_down)
 
     def _set_fatal_error(self, error: EngineDead) -> None:
         if self.fatal_error is None:
@@ -280,12 +280,12 @@ class TTSManager:
         """Raises `Overloaded` if another listener would cause gaps for others; `EngineDead`."""
         if self.fatal_error is not None:
             raise self.fatal_error
-        if self._scheduler.overloaded:
+        if self._scheduler.is_overloaded:
             raise Overloaded("the machine is at capacity; try again later")
 
     def open_utterance(self, params: VoiceParams, chunk_characters: int) -> UtteranceHandle:
         """Open an utterance; `async with` the result."""
-        return self._scheduler.open(
+        return self._scheduler.open_utterance(
             Utterance(
                 self._scheduler.next_id(),
                 params.voice,

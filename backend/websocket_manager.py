@@ -106,13 +106,13 @@ class WebSocketManager:
             owner = "" if key_follows else self._access.authorize(key)
             self._check_admission()
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
             await connection.deny(error, code)
             return
         await connection.accept()
         self._connections.add(connection)
-        self._services.metrics.connected()
+        self._services.metrics.connection_opened()
         try:
             with self._services.client_slots.take_slot():
                 attachment: Attachment | None
@@ -124,7 +124,7 @@ class WebSocketManager:
                     attachment = await self._run_attached(connection, attachment)
         finally:
             self._connections.discard(connection)
-            self._services.metrics.disconnected()
+            self._services.metrics.connection_closed()
 
     def _check_admission(self) -> None:
         if self._is_draining:

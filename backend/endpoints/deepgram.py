@@ -37,7 +37,7 @@ def deepgram_routes(access: Access) -> APIRouter:
             speech = parse_stream_query(websocket.query_params, services.tts.find_voice)
             _validate_speech(speech, services.tts)
         except DuplexError as error:
-            services.metrics.error(error.code)
+            services.metrics.count_error(error.code)
             response = deepgram.build_refusal(error.code, error.message)
             await websocket.send_denial_response(create_refusal_response(response))
             return
@@ -52,7 +52,7 @@ def deepgram_routes(access: Access) -> APIRouter:
             audio = _validate_speech(speech, services.tts)
             text = decode_text(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
-            services.metrics.error(error.code)
+            services.metrics.count_error(error.code)
             return create_refusal_response(deepgram.build_refusal(error.code, error.message))
         body = deepgram.DeepgramBody(speech, audio.media_type, len(text))
         return SpeechResponse(services, speech.start, text, body)

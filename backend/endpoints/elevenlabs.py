@@ -144,7 +144,7 @@ async def _accept_and_fail(
 
     Waits up to a second for the first message: livekit ignores errors without its context.
     """
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     query = StreamQuery(inactivity_timeout=_FIRST_MESSAGE_S)
     protocol = ElevenLabsProtocol(Start(""), query, multi=multi)
     connection = WebSocketConnection(websocket, protocol)
@@ -214,7 +214,7 @@ def _get_services(connection: HTTPConnection) -> Services:
 
 
 def _error_response(services: Services, error: DuplexError) -> Response:
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     return create_refusal_response(
         elevenlabs_http.build_refusal(Failed(None, error.code, error.message))
     )

@@ -33,7 +33,7 @@ def native_routes(access: Access) -> APIRouter:
             access.authorize(bearer_key(request.headers))
             start, text = decode_speech_request(await request.body())
         except DuplexError as error:
-            services.metrics.error(error.code)
+            services.metrics.count_error(error.code)
             return create_refusal_response(lines.refuse(Failed(None, error.code, error.message)))
         return SpeechResponse(services, start, text, lines)
 

@@ -35,7 +35,7 @@ class _OpenAIRoute(APIRoute):
             try:
                 return await handler(request)
             except DuplexError as error:
-                _get_services(request).metrics.error(error.code)
+                _get_services(request).metrics.count_error(error.code)
                 return _error_response(request, Failed(None, error.code, error.message))
 
         return respond

@@ -79,13 +79,15 @@ def status_routes(
     async def prometheus(request: Request) -> Response:
         _authorize(request, access)
         connections = _connections(request)
-        metrics.queues(
+        metrics.set_queue_depths(
             text=connections.waiting_characters,
             engine=tts.waiting_utterances,
             outgoing=connections.queued_messages,
         )
         if device := tts.device:
-            metrics.device(device.name, device.memory_used_bytes, device.memory_total_bytes)
+            metrics.set_device_memory(
+                device.name, device.memory_used_bytes, device.memory_total_bytes
+            )
         return Response(metrics.render(), media_type=metrics.content_type)
 
     @router.get("/openapi.json", include_in_schema=False)
@@ -179,7 +181,7 @@ async def _watch(metrics: Metrics) -> None:
     while True:
         due_s = time.perf_counter() + _LAG_PERIOD_S
         await asyncio.sleep(_LAG_PERIOD_S)
-        metrics.loop_lag(max(0.0, time.perf_counter() - due_s))
+        metrics.observe_loop_lag(max(0.0, time.perf_counter() - due_s))
 
 
 def _connections(request: Request) -> WebSocketManager:

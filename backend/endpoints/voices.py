@@ -115,7 +115,7 @@ def _get_services(request: Request) -> Services:
 
 def _error_response(services: Services, error: DuplexError) -> Response:
     """The native `error` message, with the fields that ElevenLabs' clients read."""
-    services.metrics.error(error.code)
+    services.metrics.count_error(error.code)
     message = {"type": "error", "context": None, "code": error.code, "message": error.message}
     vendor_fields = {"status": error.code, "message": error.message}
     return JSONResponse({**message, "detail": vendor_fields}, _STATUS.get(error.code, 400))

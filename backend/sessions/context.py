@@ -131,13 +131,13 @@ class Context:
 
     def push_text(self, text: str) -> None:
         """Append text. Raises `ContextEnded`, `TextLimit`."""
-        self._text.push(text, self._services.clock())
+        self._text.push_text(text, self._services.clock())
         self._record.add_text(len(text))
         self._changed.set()
 
     def retract_text(self, to: int) -> int:
         """Take text back; returns the offset actually retracted to."""
-        to = self._text.retract(to, self._services.clock())
+        to = self._text.retract_to(to, self._services.clock())
         self._changed.set()
         return to
 
@@ -148,13 +148,13 @@ class Context:
         """
         if len(self._flushes) >= _MAX_FLUSHES:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for their audio")
-        self._text.flush()
+        self._text.flush_text()
         self._flushes.append(self._text.length)
         self._changed.set()
 
     def end_text(self) -> None:
         """Mark the text complete. Raises `ContextEnded`."""
-        self._text.end()
+        self._text.end_text()
         self._changed.set()
 
     def update_position(self, heard_ms: float) -> None:
@@ -197,7 +197,7 @@ class Context:
         while True:
             self._changed.clear()
             await self._read_pending_text()
-            if self._text.finished:
+            if self._text.is_finished:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
@@ -212,9 +212,9 @@ class Context:
 
     async def _read_pending_text(self) -> None:
         """Read text up to the current sentence, a slice per turn of the event loop."""
-        while self._text.behind:
+        while self._text.is_behind:
             async with self._services.reading_lock:
-                self._text.read()
+                self._text.read_slice()
                 await asyncio.sleep(0)
 
     async def _answer_flushes(self) -> None:
@@ -235,20 +235,22 @@ class Context:
                     assert next_choice is not None, "an open sentence is not finished"
                     sentence, choice = next_choice
                     await self._speak_release(handle, sentence, choice, start_ms)
-            self._text.close()
+            self._text.close_utterance()
         except EngineDead:  # no further sentence can be spoken
             raise
         except DuplexError as error:
             self._listener.on_failed(error)
             self._send_queue.put_nowait(Failed(self.id, error.code, error.message))
-            self._undelivered.append(RenderedSpan(np.zeros(0, np.float32), self._text.restart()))
+            self._undelivered.append(
+                RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance())
+            )
             await self._deliver_held()
 
     async def _speak_release(
         self, handle: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
     ) -> None:
         self._listener.on_released(sentence.last_input_s)
-        self._text.release(sentence, choice)
+        self._text.mark_released(sentence, choice)
         handle.extend(create_release(sentence, choice), self._deadline_s())
         caught_up = False
         while not caught_up:
@@ -278,7 +280,7 @@ class Context:
             for word in chunk.words
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        span = RenderedSpan(pcm, self._text.speak_to(chunk.end), words)
+        span = RenderedSpan(pcm, self._text.mark_spoken(chunk.end), words)
         if len(span.pcm) or span.text[0] < span.text[1]:
             self._undelivered.append(span)
 

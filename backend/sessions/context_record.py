@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from backend.errors import DuplexError
-from backend.monitoring.gap_causes import Cause, Gap
+from backend.monitoring.gap_causes import Cause, ExplainedGap
 from backend.monitoring.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -66,7 +66,7 @@ class GapCounts:
         self._sums: dict[Cause, tuple[int, float]] = {}  # count, seconds
         self._longest_s = 0.0
 
-    def add_gap(self, gap: Gap) -> None:
+    def add_gap(self, gap: ExplainedGap) -> None:
         """Count a gap."""
         count, seconds = self._sums.get(gap.cause, (0, 0.0))
         self._sums[gap.cause] = count + 1, seconds + gap.seconds
@@ -127,7 +127,7 @@ class ContextRecord:
         """Count received text."""
         self._characters += characters
         self._session.characters += characters
-        self._metrics.text(characters)
+        self._metrics.count_text(characters)
 
     def add_render_time(self, busy_s: float) -> None:
         """Add engine time."""
@@ -136,13 +136,13 @@ class ContextRecord:
     def add_error(self, error: DuplexError) -> None:
         """Count and log a failed utterance; the context goes on."""
         self._errors[error.code] += 1
-        self._metrics.error(error.code)
+        self._metrics.count_error(error.code)
         log.warning("utterance.failed", **self._log_ids, code=error.code, why=error.message)
 
     def set_first_sound(self, seconds: float) -> None:
         """Record the delay from the first release to the first audible sample."""
         self._first_sound_s = seconds
-        self._metrics.first_sound(seconds)
+        self._metrics.observe_first_sound(seconds)
 
     def add_sent(self, audio_ms: float) -> None:
         """Count an audio message taken from the queue for writing."""
@@ -154,11 +154,11 @@ class ContextRecord:
         self._audio_ms -= audio_ms
         self._chunks -= messages
 
-    def add_gap(self, gap: Gap, **details: object) -> None:
+    def add_gap(self, gap: ExplainedGap, **details: object) -> None:
         """Count and log a gap that a live listener heard."""
         self._gaps.add_gap(gap)
         self._session.gaps.add_gap(gap)
-        self._metrics.gap(gap.cause, gap.seconds)
+        self._metrics.count_gap(gap.cause, gap.seconds)
         log.info(
             "listener.gap",
             **self._log_ids,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from backend.errors import DuplexError
 from backend.events import Audio
-from backend.monitoring.gap_causes import Span, Way, explain
+from backend.monitoring.gap_causes import Delivery, Span, explain_gap
 from backend.sessions.context_record import ContextRecord
 from backend.text.pacer import Pacer
 
@@ -48,7 +48,7 @@ class Listener:
         self._first_released_s: float | None = None  # of the first words with audio
         self._has_sounded = False
         self._interval = _Interval()
-        self._queued: dict[int, tuple[Way, _Interval] | None] = {}  # by `seq`
+        self._queued: dict[int, tuple[Delivery, _Interval] | None] = {}  # by `seq`
         self._taken_s = 0.0  # audio taken for writing
         self._dry_at_s = math.inf  # when all of that is heard
         self._is_reconnected = False
@@ -90,7 +90,7 @@ class Listener:
         now_s = self._clock()
         starts_s = now_s + self._pacer.ahead_s(now_s)
         if audio_s:
-            self._pacer.sent(audio_s, now_s)
+            self._pacer.count_sent(audio_s, now_s)
         first_s = self._first_released_s
         if not self._has_sounded and audible_from_s is not None and first_s is not None:
             self._has_sounded = True
@@ -99,7 +99,7 @@ class Listener:
     def on_played(self, heard_s: float) -> None:
         """The client reported its position."""
         now_s = self._clock()
-        self._pacer.played(heard_s, now_s)
+        self._pacer.set_position(heard_s, now_s)
         if self._taken_s:
             self._dry_at_s = now_s + max(0.0, self._taken_s - heard_s)
 
@@ -121,13 +121,13 @@ class Listener:
         elif event.duration_ms:
             interval = self._interval
             interval.queued = True
-            way = Way(self._clock(), 0.0, tuple(interval.without_text), interval.failure)
+            way = Delivery(self._clock(), 0.0, tuple(interval.without_text), interval.failure)
             self._queued[event.seq] = way, interval
 
     def on_taken(self, event: Audio) -> None:
         """See `Watcher`."""
         now_s, audio_s = self._clock(), event.duration_ms / 1000
-        replayed = Way(-math.inf, now_s), _Interval()
+        replayed = Delivery(-math.inf, now_s), _Interval()
         queued = self._queued.pop(event.seq, replayed)
         self._record.add_sent(event.duration_ms)
         if not audio_s:
@@ -152,8 +152,8 @@ class Listener:
         """See `Watcher`."""
         self._record.log_closed(outcome)
 
-    def _report_gap(self, way: Way, interval: _Interval, at_ms: float) -> None:
-        gap = explain(self._dry_at_s, way, self._pacer.pacing.ttfa_goal_s)
+    def _report_gap(self, way: Delivery, interval: _Interval, at_ms: float) -> None:
+        gap = explain_gap(self._dry_at_s, way, self._pacer.pacing.ttfa_goal_s)
         self._record.add_gap(
             gap,
             at_ms=at_ms,

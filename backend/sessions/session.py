@@ -192,7 +192,7 @@ class Session:
         """Answer with an error. Raises `SlowClient`."""
         if error.ends_context and error.context and error.context not in self._contexts:
             self._contexts.mark_used(error.context)
-        self._services.metrics.error(error.code)
+        self._services.metrics.count_error(error.code)
         # Text in transit to a context whose start was refused is expected.
         log_line = log.debug if error.code == ContextEnded.code else log.info
         log_line("refused", session=self.id, context=error.context, code=error.code)
@@ -264,7 +264,7 @@ class Session:
         context = self._contexts.stop_context(command.context, "cancelled")
         dropped = self.send_queue.drop_audio(command.context)
         self.send_queue.put_nowait(context.create_cancelled(dropped))
-        self._services.metrics.cancelled()
+        self._services.metrics.count_cancel()
 
     def _acknowledge(self, ping: Ping) -> None:
         if ping.after is not None:

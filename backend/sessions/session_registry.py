@@ -126,7 +126,7 @@ class SessionRegistry:
         """
         session = self._sessions.get(request.session)
         if session is None or not session.can_resume(request.token, owner):
-            self._services.metrics.resumed("failed")
+            self._services.metrics.count_resume("failed")
             raise ResumeFailed(
                 "no such session: it has ended or expired, or the token or key differs; "
                 "this connection has a new session"
@@ -141,7 +141,7 @@ class SessionRegistry:
         except SlowClient as error:
             self._remove_and_end(session, error.code)
             raise ResumeFailed("too much of the session is lost; use a new session") from error
-        self._services.metrics.resumed("ok" if whole else "gap")
+        self._services.metrics.count_resume("ok" if whole else "gap")
         log.info("session.resumed", session=session.id, whole=whole)
         return self._attach_session(session)
 

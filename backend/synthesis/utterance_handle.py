@@ -1,4 +1,4 @@
-"""One utterance on its way through an engine, seen from the event loop."""
+"""The event loop's handle of an utterance that an engine thread renders."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ Result = Chunk | Failure
 
 
 class OwningThread(Protocol):
-    """The engine thread that speaks an utterance; see `engine_thread`."""
+    """The engine thread that renders an utterance; see `engine_thread`."""
 
     info: EngineInfo
 
-    def begin(self, speech: UtteranceHandle) -> None:
+    def begin(self, handle: UtteranceHandle) -> None:
         """Open the utterance in the engine."""
 
-    def extend(self, speech: UtteranceHandle, release: Release) -> None:
-        """Replace the utterance's release and let it wait for its turn."""
+    def extend(self, handle: UtteranceHandle, release: Release) -> None:
+        """Replace the utterance's release and queue the utterance."""
 
-    def abort(self, speech: UtteranceHandle) -> None:
+    def abort(self, handle: UtteranceHandle) -> None:
         """Forget the utterance."""
 
 
 class UtteranceHandle:
-    """One utterance on its way through an engine. Made by `Scheduler.open`.
+    """An utterance that an engine thread renders. Created by `Scheduler.open_utterance`.
 
-    `async with` it: leaving aborts the utterance, at whatever point that is.
+    An async context manager: leaving it aborts the utterance, finished or not.
     """
 
-    def __init__(self, utterance: Utterance, home: OwningThread, on_close: OnClose) -> None:
+    def __init__(self, utterance: Utterance, thread: OwningThread, on_close: OnClose) -> None:
         self.utterance = utterance
-        self.home = home
-        self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
+        self.thread = thread
+        self.deadline_s = float("inf")  # event loop time; its priority among the utterances
         self._busy_s = 0.0
         self._on_close = on_close
         self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
         self._release: Release | None = None  # that is not caught up
         self._spoken_to, self._spoken_ms = 0, 0.0
-        self._offset, self._offset_ms = 0, 0.0  # where its present engine began
+        self._offset, self._offset_ms = 0, 0.0  # where its current engine began
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.home.abort(self)
+        self.thread.abort(self)
         self._on_close(self)
 
     def extend(self, release: Release, deadline_s: float) -> None:
-        """Let the engine speak further; its next audio is due at `deadline_s`."""
+        """Send a release to the engine; the next audio is due at `deadline_s`."""
         self.deadline_s = deadline_s
         self._release = release
-        self.home.extend(self, self._behind(release))
+        self.thread.extend(self, self._remaining_release(release))
 
-    def move(self, home: OwningThread) -> None:
-        """Go on in another engine, behind what was delivered: it does not know what came before."""
-        self.home = home
+    def move_to(self, thread: OwningThread) -> None:
+        """Go on in another engine, behind what was delivered, without its context."""
+        self.thread = thread
         self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
-        home.begin(self)
+        thread.begin(self)
         if self._release is not None:
-            home.extend(self, self._behind(self._release))
+            thread.extend(self, self._remaining_release(self._release))
 
     async def next_chunk(self) -> Chunk:
-        """The next chunk; after one that is `caught_up` only another `extend` brings more.
+        """Wait for the next chunk; after a `caught_up` chunk more come only after `extend`.
 
         Cancel-safe. Raises the `DuplexError` with which the engine failed this utterance.
         """
@@ -76,28 +76,28 @@ class UtteranceHandle:
         return result
 
     def take_busy_s(self) -> float:
-        """How long the engine was busy with this utterance since the last call."""
+        """Return the engine's time for this utterance since the last call."""
         busy_s, self._busy_s = self._busy_s, 0.0
         return busy_s
 
-    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
-        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
+    def deliver_result(self, result: Result, busy_s: float = 0.0) -> None:
+        """Queue a result of an engine step that took `busy_s`. Called on the event loop."""
         self._busy_s += busy_s
         if isinstance(result, Chunk):
-            result = self._placed(result)
+            result = self._shift_chunk(result)
             self._spoken_to = result.end
-            self._spoken_ms += len(result.pcm) * 1000 / self.home.info.sample_rate_hz
+            self._spoken_ms += len(result.pcm) * 1000 / self.thread.info.sample_rate_hz
             if result.caught_up:
                 self._release = None
         self._results.put_nowait(result)
 
-    def _behind(self, release: Release) -> Release:
-        """What of a release the present engine is told."""
+    def _remaining_release(self, release: Release) -> Release:
+        """The part of a release that the current engine renders."""
         at = self._offset
         return replace(release, text=release.text[at:], speak_to=release.speak_to - at)
 
-    def _placed(self, chunk: Chunk) -> Chunk:
-        """A chunk of the present engine in the utterance's own offsets and times."""
+    def _shift_chunk(self, chunk: Chunk) -> Chunk:
+        """A chunk of the current engine in the utterance's own offsets and times."""
         at, at_ms = self._offset, self._offset_ms
         words = tuple(
             replace(

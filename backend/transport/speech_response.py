@@ -12,7 +12,13 @@ import structlog
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.audio.formats import BARE, AudioFormat, EncodedAudio, create_encoder, parse_format
+from backend.audio.formats import (
+    RAW_FORMATS,
+    AudioFormat,
+    EncodedAudio,
+    create_encoder,
+    parse_format,
+)
 from backend.errors import DuplexError, Overloaded
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.base import HttpTranslator, Refusal
@@ -55,7 +61,7 @@ class SpeechResponse(Response):
         try:
             context = self._open_context(send_queue, endpoint_of(scope))
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             await self._send_refusal(_to_failed_event(error), send)
             return
         self._services.metrics.context_opened()
@@ -99,7 +105,7 @@ class SpeechResponse(Response):
         try:
             await context.run()
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             self._final_error = _to_failed_event(error)
             send_queue.put_nowait(self._final_error)
 
@@ -132,7 +138,7 @@ class SpeechResponse(Response):
             self._has_sound |= bool(event.data)
         if not isinstance(event, Done) or self._has_sound:
             return (event,)
-        if self._start.format in BARE and not self._translator.needs_sound:
+        if self._start.format in RAW_FORMATS and not self._translator.needs_sound:
             return (event,)
         target = parse_format(self._start.format, self._start.sample_rate, self._start.bit_rate)
         silence = await asyncio.to_thread(_encode_silence, target)

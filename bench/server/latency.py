@@ -93,10 +93,10 @@ def find_opening(pieces: list[str], pacing: Pacing) -> Opening | None:
 def _release(before: str, trigger: str, gap_s: float, pacing: Pacing) -> Release | None:
     """What the trigger lets be spoken; None: nothing, or something was spoken before it."""
     script, pacer = TextBuffer(limit=len(before) + len(trigger)), Pacer(pacing)
-    script.push(before, 0.0)
+    script.push_text(before, 0.0)
     if isinstance(pacer.decide(script.pending_sentence(), gap_s), Speak):
         return None
-    script.push(trigger, gap_s)
+    script.push_text(trigger, gap_s)
     growth = script.pending_sentence()
     choice = pacer.decide(growth, gap_s)
     return create_release(growth, choice) if isinstance(choice, Speak) else None

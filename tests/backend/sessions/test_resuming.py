@@ -46,7 +46,7 @@ EAGER = {"high_water": 60}  # nothing is played: do not wait
 @pytest.fixture(autouse=True)
 def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Admit contexts however busy the test machine is."""
-    monkeypatch.setattr(Scheduler, "overloaded", False)
+    monkeypatch.setattr(Scheduler, "is_overloaded", False)
 
 
 def resuming_server(**server: Any) -> AbstractAsyncContextManager[Live]:

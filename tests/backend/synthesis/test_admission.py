@@ -1,4 +1,4 @@
-"""`Scheduler.overloaded`: the share of the engine threads that listeners may take."""
+"""`Scheduler.is_overloaded`: the share of the engine threads that listeners may take."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ async def test_listeners_may_take_95_percent_of_the_engine_threads(
     threads: int, share: float, overloaded: bool
 ) -> None:
     scheduler = Scheduler(FakeModel(), threads, Metrics())
-    scheduler.start()
+    scheduler.start_threads()
     try:
         open_listeners = 3
         rtf = share * threads / (open_listeners + 1)  # one more would take `share`
-        scheduler._deliver(StepResult([], busy_s=rtf, audio_s=1.0))
+        scheduler._deliver_step(StepResult([], busy_s=rtf, audio_s=1.0))
         for _ in range(open_listeners):
-            handle = scheduler.open(Utterance(scheduler.next_id(), "heart"))
+            handle = scheduler.open_utterance(Utterance(scheduler.next_id(), "heart"))
             handle.deadline_s = asyncio.get_running_loop().time() + 60
-        assert scheduler.overloaded is overloaded
+        assert scheduler.is_overloaded is overloaded
     finally:
-        scheduler.stop()
+        scheduler.stop_threads()
