@@ -18,7 +18,7 @@ RATE_HZ = 24000
 
 
 def played_s(path: Path) -> float:
-    """How much of it a player plays, whatever its header says."""
+    """Duration that a player plays, regardless of the header."""
     with av.open(str(path)) as file:
         (stream,) = file.streams.audio
         return sum(frame.samples for frame in file.decode(stream)) / stream.rate
@@ -43,7 +43,7 @@ def test_the_format_is_what_the_name_or_the_writer_says(tmp_path: Path) -> None:
     [
         ("speech.docx", None, "must end in one of wav, flac"),
         ("speech", None, "must end in one of"),
-        ("speech.wav", "docx", "no file format 'docx'"),
+        ("speech.wav", "docx", "unknown file format 'docx'"),
         ("nowhere/a.wav", None, "does not exist"),
     ],
 )
@@ -55,11 +55,11 @@ def test_what_cannot_be_written_is_refused_at_once(
 
 
 def test_standard_output_needs_a_format() -> None:
-    with pytest.raises(SinkFailed, match="say in which format"):
+    with pytest.raises(SinkFailed, match="needs a format"):
         file_format(Path("-"))
 
 
-# --- what is in the file --------------------------------------------------------------------------
+# --- contents of the file -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", FILE_FORMATS)
@@ -124,7 +124,7 @@ def test_a_pipe_gets_the_speech_as_a_stream(tmp_path: Path, format_: str) -> Non
     assert played_s(tmp_path / "got") == pytest.approx(1.0, abs=0.1)
 
 
-# --- when it goes wrong ---------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", FILE_FORMATS)
@@ -141,8 +141,8 @@ def test_a_file_is_valid_after_an_exception(tmp_path: Path, format_: str) -> Non
     assert soundfile.info(path).duration == pytest.approx(1.0, abs=0.06)
 
 
-def killed(path: Path, *, seconds: int = 1) -> None:
-    """Write speech in pieces of 100 ms, and die without a word."""
+def write_and_kill(path: Path, *, seconds: int = 1) -> None:
+    """Write speech in pieces of 100 ms, then end by SIGKILL."""
     script = (
         "import os, signal, sys; from pathlib import Path; from duplex_tts.sinks import FileSink\n"
         f"sink = FileSink(Path({str(path)!r}), {RATE_HZ}, comment='hello')\n"
@@ -154,7 +154,7 @@ def killed(path: Path, *, seconds: int = 1) -> None:
 
 
 def test_a_wav_holds_every_sample_after_sigkill_for_strict_readers_too(tmp_path: Path) -> None:
-    killed(tmp_path / "killed.wav")
+    write_and_kill(tmp_path / "killed.wav")
     part = tmp_path / ".killed.wav.part"
     with wave.open(str(part)) as strict:
         assert strict.getnframes() == RATE_HZ
@@ -167,7 +167,7 @@ def test_compressed_formats_can_be_played_after_sigkill(
     tmp_path: Path, format_: str, lost_s: float
 ) -> None:
     path = tmp_path / f"killed.{format_}"
-    killed(path, seconds=3)
+    write_and_kill(path, seconds=3)
     part = path.with_name(f".killed.{format_}.part").rename(path)
     assert 3 - lost_s <= played_s(part) <= 3.1
 
@@ -186,7 +186,7 @@ def test_a_wav_that_grows_too_long_names_the_remedy(tmp_path: Path) -> None:
     sink.write(tone(0.1))
     file = sink._file
     assert file is not None
-    file._written = 2**32 - 1000  # type: ignore[attr-defined]
+    file._written_bytes = 2**32 - 1000  # type: ignore[attr-defined]
     with pytest.raises(SinkFailed, match=r"4 GiB.*\.flac"):
         sink.write(tone(1))
     sink.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from duplex_tts.text_stream import pieces
+from duplex_tts.text_stream import iter_text
 
 
 def chunk(content: str | None, *, choices: bool = True) -> Any:
@@ -20,7 +20,7 @@ async def arriving(*texts: Any) -> AsyncIterator[Any]:
 
 
 async def all_of(text: Any) -> list[str]:
-    return [piece async for piece in pieces(text)]
+    return [piece async for piece in iter_text(text)]
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ async def test_an_iterator_that_blocks_does_not_hold_up_the_loop() -> None:
         assert gate.wait(10)
         yield "lo"
 
-    found = pieces(blocking())
-    assert await anext(found) == "Hel"
-    waiting = asyncio.ensure_future(anext(found))
+    texts = iter_text(blocking())
+    assert await anext(texts) == "Hel"
+    waiting = asyncio.ensure_future(anext(texts))
     done, _ = await asyncio.wait([waiting], timeout=0.05)
     assert not done
     gate.set()
     assert await waiting == "lo"
-    assert [piece async for piece in found] == []
+    assert [piece async for piece in texts] == []
 
 
 async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_left() -> None:
@@ -72,9 +72,9 @@ async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_l
         finally:
             closed.set()
 
-    found = pieces(endless())
-    assert await anext(found) == "on "
-    await found.aclose()  # type: ignore[attr-defined]
+    texts = iter_text(endless())
+    assert await anext(texts) == "on "
+    await texts.aclose()  # type: ignore[attr-defined]
     assert await asyncio.to_thread(closed.wait, 10)
     assert read < 100
 
@@ -90,9 +90,9 @@ async def test_an_async_iterator_that_is_left_is_closed() -> None:
         finally:
             closed = True
 
-    found = pieces(endless())
-    await anext(found)
-    await found.aclose()  # type: ignore[attr-defined]
+    texts = iter_text(endless())
+    await anext(texts)
+    await texts.aclose()  # type: ignore[attr-defined]
     assert closed
 
 
@@ -101,25 +101,25 @@ async def test_what_an_iterator_raises_is_raised() -> None:
         yield "Hel"
         raise KeyError("mine")
 
-    found = pieces(broken())
-    assert await anext(found) == "Hel"
+    texts = iter_text(broken())
+    assert await anext(texts) == "Hel"
     with pytest.raises(KeyError, match="mine"):
-        await anext(found)
+        await anext(texts)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"bytes"])
 def test_what_is_no_text_is_refused_at_once(text: Any) -> None:
     with pytest.raises(TypeError, match="cannot speak"):
-        pieces(text)
+        iter_text(text)
 
 
 def test_a_forgotten_await_is_named() -> None:
     async def stream() -> None:
-        """As a client's `create` is: a coroutine."""
+        """A coroutine, as a client's `create` is."""
 
     coroutine: Any = stream()
     with pytest.raises(TypeError, match="await it first"):
-        pieces(coroutine)
+        iter_text(coroutine)
     coroutine.close()
 
 

@@ -21,7 +21,7 @@ from tests.support.scripted_server import Peer, server, silent
 
 
 async def speaking(peer: Peer) -> None:
-    """Speak everything, a message of audio for each message of text."""
+    """Speak everything: one audio message per text message."""
     lengths: dict[str, list[int]] = {}
     while True:
         message = await peer.receive_any()
@@ -309,9 +309,9 @@ async def test_a_sentence_that_could_not_be_spoken_raises_after_the_others() -> 
 )
 async def test_a_parameter_that_there_is_not_is_refused_at_once(parameters: Any) -> None:
     async with server(silent) as url, Session.connect(url) as session:
-        with pytest.raises(TypeError, match="no parameter"):
+        with pytest.raises(TypeError, match="unknown parameter"):
             session.speak("One", **parameters)
-        with pytest.raises(TypeError, match="no parameter"):
+        with pytest.raises(TypeError, match="unknown parameter"):
             await session.start(**parameters)
 
 
@@ -382,7 +382,7 @@ def test_commands_before_and_after_its_time_are_harmless() -> None:
         utterance = Utterance("u", {})
         utterance.flush()
         utterance.played(5)
-        utterance.end(Done("u", 0, 0, 0))
+        utterance.set_result(Done("u", 0, 0, 0))
         utterance.flush()
         utterance.played(5)
 

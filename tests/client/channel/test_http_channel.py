@@ -1,4 +1,4 @@
-"""Where no WebSocket gets through, and when a session grows old."""
+"""The HTTP fallback, the return to a WebSocket, and the replacement of old sessions."""
 
 import asyncio
 import logging
@@ -41,7 +41,7 @@ async def written() -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duplex_tts.channel.failover.CHECK_S", 0.02)
     monkeypatch.setattr("duplex_tts.channel.failover.RETRY_S", 0.02)
 
@@ -54,7 +54,7 @@ async def spoken(utterance: Utterance) -> str:
     return heard(np.frombuffer(pcm, "<f4"))
 
 
-def squeezed(text: str) -> str:
+def without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
@@ -70,7 +70,7 @@ async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
                 assert (session.ready.voice, session.ready.sample_rate) == ("heart", 24000)
                 for text in (written(), TEXT):
                     utterance = session.speak(text, format="pcm_f32le")
-                    assert await spoken(utterance) == squeezed(TEXT)
+                    assert await spoken(utterance) == without_spaces(TEXT)
                     words = [utterance.text[word.start : word.end] for word in utterance.words]
                     assert list(map(str.strip, words)) == TEXT.split()
                     times = [word.start_ms for word in utterance.words]
@@ -101,11 +101,11 @@ async def test_requests_that_break_lose_and_repeat_nothing() -> None:
             proxy.more_cuts = iter(range(20_000, 400_000, 30_000))
             proxy.cut_after_bytes = 10_000
             utterance = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(utterance) == squeezed(TEXT)
+            assert await spoken(utterance) == without_spaces(TEXT)
             assert utterance.restarts
 
 
-async def test_it_returns_to_the_websocket_when_it_can(hurried: None) -> None:
+async def test_it_returns_to_the_websocket_when_it_can(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
@@ -115,7 +115,7 @@ async def test_it_returns_to_the_websocket_when_it_can(hurried: None) -> None:
             await anext(utterance)
             proxy.block_websockets = False
             await eventually(lambda: session.stats().transport == "websocket", within_s=5)
-            assert await spoken(session.speak(TEXT, format="pcm_f32le")) == squeezed(TEXT)
+            assert await spoken(session.speak(TEXT, format="pcm_f32le")) == without_spaces(TEXT)
             assert isinstance(await utterance.done(), Done)
             assert utterance.restarts == []
     assert [type(event) for event in events] == [FellBack, Returned]
@@ -132,7 +132,7 @@ async def test_what_is_in_flight_goes_on_over_http_when_websockets_are_forbidden
         proxy.block_websockets = True
         proxy.cut()
         rest = b"".join([each.data async for each in utterance])
-        assert heard(np.frombuffer(first.data + rest, "<f4")) == squeezed(TEXT)
+        assert heard(np.frombuffer(first.data + rest, "<f4")) == without_spaces(TEXT)
         assert isinstance(await utterance.done(), Done)
         assert session.stats().transport == "http"
         assert len(utterance.restarts) == 1
@@ -161,11 +161,11 @@ async def test_over_http_errors_are_the_same() -> None:
             utterance = session.speak("One. It will explode now. Three.")
             with pytest.raises(SpeechFailed, match="not all was spoken"):
                 await utterance.done()
-            heard_of = [each.text async for each in aiter_quietly(utterance)]
-            assert heard_of == [(0, 5), (5, 26), (26, 32)]
+            spans = [each.text async for each in iterate_ignoring_failure(utterance)]
+            assert spans == [(0, 5), (5, 26), (26, 32)]
 
 
-async def aiter_quietly(utterance: Utterance) -> AsyncIterator[Audio]:
+async def iterate_ignoring_failure(utterance: Utterance) -> AsyncIterator[Audio]:
     try:
         async for each in utterance:
             yield each
@@ -219,7 +219,7 @@ async def test_the_key_goes_over_http_too() -> None:
                 await session.speak("One").done()
 
 
-async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None) -> None:
+async def test_a_session_that_grows_old_is_replaced_without_a_gap(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live:
         options = Options(max_age_s=0.1, on_event=events.append)
@@ -230,7 +230,7 @@ async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None)
             await eventually(lambda: session.ready.session != before, within_s=5)
             assert not first.finished
             second = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(second) == squeezed(TEXT)
+            assert await spoken(second) == without_spaces(TEXT)
             assert isinstance(await first.done(), Done)
             assert first.restarts == []
             stats = session.stats()
@@ -242,7 +242,7 @@ async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None)
     assert len(live.connections.sessions()) == 0
 
 
-async def test_a_replacement_that_cannot_be_had_is_tried_again(hurried: None) -> None:
+async def test_a_replacement_that_cannot_be_had_is_tried_again(fast_checks: None) -> None:
     tries = 0
 
     async def refusing(peer: Peer) -> None:

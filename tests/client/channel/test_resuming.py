@@ -1,4 +1,4 @@
-"""Breaks of the connection, seen from the client: against scripts, then against the real server."""
+"""Resuming a session after a broken connection: with scripted servers, then with the real one."""
 
 import asyncio
 import itertools
@@ -26,12 +26,12 @@ from duplex_tts import (
     SessionEvent,
     Utterance,
 )
-from duplex_tts.channel.resuming import LONGEST_DELAY_S, delays_s
+from duplex_tts.channel.resuming import LONGEST_DELAY_S, backoff_delays_s
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import eventually, live_server
 from tests.support.scripted_server import READY, Peer, server, silent
 
-# --- against scripts ------------------------------------------------------------------------------
+# --- with scripted servers ------------------------------------------------------------------------
 
 
 async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
@@ -332,15 +332,15 @@ async def test_closing_while_the_connection_is_broken_leaves_nothing() -> None:
 
 
 def test_tries_come_at_once_then_exponentially_later_with_jitter() -> None:
-    delays = list(itertools.islice(delays_s(), 30))
+    delays = list(itertools.islice(backoff_delays_s(), 30))
     assert delays[0] == 0
     assert all(0.025 * 2**n <= d <= 0.05 * 2**n for n, d in enumerate(delays[1:6]))
     assert all(LONGEST_DELAY_S / 2 <= delay <= LONGEST_DELAY_S for delay in delays[10:])
-    assert delays != list(itertools.islice(delays_s(), 30))
+    assert delays != list(itertools.islice(backoff_delays_s(), 30))
 
 
 async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accept, and say nothing."""
+    """Accept the connection and send nothing."""
     await asyncio.Event().wait()
 
 
@@ -373,7 +373,7 @@ async def test_giving_up_on_a_server_that_turned_mute_takes_no_longer_either() -
         assert asyncio.get_running_loop().time() - began_s < 5
 
 
-# --- against the real server ----------------------------------------------------------------------
+# --- with the real server -------------------------------------------------------------------------
 
 WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(150)]
 
@@ -387,8 +387,8 @@ async def written() -> AsyncIterator[str]:
 def cut_often(
     proxy: FaultProxy, chance: random.Random, most_bytes: int, addresses: list[str]
 ) -> None:
-    """Break the connection again and again, at any byte; with several servers, go to any of them,
-    each of which knows only its own sessions.
+    """Break the connection repeatedly, at random bytes; each reconnect goes to one of the servers,
+    which know only their own sessions.
     """
 
     def cuts() -> Iterator[int]:
@@ -401,7 +401,7 @@ def cut_often(
 
 
 async def listen(utterance: Utterance) -> tuple[list[Audio], str]:
-    """All of its audio, which must be in order, and what was heard of the fake engine in it."""
+    """Return all audio, which must be in order, and the characters heard in it."""
     audio = [each async for each in utterance]
     at, at_ms = 0, 0.0
     for each in audio:
@@ -434,7 +434,7 @@ async def test_whatever_breaks_no_sample_is_lost_or_repeated(
     assert stats.restarts == 0
 
 
-@pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words that messages cut"])
+@pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words split over messages"])
 async def test_servers_that_forget_lose_and_repeat_no_word(word_length: int) -> None:
     words = [f"w{number:x<{word_length}} " for number in range(20_000 // (word_length + 40))]
     async with (
