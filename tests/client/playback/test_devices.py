@@ -15,15 +15,15 @@ RATE_HZ = 24000
 
 
 class Source:
-    """Counts upwards; remembers when it was asked."""
+    """Counts upwards, and records the pulls."""
 
     def __init__(self) -> None:
         self.at = 0
-        self.asked: list[tuple[int, float, float]] = []
+        self.pulls: list[tuple[int, float, float]] = []
         self.enough = threading.Event()
 
     def pull(self, frames: int, now_s: float, delay_s: float) -> Pcm:
-        self.asked.append((frames, now_s, delay_s))
+        self.pulls.append((frames, now_s, delay_s))
         block = (np.arange(self.at, self.at + frames) % 1000 + 1).astype(np.int16)
         self.at += frames
         if self.at >= RATE_HZ // 4:
@@ -31,7 +31,7 @@ class Source:
         return block
 
 
-# --- nothing, in real time ------------------------------------------------------------------------
+# --- the null device ------------------------------------------------------------------------------
 
 
 def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> None:
@@ -52,23 +52,23 @@ def test_the_recording_says_what_was_heard_when() -> None:
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
     device.close(drain=False)
-    frames, pulled_s, delay_s = source.asked[7]
+    frames, pulled_s, delay_s = source.pulls[7]
     assert device.index_at(pulled_s + delay_s) == pytest.approx(7 * frames, abs=1)
 
 
 def test_the_null_device_makes_up_for_a_late_thread() -> None:
-    """Its clock is the machine's: time does not stand still because a thread did."""
+    """It follows the system clock, also when its thread was delayed."""
     source, device = Source(), NullDevice(record=True)
 
     def pull(frames: int, now_s: float, delay_s: float) -> Pcm:
-        if len(source.asked) == 3:
+        if len(source.pulls) == 3:
             time.sleep(0.1)
         return source.pull(frames, now_s, delay_s)
 
     device.open(RATE_HZ, pull)
     assert source.enough.wait(10)
     device.close(drain=False)
-    steps = np.diff([now_s for _, now_s, _ in source.asked])
+    steps = np.diff([now_s for _, now_s, _ in source.pulls])
     assert np.allclose(steps, 0.01)
 
 
@@ -88,7 +88,7 @@ class PortAudioError(Exception):
 
 
 class Stream:
-    """What the module's `OutputStream` does, without a sound."""
+    """A silent stand-in for `sounddevice.OutputStream`."""
 
     latency = 0.02
     broken = ""
@@ -144,7 +144,7 @@ def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
     times = SimpleNamespace(currentTime=100.0, outputBufferDacTime=100.03)
     options["callback"](block, 480, times, None)
     assert block[:, 0].tolist() == list(range(1, 481))
-    ((_, now_s, delay_s),) = source.asked
+    ((_, now_s, delay_s),) = source.pulls
     assert delay_s == pytest.approx(0.03)
     assert now_s == pytest.approx(time.monotonic(), abs=5)
     device.close(drain=True)
@@ -155,17 +155,17 @@ def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
 def test_a_sound_device_with_a_short_buffer_lets_speech_fade(stream: type[Stream]) -> None:
     device = SoundDevice()
     device.open(RATE_HZ, Source().pull)
-    assert not device.buffers_much
+    assert not device.needs_drop
 
 
 def test_a_sound_device_with_a_long_buffer_is_emptied_at_a_cancel(stream: type[Stream]) -> None:
     stream.latency = FADE_S * 4
     device = SoundDevice()
     device.open(RATE_HZ, Source().pull)
-    assert device.buffers_much
+    assert device.needs_drop
     device.drop()
     assert Stream.made.log == ["start", "abort", "start"]
-    assert device.failure is None, "it stopped because it was told to"
+    assert device.failure is None, "the stop was requested"
     device.close(drain=False)
     assert Stream.made.log[-2:] == ["abort", "close"]
 
