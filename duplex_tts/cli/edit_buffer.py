@@ -1,41 +1,41 @@
-"""A line that is spoken while it is typed: what stands there, what the server has, what was heard.
+"""The edited text of a line that is spoken while it is typed, and what the server has of it.
 
-Plain. Offsets count code points from the line's start. The writer's edits are taken at once; what
-the server has still to be told is asked for with `next_command`. Text that turns out to be spoken
-already when it should be taken back returns to its place, before what was typed since.
+Synchronous. Offsets count code points from the line's start. Edits apply at once; `next_command`
+returns what to send to the server. Erased text that turns out to be spoken already is put back in
+its place, before what was typed since.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-AHEAD = 1_500  # characters sent ahead of speech: a context takes 2,000 before it makes one wait
+AHEAD = 1_500  # characters sent ahead of speech; below the limit at which `Context.push` waits
 
 
 @dataclass(frozen=True, slots=True)
-class Push:
-    """Send more text."""
+class PushText:
+    """Command: send more text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Retract:
-    """Take back everything from `to` on; nothing else is sent before the answer."""
+class RetractText:
+    """Command: take back everything from `to` on; nothing else is sent before the answer."""
 
     to: int
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """No more text comes."""
+class EndText:
+    """Command: the text is complete."""
 
 
-class TypedText:
-    """A line at its end one edits.
+class EditBuffer:
+    """A line that is edited at its end.
 
-    `text`: what stands there. `spoken_to`: up to there it can no longer be changed: its audio has
-    come. `heard_to`: the end of the last word that is or was heard. `ended`: nothing more comes.
+    `text`: the current text. `spoken_to`: end of the text that can no longer be changed, because
+    its audio has arrived. `heard_to`: end of the last word heard. `ended`: the line is complete.
     """
 
     def __init__(self) -> None:
@@ -44,18 +44,18 @@ class TypedText:
         self.heard_to = 0
         self.ended = False
         self._sent = ""
-        self._kept = 0  # characters of `_sent` that were not erased: a letter typed anew is another
+        self._kept = 0  # characters of `_sent` that were never erased, even if typed again
         self._retracting: int | None = None
         self._end_sent = False
 
-    # --- the writer -------------------------------------------------------------------------------
+    # --- edits ------------------------------------------------------------------------------------
 
-    def insert(self, text: str) -> None:
-        """More was typed."""
+    def insert_text(self, text: str) -> None:
+        """Append typed text."""
         self.text += text
 
-    def erase(self, count: int = 1) -> int:
-        """The last characters are taken back, if they are not spoken; returns how many were."""
+    def erase_characters(self, count: int = 1) -> int:
+        """Erase the last characters, unless they are spoken; returns how many were erased."""
         count = min(count, len(self.text) - self.spoken_to)
         if count <= 0:
             return 0
@@ -64,41 +64,41 @@ class TypedText:
         return count
 
     def erase_word(self) -> int:
-        """The last word is taken back, with the spaces behind it, as far as it is not spoken."""
+        """Erase the last word and the spaces after it, unless spoken; returns how many were."""
         before = self.text.rstrip()
         while before and not before[-1].isspace():
             before = before[:-1]
-        return self.erase(len(self.text) - len(before))
+        return self.erase_characters(len(self.text) - len(before))
 
     # --- the server -------------------------------------------------------------------------------
 
-    def next_command(self) -> Push | Retract | End | None:
-        """What the server has to be told next; it counts as told then."""
+    def next_command(self) -> PushText | RetractText | EndText | None:
+        """Return the next command to send, which then counts as sent."""
         if self._retracting is not None or self._end_sent:
             return None
         if self._kept < len(self._sent):
             self._retracting = self._kept
-            return Retract(self._retracting)
+            return RetractText(self._retracting)
         piece = self.text[len(self._sent) : self.spoken_to + AHEAD]
         if piece:
             self._sent += piece
             self._kept = len(self._sent)
-            return Push(piece)
+            return PushText(piece)
         if self.ended and len(self._sent) == len(self.text):
             self._end_sent = True
-            return End()
+            return EndText()
         return None
 
-    def spoken(self, to: int) -> None:
-        """Audio has come for the text up to `to`."""
+    def mark_spoken(self, to: int) -> None:
+        """Record that audio has arrived for the text up to `to`."""
         self.spoken_to = max(self.spoken_to, to)
 
-    def retracted(self, to: int) -> None:
-        """The server's answer: what it has now ends at `to`."""
-        asked, self._retracting = self._retracting, None
-        if asked is None:
+    def apply_retraction(self, to: int) -> None:
+        """Apply the server's answer to a retraction: its text now ends at `to`."""
+        requested, self._retracting = self._retracting, None
+        if requested is None:
             return
-        returned, self._sent = self._sent[asked:to], self._sent[:to]
-        if self._kept >= asked:  # else more was erased since: asked for next
-            self.text = self.text[:asked] + returned + self.text[asked:]
+        restored, self._sent = self._sent[requested:to], self._sent[:to]
+        if self._kept >= requested:  # else more was erased since, and is retracted next
+            self.text = self.text[:requested] + restored + self.text[requested:]
             self._kept = len(self._sent)

@@ -7,23 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.batch_lines import Failure, Line, read_lines
+from duplex_tts.cli.batch_lines import BatchLine, LineFailure, parse_lines
 
 
-def read(*lines: bytes | dict[str, Any], **defaults: Any) -> list[Line | Failure]:
+def read(*lines: bytes | dict[str, Any], **defaults: Any) -> list[BatchLine | LineFailure]:
     raw = [line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines]
-    return list(read_lines(raw, "wav", cast(Parameters, defaults)))
+    return list(parse_lines(raw, "wav", cast(Parameters, defaults)))
 
 
-def line(*lines: bytes | dict[str, Any], **defaults: Any) -> Line:
+def line(*lines: bytes | dict[str, Any], **defaults: Any) -> BatchLine:
     (found,) = read(*lines, **defaults)
-    assert isinstance(found, Line), found
+    assert isinstance(found, BatchLine), found
     return found
 
 
 def why(raw: bytes | dict[str, Any]) -> str:
     (found,) = read(raw)
-    assert isinstance(found, Failure), found
+    assert isinstance(found, LineFailure), found
     return found.why
 
 
@@ -58,7 +58,7 @@ def test_what_a_line_does_not_say_the_options_do() -> None:
 
 def test_a_file_is_named_after_the_id_or_the_number_of_the_line() -> None:
     found = read(b"", {"text": "a"}, b"  \r\n", {"id": 17, "text": "b"}, {"id": "é ü", "text": "c"})
-    assert [each.file_name for each in found if isinstance(each, Line)] == [
+    assert [each.file_name for each in found if isinstance(each, BatchLine)] == [
         "00002.wav",
         "17.wav",
         "é ü.wav",
@@ -75,7 +75,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_fine() -> None:
 
 def test_one_bad_line_does_not_stop_the_others() -> None:
     found = read({"text": "a"}, b"{", {"text": "c"})
-    assert [type(each) for each in found] == [Line, Failure, Line]
+    assert [type(each) for each in found] == [BatchLine, LineFailure, BatchLine]
     assert [each.number for each in found] == [1, 2, 3]
 
 
@@ -100,18 +100,18 @@ def test_what_is_no_json_object_is_said_so(raw: bytes, answer: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "answer"),
     [
-        ({"txt": "Hello."}, "no \"text\" (a text; the line has 'txt')"),
-        ({}, 'no "text" (a text; the line has nothing)'),
+        ({"txt": "Hello."}, "no \"text\" (a string; the line has 'txt')"),
+        ({}, 'no "text" (a string; the line has nothing)'),
         ({"text": ["a"]}, 'no "text"'),
         ({"text": " \n"}, 'the "text" is empty'),
-        ({"text": "a", "voice": 3}, '"voice" is not a text: 3'),
+        ({"text": "a", "voice": 3}, '"voice" is not a string: 3'),
         ({"text": "a", "speed": "fast"}, "\"speed\" is not a number: 'fast'"),
         ({"text": "a", "speed": True}, '"speed" is not a number: True'),
         ({"text": "a", "seed": 1.5}, '"seed" is not a whole number: 1.5'),
-        ({"text": "a", "format": "docx"}, "no format 'docx'; there are wav, flac"),
-        ({"text": "a", "format": ["wav"]}, "no format ['wav']"),
-        ({"text": "a", "id": {}}, '"id" is not a text: {}'),
-        ({"text": "a", "id": True}, '"id" is not a text: True'),
+        ({"text": "a", "format": "docx"}, "unknown format 'docx'; known are wav, flac"),
+        ({"text": "a", "format": ["wav"]}, "unknown format ['wav']"),
+        ({"text": "a", "id": {}}, '"id" is not a string: {}'),
+        ({"text": "a", "id": True}, '"id" is not a string: True'),
     ],
 )
 def test_what_a_line_lacks_is_said_so(fields: dict[str, Any], answer: str) -> None:
@@ -151,15 +151,15 @@ def test_an_id_that_is_no_name_for_a_file_is_refused(id_: str) -> None:
 def test_an_id_is_used_once_as_file_systems_see_it(one: Any, other: Any) -> None:
     lines = [{"id": other, "text": "b"}, {"id": one, "text": "a"}]
     first, second = read(*lines)
-    assert isinstance(first, Line)
-    assert isinstance(second, Failure)
+    assert isinstance(first, BatchLine)
+    assert isinstance(second, LineFailure)
     assert "is that of line 1" in second.why
 
 
 def test_the_digest_changes_with_all_that_the_sound_depends_on() -> None:
     base = {"id": "a", "text": "Hello.", "voice": "emma", "seed": 1}
     same = line(base).digest
-    assert line({**base, "id": "b"}).digest == same, "the id is not heard"
+    assert line({**base, "id": "b"}).digest == same, "the id does not change the sound"
     assert line({"text": "Hello.", "seed": 1}, voice="emma", speed=None).digest == same
     for change in ({"text": "Hello!"}, {"voice": "heart"}, {"seed": 2}, {"speed": 1.5}):
         assert line({**base, **change}).digest != same
@@ -174,6 +174,6 @@ def test_no_bytes_break_it(raw: bytes) -> None:
 @given(st.text(max_size=50) | st.sampled_from(string.printable))
 def test_no_id_leaves_the_folder(id_: str) -> None:
     for found in read({"id": id_, "text": "a"}):
-        if isinstance(found, Line):
+        if isinstance(found, BatchLine):
             assert not {"/", "\\", "\0"} & set(found.file_name)
             assert not found.file_name.startswith(".")

@@ -2,84 +2,84 @@ import random
 
 import pytest
 
-from duplex_tts.cli.typed_line import AHEAD, End, Push, Retract, TypedText
+from duplex_tts.cli.edit_buffer import AHEAD, EditBuffer, EndText, PushText, RetractText
 
 
-def typed(text: str, *, spoken_to: int = 0) -> TypedText:
-    """A line that the server has, spoken so far."""
-    line = TypedText()
-    line.insert(text)
-    assert line.next_command() == Push(text)
-    line.spoken(spoken_to)
-    return line
+def sent(text: str, *, spoken_to: int = 0) -> EditBuffer:
+    """A buffer whose text was sent and spoken up to `spoken_to`."""
+    buffer = EditBuffer()
+    buffer.insert_text(text)
+    assert buffer.next_command() == PushText(text)
+    buffer.mark_spoken(spoken_to)
+    return buffer
 
 
 def test_what_is_typed_is_sent_as_it_is_typed() -> None:
-    line = TypedText()
-    assert line.next_command() is None
-    line.insert("H")
-    assert line.next_command() == Push("H")
-    line.insert("e")
-    line.insert("y")
-    assert line.next_command() == Push("ey")
-    assert line.next_command() is None
+    buffer = EditBuffer()
+    assert buffer.next_command() is None
+    buffer.insert_text("H")
+    assert buffer.next_command() == PushText("H")
+    buffer.insert_text("e")
+    buffer.insert_text("y")
+    assert buffer.next_command() == PushText("ey")
+    assert buffer.next_command() is None
 
 
 def test_what_was_not_sent_yet_is_erased_without_a_word() -> None:
-    line = TypedText()
-    line.insert("Hex")
-    assert line.erase() == 1
-    line.insert("y")
-    assert line.next_command() == Push("Hey")
+    buffer = EditBuffer()
+    buffer.insert_text("Hex")
+    assert buffer.erase_characters() == 1
+    buffer.insert_text("y")
+    assert buffer.next_command() == PushText("Hey")
 
 
 def test_what_was_sent_is_taken_back() -> None:
-    line = typed("Hello thrre")
-    line.erase(3)
-    assert line.next_command() == Retract(8)
-    line.retracted(8)
-    line.insert("ere")
-    assert (line.text, line.next_command()) == ("Hello there", Push("ere"))
+    buffer = sent("Hello thrre")
+    buffer.erase_characters(3)
+    assert buffer.next_command() == RetractText(8)
+    buffer.apply_retraction(8)
+    buffer.insert_text("ere")
+    assert (buffer.text, buffer.next_command()) == ("Hello there", PushText("ere"))
 
 
 def test_what_is_spoken_cannot_be_erased() -> None:
-    line = typed("Hello there", spoken_to=6)
-    assert line.erase(100) == 5
-    assert line.text == "Hello "
-    assert line.erase() == 0
+    buffer = sent("Hello there", spoken_to=6)
+    assert buffer.erase_characters(100) == 5
+    assert buffer.text == "Hello "
+    assert buffer.erase_characters() == 0
 
 
 def test_nothing_is_sent_before_it_is_known_how_much_could_be_taken_back() -> None:
-    line = typed("Hello thrre")
-    line.erase(3)
-    assert line.next_command() == Retract(8)
-    line.insert("ere, ")
-    line.erase(2)
-    assert line.next_command() is None
-    line.retracted(8)
-    assert line.next_command() == Push("ere")
+    buffer = sent("Hello thrre")
+    buffer.erase_characters(3)
+    assert buffer.next_command() == RetractText(8)
+    buffer.insert_text("ere, ")
+    buffer.erase_characters(2)
+    assert buffer.next_command() is None
+    buffer.apply_retraction(8)
+    assert buffer.next_command() == PushText("ere")
 
 
 def test_what_was_spoken_meanwhile_returns_before_what_was_typed_since() -> None:
-    line = typed("Hello there")
-    line.erase(11)
-    assert line.next_command() == Retract(0)
-    line.insert("Bye")
-    line.spoken(6)  # on its way before the server heard of it
-    line.retracted(6)
-    assert line.text == "Hello Bye"
-    assert line.next_command() == Push("Bye")
-    assert line.spoken_to == 6
+    buffer = sent("Hello there")
+    buffer.erase_characters(11)
+    assert buffer.next_command() == RetractText(0)
+    buffer.insert_text("Bye")
+    buffer.mark_spoken(6)  # sent before the server received the retraction
+    buffer.apply_retraction(6)
+    assert buffer.text == "Hello Bye"
+    assert buffer.next_command() == PushText("Bye")
+    assert buffer.spoken_to == 6
 
 
 def test_more_erased_while_the_answer_is_on_its_way_is_taken_back_too() -> None:
-    line = typed("Hello there")
-    line.erase(1)
-    assert line.next_command() == Retract(10)
-    line.erase(4)
-    line.retracted(10)
-    assert line.text == "Hello "
-    assert line.next_command() == Retract(6)
+    buffer = sent("Hello there")
+    buffer.erase_characters(1)
+    assert buffer.next_command() == RetractText(10)
+    buffer.erase_characters(4)
+    buffer.apply_retraction(10)
+    assert buffer.text == "Hello "
+    assert buffer.next_command() == RetractText(6)
 
 
 @pytest.mark.parametrize(
@@ -87,104 +87,106 @@ def test_more_erased_while_the_answer_is_on_its_way_is_taken_back_too() -> None:
     [("one two", "one "), ("one two  ", "one "), ("one", ""), ("  ", ""), ("", "")],
 )
 def test_a_word_is_erased_with_the_spaces_behind_it(text: str, left: str) -> None:
-    line = TypedText()
-    line.insert(text)
-    line.erase_word()
-    assert line.text == left
+    buffer = EditBuffer()
+    buffer.insert_text(text)
+    buffer.erase_word()
+    assert buffer.text == left
 
 
 def test_a_word_is_erased_only_as_far_as_it_is_not_spoken() -> None:
-    line = typed("incredible", spoken_to=4)
-    assert line.erase_word() == 6
-    assert line.text == "incr"
+    buffer = sent("incredible", spoken_to=4)
+    assert buffer.erase_word() == 6
+    assert buffer.text == "incr"
 
 
 def test_the_end_is_said_once_and_after_all_of_the_text() -> None:
-    line = typed("Hello thrre")
-    line.erase(3)
-    line.insert("ere")
-    line.ended = True
-    assert line.next_command() == Retract(8)
-    assert line.next_command() is None
-    line.retracted(8)
-    assert line.next_command() == Push("ere")
-    assert line.next_command() == End()
-    assert line.next_command() is None
+    buffer = sent("Hello thrre")
+    buffer.erase_characters(3)
+    buffer.insert_text("ere")
+    buffer.ended = True
+    assert buffer.next_command() == RetractText(8)
+    assert buffer.next_command() is None
+    buffer.apply_retraction(8)
+    assert buffer.next_command() == PushText("ere")
+    assert buffer.next_command() == EndText()
+    assert buffer.next_command() is None
 
 
 def test_a_book_that_is_pasted_is_sent_as_it_is_spoken() -> None:
-    line = TypedText()
-    line.insert("x" * 3 * AHEAD)
-    assert line.next_command() == Push("x" * AHEAD)
-    assert line.next_command() is None
-    line.spoken(100)
-    assert line.next_command() == Push("x" * 100)
+    buffer = EditBuffer()
+    buffer.insert_text("x" * 3 * AHEAD)
+    assert buffer.next_command() == PushText("x" * AHEAD)
+    assert buffer.next_command() is None
+    buffer.mark_spoken(100)
+    assert buffer.next_command() == PushText("x" * 100)
 
 
 def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
-    line = typed("Hello")
-    line.retracted(2)
-    assert line.text == "Hello"
+    buffer = sent("Hello")
+    buffer.apply_retraction(2)
+    assert buffer.text == "Hello"
 
 
 class Server:
-    """Releases text at random, and answers late."""
+    """Speaks text at random, and answers retractions late."""
 
-    def __init__(self, line: TypedText, rng: random.Random) -> None:
-        self.line, self.rng = line, rng
+    def __init__(self, buffer: EditBuffer, rng: random.Random) -> None:
+        self.buffer, self.rng = buffer, rng
         self.text, self.released = "", 0
         self.answers: list[int] = []
 
-    def pump(self) -> object:
-        command = self.line.next_command()
-        if isinstance(command, Push):
+    def process_command(self) -> object:
+        command = self.buffer.next_command()
+        if isinstance(command, PushText):
             self.text += command.text
-        elif isinstance(command, Retract):
+        elif isinstance(command, RetractText):
             self.text = self.text[: max(command.to, self.released)]
             self.answers.append(len(self.text))
         return command
 
     def speak(self) -> None:
         self.released = self.rng.randint(self.released, len(self.text))
-        if not self.answers:  # else the audio comes behind the answer, as on the wire
-            self.line.spoken(self.released)
+        if not self.answers:  # otherwise the audio follows the answer, as on the wire
+            self.buffer.mark_spoken(self.released)
 
     def answer(self) -> None:
         if self.answers:
-            self.line.retracted(self.answers.pop())
-            self.line.spoken(self.released)
+            self.buffer.apply_retraction(self.answers.pop())
+            self.buffer.mark_spoken(self.released)
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_whatever_happens_both_sides_end_with_the_same_text(seed: int) -> None:
-    rng, line = random.Random(seed), TypedText()
-    server = Server(line, rng)
+    rng, buffer = random.Random(seed), EditBuffer()
+    server = Server(buffer, rng)
     acts = [
-        lambda: line.insert(rng.choice(["a", "b ", "cde ", "\N{LATIN SMALL LETTER E WITH ACUTE}"])),
-        lambda: line.erase(rng.randint(1, 4)),
-        line.erase_word,
-        server.pump,
-        server.pump,
+        lambda: buffer.insert_text(
+            rng.choice(["a", "b ", "cde ", "\N{LATIN SMALL LETTER E WITH ACUTE}"])
+        ),
+        lambda: buffer.erase_characters(rng.randint(1, 4)),
+        buffer.erase_word,
+        server.process_command,
+        server.process_command,
         server.speak,
         server.answer,
     ]
     for _ in range(300):
         rng.choice(acts)()
-    line.ended = True
-    while not isinstance(server.pump(), End):
+    buffer.ended = True
+    while not isinstance(server.process_command(), EndText):
         server.answer()
-        line.spoken(server.released)
-    assert server.text == line.text
-    assert line.next_command() is None
+        buffer.mark_spoken(server.released)
+    assert server.text == buffer.text
+    assert buffer.next_command() is None
 
 
 def test_a_letter_that_is_typed_anew_is_not_the_one_that_was_erased() -> None:
-    typed = TypedText()
-    typed.insert("One two four ")
-    assert typed.next_command() == Push("One two four ")
-    typed.spoken(8)
-    assert typed.erase(5) == 5
-    typed.insert("five")
-    assert typed.next_command() == Retract(8)
-    typed.retracted(13)  # it was being spoken
-    assert typed.text == "One two four five"
+    buffer = EditBuffer()
+    buffer.insert_text("One two four ")
+    assert buffer.next_command() == PushText("One two four ")
+    buffer.mark_spoken(8)
+    assert buffer.erase_characters(5) == 5
+    buffer.insert_text("five")
+    assert buffer.next_command() == RetractText(8)
+    buffer.apply_retraction(13)  # it was being spoken
+    assert buffer.text == "One two four five"

@@ -1,4 +1,4 @@
-"""Ctrl-C and its like at any moment: no traceback, and the exit code of a shell."""
+"""Ctrl-C and other signals at any moment: no traceback, and the exit code of a shell."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from duplex_tts.cli.interrupts import Interruption, exit_at_once, interruptible
+from duplex_tts.cli.interrupts import Interruption, exit_on_signals, interruptible
 from tests.support.repository import ROOT
 from tests.support.scripted_server import Peer, server
 
@@ -99,29 +99,29 @@ def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
 
         real = os.execv
         os.execv = lambda *given: (os.kill(os.getpid(), signal.SIGINT), real(*given))
-        server_program.become("backend.main", ["--port", "0"])
+        server_program.exec_program("backend.main", ["--port", "0"])
         """
     )
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
 def test_work_is_cancelled_once_and_tidies_up() -> None:
-    tidied = []
+    cleaned_up = []
 
     async def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(60)
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)  # again: it is told already
+            os.kill(os.getpid(), signal.SIGTERM)  # ignored: it is cleaning up
             await asyncio.sleep(0)
-            tidied.append(True)
+            cleaned_up.append(True)
 
     with interruptible() as interruption:
         with pytest.raises(KeyboardInterrupt):
-            interruption.run(work())
+            interruption.run_coroutine(work())
         os.kill(os.getpid(), signal.SIGINT)
-    assert tidied == [True]
+    assert cleaned_up == [True]
     assert interruption.exit_code == 143
 
 
@@ -138,7 +138,7 @@ def test_who_tidies_up_for_too_long_is_ended() -> None:
         import os, signal
         from duplex_tts.cli import interrupts
 
-        interrupts.TIDY_S = -1.0
+        interrupts.CLEANUP_S = -1.0
         with interrupts.interruptible():
             try:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -153,10 +153,10 @@ def test_what_was_ignored_stays_ignored() -> None:
     ended = run(
         """
         import os, signal
-        from duplex_tts.cli.interrupts import exit_at_once, interruptible
+        from duplex_tts.cli.interrupts import exit_on_signals, interruptible
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
-        exit_at_once()
+        exit_on_signals()
         with interruptible():
             os.kill(os.getpid(), signal.SIGHUP)
         print("alive")
@@ -170,9 +170,9 @@ def test_work_that_fails_raises_as_itself() -> None:
         raise ValueError("mine")
 
     with interruptible() as interruption, pytest.raises(ValueError, match="mine"):
-        interruption.run(work())
-    assert Interruption().number is None
-    assert callable(exit_at_once)
+        interruption.run_coroutine(work())
+    assert Interruption().signal_number is None
+    assert callable(exit_on_signals)
 
 
 COMMANDS = {

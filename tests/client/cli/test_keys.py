@@ -1,4 +1,4 @@
-"""`duplex-tts key`: a key that the server knows, and that is kept nowhere."""
+"""`duplex-tts key`: the server accepts the key, and only its hash is stored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backend.config import AccessSettings
 from backend.errors import Unauthorized
 from backend.transport.auth import Access
 from duplex_tts.cli import app as cli
-from duplex_tts.cli.keys import KeyFailed, new_key
+from duplex_tts.cli.keys import KeyFailed, create_key
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def access(file: Path) -> Access:
 
 
 def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
-    phone, boss = new_key("my  phone", file), new_key("boss", file, admin=True)
+    phone, boss = create_key("my  phone", file), create_key("boss", file, admin=True)
     known = access(file)
     assert (known.authorize(phone), known.authorize(boss)) == ("my phone", "boss")
     assert (known.administers(phone), known.administers(boss)) == (False, True)
@@ -38,7 +38,7 @@ def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
 def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
     previous = os.umask(0)
     try:
-        key = new_key("phone", file)
+        key = create_key("phone", file)
     finally:
         os.umask(previous)
     assert key not in file.read_text()
@@ -46,21 +46,21 @@ def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
 
 
 def test_no_two_keys_are_alike(file: Path) -> None:
-    assert len({new_key(f"phone {number}", file) for number in range(20)}) == 20
+    assert len({create_key(f"phone {number}", file) for number in range(20)}) == 20
 
 
 def test_a_name_has_one_key_until_its_line_is_removed(file: Path) -> None:
-    new_key("phone", file, admin=True)
+    create_key("phone", file, admin=True)
     with pytest.raises(KeyFailed, match="phone has a key"):
-        new_key("phone", file)
+        create_key("phone", file)
     file.write_text("")
-    key = new_key("phone", file)
+    key = create_key("phone", file)
     assert access(file).authorize(key) == "phone"
 
 
 def test_a_file_written_by_hand_is_added_to(file: Path) -> None:
     file.write_text("# the family")
-    key = new_key("grandma", file)
+    key = create_key("grandma", file)
     assert access(file).authorize(key) == "grandma"
     assert file.read_text().startswith("# the family\ngrandma ")
 
@@ -68,18 +68,18 @@ def test_a_file_written_by_hand_is_added_to(file: Path) -> None:
 @pytest.mark.parametrize("name", ["", "  ", "#1", "x" * 65])
 def test_a_name_that_the_file_cannot_hold_is_refused(file: Path, name: str) -> None:
     with pytest.raises(KeyFailed, match="name"):
-        new_key(name, file)
+        create_key(name, file)
     assert not file.exists()
 
 
 def test_a_name_of_two_lines_becomes_one(file: Path) -> None:
-    key = new_key("a\nb", file)
+    key = create_key("a\nb", file)
     assert access(file).authorize(key) == "a b"
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(KeyFailed, match="no-such-folder"):
-        new_key("phone", tmp_path / "no-such-folder" / "keys")
+        create_key("phone", tmp_path / "no-such-folder" / "keys")
 
 
 def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) -> None:
@@ -95,14 +95,14 @@ def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) ->
 def test_a_file_with_a_byte_order_mark_is_read_and_goes_on(file: Path) -> None:
     file.touch(mode=0o600)
     file.write_bytes(codecs.BOM_UTF8)
-    first = new_key("phone", file)
+    first = create_key("phone", file)
     with pytest.raises(KeyFailed, match="another name"):
-        new_key("phone", file)
-    second = new_key("boss", file)
+        create_key("phone", file)
+    second = create_key("boss", file)
     assert (access(file).authorize(first), access(file).authorize(second)) == ("phone", "boss")
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "/dev"])
 def test_what_is_no_file_keeps_no_key(target: str) -> None:
-    with pytest.raises(KeyFailed, match="no file"):
-        new_key("phone", Path(target))
+    with pytest.raises(KeyFailed, match="not a file"):
+        create_key("phone", Path(target))

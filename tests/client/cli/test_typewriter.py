@@ -1,4 +1,4 @@
-"""Typing aloud, against a real server with the fake engine: what is heard is what was left."""
+"""The typewriter on a real server with the fake engine: what is heard is the text left."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from duplex_tts import ClientError, Parameters, Session, SpeechFailed
-from duplex_tts.cli.typewriter import TypedLine, Typewriter
+from duplex_tts.cli.typewriter import SpokenLine, Typewriter
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
 from tests.support.live_server import eventually, live_server
@@ -15,132 +15,132 @@ WITHIN_S = 20.0
 
 
 @dataclass
-class Typing:
-    """A typewriter, and the lines that are gone, with their errors."""
+class Typist:
+    """A typewriter, and its finished lines with their errors."""
 
-    gone: list[tuple[TypedLine, ClientError | None]] = field(default_factory=list)
+    finished: list[tuple[SpokenLine, ClientError | None]] = field(default_factory=list)
     redrawn: int = 0
     typewriter: Typewriter = field(init=False)
 
     def redraw(self) -> None:
         self.redrawn += 1
 
-    def went(self, line: TypedLine, error: ClientError | None) -> None:
-        self.gone.append((line, error))
+    def line_finished(self, line: SpokenLine, error: ClientError | None) -> None:
+        self.finished.append((line, error))
 
-    async def keys(self, text: str) -> None:
-        """One after the other, each sent on its own; `<` takes back a character."""
+    async def type_keys(self, text: str) -> None:
+        """Type keys one after the other; `<` is Backspace."""
         for key in text:
             if key == "<":
-                self.typewriter.erase()
+                self.typewriter.erase_character()
             else:
-                self.typewriter.insert(key)
+                self.typewriter.insert_text(key)
             await asyncio.sleep(0)
 
     @property
     def heard(self) -> list[str]:
-        """Of each line that is gone."""
-        return [line.text[: line.typed.heard_to] for line, _ in self.gone]
+        """The text heard of each finished line."""
+        return [line.text[: line.buffer.heard_to] for line, _ in self.finished]
 
 
 @asynccontextmanager
-async def typing(parameters: Parameters | None = None) -> AsyncIterator[Typing]:
-    found = Typing()
+async def typing(parameters: Parameters | None = None) -> AsyncIterator[Typist]:
+    typist = Typist()
     async with (
         live_server() as live,
         Session.connect(live.address) as session,
         Player(NullDevice(), session.ready.sample_rate) as player,
         Typewriter(
-            session, player, parameters or Parameters(), found.redraw, found.went
-        ) as found.typewriter,
+            session, player, parameters or Parameters(), typist.redraw, typist.line_finished
+        ) as typist.typewriter,
         asyncio.timeout(WITHIN_S),
     ):
-        yield found
+        yield typist
 
 
 async def test_lines_are_heard_one_after_the_other_to_their_ends() -> None:
-    async with typing() as person:
-        await person.keys("One two.")
-        person.typewriter.enter()
-        await person.keys("Three")
-        await person.typewriter.finish()
-        assert person.heard == ["One two.", "Three"]
-        assert [error for _, error in person.gone] == [None, None]
-        assert person.redrawn > 0
-        first, _ = person.gone[0]
+    async with typing() as typist:
+        await typist.type_keys("One two.")
+        typist.typewriter.end_line()
+        await typist.type_keys("Three")
+        await typist.typewriter.finish_lines()
+        assert typist.heard == ["One two.", "Three"]
+        assert [error for _, error in typist.finished] == [None, None]
+        assert typist.redrawn > 0
+        first, _ = typist.finished[0]
         assert first.ttfa_ms is not None
 
 
 async def test_a_line_is_spoken_before_it_is_complete() -> None:
-    async with typing() as person:
-        await person.keys("One two three four ")
-        line = person.typewriter.open_line
+    async with typing() as typist:
+        await typist.type_keys("One two three four ")
+        line = typist.typewriter.open_line
         assert line is not None
-        await eventually(lambda: line.typed.heard_to > 0, WITHIN_S)
-        assert not line.typed.ended
-        person.typewriter.stop()
+        await eventually(lambda: line.buffer.heard_to > 0, WITHIN_S)
+        assert not line.buffer.ended
+        typist.typewriter.stop_speech()
 
 
 async def test_what_is_taken_back_is_not_heard() -> None:
-    async with typing() as person:
-        await person.keys("One wrong<<<<<two")
-        await person.typewriter.finish()
-        assert person.heard == ["One two"]
+    async with typing() as typist:
+        await typist.type_keys("One wrong<<<<<two")
+        await typist.typewriter.finish_lines()
+        assert typist.heard == ["One two"]
 
 
 async def test_a_word_and_a_line_can_be_taken_back() -> None:
-    async with typing() as person:
-        person.typewriter.insert("never said this")
-        assert person.typewriter.erase_word() == 4
-        assert person.typewriter.erase_line() == 11
-        assert person.typewriter.erase() == 0
-        await person.keys("but that")
-        await person.typewriter.finish()
-        assert person.heard == ["but that"]
+    async with typing() as typist:
+        typist.typewriter.insert_text("never said this")
+        assert typist.typewriter.erase_word() == 4
+        assert typist.typewriter.erase_line() == 11
+        assert typist.typewriter.erase_character() == 0
+        await typist.type_keys("but that")
+        await typist.typewriter.finish_lines()
+        assert typist.heard == ["but that"]
 
 
 async def test_what_was_spoken_cannot_be_taken_back() -> None:
-    async with typing() as person:
-        await person.keys("One two three four ")
-        line = person.typewriter.open_line
+    async with typing() as typist:
+        await typist.type_keys("One two three four ")
+        line = typist.typewriter.open_line
         assert line is not None
-        await eventually(lambda: line.typed.spoken_to >= 4, WITHIN_S)
-        person.typewriter.erase_line()
+        await eventually(lambda: line.buffer.spoken_to >= 4, WITHIN_S)
+        typist.typewriter.erase_line()
         assert line.text.startswith("One")
-        await person.keys("five")
-        await person.typewriter.finish()
-        assert person.heard[0].startswith("One")
-        assert person.heard[0].endswith("five")
+        await typist.type_keys("five")
+        await typist.typewriter.finish_lines()
+        assert typist.heard[0].startswith("One")
+        assert typist.heard[0].endswith("five")
 
 
 async def test_a_stop_silences_all_lines_and_the_next_one_is_heard() -> None:
-    async with typing() as person:
-        await person.keys("A very long line. " * 20)
-        person.typewriter.enter()
-        await person.keys("another")
-        first = person.typewriter.lines[0]
-        await eventually(lambda: first.typed.heard_to > 0, WITHIN_S)
-        person.typewriter.stop()
-        await eventually(lambda: len(person.gone) == 2, WITHIN_S)
-        assert [line.cancelled for line, _ in person.gone] == [True, True]
-        assert all(len(heard) < 200 for heard in person.heard)
-        await person.keys("Hello")
-        await person.typewriter.finish()
-        assert person.heard[2] == "Hello"
+    async with typing() as typist:
+        await typist.type_keys("A very long line. " * 20)
+        typist.typewriter.end_line()
+        await typist.type_keys("another")
+        first = typist.typewriter.lines[0]
+        await eventually(lambda: first.buffer.heard_to > 0, WITHIN_S)
+        typist.typewriter.stop_speech()
+        await eventually(lambda: len(typist.finished) == 2, WITHIN_S)
+        assert [line.cancelled for line, _ in typist.finished] == [True, True]
+        assert all(len(heard) < 200 for heard in typist.heard)
+        await typist.type_keys("Hello")
+        await typist.typewriter.finish_lines()
+        assert typist.heard[2] == "Hello"
 
 
 async def test_a_line_that_is_refused_says_why() -> None:
-    async with typing(Parameters(voice="nobody")) as person:
-        await person.keys("Hello")
-        await person.typewriter.finish()
-        ((_, error),) = person.gone
+    async with typing(Parameters(voice="nobody")) as typist:
+        await typist.type_keys("Hello")
+        await typist.typewriter.finish_lines()
+        ((_, error),) = typist.finished
         assert isinstance(error, SpeechFailed)
         assert error.errors[0].code == "unknown_voice"
 
 
 async def test_half_a_character_is_replaced_not_an_error() -> None:
-    async with typing() as person:
-        person.typewriter.insert("a\ud800b")
-        await person.typewriter.finish()
-        assert person.gone[0][0].text == "a?b"
-        assert person.gone[0][1] is None
+    async with typing() as typist:
+        typist.typewriter.insert_text("a\ud800b")
+        await typist.typewriter.finish_lines()
+        assert typist.finished[0][0].text == "a?b"
+        assert typist.finished[0][1] is None

@@ -1,4 +1,4 @@
-"""`duplex-tts voices`: what it asks of the server, and what it says of the answers."""
+"""`duplex-tts voices`: its requests to the server, and its output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Served = Callable[..., list[httpx.Request]]
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    """Answer as told; returns the requests as they come."""
+    """Answer all requests alike; returns the list of requests."""
 
     def serve(status: int, answer: Any) -> list[httpx.Request]:
         requests: list[httpx.Request] = []
@@ -55,7 +55,7 @@ def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["heart", "en", "warm", "default"] in lines
     assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
-    assert ["anna", "en", "made", "of", "a", "recording"] in lines
+    assert ["anna", "en", "from", "a", "recording"] in lines
     (request,) = requests
     assert (request.method, str(request.url)) == ("GET", "http://host:1/v1/voices")
     assert request.headers["authorization"] == "Bearer secret"
@@ -65,7 +65,7 @@ def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> No
     requests = served(201, ANNA)
     (tmp_path / "anna.wav").write_bytes(b"RIFF of anna")
     result = run("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
-    assert (result.exit_code, result.stdout[:13]) == (0, "anna is there")
+    assert (result.exit_code, result.stdout[:13]) == (0, "anna is ready")
     (request,) = requests
     assert (request.method, request.url.path) == ("POST", "/v1/voices")
     assert request.headers["authorization"] == "Bearer secret"
@@ -122,7 +122,7 @@ def test_who_lists_no_voices_is_no_speech_server(served: Served, answer: Any) ->
     served(200, answer)
     result = run(*WHERE)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no speech server" in result.stderr
+    assert "not a speech server" in result.stderr
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
