@@ -148,7 +148,7 @@ def test_utterances_follow_each_other_without_a_gap() -> None:
     assert samples[start : start + 205] == tone(1, 105) + tone(1001, 100)
 
 
-def test_a_playback_is_done_when_its_last_sample_left_the_loudspeaker() -> None:
+def test_done_returns_when_the_last_sample_was_heard() -> None:
     async def script(player: Player) -> None:
         loop = asyncio.get_running_loop()
         queued = player.play(spoken([5] * 500))
@@ -160,14 +160,14 @@ def test_a_playback_is_done_when_its_last_sample_left_the_loudspeaker() -> None:
     played(script)
 
 
-def test_nothing_to_play_is_no_reason_to_wait() -> None:
+def test_an_empty_block_ends_at_once() -> None:
     async def nothing(player: Player) -> None:
         pass
 
     assert played(nothing).heard() == []
 
 
-def test_it_plays_again_after_a_rest() -> None:
+def test_the_player_plays_again_after_a_minute_of_idleness() -> None:
     async def script(player: Player) -> None:
         await player.play(spoken(tone(1, 50))).done()
         await asyncio.sleep(60)
@@ -176,7 +176,7 @@ def test_it_plays_again_after_a_rest() -> None:
     assert played(script).heard() == tone(1, 50) + tone(101, 50)
 
 
-def test_speech_far_ahead_is_left_with_the_utterance() -> None:
+def test_audio_beyond_the_buffer_limit_stays_in_the_utterance() -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech()
         for _ in range(100):
@@ -207,7 +207,7 @@ def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
 # --- words and positions --------------------------------------------------------------------------
 
 
-def test_words_are_told_when_they_are_heard_not_when_they_arrive() -> None:
+def test_on_word_is_called_when_a_word_is_heard_not_when_it_arrives() -> None:
     calls: list[tuple[float, str]] = []
 
     async def script(player: Player) -> None:
@@ -230,7 +230,7 @@ def test_words_are_told_when_they_are_heard_not_when_they_arrive() -> None:
         assert 0 <= late_s <= 0.02 + BLOCK_S + TICK_S
 
 
-def test_words_that_will_not_be_heard_are_not_told() -> None:
+def test_on_word_is_not_called_for_cancelled_words() -> None:
     calls: list[str] = []
 
     async def script(player: Player) -> None:
@@ -246,7 +246,7 @@ def test_words_that_will_not_be_heard_are_not_told() -> None:
     assert calls == ["Hello"]
 
 
-def test_a_callback_that_fails_is_raised_and_leaves_nobody_waiting() -> None:
+def test_an_exception_in_on_word_is_raised_by_done() -> None:
     def broken(word: Word, text: str) -> None:
         raise ZeroDivisionError
 
@@ -262,7 +262,7 @@ def test_a_callback_that_fails_is_raised_and_leaves_nobody_waiting() -> None:
     played(script)
 
 
-def test_positions_are_reported_at_a_modest_rate_and_only_while_it_matters() -> None:
+def test_positions_are_reported_at_a_limited_rate_until_everything_was_heard() -> None:
     async def script(player: Player) -> None:
         first, second = ScriptedSpeech(), ScriptedSpeech()
         first.say([1] * 2000)
@@ -281,7 +281,7 @@ def test_positions_are_reported_at_a_modest_rate_and_only_while_it_matters() -> 
     played(script)
 
 
-def test_while_an_utterance_waits_for_its_turn_the_server_knows() -> None:
+def test_a_queued_utterance_reports_zero_played() -> None:
     async def script(player: Player) -> None:
         first, second = ScriptedSpeech(), ScriptedSpeech()
         first.say([1] * 2000)
@@ -297,7 +297,7 @@ def test_while_an_utterance_waits_for_its_turn_the_server_knows() -> None:
     played(script)
 
 
-def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
+def test_reported_positions_exclude_the_jitter_buffer_delay() -> None:
     """Otherwise the server would delay audio by the length of the jitter buffer."""
 
     async def script(player: Player) -> None:
@@ -322,7 +322,7 @@ def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
         pytest.param("Hello there", 0, 1, id="not written yet"),
     ],
 )
-def test_silence_is_an_underrun_only_while_speech_is_owed(
+def test_silence_is_an_underrun_only_while_audio_is_due(
     text: str, underruns: int, pauses: int
 ) -> None:
     async def script(player: Player) -> None:
@@ -338,7 +338,7 @@ def test_silence_is_an_underrun_only_while_speech_is_owed(
     played(script)
 
 
-def test_text_that_waits_unspoken_for_a_second_is_owed_however_short() -> None:
+def test_short_text_unspoken_for_a_second_is_due() -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech("Hello there")
         speech.say([1] * 1500, 5)
@@ -356,7 +356,7 @@ def test_text_that_waits_unspoken_for_a_second_is_owed_however_short() -> None:
 
 
 @pytest.mark.parametrize("cancelled_by", ["queued", "utterance", "player"])
-def test_a_cancel_is_heard_within_30_ms(cancelled_by: str) -> None:
+def test_a_cancel_silences_within_30_ms(cancelled_by: str) -> None:
     cancelled_s = 0.0
 
     async def script(player: Player) -> None:
@@ -382,7 +382,7 @@ def test_a_cancel_is_heard_within_30_ms(cancelled_by: str) -> None:
     assert not samples[silent_from:].any()
 
 
-def test_barge_in_silences_the_queue_and_the_answer_plays() -> None:
+def test_barge_in_cancels_the_queue_and_new_speech_plays() -> None:
     async def script(player: Player) -> None:
         queue = [player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))]
         await asyncio.sleep(0.5)
@@ -395,7 +395,7 @@ def test_barge_in_silences_the_queue_and_the_answer_plays() -> None:
     assert heard[-100:] == tone(101, 100)
 
 
-def test_a_device_with_long_buffers_is_emptied() -> None:
+def test_a_cancel_drops_the_buffer_of_a_device_that_needs_it() -> None:
     async def script(player: Player) -> None:
         first, second = player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))
         await asyncio.sleep(0.5)
@@ -407,7 +407,7 @@ def test_a_device_with_long_buffers_is_emptied() -> None:
     assert device.dropped_at_s == [pytest.approx(0.6)]
 
 
-def test_leaving_by_an_error_is_silent_at_once() -> None:
+def test_an_exception_in_the_block_silences_at_once() -> None:
     device, speech = ScriptedDevice(), ScriptedSpeech()
 
     async def script(player: Player) -> None:
@@ -423,7 +423,7 @@ def test_leaving_by_an_error_is_silent_at_once() -> None:
     assert speech.cancelled
 
 
-def test_being_cancelled_leaves_no_task_behind() -> None:
+def test_a_cancelled_block_leaves_no_task() -> None:
     async def play() -> None:
         async with Player(ScriptedDevice(), RATE_HZ) as player:
             player.play(ScriptedSpeech())
@@ -445,7 +445,7 @@ def test_being_cancelled_leaves_no_task_behind() -> None:
 @pytest.mark.parametrize(
     "error", [SpeechFailed("no voice"), ConnectionLost("gone"), ValueError("from the text")]
 )
-def test_what_came_before_an_error_is_heard_then_it_is_raised(error: Exception) -> None:
+def test_audio_before_an_error_is_heard_then_the_error_is_raised(error: Exception) -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech()
         speech.say(tone(1, 300))
@@ -457,7 +457,7 @@ def test_what_came_before_an_error_is_heard_then_it_is_raised(error: Exception) 
     assert played(script).heard() == tone(1, 300)
 
 
-def test_an_error_that_nobody_awaited_is_raised_at_the_end_of_the_block() -> None:
+def test_an_unreported_error_is_raised_at_the_end_of_the_block() -> None:
     async def script(player: Player) -> None:
         failing = ScriptedSpeech()
         failing.end(ConnectionLost("gone"))
@@ -471,7 +471,7 @@ def test_an_error_that_nobody_awaited_is_raised_at_the_end_of_the_block() -> Non
     assert device.heard() == tone(1, 100)
 
 
-def test_one_utterance_that_fails_does_not_stop_the_next() -> None:
+def test_a_failed_utterance_does_not_stop_the_next() -> None:
     async def script(player: Player) -> None:
         failing = ScriptedSpeech()
         failing.say(tone(1, 50))
@@ -484,7 +484,7 @@ def test_one_utterance_that_fails_does_not_stop_the_next() -> None:
     assert played(script).heard() == tone(1, 50) + tone(101, 50)
 
 
-def test_a_device_that_fails_is_told_to_everybody() -> None:
+def test_a_device_failure_is_raised_by_all_utterances() -> None:
     device, speech = ScriptedDevice(), ScriptedSpeech()
 
     async def script(player: Player) -> None:
@@ -501,7 +501,7 @@ def test_a_device_that_fails_is_told_to_everybody() -> None:
     assert speech.cancelled
 
 
-def test_a_device_that_cannot_be_opened_is_said_so() -> None:
+def test_a_device_that_cannot_be_opened_raises() -> None:
     class Broken(ScriptedDevice):
         def open(self, sample_rate_hz: int, pull: Pull) -> None:
             raise DeviceFailed("in use")
@@ -516,7 +516,7 @@ def test_a_device_that_cannot_be_opened_is_said_so() -> None:
 # --- choice of the device -------------------------------------------------------------------------
 
 
-async def test_without_anything_that_plays_time_passes_in_silence_with_a_warning(
+async def test_without_a_device_the_player_is_silent_and_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
@@ -528,7 +528,7 @@ async def test_without_anything_that_plays_time_passes_in_silence_with_a_warning
     assert "playing without sound" in caplog.text
 
 
-async def test_a_player_program_is_taken_where_there_is_no_portaudio(
+async def test_a_player_program_is_used_without_portaudio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)

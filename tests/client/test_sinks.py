@@ -32,7 +32,7 @@ def tone(seconds: float) -> bytes:
 # --- names and formats ----------------------------------------------------------------------------
 
 
-def test_the_format_is_what_the_name_or_the_writer_says(tmp_path: Path) -> None:
+def test_the_format_is_the_given_one_or_that_of_the_suffix(tmp_path: Path) -> None:
     assert file_format(tmp_path / "a.FLAC") == "flac"
     assert file_format(tmp_path / "a.wav", "opus") == "opus"
     assert file_format(tmp_path / "speech", "mp3") == "mp3"
@@ -47,7 +47,7 @@ def test_the_format_is_what_the_name_or_the_writer_says(tmp_path: Path) -> None:
         ("nowhere/a.wav", None, "does not exist"),
     ],
 )
-def test_what_cannot_be_written_is_refused_at_once(
+def test_unwritable_paths_are_refused_at_once(
     tmp_path: Path, name: str, format_: str | None, answer: str
 ) -> None:
     with pytest.raises(SinkFailed, match=answer):
@@ -96,13 +96,13 @@ async def test_an_utterance_is_recorded_to_its_end(tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "a.wav").duration == pytest.approx(0.3)
 
 
-def test_no_speech_is_an_empty_file(tmp_path: Path) -> None:
+def test_no_speech_gives_an_empty_file(tmp_path: Path) -> None:
     with FileSink(tmp_path / "a.wav", RATE_HZ):
         pass
     assert soundfile.info(tmp_path / "a.wav").frames == 0
 
 
-def test_a_file_is_not_touched_before_there_is_speech(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_changed_before_there_is_speech(tmp_path: Path) -> None:
     path = tmp_path / "old.wav"
     path.write_text("precious")
     with pytest.raises(ZeroDivisionError), FileSink(path, RATE_HZ):
@@ -172,7 +172,7 @@ def test_compressed_formats_can_be_played_after_sigkill(
     assert 3 - lost_s <= played_s(part) <= 3.1
 
 
-def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
+def test_a_full_disk_raises_with_the_reason(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     (tmp_path / "full.wav").symlink_to("/dev/full")
@@ -181,7 +181,7 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
         sink.write(tone(1))
 
 
-def test_a_wav_that_grows_too_long_names_the_remedy(tmp_path: Path) -> None:
+def test_a_wav_beyond_4_gib_raises_with_the_remedy(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "long.wav", RATE_HZ)
     sink.write(tone(0.1))
     file = sink._file
@@ -193,7 +193,7 @@ def test_a_wav_that_grows_too_long_names_the_remedy(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_said_in_words(tmp_path: Path) -> None:
+def test_a_read_only_folder_raises_with_the_reason(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(SinkFailed, match="Permission denied"):
         FileSink(tmp_path / "a.wav", RATE_HZ).write(tone(0.1))

@@ -34,15 +34,17 @@ async def all_of(text: Any) -> list[str]:
         ((each for each in ("Hel", "lo")), ["Hel", "lo"]),
     ],
 )
-async def test_text_in_any_shape_comes_in_pieces(text: Any, expected: list[str]) -> None:
+async def test_strings_lists_generators_and_chunks_yield_their_text(
+    text: Any, expected: list[str]
+) -> None:
     assert await all_of(text) == expected
 
 
-async def test_an_async_stream_of_a_model_goes_straight_in() -> None:
+async def test_an_async_stream_of_chunks_yields_its_text() -> None:
     assert await all_of(arriving(chunk("Hel"), chunk(None), "lo")) == ["Hel", "lo"]
 
 
-async def test_an_iterator_that_blocks_does_not_hold_up_the_loop() -> None:
+async def test_a_blocking_iterator_does_not_block_the_loop() -> None:
     gate = threading.Event()
 
     def blocking() -> Iterator[str]:
@@ -60,7 +62,7 @@ async def test_an_iterator_that_blocks_does_not_hold_up_the_loop() -> None:
     assert [piece async for piece in texts] == []
 
 
-async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_left() -> None:
+async def test_a_blocking_iterator_is_read_a_little_ahead_and_closed_when_abandoned() -> None:
     read, closed = 0, threading.Event()
 
     def endless() -> Iterator[str]:
@@ -79,7 +81,7 @@ async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_l
     assert read < 100
 
 
-async def test_an_async_iterator_that_is_left_is_closed() -> None:
+async def test_an_abandoned_async_iterator_is_closed() -> None:
     closed = False
 
     async def endless() -> AsyncIterator[str]:
@@ -96,7 +98,7 @@ async def test_an_async_iterator_that_is_left_is_closed() -> None:
     assert closed
 
 
-async def test_what_an_iterator_raises_is_raised() -> None:
+async def test_exceptions_of_an_iterator_are_raised() -> None:
     def broken() -> Iterator[str]:
         yield "Hel"
         raise KeyError("mine")
@@ -108,12 +110,12 @@ async def test_what_an_iterator_raises_is_raised() -> None:
 
 
 @pytest.mark.parametrize("text", [None, 5, b"bytes"])
-def test_what_is_no_text_is_refused_at_once(text: Any) -> None:
+def test_values_that_are_no_text_are_refused_at_once(text: Any) -> None:
     with pytest.raises(TypeError, match="cannot speak"):
         iter_text(text)
 
 
-def test_a_forgotten_await_is_named() -> None:
+def test_a_coroutine_is_refused_with_a_hint_to_await_it() -> None:
     async def stream() -> None:
         """A coroutine, as a client's `create` is."""
 
@@ -123,6 +125,6 @@ def test_a_forgotten_await_is_named() -> None:
     coroutine.close()
 
 
-async def test_pieces_that_are_no_text_are_refused() -> None:
+async def test_items_that_are_no_text_are_refused() -> None:
     with pytest.raises(TypeError, match="int"):
         await all_of(["Hel", 5])

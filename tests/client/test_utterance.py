@@ -50,7 +50,7 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
         assert utterance.finished
 
 
-async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> None:
+async def test_the_joined_text_is_cached() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two ", "three."])
         await anext(utterance)
@@ -60,7 +60,7 @@ async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> 
         assert utterance.text is utterance.text
 
 
-async def test_audio_that_nobody_iterates_is_kept() -> None:
+async def test_unread_audio_is_kept() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
         await utterance.done()
@@ -68,7 +68,7 @@ async def test_audio_that_nobody_iterates_is_kept() -> None:
         assert [each async for each in utterance] == []
 
 
-async def test_the_time_to_the_first_sound_starts_with_the_first_text() -> None:
+async def test_ttfa_is_measured_from_the_first_text() -> None:
     async def late() -> AsyncIterator[str]:
         await asyncio.sleep(0.2)
         yield "One"
@@ -81,7 +81,7 @@ async def test_the_time_to_the_first_sound_starts_with_the_first_text() -> None:
         assert session.stats().ttfa_ms == (utterance.ttfa_ms,)
 
 
-async def test_utterances_go_to_the_server_in_their_order_a_few_at_a_time() -> None:
+async def test_utterances_start_in_order_up_to_max_in_flight() -> None:
     started: list[str] = []
     gate = asyncio.Event()
 
@@ -131,7 +131,7 @@ async def test_text_is_not_sent_far_ahead_of_its_speech() -> None:
     assert ahead == most
 
 
-async def test_a_server_that_only_speaks_when_told_is_told(
+async def test_text_at_the_limit_is_flushed_for_a_server_that_speaks_only_on_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.01)
@@ -150,7 +150,7 @@ async def test_a_server_that_only_speaks_when_told_is_told(
         assert isinstance(await session.speak("word " * 4_000).done(), Done)
 
 
-async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -> None:
+async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -182,7 +182,7 @@ async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -
         assert isinstance(await first.done(), Cancelled)
 
 
-async def test_waiting_for_the_end_takes_all_of_the_text() -> None:
+async def test_awaiting_done_lifts_the_unread_limit() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["word "] * 500)
         done = await utterance.done()
@@ -191,7 +191,7 @@ async def test_waiting_for_the_end_takes_all_of_the_text() -> None:
         assert len([each async for each in utterance]) == 500
 
 
-async def test_a_cancel_ends_the_iteration_at_once_and_drops_what_waits() -> None:
+async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
     closed = False
 
     async def endless() -> AsyncIterator[str]:
@@ -214,7 +214,7 @@ async def test_a_cancel_ends_the_iteration_at_once_and_drops_what_waits() -> Non
         await eventually(lambda: closed)
 
 
-async def test_a_cancel_wakes_who_waits_for_audio() -> None:
+async def test_a_cancel_wakes_a_waiting_iteration() -> None:
     async def mute(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive("cancel")
@@ -233,7 +233,7 @@ async def test_a_cancel_wakes_who_waits_for_audio() -> None:
         assert isinstance(await utterance.done(), Cancelled)
 
 
-async def test_what_waits_for_its_turn_can_be_cancelled() -> None:
+async def test_a_queued_utterance_can_be_cancelled() -> None:
     options = Options(max_in_flight=1)
     async with server(silent) as url, Session.connect(url, options=options) as session:
         first, second = session.speak("One"), session.speak("Two")
@@ -243,7 +243,7 @@ async def test_what_waits_for_its_turn_can_be_cancelled() -> None:
         assert not first.finished
 
 
-async def test_barge_in_silences_everything() -> None:
+async def test_session_cancel_cancels_all_utterances() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterances = [session.speak("word " * 100) for _ in range(5)]
         session.cancel()
@@ -261,7 +261,7 @@ async def test_a_cancel_after_the_end_changes_nothing() -> None:
         assert await utterance.done() == done
 
 
-async def test_what_the_text_raises_is_raised_and_the_speech_cancelled() -> None:
+async def test_exceptions_of_the_text_are_raised_and_cancel_the_speech() -> None:
     async def broken() -> AsyncIterator[str]:
         yield "One "
         raise KeyError("the model is gone")
@@ -283,7 +283,7 @@ async def test_what_the_text_raises_is_raised_and_the_speech_cancelled() -> None
         await cancelled.wait()
 
 
-async def test_a_refused_utterance_raises_and_others_go_on() -> None:
+async def test_a_refused_utterance_raises_and_others_continue() -> None:
     async with live_server() as live, Session.connect(live.address) as session:
         refused = session.speak("One", voice="nobody")
         spoken = session.speak("Two")
@@ -307,7 +307,7 @@ async def test_a_sentence_that_could_not_be_spoken_raises_after_the_others() -> 
 @pytest.mark.parametrize(
     "parameters", [{"voise": "heart"}, {"pitch": 2}], ids=["misspelt", "unknown"]
 )
-async def test_a_parameter_that_there_is_not_is_refused_at_once(parameters: Any) -> None:
+async def test_unknown_parameters_are_refused_at_once(parameters: Any) -> None:
     async with server(silent) as url, Session.connect(url) as session:
         with pytest.raises(TypeError, match="unknown parameter"):
             session.speak("One", **parameters)
@@ -316,21 +316,21 @@ async def test_a_parameter_that_there_is_not_is_refused_at_once(parameters: Any)
 
 
 @pytest.mark.parametrize("speed", [float("nan"), {1, 2}])
-async def test_a_value_that_json_cannot_hold_is_the_utterances_error(speed: Any) -> None:
+async def test_a_value_that_json_cannot_hold_fails_the_utterance(speed: Any) -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         with pytest.raises((ValueError, TypeError)):
             await session.speak("One", speed=speed).done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
-async def test_half_a_character_is_the_utterances_error() -> None:
+async def test_a_lone_surrogate_fails_the_utterance() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         with pytest.raises(ValueError, match="surrogate"):
             await session.speak("One \ud83d").done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
-async def test_closing_ends_what_is_in_flight_and_what_waits() -> None:
+async def test_closing_fails_running_and_queued_utterances() -> None:
     async with server(silent) as url:
         async with Session.connect(url, options=Options(max_in_flight=1)) as session:
             utterances = [session.speak("One"), session.speak("Two")]
@@ -343,7 +343,7 @@ async def test_closing_ends_what_is_in_flight_and_what_waits() -> None:
         assert not [task for task in asyncio.all_tasks() if "utterance" in task.get_name()]
 
 
-async def test_a_session_is_used_again_and_again_without_leaving_anything() -> None:
+async def test_fifty_utterances_leave_no_task() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         await session.ping()
         before = len(asyncio.all_tasks())
@@ -356,7 +356,7 @@ async def test_a_session_is_used_again_and_again_without_leaving_anything() -> N
         assert stats.bytes_out > 50 * 100
 
 
-async def test_commands_reach_the_server() -> None:
+async def test_flush_and_played_reach_the_server() -> None:
     commands: list[tuple[str, float | None]] = []
 
     async def script(peer: Peer) -> None:
@@ -377,7 +377,7 @@ async def test_commands_reach_the_server() -> None:
     assert commands == [("start", None), ("text", None), ("flush", None), ("played", 250.0)]
 
 
-def test_commands_before_and_after_its_time_are_harmless() -> None:
+def test_flush_and_played_have_no_effect_before_the_start_and_after_the_end() -> None:
     async def check() -> None:
         utterance = Utterance("u", {})
         utterance.flush()

@@ -58,7 +58,7 @@ def without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
-async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
+async def test_the_same_words_arrive_over_http_with_a_warning_without_websockets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     events: list[SessionEvent] = []
@@ -81,7 +81,7 @@ async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
     assert "speech comes over HTTP" in caplog.text
 
 
-async def test_a_sentence_is_heard_while_the_next_one_is_written() -> None:
+async def test_over_http_a_sentence_is_spoken_while_the_next_is_written() -> None:
     async def two_sentences() -> AsyncIterator[str]:
         yield "The first one. And"
         assert (await anext(utterance)).text == (0, 15)
@@ -94,7 +94,7 @@ async def test_a_sentence_is_heard_while_the_next_one_is_written() -> None:
             assert isinstance(await utterance.done(), Done)
 
 
-async def test_requests_that_break_lose_and_repeat_nothing() -> None:
+async def test_failed_requests_lose_and_repeat_nothing() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
@@ -105,7 +105,7 @@ async def test_requests_that_break_lose_and_repeat_nothing() -> None:
             assert utterance.restarts
 
 
-async def test_it_returns_to_the_websocket_when_it_can(fast_checks: None) -> None:
+async def test_the_session_returns_to_a_websocket_when_possible(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
@@ -121,7 +121,7 @@ async def test_it_returns_to_the_websocket_when_it_can(fast_checks: None) -> Non
     assert [type(event) for event in events] == [FellBack, Returned]
 
 
-async def test_what_is_in_flight_goes_on_over_http_when_websockets_are_forbidden() -> None:
+async def test_open_contexts_continue_over_http_when_websockets_get_blocked() -> None:
     async with (
         live_server() as live,
         fault_proxy(live.address) as proxy,
@@ -138,21 +138,21 @@ async def test_what_is_in_flight_goes_on_over_http_when_websockets_are_forbidden
         assert len(utterance.restarts) == 1
 
 
-async def test_the_fallback_can_be_declined() -> None:
+async def test_the_http_fallback_can_be_disabled() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         with pytest.raises(NoWebSocket, match="403"):
             await Session.connect(proxy.address, options=Options(fallback=False))
 
 
-async def test_who_is_no_speech_server_over_http_either_is_none() -> None:
+async def test_connecting_fails_without_a_speech_server_over_http() -> None:
     async with server() as url, fault_proxy(url) as proxy:
         proxy.block_websockets = True
         with pytest.raises(NoWebSocket, match="403"):
             await Session.connect(proxy.address)
 
 
-async def test_over_http_errors_are_the_same() -> None:
+async def test_errors_are_the_same_over_http() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
@@ -173,7 +173,7 @@ async def iterate_ignoring_failure(utterance: Utterance) -> AsyncIterator[Audio]
         return
 
 
-async def test_over_http_speech_can_be_cancelled_and_taken_back() -> None:
+async def test_speech_can_be_cancelled_and_retracted_over_http() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
@@ -196,7 +196,7 @@ async def test_over_http_speech_can_be_cancelled_and_taken_back() -> None:
             assert not [event for event in events if isinstance(event, Error | Restarted)]
 
 
-async def test_a_wrong_key_is_no_reason_to_fall_back() -> None:
+async def test_a_wrong_key_does_not_cause_the_fallback() -> None:
     async with live_server(access={"api_keys": "right"}) as live:
         async with Session.connect(live.address, key="right") as session:
             assert isinstance(await session.speak("One").done(), Done)
@@ -206,7 +206,7 @@ async def test_a_wrong_key_is_no_reason_to_fall_back() -> None:
             assert refused.value.code == "invalid_api_key"
 
 
-async def test_the_key_goes_over_http_too() -> None:
+async def test_the_key_is_sent_over_http() -> None:
     async with (
         live_server(access={"api_keys": "right"}) as live,
         fault_proxy(live.address) as proxy,
@@ -219,7 +219,7 @@ async def test_the_key_goes_over_http_too() -> None:
                 await session.speak("One").done()
 
 
-async def test_a_session_that_grows_old_is_replaced_without_a_gap(fast_checks: None) -> None:
+async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live:
         options = Options(max_age_s=0.1, on_event=events.append)
@@ -242,7 +242,7 @@ async def test_a_session_that_grows_old_is_replaced_without_a_gap(fast_checks: N
     assert len(live.connections.sessions()) == 0
 
 
-async def test_a_replacement_that_cannot_be_had_is_tried_again(fast_checks: None) -> None:
+async def test_a_failed_replacement_is_retried(fast_checks: None) -> None:
     tries = 0
 
     async def refusing(peer: Peer) -> None:
@@ -263,6 +263,6 @@ async def test_a_replacement_that_cannot_be_had_is_tried_again(fast_checks: None
 @pytest.mark.parametrize(
     "name", ["max_age_s", "ping_timeout_s", "give_up_s", "max_in_flight", "progress_timeout_s"]
 )
-def test_options_that_make_no_sense_are_refused(name: str) -> None:
+def test_options_that_are_not_positive_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Options(**{name: 0})  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ def pong_to(ping: str) -> Pong:
     return Pong(json.loads(ping)["id"])
 
 
-def test_the_first_ping_is_due_at_once_and_the_next_after_a_while() -> None:
+def test_the_first_ping_is_due_at_once_and_the_next_after_the_keepalive_interval() -> None:
     keepalive = Keepalive(0.0)
     assert keepalive.is_ping_due(0.0, unconfirmed=False)
     keepalive.create_ping(0.0, {})
@@ -17,7 +17,7 @@ def test_the_first_ping_is_due_at_once_and_the_next_after_a_while() -> None:
     assert keepalive.is_ping_due(KEEPALIVE_S, unconfirmed=False)
 
 
-def test_what_is_not_acknowledged_makes_pings_more_frequent() -> None:
+def test_unacknowledged_messages_make_pings_more_frequent() -> None:
     keepalive = Keepalive(0.0)
     keepalive.create_ping(0.0, {})
     assert keepalive.is_ping_due(PING_S, unconfirmed=True)
@@ -37,7 +37,7 @@ def test_much_audio_is_acknowledged_at_once() -> None:
     assert not keepalive.is_urgent
 
 
-def test_a_ping_says_what_has_come() -> None:
+def test_a_ping_acknowledges_what_was_received() -> None:
     keepalive = Keepalive(0.0)
     keepalive.note_reply()
     keepalive.note_reply()
@@ -45,13 +45,13 @@ def test_a_ping_says_what_has_come() -> None:
     assert (ping["type"], ping["after"], ping["answers"]) == ("ping", {"a": 7}, 2)
 
 
-def test_a_pong_tells_the_time_to_the_server_and_back() -> None:
+def test_a_pong_measures_the_round_trip() -> None:
     keepalive = Keepalive(0.0)
     keepalive.process_pong(pong_to(keepalive.create_ping(1.0, {})), 1.25)
     assert keepalive.ping_ms == 250.0
 
 
-def test_a_peer_is_silent_when_a_ping_is_unanswered_and_nothing_else_comes() -> None:
+def test_a_peer_is_silent_while_a_ping_is_unanswered_and_nothing_else_arrives() -> None:
     keepalive = Keepalive(0.0)
     assert keepalive.silent_s(100.0) == 0
     ping = keepalive.create_ping(100.0, {})
@@ -62,7 +62,7 @@ def test_a_peer_is_silent_when_a_ping_is_unanswered_and_nothing_else_comes() -> 
     assert keepalive.silent_s(200.0) == 0
 
 
-async def test_who_waits_for_a_pong_is_not_forgotten_with_the_socket() -> None:
+async def test_an_awaited_ping_survives_a_reconnect() -> None:
     keepalive = Keepalive(0.0)
     result = asyncio.get_running_loop().create_future()
     keepalive.create_ping(0.0, {}, result)

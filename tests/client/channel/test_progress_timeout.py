@@ -11,13 +11,13 @@ from tests.support.scripted_server import Peer, server, silent
 SHORT_TIMEOUT = Options(progress_timeout_s=0.2)
 
 
-def test_nothing_is_owed_before_something_is_asked() -> None:
+def test_no_reply_is_overdue_before_one_is_expected() -> None:
     timeout = ProgressTimeout()
     timeout.note_progress(1.0)
     assert timeout.overdue_s(1000.0) == 0.0
 
 
-def test_the_wait_begins_with_what_is_owed_and_anew_with_what_comes() -> None:
+def test_the_timeout_starts_with_the_first_request_and_restarts_with_progress() -> None:
     timeout = ProgressTimeout()
     timeout.expect_reply(10.0)
     timeout.expect_reply(15.0)
@@ -28,7 +28,7 @@ def test_the_wait_begins_with_what_is_owed_and_anew_with_what_comes() -> None:
     assert timeout.overdue_s(1000.0) == 0.0
 
 
-def test_who_has_enough_to_hear_does_not_wait() -> None:
+def test_nothing_is_overdue_while_received_audio_is_still_playing() -> None:
     timeout = ProgressTimeout()
     timeout.expect_reply(0.0)
     timeout.note_audio(60_000.0, 1.0)
@@ -49,7 +49,7 @@ async def test_text_that_has_ended_and_is_never_spoken_fails() -> None:
         assert await session.ping() >= 0, "the session goes on"
 
 
-async def test_a_cancel_that_is_never_answered_ends_too() -> None:
+async def test_a_cancel_that_is_never_answered_fails() -> None:
     async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         context = await session.start()
         await context.push("Hello")
@@ -59,7 +59,9 @@ async def test_a_cancel_that_is_never_answered_ends_too() -> None:
                 [event async for event in context]
 
 
-async def test_more_text_than_is_taken_unspoken_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_text_beyond_the_unspoken_limit_fails_when_nothing_is_spoken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.1)
     async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         async with asyncio.timeout(30):
@@ -67,7 +69,7 @@ async def test_more_text_than_is_taken_unspoken_ends_too(monkeypatch: pytest.Mon
                 await session.speak(["word " * 200] * 20).done()
 
 
-async def test_who_still_writes_is_not_hurried() -> None:
+async def test_nothing_is_overdue_while_the_text_has_not_ended() -> None:
     async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         context = await session.start()
         await context.push("Hello")
@@ -76,7 +78,7 @@ async def test_who_still_writes_is_not_hurried() -> None:
             await session.ping()
 
 
-async def test_who_may_be_queued_waits_ten_times_as_long() -> None:
+async def test_the_timeout_is_ten_times_longer_for_contexts_that_may_be_queued() -> None:
     async with server(silent) as url, Session.connect(url) as session:
         live, batch = await session.start(), await session.start(mode="batch")
         for context in (live, batch):
@@ -87,7 +89,7 @@ async def test_who_may_be_queued_waits_ten_times_as_long() -> None:
         assert 0 < live.overdue_s(queued=True) < live.overdue_s(queued=False) / 5
 
 
-async def test_while_others_are_spoken_one_may_be_queued() -> None:
+async def test_an_utterance_may_be_queued_while_others_are_spoken() -> None:
     done = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -22,7 +22,7 @@ def span_of(word: Word) -> tuple[int, int]:
     return word.start, word.end
 
 
-def test_each_message_comes_once_and_in_order() -> None:
+def test_each_audio_message_is_accepted_once_and_in_order() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     first = audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10))
     assert reassembly.add_audio(first) is not None
@@ -32,7 +32,7 @@ def test_each_message_comes_once_and_in_order() -> None:
         reassembly.add_audio(audio(2, (3, 5), (10, 20)))
 
 
-def test_what_arrived_is_in_the_contexts_own_terms() -> None:
+def test_events_are_renumbered_for_the_context() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     heard = reassembly.add_audio(audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10)))
     assert heard is not None
@@ -40,7 +40,7 @@ def test_what_arrived_is_in_the_contexts_own_terms() -> None:
     assert reassembly.translate_cancelled(Cancelled("wire", 3, 10.0)) == Cancelled("c", 3, 10.0)
 
 
-def test_after_a_restart_offsets_times_and_numbers_go_on() -> None:
+def test_offsets_times_and_numbers_continue_after_a_restart() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     reassembly.add_audio(audio(0, (0, 6), (0, 100), Word(0, 5, 0, 90)))
     assert reassembly.restart() == Restarted("c", 6, 100.0)
@@ -58,7 +58,7 @@ def test_after_a_restart_offsets_times_and_numbers_go_on() -> None:
     assert reassembly.finish(Done("wire", 50.0, 4, 1)) == (None, Done("c", 150.0, 10, 2))
 
 
-def test_a_word_that_a_message_cuts_is_held_back_until_it_is_whole() -> None:
+def test_a_word_cut_by_a_message_is_held_back_until_complete() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
     first = reassembly.add_audio(audio(0, (0, 8), (0, 60), one, two))
@@ -73,7 +73,7 @@ def test_a_word_that_a_message_cuts_is_held_back_until_it_is_whole() -> None:
     assert reassembly.finish(Done("wire", 120.0, 11, 2)) == (None, Done("c", 120.0, 11, 2))
 
 
-def test_a_word_longer_than_several_messages_is_held_back_wholly() -> None:
+def test_a_word_over_several_messages_is_held_back_until_complete() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     heard = [
         reassembly.add_audio(audio(0, (0, 8), (0, 50), Word(0, 8, 0, 140))),
@@ -85,7 +85,7 @@ def test_a_word_longer_than_several_messages_is_held_back_wholly() -> None:
     assert b"".join(each.data for each in heard if each is not None) == samples(0, 150)
 
 
-def test_a_restart_in_the_middle_of_a_word_says_the_word_again() -> None:
+def test_a_restart_within_a_word_speaks_the_word_again() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
     first = reassembly.add_audio(audio(0, (0, 8), (0, 60), one, two))
@@ -97,7 +97,7 @@ def test_a_restart_in_the_middle_of_a_word_says_the_word_again() -> None:
     assert second.text == (4, 8)
 
 
-def test_what_a_resampler_keeps_back_does_not_hold_up_a_word() -> None:
+def test_samples_held_back_by_a_resampler_do_not_delay_a_word() -> None:
     reassembly = AudioReassembly("c", AudioForm("mulaw", 8000))
     word = Word(0, 4, 0, 42)
     heard = reassembly.add_audio(Audio("wire", 0, 0.0, 40.0, (0, 4), (word,), b"\xff" * 320))
@@ -115,7 +115,7 @@ def test_a_format_without_samples_is_never_cut() -> None:
     assert reassembly.restart() == Restarted("c", 8, 40.0)
 
 
-def test_what_was_held_back_to_the_end_is_given_then() -> None:
+def test_held_back_audio_is_returned_at_the_end() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     reassembly.add_audio(audio(0, (0, 8), (0, 60), Word(0, 8, 20, 90)))
     held, done = reassembly.finish(Done("wire", 60.0, 8, 1))
@@ -125,7 +125,7 @@ def test_what_was_held_back_to_the_end_is_given_then() -> None:
 
 
 @pytest.mark.parametrize("done", [(70.0, 8, 1), (60.0, 7, 1), (60.0, 8, 2)])
-def test_sums_that_differ_raise(done: tuple[float, int, int]) -> None:
+def test_totals_that_differ_raise(done: tuple[float, int, int]) -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     reassembly.add_audio(audio(0, (0, 8), (0, 60)))
     with pytest.raises(ProtocolError):

@@ -18,14 +18,14 @@ def queue_of(messages: str) -> SendQueue:
     return send_queue
 
 
-def test_messages_go_out_once_and_in_order_the_urgent_first() -> None:
+def test_messages_are_sent_once_in_order_with_urgent_ones_first() -> None:
     send_queue = queue_of("ab")
     send_queue.add_urgent_message("ping")
     assert take_all(send_queue) == ["ping", "a", "b"]
     assert (send_queue.unsent, send_queue.unconfirmed) == (0, 2)
 
 
-def test_after_a_break_what_was_not_received_goes_again() -> None:
+def test_unreceived_messages_are_resent_after_a_break() -> None:
     send_queue = queue_of("abc")
     take_all(send_queue)
     send_queue.add_message("d")
@@ -33,7 +33,7 @@ def test_after_a_break_what_was_not_received_goes_again() -> None:
     assert take_all(send_queue) == ["b", "c", "d"]
 
 
-def test_what_was_confirmed_is_forgotten_and_the_count_goes_on() -> None:
+def test_confirmed_messages_are_dropped_and_the_count_continues() -> None:
     send_queue = queue_of("abc")
     take_all(send_queue)
     send_queue.confirm_received(2)
@@ -45,21 +45,21 @@ def test_what_was_confirmed_is_forgotten_and_the_count_goes_on() -> None:
     assert take_all(send_queue) == ["d"]
 
 
-def test_pings_are_not_repeated() -> None:
+def test_pings_are_not_resent() -> None:
     send_queue = queue_of("a")
     send_queue.add_urgent_message("ping")
     send_queue.resend_after(0)
     assert take_all(send_queue) == ["a"]
 
 
-def test_a_server_cannot_have_what_was_never_sent() -> None:
+def test_confirming_unsent_messages_raises() -> None:
     send_queue = queue_of("ab")
     assert send_queue.next_message() == "a"
     with pytest.raises(ProtocolError, match="2 messages received"):
         send_queue.confirm_received(2)
 
 
-def test_a_server_cannot_have_lost_what_it_confirmed() -> None:
+def test_resending_confirmed_messages_raises() -> None:
     send_queue = queue_of("ab")
     take_all(send_queue)
     send_queue.confirm_received(2)

@@ -5,7 +5,7 @@ import pytest
 from duplex_tts.channel.sentences import LONGEST, SentenceSplitter
 
 
-def test_a_sentence_is_given_when_the_next_one_begins() -> None:
+def test_a_sentence_is_complete_when_the_next_one_begins() -> None:
     splitter = SentenceSplitter()
     assert splitter.push_text("Hello the") == []
     assert splitter.push_text("re. Dr. Smith ") == ["Hello there. "]
@@ -15,7 +15,7 @@ def test_a_sentence_is_given_when_the_next_one_begins() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_sentences_are_the_text(seed: int) -> None:
+def test_the_sentences_concatenate_to_the_text(seed: int) -> None:
     chance = random.Random(seed)
     text = "".join(
         chance.choices(["word ", "Dr. ", "end. ", "\n\n", "A\u00a0.", "🙂", '"?" '], k=300)
@@ -35,7 +35,7 @@ def test_a_sentence_without_an_end_is_cut_at_a_space() -> None:
     assert given == ["x" * LONGEST]
 
 
-def test_only_what_was_not_given_away_can_be_taken_back() -> None:
+def test_returned_sentences_cannot_be_retracted() -> None:
     splitter = SentenceSplitter()
     splitter.push_text("Hello there. And more")
     assert splitter.retract_to(17) == 17

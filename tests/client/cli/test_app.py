@@ -51,7 +51,7 @@ def reported(**account: Any) -> SayReport:
 # --- the program ----------------------------------------------------------------------------------
 
 
-async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
+async def test_piped_text_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
         assert (await peer.receive("text"))["text"] == "Hel"
@@ -80,7 +80,7 @@ async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
+async def test_an_interrupt_leaves_a_valid_file_and_no_traceback(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     output = tmp_path / "out.wav"
@@ -106,7 +106,7 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
     assert soundfile.info(output).frames == 240
 
 
-async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_an_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
     async with server(silent) as url:
         pass
     process = await run_cli("say", "Hello", "-o", "x.wav", "--url", url, cwd=tmp_path)
@@ -117,7 +117,7 @@ async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Pat
     assert os.listdir(tmp_path) == []
 
 
-def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
+def test_an_invalid_output_name_is_refused_before_a_server_is_started(
     tmp_path: Path,
 ) -> None:
     for name, answer in {"speech.docx": "must end in one", "nowhere/a.wav": "not exist"}.items():
@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
         assert "starting" not in result.stderr
 
 
-async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
+async def test_the_key_is_sent_to_the_server(tmp_path: Path) -> None:
     keys = []
 
     async def script(peer: Peer) -> None:
@@ -143,7 +143,7 @@ async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
     assert keys == ["Bearer one", "Bearer two"]
 
 
-async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
+async def test_a_terminal_shows_the_words_as_they_are_heard() -> None:
     ours, theirs = pty.openpty()
     shown = b""
     seen = asyncio.Event()
@@ -185,7 +185,7 @@ async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
         ({"underruns": 3, "underrun_s": 1.0, "pauses": 7}, "3 gaps (1.00 s)"),
     ],
 )
-def test_the_summary_says_how_it_was_heard(account: dict[str, Any], end: str) -> None:
+def test_the_summary_reports_the_gaps(account: dict[str, Any], end: str) -> None:
     line = say_command.summary_line(reported(**account), None)
     assert line == f"first sound after 142 ms · 3.60 s of speech · 9 words · {end}"
 
@@ -208,7 +208,7 @@ def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, wi
     assert width < 80 or line.plain.endswith("word298 word299")
 
 
-def test_a_device_can_be_named() -> None:
+def test_a_device_is_selected_by_name() -> None:
     assert shared_options.device_from_name("auto") is None
     assert isinstance(shared_options.device_from_name("null"), NullDevice)
     assert isinstance(shared_options.device_from_name("sounddevice"), SoundDevice)
@@ -225,13 +225,15 @@ async def test_typing_needs_a_terminal() -> None:
     assert b"duplex-tts say" in stderr
 
 
-def test_an_address_that_is_none_is_a_usage_error() -> None:
+def test_an_invalid_address_is_a_usage_error() -> None:
     result = CliRunner().invoke(cli.app, ["say", "Hello", "--url", "ftp://host"])
     assert result.exit_code == 2
     assert "is not an address" in result.stderr
 
 
-def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_started_for_the_call_when_none_is_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     life: list[str] = []
 
     @contextmanager
@@ -261,7 +263,7 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         ("bench", "bench.__main__"),
     ],
 )
-def test_commands_of_the_server_become_it_with_all_flags(
+def test_server_commands_exec_the_server_with_all_flags(
     monkeypatch: pytest.MonkeyPatch, command: str, module: str
 ) -> None:
     became: list[list[str]] = []
@@ -292,7 +294,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_server")
 @pytest.mark.parametrize("text", ["", "  ", "\n\t"])
-def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text: str) -> None:
+def test_blank_text_starts_no_server_and_changes_no_file(tmp_path: Path, text: str) -> None:
     good, book = tmp_path / "good.wav", tmp_path / "book.txt"
     good.write_bytes(b"good")
     book.write_text(text)
@@ -305,7 +307,7 @@ def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize("piped", [b"", b" \n", "\N{GRINNING FACE}".encode()])
-async def test_a_pipe_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
+async def test_piped_text_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
         length = len(piped.decode())
@@ -347,7 +349,7 @@ def prepared(folder: Path) -> Path:
         (["-o", "socket.wav"], "nor a device that takes sound"),
     ],
 )
-def test_a_target_that_cannot_be_written_is_refused_before_all_else(
+def test_an_unwritable_output_is_refused_before_a_server_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str
 ) -> None:
     monkeypatch.chdir(prepared(tmp_path))
@@ -379,7 +381,7 @@ def test_a_target_that_cannot_be_written_is_refused_before_all_else(
     ],
 )
 @pytest.mark.usefixtures("no_server")
-def test_what_cannot_be_meant_is_a_usage_error(
+def test_invalid_option_values_are_usage_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -404,7 +406,7 @@ def test_volume_and_a_file_reach_the_server(
 # --- progress -------------------------------------------------------------------------------------
 
 
-def test_of_a_text_whose_length_is_known_the_rest_is_told() -> None:
+def test_the_progress_line_shows_percent_and_time_left_for_a_known_length() -> None:
     now_s = 100.0
     report = reported()
     progress = say_command.SayProgress(report, 1_000, lambda: now_s)
@@ -420,7 +422,7 @@ def test_of_a_text_whose_length_is_known_the_rest_is_told() -> None:
     assert progress.percent == 100
 
 
-def test_a_summary_of_what_was_stopped_says_how_far_it_was() -> None:
+def test_the_summary_of_a_stopped_run_says_how_much_was_heard() -> None:
     report = reported()
     report.complete, report.heard_ms, report.words = False, 1200.0, 1
     line = say_command.summary_line(report, None, stopped=True, percent=12)
@@ -431,7 +433,7 @@ def test_a_summary_of_what_was_stopped_says_how_far_it_was() -> None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interruption_leaves_an_old_file_as_it_was(
+async def test_an_interrupt_leaves_an_existing_file_unchanged(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     async def script(peer: Peer) -> None:
@@ -455,6 +457,6 @@ async def test_an_interruption_leaves_an_old_file_as_it_was(
 # --- missing packages -----------------------------------------------------------------------------
 
 
-def test_a_package_that_is_missing_is_one_line_with_the_remedy() -> None:
+def test_a_missing_package_is_reported_in_one_line_with_the_remedy() -> None:
     with pytest.raises(SystemExit, match=r"backend\.nowhere is not installed; pip install"):
         server_program._import_program("backend.nowhere")

@@ -68,7 +68,7 @@ async def run_cli(*arguments: str, **options: Any) -> tuple[int, str]:
 # --- rendering ------------------------------------------------------------------------------------
 
 
-async def test_every_line_becomes_a_file_that_holds_all_of_it(tmp_path: Path) -> None:
+async def test_every_line_becomes_a_complete_file(tmp_path: Path) -> None:
     lines, report = texts(20), BatchReport()
     async with live_server() as live:
         await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
@@ -79,7 +79,7 @@ async def test_every_line_becomes_a_file_that_holds_all_of_it(tmp_path: Path) ->
     assert report.audio_s == pytest.approx(total)
 
 
-async def test_a_line_is_spoken_as_it_asks(tmp_path: Path) -> None:
+async def test_a_line_is_rendered_with_its_format_and_rate(tmp_path: Path) -> None:
     lines = lines_of(
         {"id": "a", "text": "Hello there.", "sample_rate": 8000, "format": "flac"},
         {"id": "b", "text": "Hello there.", "format": "mp3"},
@@ -92,7 +92,9 @@ async def test_a_line_is_spoken_as_it_asks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("at_once", "lines"), [(3, 9), (20, 30)])
-async def test_so_many_are_spoken_at_a_time(tmp_path: Path, at_once: int, lines: int) -> None:
+async def test_at_once_lines_are_rendered_concurrently(
+    tmp_path: Path, at_once: int, lines: int
+) -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
     async with live_server(model) as live, asyncio.TaskGroup() as tasks:
@@ -105,7 +107,7 @@ async def test_so_many_are_spoken_at_a_time(tmp_path: Path, at_once: int, lines:
         await rendering
 
 
-async def test_one_line_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
+async def test_a_failed_line_does_not_stop_the_others(tmp_path: Path) -> None:
     lines = lines_of(
         {"id": "a", "text": "Fine."},
         {"id": "b", "text": "Who?", "voice": "nobody"},
@@ -121,7 +123,7 @@ async def test_one_line_that_fails_does_not_stop_the_others(tmp_path: Path) -> N
     assert "engine_failed" in why["c"]
 
 
-async def test_a_line_that_fails_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) -> None:
     tries = 0
 
     async def script(peer: Peer) -> None:
@@ -155,7 +157,7 @@ async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
     assert report.failures == []
 
 
-async def test_text_without_words_writes_no_file_and_is_not_tried_again(tmp_path: Path) -> None:
+async def test_text_without_words_writes_no_file_and_is_not_retried(tmp_path: Path) -> None:
     starts = []
 
     async def script(peer: Peer) -> None:
@@ -175,9 +177,7 @@ async def test_text_without_words_writes_no_file_and_is_not_tried_again(tmp_path
     assert names(tmp_path) == []
 
 
-async def test_a_full_disk_ends_the_batch_rather_than_every_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_ends_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -190,7 +190,7 @@ async def test_a_full_disk_ends_the_batch_rather_than_every_line(
     assert names(tmp_path) == [], "nothing is left behind"
 
 
-async def test_a_batch_that_is_cancelled_leaves_only_complete_files(tmp_path: Path) -> None:
+async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> None:
     model, report, lines = FakeModel(gate=threading.Semaphore(12)), BatchReport(), texts(40)
     async with live_server(model) as live:
         rendering = asyncio.create_task(
@@ -218,7 +218,7 @@ async def rendered(lines: list[BatchLine], folder: Path) -> BatchReport:
     return report
 
 
-async def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
+async def test_existing_files_are_not_rendered_again(tmp_path: Path) -> None:
     await rendered(texts(5), tmp_path)
     before = {name: (tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)}
     report = await rendered(texts(8), tmp_path)
@@ -227,7 +227,7 @@ async def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format_", ["wav", "flac", "ogg", "opus", "mp3"])
-async def test_a_line_that_was_changed_is_rendered_again(tmp_path: Path, format_: str) -> None:
+async def test_a_changed_line_is_rendered_again(tmp_path: Path, format_: str) -> None:
     first = lines_of({"id": "a", "text": "Hello."}, {"id": "b", "text": "Bye."}, format_=format_)
     await rendered(first, tmp_path)
     changed = lines_of({"id": "a", "text": "Hello!"}, {"id": "b", "text": "Bye."}, format_=format_)
@@ -236,7 +236,9 @@ async def test_a_line_that_was_changed_is_rendered_again(tmp_path: Path, format_
 
 
 @pytest.mark.parametrize("content", [b"my notes", None], ids=["no sound", "another sound"])
-def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_from_a_batch_is_not_overwritten(
+    tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / "a.wav"
     if content is None:
         soundfile.write(path, [0.0] * 100, 24000)
@@ -248,14 +250,14 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes | 
     assert "not from a batch" in report.failures[0].why
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+def test_part_files_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
     (tmp_path / ".a.wav.part").write_bytes(b"half")
     (tmp_path / ".notes.part").write_bytes(b"mine")
     select_missing(lines_of({"id": "a", "text": "Hello."}), tmp_path, BatchReport())
     assert names(tmp_path) == [".notes.part"]
 
 
-async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twice(
+async def test_killed_batches_leave_complete_files_and_render_none_twice(
     tmp_path: Path,
 ) -> None:
     said = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
@@ -275,7 +277,7 @@ async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twi
         waited = threading.Event()
         while len(list(out.glob("[!.]*"))) < target or not list(out.glob(".*.part")):
             if sum(len(engine.steps) for engine in model.engines) >= released:
-                gate.release()  # one step at a time, so that none accumulate while the command starts
+                gate.release()  # one at a time: none must accumulate
                 released += 1
             waited.wait(0.01)
             assert run.poll() is None
@@ -291,7 +293,7 @@ async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twi
 # --- the command ----------------------------------------------------------------------------------
 
 
-async def test_the_command_tells_what_failed_by_the_lines_number(tmp_path: Path) -> None:
+async def test_the_command_reports_failures_by_line_number(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n{oops\n{"text": "Hi", "voice": "x"}\n')
     async with live_server() as live:
         code, stderr = await run_cli(
@@ -305,7 +307,7 @@ async def test_the_command_tells_what_failed_by_the_lines_number(tmp_path: Path)
     assert [name for name in names(tmp_path / "out") if name[0] != "."] == ["00001.wav"]
 
 
-async def test_the_command_tries_again_as_often_as_asked(tmp_path: Path) -> None:
+async def test_the_command_retries_as_often_as_requested(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n{"text": "Please explode."}\n')
     arguments = (str(tmp_path / "in.jsonl"), str(tmp_path / "out"), "--retry", "2")
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
@@ -316,7 +318,7 @@ async def test_the_command_tries_again_as_often_as_asked(tmp_path: Path) -> None
     assert 'duplex_tts_errors_total{code="engine_failed"} 3.0' in figures
 
 
-async def test_the_command_reads_standard_input_and_says_nothing_but_the_summary(
+async def test_the_command_reads_standard_input_and_prints_only_the_summary(
     tmp_path: Path,
 ) -> None:
     async with live_server() as live:
@@ -331,7 +333,7 @@ async def test_the_command_reads_standard_input_and_says_nothing_but_the_summary
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interrupted_command_cleans_up_and_sums_up(
+async def test_an_interrupted_command_cleans_up_and_prints_the_summary(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     model = FakeModel(gate=threading.Semaphore(1))
@@ -363,7 +365,7 @@ async def test_an_interrupted_command_cleans_up_and_sums_up(
         ),
     ],
 )
-def test_what_stops_a_batch_is_said_in_a_line(
+def test_errors_that_stop_a_batch_are_reported_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     prepare: Callable[[Path], object],

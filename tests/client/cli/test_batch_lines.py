@@ -27,7 +27,7 @@ def why(raw: bytes | dict[str, Any]) -> str:
     return found.why
 
 
-def test_a_line_says_what_how_and_where() -> None:
+def test_a_line_sets_text_parameters_and_file() -> None:
     found = line(
         {
             "id": "welcome",
@@ -50,7 +50,7 @@ def test_a_line_says_what_how_and_where() -> None:
     }
 
 
-def test_what_a_line_does_not_say_the_options_do() -> None:
+def test_options_apply_to_lines_that_do_not_set_them() -> None:
     found = line({"text": "Hello.", "speed": 2}, voice="emma", speed=0.5, seed=None)
     assert found.parameters == {"voice": "emma", "speed": 2, "seed": None}
     assert line({"text": "Hi", "voice": None}, voice="emma").parameters == {"voice": "emma"}
@@ -65,11 +65,11 @@ def test_a_file_is_named_after_the_id_or_the_number_of_the_line() -> None:
     ]
 
 
-def test_fields_that_are_not_known_are_ignored() -> None:
+def test_unknown_fields_are_ignored() -> None:
     assert line({"text": "Hello.", "chapter": 3}).parameters == {}
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_fine() -> None:
+def test_a_byte_order_mark_and_windows_line_ends_are_accepted() -> None:
     assert line(b'\xef\xbb\xbf{"text": "Hello."}\r\n').text == "Hello."
 
 
@@ -93,7 +93,7 @@ def test_one_bad_line_does_not_stop_the_others() -> None:
         (b'{"text": "a", "seed": ' + b"9" * 5000 + b"}", "digits"),
     ],
 )
-def test_what_is_no_json_object_is_said_so(raw: bytes, answer: str) -> None:
+def test_lines_that_are_not_json_objects_are_refused(raw: bytes, answer: str) -> None:
     assert answer in why(raw)
 
 
@@ -114,7 +114,7 @@ def test_what_is_no_json_object_is_said_so(raw: bytes, answer: str) -> None:
         ({"text": "a", "id": True}, '"id" is not a string: True'),
     ],
 )
-def test_what_a_line_lacks_is_said_so(fields: dict[str, Any], answer: str) -> None:
+def test_missing_and_invalid_fields_are_refused(fields: dict[str, Any], answer: str) -> None:
     assert answer in why(fields)
 
 
@@ -141,14 +141,14 @@ def test_what_a_line_lacks_is_said_so(fields: dict[str, Any], answer: str) -> No
         "é" * 101,
     ],
 )
-def test_an_id_that_is_no_name_for_a_file_is_refused(id_: str) -> None:
+def test_an_id_that_is_not_a_file_name_is_refused(id_: str) -> None:
     assert "file" in why({"id": id_, "text": "a"})
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [("a", "a"), ("a", "A"), ("é", "e\u0301"), ("00001", None), ("7", 7)]
 )
-def test_an_id_is_used_once_as_file_systems_see_it(one: Any, other: Any) -> None:
+def test_ids_that_file_systems_treat_alike_are_refused(one: Any, other: Any) -> None:
     lines = [{"id": other, "text": "b"}, {"id": one, "text": "a"}]
     first, second = read(*lines)
     assert isinstance(first, BatchLine)
@@ -156,7 +156,7 @@ def test_an_id_is_used_once_as_file_systems_see_it(one: Any, other: Any) -> None
     assert "is that of line 1" in second.why
 
 
-def test_the_digest_changes_with_all_that_the_sound_depends_on() -> None:
+def test_the_digest_depends_on_text_and_parameters_only() -> None:
     base = {"id": "a", "text": "Hello.", "voice": "emma", "seed": 1}
     same = line(base).digest
     assert line({**base, "id": "b"}).digest == same, "the id does not change the sound"
@@ -166,13 +166,13 @@ def test_the_digest_changes_with_all_that_the_sound_depends_on() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_it(raw: bytes) -> None:
+def test_any_bytes_give_a_line_or_a_failure(raw: bytes) -> None:
     for found in read(raw):
         assert found.number == 1
 
 
 @given(st.text(max_size=50) | st.sampled_from(string.printable))
-def test_no_id_leaves_the_folder(id_: str) -> None:
+def test_no_id_escapes_the_folder(id_: str) -> None:
     for found in read({"id": id_, "text": "a"}):
         if isinstance(found, BatchLine):
             assert not {"/", "\\", "\0"} & set(found.file_name)

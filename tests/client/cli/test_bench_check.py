@@ -25,22 +25,24 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_a_checkout_it_says_what_to_clone(tmp_path: Path) -> None:
+def test_a_missing_clone_is_reported_with_the_remedy(tmp_path: Path) -> None:
     assert "clone the repository" in (bench_problem(tmp_path) or "")
 
 
-def test_the_bench_of_somebody_else_is_not_ours(clone: Path) -> None:
+def test_a_foreign_bench_folder_is_not_accepted(clone: Path) -> None:
     (clone / "pyproject.toml").unlink()
     assert "clone the repository" in (bench_problem(clone) or "")
 
 
-def test_without_the_extra_it_names_what_is_missing_and_the_command(clone: Path) -> None:
+def test_missing_packages_are_reported_with_the_install_command(clone: Path) -> None:
     why = bench_problem(clone) or ""
     assert "needs no-such-package;" in why
     assert "pip install -e '.[bench]'" in why
 
 
-def test_with_both_it_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clone_with_the_extra_has_no_problem(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(metadata, "requires", lambda _: ['numpy>=2; extra == "bench"'])
     assert bench_problem(clone) is None
 
@@ -53,7 +55,7 @@ def test_the_command_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> No
     assert "the benchmark needs a checkout" in str(result.exception) + result.stderr
 
 
-def test_files_that_were_never_installed_are_not_held_up(
+def test_a_clone_without_installation_has_no_problem(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(name: str) -> list[str]:

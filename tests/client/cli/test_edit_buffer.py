@@ -14,7 +14,7 @@ def sent(text: str, *, spoken_to: int = 0) -> EditBuffer:
     return buffer
 
 
-def test_what_is_typed_is_sent_as_it_is_typed() -> None:
+def test_typed_text_is_sent_at_once() -> None:
     buffer = EditBuffer()
     assert buffer.next_command() is None
     buffer.insert_text("H")
@@ -25,7 +25,7 @@ def test_what_is_typed_is_sent_as_it_is_typed() -> None:
     assert buffer.next_command() is None
 
 
-def test_what_was_not_sent_yet_is_erased_without_a_word() -> None:
+def test_erasing_unsent_text_needs_no_retraction() -> None:
     buffer = EditBuffer()
     buffer.insert_text("Hex")
     assert buffer.erase_characters() == 1
@@ -33,7 +33,7 @@ def test_what_was_not_sent_yet_is_erased_without_a_word() -> None:
     assert buffer.next_command() == PushText("Hey")
 
 
-def test_what_was_sent_is_taken_back() -> None:
+def test_erasing_sent_text_retracts_it() -> None:
     buffer = sent("Hello thrre")
     buffer.erase_characters(3)
     assert buffer.next_command() == RetractText(8)
@@ -42,14 +42,14 @@ def test_what_was_sent_is_taken_back() -> None:
     assert (buffer.text, buffer.next_command()) == ("Hello there", PushText("ere"))
 
 
-def test_what_is_spoken_cannot_be_erased() -> None:
+def test_spoken_text_cannot_be_erased() -> None:
     buffer = sent("Hello there", spoken_to=6)
     assert buffer.erase_characters(100) == 5
     assert buffer.text == "Hello "
     assert buffer.erase_characters() == 0
 
 
-def test_nothing_is_sent_before_it_is_known_how_much_could_be_taken_back() -> None:
+def test_nothing_is_sent_before_a_retraction_is_answered() -> None:
     buffer = sent("Hello thrre")
     buffer.erase_characters(3)
     assert buffer.next_command() == RetractText(8)
@@ -60,7 +60,7 @@ def test_nothing_is_sent_before_it_is_known_how_much_could_be_taken_back() -> No
     assert buffer.next_command() == PushText("ere")
 
 
-def test_what_was_spoken_meanwhile_returns_before_what_was_typed_since() -> None:
+def test_text_spoken_meanwhile_is_restored_before_later_text() -> None:
     buffer = sent("Hello there")
     buffer.erase_characters(11)
     assert buffer.next_command() == RetractText(0)
@@ -72,7 +72,7 @@ def test_what_was_spoken_meanwhile_returns_before_what_was_typed_since() -> None
     assert buffer.spoken_to == 6
 
 
-def test_more_erased_while_the_answer_is_on_its_way_is_taken_back_too() -> None:
+def test_text_erased_before_the_answer_is_retracted_next() -> None:
     buffer = sent("Hello there")
     buffer.erase_characters(1)
     assert buffer.next_command() == RetractText(10)
@@ -86,20 +86,20 @@ def test_more_erased_while_the_answer_is_on_its_way_is_taken_back_too() -> None:
     ("text", "left"),
     [("one two", "one "), ("one two  ", "one "), ("one", ""), ("  ", ""), ("", "")],
 )
-def test_a_word_is_erased_with_the_spaces_behind_it(text: str, left: str) -> None:
+def test_a_word_is_erased_with_the_spaces_after_it(text: str, left: str) -> None:
     buffer = EditBuffer()
     buffer.insert_text(text)
     buffer.erase_word()
     assert buffer.text == left
 
 
-def test_a_word_is_erased_only_as_far_as_it_is_not_spoken() -> None:
+def test_only_the_unspoken_part_of_a_word_is_erased() -> None:
     buffer = sent("incredible", spoken_to=4)
     assert buffer.erase_word() == 6
     assert buffer.text == "incr"
 
 
-def test_the_end_is_said_once_and_after_all_of_the_text() -> None:
+def test_the_end_is_sent_once_after_all_text() -> None:
     buffer = sent("Hello thrre")
     buffer.erase_characters(3)
     buffer.insert_text("ere")
@@ -112,7 +112,7 @@ def test_the_end_is_said_once_and_after_all_of_the_text() -> None:
     assert buffer.next_command() is None
 
 
-def test_a_book_that_is_pasted_is_sent_as_it_is_spoken() -> None:
+def test_a_long_paste_is_sent_as_it_is_spoken() -> None:
     buffer = EditBuffer()
     buffer.insert_text("x" * 3 * AHEAD)
     assert buffer.next_command() == PushText("x" * AHEAD)
@@ -121,7 +121,7 @@ def test_a_book_that_is_pasted_is_sent_as_it_is_spoken() -> None:
     assert buffer.next_command() == PushText("x" * 100)
 
 
-def test_an_answer_that_nobody_asked_for_changes_nothing() -> None:
+def test_an_unexpected_retraction_answer_changes_nothing() -> None:
     buffer = sent("Hello")
     buffer.apply_retraction(2)
     assert buffer.text == "Hello"
@@ -156,7 +156,7 @@ class Server:
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_whatever_happens_both_sides_end_with_the_same_text(seed: int) -> None:
+def test_random_edits_end_with_the_same_text_on_both_sides(seed: int) -> None:
     rng, buffer = random.Random(seed), EditBuffer()
     server = Server(buffer, rng)
     acts = [
@@ -180,7 +180,7 @@ def test_whatever_happens_both_sides_end_with_the_same_text(seed: int) -> None:
     assert buffer.next_command() is None
 
 
-def test_a_letter_that_is_typed_anew_is_not_the_one_that_was_erased() -> None:
+def test_retyped_text_does_not_count_as_kept() -> None:
     buffer = EditBuffer()
     buffer.insert_text("One two four ")
     assert buffer.next_command() == PushText("One two four ")

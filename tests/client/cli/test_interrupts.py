@@ -65,7 +65,7 @@ SCRIPT = (
         (SERVE, "onnxruntime"),
     ],
 )
-def test_a_program_that_imports_ends_on_the_spot(program: str, package: str, sent: int) -> None:
+def test_a_signal_during_imports_exits_at_once(program: str, package: str, sent: int) -> None:
     code = textwrap.dedent(WHEN_IMPORTED) + program
     ended = run(code, package, str(int(sent)))
     assert "Traceback" not in ended.stderr
@@ -74,13 +74,13 @@ def test_a_program_that_imports_ends_on_the_spot(program: str, package: str, sen
 
 
 @pytest.mark.parametrize("package", ["argparse", "fastapi", "onnxruntime"])
-def test_the_servers_script_ends_so_at_ctrl_c_too(package: str) -> None:
+def test_ctrl_c_during_imports_of_the_server_script_exits_at_once(package: str) -> None:
     ended = run(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 130
 
 
-def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
+def test_no_slow_import_precedes_the_signal_handlers() -> None:
     ended = run(
         """
         import sys
@@ -91,7 +91,7 @@ def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
     assert ended.stdout == "[]\n"
 
 
-def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
+def test_a_signal_during_exec_is_not_lost() -> None:
     ended = run(
         """
         import os, signal
@@ -105,7 +105,7 @@ def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
-def test_work_is_cancelled_once_and_tidies_up() -> None:
+def test_work_is_cancelled_once_and_cleans_up() -> None:
     cleaned_up = []
 
     async def work() -> None:
@@ -125,14 +125,14 @@ def test_work_is_cancelled_once_and_tidies_up() -> None:
     assert interruption.exit_code == 143
 
 
-def test_outside_of_work_it_raises_and_the_handlers_come_back() -> None:
+def test_a_signal_outside_of_work_raises_and_handlers_are_restored() -> None:
     before = [signal.getsignal(each) for each in SIGNALS]
     with pytest.raises(KeyboardInterrupt), interruptible():
         os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
-def test_who_tidies_up_for_too_long_is_ended() -> None:
+def test_a_signal_during_a_long_cleanup_exits_at_once() -> None:
     ended = run(
         """
         import os, signal
@@ -149,7 +149,7 @@ def test_who_tidies_up_for_too_long_is_ended() -> None:
     assert (ended.returncode, ended.stderr) == (143, "")
 
 
-def test_what_was_ignored_stays_ignored() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     ended = run(
         """
         import os, signal
@@ -165,7 +165,7 @@ def test_what_was_ignored_stays_ignored() -> None:
     assert ended.stdout == "alive\n"
 
 
-def test_work_that_fails_raises_as_itself() -> None:
+def test_exceptions_of_the_work_are_raised() -> None:
     async def work() -> None:
         raise ValueError("mine")
 
@@ -185,7 +185,7 @@ COMMANDS = {
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("moment", ["connecting", "rendering"])
-async def test_a_command_is_stopped_while_it_waits(
+async def test_a_waiting_command_is_stopped_by_a_signal(
     tmp_path: Path, command: str, moment: str, sent: signal.Signals
 ) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n')

@@ -26,7 +26,7 @@ def access(file: Path) -> Access:
     return Access(AccessSettings(api_keys_file=str(file)))
 
 
-def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
+def test_the_server_accepts_the_keys_with_their_names_and_roles(file: Path) -> None:
     phone, boss = create_key("my  phone", file), create_key("boss", file, admin=True)
     known = access(file)
     assert (known.authorize(phone), known.authorize(boss)) == ("my phone", "boss")
@@ -35,7 +35,7 @@ def test_the_server_knows_the_keys_and_whose_they_are(file: Path) -> None:
         known.authorize(phone + "x")
 
 
-def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
+def test_the_file_holds_no_key_and_is_readable_by_its_owner_only(file: Path) -> None:
     previous = os.umask(0)
     try:
         key = create_key("phone", file)
@@ -45,7 +45,7 @@ def test_the_file_holds_no_key_and_is_its_owners_alone(file: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_no_two_keys_are_alike(file: Path) -> None:
+def test_keys_are_unique(file: Path) -> None:
     assert len({create_key(f"phone {number}", file) for number in range(20)}) == 20
 
 
@@ -58,7 +58,7 @@ def test_a_name_has_one_key_until_its_line_is_removed(file: Path) -> None:
     assert access(file).authorize(key) == "phone"
 
 
-def test_a_file_written_by_hand_is_added_to(file: Path) -> None:
+def test_a_key_is_appended_to_a_file_written_by_hand(file: Path) -> None:
     file.write_text("# the family")
     key = create_key("grandma", file)
     assert access(file).authorize(key) == "grandma"
@@ -72,17 +72,17 @@ def test_a_name_that_the_file_cannot_hold_is_refused(file: Path, name: str) -> N
     assert not file.exists()
 
 
-def test_a_name_of_two_lines_becomes_one(file: Path) -> None:
+def test_line_breaks_in_a_name_become_spaces(file: Path) -> None:
     key = create_key("a\nb", file)
     assert access(file).authorize(key) == "a b"
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(KeyFailed, match="no-such-folder"):
         create_key("phone", tmp_path / "no-such-folder" / "keys")
 
 
-def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) -> None:
+def test_the_command_prints_only_the_key_to_stdout_and_its_usage_to_stderr(file: Path) -> None:
     done = CliRunner().invoke(cli.app, ["key", "phone", "--file", str(file)])
     assert done.exit_code == 0
     assert access(file).authorize(done.stdout.strip()) == "phone"
@@ -92,7 +92,7 @@ def test_the_command_prints_the_key_alone_and_says_how_it_is_used(file: Path) ->
     assert again.stdout == ""
 
 
-def test_a_file_with_a_byte_order_mark_is_read_and_goes_on(file: Path) -> None:
+def test_a_key_file_with_a_byte_order_mark_can_be_extended(file: Path) -> None:
     file.touch(mode=0o600)
     file.write_bytes(codecs.BOM_UTF8)
     first = create_key("phone", file)
@@ -103,6 +103,6 @@ def test_a_file_with_a_byte_order_mark_is_read_and_goes_on(file: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/full", "/dev"])
-def test_what_is_no_file_keeps_no_key(target: str) -> None:
+def test_a_device_or_folder_is_refused_as_key_file(target: str) -> None:
     with pytest.raises(KeyFailed, match="not a file"):
         create_key("phone", Path(target))

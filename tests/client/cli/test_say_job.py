@@ -34,7 +34,7 @@ def job(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
 # --- speaking -------------------------------------------------------------------------------------
 
 
-async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
+async def test_say_aloud_uses_live_mode_and_reports_each_word() -> None:
     starts, words = [], []
 
     async def script(peer: Peer) -> None:
@@ -61,7 +61,7 @@ async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
     assert report.utterance.audio_ms == 10
 
 
-async def test_a_file_gets_whole_sentences(tmp_path: Path) -> None:
+async def test_say_to_file_uses_batch_mode(tmp_path: Path) -> None:
     starts, words = [], []
 
     async def script(peer: Peer) -> None:
@@ -91,7 +91,7 @@ async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
             await say_aloud(job(url, never_ends()), NullDevice(), SayReport())
 
 
-async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> None:
+async def test_a_failed_sentence_raises_after_the_rest_was_heard() -> None:
     async def script(peer: Peer) -> None:
         start = await peer.receive("start")
         await peer.say(
@@ -122,7 +122,7 @@ async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
             await say_aloud(job(url, "Hi"), NullDevice(), SayReport())
 
 
-async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_say_aloud_raises_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(peer: Peer) -> None:
         await peer.left()
 
@@ -147,7 +147,7 @@ async def silently(peer: Peer) -> None:
     await peer.done(start["context"], ms=0.0, characters=len(text), chunks=1)
 
 
-async def test_text_without_words_leaves_the_file_alone(tmp_path: Path) -> None:
+async def test_text_without_words_leaves_the_file_unchanged(tmp_path: Path) -> None:
     good = tmp_path / "good.wav"
     good.write_bytes(b"good")
     async with server(silently) as url:
@@ -157,13 +157,13 @@ async def test_text_without_words_leaves_the_file_alone(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["good.wav"]
 
 
-async def test_text_without_words_is_not_heard_either() -> None:
+async def test_text_without_words_raises_when_played() -> None:
     async with server(silently) as url:
         with pytest.raises(NothingToSpeak):
             await say_aloud(job(url, "\N{GRINNING FACE}"), NullDevice(), SayReport())
 
 
-async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: Path) -> None:
+async def test_a_server_failure_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         start = await peer.receive("start")
         await peer.receive_text(5)
@@ -181,7 +181,7 @@ async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: P
     assert sorted(os.listdir(tmp_path)) == ["new.wav", "old.wav"]
 
 
-async def test_an_interruption_is_told_what_was_heard_not_what_was_received() -> None:
+async def test_an_interrupted_report_counts_what_was_heard_not_what_was_received() -> None:
     received = asyncio.Event()
 
     async def script(peer: Peer) -> None:

@@ -15,7 +15,7 @@ from duplex_tts.cli.text_files import (
 )
 
 
-def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
+def test_text_is_read_as_it_arrives_without_splitting_characters() -> None:
     read_end, write_end = os.pipe()
     text = iter_arriving(read_end)
     os.write(write_end, "H\N{LATIN SMALL LETTER E WITH ACUTE}".encode()[:2])
@@ -28,7 +28,7 @@ def test_text_is_read_as_it_arrives_and_characters_are_never_torn() -> None:
     os.close(read_end)
 
 
-def test_the_length_of_a_file_is_known_that_of_a_pipe_is_not(tmp_path: Path) -> None:
+def test_the_length_is_known_for_files_and_unknown_for_pipes(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("from a file")
     source = source_from_path(tmp_path / "book.txt")
     assert (source.length, source.empty) == (11, False)
@@ -43,7 +43,7 @@ def test_the_length_of_a_file_is_known_that_of_a_pipe_is_not(tmp_path: Path) -> 
     os.close(read_end)
 
 
-def test_a_closed_descriptor_is_no_text() -> None:
+def test_a_closed_descriptor_yields_no_text() -> None:
     assert source_from_descriptor(-1).empty
     assert list(iter_arriving(-1)) == []
 
@@ -72,7 +72,7 @@ def test_a_byte_order_mark_is_not_spoken(tmp_path: Path) -> None:
         b"\x7fELF\0",
     ],
 )
-def test_what_is_no_utf8_is_told_apart(tmp_path: Path, raw: bytes) -> None:
+def test_files_that_are_not_utf8_are_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a.txt").write_bytes(raw)
     with pytest.raises(TextFailed, match="save it as UTF-8"):
         source_from_path(tmp_path / "a.txt")
@@ -84,6 +84,8 @@ def test_what_is_no_utf8_is_told_apart(tmp_path: Path, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(("name", "answer"), [("none.txt", "No such file"), (".", "a folder")])
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, answer: str) -> None:
+def test_unreadable_files_are_refused_with_the_reason(
+    tmp_path: Path, name: str, answer: str
+) -> None:
     with pytest.raises(TextFailed, match=answer):
         source_from_path(tmp_path / name)

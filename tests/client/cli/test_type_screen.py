@@ -64,7 +64,7 @@ async def run_screen(
     return terminal
 
 
-async def test_what_is_typed_stays_when_it_was_heard() -> None:
+async def test_heard_lines_stay_on_the_terminal() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("Hello wor")
@@ -79,7 +79,7 @@ async def test_what_is_typed_stays_when_it_was_heard() -> None:
     assert STRUCK not in terminal.getvalue()
 
 
-async def test_escape_stops_and_strikes_what_was_not_heard() -> None:
+async def test_escape_stops_and_strikes_out_unheard_text() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
@@ -91,7 +91,7 @@ async def test_escape_stops_and_strikes_what_was_not_heard() -> None:
     await run_screen(key_script)
 
 
-async def test_control_c_leaves_at_once() -> None:
+async def test_control_c_quits_at_once() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
@@ -101,7 +101,7 @@ async def test_control_c_leaves_at_once() -> None:
     assert STRUCK in (await run_screen(key_script)).getvalue()
 
 
-async def test_what_is_pasted_loses_its_control_characters() -> None:
+async def test_control_characters_are_removed_from_pasted_text() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("\x1b[200~Pas\x07ted\ttext\x1b[201~ now" + CTRL_D)

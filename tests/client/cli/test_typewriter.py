@@ -58,7 +58,7 @@ async def typing(parameters: Parameters | None = None) -> AsyncIterator[Typist]:
         yield typist
 
 
-async def test_lines_are_heard_one_after_the_other_to_their_ends() -> None:
+async def test_lines_are_heard_completely_and_in_order() -> None:
     async with typing() as typist:
         await typist.type_keys("One two.")
         typist.typewriter.end_line()
@@ -81,14 +81,14 @@ async def test_a_line_is_spoken_before_it_is_complete() -> None:
         typist.typewriter.stop_speech()
 
 
-async def test_what_is_taken_back_is_not_heard() -> None:
+async def test_erased_text_is_not_heard() -> None:
     async with typing() as typist:
         await typist.type_keys("One wrong<<<<<two")
         await typist.typewriter.finish_lines()
         assert typist.heard == ["One two"]
 
 
-async def test_a_word_and_a_line_can_be_taken_back() -> None:
+async def test_a_word_and_a_line_can_be_erased() -> None:
     async with typing() as typist:
         typist.typewriter.insert_text("never said this")
         assert typist.typewriter.erase_word() == 4
@@ -99,7 +99,7 @@ async def test_a_word_and_a_line_can_be_taken_back() -> None:
         assert typist.heard == ["but that"]
 
 
-async def test_what_was_spoken_cannot_be_taken_back() -> None:
+async def test_spoken_text_cannot_be_erased_from_a_line() -> None:
     async with typing() as typist:
         await typist.type_keys("One two three four ")
         line = typist.typewriter.open_line
@@ -113,7 +113,7 @@ async def test_what_was_spoken_cannot_be_taken_back() -> None:
         assert typist.heard[0].endswith("five")
 
 
-async def test_a_stop_silences_all_lines_and_the_next_one_is_heard() -> None:
+async def test_stopping_cancels_all_lines_and_the_next_is_heard() -> None:
     async with typing() as typist:
         await typist.type_keys("A very long line. " * 20)
         typist.typewriter.end_line()
@@ -129,7 +129,7 @@ async def test_a_stop_silences_all_lines_and_the_next_one_is_heard() -> None:
         assert typist.heard[2] == "Hello"
 
 
-async def test_a_line_that_is_refused_says_why() -> None:
+async def test_a_refused_line_finishes_with_its_error() -> None:
     async with typing(Parameters(voice="nobody")) as typist:
         await typist.type_keys("Hello")
         await typist.typewriter.finish_lines()
@@ -138,7 +138,7 @@ async def test_a_line_that_is_refused_says_why() -> None:
         assert error.errors[0].code == "unknown_voice"
 
 
-async def test_half_a_character_is_replaced_not_an_error() -> None:
+async def test_lone_surrogates_are_replaced() -> None:
     async with typing() as typist:
         typist.typewriter.insert_text("a\ud800b")
         await typist.typewriter.finish_lines()

@@ -74,7 +74,7 @@ def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> No
     assert b"RIFF of anna" in request.content
 
 
-def test_a_file_that_is_not_there_is_said_before_anything_is_sent(served: Served) -> None:
+def test_a_missing_recording_is_reported_before_anything_is_sent(served: Served) -> None:
     requests = served(201, ANNA)
     result = run("add", "anna", "nowhere.wav", *WHERE)
     assert result.exit_code == 2
@@ -92,7 +92,9 @@ def test_a_voice_is_removed_by_its_name_alone(served: Served) -> None:
 @pytest.mark.parametrize(
     "arguments", [WHERE, ["remove", "anna", *WHERE], ["add", "anna", __file__, *WHERE]]
 )
-def test_a_refusal_is_said_in_the_servers_words(served: Served, arguments: list[str]) -> None:
+def test_a_refusal_is_printed_with_the_servers_message(
+    served: Served, arguments: list[str]
+) -> None:
     served(401, {"type": "error", "code": "invalid_api_key", "message": "no such [key]"})
     result = run(*arguments)
     assert result.exit_code == 1
@@ -103,14 +105,16 @@ def test_a_refusal_is_said_in_the_servers_words(served: Served, arguments: list[
 @pytest.mark.parametrize(
     ("status", "answer"), [(404, b"not found"), (500, b""), (200, b"<html>"), (400, {"x": 1})]
 )
-def test_an_answer_that_is_no_answer(served: Served, status: int, answer: Any) -> None:
+def test_an_invalid_response_is_reported_with_its_status(
+    served: Served, status: int, answer: Any
+) -> None:
     served(status, answer)
     result = run(*WHERE)
     assert result.exit_code == 1
     assert str(status) in result.stderr
 
 
-def test_a_server_that_is_not_there_is_said_in_a_line(served: Served) -> None:
+def test_an_unreachable_server_is_reported(served: Served) -> None:
     served(0, httpx.ConnectError("refused"))
     result = run(*WHERE)
     assert result.exit_code == 1
@@ -118,7 +122,9 @@ def test_a_server_that_is_not_there_is_said_in_a_line(served: Served) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"x": 1}, {"voices": 1, "default": "a"}, {"voices": ["a"]}])
-def test_who_lists_no_voices_is_no_speech_server(served: Served, answer: Any) -> None:
+def test_a_response_without_voices_is_reported_as_no_speech_server(
+    served: Served, answer: Any
+) -> None:
     served(200, answer)
     result = run(*WHERE)
     assert (result.exit_code, result.stdout) == (1, "")

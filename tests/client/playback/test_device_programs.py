@@ -60,7 +60,7 @@ def played_out(mixer: Mixer) -> bool:
     return not mixer._queue
 
 
-def test_a_program_gets_the_speech_and_its_rate(programs: Programs) -> None:
+def test_a_program_receives_the_samples_and_the_rate(programs: Programs) -> None:
     programs.add("aplay", 'echo "$@" > flags; exec /bin/cat > heard')
     speech = list(range(1, 5001))
     mixer, device = mixer_with(*speech), ProgramDevice("aplay")
@@ -71,7 +71,7 @@ def test_a_program_gets_the_speech_and_its_rate(programs: Programs) -> None:
     assert "-r 24000 -c 1" in (programs.folder / "flags").read_text()
 
 
-def test_the_last_syllable_is_waited_for(programs: Programs) -> None:
+def test_closing_with_drain_waits_for_the_program(programs: Programs) -> None:
     programs.add("aplay", "/bin/cat > /dev/null; /bin/sleep 0.3; echo > left")
     mixer, device = mixer_with(1, 2, 3), ProgramDevice("aplay")
     device.open(RATE_HZ, mixer.pull_block)
@@ -80,7 +80,7 @@ def test_the_last_syllable_is_waited_for(programs: Programs) -> None:
     assert (programs.folder / "left").exists()
 
 
-def test_a_program_is_given_a_lead_and_no_more(programs: Programs) -> None:
+def test_a_program_is_written_ahead_by_the_lead_only(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/cat > heard")
     asked: list[tuple[float, float]] = []
 
@@ -99,7 +99,7 @@ def test_a_program_is_given_a_lead_and_no_more(programs: Programs) -> None:
     assert {delay_s for _, delay_s in asked} == {device.delay_s}
 
 
-def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
+def test_nothing_is_written_after_a_second_of_silence(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/cat > heard")
     pulls = []
 
@@ -115,7 +115,7 @@ def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
     assert written_s == pytest.approx(QUIET_AFTER_S, abs=0.02)
 
 
-def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: Programs) -> None:
+def test_drop_kills_the_program_and_the_next_audio_starts_another(programs: Programs) -> None:
     programs.add("aplay", "echo >> starts; /bin/cat > heard-$$; echo drained >> ends")
     mixer, device = Mixer(RATE_HZ), ProgramDevice("aplay")
     device.open(RATE_HZ, mixer.pull_block)
@@ -136,7 +136,7 @@ def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: P
     assert not any(7 in samples and 9 in samples for samples in heard)
 
 
-def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: Programs) -> None:
+def test_a_failed_program_raises_with_its_message_and_the_remedy(programs: Programs) -> None:
     programs.add("paplay", "echo 'Connection refused' >&2; exit 3")
     mixer, device = mixer_with(*[1] * RATE_HZ), ProgramDevice("paplay")
     device.open(RATE_HZ, mixer.pull_block)
@@ -147,7 +147,7 @@ def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: P
         raise device.failure or AssertionError
 
 
-def test_a_program_that_hangs_does_not_hang_us(programs: Programs) -> None:
+def test_closing_a_program_that_hangs_does_not_block(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/sleep 600")
     mixer, device = mixer_with(*[1] * RATE_HZ), ProgramDevice("aplay")
     device.open(RATE_HZ, mixer.pull_block)
@@ -158,6 +158,6 @@ def test_a_program_that_hangs_does_not_hang_us(programs: Programs) -> None:
     assert not [each for each in threading.enumerate() if each.name == "duplex-tts-aplay"]
 
 
-def test_a_program_that_is_not_there_is_refused(programs: Programs) -> None:
+def test_a_missing_program_is_refused(programs: Programs) -> None:
     with pytest.raises(DeviceFailed, match="ffplay is not installed"):
         ProgramDevice("ffplay").open(RATE_HZ, silence)

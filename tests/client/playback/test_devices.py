@@ -34,7 +34,7 @@ class Source:
 # --- the null device ------------------------------------------------------------------------------
 
 
-def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> None:
+def test_the_null_device_plays_in_real_time_and_records_everything() -> None:
     source, device = Source(), NullDevice(record=True)
     started_s = time.monotonic()
     device.open(RATE_HZ, source.pull)
@@ -47,7 +47,7 @@ def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> No
     assert recording.tolist() == (np.arange(source.at) % 1000 + 1).tolist()
 
 
-def test_the_recording_says_what_was_heard_when() -> None:
+def test_index_at_finds_the_sample_heard_at_a_time() -> None:
     source, device = Source(), NullDevice(record=True)
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
@@ -56,7 +56,7 @@ def test_the_recording_says_what_was_heard_when() -> None:
     assert device.index_at(pulled_s + delay_s) == pytest.approx(7 * frames, abs=1)
 
 
-def test_the_null_device_makes_up_for_a_late_thread() -> None:
+def test_the_null_device_catches_up_after_a_late_thread() -> None:
     """It follows the system clock, also when its thread was delayed."""
     source, device = Source(), NullDevice(record=True)
 
@@ -72,7 +72,7 @@ def test_the_null_device_makes_up_for_a_late_thread() -> None:
     assert np.allclose(steps, 0.01)
 
 
-def test_without_record_nothing_is_kept() -> None:
+def test_the_null_device_keeps_nothing_without_record() -> None:
     source, device = Source(), NullDevice()
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
@@ -133,7 +133,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> type[Stream]:
     return Fresh
 
 
-def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
+def test_the_sound_device_plays_pulled_samples_and_passes_their_delay(
     stream: type[Stream],
 ) -> None:
     source, device = Source(), SoundDevice()
@@ -152,13 +152,15 @@ def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
     assert device.failure is None
 
 
-def test_a_sound_device_with_a_short_buffer_lets_speech_fade(stream: type[Stream]) -> None:
+def test_a_sound_device_with_a_short_buffer_needs_no_drop(stream: type[Stream]) -> None:
     device = SoundDevice()
     device.open(RATE_HZ, Source().pull)
     assert not device.needs_drop
 
 
-def test_a_sound_device_with_a_long_buffer_is_emptied_at_a_cancel(stream: type[Stream]) -> None:
+def test_a_sound_device_with_a_long_buffer_needs_drop_which_restarts_it(
+    stream: type[Stream],
+) -> None:
     stream.latency = FADE_S * 4
     device = SoundDevice()
     device.open(RATE_HZ, Source().pull)
@@ -170,7 +172,7 @@ def test_a_sound_device_with_a_long_buffer_is_emptied_at_a_cancel(stream: type[S
     assert Stream.made.log[-2:] == ["abort", "close"]
 
 
-def test_a_device_that_is_unplugged_says_so(stream: type[Stream]) -> None:
+def test_an_unplugged_device_sets_its_failure(stream: type[Stream]) -> None:
     device = SoundDevice()
     device.open(RATE_HZ, Source().pull)
     Stream.made.options["finished_callback"]()
@@ -188,7 +190,7 @@ def with_broken_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lack", [without_module, with_broken_device])
-def test_without_a_sound_device_the_remedy_is_named(
+def test_a_missing_sound_device_raises_with_the_remedy(
     stream: type[Stream],
     monkeypatch: pytest.MonkeyPatch,
     lack: Callable[[pytest.MonkeyPatch], None],

@@ -68,7 +68,7 @@ def test_the_next_track_begins_with_the_sample_after_the_last() -> None:
     assert blocks(out, 3, start_s=0.01).tolist() == tone(100, 15) + tone(200, 15)
 
 
-def test_a_track_without_a_sound_holds_nobody_up() -> None:
+def test_an_empty_track_does_not_delay_the_next() -> None:
     out = mixer()
     silent, following = out.add_track(), out.add_track()
     out.push_audio(following, pcm(*tone(7, 10)), 0.0)
@@ -106,7 +106,7 @@ def test_every_sample_is_heard_once_whatever_the_sizes(
 # --- the jitter buffer ----------------------------------------------------------------------------
 
 
-def test_speech_is_held_back_for_the_prebuffer() -> None:
+def test_audio_is_delayed_by_the_jitter_buffer() -> None:
     out = mixer(least_s=0.03)
     track = out.add_track()
     out.push_audio(track, pcm(*tone(1, 100)), 0.0)
@@ -115,7 +115,7 @@ def test_speech_is_held_back_for_the_prebuffer() -> None:
     assert out.held_ms(track) == pytest.approx(30)
 
 
-def test_what_has_ended_is_not_held_back() -> None:
+def test_an_ended_track_is_not_delayed() -> None:
     out = mixer(least_s=0.03)
     track = out.add_track()
     out.push_audio(track, pcm(5, 6), 0.0)
@@ -123,7 +123,7 @@ def test_what_has_ended_is_not_held_back() -> None:
     assert blocks(out, 1).tolist() == [5, 6] + [0] * 8
 
 
-def test_after_late_audio_more_is_held_back() -> None:
+def test_late_audio_increases_the_delay() -> None:
     out = mixer()
     track = owed_track(out)
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -133,7 +133,7 @@ def test_after_late_audio_more_is_held_back() -> None:
     assert blocks(out, 2, start_s=0.18)[-1] == 50
 
 
-def test_lateness_is_seen_also_where_the_prebuffer_hides_it() -> None:
+def test_lateness_hidden_by_the_jitter_buffer_is_measured() -> None:
     out = mixer(least_s=0.03)
     track = owed_track(out)
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -148,7 +148,7 @@ def test_lateness_is_seen_also_where_the_prebuffer_hides_it() -> None:
     assert blocks(out, 1, start_s=0.13).all()
 
 
-def test_a_track_that_waits_for_its_turn_is_not_late() -> None:
+def test_a_queued_track_is_not_late() -> None:
     out = mixer(least_s=0.02)
     first, second = owed_track(out), owed_track(out)
     out.push_audio(first, pcm(*[1] * 300), 0.0)
@@ -181,7 +181,7 @@ def test_an_underrun_is_counted_with_its_length() -> None:
     assert out.stats.pauses == 0
 
 
-def test_a_pause_of_the_writer_is_no_underrun_and_no_jitter() -> None:
+def test_a_pause_of_the_writer_is_neither_underrun_nor_lateness() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -192,7 +192,7 @@ def test_a_pause_of_the_writer_is_no_underrun_and_no_jitter() -> None:
     assert (out.stats.underruns, out.stats.pauses) == (0, 1)
 
 
-def test_the_silence_after_the_end_is_no_gap() -> None:
+def test_silence_after_the_last_sample_is_no_gap() -> None:
     out = mixer()
     track = owed_track(out)
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -203,7 +203,7 @@ def test_the_silence_after_the_end_is_no_gap() -> None:
     assert out.is_played_out(track, 0.1)
 
 
-def test_sound_fades_where_it_breaks_off_and_where_it_goes_on() -> None:
+def test_steps_around_a_gap_are_smoothed() -> None:
     out = mixer()
     track = owed_track(out)
     out.push_audio(track, pcm(*[1000] * 15), 0.0)
@@ -219,7 +219,7 @@ def test_sound_fades_where_it_breaks_off_and_where_it_goes_on() -> None:
     assert begun[first + RAMP] == 1000
 
 
-def test_a_regular_start_and_end_are_left_as_they_are() -> None:
+def test_a_regular_start_and_end_are_not_smoothed() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*[1000] * 15), 0.0)
@@ -230,7 +230,7 @@ def test_a_regular_start_and_end_are_left_as_they_are() -> None:
 # --- cancel ---------------------------------------------------------------------------------------
 
 
-def test_a_cancel_is_silence_within_the_ramp_without_a_click() -> None:
+def test_a_cancel_fades_to_silence_within_the_ramp() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*[1000] * 500), 0.0)
@@ -252,7 +252,7 @@ def test_audio_after_the_cancel_is_dropped_and_counted() -> None:
     assert out.stats.dropped_s == pytest.approx(0.5)
 
 
-def test_the_track_behind_a_cancelled_one_is_heard_from_its_start() -> None:
+def test_the_track_after_a_cancelled_one_plays_from_its_start() -> None:
     out = mixer()
     first, second = out.add_track(), out.add_track()
     out.push_audio(first, pcm(*[0] * 500), 0.0)
@@ -263,7 +263,7 @@ def test_the_track_behind_a_cancelled_one_is_heard_from_its_start() -> None:
     assert blocks(out, 2, start_s=0.03).tolist() == tone(1, 20)
 
 
-def test_a_cancelled_track_in_the_queue_is_not_heard_and_the_playing_one_goes_on() -> None:
+def test_cancelling_a_queued_track_does_not_affect_the_playing_one() -> None:
     out = mixer()
     first, second = out.add_track(), out.add_track()
     out.push_audio(first, pcm(*tone(1, 20)), 0.0)
@@ -274,7 +274,7 @@ def test_a_cancelled_track_in_the_queue_is_not_heard_and_the_playing_one_goes_on
     assert blocks(out, 2, start_s=0.01).tolist() == tone(11, 10) + [0] * 10
 
 
-def test_cancelling_what_was_heard_changes_nothing() -> None:
+def test_cancelling_a_track_that_was_heard_changes_nothing() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -304,7 +304,7 @@ def test_two_cancels_in_one_ramp_do_not_click() -> None:
 # --- positions ------------------------------------------------------------------------------------
 
 
-def test_the_position_is_what_left_the_loudspeaker() -> None:
+def test_the_position_counts_heard_samples_not_pulled_ones() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*tone(1, 100)), 0.0)
@@ -316,7 +316,7 @@ def test_the_position_is_what_left_the_loudspeaker() -> None:
     assert out.buffered_ms(track, 2.0) == pytest.approx(50)
 
 
-def test_the_position_stands_still_during_a_gap_and_never_goes_back() -> None:
+def test_the_position_stops_during_a_gap_and_never_decreases() -> None:
     out = mixer()
     track = owed_track(out)
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -330,7 +330,7 @@ def test_the_position_stands_still_during_a_gap_and_never_goes_back() -> None:
     assert positions[150] == 20 + 150 - 120
 
 
-def test_a_track_is_through_when_its_last_sample_was_heard() -> None:
+def test_a_track_is_played_out_when_its_last_sample_was_heard() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*tone(1, 20)), 0.0)
@@ -351,7 +351,7 @@ def test_positions_of_a_long_track_stay_exact() -> None:
     assert len(track.spans) < 200, "old spans are dropped"
 
 
-def test_a_device_that_drops_what_it_took_needs_no_ramp() -> None:
+def test_a_cancel_without_ramp_is_silent_at_once() -> None:
     out = mixer()
     track = out.add_track()
     out.push_audio(track, pcm(*[1000] * 500), 0.0)
@@ -360,7 +360,7 @@ def test_a_device_that_drops_what_it_took_needs_no_ramp() -> None:
     assert not blocks(out, 1, start_s=0.01).any()
 
 
-def test_what_is_still_in_the_devices_buffer_can_be_cancelled() -> None:
+def test_audio_in_the_devices_buffer_can_be_cancelled() -> None:
     out = mixer()
     first, second = out.add_track(), out.add_track()
     out.push_audio(first, pcm(*tone(1, 20)), 0.0)
