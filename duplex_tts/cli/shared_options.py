@@ -75,7 +75,7 @@ Seed = Annotated[
     int | None, typer.Option(help="Any number; the same text and seed sound the same.")
 ]
 Language = Annotated[
-    str | None, typer.Option(help="Language of the text, such as en-US; the voice must speak it.")
+    str | None, typer.Option(help="Language of the text, for example en or en-US.")
 ]
 DeviceName = Annotated[
     str,
