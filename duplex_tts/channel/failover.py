@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from duplex_tts.channel.channel_config import ChannelConfig
 from duplex_tts.channel.http_channel import HttpAccess, HttpChannel
-from duplex_tts.channel.resuming import ChannelConfig, ResumingConnection
+from duplex_tts.channel.resuming import ResumingConnection
 from duplex_tts.channel.session_state import Health
-from duplex_tts.channel.websocket import Connection, Traffic
+from duplex_tts.channel.websocket import Traffic, WebSocketConnection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket
 from duplex_tts.events import FellBack, Replaced, Returned, SessionEvent
 from duplex_tts.options import Options
@@ -46,7 +47,7 @@ class Failover:
     async def current_channel(self) -> ResumingConnection | HttpChannel:
         """Return the channel for new contexts; opens one if there is none or it is lost.
 
-        Raises what `Connection.open` raises, and `ConnectionLost` after `close_channels`.
+        Raises what `WebSocketConnection.open` raises, and `ConnectionLost` after `close_channels`.
         """
         async with self._opening:
             if self._closed:
@@ -169,8 +170,8 @@ class Failover:
             self._retired.remove(channel)
             await channel.close()
 
-    async def _open_websocket(self) -> Connection:
-        return await Connection.open(self._url, self._key, self.traffic)
+    async def _open_websocket(self) -> WebSocketConnection:
+        return await WebSocketConnection.open(self._url, self._key, self.traffic)
 
     def _notify(self, event: SessionEvent) -> None:
         log.debug("%s", event)

@@ -17,9 +17,9 @@ import httpx
 
 from duplex_tts.channel import wire
 from duplex_tts.channel.address import authorization, http_url
+from duplex_tts.channel.channel_config import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.context import REFUSALS, Context
 from duplex_tts.channel.reassembly import shift_audio
-from duplex_tts.channel.resuming import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.sentences import SentenceSplitter
 from duplex_tts.channel.websocket import Traffic
 from duplex_tts.errors import ClientError, ConnectionLost, ProtocolError, Refused

@@ -25,7 +25,7 @@ PingResult = asyncio.Future[float]
 
 
 @dataclass(slots=True)
-class _Ping:
+class _SentPing:
     sent_s: float
     result: PingResult | None
 
@@ -39,7 +39,7 @@ class Keepalive:
     def __init__(self, now_s: float) -> None:
         self.ping_ms: float | None = None
         self._ids = itertools.count(1)
-        self._pings: dict[int, _Ping] = {}
+        self._pings: dict[int, _SentPing] = {}
         self._active_s = now_s  # the last message received
         self._pinged_s = -math.inf
         self._replies = 0  # messages received in this session, without audio and pongs
@@ -82,7 +82,7 @@ class Keepalive:
     ) -> str:
         """Return the message to send. `result` gets the round trip in milliseconds."""
         id_ = next(self._ids)
-        self._pings[id_] = _Ping(now_s, result)
+        self._pings[id_] = _SentPing(now_s, result)
         self._has_unacknowledged, self._unacknowledged_bytes = False, 0
         self._pinged_s = now_s
         return wire.encode("ping", id=id_, **self.acknowledgement(after))

@@ -8,51 +8,24 @@ server has lost the session, a new one begins and contexts are restarted. See `s
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from duplex_tts.channel import wire
+from duplex_tts.channel.channel_config import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.context import Context
 from duplex_tts.channel.keepalive import PingResult
-from duplex_tts.channel.session_state import Health, SessionState
-from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
+from duplex_tts.channel.session_state import SessionState
+from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, WebSocketConnection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
-from duplex_tts.events import Error, Ready, Resumed, SessionEvent
+from duplex_tts.events import Error, Ready, Resumed
 from duplex_tts.wording import count_noun
 
 TICK_S = 1.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
 BLOCKED_TRIES = 3  # failed handshakes in a row before falling back: a single one may just break
 UNSENT_LIMIT = 1_000  # unsent messages beyond this make `wait_for_room` wait
 
 _BUSY = frozenset({"overloaded"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelConfig:
-    """The timeouts and callbacks of a channel.
-
-    `give_up_s`: the channel is lost after this long without a connection. `ping_timeout_s`: a
-    socket is broken after this long without a message while a ping is unanswered. `notify` must not
-    raise. `fall_back`: called when no WebSocket can be opened any more; returns whether it has
-    moved the contexts to another channel.
-    """
-
-    open_websocket: Callable[[], Awaitable[Connection]]
-    ping_timeout_s: float
-    give_up_s: float
-    health: Health
-    notify: Callable[[SessionEvent], None]
-    fall_back: Callable[[NoWebSocket], Awaitable[bool]]
-
-
-def backoff_delays_s() -> Iterator[float]:
-    """Yield the delay before each attempt: 0, then exponential backoff with jitter."""
-    yield 0.0
-    for exponent in itertools.count():
-        yield min(FIRST_DELAY_S * 2 ** min(exponent, 10), LONGEST_DELAY_S) * random.uniform(0.5, 1)
 
 
 @dataclass(slots=True)
@@ -72,7 +45,7 @@ class ResumingConnection:
     `lost`: the reason, once it is lost or closed.
     """
 
-    def __init__(self, config: ChannelConfig, connection: Connection) -> None:
+    def __init__(self, config: ChannelConfig, connection: WebSocketConnection) -> None:
         self._config = config
         self._clock = asyncio.get_running_loop().time
         self.opened_at_s = self._clock()
@@ -83,13 +56,13 @@ class ResumingConnection:
         self._has_messages, self._has_room = asyncio.Event(), asyncio.Event()
         self._ping_wanted = asyncio.Event()
         self._outage: _Outage | None = None
-        self._connection: Connection | None = connection
+        self._connection: WebSocketConnection | None = connection
         # Not a TaskGroup: it lives as long as this channel. `close` cancels and awaits it.
         self._task = asyncio.create_task(self._run(connection), name="duplex-tts-resuming")
 
     @classmethod
     async def open(cls, config: ChannelConfig) -> ResumingConnection:
-        """Connect. Raises what `Connection.open` raises."""
+        """Connect. Raises what `WebSocketConnection.open` raises."""
         return cls(config, await config.open_websocket())
 
     @property
@@ -164,7 +137,7 @@ class ResumingConnection:
 
     # --- serving one socket after the other -------------------------------------------------------
 
-    async def _run(self, connection: Connection) -> None:
+    async def _run(self, connection: WebSocketConnection) -> None:
         lost: ClientError = ConnectionLost("the session is closed")
         try:
             while True:
@@ -176,7 +149,7 @@ class ResumingConnection:
         finally:
             self._mark_lost(lost)
 
-    async def _serve(self, connection: Connection) -> ConnectionLost:
+    async def _serve(self, connection: WebSocketConnection) -> ConnectionLost:
         """Read and write until the socket breaks; returns the reason.
 
         Raises `ClientError` when a reconnect would not help.
@@ -195,7 +168,7 @@ class ResumingConnection:
         await connection.close(CLOSE_PROTOCOL_ERROR)
         raise why
 
-    async def _read_events(self, connection: Connection) -> None:
+    async def _read_events(self, connection: WebSocketConnection) -> None:
         state = self._state
         while True:
             try:
@@ -210,7 +183,7 @@ class ResumingConnection:
             if state.keepalive.is_urgent:
                 self._ping_wanted.set()
 
-    async def _write_messages(self, connection: Connection) -> None:
+    async def _write_messages(self, connection: WebSocketConnection) -> None:
         while True:
             message = self._state.send_queue.next_message()
             if self._state.send_queue.unsent <= UNSENT_LIMIT:
@@ -242,7 +215,7 @@ class ResumingConnection:
 
     # --- reconnecting -----------------------------------------------------------------------------
 
-    async def _reconnect(self, why: ConnectionLost) -> Connection:
+    async def _reconnect(self, why: ConnectionLost) -> WebSocketConnection:
         """Open a socket on which the session is resumed or a new one begins.
 
         Raises `ClientError` when there is none within `give_up_s`.
@@ -257,7 +230,7 @@ class ResumingConnection:
             given_up = f"no connection for {self._config.give_up_s:g} s: {outage.why}"
             raise ConnectionLost(f"{given_up}; {self._describe_loss()}") from outage.why
 
-    async def _retry_connecting(self, outage: _Outage) -> Connection:
+    async def _retry_connecting(self, outage: _Outage) -> WebSocketConnection:
         """Try until it succeeds. Raises `ClientError` when another attempt would not help."""
         while True:
             await asyncio.sleep(next(outage.delays_s))
@@ -271,7 +244,9 @@ class ResumingConnection:
                     raise
                 outage.why = error
 
-    async def _resume_on(self, connection: Connection, outage: _Outage) -> Connection:
+    async def _resume_on(
+        self, connection: WebSocketConnection, outage: _Outage
+    ) -> WebSocketConnection:
         state, health = self._state, self._config.health
         try:
             received = await _request_resume(connection, state.resume_message())
@@ -305,7 +280,7 @@ class ResumingConnection:
         return f"lost: {', '.join(lost)}" if lost else "nothing was being spoken"
 
 
-async def _request_resume(connection: Connection, resume: str) -> int | None:
+async def _request_resume(connection: WebSocketConnection, resume: str) -> int | None:
     """Return how many messages the server has received; None if it does not know the session."""
     await connection.send(resume)
     try:

@@ -29,7 +29,7 @@ class Traffic:
     bytes_out: int = 0
 
 
-class Connection:
+class WebSocketConnection:
     """An open WebSocket that has received `ready`. Created by `open`."""
 
     ready: Ready

@@ -30,7 +30,7 @@ from duplex_tts.session import Session
 
 Typing = Annotated[
     Literal["auto", "word", "phrase", "sentence"] | None,
-    typer.Option(help="How much to speak at a time while you type.", show_default="auto"),
+    typer.Option(help="How much to speak at a time; auto follows your speed.", show_default="auto"),
 ]
 
 

@@ -502,7 +502,7 @@ def test_a_device_failure_is_raised_by_all_utterances() -> None:
 
 
 def test_a_device_that_cannot_be_opened_raises() -> None:
-    class Broken(ScriptedDevice):
+    class UnopenableDevice(ScriptedDevice):
         def open(self, sample_rate_hz: int, pull: Pull) -> None:
             raise DeviceFailed("in use")
 
@@ -510,7 +510,7 @@ def test_a_device_that_cannot_be_opened_raises() -> None:
         raise AssertionError("never entered")
 
     with pytest.raises(DeviceFailed, match="in use"):
-        played(script, Broken())
+        played(script, UnopenableDevice())
 
 
 # --- choice of the device -------------------------------------------------------------------------

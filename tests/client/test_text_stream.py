@@ -31,7 +31,7 @@ async def all_of(text: Any) -> list[str]:
         (["Hel", "", "lo"], ["Hel", "lo"]),
         (("Hel", "lo"), ["Hel", "lo"]),
         ([chunk("Hel"), chunk(None), chunk("", choices=False), chunk("lo")], ["Hel", "lo"]),
-        ((each for each in ("Hel", "lo")), ["Hel", "lo"]),
+        ((item for item in ("Hel", "lo")), ["Hel", "lo"]),
     ],
 )
 async def test_strings_lists_generators_and_chunks_yield_their_text(

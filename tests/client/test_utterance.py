@@ -40,8 +40,8 @@ async def speaking(peer: Peer) -> None:
 async def test_text_goes_in_and_audio_comes_out() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."], voice="heart")
-        audio = [each async for each in utterance]
-        assert [each.text for each in audio] == [(0, 4), (4, 8)]
+        audio = [chunk async for chunk in utterance]
+        assert [chunk.text for chunk in audio] == [(0, 4), (4, 8)]
         assert await utterance.done() == Done(utterance.id, 200.0, 8, 2)
         assert utterance.words == [Word(0, 4, 0, 100), Word(4, 8, 100, 200)]
         assert utterance.text == "One two."
@@ -64,8 +64,8 @@ async def test_unread_audio_is_kept() -> None:
     async with server(speaking) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
         await utterance.done()
-        assert len([each async for each in utterance]) == 2
-        assert [each async for each in utterance] == []
+        assert len([chunk async for chunk in utterance]) == 2
+        assert [chunk async for chunk in utterance] == []
 
 
 async def test_ttfa_is_measured_from_the_first_text() -> None:
@@ -188,7 +188,7 @@ async def test_awaiting_done_lifts_the_unread_limit() -> None:
         done = await utterance.done()
         assert isinstance(done, Done)
         assert done.audio_ms > UNREAD_LIMIT_MS
-        assert len([each async for each in utterance]) == 500
+        assert len([chunk async for chunk in utterance]) == 500
 
 
 async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
@@ -208,7 +208,7 @@ async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
         assert (await anext(utterance)).text == (0, 4)
         await eventually(lambda: utterance.audio_ms == 200.0)
         utterance.cancel()
-        assert [each async for each in utterance] == []
+        assert [chunk async for chunk in utterance] == []
         utterance.cancel()
         assert await utterance.done() == Cancelled(utterance.id, 8, 0)
         await eventually(lambda: closed)
@@ -248,7 +248,7 @@ async def test_session_cancel_cancels_all_utterances() -> None:
         utterances = [session.speak("word " * 100) for _ in range(5)]
         session.cancel()
         for utterance in utterances:
-            assert [each async for each in utterance] == []
+            assert [chunk async for chunk in utterance] == []
             assert isinstance(await utterance.done(), Cancelled)
         assert isinstance(await session.speak("And now this.").done(), Done)
 
@@ -279,7 +279,7 @@ async def test_exceptions_of_the_text_are_raised_and_cancel_the_speech() -> None
         with pytest.raises(KeyError, match="gone"):
             await utterance.done()
         with pytest.raises(KeyError, match="gone"):
-            [each async for each in utterance]
+            [chunk async for chunk in utterance]
         await cancelled.wait()
 
 

@@ -47,7 +47,7 @@ def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def spoken(utterance: Utterance) -> str:
-    pcm = b"".join([each.data async for each in utterance])
+    pcm = b"".join([chunk.data async for chunk in utterance])
     done = await utterance.done()
     assert isinstance(done, Done)
     assert done.characters == len(utterance.text)
@@ -131,7 +131,7 @@ async def test_open_contexts_continue_over_http_when_websockets_get_blocked() ->
         first = await anext(utterance)
         proxy.block_websockets = True
         proxy.cut()
-        rest = b"".join([each.data async for each in utterance])
+        rest = b"".join([chunk.data async for chunk in utterance])
         assert heard(np.frombuffer(first.data + rest, "<f4")) == without_spaces(TEXT)
         assert isinstance(await utterance.done(), Done)
         assert session.stats().transport == "http"
@@ -161,14 +161,14 @@ async def test_errors_are_the_same_over_http() -> None:
             utterance = session.speak("One. It will explode now. Three.")
             with pytest.raises(SpeechFailed, match="not all was spoken"):
                 await utterance.done()
-            spans = [each.text async for each in iterate_ignoring_failure(utterance)]
+            spans = [chunk.text async for chunk in iterate_ignoring_failure(utterance)]
             assert spans == [(0, 5), (5, 26), (26, 32)]
 
 
 async def iterate_ignoring_failure(utterance: Utterance) -> AsyncIterator[Audio]:
     try:
-        async for each in utterance:
-            yield each
+        async for chunk in utterance:
+            yield chunk
     except SpeechFailed:
         return
 

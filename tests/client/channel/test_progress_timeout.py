@@ -94,7 +94,7 @@ async def test_an_utterance_may_be_queued_while_others_are_spoken() -> None:
 
     async def script(peer: Peer) -> None:
         asked = [await peer.receive_any() for _ in range(6)]
-        first, second = (each["context"] for each in asked if each["type"] == "start")
+        first, second = (message["context"] for message in asked if message["type"] == "start")
         for seq in range(5):
             await peer.audio(second, seq, seq + 1, ms=1.0)
             await asyncio.sleep(0.3)  # five times the timeout in all

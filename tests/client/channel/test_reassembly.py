@@ -80,9 +80,9 @@ def test_a_word_over_several_messages_is_held_back_until_complete() -> None:
         reassembly.add_audio(audio(1, (8, 8), (50, 100))),
         reassembly.add_audio(audio(2, (8, 8), (100, 150))),
     ]
-    texts = [each.text for each in heard if each is not None]
+    texts = [chunk.text for chunk in heard if chunk is not None]
     assert texts == [(0, 0), (0, 0), (0, 8)]
-    assert b"".join(each.data for each in heard if each is not None) == samples(0, 150)
+    assert b"".join(chunk.data for chunk in heard if chunk is not None) == samples(0, 150)
 
 
 def test_a_restart_within_a_word_speaks_the_word_again() -> None:

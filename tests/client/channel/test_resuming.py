@@ -26,7 +26,7 @@ from duplex_tts import (
     SessionEvent,
     Utterance,
 )
-from duplex_tts.channel.resuming import LONGEST_DELAY_S, backoff_delays_s
+from duplex_tts.channel.channel_config import LONGEST_DELAY_S, backoff_delays_s
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import eventually, live_server
 from tests.support.scripted_server import READY, Peer, server, silent
@@ -402,13 +402,13 @@ def cut_often(
 
 async def listen(utterance: Utterance) -> tuple[list[Audio], str]:
     """Return all audio, which must be in order, and the characters heard in it."""
-    audio = [each async for each in utterance]
+    audio = [chunk async for chunk in utterance]
     at, at_ms = 0, 0.0
-    for each in audio:
-        assert each.text[0] == at
-        assert each.start_ms == pytest.approx(at_ms, abs=0.1)
-        at, at_ms = each.text[1], at_ms + each.duration_ms
-    pcm = np.frombuffer(b"".join(each.data for each in audio), "<f4")
+    for chunk in audio:
+        assert chunk.text[0] == at
+        assert chunk.start_ms == pytest.approx(at_ms, abs=0.1)
+        at, at_ms = chunk.text[1], at_ms + chunk.duration_ms
+    pcm = np.frombuffer(b"".join(chunk.data for chunk in audio), "<f4")
     return audio, heard(pcm)
 
 
@@ -464,7 +464,7 @@ async def test_audio_is_bit_identical_after_a_break(url: str) -> None:
 
     async def speech(session: Session) -> bytes:
         utterance = session.speak(text, seed=5, mode="batch")
-        audio = b"".join([each.data async for each in utterance])
+        audio = b"".join([chunk.data async for chunk in utterance])
         assert isinstance(await utterance.done(), Done)
         return audio
 

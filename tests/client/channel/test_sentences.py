@@ -30,7 +30,7 @@ def test_the_sentences_concatenate_to_the_text(seed: int) -> None:
 def test_a_sentence_without_an_end_is_cut_at_a_space() -> None:
     splitter = SentenceSplitter()
     given = splitter.push_text("word " * 200)
-    assert all(len(each) <= LONGEST and each.endswith(" ") for each in given)
+    assert all(len(sentence) <= LONGEST and sentence.endswith(" ") for sentence in given)
     (given,) = [SentenceSplitter().push_text("x" * (LONGEST + 50))]
     assert given == ["x" * LONGEST]
 

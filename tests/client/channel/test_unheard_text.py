@@ -63,7 +63,7 @@ def test_an_answered_retraction_keeps_the_text_that_could_not_be_taken_back(
     unheard_text = unheard_text_of(text(sent), Command("retract", to=8), text(left[answer - 6 :]))
     unheard_text.mark_heard(6)
     unheard_text.apply_retraction(answer)
-    assert [each.text for each in unheard_text.commands_to_resend()] == [
+    assert [command.text for command in unheard_text.commands_to_resend()] == [
         (sent[:answer] + left[answer - 6 :])[6:]
     ]
     assert unheard_text.length == 6 + len(left)
@@ -91,7 +91,7 @@ def test_the_resent_text_is_the_unheard_text_for_any_split() -> None:
             heard = chance.randrange(heard, sent + 1)
             unheard_text.mark_heard(heard)
             assert (
-                "".join(each.text for each in unheard_text.commands_to_resend())
+                "".join(command.text for command in unheard_text.commands_to_resend())
                 == whole[heard:sent]
             )
             assert unheard_text.unheard_length == sent - heard

@@ -30,10 +30,10 @@ from tests.support.scripted_server import Peer, server, silent
 
 
 def lines_of(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
-    raw = [json.dumps(each).encode() for each in fields]
-    found = [each for each in parse_lines(raw, format_, {}) if isinstance(each, BatchLine)]
-    assert len(found) == len(fields)
-    return found
+    raw = [json.dumps(line).encode() for line in fields]
+    lines = [line for line in parse_lines(raw, format_, {}) if isinstance(line, BatchLine)]
+    assert len(lines) == len(fields)
+    return lines
 
 
 def texts(count: int) -> list[BatchLine]:
@@ -260,7 +260,7 @@ def test_part_files_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
 async def test_killed_batches_leave_complete_files_and_render_none_twice(
     tmp_path: Path,
 ) -> None:
-    said = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
+    lines = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
     gate = threading.Semaphore(1)
     model = FakeModel(gate=gate)
     out = tmp_path / "out"
@@ -284,10 +284,10 @@ async def test_killed_batches_leave_complete_files_and_render_none_twice(
         return True
 
     async with live_server(model) as live:
-        kills = await asyncio.to_thread(kill_batches, live.address, said, tmp_path, moment)
+        kills = await asyncio.to_thread(kill_batches, live.address, lines, tmp_path, moment)
     assert (kills.runs, kills.files) == (3, 16)
     assert (kills.missing, kills.broken, kills.rendered_twice, kills.leftovers) == ([], [], [], [])
-    assert all(holds(out / f"line-{number:04d}.wav", text) for number, text in enumerate(said))
+    assert all(holds(out / f"line-{number:04d}.wav", text) for number, text in enumerate(lines))
 
 
 # --- the command ----------------------------------------------------------------------------------

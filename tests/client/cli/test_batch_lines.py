@@ -58,7 +58,7 @@ def test_options_apply_to_lines_that_do_not_set_them() -> None:
 
 def test_a_file_is_named_after_the_id_or_the_number_of_the_line() -> None:
     found = read(b"", {"text": "a"}, b"  \r\n", {"id": 17, "text": "b"}, {"id": "é ü", "text": "c"})
-    assert [each.file_name for each in found if isinstance(each, BatchLine)] == [
+    assert [parsed.file_name for parsed in found if isinstance(parsed, BatchLine)] == [
         "00002.wav",
         "17.wav",
         "é ü.wav",
@@ -75,8 +75,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_accepted() -> None:
 
 def test_one_bad_line_does_not_stop_the_others() -> None:
     found = read({"text": "a"}, b"{", {"text": "c"})
-    assert [type(each) for each in found] == [BatchLine, LineFailure, BatchLine]
-    assert [each.number for each in found] == [1, 2, 3]
+    assert [type(parsed) for parsed in found] == [BatchLine, LineFailure, BatchLine]
+    assert [parsed.number for parsed in found] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

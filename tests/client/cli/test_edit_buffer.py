@@ -127,7 +127,7 @@ def test_an_unexpected_retraction_answer_changes_nothing() -> None:
     assert buffer.text == "Hello"
 
 
-class Server:
+class SimulatedServer:
     """Speaks text at random, and answers retractions late."""
 
     def __init__(self, buffer: EditBuffer, rng: random.Random) -> None:
@@ -158,7 +158,7 @@ class Server:
 @pytest.mark.parametrize("seed", range(50))
 def test_random_edits_end_with_the_same_text_on_both_sides(seed: int) -> None:
     rng, buffer = random.Random(seed), EditBuffer()
-    server = Server(buffer, rng)
+    server = SimulatedServer(buffer, rng)
     acts = [
         lambda: buffer.insert_text(
             rng.choice(["a", "b ", "cde ", "\N{LATIN SMALL LETTER E WITH ACUTE}"])

@@ -126,10 +126,10 @@ def test_work_is_cancelled_once_and_cleans_up() -> None:
 
 
 def test_a_signal_outside_of_work_raises_and_handlers_are_restored() -> None:
-    before = [signal.getsignal(each) for each in SIGNALS]
+    before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), interruptible():
         os.kill(os.getpid(), signal.SIGINT)
-    assert [signal.getsignal(each) for each in SIGNALS] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_a_signal_during_a_long_cleanup_exits_at_once() -> None:

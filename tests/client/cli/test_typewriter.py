@@ -15,7 +15,7 @@ WITHIN_S = 20.0
 
 
 @dataclass
-class Typist:
+class TypingSession:
     """A typewriter, and its finished lines with their errors."""
 
     finished: list[tuple[SpokenLine, ClientError | None]] = field(default_factory=list)
@@ -44,103 +44,107 @@ class Typist:
 
 
 @asynccontextmanager
-async def typing(parameters: Parameters | None = None) -> AsyncIterator[Typist]:
-    typist = Typist()
+async def typing(parameters: Parameters | None = None) -> AsyncIterator[TypingSession]:
+    typing_session = TypingSession()
     async with (
         live_server() as live,
         Session.connect(live.address) as session,
         Player(NullDevice(), session.ready.sample_rate) as player,
         Typewriter(
-            session, player, parameters or Parameters(), typist.redraw, typist.line_finished
-        ) as typist.typewriter,
+            session,
+            player,
+            parameters or Parameters(),
+            typing_session.redraw,
+            typing_session.line_finished,
+        ) as typing_session.typewriter,
         asyncio.timeout(WITHIN_S),
     ):
-        yield typist
+        yield typing_session
 
 
 async def test_lines_are_heard_completely_and_in_order() -> None:
-    async with typing() as typist:
-        await typist.type_keys("One two.")
-        typist.typewriter.end_line()
-        await typist.type_keys("Three")
-        await typist.typewriter.finish_lines()
-        assert typist.heard == ["One two.", "Three"]
-        assert [error for _, error in typist.finished] == [None, None]
-        assert typist.redrawn > 0
-        first, _ = typist.finished[0]
+    async with typing() as typing_session:
+        await typing_session.type_keys("One two.")
+        typing_session.typewriter.end_line()
+        await typing_session.type_keys("Three")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.heard == ["One two.", "Three"]
+        assert [error for _, error in typing_session.finished] == [None, None]
+        assert typing_session.redrawn > 0
+        first, _ = typing_session.finished[0]
         assert first.ttfa_ms is not None
 
 
 async def test_a_line_is_spoken_before_it_is_complete() -> None:
-    async with typing() as typist:
-        await typist.type_keys("One two three four ")
-        line = typist.typewriter.open_line
+    async with typing() as typing_session:
+        await typing_session.type_keys("One two three four ")
+        line = typing_session.typewriter.open_line
         assert line is not None
         await eventually(lambda: line.buffer.heard_to > 0, WITHIN_S)
         assert not line.buffer.ended
-        typist.typewriter.stop_speech()
+        typing_session.typewriter.stop_speech()
 
 
 async def test_erased_text_is_not_heard() -> None:
-    async with typing() as typist:
-        await typist.type_keys("One wrong<<<<<two")
-        await typist.typewriter.finish_lines()
-        assert typist.heard == ["One two"]
+    async with typing() as typing_session:
+        await typing_session.type_keys("One wrong<<<<<two")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.heard == ["One two"]
 
 
 async def test_a_word_and_a_line_can_be_erased() -> None:
-    async with typing() as typist:
-        typist.typewriter.insert_text("never said this")
-        assert typist.typewriter.erase_word() == 4
-        assert typist.typewriter.erase_line() == 11
-        assert typist.typewriter.erase_character() == 0
-        await typist.type_keys("but that")
-        await typist.typewriter.finish_lines()
-        assert typist.heard == ["but that"]
+    async with typing() as typing_session:
+        typing_session.typewriter.insert_text("never said this")
+        assert typing_session.typewriter.erase_word() == 4
+        assert typing_session.typewriter.erase_line() == 11
+        assert typing_session.typewriter.erase_character() == 0
+        await typing_session.type_keys("but that")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.heard == ["but that"]
 
 
 async def test_spoken_text_cannot_be_erased_from_a_line() -> None:
-    async with typing() as typist:
-        await typist.type_keys("One two three four ")
-        line = typist.typewriter.open_line
+    async with typing() as typing_session:
+        await typing_session.type_keys("One two three four ")
+        line = typing_session.typewriter.open_line
         assert line is not None
         await eventually(lambda: line.buffer.spoken_to >= 4, WITHIN_S)
-        typist.typewriter.erase_line()
+        typing_session.typewriter.erase_line()
         assert line.text.startswith("One")
-        await typist.type_keys("five")
-        await typist.typewriter.finish_lines()
-        assert typist.heard[0].startswith("One")
-        assert typist.heard[0].endswith("five")
+        await typing_session.type_keys("five")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.heard[0].startswith("One")
+        assert typing_session.heard[0].endswith("five")
 
 
 async def test_stopping_cancels_all_lines_and_the_next_is_heard() -> None:
-    async with typing() as typist:
-        await typist.type_keys("A very long line. " * 20)
-        typist.typewriter.end_line()
-        await typist.type_keys("another")
-        first = typist.typewriter.lines[0]
+    async with typing() as typing_session:
+        await typing_session.type_keys("A very long line. " * 20)
+        typing_session.typewriter.end_line()
+        await typing_session.type_keys("another")
+        first = typing_session.typewriter.lines[0]
         await eventually(lambda: first.buffer.heard_to > 0, WITHIN_S)
-        typist.typewriter.stop_speech()
-        await eventually(lambda: len(typist.finished) == 2, WITHIN_S)
-        assert [line.cancelled for line, _ in typist.finished] == [True, True]
-        assert all(len(heard) < 200 for heard in typist.heard)
-        await typist.type_keys("Hello")
-        await typist.typewriter.finish_lines()
-        assert typist.heard[2] == "Hello"
+        typing_session.typewriter.stop_speech()
+        await eventually(lambda: len(typing_session.finished) == 2, WITHIN_S)
+        assert [line.cancelled for line, _ in typing_session.finished] == [True, True]
+        assert all(len(heard) < 200 for heard in typing_session.heard)
+        await typing_session.type_keys("Hello")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.heard[2] == "Hello"
 
 
 async def test_a_refused_line_finishes_with_its_error() -> None:
-    async with typing(Parameters(voice="nobody")) as typist:
-        await typist.type_keys("Hello")
-        await typist.typewriter.finish_lines()
-        ((_, error),) = typist.finished
+    async with typing(Parameters(voice="nobody")) as typing_session:
+        await typing_session.type_keys("Hello")
+        await typing_session.typewriter.finish_lines()
+        ((_, error),) = typing_session.finished
         assert isinstance(error, SpeechFailed)
         assert error.errors[0].code == "unknown_voice"
 
 
 async def test_lone_surrogates_are_replaced() -> None:
-    async with typing() as typist:
-        typist.typewriter.insert_text("a\ud800b")
-        await typist.typewriter.finish_lines()
-        assert typist.finished[0][0].text == "a?b"
-        assert typist.finished[0][1] is None
+    async with typing() as typing_session:
+        typing_session.typewriter.insert_text("a\ud800b")
+        await typing_session.typewriter.finish_lines()
+        assert typing_session.finished[0][0].text == "a?b"
+        assert typing_session.finished[0][1] is None

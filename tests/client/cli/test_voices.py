@@ -140,7 +140,7 @@ def test_the_path_of_a_proxy_is_kept(
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     for arguments in ([], ["add", "a", str(tmp_path / "a.wav")], ["remove", "a"]):
         assert run(*arguments).exit_code == 0
-    assert [str(each.url) for each in requests] == [
+    assert [str(sent.url) for sent in requests] == [
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices/a",

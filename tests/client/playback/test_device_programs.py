@@ -155,7 +155,7 @@ def test_closing_a_program_that_hangs_does_not_block(programs: Programs) -> None
     started_s = time.monotonic()
     device.close(drain=False)
     assert time.monotonic() - started_s < 10
-    assert not [each for each in threading.enumerate() if each.name == "duplex-tts-aplay"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "duplex-tts-aplay"]
 
 
 def test_a_missing_program_is_refused(programs: Programs) -> None:

@@ -14,7 +14,7 @@ from duplex_tts.playback.mixer import Pcm
 RATE_HZ = 24000
 
 
-class Source:
+class CountingSource:
     """Counts upwards, and records the pulls."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Source:
 
 
 def test_the_null_device_plays_in_real_time_and_records_everything() -> None:
-    source, device = Source(), NullDevice(record=True)
+    source, device = CountingSource(), NullDevice(record=True)
     started_s = time.monotonic()
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
@@ -48,7 +48,7 @@ def test_the_null_device_plays_in_real_time_and_records_everything() -> None:
 
 
 def test_index_at_finds_the_sample_heard_at_a_time() -> None:
-    source, device = Source(), NullDevice(record=True)
+    source, device = CountingSource(), NullDevice(record=True)
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
     device.close(drain=False)
@@ -58,7 +58,7 @@ def test_index_at_finds_the_sample_heard_at_a_time() -> None:
 
 def test_the_null_device_catches_up_after_a_late_thread() -> None:
     """It follows the system clock, also when its thread was delayed."""
-    source, device = Source(), NullDevice(record=True)
+    source, device = CountingSource(), NullDevice(record=True)
 
     def pull(frames: int, now_s: float, delay_s: float) -> Pcm:
         if len(source.pulls) == 3:
@@ -73,7 +73,7 @@ def test_the_null_device_catches_up_after_a_late_thread() -> None:
 
 
 def test_the_null_device_keeps_nothing_without_record() -> None:
-    source, device = Source(), NullDevice()
+    source, device = CountingSource(), NullDevice()
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
     device.close(drain=True)
@@ -136,7 +136,7 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> type[Stream]:
 def test_the_sound_device_plays_pulled_samples_and_passes_their_delay(
     stream: type[Stream],
 ) -> None:
-    source, device = Source(), SoundDevice()
+    source, device = CountingSource(), SoundDevice()
     device.open(RATE_HZ, source.pull)
     options = Stream.made.options
     assert (options["samplerate"], options["channels"], options["dtype"]) == (RATE_HZ, 1, "int16")
@@ -154,7 +154,7 @@ def test_the_sound_device_plays_pulled_samples_and_passes_their_delay(
 
 def test_a_sound_device_with_a_short_buffer_needs_no_drop(stream: type[Stream]) -> None:
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
+    device.open(RATE_HZ, CountingSource().pull)
     assert not device.needs_drop
 
 
@@ -163,7 +163,7 @@ def test_a_sound_device_with_a_long_buffer_needs_drop_which_restarts_it(
 ) -> None:
     stream.latency = FADE_S * 4
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
+    device.open(RATE_HZ, CountingSource().pull)
     assert device.needs_drop
     device.drop()
     assert Stream.made.log == ["start", "abort", "start"]
@@ -174,7 +174,7 @@ def test_a_sound_device_with_a_long_buffer_needs_drop_which_restarts_it(
 
 def test_an_unplugged_device_sets_its_failure(stream: type[Stream]) -> None:
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
+    device.open(RATE_HZ, CountingSource().pull)
     Stream.made.options["finished_callback"]()
     assert "stopped" in str(device.failure)
     device.close(drain=True)
@@ -197,4 +197,4 @@ def test_a_missing_sound_device_raises_with_the_remedy(
 ) -> None:
     lack(monkeypatch)
     with pytest.raises(DeviceFailed, match=r"-o hello\.wav"):
-        SoundDevice().open(RATE_HZ, Source().pull)
+        SoundDevice().open(RATE_HZ, CountingSource().pull)
