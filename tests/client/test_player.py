@@ -99,7 +99,7 @@ def tone(first: int, count: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def spoken(samples: list[int]) -> ScriptedSpeech:
+def complete_speech(samples: list[int]) -> ScriptedSpeech:
     """An utterance whose audio has all arrived."""
     speech = ScriptedSpeech()
     speech.say(samples)
@@ -107,7 +107,7 @@ def spoken(samples: list[int]) -> ScriptedSpeech:
     return speech
 
 
-def played(
+def run_player(
     script: Callable[[Player], Awaitable[None]], device: ScriptedDevice | None = None
 ) -> ScriptedDevice:
     """Run a script in a player's block on the virtual clock; returns the device."""
@@ -127,23 +127,23 @@ def played(
 def test_the_block_ends_when_everything_was_heard() -> None:
     async def script(player: Player) -> None:
         for first in (1, 1001, 2001):
-            player.play(spoken(tone(first, 500)))
+            player.play(complete_speech(tone(first, 500)))
 
-    device = played(script)
+    device = run_player(script)
     assert device.heard() == tone(1, 500) + tone(1001, 500) + tone(2001, 500)
     assert device.closed_how == "drained"
 
 
 def test_utterances_follow_each_other_without_a_gap() -> None:
     async def script(player: Player) -> None:
-        first, second = spoken(tone(1, 105)), ScriptedSpeech()
+        first, second = complete_speech(tone(1, 105)), ScriptedSpeech()
         player.play(first)
         player.play(second)
         await asyncio.sleep(0.05)
         second.say(tone(1001, 100))
         second.end()
 
-    samples = np.concatenate(played(script).blocks).tolist()
+    samples = np.concatenate(run_player(script).blocks).tolist()
     start = samples.index(1)
     assert samples[start : start + 205] == tone(1, 105) + tone(1001, 100)
 
@@ -151,29 +151,29 @@ def test_utterances_follow_each_other_without_a_gap() -> None:
 def test_done_returns_when_the_last_sample_was_heard() -> None:
     async def script(player: Player) -> None:
         loop = asyncio.get_running_loop()
-        queued = player.play(spoken([5] * 500))
+        queued = player.play(complete_speech([5] * 500))
         await queued.done()
         assert queued.finished
         assert not queued.cancelled
         assert 0.5 + LATENCY_S <= loop.time() <= 0.5 + LATENCY_S + 0.02 + BLOCK_S + TICK_S
 
-    played(script)
+    run_player(script)
 
 
 def test_an_empty_block_ends_at_once() -> None:
     async def nothing(player: Player) -> None:
         pass
 
-    assert played(nothing).heard() == []
+    assert run_player(nothing).heard() == []
 
 
 def test_the_player_plays_again_after_a_minute_of_idleness() -> None:
     async def script(player: Player) -> None:
-        await player.play(spoken(tone(1, 50))).done()
+        await player.play(complete_speech(tone(1, 50))).done()
         await asyncio.sleep(60)
-        await player.play(spoken(tone(101, 50))).done()
+        await player.play(complete_speech(tone(101, 50))).done()
 
-    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+    assert run_player(script).heard() == tone(1, 50) + tone(101, 50)
 
 
 def test_audio_beyond_the_buffer_limit_stays_in_the_utterance() -> None:
@@ -188,7 +188,7 @@ def test_audio_beyond_the_buffer_limit_stays_in_the_utterance() -> None:
         assert speech.events.qsize() > 80
         await queued.done()
 
-    assert len(played(script).heard()) == 100_000
+    assert len(run_player(script).heard()) == 100_000
 
 
 def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
@@ -201,7 +201,7 @@ def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
         fine.end()
         await player.play(fine).done()
 
-    played(script)
+    run_player(script)
 
 
 # --- words and positions --------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def test_on_word_is_called_when_a_word_is_heard_not_when_it_arrives() -> None:
         await queued.done()
         assert queued.heard_text == "Hello there"
 
-    played(script)
+    run_player(script)
     assert [text for _, text in calls] == ["Hello", "there"]
     for (called_s, _), due_s in zip(calls, (0.1, 0.5), strict=True):
         late_s = called_s - due_s - LATENCY_S
@@ -242,7 +242,7 @@ def test_on_word_is_not_called_for_cancelled_words() -> None:
         await queued.done()
         assert queued.heard_text == "Hello"
 
-    played(script)
+    run_player(script)
     assert calls == ["Hello"]
 
 
@@ -257,9 +257,9 @@ def test_an_exception_in_on_word_is_raised_by_done() -> None:
         with pytest.raises(ZeroDivisionError):
             await queued.done()
         with pytest.raises(ZeroDivisionError):
-            await player.play(spoken([1])).done()
+            await player.play(complete_speech([1])).done()
 
-    played(script)
+    run_player(script)
 
 
 def test_positions_are_reported_at_a_limited_rate_until_everything_was_heard() -> None:
@@ -278,7 +278,7 @@ def test_positions_are_reported_at_a_limited_rate_until_everything_was_heard() -
         first.end()
         await queued.done()
 
-    played(script)
+    run_player(script)
 
 
 def test_a_queued_utterance_reports_zero_played() -> None:
@@ -294,7 +294,7 @@ def test_a_queued_utterance_reports_zero_played() -> None:
         assert set(second.reports) == {0.0}
         second.end()
 
-    played(script)
+    run_player(script)
 
 
 def test_reported_positions_exclude_the_jitter_buffer_delay() -> None:
@@ -309,7 +309,7 @@ def test_reported_positions_exclude_the_jitter_buffer_delay() -> None:
         assert speech.reports[-1] == pytest.approx(undelayed_ms, abs=BLOCK_S * 1000)
         speech.end()
 
-    played(script)
+    run_player(script)
 
 
 # --- gaps -----------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ def test_silence_is_an_underrun_only_while_audio_is_due(
         await player.finish()
         assert (player.account.underruns, player.account.pauses) == (underruns, pauses)
 
-    played(script)
+    run_player(script)
 
 
 def test_short_text_unspoken_for_a_second_is_due() -> None:
@@ -349,7 +349,7 @@ def test_short_text_unspoken_for_a_second_is_due() -> None:
         await player.finish()
         assert player.account.underruns == 1
 
-    played(script)
+    run_player(script)
 
 
 # --- cancel and stop ------------------------------------------------------------------------------
@@ -374,7 +374,7 @@ def test_a_cancel_silences_within_30_ms(cancelled_by: str) -> None:
         assert speech.cancelled
         await asyncio.sleep(1)
 
-    device = played(script)
+    device = run_player(script)
     samples = np.concatenate(device.blocks)
     # Audio pulled before the cancel is still heard; later blocks must be silent.
     silent_from = device.index_at(cancelled_s + LATENCY_S + BLOCK_S + RAMP_S)
@@ -384,26 +384,29 @@ def test_a_cancel_silences_within_30_ms(cancelled_by: str) -> None:
 
 def test_barge_in_cancels_the_queue_and_new_speech_plays() -> None:
     async def script(player: Player) -> None:
-        queue = [player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))]
+        queue = [player.play(complete_speech([1] * 1000)), player.play(complete_speech([2] * 1000))]
         await asyncio.sleep(0.5)
         player.stop()
         await asyncio.gather(*(queued.done() for queued in queue))
-        await player.play(spoken(tone(101, 100))).done()
+        await player.play(complete_speech(tone(101, 100))).done()
 
-    heard = played(script).heard()
+    heard = run_player(script).heard()
     assert 2 not in heard
     assert heard[-100:] == tone(101, 100)
 
 
 def test_a_cancel_drops_the_buffer_of_a_device_that_needs_it() -> None:
     async def script(player: Player) -> None:
-        first, second = player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))
+        first, second = (
+            player.play(complete_speech([1] * 1000)),
+            player.play(complete_speech([2] * 1000)),
+        )
         await asyncio.sleep(0.5)
         second.cancel()  # not played yet: the device has none of it
         await asyncio.sleep(0.1)
         first.cancel()
 
-    device = played(script, ScriptedDevice(needs_drop=True))
+    device = run_player(script, ScriptedDevice(needs_drop=True))
     assert device.dropped_at_s == [pytest.approx(0.6)]
 
 
@@ -417,7 +420,7 @@ def test_an_exception_in_the_block_silences_at_once() -> None:
         raise KeyError("of the caller")
 
     with pytest.raises(KeyError, match="of the caller"):
-        played(script, device)
+        run_player(script, device)
     assert len(device.heard()) <= 300
     assert device.closed_how == "cut"
     assert speech.cancelled
@@ -454,7 +457,7 @@ def test_audio_before_an_error_is_heard_then_the_error_is_raised(error: Exceptio
         with pytest.raises(type(error), match=str(error)):
             await queued.done()
 
-    assert played(script).heard() == tone(1, 300)
+    assert run_player(script).heard() == tone(1, 300)
 
 
 def test_an_unreported_error_is_raised_at_the_end_of_the_block() -> None:
@@ -463,11 +466,11 @@ def test_an_unreported_error_is_raised_at_the_end_of_the_block() -> None:
         failing.end(ConnectionLost("gone"))
         player.play(failing)
         await asyncio.sleep(0.1)
-        player.play(spoken(tone(1, 100)))
+        player.play(complete_speech(tone(1, 100)))
 
     device = ScriptedDevice()
     with pytest.raises(ConnectionLost, match="gone"):
-        played(script, device)
+        run_player(script, device)
     assert device.heard() == tone(1, 100)
 
 
@@ -476,12 +479,12 @@ def test_a_failed_utterance_does_not_stop_the_next() -> None:
         failing = ScriptedSpeech()
         failing.say(tone(1, 50))
         failing.end(SpeechFailed("engine"))
-        first, second = player.play(failing), player.play(spoken(tone(101, 50)))
+        first, second = player.play(failing), player.play(complete_speech(tone(101, 50)))
         with pytest.raises(SpeechFailed):
             await first.done()
         await second.done()
 
-    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+    assert run_player(script).heard() == tone(1, 50) + tone(101, 50)
 
 
 def test_a_device_failure_is_raised_by_all_utterances() -> None:
@@ -497,7 +500,7 @@ def test_a_device_failure_is_raised_by_all_utterances() -> None:
         with pytest.raises(DeviceFailed, match="unplugged"):
             await player.play(ScriptedSpeech()).done()
 
-    played(script, device)
+    run_player(script, device)
     assert speech.cancelled
 
 
@@ -510,7 +513,7 @@ def test_a_device_that_cannot_be_opened_raises() -> None:
         raise AssertionError("never entered")
 
     with pytest.raises(DeviceFailed, match="in use"):
-        played(script, UnopenableDevice())
+        run_player(script, UnopenableDevice())
 
 
 # --- choice of the device -------------------------------------------------------------------------
@@ -524,7 +527,7 @@ async def test_without_a_device_the_player_is_silent_and_warns(
     with caplog.at_level(logging.WARNING):
         async with Player() as player:
             assert (player.device.name, player.device.audible) == ("null", False)
-            await player.play(spoken([1] * 240)).done()
+            await player.play(complete_speech([1] * 240)).done()
     assert "playing without sound" in caplog.text
 
 
@@ -537,6 +540,6 @@ async def test_a_player_program_is_used_without_portaudio(
     (tmp_path / "aplay").chmod(0o755)
     async with Player() as player:
         assert player.device.name == "aplay"
-        await player.play(spoken(tone(1, 500))).done()
+        await player.play(complete_speech(tone(1, 500))).done()
     heard = np.frombuffer((tmp_path / "heard").read_bytes(), "<i2")
     assert heard[heard != 0].tolist() == tone(1, 500)

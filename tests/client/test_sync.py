@@ -10,7 +10,7 @@ from duplex_tts import Cancelled, ConnectionLost, Done, SpeechFailed, sync
 TEXT = "Hello there, this is spoken without any async."
 
 
-def blocking() -> Iterator[str]:
+def slow_words() -> Iterator[str]:
     for word in TEXT.split(" "):
         time.sleep(0.005)
         yield word + " "
@@ -37,7 +37,7 @@ def test_a_sync_session_speaks_and_reports(url: str) -> None:
 
 def test_a_blocking_iterator_is_spoken_while_it_is_read(url: str) -> None:
     with sync.Session(url) as session:
-        utterance = session.speak(blocking())
+        utterance = session.speak(slow_words())
         done = utterance.done()
         assert isinstance(done, Done)
         assert done.characters == len(TEXT) + 1

@@ -14,12 +14,12 @@ def chunk(content: str | None, *, choices: bool = True) -> Any:
     return SimpleNamespace(choices=[choice] if choices else [])
 
 
-async def arriving(*texts: Any) -> AsyncIterator[Any]:
+async def async_items(*texts: Any) -> AsyncIterator[Any]:
     for text in texts:
         yield text
 
 
-async def all_of(text: Any) -> list[str]:
+async def collect(text: Any) -> list[str]:
     return [piece async for piece in iter_text(text)]
 
 
@@ -37,11 +37,11 @@ async def all_of(text: Any) -> list[str]:
 async def test_strings_lists_generators_and_chunks_yield_their_text(
     text: Any, expected: list[str]
 ) -> None:
-    assert await all_of(text) == expected
+    assert await collect(text) == expected
 
 
 async def test_an_async_stream_of_chunks_yields_its_text() -> None:
-    assert await all_of(arriving(chunk("Hel"), chunk(None), "lo")) == ["Hel", "lo"]
+    assert await collect(async_items(chunk("Hel"), chunk(None), "lo")) == ["Hel", "lo"]
 
 
 async def test_a_blocking_iterator_does_not_block_the_loop() -> None:
@@ -127,4 +127,4 @@ def test_a_coroutine_is_refused_with_a_hint_to_await_it() -> None:
 
 async def test_items_that_are_no_text_are_refused() -> None:
     with pytest.raises(TypeError, match="int"):
-        await all_of(["Hel", 5])
+        await collect(["Hel", 5])

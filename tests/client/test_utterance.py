@@ -20,7 +20,7 @@ from tests.support.live_server import eventually, live_server
 from tests.support.scripted_server import Peer, server, silent
 
 
-async def speaking(peer: Peer) -> None:
+async def speak_everything(peer: Peer) -> None:
     """Speak everything: one audio message per text message."""
     lengths: dict[str, list[int]] = {}
     while True:
@@ -38,7 +38,7 @@ async def speaking(peer: Peer) -> None:
 
 
 async def test_text_goes_in_and_audio_comes_out() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."], voice="heart")
         audio = [chunk async for chunk in utterance]
         assert [chunk.text for chunk in audio] == [(0, 4), (4, 8)]
@@ -51,7 +51,7 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
 
 
 async def test_the_joined_text_is_cached() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two ", "three."])
         await anext(utterance)
         assert "One two three.".startswith(utterance.text)
@@ -61,7 +61,7 @@ async def test_the_joined_text_is_cached() -> None:
 
 
 async def test_unread_audio_is_kept() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
         await utterance.done()
         assert len([chunk async for chunk in utterance]) == 2
@@ -73,7 +73,7 @@ async def test_ttfa_is_measured_from_the_first_text() -> None:
         await asyncio.sleep(0.2)
         yield "One"
 
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(late())
         await utterance.done()
         assert utterance.ttfa_ms is not None
@@ -164,7 +164,7 @@ async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
             yield word
 
     options = Options(max_in_flight=1)
-    async with server(speaking) as url, Session.connect(url, options=options) as session:
+    async with server(speak_everything) as url, Session.connect(url, options=options) as session:
         first = session.speak(unheard())
         second = session.speak("Me too.")
         await second.done()
@@ -183,7 +183,7 @@ async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
 
 
 async def test_awaiting_done_lifts_the_unread_limit() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["word "] * 500)
         done = await utterance.done()
         assert isinstance(done, Done)
@@ -203,7 +203,7 @@ async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
         finally:
             closed = True
 
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(endless())
         assert (await anext(utterance)).text == (0, 4)
         await eventually(lambda: utterance.audio_ms == 200.0)
@@ -244,7 +244,7 @@ async def test_a_queued_utterance_can_be_cancelled() -> None:
 
 
 async def test_session_cancel_cancels_all_utterances() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterances = [session.speak("word " * 100) for _ in range(5)]
         session.cancel()
         for utterance in utterances:
@@ -254,7 +254,7 @@ async def test_session_cancel_cancels_all_utterances() -> None:
 
 
 async def test_a_cancel_after_the_end_changes_nothing() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak("One")
         done = await utterance.done()
         utterance.cancel()
@@ -317,14 +317,14 @@ async def test_unknown_parameters_are_refused_at_once(parameters: Any) -> None:
 
 @pytest.mark.parametrize("speed", [float("nan"), {1, 2}])
 async def test_a_value_that_json_cannot_hold_fails_the_utterance(speed: Any) -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises((ValueError, TypeError)):
             await session.speak("One", speed=speed).done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
 async def test_a_lone_surrogate_fails_the_utterance() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises(ValueError, match="surrogate"):
             await session.speak("One \ud83d").done()
         assert isinstance(await session.speak("One").done(), Done)
@@ -344,7 +344,7 @@ async def test_closing_fails_running_and_queued_utterances() -> None:
 
 
 async def test_fifty_utterances_leave_no_task() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         await session.ping()
         before = len(asyncio.all_tasks())
         for _ in range(50):

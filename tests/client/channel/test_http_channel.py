@@ -34,7 +34,7 @@ WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in rang
 TEXT = "".join(WORDS)
 
 
-async def written() -> AsyncIterator[str]:
+async def write_words() -> AsyncIterator[str]:
     for word in WORDS:
         yield word
         await asyncio.sleep(0.002)
@@ -46,7 +46,7 @@ def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duplex_tts.channel.failover.RETRY_S", 0.02)
 
 
-async def spoken(utterance: Utterance) -> str:
+async def hear_characters(utterance: Utterance) -> str:
     pcm = b"".join([chunk.data async for chunk in utterance])
     done = await utterance.done()
     assert isinstance(done, Done)
@@ -68,9 +68,9 @@ async def test_the_same_words_arrive_over_http_with_a_warning_without_websockets
         with caplog.at_level(logging.WARNING, "duplex_tts"):
             async with Session.connect(proxy.address, options=options) as session:
                 assert (session.ready.voice, session.ready.sample_rate) == ("heart", 24000)
-                for text in (written(), TEXT):
+                for text in (write_words(), TEXT):
                     utterance = session.speak(text, format="pcm_f32le")
-                    assert await spoken(utterance) == without_spaces(TEXT)
+                    assert await hear_characters(utterance) == without_spaces(TEXT)
                     words = [utterance.text[word.start : word.end] for word in utterance.words]
                     assert list(map(str.strip, words)) == TEXT.split()
                     times = [word.start_ms for word in utterance.words]
@@ -101,7 +101,7 @@ async def test_failed_requests_lose_and_repeat_nothing() -> None:
             proxy.more_cuts = iter(range(20_000, 400_000, 30_000))
             proxy.cut_after_bytes = 10_000
             utterance = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(utterance) == without_spaces(TEXT)
+            assert await hear_characters(utterance) == without_spaces(TEXT)
             assert utterance.restarts
 
 
@@ -111,11 +111,13 @@ async def test_the_session_returns_to_a_websocket_when_possible(fast_checks: Non
         proxy.block_websockets = True
         options = Options(on_event=events.append)
         async with Session.connect(proxy.address, options=options) as session:
-            utterance = session.speak(written(), format="pcm_f32le")
+            utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.block_websockets = False
             await eventually(lambda: session.stats().transport == "websocket", within_s=5)
-            assert await spoken(session.speak(TEXT, format="pcm_f32le")) == without_spaces(TEXT)
+            assert await hear_characters(session.speak(TEXT, format="pcm_f32le")) == without_spaces(
+                TEXT
+            )
             assert isinstance(await utterance.done(), Done)
             assert utterance.restarts == []
     assert [type(event) for event in events] == [FellBack, Returned]
@@ -127,7 +129,7 @@ async def test_open_contexts_continue_over_http_when_websockets_get_blocked() ->
         fault_proxy(live.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        utterance = session.speak(written(), format="pcm_f32le")
+        utterance = session.speak(write_words(), format="pcm_f32le")
         first = await anext(utterance)
         proxy.block_websockets = True
         proxy.cut()
@@ -177,7 +179,7 @@ async def test_speech_can_be_cancelled_and_retracted_over_http() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
-            utterance = session.speak(written())
+            utterance = session.speak(write_words())
             await anext(utterance)
             utterance.cancel()
             cancelled = await utterance.done()
@@ -224,13 +226,13 @@ async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> No
     async with live_server() as live:
         options = Options(max_age_s=0.1, on_event=events.append)
         async with Session.connect(live.address, options=options) as session:
-            first = session.speak(written(), format="pcm_f32le")
+            first = session.speak(write_words(), format="pcm_f32le")
             await anext(first)
             before = session.ready.session
             await eventually(lambda: session.ready.session != before, within_s=5)
             assert not first.finished
             second = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(second) == without_spaces(TEXT)
+            assert await hear_characters(second) == without_spaces(TEXT)
             assert isinstance(await first.done(), Done)
             assert first.restarts == []
             stats = session.stats()

@@ -13,7 +13,7 @@ def samples(first_ms: float, last_ms: float) -> bytes:
     return b"".join(number.to_bytes(2, "little") for number in numbers)
 
 
-def audio(seq: int, text: tuple[int, int], ms: tuple[float, float], *words: Word) -> Audio:
+def audio_message(seq: int, text: tuple[int, int], ms: tuple[float, float], *words: Word) -> Audio:
     """An audio message: its samples are numbered by their time on the wire."""
     return Audio("wire", seq, ms[0], ms[1] - ms[0], text, words, samples(*ms))
 
@@ -24,17 +24,17 @@ def span_of(word: Word) -> tuple[int, int]:
 
 def test_each_audio_message_is_accepted_once_and_in_order() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    first = audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10))
+    first = audio_message(0, (0, 3), (0, 10), Word(0, 3, 0, 10))
     assert reassembly.add_audio(first) is not None
     assert reassembly.add_audio(first) is None
     assert reassembly.last_seq == 0
     with pytest.raises(ProtocolError, match="missing"):
-        reassembly.add_audio(audio(2, (3, 5), (10, 20)))
+        reassembly.add_audio(audio_message(2, (3, 5), (10, 20)))
 
 
 def test_events_are_renumbered_for_the_context() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    heard = reassembly.add_audio(audio(0, (0, 3), (0, 10), Word(0, 3, 0, 10)))
+    heard = reassembly.add_audio(audio_message(0, (0, 3), (0, 10), Word(0, 3, 0, 10)))
     assert heard is not None
     assert (heard.context, heard.seq) == ("c", 0)
     assert reassembly.translate_cancelled(Cancelled("wire", 3, 10.0)) == Cancelled("c", 3, 10.0)
@@ -42,10 +42,10 @@ def test_events_are_renumbered_for_the_context() -> None:
 
 def test_offsets_times_and_numbers_continue_after_a_restart() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    reassembly.add_audio(audio(0, (0, 6), (0, 100), Word(0, 5, 0, 90)))
+    reassembly.add_audio(audio_message(0, (0, 6), (0, 100), Word(0, 5, 0, 90)))
     assert reassembly.restart() == Restarted("c", 6, 100.0)
     assert reassembly.last_seq == -1
-    heard = reassembly.add_audio(audio(0, (0, 4), (0, 50), Word(0, 4, 10, 40)))
+    heard = reassembly.add_audio(audio_message(0, (0, 4), (0, 50), Word(0, 4, 10, 40)))
     assert heard is not None
     assert (heard.seq, heard.text, heard.start_ms) == (1, (6, 10), 100.0)
     assert heard.words == (Word(6, 10, 110, 140),)
@@ -61,11 +61,11 @@ def test_offsets_times_and_numbers_continue_after_a_restart() -> None:
 def test_a_word_cut_by_a_message_is_held_back_until_complete() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
-    first = reassembly.add_audio(audio(0, (0, 8), (0, 60), one, two))
+    first = reassembly.add_audio(audio_message(0, (0, 8), (0, 60), one, two))
     assert first is not None
     assert (first.text, first.words, first.data) == ((0, 4), (one,), samples(0, 40))
     assert reassembly.text_to == 4
-    second = reassembly.add_audio(audio(1, (8, 11), (60, 120), Word(8, 11, 95, 110)))
+    second = reassembly.add_audio(audio_message(1, (8, 11), (60, 120), Word(8, 11, 95, 110)))
     assert second is not None
     assert (second.text, second.start_ms, second.duration_ms) == ((4, 11), 40.0, 80.0)
     assert second.data == samples(40, 120)
@@ -76,9 +76,9 @@ def test_a_word_cut_by_a_message_is_held_back_until_complete() -> None:
 def test_a_word_over_several_messages_is_held_back_until_complete() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     heard = [
-        reassembly.add_audio(audio(0, (0, 8), (0, 50), Word(0, 8, 0, 140))),
-        reassembly.add_audio(audio(1, (8, 8), (50, 100))),
-        reassembly.add_audio(audio(2, (8, 8), (100, 150))),
+        reassembly.add_audio(audio_message(0, (0, 8), (0, 50), Word(0, 8, 0, 140))),
+        reassembly.add_audio(audio_message(1, (8, 8), (50, 100))),
+        reassembly.add_audio(audio_message(2, (8, 8), (100, 150))),
     ]
     texts = [chunk.text for chunk in heard if chunk is not None]
     assert texts == [(0, 0), (0, 0), (0, 8)]
@@ -88,9 +88,9 @@ def test_a_word_over_several_messages_is_held_back_until_complete() -> None:
 def test_a_restart_within_a_word_speaks_the_word_again() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
     one, two = Word(0, 4, 0, 40), Word(4, 8, 40, 90)
-    first = reassembly.add_audio(audio(0, (0, 8), (0, 60), one, two))
+    first = reassembly.add_audio(audio_message(0, (0, 8), (0, 60), one, two))
     assert reassembly.restart() == Restarted("c", 4, 40.0)
-    second = reassembly.add_audio(audio(0, (0, 4), (0, 50), Word(0, 4, 0, 50)))
+    second = reassembly.add_audio(audio_message(0, (0, 4), (0, 50), Word(0, 4, 0, 50)))
     assert first is not None
     assert second is not None
     assert first.data + second.data == samples(0, 40) + samples(0, 50)
@@ -117,7 +117,7 @@ def test_a_format_without_samples_is_never_cut() -> None:
 
 def test_held_back_audio_is_returned_at_the_end() -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    reassembly.add_audio(audio(0, (0, 8), (0, 60), Word(0, 8, 20, 90)))
+    reassembly.add_audio(audio_message(0, (0, 8), (0, 60), Word(0, 8, 20, 90)))
     held, done = reassembly.finish(Done("wire", 60.0, 8, 1))
     assert held is not None
     assert (held.text, held.data) == ((0, 8), samples(20, 60))
@@ -127,13 +127,13 @@ def test_held_back_audio_is_returned_at_the_end() -> None:
 @pytest.mark.parametrize("done", [(70.0, 8, 1), (60.0, 7, 1), (60.0, 8, 2)])
 def test_totals_that_differ_raise(done: tuple[float, int, int]) -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    reassembly.add_audio(audio(0, (0, 8), (0, 60)))
+    reassembly.add_audio(audio_message(0, (0, 8), (0, 60)))
     with pytest.raises(ProtocolError):
         reassembly.finish(Done("wire", *done))
 
 
 @pytest.mark.parametrize(
-    "audio_message",
+    "second",
     [
         Audio("wire", 1, 10.0, 20.0, (3, 5), (), samples(10, 20)),
         Audio("wire", 1, 10.0, 0.0, (3, 5), (), samples(10, 20)),
@@ -142,11 +142,11 @@ def test_totals_that_differ_raise(done: tuple[float, int, int]) -> None:
         Audio("wire", 1, 0.0, 10.0, (3, 5), (), samples(10, 20)),
     ],
 )
-def test_times_that_contradict_the_samples_raise(audio_message: Audio) -> None:
+def test_times_that_contradict_the_samples_raise(second: Audio) -> None:
     reassembly = AudioReassembly("c", AudioForm("pcm_s16le", 24000))
-    reassembly.add_audio(audio(0, (0, 3), (0, 10)))
+    reassembly.add_audio(audio_message(0, (0, 3), (0, 10)))
     with pytest.raises(ProtocolError, match="ms"):
-        reassembly.add_audio(audio_message)
+        reassembly.add_audio(second)
 
 
 def test_durations_rounded_on_the_wire_never_contradict_the_samples() -> None:

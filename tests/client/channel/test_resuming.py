@@ -339,14 +339,14 @@ def test_reconnect_delays_are_zero_then_exponential_with_jitter() -> None:
     assert delays != list(itertools.islice(backoff_delays_s(), 30))
 
 
-async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def accept_silently(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Accept the connection and send nothing."""
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("fallback", [True, False])
 async def test_connecting_gives_up_after_give_up_s(fallback: bool) -> None:
-    listener = await asyncio.start_server(mute, "127.0.0.1", 0)
+    listener = await asyncio.start_server(accept_silently, "127.0.0.1", 0)
     host, port = listener.sockets[0].getsockname()
     options = Options(give_up_s=0.2, fallback=fallback)
     began_s = asyncio.get_running_loop().time()
@@ -378,13 +378,13 @@ async def test_resuming_gives_up_after_give_up_s_on_a_silent_server() -> None:
 WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(150)]
 
 
-async def written() -> AsyncIterator[str]:
+async def write_words() -> AsyncIterator[str]:
     for word in WORDS:
         yield word
         await asyncio.sleep(0.002)
 
 
-def cut_often(
+def cut_repeatedly(
     proxy: FaultProxy, chance: random.Random, most_bytes: int, addresses: list[str]
 ) -> None:
     """Break the connection repeatedly, at random bytes; each reconnect goes to one of the servers,
@@ -400,7 +400,7 @@ def cut_often(
     proxy.cut_after_bytes = chance.randrange(2_000, most_bytes)
 
 
-async def listen(utterance: Utterance) -> tuple[list[Audio], str]:
+async def hear_utterance(utterance: Utterance) -> tuple[list[Audio], str]:
     """Return all audio, which must be in order, and the characters heard in it."""
     audio = [chunk async for chunk in utterance]
     at, at_ms = 0, 0.0
@@ -422,9 +422,9 @@ async def test_repeated_breaks_lose_and_repeat_no_sample(
         fault_proxy(live.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        cut_often(proxy, random.Random(seed), 60_000, [live.address])
-        utterance = session.speak(written(), mode=mode, format="pcm_f32le")
-        audio, spoken = await listen(utterance)
+        cut_repeatedly(proxy, random.Random(seed), 60_000, [live.address])
+        utterance = session.speak(write_words(), mode=mode, format="pcm_f32le")
+        audio, spoken = await hear_utterance(utterance)
         done = await utterance.done()
         stats = session.stats()
     assert spoken == "".join(WORDS).replace(" ", "")
@@ -443,9 +443,9 @@ async def test_breaks_with_lost_sessions_lose_and_repeat_no_word(word_length: in
         fault_proxy(one.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        cut_often(proxy, random.Random(1), 500_000, [one.address, other.address])
+        cut_repeatedly(proxy, random.Random(1), 500_000, [one.address, other.address])
         utterance = session.speak("".join(words), mode="batch", format="pcm_f32le")
-        _, spoken = await listen(utterance)
+        _, spoken = await hear_utterance(utterance)
         await utterance.done()
     assert spoken == "".join(words).replace(" ", "")
     assert len(utterance.restarts) > 2
@@ -481,7 +481,7 @@ async def test_a_stalled_connection_is_detected_and_resumed() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         options = Options(ping_timeout_s=0.2)
         async with Session.connect(proxy.address, options=options) as session:
-            utterance = session.speak(written(), format="pcm_f32le")
+            utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.stall()
             await eventually(lambda: proxy.connections > 1, within_s=5)
@@ -498,7 +498,7 @@ async def test_damaged_frames_are_repaired_by_resuming() -> None:
     ):
         utterance = session.speak("".join(WORDS), mode="batch", format="pcm_f32le")
         proxy.damage_after_bytes = 0  # the length of the next frame
-        _, spoken = await listen(utterance)
+        _, spoken = await hear_utterance(utterance)
         assert session.stats().resumes >= 1
     assert spoken == "".join(WORDS).replace(" ", "")
 
@@ -510,8 +510,8 @@ async def test_a_slow_line_delays_audio_without_changing_it() -> None:
         Session.connect(proxy.address) as session,
     ):
         proxy.delay_s = 0.02
-        utterance = session.speak(written(), format="pcm_f32le")
-        _, spoken = await listen(utterance)
+        utterance = session.speak(write_words(), format="pcm_f32le")
+        _, spoken = await hear_utterance(utterance)
         assert spoken == "".join(WORDS).replace(" ", "")
         assert await session.ping() >= 2 * 20
         assert session.stats().reconnects == 0
@@ -529,5 +529,5 @@ async def test_the_session_continues_after_damage_anywhere_in_a_frame_header(at:
         async with asyncio.timeout(10):
             with suppress(ClientError):
                 assert isinstance(await utterance.done(), Done)
-            _, spoken = await listen(session.speak("Six.", format="pcm_f32le"))
+            _, spoken = await hear_utterance(session.speak("Six.", format="pcm_f32le"))
         assert spoken == "Six."

@@ -41,7 +41,7 @@ async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process
     )
 
 
-def reported(**account: Any) -> SayReport:
+def create_report(**account: Any) -> SayReport:
     """The report of an utterance that was heard."""
     utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
     player = SimpleNamespace(account=PlaybackStats(**account), buffered_ms=1200.0)
@@ -186,20 +186,20 @@ async def test_a_terminal_shows_the_words_as_they_are_heard() -> None:
     ],
 )
 def test_the_summary_reports_the_gaps(account: dict[str, Any], end: str) -> None:
-    line = say_command.summary_line(reported(**account), None)
+    line = say_command.summary_line(create_report(**account), None)
     assert line == f"first sound after 142 ms · 3.60 s of speech · 9 words · {end}"
 
 
 def test_the_summary_of_a_file_names_it() -> None:
-    assert say_command.summary_line(reported(), Path("a.wav")).endswith("· a.wav")
-    assert say_command.summary_line(reported(), Path("-")).endswith("· standard output")
+    assert say_command.summary_line(create_report(), Path("a.wav")).endswith("· a.wav")
+    assert say_command.summary_line(create_report(), Path("-")).endswith("· standard output")
     assert say_command.summary_line(SayReport(), None) == "", "nothing was heard"
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr(say_command, "stderr", Console(width=width))
-    progress = say_command.SayProgress(reported())
+    progress = say_command.SayProgress(create_report())
     assert progress.__rich__().plain == "first sound after 142 ms · 1.2 s buffered · "
     for number in range(300):
         progress.add_word(Word(0, 0, 0, 0), f"word{number}")
@@ -319,14 +319,14 @@ async def test_piped_text_without_words_is_nothing_to_speak(tmp_path: Path, pipe
         await peer.done(context, ms=0.0, characters=length, chunks=int(length > 0))
 
     async with server(script) as url:
-        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path))
+        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path))
         _, stderr = await process.communicate(piped)
     assert process.returncode == 2, stderr
     assert b"nothing to speak" in stderr
     assert (tmp_path / "good.wav").read_bytes() == b"good"
 
 
-def prepared(folder: Path) -> Path:
+def prepare_folder(folder: Path) -> Path:
     (folder / "good.wav").write_bytes(b"good")
     return folder
 
@@ -352,7 +352,7 @@ def prepared(folder: Path) -> Path:
 def test_an_unwritable_output_is_refused_before_a_server_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str
 ) -> None:
-    monkeypatch.chdir(prepared(tmp_path))
+    monkeypatch.chdir(prepare_folder(tmp_path))
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "full.wav").symlink_to("/dev/full")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -408,7 +408,7 @@ def test_volume_and_a_file_reach_the_server(
 
 def test_the_progress_line_shows_percent_and_time_left_for_a_known_length() -> None:
     now_s = 100.0
-    report = reported()
+    report = create_report()
     progress = say_command.SayProgress(report, 1_000, lambda: now_s)
     assert progress.percent == 0
     assert progress.left_s is None
@@ -423,7 +423,7 @@ def test_the_progress_line_shows_percent_and_time_left_for_a_known_length() -> N
 
 
 def test_the_summary_of_a_stopped_run_says_how_much_was_heard() -> None:
-    report = reported()
+    report = create_report()
     report.complete, report.heard_ms, report.words = False, 1200.0, 1
     line = say_command.summary_line(report, None, stopped=True, percent=12)
     assert line.startswith("stopped \N{MIDDLE DOT} first sound after 142 ms")
@@ -445,7 +445,7 @@ async def test_an_interrupt_leaves_an_existing_file_unchanged(
 
     async with server(script) as url:
         process = await run_cli(
-            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path)
+            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path)
         )
         _, stderr = await process.communicate()
     assert process.returncode == 128 + sent

@@ -29,24 +29,24 @@ from tests.support.live_server import Live, eventually, live_server
 from tests.support.scripted_server import Peer, server, silent
 
 
-def lines_of(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
+def parse_fields(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
     raw = [json.dumps(line).encode() for line in fields]
     lines = [line for line in parse_lines(raw, format_, {}) if isinstance(line, BatchLine)]
     assert len(lines) == len(fields)
     return lines
 
 
-def texts(count: int) -> list[BatchLine]:
-    return lines_of(*({"text": f"Line {number} of many."} for number in range(count)))
+def text_lines(count: int) -> list[BatchLine]:
+    return parse_fields(*({"text": f"Line {number} of many."} for number in range(count)))
 
 
-def holds(path: Path, text: str) -> bool:
+def holds_speech_of(path: Path, text: str) -> bool:
     """Whether the file holds exactly the speech of the text."""
     characters = len("".join(text.split()))
     return bool(soundfile.info(path).frames == characters * CHARACTER_SAMPLES)
 
 
-def names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -69,18 +69,18 @@ async def run_cli(*arguments: str, **options: Any) -> tuple[int, str]:
 
 
 async def test_every_line_becomes_a_complete_file(tmp_path: Path) -> None:
-    lines, report = texts(20), BatchReport()
+    lines, report = text_lines(20), BatchReport()
     async with live_server() as live:
         await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
-    assert names(tmp_path) == [line.file_name for line in lines]
-    assert all(holds(tmp_path / line.file_name, line.text) for line in lines)
+    assert file_names(tmp_path) == [line.file_name for line in lines]
+    assert all(holds_speech_of(tmp_path / line.file_name, line.text) for line in lines)
     assert (report.written, report.failures) == (20, [])
     total = sum(len("".join(line.text.split())) for line in lines) / 100
     assert report.audio_s == pytest.approx(total)
 
 
 async def test_a_line_is_rendered_with_its_format_and_rate(tmp_path: Path) -> None:
-    lines = lines_of(
+    lines = parse_fields(
         {"id": "a", "text": "Hello there.", "sample_rate": 8000, "format": "flac"},
         {"id": "b", "text": "Hello there.", "format": "mp3"},
     )
@@ -98,7 +98,7 @@ async def test_at_once_lines_are_rendered_concurrently(
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
     async with live_server(model) as live, asyncio.TaskGroup() as tasks:
-        job = BatchJob(texts(lines), tmp_path, at_once)
+        job = BatchJob(text_lines(lines), tmp_path, at_once)
         rendering = tasks.create_task(render_lines(live.address, None, job, BatchReport()))
         await eventually(lambda: spoken_at_once(live) == at_once, 10)
         await asyncio.sleep(0.05)
@@ -108,7 +108,7 @@ async def test_at_once_lines_are_rendered_concurrently(
 
 
 async def test_a_failed_line_does_not_stop_the_others(tmp_path: Path) -> None:
-    lines = lines_of(
+    lines = parse_fields(
         {"id": "a", "text": "Fine."},
         {"id": "b", "text": "Who?", "voice": "nobody"},
         {"id": "c", "text": "Please explode now."},
@@ -117,7 +117,7 @@ async def test_a_failed_line_does_not_stop_the_others(tmp_path: Path) -> None:
     report = BatchReport()
     async with live_server() as live:
         await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=2), report)
-    assert names(tmp_path) == ["a.wav", "d.wav"]
+    assert file_names(tmp_path) == ["a.wav", "d.wav"]
     why = {failure.id: failure.why for failure in report.failures}
     assert "unknown_voice" in why["b"]
     assert "engine_failed" in why["c"]
@@ -138,7 +138,7 @@ async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) ->
             await peer.audio(context, 0, 6)
             await peer.done(context, ms=10, characters=6, chunks=1)
 
-    lines = lines_of({"id": "a", "text": "Hello."})
+    lines = parse_fields({"id": "a", "text": "Hello."})
     for retries, failures in ((1, 1), (2, 0)):
         tries, report = 0, BatchReport()
         async with server(script) as url:
@@ -153,7 +153,7 @@ async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
         pass
     report = BatchReport()
     with pytest.raises(ConnectionLost):
-        await render_lines(url, None, BatchJob(texts(5), tmp_path, at_once=2), report)
+        await render_lines(url, None, BatchJob(text_lines(5), tmp_path, at_once=2), report)
     assert report.failures == []
 
 
@@ -174,7 +174,7 @@ async def test_text_without_words_writes_no_file_and_is_not_retried(tmp_path: Pa
         await render_lines(url, None, BatchJob([line], tmp_path, at_once=1, retries=5), report)
     assert [failure.why for failure in report.failures] == [str(NothingToSpeak())]
     assert len(starts) == 1
-    assert names(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
 async def test_a_full_disk_ends_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,13 +185,15 @@ async def test_a_full_disk_ends_the_batch(tmp_path: Path, monkeypatch: pytest.Mo
     report = BatchReport()
     async with live_server() as live:
         with pytest.raises(ClientError, match="No space left"):
-            await render_lines(live.address, None, BatchJob(texts(5), tmp_path, at_once=1), report)
+            await render_lines(
+                live.address, None, BatchJob(text_lines(5), tmp_path, at_once=1), report
+            )
     assert report.written == 0
-    assert names(tmp_path) == [], "nothing is left behind"
+    assert file_names(tmp_path) == [], "nothing is left behind"
 
 
 async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> None:
-    model, report, lines = FakeModel(gate=threading.Semaphore(12)), BatchReport(), texts(40)
+    model, report, lines = FakeModel(gate=threading.Semaphore(12)), BatchReport(), text_lines(40)
     async with live_server(model) as live:
         rendering = asyncio.create_task(
             render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
@@ -200,15 +202,15 @@ async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> N
         rendering.cancel()
         with suppress(asyncio.CancelledError):
             await rendering
-    assert len(names(tmp_path)) == report.written < 40
+    assert len(file_names(tmp_path)) == report.written < 40
     by_name = {line.file_name: line.text for line in lines}
-    assert all(holds(tmp_path / name, by_name[name]) for name in names(tmp_path))
+    assert all(holds_speech_of(tmp_path / name, by_name[name]) for name in file_names(tmp_path))
 
 
 # --- continuing -----------------------------------------------------------------------------------
 
 
-async def rendered(lines: list[BatchLine], folder: Path) -> BatchReport:
+async def render_missing(lines: list[BatchLine], folder: Path) -> BatchReport:
     report = BatchReport()
     async with live_server() as live:
         missing = select_missing(lines, folder, report)
@@ -219,19 +221,23 @@ async def rendered(lines: list[BatchLine], folder: Path) -> BatchReport:
 
 
 async def test_existing_files_are_not_rendered_again(tmp_path: Path) -> None:
-    await rendered(texts(5), tmp_path)
-    before = {name: (tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)}
-    report = await rendered(texts(8), tmp_path)
+    await render_missing(text_lines(5), tmp_path)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in file_names(tmp_path)}
+    report = await render_missing(text_lines(8), tmp_path)
     assert (report.kept, report.written) == (5, 3)
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
 
 
 @pytest.mark.parametrize("format_", ["wav", "flac", "ogg", "opus", "mp3"])
 async def test_a_changed_line_is_rendered_again(tmp_path: Path, format_: str) -> None:
-    first = lines_of({"id": "a", "text": "Hello."}, {"id": "b", "text": "Bye."}, format_=format_)
-    await rendered(first, tmp_path)
-    changed = lines_of({"id": "a", "text": "Hello!"}, {"id": "b", "text": "Bye."}, format_=format_)
-    report = await rendered(changed, tmp_path)
+    first = parse_fields(
+        {"id": "a", "text": "Hello."}, {"id": "b", "text": "Bye."}, format_=format_
+    )
+    await render_missing(first, tmp_path)
+    changed = parse_fields(
+        {"id": "a", "text": "Hello!"}, {"id": "b", "text": "Bye."}, format_=format_
+    )
+    report = await render_missing(changed, tmp_path)
     assert (report.kept, report.written) == (1, 1)
 
 
@@ -245,7 +251,7 @@ def test_a_file_that_is_not_from_a_batch_is_not_overwritten(
     else:
         path.write_bytes(content)
     before, report = path.read_bytes(), BatchReport()
-    assert select_missing(lines_of({"id": "a", "text": "Hello."}), tmp_path, report) == []
+    assert select_missing(parse_fields({"id": "a", "text": "Hello."}), tmp_path, report) == []
     assert path.read_bytes() == before
     assert "not from a batch" in report.failures[0].why
 
@@ -253,8 +259,8 @@ def test_a_file_that_is_not_from_a_batch_is_not_overwritten(
 def test_part_files_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
     (tmp_path / ".a.wav.part").write_bytes(b"half")
     (tmp_path / ".notes.part").write_bytes(b"mine")
-    select_missing(lines_of({"id": "a", "text": "Hello."}), tmp_path, BatchReport())
-    assert names(tmp_path) == [".notes.part"]
+    select_missing(parse_fields({"id": "a", "text": "Hello."}), tmp_path, BatchReport())
+    assert file_names(tmp_path) == [".notes.part"]
 
 
 async def test_killed_batches_leave_complete_files_and_render_none_twice(
@@ -287,7 +293,9 @@ async def test_killed_batches_leave_complete_files_and_render_none_twice(
         kills = await asyncio.to_thread(kill_batches, live.address, lines, tmp_path, moment)
     assert (kills.runs, kills.files) == (3, 16)
     assert (kills.missing, kills.broken, kills.rendered_twice, kills.leftovers) == ([], [], [], [])
-    assert all(holds(out / f"line-{number:04d}.wav", text) for number, text in enumerate(lines))
+    assert all(
+        holds_speech_of(out / f"line-{number:04d}.wav", text) for number, text in enumerate(lines)
+    )
 
 
 # --- the command ----------------------------------------------------------------------------------
@@ -304,7 +312,7 @@ async def test_the_command_reports_failures_by_line_number(tmp_path: Path) -> No
     assert "line 3 (00003): " in stderr
     assert "unknown_voice" in stderr
     assert "1 written · 2 failed" in stderr
-    assert [name for name in names(tmp_path / "out") if name[0] != "."] == ["00001.wav"]
+    assert [name for name in file_names(tmp_path / "out") if name[0] != "."] == ["00001.wav"]
 
 
 async def test_the_command_retries_as_often_as_requested(tmp_path: Path) -> None:
@@ -350,7 +358,7 @@ async def test_an_interrupted_command_cleans_up_and_prints_the_summary(
     assert process.returncode == 128 + sent
     assert b"stopped \xc2\xb7 0 written" in stderr
     assert b"Traceback" not in stderr
-    assert names(tmp_path / "out") == [".batch.lock"]
+    assert file_names(tmp_path / "out") == [".batch.lock"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from duplex_tts.cli.edit_buffer import AHEAD, EditBuffer, EndText, PushText, RetractText
 
 
-def sent(text: str, *, spoken_to: int = 0) -> EditBuffer:
+def buffer_with_sent_text(text: str, *, spoken_to: int = 0) -> EditBuffer:
     """A buffer whose text was sent and spoken up to `spoken_to`."""
     buffer = EditBuffer()
     buffer.insert_text(text)
@@ -34,7 +34,7 @@ def test_erasing_unsent_text_needs_no_retraction() -> None:
 
 
 def test_erasing_sent_text_retracts_it() -> None:
-    buffer = sent("Hello thrre")
+    buffer = buffer_with_sent_text("Hello thrre")
     buffer.erase_characters(3)
     assert buffer.next_command() == RetractText(8)
     buffer.apply_retraction(8)
@@ -43,14 +43,14 @@ def test_erasing_sent_text_retracts_it() -> None:
 
 
 def test_spoken_text_cannot_be_erased() -> None:
-    buffer = sent("Hello there", spoken_to=6)
+    buffer = buffer_with_sent_text("Hello there", spoken_to=6)
     assert buffer.erase_characters(100) == 5
     assert buffer.text == "Hello "
     assert buffer.erase_characters() == 0
 
 
 def test_nothing_is_sent_before_a_retraction_is_answered() -> None:
-    buffer = sent("Hello thrre")
+    buffer = buffer_with_sent_text("Hello thrre")
     buffer.erase_characters(3)
     assert buffer.next_command() == RetractText(8)
     buffer.insert_text("ere, ")
@@ -61,7 +61,7 @@ def test_nothing_is_sent_before_a_retraction_is_answered() -> None:
 
 
 def test_text_spoken_meanwhile_is_restored_before_later_text() -> None:
-    buffer = sent("Hello there")
+    buffer = buffer_with_sent_text("Hello there")
     buffer.erase_characters(11)
     assert buffer.next_command() == RetractText(0)
     buffer.insert_text("Bye")
@@ -73,7 +73,7 @@ def test_text_spoken_meanwhile_is_restored_before_later_text() -> None:
 
 
 def test_text_erased_before_the_answer_is_retracted_next() -> None:
-    buffer = sent("Hello there")
+    buffer = buffer_with_sent_text("Hello there")
     buffer.erase_characters(1)
     assert buffer.next_command() == RetractText(10)
     buffer.erase_characters(4)
@@ -94,13 +94,13 @@ def test_a_word_is_erased_with_the_spaces_after_it(text: str, left: str) -> None
 
 
 def test_only_the_unspoken_part_of_a_word_is_erased() -> None:
-    buffer = sent("incredible", spoken_to=4)
+    buffer = buffer_with_sent_text("incredible", spoken_to=4)
     assert buffer.erase_word() == 6
     assert buffer.text == "incr"
 
 
 def test_the_end_is_sent_once_after_all_text() -> None:
-    buffer = sent("Hello thrre")
+    buffer = buffer_with_sent_text("Hello thrre")
     buffer.erase_characters(3)
     buffer.insert_text("ere")
     buffer.ended = True
@@ -122,7 +122,7 @@ def test_a_long_paste_is_sent_as_it_is_spoken() -> None:
 
 
 def test_an_unexpected_retraction_answer_changes_nothing() -> None:
-    buffer = sent("Hello")
+    buffer = buffer_with_sent_text("Hello")
     buffer.apply_retraction(2)
     assert buffer.text == "Hello"
 

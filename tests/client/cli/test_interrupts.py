@@ -17,7 +17,7 @@ from tests.support.scripted_server import Peer, server
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
@@ -67,7 +67,7 @@ SCRIPT = (
 )
 def test_a_signal_during_imports_exits_at_once(program: str, package: str, sent: int) -> None:
     code = textwrap.dedent(WHEN_IMPORTED) + program
-    ended = run(code, package, str(int(sent)))
+    ended = run_code(code, package, str(int(sent)))
     assert "Traceback" not in ended.stderr
     assert "Error" not in ended.stderr
     assert ended.returncode == 128 + sent
@@ -75,13 +75,13 @@ def test_a_signal_during_imports_exits_at_once(program: str, package: str, sent:
 
 @pytest.mark.parametrize("package", ["argparse", "fastapi", "onnxruntime"])
 def test_ctrl_c_during_imports_of_the_server_script_exits_at_once(package: str) -> None:
-    ended = run(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
+    ended = run_code(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 130
 
 
 def test_no_slow_import_precedes_the_signal_handlers() -> None:
-    ended = run(
+    ended = run_code(
         """
         import sys
         import duplex_tts.__main__, duplex_tts.cli.server_program
@@ -92,7 +92,7 @@ def test_no_slow_import_precedes_the_signal_handlers() -> None:
 
 
 def test_a_signal_during_exec_is_not_lost() -> None:
-    ended = run(
+    ended = run_code(
         """
         import os, signal
         from duplex_tts.cli import server_program
@@ -133,7 +133,7 @@ def test_a_signal_outside_of_work_raises_and_handlers_are_restored() -> None:
 
 
 def test_a_signal_during_a_long_cleanup_exits_at_once() -> None:
-    ended = run(
+    ended = run_code(
         """
         import os, signal
         from duplex_tts.cli import interrupts
@@ -150,7 +150,7 @@ def test_a_signal_during_a_long_cleanup_exits_at_once() -> None:
 
 
 def test_ignored_signals_stay_ignored() -> None:
-    ended = run(
+    ended = run_code(
         """
         import os, signal
         from duplex_tts.cli.interrupts import exit_on_signals, interruptible

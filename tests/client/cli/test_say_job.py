@@ -27,7 +27,7 @@ async def speak_all(peer: Peer) -> dict[str, Any]:
     return {**start, "said": text}
 
 
-def job(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
+def create_job(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
     return SayJob(url, None, text, **options)
 
 
@@ -43,7 +43,7 @@ async def test_say_aloud_uses_live_mode_and_reports_each_word() -> None:
     report, device = SayReport(), NullDevice(record=True)
     async with server(script) as url:
         await say_aloud(
-            job(
+            create_job(
                 url,
                 "Hello there",
                 parameters={"voice": "heart", "speed": None},
@@ -68,7 +68,7 @@ async def test_say_to_file_uses_batch_mode(tmp_path: Path) -> None:
         starts.append(await speak_all(peer))
 
     async with server(script) as url:
-        saying = job(url, "Hello there", on_word=lambda _, text: words.append(text))
+        saying = create_job(url, "Hello there", on_word=lambda _, text: words.append(text))
         await say_to_file(saying, tmp_path / "speech", "flac", SayReport())
     assert starts[0]["mode"] == "batch"
     assert words == ["Hello there"]
@@ -88,7 +88,7 @@ async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
 
     async with server(script) as url:
         with pytest.raises(SpeechFailed, match=r"no voice bob \(unknown_voice\)"):
-            await say_aloud(job(url, never_ends()), NullDevice(), SayReport())
+            await say_aloud(create_job(url, never_ends()), NullDevice(), SayReport())
 
 
 async def test_a_failed_sentence_raises_after_the_rest_was_heard() -> None:
@@ -105,7 +105,7 @@ async def test_a_failed_sentence_raises_after_the_rest_was_heard() -> None:
     device = NullDevice(record=True)
     async with server(script) as url:
         with pytest.raises(SpeechFailed, match=r"not all was spoken: broken"):
-            await say_aloud(job(url, "Hello"), device, SayReport())
+            await say_aloud(create_job(url, "Hello"), device, SayReport())
     assert device.recording().any()
 
 
@@ -119,7 +119,7 @@ async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
 
     async with server(script, not_any_more, greetings=1) as url:
         with pytest.raises(Refused):
-            await say_aloud(job(url, "Hi"), NullDevice(), SayReport())
+            await say_aloud(create_job(url, "Hi"), NullDevice(), SayReport())
 
 
 async def test_say_aloud_raises_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,13 +132,13 @@ async def test_say_aloud_raises_without_a_device(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(say_job, "Player", mute)
     async with server(script) as url:
         with pytest.raises(DeviceFailed, match=r"install.*alsa-utils.*-o hello\.wav"):
-            await say_aloud(job(url, "Hello"), None, SayReport())
+            await say_aloud(create_job(url, "Hello"), None, SayReport())
 
 
 # --- nothing to speak, failures -------------------------------------------------------------------
 
 
-async def silently(peer: Peer) -> None:
+async def speak_silence(peer: Peer) -> None:
     """Answer text that has no sound."""
     start = await peer.receive("start")
     text = (await peer.receive("text"))["text"]
@@ -150,17 +150,17 @@ async def silently(peer: Peer) -> None:
 async def test_text_without_words_leaves_the_file_unchanged(tmp_path: Path) -> None:
     good = tmp_path / "good.wav"
     good.write_bytes(b"good")
-    async with server(silently) as url:
+    async with server(speak_silence) as url:
         with pytest.raises(NothingToSpeak):
-            await say_to_file(job(url, "\N{GRINNING FACE}"), good, None, SayReport())
+            await say_to_file(create_job(url, "\N{GRINNING FACE}"), good, None, SayReport())
     assert good.read_bytes() == b"good"
     assert os.listdir(tmp_path) == ["good.wav"]
 
 
 async def test_text_without_words_raises_when_played() -> None:
-    async with server(silently) as url:
+    async with server(speak_silence) as url:
         with pytest.raises(NothingToSpeak):
-            await say_aloud(job(url, "\N{GRINNING FACE}"), NullDevice(), SayReport())
+            await say_aloud(create_job(url, "\N{GRINNING FACE}"), NullDevice(), SayReport())
 
 
 async def test_a_server_failure_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_a_server_failure_leaves_an_existing_file_unchanged(tmp_path: Path
     for path in (old, new):
         async with server(script) as url:
             with pytest.raises(Refused):
-                await say_to_file(job(url, "Hello"), path, None, SayReport())
+                await say_to_file(create_job(url, "Hello"), path, None, SayReport())
     assert old.read_bytes() == b"good"
     assert soundfile.info(new).frames == 240, "a new file holds what was said"
     assert sorted(os.listdir(tmp_path)) == ["new.wav", "old.wav"]
@@ -192,7 +192,7 @@ async def test_an_interrupted_report_counts_what_was_heard_not_what_was_received
 
     report = SayReport()
     async with server(script) as url:
-        saying = asyncio.create_task(say_aloud(job(url, "Hello"), NullDevice(), report))
+        saying = asyncio.create_task(say_aloud(create_job(url, "Hello"), NullDevice(), report))
         await received.wait()
         await eventually(lambda: report.words == 1, 20)
         saying.cancel()

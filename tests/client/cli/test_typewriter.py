@@ -44,7 +44,7 @@ class TypingSession:
 
 
 @asynccontextmanager
-async def typing(parameters: Parameters | None = None) -> AsyncIterator[TypingSession]:
+async def open_typing_session(parameters: Parameters | None = None) -> AsyncIterator[TypingSession]:
     typing_session = TypingSession()
     async with (
         live_server() as live,
@@ -63,7 +63,7 @@ async def typing(parameters: Parameters | None = None) -> AsyncIterator[TypingSe
 
 
 async def test_lines_are_heard_completely_and_in_order() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         await typing_session.type_keys("One two.")
         typing_session.typewriter.end_line()
         await typing_session.type_keys("Three")
@@ -76,7 +76,7 @@ async def test_lines_are_heard_completely_and_in_order() -> None:
 
 
 async def test_a_line_is_spoken_before_it_is_complete() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         await typing_session.type_keys("One two three four ")
         line = typing_session.typewriter.open_line
         assert line is not None
@@ -86,14 +86,14 @@ async def test_a_line_is_spoken_before_it_is_complete() -> None:
 
 
 async def test_erased_text_is_not_heard() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         await typing_session.type_keys("One wrong<<<<<two")
         await typing_session.typewriter.finish_lines()
         assert typing_session.heard == ["One two"]
 
 
 async def test_a_word_and_a_line_can_be_erased() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         typing_session.typewriter.insert_text("never said this")
         assert typing_session.typewriter.erase_word() == 4
         assert typing_session.typewriter.erase_line() == 11
@@ -104,7 +104,7 @@ async def test_a_word_and_a_line_can_be_erased() -> None:
 
 
 async def test_spoken_text_cannot_be_erased_from_a_line() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         await typing_session.type_keys("One two three four ")
         line = typing_session.typewriter.open_line
         assert line is not None
@@ -118,7 +118,7 @@ async def test_spoken_text_cannot_be_erased_from_a_line() -> None:
 
 
 async def test_stopping_cancels_all_lines_and_the_next_is_heard() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         await typing_session.type_keys("A very long line. " * 20)
         typing_session.typewriter.end_line()
         await typing_session.type_keys("another")
@@ -134,7 +134,7 @@ async def test_stopping_cancels_all_lines_and_the_next_is_heard() -> None:
 
 
 async def test_a_refused_line_finishes_with_its_error() -> None:
-    async with typing(Parameters(voice="nobody")) as typing_session:
+    async with open_typing_session(Parameters(voice="nobody")) as typing_session:
         await typing_session.type_keys("Hello")
         await typing_session.typewriter.finish_lines()
         ((_, error),) = typing_session.finished
@@ -143,7 +143,7 @@ async def test_a_refused_line_finishes_with_its_error() -> None:
 
 
 async def test_lone_surrogates_are_replaced() -> None:
-    async with typing() as typing_session:
+    async with open_typing_session() as typing_session:
         typing_session.typewriter.insert_text("a\ud800b")
         await typing_session.typewriter.finish_lines()
         assert typing_session.finished[0][0].text == "a?b"

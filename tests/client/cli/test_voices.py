@@ -44,14 +44,14 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return serve
 
 
-def run(*arguments: str) -> Result:
+def run_voices(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, ["voices", *arguments])
 
 
 @pytest.mark.parametrize("arguments", [WHERE, ["list", *WHERE], [*WHERE, "list"]])
 def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]) -> None:
     requests = served(200, {"default": "heart", "voices": [HEART, NOVA, ANNA]})
-    result = run(*arguments)
+    result = run_voices(*arguments)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["heart", "en", "warm", "default"] in lines
     assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
@@ -64,7 +64,7 @@ def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]
 def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> None:
     requests = served(201, ANNA)
     (tmp_path / "anna.wav").write_bytes(b"RIFF of anna")
-    result = run("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
+    result = run_voices("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
     assert (result.exit_code, result.stdout[:13]) == (0, "anna is ready")
     (request,) = requests
     assert (request.method, request.url.path) == ("POST", "/v1/voices")
@@ -76,7 +76,7 @@ def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> No
 
 def test_a_missing_recording_is_reported_before_anything_is_sent(served: Served) -> None:
     requests = served(201, ANNA)
-    result = run("add", "anna", "nowhere.wav", *WHERE)
+    result = run_voices("add", "anna", "nowhere.wav", *WHERE)
     assert result.exit_code == 2
     assert "nowhere.wav" in result.stderr
     assert not requests
@@ -84,7 +84,7 @@ def test_a_missing_recording_is_reported_before_anything_is_sent(served: Served)
 
 def test_a_voice_is_removed_by_its_name_alone(served: Served) -> None:
     requests = served(200, {"status": "ok"})
-    assert run("remove", "a/../b", *WHERE).exit_code == 0
+    assert run_voices("remove", "a/../b", *WHERE).exit_code == 0
     (request,) = requests
     assert (request.method, request.url.raw_path) == ("DELETE", b"/v1/voices/a%2F..%2Fb")
 
@@ -96,7 +96,7 @@ def test_a_refusal_is_printed_with_the_servers_message(
     served: Served, arguments: list[str]
 ) -> None:
     served(401, {"type": "error", "code": "invalid_api_key", "message": "no such [key]"})
-    result = run(*arguments)
+    result = run_voices(*arguments)
     assert result.exit_code == 1
     assert "no such [key]" in result.stderr
     assert result.stdout == ""
@@ -109,14 +109,14 @@ def test_an_invalid_response_is_reported_with_its_status(
     served: Served, status: int, answer: Any
 ) -> None:
     served(status, answer)
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert result.exit_code == 1
     assert str(status) in result.stderr
 
 
 def test_an_unreachable_server_is_reported(served: Served) -> None:
     served(0, httpx.ConnectError("refused"))
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert result.exit_code == 1
     assert "no speech server answers" in result.stderr
 
@@ -126,7 +126,7 @@ def test_a_response_without_voices_is_reported_as_no_speech_server(
     served: Served, answer: Any
 ) -> None:
     served(200, answer)
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "not a speech server" in result.stderr
 
@@ -139,7 +139,7 @@ def test_the_path_of_a_proxy_is_kept(
     monkeypatch.setenv("DUPLEX_TTS_URL", f"https://host/tts{slash}")
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     for arguments in ([], ["add", "a", str(tmp_path / "a.wav")], ["remove", "a"]):
-        assert run(*arguments).exit_code == 0
+        assert run_voices(*arguments).exit_code == 0
     assert [str(sent.url) for sent in requests] == [
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices",
