@@ -69,6 +69,6 @@ def _nobody_hurries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def captures(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Graphs without a card (`stand_in_graph`); an entry for each that is captured."""
-    from tests.backend.engines.chatterbox.stand_in_graph import stand_in
+    from tests.support.chatterbox.stand_in_graph import stand_in
 
     return stand_in(monkeypatch)

@@ -15,8 +15,8 @@ from backend.engines.chatterbox.model import ChatterboxModel
 from bench.__main__ import app
 from bench.chatterbox.engine_bench import ChatterboxBench, Plan, upstream_of_length
 from bench.harness.report import Figure, Report, Result, markdown
-from tests.backend.engines.chatterbox.drawn import Unmarked
-from tests.backend.engines.chatterbox.tiny import quiet, tiny
+from tests.support.chatterbox.drawn import Unmarked
+from tests.support.chatterbox.tiny import quiet, tiny
 
 
 @pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])

@@ -17,7 +17,7 @@ from backend.engines.chatterbox.sampling import (
     standard_scores,
     turbo_scores,
 )
-from tests.backend.engines.chatterbox.tiny import SPEECH_END, devices, quiet, tiny_t3, voice
+from tests.support.chatterbox.tiny import SPEECH_END, devices, quiet, tiny_t3, voice
 
 COUNT = 24  # tokens compared
 SAME_LOGITS = 1e-3  # a thousandth of a probability

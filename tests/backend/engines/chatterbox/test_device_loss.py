@@ -15,7 +15,7 @@ from backend.engines.chatterbox.device_loss import noticing_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.errors import ConfigError, EngineDead
-from tests.backend.engines.chatterbox.tiny import tiny
+from tests.support.chatterbox.tiny import tiny
 
 GONE = torch.AcceleratorError(
     "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported "

@@ -19,8 +19,8 @@ from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.errors import UnknownVoice
-from tests.backend.engines.chatterbox.drawn import Drawn, Unmarked
-from tests.backend.engines.chatterbox.tiny import quiet, tiny, voice
+from tests.support.chatterbox.drawn import Drawn, Unmarked
+from tests.support.chatterbox.tiny import quiet, tiny, voice
 from tests.support.same_sound import assert_same_sound
 
 TEXT = "Hello there, my dear friend. It goes on and on, and then it ends."

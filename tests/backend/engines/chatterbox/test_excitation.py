@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from backend.engines.chatterbox.excitation import Source
-from tests.backend.engines.chatterbox.tiny import TinyS3Gen
+from tests.support.chatterbox.tiny import TinyS3Gen
 from tests.support.same_sound import assert_same_sound
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt, _chunk_mask
-from tests.backend.engines.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
+from tests.support.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
 
 TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
 both = pytest.mark.parametrize("meanflow", [False, True], ids=["standard", "turbo"])

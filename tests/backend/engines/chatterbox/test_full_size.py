@@ -17,8 +17,8 @@ from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import passage
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
-from tests.backend.engines.chatterbox.drawn import Drawn, Unmarked
-from tests.backend.engines.chatterbox.recordings import recording
+from tests.support.chatterbox.drawn import Drawn, Unmarked
+from tests.support.chatterbox.recordings import recording
 
 slow = pytest.mark.skipif(not os.environ.get("SLOW_TESTS"), reason="slow: SLOW_TESTS=1 runs it")
 TOKENS = 16  # of speech

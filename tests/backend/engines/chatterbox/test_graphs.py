@@ -17,7 +17,7 @@ from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.vocoder import Vocoder
-from tests.backend.engines.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
+from tests.support.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 

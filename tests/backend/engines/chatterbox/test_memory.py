@@ -21,7 +21,7 @@ from backend.engines.chatterbox.memory import (
     slots_on,
 )
 from backend.errors import ConfigError
-from tests.backend.engines.chatterbox.tiny import tiny_t3
+from tests.support.chatterbox.tiny import tiny_t3
 
 GB = 10**9
 TURBO, STANDARD = 151_000_000, 377_000_000  # bytes of a slot at full size

@@ -19,8 +19,8 @@ from backend.engines.chatterbox.sampling import Sampling
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
 from backend.events import Start
 from backend.tts_manager import TTSManager
-from tests.backend.engines.chatterbox.recordings import recording
-from tests.backend.engines.chatterbox.tiny import tiny
+from tests.support.chatterbox.recordings import recording
+from tests.support.chatterbox.tiny import tiny
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 

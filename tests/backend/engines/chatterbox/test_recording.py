@@ -11,8 +11,8 @@ import torch
 
 from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
 from backend.errors import BadMessage
-from tests.backend.engines.chatterbox.recordings import recording
-from tests.backend.engines.chatterbox.tiny import SAME_MEL, quiet, tiny
+from tests.support.chatterbox.recordings import recording
+from tests.support.chatterbox.tiny import SAME_MEL, quiet, tiny
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 

@@ -21,7 +21,7 @@ from backend.engines.chatterbox.graphs import Graphs
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.vocoder import Frames, Vocoder, VocoderStream
-from tests.backend.engines.chatterbox.tiny import (
+from tests.support.chatterbox.tiny import (
     SAME_MEL,
     SIZE,
     TinyS3Gen,

@@ -12,8 +12,8 @@ import pytest
 
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
-from tests.backend.engines.chatterbox.recordings import recording
-from tests.backend.engines.chatterbox.tiny import tiny
+from tests.support.chatterbox.recordings import recording
+from tests.support.chatterbox.tiny import tiny
 from tests.support.live_server import Client, Message, eventually, live_server
 from tests.support.same_sound import assert_same_sound
 

@@ -16,7 +16,7 @@ from backend.engines.chatterbox.text import (
     rounded,
     spoken,
 )
-from tests.backend.engines.chatterbox.tiny import CharacterTokenizer, tiny_t3
+from tests.support.chatterbox.tiny import CharacterTokenizer, tiny_t3
 
 LONG = "It was late, and the road went on; nobody spoke. " * 20
 

@@ -21,7 +21,7 @@ from backend.engines.chatterbox.text import MAX_CHARACTERS, fewest_tokens
 from backend.text.words import word_ends
 from tests.backend.engines.chatterbox.test_engine import model, pcm, run
 from tests.backend.engines.chatterbox.test_speaking import assert_told, audio_of, said_to_the_end
-from tests.backend.engines.chatterbox.tiny import tiny, voice
+from tests.support.chatterbox.tiny import tiny, voice
 from tests.support.live_server import Client, Message, eventually, live_server
 
 WORDS = "Well then my dear old friend we shall see what comes of it"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backend.engines.chatterbox.excitation import Source
 from backend.engines.chatterbox.vocoder import Frames, Vocoder, VocoderStream
-from tests.backend.engines.chatterbox.tiny import TinyS3Gen, on_cuda
+from tests.support.chatterbox.tiny import TinyS3Gen, on_cuda
 from tests.support.same_sound import assert_same_sound
 
 FRAMES = 200

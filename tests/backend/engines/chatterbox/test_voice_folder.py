@@ -11,7 +11,7 @@ from backend.engines.chatterbox.recording import conditioning_of
 from backend.engines.chatterbox.voice import Conditioning
 from backend.engines.chatterbox.voice_folder import VoiceFolder
 from backend.errors import BadMessage
-from tests.backend.engines.chatterbox.tiny import voice
+from tests.support.chatterbox.tiny import voice
 
 
 def a_voice(seed: int = 1) -> Conditioning:

@@ -13,7 +13,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.watermark import Watermark
-from tests.backend.engines.chatterbox.tiny import quiet, tiny
+from tests.support.chatterbox.tiny import quiet, tiny
 
 RATE_HZ = 24_000
 
