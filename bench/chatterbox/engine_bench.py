@@ -61,7 +61,7 @@ class ChatterboxBench:
         self._device = torch.device(upstream.device)
         with quiet():
             self._engine = model.create_engine()
-        self._engine._parts.decoder.stop = -1  # random weights end at random
+        self._engine._parts.decoder.stop_token = -1  # random weights end at random
 
     def rows(self) -> dict[str, tuple[str, Callable[[Progress], Result]]]:
         """What can be measured: a label and how, by the row's name."""
@@ -77,7 +77,7 @@ class ChatterboxBench:
         """Milliseconds a token at several batches, and the share of the memory's bandwidth."""
         bandwidth = copied_per_s(self._device)
         figures, details = [], []
-        batches = [n for n in self._plan.batches if n <= self._engine._parts.decoder.free]
+        batches = [n for n in self._plan.batches if n <= self._engine._parts.decoder.free_slots]
         for n, count in enumerate(batches, 1):
             token_ms, read_bytes = self._decode(count)
             share = read_bytes / (token_ms / 1000) / bandwidth
@@ -211,7 +211,7 @@ class ChatterboxBench:
 
 def speech_of_forced_length() -> AbstractContextManager[Any]:
     """Every passage is as long as its text takes."""
-    return mock.patch.object(passage, "most_tokens", expected_tokens)
+    return mock.patch.object(passage, "max_tokens", expected_tokens)
 
 
 @contextmanager

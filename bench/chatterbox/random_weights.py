@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from backend.engines.chatterbox.model import as_served
+from backend.engines.chatterbox.model import set_precision
 
 ENGINES = ("chatterbox-turbo", "chatterbox")
 _PROMPT_TOKENS = 250  # a reference of 10 s
@@ -63,7 +63,7 @@ def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
             part.to(device).eval()
         kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
         voice = random_voice(turbo=turbo, device=device)
-        return as_served(kind(*parts, ByteTokenizer(), device, voice))
+        return set_precision(kind(*parts, ByteTokenizer(), device, voice))
 
 
 def random_voice(

@@ -1,4 +1,4 @@
-"""Graphs on a machine without a card."""
+"""A stand-in for CUDA graphs that runs on the CPU."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.graphs import Graphs, _Captured
+from backend.engines.chatterbox.graphs import GraphCache, _Captured
 
 
-class StandIn:
-    """A graph without a card. It computes at a replay only, and into the same tensor; what the
-    others of its pool have left there is lost, as it may be where they share memory.
+class StandInGraph:
+    """A graph on the CPU. It computes only on replay, always into the same tensor, and overwrites
+    the results of the other graphs of its pool, as shared memory may.
     """
 
     def __init__(
-        self, step: Callable[..., Tensor], inputs: tuple[Tensor, ...], pool: list[StandIn]
+        self, step: Callable[..., Tensor], inputs: tuple[Tensor, ...], pool: list[StandInGraph]
     ) -> None:
         self._step, self._inputs, self._pool = step, inputs, pool
         self.result = torch.zeros_like(step(*inputs))
         pool.append(self)
 
     def replay(self) -> None:
-        for each in self._pool:
-            each.result.fill_(torch.nan if each.result.is_floating_point() else -1)
+        for graph in self._pool:
+            graph.result.fill_(torch.nan if graph.result.is_floating_point() else -1)
         self.result.copy_(self._step(*self._inputs))
 
 
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """From now on there are graphs on the CPU. The list gets an entry for each that is captured."""
+def use_stand_in_graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Enable graphs on the CPU. The returned list gets an entry per captured graph."""
     captured: list[int] = []
-    init, pools = Graphs.__init__, defaultdict[Graphs, list[StandIn]](list)
+    init, pools = GraphCache.__init__, defaultdict[GraphCache, list[StandInGraph]](list)
 
-    def on_a_card(graphs: Graphs, _: torch.device) -> None:
+    def pretend_cuda(graphs: GraphCache, _: torch.device) -> None:
         init(graphs, torch.device("cuda"))
 
-    def capture(graphs: Graphs, step: Any, inputs: tuple[Tensor, ...]) -> Any:
-        graph: Any = StandIn(step, inputs, pools[graphs])
+    def capture(graphs: GraphCache, step: Any, inputs: tuple[Tensor, ...]) -> Any:
+        graph: Any = StandInGraph(step, inputs, pools[graphs])
         captured.append(1)
         return _Captured(graph, inputs, graph.result)
 
-    monkeypatch.setattr(Graphs, "__init__", on_a_card)
-    monkeypatch.setattr(Graphs, "_capture", capture)
+    monkeypatch.setattr(GraphCache, "__init__", pretend_cuda)
+    monkeypatch.setattr(GraphCache, "_capture", capture)
     return captured
