@@ -40,9 +40,8 @@ def test_graphs_change_no_audio_and_none_is_captured_after_warm_up(
     turbo: bool, captures: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.engines.chatterbox.model._POSITIONS", 512)
-    monkeypatch.setattr(
-        "backend.engines.chatterbox.flow._WARM_TOKENS", 64
-    )  # the longest that is spoken here
+    # Warm up only the lengths that occur here.
+    monkeypatch.setattr("backend.engines.chatterbox.flow._WARM_TOKENS", 64)
     monkeypatch.setattr("backend.engines.chatterbox.vocoder._LONGEST_WARM", 112)
     monkeypatch.setattr(graphs_module, "_UNCAPTURED_RUNS", 0)  # capture at the first run
     chosen = ChatterboxSettings(slots=2, watermark=False)
@@ -56,9 +55,8 @@ def test_graphs_change_no_audio_and_none_is_captured_after_warm_up(
     engine = model.create_engine()
     before = len(captures)
     assert before > 0
-    for _ in range(2):
-        for id_, pcm in speak_all(engine).items():
-            assert_same_sound(pcm, expected[id_])
+    for id_, pcm in speak_all(engine).items():
+        assert_same_sound(pcm, expected[id_])
     assert len(captures) == before
 
 
@@ -90,14 +88,17 @@ def without_graphs(part: Any) -> Any:
 
 
 @both
-def test_repeated_flow_replays_give_the_same_mel(turbo: bool, captures: list[int]) -> None:
+def test_repeated_flow_replays_give_the_same_mel(
+    turbo: bool, captures: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Several shapes in turn: their graphs are replayed alternately."""
     s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False)
     flow = Flow(s3gen)
     batches = mel_jobs(flow)
     expected = [without_graphs(Flow(s3gen)).render(batch) for batch in batches]
     assert not captures
-    for _ in range(5):
+    monkeypatch.setattr(graphs_module, "_UNCAPTURED_RUNS", 0)  # capture at the first run
+    for _ in range(3):
         rendered = [flow.render(batch) for batch in batches]
         for actual, reference in zip(rendered, expected, strict=True):
             torch.testing.assert_close(actual, reference, atol=SAME_MEL, rtol=0)
@@ -107,7 +108,7 @@ def test_repeated_flow_replays_give_the_same_mel(turbo: bool, captures: list[int
 def mel_jobs(flow: Flow) -> list[list[RenderJob]]:
     """Batches of three shapes."""
     device = flow.device
-    prompt = flow.create_prompt(voice(3, turbo=False).gen)
+    prompt = flow.create_prompt(voice(3, turbo=False, prompt_tokens=20).gen)
     jobs = []
     for seed, (length, rows) in enumerate([(12, 1), (12, 2), (40, 1)]):
         noise = Noise(torch.Generator(device).manual_seed(seed))
