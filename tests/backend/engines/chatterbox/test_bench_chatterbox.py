@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.__main__ import app
-from bench.chatterbox.engine_bench import ChatterboxBench, Plan, upstream_of_length
-from bench.harness.report import Figure, Report, Result, markdown
+from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench, limit_upstream_length
+from bench.harness.report import Figure, Report, Result, to_markdown
 from tests.support.chatterbox.drawn import NoWatermark
 from tests.support.chatterbox.tiny import quiet, tiny
 
@@ -24,27 +24,29 @@ def test_every_row_is_measured(turbo: bool, tmp_path: Path) -> None:
     upstream = tiny(turbo=turbo)
     upstream.watermarker = NoWatermark()
     model = ChatterboxModel(upstream, ChatterboxSettings(slots=2, watermark=False), tmp_path)
-    plan = Plan(batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",))
+    plan = BenchPlan(
+        batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",)
+    )
     bench = ChatterboxBench(model, upstream, plan)
     done: list[float] = []
     results = {name: row(done.append) for name, (_, row) in bench.rows().items()}
     names = [figure.name for result in results.values() for figure in result.figures]
-    assert names[:2] == ["a token, batch 1", "a token, batch 2"]
+    assert names[:2] == ["time per token, batch 1", "time per token, batch 2"]
     assert "first audio p95, 2 live" in names
-    assert names[-1] == "a sentence, faster than upstream"
+    assert names[-1] == "whole sentence, faster than upstream"
     figures = [figure for result in results.values() for figure in result.figures]
     assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"
     assert all(f.value > 0 for f in figures if "underrun" not in f.name)
     assert done[-1] == 1.0
-    shown = markdown(Report("here", {}, results))
-    assert "a token, batch 1" in shown
+    shown = to_markdown(Report("here", {}, results))
+    assert "time per token, batch 1" in shown
     assert "missed" not in shown
 
 
 def test_upstream_speech_has_the_requested_length() -> None:
     upstream = tiny(turbo=False)
     upstream.watermarker = NoWatermark()
-    with quiet(), upstream_of_length(upstream, 8):
+    with quiet(), limit_upstream_length(upstream, 8):
         short = upstream.generate("Good day.").shape[1]
     assert short == 8 * 960
     with quiet():
