@@ -28,7 +28,7 @@ from bench.harness.machine import (
     to_file_name,
 )
 from bench.harness.recording_client import ServerError
-from bench.harness.report import Figure, Report, Result, create_table, to_markdown, write_json
+from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.harness.setup import FULL, QUICK, Effort, Setup
 from bench.server import accounting, cancel, clause_peer, latency, quality, rates, streams, typing
 from duplex_tts import ClientError
@@ -134,7 +134,7 @@ def bench(  # noqa: PLR0913 - a parameter is an option
         console.print(str(error), style="red")
         raise typer.Exit(1) from error
     stem = to_file_name(name) + ("-client" if client else "") + ("-quick" if quick else "")
-    _write_report(Report(name, run_info, results), out, stem)
+    _write_report(BenchReport(name, run_info, results), out, stem)
 
 
 def _run_rows(
@@ -171,7 +171,7 @@ def _measure_engine(engine: str, device: str, out: Path, *, random_weights: bool
     }
     with _progress_bars() as follow:
         results = {row: run(follow(label)) for row, (label, run) in engine_bench.rows().items()}
-    report, stem = Report(name, run_info, results), f"{to_file_name(name)}-{engine}"
+    report, stem = BenchReport(name, run_info, results), f"{to_file_name(name)}-{engine}"
     _write_report(report, out, stem)
 
 
@@ -196,7 +196,7 @@ def _progress_bars() -> Iterator[Callable[[str], Callable[[float], None]]]:
         yield follow
 
 
-def _write_report(report: Report, out: Path, stem: str) -> None:
+def _write_report(report: BenchReport, out: Path, stem: str) -> None:
     console.print(create_table(report))
     out.mkdir(parents=True, exist_ok=True)
     write_json(report, out / f"{stem}.json")

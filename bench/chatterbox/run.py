@@ -13,7 +13,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.weights import WEIGHTS, folder_of
 from bench.harness.machine import machine_name
 from bench.harness.plots import OURS, THEIRS
-from bench.harness.report import Report
+from bench.harness.report import BenchReport
 
 if TYPE_CHECKING:
     from bench.chatterbox.engine_bench import ChatterboxBench
@@ -58,7 +58,7 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
     return name, ChatterboxBench(model, upstream, BenchPlan() if on_cuda else small)
 
 
-def plot_results(report: Report, path: Path) -> None:
+def plot_results(report: BenchReport, path: Path) -> None:
     """Plot time per token by batch size, and first audio by live streams."""
     tokens = report.results["tokens"].details["batches"]
     live = report.results["live"].details["live"]

@@ -16,7 +16,12 @@ import numpy as np
 from bench.harness.corpus import split_tokens
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
-from bench.harness.simulated_listener import COUNTED_GAP_S, Gap, SimulatedListener, decode_pcm
+from bench.harness.simulated_listener import (
+    COUNTED_GAP_S,
+    AudibleGap,
+    SimulatedListener,
+    decode_pcm,
+)
 from duplex_tts import Audio, Session, Utterance
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
@@ -37,7 +42,7 @@ class PlaybackResult:
     pauses: int
     silence_ms: float
     audio_s: float
-    unbuffered: list[Gap]
+    unbuffered: list[AudibleGap]
 
 
 async def measure(setup: Setup) -> Result:

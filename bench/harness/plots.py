@@ -10,14 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from bench.harness.report import Report
+from bench.harness.report import BenchReport
 
 matplotlib.use("Agg")
 
 OURS, THEIRS, PALE, INK = "#0072b2", "#d55e00", "#b8c4cc", "#333333"  # colour-blind safe
 
 
-def plot_first_audio(report: Report, path: Path) -> None:
+def plot_first_audio(report: BenchReport, path: Path) -> None:
     """Plot the time to the first audible sound against the peer and against the engine alone."""
     found = {row: result.details for row, result in report.results.items() if result.details}
     wanted = [row for row in ("peer", "latency") if row in found]
@@ -30,7 +30,7 @@ def plot_first_audio(report: Report, path: Path) -> None:
     _save_canvas(canvas, "Time to the first audible sound", report, path)
 
 
-def plot_quality(report: Report, path: Path) -> None:
+def plot_quality(report: BenchReport, path: Path) -> None:
     """Plot word errors, PLCMOS and duration of each speaking mode on the same texts."""
     ways = report.results["quality"].details["ways"]
     names = list(ways)
@@ -44,7 +44,7 @@ def plot_quality(report: Report, path: Path) -> None:
     _save_canvas(canvas, "The same texts, whole or streamed while they were written", report, path)
 
 
-def plot_typing(report: Report, path: Path) -> None:
+def plot_typing(report: BenchReport, path: Path) -> None:
     """Plot one text at each typing speed: keys and speech over time."""
     takes = sorted(report.results["typing"].details["picture"], key=lambda take: -take["speed"])
     canvas = Canvas(figsize=(14, 1.5 * len(takes) + 0.6), layout="constrained")
@@ -138,7 +138,7 @@ def _bar_colours(ways: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def _save_canvas(canvas: Canvas, title: str, report: Report, path: Path) -> None:
+def _save_canvas(canvas: Canvas, title: str, report: BenchReport, path: Path) -> None:
     for axes in canvas.axes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=INK)

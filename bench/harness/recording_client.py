@@ -28,7 +28,7 @@ class ServerError(Exception):
 
 
 @dataclass(slots=True)
-class Recording:
+class RecordedContext:
     """The audio messages of one `pcm_s16le` context, and their playback by `time.perf_counter`."""
 
     hearing: SimulatedListener
@@ -93,9 +93,9 @@ async def cancel_and_wait(context: Context) -> None:
             return
 
 
-async def record_context(context: Context, rate_hz: int) -> Recording:
+async def record_context(context: Context, rate_hz: int) -> RecordedContext:
     """Record a context until `Done`. Raises `ServerError`."""
-    recording = Recording(SimulatedListener(rate_hz))
+    recording = RecordedContext(SimulatedListener(rate_hz))
     async for event in context:
         if isinstance(event, Error):
             raise ServerError(event.code, event.message)
@@ -125,7 +125,7 @@ def _is_busy(error: ServerError | SpeechFailed) -> bool:
 
 async def speak_streamed(
     session: Session, pieces: Sequence[str], period_s: float, seed: int
-) -> Recording:
+) -> RecordedContext:
     """Speak a text streamed in `pieces`, one every `period_s`."""
     context = await session.start(seed=seed)
     sender = asyncio.create_task(send_paced(context, pieces, period_s))
@@ -136,7 +136,7 @@ async def speak_streamed(
         await asyncio.wait([sender])
 
 
-async def speak_whole(session: Session, text: str, seed: int) -> Recording:
+async def speak_whole(session: Session, text: str, seed: int) -> RecordedContext:
     """Speak a whole text in batch mode."""
     context = await session.start(seed=seed, mode="batch")
     await context.push(text)

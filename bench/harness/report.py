@@ -61,7 +61,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchReport:
     """One run: the machine, its circumstances, and each row's result by name."""
 
     machine: str
@@ -74,7 +74,7 @@ class Report:
         return [figure for result in self.results.values() for figure in result.figures]
 
 
-def create_table(report: Report) -> Table:
+def create_table(report: BenchReport) -> Table:
     """Create a terminal table of figures beside goals; missed goals are marked."""
     shown = Table(title=f"Duplex TTS on {report.machine}", title_justify="left")
     for column in ("", "measured", "goal", "", "note"):
@@ -87,7 +87,7 @@ def create_table(report: Report) -> Table:
     return shown
 
 
-def to_markdown(report: Report) -> str:
+def to_markdown(report: BenchReport) -> str:
     """The same table as Markdown."""
     run_info = [f"{name.replace('_', ' ')}: {value}" for name, value in report.run_info.items()]
     shown = [text for text in run_info if "versions" not in text]
@@ -100,7 +100,7 @@ def to_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_json(report: Report, path: Path) -> None:
+def write_json(report: BenchReport, path: Path) -> None:
     """Write the report with all details as JSON."""
     figures = [_to_json(figure) for figure in report.figures]
     details = {name: result.details for name, result in report.results.items()}

@@ -29,7 +29,7 @@ def audible_from_s(pcm: Pcm, rate_hz: int) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class AudibleGap:
     """Silence of `length_s` from `at_s` on because no audio had arrived."""
 
     at_s: float
@@ -48,7 +48,7 @@ class SimulatedListener:
     first_message_s: float | None = None
     first_sound_s: float | None = None
     dry_at_s: float | None = None
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[AudibleGap] = field(default_factory=list)
 
     def play_audio(self, pcm: Pcm, at_s: float) -> float:
         """Receive audio at `at_s`; returns when its playback starts."""
@@ -66,11 +66,11 @@ class SimulatedListener:
             self.first_sound_s = None if silent_s is None else starts_s + silent_s
         return starts_s
 
-    def current_gap(self, now_s: float) -> Gap | None:
+    def current_gap(self, now_s: float) -> AudibleGap | None:
         """The gap that lasts at `now_s`; None before the first sound and during playback."""
         if self.first_sound_s is None or self.dry_at_s is None or now_s <= self.dry_at_s:
             return None
-        return Gap(self.dry_at_s, now_s - self.dry_at_s)
+        return AudibleGap(self.dry_at_s, now_s - self.dry_at_s)
 
 
 def cut_pauses(pcm: Pcm, rate_hz: int, longest_s: float) -> Pcm:

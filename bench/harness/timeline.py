@@ -9,8 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.events import Audio
-from bench.harness.simulated_listener import Gap, Pcm, SimulatedListener, audible_from_s, decode_pcm
-from bench.harness.typists import TypedText
+from bench.harness.simulated_listener import (
+    AudibleGap,
+    Pcm,
+    SimulatedListener,
+    audible_from_s,
+    decode_pcm,
+)
+from bench.harness.typists import TimedText
 
 STOP_S = 0.1  # shorter gaps are not noticed
 _WORD = re.compile(r"\w+(?:['’]\w+|(?<=\d)[.,:]\d+)*")
@@ -33,9 +39,9 @@ class SpokenSpan:
 class Timeline:
     """A typed text and how it was heard."""
 
-    typed: TypedText
+    typed: TimedText
     spans: Sequence[SpokenSpan]
-    gaps: Sequence[Gap]
+    gaps: Sequence[AudibleGap]
     first_sound_s: float | None
 
     @property
@@ -71,7 +77,7 @@ class ListenedRecording:
 
 
 def play_messages(
-    typed: TypedText, audio: Sequence[tuple[float, Audio]], rate_hz: int
+    typed: TimedText, audio: Sequence[tuple[float, Audio]], rate_hz: int
 ) -> ListenedRecording:
     """Play `pcm_s16le` messages at their arrival times."""
     hearing, spans = SimulatedListener(rate_hz), list[SpokenSpan]()

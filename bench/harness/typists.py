@@ -49,7 +49,7 @@ class KeyStroke:
 
 
 @dataclass(slots=True)
-class TypedText:
+class TimedText:
     """A text and when each character was written."""
 
     text: str = ""
@@ -78,11 +78,11 @@ def simulate_typing(text: str, typist: Typist, seed: int) -> list[KeyStroke]:
 
 def apply_strokes(
     strokes: Sequence[KeyStroke], retracted: Sequence[int] | None = None
-) -> TypedText:
+) -> TimedText:
     """The text after the strokes. `retracted`: where the text really ended after each retraction;
     None: as requested.
     """
-    page = TypedText()
+    page = TimedText()
     ends = iter(retracted or ())
     for stroke in strokes:
         if stroke.retract_to is None:

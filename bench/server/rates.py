@@ -17,7 +17,7 @@ from bench.harness.corpus import BenchText, split_tokens
 from bench.harness.recording_client import ServerError, record_context, send_paced
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
-from bench.harness.simulated_listener import COUNTED_GAP_S, Gap
+from bench.harness.simulated_listener import COUNTED_GAP_S, AudibleGap
 from duplex_tts import Session
 
 TOKENS_PER_S = (10.0, 15.0, 20.0, 30.0)
@@ -31,7 +31,7 @@ class RateResult:
 
     message_s: float
     sound_s: float
-    gaps: Sequence[Gap]
+    gaps: Sequence[AudibleGap]
 
 
 async def measure(setup: Setup) -> Result:

@@ -18,7 +18,7 @@ from backend.tts_manager import VoiceParams
 from bench.harness.corpus import BenchText, load_corpus, split_tokens
 from bench.harness.recording_client import ServerError, wait_for_first_sound
 from bench.harness.setup import QUICK, Setup
-from bench.harness.simulated_listener import Gap, SimulatedListener, cut_pauses, decode_pcm
+from bench.harness.simulated_listener import AudibleGap, SimulatedListener, cut_pauses, decode_pcm
 from bench.harness.virtual_speech import VirtualTTSManager, run_context
 from bench.server import clause_peer, latency, rates
 from duplex_tts import Audio, Context, Done, Event
@@ -207,7 +207,7 @@ def test_first_sound_has_a_goal(seconds: float, met: bool) -> None:
 
 def test_gaps_are_counted_at_each_rate() -> None:
     def rate_result(*lengths_s: float) -> rates.RateResult:
-        return rates.RateResult(0.1, 0.12, [Gap(1.0, length_s) for length_s in lengths_s])
+        return rates.RateResult(0.1, 0.12, [AudibleGap(1.0, length_s) for length_s in lengths_s])
 
     slow, fast = rates.build_result(
         {10.0: [rate_result(0.2, 0.05), rate_result()], 30.0: [rate_result()]}

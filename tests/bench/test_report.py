@@ -16,7 +16,7 @@ from bench.harness import plots
 from bench.harness.corpus import BenchText, load_corpus, split_tokens, split_word_groups
 from bench.harness.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
 from bench.harness.machine import machine_name, to_file_name
-from bench.harness.report import Figure, Report, Result, create_table, to_markdown, write_json
+from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.server import clause_peer
 from bench.server.accounting import Ledger, compose_dialogue
 from bench.server.load import LoadListener, LoadResult
@@ -158,8 +158,10 @@ def test_nan_never_meets_its_goal() -> None:
     assert not figure(math.nan, at_most=False).met
 
 
-def report(*figures: Figure) -> Report:
-    return Report("Some CPU, 2 cores", {"quick": True}, {"row": Result(figures, {"samples": [1]})})
+def report(*figures: Figure) -> BenchReport:
+    return BenchReport(
+        "Some CPU, 2 cores", {"quick": True}, {"row": Result(figures, {"samples": [1]})}
+    )
 
 
 def test_table_and_markdown_show_goals_and_mark_missed_ones() -> None:
@@ -204,7 +206,7 @@ def test_plots_are_drawn_from_details(tmp_path: Path) -> None:
         "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
         "quality": Result([], {"ways": {"whole": way, "streamed": way, "each 3 words alone": way}}),
     }
-    found = Report("Some CPU", {}, results)
+    found = BenchReport("Some CPU", {}, results)
     plots.plot_first_audio(found, tmp_path / "ttfa.png")
     plots.plot_quality(found, tmp_path / "quality.png")
     for name in ("ttfa.png", "quality.png"):

@@ -15,13 +15,13 @@ from bench.harness import plots
 from bench.harness.corpus import BenchText, load_corpus
 from bench.harness.judge import Verdict, WordErrors
 from bench.harness.recording_client import ServerError
-from bench.harness.report import Figure, Report, Result
-from bench.harness.simulated_listener import Gap
+from bench.harness.report import BenchReport, Figure, Result
+from bench.harness.simulated_listener import AudibleGap
 from bench.harness.timeline import SpokenSpan, Timeline, play_messages
 from bench.harness.typists import (
     SPEEDS,
     KeyStroke,
-    TypedText,
+    TimedText,
     Typist,
     apply_strokes,
     simulate_typing,
@@ -130,7 +130,7 @@ def test_typed_corpus_is_speakable() -> None:
 
 
 def create_timeline(text: str, spans: Sequence[tuple[int, int, float, float]]) -> Timeline:
-    page = TypedText()
+    page = TimedText()
     for number, letter in enumerate(text):
         page.append(letter, float(number))
     heard = [SpokenSpan(start, end, at_s, until_s, at_s) for start, end, at_s, until_s in spans]
@@ -166,7 +166,7 @@ def test_lag_is_from_last_character_to_sound() -> None:
 
 
 def test_short_gaps_are_no_stops() -> None:
-    gaps = [Gap(1.0, 0.05), Gap(2.0, 0.2), Gap(3.0, 5.0)]
+    gaps = [AudibleGap(1.0, 0.05), AudibleGap(2.0, 0.2), AudibleGap(3.0, 5.0)]
     assert dataclasses.replace(create_timeline("a", []), gaps=gaps).stops == 2
 
 
@@ -312,6 +312,6 @@ def test_typing_details_contain_every_text_and_are_plotted(tmp_path: Path) -> No
     assert len(result.details["texts"]) == 5
     assert [each["speed"] for each in result.details["picture"]] == list(SPEEDS)
     assert [2.0, None] in result.details["picture"][0]["keys"]
-    report = Report("Some CPU", {}, {"typing": Result([], result.details)})
+    report = BenchReport("Some CPU", {}, {"typing": Result([], result.details)})
     plots.plot_typing(report, tmp_path / "typing.png")
     assert (tmp_path / "typing.png").read_bytes().startswith(b"\x89PNG")

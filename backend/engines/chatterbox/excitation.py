@@ -21,7 +21,7 @@ class Excitation:
     cycles: Tensor
 
 
-class Source:
+class ExcitationSource:
     """Upstream's `SourceModuleHnNSF`, with state.
 
     Harmonic k of the pitch f has the phase 2 pi sum(k f / rate) + its random start; unvoiced frames

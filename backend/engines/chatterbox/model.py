@@ -30,7 +30,7 @@ from backend.engines.chatterbox.recording import (
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
 from backend.engines.chatterbox.watermark import Watermark
@@ -189,7 +189,7 @@ class ChatterboxModel:
         decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
         return EngineParts(
             decoder,
-            Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
+            Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceCache(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,

@@ -25,7 +25,7 @@ from backend.engines.chatterbox.text import (
     max_tokens,
     min_tokens,
 )
-from backend.engines.chatterbox.vocoder import Vocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
 from backend.text.words import word_ends
 
 FIRST_TOKENS = 10  # 0.4 s of sound; needs 13 tokens with the lookahead
@@ -63,7 +63,7 @@ class Renderer:
     """Renders tokens to sound with upstream's flow and vocoder."""
 
     flow: Flow
-    vocoder: Vocoder
+    vocoder: HiftVocoder
     turbo: bool
 
     def render_next(self, work: Sequence[tuple[Passage, RenderJob]]) -> list[RenderedSound]:

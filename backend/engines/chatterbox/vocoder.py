@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from backend.engines.chatterbox.excitation import FRAME_SAMPLES, Source
+from backend.engines.chatterbox.excitation import FRAME_SAMPLES, ExcitationSource
 from backend.engines.chatterbox.flow import MEL_BANDS
 from backend.engines.chatterbox.graphs import GraphCache
 
@@ -79,7 +79,7 @@ class _VocoderRun:
     cycles: Tensor
 
 
-class Vocoder:
+class HiftVocoder:
     """Upstream's `HiFTGenerator` in evaluation mode, for any number of streams of one thread.
 
     Changes it in place: fuses weight norms into the weights, moves the window to the weights'
@@ -165,8 +165,8 @@ class Vocoder:
 class VocoderStream:
     """The vocoder state of one passage."""
 
-    def __init__(self, vocoder: Vocoder, generator: torch.Generator) -> None:
-        self.source = Source(vocoder.hift.m_source, generator)
+    def __init__(self, vocoder: HiftVocoder, generator: torch.Generator) -> None:
+        self.source = ExcitationSource(vocoder.hift.m_source, generator)
         device = generator.device
         self.past = PastFrames(
             torch.zeros(MEL_BANDS, 0, device=device), torch.zeros(0, device=device)

@@ -14,7 +14,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.__main__ import app
 from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench, limit_upstream_length
-from bench.harness.report import Figure, Report, Result, to_markdown
+from bench.harness.report import BenchReport, Figure, Result, to_markdown
 from tests.support.chatterbox.drawn import NoWatermark
 from tests.support.chatterbox.tiny import quiet, tiny
 
@@ -38,7 +38,7 @@ def test_every_row_is_measured(turbo: bool, tmp_path: Path) -> None:
     assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"
     assert all(f.value > 0 for f in figures if "underrun" not in f.name)
     assert done[-1] == 1.0
-    shown = to_markdown(Report("here", {}, results))
+    shown = to_markdown(BenchReport("here", {}, results))
     assert "time per token, batch 1" in shown
     assert "missed" not in shown
 

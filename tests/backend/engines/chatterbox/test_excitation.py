@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from backend.engines.chatterbox.excitation import Source
+from backend.engines.chatterbox.excitation import ExcitationSource
 from tests.support.chatterbox.tiny import TinyS3Gen
 from tests.support.same_sound import assert_same_sound
 
@@ -19,8 +19,8 @@ def module() -> Any:
     return TinyS3Gen(meanflow=True).eval().requires_grad_(requires_grad=False).mel2wav.m_source
 
 
-def source(module: Any, seed: int = 7) -> Source:
-    return Source(module, torch.Generator().manual_seed(seed))
+def source(module: Any, seed: int = 7) -> ExcitationSource:
+    return ExcitationSource(module, torch.Generator().manual_seed(seed))
 
 
 def test_excitation_equals_upstream_formula(module: Any) -> None:

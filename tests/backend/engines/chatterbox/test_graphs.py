@@ -16,7 +16,7 @@ from backend.engines.chatterbox import graphs as graphs_module
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.graphs import GraphCache
-from backend.engines.chatterbox.vocoder import Vocoder
+from backend.engines.chatterbox.vocoder import HiftVocoder
 from tests.support.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
@@ -63,7 +63,7 @@ def captured(
     s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to(device)
     if name == "vocoder":
         inputs = zeros(2, 80, 40), zeros(2, 1, 40 * 480)
-        return Vocoder(s3gen.mel2wav).hift.decode, inputs
+        return HiftVocoder(s3gen.mel2wav).hift.decode, inputs
     flow, lengths = Flow(s3gen, block_causal=name.endswith("blocks")), zeros(2).long() + 90
     x = zeros(2, 80, 192)
     return flow._compute_mels, (zeros(2, 96).long(), lengths, x, zeros(2, 80), x)

@@ -20,7 +20,7 @@ from backend.engines.chatterbox.flow import Flow, Noise, RenderJob
 from backend.engines.chatterbox.graphs import GraphCache
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.vocoder import Vocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
 from tests.support.chatterbox.tiny import (
     SAME_MEL,
     SIZE,
@@ -121,7 +121,7 @@ def test_repeated_vocoder_replays_give_the_same_sound(
     captures: list[int],
 ) -> None:
     hift = TinyS3Gen(meanflow=True).eval().requires_grad_(requires_grad=False).mel2wav
-    vocoder, plain = Vocoder(hift), without_graphs(Vocoder(hift))
+    vocoder, plain = HiftVocoder(hift), without_graphs(HiftVocoder(hift))
     expected = speak_streams(plain)
     assert not captures
     for _ in range(5):
@@ -130,7 +130,7 @@ def test_repeated_vocoder_replays_give_the_same_sound(
     assert captures
 
 
-def speak_streams(vocoder: Vocoder) -> list[Tensor]:
+def speak_streams(vocoder: HiftVocoder) -> list[Tensor]:
     """Two streams in chunks of several lengths; results are kept until the end."""
     device = vocoder.hift.stft_window.device
     mel = torch.randn(80, 120, generator=torch.Generator().manual_seed(1)).to(device)
@@ -177,7 +177,7 @@ def draw_tokens(decoder: SpeechTokenDecoder) -> list[list[int]]:
 def test_every_replay_on_cuda_equals_the_first_run(turbo: bool) -> None:
     """Several shapes in turn, with graphs from the third run on."""
     s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to("cuda")
-    flow, vocoder = Flow(s3gen), Vocoder(s3gen.mel2wav)
+    flow, vocoder = Flow(s3gen), HiftVocoder(s3gen.mel2wav)
     decoder = SpeechTokenDecoder(copy.deepcopy(tiny_t3(turbo=turbo)).to("cuda"), 2, 512)
     batches = mel_jobs(flow)
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.excitation import Source
-from backend.engines.chatterbox.vocoder import Vocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.excitation import ExcitationSource
+from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
 from tests.support.chatterbox.tiny import TinyS3Gen, on_cuda
 from tests.support.same_sound import assert_same_sound
 
@@ -33,7 +33,7 @@ def generator() -> torch.Generator:
 
 
 def render_stream(hift: Any, cuts: list[int], ahead: int) -> Tensor:
-    vocoder, parts, start = Vocoder(hift), [], 0
+    vocoder, parts, start = HiftVocoder(hift), [], 0
     stream = VocoderStream(vocoder, generator())
     for end in cuts:
         parts += vocoder.synthesize(
@@ -47,7 +47,9 @@ def render_stream(hift: Any, cuts: list[int], ahead: int) -> Tensor:
 def test_single_run_equals_upstream(s3gen: Any) -> None:
     hift = s3gen.mel2wav
     pitch = hift.f0_predictor(MEL[None])[0]
-    drawn = Source(hift.m_source, generator()).compute_excitation(pitch, pitch[:0]).samples
+    drawn = (
+        ExcitationSource(hift.m_source, generator()).compute_excitation(pitch, pitch[:0]).samples
+    )
     expected = create_s3gen().mel2wav.inference(MEL[None], cache_source=drawn[None, None])[0][0]
     expected = expected * torch.cat([s3gen.trim_fade, torch.ones(expected.numel() - 960)])
     sound = render_stream(hift, [FRAMES], 0)
@@ -56,7 +58,7 @@ def test_single_run_equals_upstream(s3gen: Any) -> None:
 
 @on_cuda
 def test_chunked_graphs_on_cuda_equal_a_single_run() -> None:
-    vocoder = Vocoder(create_s3gen().to("cuda").mel2wav)
+    vocoder = HiftVocoder(create_s3gen().to("cuda").mel2wav)
     mel = MEL.to("cuda")
 
     def stream_on_cuda(cuts: list[int]) -> Tensor:
@@ -89,7 +91,7 @@ def test_seam_with_fewer_following_frames_is_inaudible(s3gen: Any) -> None:
 
 def test_batched_streams_sound_the_same_as_alone(s3gen: Any) -> None:
     """Different lengths, seeds and starts; two have equal lengths."""
-    vocoder = Vocoder(s3gen.mel2wav)
+    vocoder = HiftVocoder(s3gen.mel2wav)
     spans = [(0, 12, 14), (0, 12, 14), (0, 30, 0), (5, 5, 3)]
 
     def parts(streams: list[VocoderStream]) -> list[VocoderInput]:
@@ -114,7 +116,7 @@ def test_batched_streams_sound_the_same_as_alone(s3gen: Any) -> None:
 
 
 def test_runs_have_few_lengths() -> None:
-    vocoder, lengths = Vocoder(create_s3gen().mel2wav), set()
+    vocoder, lengths = HiftVocoder(create_s3gen().mel2wav), set()
     for last in range(1, 40):
         stream = VocoderStream(vocoder, generator())
         for new, ahead in ((12, 14), (40, 14), (last, 0)):
@@ -125,7 +127,7 @@ def test_runs_have_few_lengths() -> None:
 
 
 def test_failed_run_leaves_streams_unchanged(s3gen: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    vocoder = Vocoder(s3gen.mel2wav)
+    vocoder = HiftVocoder(s3gen.mel2wav)
     streams = [VocoderStream(vocoder, generator()) for _ in range(2)]
     cuts = [(12, 26), (13, 27)]
     parts = [
