@@ -70,7 +70,7 @@ def test_what_is_there_but_wrong_is_fetched_again(hub: Hub, tmp_path: Path) -> N
 
 
 def test_a_connection_that_breaks_goes_on_where_it_broke(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000, 50_000]
+    hub.truncations["model.safetensors"] = [100_000, 50_000]
     fetch(tmp_path)
     starts = [start for name, start in hub.requests if name == "model.safetensors"]
     assert starts == [0, 100_000, 150_000]
@@ -78,11 +78,11 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(hub: Hub, tmp_path: Pat
 
 
 def test_a_download_that_was_given_up_goes_on_the_next_time(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000] + [0] * 10
+    hub.truncations["model.safetensors"] = [100_000] + [0] * 10
     with pytest.raises(DownloadFailed, match="again: it goes on where it stopped"):
         fetch(tmp_path)
     assert THEIRS.missing(tmp_path) == ["model.safetensors"]
-    hub.breaks.clear()
+    hub.truncations.clear()
     hub.requests.clear()
     fetch(tmp_path)
     assert hub.requests == [("model.safetensors", 100_000)]
@@ -91,33 +91,33 @@ def test_a_download_that_was_given_up_goes_on_the_next_time(hub: Hub, tmp_path: 
 
 def test_a_hub_that_cannot_go_on_starts_anew(hub: Hub, tmp_path: Path) -> None:
     hub.resumes = False
-    hub.breaks["model.safetensors"] = [100_000]
+    hub.truncations["model.safetensors"] = [100_000]
     fetch(tmp_path)
     assert contents(tmp_path) == WHOLE
 
 
 @pytest.mark.parametrize("lie", [LARGE[:-1] + b"?", LARGE + b"?"])
 def test_wrong_bytes_are_thrown_away(hub: Hub, tmp_path: Path, lie: bytes) -> None:
-    hub.lies["model.safetensors"] = lie
+    hub.replacements["model.safetensors"] = lie
     with pytest.raises(DownloadFailed, match=r"model\.safetensors did not arrive as the hub"):
         fetch(tmp_path)
     assert contents(tmp_path) == {"config.json": SMALL}
 
 
 def test_too_few_bytes_are_a_broken_connection(hub: Hub, tmp_path: Path) -> None:
-    hub.lies["model.safetensors"] = LARGE[:1000]
+    hub.replacements["model.safetensors"] = LARGE[:1000]
     with pytest.raises(DownloadFailed, match="goes on where it stopped"):
         fetch(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_a_wrong_first_half_is_found_and_fetched_anew(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000] + [0] * 10
+    hub.truncations["model.safetensors"] = [100_000] + [0] * 10
     with pytest.raises(DownloadFailed):
         fetch(tmp_path)
     (part,) = tmp_path.glob("*.part")
     part.write_bytes(b"?" * 100_000)
-    hub.breaks.clear()
+    hub.truncations.clear()
     fetch(tmp_path)
     assert contents(tmp_path) == WHOLE
 
