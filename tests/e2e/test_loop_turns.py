@@ -189,17 +189,17 @@ def test_no_vendor_request_body_blocks_the_loop(vendor: str, body: str) -> None:
     assert best_of_3(read) < LIMIT_S
 
 
-def test_3000_flushes_are_all_answered() -> None:
+def test_1000_flushes_are_all_answered() -> None:
     async def play() -> int:
         async with connected() as client:
             client.say(Text("a", "Hello there. "))
-            for _ in range(3000):
+            for _ in range(1000):
                 client.say(Flush("a"))
             client.say(End("a"))
             await client.settled()
             return len(client.of(Flushed))
 
-    assert clock.run(play()) == 3000
+    assert clock.run(play()) == 1000
 
 
 # --- text that is read late -----------------------------------------------------------------------
