@@ -1,4 +1,4 @@
-"""docs/clients.md: what a reader copies runs, and speaks."""
+"""docs/vendor-clients.md: what a reader copies runs, and speaks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VENDORS = ["OpenAI", "ElevenLabs", "Cartesia", "Deepgram"]
 
 def snippets(vendor: str) -> list[str]:
     """The indented blocks of the vendor's section."""
-    text = (ROOT / "docs" / "clients.md").read_text("utf-8")
+    text = (ROOT / "docs" / "vendor-clients.md").read_text("utf-8")
     section = text.partition(f"\n## {vendor}\n")[2].partition("\n## ")[0]
     return [
         textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", section, re.M)
