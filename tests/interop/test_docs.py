@@ -1,4 +1,4 @@
-"""docs/vendor-clients.md: what a reader copies runs, and speaks."""
+"""docs/vendor-clients.md: every snippet runs and speaks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def snippets(vendor: str) -> list[str]:
 
 
 def run(snippet: str, server: Server) -> None:
-    """As a reader does, with the address of his server."""
+    """As a reader does, with the address of this server."""
     assert "127.0.0.1:8000" in snippet
     exec(snippet.replace("127.0.0.1:8000", server.address), {})
 
