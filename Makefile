@@ -1,4 +1,4 @@
-# `make run` and `make test` do everything that is needed; `make help` lists the rest.
+# `make run` and `make test` install what they need; `make help` lists the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,27 +10,27 @@ PIP := python -m pip install --disable-pip-version-check
 help:  ## Show this list
 	@grep -E '^[a-z -]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z -]+):[^#]*## */  make \1|/' | column -t -s '|'
 
-run: $(VENV)/installed  ## Install what is missing and serve on 127.0.0.1:8000 (PORT= changes it)
+run: $(VENV)/installed  ## Install missing packages and serve on 127.0.0.1:8000 (change with PORT=)
 	@exec $(BIN)/python backend/main.py $(if $(PORT),--port $(PORT))
 
-install-chatterbox: $(VENV)/installed-chatterbox  ## Add Chatterbox, the voice for a CUDA device, with torch
+install-chatterbox: $(VENV)/installed-chatterbox  ## Install Chatterbox, the engine for CUDA GPUs, with torch
 
-test: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Install what the tests need and run all of them
+test: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Install the test packages and run all tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed-test  ## Style, types, import contracts
+check: $(VENV)/installed-test  ## Check style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-page: $(VENV)/installed-test  ## Only the tests of the pages, in a real browser (needs make chromium)
+test-page: $(VENV)/installed-test  ## Run only the page tests, in a real browser (needs make chromium)
 	$(BIN)/python -m pytest tests/browser
 
-test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test with the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
+test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
 	$(CLIENTS)/bin/python -m pytest -c tests/interop/pytest.ini tests/interop
 
-chromium:  ## Install the browser of the page's tests (Debian, Ubuntu)
+chromium:  ## Install the browser for the page tests (Debian, Ubuntu)
 	@for name in chromium chromium-browser google-chrome; do \
 	  if command -v $$name; then exit 0; fi; \
 	done; \
@@ -51,40 +51,40 @@ nginx caddy:  ## Install a reverse proxy for the tests of docs/deploy.md (Debian
 	else echo "Install $@ so that it is on the PATH. (macOS: brew install $@; Fedora: dnf install $@;" \
 	  "Arch: pacman -S $@.)"; exit 1; fi
 
-bench: $(VENV)/installed-test  ## Measure on this machine; writes bench/results/
+bench: $(VENV)/installed-test  ## Run the benchmark; writes bench/results/
 	$(BIN)/python -m bench
 
-clean:  ## Remove what was installed and built
+clean:  ## Remove installed and built files
 	rm -rf $(VENV) $(CLIENTS) build *.egg-info
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "duplex-tts needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	  || { echo "duplex-tts needs Python 3.11 or newer; choose one with: make PYTHON=python3.12 ..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing into $(VENV): about 150 MB to fetch, 540 MB on the disk, a minute"
+	@echo "Installing into $(VENV): about 150 MB to download, 540 MB on disk, one minute"
 	$(BIN)/$(PIP) -r requirements.txt
 	$(BIN)/$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/installed-test: requirements-test.txt $(VENV)/installed
-	@echo "Installing what the tests need into $(VENV): about 250 MB to fetch, 720 MB on the disk"
+	@echo "Installing the test packages into $(VENV): about 250 MB to download, 720 MB on disk"
 	$(BIN)/$(PIP) -r requirements-test.txt
 	@touch $@
 
 CHATTERBOX := requirements-chatterbox.txt requirements-chatterbox-parts.txt
 $(VENV)/installed-chatterbox: $(CHATTERBOX) $(VENV)/installed
-	@echo "Installing Chatterbox into $(VENV): a few minutes; with a torch for CUDA several GB"
+	@echo "Installing Chatterbox into $(VENV): a few minutes; several GB with a CUDA torch"
 	$(BIN)/$(PIP) -r requirements-chatterbox.txt
 	$(BIN)/$(PIP) --no-deps -r requirements-chatterbox-parts.txt
-	@# Compiled for another torch they cannot be loaded, and nothing here needs them.
+	@# Compiled for another torch, they cannot be loaded; nothing here uses them.
 	rm -f $(VENV)/lib/python*/site-packages/torchaudio/lib/*.so
 	$(BIN)/python -W ignore -c "import chatterbox.tts, chatterbox.tts_turbo"
 	@touch $@
 
 $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
-	@echo "Installing the real clients into $(CLIENTS): about 250 MB to fetch, 800 MB on the disk, a minute"
+	@echo "Installing the real clients into $(CLIENTS): about 250 MB to download, 800 MB on disk, one minute"
 	$(BIN)/python -m venv $(CLIENTS)
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@

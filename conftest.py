@@ -1,4 +1,4 @@
-"""Fixtures of the end-to-end tests: one server for all of them, and their table of figures."""
+"""Fixtures of the end-to-end tests: one shared server, and the table of figures."""
 
 from collections.abc import Iterator
 
@@ -9,22 +9,22 @@ from duplex_tts.local_server import local_server
 
 pytest.register_assert_rewrite("tests.support.end_to_end")
 
-from tests.support.end_to_end import Figures  # noqa: E402 - rewriting comes before the import
+from tests.support.end_to_end import FigureTable  # noqa: E402 - after register_assert_rewrite
 
-_FIGURES = pytest.StashKey[Figures]()
+_FIGURES = pytest.StashKey[FigureTable]()
 
 
 @pytest.fixture(scope="session")
 def url() -> Iterator[str]:
-    """The address of a server that runs while the tests do."""
+    """The address of one server for all tests."""
     with local_server() as address:
         yield address
 
 
 @pytest.fixture(scope="session")
-def figures(pytestconfig: pytest.Config) -> Figures:
+def figures(pytestconfig: pytest.Config) -> FigureTable:
     """Collects what the tests measure."""
-    return pytestconfig.stash.setdefault(_FIGURES, Figures())
+    return pytestconfig.stash.setdefault(_FIGURES, FigureTable())
 
 
 def pytest_terminal_summary(config: pytest.Config) -> None:

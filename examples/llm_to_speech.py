@@ -1,4 +1,4 @@
-"""Speak what a language model writes, while it writes: `python examples/llm_to_speech.py WHY`."""
+"""Speak a language model's answer while it is written: `python examples/llm_to_speech.py WHY`."""
 
 import argparse
 import asyncio
@@ -10,7 +10,7 @@ from duplex_tts.player import Player
 
 
 async def main(question: str, model: str | None) -> None:
-    """OPENAI_BASE_URL says where the model is; the block ends when all of it was heard."""
+    """OPENAI_BASE_URL is the model's address. Returns when all of the answer was heard."""
     url = os.environ.get("DUPLEX_TTS_URL", "127.0.0.1:8000")
     async with Session.connect(url) as session, Player() as player:
         llm = AsyncOpenAI()
@@ -24,10 +24,10 @@ async def main(question: str, model: str | None) -> None:
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("question", nargs="*", default=["Why is the sky blue?"])
-parser.add_argument("--model", help="default: the first that OPENAI_BASE_URL offers")
+parser.add_argument("--model", help="default: the first one that OPENAI_BASE_URL lists")
 options = parser.parse_args()
 try:
     from openai import AsyncOpenAI
 except ImportError:
-    sys.exit("llm_to_speech: pip install openai (any language model with its API will do)")
+    sys.exit("llm_to_speech: pip install openai (works with any server of its API)")
 asyncio.run(main(" ".join(options.question), options.model))

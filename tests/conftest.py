@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import hypothesis
 import pytest
 import structlog
 
-# The same examples every time; HYPOTHESIS_PROFILE=explore looks for new ones.
+# Deterministic examples; HYPOTHESIS_PROFILE=explore draws new ones.
 hypothesis.settings.register_profile("repeat", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 def pytest_collection_finish() -> None:
-    """The first text ever drawn in a clone makes a table of Unicode, up to 20 s on a busy machine:
-    here it does not count against the time of a test.
+    """Build hypothesis' Unicode table, once per clone and up to 20 s on a busy machine, outside of
+    the tests' time limits.
     """
     hypothesis.strategies.text().validate()
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Nothing is logged, unless a test asks for it: hypothesis replays thousands of dialogues."""
+def _silence_logs() -> Iterator[None]:
+    """Log nothing unless a test asks for it: hypothesis replays thousands of dialogues."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     wrapper = structlog.make_filtering_bound_logger(logging.CRITICAL)

@@ -1,10 +1,10 @@
-"""Telephone bridges: media streams of Twilio and Telnyx, spoken to through a `Session`."""
+"""Telephone bridges: speak through a `Session` into media streams of Twilio and Telnyx."""
 
 from duplex_tts.telephony.bridge import Bridge, Options
 from duplex_tts.telephony.call import Call, Heard
 from duplex_tts.telephony.credentials import Credentials
 from duplex_tts.telephony.errors import BadCredentials, CallEnded, TelephonyError, UnsupportedCodec
-from duplex_tts.telephony.line import CallStats
+from duplex_tts.telephony.media_stream import CallStats
 
 __all__ = [
     "BadCredentials",

@@ -1,11 +1,11 @@
-"""A carrier's connection to somebody else's ASGI server; no framework is needed."""
+"""A carrier's connection to any ASGI server, without a framework."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from duplex_tts.telephony.credentials import Handshake, Refusal
+from duplex_tts.telephony.credentials import Handshake, HandshakeRefusal
 from duplex_tts.telephony.errors import CallEnded
 
 Message = MutableMapping[str, Any]
@@ -14,11 +14,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _DENIAL = "websocket.http.response"
-_POLICY = 1008
+_POLICY_VIOLATION = 1008
 
 
 class AsgiSocket:
-    """See `line.CarrierSocket`. Raises `CallEnded` when the carrier has left before `accept`."""
+    """See `media_stream.CarrierSocket`."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -26,15 +26,15 @@ class AsgiSocket:
         self._open = False
 
     async def accept(self) -> None:
-        """Open it."""
+        """Accept the connection. Raises `CallEnded` if the carrier has left."""
         message = await self._receive()
         if message["type"] != "websocket.connect":
-            raise CallEnded("the carrier left before it was answered")
+            raise CallEnded("the carrier left before the connection was accepted")
         await self._send({"type": "websocket.accept"})
         self._open = True
 
     async def receive(self) -> str | bytes:
-        """See `line.CarrierSocket`."""
+        """See `media_stream.CarrierSocket`."""
         message = await self._receive()
         if message["type"] != "websocket.receive":
             self._open = False
@@ -43,7 +43,7 @@ class AsgiSocket:
         return text if isinstance(text, str) else message.get("bytes") or b""
 
     async def send(self, message: str) -> None:
-        """See `line.CarrierSocket`."""
+        """See `media_stream.CarrierSocket`."""
         if not self._open:
             raise CallEnded("the carrier's connection is closed")
         try:
@@ -52,14 +52,14 @@ class AsgiSocket:
             raise CallEnded(f"the carrier's connection is closed: {error}") from error
 
     async def close(self, code: int, reason: str) -> None:
-        """See `line.CarrierSocket`."""
+        """See `media_stream.CarrierSocket`."""
         if self._open:
             self._open = False
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
 
 
-def handshake_of(scope: Scope) -> Handshake:
-    """What `Credentials` look at."""
+def parse_handshake(scope: Scope) -> Handshake:
+    """The handshake that `Credentials` checks."""
     path = scope.get("raw_path") or scope.get("path", "").encode()
     query = scope.get("query_string", b"")
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -67,12 +67,13 @@ def handshake_of(scope: Scope) -> Handshake:
     return Handshake(url.decode("latin-1"), headers)
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def refuse_handshake(scope: Scope, send: Send, refusal: HandshakeRefusal) -> None:
     """Answer a request, or a WebSocket that was not accepted, with an HTTP error."""
     prefix = "http.response"
     if scope["type"] == "websocket":
         if _DENIAL not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": _POLICY, "reason": refusal.reason})
+            reason = refusal.reason
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": reason})
             return
         prefix = _DENIAL
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -80,8 +81,8 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     await send({"type": f"{prefix}.body", "body": refusal.reason.encode() + b"\n"})
 
 
-async def lifespan(receive: Receive, send: Send) -> None:
-    """Nothing starts and nothing stops with the server: calls have lives of their own."""
+async def handle_lifespan(receive: Receive, send: Send) -> None:
+    """Confirm startup and shutdown; calls do not depend on either."""
     while True:
         phase = (await receive())["type"]
         await send({"type": f"{phase}.complete"})

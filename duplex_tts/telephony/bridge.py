@@ -1,4 +1,4 @@
-"""Where carriers connect: `/telephony/twilio` and `/telephony/telnyx`.
+"""The server for carriers: `/telephony/twilio` and `/telephony/telnyx`.
 
     async def answer(call: Call) -> None:
         async with Session.connect() as session:
@@ -7,8 +7,8 @@
 
     asyncio.run(Bridge(answer).serve(port=8090))
 
-Carriers connect over TLS only: put a reverse proxy in front, or give `listen` an SSL context. A
-`Bridge` is an ASGI application, too: mount it where you have one.
+Carriers require TLS: use a reverse proxy, or pass `listen` an SSL context. A `Bridge` is an ASGI
+application, too, and can be mounted.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from duplex_tts.telephony.asgi import (
     Receive,
     Scope,
     Send,
-    handshake_of,
-    lifespan,
-    refuse,
+    handle_lifespan,
+    parse_handshake,
+    refuse_handshake,
 )
 from duplex_tts.telephony.call import Call
-from duplex_tts.telephony.carrier import Carrier, Started
-from duplex_tts.telephony.codecs import codec_named
-from duplex_tts.telephony.credentials import Credentials, Handshake, Refusal
+from duplex_tts.telephony.carrier import Carrier, StreamStarted
+from duplex_tts.telephony.codecs import find_codec
+from duplex_tts.telephony.credentials import Credentials, Handshake, HandshakeRefusal
 from duplex_tts.telephony.errors import BadCarrierMessage, CallEnded, TelephonyError
-from duplex_tts.telephony.line import CarrierSocket, Line
-from duplex_tts.telephony.pacing import LEAD_S, FramePacer
+from duplex_tts.telephony.frame_pacer import LEAD_S, FramePacer
+from duplex_tts.telephony.media_stream import CarrierSocket, MediaStream
 from duplex_tts.telephony.telnyx import Telnyx
 from duplex_tts.telephony.twilio import Twilio
-from duplex_tts.telephony.websocket import MAX_MESSAGE_BYTES, WebSocket, gatekeeper
+from duplex_tts.telephony.websocket import MAX_MESSAGE_BYTES, WebSocket, check_handshake
 
 log = logging.getLogger("duplex_tts.telephony")
 
@@ -49,19 +49,19 @@ OnCall = Callable[[Call], Awaitable[None]]
 
 CARRIERS: dict[str, Callable[[], Carrier]] = {"twilio": Twilio, "telnyx": Telnyx}
 PATH = "/telephony"
-_GOING_AWAY, _REFUSED, _FAILED = 1001, 1008, 1011
-_REASON_BYTES = 123  # all that a close frame can hold (RFC 6455)
+_GOING_AWAY, _POLICY_VIOLATION, _INTERNAL_ERROR = 1001, 1008, 1011
+_MAX_REASON_BYTES = 123  # of a close frame (RFC 6455)
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a bridge behaves.
+    """Settings of a bridge.
 
-    `lead_ms`: how far ahead of the caller's ear frames are sent. `max_calls`: the next is refused
-    with 503. `start_timeout_s`: how long a carrier may take to say which call it is. `grace_s`: how
-    long the agent's code may go on after the caller has left, before it is cancelled.
-    `telnyx_codec`: the `stream_bidirectional_codec` that Telnyx was given, where it is not the
-    codec of the caller's voice (`stream_codec`).
+    `lead_ms`: how far ahead of playback frames are sent. `max_calls`: more are refused with 503.
+    `start_timeout_s`: how long a carrier may take to send `start`. `grace_s`: how long the agent
+    may run after the caller has left, before it is cancelled. `telnyx_codec`: the
+    `stream_bidirectional_codec` set at Telnyx, if it differs from the codec of the caller's audio
+    (`stream_codec`).
     """
 
     lead_ms: float = LEAD_S * 1000
@@ -75,11 +75,11 @@ _DEFAULTS = Options()
 
 
 class Bridge:
-    """Answers carriers: each call is given to `on_call`, and is over when that returns.
+    """Answers carriers: runs `on_call` for each call; the call ends when it returns.
 
     When the caller leaves, `say` raises `CallEnded`, `audio` and `digits` end, and `on_call` has
-    `grace_s` to finish. Without `credentials` anybody may call, which is logged as a warning. What
-    it raises is logged and ends its call (1011); `CallEnded` is no error.
+    `grace_s` to finish. Without `credentials` anyone may call, which is logged as a warning.
+    Exceptions of `on_call` are logged and end its call (1011); `CallEnded` is no error.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class Bridge:
         self._on_call = on_call
         self._credentials = credentials
         self._options = options
-        self._calls = 0
-        self._warned: set[str] = set()
+        self._open_calls = 0
+        self._warned_carriers: set[str] = set()
 
     @asynccontextmanager
     async def listen(
@@ -100,15 +100,15 @@ class Bridge:
     ) -> AsyncIterator[str]:
         """Answer calls while the block runs; yields the address, `ws://host:port/telephony`.
 
-        Port 0 takes a free one. Leaving ends every call. Raises `OSError` for a port in use.
+        Port 0 selects a free one. Leaving ends every call. Raises `OSError` if the port is in use.
         """
         async with serve(
-            self._on_websocket,
+            self._handle_websocket,
             host,
             port,
             ssl=tls,
-            process_request=gatekeeper(self._refusal),
-            compression=None,  # base64 of mu-law does not shrink
+            process_request=check_handshake(self._find_refusal),
+            compression=None,  # base64 of mu-law does not compress
             max_size=MAX_MESSAGE_BYTES,
         ) as server:
             bound_port = next(iter(server.sockets)).getsockname()[1]
@@ -121,99 +121,110 @@ class Bridge:
             await asyncio.get_running_loop().create_future()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI application; any path that ends in a carrier's name."""
+        """The ASGI application, for any path that ends in a carrier's name."""
         if scope["type"] == "lifespan":
-            await lifespan(receive, send)
+            await handle_lifespan(receive, send)
             return
-        handshake = handshake_of(scope)
-        refused = self._refusal(handshake)
-        if refused is None and scope["type"] != "websocket":
-            refused = Refusal(HTTPStatus.UPGRADE_REQUIRED, "carriers connect by WebSocket")
-        if refused is not None:
-            await refuse(scope, send, refused)
+        handshake = parse_handshake(scope)
+        refusal = self._find_refusal(handshake)
+        if refusal is None and scope["type"] != "websocket":
+            refusal = HandshakeRefusal(HTTPStatus.UPGRADE_REQUIRED, "connect by WebSocket")
+        if refusal is not None:
+            await refuse_handshake(scope, send, refusal)
             return
         socket = AsgiSocket(receive, send)
         with suppress(CallEnded):
             await socket.accept()
-            await self._answer(socket, handshake)
+            await self._answer_call(socket, handshake)
 
-    async def _on_websocket(self, connection: ServerConnection) -> None:
+    async def _handle_websocket(self, connection: ServerConnection) -> None:
         assert connection.request is not None
-        await self._answer(WebSocket(connection), Handshake(connection.request.path, {}))
+        await self._answer_call(WebSocket(connection), Handshake(connection.request.path, {}))
 
-    def _refusal(self, handshake: Handshake) -> Refusal | None:
+    def _find_refusal(self, handshake: Handshake) -> HandshakeRefusal | None:
         name = handshake.carrier
         if name not in CARRIERS:
-            return Refusal(
+            return HandshakeRefusal(
                 HTTPStatus.NOT_FOUND, f"carriers connect to {PATH}/{{{'|'.join(CARRIERS)}}}"
             )
         if self._credentials is not None and not self._credentials.accept(handshake):
-            log.warning("refused a call: not signed by %s, or with another secret", name)
-            return Refusal(HTTPStatus.FORBIDDEN, f"this is not {name}, or its secret is wrong")
-        if self._calls >= self._options.max_calls:
-            log.warning("refused a call: %d are on the line", self._calls)
-            return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "all lines are busy")
-        if self._credentials is None and name not in self._warned:
-            self._warned.add(name)
-            log.warning("whoever knows the address can call as %s: see Credentials", name)
+            log.warning(
+                "refused a call: not signed by %s, or the secret differs: see Credentials", name
+            )
+            return HandshakeRefusal(
+                HTTPStatus.FORBIDDEN, f"not signed by {name}, or its secret is wrong"
+            )
+        if self._open_calls >= self._options.max_calls:
+            log.warning("refused a call: %d are open: see Options.max_calls", self._open_calls)
+            return HandshakeRefusal(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many calls; try again later"
+            )
+        if self._credentials is None and name not in self._warned_carriers:
+            self._warned_carriers.add(name)
+            log.warning("anyone who knows the address can call as %s: see Credentials", name)
         return None
 
     # --- a call -----------------------------------------------------------------------------------
 
-    async def _answer(self, socket: CarrierSocket, handshake: Handshake) -> None:
-        """From the carrier's first message to the end of the call."""
+    async def _answer_call(self, socket: CarrierSocket, handshake: Handshake) -> None:
+        """Run a call, from the carrier's first message to the end."""
         carrier = CARRIERS[handshake.carrier]()
-        self._calls += 1
+        self._open_calls += 1
         try:
-            started = await self._started(socket, carrier)
-            line = self._line(socket, carrier, started)
-            await self._converse(line, Call(started, carrier.name, line))
+            started = await self._receive_start(socket, carrier)
+            stream = self._create_stream(socket, carrier, started)
+            await self._run_call(stream, Call(started, carrier.name, stream))
         except CallEnded as ended:
             log.debug("%s: %s", carrier.name, ended)
         except TelephonyError as error:
             log.warning("refused a stream of %s: %s", carrier.name, error)
-            await socket.close(_REFUSED, _short(error))
+            await socket.close(_POLICY_VIOLATION, _shorten_reason(error))
         except asyncio.CancelledError:
             await socket.close(_GOING_AWAY, "the bridge is closed")
             raise
         finally:
-            self._calls -= 1
+            self._open_calls -= 1
 
-    async def _started(self, socket: CarrierSocket, carrier: Carrier) -> Started:
-        """Which call it is. Raises `TelephonyError` when that is not said, or not well."""
+    async def _receive_start(self, socket: CarrierSocket, carrier: Carrier) -> StreamStarted:
+        """Wait for `start`. Raises `TelephonyError` if it is late or invalid."""
         try:
             async with asyncio.timeout(self._options.start_timeout_s):
-                while not isinstance(event := carrier.decode(await socket.receive()), Started):
-                    pass
+                while True:
+                    event = carrier.decode(await socket.receive())
+                    if isinstance(event, StreamStarted):
+                        return event
         except TimeoutError:
-            raise BadCarrierMessage("no `start` came") from None
-        return event
+            raise BadCarrierMessage("timed out waiting for `start`") from None
 
-    def _line(self, socket: CarrierSocket, carrier: Carrier, started: Started) -> Line:
+    def _create_stream(
+        self, socket: CarrierSocket, carrier: Carrier, started: StreamStarted
+    ) -> MediaStream:
         codec = started.codec
-        if carrier.name == Telnyx.name and (other := self._options.telnyx_codec) is not None:
-            codec = codec_named(other, codec.sample_rate_hz)
-        return Line(socket, carrier, FramePacer(codec, self._options.lead_ms / 1000))
+        if carrier.name == Telnyx.name and (name := self._options.telnyx_codec) is not None:
+            codec = find_codec(name, codec.sample_rate_hz)
+        return MediaStream(socket, carrier, FramePacer(codec, self._options.lead_ms / 1000))
 
-    async def _converse(self, line: Line, call: Call) -> None:
-        """The line and the agent's code, until both are done."""
+    async def _run_call(self, stream: MediaStream, call: Call) -> None:
+        """Run the media stream and the agent until both are done."""
         async with asyncio.TaskGroup() as tasks:
-            agent = tasks.create_task(self._speak_to(call, line), name=f"duplex-tts-call-{call.id}")
-            await line.run()
+            agent = tasks.create_task(
+                self._run_agent(call, stream), name=f"duplex-tts-call-{call.id}"
+            )
+            await stream.run()
             await asyncio.wait([agent], timeout=self._options.grace_s)
             if agent.cancel():
-                log.warning("call %s is over, its agent is not: cancelled", call.id)
+                log.warning("call %s is over: its agent still runs and is cancelled", call.id)
 
-    async def _speak_to(self, call: Call, line: Line) -> None:
+    async def _run_agent(self, call: Call, stream: MediaStream) -> None:
         try:
             with suppress(CallEnded):
                 await self._on_call(call)
         except Exception:
             log.exception("the agent of call %s failed", call.id)
-            await line.hang_up(_FAILED, "the agent failed")
+            await stream.hang_up(_INTERNAL_ERROR, "the agent failed")
         else:
-            await line.hang_up()
+            await stream.hang_up()
 
 
-def _short(error: Exception) -> str:
-    return str(error).encode()[:_REASON_BYTES].decode(errors="ignore")
+def _shorten_reason(error: Exception) -> str:
+    return str(error).encode()[:_MAX_REASON_BYTES].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""A telephone call, as the agent's code sees it."""
+"""A telephone call: the agent's API."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Unpack
 
 from duplex_tts.channel.context import Parameters
 from duplex_tts.session import Session
-from duplex_tts.telephony.carrier import Started
+from duplex_tts.telephony.carrier import StreamStarted
 from duplex_tts.telephony.errors import TelephonyError
-from duplex_tts.telephony.line import CallStats, Line
-from duplex_tts.telephony.pacing import Track
+from duplex_tts.telephony.frame_pacer import PlaybackTrack
+from duplex_tts.telephony.media_stream import CallStats, MediaStream
 from duplex_tts.text_stream import Text
 from duplex_tts.utterance import Utterance
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the caller heard of something that was said.
+    """How much of an utterance the caller heard.
 
-    `text`: up to the last word that was heard at least half; all of it when `complete`.
-    `ms`: of its audio. Confirmed by the carrier's marks; after a `clear` good to some 100 ms.
+    `text`: up to the last word of which at least half was heard; all of it when `complete`.
+    `ms`: of its audio. Confirmed by the carrier's marks; after a `clear` exact to some 100 ms.
     """
 
     text: str
@@ -30,14 +30,14 @@ class Heard:
 
 
 class Call:
-    """A call on the line, until the caller or the agent hangs up.
+    """An open call, until the caller or the agent hangs up.
 
     `id`: the carrier's (`CallSid`, `call_control_id`). `carrier`: "twilio" or "telnyx". `caller`,
-    `called`: telephone numbers where the carrier says them (Twilio does not: give them to the
-    stream as parameters). `parameters`: what was given to the stream.
+    `called`: telephone numbers if the carrier sends them (Twilio does not: pass them to the stream
+    as parameters). `parameters`: those of the stream.
     """
 
-    def __init__(self, started: Started, carrier: str, line: Line) -> None:
+    def __init__(self, started: StreamStarted, carrier: str, stream: MediaStream) -> None:
         self.id: str = started.call_id
         self.carrier = carrier
         self.caller = started.caller
@@ -45,82 +45,84 @@ class Call:
         self.parameters: Mapping[str, str] = started.parameters
         self.sample_rate_hz = started.codec.sample_rate_hz
         self._codec = started.codec
-        self._line = line
+        self._stream = stream
         self._session: Session | None = None
-        self._speaking = Parameters()
+        self._defaults = Parameters()
 
     @property
     def ended(self) -> bool:
         """Whether the call is over."""
-        return self._line.ended
+        return self._stream.ended
 
     @property
     def stats(self) -> CallStats:
-        """What was counted so far."""
-        return self._line.stats
+        """The counters so far."""
+        return self._stream.stats
 
-    def attach(self, session: Session, **speaking: Unpack[Parameters]) -> None:
+    def attach(self, session: Session, **parameters: Unpack[Parameters]) -> None:
         """Speak through this session from now on, with these parameters (`voice`, `speed`, ...).
 
-        The session stays the caller's: close it yourself. One session may serve several calls.
+        The call never closes the session. One session may serve several calls.
         """
-        self._session, self._speaking = session, speaking
+        self._session, self._defaults = session, parameters
 
     async def say(
         self,
         text: Text,
         on_heard: Callable[[Heard], None] | None = None,
-        **speaking: Unpack[Parameters],
+        **parameters: Unpack[Parameters],
     ) -> Heard:
         """Say a text, or a stream of it as it is written; returns when the caller has heard it, or
-        when `clear` has cut it off. What is said meanwhile comes after it.
+        after a `clear`. Concurrent calls play one after the other.
 
-        `on_heard` is called with what was heard so far: at the first frame, every half second and
-        at the end, when the carrier confirms it. Cancelled, `say` clears the line. Raises
+        `on_heard` is called with what was heard so far, as the carrier confirms it: at the first
+        frame, every half second and at the end. Cancelling `say` clears the call. Raises
         `CallEnded`, `TelephonyError` without a session, and what `Session.speak` raises: for a
         sentence that cannot be rendered, after the rest was heard.
         """
         if self._session is None:
             raise TelephonyError("no session is attached to this call: call.attach(session)")
-        codec = self._line.codec
-        parameters: Parameters = {**self._speaking, **speaking}
-        parameters["format"] = codec.format
-        parameters["sample_rate"] = codec.sample_rate_hz
-        utterance = self._session.speak(text, **parameters)
+        codec = self._stream.codec
+        merged: Parameters = {**self._defaults, **parameters}
+        merged["format"] = codec.format
+        merged["sample_rate"] = codec.sample_rate_hz
+        utterance = self._session.speak(text, **merged)
 
-        def heard(track: Track) -> Heard:
-            ms, complete = codec.duration_ms(track.heard_bytes), track.over and not track.cleared
-            return Heard(utterance.text if complete else _heard_text(utterance, ms), ms, complete)
+        def measure_heard(track: PlaybackTrack) -> Heard:
+            ms, complete = codec.duration_ms(track.heard_bytes), track.ended and not track.cleared
+            return Heard(utterance.text if complete else _cut_text(utterance, ms), ms, complete)
 
-        track = await self._line.speak(utterance, lambda track: on_heard and on_heard(heard(track)))
-        return heard(track)
+        def report_heard(track: PlaybackTrack) -> None:
+            if on_heard:
+                on_heard(measure_heard(track))
+
+        return measure_heard(await self._stream.play(utterance, report_heard))
 
     def clear(self) -> None:
-        """Be silent now (barge-in): all that was said and not heard is dropped, here, at the
-        carrier and at the server. Every `say` returns.
+        """Stop playback now (barge-in): all unheard audio is dropped, here, at the carrier and at
+        the server. Every `say` returns.
         """
-        self._line.clear()
+        self._stream.stop_playback()
 
     async def audio(self) -> AsyncIterator[bytes]:
-        """What the caller says, as it comes: 16-bit little-endian mono PCM at `sample_rate_hz`, in
-        the carrier's frames (20 ms), until the call is over. The latest 30 s are kept for you.
+        """The caller's audio as it arrives: 16-bit little-endian mono PCM at `sample_rate_hz`, in
+        the carrier's frames (20 ms), until the call is over. The latest 30 s are buffered.
         """
-        async for sound in self._line.sounds:
-            yield self._codec.decode(sound)
+        async for data in self._stream.caller_audio:
+            yield self._codec.decode(data)
 
     async def digits(self) -> AsyncIterator[str]:
-        """The keys that the caller presses (0-9, *, #, A-D), until the call is over."""
-        async for digit in self._line.digits:
+        """The keys pressed by the caller (0-9, *, #, A-D), until the call is over."""
+        async for digit in self._stream.digits:
             yield digit
 
     async def hangup(self) -> None:
-        """End the stream. What follows is the carrier's: Twilio goes on with the TwiML after
-        `<Connect>`, and hangs up where there is none; Telnyx keeps the call until you hang up with
-        its Call Control API.
+        """End the stream. Twilio then continues with the TwiML after `<Connect>`, or hangs up if
+        there is none; Telnyx keeps the call until you hang up with its Call Control API.
         """
-        await self._line.hang_up()
+        await self._stream.hang_up()
 
 
-def _heard_text(utterance: Utterance, ms: float) -> str:
+def _cut_text(utterance: Utterance, ms: float) -> str:
     ends = [word.end for word in utterance.words if (word.start_ms + word.end_ms) / 2 <= ms]
     return utterance.text[: ends[-1]] if ends else ""

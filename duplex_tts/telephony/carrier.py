@@ -1,4 +1,4 @@
-"""The words that all carriers share; `twilio` and `telnyx` translate them. No sockets here."""
+"""Events and messages that all carriers share; `twilio` and `telnyx` translate them. No I/O."""
 
 from __future__ import annotations
 
@@ -9,85 +9,87 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from duplex_tts.telephony.codecs import Codec
+from duplex_tts.telephony.codecs import TelephoneCodec
 from duplex_tts.telephony.errors import BadCarrierMessage
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """The stream of a call begins.
+class StreamStarted:
+    """A call's stream begins.
 
-    `codec`: what the caller's voice comes in. `caller`, `called`: telephone numbers, where the
-    carrier says them. `parameters`: what the call's application gave the stream.
+    `codec`: of the caller's audio. `caller`, `called`: telephone numbers, if the carrier sends
+    them. `parameters`: set by the call's application.
     """
 
     call_id: str
     stream_id: str
-    codec: Codec
+    codec: TelephoneCodec
     caller: str | None = None
     called: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
-    """The caller's voice, in the stream's codec; `chunk` counts where the carrier says so."""
+class CallerAudio:
+    """The caller's audio, in the stream's codec; `chunk`: its number, if the carrier sends it."""
 
     payload: bytes = field(repr=False)
     chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Digit:
+class DigitPressed:
     """The caller pressed a key: 0-9, *, #, A-D."""
 
     digit: str
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class MarkReached:
     """Everything sent before this mark was played, or dropped by a clear."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """The carrier did not like something."""
+class ErrorReported:
+    """The carrier reports an error."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
-    """No more follows."""
+class StreamStopped:
+    """The stream is over."""
 
 
-CarrierEvent = Started | Sound | Digit | Marked | Complaint | Stopped
+CarrierEvent = (
+    StreamStarted | CallerAudio | DigitPressed | MarkReached | ErrorReported | StreamStopped
+)
 
 
 class Carrier(Protocol):
-    """One connection's translation from and to the carrier's messages; keeps the stream's id."""
+    """Translates one connection's messages; stores the stream's id."""
 
     name: str
 
     def decode(self, message: str | bytes) -> CarrierEvent | None:
-        """What a message says; None: nothing that matters here, or nothing known.
+        """The event in a message; None if it is unknown or irrelevant.
 
         Raises `BadCarrierMessage` and, for a start, `UnsupportedCodec`.
         """
 
-    def media(self, payload: bytes) -> str:
-        """The message that plays this to the caller, after what was sent before."""
+    def encode_media(self, payload: bytes) -> str:
+        """The message that plays audio to the caller, after what was sent before."""
 
-    def mark(self, name: str) -> str:
-        """The message that asks for a `Marked` when all before it was played."""
+    def encode_mark(self, name: str) -> str:
+        """The message that requests a `MarkReached` when all before it was played."""
 
-    def clear(self) -> str:
-        """The message that drops what is not played yet."""
+    def encode_clear(self) -> str:
+        """The message that drops all unplayed audio."""
 
 
-def fields_of(message: str | bytes) -> dict[str, Any]:
+def parse_object(message: str | bytes) -> dict[str, Any]:
     """The JSON object in a text message. Raises `BadCarrierMessage`."""
     if not isinstance(message, str):
         raise BadCarrierMessage("a binary message; media streams send JSON text")
@@ -100,54 +102,54 @@ def fields_of(message: str | bytes) -> dict[str, Any]:
     return fields
 
 
-def within(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The object in this field. Raises `BadCarrierMessage`."""
+def get_object(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The object in a field. Raises `BadCarrierMessage`."""
     inner = fields.get(name)
     if not isinstance(inner, dict):
         raise BadCarrierMessage(f"no object {name!r} in the message")
     return inner
 
 
-def text_in(fields: Mapping[str, Any], name: str) -> str:
-    """The string in this field, not empty. Raises `BadCarrierMessage`."""
+def get_string(fields: Mapping[str, Any], name: str) -> str:
+    """The non-empty string in a field. Raises `BadCarrierMessage`."""
     value = fields.get(name)
     if not isinstance(value, str) or not value:
         raise BadCarrierMessage(f"no string {name!r} in the message")
     return value
 
 
-def number_in(fields: Mapping[str, Any], name: str) -> int:
-    """The integer in this field, a string or not. Raises `BadCarrierMessage`."""
+def get_integer(fields: Mapping[str, Any], name: str) -> int:
+    """The integer in a field, also as a string. Raises `BadCarrierMessage`."""
     try:
         return int(fields[name])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadCarrierMessage(f"no number {name!r} in the message") from error
 
 
-def texts_in(fields: Mapping[str, Any], name: str) -> dict[str, str]:
-    """The strings of an object that may be missing."""
+def get_string_values(fields: Mapping[str, Any], name: str) -> dict[str, str]:
+    """The string values of an optional object."""
     inner = fields.get(name)
     if not isinstance(inner, dict):
         return {}
     return {key: value for key, value in inner.items() if isinstance(value, str)}
 
 
-def sound_in(media: Mapping[str, Any], codec: Codec) -> Sound:
+def decode_audio(media: Mapping[str, Any], codec: TelephoneCodec) -> CallerAudio:
     """The audio of a media message, whole samples. Raises `BadCarrierMessage`."""
     try:
-        payload = base64.b64decode(text_in(media, "payload"), validate=True)
+        payload = base64.b64decode(get_string(media, "payload"), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadCarrierMessage(f"the payload is not base64: {error}") from error
     if len(payload) % len(codec.silence):
-        raise BadCarrierMessage(f"{len(payload)} bytes are no whole samples of {codec.name}")
-    return Sound(payload, number_in(media, "chunk") if "chunk" in media else None)
+        raise BadCarrierMessage(f"{len(payload)} bytes are not whole samples of {codec.name}")
+    return CallerAudio(payload, get_integer(media, "chunk") if "chunk" in media else None)
 
 
-def compact(**fields: object) -> str:
-    """The JSON text of a message."""
+def encode_json(**fields: object) -> str:
+    """A message as compact JSON."""
     return json.dumps(fields, separators=(",", ":"))
 
 
-def base64_of(payload: bytes) -> str:
-    """As carriers want audio."""
+def encode_base64(payload: bytes) -> str:
+    """Audio as base64 text."""
     return base64.b64encode(payload).decode("ascii")

@@ -1,6 +1,6 @@
-"""The codecs of telephone audio: their size, their silence, and the way back to PCM.
+"""The codecs of telephone audio: frame size, silence, and decoding to PCM. All mono.
 
-Speech is never encoded here: the server is asked for the call's codec. Mono everywhere.
+Nothing is encoded here: the server renders in the call's codec.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ _ALL_CODES = np.arange(256, dtype=np.int32)
 
 
 @dataclass(frozen=True, slots=True)
-class Codec:
-    """How samples are written on the wire.
+class TelephoneCodec:
+    """A sample encoding.
 
-    `name` as carriers write it, `format` as the speech server names the same encoding, `silence`:
-    one sample of it.
+    `name`: the carriers' name. `format`: the speech server's name. `silence`: one silent sample.
     """
 
     name: str
@@ -36,21 +35,21 @@ class Codec:
         return self.sample_rate_hz * FRAME_MS // 1000 * len(self.silence)
 
     def duration_ms(self, size_bytes: int) -> float:
-        """How long so many bytes last."""
+        """The duration of this many bytes."""
         return size_bytes * 1000 / (self.sample_rate_hz * len(self.silence))
 
     def decode(self, data: bytes) -> bytes:
-        """The same samples as 16-bit little-endian PCM."""
+        """Convert to 16-bit little-endian PCM."""
         table = _TABLES.get(self.format)
         return data if table is None else table[np.frombuffer(data, np.uint8)].tobytes()
 
 
-def codec_named(name: str, sample_rate_hz: int, channels: int = 1) -> Codec:
-    """The codec that a carrier announces. Raises `UnsupportedCodec`, with what to ask it for."""
+def find_codec(name: str, sample_rate_hz: int, channels: int = 1) -> TelephoneCodec:
+    """The codec that a carrier announces. Raises `UnsupportedCodec` with the remedy."""
     build = _CODECS.get(name.upper())
     if build is None or channels != 1 or sample_rate_hz not in _RATES_HZ[name.upper()]:
         raise UnsupportedCodec(
-            f"{name} at {sample_rate_hz} Hz, {channels} channel(s), is not spoken here; set up the "
+            f"{name} at {sample_rate_hz} Hz, {channels} channel(s), is not supported; set up the "
             "stream with PCMU or PCMA at 8000 Hz, or L16 at 8000, 16000 or 24000 Hz, mono"
         )
     return build(sample_rate_hz)
@@ -73,10 +72,10 @@ def _alaw_table() -> NDArray[np.int16]:
 
 _TABLES: Mapping[str, NDArray[np.int16]] = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
-_CODECS: Mapping[str, Callable[[int], Codec]] = {
-    "PCMU": lambda rate: Codec("PCMU", "mulaw", rate, b"\xff"),
-    "PCMA": lambda rate: Codec("PCMA", "alaw", rate, b"\xd5"),
-    # RFC 3551 says big-endian; Telnyx sends and takes little-endian over WebSockets.
-    "L16": lambda rate: Codec("L16", "pcm_s16le", rate, b"\x00\x00"),
+_CODECS: Mapping[str, Callable[[int], TelephoneCodec]] = {
+    "PCMU": lambda rate: TelephoneCodec("PCMU", "mulaw", rate, b"\xff"),
+    "PCMA": lambda rate: TelephoneCodec("PCMA", "alaw", rate, b"\xd5"),
+    # RFC 3551 is big-endian; Telnyx uses little-endian over WebSockets.
+    "L16": lambda rate: TelephoneCodec("L16", "pcm_s16le", rate, b"\x00\x00"),
 }
 _RATES_HZ = {"PCMU": (8000,), "PCMA": (8000,), "L16": (8000, 16000, 24000)}

@@ -1,7 +1,6 @@
-"""Whether it is the carrier who connects.
+"""Authenticates carriers: Twilio signs its handshake, Telnyx sends the token set for the stream.
 
-Twilio signs its handshake, Telnyx brings the token that it was given with the stream. Whoever
-listens without either speaks to everybody who finds the address.
+Without credentials anyone who finds the address can call.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from duplex_tts.telephony.errors import BadCredentials
 
 TWILIO_HEADER = "x-twilio-signature"
 TELNYX_HEADER = "x-telnyx-streaming-auth-token"
-SHORTEST = 16  # characters of a secret; the carriers' own have 32
+MIN_SECRET_LENGTH = 16  # characters; the carriers' own secrets have 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,13 @@ class Handshake:
 
     @property
     def carrier(self) -> str:
-        """The last part of the path: who says to be connecting."""
+        """The claimed carrier: the last part of the path."""
         return self.path.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A handshake that is answered with an HTTP error."""
+class HandshakeRefusal:
+    """The HTTP error that answers a handshake."""
 
     status: int
     reason: str
@@ -42,14 +41,14 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What carriers must show. One whose secret is None does not get in.
+    """The carriers' secrets. A carrier without a secret is refused.
 
-    `twilio_auth_token`: the account's; Twilio signs the URL of the stream with it.
+    `twilio_auth_token`: the account's; Twilio signs the stream's URL with it.
     `telnyx_auth_token`: what you give Telnyx as `stream_auth_token`.
-    `public_url`: what carriers call this bridge ("wss://voice.example.com"), as Twilio signed it;
-    None: as the handshake's `Host` says, over TLS.
+    `public_url`: this bridge's URL for carriers ("wss://voice.example.com"), which Twilio signs;
+    None: from the handshake's `Host`, over TLS.
 
-    Raises `BadCredentials` for secrets that keep nobody out: none at all, empty or short ones.
+    Raises `BadCredentials` if no secret is given, or one is empty or too short.
     """
 
     twilio_auth_token: str | None = field(default=None, repr=False)
@@ -64,29 +63,31 @@ class Credentials:
         given = {name: secret for name, secret in secrets.items() if secret is not None}
         if not given:
             raise BadCredentials(
-                f"no secret is given, so nobody could call: set {' or '.join(secrets)} (is the "
-                "environment variable that it comes from set?)"
+                f"no secret is given, so every call would be refused: set {' or '.join(secrets)} "
+                "(is its environment variable set?)"
             )
         for name, secret in given.items():
-            _check(name, secret)
+            _check_secret(name, secret)
 
     def accept(self, handshake: Handshake) -> bool:
-        """Whether the handshake is that of the carrier in its path."""
+        """Whether the handshake comes from the carrier in its path."""
         if handshake.carrier == "twilio":
-            return self.twilio_auth_token is not None and self._signed(handshake)
+            return self.twilio_auth_token is not None and self._is_signed(handshake)
         expected = self.telnyx_auth_token
-        return expected is not None and _same(handshake.headers.get(TELNYX_HEADER, ""), expected)
+        return expected is not None and _is_equal(
+            handshake.headers.get(TELNYX_HEADER, ""), expected
+        )
 
-    def _signed(self, handshake: Handshake) -> bool:
+    def _is_signed(self, handshake: Handshake) -> bool:
         base = self.public_url or f"wss://{handshake.headers.get('host', '')}"
         url = base.rstrip("/") + handshake.path
-        # Seen with and without the slash that the stream's URL does not have.
+        # Twilio may sign it with or without a trailing slash.
         urls = (url, url.rstrip("/"), url.rstrip("/") + "/")
         given = handshake.headers.get(TWILIO_HEADER, "")
-        return any(_same(given, twilio_signature(self.twilio_auth_token or "", u)) for u in urls)
+        return any(_is_equal(given, sign_twilio_url(self.twilio_auth_token or "", u)) for u in urls)
 
 
-def twilio_signature(auth_token: str, url: str) -> str:
+def sign_twilio_url(auth_token: str, url: str) -> str:
     """`X-Twilio-Signature` of a request without a body: HMAC-SHA1 of its URL, in base64.
 
     https://www.twilio.com/docs/usage/webhooks/webhooks-security
@@ -95,21 +96,22 @@ def twilio_signature(auth_token: str, url: str) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def _check(name: str, secret: object) -> None:
+def _check_secret(name: str, secret: object) -> None:
     if not isinstance(secret, str):
-        raise BadCredentials(f"{name} is no string but {type(secret).__name__}")
-    # The secret itself stays out of the message.
+        raise BadCredentials(f"{name} must be a string, not {type(secret).__name__}")
+    # Never put the secret into the message.
     if secret != secret.strip() or not secret.isprintable():
         raise BadCredentials(
-            f"{name} has spaces or line ends around it, or is nothing else: strip them"
+            f"{name} has spaces, line ends or control characters in or around it: strip them"
         )
-    if len(secret) < SHORTEST:
+    if len(secret) < MIN_SECRET_LENGTH:
         raise BadCredentials(
-            f"{name} is {'empty' if not secret else 'too short'}: whoever guesses it can call. "
-            "Twilio's is in its console; for Telnyx make one of at least "
-            f'{SHORTEST} characters: python -c "import secrets; print(secrets.token_urlsafe())"'
+            f"{name} is {'empty' if not secret else 'too short'}: it could be guessed. "
+            f"Twilio's is in its console; for Telnyx make one of {MIN_SECRET_LENGTH} or more "
+            'characters: python -c "import secrets; print(secrets.token_urlsafe())"'
         )
 
 
-def _same(given: str, expected: str) -> bool:
+def _is_equal(given: str, expected: str) -> bool:
+    """A constant-time comparison."""
     return hmac.compare_digest(given.encode(errors="replace"), expected.encode())

@@ -1,4 +1,4 @@
-"""What can go wrong on a telephone call."""
+"""Errors of the telephone bridges."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class CallEnded(TelephonyError):
 
 
 class BadCredentials(TelephonyError):
-    """A secret that would keep nobody out; the message says what to give instead."""
+    """A secret too weak to protect the bridge; the message says what to give instead."""
 
     code = "bad_credentials"
 
 
 class BadCarrierMessage(TelephonyError):
-    """What came is no message of this carrier's media stream."""
+    """Not a valid message of this carrier's media stream."""
 
 
 class UnsupportedCodec(TelephonyError):
-    """The stream carries a codec that is not spoken here; the message says which are."""
+    """The stream's codec is not supported; the message lists those that are."""

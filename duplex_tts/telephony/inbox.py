@@ -1,4 +1,4 @@
-"""What the caller sends, until the agent's code takes it."""
+"""Queues for the caller's audio and digits, until the agent reads them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
-from duplex_tts.telephony.carrier import Sound
+from duplex_tts.telephony.carrier import CallerAudio
 
 T = TypeVar("T")
-_FAR_CHUNKS = 50
+_RESTART_CHUNKS = 50  # a jump larger than this restarts the count
 
 
 class Inbox(Generic[T]):
-    """A bounded queue that forgets its oldest items; iterate it until it is closed.
+    """A bounded queue that drops its oldest items; iterate it until it is closed.
 
-    `dropped`: how many were forgotten. Two who iterate share the items.
+    `dropped`: how many were dropped. Concurrent iterators share the items.
     """
 
     def __init__(self, limit: int) -> None:
@@ -25,13 +25,13 @@ class Inbox(Generic[T]):
         self._closed = False
 
     def put(self, item: T) -> None:
-        """Add one; when full, the oldest is lost."""
+        """Add an item; when full, the oldest is dropped."""
         self.dropped += len(self._items) == self._items.maxlen
         self._items.append(item)
         self._changed.set()
 
     def close(self) -> None:
-        """Iterating ends after what is here."""
+        """End iteration after the queued items."""
         self._closed = True
         self._changed.set()
 
@@ -47,26 +47,26 @@ class Inbox(Generic[T]):
         return self._items.popleft()
 
 
-class Reorder:
-    """Puts sounds in the order of their chunks, waiting for a missing one no longer than `limit`
-    sounds. What comes too late or twice is dropped.
+class ReorderBuffer:
+    """Restores the order of audio by chunk number. A missing chunk is awaited for at most `limit`
+    later ones. Late and duplicate chunks are dropped.
     """
 
     def __init__(self, limit: int = 5) -> None:
         self._limit = limit
         self._next: int | None = None
-        self._early: dict[int, Sound] = {}
+        self._early: dict[int, CallerAudio] = {}
 
-    def push(self, sound: Sound) -> list[Sound]:
-        """What is in order now that this came."""
-        if sound.chunk is None:
-            return [sound]
-        if self._next is None or abs(sound.chunk - self._next) > _FAR_CHUNKS:
-            self._next = sound.chunk  # the count has begun anew
+    def push_audio(self, audio: CallerAudio) -> list[CallerAudio]:
+        """Add audio; returns what is in order now."""
+        if audio.chunk is None:
+            return [audio]
+        if self._next is None or abs(audio.chunk - self._next) > _RESTART_CHUNKS:
+            self._next = audio.chunk
             self._early.clear()
-        if sound.chunk >= self._next:
-            self._early[sound.chunk] = sound
-        if len(self._early) > self._limit:  # the missing one is lost
+        if audio.chunk >= self._next:
+            self._early[audio.chunk] = audio
+        if len(self._early) > self._limit:  # the missing chunk is lost
             self._next = min(self._early)
         ready = []
         while self._next in self._early:

@@ -1,8 +1,8 @@
 """Telnyx Media Streaming, bidirectional: `stream_bidirectional_mode` is `rtp`.
 
-`start` says the codec of the caller's voice (`stream_codec`); what Telnyx takes from us is its
-`stream_bidirectional_codec`, which it does not say: set both to the same. The order of media is not
-guaranteed: `Sound.chunk` restores it.
+`start` names the codec of the caller's audio (`stream_codec`), but not that of audio sent to Telnyx
+(`stream_bidirectional_codec`): set both to the same. The order of media is not guaranteed:
+`CallerAudio.chunk` restores it.
 https://developers.telnyx.com/docs/voice/programmable-voice/media-streaming
 """
 
@@ -12,21 +12,21 @@ from typing import Any
 
 from duplex_tts.telephony.carrier import (
     CarrierEvent,
-    Complaint,
-    Digit,
-    Marked,
-    Started,
-    Stopped,
-    base64_of,
-    compact,
-    fields_of,
-    number_in,
-    sound_in,
-    text_in,
-    texts_in,
-    within,
+    DigitPressed,
+    ErrorReported,
+    MarkReached,
+    StreamStarted,
+    StreamStopped,
+    decode_audio,
+    encode_base64,
+    encode_json,
+    get_integer,
+    get_object,
+    get_string,
+    get_string_values,
+    parse_object,
 )
-from duplex_tts.telephony.codecs import Codec, codec_named
+from duplex_tts.telephony.codecs import TelephoneCodec, find_codec
 from duplex_tts.telephony.errors import BadCarrierMessage
 
 
@@ -36,61 +36,63 @@ class Telnyx:
     name = "telnyx"
 
     def __init__(self) -> None:
-        self._codec: Codec | None = None
+        self._codec: TelephoneCodec | None = None
 
     def decode(self, message: str | bytes) -> CarrierEvent | None:
         """See `carrier.Carrier`."""
-        fields = fields_of(message)
+        fields = parse_object(message)
         match fields.get("event"):
             case "start":
-                return self._started(text_in(fields, "stream_id"), within(fields, "start"))
+                return self._decode_start(
+                    get_string(fields, "stream_id"), get_object(fields, "start")
+                )
             case "media":
-                return self._sound(within(fields, "media"))
+                return self._decode_media(get_object(fields, "media"))
             case "dtmf":
-                return Digit(text_in(within(fields, "dtmf"), "digit"))
+                return DigitPressed(get_string(get_object(fields, "dtmf"), "digit"))
             case "mark":
-                return Marked(text_in(within(fields, "mark"), "name"))
+                return MarkReached(get_string(get_object(fields, "mark"), "name"))
             case "error":
-                return Complaint(str(fields.get("payload", fields)))
+                return ErrorReported(str(fields.get("payload", fields)))
             case "stop":
-                return Stopped()
-        text_in(fields, "event")
+                return StreamStopped()
+        get_string(fields, "event")
         return None
 
-    def media(self, payload: bytes) -> str:
+    def encode_media(self, payload: bytes) -> str:
         """See `carrier.Carrier`."""
-        return compact(event="media", media={"payload": base64_of(payload)})
+        return encode_json(event="media", media={"payload": encode_base64(payload)})
 
-    def mark(self, name: str) -> str:
+    def encode_mark(self, name: str) -> str:
         """See `carrier.Carrier`."""
-        return compact(event="mark", mark={"name": name})
+        return encode_json(event="mark", mark={"name": name})
 
-    def clear(self) -> str:
+    def encode_clear(self) -> str:
         """See `carrier.Carrier`."""
-        return compact(event="clear")
+        return encode_json(event="clear")
 
-    def _started(self, stream_id: str, start: dict[str, Any]) -> Started:
+    def _decode_start(self, stream_id: str, start: dict[str, Any]) -> StreamStarted:
         if self._codec is not None:
-            raise BadCarrierMessage("start came twice")
-        media_format = within(start, "media_format")
-        self._codec = codec_named(
-            text_in(media_format, "encoding"),
-            number_in(media_format, "sample_rate"),
-            number_in(media_format, "channels"),
+            raise BadCarrierMessage("`start` came twice")
+        media_format = get_object(start, "media_format")
+        self._codec = find_codec(
+            get_string(media_format, "encoding"),
+            get_integer(media_format, "sample_rate"),
+            get_integer(media_format, "channels"),
         )
-        caller, called = (start.get(end) for end in ("from", "to"))
-        return Started(
-            text_in(start, "call_control_id"),
+        caller, called = (start.get(key) for key in ("from", "to"))
+        return StreamStarted(
+            get_string(start, "call_control_id"),
             stream_id,
             self._codec,
             caller if isinstance(caller, str) else None,
             called if isinstance(called, str) else None,
-            texts_in(start, "custom_parameters"),
+            get_string_values(start, "custom_parameters"),
         )
 
-    def _sound(self, media: dict[str, Any]) -> CarrierEvent | None:
+    def _decode_media(self, media: dict[str, Any]) -> CarrierEvent | None:
         if self._codec is None:
-            raise BadCarrierMessage("media before start")
-        if media.get("track", "inbound") != "inbound":  # our own voice
+            raise BadCarrierMessage("media before `start`")
+        if media.get("track", "inbound") != "inbound":  # our own audio
             return None
-        return sound_in(media, self._codec)
+        return decode_audio(media, self._codec)

@@ -1,8 +1,8 @@
 """Twilio Media Streams, bidirectional: `<Connect><Stream url="wss://..."/></Connect>`.
 
 Mu-law at 8000 Hz both ways. Twilio answers a mark when all media before it was played, and all
-waiting marks when it is cleared. Its `start` says no telephone numbers: give them to the stream as
-`<Parameter>`, they arrive in `Started.parameters`.
+pending marks after a `clear`. Its `start` has no telephone numbers: pass them to the stream as
+`<Parameter>`, they arrive in `StreamStarted.parameters`.
 https://www.twilio.com/docs/voice/media-streams/websocket-messages
 """
 
@@ -12,20 +12,20 @@ from typing import Any
 
 from duplex_tts.telephony.carrier import (
     CarrierEvent,
-    Digit,
-    Marked,
-    Started,
-    Stopped,
-    base64_of,
-    compact,
-    fields_of,
-    number_in,
-    sound_in,
-    text_in,
-    texts_in,
-    within,
+    DigitPressed,
+    MarkReached,
+    StreamStarted,
+    StreamStopped,
+    decode_audio,
+    encode_base64,
+    encode_json,
+    get_integer,
+    get_object,
+    get_string,
+    get_string_values,
+    parse_object,
 )
-from duplex_tts.telephony.codecs import Codec, codec_named
+from duplex_tts.telephony.codecs import TelephoneCodec, find_codec
 from duplex_tts.telephony.errors import BadCarrierMessage
 
 _ENCODINGS = {"audio/x-mulaw": "PCMU"}
@@ -38,59 +38,59 @@ class Twilio:
 
     def __init__(self) -> None:
         self._stream_id = ""
-        self._codec: Codec | None = None
+        self._codec: TelephoneCodec | None = None
 
     def decode(self, message: str | bytes) -> CarrierEvent | None:
         """See `carrier.Carrier`."""
-        fields = fields_of(message)
+        fields = parse_object(message)
         match fields.get("event"):
             case "start":
-                return self._started(within(fields, "start"))
+                return self._decode_start(get_object(fields, "start"))
             case "media":
-                return self._sound(within(fields, "media"))
+                return self._decode_media(get_object(fields, "media"))
             case "dtmf":
-                return Digit(text_in(within(fields, "dtmf"), "digit"))
+                return DigitPressed(get_string(get_object(fields, "dtmf"), "digit"))
             case "mark":
-                return Marked(text_in(within(fields, "mark"), "name"))
+                return MarkReached(get_string(get_object(fields, "mark"), "name"))
             case "stop":
-                return Stopped()
-        text_in(fields, "event")
+                return StreamStopped()
+        get_string(fields, "event")
         return None
 
-    def media(self, payload: bytes) -> str:
+    def encode_media(self, payload: bytes) -> str:
         """See `carrier.Carrier`."""
-        return self._message("media", media={"payload": base64_of(payload)})
+        return self._encode_message("media", media={"payload": encode_base64(payload)})
 
-    def mark(self, name: str) -> str:
+    def encode_mark(self, name: str) -> str:
         """See `carrier.Carrier`."""
-        return self._message("mark", mark={"name": name})
+        return self._encode_message("mark", mark={"name": name})
 
-    def clear(self) -> str:
+    def encode_clear(self) -> str:
         """See `carrier.Carrier`."""
-        return self._message("clear")
+        return self._encode_message("clear")
 
-    def _message(self, event: str, **fields: object) -> str:
-        return compact(event=event, streamSid=self._stream_id, **fields)
+    def _encode_message(self, event: str, **fields: object) -> str:
+        return encode_json(event=event, streamSid=self._stream_id, **fields)
 
-    def _started(self, start: dict[str, Any]) -> Started:
+    def _decode_start(self, start: dict[str, Any]) -> StreamStarted:
         if self._codec is not None:
-            raise BadCarrierMessage("start came twice")
-        media_format = within(start, "mediaFormat")
-        encoding = text_in(media_format, "encoding")
-        self._codec = codec_named(
+            raise BadCarrierMessage("`start` came twice")
+        media_format = get_object(start, "mediaFormat")
+        encoding = get_string(media_format, "encoding")
+        self._codec = find_codec(
             _ENCODINGS.get(encoding, encoding),
-            number_in(media_format, "sampleRate"),
-            number_in(media_format, "channels"),
+            get_integer(media_format, "sampleRate"),
+            get_integer(media_format, "channels"),
         )
-        self._stream_id = text_in(start, "streamSid")
-        parameters = texts_in(start, "customParameters")
-        return Started(
-            text_in(start, "callSid"), self._stream_id, self._codec, None, None, parameters
+        self._stream_id = get_string(start, "streamSid")
+        parameters = get_string_values(start, "customParameters")
+        return StreamStarted(
+            get_string(start, "callSid"), self._stream_id, self._codec, None, None, parameters
         )
 
-    def _sound(self, media: dict[str, Any]) -> CarrierEvent | None:
+    def _decode_media(self, media: dict[str, Any]) -> CarrierEvent | None:
         if self._codec is None:
-            raise BadCarrierMessage("media before start")
-        if media.get("track", "inbound") != "inbound":  # our own voice
+            raise BadCarrierMessage("media before `start`")
+        if media.get("track", "inbound") != "inbound":  # our own audio
             return None
-        return sound_in(media, self._codec)
+        return decode_audio(media, self._codec)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.e2e.test_deploy import WAYS, certified, shown
+from tests.e2e.test_deploy import SETUPS, create_certificate, run_proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -18,7 +18,7 @@ async def test_both_pages_are_live_below_a_path(
 ) -> None:
     address = url.removeprefix("http://")
     async with (
-        shown(WAYS[way], tmp_path, certified(tmp_path), address) as site,
+        run_proxy(SETUPS[way], tmp_path, create_certificate(tmp_path), address) as site,
         await browser.new_context(ignore_https_errors=True) as profile,
     ):
         page = await profile.new_page()

@@ -1,5 +1,5 @@
-"""Every character is accounted for exactly once, whatever is sent and whenever: the promise of the
-design, checked through the real session, segmenter, pacer, script and delivery."""
+"""Every character is accounted for exactly once, whatever is sent and whenever: checked through the
+real session, segmenter, pacer, text buffer and audio sender."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MARKS = st.sampled_from(
 OTHERS = st.sampled_from(
     ["你好", "。", "نعم؟", "नमस्ते।", "é", "e\u0301", "ß", "\u00a0", "'", '"', "”"]
 )
-PICTURES = st.sampled_from(["🙂", "👍🏽", "👨‍👩‍👧", "→", "\x00", "\u200b", "\ufeff", "✅"])
+SYMBOLS = st.sampled_from(["🙂", "👍🏽", "👨‍👩‍👧", "→", "\x00", "\u200b", "\ufeff", "✅"])
 MARKUP = st.sampled_from(
     ["*", "**", "_", "# ", "- ", "`", "```", "[a](b)", "~~", "|", "> ", "\n- "]
 )
 
 plain_texts = st.lists(st.one_of(WORDS, MARKS, WORDS, MARKS, OTHERS), max_size=40).map("".join)
 any_texts = st.one_of(
-    st.lists(st.one_of(WORDS, MARKS, OTHERS, PICTURES, MARKUP), max_size=40).map("".join),
+    st.lists(st.one_of(WORDS, MARKS, OTHERS, SYMBOLS, MARKUP), max_size=40).map("".join),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
     st.text(" \n\t", max_size=20),
 )
@@ -46,13 +46,13 @@ class Step:
 
 @st.composite
 def dialogues(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[Step]:
-    """A text in pieces, with pauses, flushes and retractions in between, and an end."""
+    """A text split at random, with pauses, flushes and retractions, and an end."""
     text = draw(texts)
-    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=12)))
+    split_points = sorted(draw(st.lists(st.integers(0, len(text)), max_size=12)))
     if draw(st.booleans()):
-        cuts = list(range(1, len(text)))  # a character at a time
+        split_points = list(range(1, len(text)))  # a character at a time
     steps = []
-    for low, high in zip([0, *cuts], [*cuts, len(text)], strict=True):
+    for low, high in zip([0, *split_points], [*split_points, len(text)], strict=True):
         steps.append(Step(Text("a", text[low:high]), draw(pauses_s)))
         match draw(st.integers(0, 9)):
             case 0:
@@ -67,7 +67,7 @@ def dialogues(draw: st.DrawFn, texts: st.SearchStrategy[str]) -> list[Step]:
 
 
 @st.composite
-def conditions(draw: st.DrawFn) -> tuple[Settings, float, float, Start]:
+def setups(draw: st.DrawFn) -> tuple[Settings, float, float, Start]:
     config = Settings.model_validate(
         {
             "bidirectional_streaming": {
@@ -88,11 +88,10 @@ def conditions(draw: st.DrawFn) -> tuple[Settings, float, float, Start]:
     return config, engine_delay_s, read_pause_s, start
 
 
-def play(
-    steps: list[Step], circumstances: tuple[Settings, float, float, Start], incremental: bool = True
+def run_dialogue(
+    steps: list[Step], setup: tuple[Settings, float, float, Start], incremental: bool = True
 ) -> ScriptedClient:
-
-    config, engine_delay_s, read_pause_s, start = circumstances
+    config, engine_delay_s, read_pause_s, start = setup
 
     async def script(client: ScriptedClient) -> None:
         client.read_pause_s = read_pause_s
@@ -106,8 +105,8 @@ def play(
     return scripted(script, config, tts)
 
 
-def final_text(steps: list[Step], retracted: list[Retracted]) -> str:
-    """What the client knows to be the context's text."""
+def expected_text(steps: list[Step], retracted: list[Retracted]) -> str:
+    """The context's text, as the client knows it."""
     text, answers = "", iter(retracted)
     for step in steps:
         match step.command:
@@ -121,24 +120,24 @@ def final_text(steps: list[Step], retracted: list[Retracted]) -> str:
     return text
 
 
-usual = (Settings(), 0.0, 0.0, Start("a", format="pcm_f32le"))
+default_setup = (Settings(), 0.0, 0.0, Start("a", format="pcm_f32le"))
 
 
-@given(dialogues(plain_texts), conditions(), st.booleans())
+@given(dialogues(plain_texts), setups(), st.booleans())
 @example(
     [Step(Text("a", "at 5 p.m. Sh"), 3.0), Step(Text("a", "e came. "), 0), Step(End("a"), 0)],
-    usual,
+    default_setup,
     True,
 )
 @settings(max_examples=400, deadline=None)
 def test_every_character_is_heard_exactly_once(
     steps: list[Step],
-    circumstances: tuple[Settings, float, float, Start],
+    setup: tuple[Settings, float, float, Start],
     incremental: bool,
 ) -> None:
-    client = play(steps, circumstances, incremental)
-    assert client.codes() in ([], ["context_ended"])  # the second: a retraction that came too late
-    text = final_text(steps, client.of(Retracted))
+    client = run_dialogue(steps, setup, incremental)
+    assert client.codes() in ([], ["context_ended"])  # the latter for a late retraction
+    text = expected_text(steps, client.of(Retracted))
     client.assert_sums()
     assert client.one(Done).characters == len(text)
     for audio in client.of(Audio):
@@ -146,17 +145,17 @@ def test_every_character_is_heard_exactly_once(
     assert client.heard() == "".join(text.split())
 
 
-@given(dialogues(any_texts), conditions())
+@given(dialogues(any_texts), setups())
 @settings(max_examples=400, deadline=None)
-def test_what_is_not_spoken_is_accounted_for_too(
-    steps: list[Step], circumstances: tuple[Settings, float, float, Start]
+def test_unspoken_characters_are_accounted_for(
+    steps: list[Step], setup: tuple[Settings, float, float, Start]
 ) -> None:
-    client = play(steps, circumstances)
+    client = run_dialogue(steps, setup)
     assert client.codes() in ([], ["context_ended"])
-    text = final_text(steps, client.of(Retracted))
+    text = expected_text(steps, client.of(Retracted))
     client.assert_sums()
     assert client.one(Done).characters == len(text)
     for audio in client.of(Audio):
-        of_it = iter(text[slice(*audio.text)])
-        said = heard(np.frombuffer(audio.data, "<f4"))
-        assert all(character in of_it for character in said), "heard what is not in the span"
+        span = iter(text[slice(*audio.text)])
+        spoken = heard(np.frombuffer(audio.data, "<f4"))
+        assert all(character in span for character in spoken), "heard a character outside the span"

@@ -1,4 +1,4 @@
-"""An engine that is dead: everybody is told, and the process ends so that it is started anew."""
+"""A dead engine: all clients are told, and the process exits so that it is restarted."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tests.support.engines.dying_engine import (
 from tests.support.live_server import Client, eventually, live_server
 from tests.support.repository import ROOT
 
-ENDS_WITHIN_S = 30.0  # a second on an idle machine
+EXIT_TIMEOUT_S = 30.0  # a second on an idle machine
 
 
-REQUESTS: dict[str, object] = {  # of every protocol with an answer over HTTP
+REQUESTS: dict[str, object] = {  # one for each HTTP protocol
     "/v1/speech": {"text": "Hello."},
     "/v1/audio/speech": {"model": "tts-1", "input": "Hello."},
     "/v1/text-to-speech/heart": {"text": "Hello."},
@@ -49,7 +49,7 @@ REQUESTS: dict[str, object] = {  # of every protocol with an answer over HTTP
 }
 
 
-async def test_everybody_is_told_and_nobody_new_is_let_in() -> None:
+async def test_all_clients_are_told_and_new_ones_refused() -> None:
     structlog.reset_defaults()
     with capture_logs() as logs:
         async with (
@@ -64,7 +64,7 @@ async def test_everybody_is_told_and_nobody_new_is_let_in() -> None:
             await eventually(lambda: live.model.open_utterances == 1, 10)
             await deadly.say("text", context="b", text=f"{DEADLY_WORD} now. And say this. Or this.")
             for client, context in ((waiting, "a"), (deadly, "b")):
-                assert_told_once(await client.read_to("error"), context)
+                assert_one_error(await client.read_to("error"), context)
             answer = await http.get("/readyz")
             assert (answer.status_code, answer.json()["ready"]) == (503, False)
             assert (await http.get("/healthz")).status_code == 200
@@ -74,27 +74,27 @@ async def test_everybody_is_told_and_nobody_new_is_let_in() -> None:
                 assert late.ready["code"] == "engine_dead"
                 assert await late.closed() == 1013
             await waiting.say("text", context="c", text="Hello. ")
-            assert_told_once(await waiting.read_to("error"), "c")
+            assert_one_error(await waiting.read_to("error"), "c")
     (line,) = [line for line in logs if line["event"] == "engine.dead"]
     assert (line["log_level"], line["why"]) == ("critical", MESSAGE)
 
 
-def assert_told_once(messages: list[dict[str, object]], context: str) -> None:
+def assert_one_error(messages: list[dict[str, object]], context: str) -> None:
     assert [message["type"] for message in messages] == ["error"]
     (error,) = messages
     assert (error["context"], error["code"]) == (context, "engine_dead")
     assert error["message"] == MESSAGE
 
 
-async def test_a_card_that_is_lost_while_a_voice_is_made_counts(tmp_path: Path) -> None:
-    class Lost(CloningModel):
+async def test_a_gpu_lost_while_learning_a_voice_is_reported_once(tmp_path: Path) -> None:
+    class LostModel(CloningModel):
         def learn(self, name: str, audio: Path) -> Voice:
             raise EngineDead(MESSAGE)
 
     dead: list[EngineDead] = []
     path = tmp_path / "recording"
     path.write_bytes(recording())
-    tts = TTSManager(Lost(), EngineSettings(), Metrics(), 1)
+    tts = TTSManager(LostModel(), EngineSettings(), Metrics(), 1)
     tts.on_dead = dead.append
     async with tts:
         for name in ("anna", "bob"):
@@ -105,38 +105,38 @@ async def test_a_card_that_is_lost_while_a_voice_is_made_counts(tmp_path: Path) 
     assert len(dead) == 1
 
 
-# --- the program ----------------------------------------------------------------------------------
+# --- the process ----------------------------------------------------------------------------------
 
 
 @contextmanager
-def program() -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The server in a process of its own, and its address."""
+def run_server() -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run the server in a process; yields the process and its address."""
     arguments = [sys.executable, "-m", "tests.support.engines.dying_engine", "--port", "0"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(arguments, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as running:
+    with subprocess.Popen(arguments, cwd=ROOT, stdout=pipe, stderr=pipe, text=True) as process:
         try:
-            assert running.stdout is not None
-            yield running, running.stdout.readline().split("http://")[1].strip()
+            assert process.stdout is not None
+            yield process, process.stdout.readline().split("http://")[1].strip()
         finally:
-            running.kill()
+            process.kill()
 
 
-async def ended(running: subprocess.Popen[str]) -> tuple[int, str]:
-    """The exit status, and what it said last."""
-    _, said = await asyncio.to_thread(running.communicate, timeout=ENDS_WITHIN_S)
-    return running.returncode, said
+async def wait_exit(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the process; returns its exit status and stderr."""
+    _, stderr = await asyncio.to_thread(process.communicate, timeout=EXIT_TIMEOUT_S)
+    return process.returncode, stderr
 
 
-async def both_wait(http: httpx.AsyncClient) -> None:
+async def wait_for_two_queued(http: httpx.AsyncClient) -> None:
     for _ in range(1000):
         if (await http.get("/v1/status")).json()["engine"]["waiting"] == 2:
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("they do not")
+    raise AssertionError("two utterances never waited")
 
 
-async def test_the_process_ends_with_an_error_and_the_remedy() -> None:
-    with program() as (running, address):
+async def test_the_process_exits_with_an_error_and_the_remedy() -> None:
+    with run_server() as (process, address):
         url = f"ws://{address}/ws/tts"
         async with connect(url) as one, connect(url) as two:
             listener, deadly = Client(one), Client(two)
@@ -148,7 +148,7 @@ async def test_the_process_ends_with_an_error_and_the_remedy() -> None:
             async with httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http:
                 body = {"text": f"{SLOW_WORD} here, please."}
                 request = asyncio.create_task(http.post("/v1/speech", content=json.dumps(body)))
-                await both_wait(http)
+                await wait_for_two_queued(http)
                 await deadly.say("text", context="b", text=f"{DEADLY_WORD} now. ")
                 for client in (listener, deadly):
                     (error,) = await client.read_to("error")
@@ -157,18 +157,18 @@ async def test_the_process_ends_with_an_error_and_the_remedy() -> None:
                 answer = await request
         assert answer.status_code == 503
         assert answer.json()["code"] == "engine_dead"
-        status, said = await ended(running)
+        status, stderr = await wait_exit(process)
     assert status == 1
-    assert said.rstrip().endswith(f"duplex-tts: {MESSAGE}")
-    assert "Traceback" not in said
+    assert stderr.rstrip().endswith(f"duplex-tts: {MESSAGE}")
+    assert "Traceback" not in stderr
 
 
-async def test_the_process_ends_though_a_thread_waits_for_the_card_for_ever() -> None:
-    with program() as (running, address):
+async def test_the_process_exits_despite_a_thread_blocked_on_the_gpu() -> None:
+    with run_server() as (process, address):
         async with connect(f"ws://{address}/ws/tts") as socket:
             client = Client(socket)
             await client.say("text", context="a", text=f"{STUCK_WORD} now. ")
             await client.closed()
-        status, said = await ended(running)
+        status, stderr = await wait_exit(process)
     assert status == 1
-    assert MESSAGE in said
+    assert MESSAGE in stderr

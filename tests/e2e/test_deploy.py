@@ -1,4 +1,4 @@
-"""The configurations of docs/deploy.md, each with the proxy itself and TLS."""
+"""The configurations of docs/deploy.md, each with the real proxy and TLS."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tests.support.repository import ROOT
 DOCS = ROOT / "docs" / "deploy.md"
 BLOCKS = re.findall(r"```(nginx|caddy)\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
 NGINX, CADDY = ([text for kind, text in BLOCKS if kind == name] for name in ("nginx", "caddy"))
-PASSED_ON = NGINX[1].replace("127.0.0.1:8000/;", "127.0.0.1:8000;")
+NGINX_FULL_PATH = NGINX[1].replace("127.0.0.1:8000/;", "127.0.0.1:8000;")
 
 
 @dataclass(frozen=True)
-class Way:
-    """A proxy's configuration; `root_path` is what the server is told."""
+class ProxySetup:
+    """A proxy's configuration; `root_path`: the server's setting."""
 
     program: str
     config: str
@@ -46,34 +46,36 @@ class Way:
     root_path: str = ""
 
 
-UNSAID = "        proxy_set_header X-Forwarded-Prefix /tts;\n"
-WAYS = {
-    "nginx": Way("nginx", NGINX[0], ""),
-    "nginx, stripped": Way("nginx", NGINX[1], "/tts"),
-    "nginx, passed on": Way("nginx", PASSED_ON, "/tts"),
-    "nginx, stripped, unsaid": Way("nginx", NGINX[1].replace(UNSAID, ""), "/tts"),
-    "nginx, passed on, set": Way("nginx", PASSED_ON.replace(UNSAID, ""), "/tts", "/tts"),
-    "caddy": Way("caddy", CADDY[0], ""),
-    "caddy, stripped": Way("caddy", CADDY[1], "/tts"),
+PREFIX_HEADER = "        proxy_set_header X-Forwarded-Prefix /tts;\n"
+SETUPS = {
+    "nginx": ProxySetup("nginx", NGINX[0], ""),
+    "nginx, stripped": ProxySetup("nginx", NGINX[1], "/tts"),
+    "nginx, passed on": ProxySetup("nginx", NGINX_FULL_PATH, "/tts"),
+    "nginx, stripped, no header": ProxySetup("nginx", NGINX[1].replace(PREFIX_HEADER, ""), "/tts"),
+    "nginx, passed on, set": ProxySetup(
+        "nginx", NGINX_FULL_PATH.replace(PREFIX_HEADER, ""), "/tts", "/tts"
+    ),
+    "caddy": ProxySetup("caddy", CADDY[0], ""),
+    "caddy, stripped": ProxySetup("caddy", CADDY[1], "/tts"),
 }
 
 
-def test_every_configuration_of_the_docs_is_tried() -> None:
-    assert {way.config for way in WAYS.values()} >= {text for _, text in BLOCKS}
-    assert NGINX[1] != PASSED_ON
-    assert UNSAID in NGINX[1]
+def test_every_configuration_in_the_docs_is_tested() -> None:
+    assert {setup.config for setup in SETUPS.values()} >= {text for _, text in BLOCKS}
+    assert NGINX[1] != NGINX_FULL_PATH
+    assert PREFIX_HEADER in NGINX[1]
 
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with cert.pem and key.pem, for localhost."""
-    return certified(tmp_path_factory.mktemp("certificate"))
+    return create_certificate(tmp_path_factory.mktemp("certificate"))
 
 
-def certified(folder: Path) -> Path:
-    """Put them there."""
+def create_certificate(folder: Path) -> Path:
+    """Create cert.pem and key.pem in a folder."""
     if shutil.which("openssl") is None:
-        pytest.skip("needs openssl, which makes a certificate")
+        pytest.skip("needs openssl to create a certificate")
     arguments = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
     names = "-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
     files = "-keyout key.pem -out cert.pem"
@@ -83,10 +85,10 @@ def certified(folder: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Site:
-    """What is seen from outside."""
+class PublicSite:
+    """The server as seen through the proxy."""
 
-    url: str  # with a slash at its end
+    url: str  # ends with a slash
     tls: ssl.SSLContext
 
     def http(self, **options: Any) -> httpx.AsyncClient:
@@ -99,20 +101,22 @@ class Site:
 
 
 @asynccontextmanager
-async def shown(way: Way, folder: Path, certificate: Path, address: str) -> AsyncIterator[Site]:
-    """The proxy before a server, until the block ends."""
-    program = shutil.which(way.program, path=f"{os.environ['PATH']}:/usr/sbin")
+async def run_proxy(
+    setup: ProxySetup, folder: Path, certificate: Path, address: str
+) -> AsyncIterator[PublicSite]:
+    """Run the proxy in front of a server while the block runs."""
+    program = shutil.which(setup.program, path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
-        pytest.skip(f"needs {way.program}: `make {way.program}` installs it, or says what to do")
+        pytest.skip(f"needs {setup.program}: `make {setup.program}` installs it or shows how")
     port = free_port()
-    arguments, environment = written(way, folder, certificate, f"{port} {address}")
+    arguments, environment = write_config(setup, folder, certificate, f"{port} {address}")
     proxy = await asyncio.create_subprocess_exec(
         program, *arguments, env={**os.environ, **environment}, stderr=asyncio.subprocess.PIPE
     )
     tls = ssl.create_default_context(cafile=certificate / "cert.pem")
     try:
-        await listens(port, proxy)
-        yield Site(f"https://localhost:{port}{way.prefix}/", tls)
+        await wait_listening(port, proxy)
+        yield PublicSite(f"https://localhost:{port}{setup.prefix}/", tls)
     finally:
         if proxy.returncode is None:
             proxy.terminate()
@@ -125,26 +129,28 @@ def free_port() -> int:
         return port
 
 
-def written(
-    way: Way, folder: Path, certificate: Path, addresses: str
+def write_config(
+    setup: ProxySetup, folder: Path, certificate: Path, addresses: str
 ) -> tuple[list[str], dict[str, str]]:
-    """The configuration as it stands in the docs, with other ports, names and files."""
+    """Write the docs' configuration with other ports, names and files. Returns the proxy's
+    arguments and environment.
+    """
     port, server = addresses.split()
-    text = way.config.replace("127.0.0.1:8000", server)
+    text = setup.config.replace("127.0.0.1:8000", server)
     file = folder / "config"
-    if way.program == "nginx":
+    if setup.program == "nginx":
         text = re.sub(r"listen 443 ssl", f"listen 127.0.0.1:{port} ssl", text)
         text = re.sub(r"server_name .*;", "server_name localhost;", text)
         text = re.sub(r"/etc/ssl/\S+\.pem", str(certificate / "cert.pem"), text)
         text = re.sub(r"/etc/ssl/\S+\.key", str(certificate / "key.pem"), text)
-        scratch = "".join(
+        temp_paths = "".join(
             f"{kind}_temp_path {folder / kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         user = "user root;\n" if os.geteuid() == 0 else ""
         file.write_text(
             f"{user}daemon off;\npid {folder / 'pid'};\nerror_log stderr;\n"
-            f"events {{}}\nhttp {{\naccess_log off;\n{scratch}{text}\n}}\n"
+            f"events {{}}\nhttp {{\naccess_log off;\n{temp_paths}{text}\n}}\n"
         )
         return ["-e", "stderr", "-p", str(folder), "-c", str(file)], {}
     tls = f"tls {certificate / 'cert.pem'} {certificate / 'key.pem'}"
@@ -154,7 +160,7 @@ def written(
     return ["run", "--adapter", "caddyfile", "--config", str(file)], homes
 
 
-async def listens(port: int, proxy: asyncio.subprocess.Process) -> None:
+async def wait_listening(port: int, proxy: asyncio.subprocess.Process) -> None:
     for _ in range(600):
         if proxy.returncode is not None:
             assert proxy.stderr is not None
@@ -166,15 +172,15 @@ async def listens(port: int, proxy: asyncio.subprocess.Process) -> None:
         else:
             writer.close()
             return
-    pytest.fail("the proxy does not listen")
+    pytest.fail("the proxy never listened")
 
 
 KEY = {"Authorization": "Bearer one"}
 
 
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest) -> Way:
-    return WAYS[request.param]
+@pytest.fixture(params=SETUPS)
+def proxy_setup(request: pytest.FixtureRequest) -> ProxySetup:
+    return SETUPS[request.param]
 
 
 def loaded_by(site: str, file: Path) -> Iterator[str]:
@@ -191,13 +197,13 @@ def loaded_by(site: str, file: Path) -> Iterator[str]:
     yield from (urljoin(site, name) for name in re.findall(fetched, text))
 
 
-async def test_pages_and_all_that_they_name_are_found(
-    way: Way, tmp_path: Path, certificate: Path
+async def test_pages_and_their_links_are_served(
+    proxy_setup: ProxySetup, tmp_path: Path, certificate: Path
 ) -> None:
-    server = {"root_path": way.root_path}
+    server = {"root_path": proxy_setup.root_path}
     async with (
         live_server(access={"api_keys": "one"}, server=server) as live,
-        shown(way, tmp_path, certificate, live.address) as site,
+        run_proxy(proxy_setup, tmp_path, certificate, live.address) as site,
         site.http() as http,
     ):
         for page, path in (("index.html", ""), ("dashboard.html", "dashboard")):
@@ -207,17 +213,19 @@ async def test_pages_and_all_that_they_name_are_found(
                 answer = await http.get(address, headers=KEY)
                 assert answer.status_code == 200, (file.name, address)
                 assert str(answer.url).startswith(site.url)
-        if way.prefix:
+        if proxy_setup.prefix:
             bare = await http.get(site.url.rstrip("/"), follow_redirects=True)
             assert str(bare.url) == site.url
             assert bare.content == (WEB / "index.html").read_bytes()
 
 
-async def test_sockets_speech_and_uploads_pass(way: Way, tmp_path: Path, certificate: Path) -> None:
-    server = {"root_path": way.root_path}
+async def test_websockets_speech_and_uploads_pass(
+    proxy_setup: ProxySetup, tmp_path: Path, certificate: Path
+) -> None:
+    server = {"root_path": proxy_setup.root_path}
     async with (
         live_server(CloningModel(), access={"api_keys": "one"}, server=server) as live,
-        shown(way, tmp_path, certificate, live.address) as site,
+        run_proxy(proxy_setup, tmp_path, certificate, live.address) as site,
         site.http(headers=KEY) as http,
     ):
         async with site.websocket() as websocket:
@@ -230,8 +238,8 @@ async def test_sockets_speech_and_uploads_pass(way: Way, tmp_path: Path, certifi
         origin = {"Origin": "{0.scheme}://{0.netloc}".format(urlsplit(site.url))}
         spoken = await http.post("v1/speech", json={"text": "Hi."}, headers=origin)
         assert spoken.status_code == 200
-        evil = {"Origin": "https://evil.example"}
-        assert (await http.post("v1/speech", headers=evil)).status_code == 403
+        foreign_origin = {"Origin": "https://evil.example"}
+        assert (await http.post("v1/speech", headers=foreign_origin)).status_code == 403
         files: Any = {"name": (None, "mine"), "audio": ("a.wav", recording(30, rate_hz=48_000))}
         assert (await http.post("v1/voices", files=files)).status_code == 201
         sonic = {"model_id": "s", "voice": "heart", "transcript": "Hi."}
@@ -240,13 +248,13 @@ async def test_sockets_speech_and_uploads_pass(way: Way, tmp_path: Path, certifi
         assert cartesia.status_code == 200
 
 
-async def test_speech_is_not_kept_back_until_it_is_whole(
-    way: Way, tmp_path: Path, certificate: Path
+async def test_speech_is_streamed_without_buffering(
+    proxy_setup: ProxySetup, tmp_path: Path, certificate: Path
 ) -> None:
-    gate, server = threading.Semaphore(1), {"root_path": way.root_path}  # 1 for the warm-up
+    gate, server = threading.Semaphore(1), {"root_path": proxy_setup.root_path}  # 1 for the warm-up
     async with (
         live_server(FakeModel(gate=gate), access={"api_keys": "one"}, server=server) as live,
-        shown(way, tmp_path, certificate, live.address) as site,
+        run_proxy(proxy_setup, tmp_path, certificate, live.address) as site,
         site.http(headers=KEY, timeout=10) as http,
     ):
         gate.release()
@@ -258,12 +266,14 @@ async def test_speech_is_not_kept_back_until_it_is_whole(
             assert [json.loads(line)["type"] async for line in lines][-1] == "done"
 
 
-async def test_the_server_knows_whom_the_proxy_speaks_for(
-    way: Way, tmp_path: Path, certificate: Path
+async def test_the_server_sees_the_real_client_address_and_url(
+    proxy_setup: ProxySetup, tmp_path: Path, certificate: Path
 ) -> None:
     async with (
-        live_server(access={"api_keys": "one"}, server={"root_path": way.root_path}) as live,
-        shown(way, tmp_path, certificate, live.address) as site,
+        live_server(
+            access={"api_keys": "one"}, server={"root_path": proxy_setup.root_path}
+        ) as live,
+        run_proxy(proxy_setup, tmp_path, certificate, live.address) as site,
         site.http(headers={**KEY, "X-Forwarded-For": "203.0.113.7"}) as http,
     ):
         seen: list[Any] = []
@@ -276,6 +286,6 @@ async def test_the_server_knows_whom_the_proxy_speaks_for(
         live.app.add_route("/seen", see)
         assert (await http.get("seen")).status_code == 200
         host, address = seen[0]
-        assert host == "127.0.0.1", "what the client says of itself is not believed"
-        said = way.root_path or "X-Forwarded-Prefix" in way.config
-        assert address == (site.url if said else urljoin(site.url, "/"))
+        assert host == "127.0.0.1", "a client's own header is not trusted"
+        prefix_is_known = proxy_setup.root_path or "X-Forwarded-Prefix" in proxy_setup.config
+        assert address == (site.url if prefix_is_known else urljoin(site.url, "/"))

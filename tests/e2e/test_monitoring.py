@@ -1,4 +1,4 @@
-"""What lies in docs/monitoring fits the server's metrics."""
+"""docs/monitoring matches the server's metrics."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def dashboard() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def exported() -> set[str]:
-    """The names of all samples that the server exports."""
+def exported_names() -> set[str]:
+    """The names of all exported samples."""
     metrics = Metrics()
     metrics.set_queue_depths(text=1, engine=1, outgoing=1)
     metrics.set_device_memory("a card", 1, 2)
@@ -33,44 +33,46 @@ def exported() -> set[str]:
     return {name for name in names if not name.endswith("_created")}
 
 
-def expressions(board: dict[str, Any]) -> str:
+def join_expressions(board: dict[str, Any]) -> str:
     return " ".join(target["expr"] for panel in board["panels"] for target in panel["targets"])
 
 
-def test_grafana_asks_for_metrics_that_there_are(
-    dashboard: dict[str, Any], exported: set[str]
+def test_grafana_uses_only_exported_metrics(
+    dashboard: dict[str, Any], exported_names: set[str]
 ) -> None:
-    asked = set(re.findall(r"\b(?:duplex_tts|process)_\w+", expressions(dashboard)))
-    assert asked <= exported, asked - exported
+    used = set(re.findall(r"\b(?:duplex_tts|process)_\w+", join_expressions(dashboard)))
+    assert used <= exported_names, used - exported_names
 
 
-def test_grafana_shows_every_metric_of_ours(dashboard: dict[str, Any], exported: set[str]) -> None:
-    shown = expressions(dashboard)
-    ours = {name for name in exported if name.startswith("duplex_tts_")}
-    figures = {name for name in ours if not name.endswith(("_sum", "_count"))}
-    by_computing_over_audio = {"duplex_tts_rtf_bucket"}
-    assert {name for name in figures if name not in shown} == by_computing_over_audio
+def test_grafana_shows_every_own_metric(
+    dashboard: dict[str, Any], exported_names: set[str]
+) -> None:
+    shown = join_expressions(dashboard)
+    own_names = {name for name in exported_names if name.startswith("duplex_tts_")}
+    figures = {name for name in own_names if not name.endswith(("_sum", "_count"))}
+    shown_as_a_quotient = {"duplex_tts_rtf_bucket"}
+    assert {name for name in figures if name not in shown} == shown_as_a_quotient
 
 
-def test_no_panel_lies_on_another(dashboard: dict[str, Any]) -> None:
-    taken: set[tuple[int, int]] = set()
+def test_grafana_panels_do_not_overlap(dashboard: dict[str, Any]) -> None:
+    occupied: set[tuple[int, int]] = set()
     for panel in dashboard["panels"]:
         at = panel["gridPos"]
         columns, rows = range(at["x"], at["x"] + at["w"]), range(at["y"], at["y"] + at["h"])
         cells = {(x, y) for x in columns for y in rows}
         assert max(columns) < 24
-        assert not cells & taken, panel["title"]
-        taken |= cells
+        assert not cells & occupied, panel["title"]
+        occupied |= cells
 
 
-def test_grafana_looks_for_the_job_that_prometheus_scrapes(dashboard: dict[str, Any]) -> None:
+def test_grafana_uses_the_job_of_prometheus_yml(dashboard: dict[str, Any]) -> None:
     scrape = (FOLDER / "prometheus.yml").read_text()
     (job,) = re.findall(r"job_name: (\S+)", scrape)
-    assert set(re.findall(r'job="([^"]+)"', expressions(dashboard))) == {job}
+    assert set(re.findall(r'job="([^"]+)"', join_expressions(dashboard))) == {job}
 
 
-def test_the_readme_names_every_metric(exported: set[str]) -> None:
+def test_the_readme_names_every_metric(exported_names: set[str]) -> None:
     text = (FOLDER / "README.md").read_text()
-    for name in exported:
+    for name in exported_names:
         if name.startswith("duplex_tts_"):
             assert re.sub(r"_(bucket|sum|count)$", "", name) in text, name

@@ -1,4 +1,4 @@
-"""The measure of the tests themselves."""
+"""`assert_same_sound`, which other tests use."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tests.support.same_sound import assert_same_sound
 TONE = 0.1 * np.sin(np.arange(24_000) / 9)
 
 
-def test_rounding_is_no_difference() -> None:
+def test_rounding_is_tolerated() -> None:
     assert_same_sound(TONE, TONE)
     assert_same_sound(TONE.astype(np.float32), TONE)
     assert_same_sound(TONE + 1.5e-7, TONE)
 
 
-def test_what_could_be_heard_is_one() -> None:
+def test_audible_differences_are_refused() -> None:
     click = TONE.copy()
     click[12_000] += 0.001
     noise = TONE + 2e-5 * np.random.default_rng(1).standard_normal(len(TONE))

@@ -1,4 +1,4 @@
-"""Typed by hand, at any speed and with pauses anywhere: what is spoken, and what is not."""
+"""Text typed by hand, at any speed and with pauses anywhere."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from backend.events import Audio, End, Retract, Start, Text
 from bench.harness.corpus import load_corpus
 from tests.support.scripted_session import ScriptedClient, scripted
 
-TEXTS = [each.text for each in load_corpus() if each.speakable]
+TEXTS = [entry.text for entry in load_corpus() if entry.speakable]
 SPEEDS = (1.0, 2.5, 5.5, 9.0)
 
 
 async def type_text(client: ScriptedClient, text: str, speed: float, seed: int) -> None:
-    """Key by key with human timing; now and then a long pause, inside of words too."""
-    hand = random.Random(seed)
+    """Type with human timing and occasional long pauses, also within words."""
+    rng = random.Random(seed)
     for key in text:
         client.say(Text("a", key))
-        await client.wait(hand.lognormvariate(0, 0.5) / speed)
-        if hand.random() < 0.04:
-            await client.wait(hand.uniform(1, 30))
+        await client.wait(rng.lognormvariate(0, 0.5) / speed)
+        if rng.random() < 0.04:
+            await client.wait(rng.uniform(1, 30))
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
@@ -42,7 +42,7 @@ def test_half_a_word_is_never_spoken(speed: float) -> None:
             assert not inside, f"{text[:end]}|{text[end:]}"
 
 
-def test_a_word_that_is_corrected_while_it_is_typed_is_spoken_once_as_it_is_at_last() -> None:
+def test_a_word_corrected_while_typing_is_spoken_once_in_its_final_form() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"))
         await type_text(client, "I saw the yelow", 5.5, 1)
@@ -54,7 +54,7 @@ def test_a_word_that_is_corrected_while_it_is_typed_is_spoken_once_as_it_is_at_l
     assert scripted(script).heard() == "Isawtheyellowbusatthestation."
 
 
-def test_a_word_from_a_prediction_bar_is_no_reason_to_speak_in_words() -> None:
+def test_words_from_a_prediction_bar_are_spoken_in_phrases() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"))
         for word in ("Please ", "bring ", "the ", "blue ", "bowl ", "to ", "the ", "kitchen "):
@@ -66,7 +66,7 @@ def test_a_word_from_a_prediction_bar_is_no_reason_to_speak_in_words() -> None:
     assert [text[start:end] for start, end in spoken][:2] == ["Please ", "bring the blue bowl "]
 
 
-def test_a_model_is_spoken_in_words_whatever_somebody_typed_before() -> None:
+def test_llm_tokens_are_spoken_in_words() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"))
         for token in ("The", " keys", " are", " on", " the", " table"):

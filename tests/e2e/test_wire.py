@@ -1,9 +1,9 @@
-"""Recorded dialogues: what is said on the wire, word for word.
+"""Recorded dialogues: the exact messages on the wire.
 
 A line of `tests/wire/*.jsonl` is `{"from": "client", "message": ...}` (a message that is not a JSON
 object is written as `"raw"`), `{"from": "server", "message": ...}`, or `{"pause_ms": ...}` between
-two moments. Audio is told by its length and hash; `session` and `token`, which are random, by "*".
-`python -m tests.e2e.test_wire` records the server's lines anew: read the difference first.
+two moments. Audio is replaced by its length and hash; the random `session` and `token` by "*".
+`python -m tests.e2e.test_wire` records the server's lines again: read the difference first.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests.support.scripted_session import ScriptedClient, scripted
 
 DIALOGUES = sorted((ROOT / "tests" / "wire").glob("*.jsonl"))
 
-Line = dict[str, Any]
+DialogueLine = dict[str, Any]
 
 
-def lines_of(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[DialogueLine]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
-def told(message: Message) -> Line:
-    """A message of the server as a line."""
+def to_line(message: Message) -> DialogueLine:
+    """Convert a message of the server to a line."""
     assert not isinstance(message, Close)
     audio: bytes | None
     if isinstance(message, bytes):
@@ -51,33 +51,33 @@ def told(message: Message) -> Line:
     return {"from": "server", **frame, "message": fields}
 
 
-def replayed(lines: list[Line]) -> list[Line]:
-    """The dialogue with what the server says today."""
-    transcript: list[Line] = []
+def replay(lines: list[DialogueLine]) -> list[DialogueLine]:
+    """Replay a dialogue; returns it with the server's current messages."""
+    transcript: list[DialogueLine] = []
 
     async def script(client: ScriptedClient) -> None:
         client.session.send_ready()
-        wire, heard = native.NativeProtocol(), 0
+        wire, seen_events = native.NativeProtocol(), 0
         for line in [{"pause_ms": 0}, *lines, {"pause_ms": 10_000}]:
             if line.get("from") == "client":
                 transcript.append(line)
                 raw = line["raw"] if "raw" in line else json.dumps(line["message"])
-                receive(client, raw)
+                handle_message(client, raw)
             elif "pause_ms" in line:
                 transcript.append(line)
                 await client.wait(line["pause_ms"] / 1000)
                 transcript.extend(
-                    told(message)
-                    for event in client.events[heard:]
+                    to_line(message)
+                    for event in client.events[seen_events:]
                     for message in wire.encode(event)
                 )
-                heard = len(client.events)
+                seen_events = len(client.events)
 
     scripted(script, Settings.model_validate({"server": {"max_text_length": 200}}))
     return [line for line in transcript[1:] if line != {"pause_ms": 10_000}]
 
 
-def receive(client: ScriptedClient, raw: str) -> None:
+def handle_message(client: ScriptedClient, raw: str) -> None:
     try:
         client.say(native.decode_message(raw))
     except DuplexError as error:
@@ -85,14 +85,14 @@ def receive(client: ScriptedClient, raw: str) -> None:
 
 
 @pytest.mark.parametrize("path", DIALOGUES, ids=lambda path: path.stem)
-def test_the_dialogue_is_held_word_for_word(path: Path) -> None:
-    recorded = lines_of(path)
-    assert replayed(recorded) == recorded
+def test_the_server_repeats_the_recorded_dialogue(path: Path) -> None:
+    recorded = read_lines(path)
+    assert replay(recorded) == recorded
 
 
-def test_the_dialogues_use_every_message_of_the_protocol() -> None:
+def test_the_dialogues_use_every_message_type() -> None:
     messages = [
-        line["message"] for path in DIALOGUES for line in lines_of(path) if "message" in line
+        line["message"] for path in DIALOGUES for line in read_lines(path) if "message" in line
     ]
     types = {message.get("type") for message in messages}
     assert types >= {
@@ -103,5 +103,5 @@ def test_the_dialogues_use_every_message_of_the_protocol() -> None:
 
 if __name__ == "__main__":
     for dialogue in DIALOGUES:
-        written = [json.dumps(line, ensure_ascii=False) for line in replayed(lines_of(dialogue))]
-        dialogue.write_text("\n".join(written) + "\n", "utf-8")
+        new_lines = [json.dumps(line, ensure_ascii=False) for line in replay(read_lines(dialogue))]
+        dialogue.write_text("\n".join(new_lines) + "\n", "utf-8")

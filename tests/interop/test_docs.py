@@ -1,4 +1,4 @@
-"""docs/clients.md: the code snippets run and speak."""
+"""docs/vendor-clients.md: every snippet runs and speaks."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ VENDORS = ["OpenAI", "ElevenLabs", "Cartesia", "Deepgram"]
 
 
 def snippets(vendor: str) -> list[str]:
-    """The code blocks of the vendor's section."""
-    text = (ROOT / "docs" / "clients.md").read_text("utf-8")
+    """The indented blocks of the vendor's section."""
+    text = (ROOT / "docs" / "vendor-clients.md").read_text("utf-8")
     section = text.partition(f"\n## {vendor}\n")[2].partition("\n## ")[0]
     return [
         textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n|^\n(?=    ))+", section, re.M)
@@ -25,7 +25,7 @@ def snippets(vendor: str) -> list[str]:
 
 
 def run(snippet: str, server: RunningServer) -> None:
-    """Run a snippet with the test server's address."""
+    """As a reader does, with the address of this server."""
     assert "127.0.0.1:8000" in snippet
     exec(snippet.replace("127.0.0.1:8000", server.address), {})
 

@@ -1,4 +1,4 @@
-"""A client in scripted time, over a line that breaks; it resumes as docs/protocol.md says."""
+"""A resuming client on a virtual clock, over connections that break."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from tests.support.engines.inline_tts import InlineTTS
 E = TypeVar("E", bound=Event)
 
 
-class Line:
-    """One connection; a message takes `delay_s` each way. Ends what it was breaking off."""
+class CallerConnection:
+    """One connection; a message takes `delay_s` each way."""
 
     def __init__(self, caller: Caller, attachment: Attachment, delay_s: float) -> None:
         self._caller = caller
@@ -44,18 +44,18 @@ class Line:
         self._down: asyncio.Queue[tuple[float, Event]] = asyncio.Queue()
         self._up: asyncio.Queue[tuple[float, Command]] = asyncio.Queue()
         work = (self._write(), self._deliver(), self._handle(), self._watch())
-        self._tasks = [asyncio.create_task(each) for each in work]
+        self._tasks = [asyncio.create_task(coroutine) for coroutine in work]
 
     def send(self, command: Command) -> None:
         self._up.put_nowait((self._now_s() + self._delay_s, command))
 
     def let_go(self, *, keep: bool) -> None:
-        """The server's side hears that the line is broken (or closed)."""
+        """Break the connection and detach the session on the server (or end it)."""
         self.break_()
         self._caller.registry.detach(self._attachment, keep=keep)
 
     def break_(self) -> None:
-        """What is on its way is lost; the server does not know yet."""
+        """Drop all messages in flight; the server does not notice."""
         for task in self._tasks[:3]:
             task.cancel()
 
@@ -79,7 +79,7 @@ class Line:
     async def _watch(self) -> None:
         try:
             await self._attachment.wait_revoked()
-        except Exception as error:  # noqa: BLE001 - a bug too, which a connection would raise
+        except Exception as error:  # noqa: BLE001 - a connection would raise any
             self._caller.dismissed.append(error)
             self.let_go(keep=isinstance(error, TakenOver))
 
@@ -89,48 +89,48 @@ class Line:
 
 
 class Caller:
-    """Remembers what it has said and heard; asserts that nothing comes twice and nothing lacks."""
+    """Records commands and events; asserts that none is repeated or missing."""
 
     def __init__(self, registry: SessionRegistry, owner: str = "me", delay_s: float = 0.0) -> None:
         self.registry = registry
         self.owner = owner
         self.delay_s = delay_s
-        self.line: Line | None = None
+        self.line: CallerConnection | None = None
         self.ready: Ready | None = None
         self.said: list[Command] = []
         self.after: dict[str, int] = {}
         self.answers = 0
         self.events: list[Event] = []
         self.dismissed: list[Exception] = []
-        self._greeted = False
+        self._is_ready = False
 
     @property
     def session(self) -> Session:
         assert self.ready is not None
-        return next(each for each in self.registry if each.id == self.ready.session)
+        return next(s for s in self.registry if s.id == self.ready.session)
 
     async def connect(self) -> None:
-        """A new line: with a fresh session, or the one that there was. Raises `ResumeFailed`."""
-        self._greeted = False
+        """Connect with a new session, or resume. Raises `ResumeFailed`."""
+        self._is_ready = False
         if self.ready is None:
             attachment = await self.registry.open_session(self.owner, resumable=True)
             attachment.session.send_ready()
         else:
             attachment = await self.registry.resume_session(self.request(), self.owner)
-        self.line = Line(self, attachment, self.delay_s)
+        self.line = CallerConnection(self, attachment, self.delay_s)
 
     def request(self) -> Resume:
         assert self.ready is not None
         return Resume(self.ready.session, self.ready.token, dict(self.after), self.answers)
 
     def cut(self) -> None:
-        """The line breaks, and both sides know."""
+        """Break the connection; both sides notice."""
         if self.line is not None:
             self.line.let_go(keep=True)
             self.line = None
 
     def vanish(self) -> None:
-        """The line breaks, and the server does not know."""
+        """Break the connection; the server does not notice."""
         if self.line is not None:
             self.line.break_()
             self.line = None
@@ -140,32 +140,32 @@ class Caller:
         self.line.let_go(keep=False)
 
     def say(self, *commands: Command) -> None:
-        """What is lost on its way is said again."""
+        """Send commands; lost ones are sent again after resuming."""
         for command in commands:
             self.said.append(command)
-            if self.line is not None and self._greeted:
+            if self.line is not None and self._is_ready:
                 self.line.send(command)
 
     def acknowledge(self) -> None:
-        if self.line is not None and self._greeted:
+        if self.line is not None and self._is_ready:
             self.line.send(Ping(None, dict(self.after), self.answers))
 
     def receive(self, event: Event) -> None:
         self.events.append(event)
         if isinstance(event, Ready):
             self.ready = event
-            self._greeted = True
+            self._is_ready = True
             for command in self.said[event.received :]:
                 assert self.line is not None
                 self.line.send(command)
         elif isinstance(event, Audio):
-            assert event.seq == self.after.get(event.context, -1) + 1, "twice, or not at all"
+            assert event.seq == self.after.get(event.context, -1) + 1, "repeated or missing"
             assert not self.of(Done, event.context), "audio after the end"
             self.after[event.context] = event.seq
         elif not isinstance(event, Flushed | Pong):  # the native protocol sends no `flushed`
             self.answers += 1
 
-    # --- what came --------------------------------------------------------------------------------
+    # --- received events ------------------------------------------------------------------------
 
     def of(self, kind: type[E], context: str = "a") -> list[E]:
         return [e for e in self.events if isinstance(e, kind) and e.context == context]  # type: ignore[union-attr]
@@ -183,9 +183,9 @@ class Caller:
         return heard(np.frombuffer(data, "<f4"))
 
     def assert_sums(self, context: str = "a") -> None:
-        """The spans tile, and the last word agrees with the sums."""
+        """Assert that the spans tile and the final message has the sums."""
         messages = self.of(Audio, context)
-        assert all(one.text[1] == two.text[0] for one, two in pairwise(messages))
+        assert all(first.text[1] == second.text[0] for first, second in pairwise(messages))
         text_to = messages[-1].text[1] if messages else 0
         audio_ms = sum(message.duration_ms for message in messages)
         done, cancelled = self.of(Done, context), self.of(Cancelled, context)
@@ -199,11 +199,11 @@ class Caller:
 async def registry(
     config: Settings | None = None, tts: InlineTTS | None = None
 ) -> AsyncIterator[SessionRegistry]:
-    """Nothing of a session is left when the block ends."""
+    """Yields a registry; asserts that no session is left when the block ends."""
     tts = tts or InlineTTS()
     now_s = asyncio.get_running_loop().time
     async with SessionRegistry(Services(config or Settings(), tts, tts.metrics, now_s)) as opened:
         yield opened
-    await asyncio.sleep(0.001)  # who had a session hears that it is over
-    assert tts.model.open_utterances == 0, "an utterance was left open"
+    await asyncio.sleep(0.001)  # lets the callers notice the end
+    assert tts.model.open_utterances == 0, "an utterance is still open"
     assert b"duplex_tts_contexts 0.0" in tts.metrics.render()

@@ -1,4 +1,4 @@
-"""Scripted time: an event loop whose clock jumps to the next timer instead of sleeping."""
+"""A virtual clock: an event loop that jumps to the next timer instead of sleeping."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A telephone company of our own: it connects to a bridge as Twilio or Telnyx do, plays what it is
-sent by its own clock, honours clear and mark, and keeps what the caller heard.
+"""An emulated carrier: connects to a bridge as Twilio or Telnyx do, plays audio by its own clock,
+handles clear and mark, and records what the caller heard.
 """
 
 from __future__ import annotations
@@ -17,76 +17,76 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from duplex_tts.telephony.bridge import Bridge
-from duplex_tts.telephony.codecs import FRAME_MS, Codec, codec_named
+from duplex_tts.telephony.codecs import FRAME_MS, TelephoneCodec, find_codec
 
 FRAME_S = FRAME_MS / 1000
 Kind = Literal["twilio", "telnyx"]
 Message = dict[str, Any]
 
 
-class Ear:
-    """Plays 20 ms after 20 ms of what is there. `heard`: each of them, None where nothing was."""
+class CarrierPlayback:
+    """Plays queued frames, one each 20 ms. `heard`: the frames; None where the queue was empty."""
 
-    def __init__(self, codec: Codec, now_s: float) -> None:
+    def __init__(self, codec: TelephoneCodec, now_s: float) -> None:
         self.heard: list[bytes | None] = []
         self._codec = codec
         self._next_s = now_s + FRAME_S
         self._queue: deque[bytes | str] = deque()
 
     @property
-    def waiting_frames(self) -> int:
-        """Frames to be played."""
+    def queued_frames(self) -> int:
+        """Frames not played yet."""
         return sum(isinstance(item, bytes) for item in self._queue)
 
     @property
-    def sound(self) -> bytes:
-        """What was heard, without the silence where there was nothing to play."""
+    def audio(self) -> bytes:
+        """The audio heard, without the silence of an empty queue."""
         return b"".join(frame for frame in self.heard if frame is not None)
 
     @property
     def recording(self) -> bytes:
-        """What was heard, with that silence."""
+        """The audio heard, with that silence."""
         silence = self._codec.silence * (self._codec.frame_bytes // len(self._codec.silence))
         return b"".join(frame or silence for frame in self.heard)
 
     @property
     def gaps(self) -> int:
-        """Frames of nothing between the first sound and the last."""
-        bare = [frame is None for frame in self.heard]
-        if False not in bare:
+        """Missing frames between the first frame and the last."""
+        missing = [frame is None for frame in self.heard]
+        if False not in missing:
             return 0
-        return sum(bare[bare.index(False) : len(bare) - bare[::-1].index(False)])
+        return sum(missing[missing.index(False) : len(missing) - missing[::-1].index(False)])
 
-    def media(self, payload: bytes) -> None:
-        """To be played after what is here."""
+    def queue_frame(self, payload: bytes) -> None:
+        """Play a frame after those in the queue."""
         self._queue.append(payload)
 
-    def mark(self, name: str) -> None:
-        """To be answered after what is here."""
+    def queue_mark(self, name: str) -> None:
+        """Answer a mark after the items in the queue."""
         self._queue.append(name)
 
     def clear(self) -> list[str]:
-        """Forget what is here; its marks are answered."""
+        """Empty the queue. Returns its marks, to be answered."""
         marks = [item for item in self._queue if isinstance(item, str)]
         self._queue.clear()
         return marks
 
-    def play(self, now_s: float) -> list[str]:
-        """Play until now. The marks that were passed."""
-        passed = list(self._marks())
-        while self._next_s <= now_s + 1e-6:  # timers may come early: event loops round
+    def play_until(self, now_s: float) -> list[str]:
+        """Play until now. Returns the marks reached."""
+        reached = list(self._take_marks())
+        while self._next_s <= now_s + 1e-6:  # event loops round, so timers may fire early
             frame = self._queue.popleft() if self._queue else None
             assert not isinstance(frame, str)
             self.heard.append(frame)
             self._next_s += FRAME_S
-            passed += self._marks()
-        return passed
+            reached += self._take_marks()
+        return reached
 
-    def next_s(self) -> float:
-        """When it plays again."""
+    def next_frame_s(self) -> float:
+        """When the next frame is played."""
         return self._next_s
 
-    def _marks(self) -> list[str]:
+    def _take_marks(self) -> list[str]:
         marks: list[str] = []
         while self._queue and isinstance(item := self._queue[0], str):
             marks.append(item)
@@ -95,12 +95,12 @@ class Ear:
 
 
 class EmulatedCarrier:
-    """One call. `arrivals`: when each frame came, and how many waited then.
+    """One call. `arrivals`: when each frame arrived, and how many were queued then.
 
-    `answers_marks`: off, to be a carrier that forgets them.
+    `answers_marks`: False emulates a carrier that never answers them.
     """
 
-    def __init__(self, kind: Kind, codec: Codec, call_id: str = "call-1") -> None:
+    def __init__(self, kind: Kind, codec: TelephoneCodec, call_id: str = "call-1") -> None:
         self.kind = kind
         self.codec = codec
         self.call_id = call_id
@@ -111,15 +111,15 @@ class EmulatedCarrier:
         self.hung_up: asyncio.Event = asyncio.Event()
         self.close_code: int | None = None
         self._now_s = asyncio.get_running_loop().time
-        self.ear = Ear(codec, self._now_s())
+        self.playback = CarrierPlayback(codec, self._now_s())
         self._chunks = itertools.count(1)
         self._played = asyncio.Event()
         self.send: Callable[[str], Awaitable[None]]
-        self.vanish: Callable[[], None]
+        self.drop_connection: Callable[[], None]
 
-    async def start(self, **fields: object) -> None:
-        """What a carrier says first; `fields` change those of its `start`."""
-        await self.tell(event="connected", protocol="Call", version="1.0.0")
+    async def start_stream(self, **fields: object) -> None:
+        """Send the carrier's first messages; `fields` override those of `start`."""
+        await self.send_event(event="connected", protocol="Call", version="1.0.0")
         if self.kind == "twilio":
             encoding = {"PCMU": "audio/x-mulaw"}.get(self.codec.name, self.codec.name)
             start: Message = {
@@ -134,7 +134,9 @@ class EmulatedCarrier:
                     "channels": 1,
                 },
             }
-            await self.tell(event="start", streamSid=start["streamSid"], start={**start, **fields})
+            await self.send_event(
+                event="start", streamSid=start["streamSid"], start={**start, **fields}
+            )
         else:
             start = {
                 "call_control_id": self.call_id,
@@ -146,33 +148,33 @@ class EmulatedCarrier:
                     "channels": 1,
                 },
             }
-            await self.tell(event="start", stream_id="ST1", start={**start, **fields})
+            await self.send_event(event="start", stream_id="ST1", start={**start, **fields})
 
-    async def tell(self, **fields: object) -> None:
+    async def send_event(self, **fields: object) -> None:
         """Send a message to the bridge."""
         await self.send(json.dumps(fields))
 
-    async def speak(self, payload: bytes) -> None:
-        """The caller says 20 ms of something."""
+    async def send_caller_audio(self, payload: bytes) -> None:
+        """Send 20 ms of the caller's audio."""
         media = {
             "track": "inbound",
             "chunk": str(next(self._chunks)),
             "payload": base64.b64encode(payload).decode(),
         }
-        await self.tell(event="media", media=media)
+        await self.send_event(event="media", media=media)
 
-    async def press(self, digit: str) -> None:
+    async def press_digit(self, digit: str) -> None:
         """The caller presses a key."""
-        await self.tell(event="dtmf", dtmf={"digit": digit})
+        await self.send_event(event="dtmf", dtmf={"digit": digit})
 
-    async def stop(self) -> None:
+    async def hang_up(self) -> None:
         """The caller hangs up."""
-        await self.tell(event="stop", stop={})
+        await self.send_event(event="stop", stop={})
 
-    def take(self, message: str) -> list[str]:
-        """What the bridge says. The marks to be answered."""
+    def handle_message(self, message: str) -> list[str]:
+        """Handle a message of the bridge. Returns the marks to answer."""
         now_s = self._now_s()
-        passed = self.ear.play(now_s)
+        reached = self.playback.play_until(now_s)
         fields = json.loads(message)
         if self.kind == "twilio":
             assert fields["streamSid"] == f"MZ-{self.call_id}", fields
@@ -180,62 +182,62 @@ class EmulatedCarrier:
             case "media":
                 payload = base64.b64decode(fields["media"]["payload"], validate=True)
                 self.frame_sizes.add(len(payload))
-                self.arrivals.append((now_s, self.ear.waiting_frames))
-                self.ear.media(payload)
+                self.arrivals.append((now_s, self.playback.queued_frames))
+                self.playback.queue_frame(payload)
             case "mark":
-                self.ear.mark(fields["mark"]["name"])
+                self.playback.queue_mark(fields["mark"]["name"])
             case "clear":
-                passed += self.ear.clear()
+                reached += self.playback.clear()
             case other:
-                raise AssertionError(f"no carrier knows {other!r}")
+                raise AssertionError(f"unknown event {other!r}")
         self.events.append((now_s, fields["event"]))
-        return passed + self.ear.play(now_s)
+        return reached + self.playback.play_until(now_s)
 
-    async def answer(self, names: list[str]) -> None:
-        """Tell the bridge that marks were passed."""
+    async def send_marks(self, names: list[str]) -> None:
+        """Tell the bridge that marks were reached."""
         for name in names if self.answers_marks else []:
-            await self.tell(event="mark", mark={"name": name})
+            await self.send_event(event="mark", mark={"name": name})
 
-    async def heard(self, frames: int, within_s: float = 30.0) -> None:
-        """Wait until the caller has heard so many frames of sound."""
+    async def wait_until_heard(self, frames: int, within_s: float = 30.0) -> None:
+        """Wait until the caller has heard this many frames."""
         async with asyncio.timeout(within_s):
-            while sum(frame is not None for frame in self.ear.heard) < frames:
+            while sum(frame is not None for frame in self.playback.heard) < frames:
                 self._played.clear()
                 await self._played.wait()
 
-    async def _tick(self) -> None:
+    async def _play_frames(self) -> None:
         while True:
-            await asyncio.sleep(max(0.0, self.ear.next_s() - self._now_s()))
-            marks = self.ear.play(self._now_s())
+            await asyncio.sleep(max(0.0, self.playback.next_frame_s() - self._now_s()))
+            marks = self.playback.play_until(self._now_s())
             self._played.set()
-            await self.answer(marks)
+            await self.send_marks(marks)
 
     async def run(self, messages: AsyncIterator[str]) -> None:
-        """Live until the bridge hangs up."""
-        ticking = asyncio.create_task(self._tick())
+        """Run the call until the bridge hangs up."""
+        playing = asyncio.create_task(self._play_frames())
         try:
             async for message in messages:
-                await self.answer(self.take(message))
+                await self.send_marks(self.handle_message(message))
         finally:
-            ticking.cancel()
-            await asyncio.wait([ticking])
-            self.ear.play(self._now_s())
+            playing.cancel()
+            await asyncio.wait([playing])
+            self.playback.play_until(self._now_s())
             self.hung_up.set()
-        if not ticking.cancelled():
-            ticking.result()  # it never ends by itself
+        if not playing.cancelled():
+            playing.result()  # raise its failure
 
 
 @asynccontextmanager
-async def calling(
+async def open_call(
     address: str,
     kind: Kind = "twilio",
-    codec: Codec | None = None,
+    codec: TelephoneCodec | None = None,
     *,
     call_id: str = "call-1",
     headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[EmulatedCarrier]:
-    """A call to a bridge that listens at `address`, by a real WebSocket; not started yet."""
-    carrier = EmulatedCarrier(kind, codec or codec_named("PCMU", 8000), call_id)
+    """Open a call to the bridge at `address` by a real WebSocket; no `start` is sent yet."""
+    carrier = EmulatedCarrier(kind, codec or find_codec("PCMU", 8000), call_id)
     async with connect(
         f"{address}/{kind}", additional_headers=headers, compression=None, proxy=None
     ) as socket:
@@ -252,7 +254,7 @@ async def calling(
                     yield message
             carrier.close_code = socket.close_code
 
-        carrier.send, carrier.vanish = send, socket.transport.abort
+        carrier.send, carrier.drop_connection = send, socket.transport.abort
         running = asyncio.create_task(carrier.run(messages()))
         try:
             yield carrier
@@ -262,15 +264,15 @@ async def calling(
 
 
 @asynccontextmanager
-async def calling_in_memory(
+async def open_call_in_memory(
     bridge: Bridge,
     kind: Kind = "twilio",
-    codec: Codec | None = None,
+    codec: TelephoneCodec | None = None,
     *,
     call_id: str = "call-1",
 ) -> AsyncIterator[EmulatedCarrier]:
-    """The same without a socket, for scripted time: the bridge is an ASGI application."""
-    carrier = EmulatedCarrier(kind, codec or codec_named("PCMU", 8000), call_id)
+    """Open a call without a socket, for a virtual clock: the bridge is an ASGI application."""
+    carrier = EmulatedCarrier(kind, codec or find_codec("PCMU", 8000), call_id)
     to_bridge: asyncio.Queue[Message] = asyncio.Queue()
     from_bridge: asyncio.Queue[str | None] = asyncio.Queue()
     to_bridge.put_nowait({"type": "websocket.connect"})
@@ -278,7 +280,7 @@ async def calling_in_memory(
     async def send(message: str) -> None:
         to_bridge.put_nowait({"type": "websocket.receive", "text": message})
 
-    def vanish() -> None:
+    def drop_connection() -> None:
         to_bridge.put_nowait({"type": "websocket.disconnect", "code": 1006})
 
     async def receive_from_bridge(message: Any) -> None:
@@ -294,13 +296,13 @@ async def calling_in_memory(
         while (message := await from_bridge.get()) is not None:
             yield message
 
-    carrier.send, carrier.vanish = send, vanish
+    carrier.send, carrier.drop_connection = send, drop_connection
     scope = {"type": "websocket", "path": f"/telephony/{kind}", "headers": []}
     serving = asyncio.ensure_future(bridge(scope, to_bridge.get, receive_from_bridge))
     running = asyncio.create_task(carrier.run(messages()))
     try:
         yield carrier
-        vanish()
+        drop_connection()
     finally:
         await serving
         from_bridge.put_nowait(None)

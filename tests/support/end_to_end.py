@@ -1,6 +1,6 @@
-"""What the end-to-end tests share, under pytest and as scripts: speaking, and a table of figures.
+"""Shared by the end-to-end tests, under pytest and as scripts: speaking, and a table of figures.
 
-No pytest here: the scripts run without the test extras.
+Does not import pytest: the scripts run without the test extras.
 """
 
 import argparse
@@ -28,22 +28,22 @@ from duplex_tts.local_server import local_server
 LLM_WORD_S = 0.05  # 20 words a second, about 30 tokens a second
 
 
-class Skipped(Exception):
-    """The check needs what is not installed; only a script may skip."""
+class SkipCheck(Exception):
+    """The check needs a package that is not installed; only scripts may skip."""
 
 
 @dataclass
-class Figures:
-    """What was measured, for the table at the end."""
+class FigureTable:
+    """The measured figures, for the table at the end."""
 
     rows: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def add(self, what: str, figure: str, bound: str = "") -> None:
-        """Note a figure and what it must or should be."""
-        self.rows.append((what, figure, bound))
+    def add_row(self, name: str, figure: str, bound: str = "") -> None:
+        """Add a figure and its bound."""
+        self.rows.append((name, figure, bound))
 
     def table(self, title: str) -> Table:
-        """All figures, for the terminal."""
+        """The figures as a table for the terminal."""
         table = Table("measured", "figure", "bound", title=title, title_justify="left", box=None)
         for row in self.rows:
             table.add_row(*row)
@@ -51,8 +51,8 @@ class Figures:
 
 
 @dataclass
-class Speech:
-    """One context as the client saw it; times by `time.perf_counter`."""
+class ReceivedSpeech:
+    """One context as the client received it; times by `time.perf_counter`."""
 
     audio: list[Audio] = field(default_factory=list)
     arrivals_s: list[float] = field(default_factory=list)
@@ -69,32 +69,32 @@ class Speech:
 
     @property
     def pcm(self) -> NDArray[np.float32]:
-        """The sound, when the format is `pcm_s16le`."""
+        """The samples, if the format is `pcm_s16le`."""
         return np.frombuffer(self.data, "<i2").astype(np.float32) / np.float32(32768)
 
     @property
     def duration_s(self) -> float:
-        """Seconds of sound."""
+        """Seconds of audio."""
         return sum(event.duration_ms for event in self.audio) / 1000
 
     @property
     def characters(self) -> int:
-        """Of the text, from its start on, how many were spoken."""
+        """How many characters of the text were spoken."""
         return self.audio[-1].text[1] if self.audio else 0
 
     @property
     def first_sound_s(self) -> float:
-        """When the first message with sound arrived."""
-        heard = zip(self.audio, self.arrivals_s, strict=True)
-        return next(arrival_s for event, arrival_s in heard if event.data)
+        """When the first message with audio arrived."""
+        arrivals = zip(self.audio, self.arrivals_s, strict=True)
+        return next(arrival_s for event, arrival_s in arrivals if event.data)
 
     @property
     def ttfa_s(self) -> float:
-        """From the first text sent to the first sound received."""
+        """From the first text sent to the first audio received."""
         return self.first_sound_s - self.first_push_s
 
 
-async def listen(context: Context, speech: Speech) -> Speech:
+async def receive_speech(context: Context, speech: ReceivedSpeech) -> ReceivedSpeech:
     """Collect the context's events until its end."""
     async for event in context:
         if isinstance(event, Audio):
@@ -109,31 +109,39 @@ async def listen(context: Context, speech: Speech) -> Speech:
     return speech
 
 
-async def write(context: Context, pieces: Sequence[str], period_s: float, speech: Speech) -> None:
-    """Push one piece each `period_s` seconds, then end."""
+async def write_text(
+    context: Context, chunks: Sequence[str], period_s: float, speech: ReceivedSpeech
+) -> None:
+    """Push one chunk each `period_s` seconds, then end."""
     speech.first_push_s = time.perf_counter()
-    for number, piece in enumerate(pieces):
+    for number, chunk in enumerate(chunks):
         await asyncio.sleep(speech.first_push_s + number * period_s - time.perf_counter())
-        await context.push(piece)
+        await context.push(chunk)
         speech.last_push_s = time.perf_counter()
     await context.end()
 
 
-async def speak(context: Context, pieces: Sequence[str], period_s: float = 0.0) -> Speech:
-    """Write and listen at the same time."""
-    speech = Speech()
-    await asyncio.gather(write(context, pieces, period_s, speech), listen(context, speech))
+async def speak_text(
+    context: Context, chunks: Sequence[str], period_s: float = 0.0
+) -> ReceivedSpeech:
+    """Write the text and receive its events at the same time."""
+    speech = ReceivedSpeech()
+    await asyncio.gather(
+        write_text(context, chunks, period_s, speech), receive_speech(context, speech)
+    )
     return speech
 
 
-def words_of(text: str) -> list[str]:
-    """The words with the space that follows each, as an LLM's tokens come."""
+def split_words(text: str) -> list[str]:
+    """Split into words with their trailing space, as LLM tokens."""
     parts = text.split(" ")
     return [part + " " for part in parts[:-1]] + parts[-1:]
 
 
-def assert_accounted(speech: Speech, length: int) -> None:
-    """Every character exactly once, times without gaps, words in order, sums as `done` says."""
+def assert_accounted(speech: ReceivedSpeech, length: int) -> None:
+    """Assert that every character is spoken once, times have no gaps, words are in order, and the
+    sums are those of `done`.
+    """
     assert not speech.errors, speech.errors
     at, at_ms, word_at, word_at_ms = 0, 0.0, 0, 0.0
     for event in speech.audio:
@@ -153,19 +161,19 @@ def assert_accounted(speech: Speech, length: int) -> None:
 
 # --- as a script ----------------------------------------------------------------------------------
 
-Check = Callable[[str, Figures], Coroutine[Any, Any, None]]
+Check = Callable[[str, FigureTable], Coroutine[Any, Any, None]]
 
 
 def run_as_script(title: str, checks: Sequence[Check]) -> None:
-    """Run the checks against `--url` or a server of their own; print the table; exit 0 or 1."""
+    """Run the checks against `--url` or a new server; print the table; exit 0 or 1."""
     parser = argparse.ArgumentParser(description=title)
-    parser.add_argument("--url", help="the server to test; without it, one is started")
+    parser.add_argument("--url", help="the server to test; default: start one")
     url = parser.parse_args().url
-    console, figures = Console(), Figures()
+    console, figures = Console(), FigureTable()
     try:
         with nullcontext(websocket_url(url)) if url else local_server() as address:
-            asyncio.run(_reach(address))
-            outcomes = _run(checks, address, figures, console)
+            asyncio.run(_check_connection(address))
+            outcomes = _run_checks(checks, address, figures, console)
     except (ClientError, ValueError) as error:
         sys.exit(str(error))
     console.print()
@@ -174,31 +182,33 @@ def run_as_script(title: str, checks: Sequence[Check]) -> None:
     sys.exit(1 if outcomes["FAILED"] else 0)
 
 
-async def _reach(url: str) -> None:
+async def _check_connection(url: str) -> None:
     async with Session.connect(url):
         pass
 
 
-def _run(checks: Sequence[Check], url: str, figures: Figures, console: Console) -> Counter[str]:
+def _run_checks(
+    checks: Sequence[Check], url: str, figures: FigureTable, console: Console
+) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     for check in checks:
-        outcome, colour, why = "passed", "green", ""
+        outcome, colour, reason = "passed", "green", ""
         try:
             asyncio.run(check(url, figures))
-        except Skipped as reason:
-            outcome, colour, why = "skipped", "yellow", f": {reason}"
-        except Exception:  # noqa: BLE001 - a check that fails, however, is a line and an exit code
-            outcome, colour, why = "FAILED", "red", f"\n{traceback.format_exc(limit=-2)}"
+        except SkipCheck as skipped:
+            outcome, colour, reason = "skipped", "yellow", f": {skipped}"
+        except Exception:  # noqa: BLE001 - reported as a failed check
+            outcome, colour, reason = "FAILED", "red", f"\n{traceback.format_exc(limit=-2)}"
         name = check.__name__.removeprefix("test_").replace("_", " ")
-        console.print(f"[{colour}]{outcome:8}[/] {name}{escape(why)}", soft_wrap=True)
+        console.print(f"[{colour}]{outcome:8}[/] {name}{escape(reason)}", soft_wrap=True)
         outcomes[outcome] += 1
     return outcomes
 
 
-def checks_in(names: dict[str, Any]) -> list[Check]:
-    """The test functions of a module's globals, in their order."""
+def find_checks(module_globals: dict[str, Any]) -> list[Check]:
+    """The test functions in a module's globals, in order."""
     return [
         value
-        for name, value in names.items()
+        for name, value in module_globals.items()
         if name.startswith("test_") and inspect.iscoroutinefunction(value)
     ]

@@ -1,4 +1,4 @@
-"""Texts that nobody speaks and somebody sends: long without a space, or of what reads long."""
+"""Hostile texts: long without a space, or long when read aloud."""
 
 from __future__ import annotations
 
@@ -17,23 +17,21 @@ REPEATED = [
 ]  # fmt: skip
 
 
-def _drawn() -> dict[str, str]:
-    draw = random.Random(11)
+def _random_texts() -> dict[str, str]:
+    rng = random.Random(11)
     url_letters = string.ascii_letters + string.digits + "-_=&%"
-    token = [
-        base64.urlsafe_b64encode(draw.randbytes(n)).decode().rstrip("=") for n in (60, 600, 64)
-    ]
+    token = [base64.urlsafe_b64encode(rng.randbytes(n)).decode().rstrip("=") for n in (60, 600, 64)]
     words = ["the", "quick", "brown", "fox", "jumps", "over", "every", "house", "in", "town"]
     return {
-        "base64": base64.b64encode(draw.randbytes(3000)).decode(),
+        "base64": base64.b64encode(rng.randbytes(3000)).decode(),
         "token": ".".join(token),
         "address": "https://example.com/"
-        + "/".join("".join(draw.choices(url_letters, k=12)) for _ in range(60)),
-        "digits": "".join(draw.choices(string.digits, k=4000)),
-        "letters": "".join(draw.choices(string.ascii_letters, k=4000)),
-        **{f"words{mark}": mark.join(draw.choices(words, k=300)) for mark in "-/._@&—'"},
+        + "/".join("".join(rng.choices(url_letters, k=12)) for _ in range(60)),
+        "digits": "".join(rng.choices(string.digits, k=4000)),
+        "letters": "".join(rng.choices(string.ascii_letters, k=4000)),
+        **{f"words{mark}": mark.join(rng.choices(words, k=300)) for mark in "-/._@&—'"},
         **{
-            f"drawn{n}": "".join(draw.choices(alphabet, k=900))
+            f"drawn{n}": "".join(rng.choices(alphabet, k=900))
             for n, alphabet in enumerate(
                 [
                     "ab1.,-'/@$",
@@ -50,4 +48,4 @@ def _drawn() -> dict[str, str]:
     }
 
 
-HOSTILE = {f"{text!r} times {times}": text * times for text, times in REPEATED} | _drawn()
+HOSTILE = {f"{text!r} times {times}": text * times for text, times in REPEATED} | _random_texts()

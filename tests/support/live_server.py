@@ -1,4 +1,4 @@
-"""The real server on a free port of this machine, with the fake engine, and clients for it."""
+"""The real server on a free local port, with the fake engine, and its clients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Message = dict[str, Any]
 
 
 class AnnouncedServer(DrainingServer):
-    """Sets an event where the real one prints that it is ready."""
+    """Sets an event when the real server would print its address."""
 
     def __init__(self, app: Any, config: Settings) -> None:
         super().__init__(server_config(app, config), "")
@@ -50,12 +50,12 @@ class Live:
         return f"http://{self.address}"
 
     def stop(self) -> None:
-        """What a signal does; returns at once."""
+        """Request shutdown, as a signal does; does not wait."""
         self.server.should_exit = True
 
     @asynccontextmanager
     async def client(self, **options: Any) -> AsyncIterator[Client]:
-        """A connection that has been greeted."""
+        """Connect and read `ready`."""
         url = f"ws://{self.address}/ws/tts"
         async with connect(url, compression=None, max_size=None, **options) as socket_:
             client = Client(socket_)
@@ -64,7 +64,7 @@ class Live:
 
 
 class Client:
-    """Speaks the wire's words, knows nothing."""
+    """A stateless client of the native protocol."""
 
     ready: Message
 
@@ -75,7 +75,7 @@ class Client:
         await self.socket.send(json.dumps({"type": type_, **fields}))
 
     async def read(self) -> Message:
-        """The next message; the bytes of audio are its `data`."""
+        """Read the next message; audio bytes are in `data`."""
         async with asyncio.timeout(20):
             message = await self.socket.recv()
         if isinstance(message, str):
@@ -85,7 +85,7 @@ class Client:
         return {**json.loads(message[4 : 4 + length]), "data": message[4 + length :]}
 
     async def read_to(self, type_: str, context: str | None = None) -> list[Message]:
-        """All messages up to the next one of this type (and context)."""
+        """Read all messages up to the next of this type (and context)."""
         messages = [await self.read()]
         while messages[-1]["type"] != type_ or (
             context is not None and messages[-1]["context"] != context
@@ -94,14 +94,14 @@ class Client:
         return messages
 
     async def speak(self, context: str, text: str, **start: object) -> str:
-        """Say the text in a context of its own; returns what was heard of it."""
+        """Speak a text in a new context; returns the characters heard."""
         await self.say("start", context=context, format="pcm_f32le", **start)
         await self.say("text", context=context, text=text)
         await self.say("end", context=context)
         return said(await self.read_to("done", context), context)
 
     async def closed(self) -> int:
-        """Read until the server hangs up; returns its close code."""
+        """Read until the server closes the connection; returns the close code."""
         with suppress(ConnectionClosed):
             while True:
                 await self.read()
@@ -109,12 +109,12 @@ class Client:
         return self.socket.close_code
 
     def vanish(self) -> None:
-        """Reset the connection, as a machine that dies."""
+        """Reset the connection without a close frame."""
         self.socket.transport.abort()
 
 
 def said(messages: list[Message], context: str) -> str:
-    """What was heard in a context, whose account must be in order."""
+    """The characters heard in a context; asserts that `seq` and `done` are right."""
     audio = [m for m in messages if m["type"] == "audio" and m["context"] == context]
     assert [m["seq"] for m in audio] == list(range(len(audio)))
     done = messages[-1]
@@ -126,7 +126,7 @@ def said(messages: list[Message], context: str) -> str:
 
 @asynccontextmanager
 async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]:
-    """Serve with these settings until the block ends."""
+    """Serve with these settings while the block runs."""
     model = model or FakeModel()
     sections = {"engine": {"threads": 1}, **sections}
     config = Settings.model_validate(sections)
@@ -147,9 +147,9 @@ async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]
         await serving
 
 
-async def eventually(holds: Callable[[], bool], within_s: float = 1.0) -> None:
-    """Wait until something holds, and fail when that takes too long."""
+async def eventually(condition: Callable[[], bool], within_s: float = 1.0) -> None:
+    """Wait until a condition holds; fail after `within_s`."""
     deadline_s = asyncio.get_running_loop().time() + within_s
-    while not holds():
-        assert asyncio.get_running_loop().time() < deadline_s, f"not within {within_s} s"
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline_s, f"timed out after {within_s} s"
         await asyncio.sleep(0.002)

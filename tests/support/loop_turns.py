@@ -1,4 +1,4 @@
-"""How long callbacks hold up an event loop."""
+"""Measures how long callbacks block an event loop."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import pytest
 
 @contextmanager
 def turns_timed() -> Iterator[Callable[[], float]]:
-    """Yields what says the CPU time in seconds of the longest callback since the block began."""
+    """Yields a function: the CPU time in seconds of the longest callback so far."""
     longest_s = 0.0
     run = asyncio.Handle._run
 
-    def timed(handle: asyncio.Handle) -> None:
+    def run_timed(handle: asyncio.Handle) -> None:
         nonlocal longest_s
-        began_s = time.thread_time()
+        started_s = time.thread_time()
         run(handle)
-        longest_s = max(longest_s, time.thread_time() - began_s)
+        longest_s = max(longest_s, time.thread_time() - started_s)
 
     gc.collect()
-    gc.disable()  # it would be counted with whatever it comes in
+    gc.disable()  # its time would count for a callback
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(asyncio.Handle, "_run", timed)
+            patch.setattr(asyncio.Handle, "_run", run_timed)
             yield lambda: longest_s
     finally:
         gc.enable()

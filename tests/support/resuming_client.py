@@ -1,4 +1,4 @@
-"""A raw client that resumes as docs/protocol.md says, and knows nothing but that."""
+"""A minimal client that resumes as docs/protocol.md specifies."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Message = dict[str, Any]
 
 
 class ResumingClient:
-    """Remembers what it has sent and received; `connect` goes on where the last connection broke.
+    """Records sent and received messages; `connect` resumes after a lost connection.
 
-    Asserts that nothing comes twice and nothing is missing.
+    Asserts that nothing is received twice and nothing is missing.
     """
 
     socket: ClientConnection
@@ -27,10 +27,10 @@ class ResumingClient:
     def __init__(self, address: str, **options: Any) -> None:
         self._url = f"ws://{address}/ws/tts"
         self._options = options
-        self._said: list[str] = []  # every message that counts
-        self._sent = 0  # of them, how many went out on this connection or one before
-        self._handled = 0  # how many the server is known to have handled
-        self._open = False  # and greeted: it may be spoken on
+        self._counted: list[str] = []  # every message counted in `received`
+        self._sent = 0  # how many of them were sent, over all connections
+        self._handled = 0  # how many the server has acknowledged
+        self._open = False  # `ready` was received: messages may be sent
         self._sending = asyncio.Lock()
         self.ready: Message | None = None
         self.after: dict[str, int] = {}
@@ -41,29 +41,29 @@ class ResumingClient:
         self.resumes = 0
 
     async def connect(self) -> Message:
-        """Open a connection; the session goes on, if there is one. Returns the last `ready`."""
+        """Connect, resuming the session if there is one. Returns the last `ready`."""
         self._open = False
         self.socket = await connect(
             self._url, compression=None, max_size=None, **{"proxy": None, **self._options}
         )
         if self.ready is None:
-            self.ready = self._decoded(await self.socket.recv())
+            self.ready = self._decode(await self.socket.recv())
         else:
             await self._resume(self.ready)
         assert self.ready["type"] == "ready"
         self._open = True
-        await self._send()
+        await self._send_pending()
         return self.ready
 
     async def _resume(self, before: Message) -> None:
         await self.socket.send(json.dumps(self.resume_message()))
-        fresh = self._decoded(await self.socket.recv())
+        fresh = self._decode(await self.socket.recv())
         assert fresh["type"] == "ready"
         assert fresh["session"] != before["session"]
-        self.ready = self._decoded(await self.socket.recv())
+        self.ready = self._decode(await self.socket.recv())
         assert self.ready["type"] == "ready", self.ready
         assert (self.ready["session"], self.ready["token"]) == (before["session"], before["token"])
-        assert self._handled <= self.ready["received"] <= len(self._said)
+        assert self._handled <= self.ready["received"] <= len(self._counted)
         self._sent = self._handled = self.ready["received"]
         self.resumes += 1
 
@@ -73,19 +73,19 @@ class ResumingClient:
         return {"type": "resume", **credentials, "after": self.after, "answers": self.answers}
 
     async def say(self, type_: str, **fields: object) -> None:
-        """Send a message that counts; it is sent (again) at the next `connect` if it is lost."""
-        self._said.append(json.dumps({"type": type_, **fields}))
+        """Send a counted message; if it is lost, the next `connect` sends it again."""
+        self._counted.append(json.dumps({"type": type_, **fields}))
         with suppress(ConnectionClosed):
-            await self._send()
+            await self._send_pending()
 
-    async def _send(self) -> None:
+    async def _send_pending(self) -> None:
         async with self._sending:
-            while self._open and self._sent < len(self._said):
-                await self.socket.send(self._said[self._sent])
+            while self._open and self._sent < len(self._counted):
+                await self.socket.send(self._counted[self._sent])
                 self._sent += 1
 
     async def speak(self, context: str, text: str, **start: object) -> None:
-        """Say all of a text in a context of its own."""
+        """Speak a text in a new context."""
         await self.say("start", context=context, **start)
         await self.say("text", context=context, text=text)
         await self.say("end", context=context)
@@ -95,12 +95,12 @@ class ResumingClient:
         await self.socket.send(json.dumps(ping))
 
     async def read(self) -> Message:
-        """Take the next message in."""
-        message = self._decoded(await self.socket.recv())
+        """Read and record the next message."""
+        message = self._decode(await self.socket.recv())
         kind, context = message["type"], str(message.get("context"))
         if kind == "audio":
             assert context not in self.ends, "audio after the end"
-            assert message["seq"] == self.after.get(context, -1) + 1, "twice, or not at all"
+            assert message["seq"] == self.after.get(context, -1) + 1, "repeated or missing"
             self.after[context] = message["seq"]
             self.audio[context].append(message)
         elif kind == "pong":
@@ -119,16 +119,16 @@ class ResumingClient:
             await self.read()
 
     def cut(self) -> None:
-        """The connection breaks, whatever is on its way in it."""
+        """Break the connection; data in flight is lost."""
         self.socket.transport.abort()
 
     def pcm(self, context: str) -> bytes:
         return b"".join(message["data"] for message in self.audio[context])
 
     def assert_accounted(self, context: str, characters: int | None = None) -> None:
-        """The spans tile, and the sums agree."""
+        """Assert that the spans tile and the sums agree."""
         audio, end = self.audio[context], self.ends[context]
-        assert all(one["text"][1] == two["text"][0] for one, two in pairwise(audio))
+        assert all(first["text"][1] == second["text"][0] for first, second in pairwise(audio))
         assert not audio or audio[0]["text"][0] == 0
         text_to = audio[-1]["text"][1] if audio else 0
         assert text_to == end.get("characters", end.get("text_to"))
@@ -138,7 +138,7 @@ class ResumingClient:
         assert end.get("chunks", len(audio)) == len(audio)
 
     @staticmethod
-    def _decoded(message: str | bytes) -> Message:
+    def _decode(message: str | bytes) -> Message:
         if isinstance(message, str):
             fields: Message = json.loads(message)
             return fields

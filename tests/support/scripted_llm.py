@@ -1,4 +1,4 @@
-"""A language model that says what it was told to: an OpenAI-compatible URL for the examples."""
+"""An OpenAI-compatible server with scripted answers, for the examples."""
 
 import json
 import threading
@@ -12,9 +12,9 @@ MODEL = "scripted"
 
 
 class ScriptedLlm:
-    """Answers its requests one after the other, `token_s` for each word.
+    """Gives its answers in order, `token_s` for each word.
 
-    `requests`: what was asked, the JSON bodies.
+    `requests`: the JSON bodies received.
     """
 
     def __init__(self, answers: Sequence[str], token_s: float = 0.02) -> None:
@@ -23,7 +23,7 @@ class ScriptedLlm:
         self._answers = iter(answers)
         self._token_s = token_s
 
-    def answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer_request(self, request: BaseHTTPRequestHandler) -> None:
         size = int(request.headers["Content-Length"])
         self.requests.append(json.loads(request.rfile.read(size)))
         request.send_response(self.status)
@@ -50,12 +50,12 @@ class ScriptedLlm:
 
 
 @contextmanager
-def serving(llm: ScriptedLlm) -> Iterator[str]:
-    """Its URL, while the block runs."""
+def serve_llm(llm: ScriptedLlm) -> Iterator[str]:
+    """Serve while the block runs; yields the URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            llm.answer(self)
+            llm.answer_request(self)
 
         def do_GET(self) -> None:
             models = {"object": "list", "data": [{"id": MODEL, "object": "model"}]}

@@ -1,4 +1,4 @@
-"""A speech server that follows a script: the other side of the client's tests."""
+"""A scripted speech server for the client's tests."""
 
 import asyncio
 import json
@@ -26,9 +26,9 @@ SAMPLES_PER_MS = 24
 
 
 class Peer:
-    """The server's side of one scripted conversation. Pings that nobody asked for are answered.
+    """The server's side of one scripted connection. Answers pings that the script does not expect.
 
-    `received`: the messages of the client that count.
+    `received`: how many of the client's messages count.
     """
 
     def __init__(self, websocket: ServerConnection) -> None:
@@ -58,7 +58,7 @@ class Peer:
         return message
 
     async def receive_text(self, length: int) -> str:
-        """So much text, in as many messages as it takes; other messages are passed over."""
+        """Receive this much text, in any number of messages; other messages are skipped."""
         text = ""
         while len(text) < length:
             text += (await self.receive_any()).get("text", "")
@@ -81,11 +81,11 @@ class Peer:
         )
 
     def had(self, context: str, chunks: int, ms: float) -> None:
-        """Another connection has sent so much of the context."""
+        """Continue after what another connection has sent of the context."""
         self._seq[context], self._sent_ms[context] = chunks, ms
 
     def seq(self, context: str) -> int:
-        """The number of the context's next audio message."""
+        """Take the number of the context's next audio message."""
         self._seq[context] += 1
         return self._seq[context] - 1
 
@@ -95,19 +95,19 @@ class Peer:
         )
 
     async def resumed(self, **fields: object) -> None:
-        """Go on with the session."""
+        """Resume the session."""
         await self.say(**{**READY, "received": self.received, **fields})
 
     async def forgotten(self) -> None:
-        """Know nothing of the session."""
-        await self.say(type="error", context=None, code="resume_failed", message="who?")
+        """Answer that the session is unknown."""
+        await self.say(type="error", context=None, code="resume_failed", message="no such session")
 
     def vanish(self) -> None:
-        """Break the connection."""
+        """Reset the connection."""
         self.websocket.transport.abort()
 
     async def left(self) -> int:
-        """Wait until the client hangs up; returns its close code."""
+        """Wait until the client closes the connection; returns the close code."""
         try:
             while True:
                 await self.receive_any()
@@ -147,17 +147,17 @@ Script = Callable[[Peer], Awaitable[None]]
 
 @asynccontextmanager
 async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
-    """A server that plays a script on each connection, in turn; what goes wrong in one fails the
-    test, and so does a connection too many. So many `greetings` are said, by the first ones.
+    """Run a script on each connection, in turn. A failing script fails the test, as does a
+    connection without a script. Only the first `greetings` connections are sent `ready`.
     """
     failures: list[BaseException] = []
-    waiting = list(scripts)
+    unused = list(scripts)
 
     async def handle(websocket: ServerConnection) -> None:
         peer = Peer(websocket)
         try:
-            script = waiting.pop(0)
-            if len(scripts) - len(waiting) <= greetings:
+            script = unused.pop(0)
+            if len(scripts) - len(unused) <= greetings:
                 await peer.say(**READY)
             await script(peer)
             await peer.left()

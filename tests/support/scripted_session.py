@@ -1,4 +1,4 @@
-"""A session in scripted time, and a client that listens to it."""
+"""A session on a virtual clock, and its client."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ E = TypeVar("E", bound=Event)
 
 
 def settings(**sections: dict[str, Any]) -> Settings:
-    """The defaults, but for these keys: `settings(server={"max_text_length": 100})`."""
+    """The defaults with changes: `settings(server={"max_text_length": 100})`."""
     return Settings.model_validate(sections)
 
 
 class ScriptedClient:
-    """Sends commands, reads every event as soon as it comes (unless it `pauses`)."""
+    """Sends commands and reads every event at once, or each `read_pause_s`."""
 
     def __init__(self, session: Session, tts: InlineTTS) -> None:
         self.session = session
@@ -39,7 +39,7 @@ class ScriptedClient:
         self.read_pause_s = 0.0
 
     def say(self, *commands: Command) -> None:
-        """What the connection does with a command: errors are answers."""
+        """Handle commands as a connection does: errors are answered."""
         for command in commands:
             try:
                 self.session.handle_command(command)
@@ -50,7 +50,7 @@ class ScriptedClient:
         await asyncio.sleep(seconds)
 
     async def settled(self) -> None:
-        """Wait until every context has ended and all is read."""
+        """Wait until every context has ended and all events are read."""
         await self.session.wait_finished()
         await asyncio.sleep(self.read_pause_s)
 
@@ -63,7 +63,7 @@ class ScriptedClient:
                 await asyncio.sleep(self.read_pause_s)
             await self.reading.wait()
 
-    # --- what came --------------------------------------------------------------------------------
+    # --- received events ------------------------------------------------------------------------
 
     @property
     def events(self) -> list[Event]:
@@ -85,7 +85,7 @@ class ScriptedClient:
         return heard(np.frombuffer(data, "<f4"))
 
     def assert_sums(self, context: str = "a") -> None:
-        """The spans of the messages tile the text, and the last word agrees with their sums."""
+        """Assert that the spans tile the text and the final message has their sums."""
         at, ms = 0, 0.0
         messages = self.of(Audio, context)
         for seq, audio in enumerate(messages):
@@ -93,7 +93,7 @@ class ScriptedClient:
             assert audio.text[0] == at, "the spans tile"
             assert audio.text[1] >= at
             assert abs(audio.start_ms - ms) < 0.01
-            assert audio.data or audio.text[1] > at, "a message about nothing"
+            assert audio.data or audio.text[1] > at, "an empty message"
             at, ms = audio.text[1], audio.start_ms + audio.duration_ms
         words = [word for audio in messages for word in audio.words]
         for word, following in pairwise(words):
@@ -111,7 +111,7 @@ class ScriptedClient:
 async def connected(
     config: Settings | None = None, tts: InlineTTS | None = None
 ) -> AsyncIterator[ScriptedClient]:
-    """A client whose session ends with the block."""
+    """Yields a client whose session ends with the block."""
     tts = tts or InlineTTS()
     now_s = asyncio.get_running_loop().time
     services = Services(config or Settings(), tts, tts.metrics, now_s)
@@ -125,7 +125,7 @@ async def connected(
             for task in asyncio.all_tasks():
                 if task.get_name().startswith("context "):
                     task.cancel()
-    assert tts.model.open_utterances == 0, "an utterance was left open"
+    assert tts.model.open_utterances == 0, "an utterance is still open"
 
 
 def scripted(
@@ -133,7 +133,7 @@ def scripted(
     config: Settings | None = None,
     tts: InlineTTS | None = None,
 ) -> ScriptedClient:
-    """Play `script` in scripted time; returns the client with all that it read."""
+    """Run `script` on a virtual clock; returns the client with all events it read."""
 
     async def play() -> ScriptedClient:
         async with connected(config, tts) as client:

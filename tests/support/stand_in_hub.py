@@ -1,4 +1,4 @@
-"""A hub of weights on this machine: serves files as the real one does, and misbehaves when told."""
+"""A local stand-in for the model hub, which can truncate and falsify files."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 _REVISION = "5" * 40
-_LARGE_BYTES = 1000  # from here on the hub states a SHA-256
+_LARGE_BYTES = 1000  # from this size on the hub lists a SHA-256
 
 
 @dataclass
 class Hub:
-    """`breaks`: by file, after how many bytes each of its next answers breaks off. `lies`: what is
-    served in place of a file. `requests`: the files asked for, and the first byte wanted.
+    """`truncations`: by file, after how many bytes each of its next answers ends. `replacements`:
+    data served instead of a file. `requests`: each requested file and its first byte.
     """
 
     url: str
     repository: str
     files: dict[str, bytes]
-    breaks: dict[str, list[int]] = field(default_factory=dict)
-    lies: dict[str, bytes] = field(default_factory=dict)
+    truncations: dict[str, list[int]] = field(default_factory=dict)
+    replacements: dict[str, bytes] = field(default_factory=dict)
     resumes: bool = True
     requests: list[tuple[str, int]] = field(default_factory=list)
 
@@ -34,58 +34,58 @@ class Hub:
         return {
             "id": self.repository,
             "sha": _REVISION,
-            "siblings": [_stated(name, data) for name, data in self.files.items()],
+            "siblings": [_describe_file(name, data) for name, data in self.files.items()],
         }
 
 
-def _stated(name: str, data: bytes) -> dict[str, Any]:
+def _describe_file(name: str, data: bytes) -> dict[str, Any]:
     blob = hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
-    stated: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": blob}
+    description: dict[str, Any] = {"rfilename": name, "size": len(data), "blobId": blob}
     if len(data) >= _LARGE_BYTES:
         digest = hashlib.sha256(data).hexdigest()
-        stated["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
-    return stated
+        description["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
+    return description
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _HubHandler(BaseHTTPRequestHandler):
     hub: Hub
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         name = path.removeprefix(f"/{self.hub.repository}/resolve/{_REVISION}/")
         if path == f"/api/models/{self.hub.repository}":
-            self._say(200, json.dumps(self.hub.listing()).encode(), "application/json")
+            self._send(200, json.dumps(self.hub.listing()).encode(), "application/json")
         elif name in self.hub.files:
-            self._file(name)
+            self._send_file(name)
         else:
-            self._say(404, b"{}", "application/json")
+            self._send(404, b"{}", "application/json")
 
-    def _file(self, name: str) -> None:
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(wanted[1]) if wanted else 0
+    def _send_file(self, name: str) -> None:
+        requested = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(requested[1]) if requested else 0
         self.hub.requests.append((name, start))
-        data = self.hub.lies.get(name, self.hub.files[name])
-        partial = wanted is not None and self.hub.resumes
-        self._say(206 if partial else 200, data[start:] if partial else data, "", name)
+        data = self.hub.replacements.get(name, self.hub.files[name])
+        partial = requested is not None and self.hub.resumes
+        self._send(206 if partial else 200, data[start:] if partial else data, "", name)
 
-    def _say(self, status: int, body: bytes, kind: str, name: str = "") -> None:
+    def _send(self, status: int, body: bytes, kind: str, name: str = "") -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind or "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if breaks := self.hub.breaks.get(name):
-            body = body[: breaks.pop(0)]
+        if truncations := self.hub.truncations.get(name):
+            body = body[: truncations.pop(0)]
             self.close_connection = True
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tests' output is for the tests."""
+        """Keep the tests' output clean."""
 
 
 @contextmanager
 def stand_in_hub(repository: str, files: dict[str, bytes]) -> Iterator[Hub]:
-    """Serve the files as those of the repository until the block ends."""
-    handler = type("Answer", (_Answer,), {})
+    """Serve the repository's files while the block runs."""
+    handler = type("HubHandler", (_HubHandler,), {})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         hub = Hub(f"http://127.0.0.1:{server.server_port}", repository, files)
         handler.hub = hub  # type: ignore[attr-defined]

@@ -70,7 +70,7 @@ def test_changed_files_are_fetched_again(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_broken_connection_resumes_where_it_broke(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000, 50_000]
+    hub.truncations["model.safetensors"] = [100_000, 50_000]
     fetch(tmp_path)
     starts = [start for name, start in hub.requests if name == "model.safetensors"]
     assert starts == [0, 100_000, 150_000]
@@ -78,11 +78,11 @@ def test_a_broken_connection_resumes_where_it_broke(hub: Hub, tmp_path: Path) ->
 
 
 def test_an_interrupted_download_resumes_the_next_time(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000] + [0] * 10
+    hub.truncations["model.safetensors"] = [100_000] + [0] * 10
     with pytest.raises(DownloadFailed, match="again: it resumes where it stopped"):
         fetch(tmp_path)
     assert THEIRS.missing_files(tmp_path) == ["model.safetensors"]
-    hub.breaks.clear()
+    hub.truncations.clear()
     hub.requests.clear()
     fetch(tmp_path)
     assert hub.requests == [("model.safetensors", 100_000)]
@@ -91,14 +91,14 @@ def test_an_interrupted_download_resumes_the_next_time(hub: Hub, tmp_path: Path)
 
 def test_a_hub_without_range_requests_starts_from_the_beginning(hub: Hub, tmp_path: Path) -> None:
     hub.resumes = False
-    hub.breaks["model.safetensors"] = [100_000]
+    hub.truncations["model.safetensors"] = [100_000]
     fetch(tmp_path)
     assert contents(tmp_path) == WHOLE
 
 
 @pytest.mark.parametrize("lie", [LARGE[:-1] + b"?", LARGE + b"?"])
 def test_files_with_a_wrong_digest_are_discarded(hub: Hub, tmp_path: Path, lie: bytes) -> None:
-    hub.lies["model.safetensors"] = lie
+    hub.replacements["model.safetensors"] = lie
     with pytest.raises(
         DownloadFailed, match=r"model\.safetensors does not have the size or digest"
     ):
@@ -107,19 +107,19 @@ def test_files_with_a_wrong_digest_are_discarded(hub: Hub, tmp_path: Path, lie: 
 
 
 def test_a_short_response_counts_as_a_broken_connection(hub: Hub, tmp_path: Path) -> None:
-    hub.lies["model.safetensors"] = LARGE[:1000]
+    hub.replacements["model.safetensors"] = LARGE[:1000]
     with pytest.raises(DownloadFailed, match="resumes where it stopped"):
         fetch(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_a_corrupt_partial_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
-    hub.breaks["model.safetensors"] = [100_000] + [0] * 10
+    hub.truncations["model.safetensors"] = [100_000] + [0] * 10
     with pytest.raises(DownloadFailed):
         fetch(tmp_path)
     (part,) = tmp_path.glob("*.part")
     part.write_bytes(b"?" * 100_000)
-    hub.breaks.clear()
+    hub.truncations.clear()
     fetch(tmp_path)
     assert contents(tmp_path) == WHOLE
 

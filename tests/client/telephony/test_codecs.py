@@ -3,32 +3,32 @@ import numpy as np
 import pytest
 
 from duplex_tts.telephony import UnsupportedCodec
-from duplex_tts.telephony.codecs import codec_named
+from duplex_tts.telephony.codecs import find_codec
 
 
 @pytest.mark.parametrize(("name", "reference"), [("PCMU", "pcm_mulaw"), ("PCMA", "pcm_alaw")])
-def test_every_code_is_decoded_as_by_ffmpeg(name: str, reference: str) -> None:
+def test_every_code_decodes_as_in_ffmpeg(name: str, reference: str) -> None:
     decoder = av.CodecContext.create(reference, "r")
     assert isinstance(decoder, av.AudioCodecContext)
     decoder.sample_rate, decoder.layout = 8000, "mono"
-    every = bytes(range(256))
-    (frame,) = decoder.decode(av.Packet(every))
+    all_codes = bytes(range(256))
+    (frame,) = decoder.decode(av.Packet(all_codes))
 
-    decoded = np.frombuffer(codec_named(name, 8000).decode(every), "<i2")
+    decoded = np.frombuffer(find_codec(name, 8000).decode(all_codes), "<i2")
 
     np.testing.assert_array_equal(decoded, frame.to_ndarray().ravel())
 
 
 @pytest.mark.parametrize("name", ["PCMU", "PCMA", "L16"])
-def test_silence_is_silent(name: str) -> None:
-    codec = codec_named(name, 8000)
+def test_silence_decodes_to_zero_within_8(name: str) -> None:
+    codec = find_codec(name, 8000)
     assert abs(int.from_bytes(codec.decode(codec.silence), "little", signed=True)) <= 8
 
 
 def test_a_frame_is_20_ms() -> None:
-    assert codec_named("PCMU", 8000).frame_bytes == 160
-    assert codec_named("L16", 16000).frame_bytes == 640
-    assert codec_named("L16", 16000).duration_ms(640) == 20.0
+    assert find_codec("PCMU", 8000).frame_bytes == 160
+    assert find_codec("L16", 16000).frame_bytes == 640
+    assert find_codec("L16", 16000).duration_ms(640) == 20.0
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,6 @@ def test_a_frame_is_20_ms() -> None:
         ("L16", 16000, 2),
     ],
 )
-def test_another_codec_is_refused_with_what_to_ask_for(name: str, rate: int, channels: int) -> None:
-    with pytest.raises(UnsupportedCodec, match=r"not spoken here; set up the stream with PCMU"):
-        codec_named(name, rate, channels)
+def test_unsupported_codecs_raise_with_the_remedy(name: str, rate: int, channels: int) -> None:
+    with pytest.raises(UnsupportedCodec, match=r"not supported; set up the stream with PCMU"):
+        find_codec(name, rate, channels)

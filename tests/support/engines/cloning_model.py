@@ -1,4 +1,4 @@
-"""The fake model with voices made of recordings, and recordings for it."""
+"""A fake model that makes voices of recordings, and recordings for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.engines.fake_engine import FakeEngine, FakeModel
 def recording(
     seconds: float = 6.0, kind: str = "WAV", *, rate_hz: int = 16_000, channels: int = 1
 ) -> bytes:
-    """A file with a tone."""
+    """An audio file with a tone."""
     tone = 0.3 * np.sin(np.arange(round(seconds * rate_hz)) * 0.05, dtype=np.float32)
     file = io.BytesIO()
     soundfile.write(file, np.repeat(tone[:, None], channels, 1), rate_hz, format=kind)
@@ -27,7 +27,7 @@ def recording(
 
 
 class StrictEngine(FakeEngine):
-    """Begins with voices only that the model has at that moment."""
+    """Accepts only the voices that the model has at that moment."""
 
     model: CloningModel
 
@@ -38,7 +38,7 @@ class StrictEngine(FakeEngine):
 
 
 class CloningModel(FakeModel):
-    """Keeps of each voice what it was made of. `hears`: when given, learning waits for it."""
+    """Records the audio of each voice. `hears`: if given, learning waits for it."""
 
     def __init__(self, hears: threading.Event | None = None) -> None:
         super().__init__()

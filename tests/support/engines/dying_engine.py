@@ -1,4 +1,4 @@
-"""The fake engine on a card that can be lost, and the program that serves with it:
+"""A fake engine whose GPU can be lost, and the program that serves with it:
 `python -m tests.support.engines.dying_engine --port 0`.
 """
 
@@ -15,10 +15,10 @@ from backend.engines.base import Chunk, Engine, Failure
 from backend.errors import EngineDead
 from tests.support.engines.fake_engine import FakeEngine, FakeModel
 
-DEADLY_WORD = "die"  # the card is lost when it is to be spoken
-STUCK_WORD = "stick"  # and a thread waits for it, for ever
-SLOW_WORD = "linger"  # never rendered, never refused
-MESSAGE = "the card computes no more (a test); start the server anew"
+DEADLY_WORD = "die"  # the GPU is lost when it is spoken
+STUCK_WORD = "stick"  # ... and a thread then blocks forever
+SLOW_WORD = "linger"  # never rendered, never fails
+MESSAGE = "the GPU is lost (a test); restart the server"
 
 
 class DyingEngine(FakeEngine):
@@ -34,7 +34,7 @@ class DyingEngine(FakeEngine):
         self.check()
         quick = [id_ for id_, text in texts.items() if SLOW_WORD not in text]
         if not quick:
-            time.sleep(0.005)  # a step takes its time
+            time.sleep(0.005)  # avoids a busy loop
         return super().step(quick)
 
     def abort(self, utterance_id: str) -> None:

@@ -1,7 +1,7 @@
-"""An engine that is easy to reason about and strict about its contract.
+"""A fake engine with predictable audio that checks the engine contract.
 
-Every character but white space lasts 10 ms, and its samples say which character it is: what was
-heard can be read from the PCM (`heard`), however the text was cut.
+Every character but white space lasts 10 ms, and its samples encode the character: `heard` reads
+the text from the PCM, however the text was split.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from backend.text.words import word_ends
 RATE_HZ = 24_000
 CHARACTER_MS = 10.0
 CHARACTER_SAMPLES = 240
-BAD_WORD = "explode"  # the engine fails an utterance that holds it
-CRASH_WORD = "crash"  # the engine has a bug: `step` raises
+BAD_WORD = "explode"  # an utterance with this word fails
+CRASH_WORD = "crash"  # `step` raises, as from a bug
 CODES = 0x110000  # of Unicode
-QUIETEST, RANGE = 0.125, 0.25  # audible, and too quiet for a limiter; a float32 tells codes apart
+QUIETEST, RANGE = 0.125, 0.25  # audible, below the limiter; float32 separates codes
 
 
 def voiced(text: str) -> NDArray[np.float32]:
-    """The PCM of `text`."""
+    """Encode a text as PCM."""
     codes = [ord(character) for character in text if not character.isspace()]
     levels = QUIETEST + RANGE * np.array(codes, np.float64) / CODES
     return np.repeat(levels, CHARACTER_SAMPLES).astype(np.float32)
 
 
 def heard(pcm: NDArray[np.float32]) -> str:
-    """The characters that exact PCM speaks."""
+    """Decode the characters in exact PCM."""
     assert len(pcm) % CHARACTER_SAMPLES == 0, "a character is cut"
     rows = pcm.reshape(-1, CHARACTER_SAMPLES).astype(np.float64)
     assert np.all(rows == rows[:, :1]), "a character is broken"
@@ -44,7 +44,7 @@ def heard(pcm: NDArray[np.float32]) -> str:
 
 
 @dataclass
-class _Job:
+class _OpenUtterance:
     utterance: Utterance
     release: Release | None = None
     spoken: int = 0
@@ -54,25 +54,25 @@ class _Job:
 class FakeEngine:
     """Speaks each release in chunks of `chunk_characters`, cut at words.
 
-    Stops short of a word with a digit in it when that is the last one of a release that it need not
-    reach. Asserts what the contract promises to an engine.
+    Stops before a final word with a digit, unless the release must be reached. Asserts what the
+    contract guarantees to an engine.
     """
 
     def __init__(
         self, info: EngineInfo, gate: threading.Semaphore | None = None, lead_ms: int = 0
     ) -> None:
         self.info = info
-        self._lead_ms = lead_ms  # of silence, with which every utterance begins
-        self.steps: list[tuple[str, ...]] = []  # what each step was asked for, by utterance
+        self._lead_ms = lead_ms  # of silence at the start of every utterance
+        self.steps: list[tuple[str, ...]] = []  # the utterances of each step
         self.entered = threading.Event()  # a step has begun
-        self._gate = gate  # when given: every step waits for it
-        self._jobs: dict[str, _Job] = {}
+        self._gate = gate  # if given, every step waits for it
+        self._jobs: dict[str, _OpenUtterance] = {}
 
     def begin(self, utterance: Utterance) -> None:
         assert utterance.id not in self._jobs, "begun twice"
         if utterance.voice == "broken":
             raise VoiceUnavailable("the voice is broken")
-        self._jobs[utterance.id] = _Job(utterance)
+        self._jobs[utterance.id] = _OpenUtterance(utterance)
 
     def extend(self, utterance_id: str, release: Release) -> None:
         job = self._jobs[utterance_id]
@@ -85,14 +85,14 @@ class FakeEngine:
             assert not job.release.final, "released again after the final release"
             assert job.release.speak_to <= release.speak_to, "released less than before"
             before = job.release.text[: job.spoken]
-            assert release.text[: job.spoken] == before, "changed what is spoken"
+            assert release.text[: job.spoken] == before, "changed spoken text"
         job.release = release
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
         self.steps.append(tuple(urgent))
         self.entered.set()
         if self._gate is not None:
-            assert self._gate.acquire(timeout=10), "nobody opened the gate"
+            assert self._gate.acquire(timeout=10), "the gate stayed closed"
         assert len(urgent) <= max(1, self.info.max_batch)
         return [self._advance(utterance_id) for utterance_id in urgent]
 
@@ -104,10 +104,10 @@ class FakeEngine:
         if BAD_WORD in job.release.text:
             del self._jobs[utterance_id]
             return Failure(utterance_id, EngineFailed("out of memory"))
-        return self._chunk(job, job.release)
+        return self._render_chunk(job, job.release)
 
-    def _chunk(self, job: _Job, release: Release) -> Chunk:
-        start, reach = job.spoken, _reach(release, job.spoken)
+    def _render_chunk(self, job: _OpenUtterance, release: Release) -> Chunk:
+        start, reach = job.spoken, _reachable_end(release, job.spoken)
         size = job.utterance.chunk_characters or len(release.text)
         ends = [end for end in word_ends(release.text) if start < end < reach]
         end = next((end for end in ends if end - start >= size), reach)
@@ -115,7 +115,7 @@ class FakeEngine:
         if not start:
             job.audio_ms += self._lead_ms
             pcm = np.pad(pcm, (self._lead_ms * RATE_HZ // 1000, 0))
-        words = tuple(_words(release.text, start, end, job.audio_ms))
+        words = tuple(_time_words(release.text, start, end, job.audio_ms))
         job.spoken = end
         job.audio_ms += len(voiced(release.text[start:end])) * 1000 / RATE_HZ
         caught_up = end == reach
@@ -131,7 +131,7 @@ class FakeEngine:
         return len(self._jobs)
 
 
-def _reach(release: Release, spoken: int) -> int:
+def _reachable_end(release: Release, spoken: int) -> int:
     if release.final or release.must_reach:
         return release.speak_to
     ends = [0, *word_ends(release.text)]
@@ -141,7 +141,7 @@ def _reach(release: Release, spoken: int) -> int:
     return max(spoken, ends[at])
 
 
-def _words(text: str, start: int, end: int, at_ms: float) -> Iterator[Word]:
+def _time_words(text: str, start: int, end: int, at_ms: float) -> Iterator[Word]:
     ends = [e for e in word_ends(text) if start < e < end]
     for low, high in zip([start, *ends], [*ends, end], strict=True):
         until_ms = at_ms + len("".join(text[low:high].split())) * CHARACTER_MS
@@ -151,7 +151,7 @@ def _words(text: str, start: int, end: int, at_ms: float) -> Iterator[Word]:
 
 
 class FakeModel:
-    """Two voices that speak, one that cannot be fetched, one that fails at `begin`."""
+    """Has two working voices, one that cannot be fetched, and one that fails at `begin`."""
 
     default_voice = "heart"
     device: Device | None = None
@@ -165,7 +165,7 @@ class FakeModel:
         lead_ms: int = 0,
         step_limit_s: float = 60.0,
     ) -> None:
-        """`step_limit_s`: none of a test's own waiting is a step that hangs."""
+        """`step_limit_s`: long, as a waiting test must not count as a hanging step."""
         self.info = EngineInfo(
             "fake",
             RATE_HZ,

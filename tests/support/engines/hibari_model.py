@@ -1,4 +1,4 @@
-"""The real embedded voice, loaded once for all tests that need it, and what drives it."""
+"""The real embedded voice, loaded once for all tests, and functions that drive it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def reader() -> PhonemeReader:
 
 
 def begin(chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> HibariEngine:
-    """An engine with the utterance "u" open."""
+    """Create an engine with the open utterance "u"."""
     engine = model().create_engine()
     engine.begin(Utterance("u", "heart", speed=speed, seed=seed, chunk_characters=chunk_characters))
     return engine
 
 
 def drive(engine: Engine, release: Release) -> Iterator[Chunk]:
-    """Extend "u" and step until it has caught up."""
+    """Extend "u" and step until it has caught up; yields its chunks."""
     engine.extend("u", release)
     while True:
         (chunk,) = engine.step(["u"])
@@ -46,13 +46,13 @@ def drive(engine: Engine, release: Release) -> Iterator[Chunk]:
 
 
 def whole(text: str, chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> list[Chunk]:
-    """The chunks of a text that is known as a whole."""
+    """Render a text known as a whole."""
     engine = begin(chunk_characters, seed, speed)
     return list(drive(engine, Release(text, len(text), final=True)))
 
 
 def streamed(text: str, words: int = 1, lookahead: int = 1, seed: int = 0) -> list[Chunk]:
-    """The chunks of a text that arrives `words` at a time."""
+    """Render a text that arrives `words` at a time."""
     engine = begin(seed=seed)
     ends = [m.end() for m in re.finditer(r"\S+\s*", text)]
     chunks: list[Chunk] = []

@@ -1,4 +1,4 @@
-"""A speech facade without threads: the fake engine answers in scripted time."""
+"""A TTS manager without threads: runs the fake engine on a virtual clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from backend.tts_manager import TTSManager, VoiceParams
 from tests.support.engines.fake_engine import FakeModel
 
 
-class InlineSpeech:
-    """What `scheduler.UtteranceHandle` is, with the engine in the same thread."""
+class InlineUtteranceHandle:
+    """Replaces `scheduler.UtteranceHandle`, with the engine in the same thread."""
 
     def __init__(self, tts: InlineTTS, utterance: Utterance) -> None:
         self.deadline_s = 0.0
@@ -23,13 +23,13 @@ class InlineSpeech:
         self._engine: Engine = tts.engine
         self._id = utterance.id
         self._failure: DuplexError | None = None
-        self._owed = False  # a release that is not caught up: only then a chunk comes
+        self._has_due_chunk = False  # a release is not caught up: another chunk follows
         try:
             self._engine.begin(utterance)
-        except DuplexError as error:  # told at the first `next_chunk`, as by the scheduler
+        except DuplexError as error:  # raised by the first `next_chunk`, as by the scheduler
             self._failure = error
 
-    async def __aenter__(self) -> InlineSpeech:
+    async def __aenter__(self) -> InlineUtteranceHandle:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -41,7 +41,7 @@ class InlineSpeech:
         self.deadline_s = deadline_s
         if self._failure is None:
             self._engine.extend(self._id, release)
-        self._owed = True
+        self._has_due_chunk = True
 
     def take_busy_s(self) -> float:
         return self._tts.delay_s
@@ -50,20 +50,20 @@ class InlineSpeech:
         await asyncio.sleep(min(self._tts.delay_s, self._tts.patience_s))
         if self._tts.delay_s > self._tts.patience_s:
             raise SpeechTimeout("no audio")
-        assert self._owed, "waits for a chunk that nobody asked for"
+        assert self._has_due_chunk, "waits for a chunk without a release"
         if self._failure is not None:
             raise self._failure
         (result,) = self._engine.step([self._id])
         if isinstance(result, Failure):
             raise result.error
-        self._owed = not result.caught_up
+        self._has_due_chunk = not result.caught_up
         return result
 
 
 class InlineTTS(TTSManager):
     """Records every release with its deadline, and every utterance.
 
-    `delay_s`: how long each chunk takes in scripted time; above `patience_s` it fails.
+    `delay_s`: how long each chunk takes on the virtual clock; above `patience_s` it fails.
     """
 
     def __init__(
@@ -97,4 +97,4 @@ class InlineTTS(TTSManager):
             parameters=params.parameters,
         )
         self.utterances.append(utterance)
-        return InlineSpeech(self, utterance)
+        return InlineUtteranceHandle(self, utterance)

@@ -1,4 +1,4 @@
-"""A fake engine whose steps hang, or bring nothing, at certain words."""
+"""A fake engine whose steps hang or return nothing at certain words."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from backend.engines.base import Chunk, Engine, Failure, Release
 from tests.support.engines.fake_engine import FakeEngine, FakeModel
 
-HANG = "hang"  # the step lasts until the test lets it go
-FRUITLESS = "fruitless"  # the step takes a moment and brings nothing
+HANG = "hang"  # the step blocks until the test sets `let_go`
+FRUITLESS = "fruitless"  # the step takes 10 ms and returns nothing
 _LONGEST_HANG_S = 60.0
 
 
 class TroubledEngine(FakeEngine):
-    """Hangs in a step for a release with `HANG` in it, works in vain for one with `FRUITLESS`;
-    every other step takes `step_s`.
+    """Hangs for a release with `HANG` in it, returns nothing for one with `FRUITLESS`; every other
+    step takes `step_s`.
     """
 
     def __init__(self, model: TroubledModel) -> None:
@@ -35,14 +35,14 @@ class TroubledEngine(FakeEngine):
             self.hangs.set()
             self._model.let_go.wait(_LONGEST_HANG_S)
         if FRUITLESS in text:
-            time.sleep(0.01)  # the engine's own time: it counts, and the test's does not
+            time.sleep(0.01)  # engine time, which counts for the step limit
             return []
         time.sleep(self._model.step_s)
         return super().step(urgent)
 
 
 class TroubledModel(FakeModel):
-    """Gives its engines up after `step_limit_s`."""
+    """The server gives up its engines after `step_limit_s`."""
 
     def __init__(
         self,
