@@ -117,9 +117,18 @@ class Unsupported(DuplexError):
 
 
 class Overloaded(DuplexError):
-    """The machine cannot speak for one listener more without breaking the others."""
+    """The machine cannot speak for one listener more without breaking the others.
+
+    `retry_after_s`: when it is worth asking again.
+    """
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, retry_after_s: float = 1.0, context: str | None = None
+    ) -> None:
+        super().__init__(f"{message}; try again in {max(1, round(retry_after_s))} s", context)
+        self.retry_after_s = retry_after_s
 
 
 class SpeechTimeout(DuplexError):

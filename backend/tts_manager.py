@@ -21,7 +21,6 @@ from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release,
 from backend.errors import (
     BadMessage,
     EngineDead,
-    Overloaded,
     UnknownVoice,
     UnreadableText,
     Unsupported,
@@ -29,6 +28,7 @@ from backend.errors import (
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
+from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.voice_store import VoiceStore
@@ -278,11 +278,22 @@ class TTSManager:
         """Raises `Overloaded` when one listener more would break those there are, `EngineDead`."""
         if self.dead is not None:
             raise self.dead
-        if self._scheduler.overloaded:
-            raise Overloaded("the machine speaks for as many listeners as it can; try again later")
+        self.listeners.admit(asyncio.get_running_loop().time())
 
-    def speak(self, manner: VoiceParams, chunk_characters: int) -> UtteranceHandle:
-        """Open one utterance; `async with` the result."""
+    @property
+    def listeners(self) -> LiveListeners:
+        """The live contexts that the engine threads serve."""
+        return self._scheduler.listeners
+
+    @property
+    def backlog_s(self) -> float:
+        """Until the engine threads have rendered what waits now."""
+        return self._scheduler.backlog_s
+
+    def speak(
+        self, manner: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    ) -> UtteranceHandle:
+        """Open one utterance; `async with` the result. `listener`: of its live context."""
         return self._scheduler.open(
             Utterance(
                 self._scheduler.next_id(),
@@ -292,5 +303,6 @@ class TTSManager:
                 language=manner.language,
                 chunk_characters=chunk_characters,
                 parameters=manner.parameters,
-            )
+            ),
+            listener,
         )

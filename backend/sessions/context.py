@@ -26,8 +26,9 @@ from backend.sessions.client_slots import ClientSlots
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.send_queue import SendQueue
+from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
+from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak, Wait
 from backend.text.text_buffer import TextBuffer
 from backend.tts_manager import TTSManager
 
@@ -97,6 +98,7 @@ class Context:
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
         self._pacer = Pacer(pacing_for(services.settings, start, services.tts))
+        self._live = LiveListener() if start.mode != "batch" else None
         parameters = ContextParameters(
             self._manner.voice, target.name, target.sample_rate_hz, start.mode
         )
@@ -108,6 +110,8 @@ class Context:
         self._waits_aloud = start.mode == "live"  # its listener hears the pauses of the writer
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets, where a flush is not answered yet
+        self._releasing: UtteranceHandle | None = None  # with a release that is not caught up
+        self._choice = Speak(0, 0)  # the release
         self._held: list[RenderedSpan] = []  # rendered, not yet delivered: see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -128,7 +132,9 @@ class Context:
         """More text. Raises `ContextEnded`, `TextLimit`."""
         self._text.push(text, self._services.clock())
         self._record.text(len(text))
-        self._changed.set()
+        if self._live is not None:
+            self._live.has_text = True
+        self._note_change()
 
     def retract(self, to: int) -> int:
         """Take text back; returns the offset from which on it really was."""
@@ -145,16 +151,17 @@ class Context:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
         self._text.flush()
         self._flushes.append(self._text.length)
-        self._changed.set()
+        self._note_change()
 
     def end(self) -> None:
         """No more text comes. Raises `ContextEnded`."""
         self._text.end()
-        self._changed.set()
+        self._note_change()
 
     def played(self, heard_ms: float) -> None:
         """The listener's real position."""
         self._listener.played(heard_ms / 1000)
+        self._note_heard()
         self._changed.set()
 
     def cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
@@ -166,10 +173,13 @@ class Context:
         """It has begun: from now on its figures are kept, until it is `closed`."""
         self._send_queue.watch(self.id, self._listener)
         self._record.opened()
+        if self._live is not None:
+            self._services.tts.listeners.add(self._live, self._services.clock())
 
     def closed(self, outcome: str) -> None:
         """It is over in another way than by being spoken to its end."""
         self._send_queue.unwatch(self.id, outcome)
+        self._leave()
 
     # --- the task ---------------------------------------------------------------------------------
 
@@ -178,10 +188,13 @@ class Context:
 
         Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`, `EngineDead`.
         """
-        with self._services.tts.in_use(self._manner.voice):
-            self._gain = await self._services.tts.load(self._manner.voice)
-            while (following := await self._next_choice()) is not None:
-                await self._speak_utterance(*following)
+        try:
+            with self._services.tts.in_use(self._manner.voice):
+                self._gain = await self._services.tts.load(self._manner.voice)
+                while (following := await self._next_choice()) is not None:
+                    await self._speak_utterance(*following)
+        finally:
+            self._leave()
         await self._answer_flushes()
         self._listener.finish()
         self._send_queue.post(await self._audio_sender.finish())
@@ -196,7 +209,7 @@ class Context:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
-            choice = self._pacer.decide(sentence, self._services.clock())
+            choice = self._decide(sentence)
             if isinstance(choice, Speak):
                 return sentence, choice
             try:
@@ -218,18 +231,37 @@ class Context:
             await self._send_queue.offer(Flushed(self.id, self._flushes[0]))
             self._flushes.popleft()
 
+    def _decide(self, sentence: PendingSentence) -> Speak | Wait:
+        return self._pacer.decide(sentence, self._services.clock(), self._services.tts.backlog_s)
+
+    def _note_change(self) -> None:
+        """There is more to speak: a release that no engine thread has taken yet grows."""
+        self._changed.set()
+        if self._releasing is not None:
+            self._extend_waiting_release(self._releasing)
+
+    def _extend_waiting_release(self, speech: UtteranceHandle) -> None:
+        if speech.is_taken or self._choice.final:
+            return
+        sentence = self._text.pending_sentence()
+        choice = self._decide(replace(sentence, released=sentence.spoken))
+        if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
+            return
+        if speech.replace(create_release(sentence, choice)):
+            self._text.release(sentence, choice)
+            self._choice = choice
+
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
         """Speak a sentence from its first release to its last; an error concerns only it."""
         start_ms = self._audio_sender.rendered_ms  # nothing is held back between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
         try:
-            async with self._services.tts.speak(self._manner, chunk_size) as speech:
-                await self._speak_release(speech, sentence, choice, start_ms)
-                while not choice.final:
+            async with self._services.tts.speak(self._manner, chunk_size, self._live) as speech:
+                final = await self._speak_release(speech, sentence, choice, start_ms)
+                while not final:
                     following = await self._next_choice()
                     assert following is not None, "an open sentence is not finished"
-                    sentence, choice = following
-                    await self._speak_release(speech, sentence, choice, start_ms)
+                    final = await self._speak_release(speech, *following, start_ms)
             self._text.close()
         except EngineDead:  # no sentence of it is spoken any more
             raise
@@ -241,20 +273,27 @@ class Context:
 
     async def _speak_release(
         self, speech: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
-    ) -> None:
+    ) -> bool:
+        """Returns whether it was the sentence's last. It may grow until an engine thread takes it."""
         self._listener.released(sentence.last_input_s)
         self._text.release(sentence, choice)
+        self._choice, self._releasing = choice, speech
         speech.extend(create_release(sentence, choice), self._deadline_s())
-        caught_up = False
-        while not caught_up:
-            chunk = await speech.next_chunk()
-            self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
-            caught_up = chunk.caught_up
-            self._hold(chunk, start_ms)
-            awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
-            if self._streaming.immediate_send or awaited:
-                await self._deliver()
-            speech.deadline_s = self._deadline_s()
+        try:
+            caught_up = False
+            while not caught_up:
+                chunk = await speech.next_chunk()
+                self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
+                caught_up = chunk.caught_up
+                self._hold(chunk, start_ms)
+                choice = self._choice
+                awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
+                if self._streaming.immediate_send or awaited:
+                    await self._deliver()
+                speech.deadline_s = self._deadline_s()
+        finally:
+            self._releasing = None
+        return choice.final
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
@@ -284,6 +323,15 @@ class Context:
         self._held.clear()
         sent = await self._audio_sender.send(piece, self._silent_s())
         self._listener.sent(sent.audio_s, sent.audible_from_s)
+        self._note_heard()
+
+    def _note_heard(self) -> None:
+        if self._live is not None:
+            self._live.dry_at_s = self._pacer.dry_at_s
+
+    def _leave(self) -> None:
+        if self._live is not None:
+            self._services.tts.listeners.remove(self._live)
 
     def _silent_s(self) -> float:
         """How long the listener has had nothing to hear: silence that need not be sent again. A

@@ -1,23 +1,22 @@
-"""An engine's own thread, and the utterances that it speaks.
+"""An engine's own thread: takes work from the queue, steps the engine, hands the results over.
 
-The event loop sends commands over a deque; results go back through a callback, which must bring
-them to the event loop (`scheduler`).
+Results go through a callback, which must bring them to the event loop (`scheduler`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
+from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model
 from backend.engines.unavailable import UnavailableEngine
 from backend.errors import DuplexError, EngineFailed, SpeechTimeout
 from backend.synthesis.utterance_handle import Result, UtteranceHandle
+from backend.synthesis.work_queue import Work, WorkQueue
 
 log = structlog.get_logger(__name__)
 
@@ -32,46 +31,36 @@ class StepResult:
 
 
 class EngineThread:
-    """A thread, the engine that it owns, and the utterances that wait for it."""
+    """A thread and the engine that it owns."""
 
     def __init__(
-        self, model: Model, name: str, deliver: Callable[[StepResult], None], patience_s: float
+        self,
+        model: Model,
+        name: str,
+        queue: WorkQueue,
+        deliver: Callable[[StepResult], None],
+        patience_s: float,
     ) -> None:
-        """`patience_s`: how long the engine may be at an utterance without a result."""
-        self.info = model.info
+        """`patience_s`: how long the engine may work on an utterance without a result."""
         self.name = name
+        self.seat = queue.join(max(1, model.info.max_batch))
+        self._info = model.info
         self._model = model
+        self._queue = queue
         self._deliver = deliver
         self._patience_s = patience_s
-        self._wake = threading.Condition()
-        self._commands: deque[tuple[UtteranceHandle, Callable[[Engine], None]]] = deque()
-        self._stopping = False
         self._abandoned = False
-        self._open = 0  # the event loop's count
-        self._at: tuple[
-            UtteranceHandle, ...
-        ] = ()  # whom the engine is at: another object in each step
-        self._begun: set[str] = set()  # these three are the thread's own
-        self._pending: dict[str, UtteranceHandle] = {}  # with a release that is not caught up
+        self._in_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
+        self._begun: set[str] = set()  # these two are the thread's own
         self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def load(self) -> tuple[int, int]:
-        """Utterances that wait, and utterances that are open."""
-        return len(self._pending) + len(self._commands), self._open
-
-    @property
-    def waiting(self) -> int:
-        """Utterances that wait for a step."""
-        return len(self._pending)
-
-    @property
-    def at(self) -> tuple[UtteranceHandle, ...]:
-        """Whom the engine is at, empty between two steps. It is the same object for as long as it
-        is the same step.
+    def in_step(self) -> tuple[UtteranceHandle, ...]:
+        """The utterances of the present step, empty between two steps. It is the same object for as
+        long as it is the same step.
         """
-        return self._at
+        return self._in_step
 
     @property
     def alive(self) -> bool:
@@ -83,10 +72,8 @@ class EngineThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the step at hand be the last. Does not block."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        """Let the present step be the last. Does not block."""
+        self._queue.leave(self.seat)
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end, so long at most. Returns whether it has ended."""
@@ -95,129 +82,110 @@ class EngineThread:
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Expect nothing of it any more: what the step at hand brings is thrown away, should it
-        ever end, and the thread ends with it. Does not block.
+        """Drop whatever the present step brings, should it ever end; the thread ends with it. Does
+        not block.
         """
-        with self._wake:
-            self._abandoned = True
-            self._commands.clear()
+        self._abandoned = True
         self.stop()
-
-    def begin(self, speech: UtteranceHandle) -> None:
-        """Open the utterance in the engine."""
-        self._open += 1
-        self._send(speech, lambda engine: self._begin(engine, speech))
-
-    def extend(self, speech: UtteranceHandle, release: Release) -> None:
-        """Replace the utterance's release and let it wait for its turn."""
-        self._send(speech, lambda engine: self._extend(engine, speech, release))
-
-    def abort(self, speech: UtteranceHandle) -> None:
-        """Forget the utterance; the step that is at it now is finished and thrown away."""
-        self._open -= 1
-        self._send(speech, lambda engine: self._forget(engine, speech))
-
-    def _send(self, speech: UtteranceHandle, command: Callable[[Engine], None]) -> None:
-        with self._wake:
-            if not self._abandoned:
-                self._commands.append((speech, command))
-                self._wake.notify()
 
     # --- on the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         engine = self._create_engine()
-        while self._run_commands(engine):
-            urgent = sorted(self._pending.values(), key=lambda speech: speech.deadline_s)
-            if urgent:
-                self._advance(engine, urgent[: max(1, engine.info.max_batch)])
+        while (work := self._queue.take(self.seat)) is not None:
+            for utterance_id in work.aborted:
+                self._forget(engine, utterance_id)
+            ready = self._prepare(engine, work)
+            if ready:
+                self._finish(self._step(engine, ready), ready)
 
     def _create_engine(self) -> Engine:
         try:
             return self._model.create_engine()
         except Exception as error:  # noqa: BLE001 - the engine boundary
-            return UnavailableEngine(
-                self._model.info, _to_client_error(self._model.info, error).message
-            )
+            return UnavailableEngine(self._info, _to_client_error(self._info, error).message)
 
-    def _run_commands(self, engine: Engine) -> bool:
-        """Carry out the waiting commands; sleep while there is nothing to do. False: stop."""
-        with self._wake:
-            while not (self._commands or self._pending or self._stopping):
-                self._wake.wait()
-            commands, self._commands = self._commands, deque()
-        for speech, command in commands:
-            self._at = (speech,)
+    def _prepare(self, engine: Engine, work: Work) -> list[UtteranceHandle]:
+        """Give the engine what is new. Returns the utterances that it can advance."""
+        ready = []
+        for handle in work.utterances:
+            name = handle.utterance.id
+            self._in_step = (handle,)
             try:
-                command(engine)
+                if name in work.begun:
+                    engine.begin(handle.utterance)
+                    self._begun.add(name)
+                if name in work.releases and name in self._begun:
+                    engine.extend(name, work.releases[name])
             except Exception as error:  # noqa: BLE001 - the engine boundary
-                self._hand_over(StepResult([(speech, self._fail(engine, speech, error))]))
-            self._at = ()
-        return not self._stopping
+                self._finish(StepResult([(handle, self._fail(engine, handle, error))]), [handle])
+            else:
+                if name in self._begun:
+                    ready.append(handle)
+            self._in_step = ()
+        return ready
 
-    def _begin(self, engine: Engine, speech: UtteranceHandle) -> None:
-        engine.begin(speech.utterance)
-        self._begun.add(speech.utterance.id)
-
-    def _extend(self, engine: Engine, speech: UtteranceHandle, release: Release) -> None:
-        if speech.utterance.id in self._begun:  # else it has failed, and its speech knows
-            engine.extend(speech.utterance.id, release)
-            self._pending[speech.utterance.id] = speech
-
-    def _forget(self, engine: Engine, speech: UtteranceHandle) -> None:
-        self._begun.discard(speech.utterance.id)
-        self._pending.pop(speech.utterance.id, None)
-        self._worked_s.pop(speech.utterance.id, None)
-        try:
-            engine.abort(speech.utterance.id)
-        except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
-            _to_client_error(engine.info, error)
-
-    def _advance(self, engine: Engine, urgent: list[UtteranceHandle]) -> None:
+    def _step(self, engine: Engine, handles: list[UtteranceHandle]) -> StepResult:
         started_s = time.perf_counter()
         results: list[Result]
-        self._at = tuple(urgent)
+        self._in_step = tuple(handles)
         try:
-            results = list(engine.step([speech.utterance.id for speech in urgent]))
+            results = list(engine.step([handle.utterance.id for handle in handles]))
         except Exception as error:  # noqa: BLE001 - the engine boundary
-            results = [self._fail(engine, speech, error) for speech in urgent]
-        self._at = ()
+            results = [self._fail(engine, handle, error) for handle in handles]
+        self._in_step = ()
         busy_s = time.perf_counter() - started_s
-        results += self._out_of_time(engine, urgent, results, busy_s)
-        known = {speech.utterance.id: speech for speech in urgent}
+        results += self._fail_those_out_of_time(engine, handles, results, busy_s)
+        known = {handle.utterance.id: handle for handle in handles}
         told = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
-        for _, result in told:
-            if isinstance(result, Failure):
-                self._begun.discard(result.utterance_id)
-            if isinstance(result, Failure) or result.caught_up:
-                self._pending.pop(result.utterance_id, None)
         samples = sum(len(r.pcm) for _, r in told if isinstance(r, Chunk))
-        self._hand_over(StepResult(told, busy_s, samples / engine.info.sample_rate_hz))
+        return StepResult(told, busy_s, samples / self._info.sample_rate_hz)
 
-    def _out_of_time(
-        self, engine: Engine, urgent: list[UtteranceHandle], results: list[Result], busy_s: float
+    def _finish(self, step: StepResult, handles: list[UtteranceHandle]) -> None:
+        """Give the utterances back to the queue and hand the results over."""
+        if self._abandoned:
+            return
+        last = {handle: result for handle, result in step.results}
+        told = list(step.results)
+        for handle in handles:
+            result = last.get(handle)
+            failed = isinstance(result, Failure)
+            if failed:
+                self._begun.discard(handle.utterance.id)
+            caught_up = failed or (isinstance(result, Chunk) and result.caught_up)
+            newest = self._queue.give_back(handle, caught_up=caught_up, failed=failed)
+            if isinstance(result, Chunk) and result.caught_up and not newest:
+                told[told.index((handle, result))] = handle, replace(result, caught_up=False)
+        self._deliver(StepResult(told, step.busy_s, step.audio_s))
+
+    def _fail_those_out_of_time(
+        self, engine: Engine, handles: list[UtteranceHandle], results: list[Result], busy_s: float
     ) -> list[Result]:
-        """Count the engine's time; who had too much of it without a result fails. That others come
-        first costs nobody its patience, nor does a step that brought something for others.
+        """Count the engine's time, and fail utterances with too much of it without a result. Waiting
+        for a turn does not count, nor does a step that brought something for others.
         """
         for result in results:
             self._worked_s.pop(result.utterance_id, None)
         failed: list[Result] = []
-        for speech in urgent if not results else ():
-            worked_s = self._worked_s.get(speech.utterance.id, 0.0) + busy_s
-            self._worked_s[speech.utterance.id] = worked_s
+        for handle in handles if not results else ():
+            worked_s = self._worked_s.get(handle.utterance.id, 0.0) + busy_s
+            self._worked_s[handle.utterance.id] = worked_s
             if worked_s > self._patience_s:
                 why = f"no audio within task_timeout ({self._patience_s:g} s of the engine's time)"
-                failed.append(self._fail(engine, speech, SpeechTimeout(why)))
+                failed.append(self._fail(engine, handle, SpeechTimeout(why)))
         return failed
 
-    def _fail(self, engine: Engine, speech: UtteranceHandle, error: Exception) -> Failure:
-        self._forget(engine, speech)
-        return Failure(speech.utterance.id, _to_client_error(engine.info, error))
+    def _fail(self, engine: Engine, handle: UtteranceHandle, error: Exception) -> Failure:
+        self._forget(engine, handle.utterance.id)
+        return Failure(handle.utterance.id, _to_client_error(self._info, error))
 
-    def _hand_over(self, step: StepResult) -> None:
-        if not self._abandoned:
-            self._deliver(step)
+    def _forget(self, engine: Engine, utterance_id: str) -> None:
+        self._begun.discard(utterance_id)
+        self._worked_s.pop(utterance_id, None)
+        try:
+            engine.abort(utterance_id)
+        except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
+            _to_client_error(self._info, error)
 
 
 def _to_client_error(info: EngineInfo, error: Exception) -> DuplexError:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.synthesis.live_listeners import LiveListener
+
+if TYPE_CHECKING:
+    from backend.synthesis.work_queue import Seat
 
 Result = Chunk | Failure
 
 
-class OwningThread(Protocol):
-    """The engine thread that speaks an utterance; see `engine_thread`."""
+class Queue(Protocol):
+    """What hands releases to engine threads; see `work_queue`."""
 
-    info: EngineInfo
+    def offer(self, utterance: UtteranceHandle, release: Release) -> None:
+        """Let a thread render the release when its turn comes."""
 
-    def begin(self, speech: UtteranceHandle) -> None:
-        """Open the utterance in the engine."""
+    def replace(self, utterance: UtteranceHandle, release: Release) -> bool:
+        """Render this instead of the release that waits. False: a thread has taken that one."""
 
-    def extend(self, speech: UtteranceHandle, release: Release) -> None:
-        """Replace the utterance's release and let it wait for its turn."""
-
-    def abort(self, speech: UtteranceHandle) -> None:
+    def withdraw(self, utterance: UtteranceHandle) -> None:
         """Forget the utterance."""
 
 
@@ -33,14 +35,29 @@ class UtteranceHandle:
     `async with` it: leaving aborts the utterance, at whatever point that is.
     """
 
-    def __init__(self, utterance: Utterance, home: OwningThread, on_close: OnClose) -> None:
+    def __init__(
+        self,
+        utterance: Utterance,
+        info: EngineInfo,
+        queue: Queue,
+        listener: LiveListener | None,
+        on_close: Callable[[UtteranceHandle], None],
+    ) -> None:
         self.utterance = utterance
-        self.home = home
+        self.listener = listener  # None in batch mode
         self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
-        self._busy_s = 0.0
+        # The queue's, changed under its lock only:
+        self.seat: Seat | None = None  # of the thread that holds its state
+        self.release: Release | None = None  # that is not caught up
+        self.queued_at_s = 0.0
+        self.is_taken = False  # the release is in the engine
+        self.in_step = False
+        self.is_closed = False
+        self._info = info
+        self._queue = queue
         self._on_close = on_close
+        self._busy_s = 0.0
         self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
-        self._release: Release | None = None  # that is not caught up
         self._spoken_to, self._spoken_ms = 0, 0.0
         self._offset, self._offset_ms = 0, 0.0  # where its present engine began
 
@@ -48,22 +65,17 @@ class UtteranceHandle:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.home.abort(self)
+        self._queue.withdraw(self)
         self._on_close(self)
 
     def extend(self, release: Release, deadline_s: float) -> None:
         """Let the engine speak further; its next audio is due at `deadline_s`."""
         self.deadline_s = deadline_s
-        self._release = release
-        self.home.extend(self, self._behind(release))
+        self._queue.offer(self, release)
 
-    def move(self, home: OwningThread) -> None:
-        """Go on in another engine, behind what was delivered: it does not know what came before."""
-        self.home = home
-        self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
-        home.begin(self)
-        if self._release is not None:
-            home.extend(self, self._behind(self._release))
+    def replace(self, release: Release) -> bool:
+        """Speak this instead of the last release. False: that is being rendered already."""
+        return self._queue.replace(self, release)
 
     async def next_chunk(self) -> Chunk:
         """The next chunk; after one that is `caught_up` only another `extend` brings more.
@@ -86,19 +98,25 @@ class UtteranceHandle:
         if isinstance(result, Chunk):
             result = self._placed(result)
             self._spoken_to = result.end
-            self._spoken_ms += len(result.pcm) * 1000 / self.home.info.sample_rate_hz
-            if result.caught_up:
-                self._release = None
+            self._spoken_ms += len(result.pcm) * 1000 / self._info.sample_rate_hz
         self._results.put_nowait(result)
 
-    def _behind(self, release: Release) -> Release:
-        """What of a release the present engine is told."""
+    def start_over(self) -> None:
+        """Another engine goes on after what was delivered; it does not know what came before."""
+        self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
+
+    def for_engine(self, release: Release) -> Release:
+        """A release in the offsets of the present engine."""
         at = self._offset
+        if not at:
+            return release
         return replace(release, text=release.text[at:], speak_to=release.speak_to - at)
 
     def _placed(self, chunk: Chunk) -> Chunk:
         """A chunk of the present engine in the utterance's own offsets and times."""
         at, at_ms = self._offset, self._offset_ms
+        if not at and not at_ms:
+            return chunk
         words = tuple(
             replace(
                 word,
@@ -110,6 +128,3 @@ class UtteranceHandle:
             for word in chunk.words
         )
         return replace(chunk, start=chunk.start + at, end=chunk.end + at, words=words)
-
-
-OnClose = Callable[[UtteranceHandle], None]

@@ -117,6 +117,7 @@ class Pacer:
         self.pacing = pacing
         self._sent_s = 0.0
         self._dry_at_s = float("-inf")
+        self._backlog_s = 0.0
 
     # --- the listener's clock ---------------------------------------------------------------------
 
@@ -137,6 +138,11 @@ class Pacer:
         """How long the listener has had nothing to hear; infinite before its first audio."""
         return max(0.0, now_s - self._dry_at_s)
 
+    @property
+    def dry_at_s(self) -> float:
+        """When the listener will have heard all that was sent; -inf before its first audio."""
+        return self._dry_at_s
+
     def deadline_s(self, now_s: float) -> float:
         """When the next audio is due: when the listener runs dry; for a listener who waits already,
         the goal for a first sound; never in batch mode.
@@ -147,8 +153,13 @@ class Pacer:
 
     # --- the rules --------------------------------------------------------------------------------
 
-    def decide(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
-        """What may be spoken now, or how long to wait when nothing else happens."""
+    def decide(
+        self, sentence: PendingSentence, now_s: float, backlog_s: float = 0.0
+    ) -> Speak | Wait:
+        """What may be spoken now, or how long to wait when nothing else happens. `backlog_s`: how
+        long a render has to wait for an engine.
+        """
+        self._backlog_s = backlog_s
         pacing, size = self.pacing, len(sentence.text)
         if sentence.complete and sentence.flush_to >= size:
             return Speak(size, size, final=True, must_reach=True)
