@@ -274,7 +274,7 @@ class Context:
     async def _speak_release(
         self, speech: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
     ) -> bool:
-        """Returns whether it was the sentence's last. It may grow until an engine thread takes it."""
+        """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.released(sentence.last_input_s)
         self._text.release(sentence, choice)
         self._choice, self._releasing = choice, speech

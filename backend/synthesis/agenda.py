@@ -7,6 +7,7 @@ takes what is left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
@@ -14,7 +15,9 @@ from backend.synthesis.live_listeners import LiveListener, LiveListeners
 
 
 class Waiting(Protocol):
-    """A waiting utterance. `listener`: None in batch mode."""
+    """A waiting utterance. `listener`: of its live context. In batch mode it has none, and no
+    deadline.
+    """
 
     listener: LiveListener | None
     deadline_s: float
@@ -33,9 +36,9 @@ def rank_waiting(
     batch: list[tuple[float, W]] = []
     for each in waiting:
         listener = each.listener
-        if listener is None:
+        if listener is None and math.isinf(each.deadline_s):
             batch.append((each.queued_at_s, each))
-        elif listener.has_heard:
+        elif listener is None or listener.has_heard:
             playing.append((each.deadline_s, each))
         else:
             newcomers.append((listener.priority, each.queued_at_s, each))

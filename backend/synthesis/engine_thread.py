@@ -145,7 +145,7 @@ class EngineThread:
         """Give the utterances back to the queue and hand the results over."""
         if self._abandoned:
             return
-        last = {handle: result for handle, result in step.results}
+        last = dict(step.results)
         told = list(step.results)
         for handle in handles:
             result = last.get(handle)
@@ -153,7 +153,10 @@ class EngineThread:
             if failed:
                 self._begun.discard(handle.utterance.id)
             caught_up = failed or (isinstance(result, Chunk) and result.caught_up)
-            newest = self._queue.give_back(handle, caught_up=caught_up, failed=failed)
+            audio_s = (
+                len(result.pcm) / self._info.sample_rate_hz if isinstance(result, Chunk) else 0
+            )
+            newest = self._queue.give_back(handle, audio_s, caught_up=caught_up, failed=failed)
             if isinstance(result, Chunk) and result.caught_up and not newest:
                 told[told.index((handle, result))] = handle, replace(result, caught_up=False)
         self._deliver(StepResult(told, step.busy_s, step.audio_s))
@@ -161,8 +164,8 @@ class EngineThread:
     def _fail_those_out_of_time(
         self, engine: Engine, handles: list[UtteranceHandle], results: list[Result], busy_s: float
     ) -> list[Result]:
-        """Count the engine's time, and fail utterances with too much of it without a result. Waiting
-        for a turn does not count, nor does a step that brought something for others.
+        """Count the engine's time, and fail utterances that had too much of it without a result.
+        Waiting for a turn does not count, nor does a step that brought something for others.
         """
         for result in results:
             self._worked_s.pop(result.utterance_id, None)

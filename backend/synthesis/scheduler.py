@@ -168,7 +168,7 @@ class Scheduler:
         for handle in step:
             self._fail(handle, f"the engine was in one step for {limit_s:g} s and is replaced")
         if self._threads:
-            self._queue.release_all(thread.seat, others)
+            self._queue.release_all(others)
             return
         for handle in {*others, *self._queue.waiting}:
             self._fail(handle, _ALL_HANG)

@@ -44,7 +44,6 @@ class Seat:
     most: int  # utterances that its engine advances in one step
     wake: Wake
     aborted: list[str] = field(default_factory=list)
-    open: int = 0  # utterances that it holds the state of
     idle: bool = False
     leaving: bool = False
 
@@ -108,11 +107,10 @@ class WorkQueue:
             self._waiting.pop(utterance, None)
             seat = utterance.seat
             if seat is not None:
-                seat.open -= 1
                 seat.aborted.append(utterance.utterance.id)
                 seat.wake.notify()
 
-    def release_all(self, seat: Seat, handles: Iterable[UtteranceHandle]) -> None:
+    def release_all(self, handles: Iterable[UtteranceHandle]) -> None:
         """Let other threads go on with what a lost thread held."""
         with self._lock:
             for each in handles:
@@ -120,12 +118,12 @@ class WorkQueue:
                 each.seat, each.in_step, each.is_taken = None, False, False
                 if each.release is not None and not each.is_closed:
                     self._wait(each)
-            seat.open = 0
 
     def _wait(self, utterance: UtteranceHandle) -> None:
         self._waiting[utterance] = None
         seat = utterance.seat or next((each for each in self._seats if each.idle), None)
         if seat is not None:
+            seat.idle = False  # the next one wakes another
             seat.wake.notify()
 
     # --- on a thread ------------------------------------------------------------------------------
@@ -138,7 +136,6 @@ class WorkQueue:
                     return work
                 seat.idle = True
                 seat.wake.wait()
-                seat.idle = False
             return None
 
     def poll(self, seat: Seat) -> Work | None:
@@ -160,7 +157,6 @@ class WorkQueue:
             each.in_step = True
             if each.seat is None:
                 each.seat = seat
-                seat.open += 1
                 begun.add(each.utterance.id)
                 if each.listener is not None:
                     each.listener.thread = seat
@@ -171,13 +167,30 @@ class WorkQueue:
         aborted, seat.aborted = tuple(seat.aborted), []
         return Work(tuple(chosen), releases, frozenset(begun), aborted)
 
-    def give_back(self, utterance: UtteranceHandle, *, caught_up: bool, failed: bool) -> bool:
-        """A step at it is over. Returns whether the release that it was at is still the newest."""
+    def give_back(
+        self, utterance: UtteranceHandle, audio_s: float, *, caught_up: bool, failed: bool
+    ) -> bool:
+        """A step that rendered so much of it is over. Returns whether the release that it was at is
+        still the newest.
+        """
         with self._lock:
             utterance.in_step = False
+            if audio_s:
+                self._defer(utterance, audio_s)
             newest = utterance.is_taken
             if (caught_up and newest) or failed:
                 utterance.release = None
             elif not utterance.is_closed:
                 self._wait(utterance)
             return newest
+
+    def _defer(self, utterance: UtteranceHandle, audio_s: float) -> None:
+        """Its listener has more to hear. The event loop corrects this once the audio is sent; until
+        then a thread must not take it again as the most urgent.
+        """
+        now_s, listener = self._clock(), utterance.listener
+        if listener is None:
+            utterance.deadline_s += audio_s
+            return
+        listener.dry_at_s = max(listener.dry_at_s, now_s) + audio_s
+        utterance.deadline_s = listener.dry_at_s

@@ -188,7 +188,7 @@ class SimulatedTTS(TTSManager):
     async def load(self, voice: str) -> float:
         return 1.0
 
-    async def start(self) -> None:
+    async def warm_up(self) -> None:
         self._scheduler.start()
         await self._render(self.default_voice, "One two three four five six seven eight. " * 2, 25)
 

@@ -128,8 +128,8 @@ class Watched(VirtualTTS):
         super().__init__(FakeModel())
         self.releases: list[Release] = []
 
-    def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
-        speech = super().speak(manner, chunk_characters)
+    def speak(self, manner: VoiceParams, *more: Any) -> Any:
+        speech = super().speak(manner, *more)
         extend = speech.extend
 
         def watch(release: Release, deadline_s: float) -> None:

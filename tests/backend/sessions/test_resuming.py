@@ -28,7 +28,7 @@ from websockets.frames import Frame, Opcode
 from backend.sessions.context_table import ContextTable
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
-from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.live_listeners import LiveListeners
 from backend.transport.websocket import Connection
 from tests.support.engines import hibari_model
 from tests.support.engines.fake_engine import heard
@@ -48,7 +48,7 @@ EAGER = {"high_water": 60}  # do not wait for a listener whom nobody plays
 @pytest.fixture(autouse=True)
 def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy the machine is that runs the tests."""
-    monkeypatch.setattr(Scheduler, "overloaded", False)
+    monkeypatch.setattr(LiveListeners, "admit", lambda *_: None)
 
 
 def serving(**server: Any) -> AbstractAsyncContextManager[Live]:

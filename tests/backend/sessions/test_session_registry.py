@@ -372,10 +372,10 @@ def test_there_is_always_room_for_those_who_are_connected() -> None:
 @pytest.mark.parametrize("away", [False, True])
 def test_a_bug_in_a_session_ends_it_and_no_other(away: bool) -> None:
     class BrokenTTS(InlineTTS):
-        def speak(self, manner: VoiceParams, chunk_characters: int) -> Any:
+        def speak(self, manner: VoiceParams, *more: Any) -> Any:
             if manner.seed == 13:
                 raise ZeroDivisionError("a bug")
-            return super().speak(manner, chunk_characters)
+            return super().speak(manner, *more)
 
     async def script(sessions: SessionRegistry) -> None:
         broken, fine = await connected(sessions), await connected(sessions)

@@ -13,7 +13,6 @@ import pytest
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import EngineFailed, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
-from backend.synthesis.engine_thread import StepResult
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import FakeEngine, FakeModel, heard
@@ -156,19 +155,58 @@ async def test_utterances_are_spread_over_the_threads() -> None:
         async with scheduler(model, threads=2) as made:
             speeches = [opened(made, "one"), opened(made, "two")]
             await asyncio.gather(busy(model, 0), busy(model, 1))
-            assert made.waiting == 2
+            assert made.waiting == 0
             assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
             gate.release(ALL)
             assert await asyncio.gather(*map(rest, speeches)) == ["one", "two"]
 
 
-async def test_an_open_utterance_that_waits_for_text_counts_too() -> None:
+async def test_work_goes_to_whichever_thread_is_idle() -> None:
+    with gated() as (model, gate):
+        async with scheduler(model, threads=2) as made:
+            first, second = opened(made, "one"), opened(made, "two")
+            await asyncio.gather(busy(model, 0), busy(model, 1))
+            third = opened(made, "three")
+            assert made.waiting == 1
+            gate.release(1)
+            await asyncio.wait(
+                [asyncio.create_task(rest(first)), asyncio.create_task(rest(second))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            gate.release(ALL)
+            assert await rest(third) == "three"
+
+
+async def test_an_utterance_stays_with_the_thread_that_has_its_state() -> None:
     model = FakeModel()
-    async with scheduler(model, threads=2) as made:
-        first = opened(made, "one")
-        await rest(first)
-        await rest(opened(made, "two"))
-        assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
+    async with scheduler(model, threads=2) as made, made.open(Utterance("u", "heart")) as speech:
+        for at in (4, 8):
+            speech.extend(Release("one two three", at), 0.0)
+            await rest(speech)
+        assert sorted(engine.steps for engine in model.engines) == [[], [("u",), ("u",)]]
+
+
+async def test_a_release_that_no_thread_has_taken_is_replaced() -> None:
+    with gated() as (model, gate):
+        async with scheduler(model) as made:
+            first = opened(made, "first")
+            await busy(model)
+            speech = made.open(Utterance("u", "heart", chunk_characters=0))
+            speech.extend(Release("one two ", 4), 1.0)
+            assert speech.replace(Release("one two three", 8))
+            gate.release(ALL)
+            assert [await rest(first), await rest(speech)] == ["first", "onetwo"]
+            assert not speech.replace(Release("one two three", 13)), "nothing waits"
+
+
+async def test_a_release_that_is_being_rendered_is_not_replaced() -> None:
+    with gated() as (model, gate):
+        async with scheduler(model) as made:
+            speech = opened(made, "one two")
+            await busy(model)
+            assert not speech.replace(release("one two three"))
+            gate.release(ALL)
+            assert await rest(speech) == "onetwo"
 
 
 # --- leaving -------------------------------------------------------------------------------------
@@ -305,7 +343,7 @@ async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
         opened(made, "aaaaa bbbbb ccccc ddddd")
         engine = await busy(model)
         stopping = asyncio.create_task(asyncio.to_thread(made.stop))
-        while not made._threads[0]._stopping:  # noqa: ASYNC110 - a thread is about to
+        while not made._threads[0].seat.leaving:  # noqa: ASYNC110 - a thread is about to
             await asyncio.sleep(0)
         assert engine_threads() != []
         gate.release(1)
@@ -332,97 +370,3 @@ def test_a_result_for_a_loop_that_has_closed_is_dropped() -> None:
         gate.release(ALL)
         made.stop()
         assert engine_threads() == []
-
-
-# --- admission -----------------------------------------------------------------------------------
-
-
-def measured(made: Scheduler, rtf: float) -> None:
-    made._deliver(StepResult([], busy_s=rtf, audio_s=1.0))
-
-
-def listener(made: Scheduler, deadline_s: float) -> UtteranceHandle:
-    speech = made.open(Utterance(made.next_id(), "heart"))
-    speech.deadline_s = deadline_s
-    return speech
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def test_full_when_one_listener_more_would_not_fit() -> None:
-    async with scheduler(FakeModel(), threads=2) as made:
-        assert not made.overloaded
-        measured(made, rtf=0.5)  # 2 threads x 0.85 carry 3 listeners of 0.5
-        assert not made.overloaded
-        listener(made, now_s() + 1)
-        listener(made, now_s() + 1)
-        assert not made.overloaded
-        third = listener(made, now_s() + 1)
-        assert made.overloaded
-        await third.__aexit__()
-        assert not made.overloaded
-
-
-async def test_batch_and_those_who_stopped_listening_are_no_load() -> None:
-    async with scheduler(FakeModel(), threads=1) as made:
-        measured(made, rtf=0.5)
-        for deadline_s in (math.inf, now_s() - 60):
-            listener(made, deadline_s)
-        assert not made.overloaded
-        listener(made, now_s())
-        assert made.overloaded
-
-
-async def test_a_machine_that_is_late_is_full_whatever_it_could_do() -> None:
-    async with scheduler(FakeModel(), threads=8) as made:
-        measured(made, rtf=0.001)
-        speech = listener(made, now_s() - 1)
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(3):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded
-        for _ in range(10):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert made.overloaded
-        speech.deadline_s = now_s() + 60
-        for _ in range(30):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded
-
-
-async def test_a_machine_that_was_late_is_not_full_for_ever(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with scheduler(FakeModel(), threads=8) as made:
-        measured(made, rtf=0.001)
-        speech = listener(made, now_s() - 1)
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(50):
-            made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        speech.deadline_s = now_s() + 3600
-        assert made.overloaded
-        later_s = now_s() + 30
-        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later_s)
-        assert not made.overloaded
-        made._deliver(StepResult([(speech, late)], 0.001, 1.0))
-        assert not made.overloaded, "what has faded does not come back"
-
-
-async def test_an_engine_that_takes_many_at_a_time_is_full_when_it_is_late_and_not_before() -> None:
-    async with scheduler(FakeModel(max_batch=64), threads=1) as made:
-        measured(made, rtf=0.9)
-        speech = listener(made, now_s() - 1)
-        listener(made, now_s() + 1)
-        assert not made.overloaded
-        late = Chunk(speech.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(10):
-            made._deliver(StepResult([(speech, late)], 0.9, 1.0))
-        assert made.overloaded
-
-
-async def test_a_machine_that_nobody_listens_to_is_never_full() -> None:
-    async with scheduler(FakeModel(), threads=1) as made:
-        measured(made, rtf=100.0)
-        assert not made.overloaded
