@@ -24,13 +24,24 @@ class Waiting(Protocol):
     queued_at_s: float
 
 
+_ENOUGH_S = 1.0  # to hear: then a step can go on without it
+
 W = TypeVar("W", bound=Waiting)
 
 
 def rank_waiting(
-    waiting: Iterable[W], listeners: LiveListeners, now_s: float, thread: object
+    waiting: Iterable[W],
+    listeners: LiveListeners,
+    now_s: float,
+    thread: object,
+    *,
+    batched: bool = False,
 ) -> list[W]:
-    """The utterances that wait for `thread`, the one to take first at the front."""
+    """The utterances that wait for `thread`, the one to take first at the front.
+
+    `batched`: the engine advances all of them in one step, which takes the longer the more they
+    are: while a first sound is due, whoever has enough to hear is left out of it.
+    """
     newcomers: list[tuple[int, float, W]] = []
     playing: list[tuple[float, W]] = []
     batch: list[tuple[float, W]] = []
@@ -45,10 +56,12 @@ def rank_waiting(
     newcomers.sort(key=lambda entry: entry[:2])
     playing.sort(key=lambda entry: entry[0])
     batch.sort(key=lambda entry: entry[0])
-    first, later = [each for _, _, each in newcomers], [each for _, each in playing]
-    if first and later:
-        late = sum(deadline_s <= now_s for deadline_s, _ in playing)
-        live = first + later if listeners.fits(now_s, late, thread) else later + first
-    else:
-        live = first + later
-    return live + [each for _, each in batch]
+    first = [each for _, _, each in newcomers]
+    if batched and first:
+        due = [each for due_s, each in playing if due_s < now_s + _ENOUGH_S]
+        return due + first[: listeners.room(now_s, len(due)) if due else None]
+    later, left = [each for _, each in playing], [each for _, each in batch]
+    late = sum(due_s <= now_s for due_s, _ in playing)
+    if first and later and not listeners.fits(now_s, late, thread):
+        return later + first + left
+    return first + later + left

@@ -161,3 +161,13 @@ class LiveListeners:
             if needed_s > self._threads * left_s or (is_here and here_s > left_s):
                 return False
         return True
+
+    def room(self, now_s: float, due: int) -> int:
+        """How many newcomers a step that advances `due` playing utterances has room for, so that it
+        ends before the next of all deadlines.
+        """
+        dues_s = [each.dry_at_s for each in tuple(self._all) if each.dry_at_s > now_s]
+        left_s = min(dues_s, default=math.inf) - now_s
+        if math.isinf(left_s):
+            return due
+        return max(0, int(left_s / (self._first_s * _MARGIN)) - due)

@@ -150,7 +150,9 @@ class WorkQueue:
         return self._hand_out(seat, mine) if mine or seat.aborted else None
 
     def _hand_out(self, seat: Seat, mine: list[UtteranceHandle]) -> Work:
-        chosen = rank_waiting(mine, self._listeners, self._clock(), seat)[: seat.most]
+        batched = seat.most > 1
+        ranked = rank_waiting(mine, self._listeners, self._clock(), seat, batched=batched)
+        chosen = ranked[: seat.most]
         releases, begun = {}, set()
         for each in chosen:
             del self._waiting[each]

@@ -63,3 +63,26 @@ def test_batch_takes_what_is_left_in_the_order_of_its_arrival() -> None:
 
 def test_an_utterance_with_a_deadline_and_no_listener_counts_as_playing() -> None:
     assert ranked(Waiting("batch"), Waiting("warm-up", deadline_s=NOW_S)) == ["warm-up", "batch"]
+
+
+# --- engines that batch --------------------------------------------------------------------------
+
+
+def composed(*waiting: Waiting) -> list[str]:
+    """The step of an engine that batches."""
+    listeners = LiveListeners(1, batched=True)
+    ranked = rank_waiting(waiting, listeners, NOW_S, None, batched=True)
+    return [each.name for each in ranked]
+
+
+def test_a_step_with_a_newcomer_leaves_out_whoever_has_enough_to_hear() -> None:
+    step = composed(playing("rich", 2.0), playing("poor", 0.4), newcomer("new"), Waiting("batch"))
+    assert step == ["poor", "new"]
+
+
+def test_a_step_without_newcomers_advances_all() -> None:
+    assert composed(playing("rich", 2.0), playing("poor", 0.4), Waiting("batch")) == [
+        "poor",
+        "rich",
+        "batch",
+    ]
