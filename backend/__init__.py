@@ -1,1 +1,1 @@
-"""The Duplex TTS server. `docs/architecture.md` shows the way from a character to sound."""
+"""The Duplex TTS server; see `docs/architecture.md`."""

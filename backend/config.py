@@ -1,6 +1,6 @@
-"""The settings: every knob, its default, its range and what it does.
+"""Schema of the settings: defaults, ranges and descriptions.
 
-`config` reads them from their sources; what is written here is also what its help says.
+`config_sources` reads them; the descriptions here are also its help.
 """
 
 from __future__ import annotations
@@ -14,48 +14,54 @@ from backend.events import Typing
 
 
 class Section(BaseModel):
-    """A group of settings: immutable, and a key it does not know is an error."""
+    """An immutable group of settings; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ServerSettings(Section):
-    """Where the server listens, and how much it takes from one client."""
+    """Listening address and limits per client."""
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes any free one.")
     max_connections: int = Field(
         default=1000,
         ge=1,
-        description="Connections, and requests that speak, at once; one more is refused.",
+        description="Concurrent connections and speaking requests; more are refused.",
     )
     connections_per_address: int = Field(
         default=200,
         ge=1,
-        description="Of these and of HTTP's, as many from one address (IPv6: one /64); a whole "
+        description="Concurrent connections, HTTP included, per address (IPv6: per /64); a whole "
         "office may share one. Clients of trusted_proxies count by X-Forwarded-For.",
     )
     request_timeout: float = Field(
         default=10.0,
         gt=0,
-        description="Seconds in which a connection must have sent a whole request; for a large "
-        "body one more for each 16 KiB.",
+        description="Seconds in which a connection must send a complete request; one more per "
+        "16 KiB of a large body.",
     )
     trusted_proxies: str = Field(
         default="127.0.0.1, ::1",
         description="Addresses or networks of reverse proxies, separated by commas: their "
-        "X-Forwarded-For, -Proto, -Host and -Prefix are believed.",
+        "X-Forwarded-For, -Proto, -Host and -Prefix are trusted.",
     )
     root_path: str = Field(
         default="",
-        description="Path under which a reverse proxy shows the server: /tts. Needed only where "
-        "the proxy passes it on and sends no X-Forwarded-Prefix.",
+        description="Path prefix under which a reverse proxy serves the server: /tts. Needed only "
+        "if the proxy keeps it and sends no X-Forwarded-Prefix.",
     )
     max_text_length: int = Field(
-        default=20_000, ge=100, description="Characters that a context may hold unspoken."
+        default=20_000, ge=100, description="Unspoken characters that a context may hold."
+    )
+    max_first_wait: float = Field(
+        default=1.5,
+        gt=0,
+        description="Seconds that a new listener may have to wait for its first sound; one that "
+        "would wait longer is refused, with a time to try again.",
     )
     drain_timeout: float = Field(
-        default=5.0, ge=0, description="Seconds that running speech gets to end at shutdown."
+        default=5.0, ge=0, description="Seconds that running speech has to end at shutdown."
     )
     resume_ttl: float = Field(
         default=30.0,
@@ -65,25 +71,23 @@ class ServerSettings(Section):
     resume_bytes: int = Field(
         default=1 << 20,
         ge=1 << 18,
-        description="Bytes of audio that a session keeps, sent or not, for a client that comes "
-        "back.",
+        description="Bytes of audio, sent or not, that a session keeps for resuming.",
     )
 
 
 class EngineSettings(Section):
-    """Which engine speaks, with how many threads, and the defaults of a context."""
+    """The engine, its threads, and the defaults of a context."""
 
     name: Literal["auto", "hibari", "chatterbox", "chatterbox-turbo"] = Field(
         default="auto",
-        description="The engine; auto is Chatterbox where a CUDA device and its weights are there, "
+        description="The engine; auto is Chatterbox if a CUDA device and its weights are present, "
         "else hibari.",
     )
     threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Engine threads; 0 is one per core. An engine that advances many utterances at "
-        "a time has one.",
+        description="Engine threads; 0 is one per core. An engine that batches utterances has one.",
     )
     voice: str = Field(
         default="", description="Voice of a context that names none; empty is the engine's own."
@@ -93,62 +97,60 @@ class EngineSettings(Section):
     )
     models: str = Field(
         default="",
-        description="Folder of weights and voices; empty is models/ of a checkout, and the user's "
-        "data folder where the package is installed.",
+        description="Folder of weights and voices; empty is models/ of a checkout, or the user's "
+        "data folder for an installed package.",
     )
 
 
 class ChatterboxSettings(Section):
-    """How Chatterbox runs, where it is the engine."""
+    """Options of the Chatterbox engine."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where it runs; auto is cuda where there is such a device."
+        default="auto", description="Device; auto is cuda if available."
     )
     slots: int = Field(
         default=64,
         ge=1,
         le=256,
-        description="Utterances advanced at a time, at most; on a card with less memory fewer.",
+        description="Maximum batch of utterances; fewer on a GPU with less memory.",
     )
     block_causal: bool = Field(
         default=False,
-        description="Render the sound block by block: cheaper, and not how the model was trained.",
+        description="Render audio block by block: cheaper, but not how the model was trained.",
     )
     text_extension: bool = Field(
         default=False,
         description="Speak words while their clause is still being written, as the embedded voice "
-        "does. An experiment: how it sounds is not known.",
+        "does. Experimental: quality not measured.",
     )
     watermark: bool = Field(
-        default=True, description="Mark the sound, inaudibly, as made by a machine."
+        default=True, description="Add an inaudible watermark of synthetic speech."
     )
 
 
 class BidirectionalStreaming(Section):
-    """How text and speech flow past each other on one connection."""
+    """Concurrent text input and audio output of a connection."""
 
     enabled: bool = Field(
         default=True,
-        description="Audio goes out while text still comes in. "
+        description="Send audio while text still arrives. "
         "False: a context speaks only once it is flushed or ended.",
     )
-    max_concurrent_tasks: int = Field(
-        default=10, ge=1, description="ContextTable alive at once on one connection."
-    )
+    max_concurrent_tasks: int = Field(default=10, ge=1, description="Open contexts per connection.")
     task_timeout: float = Field(
         default=30.0,
         gt=0,
-        description="Seconds that the engine may be at an utterance without audio; those that it "
-        "waits for its turn do not count.",
+        description="Seconds that the engine may work on an utterance without audio, waiting for "
+        "its turn not counted.",
     )
     immediate_send: bool = Field(
         default=True,
-        description="Every chunk of audio is sent as it is made. False: collected per sentence.",
+        description="Send each audio chunk once rendered. False: collect them per sentence.",
     )
     queue_size: int = Field(
         default=100,
         ge=1,
-        description="Audio messages that may wait for a slow reader before its rendering stops.",
+        description="Audio messages queued for a slow reader before its rendering stops.",
     )
 
 
@@ -156,77 +158,75 @@ class LatencyOptimization(Section):
     """When words are spoken: sooner costs naturalness and computing."""
 
     min_text_length: int = Field(
-        default=5, ge=1, description="Characters that must be there before a context first speaks."
+        default=5, ge=1, description="Characters required before a context first speaks."
     )
     chunk_size: int = Field(
-        default=25, ge=1, description="Characters of text that one chunk of audio speaks, about."
+        default=25, ge=1, description="Approximate characters of text per audio chunk."
     )
     preemptive_generation: bool = Field(
         default=True,
-        description="Sentences are spoken before they are finished. False: whole sentences only.",
+        description="Speak sentences before they are finished. False: whole sentences only.",
     )
     streaming_threshold: float = Field(
         default=0.1,
         ge=0.01,
-        description="Seconds without input, after a finished word, that release the words held "
-        "back as lookahead.",
+        description="Seconds without input, after a finished word, before the words held back as "
+        "lookahead are spoken.",
     )
     typing: Typing = Field(
         default="auto",
-        description="In which pieces a sentence is spoken while it is written: word, phrase, "
-        "sentence; auto is words where the writer keeps ahead of speech, else phrases.",
+        description="Units in which an unfinished sentence is spoken: word, phrase, sentence; auto "
+        "is words if the writer keeps ahead of speech, else phrases.",
     )
     phrase_pause: float = Field(
         default=0.6,
         ge=0.01,
         description="Seconds without input after which a slow writer's words are spoken before "
-        "their phrase is complete; longer for a writer who needs longer for a key.",
+        "their phrase is complete; scaled up for slower typing.",
     )
     word_timeout: float = Field(
         default=2.0,
         ge=0,
-        description="Seconds without input after which a last word is spoken although no space "
-        "follows, if no longer word begins with it; 0: never.",
+        description="Seconds without input after which the last word is spoken without a following "
+        "space, if no longer word begins with it; 0: never.",
     )
     lookahead_start: int = Field(
         default=0,
         ge=0,
         le=10,
-        description="Words that must be finished behind the last spoken one at the start, and for "
-        "a listener that is about to run dry; 0: the next one has begun.",
+        description="Finished words required after the last spoken one at the start, and for a "
+        "listener about to run dry; 0: the next one has begun.",
     )
     lookahead: int = Field(
-        default=2, ge=0, le=10, description="The same words once the listener is ahead."
+        default=2, ge=0, le=10, description="The same once the listener has audio buffered."
     )
     low_water: float = Field(
         default=0.3,
         ge=0,
-        description="Seconds of audio left to the listener above which a growing sentence waits "
-        "for more text.",
+        description="Seconds of buffered audio above which an unfinished sentence waits.",
     )
     high_water: float = Field(
         default=4.0,
         ge=0,
-        description="Seconds of audio left to the listener above which a finished sentence waits.",
+        description="Seconds of buffered audio above which a finished sentence waits.",
     )
     ttfa_goal: float = Field(
-        default=0.15, gt=0, description="Seconds in which a context's first chunk is due."
+        default=0.15, gt=0, description="Deadline of a context's first chunk, in seconds."
     )
 
 
 class AccessSettings(Section):
-    """Who may speak with the server."""
+    """Authentication and allowed origins."""
 
     api_keys: str = Field(
-        default="", description="API keys, separated by commas; best from the environment."
+        default="", description="API keys, separated by commas; best set in the environment."
     )
     api_keys_file: str = Field(
-        default="", description="File with the hashes of API keys; `duplex-tts key` writes it."
+        default="", description="File of API key hashes; `duplex-tts key` writes it."
     )
     admin_key: str = Field(
         default="",
-        description="API key that may also see and end the sessions of others; best from the "
-        "environment.",
+        description="API key that may also list and end sessions; best set in the environment.",
     )
     allowed_origins: str = Field(
         default="",
@@ -235,34 +235,34 @@ class AccessSettings(Section):
     )
     insecure: bool = Field(
         default=False,
-        description="Listen beyond this machine without any API key: everybody may speak.",
+        description="Listen beyond this machine without API keys: anyone may use the server.",
     )
 
 
 class WyomingSettings(Section):
-    """Home Assistant's protocol, on a TCP port of its own."""
+    """Home Assistant's protocol, on its own TCP port."""
 
-    port: int = Field(default=0, ge=0, le=65535, description="Port, by custom 10200; 0 is off.")
+    port: int = Field(default=0, ge=0, le=65535, description="Port, usually 10200; 0 is off.")
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on. Wyoming knows no keys: others than this machine's need "
+        description="Address to listen on. Wyoming has no keys: any but a loopback address needs "
         "--insecure.",
     )
 
 
 class LogSettings(Section):
-    """What is logged, on stderr."""
+    """Logging, on stderr."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least that is logged; users' text is at debug only."
+        default="info", description="Minimum level; users' text is logged at debug only."
     )
     format: Literal["console", "json"] = Field(
-        default="console", description="For people, or one JSON object a line."
+        default="console", description="Human-readable text, or one JSON object per line."
     )
 
 
 class Settings(Section):
-    """All of it. `WEBSOCKET_CONFIG` elsewhere are the two sections of streaming and latency."""
+    """All settings. `WEBSOCKET_CONFIG` elsewhere is the sections on streaming and latency."""
 
     server: ServerSettings = ServerSettings()
     engine: EngineSettings = EngineSettings()
@@ -279,11 +279,11 @@ FIELDS: dict[str, FieldInfo] = {
     for section, group in Settings.model_fields.items()
     for key, field in group.default.__class__.model_fields.items()
 }
-"""Every setting by its dotted key, `section.key`."""
+"""Settings by dotted key, `section.key`."""
 
 
-def allowed(key: str) -> str:
-    """In words, what the setting may be."""
+def describe_allowed(key: str) -> str:
+    """Describe the allowed values of a setting."""
     field = FIELDS[key]
     if field.annotation is bool:
         return "true or false"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from backend.config import FIELDS, Settings, allowed
+from backend.config import FIELDS, Settings, describe_allowed
 from backend.config_sources import FILE, PREFIX
 
 _HEAD = f"""\
@@ -45,7 +45,12 @@ def describe_settings() -> str:
 def _row(key: str) -> str:
     field = FIELDS[key]
     name = key.rpartition(".")[2]
-    cells = f"`{name}`", f"`{json.dumps(field.default)}`", allowed(key), field.description or ""
+    cells = (
+        f"`{name}`",
+        f"`{json.dumps(field.default)}`",
+        describe_allowed(key),
+        field.description or "",
+    )
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |\n"
 
 

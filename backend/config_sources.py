@@ -1,8 +1,8 @@
-"""Where the settings come from: defaults, file, environment, flags. Read once, in `main`.
+"""Reads the settings from defaults, file, environment and flags. Called once, in `main`.
 
-In rising order: defaults, the file `duplex-tts.toml`, the environment (`DUPLEX_TTS_SECTION__KEY`),
-flags. Every source is checked on its own, so that a mistake is found also where another source
-would hide it. `python -m backend.config_sources` shows what is in force.
+In rising priority: defaults, the file `duplex-tts.toml`, the environment
+(`DUPLEX_TTS_SECTION__KEY`), flags. Each source is validated separately, so errors are found even
+if a later source overrides them. `python -m backend.config_sources` prints the result.
 """
 
 from __future__ import annotations
@@ -23,16 +23,12 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from backend.config import (
-    FIELDS,
-    Settings,
-    allowed,
-)
+from backend.config import FIELDS, Settings, describe_allowed
 from backend.errors import ConfigError
 
 FILE = "duplex-tts.toml"
 PREFIX = "DUPLEX_TTS_"
-# The client's, which may share our environment.
+# The client's, ignored here.
 _CLIENT_VARIABLES = {"DUPLEX_TTS_URL", "DUPLEX_TTS_KEY"}
 _SHORT_FLAGS = {
     "--host": "server.host",
@@ -43,8 +39,8 @@ _SHORT_FLAGS = {
 }
 
 
-class Given(NamedTuple):
-    """A setting as a source gives it."""
+class GivenSetting(NamedTuple):
+    """A setting as given by a source."""
 
     key: str
     value: object
@@ -52,13 +48,13 @@ class Given(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """The settings in force, and for each dotted key where its value came from."""
+class LoadedSettings:
+    """The effective settings, and the source of each dotted key."""
 
     settings: Settings
     sources: dict[str, str]
 
-    def value(self, key: str) -> object:
+    def get_value(self, key: str) -> object:
         """The value of a dotted key."""
         section, _, name = key.partition(".")
         return getattr(getattr(self.settings, section), name)
@@ -66,30 +62,29 @@ class Loaded:
 
 def load_settings(
     flags: argparse.Namespace | None = None, environ: Mapping[str, str] = os.environ
-) -> Loaded:
+) -> LoadedSettings:
     """Read all sources; `flags` come from a parser with `add_flags`. Blocks (reads a file).
 
-    Raises `ConfigError`, whose message is one line with the key, the value, what is allowed and the
-    source.
+    Raises `ConfigError` with a one-line message: key, value, allowed values, source.
     """
     settings: dict[str, dict[str, object]] = {}
     sources = dict.fromkeys(FIELDS, "default")
     layers = [
-        *((given, True) for given in _from_file(flags.config if flags else None)),
-        *((given, False) for given in _from_environment(environ)),
+        *((given, True) for given in _read_file(flags.config if flags else None)),
+        *((given, False) for given in _read_environment(environ)),
         *((given, False) for given in (flags.settings if flags else ())),
     ]
     for given, typed in layers:
         section, _, name = given.key.partition(".")
-        settings.setdefault(section, {})[name] = _checked(given, typed=typed)
+        settings.setdefault(section, {})[name] = _validate_setting(given, typed=typed)
         sources[given.key] = given.source
-    return Loaded(Settings.model_validate(settings), sources)
+    return LoadedSettings(Settings.model_validate(settings), sources)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Give the parser the flags that change settings, and a help that lists all settings."""
+    """Add the flags that change settings, and a help listing all settings."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = _all_settings()
+    parser.epilog = _format_help()
     parser.add_argument(
         "--config", metavar="PATH", type=Path, help=f"settings file (default: {FILE}, if there)"
     )
@@ -100,7 +95,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
             default=[],
             action="append",
             metavar=key.rpartition(".")[2].upper(),
-            type=partial(_short, flag, key),
+            type=partial(_parse_short_flag, flag, key),
             help=f"{FIELDS[key].description} [{key}]",
         )
     parser.add_argument(
@@ -108,7 +103,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         default=[],
         action="append_const",
-        const=Given("access.insecure", "true", "flag --insecure"),
+        const=GivenSetting("access.insecure", "true", "flag --insecure"),
         help=f"{FIELDS['access.insecure'].description} [access.insecure]",
     )
     parser.add_argument(
@@ -117,15 +112,15 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         action="append",
         metavar="KEY=VALUE",
-        type=_assignment,
-        help="any setting below; may be repeated, the last flag counts",
+        type=_parse_assignment,
+        help="any setting below; repeatable, the last one wins",
     )
 
 
 # --- the sources ----------------------------------------------------------------------------------
 
 
-def _from_file(path: Path | None) -> Iterable[Given]:
+def _read_file(path: Path | None) -> Iterable[GivenSetting]:
     file = path or Path(FILE)
     if path is None and not file.exists():
         return
@@ -141,34 +136,37 @@ def _from_file(path: Path | None) -> Iterable[Given]:
     source = f"file {file}"
     for section, keys in sections.items():
         if isinstance(keys, dict) and (keys or section in Settings.model_fields):
-            yield from (Given(f"{section}.{key}", value, source) for key, value in keys.items())
+            yield from (
+                GivenSetting(f"{section}.{key}", value, source) for key, value in keys.items()
+            )
         else:
-            yield Given(section, keys, source)
+            yield GivenSetting(section, keys, source)
 
 
-def _from_environment(environ: Mapping[str, str]) -> Iterable[Given]:
+def _read_environment(environ: Mapping[str, str]) -> Iterable[GivenSetting]:
     for name, value in environ.items():
         if name.upper().startswith(PREFIX) and name.upper() not in _CLIENT_VARIABLES:
             key = name[len(PREFIX) :].lower().replace("__", ".")
-            yield Given(key, value, f"environment {name}")
+            yield GivenSetting(key, value, f"environment {name}")
 
 
-def _short(flag: str, key: str, text: str) -> Given:
-    return Given(key, text, f"flag {flag}")
+def _parse_short_flag(flag: str, key: str, text: str) -> GivenSetting:
+    return GivenSetting(key, text, f"flag {flag}")
 
 
-def _assignment(text: str) -> Given:
+def _parse_assignment(text: str) -> GivenSetting:
     key, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    return Given(key.strip(), value.strip(), "flag --set")
+    return GivenSetting(key.strip(), value.strip(), "flag --set")
 
 
-def _checked(given: Given, *, typed: bool) -> object:
-    """The value in its type. `typed` values must have it already; others are text."""
+def _validate_setting(given: GivenSetting, *, typed: bool) -> object:
+    """Validate and convert the value. `typed` values must have the right type; others are text."""
     if given.key not in FIELDS:
         raise ConfigError(
-            f"unknown setting {given.key!r} = {given.value!r} ({given.source}); {_hint(given)}"
+            f"unknown setting {given.key!r} = {given.value!r} ({given.source}); "
+            f"{_suggest_key(given)}"
         )
     section, _, name = given.key.partition(".")
     group = Settings.model_fields[section].default.__class__
@@ -179,35 +177,36 @@ def _checked(given: Given, *, typed: bool) -> object:
             checked = group.model_validate_strings({name: given.value})
     except ValidationError as error:
         raise ConfigError(
-            f"{given.key} cannot be {given.value!r} ({given.source}): it takes {allowed(given.key)}"
+            f"{given.key} cannot be {given.value!r} ({given.source}): "
+            f"it takes {describe_allowed(given.key)}"
         ) from error
     return getattr(checked, name)
 
 
-def _hint(given: Given) -> str:
+def _suggest_key(given: GivenSetting) -> str:
     section, _, name = given.key.rpartition(".")
     nearest_first = sorted(FIELDS, key=lambda key: not key.startswith(f"{section}."))
     names = {key.rpartition(".")[2]: key for key in reversed(nearest_first)}
     near = [names[match] for match in difflib.get_close_matches(name, names, n=1, cutoff=0.75)]
     near = near or difflib.get_close_matches(given.key, FIELDS, n=1)
     if not near:
-        return "--help lists all there are"
+        return "--help lists all settings"
     if given.source.startswith("environment"):
         return f"did you mean {PREFIX}{near[0].upper().replace('.', '__')}?"
     return f"did you mean {near[0]}?"
 
 
-# --- python -m backend.config_sources -----------------------------------------------------------
+# --- python -m backend.config_sources -------------------------------------------------------------
 
 
-def _all_settings() -> str:
+def _format_help() -> str:
     lines = [
-        "settings, for --set, the file and the environment (server.port is the port of [server]",
-        f"in the file, and {PREFIX}SERVER__PORT in the environment):",
+        "settings, for --set, the file and the environment (server.port is port of [server] in the",
+        f"file, and {PREFIX}SERVER__PORT in the environment):",
     ]
     indent = " " * 6
     for key, field in FIELDS.items():
-        lines.append(f"  {key} = {_shown(field.default)}  ({allowed(key)})")
+        lines.append(f"  {key} = {_format_value(field.default)}  ({describe_allowed(key)})")
         lines += textwrap.wrap(
             field.description or "",
             90,
@@ -218,17 +217,17 @@ def _all_settings() -> str:
     return "\n".join(lines)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 
 
-def _as_json(loaded: Loaded) -> str:
+def _format_json(loaded: LoadedSettings) -> str:
     described = {
         key: {
-            "value": loaded.value(key),
+            "value": loaded.get_value(key),
             "source": loaded.sources[key],
             "default": field.default,
-            "allowed": allowed(key),
+            "allowed": describe_allowed(key),
             "description": field.description,
         }
         for key, field in FIELDS.items()
@@ -236,8 +235,8 @@ def _as_json(loaded: Loaded) -> str:
     return json.dumps(described, indent=2)
 
 
-def _print_table(loaded: Loaded) -> None:
-    from rich.console import Console  # a server has no use for it
+def _print_table(loaded: LoadedSettings) -> None:
+    from rich.console import Console  # not needed to serve
     from rich.table import Table
     from rich.text import Text
 
@@ -248,26 +247,26 @@ def _print_table(loaded: Loaded) -> None:
         if section != shown:
             table.add_row(Text(f"[{section}]", style="cyan"))
             shown = section
-        row = (name, _shown(loaded.value(key)), source)
+        row = (name, _format_value(loaded.get_value(key)), source)
         style = "dim" if source == "default" else "bold"
         table.add_row(*(Text(cell, overflow="fold") for cell in row), style=style)
     Console().print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: print the settings in force, and where each value came from."""
+    """Command line: print the effective settings and the source of each value."""
     parser = argparse.ArgumentParser(
-        prog="duplex-tts config", description="Show the settings in force and where they come from."
+        prog="duplex-tts config", description="Show the effective settings and their sources."
     )
     add_flags(parser)
-    parser.add_argument("--json", action="store_true", help="as JSON, with what each one means")
+    parser.add_argument("--json", action="store_true", help="print JSON, with descriptions")
     flags = parser.parse_args(arguments)
     try:
         loaded = load_settings(flags)
     except ConfigError as error:
         sys.exit(f"duplex-tts: {error.message}")
     if flags.json:
-        print(_as_json(loaded))
+        print(_format_json(loaded))
     else:
         _print_table(loaded)
 

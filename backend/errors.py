@@ -1,23 +1,23 @@
-"""What can go wrong, each with its code on the wire.
+"""Errors with their codes on the wire.
 
-A `DuplexError` is an answer to somebody: it travels to the client as an `error` message (or stops
-the start with one line). A bug is never a `DuplexError`: it is raised and seen.
+A `DuplexError` is sent to the client as an `error` message, or stops the server's start with one
+line. Bugs are never `DuplexError`s: they propagate.
 """
 
 from __future__ import annotations
 
 
 class DuplexError(Exception):
-    """An error with a code for machines and a message (with the remedy in it) for people."""
+    """An error with a machine-readable code and a message that names the remedy."""
 
     code = "internal"
 
     def __init__(self, message: str, context: str | None = None) -> None:
-        """`context`: the one it concerns, where that is known."""
+        """`context`: the context it concerns, if known."""
         super().__init__(message)
         self.message = message
         self.context = context
-        self.ends_context = False  # its id is used up: text on its way must not open it anew
+        self.ends_context = False  # id is used up: text in transit must not reopen it
 
 
 class BadJson(DuplexError):
@@ -27,97 +27,97 @@ class BadJson(DuplexError):
 
 
 class BadMessage(DuplexError):
-    """A field is missing, of the wrong type, or out of its range."""
+    """A field is missing, of the wrong type, or out of range."""
 
     code = "bad_message"
 
 
 class UnknownType(DuplexError):
-    """The message's `type` is not in the protocol."""
+    """The protocol has no such message `type`."""
 
     code = "unknown_type"
 
 
 class BinaryMessage(DuplexError):
-    """A binary message: clients send JSON text only."""
+    """A binary message; clients send JSON text only."""
 
     code = "binary_message"
 
 
 class BadText(DuplexError):
-    """The text holds lone surrogates: not Unicode characters."""
+    """The text contains lone surrogates."""
 
     code = "bad_text"
 
 
 class UnreadableText(DuplexError):
-    """All of the text is in a script that the engine does not read."""
+    """All of the text is in a script that the engine cannot read."""
 
     code = "unreadable_text"
 
 
 class TextLimit(DuplexError):
-    """More text than the server keeps unspoken."""
+    """Too much unspoken text in a context."""
 
     code = "text_limit"
 
 
 class TooManyContexts(DuplexError):
-    """More contexts at once than one connection may have."""
+    """Too many open contexts on one connection."""
 
     code = "too_many_contexts"
 
 
 class ContextStarted(DuplexError):
-    """`start` came after the context's first text."""
+    """`start` after the context's first text."""
 
     code = "context_started"
 
 
 class ContextEnded(DuplexError):
-    """The context has had its `end` (or `cancel`): its id is used up."""
+    """The context has ended or was cancelled; its id is used up."""
 
     code = "context_ended"
 
 
 class UnknownContext(DuplexError):
-    """The message names a context that never was."""
+    """The message names a context that was never opened."""
 
     code = "unknown_context"
 
 
 class UnknownVoice(DuplexError):
-    """No such voice; the message lists those there are."""
+    """No such voice; the message lists the voices."""
 
     code = "unknown_voice"
 
 
 class VoiceUnavailable(DuplexError):
-    """The voice exists, but its weights are not here and could not be fetched."""
+    """The voice exists, but its weights are missing and could not be downloaded."""
 
     code = "voice_unavailable"
 
 
 class VoiceExists(DuplexError):
-    """A new voice wants the name of one that there is."""
+    """A new voice has the name of an existing one."""
 
     code = "voice_exists"
 
 
 class BadFormat(DuplexError):
-    """No such audio format, or not with this sample rate."""
+    """Unknown audio format, or unsupported sample rate for it."""
 
     code = "bad_format"
 
 
 class Unsupported(DuplexError):
-    """In the protocol, but not offered by this server or this engine."""
+    """In the protocol, but not supported by this server or engine."""
 
     code = "unsupported"
 
 
 class Overloaded(DuplexError):
-    """The machine cannot speak for one listener more without breaking the others.
+    """The machine has no capacity for another listener.
 
     `retry_after_s`: when it is worth asking again.
     """
@@ -132,57 +132,55 @@ class Overloaded(DuplexError):
 
 
 class SpeechTimeout(DuplexError):
-    """The engine was at an utterance for longer than `task_timeout` without audio."""
+    """The engine worked on an utterance for `task_timeout` without audio."""
 
     code = "timeout"
 
 
 class EngineFailed(DuplexError):
-    """The engine could not render an utterance; the others go on."""
+    """The engine could not render an utterance; others are unaffected."""
 
     code = "engine_failed"
 
 
 class EngineDead(DuplexError):
-    """The engine renders nothing more in this process (its card is lost): the server ends, and has
-    to be started anew.
-    """
+    """The engine can render nothing more (GPU lost): the server exits and must be restarted."""
 
     code = "engine_dead"
 
 
 class SlowClient(DuplexError):
-    """The client sends, but does not read the answers."""
+    """The client sends without reading the answers."""
 
     code = "slow_client"
 
 
 class IdleClient(DuplexError):
-    """Nothing came from the client for as long as its protocol allows."""
+    """The client was silent longer than its protocol allows."""
 
     code = "idle_timeout"
 
 
 class SessionEnded(DuplexError):
-    """Whoever runs the server has ended the session."""
+    """The operator has ended the session."""
 
     code = "session_ended"
 
 
 class ResumeFailed(DuplexError):
-    """The session to be resumed is not there, or not this client's."""
+    """The session does not exist, or is not this client's."""
 
     code = "resume_failed"
 
 
 class ResumeGap(DuplexError):
-    """The session goes on, but something of a context is no longer kept."""
+    """The session was resumed, but events of a context are lost."""
 
     code = "resume_gap"
 
 
 class TakenOver(DuplexError):
-    """The client goes on with its session over another connection."""
+    """The session was resumed on another connection."""
 
     code = "resumed"
 
@@ -194,12 +192,12 @@ class Unauthorized(DuplexError):
 
 
 class ConfigError(DuplexError):
-    """A setting that the server cannot start with; the message names it."""
+    """An invalid setting, named in the message."""
 
     code = "config"
 
 
 class DownloadFailed(DuplexError):
-    """Weights could not be fetched, or are not what they should be."""
+    """Weights could not be downloaded, or do not match their checksum."""
 
     code = "download"

@@ -1,8 +1,8 @@
-"""The words the core speaks: what a client asks for, and what it is told.
+"""Commands from clients and events to clients, independent of the wire protocol.
 
-Plain frozen dataclasses, without behaviour. Protocols translate them to and from a wire; the
-session decides. Offsets are Unicode code points counted from the start of the context's text. Times
-are milliseconds from the start of the context's audio.
+Plain frozen dataclasses. Protocols translate them to and from the wire; the session handles them.
+Offsets are Unicode code points from the start of the context's text, times milliseconds from the
+start of its audio.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ Typing = Literal["auto", "word", "phrase", "sentence"]
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice that an engine can speak with; `ready` when it needs no download, `learned` when it
-    was made of a recording (and can be removed). `gender`: female, male, or "" for unknown.
+    """A voice of an engine. `ready`: needs no download. `learned`: made from a recording, and can
+    be removed. `gender`: female, male, or "" for unknown.
     """
 
     name: str
@@ -39,14 +39,14 @@ class Word:
     end_ms: float
 
 
-# --- what a client asks for -----------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Open a context with these parameters; None means the server's default. An engine has some of
+    """Open a context with these parameters; None is the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
-    `typing`: in which pieces a text is spoken that is still being written.
+    `typing`: the units in which unfinished text is spoken.
     """
 
     context: str
@@ -71,7 +71,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """More text for the context."""
+    """Append text to the context."""
 
     context: str
     text: str
@@ -87,7 +87,7 @@ class Retract:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Speak all that is known now; more text may follow."""
+    """Speak all known text now; more may follow."""
 
     context: str
 
@@ -101,14 +101,14 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Be silent: drop what is not yet sent."""
+    """Stop, and drop everything not yet sent."""
 
     context: str
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """The listener has really heard `ms` of the context's audio."""
+    """The listener has heard `ms` of the context's audio."""
 
     context: str
     ms: float
@@ -116,10 +116,10 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Answered by a `Pong` with the same id; may acknowledge what was received.
+    """Answered by a `Pong` with the same id; may acknowledge received events.
 
-    `after`: by context, the `seq` of the last `Audio`. `answers`: how many messages of other kinds,
-    `Ready` and `Pong` aside, have come in this session.
+    `after`: by context, the `seq` of the last `Audio`. `answers`: number of other messages received
+    in this session, without `Ready` and `Pong`.
     """
 
     id: str | int | None = None
@@ -129,7 +129,7 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Go on with a session whose connection broke, behind what was received of it: see `Ping`."""
+    """Resume a session after the events already received: see `Ping`."""
 
     session: str
     token: str
@@ -141,12 +141,12 @@ ContextCommand = Start | Text | Retract | Flush | End | Cancel | Played
 Command = ContextCommand | Ping | Resume
 
 
-# --- what a client is told ------------------------------------------------------------------------
+# --- events ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The session is there; these are its defaults. `received`: see `Pong`."""
+    """The session is open; its defaults. `received`: see `Pong`."""
 
     session: str
     token: str
@@ -158,7 +158,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Encoded audio that speaks `text[0]` to `text[1]`; may be empty (then it only accounts)."""
+    """Encoded audio of `text[0]` to `text[1]`; `data` may be empty, the span still counts."""
 
     context: str
     seq: int
@@ -172,7 +172,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All of the context was spoken: the sums over its `Audio`."""
+    """The context was spoken to its end: the sums over its `Audio`."""
 
     context: str
     audio_ms: float
@@ -182,7 +182,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Nothing more of the context follows; what was sent reached `text_to`."""
+    """The context was cancelled; the audio sent reaches `text_to`."""
 
     context: str
     text_to: int
@@ -191,7 +191,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retracted:
-    """The context's text now ends at `to`: what was before it is spoken or being spoken."""
+    """The context's text now ends at `to`; earlier text is already released."""
 
     context: str
     to: int
@@ -199,7 +199,7 @@ class Retracted:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """Everything up to `to`, where a `Flush` was, is spoken and sent."""
+    """All text up to `to`, the position of a `Flush`, is spoken and sent."""
 
     context: str
     to: int
@@ -207,7 +207,7 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Something was refused or went wrong; `context` None when it concerns the connection."""
+    """An error; `context` is None if it concerns the connection."""
 
     context: str | None
     code: str
@@ -218,8 +218,8 @@ class Failed:
 class Pong:
     """The answer to a `Ping`.
 
-    `received`: how many of the client's messages, `Ping` and `Resume` aside, were handled in this
-    session.
+    `received`: number of the client's messages handled in this session, without `Ping` and
+    `Resume`.
     """
 
     id: str | int | None

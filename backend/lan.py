@@ -19,7 +19,13 @@ from backend.transport.auth import is_loopback
 KEY_FILE = platformdirs.user_data_path("duplex-tts", appauthor=False) / "lan.key"
 _PREFIX = "dtts_"
 _OWNER_ONLY = 0o600
-_EVERYWHERE = ("203.0.113.1", "10.255.255.255")  # nothing is sent there: which way would it go?
+# Nothing is sent there: which way would it go?
+_ELSEWHERE = {
+    socket.AF_INET: ("203.0.113.1", "10.255.255.255"),
+    socket.AF_INET6: ("2001:db8::1", "fd00::1"),
+}
+_EVERYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what of these an address of this machine is
 
 
 def open_to_network(settings: Settings, key: str) -> Settings:
@@ -54,31 +60,47 @@ def kept_key(file: Path = KEY_FILE) -> str:
     return key
 
 
-def addresses() -> list[str]:
-    """IPv4 addresses at which others may reach this machine, the likeliest first. Blocks."""
+def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:
+    """Addresses at which others may reach this machine, the likeliest first. Blocks."""
     found: list[str] = []
-    for target in _EVERYWHERE:
-        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    for target in _ELSEWHERE[family]:
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))
             found.append(probe.getsockname()[0])
     with suppress(OSError):
-        found += socket.gethostbyname_ex(socket.gethostname())[2]
-    usable = [each for each in dict.fromkeys(found) if not ipaddress.ip_address(each).is_loopback]
-    return [each for each in usable if each != "0.0.0.0"]
+        found += [str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), 0, family)]
+    return [each for each in dict.fromkeys(found) if _reachable(each)]
+
+
+def _reachable(address: str) -> bool:
+    """Whether a link with it leads here from another device."""
+    if "%" in address:
+        return False
+    found = ipaddress.ip_address(address)
+    linked = found.version == 6 and found.is_link_local  # means nothing without an interface
+    return not (found.is_loopback or found.is_unspecified or linked)
 
 
 def invitation(host: str, port: int, key: str, file: Path = KEY_FILE) -> str:
-    """What the other devices open, as links and as a QR code of the first. Blocks."""
+    """What the other devices open, as links and as a QR code of the first, and a command that
+    tries it on this machine. Blocks.
+    """
     import segno  # only needed here
 
-    hosts = [host] if host not in ("0.0.0.0", "::") else addresses()
+    everywhere = host in _EVERYWHERE
+    hosts = addresses(_EVERYWHERE[host]) if everywhere else [host]
     links = [_link(each, port, key) for each in hosts]
+    here = _HERE.get(host, host)
+    tried = f'  try: duplex-tts say "Hello there" --url {_site(here, port)} --key {key}\n'
     if not links:
-        return "  --lan: this machine has no address in a network"
+        return (
+            f"{tried}  --lan: this machine has no address in a network; in its own browser:\n"
+            f"    {_link(here, port, key)}"
+        )
     image = io.StringIO()
     segno.make(links[0], error="l").terminal(image, compact=True)
     return (
-        "  on another device of this network open, or scan:\n"
+        f"{tried}  on another device of this network open, or scan:\n"
         + "".join(f"    {link}\n" for link in links)
         + f"\n{image.getvalue()}\n"
         f"  The link carries the key: show it to those who may speak here. It is kept in {file};\n"
@@ -87,5 +109,9 @@ def invitation(host: str, port: int, key: str, file: Path = KEY_FILE) -> str:
     )
 
 
+def _site(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def _link(host: str, port: int, key: str) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/#key={key}"
+    return f"{_site(host, port)}/#key={key}"

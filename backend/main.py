@@ -1,4 +1,4 @@
-"""The composition root: builds everything once, wires the routes, serves.
+"""Composition root: builds all objects once, wires the routes, serves.
 
 `python backend/main.py --help` shows the flags; `make run` and `duplex-tts serve` end up here.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import signal
 
-if __name__ == "__main__":  # importing takes seconds, and Ctrl-C then is no reason for a traceback
+if __name__ == "__main__":  # imports take seconds; Ctrl-C then exits without traceback
     signal.signal(signal.SIGINT, lambda number, _: os._exit(128 + number))
 
 import argparse
@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
-if __package__ in (None, ""):  # run as a script: import the package, not the files beside this one
+if __package__ in (None, ""):  # run as a script: import the package, not sibling files
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import structlog
@@ -35,74 +35,75 @@ from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
 from backend.endpoints.native import native_routes
-from backend.endpoints.not_found import install_unknown
+from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
-from backend.endpoints.pages import install as install_pages
+from backend.endpoints.pages import install_pages as install_pages
 from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
+from backend.synthesis.scheduler import Limits
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
     ConnectionLimits,
-    connections_wanted,
-    within_descriptors,
+    fit_descriptors,
+    wanted_connections,
 )
-from backend.transport.middleware import EveryAnswer, install_proxy, is_proxy
-from backend.transport.origins import guard
-from backend.transport.speech_response import BoundedBody
+from backend.transport.middleware import ResponseMiddleware, install_proxy, is_proxy
+from backend.transport.origins import install_origin_check
+from backend.transport.speech_response import BodyLimitMiddleware
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)
 
-_MAX_MESSAGE_BYTES = 1 << 20  # a larger one closes its connection (1009, HTTP: 413)
-_PING_INTERVAL_S = 20.0  # often enough for what forgets silent connections on the way
-_PING_TIMEOUT_S = 60.0  # an answer comes behind all the audio that a slow client has yet to read
-_GOODBYE_S = 0.5  # for closing handshakes, after speech had its time to end
-_UNREAD_TIMEOUT_MS = 60_000  # uvicorn hangs up only when all is written: never, if nobody reads
+_MAX_MESSAGE_BYTES = 1 << 20  # larger ones close the connection (1009, HTTP: 413)
+_PING_INTERVAL_S = 20.0  # below the idle timeout of common proxies and NATs
+_PING_TIMEOUT_S = 60.0  # a slow client answers only after reading its buffered audio
+_CLOSE_HANDSHAKE_S = 0.5  # for closing handshakes, after speech has ended
+_UNREAD_TIMEOUT_MS = 60_000  # uvicorn closes only after writing all, so never if unread
 
-_LAST_WORDS_S = 1.0  # for errors to be sent, once the engine is dead
-_END_S = 10.0  # for the process to end, then
+_SEND_ERRORS_S = 1.0  # for sending errors, once the engine is dead
+_EXIT_AFTER_S = 10.0  # until the process is killed, then
 
 
 class Application(FastAPI):
-    """With what every answer has, the server's own errors too."""
+    """Adds `ResponseMiddleware` outside of Starlette's error handling."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """See `FastAPI`."""
-        return EveryAnswer(super().build_middleware_stack())
+        return ResponseMiddleware(super().build_middleware_stack())
 
 
 def create_app(
     settings: Settings, model: Model, on_dead: Callable[[EngineDead], None] = lambda _: None
 ) -> FastAPI:
-    """The application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`, `/readyz`, and
-    the pages of `backend/web/`.
+    """Create the application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`,
+    `/readyz`, and the pages of `backend/web/`.
 
-    While it starts it loads the voice and warms up (a second or two). Raises `ConfigError`.
+    Its startup loads the voice and warms up (a second or two). Raises `ConfigError`.
 
-    `on_dead`: called once the engine can render nothing more: `/readyz` says so from then on, and
-    nobody new is let in.
+    `on_dead`: called once the engine can render nothing more; from then on `/readyz` answers 503
+    and no connection is admitted.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
-    if model.info.max_batch > 1:  # it advances all of them in one step
+    if model.info.max_batch > 1:  # one thread steps all utterances
         threads = 1
-    patience_s = settings.bidirectional_streaming.task_timeout
-    tts = TTSManager(model, settings.engine, metrics, threads, patience_s)
+    limits = Limits(settings.bidirectional_streaming.task_timeout, settings.server.max_first_wait)
+    tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
-    wyoming = _wyoming(settings, access)
+    wyoming = _create_wyoming(settings, access)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -118,11 +119,24 @@ def create_app(
     app = Application(
         title="Duplex TTS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
     )
+    _add_middleware(app, access, settings)
+    _add_routes(app, access, settings, tts, metrics)
+    install_not_found(app)
+    return app
+
+
+def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
+    """Add the middleware, innermost first, and the pages."""
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
-    app.add_middleware(BoundedBody, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
-    guard(app, access, settings.access, harmless=install_pages(app) | HEALTH)
+    app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
+    install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
     app.add_middleware(PathAliases)
     install_proxy(app, settings.server)
+
+
+def _add_routes(
+    app: FastAPI, access: Access, settings: Settings, tts: TTSManager, metrics: Metrics
+) -> None:
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
     app.include_router(deepgram_routes(access))
@@ -137,20 +151,17 @@ def create_app(
 
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, object]:
-        ready = app.state.connections.accepting and tts.complete
+        ready = app.state.connections.is_accepting and tts.has_all_threads
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
 
-    install_unknown(app)
-    return app
 
-
-def _wyoming(
+def _create_wyoming(
     settings: Settings, access: Access
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Home Assistant's server, for as long as the application runs; nothing where it is off.
+    """Open Home Assistant's port, if enabled. Returns the context manager that serves it.
 
-    Listens from now on. Raises `ConfigError`.
+    Raises `ConfigError`.
     """
     if not settings.wyoming.port:
         return lambda _: nullcontext()
@@ -162,27 +173,27 @@ def _wyoming(
     )
 
 
-class Server(uvicorn.Server):
-    """Says when it is ready, and lets running speech end before it hangs up."""
+class DrainingServer(uvicorn.Server):
+    """Announces readiness; lets running speech end before closing connections."""
 
     def __init__(self, config: uvicorn.Config, announcement: str) -> None:
         super().__init__(config)
         self._announcement = announcement
-        self.dead: EngineDead | None = None
+        self.fatal_error: EngineDead | None = None
 
-    def give_up(self, error: EngineDead) -> None:
-        """Stop serving, because the engine is dead. Does not block."""
-        self.dead = error
+    def stop_with_error(self, error: EngineDead) -> None:
+        """Stop serving because the engine is dead. Does not block."""
+        self.fatal_error = error
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start serving, then say so: from this line on a client is answered."""
+        """Start serving, then print the announcement."""
         await super().startup(sockets)
         if self.started:
             print(self._announcement, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let nobody in, let speech end (a request gets what is left of the time), hang up."""
+        """Stop accepting, let speech end (requests get the remaining time), close connections."""
         for listener in self.servers:
             listener.close()
         app = self.config.app
@@ -190,84 +201,86 @@ class Server(uvicorn.Server):
             services: Services = app.state.services
             until_s = services.clock() + services.settings.server.drain_timeout
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LAST_WORDS_S if self.dead else None):
+                async with asyncio.timeout(_SEND_ERRORS_S if self.fatal_error else None):
                     await app.state.connections.drain()
             left_s = max(0.0, until_s - services.clock())
-            # uvicorn says a whole number, and takes any
-            self.config.timeout_graceful_shutdown = left_s + _GOODBYE_S  # type: ignore[assignment]
+            # Annotated int, but floats work.
+            self.config.timeout_graceful_shutdown = left_s + _CLOSE_HANDSHAKE_S  # type: ignore[assignment]
         await super().shutdown(sockets)
 
 
-def server_config(app: FastAPI, settings: Settings, most: int | None = None) -> BoundedHttpConfig:
-    """How uvicorn serves the application. `most`: connections at a time."""
+def server_config(
+    app: FastAPI, settings: Settings, max_connections: int | None = None
+) -> BoundedHttpConfig:
+    """Configure uvicorn. `max_connections`: at a time, of all kinds."""
     server, proxies = settings.server, is_proxy(settings.server)
-    most = most or connections_wanted(settings)
+    max_connections = max_connections or wanted_connections(settings)
     return BoundedHttpConfig(
         app,
-        ConnectionLimits(most, server.connections_per_address, server.request_timeout, proxies),
+        ConnectionLimits(
+            max_connections, server.connections_per_address, server.request_timeout, proxies
+        ),
         log_config=None,
         access_log=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_ping_interval=_PING_INTERVAL_S,
         ws_ping_timeout=_PING_TIMEOUT_S,
-        ws_per_message_deflate=False,  # PCM hardly shrinks, and it costs the time of an engine
-        proxy_headers=False,  # `BehindProxy` sees to them
+        ws_per_message_deflate=False,  # PCM hardly shrinks, and compressing costs CPU
+        proxy_headers=False,  # done by `ReverseProxyMiddleware`
     )
 
 
 def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> None:
-    """Serve until a signal says stop. Blocks. Raises `ConfigError` when it cannot start, and
-    `EngineDead`.
+    """Serve until a signal. Blocks. Raises `ConfigError` if it cannot start, and `EngineDead`.
 
-    `lan_key`: of the link for the other devices of the network; empty: none is shown. `model`:
-    speaks instead of the one that the settings choose.
+    `lan_key`: the key in the printed link for other devices; empty: no link. `model`: used instead
+    of the one that the settings choose.
     """
     listener = listen(settings.server.host, settings.server.port)
-    model = model or choose(settings, models_folder(settings.engine.models))
+    model = model or load_model(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
     model.load_voice(voice)
-    settings, most = within_descriptors(settings)
+    settings, max_connections = fit_descriptors(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     announcement = (
         f"duplex-tts ready on {url}\n"
         f"  speaks with {model.info.name}, voice {voice}; "
-        f"text and audio at ws{url[4:]}/ws/tts\n"
-        f'  try: duplex-tts say "Hello there" --url {url}'
+        f"text and audio at ws{url[4:]}/ws/tts"
     )
+    if not lan_key:  # else the invitation has one, with the key
+        announcement += f'\n  try: duplex-tts say "Hello there" --url {url}'
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
     if lan_key:
         announcement += f"\n{invitation(host, port, lan_key)}"
 
-    def give_up(error: EngineDead) -> None:
-        server.give_up(error)
-        _end_anyway_in(_END_S)
+    def stop(error: EngineDead) -> None:
+        server.stop_with_error(error)
+        _exit_after(_EXIT_AFTER_S)
 
-    app = create_app(settings, model, give_up)
-    server = Server(server_config(app, settings, most), announcement)
+    app = create_app(settings, model, stop)
+    server = DrainingServer(server_config(app, settings, max_connections), announcement)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn passes on what has stopped it
+    except KeyboardInterrupt:  # uvicorn re-raises the signal
         if not server.started:
             raise
-    if server.dead:
-        raise server.dead
+    if server.fatal_error:
+        raise server.fatal_error
     if not server.started:
-        raise ConfigError("the server could not start; the log above says why")
+        raise ConfigError("the server could not start; see the log above")
 
 
-def _end_anyway_in(seconds: float) -> None:
-    """End the process then, with status 1, where it has not ended: a thread that waits for a dead
-    card may never come back.
-    """
+def _exit_after(seconds: float) -> None:
+    """Exit with status 1 after `seconds`: a thread waiting for a lost GPU may never return."""
     last = threading.Timer(seconds, os._exit, (1,))
     last.daemon = True
     last.start()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises `ConfigError` when the port is taken or not allowed."""
+    """Create a listening socket. Raises `ConfigError` if the port is taken or forbidden."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
@@ -276,8 +289,8 @@ def listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host} port {port}: {error.strerror}; "
             "choose another with --port (make run PORT=...)"
         ) from error
-    # Its connections inherit what is set here. Without it a small message behind another waits for
-    # the client's delayed acknowledgement, 40 ms: asyncio does not see that these are of TCP.
+    # Inherited by its connections. Without it a small message after another waits for the
+    # client's delayed ACK, 40 ms: asyncio does not detect these sockets as TCP.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_TIMEOUT_MS)
@@ -293,7 +306,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--lan",
         action="store_true",
-        help="for the other devices of the network: makes a key, prints a link and its QR code",
+        help="serve other devices on the network: create a key, print a link and its QR code",
     )
     try:
         flags = parser.parse_args(arguments)

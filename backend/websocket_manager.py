@@ -1,7 +1,7 @@
-"""Connections: who is let in, the receive task and the process task of each, and how they end.
+"""WebSocket connections of all protocols: admission, receive task, process task, closing.
 
-Of every protocol: what a message means is the business of its `WireProtocol`. A connection holds a
-session; when it breaks, the session waits in the registry for the client's next one.
+Messages are interpreted by the connection's `WireProtocol`. A connection holds a session; if it
+breaks, the session stays in the registry until the client resumes it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from backend.sessions.context_record import endpoint_of
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from backend.transport.auth import Access
-from backend.transport.websocket import CLOSE_GOING_AWAY, Connection, PeerGone
+from backend.transport.websocket import CLOSE_GOING_AWAY, PeerGone, WebSocketConnection
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +38,8 @@ CLOSE_TRY_LATER = 1013
 E = TypeVar("E", bound=BaseException)
 
 
-class _Resumed(Exception):
-    """The client goes on with a session that it had before."""
+class _SessionResumed(Exception):
+    """The client resumed an earlier session."""
 
     def __init__(self, attachment: Attachment) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ class _Resumed(Exception):
 
 
 class WebSocketManager:
-    """All connections: `async with` it for as long as there may be any."""
+    """Owns all connections: `async with` it while any may exist."""
 
     def __init__(self, services: Services, access: Access) -> None:
         self._services = services
         self._access = access
         self._registry = SessionRegistry(services)
-        self._connections: set[Connection] = set()
-        self._draining = False
+        self._connections: set[WebSocketConnection] = set()
+        self._is_draining = False
 
     async def __aenter__(self) -> Self:
         await self._registry.__aenter__()
@@ -64,27 +64,27 @@ class WebSocketManager:
         await self._registry.__aexit__(*exception)
 
     @property
-    def accepting(self) -> bool:
-        """Whether a new connection would be let in."""
-        return not self._draining and self._services.tts.dead is None
+    def is_accepting(self) -> bool:
+        """Whether new connections are admitted."""
+        return not self._is_draining and self._services.tts.fatal_error is None
 
     @property
-    def queued(self) -> int:
-        """Messages that wait to be written, over all sessions."""
+    def queued_messages(self) -> int:
+        """Messages queued for writing, over all sessions."""
         return sum(len(session.send_queue) for session in self._registry)
 
     @property
-    def text_waiting(self) -> int:
-        """Characters that are not spoken yet, over all sessions."""
+    def waiting_characters(self) -> int:
+        """Characters not spoken yet, over all sessions."""
         return sum(status.characters_waiting for status in self.sessions())
 
     def sessions(self) -> list[SessionStatus]:
-        """The sessions in figures, the oldest first; those that wait for their client too."""
+        """Figures of all sessions, detached ones included, oldest first."""
         return self._registry.statuses()
 
-    def end(self, session_id: str) -> bool:
-        """End a session and hang up (1008); does not wait for it. False: there is none such."""
-        return self._registry.end(session_id)
+    def end_session(self, session_id: str) -> bool:
+        """End a session and close its connection (1008), without waiting. False if unknown."""
+        return self._registry.end_session(session_id)
 
     async def serve(
         self,
@@ -95,120 +95,128 @@ class WebSocketManager:
         key_follows: bool = False,
         resumable: bool = False,
     ) -> None:
-        """Speak with one client until it leaves.
+        """Serve one client until it disconnects.
 
-        `key`: the API key that came with the handshake, if one did. `key_follows`: the protocol
-        itself demands one in the first message. `resumable`: the session outlives a connection that
-        breaks; every message of the protocol makes one command at most.
+        `key`: the API key of the handshake, if any. `key_follows`: the protocol requires one in
+        its first message instead. `resumable`: the session outlives a broken connection; requires
+        a protocol that decodes each message to at most one command.
         """
-        connection = Connection(socket, protocol)
+        connection = WebSocketConnection(socket, protocol)
         try:
             owner = "" if key_follows else self._access.authorize(key)
-            self._admit()
+            self._check_admission()
         except DuplexError as error:
-            self._services.metrics.error(error.code)
+            self._services.metrics.count_error(error.code)
             code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
             await connection.deny(error, code)
             return
         await connection.accept()
         self._connections.add(connection)
-        self._services.metrics.connected()
+        self._services.metrics.connection_opened()
         try:
-            with self._services.client_slots.take():
+            with self._services.client_slots.take_slot():
                 attachment: Attachment | None
-                attachment = await self._registry.open(
+                attachment = await self._registry.open_session(
                     owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
                 )
-                attachment.session.greet()
+                attachment.session.send_ready()
                 while attachment is not None:
-                    attachment = await self._hold(connection, attachment)
+                    attachment = await self._run_attached(connection, attachment)
         finally:
             self._connections.discard(connection)
-            self._services.metrics.disconnected()
+            self._services.metrics.connection_closed()
 
-    def _admit(self) -> None:
-        if self._draining:
+    def _check_admission(self) -> None:
+        if self._is_draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
-        self._services.client_slots.check()
-        if not self._registry.detached:  # whoever comes back to one of those is no listener more
-            self._services.tts.admit()
+        self._services.client_slots.check_free()
+        if not self._registry.detached:  # a resuming client needs no further capacity
+            self._services.tts.check_capacity()
 
-    async def _hold(self, connection: Connection, attachment: Attachment) -> Attachment | None:
-        """Let the connection hold the session until one of the two is over. Returns the session
-        that the client goes on with over this connection, if it is another.
+    async def _run_attached(
+        self, connection: WebSocketConnection, attachment: Attachment
+    ) -> Attachment | None:
+        """Run the tasks of a connection until it or the session ends. Returns the attachment of
+        another session if the client resumed one on this connection.
         """
         session = attachment.session
-        keep, following, why = False, None, None
+        keep, resumed, error = False, None, None
         try:
             async with asyncio.TaskGroup() as tasks:
-                # The first to run: a session greets before anything is answered.
-                tasks.create_task(self._process(connection, session), name="process")
-                tasks.create_task(self._receive(connection, session), name="receive")
-                tasks.create_task(attachment.lost(), name="lost")
-        except* _Resumed as group:
-            (following,) = (each.attachment for each in _leaves(group, _Resumed))
+                # Runs first: `ready` precedes all answers.
+                tasks.create_task(self._send_events(connection, session), name="process")
+                tasks.create_task(self._receive_commands(connection, session), name="receive")
+                tasks.create_task(attachment.wait_revoked(), name="lost")
+        except* _SessionResumed as group:
+            (resumed,) = (e.attachment for e in _select_errors(group, _SessionResumed))
         except* PeerGone as group:
-            keep = not any(each.goodbye for each in _leaves(group, PeerGone))
+            keep = not any(e.is_clean for e in _select_errors(group, PeerGone))
         except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
-            (why, *_) = _leaves(group, DuplexError)
-            keep = isinstance(why, TakenOver)
+            (error, *_) = _select_errors(group, DuplexError)
+            keep = isinstance(error, TakenOver)
         finally:
-            reason = why.code if why else "left"
-            self._registry.let_go(attachment, keep=keep and following is None, why=reason)
-        if why is not None:
-            log.info("connection.ended", session=session.id, why=why.code)
-            # The slow one would not read it, and the other is no news to the client.
-            tell = not isinstance(why, SlowClient | TakenOver)
-            await connection.dismiss(why, CLOSE_POLICY, tell=tell)
-        return following
+            reason = error.code if error else "left"
+            self._registry.detach(attachment, keep=keep and resumed is None, why=reason)
+        if error is not None:
+            log.info("connection.ended", session=session.id, why=error.code)
+            # A slow client would not read it; a taken-over one knows.
+            send_error = not isinstance(error, SlowClient | TakenOver)
+            await connection.close_with_error(error, CLOSE_POLICY, send_error=send_error)
+        return resumed
 
-    async def _receive(self, connection: Connection, session: Session) -> None:
-        """Read what the client sends. Never waits for speech, nor for the client to read."""
+    async def _receive_commands(self, connection: WebSocketConnection, session: Session) -> None:
+        """Handle the client's messages. Never waits for speech or for the client to read."""
         while True:
-            content = await connection.receive(busy=lambda: session.status().characters_waiting > 0)
-            first, connection.silent = connection.silent, False
+            content = await connection.receive_message(
+                busy=lambda: session.status().characters_waiting > 0
+            )
+            first, connection.is_silent = connection.is_silent, False
             try:
                 commands = connection.protocol.decode(content)
             except DuplexError as error:
-                session.misread(error)
+                session.refuse_undecodable(error)
                 commands = ()
             for command in commands:
                 if first and isinstance(command, Resume):
-                    await self._resume(command, session)
+                    await self._resume_session(command, session)
                 else:
-                    session.take(command)
+                    session.handle_or_refuse(command)
             if first:
-                self._registry.make_room()
-            await asyncio.sleep(0)  # a burst comes without a wait: let its answers go out meanwhile
+                self._registry.evict_detached()
+            await asyncio.sleep(0)  # in a burst, let answers be written
 
-    async def _resume(self, request: Resume, fresh: Session) -> None:
-        """Leave the fresh session for the one that the client had. Raises `_Resumed`."""
+    async def _resume_session(self, request: Resume, new: Session) -> None:
+        """Replace the new session by the client's earlier one. Raises `_SessionResumed`."""
         try:
-            attachment = await self._registry.resume(request, fresh.owner)
+            attachment = await self._registry.resume_session(request, new.owner)
         except ResumeFailed as error:
-            fresh.refuse(error)
+            new.refuse(error)
         else:
-            raise _Resumed(attachment)
+            raise _SessionResumed(attachment)
 
-    async def _process(self, connection: Connection, session: Session) -> None:
-        """Write what there is for the client; waits while it does not read."""
+    async def _send_events(self, connection: WebSocketConnection, session: Session) -> None:
+        """Write queued events; waits while the client does not read."""
         while True:
-            await connection.send(await session.send_queue.get())
+            await connection.send_event(await session.send_queue.get())
 
     async def drain(self) -> None:
-        """Let nobody in any more, let running speech end (up to `drain_timeout`), then hang up."""
-        self._draining = True
+        """Admit no one, let running speech end (up to `drain_timeout`), close all connections."""
+        self._is_draining = True
         for session in self._registry.detached:
-            self._registry.end(session.id, "shutdown")
+            self._registry.end_session(session.id, "shutdown")
         try:
             async with asyncio.timeout(self._services.settings.server.drain_timeout):
-                await asyncio.gather(*(each.finished() for each in self._registry.attached))
+                await asyncio.gather(
+                    *(session.wait_finished() for session in self._registry.attached)
+                )
         except TimeoutError:
             log.warning("drain.timeout", sessions=len(self._registry.attached))
-        why = "the server is shutting down"
-        await asyncio.gather(*(each.close(CLOSE_GOING_AWAY, why) for each in self._connections))
+        reason = "the server is shutting down"
+        await asyncio.gather(
+            *(peer.close_socket(CLOSE_GOING_AWAY, reason) for peer in self._connections)
+        )
 
 
-def _leaves(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:
-    """What a task group's tasks raised; they raise no groups themselves."""
-    return [each for each in group.exceptions if isinstance(each, kind)]
+def _select_errors(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:
+    """Select the errors of a type; the tasks raise no nested groups."""
+    return [e for e in group.exceptions if isinstance(e, kind)]

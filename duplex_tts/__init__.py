@@ -1,4 +1,4 @@
-"""The server speaks while the text is still being written; this is its client and command line."""
+"""The client library and command line of Duplex TTS, which speaks text while it is written."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ __all__ = [
     "Word",
 ]
 
-_HOMES = {
+_EXPORTS = {
     "channel.address": ("DEFAULT_URL",),
     "channel.context": ("Context", "Parameters"),
     "errors": (
@@ -103,14 +103,14 @@ _HOMES = {
     "session_pool": ("SessionManager",),
     "utterance": ("Utterance",),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Imported when it is asked for: the command line has to be able to answer Ctrl-C before."""
-    if name not in _HOME_OF:
+    """Import on first use, so that the command line handles Ctrl-C before slow imports."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

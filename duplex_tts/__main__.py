@@ -1,13 +1,13 @@
-"""`python -m duplex_tts` is `duplex-tts`."""
+"""Entry point of `duplex-tts` and of `python -m duplex_tts`."""
 
 from __future__ import annotations
 
-from duplex_tts.cli.interrupts import exit_at_once
+from duplex_tts.cli.interrupts import exit_on_signals
 
 
 def main() -> None:
-    """Run the command line. What it imports takes a second, in which one may be interrupted."""
-    exit_at_once()
+    """Run the command line. Its imports take a second; Ctrl-C works during that time, too."""
+    exit_on_signals()
     from duplex_tts.cli.app import app
 
     app(prog_name="duplex-tts")

@@ -1,4 +1,4 @@
-"""What a client can meet: nobody there, no any more, not with me, and not as promised."""
+"""The exceptions of the client library."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from duplex_tts.events import Error
 
 
 class ClientError(Exception):
-    """The base of all errors of this package; `code` names the kind for programs."""
+    """Base class of all errors of this package; `code` identifies the kind for programs."""
 
     code = "failed"
 
 
 class BadAddress(ClientError):
-    """What was given is no address of a server."""
+    """The given address is not a valid server address."""
 
     code = "bad_address"
 
 
 class ConnectionLost(ClientError):
-    """There is no connection: it could not be opened, it broke for good, or it was closed."""
+    """No connection: it could not be opened, it broke for good, or it was closed."""
 
     code = "connection_lost"
 
 
 class NoWebSocket(ConnectionLost):
-    """Something answers at the address, but does not let a WebSocket through."""
+    """Something answers at the address, but no WebSocket can be opened."""
 
     code = "no_websocket"
 
 
 class Refused(ClientError):
-    """The server does not take the connection; `code` is one of `docs/protocol.md`."""
+    """The server refuses the connection; `code` is one of `docs/protocol.md`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{message} ({code})")
@@ -40,13 +40,13 @@ class Refused(ClientError):
 
 
 class ProtocolError(ClientError):
-    """The server sent what the protocol does not allow, or its sums do not add up."""
+    """The server violated the protocol, or its totals do not match what arrived."""
 
     code = "protocol_error"
 
 
 class NothingToSpeak(ClientError):
-    """The text has no sound: it is empty, or an emoji."""
+    """The text has nothing to pronounce: it is empty, or only an emoji."""
 
     code = "nothing_to_speak"
 
@@ -55,8 +55,9 @@ class NothingToSpeak(ClientError):
 
 
 class SpeechFailed(ClientError):
-    """The server refused the text, or could not speak all of it; `errors` say why, `code` is that
-    of the first of them.
+    """The server refused the text or could not speak all of it.
+
+    `errors` are the reasons; `code` is that of the first.
     """
 
     def __init__(self, message: str, errors: Sequence[Error] = ()) -> None:

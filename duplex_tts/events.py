@@ -1,4 +1,4 @@
-"""What the server tells a client, and what a session tells of itself.
+"""Events: what the server sends, and what a session reports about itself.
 
 Offsets are Unicode code points counted from the start of the context's text. Times are milliseconds
 from the start of the context's audio.
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The connection is open; these are the server's defaults (`sample_rate` in Hz).
+    """The connection is open; holds the server's defaults (`sample_rate` in Hz).
 
-    `received`, when a session is resumed: how many of the client's messages have been handled.
+    `received` (only after a resume): number of client messages that the server has handled.
     """
 
     session: str
@@ -26,7 +26,7 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """The word in `text[start:end]`, heard from `start_ms` to `end_ms`."""
+    """The word `text[start:end]`, which sounds from `start_ms` to `end_ms`."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Encoded audio that speaks `text[0]` to `text[1]`; `data` may be empty (it only accounts)."""
+    """Encoded audio of the text span `text`; `data` is empty for a span without sound."""
 
     context: str
     seq: int
@@ -49,7 +49,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """All of the context was spoken: the sums over its `Audio`."""
+    """The whole context was spoken; holds the totals over its `Audio`."""
 
     context: str
     audio_ms: float
@@ -59,7 +59,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Nothing more of the context follows; what was sent reached `text_to`."""
+    """The context was cancelled, no more audio follows; the audio sent ends at `text_to`."""
 
     context: str
     text_to: int
@@ -68,7 +68,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Retracted:
-    """The context's text now ends at `to`; what was before it is spoken or being spoken."""
+    """The context's text now ends at `to`; the text before it could not be taken back."""
 
     context: str
     to: int
@@ -76,7 +76,7 @@ class Retracted:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Something was refused or went wrong; `context` is None when it concerns the connection."""
+    """A request was refused or failed; `context` is None if it concerns the connection."""
 
     context: str | None
     code: str
@@ -85,24 +85,24 @@ class Error:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to a ping with the same id; `received`: how many messages have been handled."""
+    """The reply to the ping with the same id; `received`: number of client messages handled."""
 
     id: str | int | None
     received: int | None = None
 
 
 ContextReply = Audio | Done | Cancelled | Retracted | Error
-"""What the server says of a context."""
+"""What the server sends about a context."""
 
 Event = Ready | ContextReply | Pong
 
 
-# --- what a session tells of itself ---------------------------------------------------------------
+# --- reported by a session ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The connection broke and is back; nothing of what was in flight is missing or repeated."""
+    """The connection broke and was resumed; no audio or text was lost or repeated."""
 
     away_ms: float
     attempts: int
@@ -110,9 +110,9 @@ class Resumed:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The server had forgotten the context: what was not heard of it was sent again.
+    """The server had lost the context, and the client sent its unheard text again.
 
-    Speech goes on at the word that begins at `text_to`, after `audio_ms` of audio.
+    Speech continues at the word that begins at `text_to`, after `audio_ms` of audio.
     """
 
     context: str
@@ -122,21 +122,21 @@ class Restarted:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The session with the server was `age_s` old; what is spoken from now on has a fresh one."""
+    """The server session was `age_s` old and was replaced for new utterances."""
 
     age_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class FellBack:
-    """WebSockets do not get through (`why`): speech comes over HTTP, sentence by sentence."""
+    """No WebSocket can be opened (`why`): speech comes over HTTP, sentence by sentence."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """WebSockets get through again: what is spoken from now on comes over one."""
+    """A WebSocket could be opened again, and carries new utterances."""
 
 
 ContextEvent = ContextReply | Restarted

@@ -1,4 +1,4 @@
-"""A server of one's own, as a child process: for a call of `say`, for tests, for a benchmark."""
+"""Runs a server as a child process: for one call of `say`, for tests, for benchmarks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import IO
 from duplex_tts.errors import ClientError
 
 READY_PREFIX = "duplex-tts ready on "
-START_TIMEOUT_S = 300.0  # a large model reads gigabytes; a server that dies is noticed at once
+START_TIMEOUT_S = 300.0  # loading a large model; a server that exits is noticed at once
 STOP_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 5
 
@@ -25,52 +25,53 @@ class ServerFailed(ClientError):
 
 @contextmanager
 def local_server(*flags: str, start_timeout_s: float = START_TIMEOUT_S) -> Iterator[str]:
-    """Run a server on a free port; yields `http://host:port` once it is ready, stops it on leaving.
+    """Run a server on a free port; yields `http://host:port` when ready, stops it on exit.
 
     Blocks while it starts (seconds). `flags` are those of `backend/main.py`. It stays in the
-    caller's process group, so that a closed terminal ends it too. Raises `ServerFailed`.
+    caller's process group, so that closing the terminal ends it. Raises `ServerFailed`.
     """
-    # -P: a folder named `backend` where the user happens to be is not ours.
+    # -P: do not import a `backend` folder of the current directory.
     command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", *flags]
     with tempfile.TemporaryFile() as log:
         process = None
-        try:  # from before it runs on: an interruption must not leave it behind
+        try:  # entered before the start: an interrupt must not leave the process running
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
             )
-            yield _address(process, log, start_timeout_s)
+            yield _wait_for_address(process, log, start_timeout_s)
         finally:
             if process is not None:
-                _stop(process)
+                _stop_process(process)
 
 
-def _address(process: subprocess.Popen[str], log: IO[bytes], timeout_s: float) -> str:
-    found: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+def _wait_for_address(process: subprocess.Popen[str], log: IO[bytes], timeout_s: float) -> str:
+    addresses: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
-    def read() -> None:  # goes on reading: a full pipe would stop the server
+    def read_stdout() -> None:  # keeps reading: a full pipe would block the server
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith(READY_PREFIX):
-                found.put(line.removeprefix(READY_PREFIX).strip())
-        found.put(None)
+                addresses.put(line.removeprefix(READY_PREFIX).strip())
+        addresses.put(None)
 
-    threading.Thread(target=read, name="server-stdout", daemon=True).start()
+    threading.Thread(target=read_stdout, name="server-stdout", daemon=True).start()
     try:
-        address = found.get(timeout=timeout_s)
+        address = addresses.get(timeout=timeout_s)
     except queue.Empty:
-        raise ServerFailed(f"the server was not ready within {timeout_s:g} s{_tail(log)}") from None
+        message = f"the server was not ready within {timeout_s:g} s{_log_tail(log)}"
+        raise ServerFailed(message) from None
     if address is None:
-        raise ServerFailed(f"the server did not start{_tail(log)}")
+        raise ServerFailed(f"the server did not start{_log_tail(log)}")
     return address
 
 
-def _tail(log: IO[bytes]) -> str:
+def _log_tail(log: IO[bytes]) -> str:
     log.seek(0)
     lines = log.read().decode(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     return "".join(f"\n  {line}" for line in lines)
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def _stop_process(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
         process.wait(STOP_TIMEOUT_S)

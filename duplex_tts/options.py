@@ -1,4 +1,4 @@
-"""How a session behaves, and how it does."""
+"""The options of a session, and its statistics."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ Transport = Literal["websocket", "http", "down"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a session behaves; the defaults suit a call.
+    """The options of a session; the defaults suit a phone call.
 
-    `max_age_s`: a session with the server that is older is replaced. `ping_timeout_s`: a server
-    that is silent for so long is taken for gone. `give_up_s`: after so long without a connection
-    everything in flight is lost. `max_in_flight`: how many utterances the server speaks at once,
-    the others wait for their turn. `progress_timeout_s`: an utterance of which nothing comes for so
-    long after its text has ended fails (`no_progress`); ten times as long where it may have to
-    queue: while others of the session are spoken, and in mode `batch`. `fallback`: go over HTTP
-    where no WebSocket gets through. `on_event`: called on the event loop with what the session does
-    to survive.
+    `max_age_s`: maximum age of a server session before it is replaced. `ping_timeout_s`: the
+    connection counts as broken after this long without a sign of life. `give_up_s`: how long to
+    reconnect before everything in flight is lost. `max_in_flight`: utterances that the server
+    speaks at once; further ones queue. `progress_timeout_s`: an utterance that receives nothing for
+    this long after its text has ended fails (`no_progress`); ten times as long where it may queue:
+    while others of the session are spoken, and in mode `batch`. `fallback`: use HTTP when no
+    WebSocket can be opened. `on_event`: called on the event loop with each `SessionEvent`.
     """
 
     max_age_s: float = 55 * 60
@@ -47,11 +46,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A session in figures.
+    """Statistics of a session.
 
-    `age_s`: of the session with the server, which `replaced` counts anew. `utterances`: how often
-    the session was used. `in_flight`: how many of them are being spoken or wait for their turn.
-    `ttfa_ms`: of the latest utterances. Times without a value yet are None.
+    `age_s`: age of the current server session; `replaced` counts its replacements. `utterances`:
+    number started. `in_flight`: utterances being spoken or queued. `ttfa_ms`: time to first audio
+    of the latest utterances. Times without a value yet are None.
     """
 
     transport: Transport

@@ -1,12 +1,12 @@
-"""A conversation with the server that lasts a whole call.
+"""A session with the server that lasts a whole call.
 
     async with Session.connect() as session:
         async for audio in session.speak("Hello there."):
             play(audio.data)
 
-One WebSocket carries everything that is spoken. When it breaks, another takes its place and nobody
-hears of it; when it grows old, it is replaced between two utterances; where there can be none,
-speech comes over HTTP.
+One WebSocket carries all utterances. When it breaks it is reopened and the session resumed without
+a gap (see `channel.resuming`); when it is old it is replaced between two utterances; where no
+WebSocket can be opened, speech comes over HTTP (see `channel.failover`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from duplex_tts.channel.resuming import ResumingConnection
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.events import Error, Ready
 from duplex_tts.options import Options, Stats, Transport
-from duplex_tts.text_stream import Text, pieces
+from duplex_tts.text_stream import Text, iter_text
 from duplex_tts.utterance import Utterance
 
 KEPT_UTTERANCES = 100
@@ -38,7 +38,7 @@ class Session:
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self._failover = Failover(url, key, options)
-        self._turns = asyncio.Semaphore(options.max_in_flight)
+        self._slots = asyncio.Semaphore(options.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
         self._ids = itertools.count(1)
@@ -52,66 +52,67 @@ class Session:
     ) -> Connecting:
         """Open a session: `async with Session.connect(url) as session`, or await it and `close`.
 
-        Do it ahead of need: what is spoken later costs no handshake. `key`: the server's API key,
-        where it has any. Raises `ConnectionLost` when nobody answers, `Refused` when the server has
-        no room or wants another key, and `BadAddress`.
+        Open it early, so that the first utterance needs no handshake. `key`: the server's API key,
+        if it requires one. Raises `ConnectionLost` when no server answers, `Refused` when it is
+        full or the key is wrong, and `BadAddress`.
         """
         return Connecting(websocket_url(url), key, options or Options())
 
     @property
     def ready(self) -> Ready:
         """The server's defaults: voice, format, sample rate."""
-        assert self._failover.channel is not None, "a session is open before it is used"
+        assert self._failover.channel is not None, "the session is not open"
         return self._failover.channel.ready
 
     @property
     def errors(self) -> deque[Error]:
-        """The latest errors that concern no open context."""
+        """The latest errors that belong to no open context."""
         return self._failover.health.errors
 
     # --- speaking ---------------------------------------------------------------------------------
 
     def speak(self, text: Text, **parameters: Unpack[Parameters]) -> Utterance:
-        """Say something; returns at once, the speech comes to the utterance.
+        """Speak a text; returns at once, the utterance receives the audio.
 
-        `text`: a string, or what yields strings or OpenAI-style chunks as a model writes them.
-        Utterances are spoken in the order of the calls. Raises `TypeError` for what is no text and
-        for a parameter that there is not, `ConnectionLost` when the session is closed.
+        `text`: a string, or an iterable of strings or OpenAI-style chunks, also while it is being
+        written. Utterances are spoken in the order of the calls. Raises `TypeError` for anything
+        else and for an unknown parameter, `ConnectionLost` when the session is closed.
         """
         if self._closed:
             raise ConnectionLost("the session is closed")
-        _check(parameters)
+        _check_parameters(parameters)
         utterance = Utterance(f"utterance-{next(self._ids)}", parameters)
         self._in_flight[utterance] = None
-        self._start_task(self._drive(utterance, pieces(text)), utterance.id)
+        self._start_task(self._run_utterance(utterance, iter_text(text)), utterance.id)
         return utterance
 
     def cancel(self) -> None:
-        """Be silent: cancel all that is being spoken or waits for its turn. Does not wait."""
+        """Cancel all utterances, spoken or queued. Does not wait."""
         for utterance in list(self._in_flight):
             utterance.cancel()
 
     async def start(self, context: str | None = None, **parameters: Unpack[Parameters]) -> Context:
-        """Open a context, the low level: a stream of text with commands and events of its own.
+        """Open a context, the low-level API: a stream of text with its own commands and events.
 
-        A fresh id when none is given. An unknown voice is an `Error` event. Raises `ValueError`
-        when a context of this id is still open, `TypeError` for a parameter that there is not, and
+        `context`: its id, generated by default. An unknown voice is an `Error` event. Raises
+        `ValueError` when a context with this id is open, `TypeError` for an unknown parameter, and
         what `connect` raises when the session was lost and cannot be opened again.
         """
-        _check(parameters)
-        return await self._enter(context or f"context-{next(self._ids)}", parameters)
+        _check_parameters(parameters)
+        return await self._open_context(context or f"context-{next(self._ids)}", parameters)
 
     async def ping(self) -> float:
-        """Milliseconds to the server and back. Raises `ConnectionLost` while there is no
-        WebSocket to ask over.
+        """Measure the round trip to the server in milliseconds.
+
+        Raises `ConnectionLost` while there is no WebSocket.
         """
-        channel = await self._failover.current()
+        channel = await self._failover.current_channel()
         if not isinstance(channel, ResumingConnection):
-            raise ConnectionLost("speech comes over HTTP: there is no connection to ask over")
+            raise ConnectionLost("speech comes over HTTP: there is no connection to ping")
         return await channel.ping()
 
     def stats(self) -> Stats:
-        """The session in figures, now."""
+        """Statistics of the session."""
         failover, now_s = self._failover, asyncio.get_running_loop().time()
         channel, health = failover.channel, failover.health
         transport: Transport = "down"
@@ -133,49 +134,49 @@ class Session:
         )
 
     async def close(self) -> None:
-        """Close the connection; what is in flight raises `ConnectionLost`. Safe to call twice."""
+        """Close the connection; utterances in flight raise `ConnectionLost`. Safe to call twice."""
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._failover.close()
+        await self._failover.close_channels()
 
     async def open(self) -> None:
-        """Connect; `connect` does it. Raises what that raises."""
-        await self._failover.current()
-        self._start_task(self._failover.look_after(), "duplex-tts-keeper")
+        """Connect; called by `connect`. Raises what that raises."""
+        await self._failover.current_channel()
+        self._start_task(self._failover.run_maintenance(), "duplex-tts-failover")
 
-    async def _drive(self, utterance: Utterance, text: AsyncIterator[str]) -> None:
-        """Let an utterance have its turn, and see it to its end."""
+    async def _run_utterance(self, utterance: Utterance, text: AsyncIterator[str]) -> None:
+        """Wait for a free slot, send the text, and wait for the end of the speech."""
         try:
-            async with self._turns:
+            async with self._slots:
                 if utterance.finished:
                     return
-                take = partial(self._take, utterance)
-                context = await self._enter(utterance.id, utterance.parameters, take)
-                writing = self._start_task(_write(utterance, context, text), utterance.id)
-                await utterance.out_of_the_way()
-            await utterance.over()
-            writing.cancel()
-        except Exception as error:  # noqa: BLE001 - whoever waits for the utterance gets it
-            utterance.end(error)
+                on_arrival = partial(self._deliver, utterance)
+                context = await self._open_context(utterance.id, utterance.parameters, on_arrival)
+                sending = self._start_task(_send_text(utterance, context, text), utterance.id)
+                await utterance.wait_slot_free()
+            await utterance.wait_finished()
+            sending.cancel()
+        except Exception as error:  # noqa: BLE001 - raised to whoever awaits the utterance
+            utterance.set_result(error)
         finally:
-            utterance.end(ConnectionLost("the session is closed"))  # unless it has ended before
+            utterance.set_result(ConnectionLost("the session is closed"))  # no effect if finished
             self._in_flight.pop(utterance, None)
 
-    def _take(self, utterance: Utterance, arrival: Arrival) -> None:
+    def _deliver(self, utterance: Utterance, arrival: Arrival) -> None:
         silent = utterance.ttfa_ms is None
-        utterance.take(arrival)
+        utterance.process_arrival(arrival)
         if silent and utterance.ttfa_ms is not None:
             self._ttfa_ms.append(utterance.ttfa_ms)
 
-    async def _enter(
-        self, id_: str, parameters: Parameters, take: Callable[[Arrival], None] | None = None
+    async def _open_context(
+        self, id_: str, parameters: Parameters, on_arrival: Callable[[Arrival], None] | None = None
     ) -> Context:
-        channel = await self._failover.current()
-        context = Context(id_, parameters, _usual(channel.ready), take)
-        channel.enter(context)
+        channel = await self._failover.current_channel()
+        context = Context(id_, parameters, _default_form(channel.ready), on_arrival)
+        channel.open_context(context)
         self._utterances += 1
         return context
 
@@ -186,37 +187,37 @@ class Session:
         return task
 
 
-async def _write(utterance: Utterance, context: Context, text: AsyncIterator[str]) -> None:
+async def _send_text(utterance: Utterance, context: Context, text: AsyncIterator[str]) -> None:
     try:
-        await utterance.speak(context, text)
-    except Exception as error:  # noqa: BLE001 - the text's own: whoever waits gets it
-        utterance.end(error)
+        await utterance.send_text(context, text)
+    except Exception as error:  # noqa: BLE001 - of the text's iterator: `done` raises it
+        utterance.set_result(error)
         if not context.over:
             context.cancel_now()
 
 
-def _usual(ready: Ready) -> AudioForm:
+def _default_form(ready: Ready) -> AudioForm:
     return AudioForm(ready.format, ready.sample_rate)
 
 
-def _check(parameters: Parameters) -> None:
+def _check_parameters(parameters: Parameters) -> None:
     if unknown := set(parameters) - set(Parameters.__annotations__):
         known = ", ".join(Parameters.__annotations__)
-        raise TypeError(f"no parameter {unknown.pop()!r}; there are {known}")
+        raise TypeError(f"unknown parameter {unknown.pop()!r}; known are {known}")
 
 
 class Connecting:
-    """A session about to be: await it, or enter it as a block that closes it."""
+    """A session being opened: await it, or use it as a block, which closes it."""
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self._arguments = url, key, options
         self._session: Session | None = None
 
     def __await__(self) -> Generator[object, None, Session]:
-        return self._open().__await__()
+        return self._open_session().__await__()
 
     async def __aenter__(self) -> Session:
-        self._session = await self._open()
+        self._session = await self._open_session()
         return self._session
 
     async def __aexit__(
@@ -228,7 +229,7 @@ class Connecting:
         if self._session is not None:
             await self._session.close()
 
-    async def _open(self) -> Session:
+    async def _open_session(self) -> Session:
         session = Session(*self._arguments)
         try:
             await session.open()

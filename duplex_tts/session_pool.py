@@ -1,4 +1,4 @@
-"""One session for each call, from its first word to its end."""
+"""A pool of sessions by call id: one session for each call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from duplex_tts.channel.address import DEFAULT_URL
 from duplex_tts.errors import ClientError, ConnectionLost, Refused
 from duplex_tts.options import Options, Stats
 from duplex_tts.session import Session
-from duplex_tts.wording import counted
+from duplex_tts.wording import count_noun
 
 
 @dataclass(slots=True)
@@ -22,10 +22,10 @@ class _Call:
 
 
 class SessionManager:
-    """Sessions by call id; a block that closes them all.
+    """Sessions by call id; used as a block, it closes them all at the end.
 
-    A session in which nothing was spoken for `idle_s` seconds, nor asked for here, is closed;
-    `get_or_create` then makes another one. Use it from one event loop.
+    A session is closed after `idle_s` seconds without speech and without a call of
+    `get_or_create`, which then opens a new one. Use it from one event loop.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class SessionManager:
         idle_s: float = 600.0,
         options: Options | None = None,
     ) -> None:
-        """`limit`: sessions at once. The other parameters are those of `Session.connect`."""
+        """`limit`: maximum number of sessions. The others are those of `Session.connect`."""
         self._connect = (url, key, options)
         self._limit = limit
         self._idle_s = idle_s
@@ -46,17 +46,17 @@ class SessionManager:
         self._closed = False
 
     async def get_or_create(self, call_id: str) -> Session:
-        """The call's session; whoever asks at the same time gets the same one.
+        """Return the call's session; concurrent calls get the same one.
 
         Raises what `Session.connect` raises, `ConnectionLost` when it is closed meanwhile, and
-        `Refused` with the code `too_many_sessions` when there are `limit` others. Cancel-safe:
-        others who wait go on waiting.
+        `Refused` with the code `too_many_sessions` when `limit` others are open. Cancel-safe:
+        other callers keep waiting.
         """
         if self._closed:
             raise ConnectionLost("the session manager is closed")
         call = self._calls.get(call_id)
         if call is None:
-            call = self._open(call_id)
+            call = self._open_call(call_id)
         call.used_s = _now_s()
         try:
             return await asyncio.shield(call.opening)
@@ -70,21 +70,21 @@ class SessionManager:
             raise
 
     async def close(self, call_id: str) -> None:
-        """Close the call's session, if there is one; returns when it is closed."""
+        """Close the call's session, if any; returns when it is closed."""
         if call := self._calls.pop(call_id, None):
-            await _close(call)
+            await _close_call(call)
 
     async def close_all(self) -> None:
-        """Close everything; `get_or_create` raises `ConnectionLost` from now on."""
+        """Close all sessions; afterwards `get_or_create` raises `ConnectionLost`."""
         self._closed = True
         if self._sweeping is not None:
             self._sweeping.cancel()
             await asyncio.wait([self._sweeping])
         calls, self._calls = list(self._calls.values()), {}
-        await asyncio.gather(*map(_close, calls), *self._closing)
+        await asyncio.gather(*map(_close_call, calls), *self._closing)
 
     def stats(self) -> dict[str, Stats]:
-        """The open sessions in figures, by call id."""
+        """Statistics of the open sessions, by call id."""
         open_ = {id_: call.opening for id_, call in self._calls.items() if _is_open(call)}
         return {id_: opening.result().stats() for id_, opening in open_.items()}
 
@@ -105,28 +105,28 @@ class SessionManager:
     ) -> None:
         await self.close_all()
 
-    def _open(self, call_id: str) -> _Call:
+    def _open_call(self, call_id: str) -> _Call:
         if len(self._calls) >= self._limit:
             raise Refused(
                 "too_many_sessions",
-                f"{counted(self._limit, 'session')} open already; "
-                "close one, or give the manager a higher limit",
+                f"{count_noun(self._limit, 'session')} open already; "
+                "close one, or raise the manager's limit",
             )
         name = f"duplex-tts-call {call_id}"
-        opening = asyncio.create_task(_connected(*self._connect), name=name)
+        opening = asyncio.create_task(_open_session(*self._connect), name=name)
         call = self._calls[call_id] = _Call(opening, _now_s())
         if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep(), name="duplex-tts-sweep")
+            self._sweeping = asyncio.create_task(self._close_idle(), name="duplex-tts-sweep")
         return call
 
-    async def _sweep(self) -> None:
-        """Close what is idle, until cancelled."""
+    async def _close_idle(self) -> None:
+        """Close idle sessions, until cancelled."""
         while True:
             await asyncio.sleep(self._idle_s / 4)
             for call_id, call in list(self._calls.items()):
                 if _is_open(call) and self._is_idle(call):
                     del self._calls[call_id]
-                    task = asyncio.create_task(_close(call))
+                    task = asyncio.create_task(_close_call(call))
                     self._closing.add(task)
                     task.add_done_callback(self._closing.discard)
 
@@ -137,11 +137,11 @@ class SessionManager:
         return _now_s() - call.used_s > self._idle_s
 
 
-async def _connected(url: str, key: str | None, options: Options | None) -> Session:
+async def _open_session(url: str, key: str | None, options: Options | None) -> Session:
     return await Session.connect(url, key, options)
 
 
-async def _close(call: _Call) -> None:
+async def _close_call(call: _Call) -> None:
     call.opening.cancel()
     await asyncio.wait([call.opening])
     if _is_open(call):

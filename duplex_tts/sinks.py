@@ -1,15 +1,14 @@
-"""Speech into sound files, as it comes.
+"""Writes speech to sound files as it arrives.
 
-A file is written beside its place (`.NAME.part`) and put there when it is complete: one that was
-there before is replaced by a whole one, or not at all. However a program ends, what it leaves is as
-good as its format allows. After an exception, also after Ctrl-C or a kill (SIGTERM) that becomes
-one, the file is valid and holds what was written, unless another one was there before: that one is
-kept. After SIGKILL or a crash the part is left:
+A file is written to `.NAME.part` and renamed when it is complete: an existing file is replaced by a
+complete one or not at all. After an exception (also one raised for Ctrl-C or SIGTERM) the file is
+valid and holds what was written; an existing file is kept instead. After SIGKILL or a crash the
+`.part` file is left:
 
-* WAV: valid, to the last sample written (its header is brought up to date with each write).
+* WAV: valid to the last sample written (each write updates the header).
 * FLAC: plays to its last block of 0.2 s; its length is unknown, which some readers refuse.
 * Ogg Vorbis, Opus: play to their last page, of 1 s (Opus) to some seconds (Vorbis).
-* MP3: plays to its last frame; the length it tells is too short.
+* MP3: plays to its last frame; the length in its header is too short.
 """
 
 from __future__ import annotations
@@ -36,38 +35,38 @@ FILE_FORMATS = {
     "opus": ("OGG", "OPUS"),
     "mp3": ("MP3", "MPEG_LAYER_III"),
 }
-"""What `soundfile` calls them, by the suffix of a file's name."""
+"""Format and subtype of `soundfile`, by file suffix."""
 
 _SAMPLE_BYTES = 2
-_ENDLESS = 0xFFFFFFFF  # a WAV whose length nobody knows yet
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # of a WAV written to a pipe
 _RIFF_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
 _CHUNK_HEADER = struct.Struct("<4sI")
 
 
 def file_format(path: Path, format_: str | None = None) -> str:
-    """The format of a file: the one asked for, else what its name says.
+    """Return the format of a file: `format_` if given, else by the suffix of its name.
 
-    Raises `SinkFailed` for one that is not in `FILE_FORMATS`, or when the folder is not there.
+    Raises `SinkFailed` for one that is not in `FILE_FORMATS`, or when the folder does not exist.
     """
     known = ", ".join(FILE_FORMATS)
     if format_ is not None and format_ not in FILE_FORMATS:
-        raise SinkFailed(f"no file format {format_!r}; there are {known}")
+        raise SinkFailed(f"unknown file format {format_!r}; known are {known}")
     if format_ is None and path == STDOUT:
-        raise SinkFailed(f"to standard output, say in which format: one of {known}")
+        raise SinkFailed(f"standard output needs a format: one of {known}")
     found = format_ or path.suffix.lower().removeprefix(".")
     if found not in FILE_FORMATS:
-        raise SinkFailed(f"{path}: the name must end in one of {known}, or the format be given")
+        raise SinkFailed(f"{path}: the name must end in one of {known}, or a format be given")
     if not os.path.isdir(path.parent):
         raise SinkFailed(f"{path}: the folder {path.parent} does not exist")
     return found
 
 
 class FileSink:
-    """A sound file, there when the block ends; what fails leaves an old one alone.
+    """A sound file, complete when the block ends; a failure leaves an existing file unchanged.
 
-    `path` may be `-` for standard output. `comment` is kept in the file. `keep_partial`: whether a
-    block that fails leaves what was written, where no file was before. Raises what `file_format`
-    raises.
+    `path` may be `-` for standard output. `comment` is stored in the file. `keep_partial`: whether
+    a block that fails keeps what was written, if the file did not exist before. Raises what
+    `file_format` raises.
     """
 
     def __init__(
@@ -89,23 +88,23 @@ class FileSink:
         self._closed = False
 
     def write(self, pcm: bytes) -> None:
-        """Append mono 16-bit little-endian PCM; blocks for the milliseconds that its encoder takes.
+        """Append mono 16-bit little-endian PCM; blocks while it is encoded (milliseconds).
 
         Raises `SinkFailed`.
         """
         if pcm:
             try:
-                self._open().write(pcm)
+                self._open_file().write(pcm)
             except (OSError, soundfile.SoundFileError) as error:
-                raise SinkFailed(f"{self._path}: {_words(error)}") from error
+                raise SinkFailed(f"{self._path}: {_error_text(error)}") from error
 
     async def record(self, speech: AsyncIterable[Audio]) -> None:
-        """Write an utterance to its end. Raises what it raises, and `SinkFailed`."""
+        """Write a whole utterance. Raises what it raises, and `SinkFailed`."""
         async for audio in speech:
             self.write(audio.data)
 
     def close(self) -> None:
-        """Complete the file: what was not written will not be. Harmless twice."""
+        """Complete the file. Safe to call twice."""
         if self._file is not None and not self._closed:
             self._closed = True
             self._file.close()
@@ -121,31 +120,30 @@ class FileSink:
         traceback: TracebackType | None,
     ) -> None:
         if error is None:
-            self._open()  # also when there was no speech
+            self._open_file()  # also when there was no speech
             self.close()
         elif self._file is not None and not self._closed:
             self._closed = True
             self._file.close()
             self._target.abandon(keep=self._keep_partial)
 
-    def _open(self) -> _SoundFile:
+    def _open_file(self) -> _SoundFile:
         if self._file is None:
             try:
-                self._file = self._made()
+                self._file = self._create_file()
             except (OSError, soundfile.SoundFileError) as error:
-                raise SinkFailed(f"{self._path}: {_words(error)}") from error
+                raise SinkFailed(f"{self._path}: {_error_text(error)}") from error
         return self._file
 
-    def _made(self) -> _SoundFile:
+    def _create_file(self) -> _SoundFile:
+        path = self._target.write_path
         if self._format == "wav":
-            return _WavFile(self._target.written_at, self._sample_rate_hz, self._comment)
-        return _EncodedFile(
-            self._target.written_at, self._sample_rate_hz, self._format, self._comment
-        )
+            return _WavFile(path, self._sample_rate_hz, self._comment)
+        return _EncodedFile(path, self._sample_rate_hz, self._format, self._comment)
 
 
-def _words(error: Exception) -> str:
-    """Without the file's name, which is said already."""
+def _error_text(error: Exception) -> str:
+    """The message without the file's name."""
     if isinstance(error, soundfile.LibsndfileError):
         return str(error.error_string)
     return str(getattr(error, "strerror", None) or error)
@@ -174,10 +172,10 @@ class _EncodedFile:
 
 
 class _WavFile:
-    """A WAV that is valid after every write, unless it goes into a pipe: then its length is told
-    as the longest possible, which players read to the end.
+    """A WAV that is valid after every write; in a pipe its length is the longest possible, and
+    players read it to the end.
 
-    libsndfile leaves its length at 0 until it is closed.
+    libsndfile leaves the length at 0 until the file is closed.
     """
 
     def __init__(self, path: Path, sample_rate_hz: int, comment: str) -> None:
@@ -186,19 +184,19 @@ class _WavFile:
             sys.stdout.fileno() if to_stdout else path, "wb", buffering=0, closefd=not to_stdout
         )
         self._rate_hz = sample_rate_hz
-        self._limit = _ENDLESS - 2 * _RIFF_HEADER.size - len(comment.encode())
-        self._note = _info_chunk(comment) if comment else b""
+        self._limit_bytes = _UNKNOWN_LENGTH - 2 * _RIFF_HEADER.size - len(comment.encode())
+        self._info = _info_chunk(comment) if comment else b""
         self._seekable = self._file.seekable() and not to_stdout
-        self._written = 0
+        self._written_bytes = 0
         self._file.write(self._header())
 
     def write(self, pcm: bytes) -> None:
-        if self._seekable and self._written + len(pcm) > self._limit:
-            raise OSError("a WAV ends at 4 GiB, after a day of speech; write .flac")
+        if self._seekable and self._written_bytes + len(pcm) > self._limit_bytes:
+            raise OSError("a WAV cannot exceed 4 GiB (a day of speech); write .flac")
         rest = memoryview(pcm)
         while rest:
             rest = rest[self._file.write(rest) :]
-        self._written += len(pcm)
+        self._written_bytes += len(pcm)
         if self._seekable:
             self._file.seek(0)
             self._file.write(self._header())
@@ -208,15 +206,15 @@ class _WavFile:
         self._file.close()
 
     def _header(self) -> bytes:
-        rate_hz, size = self._rate_hz, _RIFF_HEADER.size + len(self._note) + _CHUNK_HEADER.size
-        data = self._written if self._seekable else _ENDLESS - size
+        rate_hz, size = self._rate_hz, _RIFF_HEADER.size + len(self._info) + _CHUNK_HEADER.size
+        data = self._written_bytes if self._seekable else _UNKNOWN_LENGTH - size
         # fmt: off
         riff = _RIFF_HEADER.pack(
             b"RIFF", size - _CHUNK_HEADER.size + data, b"WAVE",
             b"fmt ", 16, 1, 1, rate_hz, rate_hz * _SAMPLE_BYTES, _SAMPLE_BYTES, 8 * _SAMPLE_BYTES,
         )
         # fmt: on
-        return riff + self._note + _CHUNK_HEADER.pack(b"data", data)
+        return riff + self._info + _CHUNK_HEADER.pack(b"data", data)
 
 
 def _info_chunk(comment: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Sessions for code without `async`: the same, blocking.
+"""Blocking sessions, for code without `async`.
 
     from duplex_tts import sync
 
@@ -6,7 +6,7 @@
         for audio in session.speak("Hello there."):
             play(audio.data)
 
-An event loop in a thread of its own does the work; these may be used from any thread.
+An event loop in a background thread does the work; sessions may be used from any thread.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from duplex_tts.text_stream import Text
 Result = TypeVar("Result")
 
 
-class _Loop:
-    """An event loop that runs in a daemon thread until it is stopped."""
+class _LoopThread:
+    """An event loop in a daemon thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="duplex-tts", daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Wait for its result. An interruption (Ctrl-C) cancels it."""
+    def run_coroutine(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine and wait for its result. An interrupt (Ctrl-C) cancels it."""
         if not self._thread.is_alive():
             work.close()
             raise ConnectionLost("the session is closed")
@@ -48,16 +48,18 @@ class _Loop:
             future.cancel()
             raise
 
-    def call(self, function: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
-        """Call a function there, and wait for its result."""
+    def call_function(
+        self, function: Callable[..., Result], *arguments: Any, **named: Any
+    ) -> Result:
+        """Call a function on the loop and wait for its result."""
 
-        async def called() -> Result:
+        async def call() -> Result:
             return function(*arguments, **named)
 
-        return self.run(called())
+        return self.run_coroutine(call())
 
-    def stop(self) -> None:
-        """End the thread. Safe to call twice."""
+    def stop_thread(self) -> None:
+        """Stop the loop and join the thread. Safe to call twice."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
@@ -71,16 +73,16 @@ class _Loop:
 
 
 class Session:
-    """See `duplex_tts.Session`. Raises on opening what `connect` raises there."""
+    """The blocking form of `duplex_tts.Session`. Raises on creation what `connect` raises."""
 
     def __init__(
         self, url: str = DEFAULT_URL, key: str | None = None, options: Options | None = None
     ) -> None:
-        self._loop = _Loop()
+        self._loop = _LoopThread()
         try:
-            self._session = self._loop.run(_connected(url, key, options))
+            self._session = self._loop.run_coroutine(_open_session(url, key, options))
         except BaseException:
-            self._loop.stop()
+            self._loop.stop_thread()
             raise
 
     @property
@@ -89,29 +91,30 @@ class Session:
         return self._session.ready
 
     def speak(self, text: Text, **parameters: Unpack[Parameters]) -> Utterance:
-        """Say something; returns at once. See `duplex_tts.Session.speak`."""
-        return Utterance(self._loop, self._loop.call(self._session.speak, text, **parameters))
+        """Speak a text; returns at once. See `duplex_tts.Session.speak`."""
+        spoken = self._loop.call_function(self._session.speak, text, **parameters)
+        return Utterance(self._loop, spoken)
 
     def cancel(self) -> None:
-        """Be silent: cancel all that is being spoken or waits for its turn."""
-        self._loop.call(self._session.cancel)
+        """Cancel all utterances, spoken or queued."""
+        self._loop.call_function(self._session.cancel)
 
     def ping(self) -> float:
-        """Milliseconds to the server and back."""
-        return self._loop.run(self._session.ping())
+        """Measure the round trip to the server in milliseconds."""
+        return self._loop.run_coroutine(self._session.ping())
 
     def stats(self) -> Stats:
-        """The session in figures, now."""
-        return self._loop.call(self._session.stats)
+        """Statistics of the session."""
+        return self._loop.call_function(self._session.stats)
 
     def close(self) -> None:
         """Close the connection and end the thread. Safe to call twice."""
         try:
-            self._loop.run(self._session.close())
+            self._loop.run_coroutine(self._session.close())
         except ConnectionLost:
             return
         finally:
-            self._loop.stop()
+            self._loop.stop_thread()
 
     def __enter__(self) -> Self:
         return self
@@ -126,35 +129,35 @@ class Session:
 
 
 class Utterance:
-    """See `duplex_tts.Utterance`."""
+    """The blocking form of `duplex_tts.Utterance`."""
 
-    def __init__(self, loop: _Loop, spoken: utterance.Utterance) -> None:
+    def __init__(self, loop: _LoopThread, spoken: utterance.Utterance) -> None:
         self._loop = loop
         self._spoken = spoken
 
     @property
     def text(self) -> str:
-        """What was sent so far; a word of `words` is `text[word.start:word.end]`."""
+        """The text sent so far; a word of `words` is `text[word.start:word.end]`."""
         return self._spoken.text
 
     @property
     def words(self) -> list[Word]:
-        """Those received so far, with their times."""
+        """The words received so far, with their times."""
         return list(self._spoken.words)
 
     @property
     def ttfa_ms(self) -> float | None:
-        """From its first text to its first sound."""
+        """Time from the first text to the first audio; None before that."""
         return self._spoken.ttfa_ms
 
     @property
     def audio_ms(self) -> float:
-        """How much of it has been received."""
+        """Duration of the audio received so far."""
         return self._spoken.audio_ms
 
     @property
     def restarts(self) -> list[Restarted]:
-        """Where it went on after the server had lost it."""
+        """Where speech continued after the server had lost the context."""
         return list(self._spoken.restarts)
 
     @property
@@ -164,36 +167,36 @@ class Utterance:
 
     @property
     def cancelled(self) -> bool:
-        """Whether somebody has cancelled it."""
+        """Whether it was cancelled."""
         return self._spoken.cancelled
 
     def __iter__(self) -> Iterator[Audio]:
-        """Its audio, as it comes."""
-        while (audio := self._loop.run(_next(self._spoken))) is not None:
+        """The audio as it arrives."""
+        while (audio := self._loop.run_coroutine(_next_audio(self._spoken))) is not None:
             yield audio
 
     def done(self) -> Done | Cancelled:
-        """Wait until all of it has been received. See `duplex_tts.Utterance.done`."""
-        return self._loop.run(self._spoken.done())
+        """Wait until all audio has been received. See `duplex_tts.Utterance.done`."""
+        return self._loop.run_coroutine(self._spoken.done())
 
     def cancel(self) -> None:
-        """Be silent: what is not iterated yet is dropped, and the iteration ends now."""
-        self._loop.call(self._spoken.cancel)
+        """Cancel: unread audio is dropped, and the iteration ends at once."""
+        self._loop.call_function(self._spoken.cancel)
 
     def flush(self) -> None:
-        """Ask to speak all that was sent so far."""
-        self._loop.call(self._spoken.flush)
+        """Ask the server to speak all text sent so far."""
+        self._loop.call_function(self._spoken.flush)
 
     def played(self, ms: float) -> None:
-        """Report how much of it was really heard."""
-        self._loop.call(self._spoken.played, ms)
+        """Report how much of the audio was heard."""
+        self._loop.call_function(self._spoken.played, ms)
 
 
-async def _connected(url: str, key: str | None, options: Options | None) -> session.Session:
+async def _open_session(url: str, key: str | None, options: Options | None) -> session.Session:
     return await session.Session.connect(url, key, options)
 
 
-async def _next(spoken: utterance.Utterance) -> Audio | None:
+async def _next_audio(spoken: utterance.Utterance) -> Audio | None:
     try:
         return await anext(spoken)
     except StopAsyncIteration:

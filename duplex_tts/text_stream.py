@@ -1,4 +1,4 @@
-"""What can be spoken: a string, or anything that yields text a piece at a time."""
+"""Iterates over text to speak: a string, or anything that yields pieces of text."""
 
 from __future__ import annotations
 
@@ -9,108 +9,109 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any
 
 Text = str | Iterable[Any] | AsyncIterable[Any]
-"""A string, or strings or OpenAI-style chunks (`.choices[0].delta.content`), iterated either way.
+"""A string, or a sync or async iterable of strings or OpenAI-style chunks
+(`.choices[0].delta.content`).
 """
 
-_AHEAD = 16  # pieces that a blocking iterator may be ahead of who speaks them
+_READ_AHEAD = 16  # items read from a blocking iterator before they are consumed
 
 
-def pieces(text: Text) -> AsyncIterator[str]:
-    """The text as it comes; empty pieces are left out.
+def iter_text(text: Text) -> AsyncIterator[str]:
+    """Yield the text as it arrives, without empty strings.
 
-    What only blocks (a generator, a model's synchronous stream) is iterated in a thread of its own,
-    so that nothing else waits for it; a list or a tuple is there already. An iterator that is left
-    early is closed. Raises `TypeError` for what is no text, and what the iterator raises.
+    A blocking iterator (a generator, a model's synchronous stream) is read in a thread of its own,
+    so that it does not block the event loop; a list or a tuple is not. An iterator abandoned early
+    is closed. Raises `TypeError` for anything else, and what the iterator raises.
     """
     if isinstance(text, str):
-        return _contents(_given((text,)))
+        return _iter_contents(_iter_items((text,)))
     if isinstance(text, AsyncIterable):
-        return _contents(aiter(text))
+        return _iter_contents(aiter(text))
     if isinstance(text, list | tuple):
-        return _contents(_given(text))
+        return _iter_contents(_iter_items(text))
     if isinstance(text, Iterable) and not isinstance(text, bytes | bytearray):
-        return _contents(_from_thread(iter(text)))
+        return _iter_contents(_iter_in_thread(iter(text)))
     hint = "; await it first" if inspect.isawaitable(text) else ""
     raise TypeError(f"cannot speak {type(text).__name__}: expected text, or what yields text{hint}")
 
 
-async def _contents(found: AsyncIterator[Any]) -> AsyncIterator[str]:
+async def _iter_contents(items: AsyncIterator[Any]) -> AsyncIterator[str]:
     try:
-        async for each in found:
-            if piece := _content(each):
-                yield piece
+        async for item in items:
+            if content := _extract_content(item):
+                yield content
     finally:
-        if close := getattr(found, "aclose", None):
+        if close := getattr(items, "aclose", None):
             await close()
 
 
-def _content(each: Any) -> str | None:
-    if isinstance(each, str) or each is None:
-        return each
+def _extract_content(item: Any) -> str | None:
+    if isinstance(item, str) or item is None:
+        return item
     try:
-        content = each.choices[0].delta.content if each.choices else None
+        content = item.choices[0].delta.content if item.choices else None
     except (AttributeError, IndexError, TypeError):
-        content = each
+        content = item
     if isinstance(content, str) or content is None:
         return content
-    name = type(each).__name__
+    name = type(item).__name__
     raise TypeError(f"cannot speak {name}: expected text or .choices[0].delta.content")
 
 
-async def _given(texts: Iterable[Any]) -> AsyncIterator[Any]:
-    for text in texts:
-        yield text
+async def _iter_items(items: Iterable[Any]) -> AsyncIterator[Any]:
+    for item in items:
+        yield item
 
 
-async def _from_thread(texts: Iterator[Any]) -> AsyncIterator[Any]:
-    reading = _Reading(texts)
-    # A daemon: one that waits for a model's next token must not hold up the end of the program.
-    threading.Thread(target=reading.run, name="duplex-tts-text", daemon=True).start()
+async def _iter_in_thread(items: Iterator[Any]) -> AsyncIterator[Any]:
+    reader = _ThreadReader(items)
+    # A daemon: waiting for a model's next token must not keep the program from exiting.
+    threading.Thread(target=reader.read_all, name="duplex-tts-text", daemon=True).start()
     try:
         while True:
-            text, error = await reading.found.get()
+            item, error = await reader.results.get()
             if isinstance(error, StopAsyncIteration):
                 return
             if error is not None:
                 raise error
-            reading.room.release()
-            yield text
+            reader.free_slots.release()
+            yield item
     finally:
-        reading.leave()
+        reader.stop_reading()
 
 
-class _Reading:
-    """An iterator that blocks, read in a thread; `found`: what it yielded, or why it ended."""
+class _ThreadReader:
+    """Reads a blocking iterator in a thread; `results`: items, and the error or end at last."""
 
-    def __init__(self, texts: Iterator[Any]) -> None:
-        self.found: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue()
-        self.room = threading.Semaphore(_AHEAD)
-        self._texts = texts
+    def __init__(self, items: Iterator[Any]) -> None:
+        self.results: asyncio.Queue[tuple[Any, BaseException | None]] = asyncio.Queue()
+        self.free_slots = threading.Semaphore(_READ_AHEAD)
+        self._items = items
         self._loop = asyncio.get_running_loop()
-        self._left = threading.Event()
+        self._stopped = threading.Event()
 
-    def run(self) -> None:
-        """Read to the end, or until nobody listens any more."""
+    def read_all(self) -> None:
+        """Read to the end, or until `stop_reading`. Blocks."""
         try:
-            for text in self._texts:
-                self.room.acquire()
-                if self._left.is_set():
+            for item in self._items:
+                self.free_slots.acquire()
+                if self._stopped.is_set():
                     break
-                self._put(text)
-            self._put(None, StopAsyncIteration())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever iterates
-            self._put(None, error)
+                self._put_result(item)
+            self._put_result(None, StopAsyncIteration())
+        except BaseException as error:  # noqa: BLE001 - raised to the consumer
+            self._put_result(None, error)
         finally:
-            if close := getattr(self._texts, "close", None):
+            if close := getattr(self._items, "close", None):
                 close()
 
-    def leave(self) -> None:
-        """Nobody listens any more."""
-        self._left.set()
-        self.room.release()
+    def stop_reading(self) -> None:
+        """Stop before the next item."""
+        self._stopped.set()
+        self.free_slots.release()
 
-    def _put(self, text: Any, error: BaseException | None = None) -> None:
+    def _put_result(self, item: Any, error: BaseException | None = None) -> None:
         try:
-            self._loop.call_soon_threadsafe(self.found.put_nowait, (text, error))
+            self._loop.call_soon_threadsafe(self.results.put_nowait, (item, error))
         except RuntimeError:  # the loop is closed
-            self._left.set()
+            self._stopped.set()

@@ -1,1 +1,1 @@
-"""From PCM samples to the bytes that a client asked for. Plain."""
+"""PCM samples to the bytes of a requested format. No I/O."""

@@ -1,6 +1,6 @@
-"""Samples to bytes: plain encodings, WAV, and the codecs of FFmpeg.
+"""Codecs: PCM samples to bytes, as raw PCM, WAV or through FFmpeg.
 
-A codec gets one stream in pieces and keeps its state between them. Plain and synchronous.
+A codec encodes one stream in chunks and keeps its state between them. Synchronous, no I/O.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ Pcm = NDArray[np.float32]
 """Mono samples, float32 in [-1, 1], shape (n,)."""
 
 UNKNOWN_LENGTH = 0xFFFFFFFF
-"""What a WAV header says when the file is still being made: read to the end."""
+"""Size field of a WAV header whose length is not known yet: read to the end."""
 
 
 class Codec(Protocol):
-    """Turns samples at the target's rate into bytes."""
+    """Encodes samples at the target's rate."""
 
     def encode(self, pcm: Pcm) -> bytes:
-        """The bytes that are ready."""
+        """Return the bytes that are ready."""
 
     def finish(self) -> bytes:
-        """The bytes kept back."""
+        """Return the bytes still buffered."""
 
 
 @dataclass(frozen=True, slots=True)
-class PlainCodec:
-    """Every sample on its own: nothing is kept back."""
+class PcmCodec:
+    """Encodes each sample by itself; buffers nothing."""
 
     convert: Callable[[Pcm], bytes]
 
@@ -47,7 +47,7 @@ class PlainCodec:
 
 
 class WavCodec:
-    """A WAV header of unknown length in front of another codec's samples."""
+    """Puts a WAV header of unknown length in front of another codec's samples."""
 
     def __init__(self, codec: Codec, header: bytes) -> None:
         self._codec = codec
@@ -64,41 +64,43 @@ class WavCodec:
 
 
 class LibavCodec:
-    """A codec and container of FFmpeg that writes into memory; drained after every encode."""
+    """An FFmpeg codec and container writing to memory, drained after every encode."""
 
-    def __init__(self, recipe: Recipe, sample_rate_hz: int, bits_per_s: int | None = None) -> None:
+    def __init__(
+        self, encoding: LibavEncoding, sample_rate_hz: int, bits_per_s: int | None = None
+    ) -> None:
         self._rate_hz = sample_rate_hz
-        self._sink = _Sink()
+        self._file = _MemoryFile()
         self._container = av.open(
-            self._sink, "w", format=recipe.container, options=dict(recipe.container_options)
+            self._file, "w", format=encoding.container, options=dict(encoding.container_options)
         )
         self._stream = cast(
             av.AudioStream,
             self._container.add_stream(
-                recipe.codec, rate=sample_rate_hz, options=dict(recipe.codec_options)
+                encoding.codec, rate=sample_rate_hz, options=dict(encoding.codec_options)
             ),
         )
         codec = self._stream.codec_context
         codec.layout = "mono"
-        codec.format = recipe.sample_format
+        codec.format = encoding.sample_format
         if bits_per_s:
             codec.bit_rate = bits_per_s
 
     def encode(self, pcm: Pcm) -> bytes:
         """See `Codec`."""
-        self._container.mux(self._stream.encode(frame_of(pcm, self._rate_hz)))
-        return self._sink.take()
+        self._container.mux(self._stream.encode(to_av_frame(pcm, self._rate_hz)))
+        return self._file.take_written()
 
     def finish(self) -> bytes:
         """See `Codec`."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
-        return self._sink.take()
+        return self._file.take_written()
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How FFmpeg is asked for an encoding."""
+class LibavEncoding:
+    """FFmpeg's codec, container and options for one encoding."""
 
     codec: str
     container: str
@@ -108,7 +110,7 @@ class Recipe:
 
 
 def to_s16(pcm: Pcm) -> NDArray[np.int16]:
-    """round(32767 x), x clipped to [-1, 1]: never wraps. No dither: speech brings its own noise."""
+    """round(32767 x), x clipped to [-1, 1]: never wraps. No dither: speech has noise of its own."""
     samples: NDArray[np.int16] = np.rint(np.clip(pcm, -1, 1) * np.float32(32767)).astype("<i2")
     return samples
 
@@ -116,8 +118,8 @@ def to_s16(pcm: Pcm) -> NDArray[np.int16]:
 def wav_header(tag: int, sample_bytes: int, sample_rate_hz: int) -> bytes:
     """The header of a mono WAV whose length is not known yet.
 
-    `tag` is WAVE's number of the encoding: 1 PCM, 3 float, 6 A-law, 7 mu-law. All but PCM have an
-    extension (empty) and a `fact` chunk, as the standard wants it.
+    `tag` is the WAVE format code: 1 PCM, 3 float, 6 A-law, 7 mu-law. All but PCM have an empty
+    extension and a `fact` chunk, as the standard requires.
     """
     byte_rate = sample_rate_hz * sample_bytes
     extension = b"" if tag == 1 else struct.pack("<H", 0)
@@ -130,16 +132,16 @@ def wav_header(tag: int, sample_bytes: int, sample_rate_hz: int) -> bytes:
     return riff + chunks + b"data" + struct.pack("<I", UNKNOWN_LENGTH)
 
 
-def frame_of(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
-    """The samples as FFmpeg takes them."""
+def to_av_frame(pcm: Pcm, rate_hz: int) -> av.AudioFrame:
+    """The samples as a frame of FFmpeg."""
     frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="flt", layout="mono")
     frame.sample_rate = rate_hz
     return frame
 
 
-class _Sink:
-    """The file that FFmpeg writes to. Without `seek`: a stream has no way back (to write an mp3's
-    length into its first frame, for one).
+class _MemoryFile:
+    """The file object that FFmpeg writes to. It has no `seek`, so that FFmpeg treats it as a stream
+    (and does not go back to write an mp3's length into its first frame).
     """
 
     def __init__(self) -> None:
@@ -149,7 +151,7 @@ class _Sink:
         self._written += data
         return len(data)
 
-    def take(self) -> bytes:
+    def take_written(self) -> bytes:
         data = bytes(self._written)
         self._written.clear()
         return data

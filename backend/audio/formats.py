@@ -1,9 +1,9 @@
-"""The audio formats that a client may ask for, and the way from PCM to their bytes: resampling and
-encoding, one encoder a context.
+"""The audio formats that a client may request, and their encoders: resampling and encoding, one
+encoder per context.
 
-All state carries over from chunk to chunk, so that a join cannot be heard: audio that comes in
-pieces gives the bytes (pcm, G.711, wav, flac) or the sound (opus, mp3, aac) of audio that came at
-once. Plain and synchronous; an encoder may be used from any thread, by one at a time.
+State carries over between chunks, so that joins are inaudible: audio encoded in chunks gives the
+same bytes (pcm, G.711, wav, flac) or sound (opus, mp3, aac) as audio encoded at once.
+Synchronous, no I/O; an encoder may be used from any thread, by one thread at a time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from backend.audio.codecs import (
     Codec,
     LibavCodec,
-    PlainCodec,
-    Recipe,
+    LibavEncoding,
+    PcmCodec,
     WavCodec,
-    frame_of,
+    to_av_frame,
     to_s16,
     wav_header,
 )
@@ -34,8 +34,8 @@ MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """What a client gets: an encoding of `FORMATS`, its sample rate, and the bit rate that a lossy
-    codec aims at (None: the encoding has none to choose).
+    """An encoding of `FORMATS`, its sample rate, and a lossy codec's target bit rate (None: the
+    encoding has no bit rate to choose).
     """
 
     name: str
@@ -44,29 +44,29 @@ class AudioFormat:
 
     @property
     def bytes_per_s(self) -> int:
-        """The most bytes that a second becomes."""
-        if self.bits_per_s:  # a variable rate peaks above its aim; Ogg's pages take 1400
+        """Upper bound of the bytes for one second."""
+        if self.bits_per_s:  # a variable rate peaks above its target; Ogg's pages take 1400
             return self.bits_per_s // 8 * 2 + 1400
         return FORMATS[self.name].sample_bytes * self.sample_rate_hz
 
     @property
     def media_type(self) -> str:
-        """What HTTP calls it."""
+        """The HTTP media type."""
         return FORMATS[self.name].media_type
 
     def duration_ms(self, samples: int) -> float:
-        """How long `samples` samples of this format last."""
+        """Duration of `samples` samples at this sample rate."""
         return samples * 1000 / self.sample_rate_hz
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedAudio:
-    """Bytes, and the samples at the target's rate that they account for.
+    """Encoded bytes, and the samples at the target's rate that they account for.
 
-    The samples of an encoder's answers sum up to all of the audio, exactly. A codec may keep the
-    bytes of the last samples until the next answer: 20 ms opus, 27 ms flac, 24 to 72 ms mp3, two
-    frames of 1024 samples aac. What a decoder of mp3 or aac puts in front (1105, 1024 samples of
-    silence: these streams have no place to say so) is not counted.
+    The samples of an encoder's results sum up to all of the audio, exactly. A codec may delay the
+    bytes of the last samples to the next result: 20 ms opus, 27 ms flac, 24 to 72 ms mp3, two
+    frames of 1024 samples aac. The silence that an mp3 or aac decoder puts in front (1105, 1024
+    samples, which these streams cannot declare) is not counted.
     """
 
     data: bytes
@@ -74,31 +74,31 @@ class EncodedAudio:
 
 
 class Encoder(Protocol):
-    """One context's way from PCM to bytes.
+    """Encodes one context's PCM.
 
-    `blocking`: an `encode` takes milliseconds and should leave the event loop.
+    `blocking`: an `encode` takes milliseconds and should run off the event loop.
     """
 
     blocking: bool
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
-        """What is ready once `pcm` is added; may be empty."""
+        """Add `pcm` and return what is ready; may be empty."""
 
     def finish(self) -> EncodedAudio:
-        """The rest. The encoder is used up: a further call raises `RuntimeError`."""
+        """Return the rest and end the stream: a further call raises `RuntimeError`."""
 
 
 def parse_format(
     name: str | None, sample_rate_hz: int | None, bits_per_s: int | None = None
 ) -> AudioFormat:
-    """The format asked for; None means the default. Raises `BadFormat`, with what there is."""
+    """The requested format; None means the default. Raises `BadFormat`, naming the choices."""
     name = DEFAULT_FORMAT if name is None else name
     if name not in FORMATS:
         raise BadFormat(f"no format {name[:40]!r} here; choose {', '.join(FORMATS)}")
     spec = FORMATS[name]
     rate = spec.default_hz if sample_rate_hz is None else sample_rate_hz
     if spec.rates_hz and rate not in spec.rates_hz:
-        raise BadFormat(f"{name} takes sample_rate {_listed(spec.rates_hz)}, not {rate}")
+        raise BadFormat(f"{name} takes sample_rate {_join_rates(spec.rates_hz)}, not {rate}")
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise BadFormat(f"{name} takes sample_rate {MIN_RATE_HZ} to {MAX_RATE_HZ}, not {rate}")
     return AudioFormat(name, rate, _bit_rate(name, bits_per_s))
@@ -118,17 +118,17 @@ def _bit_rate(name: str, bits_per_s: int | None) -> int | None:
 
 
 def create_encoder(source_hz: int, target: AudioFormat) -> Encoder:
-    """A fresh encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
+    """A new encoder for PCM at `source_hz`; `target` comes from `parse_format`."""
     spec = FORMATS[target.name]
     resampler = None if source_hz == target.sample_rate_hz else Resampler(source_hz, target)
-    return StreamEncoder(resampler, spec.open(target), blocking=spec.blocking)
+    return StreamEncoder(resampler, spec.open_codec(target), blocking=spec.blocking)
 
 
 class Resampler:
     """Changes the sample rate of a stream; chunks give exactly the samples of the whole.
 
-    FFmpeg's polyphase filter: linear phase, 32 taps at the lower of the two rates, so it holds back
-    2 ms at 8000 Hz and less above (soxr's block convolution: 38 to 75 ms). Noise and images lie
+    FFmpeg's polyphase filter: linear phase, 32 taps at the lower of the two rates, so it delays by
+    2 ms at 8000 Hz and less above (soxr's block convolution: 38 to 75 ms). Noise and images are
     95 dB below a tone in the lower three quarters of the band.
     """
 
@@ -136,23 +136,23 @@ class Resampler:
         self._source_hz = source_hz
         self._swr = av.AudioResampler(format="flt", layout="mono", rate=target.sample_rate_hz)
 
-    def push(self, pcm: Pcm) -> Pcm:
-        """What is ready once `pcm` is added."""
-        return _joined(self._swr.resample(frame_of(pcm, self._source_hz)))
+    def resample(self, pcm: Pcm) -> Pcm:
+        """Add `pcm` and return the samples that are ready."""
+        return _concatenate_frames(self._swr.resample(to_av_frame(pcm, self._source_hz)))
 
     def finish(self) -> Pcm:
-        """The samples held back."""
-        return _joined(self._swr.resample(None))
+        """Return the samples still buffered."""
+        return _concatenate_frames(self._swr.resample(None))
 
 
 class StreamEncoder:
-    """A resampler (None: the rates are equal) in front of a codec."""
+    """A resampler (None: the rates are equal) and a codec."""
 
     def __init__(self, resampler: Resampler | None, codec: Codec, *, blocking: bool) -> None:
         self.blocking = blocking
         self._resampler = resampler
         self._codec = codec
-        self._pushed = False
+        self._has_audio = False
         self._finished = False
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
@@ -161,26 +161,30 @@ class StreamEncoder:
             raise RuntimeError("the encoder is used up")
         if not pcm.size:
             return EncodedAudio(b"", 0)
-        self._pushed = True
-        return self._encoded(self._resampler.push(pcm) if self._resampler else pcm)
+        self._has_audio = True
+        return self._encode_samples(self._resampler.resample(pcm) if self._resampler else pcm)
 
     def finish(self) -> EncodedAudio:
         """See `Encoder`."""
         if self._finished:
             raise RuntimeError("the encoder is used up")
         self._finished = True
-        if not self._pushed:  # silence has no headers: an empty context gives no bytes
+        if not self._has_audio:  # no headers without audio: an empty context gives no bytes
             return EncodedAudio(b"", 0)
-        rest = self._encoded(self._resampler.finish()) if self._resampler else EncodedAudio(b"", 0)
+        rest = (
+            self._encode_samples(self._resampler.finish())
+            if self._resampler
+            else EncodedAudio(b"", 0)
+        )
         return EncodedAudio(rest.data + self._codec.finish(), rest.samples)
 
-    def _encoded(self, pcm: Pcm) -> EncodedAudio:
+    def _encode_samples(self, pcm: Pcm) -> EncodedAudio:
         return EncodedAudio(self._codec.encode(pcm) if pcm.size else b"", pcm.size)
 
 
 @dataclass(frozen=True, slots=True)
 class BitRates:
-    """What a codec may aim at; it takes the nearest that its standard has at the sample rate."""
+    """Bit rates to choose from; a codec takes the nearest that its standard has."""
 
     default: int
     lowest: int
@@ -189,12 +193,12 @@ class BitRates:
 
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
-    """An encoding: its usual rate, how to open its codec, what HTTP calls it, the rates it takes
-    (none listed: all), the most bytes that a sample becomes.
+    """An encoding: default sample rate, codec factory, HTTP media type, allowed sample rates
+    (empty: all), and the most bytes per sample.
     """
 
     default_hz: int
-    open: Callable[[AudioFormat], Codec]
+    open_codec: Callable[[AudioFormat], Codec]
     media_type: str
     rates_hz: tuple[int, ...] = ()
     bit_rates: BitRates | None = None
@@ -203,15 +207,15 @@ class FormatSpec:
 
 
 def _s16(_: AudioFormat) -> Codec:
-    return PlainCodec(lambda pcm: to_s16(pcm).tobytes())
+    return PcmCodec(lambda pcm: to_s16(pcm).tobytes())
 
 
 def _f32(_: AudioFormat) -> Codec:
-    return PlainCodec(lambda pcm: pcm.astype("<f4").tobytes())
+    return PcmCodec(lambda pcm: pcm.astype("<f4").tobytes())
 
 
-def _libav(recipe: Recipe) -> Callable[[AudioFormat], Codec]:
-    return lambda target: LibavCodec(recipe, target.sample_rate_hz, target.bits_per_s)
+def _libav(encoding: LibavEncoding) -> Callable[[AudioFormat], Codec]:
+    return lambda target: LibavCodec(encoding, target.sample_rate_hz, target.bits_per_s)
 
 
 def _wav(
@@ -222,25 +226,29 @@ def _wav(
     )
 
 
-def _listed(rates_hz: tuple[int, ...]) -> str:
+def _join_rates(rates_hz: tuple[int, ...]) -> str:
     return ", ".join(map(str, rates_hz[:-1])) + f" or {rates_hz[-1]}"
 
 
-def _joined(frames: list[av.AudioFrame]) -> Pcm:
+def _concatenate_frames(frames: list[av.AudioFrame]) -> Pcm:
     parts = [frame.to_ndarray()[0].astype(np.float32) for frame in frames]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-_mulaw = _libav(Recipe("pcm_mulaw", "mulaw", "s16"))
-_alaw = _libav(Recipe("pcm_alaw", "alaw", "s16"))
-# A page a frame, so that 20 ms never wait for a page to fill; no bit reservoir, so
-# that an mp3 stream can be cut and played at any frame; flac without 8 KiB of room for comments,
-# in blocks of 27 ms instead of 105.
-_opus = _libav(Recipe("libopus", "ogg", "flt", {"page_duration": "20000"}))
-_mp3 = _libav(Recipe("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"}))
-_aac = _libav(Recipe("aac", "adts", "fltp"))
+_mulaw = _libav(LibavEncoding("pcm_mulaw", "mulaw", "s16"))
+_alaw = _libav(LibavEncoding("pcm_alaw", "alaw", "s16"))
+# One frame per Ogg page, so that 20 ms never wait for a page to fill; no bit reservoir, so that an
+# mp3 stream can be cut and played at any frame; flac without 8 KiB of padding for comments, in
+# blocks of 27 ms instead of 105.
+_opus = _libav(LibavEncoding("libopus", "ogg", "flt", {"page_duration": "20000"}))
+_mp3 = _libav(
+    LibavEncoding("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"})
+)
+_aac = _libav(LibavEncoding("aac", "adts", "fltp"))
 _flac = _libav(
-    Recipe("flac", "flac", "s16", {"metadata_header_padding": "0"}, {"compression_level": "2"})
+    LibavEncoding(
+        "flac", "flac", "s16", {"metadata_header_padding": "0"}, {"compression_level": "2"}
+    )
 )
 _OPUS_RATES_HZ = (8000, 12000, 16000, 24000, 48000)
 _MPEG_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -261,5 +269,5 @@ FORMATS: dict[str, FormatSpec] = {
     "mp3": FormatSpec(24000, _mp3, "audio/mpeg", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
     "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
 }
-BARE = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
-"""Samples without a container; None is the default."""
+RAW_FORMATS = frozenset((None, "pcm_s16le", "pcm_f32le", "mulaw", "alaw"))
+"""Formats without a container; None is the default format."""

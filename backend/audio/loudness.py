@@ -1,6 +1,6 @@
-"""How loud speech is sent: a fixed gain for each voice, a volume for each context, a true peak.
+"""Loudness of the audio sent: a fixed gain per voice, a volume per context, a true-peak limiter.
 
-Plain and synchronous. Levels are in dBFS (0: full scale), loudness in LUFS (ITU-R BS.1770).
+Synchronous, no I/O. Levels are in dBFS (0: full scale), loudness in LUFS (ITU-R BS.1770).
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from scipy.signal import resample_poly
 from backend.audio.codecs import Pcm
 from backend.errors import BadMessage
 
-TARGET_LUFS = -18.0  # of speech beside music, calls and other programs; AES TD1008 asks for -18
+TARGET_LUFS = -18.0  # speech beside music, calls and other programs; as in AES TD1008
 LOWEST_VOLUME, HIGHEST_VOLUME = 0.0, 2.0
 AUDIBLE_DBFS = -45.0
-WINDOW_S = 0.005  # of which the level is taken
+WINDOW_S = 0.005  # over which a level is measured
 
-_CEILING = 10 ** (-2.3 / 20)  # of samples: codecs and resamplers behind may overshoot by 1 dB
+_CEILING = 10 ** (-2.3 / 20)  # of samples: later codecs and resamplers may overshoot by 1 dB
 _OVERSAMPLING = 4  # BS.1770 annex 2: peaks between the samples
-_BLOCK_S = 0.001  # the limiter's resolution,
-_ATTACK_BLOCKS, _RELEASE_BLOCKS = 5, 150  # and how many of these it takes for a change of 1
+_BLOCK_S = 0.001  # the limiter's resolution
+_ATTACK_BLOCKS, _RELEASE_BLOCKS = 5, 150  # blocks for the gain to change by 1
 _MOST_GAIN_DB = 20.0
-_SHORTEST_S = 0.4  # BS.1770's gating block: of less there is no loudness
+_SHORTEST_S = 0.4  # BS.1770's gating block: loudness is undefined below
 
 
 def measure_lufs(pcm: Pcm, rate_hz: int) -> float | None:
-    """Integrated loudness of mono `pcm` (BS.1770-4); None for what is too short or silent."""
+    """Integrated loudness of mono `pcm` (BS.1770-4); None if it is too short or silent."""
     if len(pcm) < _SHORTEST_S * rate_hz:
         return None
     lufs = float(pyloudnorm.Meter(rate_hz).integrated_loudness(pcm))
@@ -35,14 +35,14 @@ def measure_lufs(pcm: Pcm, rate_hz: int) -> float | None:
 
 
 def gain_to_target(lufs: float | None) -> float:
-    """The factor that brings speech of this loudness to `TARGET_LUFS`; 1 where it is unknown."""
+    """The factor that brings speech of this loudness to `TARGET_LUFS`; 1 if it is unknown."""
     if lufs is None:
         return 1.0
     return float(10 ** (np.clip(TARGET_LUFS - lufs, -_MOST_GAIN_DB, _MOST_GAIN_DB) / 20))
 
 
 def parse_volume(volume: float | None) -> float:
-    """The volume asked for, 1 where none is. Raises `BadMessage`."""
+    """The requested volume, 1 by default. Raises `BadMessage`."""
     volume = 1.0 if volume is None else volume
     if not LOWEST_VOLUME <= volume <= HIGHEST_VOLUME:
         raise BadMessage(
@@ -52,14 +52,14 @@ def parse_volume(volume: float | None) -> float:
 
 
 def levels_dbfs(pcm: Pcm, rate_hz: int) -> NDArray[np.float64]:
-    """The level of each whole window of `WINDOW_S`."""
+    """Levels of the complete windows of `WINDOW_S`."""
     size = int(WINDOW_S * rate_hz)
     windows = pcm[: len(pcm) // size * size].reshape(-1, size).astype(np.float64)
     return np.asarray(10 * np.log10(np.square(windows).mean(1) + 1e-12))
 
 
 def first_audible(pcm: Pcm, rate_hz: int) -> int | None:
-    """The first sample of the first window above `AUDIBLE_DBFS`; None where all is silent."""
+    """Index of the first window's first sample above `AUDIBLE_DBFS`; None if all is silent."""
     loud = np.flatnonzero(levels_dbfs(pcm, rate_hz) > AUDIBLE_DBFS)
     return int(loud[0]) * int(WINDOW_S * rate_hz) if len(loud) else None
 
@@ -67,8 +67,8 @@ def first_audible(pcm: Pcm, rate_hz: int) -> int | None:
 class Limiter:
     """Keeps the true peak of a stream below -1 dBFS, chunk by chunk, and adds no delay.
 
-    The gain falls within 5 ms before a peak and recovers over 150 ms, along straight lines. Chunks
-    are cut between words, so what a look-ahead across their edge would see is quiet.
+    The gain falls within 5 ms before a peak and recovers over 150 ms, both linearly. Chunks are cut
+    between words, so a look-ahead across their edge would see only quiet samples.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -76,18 +76,18 @@ class Limiter:
         self._gain = 1.0  # where the last chunk ended
 
     def limit(self, pcm: Pcm) -> Pcm:
-        """The chunk, as long as it was."""
+        """Return the chunk limited, at the same length."""
         if not pcm.size or (self._gain == 1.0 and np.abs(pcm).max() < _CEILING / 2):
             return pcm
         allowed = np.minimum(1.0, _CEILING / np.maximum(self._peaks(pcm), 1e-9))
         if self._gain == 1.0 and allowed.min() == 1.0:
             return pcm
-        # Between two blocks the gain is right for both; it is a line from there to the next place.
+        # At the edge of two blocks the gain suits both; it is linear from one edge to the next.
         nodes = np.minimum(np.append(allowed, 1.0), np.insert(allowed, 0, self._gain))
         nodes[-1] = allowed[-1]
-        nodes = _no_steeper(nodes[::-1], 1 / _ATTACK_BLOCKS)[::-1]
+        nodes = _limit_slope(nodes[::-1], 1 / _ATTACK_BLOCKS)[::-1]
         nodes[0] = self._gain
-        nodes = _no_steeper(nodes, 1 / _RELEASE_BLOCKS)
+        nodes = _limit_slope(nodes, 1 / _RELEASE_BLOCKS)
         self._gain = float(nodes[-1])
         at = np.minimum(np.arange(len(nodes)) * self._block, len(pcm))
         gain = np.interp(np.arange(len(pcm)), at, nodes).astype(np.float32)
@@ -95,14 +95,14 @@ class Limiter:
         return limited
 
     def _peaks(self, pcm: Pcm) -> NDArray[np.float64]:
-        """The true peak of each block, the last one possibly shorter."""
+        """True peak of each block; the last block may be shorter."""
         finer = np.abs(resample_poly(pcm, _OVERSAMPLING, 1))
         size = self._block * _OVERSAMPLING
         padded = np.pad(finer, (0, -len(finer) % size))
         return np.asarray(padded.reshape(-1, size).max(1), np.float64)
 
 
-def _no_steeper(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:
+def _limit_slope(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:
     """The largest values below `values` that rise by at most `slope` from one to the next."""
     ramp = np.arange(len(values)) * slope
     return np.asarray(np.minimum.accumulate(values - ramp) + ramp)

@@ -1,1 +1,1 @@
-"""Everything that is exposed: the routes of each protocol, the pages, the status."""
+"""The server's endpoints: each protocol's routes, the pages, the status."""

@@ -9,71 +9,75 @@ from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
 from backend.events import Failed, Start
 from backend.protocols.audio_body import AudioBody
-from backend.protocols.cartesia.request import FileRequest, refuse
+from backend.protocols.cartesia.request import CartesiaHttpRequest, build_refusal
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
 _SDK = "cartesia-python/"
 
 
 def cartesia_routes(access: Access) -> APIRouter:
-    """The routes; they expect `services` and `connections` in the application's state."""
+    """The routes; require `services` and `connections` in the application's state."""
     router = APIRouter()
 
     @router.websocket("/tts/websocket")
     async def stream(websocket: WebSocket) -> None:
         connections: WebSocketManager = websocket.app.state.connections
-        find_voice = _services(websocket).tts.find_voice
+        find_voice = _get_services(websocket).tts.find_voice
         sdk = websocket.headers.get("user-agent", "").startswith(_SDK)
         protocol = CartesiaProtocol(find_voice, done_after_error=not sdk)
-        await connections.serve(websocket, protocol, _key(websocket))
+        await connections.serve(websocket, protocol, _get_key(websocket))
 
     @router.post("/tts/bytes")
-    async def audio_alone(request: Request) -> Response:
+    async def audio_bytes(request: Request) -> Response:
         try:
-            asked, start, audio = await _asked(request, access)
+            speech, start, audio = await _read_request(request, access)
         except DuplexError as error:
-            return _refused(request, error)
-        body = AudioBody(audio.media_type, refuse)
-        return SpeechResponse(_services(request), start, asked.text, body)
+            return _error_response(request, error)
+        body = AudioBody(audio.media_type, build_refusal)
+        return SpeechResponse(_get_services(request), start, speech.plain_text, body)
 
     @router.post("/tts/sse")
     async def events(request: Request) -> Response:
         try:
-            asked, start, _ = await _asked(request, access)
+            speech, start, _ = await _read_request(request, access)
         except DuplexError as error:
-            return _refused(request, error)
-        return SpeechResponse(_services(request), start, asked.text, CartesiaEvents(asked))
+            return _error_response(request, error)
+        return SpeechResponse(
+            _get_services(request), start, speech.plain_text, CartesiaEvents(speech)
+        )
 
     return router
 
 
-async def _asked(request: Request, access: Access) -> tuple[FileRequest, Start, AudioFormat]:
-    """What is wanted, checked as far as it can be before it is spoken. Raises `DuplexError`."""
-    services = _services(request)
-    access.authorize(_key(request))
-    asked = read_json(FileRequest, await request.body())
-    start = asked.start("", services.tts.find_voice)
-    services.tts.manner(start)
-    return asked, start, parse_format(start.format, start.sample_rate, start.bit_rate)
+async def _read_request(
+    request: Request, access: Access
+) -> tuple[CartesiaHttpRequest, Start, AudioFormat]:
+    """Read, authorize and validate a request. Raises `DuplexError`."""
+    services = _get_services(request)
+    access.authorize(_get_key(request))
+    speech = read_json(CartesiaHttpRequest, await request.body())
+    start = speech.build_start("", services.tts.find_voice)
+    services.tts.resolve_params(start)
+    return speech, start, parse_format(start.format, start.sample_rate, start.bit_rate)
 
 
-def _key(connection: HTTPConnection) -> str | None:
-    """The key in the header or, for browsers, in the URL."""
+def _get_key(connection: HTTPConnection) -> str | None:
+    """The key from a header or, for browsers, the URL."""
     query = connection.query_params
     in_url = query.get("api_key") or query.get("access_token")
-    return connection.headers.get("x-api-key") or bearer(connection.headers) or in_url
+    return connection.headers.get("x-api-key") or bearer_key(connection.headers) or in_url
 
 
-def _services(connection: HTTPConnection) -> Services:
+def _get_services(connection: HTTPConnection) -> Services:
     services: Services = connection.app.state.services
     return services
 
 
-def _refused(request: Request, error: DuplexError) -> Response:
-    _services(request).metrics.error(error.code)
-    return refusal(refuse(Failed(None, error.code, error.message)))
+def _error_response(request: Request, error: DuplexError) -> Response:
+    _get_services(request).metrics.count_error(error.code)
+    return create_refusal_response(build_refusal(Failed(None, error.code, error.message)))

@@ -8,10 +8,15 @@ from starlette.types import Message
 from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
 from backend.protocols.deepgram import websocket as deepgram
-from backend.protocols.deepgram.query import SpeakRequest, decode_request, file_query, stream_query
+from backend.protocols.deepgram.query import (
+    SpeakRequest,
+    decode_text,
+    parse_file_query,
+    parse_stream_query,
+)
 from backend.sessions.context import Services
-from backend.transport.auth import Access, authorization
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, authorization_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -19,22 +24,22 @@ _SCHEMES = ("token", "bearer")
 
 
 def deepgram_routes(access: Access) -> APIRouter:
-    """The routes; they expect `services` and `connections` in the application's state."""
+    """The routes; require `services` and `connections` in the application's state."""
     router = APIRouter()
 
     @router.websocket("/v1/speak")
     async def stream(websocket: WebSocket) -> None:
         services: Services = websocket.app.state.services
         connections: WebSocketManager = websocket.app.state.connections
-        key, websocket = _key(websocket)
+        key, websocket = _get_key(websocket)
         try:
             access.authorize(key)
-            speech = stream_query(websocket.query_params, services.tts.find_voice)
-            _check(speech, services.tts)
+            speech = parse_stream_query(websocket.query_params, services.tts.find_voice)
+            _validate_speech(speech, services.tts)
         except DuplexError as error:
-            services.metrics.error(error.code)
-            refused = deepgram.refusal(error.code, error.message)
-            await websocket.send_denial_response(refusal(refused))
+            services.metrics.count_error(error.code)
+            response = deepgram.build_refusal(error.code, error.message)
+            await websocket.send_denial_response(create_refusal_response(response))
             return
         await connections.serve(websocket, deepgram.DeepgramProtocol(speech), key)
 
@@ -42,31 +47,31 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def speak(request: Request) -> Response:
         services: Services = request.app.state.services
         try:
-            access.authorize(authorization(request.headers, *_SCHEMES))
-            speech = file_query(request.query_params, services.tts.find_voice)
-            audio = _check(speech, services.tts)
-            text = decode_request(await request.body(), request.headers.get("content-type", ""))
+            access.authorize(authorization_key(request.headers, *_SCHEMES))
+            speech = parse_file_query(request.query_params, services.tts.find_voice)
+            audio = _validate_speech(speech, services.tts)
+            text = decode_text(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
-            services.metrics.error(error.code)
-            return refusal(deepgram.refusal(error.code, error.message))
-        answer = deepgram.DeepgramBody(speech, audio.media_type, len(text))
-        return SpeechResponse(services, speech.start, text, answer)
+            services.metrics.count_error(error.code)
+            return create_refusal_response(deepgram.build_refusal(error.code, error.message))
+        body = deepgram.DeepgramBody(speech, audio.media_type, len(text))
+        return SpeechResponse(services, speech.start, text, body)
 
     return router
 
 
-def _key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
-    """The key in `Authorization: Token KEY` (or Bearer), or where a browser's page can put it: in
-    the subprotocols, `token, KEY`. That wants to see the first of them agreed to.
+def _get_key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
+    """The key from `Authorization: Token KEY` (or Bearer) or, for browsers, from the subprotocols
+    `token, KEY`; browsers require that the first of these is accepted.
     """
-    key = authorization(websocket.headers, *_SCHEMES)
+    key = authorization_key(websocket.headers, *_SCHEMES)
     offered = websocket.scope["subprotocols"]
     if key is None and len(offered) == 2 and offered[0].lower() in _SCHEMES:
-        return offered[1], _agreeing(websocket, offered[0])
+        return offered[1], _accept_with_subprotocol(websocket, offered[0])
     return key, websocket
 
 
-def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
+def _accept_with_subprotocol(websocket: WebSocket, subprotocol: str) -> WebSocket:
     async def send(message: Message) -> None:
         if message["type"] == "websocket.accept":
             message = {**message, "subprotocol": subprotocol}
@@ -75,7 +80,7 @@ def _agreeing(websocket: WebSocket, subprotocol: str) -> WebSocket:
     return WebSocket(websocket.scope, websocket.receive, send)
 
 
-def _check(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:
-    """Refuse now what would be refused at the first word. Raises what both of these raise."""
-    tts.manner(speech.start)
+def _validate_speech(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:
+    """Validate before the first word. Raises `DuplexError`."""
+    tts.resolve_params(speech.start)
     return parse_format(speech.start.format, speech.start.sample_rate, speech.start.bit_rate)

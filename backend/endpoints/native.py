@@ -6,35 +6,35 @@ from fastapi import APIRouter, Request, Response, WebSocket
 
 from backend.errors import DuplexError
 from backend.events import Failed
-from backend.protocols.native import NativeLines, NativeProtocol, decode_speech
+from backend.protocols.native import NativeLines, NativeProtocol, decode_speech_request
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
 
 def native_routes(access: Access) -> APIRouter:
-    """The routes; they expect `services` and `connections` in the application's state."""
+    """The routes; require `services` and `connections` in the application's state."""
     router = APIRouter()
 
     @router.websocket("/ws/tts")
     async def speak(websocket: WebSocket) -> None:
         connections: WebSocketManager = websocket.app.state.connections
-        # A browser's page cannot set a header here.
-        key = bearer(websocket.headers) or websocket.query_params.get("key")
+        # Browsers cannot set headers on a WebSocket.
+        key = bearer_key(websocket.headers) or websocket.query_params.get("key")
         await connections.serve(websocket, NativeProtocol(), key, resumable=True)
 
     @router.post("/v1/speech")
     async def speech(request: Request) -> Response:
-        """Speak one text: the server's messages, one JSON object a line."""
+        """Speak one text; returns the server's messages, one JSON object per line."""
         services: Services = request.app.state.services
         lines = NativeLines()
         try:
-            access.authorize(bearer(request.headers))
-            start, text = decode_speech(await request.body())
+            access.authorize(bearer_key(request.headers))
+            start, text = decode_speech_request(await request.body())
         except DuplexError as error:
-            services.metrics.error(error.code)
-            return refusal(lines.refuse(Failed(None, error.code, error.message)))
+            services.metrics.count_error(error.code)
+            return create_refusal_response(lines.refuse(Failed(None, error.code, error.message)))
         return SpeechResponse(services, start, text, lines)
 
     return router

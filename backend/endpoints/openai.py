@@ -17,103 +17,108 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.sessions.context import Services
-from backend.transport.auth import PUBLIC, Access, bearer
-from backend.transport.speech_response import SpeechResponse, refusal
+from backend.transport.auth import PUBLIC, Access, bearer_key
+from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import SPEED_RANGE
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-_ELEVENLABS_KEY = "xi-api-key"  # who sends it wants ElevenLabs' answer from a URL that both have
+_ELEVENLABS_KEY = "xi-api-key"  # selects ElevenLabs' response on a URL that both vendors have
 
 
-class _Route(APIRoute):
-    """Answers errors in the vendor's form."""
+class _OpenAIRoute(APIRoute):
+    """A route that answers errors in the vendor's form."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
-        handle = super().get_route_handler()
+        handler = super().get_route_handler()
 
-        async def answer(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             try:
-                return await handle(request)
+                return await handler(request)
             except DuplexError as error:
-                _services(request).metrics.error(error.code)
-                return _refused(request, Failed(None, error.code, error.message))
+                _get_services(request).metrics.count_error(error.code)
+                return _error_response(request, Failed(None, error.code, error.message))
 
-        return answer
+        return respond
 
 
 def openai_routes(access: Access) -> APIRouter:
-    """The routes; they expect `services` in the application's state."""
+    """The routes; require `services` in the application's state."""
 
     def authorize(request: Request) -> None:
         _authorize(request, access)
 
-    router = APIRouter(route_class=_Route, dependencies=[Depends(authorize)])
+    router = APIRouter(route_class=_OpenAIRoute, dependencies=[Depends(authorize)])
 
     @router.post("/v1/audio/speech")
     async def speech(request: Request) -> Response:
-        return _speech(_services(request), openai.decode_request(await request.body()))
+        return _create_response(_get_services(request), openai.decode_request(await request.body()))
 
     @router.get("/v1/models")
     async def models(request: Request) -> Any:
-        services = _services(request)
+        services = _get_services(request)
         info = services.tts.info
         if _ELEVENLABS_KEY in request.headers:
-            longest = services.settings.server.max_text_length
-            return [elevenlabs_http.describe_model(info.name, sorted(info.languages), longest)]
+            max_characters = services.settings.server.max_text_length
+            return [
+                elevenlabs_http.describe_model(info.name, sorted(info.languages), max_characters)
+            ]
         return openai.describe_models(info.name)
 
     @router.get("/v1/models/{name}", response_model=None)
     async def model(request: Request, name: str) -> Response | dict[str, Any]:
-        engine = _services(request).tts.info.name
+        engine = _get_services(request).tts.info.name
         if name in (engine, *openai.MODELS):
             return openai.describe_model(name)
-        message = f"the model {name[:80]!r} does not exist; GET /v1/models lists those there are"
-        return _refused(request, Failed(None, "model_not_found", message))
+        message = f"the model {name[:80]!r} does not exist; GET /v1/models lists the models"
+        return _error_response(request, Failed(None, "model_not_found", message))
 
-    @router.get("/v1/audio/models")  # Open WebUI asks here
+    @router.get("/v1/audio/models")  # used by Open WebUI
     async def audio_models(request: Request) -> dict[str, Any]:
-        return {"models": openai.describe_models(_services(request).tts.info.name)["data"]}
+        return {"models": openai.describe_models(_get_services(request).tts.info.name)["data"]}
 
     @router.get("/v1/audio/voices")
     async def voices(request: Request) -> dict[str, Any]:
-        tts = _services(request).tts
+        tts = _get_services(request).tts
         return openai.describe_voices(tts.voices(), tts.default_voice)
 
     @router.api_route("/v1/audio/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(request: Request, rest: str) -> Response:
-        message = f"no {request.method} {request.url.path} here; there is POST /v1/audio/speech"
-        return _refused(request, Failed(None, "unknown_url", message))
+        path = request.url.path
+        message = f"no {request.method} {path} on this server; available: POST /v1/audio/speech"
+        return _error_response(request, Failed(None, "unknown_url", message))
 
     return router
 
 
 def _authorize(request: Request, access: Access) -> None:
     if request.scope["route"].path not in PUBLIC:
-        access.authorize(bearer(request.headers) or request.headers.get(_ELEVENLABS_KEY))
+        access.authorize(bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY))
 
 
-def _speech(services: Services, asked: openai.SpeechRequest) -> Response:
+def _create_response(services: Services, speech_request: openai.OpenAISpeechRequest) -> Response:
     tts = services.tts
-    voice = openai.voice_named(asked.voice_name, tts.voices(), tts.default_voice)
+    voice = openai.find_openai_voice(speech_request.voice_name, tts.voices(), tts.default_voice)
     slowest, fastest = SPEED_RANGE
-    speed = min(max(asked.speed, slowest), fastest)
-    start = openai.start_for(asked, voice, speed)
+    speed = min(max(speech_request.speed, slowest), fastest)
+    start = openai.build_start(speech_request, voice, speed)
     headers = {"cache-control": "no-store", "x-request-id": uuid4().hex}
-    if speed != asked.speed:
+    if speed != speech_request.speed:
         headers["x-speed"] = f"{speed:g}"
-    answer: HttpTranslator = openai.SpeechEvents(headers)
-    if asked.stream_format == "audio":
-        audio = AudioBody(parse_format(start.format, start.sample_rate).media_type, openai.refuse)
+    body: HttpTranslator = openai.OpenAIEvents(headers)
+    if speech_request.stream_format == "audio":
+        audio = AudioBody(
+            parse_format(start.format, start.sample_rate).media_type, openai.build_refusal
+        )
         audio.headers = headers
-        answer = audio
-    return SpeechResponse(services, start, asked.input, answer)
+        body = audio
+    return SpeechResponse(services, start, speech_request.input, body)
 
 
-def _services(request: Request) -> Services:
+def _get_services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _refused(request: Request, failed: Failed) -> Response:
-    form = elevenlabs_http if _ELEVENLABS_KEY in request.headers else openai
-    return refusal(form.refuse(failed))
+def _error_response(request: Request, failed: Failed) -> Response:
+    vendor = elevenlabs_http if _ELEVENLABS_KEY in request.headers else openai
+    return create_refusal_response(vendor.build_refusal(failed))

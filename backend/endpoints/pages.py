@@ -1,6 +1,6 @@
-"""The pages that the server serves: the files of `backend/web/`, as they are.
+"""Serves the web pages: the files of `backend/web/`, unchanged.
 
-They load nothing from elsewhere, and the browser is told to hold them to it.
+They load nothing from other origins; the content security policy enforces it.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(self)",
-    # Ask each time, by the ETag: a page and its modules are never of different versions.
+    # Revalidate by ETag: a page and its modules never have different versions.
     "Cache-Control": "no-cache",
 }
-# Not from the machine's own table, which may call JavaScript text/plain.
+# Not the operating system's table, which may map JavaScript to text/plain.
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -59,47 +59,51 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A file, read once: a few kilobytes, and no request waits for a disk."""
+    """A file of a few kilobytes, held in memory so that no request waits for a disk."""
 
     body: bytes = field(repr=False)
     media_type: str
     etag: str
 
     @classmethod
-    def read(cls, file: Path) -> Page:
-        """Blocks while it reads."""
+    def read_file(cls, file: Path) -> Page:
+        """Read a file. Blocks."""
         body = file.read_bytes()
         return cls(body, _TYPES[file.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
-    async def answer(self, request: Request) -> Response:
-        """The file, or 304 where the browser has it."""
+    async def respond(self, request: Request) -> Response:
+        """The file, or 304 if the browser's copy is current."""
         headers = {**_HEADERS, "ETag": self.etag}
-        known = request.headers.get("If-None-Match", "")
-        if self.etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+        cached_tags = request.headers.get("If-None-Match", "")
+        if self.etag in (tag.strip().removeprefix("W/") for tag in cached_tags.split(",")):
             return Response(status_code=304, headers=headers)
         return Response(self.body, media_type=self.media_type, headers=headers)
 
 
-def install(app: Starlette, web: Path = WEB) -> frozenset[str]:
-    """Serve the files of `web`, each under its name; pages without `.html`, index.html as `/`.
+def install_pages(app: Starlette, web: Path = WEB) -> frozenset[str]:
+    """Serve the files of `web`, each under its path; pages without `.html`, index.html as `/`.
 
-    Each file becomes a route of its own: what is not a file here can never be asked for. Files of
-    other types are left out; pages that are not there are warned of. Returns
-    their paths. Blocks while it reads them.
+    Each file has its own route, so no other file can be requested. Files of other types are
+    skipped; missing pages are logged. Returns the paths. Blocks while reading.
     """
     if missing := [name for name in _PAGES if not (web / name).is_file()]:
         log.warning(
             "pages.missing",
-            why=f"no {' and no '.join(missing)} in {web}, so browsers are answered 404; "
+            why=f"no {' and no '.join(missing)} in {web}, so browsers get 404; "
             "install duplex-tts again",
         )
-    files = [file for file in sorted(web.glob("*")) if file.suffix in _TYPES]
-    for file in files:
-        app.add_route(_path(file), Page.read(file).answer, include_in_schema=False)
-    return frozenset(map(_path, files))
+    paths = {
+        _url_path(file.relative_to(web)): file
+        for file in sorted(web.rglob("*"))
+        if file.suffix in _TYPES
+    }
+    for path, file in paths.items():
+        app.add_route(path, Page.read_file(file).respond, include_in_schema=False)
+    return frozenset(paths)
 
 
-def _path(file: Path) -> str:
+def _url_path(file: Path) -> str:
+    """`file`: relative to the folder of the pages."""
     if file.suffix != ".html":
-        return f"/{file.name}"
+        return f"/{file.as_posix()}"
     return "/" if file.stem == "index" else f"/{file.stem}"

@@ -1,4 +1,4 @@
-"""Voices: which there are, new ones of recordings, and their end. `/v1/voices`."""
+"""Routes that list, add and remove voices: `/v1/voices`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException  # of which the one of FastAPI is a special case
+from starlette.exceptions import HTTPException  # base class of FastAPI's
 from starlette.responses import JSONResponse
 
 from backend.audio.recordings import FORMATS, LARGEST_BYTES
@@ -21,7 +21,7 @@ from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
 from backend.sessions.context import Services
-from backend.transport.auth import Access, bearer
+from backend.transport.auth import Access, bearer_key
 
 log = structlog.get_logger(__name__)
 
@@ -32,38 +32,38 @@ _STATUS |= {"engine_dead": 503}
 
 
 def voice_routes(access: Access) -> APIRouter:
-    """The routes; they expect `services` in the application's state."""
+    """The routes; require `services` in the application's state."""
     router = APIRouter()
 
     @router.get(VOICES)
     async def voices(request: Request) -> dict[str, object]:
-        """One answer for everybody who asks: ElevenLabs' clients read other fields than ours."""
-        tts = _services(request).tts
-        described = [_described(voice) for voice in tts.voices()]
+        """One response for native and ElevenLabs clients, which read different fields."""
+        tts = _get_services(request).tts
+        described = [_describe_voice(voice) for voice in tts.voices()]
         return {"default": tts.default_voice, "voices": described, "clones": tts.info.clones}
 
     @router.post(VOICES)
-    async def add(request: Request) -> Response:
-        """Make a voice of a recording: multipart/form-data with `name` and the file `audio`."""
-        services = _services(request)
+    async def add_voice(request: Request) -> Response:
+        """Create a voice from a recording: multipart/form-data with `name` and the file `audio`."""
+        services = _get_services(request)
         try:
-            owner = access.authorize(_key(request))
-            async with _uploaded(request) as (name, recording):
+            owner = access.authorize(_get_key(request))
+            async with _read_upload(request) as (name, recording):
                 voice = await services.tts.add_voice(name, recording)
         except DuplexError as error:
-            return _refused(services, error)
+            return _error_response(services, error)
         log.info("voice.added", voice=name, by=owner)
-        return JSONResponse(_described(voice), 201)
+        return JSONResponse(_describe_voice(voice), 201)
 
     @router.delete(VOICES + "/{name}")
-    async def remove(request: Request, name: str) -> Response:
-        """Remove a voice that was made here."""
-        services = _services(request)
+    async def remove_voice(request: Request, name: str) -> Response:
+        """Remove a voice that was added."""
+        services = _get_services(request)
         try:
-            owner = access.authorize(_key(request))
+            owner = access.authorize(_get_key(request))
             await services.tts.remove_voice(name)
         except DuplexError as error:
-            return _refused(services, error)
+            return _error_response(services, error)
         log.info("voice.removed", voice=name, by=owner)
         return JSONResponse({"status": "ok"})
 
@@ -71,12 +71,12 @@ def voice_routes(access: Access) -> APIRouter:
 
 
 @asynccontextmanager
-async def _uploaded(request: Request) -> AsyncIterator[tuple[str, Path]]:
-    """The name and the recording, in a file for as long as the block runs. Raises `BadMessage`."""
+async def _read_upload(request: Request) -> AsyncIterator[tuple[str, Path]]:
+    """Yield the name and the recording, in a temporary file. Raises `BadMessage`."""
     try:
         form = await request.form(max_files=1, max_fields=8)
     except HTTPException as error:
-        raise BadMessage(f"not the form that is expected: {error.detail}") from error
+        raise BadMessage(f"not valid multipart/form-data: {error.detail}") from error
     try:
         name, audio = form.get("name"), form.get("audio")
         if not (isinstance(name, str) and isinstance(audio, UploadFile)):
@@ -84,38 +84,38 @@ async def _uploaded(request: Request) -> AsyncIterator[tuple[str, Path]]:
                 f"expected multipart/form-data with `name` and the file `audio` ({FORMATS})"
             )
         if (audio.size or 0) > LARGEST_BYTES:
-            raise BadMessage(f"audio: at most {LARGEST_BYTES >> 20} MiB are taken")
+            raise BadMessage(f"audio: expected at most {LARGEST_BYTES >> 20} MiB")
         with tempfile.TemporaryDirectory() as folder:
             recording = Path(folder) / "recording"
-            await run_in_threadpool(_copy, audio, recording)
+            await run_in_threadpool(_copy_upload, audio, recording)
             yield name, recording
     finally:
         await form.close()
 
 
-def _copy(audio: UploadFile, to: Path) -> None:
+def _copy_upload(audio: UploadFile, to: Path) -> None:
     with to.open("wb") as file:
         while block := audio.file.read(_COPY_BYTES):
             file.write(block)
 
 
-def _described(voice: Voice) -> dict[str, Any]:
-    (theirs,) = describe_voices([voice])
-    return {**theirs, **asdict(voice)}
+def _describe_voice(voice: Voice) -> dict[str, Any]:
+    (vendor_fields,) = describe_voices([voice])
+    return {**vendor_fields, **asdict(voice)}
 
 
-def _key(request: Request) -> str | None:
-    return bearer(request.headers) or request.headers.get("xi-api-key")
+def _get_key(request: Request) -> str | None:
+    return bearer_key(request.headers) or request.headers.get("xi-api-key")
 
 
-def _services(request: Request) -> Services:
+def _get_services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
 
 
-def _refused(services: Services, error: DuplexError) -> Response:
-    """The native `error` message, with all that ElevenLabs' clients look for in one."""
-    services.metrics.error(error.code)
+def _error_response(services: Services, error: DuplexError) -> Response:
+    """The native `error` message, with the fields that ElevenLabs' clients read."""
+    services.metrics.count_error(error.code)
     message = {"type": "error", "context": None, "code": error.code, "message": error.message}
-    theirs = {"status": error.code, "message": error.message}
-    return JSONResponse({**message, "detail": theirs}, _STATUS.get(error.code, 400))
+    vendor_fields = {"status": error.code, "message": error.message}
+    return JSONResponse({**message, "detail": vendor_fields}, _STATUS.get(error.code, 400))

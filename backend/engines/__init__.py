@@ -1,1 +1,1 @@
-"""Engines: text to PCM. `base` is the contract; nobody above knows which one speaks."""
+"""Engines: text to PCM. `base` is the contract; the layers above depend on nothing else."""

@@ -1,10 +1,10 @@
 """The engine contract.
 
 A `Model` holds weights and voices and is shared by all threads. An `Engine` renders with it and is
-owned by one thread: nothing here is asynchronous, nothing is locked by the engine itself.
+owned by one thread: nothing is asynchronous, and engines need no locks.
 
-The life of an utterance: `begin`, then any number of `extend`, each followed by as many `step` as
-it takes until a chunk says `caught_up`; then `abort`, or the `caught_up` chunk of a final release.
+An utterance's lifecycle: `begin`, then any number of `extend`, each followed by `step` calls until
+a chunk is `caught_up`; it ends with `abort` or the `caught_up` chunk of a final release.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from backend.events import Voice, Word
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """Something about the manner of speaking that a context may choose."""
+    """A numeric voice parameter that a context may set."""
 
     low: float
     high: float
@@ -33,12 +33,12 @@ SPEED = Parameter(0.5, 2.0, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine is. `incremental`: renders words in the context of a sentence still growing;
-    without it the pacer hands it whole clauses. `max_batch`: utterances that a step is told of, at
-    most. `parameters`: what a context may choose, by the names of `events.Start`; `clones`: new
-    voices can be made of recordings. `lufs`: how loud its voices are; None: each is measured.
-    `step_limit_s`: an engine that is longer than this in one call hangs; it is given up, with what
-    it was at.
+    """An engine's properties. `incremental`: renders words of a growing sentence in its context;
+    otherwise the pacer releases whole clauses. `max_batch`: most utterances passed to one step.
+    `parameters`: what a context may set, by the names of `events.Start`. `clones`: voices can be
+    learned from recordings. `lufs`: loudness of its voices; None: each is measured.
+    `step_limit_s`: a longer call counts as hanging; the engine is abandoned and that call's
+    utterances fail.
     """
 
     name: str
@@ -54,7 +54,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The card that a model is on. `memory_used_bytes`: what this process has of its memory."""
+    """A model's GPU. `memory_used_bytes`: memory used by this process."""
 
     name: str
     memory_used_bytes: int
@@ -63,10 +63,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One sentence to be spoken, as far as it is settled before its text is.
+    """The fixed properties of a sentence to be spoken; its text follows in releases.
 
-    `chunk_characters`: a release longer than this is returned in several chunks of about this many
-    characters (cut at words): its first sound does not wait for its last. 0: no preference.
+    `chunk_characters`: a longer release is returned in several chunks of about this many characters
+    (cut at words), so that its first sound does not wait for its last. 0: no preference.
     """
 
     id: str
@@ -76,20 +76,20 @@ class Utterance:
     language: str | None = None
     chunk_characters: int = 25
     parameters: Mapping[str, float] = field(default_factory=dict)
-    """Of `EngineInfo.parameters`, those that were chosen, all in their ranges; speed is above."""
+    """Those of `EngineInfo.parameters` that were set, within their ranges, without `speed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """The sentence known so far, and how far it may be spoken.
 
-    `text` agrees with every earlier release up to what has been spoken; what lies behind `speak_to`
-    is lookahead and may differ. `speak_to` is an upper bound at the end of a word (its spaces
-    included): the engine may stop short of it at a boundary that it can defend (inside a number, a
-    date, an amount with its magnitude, an abbreviation it does not cut), unless `must_reach`.
-    `final`: this is the whole sentence and `speak_to` its end; implies `must_reach`. `pause`: the
-    listener will hear silence behind what is spoken now, since the rest is not written yet: it ends
-    like a phrase within a sentence, and what follows begins with its own onset.
+    `text` agrees with every earlier release up to what has been spoken; the text behind `speak_to`
+    is lookahead and may change. `speak_to` is an upper bound at the end of a word (spaces
+    included): the engine may stop earlier, rather than inside a number, a date, an amount with its
+    magnitude or an abbreviation, unless `must_reach`. `final`: this is the whole sentence and
+    `speak_to` its end; implies `must_reach`. `pause`: silence will follow, since the rest is not
+    written yet: speech ends like a phrase within a sentence, and what follows begins with its own
+    onset.
     """
 
     text: str
@@ -105,10 +105,10 @@ class Chunk:
 
     `pcm`: mono float32 [-1, 1] at `EngineInfo.sample_rate_hz`, possibly empty. `start`, `end`: it
     speaks `text[start:end]` of the utterance; the spans of an utterance's chunks tile its text in
-    order. One without text is more of the sound of the text before it; one without both is a step
-    on the way. `words`: offsets in the utterance's text, times in ms from its first sample.
-    `caught_up`: the latest release is rendered as far as it will be; every `extend` is answered by
-    exactly one such chunk in the end (possibly empty), unless a newer `extend` replaced it.
+    order. A chunk with an empty span continues the sound of the text before it; without sound it
+    only reports progress. `words`: offsets in the utterance's text, times in ms from its first
+    sample. `caught_up`: the latest release is rendered as far as it will be; every `extend` ends
+    with exactly one such chunk (possibly empty), unless a newer `extend` replaced it.
     """
 
     utterance_id: str
@@ -121,7 +121,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One utterance could not be rendered and is forgotten; the others go on."""
+    """One utterance could not be rendered and is forgotten; others are not affected."""
 
     utterance_id: str
     error: DuplexError
@@ -139,10 +139,10 @@ class Engine(Protocol):
         """Replace the utterance's release. Cheap: rendering happens in `step`."""
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
-        """Advance some of the named utterances, most urgent first. Blocks while it computes; keep a
-        step short (some ten ms, for any text) so that a more urgent utterance can come between.
+        """Advance some of the named utterances, most urgent first. Blocks while it computes; keep
+        steps short (tens of ms, for any text) so that a more urgent utterance can preempt.
 
-        Raises `EngineDead` when no engine of this process will render anything more.
+        Raises `EngineDead` if no engine of this process can render any more.
         """
 
     def abort(self, utterance_id: str) -> None:
@@ -156,23 +156,23 @@ class Model(Protocol):
 
     @property
     def default_voice(self) -> str:
-        """The voice of who names none."""
+        """The voice used when none is requested."""
 
     @property
     def device(self) -> Device | None:
-        """The card that it is on, as it is now; None on a CPU. Does not block."""
+        """The GPU and its current memory; None on a CPU. Does not block."""
 
     def voices(self) -> tuple[Voice, ...]:
-        """The voices there are, those that need a download included. Does not block."""
+        """All voices, including those that need a download. Does not block."""
 
     def is_whole_word(self, word: str) -> bool:
-        """Whether `word` is one of the language with which no longer one begins: not half of what
-        somebody is typing. False where the model knows no words. Does not block.
+        """Whether `word` is a word that no longer word begins with, so that it cannot be half
+        typed. False if the model has no word list. Does not block.
         """
 
     def load_voice(self, name: str) -> None:
-        """Make the voice ready to speak. Blocks (a download, seconds). Raises `UnknownVoice`,
-        `VoiceUnavailable`; returns at once when the voice is loaded.
+        """Load the voice. Blocks (a download, seconds); returns at once if it is loaded. Raises
+        `UnknownVoice`, `VoiceUnavailable`.
         """
 
     def create_engine(self) -> Engine:
@@ -181,15 +181,14 @@ class Model(Protocol):
 
 @runtime_checkable
 class CloningModel(Model, Protocol):
-    """A model that makes voices of recordings and keeps them; `EngineInfo.clones` says so."""
+    """A model that learns voices from recordings; `EngineInfo.clones` is true."""
 
     def learn(self, name: str, audio: Path) -> Voice:
-        """Make a voice of a recording (WAV, mono, 5 to 30 s) and keep it: it is there from now on,
-        also after a restart. One call at a time. Blocks (seconds). Raises `DuplexError`; then
-        nothing is kept.
+        """Learn a voice from a recording (WAV, mono, 5 to 30 s) and store it across restarts. One
+        call at a time. Blocks (seconds). Raises `DuplexError`; then nothing is stored.
         """
 
     def forget(self, name: str) -> None:
-        """Remove a voice that was learned, from the disk too; utterances that have begun go on.
-        Blocks shortly. Raises `UnknownVoice`, `Unsupported` where it came with the model.
+        """Remove a learned voice, from the disk too; utterances in progress go on. Blocks briefly.
+        Raises `UnknownVoice`, `Unsupported` if it came with the model.
         """

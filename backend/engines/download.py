@@ -1,7 +1,7 @@
-"""`duplex-tts download`: fetch the weights of an engine from the hub into the folder of models.
+"""`duplex-tts download`: fetch the weights of an engine from the hub into the models folder.
 
-A file is written beside its place, checked against the size and the digest that the hub states, and
-only then put there. A download that was broken off goes on where it stopped.
+A file is written to a temporary name, checked against the hub's size and digest, and only then
+moved into place. An interrupted download resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from pathlib import Path
 import httpx
 
 from backend.config_sources import load_settings
-from backend.engines.weights import WEIGHTS, Weights, folder_of, models_folder
+from backend.engines.weights import WEIGHTS, Weights, models_folder, weights_folder
 from backend.errors import DownloadFailed, DuplexError
 
 _BLOCK_BYTES = 1 << 20
-_ATTEMPTS = 5  # in a row without a single byte
-_BACKOFF_S = 0.5  # before the second of them; doubled for each further one
+_ATTEMPTS = 5  # in a row without receiving a byte
+_BACKOFF_S = 0.5  # before the second attempt; doubled for each further one
 _TIMEOUT_S = 20.0
 _PART = ".part"
 
 Progress = Callable[[str, int, int], None]
-"""Told of a file's name, its bytes so far and its bytes in all."""
+"""Called with a file's name, its bytes so far and its total bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file as the hub states it; `digest` is a SHA-256, of a small file git's SHA-1."""
+    """A file as listed by the hub; `digest` is a SHA-256, or git's SHA-1 for small files."""
 
     name: str
     url: str
@@ -42,7 +42,7 @@ class HubFile:
     digest: str
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file is there, byte for byte. Blocks: reads all of it."""
+        """Whether `path` has this size and digest. Blocks: reads the whole file."""
         if not path.is_file() or path.stat().st_size != self.size_bytes:
             return False
         if len(self.digest) == 64:
@@ -56,73 +56,73 @@ class HubFile:
 
 
 def download(weights: Weights, folder: Path, progress: Progress) -> list[str]:
-    """Fetch what is missing or not as the hub states it. Blocks (minutes). Raises `DownloadFailed`.
+    """Fetch the files that are missing or differ. Blocks (minutes). Raises `DownloadFailed`.
 
     Returns the names of the files that were fetched. HF_ENDPOINT and HF_TOKEN are honoured.
     """
     fetched = []
-    with _explained(weights):
+    with _wrap_errors(weights):
         folder.mkdir(parents=True, exist_ok=True)
-        for file in _listed(weights):
+        for file in _list_hub_files(weights):
             if not file.is_at(folder / file.name):
-                _fetch(file, folder, progress)
+                _download_file(file, folder, progress)
                 fetched.append(file.name)
             progress(file.name, file.size_bytes, file.size_bytes)
     return fetched
 
 
-def _listed(weights: Weights) -> list[HubFile]:
-    """The files there are, smallest first: when the largest is there, all are."""
+def _list_hub_files(weights: Weights) -> list[HubFile]:
+    """The hub's files, smallest first: once the largest is complete, all are."""
     from huggingface_hub import HfApi, hf_hub_url
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     hub = HfApi(endpoint=endpoint)
     info = hub.model_info(weights.repository, files_metadata=True, timeout=_TIMEOUT_S)
     files = []
-    for each in info.siblings or ():
-        name, digest = each.rfilename, each.lfs.sha256 if each.lfs else each.blob_id
-        if not weights.wants(name):
+    for entry in info.siblings or ():
+        name, digest = entry.rfilename, entry.lfs.sha256 if entry.lfs else entry.blob_id
+        if not weights.includes(name):
             continue
-        if digest is None or each.size is None:
-            raise DownloadFailed(f"the hub does not say what {name} should be; try again later")
+        if digest is None or entry.size is None:
+            raise DownloadFailed(f"the hub states no size or digest of {name}; try again later")
         url = hf_hub_url(weights.repository, name, revision=info.sha, endpoint=endpoint)
-        files.append(HubFile(name, url, each.size, digest))
-    if gone := set(weights.needed) - {file.name for file in files}:
+        files.append(HubFile(name, url, entry.size, digest))
+    if missing := set(weights.required) - {file.name for file in files}:
         raise DownloadFailed(
-            f"{weights.repository} has no {', '.join(sorted(gone))} any more; "
-            "a newer duplex-tts may know what it has"
+            f"{weights.repository} no longer has {', '.join(sorted(missing))}; "
+            "update duplex-tts and try again"
         )
     return sorted(files, key=lambda file: file.size_bytes)
 
 
-def _fetch(file: HubFile, folder: Path, progress: Progress) -> None:
-    """Bring one file, checked, to its place."""
-    # Its digest is in the name: what is left of another version is not gone on with.
+def _download_file(file: HubFile, folder: Path, progress: Progress) -> None:
+    """Download one file, check it and move it into place."""
+    # The digest is in the name, so that another version's partial file is not resumed.
     part = folder / f"{file.name}.{file.digest[:12]}{_PART}"
     resumed = part.exists()
-    _receive(file, part, progress)
-    if resumed and not file.is_at(part):  # what was there may have been the wrong half
+    _receive_file(file, part, progress)
+    if resumed and not file.is_at(part):  # the partial file may have been corrupt
         part.unlink()
-        _receive(file, part, progress)
+        _receive_file(file, part, progress)
     if not file.is_at(part):
         part.unlink()
         raise DownloadFailed(
-            f"{file.name} did not arrive as the hub states it (its size or its digest differs) and "
-            "was thrown away; try again, and look for a proxy on the way if that does not help"
+            f"{file.name} does not have the size or digest that the hub states and was discarded; "
+            "try again, and if that does not help look for a proxy that changes downloads"
         )
     part.replace(folder / file.name)
     for left in folder.glob(f"{file.name}.*{_PART}"):
         left.unlink()
 
 
-def _receive(file: HubFile, part: Path, progress: Progress) -> None:
-    """Fill up the part; a connection that breaks is opened again from where it broke."""
+def _receive_file(file: HubFile, part: Path, progress: Progress) -> None:
+    """Complete the partial file, reconnecting where a connection broke."""
     attempts = 0
     while (had := _size(part)) < file.size_bytes:
         try:
             _receive_once(file, part, progress)
             if _size(part) < file.size_bytes:
-                raise httpx.RemoteProtocolError("the answer is too short")
+                raise httpx.RemoteProtocolError("the response is too short")
         except httpx.TransportError:
             attempts = attempts + 1 if _size(part) == had else 1
             if attempts >= _ATTEMPTS:
@@ -147,12 +147,12 @@ def _receive_once(file: HubFile, part: Path, progress: Progress) -> None:
         if answer.status_code != httpx.codes.PARTIAL_CONTENT and at:
             out.truncate(0)
             at = 0
-        for block in answer.iter_bytes():  # whole blocks would be lost in a break
+        for block in answer.iter_bytes():  # not in fixed blocks: a break would lose a partial one
             out.write(block)
             at += len(block)
             progress(file.name, at, file.size_bytes)
             if at > file.size_bytes:
-                return  # more than there should be: it will not pass the check
+                return  # too long: it will fail the check
 
 
 def _size(path: Path) -> int:
@@ -160,9 +160,9 @@ def _size(path: Path) -> int:
 
 
 @contextmanager
-def _explained(weights: Weights) -> Iterator[None]:
-    """Say of what went wrong what can be done about it."""
-    again = f"run `duplex-tts download {weights.engine}` again: it goes on where it stopped"
+def _wrap_errors(weights: Weights) -> Iterator[None]:
+    """Turn errors into `DownloadFailed` with a remedy."""
+    remedy = f"run `duplex-tts download {weights.engine}` again: it resumes where it stopped"
     try:
         yield
     except ImportError as error:
@@ -170,18 +170,18 @@ def _explained(weights: Weights) -> Iterator[None]:
             f"{error.name or error} is not installed; get it with "
             'pip install "duplex-tts[download]" (in a clone: make install-chatterbox)'
         ) from error
-    except (httpx.HTTPError, ConnectionError) as error:  # those of the hub's package are such, too
+    except (httpx.HTTPError, ConnectionError) as error:  # the hub package's errors are subclasses
         answer: httpx.Response | None = getattr(error, "response", None)
         if answer is None:
             why = f"the connection to the hub failed ({str(error) or type(error).__name__})"
         else:
             why = f"the hub answers {answer.status_code} for {answer.url}"
             if answer.status_code in (401, 403, 404):
-                again = "HF_ENDPOINT names another hub, HF_TOKEN a token that may read there"
-        raise DownloadFailed(f"{why}; {again}") from error
+                remedy = "set HF_ENDPOINT for another hub, HF_TOKEN for a token with read access"
+        raise DownloadFailed(f"{why}; {remedy}") from error
     except OSError as error:
         raise DownloadFailed(
-            f"cannot keep the weights: {error}; --models names another folder; then {again}"
+            f"cannot store the weights: {error}; choose another folder with --models, or {remedy}"
         ) from error
 
 
@@ -189,37 +189,37 @@ def _explained(weights: Weights) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Command line: fetch, with a progress bar."""
+    """Run the command, with a progress bar."""
     parser = argparse.ArgumentParser(
         prog="duplex-tts download",
-        description="Fetch the weights of an engine (about 3 GB). What was broken off goes on "
-        "where it stopped; what is there is checked, and fetched again where it is wrong.",
-        epilog="environment: HF_ENDPOINT names another hub, HF_TOKEN a token for it.",
+        description="Fetch the weights of an engine (about 3 GB). An interrupted download resumes "
+        "where it stopped; existing files are checked, and fetched again if they differ.",
+        epilog="environment: HF_ENDPOINT sets another hub, HF_TOKEN a token for it.",
     )
     parser.add_argument("engine", choices=list(WEIGHTS), help="what to fetch")
     parser.add_argument(
         "--models",
         metavar="PATH",
-        help="where to (default: the setting engine.models, where the server looks)",
+        help="target folder (default: the setting engine.models, where the server looks)",
     )
-    given = parser.parse_args(arguments)
-    weights = WEIGHTS[given.engine]
+    options = parser.parse_args(arguments)
+    weights = WEIGHTS[options.engine]
     try:
-        models = given.models or load_settings().settings.engine.models
-        folder = folder_of(weights.engine, models_folder(models))
-        with _bars() as progress:
+        models = options.models or load_settings().settings.engine.models
+        folder = weights_folder(weights.engine, models_folder(models))
+        with _progress_bars() as progress:
             fetched = download(weights, folder, progress)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:
         sys.exit(130)
-    news = "has come" if fetched else "was there"
-    print(f"{weights.engine} {news}, all of it as the hub states it: {folder}")
+    outcome = "downloaded" if fetched else "already present"
+    print(f"{weights.engine} {outcome}, all files verified: {folder}")
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
-    """A bar for each file on a terminal; a line for each that is complete elsewhere."""
+def _progress_bars() -> Iterator[Progress]:
+    """Progress bars on a terminal; otherwise a line for each complete file."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

@@ -1,4 +1,4 @@
-"""What stands where an engine could not be created."""
+"""The replacement for an engine that could not be created."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Weights that are not in a package: which files an engine needs, and where they lie.
+"""Downloadable weights: which files an engine needs, and where they are stored.
 
-Nothing here touches the network; `backend.engines.download` fetches.
+Does not use the network; `backend.engines.download` does.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Weights:
     """The files of one engine.
 
-    `repository`: where they are on the hub. `needed`: without these the engine cannot start.
-    `also`: patterns of small files beside them, of which the engine uses what there is.
+    `repository`: on the hub. `required`: files that the engine cannot start without. `optional`:
+    patterns of small files that it can do without.
     """
 
     engine: str
     repository: str
-    needed: tuple[str, ...]
-    also: tuple[str, ...] = ()
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
 
-    def missing(self, folder: Path) -> list[str]:
-        """What is needed and not in the folder. A file is there only when it is complete."""
-        return [name for name in self.needed if not (folder / name).is_file()]
+    def missing_files(self, folder: Path) -> list[str]:
+        """The required files not in the folder. Files there are always complete."""
+        return [name for name in self.required if not (folder / name).is_file()]
 
-    def wants(self, name: str) -> bool:
-        """Whether this file of the repository is one of ours."""
-        return name in self.needed or any(_matches(name, pattern) for pattern in self.also)
+    def includes(self, name: str) -> bool:
+        """Whether this file of the repository is to be downloaded."""
+        return name in self.required or any(_matches(name, pattern) for pattern in self.optional)
 
 
 def _matches(name: str, pattern: str) -> bool:
@@ -41,8 +41,8 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 WEIGHTS = {
-    each.engine: each
-    for each in (
+    weights.engine: weights
+    for weights in (
         Weights(
             "chatterbox-turbo",
             "ResembleAI/chatterbox-turbo",
@@ -68,14 +68,14 @@ WEIGHTS = {
         ),
     )
 }
-"""By the engine's name, the best one first."""
+"""By engine name, best engine first."""
 
 
 def models_folder(setting: str = "", root: Path = _ROOT) -> Path:
-    """Where weights and voices lie, there or not: what `engine.models` names; without it `models/`
-    of a checkout, and for an installed package the user's folder for data.
+    """The folder of weights and voices, which may not exist: the setting `engine.models`, else
+    `models/` of a checkout, else (installed package) the user's data folder.
 
-    `root`: what holds our packages.
+    `root`: the folder of our packages.
     """
     if setting:
         return Path(os.path.expanduser(setting)).absolute()
@@ -84,6 +84,6 @@ def models_folder(setting: str = "", root: Path = _ROOT) -> Path:
     return platformdirs.user_data_path("duplex-tts", appauthor=False).absolute() / "models"
 
 
-def folder_of(engine: str, models: Path | None = None) -> Path:
-    """Where the engine's weights lie."""
+def weights_folder(engine: str, models: Path | None = None) -> Path:
+    """The folder of the engine's weights."""
     return (models or models_folder()) / engine

@@ -1,7 +1,7 @@
-"""The figures of how well the server speaks, for Prometheus.
+"""The server's metrics, for Prometheus and the status page.
 
 Built once in `main` and passed down. The methods are called from the event loop, cost microseconds
-and never block. None of the figures holds anything that a client has written.
+and never block. No metric contains anything that a client has written.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from prometheus_client.samples import Sample
 from backend.monitoring.gap_causes import CAUSES, Cause
 from backend.monitoring.rolling_window import Distribution, RollingWindow
 
-# From one engine step to the point where nobody waits any longer; narrow around the goal of 150 ms.
+# From one engine step to a wait that users give up on; narrow around the goal of 150 ms.
 _FIRST_SOUND_BUCKETS_S = (
     *(0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.2),
     *(0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0),
 )
-# Below 1 the engine keeps up; 1/80 is the embedded voice alone on a core.
+# Below 1 the engine keeps up; the embedded voice alone on a core has 1/80.
 _RTF_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 3.0)
 _GAP_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-# A timer of the event loop is up to 2 ms late at rest; 20 ms late is a frame of audio.
+# An idle event loop runs a timer up to 2 ms late; 20 ms is a frame of audio.
 _LOOP_LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class GapFigures:
-    """Gaps of one cause: how many, and how long together."""
+    """Number and total duration of the gaps of one cause."""
 
     count: int
     seconds: float
@@ -40,8 +40,8 @@ class GapFigures:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the metrics say now. What only grows counts from the start of the server; the
-    distributions are of the last minutes. `underruns`: all `gaps` but those that wait for text.
+    """The metrics' current values. Counters count from the start of the server; the distributions
+    cover the last minutes. `underruns`: all `gaps` except those waiting for text.
     """
 
     connections: int
@@ -59,35 +59,41 @@ class Figures:
 
 
 class Metrics:
-    """Counts what happens. The names on the wire are `duplex_tts_…`, in seconds."""
+    """Counters, gauges and histograms. Exported as `duplex_tts_…`; times in seconds."""
 
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: seconds; tells what is recent."""
+        """`clock`: seconds, for the distributions of the last minutes."""
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self._connections = Gauge("duplex_tts_connections", "Open connections.", registry=registry)
-        self._contexts = Gauge("duplex_tts_contexts", "ContextTable alive.", registry=registry)
+        self._contexts = Gauge("duplex_tts_contexts", "Contexts alive.", registry=registry)
         self._queue_depth = Gauge(
             "duplex_tts_queue_depth",
-            "What waits: characters for their rendering (text), utterances for an engine (engine), "
-            "messages for their readers (outgoing).",
+            "Queue lengths: characters not yet rendered (text), utterances waiting for an engine "
+            "(engine), messages waiting to be sent (outgoing).",
             ["queue"],
             registry=registry,
         )
         self._device_used = Gauge(
             "duplex_tts_device_memory_used_bytes",
-            "What the server has of the card's memory.",
+            "GPU memory used by the server.",
             ["device"],
             registry=registry,
         )
         self._device_total = Gauge(
             "duplex_tts_device_memory_total_bytes",
-            "The card's memory.",
+            "Total GPU memory.",
             ["device"],
             registry=registry,
         )
+        self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
+        self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
+        self._create_histograms(registry)
+        self._create_counters(registry)
+
+    def _create_histograms(self, registry: CollectorRegistry) -> None:
         self._first_sound = Histogram(
             "duplex_tts_first_sound_seconds",
             "From a context's first speakable words to their first audible sample.",
@@ -96,7 +102,7 @@ class Metrics:
         )
         self._rtf = Histogram(
             "duplex_tts_rtf",
-            "Seconds of computing for a second of audio, by engine step.",
+            "Compute time per second of audio, by engine step.",
             buckets=_RTF_BUCKETS,
             registry=registry,
         )
@@ -106,110 +112,107 @@ class Metrics:
             buckets=_LOOP_LAG_BUCKETS_S,
             registry=registry,
         )
-        self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
-        self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
-        self._create_counters(registry)
 
     def _create_counters(self, registry: CollectorRegistry) -> None:
-        def counter(name: str, what: str, *labels: str) -> Counter:
-            return Counter(f"duplex_tts_{name}", what, labels, registry=registry)
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(f"duplex_tts_{name}", documentation, labels, registry=registry)
 
         self._audio_s = counter("audio_seconds", "Audio rendered.")
-        self._busy_s = counter("compute_seconds", "Time that engines took for the audio.")
+        self._busy_s = counter("compute_seconds", "Time that engines took to render it.")
         self._characters = counter("characters", "Characters of text received.")
         self._underruns = counter("underruns", "Gaps that a live listener heard.", "cause")
         self._gap_s = Histogram(
             "duplex_tts_gap_seconds",
-            "How long the gaps are that live listeners hear.",
+            "Duration of the gaps that live listeners heard.",
             ["cause"],
             buckets=_GAP_BUCKETS_S,
             registry=registry,
         )
-        for cause in CAUSES:  # each is there before it happens: its rate has a beginning
+        for cause in CAUSES:  # exported as 0 before the first gap, so that rates see it
             self._underruns.labels(cause)
             self._gap_s.labels(cause)
-        self._cancels = counter("cancels", "ContextTable cancelled.")
-        self._errors = counter("errors", "Errors answered, by their code.", "code")
-        self._lost_threads = counter("engine_threads_lost", "Engine threads given up: they hung.")
+        self._cancels = counter("cancels", "Contexts cancelled.")
+        self._errors = counter("errors", "Errors sent to clients, by code.", "code")
+        self._lost_threads = counter("engine_threads_lost", "Engine threads given up: hanging.")
         self._resumes = counter(
             "resumes",
-            "Sessions asked for after a broken connection: ok, with a gap, or failed.",
+            "Attempts to resume a session: ok, with a gap, or failed.",
             "outcome",
         )
 
-    def connected(self) -> None:
-        """A connection is open."""
+    def connection_opened(self) -> None:
+        """Count an open connection."""
         self._connections.inc()
 
-    def disconnected(self) -> None:
-        """A connection is closed."""
+    def connection_closed(self) -> None:
+        """Count a closed connection."""
         self._connections.dec()
 
     def context_opened(self) -> None:
-        """A context has begun."""
+        """Count a new context."""
         self._contexts.inc()
 
     def context_closed(self) -> None:
-        """A context is done, cancelled or gone with its connection."""
+        """Count a context that is done, cancelled or gone with its connection."""
         self._contexts.dec()
 
-    def queues(self, *, text: int, engine: int, outgoing: int) -> None:
-        """Characters that wait to be spoken, utterances that wait for an engine, and messages that
-        wait for their readers, now.
+    def set_queue_depths(self, *, text: int, engine: int, outgoing: int) -> None:
+        """Set the number of characters not yet spoken, utterances waiting for an engine, and
+        messages waiting to be sent.
         """
         self._queue_depth.labels("text").set(text)
         self._queue_depth.labels("engine").set(engine)
         self._queue_depth.labels("outgoing").set(outgoing)
 
-    def device(self, name: str, used_bytes: int, total_bytes: int) -> None:
-        """The card of the engine, where it has one, and what the server has of its memory now."""
+    def set_device_memory(self, name: str, used_bytes: int, total_bytes: int) -> None:
+        """Set the engine's GPU, and how much of its memory the server uses."""
         self._device_used.labels(name).set(used_bytes)
         self._device_total.labels(name).set(total_bytes)
 
-    def text(self, characters: int) -> None:
-        """Text came in."""
+    def count_text(self, characters: int) -> None:
+        """Count characters received."""
         self._characters.inc(characters)
 
-    def first_sound(self, seconds: float) -> None:
-        """A context was first heard, so long after its first words could have been spoken."""
+    def observe_first_sound(self, seconds: float) -> None:
+        """Record the time from a context's first speakable words to its first audible sample."""
         self._first_sound.observe(seconds)
         self._recent_first_sound.observe(seconds)
 
-    def rendered(self, audio_s: float, busy_s: float) -> None:
-        """An engine step made `audio_s` of audio in `busy_s`; one without audio has no RTF."""
+    def count_step(self, audio_s: float, busy_s: float) -> None:
+        """Count an engine step: `audio_s` of audio in `busy_s`. A step without audio has no RTF."""
         self._audio_s.inc(audio_s)
         self._busy_s.inc(busy_s)
         if audio_s > 0:
             self._rtf.observe(busy_s / audio_s)
 
-    def gap(self, cause: Cause, seconds: float) -> None:
-        """A live listener heard a gap."""
+    def count_gap(self, cause: Cause, seconds: float) -> None:
+        """Count a gap that a live listener heard."""
         self._underruns.labels(cause).inc()
         self._gap_s.labels(cause).observe(seconds)
 
-    def thread_lost(self) -> None:
-        """An engine thread hung and was given up."""
+    def count_lost_thread(self) -> None:
+        """Count an engine thread that hung and was abandoned."""
         self._lost_threads.inc()
 
-    def cancelled(self) -> None:
-        """A client cancelled a context."""
+    def count_cancel(self) -> None:
+        """Count a context cancelled by its client."""
         self._cancels.inc()
 
-    def error(self, code: str) -> None:
-        """An error was answered with this code of `errors`."""
+    def count_error(self, code: str) -> None:
+        """Count an error sent with this code of `errors`."""
         self._errors.labels(code).inc()
 
-    def resumed(self, outcome: Literal["ok", "gap", "failed"]) -> None:
-        """A client whose connection had broken came back for its session."""
+    def count_resume(self, outcome: Literal["ok", "gap", "failed"]) -> None:
+        """Count an attempt to resume a session."""
         self._resumes.labels(outcome).inc()
 
-    def loop_lag(self, seconds: float) -> None:
-        """A timer of the event loop was so late."""
+    def observe_loop_lag(self, seconds: float) -> None:
+        """Record how late the event loop ran a timer."""
         self._loop_lag.observe(seconds)
         self._recent_loop_lag.observe(seconds)
 
     def figures(self) -> Figures:
-        """All of it in one object."""
+        """The current values in one object."""
         samples = [sample for family in self._registry.collect() for sample in family.samples]
         values = {sample.name: sample.value for sample in samples}
         errors = "duplex_tts_errors_total"
@@ -220,7 +223,7 @@ class Metrics:
             characters=int(values["duplex_tts_characters_total"]),
             audio_s=values["duplex_tts_audio_seconds_total"],
             compute_s=values["duplex_tts_compute_seconds_total"],
-            underruns=sum(each.count for cause, each in gaps.items() if cause != "text_late"),
+            underruns=sum(gap.count for cause, gap in gaps.items() if cause != "text_late"),
             gaps=gaps,
             cancels=int(values["duplex_tts_cancels_total"]),
             errors={s.labels["code"]: int(s.value) for s in samples if s.name == errors},
@@ -239,5 +242,5 @@ class Metrics:
         }
 
     def render(self) -> bytes:
-        """All of it in Prometheus' text format, whose HTTP type is `content_type`."""
+        """The metrics in Prometheus' text format; its HTTP type is `content_type`."""
         return generate_latest(self._registry)

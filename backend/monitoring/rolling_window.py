@@ -1,4 +1,4 @@
-"""How a figure was spread over the last minutes. Plain and synchronous."""
+"""Distribution of a value over the last minutes. Synchronous, no I/O."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WINDOW_S = 300.0
-_LIMIT = 2000  # so many values show their spread; sorting them takes a fraction of a millisecond
+_LIMIT = 2000  # values kept; sorting them takes a fraction of a millisecond
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How values were spread; quantiles by nearest rank, None without values.
+    """A histogram and quantiles by nearest rank (None without values).
 
-    `counts[i]` values are above `bounds[i - 1]` and at most `bounds[i]`; the last count, one more
-    than there are bounds, is of those above all bounds.
+    `counts[i]` values are above `bounds[i - 1]` and at most `bounds[i]`; the extra last count is of
+    the values above all bounds.
     """
 
     count: int
@@ -29,20 +29,20 @@ class Distribution:
 
 
 class RollingWindow:
-    """The values observed over the last `WINDOW_S`; the latest 2000, when there were more."""
+    """The values observed over the last `WINDOW_S`; oldest dropped beyond 2000."""
 
     def __init__(self, bounds: Sequence[float], clock: Callable[[], float]) -> None:
-        """`bounds`: rising; between them the values are counted. `clock`: seconds."""
+        """`bounds`: the histogram's, ascending. `clock`: seconds."""
         self._bounds = tuple(bounds)
         self._clock = clock
         self._values: deque[tuple[float, float]] = deque(maxlen=_LIMIT)  # with their times
 
     def observe(self, value: float) -> None:
-        """Note a value of now."""
+        """Add a value at the current time."""
         self._values.append((self._clock(), value))
 
     def distribution(self) -> Distribution:
-        """How the values of the window are spread."""
+        """The distribution of the window's values."""
         since_s = self._clock() - WINDOW_S
         while self._values and self._values[0][0] < since_s:
             self._values.popleft()

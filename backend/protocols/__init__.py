@@ -1,1 +1,1 @@
-"""Wire protocols: they translate, they never decide."""
+"""Wire protocols: sans-I/O translators between vendors' messages and events."""

@@ -1,4 +1,4 @@
-"""An HTTP answer that is nothing but the audio."""
+"""HTTP response body of encoded audio only."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from backend.protocols.base import Refusal
 
 
 class AudioBody:
-    """The encoded bytes as they come. See `base.HttpTranslator`."""
+    """Passes the encoded bytes through. See `base.HttpTranslator`."""
 
     headers: Mapping[str, str] = {"cache-control": "no-store"}
     needs_sound = True
 
     def __init__(self, media_type: str, refuse: Callable[[Failed], Refusal]) -> None:
-        """`refuse`: the vendor's form of an error."""
+        """`refuse`: builds the vendor's error response."""
         self.media_type = media_type
         self.refuse = refuse
 
     def encode(self, event: Event) -> bytes:
-        """The bytes of audio; a failure breaks the answer off."""
+        """The audio bytes; a failure aborts the response."""
         return event.data if isinstance(event, Audio) else b""

@@ -1,7 +1,7 @@
-"""What a protocol is to the server: a translator, one for each connection or request.
+"""Interfaces of a wire protocol: one translator per connection or request.
 
-A protocol is sans I/O and decides nothing: it makes commands of a client's messages and messages of
-the core's events. What it remembers (a default context, sums for an alignment) is of the wire.
+A protocol is sans I/O: it decodes a client's messages to commands and encodes the core's events to
+messages. It keeps only wire state (a default context, sums for an alignment) and decides nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CLOSE_POLICY = 1008
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Hang up, once everything before it is written."""
+    """Close the connection after everything queued before is written."""
 
     code: int = CLOSE_NORMAL
     reason: str = ""
@@ -27,7 +27,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An HTTP answer that is an error; `body` is JSON text. To a handshake or a request."""
+    """An HTTP error response to a handshake or a request; `body` is JSON text."""
 
     status: int
     body: str
@@ -35,34 +35,34 @@ class Refusal:
 
 
 Message = str | bytes | Close
-"""What goes out: a text message, a binary message, the end."""
+"""An outgoing text message, binary message or close."""
 
 
 class WireProtocol(Protocol):
     """One connection's translator.
 
-    `idle_timeout_s`: a client that has been silent for so long, with nothing left to be spoken, is
-    told `Failed` (code `idle_timeout`) and hung up on; None: never.
+    `idle_timeout_s`: a client that is silent for this long, with nothing left to speak, gets
+    `Failed` (code `idle_timeout`) and is disconnected; None: never.
     """
 
     idle_timeout_s: float | None
 
     def decode(self, message: str | bytes) -> Sequence[Command]:
-        """The commands in a client's message. Raises `DuplexError`: it is answered as `Failed`."""
+        """Decode a client's message. Raises `DuplexError`, which is answered as `Failed`."""
 
     def encode(self, event: Event) -> Sequence[Message]:
-        """The messages that tell of an event; empty when this protocol does not tell of it."""
+        """Encode an event; empty if the protocol has no message for it."""
 
     def deny(self, error: DuplexError) -> Refusal | None:
-        """How a connection is refused. None: it is opened, told `Failed`, and closed."""
+        """The HTTP refusal of a handshake. None: accept, send `Failed`, close."""
 
 
 class HttpTranslator(Protocol):
-    """Makes the body of an answer out of the core's events; one for each request. Sans I/O.
+    """Builds a response body from the core's events; one per request. Sans I/O.
 
-    `media_type`, `headers`: of an answer that speaks. `needs_sound`: its client takes an answer
-    without audio for a failure, so that a text without sound is told as a moment of silence also
-    where bare samples are asked for.
+    `media_type`, `headers`: of a successful response. `needs_sound`: the client treats a response
+    without audio as a failure, so a text without sound yields a moment of silence, also in raw
+    sample formats.
     """
 
     media_type: str
@@ -70,9 +70,9 @@ class HttpTranslator(Protocol):
     needs_sound: bool
 
     def encode(self, event: Event) -> bytes:
-        """What goes into the body for this event; empty for nothing. Nothing for a `Failed` means
-        that the body cannot tell: it is broken off, so that the client sees it is not complete.
+        """The body bytes for this event; may be empty. Empty for a `Failed` means that the body
+        cannot carry the error: the response is aborted, so the client sees it is incomplete.
         """
 
     def refuse(self, failed: Failed) -> Refusal:
-        """The answer when nothing could be spoken."""
+        """The error response when nothing could be spoken."""

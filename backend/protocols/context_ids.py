@@ -1,7 +1,6 @@
-"""A vendor's context ids and the core's.
+"""Maps a vendor's context ids to the core's.
 
-A vendor's id may be used again after its end, the core's may not: so each context gets a fresh one
-in the core.
+A vendor's id may be reused after its end, a core id may not: each context gets a fresh core id.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from backend.protocols.markup import MarkupFilter
 
 @dataclass(slots=True)
 class WireContext:
-    """One context: the core's `id`, the vendor's `name`, its text without marks, on its way."""
+    """One context: the core's `id`, the vendor's `name`, its markup filter and unspoken text."""
 
     id: str
     name: str
@@ -27,49 +26,49 @@ class WireContext:
 C = TypeVar("C", bound=WireContext)
 
 
-class ContextIds(Generic[C]):
-    """The contexts of one connection that are not over."""
+class WireContexts(Generic[C]):
+    """The unfinished contexts of one connection."""
 
-    def __init__(self, make: Callable[[str, str], C]) -> None:
-        """`make`: a context from its id and its name."""
-        self._make = make
+    def __init__(self, create_context: Callable[[str, str], C]) -> None:
+        """`create_context`: builds a context from an id and a name."""
+        self._create_context = create_context
         self._opened = 0
-        self._open: dict[str, C] = {}  # by name: text may follow
-        self._known: dict[str, C] = {}  # by id: something may still be told of it
+        self._open_by_name: dict[str, C] = {}  # accept text
+        self._by_id: dict[str, C] = {}  # may still have events
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._by_id)
 
     @property
-    def open(self) -> list[C]:
-        """Those that take text."""
-        return list(self._open.values())
+    def open_contexts(self) -> list[C]:
+        """The contexts that accept text."""
+        return list(self._open_by_name.values())
 
-    def begin(self, name: str) -> C:
-        """A new context of this name; one before it gets no more text."""
+    def open_context(self, name: str) -> C:
+        """Open a context; an earlier one of this name accepts no more text."""
         self._opened += 1
-        context = self._make(str(self._opened), name)
-        self._open[name] = self._known[context.id] = context
+        context = self._create_context(str(self._opened), name)
+        self._open_by_name[name] = self._by_id[context.id] = context
         return context
 
-    def named(self, name: str) -> C | None:
-        """The context of this name that takes text."""
-        return self._open.get(name)
+    def find_open(self, name: str) -> C | None:
+        """The context of this name that accepts text."""
+        return self._open_by_name.get(name)
 
-    def of(self, name: str) -> list[C]:
-        """All contexts of this name that are not over."""
-        return [context for context in self._known.values() if context.name == name]
+    def find_all(self, name: str) -> list[C]:
+        """All unfinished contexts of this name."""
+        return [context for context in self._by_id.values() if context.name == name]
 
-    def close(self, name: str) -> C | None:
-        """The context of this name takes no more text."""
-        return self._open.pop(name, None)
+    def close_context(self, name: str) -> C | None:
+        """Accept no more text for this name; returns the context that was open."""
+        return self._open_by_name.pop(name, None)
 
-    def get(self, id_: str | None) -> C | None:
-        """The context that the core calls so."""
-        return None if id_ is None else self._known.get(id_)
+    def find_by_id(self, id_: str | None) -> C | None:
+        """The unfinished context with this core id."""
+        return None if id_ is None else self._by_id.get(id_)
 
-    def forget(self, id_: str) -> None:
-        """The context is over."""
-        context = self._known.pop(id_, None)
-        if context is not None and self._open.get(context.name) is context:
-            del self._open[context.name]
+    def remove_context(self, id_: str) -> None:
+        """Forget a finished context."""
+        context = self._by_id.pop(id_, None)
+        if context is not None and self._open_by_name.get(context.name) is context:
+            del self._open_by_name[context.name]

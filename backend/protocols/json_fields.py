@@ -1,4 +1,4 @@
-"""Reading a vendor's JSON into a pydantic model, with the core's errors."""
+"""Parse a vendor's JSON into a pydantic model, raising the core's errors."""
 
 from __future__ import annotations
 
@@ -11,50 +11,50 @@ from backend.errors import BadJson, BadMessage, BinaryMessage
 
 M = TypeVar("M", bound=BaseModel)
 
-_LONGEST = 1 << 18  # characters: 20,000 of text fit, all escaped, and it is read within a turn
+_MAX_LENGTH = 1 << 18  # characters: fits 20,000 of text, all escaped; parsed within one loop turn
 
 
-class Fields(BaseModel):
-    """What is read of a vendor's object: fields that are not listed are ignored, null is as good as
-    left out.
-    """
+class LenientModel(BaseModel):
+    """A vendor's object: unlisted fields are ignored, null counts as absent."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_left_out(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            return given
-        return {name: value for name, value in given.items() if value is not None}
+    def _drop_nulls(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: field for name, field in value.items() if field is not None}
 
 
 def read_message(model: type[M], message: str | bytes) -> M:
-    """A WebSocket message. Raises `BinaryMessage`, `BadJson`, `BadMessage`."""
+    """Parse a WebSocket message. Raises `BinaryMessage`, `BadJson`, `BadMessage`."""
     if isinstance(message, bytes):
-        raise BinaryMessage("clients send JSON text messages; audio goes only the other way")
+        raise BinaryMessage("binary messages are not accepted; send JSON text messages")
     return read_json(model, message)
 
 
 def read_json(model: type[M], body: str | bytes) -> M:
-    """The body of a request, or a message. Raises `BadJson`, `BadMessage`."""
-    if len(body) > _LONGEST:
-        raise BadMessage(f"this may have {_LONGEST} characters, not {len(body)}; send it in parts")
+    """Parse a request body or a message. Raises `BadJson`, `BadMessage`."""
+    if len(body) > _MAX_LENGTH:
+        raise BadMessage(
+            f"{len(body)} characters exceed the limit of {_MAX_LENGTH}; send the text in parts"
+        )
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise _explained(error) from error
+        raise _to_client_error(error) from error
 
 
 def read_query(model: type[M], query: Mapping[str, Any]) -> M:
-    """The parameters of a URL. Raises `BadMessage`."""
+    """Parse the query parameters of a URL. Raises `BadMessage`."""
     try:
         return model.model_validate(dict(query))
     except ValidationError as error:
-        raise _explained(error) from error
+        raise _to_client_error(error) from error
 
 
-def _explained(error: ValidationError) -> BadJson | BadMessage:
+def _to_client_error(error: ValidationError) -> BadJson | BadMessage:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return BadJson(first["msg"])

@@ -1,6 +1,6 @@
-"""Takes the marks that a vendor's voices obey out of a text, in whatever pieces it comes.
+"""Strip vendor markup from a text that arrives in pieces.
 
-They are not obeyed here, and not read aloud either. Plain and synchronous.
+The markup is not applied here, nor read aloud. Plain and synchronous.
 """
 
 from __future__ import annotations
@@ -8,31 +8,31 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-_ATTRIBUTES = r"(?:[\s/][^<>]{0,400})?"  # a longer tag is text
+_ATTRIBUTES = r"(?:[\s/][^<>]{0,400})?"  # a longer tag counts as text
 _STRING = r'[^"\\]{0,200}'
 _GAP = r"\s{0,9}"
 
 Markup = re.Pattern[str]
-"""Finds a mark, of which the group `kept` stays, or at the end of the text the group `begun`: what
-may become a mark when more text comes.
+"""Matches a mark, of which the group `kept` remains, or at the end of the text the group `partial`:
+a prefix that more text may complete to a mark.
 """
 
 
-def tags(*names: str) -> Markup:
-    """Opening, closing and empty tags of these names, in upper or lower case; what is between two
-    of them stays.
+def tag_markup(*names: str) -> Markup:
+    """Match opening, closing and empty tags of these names, case-insensitively; the content
+    between tags remains.
     """
     whole = f"/?(?:{'|'.join(names)}){_ATTRIBUTES}>"
-    begun = "|".join(_first_of(["/?", *name, _ATTRIBUTES]) for name in names)
-    return _markup("<", whole, f"(?=[^<]*\\Z)(?:{begun})?")
+    partial = "|".join(_any_prefix(["/?", *name, _ATTRIBUTES]) for name in names)
+    return _compile_markup("<", whole, f"(?=[^<]*\\Z)(?:{partial})?")
 
 
-def _markup(opening: str, whole: str, begun: str) -> Markup:
-    return re.compile(f"{opening}(?:{whole}|(?P<begun>{begun})\\Z)", re.IGNORECASE)
+def _compile_markup(opening: str, whole: str, partial: str) -> Markup:
+    return re.compile(f"{opening}(?:{whole}|(?P<partial>{partial})\\Z)", re.IGNORECASE)
 
 
-def _first_of(patterns: Sequence[str]) -> str:
-    """One or more of the patterns, from the first on."""
+def _any_prefix(patterns: Sequence[str]) -> str:
+    """Match any non-empty prefix of this sequence of patterns."""
     first = ""
     for pattern in reversed(patterns):
         pattern = pattern.replace("?P<kept>", "?:")
@@ -40,42 +40,44 @@ def _first_of(patterns: Sequence[str]) -> str:
     return first
 
 
-# Deepgram's \{"word": "dupilumab", "pronounce": "..."\}, of which the word stays.
+# Deepgram's \{"word": "dupilumab", "pronounce": "..."\}; the word remains.
 _PRONUNCIATION = (
     *(r"\{", _GAP, *'"word":', _GAP, '"', f"(?P<kept>{_STRING})", '"', ",", _GAP),
     *(*'"pronounce":', _GAP, '"', _STRING, '"', _GAP, r"\\", r"\}"),
 )
-PRONUNCIATIONS = _markup(r"\\", "".join(_PRONUNCIATION), f"(?:{_first_of(_PRONUNCIATION[:-1])})?")
+PRONUNCIATIONS = _compile_markup(
+    r"\\", "".join(_PRONUNCIATION), f"(?:{_any_prefix(_PRONUNCIATION[:-1])})?"
+)
 
 
 class MarkupFilter:
-    """One text on its way, in pieces. What comes out does not depend on the pieces.
+    """Filters one text in pieces; the output does not depend on where it is split.
 
-    The end of a piece is kept back while it may become a mark; no other character is.
+    Holds back only the end of a piece that may become a mark.
     """
 
     def __init__(self, markup: Markup) -> None:
         self._markup = markup
         self._held = ""
 
-    def push(self, text: str) -> str:
-        """More of the text: what of it, and of what was kept back, is plain text."""
+    def filter_text(self, text: str) -> str:
+        """Add text; returns the held and new text that is free of markup."""
         text, self._held = self._held + text, ""
-        return self._markup.sub(self._take, text)
+        return self._markup.sub(self._replace_mark, text)
 
-    def flush(self) -> str:
-        """No more comes: what was kept back is text."""
+    def flush_held(self) -> str:
+        """Return the held text, as no more follows."""
         held, self._held = self._held, ""
         return held
 
-    def _take(self, mark: re.Match[str]) -> str:
-        if mark["begun"] is not None:
+    def _replace_mark(self, mark: re.Match[str]) -> str:
+        if mark["partial"] is not None:
             self._held = mark[0]
             return ""
         return mark.groupdict().get("kept") or ""
 
 
-def plain(text: str, markup: Markup) -> str:
-    """A whole text without its marks."""
+def strip_markup(text: str, markup: Markup) -> str:
+    """Return a whole text without its markup."""
     whole = MarkupFilter(markup)
-    return whole.push(text) + whole.flush()
+    return whole.filter_text(text) + whole.flush_held()

@@ -1,6 +1,6 @@
-"""The native protocol of `/ws/tts`: docs/protocol.md is its description.
+"""The native protocol of `/ws/tts`, described in docs/protocol.md.
 
-Sans I/O: `decode` makes a command of a received message, `encode` a message of an event.
+Sans I/O: `decode_message` turns a message into a command, `encode_event` an event into a message.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ from backend.protocols.base import Message, Refusal
 PROTOCOL_VERSION = 1
 DEFAULT_CONTEXT = "default"
 MAX_CONTEXT_LENGTH = 128
-MAX_MESSAGE_LENGTH = 1 << 18  # characters: 20,000 of text fit, whichever they are and all escaped
-MAX_AFTER = 1000  # contexts that a client speaks of at once
+MAX_MESSAGE_LENGTH = 1 << 18  # characters: fits 20,000 of any text, all escaped
+MAX_AFTER = 1000  # contexts in one `after`
 
-# Characters of a message of any type but `text`. A longer one is not made objects of: if it were
-# all brackets, that would hold up everybody for 80 ns a character.
-_SHORT = 1 << 14
+# Characters of a message of any type but `text`. A longer one is not parsed to objects: all
+# brackets, it would block the event loop for 80 ns a character.
+_MAX_SHORT_LENGTH = 1 << 14
 
-# The dataclasses of the core are the schema: a field there is a field on the wire.
+# The core's dataclasses are the schema: their fields are the wire's fields.
 _COMMANDS: dict[str, type[Command]] = {
     "start": Start,
     "text": Text,
@@ -73,18 +73,18 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 }
 
 
-def _small(kind: Any) -> core_schema.CoreSchema:
-    """What is of another type becomes an empty list: an error would hold all of it."""
+def _or_empty(kind: Any) -> core_schema.CoreSchema:
+    """Replace a value of another type by an empty list: an error would contain all of it."""
     typed = TypeAdapter(kind).core_schema
-    return core_schema.nullable_schema(  # so that what is missing stays so
+    return core_schema.nullable_schema(  # a missing field stays missing
         core_schema.with_default_schema(typed, default_factory=list, on_error="default")
     )
 
 
-_LONG = SchemaValidator(
+_LONG_MESSAGE = SchemaValidator(
     core_schema.typed_dict_schema(
         {
-            name: core_schema.typed_dict_field(_small(kind), required=False)
+            name: core_schema.typed_dict_field(_or_empty(kind), required=False)
             for name, kind in {"type": str, "text": str, **get_type_hints(Start)}.items()
         }
     ),
@@ -92,7 +92,7 @@ _LONG = SchemaValidator(
 )
 _STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "timeout": 503}
-_NAMES: dict[type, str] = {
+_EVENT_TYPES: dict[type, str] = {
     Ready: "ready",
     Done: "done",
     Cancelled: "cancelled",
@@ -103,169 +103,168 @@ _NAMES: dict[type, str] = {
 
 
 class NativeProtocol:
-    """See `base.WireProtocol`. Nothing is remembered from message to message."""
+    """See `base.WireProtocol`. Stateless."""
 
     idle_timeout_s: float | None = None
 
     def decode(self, message: str | bytes) -> Sequence[Command]:
-        """See `decode`."""
-        return (decode(message),)
+        """See `decode_message`."""
+        return (decode_message(message),)
 
     def encode(self, event: Event) -> Sequence[Message]:
-        """See `encode`. A flush is not told of: the spans of the audio say how far it got."""
-        return () if isinstance(event, Flushed) else (encode(event),)
+        """See `encode_event`. `Flushed` has no message: the audio spans show it."""
+        return () if isinstance(event, Flushed) else (encode_event(event),)
 
     def deny(self, error: DuplexError) -> Refusal | None:
-        """None: a browser's page can read a message, but not the status of a handshake."""
+        """None: a web page can read a message, but not the status of a handshake."""
         return None
 
 
 class NativeLines:
-    """The server's messages over HTTP: one JSON object a line. See `http_speech.HttpTranslator`."""
+    """The server's messages over HTTP: one JSON object per line. See `base.HttpTranslator`."""
 
     media_type = "application/x-ndjson"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
     needs_sound = False
 
     def encode(self, event: Event) -> bytes:
-        """A line."""
-        message = encode(event)
-        assert isinstance(message, str), "over HTTP audio is asked for in JSON frames"
+        """Encode an event as a line."""
+        message = encode_event(event)
+        assert isinstance(message, str), "HTTP requests use JSON frames"
         return message.encode() + b"\n"
 
     def refuse(self, failed: Failed) -> Refusal:
-        """The `error` message as the whole answer."""
-        return Refusal(_STATUS.get(failed.code, 400), str(encode(failed)))
+        """The `error` message as the whole response."""
+        return Refusal(_STATUS.get(failed.code, 400), str(encode_event(failed)))
 
 
-def decode_speech(body: bytes) -> tuple[Start, str]:
-    """Read the body of a request over HTTP: the fields of `start`, and `text`.
+def decode_speech_request(body: bytes) -> tuple[Start, str]:
+    """Parse the body of an HTTP request: the fields of `start`, and `text`.
 
-    Raises what `decode` raises.
+    Raises the errors of `decode_message`.
     """
     try:
-        given = _object(body.decode())
+        values = _parse_object(body.decode())
     except UnicodeDecodeError as error:
         raise BadJson(f"not UTF-8: {error}") from error
     context = {"context": DEFAULT_CONTEXT}
-    text = _validate("text", {"text": given.pop("text", None), **context})
-    start = _validate("start", {**given, **context, "frames": "json"})
+    text = _to_command("text", {"text": values.pop("text", None), **context})
+    start = _to_command("start", {**values, **context, "frames": "json"})
     assert isinstance(text, Text)
     assert isinstance(start, Start)
     return start, text.text
 
 
-def decode(message: str | bytes) -> Command:
-    """Read one message of a client. Fields that the type does not have are ignored.
+def decode_message(message: str | bytes) -> Command:
+    """Parse one message of a client; unknown fields are ignored.
 
-    Raises `BinaryMessage`, `BadJson`, `UnknownType`, `BadMessage`, `BadText`; the error carries the
-    context that the message names.
+    Raises `BinaryMessage`, `BadJson`, `UnknownType`, `BadMessage`, `BadText`; the error has the
+    message's context.
     """
     if isinstance(message, bytes):
-        raise BinaryMessage("clients send JSON text messages; audio goes only the other way")
-    given = _object(message)
-    kind = given.pop("type", None)
-    if len(message) > _SHORT and kind != "text":
-        raise BadMessage(f"expected at most {_SHORT} characters of any type but `text`")
-    if kind in ("ping", "resume"):  # they concern no single context
-        _refuse_too_much(given)
-        return _validate(kind, given)
-    context = _checked(given.setdefault("context", DEFAULT_CONTEXT))
+        raise BinaryMessage("binary messages are not accepted; send JSON text messages")
+    values = _parse_object(message)
+    kind = values.pop("type", None)
+    if len(message) > _MAX_SHORT_LENGTH and kind != "text":
+        raise BadMessage(f"only `text` messages may exceed {_MAX_SHORT_LENGTH} characters")
+    if kind in ("ping", "resume"):  # not about a single context
+        _validate_sizes(values)
+        return _to_command(kind, values)
+    context = _validate_context(values.setdefault("context", DEFAULT_CONTEXT))
     try:
-        return _validate(kind, given)
+        return _to_command(kind, values)
     except DuplexError as error:
         error.context = context
         error.ends_context = kind == "start"
         raise
 
 
-def _checked(context: object) -> str:
+def _validate_context(context: object) -> str:
     if not isinstance(context, str) or not 0 < len(context) <= MAX_CONTEXT_LENGTH:
         raise BadMessage(f"context: expected a string of 1 to {MAX_CONTEXT_LENGTH} characters")
     return context
 
 
-def _refuse_too_much(given: Mapping[str, Any]) -> None:
-    id_, after = given.get("id"), given.get("after")
+def _validate_sizes(values: Mapping[str, Any]) -> None:
+    id_, after = values.get("id"), values.get("after")
     if isinstance(id_, str) and len(id_) > MAX_CONTEXT_LENGTH:
         raise BadMessage(f"id: expected at most {MAX_CONTEXT_LENGTH} characters")
     if isinstance(after, dict) and len(after) > MAX_AFTER:
-        raise BadMessage(f"after: expected at most {MAX_AFTER} contexts, those that are unfinished")
+        raise BadMessage(f"after: expected at most {MAX_AFTER} contexts; name only unfinished ones")
 
 
-def _object(message: str) -> dict[str, Any]:
+def _parse_object(message: str) -> dict[str, Any]:
     if len(message) > MAX_MESSAGE_LENGTH:
         raise BadMessage(
-            f"expected a message of at most {MAX_MESSAGE_LENGTH} characters; send a longer text in "
-            "parts"
+            f"at most {MAX_MESSAGE_LENGTH} characters in a message; send a longer text in parts"
         )
-    if len(message) > _SHORT:
-        return _long_object(message)
+    if len(message) > _MAX_SHORT_LENGTH:
+        return _parse_long_object(message)
     try:
-        found = json.loads(message, parse_constant=_refuse_constant)
+        parsed = json.loads(message, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as error:
         raise BadJson(f"not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise BadJson('expected a JSON object, such as {"type": "text", "text": "Hello"}')
-    if "\\u" in message:  # the only way for a lone surrogate to come in
+    if "\\u" in message:  # lone surrogates arrive only escaped
         try:
-            json.dumps(found, ensure_ascii=False).encode()
+            json.dumps(parsed, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise _lone_surrogate() from error
-    return found
+            raise _lone_surrogate_error() from error
+    return parsed
 
 
-def _long_object(message: str) -> dict[str, Any]:
-    """What is in it of a text and of what it is spoken with; the rest becomes no object."""
+def _parse_long_object(message: str) -> dict[str, Any]:
+    """Parse only the fields of `text` and `start`; skip the rest without building objects."""
     try:
-        found: dict[str, Any] = _LONG.validate_json(message)
+        parsed: dict[str, Any] = _LONG_MESSAGE.validate_json(message)
     except ValidationError as error:
-        kind, what = _first(error)
-        if kind == "json_invalid" and "hex escape" in what:
-            raise _lone_surrogate() from error
-        raise BadJson(f"not a JSON object: {what}") from error
-    return found
+        kind, why = _first_error(error)
+        if kind == "json_invalid" and "hex escape" in why:
+            raise _lone_surrogate_error() from error
+        raise BadJson(f"not a JSON object: {why}") from error
+    return parsed
 
 
-def _lone_surrogate() -> BadText:
+def _lone_surrogate_error() -> BadText:
     return BadText("a lone surrogate is not a character; send the whole pair")
 
 
-def _refuse_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _validate(kind: object, values: dict[str, Any]) -> Command:
+def _to_command(kind: object, values: dict[str, Any]) -> Command:
     if not isinstance(kind, str) or kind not in _COMMANDS:
-        name = kind[:40] if isinstance(kind, str) else type(kind).__name__
-        raise UnknownType(f"unknown type {name!r}; known types: {', '.join(_COMMANDS)}")
-    wanted = fields(_COMMANDS[kind])
-    given = {field.name: values[field.name] for field in wanted if field.name in values}
+        label = kind[:40] if isinstance(kind, str) else type(kind).__name__
+        raise UnknownType(f"unknown type {label!r}; known types: {', '.join(_COMMANDS)}")
+    names = [field.name for field in fields(_COMMANDS[kind])]
+    known = {name: values[name] for name in names if name in values}
     try:
-        # As JSON: in strict mode a dataclass takes a dict from JSON only.
-        command: Command = _ADAPTERS[kind].validate_json(json.dumps(given), strict=True)
+        # As JSON: in strict mode a dataclass accepts an object from JSON only.
+        command: Command = _ADAPTERS[kind].validate_json(json.dumps(known), strict=True)
     except ValidationError as error:
-        raise BadMessage(f"{kind}: {_first(error)[1]}") from error
+        raise BadMessage(f"{kind}: {_first_error(error)[1]}") from error
     return command
 
 
-def _first(error: ValidationError) -> tuple[str, str]:
-    """The kind of the first mistake, and where it is and which."""
+def _first_error(error: ValidationError) -> tuple[str, str]:
+    """The type of the first error, and its location and message."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     return first["type"], f"{where[:100]}: {first['msg']}" if where else first["msg"]
 
 
-def encode(event: Event) -> str | bytes:
-    """Write one event as a message: bytes for audio in binary frames, else JSON text."""
+def encode_event(event: Event) -> str | bytes:
+    """Encode an event as a message: bytes for audio in binary frames, else JSON text."""
     if isinstance(event, Audio):
         return _encode_audio(event)
-    told: dict[str, Any] = {"type": _NAMES[type(event)]}
+    message: dict[str, Any] = {"type": _EVENT_TYPES[type(event)]}
     if isinstance(event, Ready):
-        told["protocol"] = PROTOCOL_VERSION
-    # `vars` does not know slots
-    told.update({name: getattr(event, name) for name in event.__dataclass_fields__})
-    return json.dumps(told, ensure_ascii=False)
+        message["protocol"] = PROTOCOL_VERSION
+    # `vars` does not work with slots
+    message.update({name: getattr(event, name) for name in event.__dataclass_fields__})
+    return json.dumps(message, ensure_ascii=False)
 
 
 def _encode_audio(event: Audio) -> str | bytes:
@@ -281,5 +280,5 @@ def _encode_audio(event: Audio) -> str | bytes:
     if event.frames == "json":
         header["audio"] = base64.b64encode(event.data).decode("ascii")
         return json.dumps(header, ensure_ascii=False)
-    head = json.dumps(header, ensure_ascii=False).encode()
-    return struct.pack("<I", len(head)) + head + event.data
+    header_bytes = json.dumps(header, ensure_ascii=False).encode()
+    return struct.pack("<I", len(header_bytes)) + header_bytes + event.data

@@ -1,11 +1,11 @@
-"""OpenAI's speech API: the body of `POST /v1/audio/speech`, its answers and its errors. Plain.
+"""OpenAI's speech API: requests, responses and errors of `POST /v1/audio/speech`. Sans I/O.
 
-What their clients (openai 3, the plugins of livekit-agents and pipecat) rely on:
+Clients (openai 3, the plugins of livekit-agents and pipecat) rely on:
 
-* `stream_format` "audio" answers with the bytes of `response_format`; "sse" with events, of which
-  `speech.audio.done` is the last.
-* Errors are `{"error": {"message", "type", "param", "code"}}`, and their status decides whether the
-  client tries again (429 and 500 up).
+* `stream_format` "audio" returns the bytes of `response_format`; "sse" returns events, the last
+  being `speech.audio.done`.
+* Errors are `{"error": {"message", "type", "param", "code"}}`; clients retry on status 429 and
+  500 up.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pydantic import Field
 
 from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields, read_json
+from backend.protocols.json_fields import LenientModel, read_json
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
 MAX_CHARACTERS = 4096
 MODELS = ("gpt-4o-mini-tts", "tts-1", "tts-1-hd")
 
-_FORMATS = {"pcm": "pcm_s16le"}  # the others have our names
+_FORMATS = {"pcm": "pcm_s16le"}  # the other names are the same
 _RATE_HZ = 24000
-_CHARACTERS_A_TOKEN, _MS_A_TOKEN = 4, 50  # usage is an estimate: there are no tokens here
+_CHARACTERS_PER_TOKEN, _MS_PER_TOKEN = 4, 50  # estimates: no tokens are counted
 _STATUS = {
     "invalid_api_key": 401,
     "model_not_found": 404,
@@ -49,18 +49,18 @@ _PARAMS = {
 _RETRY = {"retry-after": "1"}
 
 
-class _VoiceId(Fields):
+class _VoiceObject(LenientModel):
     id: str
 
 
-class SpeechRequest(Fields):
-    """The body of `POST /v1/audio/speech`. `instructions` are accepted and not followed;
-    `volume_multiplier` is Kokoro's.
+class OpenAISpeechRequest(LenientModel):
+    """The body of `POST /v1/audio/speech`. `instructions` are accepted and ignored;
+    `volume_multiplier` is a Kokoro field.
     """
 
     input: str = Field(min_length=1, max_length=MAX_CHARACTERS)
     model: str = MODELS[0]
-    voice: str | _VoiceId | None = None
+    voice: str | _VoiceObject | None = None
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
     speed: float = Field(default=1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
@@ -68,35 +68,35 @@ class SpeechRequest(Fields):
 
     @property
     def voice_name(self) -> str | None:
-        """The voice asked for; None: any."""
-        return self.voice.id if isinstance(self.voice, _VoiceId) else self.voice
+        """The requested voice; None: any."""
+        return self.voice.id if isinstance(self.voice, _VoiceObject) else self.voice
 
 
-def decode_request(body: bytes) -> SpeechRequest:
-    """Read the body of a request. Raises `BadJson`, `BadMessage`."""
-    return read_json(SpeechRequest, body)
+def decode_request(body: bytes) -> OpenAISpeechRequest:
+    """Parse the body of a request. Raises `BadJson`, `BadMessage`."""
+    return read_json(OpenAISpeechRequest, body)
 
 
-def start_for(asked: SpeechRequest, voice: str | None, speed: float) -> Start:
-    """How the request is spoken: by the voice and at the speed that there are."""
-    name = _FORMATS.get(asked.response_format, asked.response_format)
-    volume = asked.volume_multiplier
+def build_start(request: OpenAISpeechRequest, voice: str | None, speed: float) -> Start:
+    """Build the `Start` of a request from a resolved voice and a clamped speed."""
+    name = _FORMATS.get(request.response_format, request.response_format)
+    volume = request.volume_multiplier
     return Start("speech", voice, name, _RATE_HZ, speed, mode="stream", volume=volume)
 
 
-def voice_named(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
+def find_openai_voice(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
     """The server's voice for a name: see `find_voice`.
 
-    One of theirs is never downloaded for it: a voice of the same name speaks once it is here.
+    An OpenAI name never triggers a download: a voice of the same name is used once downloaded.
     """
     if name is None:
         return None
-    theirs = name.lower() in OPENAI_VOICES
-    return find_voice(name, [v for v in voices if v.ready or not theirs], default)
+    is_openai = name.lower() in OPENAI_VOICES
+    return find_voice(name, [v for v in voices if v.ready or not is_openai], default)
 
 
 def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
-    """The answer to `GET /v1/audio/voices`: the server's voices, and who speaks for OpenAI's."""
+    """The response to `GET /v1/audio/voices`: the server's voices and the map of OpenAI's."""
     listed = [
         {
             "id": voice.name,
@@ -107,73 +107,82 @@ def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
         }
         for voice in voices
     ]
-    return {"voices": listed, "openai": {n: voice_named(n, voices, default) for n in OPENAI_VOICES}}
+    return {
+        "voices": listed,
+        "openai": {n: find_openai_voice(n, voices, default) for n in OPENAI_VOICES},
+    }
 
 
 def describe_models(engine: str) -> dict[str, Any]:
-    """The answer to `GET /v1/models`. All of them are the engine."""
+    """The response to `GET /v1/models`; every model is the engine."""
     return {"object": "list", "data": [describe_model(name) for name in (engine, *MODELS)]}
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """What is told of a model."""
+    """Describe a model as OpenAI's API does."""
     return {"id": name, "object": "model", "created": 0, "owned_by": "duplex-tts"}
 
 
-class SpeechEvents:
-    """The answer with `stream_format` "sse". See `base.HttpTranslator`."""
+class OpenAIEvents:
+    """The response with `stream_format` "sse". See `base.HttpTranslator`."""
 
     media_type = "text/event-stream"
     needs_sound = True
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        """`headers`: of the answer."""
+        """`headers`: of the response."""
         self.headers = headers
 
     def encode(self, event: Event) -> bytes:
-        """An event of theirs; also for a sentence that failed: their clients raise on it."""
+        """A server-sent event; also for a failed sentence: OpenAI's clients raise on it."""
         match event:
             case Audio(data=data) if data:
                 audio = base64.b64encode(data).decode("ascii")
-                return _event({"type": "speech.audio.delta", "audio": audio})
+                return _encode_sse({"type": "speech.audio.delta", "audio": audio})
             case Done():
-                return _event({"type": "speech.audio.done", "usage": _usage(event)})
+                return _encode_sse({"type": "speech.audio.done", "usage": _usage(event)})
             case Failed():
-                return _event(_error(event))
+                return _encode_sse(_error_fields(event))
         return b""
 
     def refuse(self, failed: Failed) -> Refusal:
-        """See `refuse`."""
-        return refuse(failed)
+        """See `build_refusal`."""
+        return build_refusal(failed)
 
 
-def refuse(failed: Failed) -> Refusal:
-    """An error in their form."""
+def build_refusal(failed: Failed) -> Refusal:
+    """The error response in OpenAI's form."""
     status = _status(failed)
-    return Refusal(status, json.dumps(_error(failed)), _RETRY if status == 503 else {})
+    return Refusal(status, json.dumps(_error_fields(failed)), _RETRY if status == 503 else {})
 
 
 def _status(failed: Failed) -> int:
     return _STATUS.get(failed.code, 400)
 
 
-def _error(failed: Failed) -> dict[str, Any]:
+def _error_fields(failed: Failed) -> dict[str, Any]:
     field = failed.message.partition(":")[0].partition(".")[0]
     return {
         "error": {
             "message": failed.message,
             "type": "invalid_request_error" if _status(failed) < 500 else "server_error",
-            "param": field if field in SpeechRequest.model_fields else _PARAMS.get(failed.code),
+            "param": field
+            if field in OpenAISpeechRequest.model_fields
+            else _PARAMS.get(failed.code),
             "code": failed.code,
         }
     }
 
 
 def _usage(done: Done) -> dict[str, int]:
-    spoken = math.ceil(done.characters / _CHARACTERS_A_TOKEN)
-    heard = math.ceil(done.audio_ms / _MS_A_TOKEN)
-    return {"input_tokens": spoken, "output_tokens": heard, "total_tokens": spoken + heard}
+    input_tokens = math.ceil(done.characters / _CHARACTERS_PER_TOKEN)
+    output_tokens = math.ceil(done.audio_ms / _MS_PER_TOKEN)
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
 
 
-def _event(fields: Mapping[str, Any]) -> bytes:
+def _encode_sse(fields: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(fields)}\n\n".encode()

@@ -1,6 +1,6 @@
-"""The names that other services give their voices, and which voice of this server speaks for each.
+"""Map other services' voice names to this server's voices.
 
-One table for all vendors, so that a client needs no change but the URL. Plain and synchronous.
+One table for all vendors, so a client changes only its URL. Plain and synchronous.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from backend.events import Voice
 
 FindVoice = Callable[[str], str]
-"""The name of the server's voice for any name: `find_voice` with the voices that there are."""
+"""Maps any voice name to the server's: `find_voice` bound to the available voices."""
 
-# What is sought of a voice, written as Kokoro begins its names: the language, then `f` or `m`.
+# Traits are coded like the prefix of Kokoro's names: the language, then `f` or `m`.
 _LANGUAGES = {
     "a": "en-US",
     "b": "en-GB",
@@ -84,12 +84,12 @@ _DEEPGRAM_MEN = {
 _DEEPGRAM_BRITISH = {"draco", "helios", "pandora"}
 
 OPENAI_VOICES = tuple(_OPENAI)
-_KNOWN = {name.lower(): sought for name, sought in {**_OPENAI, **_ELEVENLABS, **_CARTESIA}.items()}
+_KNOWN = {name.lower(): traits for name, traits in {**_OPENAI, **_ELEVENLABS, **_CARTESIA}.items()}
 
-_KOKORO = re.compile(rf"(?P<sought>[{''.join(_LANGUAGES)}][fm])_(?P<own>\w+)", re.ASCII)
-_BLEND = re.compile(r"[+-]|\(\d*\.?\d*\)")  # "af_sky(2)+af_bella(1)": the first one speaks
+_KOKORO = re.compile(rf"(?P<traits>[{''.join(_LANGUAGES)}][fm])_(?P<own>\w+)", re.ASCII)
+_BLEND = re.compile(r"[+-]|\(\d*\.?\d*\)")  # "af_sky(2)+af_bella(1)": the first voice is used
 _DEEPGRAM = re.compile(r"(?:aura(?:-\d+)?|flux)-(?P<own>\w+)-[a-z]{2,3}", re.ASCII)
-_MADE_BY_A_CUSTOMER = re.compile(
+_CUSTOM_VOICE = re.compile(
     r"voice_\w+"  # OpenAI
     r"|[a-z0-9]{20}"  # ElevenLabs
     r"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",  # Cartesia
@@ -98,61 +98,60 @@ _MADE_BY_A_CUSTOMER = re.compile(
 
 
 def find_voice(name: str, voices: Sequence[Voice], default: str) -> str:
-    """The voice of this server that `name` means; upper and lower case are the same.
+    """The server's voice for `name`, case-insensitively.
 
-    A voice of the server is itself. A voice of a vendor is the nearest that needs no download: the
-    one of its name, else one of its language, gender and accent, in this order. One that a
-    vendor's customer has made is the default voice. Any other name is returned as it is: a mistake,
-    and the core says so.
+    The server's own voices map to themselves. A vendor's voice maps to the nearest that needs no
+    download: of the same name, else by language, gender and accent, in this order. A vendor's
+    custom voice maps to the default. Any other name is returned unchanged, for the core to refuse.
     """
     names = [voice.name for voice in voices]
     lower = name.lower()
     if name in names:
         return name
-    if own := next((each for each in names if each.lower() == lower), None):
+    if own := next((name for name in names if name.lower() == lower), None):
         return own
     first = _BLEND.split(lower)[0] if _KOKORO.match(lower) else lower
-    known, sought = _sought(first)
+    known, traits = _find_traits(first)
     if not known:
         return name
-    return _nearest(first, sought, voices, default) if sought else default
+    return _nearest_voice(first, traits, voices, default) if traits else default
 
 
-def _sought(name: str) -> tuple[bool, str]:
-    """Whether a vendor has such a name, and what is sought of a voice for it ("": nothing)."""
+def _find_traits(name: str) -> tuple[bool, str]:
+    """Whether a vendor has such a name, and its traits ("": unknown)."""
     if name in _KNOWN:
         return True, _KNOWN[name]
     if kokoro := _KOKORO.fullmatch(name):
-        return True, kokoro["sought"]
+        return True, kokoro["traits"]
     if deepgram := _DEEPGRAM.fullmatch(name):
         accent = "b" if deepgram["own"] in _DEEPGRAM_BRITISH else "a"
         return True, accent + ("m" if deepgram["own"] in _DEEPGRAM_MEN else "f")
-    return _MADE_BY_A_CUSTOMER.fullmatch(name) is not None, ""
+    return _CUSTOM_VOICE.fullmatch(name) is not None, ""
 
 
-def _nearest(name: str, sought: str, voices: Sequence[Voice], default: str) -> str:
+def _nearest_voice(name: str, traits: str, voices: Sequence[Voice], default: str) -> str:
     ready = sorted((v for v in voices if v.ready), key=lambda voice: voice.name != default)
-    own = _own_name(name)
+    own = _bare_name(name)
     for voice in ready:
         if voice.name.lower() == own:
             return voice.name
-    language, gender = _LANGUAGES[sought[0]], _GENDERS[sought[1]]
+    language, gender = _LANGUAGES[traits[0]], _GENDERS[traits[1]]
 
-    def likeness(voice: Voice) -> tuple[bool, bool, bool]:
-        alike = voice.language.partition("-")[0] == language.partition("-")[0]
-        return alike, voice.gender == gender, voice.language == language
+    def similarity(voice: Voice) -> tuple[bool, bool, bool]:
+        same_language = voice.language.partition("-")[0] == language.partition("-")[0]
+        return same_language, voice.gender == gender, voice.language == language
 
-    best = max(map(likeness, ready), default=None)
-    nearest = [voice.name for voice in ready if likeness(voice) == best] or [default]
-    return nearest[_number(name) % len(nearest)]
+    best = max(map(similarity, ready), default=None)
+    nearest = [voice.name for voice in ready if similarity(voice) == best] or [default]
+    return nearest[_tie_break_index(name) % len(nearest)]
 
 
-def _own_name(name: str) -> str:
-    """What a vendor calls the voice: `emma` of `bf_emma` and of `aura-2-emma-en`."""
+def _bare_name(name: str) -> str:
+    """The bare name: `emma` for `bf_emma` and `aura-2-emma-en`."""
     match = _KOKORO.fullmatch(name) or _DEEPGRAM.fullmatch(name)
     return match["own"] if match else name
 
 
-def _number(name: str) -> int:
-    """Which of several that are as near, the default being the first: OpenAI's names differ."""
+def _tie_break_index(name: str) -> int:
+    """Index among equally near voices, the default first: spreads OpenAI's names over them."""
     return OPENAI_VOICES.index(name) if name in OPENAI_VOICES else 0

@@ -1,1 +1,1 @@
-"""What survives a broken connection: sessions, their contexts, and what waits to be sent."""
+"""State that outlives a connection: sessions, their contexts, and events queued for the client."""

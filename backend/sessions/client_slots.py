@@ -1,4 +1,4 @@
-"""How many clients there may be at once, over WebSockets and HTTP together."""
+"""Limits concurrent clients, over WebSockets and HTTP together."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from backend.errors import Overloaded
 
 
 class ClientSlots:
-    """A place for each connection, and for each request that speaks. Lives on one event loop."""
+    """Counts open connections and speaking requests. Bound to one event loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._taken = 0
 
-    def check(self) -> None:
-        """Raises `Overloaded` where none is free."""
+    def check_free(self) -> None:
+        """Raises `Overloaded` if no slot is free."""
         if self._taken >= self._limit:
             raise Overloaded(
                 f"{self._limit} connections are open (max_connections); try again later"
             )
 
     @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold one while the block runs."""
+    def take_slot(self) -> Iterator[None]:
+        """Hold a slot while the block runs."""
         self._taken += 1
         try:
             yield

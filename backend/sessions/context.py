@@ -1,7 +1,7 @@
-"""One context: an ordered stream of text to speech, from the script to the delivery.
+"""One context: an ordered stream of text to speech, from text buffer to audio sender.
 
-The session calls the methods named after commands; they never wait. The context's own task, `run`,
-asks the pacer what to release, lets the engine speak it, and delivers the audio.
+The session calls the command methods, which never wait. The context's task, `run`, asks the pacer
+what to release, has the engine speak it, and sends the audio.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from backend.audio.loudness import parse_volume
 from backend.config import Settings
 from backend.engines.base import Chunk, Release
 from backend.errors import DuplexError, EngineDead, TextLimit
-from backend.events import Audio, Cancelled, Failed, Flushed, Start
+from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
 from backend.monitoring.metrics import Metrics
-from backend.sessions.audio_sender import AudioSender, Output, RenderedSpan, joined
+from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
 from backend.sessions.client_slots import ClientSlots
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.send_queue import SendQueue
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak, Wait
+from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
 from backend.text.text_buffer import TextBuffer
 from backend.tts_manager import TTSManager
 
-_MAX_FLUSHES = 1000  # of one context that wait for their answer
+_MAX_FLUSHES = 10_000  # unanswered, per context
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every context needs; built once, in `main`."""
+    """Dependencies of every context; built once, in `main`."""
 
     settings: Settings
     tts: TTSManager
     metrics: Metrics
     clock: Callable[[], float]  # seconds; the event loop's
-    # One context reads in a turn of the event loop, however many have text to be read.
-    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+    # At most one context reads text per turn of the event loop.
+    reading_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     client_slots: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,16 +52,16 @@ class Services:
 
 
 def create_release(sentence: PendingSentence, choice: Speak) -> Release:
-    """What the engine is given for the pacer's choice."""
+    """Build the engine's release from the pacer's choice."""
     known = sentence.text[: choice.known]
     return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
 
 
-def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
-    """The pacer's parameters from the settings, what the client asks for, and the engine.
+def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
+    """Combine the settings, the client's request and the engine into pacer parameters.
 
-    A `stream` is as soon as `live`, but what is finished does not wait until it can be heard: its
-    client keeps the audio, or has no other way to learn that all was said.
+    Mode `stream` starts as early as `live`, but finished sentences do not wait for playback: its
+    client stores the audio, or cannot otherwise tell that everything was spoken.
     """
     latency = settings.latency_optimization
     return Pacing(
@@ -84,132 +84,137 @@ def pacing_for(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
 
 
 class Context:
-    """Text in, audio out, in order. Raises what `TTSManager.manner` and `parse_format` raise."""
+    """Text in, audio out, in order. Raises what `resolve_params` and `parse_format` raise."""
 
     def __init__(
         self, start: Start, services: Services, send_queue: SendQueue, session: SessionRecord
     ) -> None:
         self.id = start.context
-        self._manner = services.tts.manner(start)
+        self._voice_params = services.tts.resolve_params(start)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
-        output = Output(target, start.frames, parse_volume(start.volume))
+        output = OutputParams(target, start.frames, parse_volume(start.volume))
         self._services = services
         self._send_queue = send_queue
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
-        self._pacer = Pacer(pacing_for(services.settings, start, services.tts))
+        self._pacer = Pacer(create_pacing(services.settings, start, services.tts))
         self._live = LiveListener() if start.mode != "batch" else None
         parameters = ContextParameters(
-            self._manner.voice, target.name, target.sample_rate_hz, start.mode
+            self._voice_params.voice, target.name, target.sample_rate_hz, start.mode
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
         self._text = TextBuffer(services.settings.server.max_text_length)
         self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
-        self._gain = 1.0  # of the voice, once it is loaded
-        self._waits_aloud = start.mode == "live"  # its listener hears the pauses of the writer
+        self._gain = 1.0  # the voice's, once loaded
+        self._is_live = start.mode == "live"  # the listener hears the writer's pauses
         self._changed = asyncio.Event()
-        self._flushes: deque[int] = deque()  # offsets, where a flush is not answered yet
-        self._releasing: UtteranceHandle | None = None  # with a release that is not caught up
+        self._flushes: deque[int] = deque()  # offsets of unanswered flushes
+        self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice = Speak(0, 0)  # the release
-        self._held: list[RenderedSpan] = []  # rendered, not yet delivered: see `immediate_send`
+        self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
 
     @property
-    def waiting(self) -> int:
-        """Characters that are not spoken yet."""
+    def waiting_characters(self) -> int:
+        """Characters not spoken yet."""
         return self._text.length - self._text.spoken
 
     @property
+    def typing(self) -> Typing:
+        """In which pieces a text is spoken that is still being written."""
+        return self._pacer.pacing.typing
+
+    @property
     def buffered_s(self) -> float:
-        """Audio that was sent and is not heard yet; 0 in batch mode, where nobody listens."""
+        """Audio sent but not heard yet; 0 in batch mode, which has no listener."""
         if not self._pacer.pacing.live:
             return 0.0
         return self._pacer.ahead_s(self._services.clock())
 
-    def push(self, text: str) -> None:
-        """More text. Raises `ContextEnded`, `TextLimit`."""
-        self._text.push(text, self._services.clock())
-        self._record.text(len(text))
+    def push_text(self, text: str) -> None:
+        """Append text. Raises `ContextEnded`, `TextLimit`."""
+        self._text.push_text(text, self._services.clock())
+        self._record.add_text(len(text))
         if self._live is not None:
             self._live.has_text = True
-        self._note_change()
+        self._on_text_changed()
 
-    def retract(self, to: int) -> int:
-        """Take text back; returns the offset from which on it really was."""
-        to = self._text.retract(to, self._services.clock())
+    def retract_text(self, to: int) -> int:
+        """Take text back; returns the offset actually retracted to."""
+        to = self._text.retract_to(to, self._services.clock())
         self._changed.set()
         return to
 
     def flush(self) -> None:
-        """Speak all that is known; `Flushed` tells when that is done.
+        """Speak all known text; answered with `Flushed`.
 
         Raises `ContextEnded`, `TextLimit`.
         """
         if len(self._flushes) >= _MAX_FLUSHES:
-            raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for `flushed`")
-        self._text.flush()
+            raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for their audio")
+        self._text.flush_text()
         self._flushes.append(self._text.length)
-        self._note_change()
+        self._on_text_changed()
 
-    def end(self) -> None:
-        """No more text comes. Raises `ContextEnded`."""
-        self._text.end()
-        self._note_change()
+    def end_text(self) -> None:
+        """Mark the text complete. Raises `ContextEnded`."""
+        self._text.end_text()
+        self._on_text_changed()
 
-    def played(self, heard_ms: float) -> None:
-        """The listener's real position."""
-        self._listener.played(heard_ms / 1000)
-        self._note_heard()
+    def update_position(self, heard_ms: float) -> None:
+        """Set the listener's position, as the client reports it."""
+        self._listener.on_played(heard_ms / 1000)
+        self._update_live_listener()
         self._changed.set()
 
-    def cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
-        """What was sent before the cancel, `dropped` being what was queued and is not."""
-        text_to, audio_ms = self._audio_sender.sent_without(dropped)
+    def create_cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
+        """Build the answer to a cancel; `dropped`: audio queued but not sent."""
+        text_to, audio_ms = self._audio_sender.position_without(dropped)
         return Cancelled(self.id, text_to, audio_ms)
 
-    def opened(self) -> None:
-        """It has begun: from now on its figures are kept, until it is `closed`."""
-        self._send_queue.watch(self.id, self._listener)
-        self._record.opened()
+    def open_record(self) -> None:
+        """Start recording figures, until `close_record`."""
+        self._send_queue.add_watcher(self.id, self._listener)
+        self._record.log_opened()
         if self._live is not None:
             self._services.tts.listeners.add(self._live, self._services.clock())
 
-    def closed(self, outcome: str) -> None:
-        """It is over in another way than by being spoken to its end."""
-        self._send_queue.unwatch(self.id, outcome)
-        self._leave()
+    def close_record(self, outcome: str) -> None:
+        """Stop recording, if the context was not spoken to its end."""
+        self._send_queue.remove_watcher(self.id, outcome)
+        self._remove_live_listener()
 
     # --- the task ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Speak until the context has ended and all of it is spoken.
+        """Speak until the context has ended and all its text is spoken.
 
-        Cancel-safe: leaving aborts the utterance at hand. Raises `VoiceUnavailable`, `EngineDead`.
+        Cancel-safe: aborts the current utterance. Raises `VoiceUnavailable`, `EngineDead`.
         """
         try:
-            with self._services.tts.in_use(self._manner.voice):
-                self._gain = await self._services.tts.load(self._manner.voice)
-                while (following := await self._next_choice()) is not None:
-                    await self._speak_utterance(*following)
+            with self._services.tts.hold_voice(self._voice_params.voice):
+                self._gain = await self._services.tts.load_voice(self._voice_params.voice)
+                while (next_choice := await self._next_choice()) is not None:
+                    await self._speak_utterance(*next_choice)
         finally:
-            self._leave()
+            self._remove_live_listener()
         await self._answer_flushes()
-        self._listener.finish()
-        self._send_queue.post(await self._audio_sender.finish())
+        self._listener.on_finishing()
+        self._send_queue.put_nowait(await self._audio_sender.send_rest())
 
     async def _next_choice(self) -> tuple[PendingSentence, Speak] | None:
-        """What to speak next; waits for text and for the pacer. None: the context is finished."""
-        self._listener.awaits_text()
+        """Wait for text and the pacer; returns what to speak next, None when finished."""
+        self._listener.on_text_awaited()
         while True:
             self._changed.clear()
-            await self._catch_up()
-            if self._text.finished:
+            await self._read_pending_text()
+            if self._text.is_finished:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
-            choice = self._decide(sentence)
+            choice = self._pacer.decide(sentence, self._services.clock())
             if isinstance(choice, Speak):
                 return sentence, choice
             try:
@@ -218,88 +223,86 @@ class Context:
             except TimeoutError:
                 continue
 
-    async def _catch_up(self) -> None:
-        """Read the text as far as the sentence at hand, a little in each turn of the loop."""
-        while self._text.behind:
-            async with self._services.reading:
-                self._text.read()
+    async def _read_pending_text(self) -> None:
+        """Read text up to the current sentence, a slice per turn of the event loop."""
+        while self._text.is_behind:
+            async with self._services.reading_lock:
+                self._text.read_slice()
                 await asyncio.sleep(0)
 
     async def _answer_flushes(self) -> None:
-        """Between two releases everything that was rendered is sent."""
+        """Answer reached flushes; between releases everything rendered is sent."""
         while self._flushes and self._text.spoken >= min(self._flushes[0], self._text.length):
-            await self._send_queue.offer(Flushed(self.id, self._flushes[0]))
+            await self._send_queue.put_answer(Flushed(self.id, self._flushes[0]))
             self._flushes.popleft()
 
-    def _decide(self, sentence: PendingSentence) -> Speak | Wait:
-        return self._pacer.decide(sentence, self._services.clock(), self._services.tts.backlog_s)
-
-    def _note_change(self) -> None:
-        """There is more to speak: a release that no engine thread has taken yet grows."""
-        self._changed.set()
-        if self._releasing is not None:
-            self._extend_waiting_release(self._releasing)
-
-    def _extend_waiting_release(self, speech: UtteranceHandle) -> None:
-        if speech.is_taken or self._choice.final:
-            return
-        sentence = self._text.pending_sentence()
-        choice = self._decide(replace(sentence, released=sentence.spoken))
-        if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
-            return
-        if speech.replace(create_release(sentence, choice)):
-            self._text.release(sentence, choice)
-            self._choice = choice
-
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
-        """Speak a sentence from its first release to its last; an error concerns only it."""
-        start_ms = self._audio_sender.rendered_ms  # nothing is held back between sentences
+        """Speak a sentence, all its releases; an error affects only this sentence."""
+        start_ms = self._audio_sender.rendered_ms  # everything is delivered between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
         try:
-            async with self._services.tts.speak(self._manner, chunk_size, self._live) as speech:
-                final = await self._speak_release(speech, sentence, choice, start_ms)
+            tts, params = self._services.tts, self._voice_params
+            async with tts.open_utterance(params, chunk_size, self._live) as handle:
+                final = await self._speak_release(handle, sentence, choice, start_ms)
                 while not final:
-                    following = await self._next_choice()
-                    assert following is not None, "an open sentence is not finished"
-                    final = await self._speak_release(speech, *following, start_ms)
-            self._text.close()
-        except EngineDead:  # no sentence of it is spoken any more
+                    next_choice = await self._next_choice()
+                    assert next_choice is not None, "an open sentence is not finished"
+                    final = await self._speak_release(handle, *next_choice, start_ms)
+            self._text.close_utterance()
+        except EngineDead:  # no further sentence can be spoken
             raise
         except DuplexError as error:
-            self._listener.failed(error)
-            self._send_queue.post(Failed(self.id, error.code, error.message))
-            self._held.append(RenderedSpan(np.zeros(0, np.float32), self._text.restart()))
-            await self._deliver()
+            self._listener.on_failed(error)
+            self._send_queue.put_nowait(Failed(self.id, error.code, error.message))
+            self._undelivered.append(
+                RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance())
+            )
+            await self._deliver_held()
 
     async def _speak_release(
-        self, speech: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
+        self, handle: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
     ) -> bool:
         """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
-        self._listener.released(sentence.last_input_s)
-        self._text.release(sentence, choice)
-        self._choice, self._releasing = choice, speech
-        speech.extend(create_release(sentence, choice), self._deadline_s())
+        self._listener.on_released(sentence.last_input_s)
+        self._text.mark_released(sentence, choice)
+        self._choice, self._handle = choice, handle
+        handle.extend(create_release(sentence, choice), self._deadline_s())
         try:
             caught_up = False
             while not caught_up:
-                chunk = await speech.next_chunk()
-                self._listener.rendered(len(chunk.pcm), speech.take_busy_s())
-                caught_up = chunk.caught_up
-                self._hold(chunk, start_ms)
-                choice = self._choice
+                chunk = await handle.next_chunk()
+                self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
+                caught_up, choice = chunk.caught_up, self._choice
+                self._hold_chunk(chunk, start_ms)
                 awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
                 if self._streaming.immediate_send or awaited:
-                    await self._deliver()
-                speech.deadline_s = self._deadline_s()
+                    await self._deliver_held()
+                handle.deadline_s = self._deadline_s()
         finally:
-            self._releasing = None
+            self._handle = None
         return choice.final
+
+    def _on_text_changed(self) -> None:
+        self._changed.set()
+        if self._handle is not None and not self._handle.is_taken and not self._choice.final:
+            self._extend_queued_release(self._handle)
+
+    def _extend_queued_release(self, handle: UtteranceHandle) -> None:
+        """Decide anew on a release that no engine thread has taken yet."""
+        sentence = self._text.pending_sentence()
+        undone = replace(sentence, released=sentence.spoken)
+        choice = self._pacer.decide(undone, self._services.clock())
+        if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
+            return
+        if handle.replace(create_release(sentence, choice)):
+            self._text.mark_released(sentence, choice)
+            self._choice = choice
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
 
-    def _hold(self, chunk: Chunk, start_ms: float) -> None:
-        """Bring an engine's chunk into the context's terms."""
+    def _hold_chunk(self, chunk: Chunk, start_ms: float) -> None:
+        """Convert an engine's chunk to the context's offsets and times; queue it for delivery."""
         offset = self._text.utterance_start
         words = tuple(
             replace(
@@ -312,30 +315,30 @@ class Context:
             for word in chunk.words
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        piece = RenderedSpan(pcm, self._text.speak_to(chunk.end), words)
-        if len(piece.pcm) or piece.text[0] < piece.text[1]:
-            self._held.append(piece)
+        span = RenderedSpan(pcm, self._text.mark_spoken(chunk.end), words)
+        if len(span.pcm) or span.text[0] < span.text[1]:
+            self._undelivered.append(span)
 
-    async def _deliver(self) -> None:
-        if not self._held:
+    async def _deliver_held(self) -> None:
+        if not self._undelivered:
             return
-        piece = joined(self._held)
-        self._held.clear()
-        sent = await self._audio_sender.send(piece, self._silent_s())
-        self._listener.sent(sent.audio_s, sent.audible_from_s)
-        self._note_heard()
+        span = join_spans(self._undelivered)
+        self._undelivered.clear()
+        sent = await self._audio_sender.send_span(span, self._silence_s())
+        self._listener.on_sent(sent.audio_s, sent.audible_from_s)
+        self._update_live_listener()
 
-    def _note_heard(self) -> None:
+    def _update_live_listener(self) -> None:
         if self._live is not None:
             self._live.dry_at_s = self._pacer.dry_at_s
 
-    def _leave(self) -> None:
+    def _remove_live_listener(self) -> None:
         if self._live is not None:
             self._services.tts.listeners.remove(self._live)
 
-    def _silent_s(self) -> float:
-        """How long the listener has had nothing to hear: silence that need not be sent again. A
-        client that keeps the audio gets it with all of its pauses.
+    def _silence_s(self) -> float:
+        """How long the listener has heard nothing: silence that need not be sent again. A client
+        that stores the audio gets all of its pauses.
         """
         dry_s = self._pacer.dry_s(self._services.clock())
-        return dry_s if self._waits_aloud or math.isinf(dry_s) else 0.0
+        return dry_s if self._is_live or math.isinf(dry_s) else 0.0

@@ -1,6 +1,6 @@
-"""What a session and its contexts were, in figures, and their lines in the log.
+"""Figures of a session and its contexts, and their log lines.
 
-Nothing of what a client says is in them, but the ids that it gives to its contexts.
+Log lines contain no client text except the context ids that it chose.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from typing import Any
 import structlog
 
 from backend.errors import DuplexError
-from backend.monitoring.gap_causes import Cause, Gap
+from backend.monitoring.gap_causes import Cause, ExplainedGap
 from backend.monitoring.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
 
 def endpoint_of(scope: Mapping[str, Any]) -> str:
-    """Where a client came in, and so which protocol it speaks: the path of its route, which has
-    nothing of the client's in it.
-    """
+    """The path of the client's route: which protocol it speaks, without values it supplied."""
     return str(getattr(scope.get("route"), "path", scope.get("path", "")))
 
 
 class SessionRecord:
-    """One session. Over HTTP a request is one, with one context and no lines of its own."""
+    """One session. An HTTP request is a session with one context and no log lines of its own."""
 
     def __init__(self, endpoint: str, metrics: Metrics, clock: Callable[[], float]) -> None:
         """`endpoint`: see `endpoint_of`. `clock`: seconds."""
@@ -39,16 +37,16 @@ class SessionRecord:
         self.opened_s = clock()
         self.contexts = 0
         self.characters = 0
-        self.gaps = Gaps()
+        self.gaps = GapCounts()
 
-    def opened(self, *, resumable: bool) -> None:
-        """It has begun."""
+    def log_opened(self, *, resumable: bool) -> None:
+        """Log that the session has begun."""
         log.info(
             "session.opened", session=self.session, endpoint=self.endpoint, resumable=resumable
         )
 
-    def closed(self, outcome: str) -> None:
-        """It is over."""
+    def log_closed(self, outcome: str) -> None:
+        """Log that the session is over, with its figures."""
         log.info(
             "session.closed",
             session=self.session,
@@ -57,30 +55,30 @@ class SessionRecord:
             seconds=round(self.clock() - self.opened_s, 3),
             contexts=self.contexts,
             characters=self.characters,
-            **self.gaps.fields(),
+            **self.gaps.log_fields(),
         )
 
 
-class Gaps:
-    """The gaps that listeners heard, by cause."""
+class GapCounts:
+    """Gaps in playback, by cause."""
 
     def __init__(self) -> None:
         self._sums: dict[Cause, tuple[int, float]] = {}  # count, seconds
         self._longest_s = 0.0
 
-    def add(self, gap: Gap) -> None:
-        """One more."""
+    def add_gap(self, gap: ExplainedGap) -> None:
+        """Count a gap."""
         count, seconds = self._sums.get(gap.cause, (0, 0.0))
         self._sums[gap.cause] = count + 1, seconds + gap.seconds
         self._longest_s = max(self._longest_s, gap.seconds)
 
     @property
     def counts(self) -> dict[Cause, int]:
-        """How many; without causes that did not occur."""
+        """Number of gaps, only for causes that occurred."""
         return {cause: count for cause, (count, _) in self._sums.items()}
 
-    def fields(self) -> dict[str, object]:
-        """For a line in the log."""
+    def log_fields(self) -> dict[str, object]:
+        """Fields of a log line."""
         return {
             "gaps": self.counts,
             "gap_ms": {cause: _ms(seconds) for cause, (_, seconds) in self._sums.items()},
@@ -90,7 +88,7 @@ class Gaps:
 
 @dataclass(frozen=True, slots=True)
 class ContextParameters:
-    """How a context is spoken and sent."""
+    """How a context is spoken and sent, for the log."""
 
     voice: str
     format: str
@@ -99,17 +97,17 @@ class ContextParameters:
 
 
 class ContextRecord:
-    """One context."""
+    """One context's figures."""
 
     def __init__(self, session: SessionRecord, context: str, parameters: ContextParameters) -> None:
         self._session = session
         self._metrics = session.metrics
-        self._who: dict[str, Any] = {
+        self._log_ids: dict[str, Any] = {
             "session": session.session,
             "endpoint": session.endpoint,
             "context": context,
         }
-        self._parameters = {each: getattr(parameters, each) for each in ContextParameters.__slots__}
+        self._parameters = {name: getattr(parameters, name) for name in ContextParameters.__slots__}
         self._opened_s = session.clock()
         self._closed = False
         self._characters = 0
@@ -118,69 +116,69 @@ class ContextRecord:
         self._render_s = 0.0
         self._first_sound_s: float | None = None
         self._errors: Counter[str] = Counter()
-        self._gaps = Gaps()
+        self._gaps = GapCounts()
 
-    def opened(self) -> None:
-        """It has begun."""
+    def log_opened(self) -> None:
+        """Count the context and log that it has begun."""
         self._session.contexts += 1
-        log.info("context.opened", **self._who, **self._parameters)
+        log.info("context.opened", **self._log_ids, **self._parameters)
 
-    def text(self, characters: int) -> None:
-        """Text came in."""
+    def add_text(self, characters: int) -> None:
+        """Count received text."""
         self._characters += characters
         self._session.characters += characters
-        self._metrics.text(characters)
+        self._metrics.count_text(characters)
 
-    def rendered(self, busy_s: float) -> None:
-        """An engine worked for it."""
+    def add_render_time(self, busy_s: float) -> None:
+        """Add engine time."""
         self._render_s += busy_s
 
-    def failed(self, error: DuplexError) -> None:
-        """An utterance failed; the context goes on."""
+    def add_error(self, error: DuplexError) -> None:
+        """Count and log a failed utterance; the context goes on."""
         self._errors[error.code] += 1
-        self._metrics.error(error.code)
-        log.warning("utterance.failed", **self._who, code=error.code, why=error.message)
+        self._metrics.count_error(error.code)
+        log.warning("utterance.failed", **self._log_ids, code=error.code, why=error.message)
 
-    def first_sound(self, seconds: float) -> None:
-        """The first audible sample, so long after its words could have been spoken."""
+    def set_first_sound(self, seconds: float) -> None:
+        """Record the delay from the first release to the first audible sample."""
         self._first_sound_s = seconds
-        self._metrics.first_sound(seconds)
+        self._metrics.observe_first_sound(seconds)
 
-    def sent(self, audio_ms: float) -> None:
-        """A message of audio was taken to be written."""
+    def add_sent(self, audio_ms: float) -> None:
+        """Count an audio message taken from the queue for writing."""
         self._audio_ms += audio_ms
         self._chunks += 1
 
-    def sent_in_vain(self, audio_ms: float, messages: int) -> None:
-        """Messages that were taken did not arrive, and will be taken again."""
+    def subtract_unreceived(self, audio_ms: float, messages: int) -> None:
+        """Uncount messages that did not arrive and will be sent again."""
         self._audio_ms -= audio_ms
         self._chunks -= messages
 
-    def gap(self, gap: Gap, **what_led_to_it: object) -> None:
-        """A live listener heard a gap."""
-        self._gaps.add(gap)
-        self._session.gaps.add(gap)
-        self._metrics.gap(gap.cause, gap.seconds)
+    def add_gap(self, gap: ExplainedGap, **details: object) -> None:
+        """Count and log a gap that a live listener heard."""
+        self._gaps.add_gap(gap)
+        self._session.gaps.add_gap(gap)
+        self._metrics.count_gap(gap.cause, gap.seconds)
         log.info(
             "listener.gap",
-            **self._who,
+            **self._log_ids,
             cause=gap.cause,
             gap_ms=_ms(gap.seconds),
             text_ms=_ms(gap.text_s),
             render_ms=_ms(gap.render_s),
             reader_ms=_ms(gap.reader_s),
-            **what_led_to_it,
+            **details,
         )
 
-    def closed(self, outcome: str) -> None:
-        """It is over; the first outcome counts."""
+    def log_closed(self, outcome: str) -> None:
+        """Log that the context is over; only the first call counts."""
         if self._closed:
             return
         self._closed = True
         first_s = self._first_sound_s
         log.info(
             "context.closed",
-            **self._who,
+            **self._log_ids,
             outcome=outcome,
             **self._parameters,
             seconds=round(self._session.clock() - self._opened_s, 3),
@@ -190,7 +188,7 @@ class ContextRecord:
             first_sound_ms=None if first_s is None else _ms(first_s),
             render_ms=_ms(self._render_s),
             errors=dict(self._errors),
-            **self._gaps.fields(),
+            **self._gaps.log_fields(),
         )
 
 

@@ -1,4 +1,4 @@
-"""A session's contexts: how each begins, runs beside the others, and ends."""
+"""A session's contexts: opens, runs and ends them."""
 
 from __future__ import annotations
 
@@ -13,105 +13,110 @@ from backend.errors import (
     TooManyContexts,
     UnknownContext,
 )
-from backend.events import Start
+from backend.events import Start, Typing
 from backend.sessions.context import Context, Services
 from backend.sessions.context_record import SessionRecord
 from backend.sessions.send_queue import SendQueue
 
-_REMEMBERED_IDS = 10_000  # of contexts that have ended, to refuse their reuse
-_TURN_S = 5.0  # of silence, after which who speaks again takes a place anew
+_REMEMBERED_IDS = 10_000  # of ended contexts, to refuse reuse; oldest forgotten beyond this
+_MAX_TURN_PAUSE_S = 5.0  # of silence; after more, a new context needs admission again
 
 
 class ContextTable:
-    """Those that run, by id, and the ids that are used up."""
+    """Running contexts by id, and the ids of ended ones."""
 
     def __init__(
         self,
         services: Services,
         tasks: asyncio.TaskGroup,
         send_queue: SendQueue,
-        failed: Callable[[DuplexError], None],
+        on_failed: Callable[[DuplexError], None],
         record: SessionRecord,
     ) -> None:
-        """`tasks`: where they run. `failed`: hears of an error that ended one."""
+        """`tasks`: runs the contexts. `on_failed`: called with an error that ended one."""
         self._services = services
         self._tasks = tasks
         self._send_queue = send_queue
-        self._failed = failed
+        self._on_failed = on_failed
         self._record = record
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
-        self._used: dict[str, None] = {}  # insertion order: the oldest is forgotten first
-        self._audible_until_s = -math.inf  # when those that are done were heard to their end
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self._used: dict[str, None] = {}  # insertion order: oldest first
+        self._audible_until_s = -math.inf  # when finished contexts are heard to their end
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def __contains__(self, context_id: str) -> bool:
-        """Whether it runs."""
+        """Whether the context is running."""
         return context_id in self._running
 
     def __len__(self) -> int:
         return len(self._running)
 
     @property
-    def waiting(self) -> int:
-        """Characters that are not spoken yet."""
-        return sum(context.waiting for context, _ in self._running.values())
+    def waiting_characters(self) -> int:
+        """Characters not spoken yet."""
+        return sum(context.waiting_characters for context, _ in self._running.values())
+
+    @property
+    def typing(self) -> list[Typing]:
+        """In which pieces texts are spoken that are still being written; each way once."""
+        return sorted({context.typing for context, _ in self._running.values()})
 
     @property
     def buffered_s(self) -> float:
-        """What is left to hear of the audio that was sent."""
+        """Audio sent but not heard yet."""
         left_s = max(0.0, self._audible_until_s - self._services.clock())
         return max([left_s, *(context.buffered_s for context, _ in self._running.values())])
 
-    async def finished(self) -> None:
-        """Wait until none runs. Cancel-safe."""
-        await self._quiet.wait()
+    async def wait_finished(self) -> None:
+        """Wait until no context runs. Cancel-safe."""
+        await self._idle.wait()
 
     def get(self, context_id: str) -> Context:
-        """Raises `ContextEnded`, `UnknownContext`."""
+        """Return a running context. Raises `ContextEnded`, `UnknownContext`."""
         self._refuse_used(context_id)
         if context_id not in self._running:
             raise UnknownContext("no such context; it begins with its `start` or first `text`")
         return self._running[context_id][0]
 
     def get_or_open(self, context_id: str) -> Context:
-        """The context that text goes to; made with the defaults when it is new."""
+        """Return the context; opens it with the defaults if new."""
         if context_id not in self._running:
-            self.open(Start(context=context_id))
+            self.open_context(Start(context=context_id))
         return self._running[context_id][0]
 
-    def open(self, start: Start) -> None:
-        """Begin one. Raises `ContextStarted`, `ContextEnded`, and what ends it before it begins:
+    def open_context(self, start: Start) -> None:
+        """Open a context. Raises `ContextStarted`, `ContextEnded`, and errors that use up its id:
         `TooManyContexts`, `Overloaded`, and what `Context` raises.
         """
         self._refuse_used(start.context)
         if start.context in self._running:
             raise ContextStarted("`start` comes once, before the context's first text")
         try:
-            context = self._admitted(start)
+            context = self._create_admitted(start)
         except DuplexError as error:
             error.ends_context = True
             raise
-        task = self._tasks.create_task(self._run(context), name=f"context {start.context}")
+        task = self._tasks.create_task(self._run_context(context), name=f"context {start.context}")
         self._running[start.context] = context, task
-        self._quiet.clear()
+        self._idle.clear()
         self._services.metrics.context_opened()
-        context.opened()
+        context.open_record()
 
-    def stop(self, context_id: str, outcome: str) -> Context:
-        """End one that runs, in the middle of what it does. `outcome`: why, for the log."""
+    def stop_context(self, context_id: str, outcome: str) -> Context:
+        """Cancel a running context. `outcome`: the reason, for the log."""
         context, task = self._running[context_id]
         task.cancel()
-        context.closed(outcome)
-        self._close(context_id)
+        context.close_record(outcome)
+        self._remove_context(context_id)
         return context
 
-    def used(self, context_id: str) -> bool:
-        """Whether one with this id has ended."""
+    def is_used(self, context_id: str) -> bool:
+        """Whether a context with this id has ended."""
         return context_id in self._used
 
-    def use_up(self, context_id: str) -> None:
-        """None with this id begins any more."""
+    def mark_used(self, context_id: str) -> None:
+        """Refuse new contexts with this id."""
         self._used[context_id] = None
         if len(self._used) > _REMEMBERED_IDS:
             del self._used[next(iter(self._used))]
@@ -120,42 +125,42 @@ class ContextTable:
         if context_id in self._used:
             raise ContextEnded("the context has ended; use a new context id")
 
-    def _admitted(self, start: Start) -> Context:
+    def _create_admitted(self, start: Start) -> Context:
         limit = self._services.settings.bidirectional_streaming.max_concurrent_tasks
         if len(self._running) >= limit:
             raise TooManyContexts(
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
-        if start.mode != "batch" and not self._continues:  # batch has no deadline to break
-            self._services.tts.admit()
+        if start.mode != "batch" and not self._is_continuing:  # batch has no deadline
+            self._services.tts.check_capacity()
         return Context(start, self._services, self._send_queue, self._record)
 
     @property
-    def _continues(self) -> bool:
-        """Whether one more is the next thing that the session's listener hears: he has his place on
-        the machine, and an utterance in the middle of a call is not refused.
+    def _is_continuing(self) -> bool:
+        """Whether the new context continues the listener's current turn: it is already admitted,
+        and an utterance in the middle of a call is not refused.
         """
         if self._running:
             return len(self._running) == 1
-        return self._services.clock() - self._audible_until_s < _TURN_S
+        return self._services.clock() - self._audible_until_s < _MAX_TURN_PAUSE_S
 
-    async def _run(self, context: Context) -> None:
+    async def _run_context(self, context: Context) -> None:
         try:
             await context.run()
             until_s = self._services.clock() + context.buffered_s
             self._audible_until_s = max(self._audible_until_s, until_s)
         except DuplexError as error:
             error.context = context.id
-            context.closed(error.code)
-            self._failed(error)
+            context.close_record(error.code)
+            self._on_failed(error)
         finally:
-            self._close(context.id)
+            self._remove_context(context.id)
 
-    def _close(self, context_id: str) -> None:
+    def _remove_context(self, context_id: str) -> None:
         if self._running.pop(context_id, None) is None:
             return
-        self.use_up(context_id)
+        self.mark_used(context_id)
         self._audible_until_s = max(self._audible_until_s, self._services.clock())
         if not self._running:
-            self._quiet.set()
+            self._idle.set()
         self._services.metrics.context_closed()

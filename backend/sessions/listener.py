@@ -1,4 +1,4 @@
-"""One listener of one context: what it has to hear, when that ran out, and why."""
+"""Playback clock of one context's listener: what is left to hear, gaps, and their causes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from dataclasses import dataclass, field, replace
 
 from backend.errors import DuplexError
 from backend.events import Audio
-from backend.monitoring.gap_causes import Span, Way, explain
+from backend.monitoring.gap_causes import Delivery, Span, explain_gap
 from backend.sessions.context_record import ContextRecord
 from backend.text.pacer import Pacer
 
-_HEARD_GAP_S = 0.005  # a listener that was dry for less has not noticed
-_SPANS = 100  # without text between two messages of audio; the oldest are dropped beyond
+_MIN_GAP_S = 0.005  # shorter gaps are inaudible
+_MAX_SPANS = 100  # without text, between two audio messages; oldest dropped beyond this
 
 
 @dataclass(slots=True)
-class _Meanwhile:
-    """What happened since the audio before; several messages of one piece have it in common."""
+class _Interval:
+    """What happened since the previous audio; shared by the messages of one span."""
 
-    queued: bool = False  # there is audio now
-    without_text: deque[Span] = field(default_factory=lambda: deque(maxlen=_SPANS))
+    queued: bool = False  # audio of this interval is queued
+    without_text: deque[Span] = field(default_factory=lambda: deque(maxlen=_MAX_SPANS))
     failure: str | None = None
-    text_age_s: float = 0.0  # from the last text that came in to its release
-    wait_s: float = 0.0  # from releases to their audio,
-    busy_s: float = 0.0  # and for how much of that the engine was busy with it
+    text_age_s: float = 0.0  # from the last text received to its release
+    wait_s: float = 0.0  # from releases to their audio
+    busy_s: float = 0.0  # engine time within `wait_s`
 
 
 class Listener:
-    """Keeps the pacer's clock of one listener, and tells its record how well it is served.
+    """Updates the pacer's clock and records first sound and gaps of one listener.
 
-    The context reports what it does; the outbox what it takes in and what is taken from it
-    (`outbox.Watcher`). Gaps are those of a live listener without any buffer of its own, and end
-    when audio is taken to be written.
+    The context calls the handlers for its steps, the send queue those of `send_queue.Watcher`.
+    Gaps are those of a live listener without a jitter buffer; they end when audio is taken for
+    writing.
     """
 
     def __init__(self, pacer: Pacer, record: ContextRecord, clock: Callable[[], float]) -> None:
@@ -42,120 +42,123 @@ class Listener:
         self._pacer = pacer
         self._record = record
         self._clock = clock
-        self._waits_since_s = math.inf  # for text
-        self._asked_s = 0.0  # when the audio that is awaited was: at its release, or with the last
+        self._text_awaited_since_s = math.inf
+        self._requested_s = 0.0  # start of the current wait for a chunk: release or last chunk
         self._released_s = 0.0
-        self._began_s: float | None = None  # when the first words that have audio were released
-        self._heard = False
-        self._meanwhile = _Meanwhile()
-        self._ways: dict[int, tuple[Way, _Meanwhile] | None] = {}  # of what is queued, by `seq`
-        self._taken_s = 0.0  # seconds of audio that were taken to be written
-        self._dry_s = math.inf  # when that is all heard
-        self._reconnected = False
-        self._finishing = False
+        self._first_released_s: float | None = None  # of the first words with audio
+        self._has_sounded = False
+        self._interval = _Interval()
+        self._queued: dict[int, tuple[Delivery, _Interval] | None] = {}  # by `seq`
+        self._taken_s = 0.0  # audio taken for writing
+        self._dry_at_s = math.inf  # when all of that is heard
+        self._is_reconnected = False
+        self._is_finishing = False
 
-    # --- what the context does --------------------------------------------------------------------
+    # --- called by the context --------------------------------------------------------------------
 
-    def awaits_text(self) -> None:
-        """Everything released is rendered: what is spoken next depends on the writer."""
-        self._waits_since_s = self._clock()
+    def on_text_awaited(self) -> None:
+        """Everything released is rendered; the context waits for text."""
+        self._text_awaited_since_s = self._clock()
 
-    def released(self, last_input_s: float) -> None:
-        """More may be spoken from now on; its last text came at `last_input_s`."""
+    def on_released(self, last_input_s: float) -> None:
+        """More text was released; the last of it arrived at `last_input_s`."""
         now_s = self._clock()
-        if now_s > self._waits_since_s:
-            self._since_audio().without_text.append((self._waits_since_s, now_s))
-        self._since_audio().text_age_s = now_s - last_input_s
-        self._waits_since_s = math.inf
-        self._released_s = self._asked_s = now_s
+        if now_s > self._text_awaited_since_s:
+            self._current_interval().without_text.append((self._text_awaited_since_s, now_s))
+        self._current_interval().text_age_s = now_s - last_input_s
+        self._text_awaited_since_s = math.inf
+        self._released_s = self._requested_s = now_s
 
-    def rendered(self, samples: int, busy_s: float) -> None:
-        """A chunk came, for which the engine was busy for `busy_s`."""
+    def on_rendered(self, samples: int, busy_s: float) -> None:
+        """A chunk arrived; it took `busy_s` of engine time."""
         now_s = self._clock()
-        if samples and self._began_s is None:
-            self._began_s = self._released_s
-        meanwhile = self._since_audio()
-        meanwhile.wait_s += now_s - self._asked_s
-        meanwhile.busy_s += busy_s
-        self._asked_s = now_s
-        self._record.rendered(busy_s)
+        if samples and self._first_released_s is None:
+            self._first_released_s = self._released_s
+        interval = self._current_interval()
+        interval.wait_s += now_s - self._requested_s
+        interval.busy_s += busy_s
+        self._requested_s = now_s
+        self._record.add_render_time(busy_s)
 
-    def failed(self, error: DuplexError) -> None:
-        """An utterance failed: what of it was released stays silent."""
-        self._since_audio().failure = error.code
-        self._record.failed(error)
+    def on_failed(self, error: DuplexError) -> None:
+        """An utterance failed; the rest of its released text stays silent."""
+        self._current_interval().failure = error.code
+        self._record.add_error(error)
 
-    def sent(self, audio_s: float, audible_from_s: float | None) -> None:
-        """Audio was queued; in it, so far from its start, is the first audible sample."""
+    def on_sent(self, audio_s: float, audible_from_s: float | None) -> None:
+        """Audio was queued; its first audible sample is at `audible_from_s`."""
         now_s = self._clock()
         starts_s = now_s + self._pacer.ahead_s(now_s)
         if audio_s:
-            self._pacer.sent(audio_s, now_s)
-        if not self._heard and audible_from_s is not None and self._began_s is not None:
-            self._heard = True
-            self._record.first_sound(starts_s + audible_from_s - self._began_s)
+            self._pacer.count_sent(audio_s, now_s)
+        first_s = self._first_released_s
+        if not self._has_sounded and audible_from_s is not None and first_s is not None:
+            self._has_sounded = True
+            self._record.set_first_sound(starts_s + audible_from_s - first_s)
 
-    def played(self, heard_s: float) -> None:
-        """The client reports its position."""
+    def on_played(self, heard_s: float) -> None:
+        """The client reported its position."""
         now_s = self._clock()
-        self._pacer.played(heard_s, now_s)
+        self._pacer.set_position(heard_s, now_s)
         if self._taken_s:
-            self._dry_s = now_s + max(0.0, self._taken_s - heard_s)
+            self._dry_at_s = now_s + max(0.0, self._taken_s - heard_s)
 
-    def finish(self) -> None:
-        """What follows is the rest that the encoder held back: nothing is late any more."""
-        self._finishing = True
+    def on_finishing(self) -> None:
+        """Only the encoder's rest follows, which cannot be late."""
+        self._is_finishing = True
 
-    def _since_audio(self) -> _Meanwhile:
-        if self._meanwhile.queued:
-            self._meanwhile = _Meanwhile(text_age_s=self._meanwhile.text_age_s)
-        return self._meanwhile
+    def _current_interval(self) -> _Interval:
+        if self._interval.queued:
+            self._interval = _Interval(text_age_s=self._interval.text_age_s)
+        return self._interval
 
-    # --- what the outbox does ---------------------------------------------------------------------
+    # --- called by the send queue -----------------------------------------------------------------
 
-    def queued(self, event: Audio) -> None:
-        """A message is ready to be written; it may have to wait for room in the outbox."""
-        if self._finishing:
-            self._ways[event.seq] = None
+    def on_queued(self, event: Audio) -> None:
+        """See `Watcher`."""
+        if self._is_finishing:
+            self._queued[event.seq] = None
         elif event.duration_ms:
-            meanwhile = self._meanwhile
-            meanwhile.queued = True
-            way = Way(self._clock(), 0.0, tuple(meanwhile.without_text), meanwhile.failure)
-            self._ways[event.seq] = way, meanwhile
+            interval = self._interval
+            interval.queued = True
+            way = Delivery(self._clock(), 0.0, tuple(interval.without_text), interval.failure)
+            self._queued[event.seq] = way, interval
 
-    def taken(self, event: Audio) -> None:
-        """A message was taken to be written."""
+    def on_taken(self, event: Audio) -> None:
+        """See `Watcher`."""
         now_s, audio_s = self._clock(), event.duration_ms / 1000
-        known = self._ways.pop(event.seq, (Way(-math.inf, now_s), _Meanwhile()))  # else: again
-        self._record.sent(event.duration_ms)
+        replayed = Delivery(-math.inf, now_s), _Interval()
+        queued = self._queued.pop(event.seq, replayed)
+        self._record.add_sent(event.duration_ms)
         if not audio_s:
             return
-        if known and self._pacer.pacing.live and now_s - self._dry_s > _HEARD_GAP_S:
-            way = replace(known[0], taken_s=now_s, reconnected=self._reconnected)
-            self._tell(way, known[1], event.start_ms)
-        self._dry_s = audio_s + (now_s if math.isinf(self._dry_s) else max(self._dry_s, now_s))
+        if queued and self._pacer.pacing.live and now_s - self._dry_at_s > _MIN_GAP_S:
+            way = replace(queued[0], taken_s=now_s, reconnected=self._is_reconnected)
+            self._report_gap(way, queued[1], event.start_ms)
+        starts_s = now_s if math.isinf(self._dry_at_s) else max(self._dry_at_s, now_s)
+        self._dry_at_s = audio_s + starts_s
         self._taken_s += audio_s
-        self._reconnected = False
+        self._is_reconnected = False
 
-    def returned(self, again: Sequence[Audio]) -> None:
-        """The client is back after its connection broke; these will be taken `again`."""
+    def on_returned(self, again: Sequence[Audio]) -> None:
+        """See `Watcher`."""
         unheard_ms = sum(event.duration_ms for event in again)
-        self._reconnected = True
+        self._is_reconnected = True
         self._taken_s -= unheard_ms / 1000
-        self._dry_s -= unheard_ms / 1000
-        self._record.sent_in_vain(unheard_ms, len(again))
+        self._dry_at_s -= unheard_ms / 1000
+        self._record.subtract_unreceived(unheard_ms, len(again))
 
-    def ended(self, outcome: str) -> None:
-        """Nothing more is taken."""
-        self._record.closed(outcome)
+    def on_ended(self, outcome: str) -> None:
+        """See `Watcher`."""
+        self._record.log_closed(outcome)
 
-    def _tell(self, way: Way, meanwhile: _Meanwhile, at_ms: float) -> None:
-        gap = explain(self._dry_s, way, self._pacer.pacing.ttfa_goal_s)
-        self._record.gap(
+    def _report_gap(self, way: Delivery, interval: _Interval, at_ms: float) -> None:
+        gap = explain_gap(self._dry_at_s, way, self._pacer.pacing.ttfa_goal_s)
+        self._record.add_gap(
             gap,
             at_ms=at_ms,
-            text_age_ms=round(meanwhile.text_age_s * 1000, 1),
-            queue_ms=round(max(0.0, meanwhile.wait_s - meanwhile.busy_s) * 1000, 1),
-            engine_ms=round(meanwhile.busy_s * 1000, 1),
-            code=meanwhile.failure,
+            text_age_ms=round(interval.text_age_s * 1000, 1),
+            queue_ms=round(max(0.0, interval.wait_s - interval.busy_s) * 1000, 1),
+            engine_ms=round(interval.busy_s * 1000, 1),
+            code=interval.failure,
         )

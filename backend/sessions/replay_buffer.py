@@ -1,7 +1,7 @@
-"""What was sent to a client and may have to be sent again. Plain and synchronous.
+"""Stores sent events for replay after a reconnect. Plain and synchronous.
 
-What was written to a socket may never have arrived. The client's messages are one ordered stream
-over all of its connections, so what it says about the last it has received holds for all before.
+Data written to a socket may never have arrived. The events are one ordered stream over all of a
+client's connections, so acknowledging an event acknowledges all before it.
 """
 
 from __future__ import annotations
@@ -12,36 +12,32 @@ from typing import TypeGuard
 
 from backend.events import Audio, Cancelled, Done, Event, Failed, Retracted
 
-Kept = Audio | Done | Cancelled | Retracted | Failed
+ReplayableEvent = Audio | Done | Cancelled | Retracted | Failed
 
-_EVENT_BYTES = 500  # what an event takes beside its audio, about
-_UNREPORTED_LIMIT = (
-    1000  # contexts of which an answer was forgotten: after so many, the first is moot
-)
-_ANSWERS_BYTES = 500_000  # answers never wait for room: so much may they take beyond the limit
+_EVENT_BYTES = 500  # per event beside its audio, about
+_DROPPED_ANSWERS_LIMIT = 1000  # contexts with a dropped answer; oldest dropped beyond this limit
+_ANSWERS_BYTES = 500_000  # allowed beyond the limit: answers never wait for room
 
 
-def is_kept(event: Event) -> TypeGuard[Kept]:
-    """Whether it is sent again to a client that comes back; `Pong` and `Ready` are of their
-    connection.
-    """
-    return isinstance(event, Kept)
+def is_replayable(event: Event) -> TypeGuard[ReplayableEvent]:
+    """Whether it is replayed on resume; `Pong` and `Ready` belong to their connection."""
+    return isinstance(event, ReplayableEvent)
 
 
-def size_bytes(event: Event) -> int:
-    """The memory that an event takes, about."""
+def event_size_bytes(event: Event) -> int:
+    """Approximate memory of an event."""
     return _EVENT_BYTES + (len(event.data) if isinstance(event, Audio) else 0)
 
 
 class ReplayBuffer:
-    """Keeps what was sent until it is acknowledged, `ttl_s` has passed, or its room is needed.
+    """Stores sent events until acknowledged, older than `ttl_s`, or evicted for room.
 
-    A client *acknowledges* once it has done so: its audio is not forgotten to make room, and only
-    with time when the client does not speak of that context. While it is `away` nothing is
-    forgotten.
+    After a client's first acknowledgement its audio is never evicted for room, and expires only
+    for contexts that its last acknowledgement does not name. While the client is away nothing is
+    dropped.
 
-    `after` is, by context, the `seq` of the last audio that the client has received; `answers` how
-    many other messages it has (None: it does not say).
+    `after`: by context, the `seq` of the last audio received; `answers`: how many other messages
+    were received (None: not reported).
     """
 
     def __init__(self, limit_bytes: int, ttl_s: float, clock: Callable[[], float]) -> None:
@@ -49,72 +45,80 @@ class ReplayBuffer:
         self._limit_bytes = limit_bytes
         self._ttl_s = ttl_s
         self._clock = clock
-        self._sent: deque[tuple[float, Kept]] = deque()  # with the time
-        self._answers = 0  # how many there were before those in `_sent`
-        self._unheard: dict[str, int] = {}  # by context: `seq` of the last audio forgotten
-        self._error_unreported: dict[
-            str, int
-        ] = {}  # by context: number of the last answer forgotten
-        self._acknowledges = False
-        self._counts_answers = False
-        self._named: Collection[str] = ()  # contexts of which the client spoke last
-        self.away = False
-        self.bytes = 0
+        self._stored: deque[tuple[float, ReplayableEvent]] = deque()  # with the time stored
+        self._answers_before = 0  # answers sent before those in `_stored`
+        self._dropped_audio: dict[str, int] = {}  # by context: last `seq` dropped unreceived
+        self._dropped_answers: dict[str, int] = {}  # by context: last answer's number
+        self._client_acknowledges = False
+        self._client_counts_answers = False
+        self._named_contexts: Collection[str] = ()  # in the last acknowledgement
+        self.is_client_away = False
+        self.size_bytes = 0
 
-    def keep(self, event: Kept) -> None:
-        """It is being sent."""
-        self._sent.append((self._clock(), event))
-        self.bytes += size_bytes(event)
-        while self.bytes > self._limit_bytes + _ANSWERS_BYTES:
-            self._forget()
+    def store(self, event: ReplayableEvent) -> None:
+        """Store a sent event for replay."""
+        self._stored.append((self._clock(), event))
+        self.size_bytes += event_size_bytes(event)
+        while self.size_bytes > self._limit_bytes + _ANSWERS_BYTES:
+            self._drop_oldest()
 
     def make_room(self, wanted_bytes: int) -> bool:
-        """Whether so much fits beside what is kept; forgets for it what may be forgotten."""
-        if not self._acknowledges and not self.away and wanted_bytes <= self._limit_bytes:
-            while self.bytes + wanted_bytes > self._limit_bytes:
-                self._forget()
-        return self.bytes + wanted_bytes <= self._limit_bytes
+        """Evict what may be evicted. Returns whether `wanted_bytes` now fit."""
+        if (
+            not self._client_acknowledges
+            and not self.is_client_away
+            and wanted_bytes <= self._limit_bytes
+        ):
+            while self.size_bytes + wanted_bytes > self._limit_bytes:
+                self._drop_oldest()
+        return self.size_bytes + wanted_bytes <= self._limit_bytes
 
     def acknowledge(self, after: Mapping[str, int], answers: int | None) -> None:
-        """The client tells what it has received."""
-        self._acknowledges = True
-        self._counts_answers |= answers is not None
-        self._named = set(after)
+        """Drop what the client has received."""
+        self._client_acknowledges = True
+        self._client_counts_answers |= answers is not None
+        self._named_contexts = set(after)
         self._drop_received(after, answers)
 
-    def expire(self) -> None:
-        """Forget what was sent too long ago."""
-        if self.away:
+    def drop_expired(self) -> None:
+        """Drop events older than `ttl_s`."""
+        if self.is_client_away:
             return
         before_s = self._clock() - self._ttl_s
-        while self._sent and self._sent[0][0] < before_s and not self._awaited(self._sent[0][1]):
-            self._forget()
+        while (
+            self._stored
+            and self._stored[0][0] < before_s
+            and not self._is_awaited(self._stored[0][1])
+        ):
+            self._drop_oldest()
 
-    def take_back(
+    def take_unreceived(
         self, after: Mapping[str, int], answers: int | None
-    ) -> tuple[list[Kept], set[str]]:
-        """The client is back. Returns what has to be sent again, in order, and the contexts of
-        which something is lost; of those nothing is returned.
+    ) -> tuple[list[ReplayableEvent], set[str]]:
+        """Empty the buffer on resume. Returns the events to send again, in order, and the contexts
+        with lost events; no events are returned for those.
         """
-        self.away = False
+        self.is_client_away = False
         self._drop_received(after, answers)
-        lost = {name for name, seq in self._unheard.items() if seq > after.get(name, -1)}
+        lost = {name for name, seq in self._dropped_audio.items() if seq > after.get(name, -1)}
         if answers is not None:
-            lost |= {name for name, number in self._error_unreported.items() if number > answers}
-            self._answers = answers  # of those before, what the client lacks it will never have
-        again = [event for _, event in self._sent if event.context not in lost]
+            lost |= {name for name, number in self._dropped_answers.items() if number > answers}
+            self._answers_before = answers  # earlier answers are lost for good
+        again = [event for _, event in self._stored if event.context not in lost]
         for name in lost:
-            self._unheard.pop(name, None)
-        self._error_unreported.clear()
-        self._sent.clear()
-        self.bytes = 0
+            self._dropped_audio.pop(name, None)
+        self._dropped_answers.clear()
+        self._stored.clear()
+        self.size_bytes = 0
         return again, lost
 
     def _drop_received(self, after: Mapping[str, int], answers: int | None) -> None:
-        """Drop everything up to the last that is known to have been received."""
-        number = self._answers + sum(not isinstance(event, Audio) for _, event in self._sent)
-        for at in range(len(self._sent), 0, -1):
-            event = self._sent[at - 1][1]
+        """Drop everything up to the last event known to be received."""
+        number = self._answers_before + sum(
+            not isinstance(event, Audio) for _, event in self._stored
+        )
+        for at in range(len(self._stored), 0, -1):
+            event = self._stored[at - 1][1]
             if isinstance(event, Audio):
                 received = event.seq <= after.get(event.context, -1)
             else:
@@ -122,28 +126,28 @@ class ReplayBuffer:
                 number -= 1
             if received:
                 for _ in range(at):
-                    self._pop()
+                    self._pop_oldest()
                 return
 
-    def _awaited(self, event: Kept) -> bool:
+    def _is_awaited(self, event: ReplayableEvent) -> bool:
         if isinstance(event, Audio):
-            return self._acknowledges and event.context in self._named
-        return self._counts_answers
+            return self._client_acknowledges and event.context in self._named_contexts
+        return self._client_counts_answers
 
-    def _forget(self) -> None:
-        event = self._pop()
+    def _drop_oldest(self) -> None:
+        event = self._pop_oldest()
         if isinstance(event, Audio):
-            self._unheard[event.context] = event.seq
+            self._dropped_audio[event.context] = event.seq
         elif event.context is not None:
-            self._error_unreported[event.context] = self._answers
-            if len(self._error_unreported) > _UNREPORTED_LIMIT:
-                del self._error_unreported[next(iter(self._error_unreported))]
+            self._dropped_answers[event.context] = self._answers_before
+            if len(self._dropped_answers) > _DROPPED_ANSWERS_LIMIT:
+                del self._dropped_answers[next(iter(self._dropped_answers))]
 
-    def _pop(self) -> Kept:
-        _, event = self._sent.popleft()
-        self.bytes -= size_bytes(event)
+    def _pop_oldest(self) -> ReplayableEvent:
+        _, event = self._stored.popleft()
+        self.size_bytes -= event_size_bytes(event)
         if not isinstance(event, Audio):
-            self._answers += 1
-            if isinstance(event, Done | Cancelled):  # who has this has what was before
-                self._unheard.pop(event.context, None)
+            self._answers_before += 1
+            if isinstance(event, Done | Cancelled):  # receiving it implies all before
+                self._dropped_audio.pop(event.context, None)
         return event

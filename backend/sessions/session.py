@@ -1,4 +1,4 @@
-"""One client's session: what its commands do, and what it is told when it comes back."""
+"""One client's session: handles commands, replays events on resume."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from backend.events import (
     Retracted,
     Start,
     Text,
+    Typing,
 )
 from backend.monitoring.gap_causes import Cause
 from backend.sessions.context import Services
@@ -46,22 +47,23 @@ from backend.sessions.send_queue import SendQueue
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_MESSAGE = 2000  # characters; one that repeats what the client sent could be as long
+_MAX_MESSAGE_CHARACTERS = 2000  # of an error message, which may quote the client's input
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """A session in figures; nothing of what it says.
+    """A session's figures, without its text.
 
-    `characters`: received since it began, of which `characters_waiting` are not spoken yet.
-    `messages_waiting`: not written to the client yet. `buffered_s`: what the listener still has to
-    hear of the audio that was sent. `gaps`: how many it heard, by cause, without causes that did
-    not occur. `detached_s`: how long it has had no connection; None while it has one.
+    `typing`: modes of its open contexts. `characters`: received so far, of which
+    `characters_waiting` are not spoken yet. `messages_waiting`: not written to the client yet.
+    `buffered_s`: audio sent but not heard yet. `gaps`: number of gaps heard, only for causes that
+    occurred. `detached_s`: time without a connection; None while it has one.
     """
 
     id: str
     age_s: float
     contexts: int
+    typing: list[Typing]
     characters: int
     characters_waiting: int
     messages_waiting: int
@@ -71,7 +73,7 @@ class SessionStatus:
 
 
 class Session:
-    """What a client has open, whatever connection it comes over."""
+    """A client's contexts and send queue, independent of the connection."""
 
     def __init__(
         self,
@@ -89,117 +91,125 @@ class Session:
         self.id = self._record.session
         self.token = secrets.token_urlsafe(24)
         self.owner = owner
-        self.resumable = replay_buffer is not None
+        self.is_resumable = replay_buffer is not None
         self.send_queue = SendQueue(
             services.settings.bidirectional_streaming.queue_size, replay_buffer
         )
         self._contexts = ContextTable(services, tasks, self.send_queue, self.refuse, self._record)
-        self._received = 0  # messages of the client, but for those of the connection itself
-        self._end = asyncio.Event()
+        self._received_count = 0  # messages received, without `Ping` and `Resume`
+        self._end_requested = asyncio.Event()
         self._outcome = "left"
 
-    async def finished(self) -> None:
-        """Wait until no context runs and nothing waits to be written. Cancel-safe."""
-        await self._contexts.finished()
-        await self.send_queue.emptied()
+    async def wait_finished(self) -> None:
+        """Wait until no context runs and the send queue is empty. Cancel-safe."""
+        await self._contexts.wait_finished()
+        await self.send_queue.wait_empty()
 
-    def end(self, outcome: str) -> None:
-        """End it from outside: whoever waits for `ended` hears of it. `outcome`: why, for the log;
-        the first one counts.
-        """
-        if not self._end.is_set():
+    def request_end(self, outcome: str) -> None:
+        """Make `wait_ended` raise. `outcome`: the reason, for the log; the first call counts."""
+        if not self._end_requested.is_set():
             self._outcome = outcome
-        self._end.set()
+        self._end_requested.set()
 
-    def opened(self) -> None:
-        """It has begun."""
-        self._record.opened(resumable=self.resumable)
+    def open_record(self) -> None:
+        """Log the session's start."""
+        self._record.log_opened(resumable=self.is_resumable)
 
-    def closed(self, outcome: str | None = None) -> None:
-        """It is over, and nothing of it runs. `outcome`: why, when nobody had ended it."""
+    def close_record(self, outcome: str | None = None) -> None:
+        """Log the session's end. `outcome`: the reason, if not that of `request_end`."""
         outcome = outcome or self._outcome
-        self.send_queue.abandon(outcome)
-        self._record.closed(outcome)
+        self.send_queue.remove_watchers(outcome)
+        self._record.log_closed(outcome)
 
-    async def ended(self) -> Never:
-        """Wait until the session is ended from outside. Cancel-safe. Raises `SessionEnded`."""
-        await self._end.wait()
-        raise SessionEnded("whoever runs the server has ended the session")
+    async def wait_ended(self) -> Never:
+        """Wait for `request_end`. Cancel-safe. Raises `SessionEnded`."""
+        await self._end_requested.wait()
+        raise SessionEnded("the operator has ended the session")
 
     def status(self) -> SessionStatus:
-        """The session in figures, now."""
+        """Current figures."""
         return SessionStatus(
             id=self.id,
             age_s=self._services.clock() - self._record.opened_s,
             contexts=len(self._contexts),
+            typing=self._contexts.typing,
             characters=self._record.characters,
-            characters_waiting=self._contexts.waiting,
+            characters_waiting=self._contexts.waiting_characters,
             messages_waiting=len(self.send_queue),
             buffered_s=self._contexts.buffered_s,
             gaps=self._record.gaps.counts,
         )
 
-    def greet(self) -> None:
-        """Say, before all else, what the client gets when it asks for nothing."""
+    def send_ready(self) -> None:
+        """Queue `ready`, with the defaults, before all other events."""
         audio = parse_format(DEFAULT_FORMAT, None)
         voice = self._services.tts.default_voice
-        self.send_queue.greet(
-            Ready(self.id, self.token, voice, audio.sample_rate_hz, audio.name, self._received)
+        self.send_queue.put_first(
+            Ready(
+                self.id, self.token, voice, audio.sample_rate_hz, audio.name, self._received_count
+            )
         )
 
     def can_resume(self, token: str, owner: str) -> bool:
-        """Whether whoever has this token and key may resume the session."""
+        """Whether a client with this token and key owner may resume the session."""
         has_token = hmac.compare_digest(token.encode(), self.token.encode())
-        return self.resumable and has_token and owner == self.owner
+        return self.is_resumable and has_token and owner == self.owner
 
     def resume(self, request: Resume) -> bool:
-        """The client is back: greet it, say again what it has not received, end with `resume_gap`
-        the contexts of which that is no longer kept. Returns whether there were none.
+        """Send `ready` and replay unreceived events; contexts with lost events end with
+        `resume_gap`. Returns whether nothing was lost.
         """
         lost = self.send_queue.rewind(request.after, request.answers)
-        if request.answers is None:  # a context it waits for, and the end of it is not kept
-            lost |= set(filter(self._contexts.used, request.after)) - self.send_queue.endings()
+        if request.answers is None:  # awaited contexts that ended, their end not kept
+            lost |= (
+                set(filter(self._contexts.is_used, request.after))
+                - self.send_queue.queued_endings()
+            )
         for name in lost:
             if name in self._contexts:
-                self._contexts.stop(name, ResumeGap.code)
-            self.refuse(ResumeGap("what was spoken meanwhile is no longer kept", name))
-        self.greet()
+                self._contexts.stop_context(name, ResumeGap.code)
+            self.refuse(
+                ResumeGap("audio sent meanwhile is no longer kept; send the text again", name)
+            )
+        self.send_ready()
         return not lost
 
-    def take(self, command: Command) -> None:
-        """`handle`, with mistakes answered. Raises `SlowClient`."""
+    def handle_or_refuse(self, command: Command) -> None:
+        """Handle a command; errors are answered. Raises `SlowClient`."""
         try:
-            self.handle(command)
+            self.handle_command(command)
         except SlowClient:
             raise
         except DuplexError as error:
             self.refuse(error)
 
-    def misread(self, error: DuplexError) -> None:
-        """Answer a message that is no command. Raises `SlowClient`."""
-        self._received += 1
+    def refuse_undecodable(self, error: DuplexError) -> None:
+        """Answer a message that could not be decoded. Raises `SlowClient`."""
+        self._received_count += 1
         self.refuse(error)
 
     def refuse(self, error: DuplexError) -> None:
-        """Answer a mistake with its code. Raises `SlowClient`."""
+        """Answer with an error. Raises `SlowClient`."""
         if error.ends_context and error.context and error.context not in self._contexts:
-            self._contexts.use_up(error.context)
-        self._services.metrics.error(error.code)
-        # What was on its way to a context whose start was refused is no news.
-        tell = log.debug if error.code == ContextEnded.code else log.info
-        tell("refused", session=self.id, context=error.context, code=error.code)
-        self.send_queue.post(Failed(error.context, error.code, error.message[:_LONGEST_MESSAGE]))
+            self._contexts.mark_used(error.context)
+        self._services.metrics.count_error(error.code)
+        # Text in transit to a context whose start was refused is expected.
+        log_line = log.debug if error.code == ContextEnded.code else log.info
+        log_line("refused", session=self.id, context=error.context, code=error.code)
+        self.send_queue.put_nowait(
+            Failed(error.context, error.code, error.message[:_MAX_MESSAGE_CHARACTERS])
+        )
 
-    def handle(self, command: Command) -> None:
-        """Carry out a client's command; never waits. Raises `DuplexError` when it is refused:
-        nothing has changed then.
+    def handle_command(self, command: Command) -> None:
+        """Execute a client's command; never waits. Raises `DuplexError` if refused, with nothing
+        changed.
         """
         if isinstance(command, Ping):
             self._acknowledge(command)
             return
         if isinstance(command, Resume):
-            raise ResumeFailed("`resume` is the first message of a connection or none")
-        self._received += 1
+            raise ResumeFailed("`resume` must be the first message of a connection")
+        self._received_count += 1
         try:
             self._dispatch(command)
         except DuplexError as error:
@@ -209,54 +219,54 @@ class Session:
     def _dispatch(self, command: ContextCommand) -> None:
         match command:
             case Start():
-                self._contexts.open(command)
+                self._contexts.open_context(command)
             case Text():
-                self._push(command)
+                self._push_text(command)
             case Flush():
                 self._contexts.get_or_open(command.context).flush()
             case End():
-                self._contexts.get_or_open(command.context).end()
+                self._contexts.get_or_open(command.context).end_text()
             case Retract():
-                self._retract(command)
+                self._retract_text(command)
             case Played():
-                self._played(command)
+                self._update_position(command)
             case Cancel():
-                self._cancel(command)
+                self._cancel_context(command)
             case _:
                 assert_never(command)
 
-    # --- what a command does ----------------------------------------------------------------------
+    # --- commands ---------------------------------------------------------------------------------
 
-    def _push(self, command: Text) -> None:
+    def _push_text(self, command: Text) -> None:
         new = command.context not in self._contexts
         try:
-            self._contexts.get_or_open(command.context).push(command.text)
+            self._contexts.get_or_open(command.context).push_text(command.text)
         except DuplexError as error:
             error.ends_context = new
             if new and command.context in self._contexts:
-                self._contexts.stop(command.context, error.code)
+                self._contexts.stop_context(command.context, error.code)
             raise
 
-    def _retract(self, command: Retract) -> None:
+    def _retract_text(self, command: Retract) -> None:
         if command.to < 0:
             raise BadMessage(f"retract: to: expected 0 or more, got {command.to}")
-        to = self._contexts.get(command.context).retract(command.to)
-        self.send_queue.post(Retracted(command.context, to))
+        to = self._contexts.get(command.context).retract_text(command.to)
+        self.send_queue.put_nowait(Retracted(command.context, to))
 
-    def _played(self, command: Played) -> None:
+    def _update_position(self, command: Played) -> None:
         if command.ms < 0:
             raise BadMessage(f"played: ms: expected 0 or more, got {command.ms:g}")
-        if not self._contexts.used(command.context):  # one hears on after the last is sent
-            self._contexts.get(command.context).played(command.ms)
+        if not self._contexts.is_used(command.context):  # may arrive after the end
+            self._contexts.get(command.context).update_position(command.ms)
 
-    def _cancel(self, command: Cancel) -> None:
+    def _cancel_context(self, command: Cancel) -> None:
         self._contexts.get(command.context)
-        context = self._contexts.stop(command.context, "cancelled")
-        dropped = self.send_queue.purge(command.context)
-        self.send_queue.post(context.cancelled(dropped))
-        self._services.metrics.cancelled()
+        context = self._contexts.stop_context(command.context, "cancelled")
+        dropped = self.send_queue.drop_audio(command.context)
+        self.send_queue.put_nowait(context.create_cancelled(dropped))
+        self._services.metrics.count_cancel()
 
     def _acknowledge(self, ping: Ping) -> None:
         if ping.after is not None:
             self.send_queue.acknowledge(ping.after, ping.answers)
-        self.send_queue.post(Pong(ping.id, self._received))
+        self.send_queue.put_nowait(Pong(ping.id, self._received_count))

@@ -1,7 +1,7 @@
-"""The sessions there are: opened, left by a connection that broke, taken up by another, ended.
+"""All sessions: opens, detaches, resumes and ends them.
 
-A session belongs to no connection. It lives in a block of its own until it is ended, in a task
-group that lasts as long as the application.
+A session outlives its connection: it runs in its own task until ended, in a task group that lasts
+as long as the application.
 """
 
 from __future__ import annotations
@@ -21,50 +21,50 @@ from backend.sessions.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)
 
-_SWEEPS = 4  # in the time that a session keeps what it has sent
+_SWEEPS_PER_TTL = 4  # of expired events
 
 
 class Attachment:
-    """A connection's hold on a session; one at a time has it."""
+    """Exclusive hold of a connection on a session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._lost = asyncio.Event()
-        self._left = asyncio.Event()
+        self._revoked = asyncio.Event()
+        self._released = asyncio.Event()
         self._reason: Exception | None = None
 
-    def lose(self, reason: Exception) -> None:
-        """The session is no longer for this connection."""
+    def revoke(self, reason: Exception) -> None:
+        """Take the session away from this connection."""
         self._reason = self._reason or reason
-        self._lost.set()
+        self._revoked.set()
 
-    async def lost(self) -> Never:
-        """Wait until the session is no longer for this connection. Cancel-safe. Raises why:
-        `SessionEnded`, `TakenOver`, `SlowClient`, or a bug in the session.
+    async def wait_revoked(self) -> Never:
+        """Wait for `revoke`. Cancel-safe. Raises its reason: `SessionEnded`, `TakenOver`,
+        `SlowClient`, or a bug in the session.
         """
-        await self._lost.wait()
-        assert self._reason is not None, "lost for a reason"
+        await self._revoked.wait()
+        assert self._reason is not None, "revoked with a reason"
         raise self._reason
 
-    def leave(self) -> None:
-        """The connection does nothing with the session any more."""
-        self._left.set()
+    def release(self) -> None:
+        """Mark the connection as done with the session."""
+        self._released.set()
 
-    async def left(self) -> None:
-        """Wait until the connection has left. Cancel-safe."""
-        await self._left.wait()
+    async def wait_released(self) -> None:
+        """Wait for `release`. Cancel-safe."""
+        await self._released.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class _DetachedSince:
-    """Of a session's client."""
+    """When a session lost its connection, and the timer that ends it."""
 
     since_s: float
     expiry: asyncio.TimerHandle
 
 
 class SessionRegistry:
-    """All sessions: `async with` it for as long as there may be any."""
+    """Owns all sessions: `async with` it while any may exist."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -72,34 +72,34 @@ class SessionRegistry:
         self._tasks = asyncio.TaskGroup()
         self._sessions: dict[str, Session] = {}
         self._attached: dict[Session, Attachment] = {}
-        self._detached: dict[Session, _DetachedSince] = {}  # the longest absence first
+        self._detached: dict[Session, _DetachedSince] = {}  # longest detached first
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._sessions.values())
 
     @property
     def attached(self) -> list[Session]:
-        """Those that a connection holds."""
+        """Sessions with a connection."""
         return list(self._attached)
 
     @property
     def detached(self) -> list[Session]:
-        """Those whose client may come back, the longest absence first."""
+        """Sessions without a connection, longest detached first."""
         return list(self._detached)
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        self._sweeper = self._tasks.create_task(self._sweep(), name="sweep")
+        self._sweeper = self._tasks.create_task(self._sweep_expired(), name="sweep")
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         self._sweeper.cancel()
         for session in list(self):
-            session.end("shutdown")
+            session.request_end("shutdown")
         await self._tasks.__aexit__(None, None, None)
 
     def statuses(self) -> list[SessionStatus]:
-        """The sessions in figures, the oldest first."""
+        """Figures of all sessions, oldest first."""
         now_s = self._services.clock()
         return [
             replace(session.status(), detached_s=now_s - self._detached[session].since_s)
@@ -108,73 +108,79 @@ class SessionRegistry:
             for session in self
         ]
 
-    async def open(self, owner: str, *, resumable: bool, endpoint: str = "") -> Attachment:
-        """A fresh session. `owner`: whose key it was opened with."""
+    async def open_session(self, owner: str, *, resumable: bool, endpoint: str = "") -> Attachment:
+        """Open a session. `owner`: the owner of its API key."""
         opened: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
-        replay_buffer = self._replay_buffer() if resumable and self._settings.resume_ttl else None
-        self._tasks.create_task(self._live(owner, replay_buffer, endpoint, opened), name="session")
-        return self._attach(await opened)
+        replay_buffer = (
+            self._create_replay_buffer() if resumable and self._settings.resume_ttl else None
+        )
+        self._tasks.create_task(
+            self._run_session(owner, replay_buffer, endpoint, opened), name="session"
+        )
+        return self._attach_session(await opened)
 
-    async def resume(self, request: Resume, owner: str) -> Attachment:
-        """Take up a session where the client lost it; a connection that still holds it loses it.
+    async def resume_session(self, request: Resume, owner: str) -> Attachment:
+        """Resume a session; a connection that still holds it loses it.
 
         Raises `ResumeFailed`.
         """
         session = self._sessions.get(request.session)
         if session is None or not session.can_resume(request.token, owner):
-            self._services.metrics.resumed("failed")
+            self._services.metrics.count_resume("failed")
             raise ResumeFailed(
-                "no such session: it has ended, or was resumed too late, or with another token or "
-                "key; this connection has a fresh one"
+                "no such session: it has ended or expired, or the token or key differs; "
+                "this connection has a new session"
             )
         while (holder := self._attached.get(session)) is not None:
-            holder.lose(TakenOver("the session goes on over another connection"))
-            await holder.left()
+            holder.revoke(TakenOver("the session was resumed on another connection"))
+            await holder.wait_released()
         if session.id not in self._sessions:
-            raise ResumeFailed("the session has just ended; this connection has a fresh one")
+            raise ResumeFailed("the session has just ended; this connection has a new session")
         try:
             whole = session.resume(request)
         except SlowClient as error:
-            self._end(session, error.code)
-            raise ResumeFailed("too much of the session is no longer kept") from error
-        self._services.metrics.resumed("ok" if whole else "gap")
+            self._remove_and_end(session, error.code)
+            raise ResumeFailed("too much of the session is lost; use a new session") from error
+        self._services.metrics.count_resume("ok" if whole else "gap")
         log.info("session.resumed", session=session.id, whole=whole)
-        return self._attach(session)
+        return self._attach_session(session)
 
-    def let_go(self, attachment: Attachment, *, keep: bool, why: str = "left") -> None:
-        """The connection is over. `keep`: its client may come back. `why`: for the log."""
+    def detach(self, attachment: Attachment, *, keep: bool, why: str = "left") -> None:
+        """Release a session. `keep`: the client may resume it. `why`: for the log."""
         session = attachment.session
-        attachment.leave()
+        attachment.release()
         self._attached.pop(session, None)
         if session.id not in self._sessions:
             return
-        if not keep or not session.resumable:
-            self._end(session, why)
+        if not keep or not session.is_resumable:
+            self._remove_and_end(session, why)
             return
         log.info("session.detached", session=session.id)
-        session.send_queue.leave()
+        session.send_queue.mark_client_away()
         loop = asyncio.get_running_loop()
-        expiry = loop.call_later(self._settings.resume_ttl, self._end, session, "not_resumed")
+        expiry = loop.call_later(
+            self._settings.resume_ttl, self._remove_and_end, session, "not_resumed"
+        )
         self._detached[session] = _DetachedSince(self._services.clock(), expiry)
 
-    def make_room(self) -> None:
-        """End sessions whose clients are away, the longest absence first, while there are more
-        sessions than `max_connections`.
+    def evict_detached(self) -> None:
+        """End detached sessions, longest detached first, while there are more sessions than
+        `max_connections`.
         """
         for session in self.detached:
             if len(self._sessions) > self._settings.max_connections:
-                self._end(session, "made_room")
+                self._remove_and_end(session, "made_room")
 
-    def end(self, session_id: str, outcome: str = SessionEnded.code) -> bool:
-        """End a session; does not wait for it. False: there is none such. `outcome`: of its log."""
+    def end_session(self, session_id: str, outcome: str = SessionEnded.code) -> bool:
+        """End a session without waiting. Returns False if unknown. `outcome`: for the log."""
         session = self._sessions.get(session_id)
         if session is not None:
-            self._end(session, outcome)
+            self._remove_and_end(session, outcome)
         return session is not None
 
-    # --- a session's life -------------------------------------------------------------------------
+    # --- internals --------------------------------------------------------------------------------
 
-    async def _live(
+    async def _run_session(
         self,
         owner: str,
         replay_buffer: ReplayBuffer | None,
@@ -187,47 +193,47 @@ class SessionRegistry:
             async with asyncio.TaskGroup() as contexts:
                 session = Session(self._services, contexts, owner, replay_buffer, endpoint)
                 self._sessions[session.id] = session
-                session.opened()
+                session.open_record()
                 opened.set_result(session)
-                await session.ended()
+                await session.wait_ended()
         except* (SessionEnded, SlowClient) as group:
             reason = group.exceptions[0]
             outcome = SlowClient.code if isinstance(reason, SlowClient) else None
-        except* Exception as group:  # one session's bug must not end the others
+        except* Exception as group:  # a bug in one session must not end others
             reason, outcome = group, "internal"
             log.error("session.failed", session=session.id, exc_info=group)
-        self._forget(session, reason)
-        session.closed(outcome)
+        self._remove_session(session, reason)
+        session.close_record(outcome)
 
-    def _replay_buffer(self) -> ReplayBuffer:
+    def _create_replay_buffer(self) -> ReplayBuffer:
         settings = self._settings
         return ReplayBuffer(settings.resume_bytes, settings.resume_ttl, self._services.clock)
 
-    def _attach(self, session: Session) -> Attachment:
-        if (absence := self._detached.pop(session, None)) is not None:
-            absence.expiry.cancel()
+    def _attach_session(self, session: Session) -> Attachment:
+        if (detached_since := self._detached.pop(session, None)) is not None:
+            detached_since.expiry.cancel()
         self._attached[session] = attachment = Attachment(session)
         return attachment
 
-    def _end(self, session: Session, outcome: str) -> None:
-        self._forget(session, SessionEnded("whoever runs the server has ended the session"))
-        session.end(outcome)
+    def _remove_and_end(self, session: Session, outcome: str) -> None:
+        self._remove_session(session, SessionEnded("the operator has ended the session"))
+        session.request_end(outcome)
 
-    def _forget(self, session: Session, reason: Exception) -> None:
-        """It is over, or about to be: whoever holds it hears of it."""
+    def _remove_session(self, session: Session, reason: Exception) -> None:
+        """Remove an ending session and revoke its attachment."""
         self._sessions.pop(session.id, None)
-        if (absence := self._detached.pop(session, None)) is not None:
-            absence.expiry.cancel()
+        if (detached_since := self._detached.pop(session, None)) is not None:
+            detached_since.expiry.cancel()
         if (attachment := self._attached.get(session)) is not None:
-            attachment.lose(reason)
+            attachment.revoke(reason)
 
-    async def _sweep(self) -> None:
-        """One timer for all that sessions keep: they are too many for one each."""
+    async def _sweep_expired(self) -> None:
+        """Drop expired events periodically; one timer for all sessions."""
         while True:
-            await asyncio.sleep(max(0.01, self._settings.resume_ttl / _SWEEPS))
-            self._expire()
+            await asyncio.sleep(max(0.01, self._settings.resume_ttl / _SWEEPS_PER_TTL))
+            self._drop_expired()
 
-    def _expire(self) -> None:
-        # Not in `_sweep`: asleep, it would hold on to the last session.
+    def _drop_expired(self) -> None:
+        # A method of its own: `_sweep_expired` would keep the loop variable while it sleeps.
         for session in self._attached:
-            session.send_queue.expire()
+            session.send_queue.drop_expired()

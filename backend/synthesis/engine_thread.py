@@ -50,20 +50,20 @@ class EngineThread:
         self._deliver = deliver
         self._patience_s = patience_s
         self._abandoned = False
-        self._in_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
+        self._current_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
         self._begun: set[str] = set()  # these two are the thread's own
         self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def in_step(self) -> tuple[UtteranceHandle, ...]:
+    def current_step(self) -> tuple[UtteranceHandle, ...]:
         """The utterances of the present step, empty between two steps. It is the same object for as
         long as it is the same step.
         """
-        return self._in_step
+        return self._current_step
 
     @property
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
@@ -71,7 +71,7 @@ class EngineThread:
         """Start the thread. Does not block."""
         self._thread.start()
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Let the present step be the last. Does not block."""
         self._queue.leave(self.seat)
 
@@ -86,7 +86,7 @@ class EngineThread:
         not block.
         """
         self._abandoned = True
-        self.stop()
+        self.request_stop()
 
     # --- on the thread ----------------------------------------------------------------------------
 
@@ -110,7 +110,7 @@ class EngineThread:
         ready = []
         for handle in work.utterances:
             name = handle.utterance.id
-            self._in_step = (handle,)
+            self._current_step = (handle,)
             try:
                 if name in work.begun:
                     engine.begin(handle.utterance)
@@ -122,18 +122,18 @@ class EngineThread:
             else:
                 if name in self._begun:
                     ready.append(handle)
-            self._in_step = ()
+            self._current_step = ()
         return ready
 
     def _step(self, engine: Engine, handles: list[UtteranceHandle]) -> StepResult:
         started_s = time.perf_counter()
         results: list[Result]
-        self._in_step = tuple(handles)
+        self._current_step = tuple(handles)
         try:
             results = list(engine.step([handle.utterance.id for handle in handles]))
         except Exception as error:  # noqa: BLE001 - the engine boundary
             results = [self._fail(engine, handle, error) for handle in handles]
-        self._in_step = ()
+        self._current_step = ()
         busy_s = time.perf_counter() - started_s
         results += self._fail_those_out_of_time(engine, handles, results, busy_s)
         known = {handle.utterance.id: handle for handle in handles}

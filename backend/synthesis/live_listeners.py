@@ -97,7 +97,7 @@ class LiveListeners:
 
     # --- who comes in -----------------------------------------------------------------------------
 
-    def admit(self, now_s: float) -> None:
+    def check_capacity(self, now_s: float) -> None:
         """Raises `Overloaded` when one more would break the others' deadlines, or wait too long.
 
         Each takes RTF of one thread, and the sum must fit (utilisation test for earliest deadline

@@ -14,6 +14,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -33,6 +34,16 @@ _STOP_S = 1.5  # that all threads together get to end their steps
 _ALL_HANG = "no engine thread answers; restart the server"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`patience_s`: how long an engine may work on an utterance without a result, time in the queue
+    not counted. `max_first_wait_s`: a newcomer whose first sound is expected later is refused.
+    """
+
+    patience_s: float = math.inf
+    max_first_wait_s: float = math.inf
+
+
 class Scheduler:
     """The engine threads and their queue. Lives on one event loop."""
 
@@ -41,19 +52,18 @@ class Scheduler:
         model: Model,
         threads: int,
         metrics: Metrics,
-        patience_s: float = math.inf,
+        limits: Limits | None = None,
         on_dead: Callable[[EngineDead], None] = lambda _: None,
-        max_first_wait_s: float = math.inf,
     ) -> None:
-        """`patience_s`: how long an engine may work on an utterance without a result; waiting for a
-        turn does not count. `on_dead`: called on the event loop for every utterance that fails with
-        `EngineDead`.
-        """
-        self.listeners = LiveListeners(threads, max_first_wait_s, batched=model.info.max_batch > 1)
+        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`."""
+        limits = limits or Limits()
+        self.listeners = LiveListeners(
+            threads, limits.max_first_wait_s, batched=model.info.max_batch > 1
+        )
         self._model = model
-        self._wanted = threads
+        self._thread_target = threads
         self._metrics = metrics
-        self._patience_s = patience_s
+        self._patience_s = limits.patience_s
         self._on_dead = on_dead
         self._queue = WorkQueue(self.listeners, self._now_s)
         self._numbers = itertools.count()
@@ -68,23 +78,23 @@ class Scheduler:
     def _create_thread(self) -> EngineThread:
         """A simulated machine makes others."""
         name = f"engine-{next(self._numbers)}"
-        return EngineThread(self._model, name, self._queue, self._hand_over, self._patience_s)
+        return EngineThread(self._model, name, self._queue, self._post_step, self._patience_s)
 
     def _now_s(self) -> float:
         return self._loop.time() if self._loop else 0.0
 
-    def start(self) -> None:
+    def start_threads(self) -> None:
         """Start the threads, on the running event loop. Does not block."""
         self._loop = asyncio.get_running_loop()
         for thread in self._threads:
             thread.start()
 
-    def watch(self) -> None:
+    def watch_threads(self) -> None:
         """From now on replace threads that hang; comes after the warm-up, which may take long."""
         if not self._stopped:
             self.check_threads()
-            assert self._loop is not None, "start() comes first"
-            self._loop.call_later(_CHECK_S, self.watch)
+            assert self._loop is not None, "call start_threads() first"
+            self._loop.call_later(_CHECK_S, self.watch_threads)
 
     def check_threads(self) -> None:
         """Look at the step of each thread, and replace those that were in it for too long.
@@ -93,40 +103,40 @@ class Scheduler:
         """
         looks = math.ceil(self._model.info.step_limit_s / _CHECK_S)
         for thread in self._threads[:]:
-            step = thread.in_step
+            step = thread.current_step
             seen, times = self._watched.get(thread, (None, 0))
             times = times + 1 if step and step is seen else 0
             self._watched[thread] = step, times
             if times >= looks:
-                self._give_up(thread, step)
-        self._fill()
+                self._abandon_thread(thread, step)
+        self._replace_lost_threads()
 
-    def stop(self) -> None:
+    def stop_threads(self) -> None:
         """Stop the threads. Blocks for one engine step, `_STOP_S` at most: a thread that hangs ends
         with the process.
         """
         self._stopped = True
         for thread in self._threads:
-            thread.stop()
+            thread.request_stop()
         until_s = time.monotonic() + _STOP_S
         hanging = [t.name for t in self._threads if not t.join(until_s - time.monotonic())]
         if hanging:
             log.warning("scheduler.hangs", threads=hanging)
 
     @property
-    def waiting(self) -> int:
+    def waiting_count(self) -> int:
         """Utterances that wait for an engine."""
         return len(self._queue)
 
     @property
-    def threads(self) -> int:
+    def thread_count(self) -> int:
         """Engine threads there are."""
         return len(self._threads)
 
     @property
-    def complete(self) -> bool:
+    def has_all_threads(self) -> bool:
         """Whether all threads work; else some hang, and too many did to replace them."""
-        return len(self._threads) == self._wanted
+        return len(self._threads) == self._thread_target
 
     @property
     def rtf(self) -> float:
@@ -142,7 +152,9 @@ class Scheduler:
         """A fresh utterance id."""
         return f"u{next(self._ids)}"
 
-    def open(self, utterance: Utterance, listener: LiveListener | None = None) -> UtteranceHandle:
+    def open_utterance(
+        self, utterance: Utterance, listener: LiveListener | None = None
+    ) -> UtteranceHandle:
         """An utterance to be spoken; `listener`: of its live context. Does not block. One that the
         engine refuses fails at its first `next_chunk`.
         """
@@ -150,10 +162,10 @@ class Scheduler:
         handle = UtteranceHandle(utterance, info, self._queue, listener, self._handles.discard)
         self._handles.add(handle)
         if not self._threads:
-            self._fail(handle, _ALL_HANG)
+            self._fail_utterance(handle, _ALL_HANG)
         return handle
 
-    def _give_up(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
+    def _abandon_thread(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
         """Go on without a thread that hangs in a step with these utterances."""
         self._threads.remove(thread)
         self._lost.append(thread)
@@ -162,44 +174,44 @@ class Scheduler:
         limit_s = self._model.info.step_limit_s
         names = [handle.utterance.id for handle in step]
         log.error("engine.hangs", thread=thread.name, utterances=names, limit_s=limit_s)
-        self._metrics.thread_lost()
-        self._fill()
+        self._metrics.count_lost_thread()
+        self._replace_lost_threads()
         others = [h for h in self._handles if h.seat is thread.seat and h not in step]
         for handle in step:
-            self._fail(handle, f"the engine was in one step for {limit_s:g} s and is replaced")
+            self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
         if self._threads:
             self._queue.release_all(others)
             return
         for handle in {*others, *self._queue.waiting}:
-            self._fail(handle, _ALL_HANG)
+            self._fail_utterance(handle, _ALL_HANG)
 
-    def _fill(self) -> None:
+    def _replace_lost_threads(self) -> None:
         """Replace the threads that were given up, unless too many of them still hang."""
-        self._lost = [thread for thread in self._lost if thread.alive] or self._lost[-1:]
-        while len(self._threads) < self._wanted and len(self._lost) <= _MOST_LOST:
+        self._lost = [thread for thread in self._lost if thread.is_alive] or self._lost[-1:]
+        while len(self._threads) < self._thread_target and len(self._lost) <= _MOST_LOST:
             self._threads.append(self._create_thread())
             self._threads[-1].start()
 
-    def _fail(self, handle: UtteranceHandle, why: str) -> None:
-        handle.deliver(Failure(handle.utterance.id, EngineFailed(why)))
+    def _fail_utterance(self, handle: UtteranceHandle, why: str) -> None:
+        handle.deliver_result(Failure(handle.utterance.id, EngineFailed(why)))
 
-    def _hand_over(self, step: StepResult) -> None:
+    def _post_step(self, step: StepResult) -> None:
         """Bring a result from an engine thread to the event loop."""
-        assert self._loop is not None, "start() comes first"
+        assert self._loop is not None, "call start_threads() first"
         try:
-            self._loop.call_soon_threadsafe(self._deliver, step)
+            self._loop.call_soon_threadsafe(self._deliver_step, step)
         except RuntimeError:  # the loop has closed: nobody is left to tell
             log.debug("scheduler.loop_closed")
 
-    def _deliver(self, step: StepResult) -> None:
+    def _deliver_step(self, step: StepResult) -> None:
         now_s = self._now_s()
         self.listeners.count_step(step.busy_s, step.audio_s)
-        self._metrics.rendered(step.audio_s, step.busy_s)
+        self._metrics.count_step(step.audio_s, step.busy_s)
         for handle, result in step.results:
             if isinstance(result, Chunk):
                 self.listeners.count_render(handle.listener, step.busy_s / len(step.results))
             if not math.isinf(handle.deadline_s):
                 self.listeners.count_deadline(now_s, late=now_s > handle.deadline_s)
-            handle.deliver(result, step.busy_s)
+            handle.deliver_result(result, step.busy_s)
             if isinstance(result, Failure) and isinstance(result.error, EngineDead):
                 self._on_dead(result.error)

@@ -30,7 +30,7 @@ class Queue(Protocol):
 
 
 class UtteranceHandle:
-    """One utterance on its way through an engine. Made by `Scheduler.open`.
+    """One utterance on its way through an engine. Made by `Scheduler.open_utterance`.
 
     `async with` it: leaving aborts the utterance, at whatever point that is.
     """
@@ -92,7 +92,7 @@ class UtteranceHandle:
         busy_s, self._busy_s = self._busy_s, 0.0
         return busy_s
 
-    def deliver(self, result: Result, busy_s: float = 0.0) -> None:
+    def deliver_result(self, result: Result, busy_s: float = 0.0) -> None:
         """Take a result of the engine, from a step of `busy_s`, on the event loop."""
         self._busy_s += busy_s
         if isinstance(result, Chunk):

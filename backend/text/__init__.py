@@ -1,1 +1,1 @@
-"""What is spoken of a text that grows, and when. Plain: no clock, thread or socket."""
+"""Decides which part of a growing text is spoken when. Pure: no clock, thread or socket."""

@@ -1,4 +1,4 @@
-"""Whether a text is in a script that a language is written in. Plain and synchronous."""
+"""Detects text in a script that none of the engine's languages is written in. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from unicodedata import name, normalize
 
-# As Unicode begins the names of their letters; a language that is not listed is written in LATIN.
+# First words of Unicode's names of their letters; languages not listed are written in LATIN.
 _SCRIPTS = {
     "am": ("ETHIOPIC",),
     "ar": ("ARABIC",),
@@ -43,9 +43,9 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def foreign_script(text: str, languages: Iterable[str]) -> str | None:
-    """The script of a text of which none of these languages (`en-GB`) can read a word, such as
-    "cyrillic"; None where there is something to read, or nothing at all: numbers are read by all,
-    and so is a single Greek letter, which is a symbol.
+    """The script of a text, such as "cyrillic", if none of these languages (`en-GB`) can read a
+    word of it. None if something is readable or there are no words: every language reads numbers,
+    and a single Greek letter, which is a symbol.
     """
     known = {
         script

@@ -1,15 +1,15 @@
-"""Characters to sentences, incrementally.
+"""Splits a growing text into sentences.
 
-Where a sentence ends is decided by `sentencex`; only the waiting is ours. Of 96 texts (plain
+`sentencex` decides where a sentence ends; this module decides when to ask. Of 96 texts (plain
 sentences and traps, in 12 languages) it cut 83 as a reader would, `pysbd` 80, `syntok` 74,
-`blingfire` 72, and it is the quickest by far: 5 us for 100 characters (`pysbd` 421, `syntok` 169),
+`blingfire` 72, and it is the fastest by far: 5 us for 100 characters (`pysbd` 421, `syntok` 169),
 4 ms to import (18, 34). No dependencies, MIT.
 
-The library may change its mind when it sees more, so it is asked once or twice about each place, at
-points that the text alone determines: when the first character of the next word is known, which
+The library's answer may change with more text, so it is asked once or twice about each boundary, at
+points that depend on the text alone: when the first character of the next word is known, which
 decides "there. H", and, if it saw no end then, when that word is complete ("the U.S. The",
-"there.Second"). It is shown the text up to that point and no further, and an answer stands. So it
-makes no difference in which pieces the text arrives.
+"there.Second"). It is given the text up to that point, and its answer is final. So the result does
+not depend on the pieces in which the text arrives.
 """
 
 from __future__ import annotations
@@ -23,88 +23,87 @@ import sentencex
 
 from backend.text.words import speakable
 
-_LONGEST = 4000  # characters; a longer sentence is cut at a word, which bounds the memory
-_CONTEXT = 120  # characters before a place that the library is shown, which bounds the time
+_LONGEST = 4000  # characters; longer sentences are cut at a word, to bound the memory
+_CONTEXT = 120  # characters before a boundary given to the library, to bound the time
 _PATIENCE = 80  # characters after which a word counts as complete, for the same reason
-_LONGEST_GAP = 160  # characters between two words; of more the library is shown both ends
+_LONGEST_GAP = 160  # characters between two words; of longer gaps the library gets both ends
 _NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
 _CLOSING = ("Pe", "Pf", "Po")
 _SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at "A", a no-break space, "."
 _NAME = pattern(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
-_NEXT_WORD = " X"  # of no consequence: after "Dr." it begins no sentence
+_NEXT_WORD = " X"  # a neutral next word: after "Dr." it begins no sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """The text from code point `start` of a context on, white space behind it included."""
+    """A sentence, trailing white space included; `start`: code point offset in the context."""
 
     start: int
     text: str
 
     @property
     def end(self) -> int:
-        """The offset behind its last character."""
+        """Offset behind the last character."""
         return self.start + len(self.text)
 
 
 class Segmenter:
-    """Cuts a growing text into sentences that tile it.
+    """Splits a growing text into sentences that tile it.
 
     A sentence ends where the library says so, at a newline, and at 4,000 characters. It has a
-    letter (unless a newline ends it): "1." and "..." belong to what follows them. Nothing blocks.
+    letter (unless a newline ends it): "1." and "..." belong to what follows. Does not block.
     """
 
     def __init__(self, language: str = "en") -> None:
-        """`language`: whose abbreviations count; every script's full stops do."""
+        """`language`: whose abbreviations are known; full stops of all scripts are."""
         self._language = language
         self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
         self._settled = 0
         self._restart(0, "")
 
     @property
-    def open(self) -> Sentence:
-        """The sentence that still grows, possibly empty."""
+    def open_sentence(self) -> Sentence:
+        """The incomplete sentence, possibly empty."""
         return Sentence(self._start, self._text)
 
-    def push(self, text: str) -> list[Sentence]:
-        """Append `text`; return the sentences that are complete now, in order."""
+    def push_text(self, text: str) -> list[Sentence]:
+        """Append `text`; return the sentences that it completes, in order."""
         self._text += text
         return self._close_complete()
 
-    def flush(self) -> list[Sentence]:
-        """Treat the text as if it ended here, but leave open what does not end like a sentence."""
-        sentences = self._close_doubtful()
+    def flush_text(self) -> list[Sentence]:
+        """Treat the text as if it ended here; close only what ends like a sentence."""
+        sentences = self._close_rechecked()
         if self._ends_like_a_sentence():
             sentences.append(self._close(len(self._text)))
         return sentences
 
-    def end(self) -> list[Sentence]:
-        """Close what is open, whatever it is: no more text follows."""
-        sentences = self._close_doubtful()
+    def end_text(self) -> list[Sentence]:
+        """Close the open sentence: no more text follows."""
+        sentences = self._close_rechecked()
         if self._text:
             sentences.append(self._close(len(self._text)))
         return sentences
 
-    def retract(self, to: int) -> str:
-        """Forget the text from offset `to` on; a sentence returned that contains `to` opens again.
+    def retract_to(self, to: int) -> str:
+        """Drop the text from offset `to` on and reopen a returned sentence that contains `to`.
 
-        One that ends at `to` stays closed. Returns the beginning of the open sentence that is not
-        taken back but has to be read again: the caller pushes it. Raises ValueError if text behind
-        `to` is settled.
+        A sentence that ends at `to` stays closed. Returns the kept beginning of the open sentence,
+        which the caller must push again. Raises ValueError if text behind `to` is settled.
         """
         if to < self._settled:
             raise ValueError(f"cannot retract to {to}: the text before {self._settled} is settled")
         while to < self._start and self._closed:
             last = self._closed.pop()
             self._restart(last.start, last.text)
-        if to >= self.open.end:
+        if to >= self.open_sentence.end:
             return ""
         kept = self._text[: to - self._start]
         self._restart(self._start, "")
         return kept
 
     def settle(self, upto: int) -> None:
-        """Forget what is needed only to retract to before `upto`."""
+        """Forbid retracting to before `upto`, and drop what only that needs."""
         self._settled = max(self._settled, upto)
         while self._closed and self._closed[0].end <= self._settled:
             self._closed.popleft()
@@ -114,11 +113,13 @@ class Segmenter:
     def _restart(self, start: int, text: str) -> None:
         self._start = start
         self._text = text
-        self._read = 0  # characters of it that have been looked at
-        self._blank = True  # nothing but white space has been looked at
-        self._letter: int | None = None  # where its first letter is
-        self._word_end = 0  # where its last word ends, marks not included
-        self._doubt: int | None = None  # ask again from here on when the word at hand is complete
+        self._read = 0  # characters of it that were read
+        self._is_blank = True  # only white space was read
+        self._first_letter: int | None = None  # offset of its first letter
+        self._word_end = 0  # end of its last word, marks not included
+        self._recheck_from: int | None = (
+            None  # ask again from here once the current word is complete
+        )
 
     def _close(self, cut: int) -> Sentence:
         sentence = Sentence(self._start, self._text[:cut])
@@ -132,41 +133,45 @@ class Segmenter:
             sentences.append(self._close(cut))
         return sentences
 
-    def _close_doubtful(self) -> list[Sentence]:
+    def _close_rechecked(self) -> list[Sentence]:
         sentences = []
-        while self._doubt is not None and (cut := self._ask(self._doubt, len(self._text))):
+        while self._recheck_from is not None and (
+            cut := self._find_end(self._recheck_from, len(self._text))
+        ):
             sentences += [self._close(cut), *self._close_complete()]
         return sentences
 
     def _ends_like_a_sentence(self) -> bool:
-        """Whether the library would end the sentence here if a new one began."""
-        if self._letter is None:
+        """Whether the library would end the sentence here if a new word followed."""
+        if self._first_letter is None:
             return False
         size = len(self._text)
         ends = self._library_ends(self._word_end, size, _NEXT_WORD)
         return any(self._word_end <= end <= size + 1 for end in ends)
 
-    # --- where it ends ----------------------------------------------------------------------------
+    # --- sentence boundaries ----------------------------------------------------------------------
 
     def _next_cut(self) -> int:
         while self._read < len(self._text):
             at = self._read
             self._read += 1
-            if cut := self._look(at):
+            if cut := self._read_character(at):
                 return cut
         return 0
 
-    def _look(self, at: int) -> int:
-        """Where the sentence ends, now that the character `at` is known; 0: not yet."""
+    def _read_character(self, at: int) -> int:
+        """Read the character `at`; return where the sentence ends, 0 if it does not yet."""
         character = self._text[at]
-        self._blank = self._blank and character.isspace()
+        self._is_blank = self._is_blank and character.isspace()
         cut = 0
-        if self._doubt is not None and (character.isspace() or at - self._doubt >= _PATIENCE):
-            cut = self._ask(self._doubt, at)
-            self._doubt = None
+        if self._recheck_from is not None and (
+            character.isspace() or at - self._recheck_from >= _PATIENCE
+        ):
+            cut = self._find_end(self._recheck_from, at)
+            self._recheck_from = None
         if not cut and character.isalnum():
             cut = self._begin_word(at)
-        if not cut and character in _NEWLINES and not self._blank:
+        if not cut and character in _NEWLINES and not self._is_blank:
             cut = at + 1
         if not cut and at + 1 >= _LONGEST:
             cut = self._text.rfind(" ", _LONGEST // 2, at) + 1 or at + 1
@@ -175,53 +180,53 @@ class Segmenter:
     def _begin_word(self, at: int) -> int:
         """Ask about the marks between the last word and the one that begins at `at`.
 
-        What is glued to a full stop is complete before it is asked about: it may be an address. So
-        is what follows a number: it may be a month.
+        A word without a space after the full stop (an address?) or after a number (a month?) is
+        asked about once it is complete.
         """
         gap, gap_start = self._text[self._word_end : at], self._word_end
         self._word_end = at + 1
-        if self._letter is None and self._text[at].isalpha():
-            self._letter = at
+        if self._first_letter is None and self._text[at].isalpha():
+            self._first_letter = at
         marks = [character for character in gap if category(character)[0] == "P"]
         if not marks:
             return 0
-        if self._doubt is None:
-            self._doubt = gap_start
+        if self._recheck_from is None:
+            self._recheck_from = gap_start
         glued = not any(map(str.isspace, gap))
         if all(map(str.isascii, marks)) and (
             glued or self._text[gap_start - 1 : gap_start].isdigit()
         ):
             return 0
-        return self._ask(gap_start, at + 1)
+        return self._find_end(gap_start, at + 1)
 
-    def _ask(self, low: int, high: int) -> int:
-        """The first end of the sentence from `low` on, as the text up to `high` has it, or 0."""
-        if self._letter is None:
+    def _find_end(self, low: int, high: int) -> int:
+        """The first sentence end from `low` on, given the text up to `high`, or 0."""
+        if self._first_letter is None:
             return 0
         for end in self._library_ends(low, high):
             if low <= end < high:
-                cut = self._between_words(end, high)
-                if self._letter < cut < high and not self._in_name(cut, high):
+                cut = self._move_between_words(end, high)
+                if self._first_letter < cut < high and not self._is_in_name(cut, high):
                     return cut
         return 0
 
-    def _library_ends(self, low: int, high: int, what_follows: str = "") -> list[int]:
-        """Where the library ends sentences in the text from before `low` to `high`, as heard."""
+    def _library_ends(self, low: int, high: int, following: str = "") -> list[int]:
+        """The library's sentence ends in the spoken text from before `low` to `high`."""
         start = max(0, low - _CONTEXT)
         if start:
             start = self._text.find(" ", start, low) + 1 or start
         gap = low + _LONGEST_GAP // 2
         left_out = max(0, high - low - _LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
-        heard = _SPACE.sub(" ", speakable(shown)) + what_follows
-        boundaries = sentencex.get_sentence_boundaries(self._language, heard)
+        spoken = _SPACE.sub(" ", speakable(shown)) + following
+        boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
 
-    def _between_words(self, end: int, high: int) -> int:
+    def _move_between_words(self, end: int, high: int) -> int:
         """Move `end` behind the last space between its two words, else behind closing marks.
 
-        The library is not shown the marks that are not heard, and may have cut among them.
+        The library does not see unspoken marks and may have cut among them.
         """
         left = right = end
         first, last = max(0, end - _LONGEST_GAP // 2), min(high, end + _LONGEST_GAP // 2)
@@ -236,8 +241,8 @@ class Segmenter:
             end += 1
         return end
 
-    def _in_name(self, cut: int, high: int) -> bool:
-        """Whether a cut at a full stop without a space lies in an address or in a thing's name."""
+    def _is_in_name(self, cut: int, high: int) -> bool:
+        """Whether a cut at a full stop without a space is inside an address or a name."""
         before = self._text[cut - 1]
         if before.isspace() or not before.isascii():
             return False

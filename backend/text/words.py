@@ -1,17 +1,16 @@
-"""What of a text is spoken, and where its words end.
+"""Masks unspoken characters, and finds the ends of words.
 
-Pictures, Markdown marks and control characters are not read aloud, but every one of them stays
-accounted for: they become spaces, one for one, so that offsets hold. Whether a character is spoken
-depends on the text before it and on the one character behind it, never on more: while a text grows,
-only its last character can still change its mind.
+Pictures, Markdown marks and control characters are not read aloud: they become spaces, one for one,
+so that offsets hold. Whether a character is spoken depends on the text before it and on the one
+character behind it, never on more: while a text grows, only its last character can still change.
 """
 
 from __future__ import annotations
 
 import re
 
-# Blocks rather than lists of today's emoji, so that next year's are masked too; signs that are read
-# aloud (degree, copyright, number, arrows of ASCII) lie outside of them.
+# Unicode blocks rather than today's emoji, so that future ones are masked too; signs that are read
+# aloud (degree, copyright, number, arrows of ASCII) are outside of them.
 _PICTURE = (
     "[\u2022\u2023\u2043\u2190-\u21ff\u2300-\u23ff\u2500-\u2775\u2794-\u27bf\u2900-\u297f\u2b00-\u2bff"
     "\U0001f000-\U0001fbff]"
@@ -23,24 +22,24 @@ _INVISIBLE = (
 _UNSPOKEN = re.compile(
     "|".join(
         (
-            _PICTURE + "\u200d?",  # a joiner elsewhere belongs to the spelling of a word
+            _PICTURE + "\u200d?",  # elsewhere a joiner is part of a word's spelling
             _INVISIBLE,
-            r"(?<=\])\([^\s)]*\)?",  # where a link leads
+            r"(?<=\])\([^\s)]*\)?",  # target of a link
             r"^[ \t]*```[^\n]*",  # a code fence and its language
             r"^[ \t]*(?:-+(?=[-\s])|\#+(?=[#\s])|[+>](?=\s))",  # bullet, rule, heading, quotation
             r"(?<!\S)!(?=\[)|[\[\]`|]",  # picture, link, code, table
-            r"(?!(?<=\S )\* |(?<=\d)\*\d)\*",  # emphasis, bullet; 2 * 3 and 2*3 keep theirs
-            r"(?<![^\W_])_|_(?![^\W_])",  # emphasis; snake_case keeps its own
-            r"~(?=~)|(?<=~)~",  # struck out; ~5 keeps its own
+            r"(?!(?<=\S )\* |(?<=\d)\*\d)\*",  # emphasis, bullet; not 2 * 3 and 2*3
+            r"(?<![^\W_])_|_(?![^\W_])",  # emphasis; not snake_case
+            r"~(?=~)|(?<=~)~",  # struck out; not ~5
         )
     ),
     re.MULTILINE,
 )
-# What any of these begins with; most text has nothing of it and need not be looked at closely.
+# First characters of all of these: text without them skips the full pattern.
 _MARK = re.compile(rf"{_PICTURE}|{_INVISIBLE}|[(`\-#+>!\[\]|*_~]")
 _INK = re.compile(r"\S")
 
-# Scripts that put no spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
+# Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 _SPACELESS = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 )
@@ -49,9 +48,9 @@ _WORD = re.compile(rf"\s*(?:[{_SPACELESS}][^\w\s]*|[^\s{_SPACELESS}]{{1,{_LONGES
 
 
 def speakable(text: str) -> str:
-    """`text` with everything that is not spoken replaced by spaces; as long as `text`.
+    """`text` with unspoken characters replaced by spaces, at the same length.
 
-    Growing text agrees: `speakable(text[:n])[: n - 1] == speakable(text)[: n - 1]`.
+    Stable while text grows: `speakable(text[:n])[: n - 1] == speakable(text)[: n - 1]`.
     """
     return _UNSPOKEN.sub(_blank, text) if _MARK.search(text) else text
 
@@ -62,9 +61,9 @@ def _blank(unspoken: re.Match[str]) -> str:
 
 
 def word_ends(text: str) -> list[int]:
-    """Where the words of `text` end, each with the spaces around it; the last is `len(text)`.
+    """The ends of the words of `text`, spaces included; the last is `len(text)`.
 
     A character of a script without spaces is a word, and so is every 60 characters of a run
-    without spaces. Whether the last word is finished, the caller sees from what ends it.
+    without spaces. The last word may be unfinished.
     """
     return [word.end() for word in _WORD.finditer(text)]

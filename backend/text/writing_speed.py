@@ -1,4 +1,4 @@
-"""How fast a context's text is being written. Plain and synchronous."""
+"""Measures how fast a context's text is being written. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections import deque
 from statistics import median
 
 _WINDOW = 30  # characters: the last five words, about
-_LONGEST_GAP_S = 1.5  # a longer one is a thought, not a speed,
-_GAPS = 4.0  # but for a writer who needs that long for every key: so many of its usual ones
+_LONGEST_GAP_S = 1.5  # longer gaps are pauses and count as this long,
+_GAPS = 4.0  # or, for a slow writer, as this many of its median gaps
 
 
 class WritingSpeed:
-    """Characters a second, over the last words; a model's tokens and a person's keys alike."""
+    """Characters per second over the last words, for a model's tokens and a person's keys."""
 
     def __init__(self) -> None:
         self._arrivals: deque[tuple[int, float]] = deque()  # characters, seconds since the last
         self._characters = 0  # of these
         self._last_s: float | None = None
 
-    def push(self, characters: int, now_s: float) -> None:
-        """Text came in."""
+    def add_arrival(self, characters: int, now_s: float) -> None:
+        """Record that text arrived."""
         if not characters:
             return
         if self._last_s is not None:
@@ -32,12 +32,12 @@ class WritingSpeed:
 
     @property
     def usual_gap_s(self) -> float:
-        """Between two pieces, be they keys or words; 0 while nothing is known of it."""
+        """Median time between two arrivals (keys or words); 0 while unknown."""
         return median(gap_s for _, gap_s in self._arrivals) if self._arrivals else 0.0
 
     @property
     def characters_per_s(self) -> float:
-        """Infinite while nothing is known of it: a text that came in one piece."""
+        """Infinite while unknown: the text arrived at once."""
         longest_s = max(_LONGEST_GAP_S, _GAPS * self.usual_gap_s)
         seconds = sum(min(gap_s, longest_s) for _, gap_s in self._arrivals)
         return self._characters / seconds if seconds else math.inf

@@ -1,1 +1,1 @@
-"""One peer's wire: who may connect, and the bytes in and out."""
+"""One peer's connection: access control, limits, reading and writing."""

@@ -1,7 +1,7 @@
-"""Who may speak with the server: API keys, and what is for everybody.
+"""API keys and public paths.
 
-Keys are kept as SHA-256 only. That is enough for what `duplex-tts key` makes (256 random bits), and
-nothing for a word that a person thought of.
+Keys are stored as SHA-256 only: sufficient for keys of `duplex-tts key` (256 random bits), not for
+passwords.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from starlette.datastructures import Headers
 from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
 
-ANYBODY = "anybody"
-_LINE = re.compile(r"(?P<name>.*\S)\s+(?P<digest>[0-9a-fA-F]{64})(?P<admin>\s+admin)?")
+ANONYMOUS = "anybody"
+_KEY_LINE = re.compile(r"(?P<name>.*\S)\s+(?P<digest>[0-9a-fA-F]{64})(?P<admin>\s+admin)?")
 
 HEALTH = frozenset({"/healthz", "/readyz"})
 PUBLIC = HEALTH | {"/v1/voices", "/v1/audio/voices", "/v1/audio/models", "/v2/voices"}
-"""What is read without a key, beside the pages. Everything else wants one where there are keys."""
+"""Paths readable without a key, beside the pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,67 +35,67 @@ class _Owner:
 
 
 class Access:
-    """The API keys there are. Reads the file of keys once (blocks); raises `ConfigError`."""
+    """The API keys. Reads the key file once (blocks). Raises `ConfigError`."""
 
     def __init__(self, settings: AccessSettings) -> None:
         self._owners = {
-            _hash(key): _Owner(f"key {number}")
-            for number, key in enumerate(listed(settings.api_keys), 1)
+            _hash_key(key): _Owner(f"key {number}")
+            for number, key in enumerate(split_list(settings.api_keys), 1)
         }
         if settings.admin_key:
-            self._owners[_hash(settings.admin_key)] = _Owner("admin", admin=True)
+            self._owners[_hash_key(settings.admin_key)] = _Owner("admin", admin=True)
         if settings.api_keys_file:
-            self._owners.update(_read(Path(settings.api_keys_file)))
-        self.demanded = bool(self._owners)
-        """Whether there are keys; without any, everybody may speak."""
+            self._owners.update(_read_keys_file(Path(settings.api_keys_file)))
+        self.requires_key = bool(self._owners)
+        """Whether keys are configured; otherwise all requests are allowed."""
         self.own_key = secrets.token_urlsafe(32)
-        """What a part of this very process shows for clients whose protocol knows no keys."""
-        self._owners[_hash(self.own_key)] = _Owner("this server")
+        """Used within this process for clients whose protocol has no keys."""
+        self._owners[_hash_key(self.own_key)] = _Owner("this server")
 
     def authorize(self, key: str | None) -> str:
-        """Whose key it is: `ANYBODY` where none is demanded. Raises `Unauthorized`."""
-        if not self.demanded:
-            return ANYBODY
+        """Return the key's owner, `ANONYMOUS` if no key is required. Raises `Unauthorized`."""
+        if not self.requires_key:
+            return ANONYMOUS
         if not key:
-            raise Unauthorized("this server wants an API key; ask whoever runs it for one")
-        owner = self._owner(key)
+            raise Unauthorized("this server requires an API key; ask its operator for one")
+        owner = self._find_owner(key)
         if owner is None:
-            raise Unauthorized("the API key is not one of this server's")
+            raise Unauthorized("unknown API key; ask the server's operator for one")
         return owner.name
 
-    def administers(self, key: str | None) -> bool:
-        """Whether it is a key of who runs the server."""
-        owner = self._owner(key) if key else None
+    def is_admin_key(self, key: str | None) -> bool:
+        """Whether it is an operator's key."""
+        owner = self._find_owner(key) if key else None
         return owner is not None and owner.admin
 
-    def _owner(self, key: str) -> _Owner | None:
-        given, found = _hash(key), None
-        for known, owner in self._owners.items():  # all of them: the time tells nothing
-            if hmac.compare_digest(known, given):
+    def _find_owner(self, key: str) -> _Owner | None:
+        digest, found = _hash_key(key), None
+        for known, owner in self._owners.items():  # no early exit: constant time
+            if hmac.compare_digest(known, digest):
                 found = owner
         return found
 
 
 def check_exposure(settings: Settings, access: Access) -> None:
-    """Refuse to let a whole network speak by accident. Raises `ConfigError`, with the remedy."""
+    """Refuse to listen on a network without keys by accident. Raises `ConfigError`."""
     if settings.access.insecure:
         return
     host = settings.server.host
-    if not (is_loopback(host) or access.demanded):
+    if not (is_loopback(host) or access.requires_key):
         raise ConfigError(
-            f"listening on {host or 'all addresses'} would let everybody who reaches this machine "
-            "speak; make a key with `duplex-tts key NAME`, or say --insecure if that is wanted"
+            f"listening on {host or 'all addresses'} would let anyone who reaches this machine "
+            "use it; make a key with `duplex-tts key NAME`, or pass --insecure to allow it"
         )
     if settings.wyoming.port and not is_loopback(settings.wyoming.host):
         raise ConfigError(
-            f"listening on {settings.wyoming.host or 'all addresses'} for Wyoming, which knows no "
-            "keys, would let everybody who reaches this machine speak; "
-            "say --insecure if that is wanted"
+            f"listening on {settings.wyoming.host or 'all addresses'} for Wyoming, which has no "
+            "keys, would let anyone who reaches this machine use it; "
+            "pass --insecure to allow it"
         )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address, or the name localhost, means this machine to itself only."""
+    """Whether it is a loopback address or localhost."""
     if host == "localhost":
         return True
     try:
@@ -106,12 +106,12 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def bearer(headers: Headers) -> str | None:
+def bearer_key(headers: Headers) -> str | None:
     """The key in `Authorization: Bearer KEY`."""
-    return authorization(headers, "bearer")
+    return authorization_key(headers, "bearer")
 
 
-def authorization(headers: Headers, *schemes: str) -> str | None:
+def authorization_key(headers: Headers, *schemes: str) -> str | None:
     """The key in `Authorization: SCHEME KEY`, for one of the schemes (in lower case)."""
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() in schemes else None
@@ -120,32 +120,32 @@ def authorization(headers: Headers, *schemes: str) -> str | None:
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def listed(names: str) -> list[str]:
-    """What stands between the commas of a setting."""
+def split_list(names: str) -> list[str]:
+    """Split a comma-separated setting."""
     return [name for name in map(str.strip, names.split(",")) if name]
 
 
-def _hash(key: str) -> str:
+def _hash_key(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()
 
 
-def _read(path: Path) -> dict[str, _Owner]:
+def _read_keys_file(path: Path) -> dict[str, _Owner]:
     try:
         lines = path.read_text("utf-8-sig").splitlines()
         others_write = path.stat().st_mode & stat.S_IWOTH
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the API keys in {path}: {error}") from error
     if others_write:
-        raise ConfigError(f"everybody may write to the API keys in {path}; chmod 600 it")
+        raise ConfigError(f"the API keys in {path} are world-writable; chmod 600 it")
     owners = {}
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
-        key = _LINE.fullmatch(line)
-        if key is None:  # not the line itself, which may be a key
+        key = _KEY_LINE.fullmatch(line)
+        if key is None:  # does not quote the line, which may be a key
             raise ConfigError(
-                f"{path} line {number} is not `name sha256-of-the-key` (or with ` admin` behind "
-                "it); `duplex-tts key NAME` writes such lines"
+                f"{path} line {number} is not `name sha256-of-the-key` (optionally followed by "
+                "` admin`); `duplex-tts key NAME` writes such lines"
             )
         owners[key["digest"].lower()] = _Owner(key["name"], admin=key["admin"] is not None)
     if not owners:

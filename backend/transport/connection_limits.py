@@ -1,7 +1,7 @@
-"""How many connections there may be, over all and of one address, and who has to make room.
+"""Limits concurrent connections, in total and per address.
 
-There are at most as many as there are file descriptors for. One more takes the place of the one
-that has been waiting longest without a request; where all are busy, it is refused.
+The total is limited by file descriptors. A connection beyond it replaces the one waiting longest
+without a request; if all are busy, it is refused.
 """
 
 from __future__ import annotations
@@ -20,92 +20,96 @@ from backend.errors import ConfigError
 
 log = structlog.get_logger(__name__)
 
-_RESERVE = 64  # file descriptors for all but connections, beside those that are open at the start
-_OTHERS = 100  # connections beside those that speak and as many more: pages, figures, files
-_FEWEST = 32
+_RESERVED_DESCRIPTORS = 64  # beside connections and those open at the start
+_OTHER_CONNECTIONS = 100  # beside twice the speaking ones: pages, metrics, files
+_MIN_CONNECTIONS = 32
 
 
-class Connection(Protocol):
-    """What the guard knows of one."""
+class HttpConnection(Protocol):
+    """A connection, as far as the limits need it."""
 
     transport: asyncio.Transport
 
 
 class AddressLimit:
-    """Counts by address. Of IPv6 a network of 64 bits is one: every house has so many addresses."""
+    """Counts by address; an IPv6 /64, the network of one site, counts as one address."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._counts: Counter[str] = Counter()
 
-    def enter(self, address: str) -> bool:
-        """Count one more; False where there are as many as may be."""
-        owner = _owner(address)
+    def try_acquire(self, address: str) -> bool:
+        """Count one more. Returns False at the limit."""
+        owner = _network_of(address)
         if self._counts[owner] >= self._limit:
             return False
         self._counts[owner] += 1
         return True
 
-    def leave(self, address: str) -> None:
-        """One of those that were let in is gone."""
-        owner = _owner(address)
+    def release(self, address: str) -> None:
+        """Undo a successful `try_acquire`."""
+        owner = _network_of(address)
         self._counts[owner] -= 1
         if not self._counts[owner]:
             del self._counts[owner]
 
 
 class ConnectionLimits:
-    """All connections of a server. `exempt`: whether an address is that of a reverse proxy."""
+    """All connections of a server. `exempt`: whether an address is a reverse proxy's."""
 
     def __init__(
-        self, most: int, per_address: int, timeout_s: float, exempt: Callable[[str], bool]
+        self,
+        max_connections: int,
+        per_address: int,
+        timeout_s: float,
+        exempt: Callable[[str], bool],
     ) -> None:
         self.timeout_s = timeout_s
-        self._most = most
+        self._max_connections = max_connections
         self._addresses = AddressLimit(per_address)
         self._exempt = exempt
         self._open: dict[asyncio.BaseTransport, str | None] = {}
-        self._waiting: dict[Connection, None] = {}  # without a complete request; the oldest first
+        self._waiting: dict[HttpConnection, None] = {}  # without a complete request; oldest first
 
-    def refusal(self, transport: asyncio.BaseTransport) -> tuple[int, str] | None:
-        """Count a new connection. Returns the status and the reason where it may not stay."""
+    def add_connection(self, transport: asyncio.BaseTransport) -> tuple[int, str] | None:
+        """Count a new connection. Returns status and reason if it must be refused."""
         peer = transport.get_extra_info("peername")
         address = str(peer[0]) if isinstance(peer, tuple) else None
         if address is not None and self._exempt(address):
             address = None
-        if address is not None and not self._addresses.enter(address):
+        if address is not None and not self._addresses.try_acquire(address):
             self._open[transport] = None
             return 429, "too many connections from this address (server.connections_per_address)"
         self._open[transport] = address
-        if len(self._open) > self._most and not self._make_room():
-            return 503, f"{self._most} connections are open; try again later"
+        if len(self._open) > self._max_connections and not self._make_room():
+            return 503, f"{self._max_connections} connections are open; try again later"
         return None
 
-    def left(self, transport: asyncio.BaseTransport) -> None:
-        """A connection is closed."""
+    def remove_connection(self, transport: asyncio.BaseTransport) -> None:
+        """Uncount a closed connection."""
         address = self._open.pop(transport, None)
         if address is not None:
-            self._addresses.leave(address)
+            self._addresses.release(address)
 
-    def waiting(self, connection: Connection) -> None:
-        """From now on the server waits for a request of this connection."""
+    def mark_waiting(self, connection: HttpConnection) -> None:
+        """The server now waits for a request on this connection."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
 
-    def busy(self, connection: Connection) -> None:
-        """The server is answering, or the connection is closed or no longer one of HTTP."""
+    def mark_busy(self, connection: HttpConnection) -> None:
+        """The server is answering, or the connection is closed or upgraded."""
         self._waiting.pop(connection, None)
 
     def _make_room(self) -> bool:
         oldest = next(iter(self._waiting), None)
         if oldest is None:
             return False
-        self.busy(oldest)
+        self.mark_busy(oldest)
         oldest.transport.abort()
         return True
 
 
-def _owner(address: str) -> str:
+def _network_of(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -120,35 +124,35 @@ def _owner(address: str) -> str:
 # --- file descriptors -----------------------------------------------------------------------------
 
 
-def connections_wanted(settings: Settings) -> int:
-    """How many connections of all kinds there may be, as long as there are descriptors."""
-    return 2 * settings.server.max_connections + _OTHERS
+def wanted_connections(settings: Settings) -> int:
+    """Connections of all kinds wanted, if there are enough file descriptors."""
+    return 2 * settings.server.max_connections + _OTHER_CONNECTIONS
 
 
-def within_descriptors(settings: Settings) -> tuple[Settings, int]:
-    """Raise the limit of file descriptors as far as needed and allowed. Returns how many
-    connections there may be, and the settings with fewer `max_connections` where that is too few.
+def fit_descriptors(settings: Settings) -> tuple[Settings, int]:
+    """Raise the file descriptor limit as far as needed and allowed. Returns the settings, with
+    `max_connections` lowered if needed, and the limit of all connections.
 
-    Raises `ConfigError` where there is hardly room for any.
+    Raises `ConfigError` if the limit is too low for clients.
     """
-    wanted = connections_wanted(settings)
-    limit = _raised_limit(wanted + _RESERVE + _open_descriptors())
-    most = min(wanted, limit - _RESERVE - _open_descriptors())
+    wanted = wanted_connections(settings)
+    limit = _raise_limit(wanted + _RESERVED_DESCRIPTORS + _count_descriptors())
+    max_connections = min(wanted, limit - _RESERVED_DESCRIPTORS - _count_descriptors())
     remedy = "raise the limit of file descriptors, for instance with: ulimit -n 4096"
-    if most < _FEWEST:
+    if max_connections < _MIN_CONNECTIONS:
         raise ConfigError(f"with {limit} file descriptors there is no room for clients; {remedy}")
-    speaking = most * 3 // 4
-    if most < wanted and speaking < settings.server.max_connections:
+    speaking = max_connections * 3 // 4
+    if max_connections < wanted and speaking < settings.server.max_connections:
         log.warning("descriptors.few", limit=limit, max_connections=speaking, remedy=remedy)
         server = settings.server.model_copy(update={"max_connections": speaking})
         settings = settings.model_copy(update={"server": server})
-    return settings, most
+    return settings, max_connections
 
 
-def _raised_limit(wanted: int) -> int:
+def _raise_limit(wanted: int) -> int:
     try:
         import resource
-    except ImportError:  # Windows has no such limit
+    except ImportError:  # Windows has no limit
         return wanted
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -156,13 +160,13 @@ def _raised_limit(wanted: int) -> int:
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (OSError, ValueError):  # macOS has another limit above this one
+    except (OSError, ValueError):  # macOS has a lower limit
         return soft
     return limit
 
 
-def _open_descriptors() -> int:
+def _count_descriptors() -> int:
     try:
         return len(os.listdir("/dev/fd"))
     except OSError:
-        return _RESERVE
+        return _RESERVED_DESCRIPTORS

@@ -1,9 +1,9 @@
-"""The web pages of other sites: what they may not do, and which of them may.
+"""Origin and host checks against web pages of other sites.
 
-A browser names the page's site in `Origin`; programs send none. The server's own page is the one
-whose site is the `Host` that was asked for. A foreign name can be made to mean this machine (DNS
-rebinding): then the two agree, and what such a page reads is sent without an `Origin`. So, without
-keys, the `Host` must be one that cannot: an address, a name without dots, or one of `_OUR_NAMES`.
+Browsers send the page's site in `Origin`; programs send none. The server's own page has the
+requested `Host` as its site. By DNS rebinding a foreign name can resolve to this machine: then both
+agree, and reads carry no `Origin`. So, without keys, `Host` must be a name that cannot be rebound:
+an address, a name without dots, or one with a suffix in `_OWN_SUFFIXES`.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from starlette.websockets import WebSocket
 
 from backend.config import AccessSettings
 from backend.errors import ConfigError
-from backend.transport.auth import Access, listed
+from backend.transport.auth import Access, split_list
 
 log = structlog.get_logger(__name__)
 
-_READING = {"GET", "HEAD", "OPTIONS"}
-# No public name server answers for these: they cannot be made to mean this machine.
-_OUR_NAMES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
+_READ_METHODS = {"GET", "HEAD", "OPTIONS"}
+# Not resolved by public DNS, so not open to rebinding.
+_OWN_SUFFIXES = (".localhost", ".local", ".internal", ".home.arpa", ".lan")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# All that are sent; the names are for browsers from before the wildcard.
-_EXPOSED = ("*", "x-request-id", "x-speed", "retry-after")
-_MOST_LOGGED = 100  # sites; whoever makes up more of them is no page
+# The names are for browsers without support for the wildcard.
+_EXPOSED_HEADERS = ("*", "x-request-id", "x-speed", "retry-after")
+_MAX_LOGGED_SITES = 100  # sites; bounds memory
 
 
-def guard(
+def install_origin_check(
     app: Starlette, access: Access, settings: AccessSettings, harmless: Container[str]
 ) -> None:
-    """Keep the pages of other sites out, but those of `allowed_origins`. Raises `ConfigError`.
+    """Refuse pages of other sites except `allowed_origins`. Raises `ConfigError`.
 
-    `harmless`: paths that may be read under any name, as the pages themselves.
+    `harmless`: paths readable under any host name, such as the pages.
     """
-    allowed = frozenset(_site(origin) for origin in listed(settings.allowed_origins))
+    allowed = frozenset(_parse_site(origin) for origin in split_list(settings.allowed_origins))
     if allowed:
         app.add_middleware(
             CORSMiddleware,
@@ -50,14 +50,14 @@ def guard(
             allow_methods=["*"],
             allow_headers=["*"],
             allow_private_network=True,
-            expose_headers=_EXPOSED,
+            expose_headers=_EXPOSED_HEADERS,
         )
-    app.add_middleware(SameOrigin, access=access, allowed=allowed, harmless=harmless)
+    app.add_middleware(SameOriginMiddleware, access=access, allowed=allowed, harmless=harmless)
 
 
-class SameOrigin:
-    """ASGI middleware: pages of other sites may neither open a WebSocket nor post; without keys
-    they may not read either what is not `harmless`. Each site is logged once, with the remedy.
+class SameOriginMiddleware:
+    """ASGI middleware: refuses WebSockets and writes from pages of other sites; without keys also
+    reads of paths not `harmless`. Logs each site once, with the remedy.
     """
 
     def __init__(
@@ -75,61 +75,66 @@ class SameOrigin:
         self._logged: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer 403."""
-        refusal = None if scope["type"] == "lifespan" else self._refusal(scope)
+        """Call the application, or answer 403."""
+        refusal = None if scope["type"] == "lifespan" else self._check_request(scope)
         if refusal is None:
             await self._app(scope, receive, send)
         else:
-            await answer(refusal, scope, receive, send)
+            await send_response(refusal, scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> Response | None:
+    def _check_request(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        reading = scope.get("method") in _READING
-        if origin is not None and not self._may(origin, scope, headers):
-            remedy = f"list it in access.allowed_origins ({_site_or(origin)})"
-            self._log("origin.refused", origin, remedy)
-            asking = "access-control-request-method" in headers  # before it posts
+        reading = scope.get("method") in _READ_METHODS
+        if origin is not None and not self._is_allowed(origin, scope, headers):
+            remedy = f"list it in access.allowed_origins ({_normalize_site(origin)})"
+            self._log_once("origin.refused", origin, remedy)
+            asking = "access-control-request-method" in headers  # CORS preflight
             if not reading or asking:
-                return _refused("origin", f"pages of this site may not use the server; {remedy}")
-        if reading and not self._may_be_read(scope, headers):
+                return _create_refusal(
+                    "origin", f"pages of this site may not use the server; {remedy}"
+                )
+        if reading and not self._is_readable(scope, headers):
             host = headers["host"]
             remedy = f"list http://{host} (or https) in access.allowed_origins, or set API keys"
-            self._log("host.refused", host, remedy)
-            return _refused("host", f"{host[:100]} is no name of this machine alone; {remedy}")
+            self._log_once("host.refused", host, remedy)
+            return _create_refusal("host", f"{host[:100]} may be a public name; {remedy}")
         return None
 
-    def _may(self, origin: str, scope: Scope, headers: Headers) -> bool:
-        if "*" in self._allowed or _site_or(origin) in self._allowed:
+    def _is_allowed(self, origin: str, scope: Scope, headers: Headers) -> bool:
+        if "*" in self._allowed or _normalize_site(origin) in self._allowed:
             return True
         scheme, _, site = origin.lower().partition("://")
-        own = site in _ways_to_write(headers.get("host", "").lower(), scheme)
-        return own and (self._access.demanded or self._is_ours(scope, headers))
+        own = site in _host_variants(headers.get("host", "").lower(), scheme)
+        return own and (self._access.requires_key or self._is_own_request(scope, headers))
 
-    def _may_be_read(self, scope: Scope, headers: Headers) -> bool:
+    def _is_readable(self, scope: Scope, headers: Headers) -> bool:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         return (
-            self._access.demanded
+            self._access.requires_key
             or path in self._harmless
             or "*" in self._allowed
             or "host" not in headers  # every browser sends one
-            or self._is_ours(scope, headers)
-            or any(_site_or(f"{each}://{headers['host']}") in self._allowed for each in _WEB)
+            or self._is_own_request(scope, headers)
+            or any(
+                _normalize_site(f"{scheme}://{headers['host']}") in self._allowed
+                for scheme in _WEB_SCHEMES
+            )
         )
 
-    def _is_ours(self, scope: Scope, headers: Headers) -> bool:
-        """Whether all names that the request used are: a page may say that it was forwarded."""
+    def _is_own_request(self, scope: Scope, headers: Headers) -> bool:
+        """Whether all host names are own names: a page can forge `X-Forwarded-Host`."""
         names = (headers.get("host", ""), *scope.get("direct_hosts", ()))
-        return all(_is_ours(name.lower()) for name in names)
+        return all(_is_own_name(name.lower()) for name in names)
 
-    def _log(self, event: str, site: str, remedy: str) -> None:
-        if site not in self._logged and len(self._logged) < _MOST_LOGGED:
+    def _log_once(self, event: str, site: str, remedy: str) -> None:
+        if site not in self._logged and len(self._logged) < _MAX_LOGGED_SITES:
             self._logged.add(site)
             log.warning(event, site=site[:200], remedy=remedy[:300])
 
 
-async def answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request, or the handshake of a WebSocket, without letting it in."""
+async def send_response(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request or refuse a WebSocket handshake."""
     if scope["type"] == "websocket":
         await WebSocket(scope, receive, send).send_denial_response(response)
     else:
@@ -137,23 +142,25 @@ async def answer(response: Response, scope: Scope, receive: Receive, send: Send)
 
 
 def hostname(host: str) -> str:
-    """The name in a `Host` header; empty where there is none."""
+    """The name in a `Host` header; empty if invalid."""
     try:
         return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # an IPv6 address without its end
+    except ValueError:  # an unterminated IPv6 address
         return ""
 
 
-_WEB = ("http", "https")
+_WEB_SCHEMES = ("http", "https")
 
 
-def _refused(code: str, message: str) -> Response:
+def _create_refusal(code: str, message: str) -> Response:
     return JSONResponse({"error": code, "message": message}, 403)
 
 
-def _is_ours(host: str) -> bool:
+def _is_own_name(host: str) -> bool:
     name = hostname(host)
-    if "." not in name or name.endswith(_OUR_NAMES):  # an IPv6 address has no dots, or is mapped
+    if "." not in name or name.endswith(
+        _OWN_SUFFIXES
+    ):  # IPv6 addresses have no dots, unless mapped
         return bool(name)
     try:
         ipaddress.ip_address(name)
@@ -162,37 +169,37 @@ def _is_ours(host: str) -> bool:
     return True
 
 
-def _ways_to_write(host: str, scheme: str) -> set[str]:
-    """A proxy may have put the port behind the name also where browsers leave it out."""
+def _host_variants(host: str, scheme: str) -> set[str]:
+    """`host` with and without the default port, which proxies may add."""
     return {host, host.removesuffix(f":{_DEFAULT_PORTS.get(scheme, '')}")} - {""}
 
 
-def _site(origin: str) -> str:
-    """A site as browsers write it: in lower case, without a default port. Raises `ConfigError`."""
+def _parse_site(origin: str) -> str:
+    """A site as browsers send it: lower case, no default port. Raises `ConfigError`."""
     if origin in ("*", "null"):
         return origin
     try:
         parts = urlsplit(origin)
-        site = _written(parts)
+        site = _format_site(parts)
     except (ValueError, UnicodeError):
         parts, site = urlsplit(""), ""
     if not (parts.scheme and parts.hostname) or parts.path.strip("/") or parts.query:
         raise ConfigError(
-            f"access.allowed_origins: {origin!r} is no site; write one as https://example.org, "
+            f"access.allowed_origins: {origin!r} is not a site; write it as https://example.org, "
             "without a path"
         )
     return site
 
 
-def _written(parts: SplitResult) -> str:
+def _format_site(parts: SplitResult) -> str:
     name = (parts.hostname or "").encode("idna").decode() if parts.hostname else ""
     name = f"[{name}]" if ":" in name else name
     port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
     return f"{parts.scheme}://{name}{port}"
 
 
-def _site_or(origin: str) -> str:
+def _normalize_site(origin: str) -> str:
     try:
-        return _site(origin)
+        return _parse_site(origin)
     except ConfigError:
         return origin.lower()

@@ -1,4 +1,4 @@
-"""One socket with its translator: reading, writing, and how it ends."""
+"""One WebSocket with its protocol: reading, writing, closing."""
 
 from __future__ import annotations
 
@@ -17,71 +17,73 @@ from backend.protocols.base import CLOSE_NORMAL, Close, Message, WireProtocol
 log = structlog.get_logger(__name__)
 
 CLOSE_GOING_AWAY = 1001
-_GOODBYE_S = 1.0  # that a client's last word may be behind the failure of writing to it
+_CLOSE_GRACE_S = 1.0  # the close frame may be read this long after a write failed
 
 
 class PeerGone(Exception):
-    """The client is gone. `goodbye`: it said so, and will not come back."""
+    """The client is gone. `is_clean`: it closed the connection and will not resume."""
 
-    def __init__(self, *, goodbye: bool) -> None:
+    def __init__(self, *, is_clean: bool) -> None:
         super().__init__()
-        self.goodbye = goodbye
+        self.is_clean = is_clean
 
 
-class Connection:
-    """A client's end of the line."""
+class WebSocketConnection:
+    """A client's WebSocket."""
 
     def __init__(self, socket: WebSocket, protocol: WireProtocol) -> None:
         self.protocol = protocol
-        self.silent = True  # nothing has come from the client yet
+        self.is_silent = True  # nothing received yet
         self._socket = socket
 
     async def accept(self) -> None:
-        """Let the client in."""
+        """Accept the handshake."""
         await self._socket.accept()
 
     async def deny(self, error: DuplexError, code: int) -> None:
-        """Do not let the client in; tell why. `code`: for the protocols that hang up."""
+        """Refuse the client. `code`: close code for protocols that accept first."""
         refusal = self.protocol.deny(error)
         if refusal is None:
             await self.accept()
-            await self.dismiss(error, code)
+            await self.close_with_error(error, code)
             return
         headers = {"content-type": "application/json", **refusal.headers}
         await self._socket.send_denial_response(Response(refusal.body, refusal.status, headers))
 
-    async def receive(self, busy: Callable[[], bool]) -> str | bytes:
-        """The client's next message. Raises `PeerGone`; `IdleClient` after a silence that is too
-        long for the protocol, unless `busy`.
+    async def receive_message(self, busy: Callable[[], bool]) -> str | bytes:
+        """Return the client's next message. Raises `PeerGone`; `IdleClient` after the protocol's
+        idle timeout, unless `busy`.
         """
         while True:
             try:
                 async with asyncio.timeout(self.protocol.idle_timeout_s):
-                    return _content(await self._socket.receive())
+                    return _extract_content(await self._socket.receive())
             except TimeoutError:
                 if not busy():
                     raise IdleClient(
-                        f"nothing came for {self.protocol.idle_timeout_s:g} s; "
+                        f"no message for {self.protocol.idle_timeout_s:g} s; "
                         "the connection is closed"
                     ) from None
 
-    async def send(self, event: Event) -> None:
-        """Tell of an event; waits while the client does not read. Raises `PeerGone`."""
+    async def send_event(self, event: Event) -> None:
+        """Send an event; waits while the client does not read. Raises `PeerGone`."""
         for message in self.protocol.encode(event):
-            await self._write(message)
+            await self._write_message(message)
 
-    async def dismiss(self, error: DuplexError, code: int, *, tell: bool = True) -> None:
-        """Tell why, to whoever still reads, and hang up."""
-        if tell:
+    async def close_with_error(
+        self, error: DuplexError, code: int, *, send_error: bool = True
+    ) -> None:
+        """Send the error, if `send_error`, and close; waits up to a second for each."""
+        if send_error:
             try:
                 async with asyncio.timeout(1):
-                    await self.send(Failed(None, error.code, error.message))
+                    await self.send_event(Failed(None, error.code, error.message))
             except (TimeoutError, PeerGone):
                 log.debug("connection.already_gone")
-        await self.close(code, error.code)
+        await self.close_socket(code, error.code)
 
-    async def close(self, code: int, reason: str) -> None:
-        """Hang up; waits a second for a client that does not read."""
+    async def close_socket(self, code: int, reason: str) -> None:
+        """Close; waits up to a second for a client that does not read."""
         if self._socket.application_state is WebSocketState.CONNECTED:
             try:
                 async with asyncio.timeout(1):
@@ -89,7 +91,7 @@ class Connection:
             except (RuntimeError, TimeoutError, WebSocketDisconnect):
                 log.debug("connection.already_gone")
 
-    async def _write(self, message: Message) -> None:
+    async def _write_message(self, message: Message) -> None:
         try:
             match message:
                 case bytes():
@@ -97,17 +99,17 @@ class Connection:
                 case str():
                     await self._socket.send_text(message)
                 case Close():
-                    await self.close(message.code, message.reason)
-                    raise PeerGone(goodbye=True)
-        except (WebSocketDisconnect, RuntimeError) as error:  # it left while we wrote
-            await asyncio.sleep(_GOODBYE_S)  # the receive task is about to read how
-            raise PeerGone(goodbye=False) from error
+                    await self.close_socket(message.code, message.reason)
+                    raise PeerGone(is_clean=True)
+        except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
+            await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
+            raise PeerGone(is_clean=False) from error
 
 
-def _content(message: MutableMapping[str, Any]) -> str | bytes:
+def _extract_content(message: MutableMapping[str, Any]) -> str | bytes:
     if message["type"] == "websocket.disconnect":
-        # What else there is (1005, 1006, a message too large) is a connection that broke.
-        raise PeerGone(goodbye=message.get("code") in (CLOSE_NORMAL, CLOSE_GOING_AWAY))
+        # Other codes (1005, 1006, message too large) mean a broken connection.
+        raise PeerGone(is_clean=message.get("code") in (CLOSE_NORMAL, CLOSE_GOING_AWAY))
     text: str | None = message.get("text")
     content: str | bytes = message["bytes"] if text is None else text
     return content

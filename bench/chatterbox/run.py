@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from backend.config import ChatterboxSettings
-from backend.engines.weights import WEIGHTS, folder_of
+from backend.engines.weights import WEIGHTS, weights_folder
 from bench.harness.machine import machine_name
 from bench.harness.plots import OURS, THEIRS
 from bench.harness.report import Report
@@ -41,8 +41,8 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise NotHere("torch finds no CUDA device here: --device cpu")
-    folder = folder_of(engine)
-    if not random_weights and WEIGHTS[engine].missing(folder):
+    folder = weights_folder(engine)
+    if not random_weights and WEIGHTS[engine].missing_files(folder):
         raise NotHere(f"no weights here: duplex-tts download {engine}, or --random-weights")
     upstream = random_upstream(engine, device) if random_weights else load_upstream(folder, device)
     voices = Path(tempfile.gettempdir()) / "no voices"

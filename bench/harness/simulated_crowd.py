@@ -99,14 +99,13 @@ async def _listen(services: Services, arrival: Arrival, crowd_began_s: float) ->
         reading = tasks.create_task(read())
         writing = tasks.create_task(_write(session, arrival))
         try:
-            session.handle(Start(context=_CONTEXT, mode=arrival.mode))
+            session.handle_command(Start(context=_CONTEXT, mode=arrival.mode))
         except DuplexError:
             heard.refused_s = clock() - began_s
         else:
             await writing
-            await session.finished()
-            while len(session.send_queue):
-                await asyncio.sleep(0.01)
+            await session.wait_finished()
+            await session.send_queue.wait_empty()
         writing.cancel()
         reading.cancel()
     return heard
@@ -115,8 +114,8 @@ async def _listen(services: Services, arrival: Arrival, crowd_began_s: float) ->
 async def _write(session: Session, arrival: Arrival) -> None:
     for number, token in enumerate(arrival.tokens):
         if arrival.cancel_s is not None and number / arrival.tokens_per_s > arrival.cancel_s:
-            session.handle(Cancel(_CONTEXT))
+            session.handle_command(Cancel(_CONTEXT))
             return
-        session.handle(Text(_CONTEXT, token))
+        session.handle_command(Text(_CONTEXT, token))
         await asyncio.sleep(1 / arrival.tokens_per_s)
-    session.handle(End(_CONTEXT))
+    session.handle_command(End(_CONTEXT))

@@ -20,7 +20,7 @@ from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Rel
 from backend.events import Voice
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
-from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.scheduler import Limits, Scheduler
 from backend.text.words import word_ends
 from backend.tts_manager import TTSManager
 
@@ -82,15 +82,18 @@ class SimulatedModel:
         self.info = EngineInfo("simulated", RATE_HZ, ("en",), True, max_batch, lufs=TARGET_LUFS)
 
     def voices(self) -> tuple[Voice, ...]:
+        """The one voice."""
         return (Voice("simulated", "en", "", True),)
 
     def is_whole_word(self, word: str) -> bool:
+        """It knows no words."""
         return False
 
     def load_voice(self, name: str) -> None:
-        pass
+        """Nothing to load."""
 
     def create_engine(self) -> Engine:
+        """A new engine."""
         return _Engine(self.info)
 
 
@@ -119,8 +122,8 @@ class _SimulatedThread(EngineThread):
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
-    def stop(self) -> None:
-        super().stop()
+    def request_stop(self) -> None:
+        super().request_stop()
         self._task.cancel()
 
     def join(self, timeout_s: float) -> bool:
@@ -161,36 +164,30 @@ class _SimulatedScheduler(Scheduler):
 
     def _create_thread(self) -> EngineThread:
         thread = _SimulatedThread(
-            self._model, f"simulated-{next(self._numbers)}", self._queue, self._hand_over, 60.0
+            self._model, f"simulated-{next(self._numbers)}", self._queue, self._post_step, 60.0
         )
         thread.simulate(self._costs, self._dice)
         return thread
 
 
 class SimulatedTTS(TTSManager):
-    """The speech facade of a simulated machine. Start it with `start`, in a virtual loop."""
+    """The speech facade of a simulated machine. Begin with `warm_up`, in a virtual loop."""
 
-    def __init__(
-        self,
-        costs: Costs,
-        threads: int,
-        max_batch: int = 1,
-        seed: int = 0,
-        max_first_wait_s: float = 1.5,
-    ) -> None:
+    def __init__(self, costs: Costs, threads: int, max_batch: int = 1, seed: int = 0) -> None:
         self.metrics = Metrics()
-        self._make = lambda: _SimulatedScheduler(
-            costs, seed, self._model, threads, self.metrics, max_first_wait_s=max_first_wait_s
-        )
-        super().__init__(SimulatedModel(max_batch), EngineSettings(), self.metrics, threads=threads)
-        self._scheduler = self._make()
+        model, limits = SimulatedModel(max_batch), Limits(max_first_wait_s=1.5)
+        super().__init__(model, EngineSettings(), self.metrics, threads, limits)
+        self._scheduler = _SimulatedScheduler(costs, seed, model, threads, self.metrics, limits)
 
-    async def load(self, voice: str) -> float:
+    async def load_voice(self, voice: str) -> float:
+        """No voice needs a gain."""
         return 1.0
 
     async def warm_up(self) -> None:
-        self._scheduler.start()
+        """Start the threads and measure a first render."""
+        self._scheduler.start_threads()
         await self._render(self.default_voice, "One two three four five six seven eight. " * 2, 25)
 
     def stop(self) -> None:
-        self._scheduler.stop()
+        """Stop the threads."""
+        self._scheduler.stop_threads()

@@ -30,7 +30,7 @@ class VirtualSpeech:
 
     def __init__(self, engine: Engine, utterance: Utterance) -> None:
         self.deadline_s = 0.0
-        self.is_taken = True  # nothing waits here
+        self.is_taken = True  # nothing is queued here
         self._engine = engine
         self._id = utterance.id
         self._busy_s = 0.0
@@ -73,19 +73,19 @@ class VirtualTTS(TTSManager):
         self._engine = model.create_engine()
         self._count = 0
 
-    def speak(
-        self, manner: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    def open_utterance(
+        self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
     ) -> Any:
         """Open one utterance."""
         self._count += 1
         utterance = Utterance(
             f"virtual-{self._count}",
-            manner.voice,
-            speed=manner.speed,
-            seed=manner.seed,
-            language=manner.language,
+            params.voice,
+            speed=params.speed,
+            seed=params.seed,
+            language=params.language,
             chunk_characters=chunk_characters,
-            parameters=manner.parameters,
+            parameters=params.parameters,
         )
         return VirtualSpeech(self._engine, utterance)
 
@@ -104,7 +104,7 @@ async def _converse(
     tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
 ) -> list[tuple[float, Event]]:
     loop = asyncio.get_running_loop()
-    await tts.load(start.voice or tts.default_voice)  # the first time it renders a passage
+    await tts.load_voice(start.voice or tts.default_voice)  # the first time it renders a passage
     began_s, answers = loop.time(), list[tuple[float, Event]]()
     async with asyncio.TaskGroup() as tasks:
         session = Session(Services(Settings(), tts, tts.metrics, loop.time), tasks)
@@ -115,12 +115,12 @@ async def _converse(
                 answers.append((loop.time() - began_s, event))
 
         listener = tasks.create_task(listen())
-        session.handle(start)
+        session.handle_command(start)
         for at_s, command in commands:
             await asyncio.sleep(began_s + at_s - loop.time())
-            session.handle(command)
-        session.handle(End(start.context))
-        await session.finished()
+            session.handle_command(command)
+        session.handle_command(End(start.context))
+        await session.wait_finished()
         await asyncio.sleep(_HANDOVER_S)  # the last event is taken, and now it is written down
         listener.cancel()
     for _, event in answers:

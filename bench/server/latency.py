@@ -18,7 +18,7 @@ import numpy as np
 from backend.config import Settings
 from backend.engines.base import Engine, Release
 from backend.events import Start
-from backend.sessions.context import create_release, pacing_for
+from backend.sessions.context import create_pacing, create_release
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import TextBuffer
 from bench.harness import engine_baseline
@@ -60,7 +60,7 @@ class Sample:
 async def measure(setup: Setup) -> Result:
     """Ratio of the first sound's latency at the client to the engine's own time, many times."""
     engine = setup.model.create_engine()
-    pacing = pacing_for(Settings(), Start("latency"), VirtualTTS(setup.model))
+    pacing = create_pacing(Settings(), Start("latency"), VirtualTTS(setup.model))
     # Marks are not spoken: what the server speaks of them is not the text the engine would.
     plain = [each for each in setup.speakable if each.kind not in ("markdown", "emoji")]
     found = [find_opening(tokens(each.text), pacing) for each in plain]
@@ -93,10 +93,10 @@ def find_opening(pieces: list[str], pacing: Pacing) -> Opening | None:
 def _release(before: str, trigger: str, gap_s: float, pacing: Pacing) -> Release | None:
     """What the trigger lets be spoken; None: nothing, or something was spoken before it."""
     script, pacer = TextBuffer(limit=len(before) + len(trigger)), Pacer(pacing)
-    script.push(before, 0.0)
+    script.push_text(before, 0.0)
     if isinstance(pacer.decide(script.pending_sentence(), gap_s), Speak):
         return None
-    script.push(trigger, gap_s)
+    script.push_text(trigger, gap_s)
     growth = script.pending_sentence()
     choice = pacer.decide(growth, gap_s)
     return create_release(growth, choice) if isinstance(choice, Speak) else None

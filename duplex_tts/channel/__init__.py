@@ -1,1 +1,1 @@
-"""One session with the server, over as many sockets as it takes."""
+"""Channels: carry one session over many WebSockets, or over HTTP. Resuming is in `resuming`."""

@@ -1,4 +1,4 @@
-"""One stream of text to speech within a session: the low level, below `Utterance`."""
+"""A context: one stream of text to speech in a session, the low-level API below `Utterance`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from duplex_tts.events import (
 )
 
 UNSPOKEN_LIMIT = 5_000
-"""Characters sent ahead of speech: well under what a server keeps, enough that it never waits."""
+"""Characters sent ahead of speech: below the server's limit, enough that it never waits."""
 
 PIECE_LENGTH = 1_000
-TELEPHONE_HZ = 8_000  # of mu-law and A-law, where nothing else is asked for
+TELEPHONE_HZ = 8_000  # default rate of mu-law and A-law
 HELD_UP_S = 10.0
-"""After so long at the limit without a sound, speech is asked for: a server may be set to speak
-only when it is told to.
+"""After this long at the limit without audio, flush: a server may be configured to speak only on
+flush.
 """
 
 REFUSALS = frozenset(
@@ -45,11 +45,11 @@ REFUSALS = frozenset(
         "voice_unavailable",
     }
 )
-"""Errors after which a context does not speak: its events end with them."""
+"""Errors that end a context."""
 
 
 class Parameters(TypedDict, total=False):
-    """How a context speaks; what is left out is the server's default."""
+    """The parameters of a context; omitted ones and None mean the server's default."""
 
     voice: str | None
     format: str | None
@@ -64,27 +64,26 @@ class Parameters(TypedDict, total=False):
 
 
 Arrival = ContextEvent | ClientError
-"""What comes to a context; an error is the last."""
+"""An event of a context, or the error that ends it."""
 
 
 class Channel(Protocol):
-    """What carries contexts to the server: a WebSocket's `ResumingConnection`, or HTTP."""
+    """Carries contexts to the server: `ResumingConnection` (WebSocket) or `HttpChannel`."""
 
-    def post(self, wire_id: str, type_: str, **fields: object) -> None:
-        """Say something to the server; returns at once. Raises `ClientError` when it never will."""
+    def post_command(self, wire_id: str, type_: str, **fields: object) -> None:
+        """Queue a command; returns at once. Raises `ClientError` when the channel is lost."""
 
-    async def room(self) -> None:
-        """Wait while too much waits to be sent."""
+    async def wait_for_room(self) -> None:
+        """Wait while the send queue is full."""
 
 
 class Context:
     """One ordered stream of text to speech; iterate it for its events.
 
     The events end after `Done`, `Cancelled`, or the `Error` of a refused start. Commands return
-    when they wait to be sent; they and the iteration raise `ConnectionLost` when the session is
-    over. A broken connection is nothing that is seen here, but for a `Restarted` when the server
-    had forgotten the context. What arrives is checked against `Done`; iterating raises
-    `ProtocolError` when it does not add up.
+    when they are queued; they and the iteration raise `ConnectionLost` when the session is closed
+    or lost. A reconnect is invisible here, except for `Restarted` when the server had lost the
+    context. Iterating raises `ProtocolError` when what arrived does not match the totals of `Done`.
     """
 
     def __init__(
@@ -92,221 +91,222 @@ class Context:
         id_: str,
         parameters: Parameters,
         defaults: AudioForm,
-        take: Callable[[Arrival], None] | None = None,
+        on_arrival: Callable[[Arrival], None] | None = None,
     ) -> None:
-        """`take` is called with what arrives, in place of the iteration; it must not raise."""
+        """`on_arrival` is called with each arrival instead of the iteration; it must not raise."""
         self.id = id_
         self.parameters = parameters
-        # Unbounded on purpose: it holds no more than the speech of the text pushed here, and a
-        # bound would let a context that nobody iterates stop all others of the connection.
+        # Unbounded: it holds at most the speech of the text pushed here, and a bound would let a
+        # context that is not iterated block all others of the connection.
         self._events: asyncio.Queue[Arrival] = asyncio.Queue()
-        self._take = take or self._events.put_nowait
-        self._reassembly = AudioReassembly(id_, _form(parameters, defaults))
+        self._on_arrival = on_arrival or self._events.put_nowait
+        self._reassembly = AudioReassembly(id_, _audio_form(parameters, defaults))
         self._timeout = ProgressTimeout()
-        self._retractions = 0  # that are not answered
-        self._ending = False
+        self._open_retractions = 0  # not answered yet
+        self._end_requested = False
         self._unheard_text = UnheardText()
         self._channel: Channel | None = None
         self._wire_id = id_
         self._progress = asyncio.Event()
         self._cancelled = False
-        self._incomplete = False  # an error says so: a sum that differs is no news
-        self._ended = False
+        self._incomplete = False  # an error was reported: the totals may differ
+        self._iteration_ended = False
         self._lost: ClientError | None = None
-        self.over = False  # nothing more will come
+        self.over = False  # nothing more will arrive
 
     # --- commands ---------------------------------------------------------------------------------
 
     async def push(self, text: str) -> None:
         """Send more text: a character, a word, a token, a book.
 
-        Waits while `UNSPOKEN_LIMIT` characters are not spoken yet. Raises `ValueError` for what is
-        no Unicode text (a lone surrogate).
+        Waits while `UNSPOKEN_LIMIT` characters are not spoken yet. Raises `ValueError` for a lone
+        surrogate.
         """
         try:
             text.encode()
         except UnicodeEncodeError as error:
             raise ValueError(f"not text: a lone surrogate at {error.start}") from error
         for start in range(0, len(text), PIECE_LENGTH):
-            await self._below_limit()
-            self._command(Command("text", text[start : start + PIECE_LENGTH]))
+            await self._wait_below_limit()
+            self._send_command(Command("text", text[start : start + PIECE_LENGTH]))
         if self._channel is not None:
-            await self._channel.room()
+            await self._channel.wait_for_room()
 
     async def flush(self) -> None:
-        """Ask to speak all that is known now; more text may follow."""
-        self._command(Command("flush"))
+        """Ask the server to speak all text sent so far; more may follow."""
+        self._send_command(Command("flush"))
 
     async def end(self) -> None:
-        """Say that no more text comes; `Done` is the last event."""
-        self._command(Command("end"))
+        """End the text; `Done` will be the last event."""
+        self._send_command(Command("end"))
 
     async def retract(self, to: int) -> None:
-        """Take back the text from offset `to` on; `Retracted` says from where that was possible.
+        """Take back the text from offset `to` on; `Retracted` answers from where it was possible.
 
         Raises `ValueError` for a negative offset.
         """
         if to < 0:
-            raise ValueError(f"retract to {to}: an offset is 0 or more")
-        self._command(Command("retract", to=to))
+            raise ValueError(f"retract to {to}: the offset must be 0 or more")
+        self._send_command(Command("retract", to=to))
 
     async def cancel(self) -> None:
-        """Ask for silence; `Cancelled` is the last event."""
+        """Stop the speech; `Cancelled` will be the last event."""
         self.cancel_now()
 
     async def played(self, ms: float) -> None:
-        """Report how much of the audio has really been heard: the server paces itself by it."""
+        """Report how much of the audio was heard, for the server's pacing."""
         self.played_now(ms)
 
     def cancel_now(self) -> None:
-        """Do what `cancel` does, also from where nothing can be awaited."""
+        """The synchronous form of `cancel`."""
         if not self._cancelled:
             self._post("cancel")
             self._cancelled = True
-            self._timeout.owe(monotonic())
+            self._timeout.expect_reply(monotonic())
 
     def flush_now(self) -> None:
-        """Do what `flush` does, also from where nothing can be awaited."""
-        self._command(Command("flush"))
+        """The synchronous form of `flush`."""
+        self._send_command(Command("flush"))
 
     def played_now(self, ms: float) -> None:
-        """Do what `played` does, also from where nothing can be awaited."""
-        self._post("played", ms=self._reassembly.leg_ms(ms))
-        self._timeout.played(self._reassembly.arrived_ms - ms, monotonic())
+        """The synchronous form of `played`."""
+        self._post("played", ms=self._reassembly.to_wire_ms(ms))
+        self._timeout.note_played(self._reassembly.arrived_ms - ms, monotonic())
 
-    def _command(self, command: Command) -> None:
-        on_leg = replace(command, to=self._reassembly.leg_offset(command.to))
-        self._post(command.type, **on_leg.fields)
-        self._unheard_text.add(command)
-        self._retractions += command.type == "retract"
-        self._ending = self._ending or command.type == "end"
+    def _send_command(self, command: Command) -> None:
+        on_wire = replace(command, to=self._reassembly.to_wire_offset(command.to))
+        self._post(command.type, **on_wire.fields)
+        self._unheard_text.add_command(command)
+        self._open_retractions += command.type == "retract"
+        self._end_requested = self._end_requested or command.type == "end"
         if command.type in ("end", "retract"):
-            self._timeout.owe(monotonic())
+            self._timeout.expect_reply(monotonic())
 
     def _post(self, type_: str, **fields: object) -> None:
         if self._lost is not None:
             raise self._lost
-        if self.over or self._cancelled:  # nobody is interested in what is said from now on
+        if self.over or self._cancelled:
             return
-        assert self._channel is not None, "a context is attached before it is used"
-        self._channel.post(self._wire_id, type_, **fields)
+        assert self._channel is not None, "the context is not attached to a channel"
+        self._channel.post_command(self._wire_id, type_, **fields)
 
-    async def _below_limit(self) -> None:
-        while self._unheard_text.unheard > UNSPOKEN_LIMIT and not self.over:
+    async def _wait_below_limit(self) -> None:
+        while self._unheard_text.unheard_length > UNSPOKEN_LIMIT and not self.over:
             self._progress.clear()
             try:
                 async with asyncio.timeout(HELD_UP_S):
                     await self._progress.wait()
             except TimeoutError:
-                self._command(Command("flush"))
-                self._timeout.owe(monotonic())
+                self._send_command(Command("flush"))
+                self._timeout.expect_reply(monotonic())
 
     # --- for the channel --------------------------------------------------------------------------
 
     @property
     def last_seq(self) -> int:
-        """Number of the last audio message that was received; -1 before the first."""
+        """`seq` of the last audio message received; -1 before the first."""
         return self._reassembly.last_seq
 
     @property
     def heard_to(self) -> int:
-        """How far the text was heard."""
+        """Offset up to which the text was heard."""
         return self._reassembly.text_to
 
     def attach(self, channel: Channel, wire_id: str) -> None:
-        """Open it with the server, under this id."""
+        """Start the context on the server, under this id."""
         self._channel, self._wire_id = channel, wire_id
         self._post("start", **self.parameters)
 
     def restart(self, channel: Channel, wire_id: str) -> Restarted | None:
-        """Open it again, for the rest of its speech: the server has forgotten it.
+        """Start the context again for its unheard text, after the server has lost it.
 
-        Returns from where; None when it was cancelled and there is nothing to open.
+        Returns where it continues; None if it was cancelled and needs no restart.
         """
         restarted = self._reassembly.restart()
         if self._cancelled:
-            self._end(Cancelled(self.id, restarted.text_to, restarted.audio_ms))
+            self._finish(Cancelled(self.id, restarted.text_to, restarted.audio_ms))
             return None
-        self._take(restarted)
+        self._on_arrival(restarted)
         self.attach(channel, wire_id)
-        for command in self._unheard_text.again():
+        for command in self._unheard_text.commands_to_resend():
             self._post(command.type, **command.fields)
         return restarted
 
-    def deliver(self, event: ContextReply) -> None:
-        """Take what the server says of this context. Raises `ProtocolError`."""
+    def process_event(self, event: ContextReply) -> None:
+        """Process an event that the server sent for this context. Raises `ProtocolError`."""
         match event:
             case Audio():
-                if event.text[1] > self._unheard_text.length - self._reassembly.leg_start:
+                if event.text[1] > self._unheard_text.length - self._reassembly.wire_start:
                     raise ProtocolError(f"audio for text {event.text}, more than was sent")
-                self._hear(self._reassembly.audio(event))
-                self._timeout.audio(event.duration_ms, monotonic())
+                self._deliver_audio(self._reassembly.add_audio(event))
+                self._timeout.note_audio(event.duration_ms, monotonic())
             case Done():
-                held, done = self._reassembly.done(event)
-                self._hear(held)
+                held, done = self._reassembly.finish(event)
+                self._deliver_audio(held)
                 if not self._incomplete and done.characters != self._unheard_text.length:
                     sent = self._unheard_text.length
                     raise ProtocolError(f"{done}, but {sent} characters were sent")
-                self._end(done)
+                self._finish(done)
             case Cancelled():
-                self._end(self._reassembly.cancelled(event))
+                self._finish(self._reassembly.translate_cancelled(event))
             case Retracted():
-                to = self._reassembly.offset(event.to)
+                to = self._reassembly.from_wire_offset(event.to)
                 if to > self._unheard_text.length:
                     raise ProtocolError(f"{event}, more than was sent")
-                self._retractions = max(0, self._retractions - 1)
-                self._unheard_text.retracted(to)
-                self._take(Retracted(self.id, to))
+                self._open_retractions = max(0, self._open_retractions - 1)
+                self._unheard_text.apply_retraction(to)
+                self._on_arrival(Retracted(self.id, to))
             case Error():
-                self._fail(Error(self.id, event.code, event.message))
-        self._progressed()
+                self._deliver_error(Error(self.id, event.code, event.message))
+        self._note_progress()
 
-    def _progressed(self) -> None:
+    def _note_progress(self) -> None:
         self._progress.set()
-        self._timeout.progress(monotonic())
-        if not (self._ending or self._cancelled or self._retractions):
-            self._timeout.settle()
+        self._timeout.note_progress(monotonic())
+        if not (self._end_requested or self._cancelled or self._open_retractions):
+            self._timeout.expect_nothing()
 
-    def back(self) -> None:
-        """The connection was away, and is back."""
-        self._timeout.progress(monotonic())
+    def connection_restored(self) -> None:
+        """Restart the progress timeout after a reconnect."""
+        self._timeout.note_progress(monotonic())
 
-    def stuck_s(self, *, queued: bool) -> float:
-        """For how long what the server owes has not come, as one that need not queue would wait:
-        `queued` says that others are being spoken meanwhile.
+    def overdue_s(self, *, queued: bool) -> float:
+        """Time that the server's reply is overdue; a tenth of it if the context may be queued.
+
+        `queued`: other contexts of the session are being spoken.
         """
         may_queue = queued or self.parameters.get("mode") == "batch"
-        return self._timeout.waiting_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
+        return self._timeout.overdue_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
 
-    def give_up(self) -> None:
-        """The server does not do what it owes: end without it."""
-        message = f"the server says nothing of {self.id} any more; speak it again, or wait longer"
+    def fail_without_progress(self) -> None:
+        """Fail with `no_progress`: the server does not reply."""
+        message = f"the server sends nothing for {self.id}; speak it again, or wait longer"
         error = Error(self.id, NO_PROGRESS, f"{message}: Options(progress_timeout_s)")
         with suppress(ClientError):
             self.cancel_now()
-        self.lose(SpeechFailed(f"{error.message} ({error.code})", [error]))
+        self.fail(SpeechFailed(f"{error.message} ({error.code})", [error]))
 
-    def lose(self, error: ClientError) -> None:
-        """Nothing more will come, for this reason."""
+    def fail(self, error: ClientError) -> None:
+        """End the context with an error; later commands raise it, too."""
         self._lost = error
-        self._end(error)
+        self._finish(error)
 
-    def _hear(self, audio: Audio | None) -> None:
+    def _deliver_audio(self, audio: Audio | None) -> None:
         if audio is not None:
-            self._unheard_text.heard(audio.text[1])
-            self._take(audio)
+            self._unheard_text.mark_heard(audio.text[1])
+            self._on_arrival(audio)
 
-    def _fail(self, error: Error) -> None:
+    def _deliver_error(self, error: Error) -> None:
         self._incomplete = True
         if error.code in REFUSALS:
-            self._end(error)
+            self._finish(error)
         else:
-            self._take(error)
+            self._on_arrival(error)
 
-    def _end(self, last: Arrival) -> None:
+    def _finish(self, last: Arrival) -> None:
         self.over = True
         self._progress.set()
-        self._take(last)
+        self._on_arrival(last)
 
     # --- for the application ----------------------------------------------------------------------
 
@@ -314,20 +314,20 @@ class Context:
         return self
 
     async def __anext__(self) -> ContextEvent:
-        if self._ended:
+        if self._iteration_ended:
             raise StopAsyncIteration
         event = await self._events.get()
         if isinstance(event, ClientError):
-            self._events.put_nowait(event)  # whoever asks again gets the same answer
+            self._events.put_nowait(event)  # the next call raises it again
             raise event
-        self._ended = _is_last(event)
+        self._iteration_ended = _is_last(event)
         return event
 
 
-def _form(parameters: Parameters, defaults: AudioForm) -> AudioForm:
+def _audio_form(parameters: Parameters, defaults: AudioForm) -> AudioForm:
     name = parameters.get("format") or defaults.name
-    usual_hz = TELEPHONE_HZ if name in ("mulaw", "alaw") else defaults.sample_rate_hz
-    return AudioForm(name, parameters.get("sample_rate") or usual_hz)
+    default_hz = TELEPHONE_HZ if name in ("mulaw", "alaw") else defaults.sample_rate_hz
+    return AudioForm(name, parameters.get("sample_rate") or default_hz)
 
 
 def _is_last(event: ContextEvent) -> bool:

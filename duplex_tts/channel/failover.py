@@ -1,26 +1,27 @@
-"""Keeps a session's way to the server open: a link, its successor, or HTTP."""
+"""Chooses the channel of a session: a WebSocket, its replacement, or HTTP as the fallback."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from duplex_tts.channel.channel_config import ChannelConfig
 from duplex_tts.channel.http_channel import HttpAccess, HttpChannel
-from duplex_tts.channel.resuming import ResumingConnection, Service
+from duplex_tts.channel.resuming import ResumingConnection
 from duplex_tts.channel.session_state import Health
-from duplex_tts.channel.websocket import Connection, Traffic
+from duplex_tts.channel.websocket import Traffic, WebSocketConnection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket
 from duplex_tts.events import FellBack, Replaced, Returned, SessionEvent
 from duplex_tts.options import Options
 
-CHECK_S = 1.0  # how often it looks after its channels
-RETRY_S = 15.0  # after a try to replace one that failed
+CHECK_S = 1.0  # interval of the maintenance
+RETRY_S = 15.0  # interval of the attempts to replace a channel
 
 log = logging.getLogger("duplex_tts")
 
 
 class Failover:
-    """Has a channel for what is spoken now; those before it end with what is in flight on them."""
+    """Holds the current channel; former ones stay open until their contexts have ended."""
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self.traffic = Traffic()
@@ -30,23 +31,23 @@ class Failover:
         self._url = url
         self._key = key
         self._options = options
-        self._service = Service(
-            self._dial,
+        self._config = ChannelConfig(
+            self._open_websocket,
             options.ping_timeout_s,
             options.give_up_s,
             self.health,
-            self._tell,
-            self._detour,
+            self._notify,
+            self._fall_back,
         )
-        self._web: HttpAccess | None = None
+        self._http_access: HttpAccess | None = None
         self._retired: list[ResumingConnection | HttpChannel] = []
         self._opening = asyncio.Lock()
         self._closed = False
 
-    async def current(self) -> ResumingConnection | HttpChannel:
-        """The channel for what is spoken now; a new one when the last one is lost.
+    async def current_channel(self) -> ResumingConnection | HttpChannel:
+        """Return the channel for new contexts; opens one if there is none or it is lost.
 
-        Raises what `Connection.open` raises, and `ConnectionLost` after `close`.
+        Raises what `WebSocketConnection.open` raises, and `ConnectionLost` after `close_channels`.
         """
         async with self._opening:
             if self._closed:
@@ -54,51 +55,53 @@ class Failover:
             if self.channel is None or self.channel.lost is not None:
                 if self.channel is not None:
                     self._retired.append(self.channel)
-                self.channel = await self._open()
+                self.channel = await self._open_channel()
             return self.channel
 
-    async def look_after(self) -> None:
-        """Replace what is old, return to a WebSocket, close what is over; until cancelled."""
+    async def run_maintenance(self) -> None:
+        """Fail stuck contexts, close unused channels, replace an old or an HTTP channel; until
+        cancelled.
+        """
         clock = asyncio.get_running_loop().time
         due_s = 0.0
         while True:
             await asyncio.sleep(CHECK_S)
-            self._give_up_stuck(clock())
+            self._fail_stuck_contexts(clock())
             await self._close_retired()
-            if clock() >= due_s and self._outlived(clock()):
+            if clock() >= due_s and self._needs_replacing(clock()):
                 due_s = clock() + RETRY_S
-                await self._replace()
+                await self._replace_channel()
 
-    async def close(self) -> None:
+    async def close_channels(self) -> None:
         """Close all channels. Safe to call twice."""
         self._closed = True
         for channel in [*self._retired, *([self.channel] if self.channel else [])]:
             await channel.close()
-        if self._web is not None:
-            await self._web.client.aclose()
+        if self._http_access is not None:
+            await self._http_access.client.aclose()
 
-    def _give_up_stuck(self, now_s: float) -> None:
-        """A server may answer pings and be stuck all the same: nobody waits for it without end."""
+    def _fail_stuck_contexts(self, now_s: float) -> None:
+        """Fail contexts without progress: a server that answers pings may still be stuck."""
         timeout_s = self._options.progress_timeout_s
         queued = now_s - self.health.progress_s < timeout_s
         for channel in [*self._retired, *([self.channel] if self.channel else [])]:
             for context in channel.contexts if channel.connected else ():
-                if context.stuck_s(queued=queued) > timeout_s:
-                    channel.give_up(context)
+                if context.overdue_s(queued=queued) > timeout_s:
+                    channel.fail_without_progress(context)
 
-    async def _open(self) -> ResumingConnection | HttpChannel:
+    async def _open_channel(self) -> ResumingConnection | HttpChannel:
         give_up_s = self._options.give_up_s
         try:
             async with asyncio.timeout(give_up_s):
-                return await self._open_either()
+                return await self._open_websocket_or_http()
         except TimeoutError:
             raise ConnectionLost(
                 f"no speech server answers at {self._url} within {give_up_s:g} s"
             ) from None
 
-    async def _open_either(self) -> ResumingConnection | HttpChannel:
+    async def _open_websocket_or_http(self) -> ResumingConnection | HttpChannel:
         try:
-            return await ResumingConnection.open(self._service)
+            return await ResumingConnection.open(self._config)
         except NoWebSocket as error:
             channel = await self._open_http(error)
             if channel is None:
@@ -108,67 +111,70 @@ class Failover:
     async def _open_http(self, why: NoWebSocket) -> HttpChannel | None:
         if not self._options.fallback:
             return None
-        self._web = self._web or HttpAccess.at(
+        self._http_access = self._http_access or HttpAccess.at(
             self._url, self._key, self.traffic, self._options.give_up_s
         )
         try:
-            channel = await HttpChannel.open(self._web, self._service)
+            channel = await HttpChannel.open(self._http_access, self._config)
         except ConnectionLost:
             return None
         log.warning("%s; speech comes over HTTP, sentence by sentence", why)
-        self._tell(FellBack(str(why)))
+        self._notify(FellBack(str(why)))
         return channel
 
-    async def _detour(self, why: NoWebSocket) -> bool:
-        """Whether what was in flight on the link, which cannot be opened again, goes over HTTP."""
-        link = self.channel
-        if not isinstance(link, ResumingConnection) or (http := await self._open_http(why)) is None:
+    async def _fall_back(self, why: NoWebSocket) -> bool:
+        """Move the open contexts to HTTP; returns False if it is not possible."""
+        former = self.channel
+        if not isinstance(former, ResumingConnection):
             return False
-        self._retired.append(link)
+        http = await self._open_http(why)
+        if http is None:
+            return False
+        self._retired.append(former)
         self.channel = http
-        for context in link.release():
-            http.adopt(context)
+        for context in former.detach_contexts():
+            http.adopt_context(context)
         return True
 
-    def _outlived(self, now_s: float) -> bool:
+    def _needs_replacing(self, now_s: float) -> bool:
         if isinstance(self.channel, ResumingConnection):
             old = now_s - self.channel.opened_at_s > self._options.max_age_s
             return old and self.channel.lost is None
         return isinstance(self.channel, HttpChannel)
 
-    async def _replace(self) -> None:
-        """Open another link for what is spoken from now on. What is in flight stays where it is:
-        nobody hears a gap.
+    async def _replace_channel(self) -> None:
+        """Open a WebSocket for new contexts. Open contexts stay on the former channel, so that
+        they have no gap.
         """
-        before = self.channel
-        assert before is not None, "there is something to replace"
-        age_s = asyncio.get_running_loop().time() - before.opened_at_s
+        former = self.channel
+        assert former is not None, "there is no channel to replace"
+        age_s = asyncio.get_running_loop().time() - former.opened_at_s
         try:
-            link = await ResumingConnection.open(self._service)
+            connection = await ResumingConnection.open(self._config)
         except ClientError:
             return
-        if self.channel is not before or self._closed:  # others were quicker
-            await link.close()
+        if self.channel is not former or self._closed:  # replaced or closed meanwhile
+            await connection.close()
             return
-        self._retired.append(before)
-        self.channel = link
-        if isinstance(before, ResumingConnection):
+        self._retired.append(former)
+        self.channel = connection
+        if isinstance(former, ResumingConnection):
             self.replaced += 1
-            self._tell(Replaced(age_s))
+            self._notify(Replaced(age_s))
         else:
             log.warning("speech comes over a WebSocket again")
-            self._tell(Returned())
+            self._notify(Returned())
 
     async def _close_retired(self) -> None:
-        for channel in [each for each in self._retired if not each.contexts]:
+        for channel in [retired for retired in self._retired if not retired.contexts]:
             self._retired.remove(channel)
             await channel.close()
 
-    async def _dial(self) -> Connection:
-        return await Connection.open(self._url, self._key, self.traffic)
+    async def _open_websocket(self) -> WebSocketConnection:
+        return await WebSocketConnection.open(self._url, self._key, self.traffic)
 
-    def _tell(self, event: SessionEvent) -> None:
+    def _notify(self, event: SessionEvent) -> None:
         log.debug("%s", event)
         if self._options.on_event is not None:
-            # Not from here: what the application raises is not the session's.
+            # Called later: exceptions of the application must not end the session.
             asyncio.get_running_loop().call_soon(self._options.on_event, event)

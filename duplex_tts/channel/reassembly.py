@@ -1,7 +1,7 @@
-"""What has arrived of one context: each sample once, in order, in the context's own terms.
+"""Reassembles the audio of a context: each sample once, in order, across restarts.
 
-The server may lose a context and speak what is missing in a new one; that one's numbers, offsets
-and times begin anew (a *leg*), the application's go on.
+When the server loses a context, its unheard text is spoken in a new context on the wire, whose
+sequence numbers, offsets and times begin at 0; those that the application sees continue.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from duplex_tts.events import Audio, Cancelled, Done, Restarted, Word
 
 ROUNDING_MS = 1.0  # durations are rounded on the wire, one by one and in the sum
 WIRE_STEP_MS = 0.001
-CUT_WORD_MS = 5.0  # a resampler keeps back up to half of that
+CUT_WORD_MS = 5.0  # a resampler holds back up to half of that
 SAMPLE_BYTES = {"pcm_s16le": 2, "pcm_f32le": 4, "mulaw": 1, "alaw": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class AudioForm:
-    """What audio is encoded in: its format's name, and its sample rate in Hz."""
+    """An audio format: its name, and its sample rate in Hz."""
 
     name: str
     sample_rate_hz: int
 
     def duration_ms(self, size_bytes: int) -> float | None:
-        """How long so much lasts; None where only a decoder knows."""
+        """Duration of that many bytes; None for formats that must be decoded to know."""
         sample_bytes = SAMPLE_BYTES.get(self.name)
         return size_bytes * 1000 / (sample_bytes * self.sample_rate_hz) if sample_bytes else None
 
 
 class AudioReassembly:
-    """Checks, counts and renumbers what the server says. Plain and synchronous.
+    """Checks, counts and renumbers the events of a context. Synchronous.
 
-    `form`: of the audio. Of a format without samples to cut at (`SAMPLE_BYTES`), a word that the
-    server was lost in the middle of counts as heard.
+    `form`: of the audio. In a format that cannot be cut at a sample (see `SAMPLE_BYTES`), a word
+    that is interrupted by a lost server counts as heard.
     """
 
     def __init__(self, context: str, form: AudioForm) -> None:
@@ -42,8 +42,8 @@ class AudioReassembly:
         self._form = form
         self._sample_bytes = SAMPLE_BYTES.get(form.name)
         self._held: Audio | None = None
-        self._base = Restarted(context, 0, 0.0)
-        self._leg_chunks = 0
+        self._base = Restarted(context, 0, 0.0)  # where the current wire context begins
+        self._wire_chunks = 0
         self._chunks = 0
         self._arrived_to, self.arrived_ms = 0, 0.0
         self._arrived_bytes = 0
@@ -52,109 +52,109 @@ class AudioReassembly:
 
     @property
     def last_seq(self) -> int:
-        """Number of the leg's last audio message; -1 before the first."""
-        return self._leg_chunks - 1
+        """`seq` of the last audio message on the wire; -1 before the first."""
+        return self._wire_chunks - 1
 
-    def audio(self, audio: Audio) -> Audio | None:
-        """What of it the application hears now; None when it is a repetition.
+    def add_audio(self, audio: Audio) -> Audio | None:
+        """Return the audio for the application; None for a repetition.
 
-        A word whose sound is cut by the end of the message is held back until the rest has come:
-        so the application has each word whole or not at all. Raises `ProtocolError`.
+        A word cut by the end of the message is held back until its rest arrives, so that the
+        application gets each word whole or not at all. Raises `ProtocolError`.
         """
-        if audio.seq < self._leg_chunks:
+        if audio.seq < self._wire_chunks:
             return None
-        if audio.seq > self._leg_chunks:
+        if audio.seq > self._wire_chunks:
             raise ProtocolError(f"audio {audio.seq} after {self.last_seq}: some is missing")
         self._check_times(audio)
-        audio = moved(audio, self._base.text_to, self._base.audio_ms)
+        audio = shift_audio(audio, self._base.text_to, self._base.audio_ms)
         audio = replace(audio, context=self._context, seq=self._chunks)
         if audio.text[0] != self._arrived_to:
             raise ProtocolError(
                 f"audio for text {audio.text} when {self._arrived_to} characters were spoken"
             )
-        self._leg_chunks += 1
+        self._wire_chunks += 1
         self._chunks += 1
         self._arrived_to = audio.text[1]
         self.arrived_ms += audio.duration_ms
         self._arrived_bytes += len(audio.data)
-        return self._whole_words(_joined(self._held, audio) if self._held else audio)
+        return self._hold_cut_word(_join_audio(self._held, audio) if self._held else audio)
 
     def _check_times(self, audio: Audio) -> None:
-        """Raise `ProtocolError` for times that are not those of the samples."""
-        leg_ms = self.arrived_ms - self._base.audio_ms
-        if abs(audio.start_ms - leg_ms) > ROUNDING_MS:
-            raise ProtocolError(f"audio from {audio.start_ms} ms on, when {leg_ms} ms had arrived")
-        lasts_ms = self._form.duration_ms(self._arrived_bytes + len(audio.data))
-        told_ms = leg_ms + audio.duration_ms
-        rounding_ms = ROUNDING_MS + WIRE_STEP_MS * self._leg_chunks
-        if lasts_ms is not None and abs(told_ms - lasts_ms) > rounding_ms:
-            raise ProtocolError(f"audio of {told_ms} ms, whose samples are {lasts_ms} ms")
+        """Raise `ProtocolError` if the times do not match the samples."""
+        wire_ms = self.arrived_ms - self._base.audio_ms
+        if abs(audio.start_ms - wire_ms) > ROUNDING_MS:
+            raise ProtocolError(f"audio from {audio.start_ms} ms on, when {wire_ms} ms had arrived")
+        samples_ms = self._form.duration_ms(self._arrived_bytes + len(audio.data))
+        stated_ms = wire_ms + audio.duration_ms
+        rounding_ms = ROUNDING_MS + WIRE_STEP_MS * self._wire_chunks
+        if samples_ms is not None and abs(stated_ms - samples_ms) > rounding_ms:
+            raise ProtocolError(f"audio of {stated_ms} ms, whose samples are {samples_ms} ms")
 
-    def done(self, done: Done) -> tuple[Audio | None, Done]:
-        """What was held back to the end, and the sums over all legs.
+    def finish(self, done: Done) -> tuple[Audio | None, Done]:
+        """Return the audio still held back, and the totals over all wire contexts.
 
-        Raises `ProtocolError` when what arrived adds up to something else.
+        Raises `ProtocolError` when the totals do not match what arrived.
         """
-        expected = (self._arrived_to - self._base.text_to, self._leg_chunks)
-        leg_ms = self.arrived_ms - self._base.audio_ms
-        sums_differ = (done.characters, done.chunks) != expected
-        if sums_differ or abs(done.audio_ms - leg_ms) > ROUNDING_MS:
-            raise ProtocolError(f"{done}, but {leg_ms} ms, {expected} arrived")
+        expected = (self._arrived_to - self._base.text_to, self._wire_chunks)
+        wire_ms = self.arrived_ms - self._base.audio_ms
+        totals_differ = (done.characters, done.chunks) != expected
+        if totals_differ or abs(done.audio_ms - wire_ms) > ROUNDING_MS:
+            raise ProtocolError(f"{done}, but {wire_ms} ms, {expected} arrived")
         held, self._held = self._held, None
         if held is not None:
             self._chunks += 1
-            self._count(held)
+            self._count_heard(held)
         audio_ms = round(self._base.audio_ms + done.audio_ms, 3)
         return held, Done(self._context, audio_ms, self._arrived_to, self._chunks)
 
-    def cancelled(self, cancelled: Cancelled) -> Cancelled:
-        """In the context's own terms."""
+    def translate_cancelled(self, cancelled: Cancelled) -> Cancelled:
+        """Translate the id, offset and time of `cancelled` to those of the context."""
         audio_ms = round(self._base.audio_ms + cancelled.audio_ms, 3)
-        return Cancelled(self._context, self.offset(cancelled.text_to), audio_ms)
+        return Cancelled(self._context, self.from_wire_offset(cancelled.text_to), audio_ms)
 
     @property
-    def leg_start(self) -> int:
-        """Where in the context its leg begins."""
+    def wire_start(self) -> int:
+        """Offset in the context at which the current wire context begins."""
         return self._base.text_to
 
-    def offset(self, leg_offset: int) -> int:
-        """In the context, for an offset in its leg."""
-        return leg_offset + self._base.text_to
+    def from_wire_offset(self, wire_offset: int) -> int:
+        """Translate a wire offset to one of the context."""
+        return wire_offset + self._base.text_to
 
-    def leg_offset(self, offset: int) -> int:
-        """In the leg, for an offset in the context; 0 for what lies before it."""
+    def to_wire_offset(self, offset: int) -> int:
+        """Translate an offset of the context to one on the wire; 0 if it lies before."""
         return max(0, offset - self._base.text_to)
 
-    def leg_ms(self, ms: float) -> float:
-        """The same for a time."""
+    def to_wire_ms(self, ms: float) -> float:
+        """Translate a time of the context to one on the wire; 0 if it lies before."""
         return max(0.0, ms - self._base.audio_ms)
 
     def restart(self) -> Restarted:
-        """The leg is lost: the next one speaks from here on, a word's beginning."""
+        """Begin a new wire context, after the former was lost; returns where: at a word start."""
         self._held = None
         self._arrived_to, self.arrived_ms = self.text_to, self.audio_ms
         self._arrived_bytes = 0
         self._base = Restarted(self._context, self.text_to, round(self.audio_ms, 3))
-        self._leg_chunks = 0
+        self._wire_chunks = 0
         return self._base
 
-    def _whole_words(self, audio: Audio) -> Audio:
+    def _hold_cut_word(self, audio: Audio) -> Audio:
         cut = audio.words[-1] if audio.words else None
         end_ms = audio.start_ms + audio.duration_ms
         if self._sample_bytes and cut and cut.end_ms > end_ms + CUT_WORD_MS:
-            audio, self._held = _parted(audio, cut, self._sample_bytes)
+            audio, self._held = _split_audio(audio, cut, self._sample_bytes)
         else:
             self._held = None
-        self._count(audio)
+        self._count_heard(audio)
         return audio
 
-    def _count(self, audio: Audio) -> None:
+    def _count_heard(self, audio: Audio) -> None:
         self.text_to = audio.text[1]
         self.audio_ms += audio.duration_ms
 
 
-def moved(audio: Audio, text: int, ms: float) -> Audio:
-    """The same audio, so much further on in the text and in time."""
+def shift_audio(audio: Audio, text: int, ms: float) -> Audio:
+    """Return the audio moved by `text` characters and `ms` milliseconds."""
     if not text and not ms:
         return audio
     return replace(
@@ -168,7 +168,7 @@ def moved(audio: Audio, text: int, ms: float) -> Audio:
     )
 
 
-def _joined(first: Audio, second: Audio) -> Audio:
+def _join_audio(first: Audio, second: Audio) -> Audio:
     return replace(
         second,
         start_ms=first.start_ms,
@@ -179,13 +179,13 @@ def _joined(first: Audio, second: Audio) -> Audio:
     )
 
 
-def _parted(audio: Audio, cut: Word, sample_bytes: int) -> tuple[Audio, Audio]:
-    """The audio before the word, and from the word on."""
+def _split_audio(audio: Audio, word: Word, sample_bytes: int) -> tuple[Audio, Audio]:
+    """Split the audio before the word."""
     samples = len(audio.data) // sample_bytes
-    before_ms = min(max(cut.start_ms - audio.start_ms, 0.0), audio.duration_ms)
+    before_ms = min(max(word.start_ms - audio.start_ms, 0.0), audio.duration_ms)
     at = round(samples * before_ms / audio.duration_ms) if audio.duration_ms else 0
     before_ms = round(audio.duration_ms * at / samples, 3) if samples else 0.0
-    border = max(cut.start, audio.text[0])
+    border = max(word.start, audio.text[0])
     before = replace(
         audio,
         duration_ms=before_ms,

@@ -1,93 +1,69 @@
-"""A conversation over as many sockets as it takes.
+"""Resuming: one session with the server over many WebSockets.
 
-When a socket breaks or falls silent another one is opened, and the session resumed on it; what was
-said and not received, what was spoken and not heard, comes again. See `state`.
+When a socket breaks or falls silent, another is opened and the session is resumed on it: messages
+that the server has not received and audio that the client has not received are sent again. If the
+server has lost the session, a new one begins and contexts are restarted. See `session_state`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from duplex_tts.channel import wire
+from duplex_tts.channel.channel_config import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.context import Context
-from duplex_tts.channel.keepalive import Answer
-from duplex_tts.channel.session_state import Health, SessionState
-from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, Connection
+from duplex_tts.channel.keepalive import PingResult
+from duplex_tts.channel.session_state import SessionState
+from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, WebSocketConnection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
-from duplex_tts.events import Error, Ready, Resumed, SessionEvent
-from duplex_tts.wording import counted
+from duplex_tts.events import Error, Ready, Resumed
+from duplex_tts.wording import count_noun
 
 TICK_S = 1.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
-BLOCKED_TRIES = 3  # a handshake may break, too: only more of them mean that there is no way
-WAITING_LIMIT = 1_000  # messages that wait to be written before those who can wait do
+BLOCKED_TRIES = 3  # failed handshakes in a row before falling back: a single one may just break
+UNSENT_LIMIT = 1_000  # unsent messages beyond this make `wait_for_room` wait
 
 _BUSY = frozenset({"overloaded"})
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """How a link reaches the server, how long it tries, and whom it tells.
-
-    `give_up_s`: without a connection for so long, it is lost. `ping_timeout_s`: a peer that is
-    silent for so long after a ping is gone. `tell` must not raise. `detour`: whether the contexts
-    have gone another way, when no WebSocket gets through any more.
-    """
-
-    dial: Callable[[], Awaitable[Connection]]
-    ping_timeout_s: float
-    give_up_s: float
-    health: Health
-    tell: Callable[[SessionEvent], None]
-    detour: Callable[[NoWebSocket], Awaitable[bool]]
-
-
-def delays_s() -> Iterator[float]:
-    """How long to wait before each try: not, then exponentially longer, with jitter."""
-    yield 0.0
-    for exponent in itertools.count():
-        yield min(FIRST_DELAY_S * 2 ** min(exponent, 10), LONGEST_DELAY_S) * random.uniform(0.5, 1)
-
-
 @dataclass(slots=True)
 class _Outage:
-    """From the first break until something comes again."""
+    """The time from the first break until the next message is received."""
 
     since_s: float
     why: ClientError | None = None  # the latest reason
-    delays_s: Iterator[float] = field(default_factory=delays_s)
+    delays_s: Iterator[float] = field(default_factory=backoff_delays_s)
     attempts: int = 0
-    blocked: int = 0  # of them, the latest ones at which something answered that lets none through
+    blocked: int = 0  # latest attempts in a row that ended with `NoWebSocket`
 
 
 class ResumingConnection:
-    """A channel (see `context.Channel`) that is one session with the server. Get it with `open`.
+    """A `context.Channel` over WebSockets, one session with the server. Created by `open`.
 
-    `lost`: why it is over, once it is.
+    `lost`: the reason, once it is lost or closed.
     """
 
-    def __init__(self, service: Service, connection: Connection) -> None:
-        self._service = service
+    def __init__(self, config: ChannelConfig, connection: WebSocketConnection) -> None:
+        self._config = config
         self._clock = asyncio.get_running_loop().time
         self.opened_at_s = self._clock()
         self.lost: ClientError | None = None
         self._state = SessionState(
-            connection.ready, self, self._clock, service.health, service.tell
+            connection.ready, self, self._clock, config.health, config.notify
         )
-        self._some, self._room, self._attention = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._has_messages, self._has_room = asyncio.Event(), asyncio.Event()
+        self._ping_wanted = asyncio.Event()
         self._outage: _Outage | None = None
-        self._connection: Connection | None = connection
-        # Not a TaskGroup: it lives as long as the link does. `close` cancels and awaits it.
-        self._task = asyncio.create_task(self._run(connection), name="duplex-tts-link")
+        self._connection: WebSocketConnection | None = connection
+        # Not a TaskGroup: it lives as long as this channel. `close` cancels and awaits it.
+        self._task = asyncio.create_task(self._run(connection), name="duplex-tts-resuming")
 
     @classmethod
-    async def open(cls, service: Service) -> ResumingConnection:
-        """Connect. Raises what `Connection.open` raises."""
-        return cls(service, await service.dial())
+    async def open(cls, config: ChannelConfig) -> ResumingConnection:
+        """Connect. Raises what `WebSocketConnection.open` raises."""
+        return cls(config, await config.open_websocket())
 
     @property
     def ready(self) -> Ready:
@@ -96,94 +72,94 @@ class ResumingConnection:
 
     @property
     def contexts(self) -> list[Context]:
-        """The open ones."""
+        """The open contexts."""
         return list(self._state.contexts.values())
 
-    def enter(self, context: Context) -> None:
-        """Open a context. Raises `ValueError` when one of this id is open."""
-        self._state.enter(context)
+    def open_context(self, context: Context) -> None:
+        """Open a context. Raises `ValueError` when one with this id is open."""
+        self._state.open_context(context)
 
     @property
     def connected(self) -> bool:
-        """Whether there is a socket now."""
+        """Whether it has an open socket now."""
         return self._connection is not None and self.lost is None
 
-    def give_up(self, context: Context) -> None:
-        """Go on without a context that the server is stuck with."""
-        self._state.give_up(context)
+    def fail_without_progress(self, context: Context) -> None:
+        """Fail a context that the server is stuck with."""
+        self._state.fail_without_progress(context)
 
-    def release(self) -> list[Context]:
-        """Let go of the open contexts: they go on elsewhere."""
+    def detach_contexts(self) -> list[Context]:
+        """Remove and return the open contexts, which continue on another channel."""
         contexts = self.contexts
         self._state.contexts.clear()
         return contexts
 
-    def post(self, wire_id: str, type_: str, **fields: object) -> None:
-        """See `Channel.post`. Raises why the link is lost."""
+    def post_command(self, wire_id: str, type_: str, **fields: object) -> None:
+        """See `Channel.post_command`."""
         if self.lost is not None:
             raise self.lost
-        self._state.send_queue.add(wire.encode(type_, context=wire_id, **fields))
-        self._some.set()
+        self._state.send_queue.add_message(wire.encode(type_, context=wire_id, **fields))
+        self._has_messages.set()
 
-    async def room(self) -> None:
-        """See `Channel.room`."""
-        while self._state.send_queue.waiting > WAITING_LIMIT and self.lost is None:
-            self._room.clear()
-            await self._room.wait()
+    async def wait_for_room(self) -> None:
+        """See `Channel.wait_for_room`."""
+        while self._state.send_queue.unsent > UNSENT_LIMIT and self.lost is None:
+            self._has_room.clear()
+            await self._has_room.wait()
 
     async def ping(self) -> float:
-        """Milliseconds to the server and back; over a new connection when this one breaks."""
+        """Measure the round trip in milliseconds; sent again after a reconnect."""
         if self.lost is not None:
             raise self.lost
-        answer: Answer = asyncio.get_running_loop().create_future()
-        self._ping(answer)
-        return await answer
+        result: PingResult = asyncio.get_running_loop().create_future()
+        self._send_ping(result)
+        return await result
 
     async def close(self) -> None:
         """Close the connection for good; open contexts raise `ConnectionLost`. Safe to call twice.
 
-        Raises what a bug in here raised.
+        Raises the exception of a bug in its task.
         """
         connection = self._connection
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._lose(ConnectionLost("the session is closed"))  # a task that never ran has not
+        self._mark_lost(ConnectionLost("the session is closed"))  # if the task never ran
         if connection is not None:
             await connection.close()
         if not self._task.cancelled() and (bug := self._task.exception()):
             raise bug
 
-    def _lose(self, lost: ClientError) -> None:
+    def _mark_lost(self, lost: ClientError) -> None:
         if self.lost is None:
             self.lost = lost
-            self._state.lose(lost)
-            self._room.set()
+            self._state.fail_all(lost)
+            self._has_room.set()
 
-    # --- one socket after the other ---------------------------------------------------------------
+    # --- serving one socket after the other -------------------------------------------------------
 
-    async def _run(self, connection: Connection) -> None:
+    async def _run(self, connection: WebSocketConnection) -> None:
         lost: ClientError = ConnectionLost("the session is closed")
         try:
             while True:
                 why = await self._serve(connection)
                 self._connection = None
-                connection = self._connection = await self._reconnected(why)
+                connection = self._connection = await self._reconnect(why)
         except ClientError as error:
             lost = error
         finally:
-            self._lose(lost)
+            self._mark_lost(lost)
 
-    async def _serve(self, connection: Connection) -> ConnectionLost:
-        """Speak over this socket until it breaks; returns why it did.
+    async def _serve(self, connection: WebSocketConnection) -> ConnectionLost:
+        """Read and write until the socket breaks; returns the reason.
 
-        Raises `ClientError` when another one would not help.
+        Raises `ClientError` when a reconnect would not help.
         """
         why: ClientError
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection))
-                tasks.create_task(self._write(connection))
-                tasks.create_task(self._watch())
+                tasks.create_task(self._read_events(connection))
+                tasks.create_task(self._write_messages(connection))
+                tasks.create_task(self._watch_peer())
         except* ClientError as group:
             why = _most_severe(group)
         if isinstance(why, ConnectionLost):
@@ -192,134 +168,135 @@ class ResumingConnection:
         await connection.close(CLOSE_PROTOCOL_ERROR)
         raise why
 
-    async def _read(self, connection: Connection) -> None:
+    async def _read_events(self, connection: WebSocketConnection) -> None:
         state = self._state
         while True:
             try:
-                state.take(await connection.receive())
+                state.process_event(await connection.receive())
             except ProtocolError as error:
-                # Damaged on the way? Then it comes again, unharmed, when the session is resumed.
-                if state.suspicion.meant(error):
+                # If it was damaged in transit, it arrives intact after the session is resumed.
+                if state.violations.is_persistent(error):
                     raise
-                state.suspicion.add(error)
+                state.violations.record(error)
                 raise ConnectionLost(str(error)) from error
             self._outage = None
-            if state.keepalive.urgent:
-                self._attention.set()
+            if state.keepalive.is_urgent:
+                self._ping_wanted.set()
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write_messages(self, connection: WebSocketConnection) -> None:
         while True:
-            message = self._state.send_queue.next()
-            if self._state.send_queue.waiting <= WAITING_LIMIT:
-                self._room.set()
+            message = self._state.send_queue.next_message()
+            if self._state.send_queue.unsent <= UNSENT_LIMIT:
+                self._has_room.set()
             if message is None:
-                self._some.clear()
-                await self._some.wait()
+                self._has_messages.clear()
+                await self._has_messages.wait()
             else:
                 await connection.send(message)
 
-    async def _watch(self) -> None:
-        """Acknowledge what comes; notice a peer that is silent."""
+    async def _watch_peer(self) -> None:
+        """Send pings when due. Raises `ConnectionLost` when the peer is silent."""
         while True:
             now_s, keepalive = self._clock(), self._state.keepalive
-            if (silent_s := keepalive.silent_s(now_s)) > self._service.ping_timeout_s:
+            if (silent_s := keepalive.silent_s(now_s)) > self._config.ping_timeout_s:
                 raise ConnectionLost(f"the server has been silent for {silent_s:.0f} s")
-            if keepalive.due(now_s, unconfirmed=self._state.send_queue.unconfirmed > 0):
-                self._ping()
-            self._attention.clear()
+            if keepalive.is_ping_due(now_s, unconfirmed=self._state.send_queue.unconfirmed > 0):
+                self._send_ping()
+            self._ping_wanted.clear()
             try:
-                async with asyncio.timeout(min(TICK_S, self._service.ping_timeout_s)):
-                    await self._attention.wait()
+                async with asyncio.timeout(min(TICK_S, self._config.ping_timeout_s)):
+                    await self._ping_wanted.wait()
             except TimeoutError:
                 continue
 
-    def _ping(self, answer: Answer | None = None) -> None:
-        self._state.ping(answer)
-        self._some.set()
+    def _send_ping(self, result: PingResult | None = None) -> None:
+        self._state.send_ping(result)
+        self._has_messages.set()
 
-    # --- from one to the next ---------------------------------------------------------------------
+    # --- reconnecting -----------------------------------------------------------------------------
 
-    async def _reconnected(self, why: ConnectionLost) -> Connection:
-        """Another socket, on which the session has been resumed or begun anew.
+    async def _reconnect(self, why: ConnectionLost) -> WebSocketConnection:
+        """Open a socket on which the session is resumed or a new one begins.
 
-        Raises `ClientError` when there is none in time.
+        Raises `ClientError` when there is none within `give_up_s`.
         """
         outage = self._outage = self._outage or _Outage(self._clock())
         outage.why = why
         try:
-            # Around everything: one that accepts and is silent takes longer than one that is gone.
-            async with asyncio.timeout_at(outage.since_s + self._service.give_up_s):
-                return await self._redialled(outage)
+            # Around all attempts: a server that accepts and is silent delays each of them.
+            async with asyncio.timeout_at(outage.since_s + self._config.give_up_s):
+                return await self._retry_connecting(outage)
         except TimeoutError:
-            given_up = f"no connection for {self._service.give_up_s:g} s: {outage.why}"
-            raise ConnectionLost(f"{given_up}; {self._at_stake()}") from outage.why
+            given_up = f"no connection for {self._config.give_up_s:g} s: {outage.why}"
+            raise ConnectionLost(f"{given_up}; {self._describe_loss()}") from outage.why
 
-    async def _redialled(self, outage: _Outage) -> Connection:
-        """Try, until it works or another try would not help: then it raises `ClientError`."""
+    async def _retry_connecting(self, outage: _Outage) -> WebSocketConnection:
+        """Try until it succeeds. Raises `ClientError` when another attempt would not help."""
         while True:
             await asyncio.sleep(next(outage.delays_s))
             outage.attempts += 1
             try:
-                return await self._go_on(await self._service.dial(), outage)
+                return await self._resume_on(await self._config.open_websocket(), outage)
             except ClientError as error:
                 if isinstance(error, Refused) and error.code not in _BUSY:
                     raise
-                if await self._has_detour(error, outage):
+                if await self._fell_back(error, outage):
                     raise
                 outage.why = error
 
-    async def _go_on(self, connection: Connection, outage: _Outage) -> Connection:
-        state, health = self._state, self._service.health
+    async def _resume_on(
+        self, connection: WebSocketConnection, outage: _Outage
+    ) -> WebSocketConnection:
+        state, health = self._state, self._config.health
         try:
-            received = await _ask(connection, state.resume())
+            received = await _request_resume(connection, state.resume_message())
             if received is not None:
-                state.resumed(received)
+                state.resume_session(received)
         except BaseException:
             connection.abort()
             raise
         health.reconnects += 1
         if received is None:
             self.opened_at_s = self._clock()
-            state.start_over(connection.ready)
+            state.start_new_session(connection.ready)
         else:
             health.resumes += 1
             away_ms = (self._clock() - outage.since_s) * 1000
-            self._service.tell(Resumed(away_ms, outage.attempts))
+            self._config.notify(Resumed(away_ms, outage.attempts))
         return connection
 
-    async def _has_detour(self, error: ClientError, outage: _Outage) -> bool:
+    async def _fell_back(self, error: ClientError, outage: _Outage) -> bool:
         if not isinstance(error, NoWebSocket):
             outage.blocked = 0
             return False
         outage.blocked += 1
-        return outage.blocked >= BLOCKED_TRIES and await self._service.detour(error)
+        return outage.blocked >= BLOCKED_TRIES and await self._config.fall_back(error)
 
-    def _at_stake(self) -> str:
-        """What an end of the link loses, in words."""
+    def _describe_loss(self) -> str:
         lost = [
-            f"{context.id} after {counted(context.heard_to, 'character')}"
+            f"{context.id} after {count_noun(context.heard_to, 'character')}"
             for context in self.contexts
         ]
         return f"lost: {', '.join(lost)}" if lost else "nothing was being spoken"
 
 
-async def _ask(connection: Connection, resume: str) -> int | None:
-    """How many messages the server has received; None when it does not know the session."""
+async def _request_resume(connection: WebSocketConnection, resume: str) -> int | None:
+    """Return how many messages the server has received; None if it does not know the session."""
     await connection.send(resume)
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
-            answer = await connection.receive()
+            reply = await connection.receive()
     except TimeoutError:
         raise ConnectionLost("the server does not answer `resume`") from None
-    if isinstance(answer, Error):
+    if isinstance(reply, Error):
         return None
-    if not isinstance(answer, Ready) or answer.received is None:
-        raise ProtocolError(f"expected the answer to `resume`, got {answer}")
-    return answer.received
+    if not isinstance(reply, Ready) or reply.received is None:
+        raise ProtocolError(f"expected the answer to `resume`, got {reply}")
+    return reply.received
 
 
 def _most_severe(group: BaseExceptionGroup[ClientError]) -> ClientError:
-    """Of what ended a connection, what another one would not mend; else the first."""
+    """Return the first error that a reconnect would not fix, else the first of all."""
     errors = [
         _most_severe(error) if isinstance(error, BaseExceptionGroup) else error
         for error in group.exceptions

@@ -1,7 +1,7 @@
-"""What goes out to the server: kept until it is known to have arrived, so that it can be repeated.
+"""Queue of messages to the server, kept until the server confirms them, to be sent again.
 
-Plain and synchronous. Messages are counted from the start of the session with the server, as the
-server counts them; pings are not counted, and go first.
+Synchronous. Messages are counted from the start of the server session, as the server counts them;
+pings are not counted and go first.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from duplex_tts.errors import ProtocolError
 
 
 class SendQueue:
-    """Messages in order: received by the server and forgotten, sent, and still to be sent."""
+    """Messages in order: confirmed and dropped, sent, and unsent."""
 
     def __init__(self) -> None:
         self._kept: deque[str] = deque()
-        self._first = 0  # number of the oldest message that is kept
-        self._sent = 0  # of those kept, how many were written to the socket
+        self._first = 0  # number of the oldest message kept
+        self._sent = 0  # number of kept messages that were written to the socket
         self._urgent: deque[str] = deque()
 
     @property
-    def waiting(self) -> int:
-        """Messages that are not written yet."""
+    def unsent(self) -> int:
+        """Number of messages not written yet."""
         return len(self._kept) - self._sent
 
     @property
     def unconfirmed(self) -> int:
-        """Messages that are not known to have arrived."""
+        """Number of messages that the server has not confirmed."""
         return len(self._kept)
 
-    def add(self, message: str) -> None:
-        """Say this after everything else."""
+    def add_message(self, message: str) -> None:
+        """Append a message."""
         self._kept.append(message)
 
-    def add_urgent(self, message: str) -> None:
-        """Say this next, once: it is not repeated."""
+    def add_urgent_message(self, message: str) -> None:
+        """Add a message to be sent first, and only once."""
         self._urgent.append(message)
 
-    def next(self) -> str | None:
-        """The message to write now; None when there is none."""
+    def next_message(self) -> str | None:
+        """Return the message to write now; None if there is none."""
         if self._urgent:
             return self._urgent.popleft()
-        if not self.waiting:
+        if not self.unsent:
             return None
         self._sent += 1
         return self._kept[self._sent - 1]
 
-    def confirm(self, received: int) -> None:
-        """The server has so many of the messages. Raises `ProtocolError` when it cannot."""
+    def confirm_received(self, received: int) -> None:
+        """Drop the first `received` messages. Raises `ProtocolError` if fewer were sent."""
         if not received <= self._first + self._sent:
             raise ProtocolError(
                 f"{received} messages received, but {self._first + self._sent} were sent"
@@ -58,13 +58,13 @@ class SendQueue:
             self._first += 1
             self._sent -= 1
 
-    def repeat(self, received: int) -> None:
-        """The socket broke when the server had so many: the others go again.
+    def resend_after(self, received: int) -> None:
+        """Send all but the first `received` messages again, after a reconnect.
 
-        Raises `ProtocolError` when they are forgotten.
+        Raises `ProtocolError` if some of them were dropped.
         """
         if received < self._first:
             raise ProtocolError(f"{received} messages received, but it had {self._first} before")
-        self.confirm(received)
+        self.confirm_received(received)
         self._sent = 0
         self._urgent.clear()

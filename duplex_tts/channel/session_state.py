@@ -1,7 +1,7 @@
-"""One session with the server, without its sockets: who is open, what was said, what has come.
+"""The state of one server session without its sockets: contexts, messages sent and received.
 
-Plain and synchronous, but for the futures of pings; `link` moves its messages. Where the server has
-forgotten the session or a context, what was not heard of it is said again (`Context.restart`).
+Synchronous, except for the futures of pings; `resuming` transports its messages. When the server
+has lost the session or a context, unheard text is sent again (`Context.restart`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from duplex_tts.channel import wire
 from duplex_tts.channel.context import Channel, Context
-from duplex_tts.channel.keepalive import Answer, Keepalive
+from duplex_tts.channel.keepalive import Keepalive, PingResult
 from duplex_tts.channel.send_queue import SendQueue
 from duplex_tts.errors import ClientError, ProtocolError, Refused
 from duplex_tts.events import (
@@ -32,47 +32,47 @@ from duplex_tts.events import (
 
 KEPT_ERRORS = 100
 REMEMBERED_IDS = 1_000
-VIOLATIONS_LIMIT = 5  # in a row: what is damaged on the way comes intact the next time
+VIOLATIONS_LIMIT = 5  # in a row: a message damaged in transit arrives intact the next time
 
 _ENDS_SESSION = frozenset({"session_ended"})
-_DEAF = sys.maxsize  # to a context that failed: whatever `seq` still comes of it
+_ANY_SEQ = sys.maxsize  # last `seq` of a failed context: all its later audio is ignored
 
 
 @dataclass(slots=True)
 class Health:
-    """How the links of a session do; one for all of them."""
+    """Counters and errors of a session, shared by its channels."""
 
     ping_ms: float | None = None
     reconnects: int = 0
     resumes: int = 0
     restarts: int = 0
-    progress_s: float = -math.inf  # when something last came of any context
+    progress_s: float = -math.inf  # when an event of any context last arrived
     errors: deque[Error] = field(default_factory=lambda: deque(maxlen=KEPT_ERRORS))
 
 
 class ViolationCounter:
-    """What has come that the protocol does not allow: damaged on the way, or meant?"""
+    """Counts protocol violations, to tell transmission damage from a faulty server."""
 
     def __init__(self) -> None:
         self._last = ""
         self._in_a_row = 0
 
-    def clear(self) -> None:
-        """Something in order came."""
+    def reset(self) -> None:
+        """End the row: a valid event arrived."""
         self._in_a_row = 0
 
-    def meant(self, error: ProtocolError) -> bool:
-        """Whether it came before, or too much of the kind: it will not be better the next time."""
+    def is_persistent(self, error: ProtocolError) -> bool:
+        """Whether a retry is useless: it was the last one, too, or there were too many in a row."""
         return str(error) == self._last or self._in_a_row >= VIOLATIONS_LIMIT
 
-    def add(self, error: ProtocolError) -> None:
-        """It came."""
+    def record(self, error: ProtocolError) -> None:
+        """Count a violation."""
         self._last = str(error)
         self._in_a_row += 1
 
 
 class SessionState:
-    """The state of a session with the server. `channel`: what its contexts speak through."""
+    """The state of one server session. `channel`: where its contexts post commands."""
 
     def __init__(
         self,
@@ -80,22 +80,22 @@ class SessionState:
         channel: Channel,
         clock: Callable[[], float],
         health: Health,
-        tell: Callable[[Restarted], None],
+        notify: Callable[[Restarted], None],
     ) -> None:
         self.ready = ready
         self.contexts: dict[str, Context] = {}  # by their ids on the wire
         self.send_queue = SendQueue()
         self.keepalive = Keepalive(clock())
-        self.suspicion = ViolationCounter()
+        self.violations = ViolationCounter()
         self._channel = channel
         self._clock = clock
         self._health = health
-        self._tell = tell
-        self._ended: dict[str, int] = {}  # the latest, with their last `seq`
+        self._notify = notify
+        self._ended: dict[str, int] = {}  # last `seq` by wire id; oldest dropped beyond a limit
         self._suffixes = itertools.count(2)
 
-    def enter(self, context: Context) -> None:
-        """Open a context. Raises `ValueError` when one of this id is open."""
+    def open_context(self, context: Context) -> None:
+        """Open a context. Raises `ValueError` when one with this id is open."""
         if context.id in self.contexts:
             raise ValueError(f"context {context.id!r} is open")
         self.contexts[context.id] = context
@@ -106,132 +106,136 @@ class SessionState:
             del self.contexts[context.id]
             raise
 
-    def give_up(self, context: Context) -> None:
-        """Go on without a context that the server is stuck with."""
-        context.give_up()
-        for wire_id in [each for each, open_ in self.contexts.items() if open_ is context]:
-            self._end(wire_id, _DEAF)
+    def fail_without_progress(self, context: Context) -> None:
+        """Fail a context that the server is stuck with."""
+        context.fail_without_progress()
+        for wire_id in [id_ for id_, open_ in self.contexts.items() if open_ is context]:
+            self._remove_context(wire_id, _ANY_SEQ)
 
-    def lose(self, lost: ClientError) -> None:
-        """Nothing more will come."""
+    def fail_all(self, error: ClientError) -> None:
+        """Fail all contexts and awaited pings."""
         contexts, self.contexts = self.contexts, {}
         for context in contexts.values():
-            context.lose(lost)
-        self.keepalive.lost(lost)
+            context.fail(error)
+        self.keepalive.fail_pings(error)
 
-    def ping(self, answer: Answer | None = None) -> None:
-        """Ask for a sign of life, acknowledge what came; `answer` gets the milliseconds it took."""
-        self.send_queue.add_urgent(self.keepalive.ping(self._clock(), self._heard(), answer))
+    def send_ping(self, result: PingResult | None = None) -> None:
+        """Queue a ping, which also acknowledges; `result` gets the round trip in milliseconds."""
+        ping = self.keepalive.create_ping(self._clock(), self._last_seqs(), result)
+        self.send_queue.add_urgent_message(ping)
 
-    # --- what comes -------------------------------------------------------------------------------
+    # --- events -----------------------------------------------------------------------------------
 
-    def take(self, event: Event) -> None:
-        """Hand an event to whom it concerns.
+    def process_event(self, event: Event) -> None:
+        """Deliver an event to its context, or process it here.
 
-        Raises `ProtocolError` when it cannot be, and `Refused` when the server ends the session.
+        Raises `ProtocolError` for an invalid one, and `Refused` when the server ends the session.
         """
-        self.keepalive.heard(self._clock())
+        self.keepalive.note_activity(self._clock())
         match event:
             case Pong():
                 if event.received is not None:
-                    self.send_queue.confirm(event.received)
-                self.keepalive.pong(event, self._clock())
+                    self.send_queue.confirm_received(event.received)
+                self.keepalive.process_pong(event, self._clock())
                 self._health.ping_ms = self.keepalive.ping_ms
             case Ready():
                 raise ProtocolError("`ready` came twice")
             case Audio():
-                self._hear(event)
+                self._process_audio(event)
             case _:
-                self._answered(event)
-                self.keepalive.answered()
+                self._process_reply(event)
+                self.keepalive.note_reply()
 
-    def _hear(self, audio: Audio) -> None:
+    def _process_audio(self, audio: Audio) -> None:
         wire_id = audio.context
         if (context := self.contexts.get(wire_id)) is not None:
-            self._deliver(wire_id, context, audio)
-            self.keepalive.audio(len(audio.data))
+            self._deliver_event(wire_id, context, audio)
+            self.keepalive.note_audio(len(audio.data))
         elif audio.seq > self._ended.get(wire_id, -1):
             raise ProtocolError(f"audio for a context that is not open: {audio}")
 
-    def _answered(self, answer: Done | Cancelled | Retracted | Error) -> None:
-        wire_id = answer.context or ""
-        if isinstance(answer, Error) and answer.code in _ENDS_SESSION:
-            raise Refused(answer.code, answer.message)
+    def _process_reply(self, reply: Done | Cancelled | Retracted | Error) -> None:
+        wire_id = reply.context or ""
+        if isinstance(reply, Error) and reply.code in _ENDS_SESSION:
+            raise Refused(reply.code, reply.message)
         if (context := self.contexts.get(wire_id)) is None:
             if wire_id in self._ended:
-                return  # it answers what crossed the end
-            if not isinstance(answer, Error):
-                raise ProtocolError(f"for a context that is not open: {answer}")
-            self._health.errors.append(answer)
-        elif isinstance(answer, Error) and answer.code == "resume_gap":
-            self._end(wire_id, context.last_seq)
-            self._restart(context, f"{context.id}~{next(self._suffixes)}")
+                return  # a reply to a command that crossed the end
+            if not isinstance(reply, Error):
+                raise ProtocolError(f"for a context that is not open: {reply}")
+            self._health.errors.append(reply)
+        elif isinstance(reply, Error) and reply.code == "resume_gap":
+            self._remove_context(wire_id, context.last_seq)
+            self._restart_context(context, f"{context.id}~{next(self._suffixes)}")
         else:
-            self._deliver(wire_id, context, answer)
+            self._deliver_event(wire_id, context, reply)
 
-    def _deliver(
+    def _deliver_event(
         self, wire_id: str, context: Context, event: Audio | Done | Cancelled | Retracted | Error
     ) -> None:
         try:
-            context.deliver(event)
+            context.process_event(event)
         except ProtocolError as error:
-            if not self.suspicion.meant(error):
+            if not self.violations.is_persistent(error):
                 raise
             context.cancel_now()
-            context.lose(error)
-            self._end(wire_id, _DEAF)
+            context.fail(error)
+            self._remove_context(wire_id, _ANY_SEQ)
             return
-        self.suspicion.clear()
+        self.violations.reset()
         self._health.progress_s = self._clock()
         if context.over:
-            self._end(wire_id, context.last_seq)
+            self._remove_context(wire_id, context.last_seq)
 
-    def _end(self, wire_id: str, last_seq: int) -> None:
+    def _remove_context(self, wire_id: str, last_seq: int) -> None:
         del self.contexts[wire_id]
         self._ended[wire_id] = last_seq
         if len(self._ended) > REMEMBERED_IDS:
             del self._ended[next(iter(self._ended))]
 
-    # --- going on after a break -------------------------------------------------------------------
+    # --- after a reconnect ------------------------------------------------------------------------
 
-    def resume(self) -> str:
-        """The message that asks to go on."""
+    def resume_message(self) -> str:
+        """The message that requests to resume the session."""
         session, token = self.ready.session, self.ready.token
-        received = self.keepalive.received(self._heard())
+        received = self.keepalive.acknowledgement(self._last_seqs())
         return wire.encode("resume", session=session, token=token, **received)
 
-    def resumed(self, received: int) -> None:
-        """The server goes on, having received so many messages. Raises `ProtocolError`."""
-        self.send_queue.repeat(received)
-        self._ping_again()
+    def resume_session(self, received: int) -> None:
+        """Send again what the server has not received, after it has resumed the session.
 
-    def start_over(self, ready: Ready) -> None:
-        """The server knows nothing any more but this fresh session."""
+        `received`: number of messages that it has. Raises `ProtocolError`.
+        """
+        self.send_queue.resend_after(received)
+        self._restart_pings()
+
+    def start_new_session(self, ready: Ready) -> None:
+        """Restart all contexts on a new session, after the server has lost the former."""
         self.ready = ready
         self.send_queue = SendQueue()
-        self.keepalive.forgotten()
+        self.keepalive.start_session()
         self._ended.clear()
         contexts, self.contexts = self.contexts, {}
         for context in contexts.values():
-            self._restart(context, context.id)
-        self._ping_again()
+            self._restart_context(context, context.id)
+        self._restart_pings()
 
-    def _ping_again(self) -> None:
+    def _restart_pings(self) -> None:
         for context in self.contexts.values():
-            context.back()
-        waiting = self.keepalive.reconnected(self._clock())
-        self.ping()
-        for answer in waiting:
-            self.ping(answer)
+            context.connection_restored()
+        awaited = self.keepalive.start_connection(self._clock())
+        self.send_ping()
+        for result in awaited:
+            self.send_ping(result)
 
-    def _heard(self) -> dict[str, int]:
+    def _last_seqs(self) -> dict[str, int]:
         return {wire_id: context.last_seq for wire_id, context in self.contexts.items()}
 
-    def _restart(self, context: Context, wire_id: str) -> None:
+    def _restart_context(self, context: Context, wire_id: str) -> None:
         self.contexts[wire_id] = context
         restarted = context.restart(self._channel, wire_id)
         if restarted is None:
             del self.contexts[wire_id]
             return
         self._health.restarts += 1
-        self._tell(restarted)
+        self._notify(restarted)

@@ -1,4 +1,4 @@
-"""What was sent for one context and is not heard yet: all that is needed to say it again."""
+"""The commands of a context whose text is not heard yet, kept to be sent again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Something that was sent: `text`, `flush`, `retract` (to an offset) or `end`."""
+    """A command of the wire protocol: `text`, `flush`, `retract` (to an offset) or `end`."""
 
     type: str
     text: str = ""
@@ -17,36 +17,36 @@ class Command:
 
     @property
     def fields(self) -> dict[str, object]:
-        """As they go over the wire."""
+        """Its fields on the wire."""
         if self.type == "text":
             return {"text": self.text}
         return {"to": self.to} if self.type == "retract" else {}
 
 
 class UnheardText:
-    """The commands of a context from the first character that was not heard on.
+    """The commands of a context from the first unheard character on.
 
-    Plain and synchronous. Offsets are the context's. What a retraction left of the text is known
-    once the server has answered it; until then it is kept as it was said.
+    Synchronous. Offsets are the context's. A retraction is applied when the server has answered it;
+    until then the text is kept as it was sent.
     """
 
     def __init__(self) -> None:
         self._commands: deque[Command] = deque()
-        self._heard_to = 0  # where `_commands` begin
-        self.length = 0  # of the text, as far as retractions are answered
+        self._heard_to = 0  # offset at which `_commands` begin
+        self.length = 0  # of the text, with answered retractions applied
 
     @property
-    def unheard(self) -> int:
-        """Characters that were sent and not heard."""
+    def unheard_length(self) -> int:
+        """Number of characters sent and not heard."""
         return self.length - self._heard_to
 
-    def add(self, command: Command) -> None:
-        """It was sent."""
+    def add_command(self, command: Command) -> None:
+        """Append a command that is sent."""
         self._commands.append(command)
         self.length += len(command.text)
 
-    def heard(self, to: int) -> None:
-        """Everything before this offset was heard."""
+    def mark_heard(self, to: int) -> None:
+        """Drop the text before this offset: it was heard."""
         commands = self._commands
         while commands and commands[0].type in ("text", "flush"):
             size = len(commands[0].text)
@@ -58,8 +58,8 @@ class UnheardText:
             self._heard_to += size
         self._heard_to = to
 
-    def retracted(self, to: int) -> None:
-        """The server's answer to the oldest retraction that has none: the text ended at `to`."""
+    def apply_retraction(self, to: int) -> None:
+        """Apply the oldest open retraction: the server has answered that the text ended at `to`."""
         kept: deque[Command] = deque()
         at = self._heard_to
         while self._commands and (command := self._commands.popleft()).type != "retract":
@@ -69,8 +69,8 @@ class UnheardText:
         kept.extend(self._commands)
         self._commands = kept
 
-    def again(self) -> Iterator[Command]:
-        """What to say so that the rest is heard; offsets count from the first unheard character."""
+    def commands_to_resend(self) -> Iterator[Command]:
+        """Yield the commands for the unheard text; offsets count from its first character."""
         texts: list[str] = []
         for command in self._commands:
             if command.type == "text":

@@ -1,4 +1,4 @@
-"""One WebSocket to the server: open, read, write, close. Knows nothing of resuming."""
+"""One WebSocket to the server: open, read, write, close. Resuming is in `resuming`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ CLOSE_PROTOCOL_ERROR = 1002
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes of messages, over all connections of a session."""
+    """Message bytes over all connections of a session."""
 
     bytes_in: int = 0
     bytes_out: int = 0
 
 
-class Connection:
-    """An open WebSocket that was greeted with `ready`. Get one with `open`."""
+class WebSocketConnection:
+    """An open WebSocket that has received `ready`. Created by `open`."""
 
     ready: Ready
 
@@ -40,51 +40,51 @@ class Connection:
 
     @classmethod
     async def open(cls, url: str, key: str | None, traffic: Traffic) -> Self:
-        """Connect and be greeted.
+        """Connect and wait for `ready`.
 
-        Raises `ConnectionLost` when nobody answers, `NoWebSocket` when somebody does who lets no
-        WebSocket through, `Refused` when the server does not want us. Cancel-safe.
+        Raises `ConnectionLost` when nothing answers, `NoWebSocket` when what answers opens no
+        WebSocket, `Refused` when the server refuses the connection. Cancel-safe.
         """
         connection = cls(await _open_socket(url, key), traffic)
         try:
-            connection.ready = await connection._greeting()
+            connection.ready = await connection._receive_ready()
         except BaseException:
             connection.abort()
             raise
         return connection
 
     async def receive(self) -> Event:
-        """The next event; waits for it. Raises `ConnectionLost`, `ProtocolError`."""
+        """Wait for the next event. Raises `ConnectionLost`, `ProtocolError`."""
         try:
             message = await self._websocket.recv()
         except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+            raise _connection_lost(closed) from closed
         size = len(message) if isinstance(message, bytes) else len(message.encode())
         self._traffic.bytes_in += size
         return wire.decode(message)
 
     async def send(self, message: str) -> None:
-        """Write; waits while the socket's buffer is full. Raises `ConnectionLost`."""
+        """Send a message; waits while the socket's buffer is full. Raises `ConnectionLost`."""
         try:
             await self._websocket.send(message)
         except ConnectionClosed as closed:
-            raise _lost(closed) from closed
+            raise _connection_lost(closed) from closed
         self._traffic.bytes_out += len(message.encode())
 
     async def close(self, code: int = 1000) -> None:
-        """Say goodbye: with 1000 the server forgets the session. Safe to call twice."""
+        """Close; with code 1000 the server ends the session. Safe to call twice."""
         await self._websocket.close(code)
 
     def abort(self) -> None:
-        """Hang up without a word: the server keeps the session for a while."""
+        """Drop the connection without a close frame; the server keeps the session for a while."""
         self._websocket.transport.abort()
 
-    async def _greeting(self) -> Ready:
+    async def _receive_ready(self) -> Ready:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 event = await self.receive()
         except TimeoutError:
-            raise NoWebSocket("what answers there is no speech server: no `ready` came") from None
+            raise NoWebSocket("what answers is not a speech server: no `ready` came") from None
         if isinstance(event, Error):
             raise Refused(event.code, event.message)
         if not isinstance(event, Ready):
@@ -97,12 +97,12 @@ async def _open_socket(url: str, key: str | None) -> ClientConnection:
         return await websocket_connect(
             url,
             additional_headers=authorization(key),
-            compression=None,  # speech does not shrink; deflating it costs time
-            proxy=None,  # a proxy in the environment does not know this machine's ports
+            compression=None,  # audio does not shrink; compressing costs time
+            proxy=None,  # a proxy of the environment cannot reach this machine's ports
             max_size=wire.MAX_MESSAGE_BYTES,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=None,  # the session has pings of its own, which say more
+            ping_interval=None,  # the protocol has its own pings, which acknowledge messages
         )
     except (InvalidHandshake, TimeoutError) as error:
         raise NoWebSocket(f"no WebSocket can be opened at {url} ({error})") from error
@@ -113,5 +113,5 @@ async def _open_socket(url: str, key: str | None) -> ClientConnection:
         ) from error
 
 
-def _lost(closed: ConnectionClosed) -> ConnectionLost:
+def _connection_lost(closed: ConnectionClosed) -> ConnectionLost:
     return ConnectionLost(f"the connection to the server is closed: {closed}")

@@ -1,4 +1,4 @@
-"""The native wire protocol as a client sees it: commands to JSON, messages to events.
+"""The client side of the native wire protocol: encodes commands, decodes events.
 
 A binary message is a little-endian uint32 n, n bytes of JSON header, and the audio bytes; with
 `frames: "json"` the header travels as text and carries the audio in base64. See `docs/protocol.md`.
@@ -30,7 +30,7 @@ PROTOCOL_VERSION = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 _LENGTH = struct.Struct("<I")
 _SAMPLE_RATES_HZ = range(8_000, 192_001)
-_MOST = 2**53  # beyond that a number of JSON is not the one that was meant
+_MAX_NUMBER = 2**53  # larger numbers lose precision in JSON
 
 _MALFORMED = (
     ArithmeticError,
@@ -45,9 +45,9 @@ _MALFORMED = (
 
 
 def encode(type_: str, **fields: object) -> str:
-    """The JSON text of a command; fields that are None are left to the server's defaults.
+    """Return the JSON of a command; None fields are omitted: the server's defaults.
 
-    Raises `ValueError` or `TypeError` for what JSON cannot hold.
+    Raises `ValueError` or `TypeError` for values that JSON cannot hold.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     return json.dumps(
@@ -56,7 +56,7 @@ def encode(type_: str, **fields: object) -> str:
 
 
 def decode(message: str | bytes) -> Event:
-    """The event in a WebSocket message. Raises `ProtocolError` for anything that is none."""
+    """Decode a WebSocket message to an event. Raises `ProtocolError` for an invalid one."""
     try:
         if isinstance(message, str):
             header = json.loads(message)
@@ -72,88 +72,95 @@ def decode(message: str | bytes) -> Event:
         raise ProtocolError(f"not a message of this protocol: {error!r}") from error
 
 
-def _ready(header: dict[str, Any], _: bytes) -> Ready:
+def _decode_ready(header: dict[str, Any], _: bytes) -> Ready:
     if header["protocol"] != PROTOCOL_VERSION:
         raise ValueError(f"protocol {header['protocol']}, this client speaks {PROTOCOL_VERSION}")
     session, token, voice, format_ = (
-        _text(header[name]) for name in ("session", "token", "voice", "format")
+        _check_text(header[name]) for name in ("session", "token", "voice", "format")
     )
-    sample_rate = _count(header["sample_rate"])
+    sample_rate = _check_count(header["sample_rate"])
     if sample_rate not in _SAMPLE_RATES_HZ:
         raise ValueError(f"a sample rate of {sample_rate} Hz")
-    return Ready(session, token, voice, sample_rate, format_, _received(header))
+    return Ready(session, token, voice, sample_rate, format_, _received_count(header))
 
 
-def _audio(header: dict[str, Any], data: bytes) -> Audio:
-    start, end = map(_count, header["text"])
+def _decode_audio(header: dict[str, Any], data: bytes) -> Audio:
+    start, end = map(_check_count, header["text"])
     if end < start:
         raise ValueError(f"text from {start} to {end}")
     return Audio(
-        context=_text(header["context"]),
-        seq=_count(header["seq"]),
-        start_ms=_ms(header["start_ms"]),
-        duration_ms=_ms(header["duration_ms"]),
+        context=_check_text(header["context"]),
+        seq=_check_count(header["seq"]),
+        start_ms=_check_ms(header["start_ms"]),
+        duration_ms=_check_ms(header["duration_ms"]),
         text=(start, end),
-        words=tuple(_word(*word) for word in header["words"]),
+        words=tuple(_decode_word(*word) for word in header["words"]),
         data=data,
     )
 
 
-def _word(start: object, end: object, start_ms: object, end_ms: object) -> Word:
-    word = Word(_count(start), _count(end), _ms(start_ms), _ms(end_ms))
+def _decode_word(start: object, end: object, start_ms: object, end_ms: object) -> Word:
+    word = Word(_check_count(start), _check_count(end), _check_ms(start_ms), _check_ms(end_ms))
     if word.end < word.start or word.end_ms < word.start_ms:
         raise ValueError(f"{word} ends before it begins")
     return word
 
 
-def _error(header: dict[str, Any], _: bytes) -> Error:
+def _decode_error(header: dict[str, Any], _: bytes) -> Error:
     context = header.get("context")
-    name = None if context is None else _text(context)
-    return Error(name, _text(header["code"]), _text(header["message"]))
+    name = None if context is None else _check_text(context)
+    return Error(name, _check_text(header["code"]), _check_text(header["message"]))
 
 
-def _pong(header: dict[str, Any], _: bytes) -> Pong:
+def _decode_pong(header: dict[str, Any], _: bytes) -> Pong:
     id_ = header.get("id")
     if not isinstance(id_, str | int | None):
-        raise TypeError(f"an id that is none: {id_!r}")
-    return Pong(id_, _received(header))
+        raise TypeError(f"expected a string or a number as id, got {id_!r}")
+    return Pong(id_, _received_count(header))
 
 
-def _received(header: dict[str, Any]) -> int | None:
+def _received_count(header: dict[str, Any]) -> int | None:
     received = header.get("received")
-    return None if received is None else _count(received)
+    return None if received is None else _check_count(received)
 
 
-def _text(value: object) -> str:
+def _check_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected a string, got {value!r}")
     return value
 
 
-def _count(value: object) -> int:
-    """An offset, a number of things: 0 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
+def _check_count(value: object) -> int:
+    """Check an offset or a count: an integer, 0 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MAX_NUMBER:
         raise ValueError(f"expected a whole number from 0 on, got {value!r}")
     return value
 
 
-def _ms(value: object) -> float:
-    """A time: a number, 0 or more."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _MOST:
-        raise ValueError(f"expected milliseconds, got {value!r}")  # NaN is in no range
+def _check_ms(value: object) -> float:
+    """Check a time: a number, 0 or more."""
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 <= value <= _MAX_NUMBER  # true for NaN, too
+    ):
+        raise ValueError(f"expected milliseconds, got {value!r}")
     return value
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any], bytes], Event]] = {
-    "ready": _ready,
-    "audio": _audio,
+    "ready": _decode_ready,
+    "audio": _decode_audio,
     "done": lambda h, _: Done(
-        _text(h["context"]), _ms(h["audio_ms"]), _count(h["characters"]), _count(h["chunks"])
+        _check_text(h["context"]),
+        _check_ms(h["audio_ms"]),
+        _check_count(h["characters"]),
+        _check_count(h["chunks"]),
     ),
     "cancelled": lambda h, _: Cancelled(
-        _text(h["context"]), _count(h["text_to"]), _ms(h["audio_ms"])
+        _check_text(h["context"]), _check_count(h["text_to"]), _check_ms(h["audio_ms"])
     ),
-    "retracted": lambda h, _: Retracted(_text(h["context"]), _count(h["to"])),
-    "error": _error,
-    "pong": _pong,
+    "retracted": lambda h, _: Retracted(_check_text(h["context"]), _check_count(h["to"])),
+    "error": _decode_error,
+    "pong": _decode_pong,
 }

@@ -1,1 +1,1 @@
-"""The commands of `duplex-tts`."""
+"""The command line: one module per command of `duplex-tts`, and what they share."""

@@ -1,4 +1,4 @@
-"""The command line: `duplex-tts say "Hello there"`."""
+"""The `duplex-tts` application and its small commands."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import typer
 from rich.markup import escape
 
 from duplex_tts.cli.batch import batch
-from duplex_tts.cli.bench_check import why_no_bench
-from duplex_tts.cli.keys import DEFAULT_FILE, new_key
+from duplex_tts.cli.bench_check import bench_problem
+from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.say import say
-from duplex_tts.cli.server_program import become
-from duplex_tts.cli.shared_options import answering, stderr
+from duplex_tts.cli.server_program import exec_program
+from duplex_tts.cli.shared_options import reporting_errors, stderr
 from duplex_tts.cli.type import type_
 from duplex_tts.cli.voices import app as voices
 
@@ -26,9 +26,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
-    pretty_exceptions_show_locals=False,  # they would show the text
-    help="Speak while the text is still being written.",
-    epilog="`duplex-tts say 'Hello there'` needs nothing else: it brings its own server.",
+    pretty_exceptions_show_locals=False,  # locals contain the user's text
+    help="Text to speech that starts while the text is still being written.",
+    epilog="Try `duplex-tts say 'Hello there'`: it starts a server by itself.",
 )
 
 
@@ -37,7 +37,7 @@ def _print_version(wanted: bool) -> None:
         try:
             print(f"duplex-tts {version('duplex-tts')}")
         except PackageNotFoundError:
-            print("duplex-tts, not installed: it has no version")
+            print("duplex-tts (not installed: no version)")
         raise typer.Exit
 
 
@@ -61,39 +61,40 @@ app.add_typer(voices, name="voices")
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def serve(context: typer.Context) -> None:
-    """Run the server; flags are passed on (`duplex-tts serve --help` lists them)."""
-    become("backend.main", context.args)
+    """Run the server, until Ctrl-C. `duplex-tts serve --help` lists its options."""
+    exec_program("backend.main", context.args)
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def download(context: typer.Context) -> None:
-    """Fetch the weights of an engine (`duplex-tts download --help`)."""
-    become("backend.engines.download", context.args)
+    """Download the model of an engine ahead of its first use (`duplex-tts download --help`)."""
+    exec_program("backend.engines.download", context.args)
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def config(context: typer.Context) -> None:
-    """Print the settings in force, and where each comes from; takes the flags of `serve`."""
-    become("backend.config_sources", context.args)
+    """Print all settings and where each value comes from; takes the options of `serve`."""
+    exec_program("backend.config_sources", context.args)
 
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(help="Whose it is: a person, a device, a program.")],
+    name: Annotated[str, typer.Argument(help="Who will use it: a person, a device, a program.")],
     admin: Annotated[
-        bool, typer.Option("--admin", help="It may also see and end the sessions of others.")
+        bool, typer.Option("--admin", help="The key may also list and end sessions of others.")
     ] = False,
-    file: Annotated[Path, typer.Option(help="Where its hash is kept.")] = DEFAULT_FILE,
+    file: Annotated[Path, typer.Option(help="File to store the hash in.")] = DEFAULT_FILE,
 ) -> None:
-    """Make an API key for a server, and print it: it is not kept, only its hash is.
+    """Create an API key for a server and print it. Only its hash is stored: note the key now.
 
     ```
     duplex-tts key "my phone"
     duplex-tts serve --host 0.0.0.0 --set access.api_keys_file=duplex-tts.keys
+    duplex-tts say "Hello" --url http://server:8000 --key dtts_...
     ```
     """
-    with answering():
-        print(new_key(name, file, admin=admin))
+    with reporting_errors():
+        print(create_key(name, file, admin=admin))
     stderr.print(
         f"[dim]Its hash is in {escape(str(file))}. Start the server with[/dim] "
         f"--set access.api_keys_file={escape(str(file))}",
@@ -103,7 +104,7 @@ def key(
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
 def bench(context: typer.Context) -> None:
-    """Measure the server on this machine, in a checkout (`duplex-tts bench --help`)."""
-    if why := why_no_bench():
-        sys.exit(f"duplex-tts: {why}")
-    become("bench.__main__", context.args)
+    """Measure the server on this machine; needs a clone (`duplex-tts bench --help`)."""
+    if problem := bench_problem():
+        sys.exit(f"duplex-tts: {problem}")
+    exec_program("bench.__main__", context.args)

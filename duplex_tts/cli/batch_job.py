@@ -1,8 +1,8 @@
-"""Many texts into many files: N at a time, and where it stopped it goes on.
+"""Renders many texts to files, several at once, and continues where a former run stopped.
 
-A file that is there under its name is complete: it is written beside it first. It says in its
-comment what it speaks, so that a line that was changed is spoken again, and what somebody else has
-put there is left alone. No other account is kept.
+A file with its final name is complete, because it is renamed at the end. Its comment holds a digest
+of its line, so that a changed line is rendered again and foreign files are not overwritten. No
+other state is kept.
 """
 
 from __future__ import annotations
@@ -17,70 +17,70 @@ from pathlib import Path
 import soundfile
 
 from duplex_tts.channel.progress_timeout import NO_PROGRESS
-from duplex_tts.cli.batch_lines import Failure, Line
+from duplex_tts.cli.batch_lines import BatchLine, LineFailure
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refused
 from duplex_tts.options import Options
-from duplex_tts.playback.file_target import part_of
+from duplex_tts.playback.file_target import part_path
 from duplex_tts.session import Session
 from duplex_tts.sinks import FileSink
 
-SESSION_JOBS = 8  # texts at a time on one session: a server takes 10
+SESSION_JOBS = 8  # texts at once on one session: a server allows 10
 _SIGNATURE = "duplex-tts "
 
 
 @dataclass(slots=True)
-class Report:
-    """How a batch goes; filled on the way, so that an interruption can be reported too.
+class BatchReport:
+    """The results of a batch; updated while it runs, so that an interrupted one can be reported.
 
-    `kept`: lines whose file was there. `audio_s`: speech that was rendered.
+    `kept`: lines whose file existed. `audio_s`: duration of the speech rendered.
     """
 
     kept: int = 0
     written: int = 0
     audio_s: float = 0.0
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[LineFailure] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """What is to be done: `lines` into the folder `out`, `at_once` of them, failed ones `retries`
-    times more. `told` is called whenever the report has changed.
+class BatchJob:
+    """Render `lines` into the folder `out`, `at_once` at a time, each failed one `retries` times
+    more. `on_change` is called when the report has changed.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[BatchLine]
     out: Path
     at_once: int
     retries: int = 0
-    told: Callable[[], None] = lambda: None
+    on_change: Callable[[], None] = lambda: None
 
 
-def keep_complete(lines: Sequence[Line], out: Path, report: Report) -> list[Line]:
-    """The lines that have no file yet, or that of another text.
+def select_missing(lines: Sequence[BatchLine], out: Path, report: BatchReport) -> list[BatchLine]:
+    """Return the lines that have no file yet, or the file of another text.
 
-    Files that are not of a batch are failures: they are not written over.
+    Lines whose file is not from a batch are reported as failures; the file is not overwritten.
     """
     missing = []
     for line in lines:
         path = out / line.file_name
-        part_of(path).unlink(missing_ok=True)  # of a run that was killed
+        part_path(path).unlink(missing_ok=True)  # left by a killed run
         if not path.exists():
             missing.append(line)
-        elif (digest := _digest(path)) == line.digest:
+        elif (digest := _read_digest(path)) == line.digest:
             report.kept += 1
         elif digest:
             missing.append(line)
         else:
-            why = f"{path} is there, and not from a batch: move it away, or take another id"
-            report.failures.append(Failure(line.number, line.id, why))
+            why = f"{path} exists and is not from a batch: move it away, or use another id"
+            report.failures.append(LineFailure(line.number, line.id, why))
     return missing
 
 
-async def render(url: str, key: str | None, job: Job, report: Report) -> None:
-    """Speak the lines of the job. Raises `ClientError` when there is no server (any more).
+async def render_lines(url: str, key: str | None, job: BatchJob, report: BatchReport) -> None:
+    """Render the lines of the job. Raises `ClientError` when the server cannot be reached.
 
-    Cancel-safe: files that are not complete are removed.
+    Cancel-safe: incomplete files are deleted.
     """
-    waiting = deque((line, job.retries) for line in job.lines)
+    pending = deque((line, job.retries) for line in job.lines)
     sessions_needed = -(-job.at_once // SESSION_JOBS)
     options = Options(max_in_flight=SESSION_JOBS)
     async with AsyncExitStack() as stack:
@@ -92,41 +92,41 @@ async def render(url: str, key: str | None, job: Job, report: Report) -> None:
             async with asyncio.TaskGroup() as tasks:
                 for number in range(job.at_once):
                     session = sessions[number % sessions_needed]
-                    tasks.create_task(_work(session, waiting, job, report))
-        except* ClientError as group:  # one is enough: they lose the same server
+                    tasks.create_task(_render_pending(session, pending, job, report))
+        except* ClientError as group:  # all have the same cause
             raise group.exceptions[0] from None
 
 
-async def _work(
-    session: Session, waiting: deque[tuple[Line, int]], job: Job, report: Report
+async def _render_pending(
+    session: Session, pending: deque[tuple[BatchLine, int]], job: BatchJob, report: BatchReport
 ) -> None:
-    while waiting:
-        line, retries = waiting.popleft()
+    while pending:
+        line, retries = pending.popleft()
         try:
-            audio_s = await _speak(session, line, job.out / line.file_name)
+            audio_s = await _render_line(session, line, job.out / line.file_name)
             report.audio_s += audio_s
             report.written += 1
         except ClientError as error:
-            if _hopeless(error):
+            if _is_fatal(error):
                 raise
             if retries and not isinstance(error, NothingToSpeak):
-                waiting.append((line, retries - 1))  # behind the others: the trouble may pass
+                pending.append((line, retries - 1))  # last, because the cause may be temporary
             else:
-                report.failures.append(Failure(line.number, line.id, str(error)))
-        job.told()
+                report.failures.append(LineFailure(line.number, line.id, str(error)))
+        job.on_change()
 
 
-def _hopeless(error: ClientError) -> bool:
-    """Whether no other line would fare better: the server is gone or mute, the disk is full."""
+def _is_fatal(error: ClientError) -> bool:
+    """Whether all other lines would fail, too: the server is gone or stuck, the disk is full."""
     lost = isinstance(error, ConnectionLost | Refused) or error.code == NO_PROGRESS
     return lost or isinstance(error.__cause__, OSError)
 
 
-async def _speak(session: Session, line: Line, path: Path) -> float:
-    """Render a line into its file. Returns the seconds of speech."""
+async def _render_line(session: Session, line: BatchLine, path: Path) -> float:
+    """Render a line to its file. Returns the seconds of speech."""
     rate_hz = line.parameters.get("sample_rate") or session.ready.sample_rate
     parameters = line.parameters.copy()
-    parameters["mode"] = "batch"  # nobody listens: whole sentences
+    parameters["mode"] = "batch"
     utterance = session.speak(line.text, **parameters)
     try:
         comment = _SIGNATURE + line.digest
@@ -141,8 +141,8 @@ async def _speak(session: Session, line: Line, path: Path) -> float:
     return utterance.audio_ms / 1000
 
 
-def _digest(path: Path) -> str:
-    """What a file of a batch speaks; empty for other files."""
+def _read_digest(path: Path) -> str:
+    """Return the digest in a file's comment; empty if it is not from a batch."""
     try:
         with soundfile.SoundFile(path) as file:
             comment = str(file.comment)

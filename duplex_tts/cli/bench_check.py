@@ -1,4 +1,4 @@
-"""What `duplex-tts bench` needs beyond the package: a checkout, and the packages of an extra."""
+"""Checks what `duplex-tts bench` needs: a clone, and the packages of the extra `bench`."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ _PACKAGE, _EXTRA = "duplex-tts", "bench"
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def why_no_bench(root: Path = _ROOT) -> str | None:
-    """Why the benchmark cannot run here, with the remedy; None when it can.
+def bench_problem(root: Path = _ROOT) -> str | None:
+    """Return why the benchmark cannot run, with the remedy; None if it can.
 
-    `root`: what holds our packages.
+    `root`: the folder of the packages.
     """
     if not ((root / "pyproject.toml").is_file() and (root / "bench" / "__main__.py").is_file()):
         return (
             "the benchmark is not part of the installed package; "
-            "clone the repository, and there run: make bench"
+            "clone the repository and run there: make bench"
         )
-    if missing := [name for name in _extra() if not _installed(name)]:
+    if missing := [name for name in _extra_packages() if not _is_installed(name)]:
         return (
             f"the benchmark needs {', '.join(missing)}; in {root} run: "
-            f"pip install -e '.[{_EXTRA}]' (make bench does it, too)"
+            f"pip install -e '.[{_EXTRA}]' (make bench does this, too)"
         )
     return None
 
 
-def _extra() -> list[str]:
-    """The names of the extra's packages, as our own metadata list them."""
+def _extra_packages() -> list[str]:
+    """The names of the extra's packages, from the installed metadata."""
     try:
-        needed = metadata.requires(_PACKAGE) or []
-    except metadata.PackageNotFoundError:  # run from the files, without an installation
+        requirements = metadata.requires(_PACKAGE) or []
+    except metadata.PackageNotFoundError:  # run without an installation
         return []
-    marked = re.compile(rf"""([\w.-]+).*;.*extra == ["']{_EXTRA}["']""")
-    return [found[1] for each in needed if (found := marked.match(each))]
+    pattern = re.compile(rf"""([\w.-]+).*;.*extra == ["']{_EXTRA}["']""")
+    return [match[1] for line in requirements if (match := pattern.match(line))]
 
 
-def _installed(name: str) -> bool:
+def _is_installed(name: str) -> bool:
     try:
         metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""Ctrl-C and its like: an end without a traceback, at any moment.
+"""Handles SIGINT, SIGTERM and SIGHUP: the program exits without a traceback at any moment.
 
-While a program imports it ends on the spot. While it works it is interrupted once, and tidies up.
-Light to import: it has to be the first.
+During imports the process exits at once. Later the first signal interrupts the work, which then
+cleans up. Imports little, because it must be imported first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeVar
 
-TIDY_S = 5.0  # whoever is still tidying up after that is ended by the next signal
+CLEANUP_S = 5.0  # after this much cleanup the next signal exits at once
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -22,37 +22,35 @@ _SIGNALS = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 Result = TypeVar("Result")
 
 
-def exit_at_once() -> None:
-    """From now on a signal ends the process without a word, with the exit code of a shell."""
-    for number in _heeded():
-        signal.signal(number, _exit)
+def exit_on_signals() -> None:
+    """Let signals end the process at once and silently, with a shell's exit code."""
+    for number in _handled_signals():
+        signal.signal(number, _exit_process)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
-def hold_back() -> None:
-    """Keep signals for whoever calls `exit_at_once` next: a program that this process becomes."""
+def block_signals() -> None:
+    """Block signals until `exit_on_signals`, which the program that this process execs calls."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
 
 
 class Interruption:
-    """Whether a signal came in an `interruptible` block, and which: `number`."""
+    """The signal handler of an `interruptible` block; `signal_number`: the signal received."""
 
     def __init__(self) -> None:
-        self.number: int | None = None
-        self._at_s = 0.0
+        self.signal_number: int | None = None
+        self._received_s = 0.0
         self._cancel: Callable[[], object] | None = None
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for it: 130 for Ctrl-C, 143 for SIGTERM."""
-        return 128 + (self.number or signal.SIGINT)
+        """The exit code of a shell: 130 for Ctrl-C, 143 for SIGTERM."""
+        return 128 + (self.signal_number or signal.SIGINT)
 
-    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Do what `asyncio.run` does; a signal cancels the work, then this raises
-        `KeyboardInterrupt`.
-        """
+    def run_coroutine(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Like `asyncio.run`; a signal cancels the work, then this raises `KeyboardInterrupt`."""
         import asyncio
 
         async def cancellable() -> Result:
@@ -67,21 +65,21 @@ class Interruption:
         try:
             result = asyncio.run(cancellable())
         except asyncio.CancelledError:
-            if self.number is None:
+            if self.signal_number is None:
                 raise
         finally:
             work.close()
-        if self.number is not None:
+        if self.signal_number is not None:
             raise KeyboardInterrupt
         return result
 
     def __call__(self, number: int, _frame: FrameType | None) -> None:
-        """A signal came."""
-        if self.number is not None:
-            if time.monotonic() - self._at_s > TIDY_S:
-                _exit(number)
+        """Handle a signal."""
+        if self.signal_number is not None:
+            if time.monotonic() - self._received_s > CLEANUP_S:
+                _exit_process(number)
             return
-        self.number, self._at_s = number, time.monotonic()
+        self.signal_number, self._received_s = number, time.monotonic()
         if self._cancel is None:
             raise KeyboardInterrupt
         self._cancel()
@@ -89,23 +87,25 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
-    """During the block the first signal raises `KeyboardInterrupt`, the others let it tidy up."""
+    """In the block the first signal raises `KeyboardInterrupt`; further ones are ignored during
+    the cleanup, for `CLEANUP_S`.
+    """
     interruption = Interruption()
-    before = {number: signal.getsignal(number) for number in _heeded()}
-    for number in before:
+    former = {number: signal.getsignal(number) for number in _handled_signals()}
+    for number in former:
         signal.signal(number, interruption)
     try:
         yield interruption
     finally:
-        for number, handler in before.items():
+        for number, handler in former.items():
             signal.signal(number, handler)
 
 
-def _heeded() -> list[int]:
-    """But those that whoever started us wants ignored (`nohup`, a job in the background)."""
+def _handled_signals() -> list[int]:
+    """All but those that the parent process has set to be ignored (`nohup`, background jobs)."""
     ignored = (signal.SIG_IGN, None)
     return [number for number in _SIGNALS if signal.getsignal(number) not in ignored]
 
 
-def _exit(number: int, _frame: FrameType | None = None) -> None:
+def _exit_process(number: int, _frame: FrameType | None = None) -> None:
     os._exit(128 + number)

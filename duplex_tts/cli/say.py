@@ -1,4 +1,4 @@
-"""`duplex-tts say`: options, progress, summary."""
+"""The `say` command: its options, progress line and summary."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.say_job import Report, SayJob, say_aloud, say_into
+from duplex_tts.cli.say_job import SayJob, SayReport, say_aloud, say_to_file
 from duplex_tts.cli.shared_options import (
     AUTO,
     DeviceName,
@@ -25,44 +25,50 @@ from duplex_tts.cli.shared_options import (
     Url,
     Voice,
     Volume,
-    answering,
-    device_named,
-    server_at_hand,
+    device_from_name,
+    ensure_server,
+    reporting_errors,
     stderr,
 )
-from duplex_tts.cli.text_files import Source, TextFailed, source_at, source_in, source_of
+from duplex_tts.cli.text_files import (
+    TextFailed,
+    TextSource,
+    source_from_descriptor,
+    source_from_path,
+    source_from_text,
+)
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
 from duplex_tts.playback.file_target import STDOUT, FileTarget
 from duplex_tts.sinks import FILE_FORMATS, file_format
-from duplex_tts.wording import counted
+from duplex_tts.wording import count_noun
 
 STDIN = 0
 REFRESHES_PER_S = 10
-_KEPT_WORDS = 100  # more than fit into a line
-_SETTLED_S = 2.0  # before that, how long the rest takes is a guess
+_KEPT_WORDS = 100  # more than fit on a line
+_SETTLED_S = 2.0  # before that the remaining time cannot be estimated
 
 
 def say(  # noqa: PLR0913 - a parameter is an option
     text: Annotated[
-        list[str] | None, typer.Argument(help="What to say; from standard input when left out.")
+        list[str] | None, typer.Argument(help="The text to speak; default: standard input.")
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("-f", "--file", help="Say what a text file holds; - is standard input."),
+        typer.Option("-f", "--file", help="Speak a text file; - for standard input."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--output",
-            help=f"Write a file (.{' .'.join(FILE_FORMATS)}) instead of playing; - is standard "
+            help=f"Write a file (.{' .'.join(FILE_FORMATS)}) instead of playing; - for standard "
             "output.",
         ),
     ] = None,
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="The file's format, where its name does not say."),
+        typer.Option("--format", help="Format of the file; default: by its suffix."),
     ] = None,
     voice: Voice = None,
     speed: Speed = None,
@@ -73,7 +79,7 @@ def say(  # noqa: PLR0913 - a parameter is an option
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Speak text: play it, or write it to a file with `-o`.
+    """Speak a text: play it, or write it to a file with `-o`.
 
     ```
     duplex-tts say "Hello there"
@@ -84,63 +90,63 @@ def say(  # noqa: PLR0913 - a parameter is an option
     some-llm | duplex-tts say -o - --format opus | ssh phone ffplay -
     ```
 
-    Standard input is spoken as it arrives, before its sentence or line is finished. Ctrl-C stops; a
-    new file then holds what was said so far, one that was there before is left alone.
+    Standard input is spoken as it arrives, even in the middle of a sentence. Ctrl-C stops: a new
+    file keeps the speech so far, an existing file stays unchanged.
     """
     parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
-    report = Report()
-    with answering() as interruption:
-        player = device_named(device)
+    report = SayReport()
+    with reporting_errors() as interruption:
+        player_device = device_from_name(device)
         if output:
             file_format(output, format_)
-            FileTarget(output).check()
+            FileTarget(output).check_writable()
         typing = not text and not file and os.isatty(STDIN)
         if typing:
             stderr.print(
                 "[dim]Type, and hear each line. Ctrl-D ends. (`duplex-tts type` is better.)[/]"
             )
-        source = _source(text, file)
+        source = _open_source(text, file)
         if source.empty:
             raise NothingToSpeak
-        progress = Progress(report, source.length)
-        replaced = output is not None and os.path.isfile(output)
+        progress = SayProgress(report, source.length)
+        existed = output is not None and os.path.isfile(output)
         try:
-            with server_at_hand(url) as address, progress.shown(not typing):
-                errand = SayJob(address, key, source.text, parameters, progress.word)
+            with ensure_server(url) as address, progress.live_display(not typing):
+                job = SayJob(address, key, source.text, parameters, progress.add_word)
                 if output:
-                    interruption.run(say_into(errand, output, format_, report))
+                    interruption.run_coroutine(say_to_file(job, output, format_, report))
                 else:
-                    interruption.run(say_aloud(errand, player, report))
+                    interruption.run_coroutine(say_aloud(job, player_device, report))
         finally:
-            stopped = interruption.number is not None
-            if line := summary(report, output, stopped=stopped, part=progress.percent):
+            stopped = interruption.signal_number is not None
+            if line := summary_line(report, output, stopped=stopped, percent=progress.percent):
                 stderr.print(line, soft_wrap=True)
-            if replaced and not report.complete:
-                stderr.print(f"{output} is as it was before", soft_wrap=True, markup=False)
+            if existed and not report.complete:
+                stderr.print(f"{output} is unchanged", soft_wrap=True, markup=False)
 
 
-def _source(text: list[str] | None, file: Path | None) -> Source:
-    """Of what is asked for. Raises `typer.BadParameter`."""
+def _open_source(text: list[str] | None, file: Path | None) -> TextSource:
+    """Open the text of the arguments. Raises `typer.BadParameter`."""
     if text and file:
-        raise typer.BadParameter("say a text or a file, not both", param_hint="--file")
+        raise typer.BadParameter("give a text or a file, not both", param_hint="--file")
     if text:
-        return source_of(os.fsencode(" ".join(text)).decode(errors="replace"))
+        return source_from_text(os.fsencode(" ".join(text)).decode(errors="replace"))
     if file is None or file == STDOUT:
-        return source_in(STDIN)
+        return source_from_descriptor(STDIN)
     try:
-        return source_at(file)
+        return source_from_path(file)
     except TextFailed as error:
         raise typer.BadParameter(str(error), param_hint="--file") from error
 
 
-class Progress:
-    """The line that is shown on a terminal while it speaks: the last words, as they are heard, and
-    how much is left of a text whose `length` is known.
+class SayProgress:
+    """The progress line on a terminal: the last words heard and, if the `length` of the text is
+    known, how much is left.
     """
 
     def __init__(
         self,
-        report: Report,
+        report: SayReport,
         length: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -148,42 +154,42 @@ class Progress:
         self._length = length
         self._clock = clock
         self._words: list[str] = []
-        self._began: tuple[float, int] | None = None  # when, and where in the text
-        self._reached = 0
+        self._start: tuple[float, int] | None = None  # time and offset of the first word
+        self._heard_to = 0
 
-    def shown(self, wanted: bool) -> AbstractContextManager[object]:
-        """Show it during the block, if that is `wanted` and stderr is a terminal."""
+    def live_display(self, wanted: bool) -> AbstractContextManager[object]:
+        """Show the line during the block, if `wanted` and stderr is a terminal."""
         if not (wanted and stderr.is_terminal):
             return nullcontext()
         return Live(self, console=stderr, transient=True, refresh_per_second=REFRESHES_PER_S)
 
-    def word(self, word: Word, text: str) -> None:
-        """It is heard now."""
-        self._began = self._began or (self._clock(), word.start)
-        self._reached = word.end
+    def add_word(self, word: Word, text: str) -> None:
+        """Add a word that is heard now."""
+        self._start = self._start or (self._clock(), word.start)
+        self._heard_to = word.end
         self._words = [*self._words[-_KEPT_WORDS:], text]
 
     @property
     def percent(self) -> int | None:
-        """How much of the text was heard; None where its length is not known."""
-        return self._reached * 100 // self._length if self._length else None
+        """Percentage of the text heard; None if its length is unknown."""
+        return self._heard_to * 100 // self._length if self._length else None
 
     @property
     def left_s(self) -> float | None:
-        """How long the rest will take, as far as can be known."""
-        if not self._length or self._began is None:
+        """Estimated remaining time; None if unknown."""
+        if not self._length or self._start is None:
             return None
-        began_s, began_at = self._began
-        elapsed_s, done = self._clock() - began_s, self._reached - began_at
+        start_s, start_offset = self._start
+        elapsed_s, done = self._clock() - start_s, self._heard_to - start_offset
         if elapsed_s < _SETTLED_S or done <= 0:
             return None
-        return elapsed_s * (self._length - self._reached) / done
+        return elapsed_s * (self._length - self._heard_to) / done
 
-    def _part(self) -> str:
+    def _percent_text(self) -> str:
         if self.percent is None:
             return ""
         left_s = self.left_s
-        return f"{self.percent} % · " + (f"{_duration(left_s)} left · " if left_s else "")
+        return f"{self.percent} % · " + (f"{_format_duration(left_s)} left · " if left_s else "")
 
     def __rich__(self) -> Text:
         utterance, player = self._report.utterance, self._report.player
@@ -194,28 +200,28 @@ class Progress:
             figures += f"{player.buffered_ms / 1000:.1f} s buffered · "
         else:
             figures += f"{utterance.audio_ms / 1000:.1f} s of speech · "
-        figures += self._part()
-        room = max(0, stderr.width - len(figures) - 2)
+        figures += self._percent_text()
+        width = max(0, stderr.width - len(figures) - 2)
         heard = Text(" ".join(self._words))
-        over = heard.cell_len - room
-        if over > 0:
-            heard = Text("…") + heard[over + 1 :]
+        excess = heard.cell_len - width
+        if excess > 0:
+            heard = Text("…") + heard[excess + 1 :]
         return Text(figures, style="dim") + heard
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """`0:07`, `12:34`, `1:02:03`."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
-def summary(
-    report: Report, output: Path | None, *, stopped: bool = False, part: int | None = None
+def summary_line(
+    report: SayReport, output: Path | None, *, stopped: bool = False, percent: int | None = None
 ) -> str:
-    """One line on what was heard; empty when nothing was, unless it was `stopped`.
+    """Summarize what was heard; empty if nothing was, unless it was `stopped`.
 
-    `part`: how much of the text that was, in percent, where that is known.
+    `percent`: of the text heard, if known.
     """
     utterance = report.utterance
     parts = ["stopped"] if stopped else []
@@ -224,14 +230,13 @@ def summary(
     parts.append(f"first sound after {utterance.ttfa_ms:.0f} ms")
     what = "of speech" if report.complete or output else "heard"
     parts.append(f"{report.heard_ms / 1000:.2f} s {what}")
-    parts.append(counted(report.words, "word"))
-    if part is not None and not report.complete:
-        parts.append(f"{part} % of the text")
+    parts.append(count_noun(report.words, "word"))
+    if percent is not None and not report.complete:
+        parts.append(f"{percent} % of the text")
     if output:
         parts.append("standard output" if output == STDOUT else str(output))
     elif report.player:
-        account = report.player.account
-        times = {0: "never ran dry", 1: "ran dry once"}
-        dry = times.get(account.underruns, f"ran dry {account.underruns}x")
-        parts.append(f"{dry} ({account.underrun_s:.2f} s)" if account.underruns else dry)
+        stats = report.player.account
+        gaps = count_noun(stats.underruns, "gap") if stats.underruns else "no gaps"
+        parts.append(f"{gaps} ({stats.underrun_s:.2f} s)" if stats.underruns else gaps)
     return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""Speak a text as it arrives, aloud or into a file, and account for it."""
+"""Speaks a text as it arrives, on a device or to a file, and reports on it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
-from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
+from duplex_tts.playback.devices import Device, DeviceFailed, no_sound_message
 from duplex_tts.playback.queued_utterance import OnWord
 from duplex_tts.player import Player
 from duplex_tts.session import Session
@@ -19,7 +19,7 @@ from duplex_tts.utterance import Utterance
 
 @dataclass(frozen=True, slots=True)
 class SayJob:
-    """What to say, where. `on_word` is called with each word when it is heard, or written."""
+    """A text to speak on a server. `on_word` is called when a word is heard, or written."""
 
     url: str
     key: str | None
@@ -29,11 +29,11 @@ class SayJob:
 
 
 @dataclass(slots=True)
-class Report:
-    """What is being said; there from the start, so that an interruption can be reported too.
+class SayReport:
+    """The results of a `SayJob`; updated while it runs, so that an interrupted one can be reported.
 
-    `heard_ms`, `words`: what was heard, or written; `heard_ms` is known at the end. `complete`:
-    that was all of it.
+    `heard_ms`, `words`: what was heard, or written; `heard_ms` is set at the end. `complete`:
+    everything was.
     """
 
     utterance: Utterance | None = None
@@ -43,54 +43,53 @@ class Report:
     complete: bool = False
 
 
-async def say_aloud(errand: SayJob, device: Device | None, report: Report) -> None:
-    """Play all of the text; on the best device when None. Raises `ClientError`.
+async def say_aloud(job: SayJob, device: Device | None, report: SayReport) -> None:
+    """Play the text on `device`, or on the best one if None. Raises `ClientError`.
 
     Cancel-safe: it is silent at once.
     """
 
     def on_word(word: Word, text: str) -> None:
         report.words += 1
-        errand.on_word(word, text)
+        job.on_word(word, text)
 
     async with (
-        Session.connect(errand.url, errand.key) as session,
+        Session.connect(job.url, job.key) as session,
         Player(device, session.ready.sample_rate) as player,
     ):
         if device is None and not player.device.audible:
-            raise DeviceFailed(no_sound())
-        utterance = session.speak(errand.text, **errand.parameters)
+            raise DeviceFailed(no_sound_message())
+        utterance = session.speak(job.text, **job.parameters)
         report.utterance, report.player = utterance, player
-        playback = player.play(utterance, on_word)
+        queued = player.play(utterance, on_word)
         try:
-            await playback.done()
+            await queued.done()
         finally:
-            report.heard_ms = playback.heard_ms
-    _conclude(utterance, report)
+            report.heard_ms = queued.heard_ms
+    _complete_report(report, utterance)
 
 
-async def say_into(errand: SayJob, path: Path, format_: str | None, report: Report) -> None:
-    """Write the speech of all of the text into a file. Raises `ClientError`.
+async def say_to_file(job: SayJob, path: Path, format_: str | None, report: SayReport) -> None:
+    """Write the speech of the text to a file. Raises `ClientError`.
 
-    Cancel-safe: a new file keeps what it has, one that was there before is left alone.
+    Cancel-safe: a new file keeps what was written, an existing file is not changed.
     """
-    parameters = errand.parameters.copy()
-    # Nobody waits for the sound of a file: whole sentences give the best speech, each as soon as
-    # its text is there.
+    parameters = job.parameters.copy()
+    # A file needs no low latency, and whole sentences sound best.
     parameters["mode"] = "batch"
-    async with Session.connect(errand.url, errand.key) as session:
-        utterance = report.utterance = session.speak(errand.text, **parameters)
+    async with Session.connect(job.url, job.key) as session:
+        utterance = report.utterance = session.speak(job.text, **parameters)
         with FileSink(path, session.ready.sample_rate, format=format_) as file:
             async for audio in utterance:
                 file.write(audio.data)
                 report.heard_ms += audio.duration_ms
                 for word in audio.words:
                     report.words += 1
-                    errand.on_word(word, utterance.text[word.start : word.end])
-            _conclude(utterance, report)
+                    job.on_word(word, utterance.text[word.start : word.end])
+            _complete_report(report, utterance)
 
 
-def _conclude(utterance: Utterance, report: Report) -> None:
+def _complete_report(report: SayReport, utterance: Utterance) -> None:
     if not utterance.audio_ms:
         raise NothingToSpeak
     report.complete = True

@@ -1,6 +1,6 @@
 """Runs a program of the server: `python -m duplex_tts.cli.server_program MODULE FLAGS`.
 
-No traceback when it is interrupted or when a package is missing.
+Prints no traceback when interrupted or when a package is missing.
 """
 
 from __future__ import annotations
@@ -11,34 +11,34 @@ import sys
 from types import ModuleType
 from typing import NoReturn
 
-from duplex_tts.cli.interrupts import exit_at_once, hold_back, interruptible
+from duplex_tts.cli.interrupts import block_signals, exit_on_signals, interruptible
 
 _REMEDY = "pip install --force-reinstall duplex-tts, or `make run` in a clone"
 
 
-def become(module: str, arguments: list[str]) -> NoReturn:
-    """Replace this process by the program `module` of the server."""
-    hold_back()
-    # -P: a folder named `backend` where the user happens to be is not ours.
+def exec_program(module: str, arguments: list[str]) -> NoReturn:
+    """Replace this process by a program of the server: the `main` of `module`."""
+    block_signals()
+    # -P: do not import a `backend` folder of the current directory.
     command = [sys.executable, "-P", "-m", "duplex_tts.cli.server_program", module, *arguments]
     os.execv(sys.executable, command)
 
 
 def main() -> None:
-    """Be the program that the first argument names."""
-    exit_at_once()
+    """Run the `main` of the module that the first argument names."""
+    exit_on_signals()
     name, *arguments = sys.argv[1:]
-    program = _imported(name)
+    program = _import_program(name)
     with interruptible() as interruption:
         try:
             program.main(arguments)
         except (KeyboardInterrupt, SystemExit):
-            if interruption.number is None:
+            if interruption.signal_number is None:
                 raise
             sys.exit(interruption.exit_code)
 
 
-def _imported(name: str) -> ModuleType:
+def _import_program(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:

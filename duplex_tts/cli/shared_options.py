@@ -1,4 +1,4 @@
-"""What the commands share: options, errors of one line, exit codes, the server at hand."""
+"""What the commands share: options, one-line error messages, exit codes, and finding a server."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ Url = Annotated[
         "--url",
         envvar="DUPLEX_TTS_URL",
         metavar="ADDRESS",
-        help=f"The server: host:port, http:// or ws://. Default: {DEFAULT_URL}, or a server of "
-        "its own for the duration when nothing answers there.",
+        help="Address of the server, for example 192.168.1.5:8000 or https://host/tts. Default: "
+        f"{DEFAULT_URL}; if nothing answers there, a server is started for this call.",
     ),
 ]
 Key = Annotated[
@@ -45,21 +45,22 @@ Key = Annotated[
     typer.Option(
         "--key",
         envvar="DUPLEX_TTS_KEY",
-        help="The server's API key, where it wants one. Better in the environment: others on "
-        "this machine can read a command line.",
+        help="API key, if the server requires one. The environment variable is safer: other "
+        "users of this machine can read command lines.",
     ),
 ]
-Voice = Annotated[str | None, typer.Option(help="See `duplex-tts voices`.")]
+Voice = Annotated[str | None, typer.Option(help="Name of a voice; `duplex-tts voices` lists them.")]
 
 
-def _finite(value: float | None) -> float | None:
+def _require_finite(value: float | None) -> float | None:
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter("it is no number that could be meant")
+        raise typer.BadParameter("expected a finite number")
     return value
 
 
 Speed = Annotated[
-    float | None, typer.Option(help="1 is normal, 2 is twice as fast.", callback=_finite)
+    float | None,
+    typer.Option(help="1 is normal, 2 is twice as fast.", callback=_require_finite),
 ]
 Volume = Annotated[
     float | None,
@@ -67,25 +68,30 @@ Volume = Annotated[
         help="1 is normal, 0 is silence, 2 is twice the amplitude.",
         min=0.0,
         max=2.0,
-        callback=_finite,
+        callback=_require_finite,
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same sound.")]
-Language = Annotated[str | None, typer.Option(help="A language of the voice.")]
+Seed = Annotated[
+    int | None, typer.Option(help="Any number; the same text and seed sound the same.")
+]
+Language = Annotated[
+    str | None, typer.Option(help="Language of the text, for example en or en-US.")
+]
 DeviceName = Annotated[
     str,
     typer.Option(
         "--device",
         metavar="NAME",
-        help=f"What to play on: {', '.join(DEVICES)} (silence, in real time).",
+        help=f"Where to play: {', '.join(DEVICES)} (null: silently, in real time).",
     ),
 ]
 
 
-def device_named(name: str) -> Device | None:
-    """None for the best there is. Raises `typer.BadParameter`."""
+def device_from_name(name: str) -> Device | None:
+    """Create the device of this name; None for `auto`. Raises `typer.BadParameter`."""
     if name not in DEVICES:
-        raise typer.BadParameter(f"there are {', '.join(DEVICES)}", param_hint="--device")
+        known = ", ".join(DEVICES)
+        raise typer.BadParameter(f"expected one of {known}", param_hint="--device")
     if name in PROGRAMS:
         return ProgramDevice(name)
     if name == AUTO:
@@ -94,21 +100,21 @@ def device_named(name: str) -> Device | None:
 
 
 @contextmanager
-def answering() -> Iterator[Interruption]:
-    """Turn what can go wrong into one line and an exit code, and an interruption into its code."""
+def reporting_errors() -> Iterator[Interruption]:
+    """Print errors of the block as one line and exit; exit on a signal with its code."""
     log = logging.getLogger("duplex_tts")
     level = log.level
-    log.setLevel(logging.ERROR)  # what matters is said here
+    log.setLevel(logging.ERROR)  # warnings repeat what is printed here
     with interruptible() as interruption:
         try:
             yield interruption
         except NothingToSpeak as error:
-            complain(str(error))
+            print_error(str(error))
             raise typer.Exit(NOTHING_TO_SPEAK) from error
         except ClientError as error:
-            if interruption.number is not None:  # it broke because we left
+            if interruption.signal_number is not None:  # caused by the interrupt
                 raise typer.Exit(interruption.exit_code) from error
-            complain(str(error))
+            print_error(str(error))
             raise typer.Exit(FAILED) from error
         except KeyboardInterrupt:
             raise typer.Exit(interruption.exit_code) from None
@@ -116,32 +122,36 @@ def answering() -> Iterator[Interruption]:
             log.setLevel(level)
 
 
-def complain(what: str) -> None:
-    """Say in a line what is wrong."""
-    stderr.print(f"[red]duplex-tts:[/red] {escape(what)}", soft_wrap=True)
+def print_error(message: str) -> None:
+    """Print a message on a line of stderr."""
+    stderr.print(f"[red]duplex-tts:[/red] {escape(message)}", soft_wrap=True)
 
 
 @contextmanager
-def server_at_hand(url: str | None) -> Iterator[str]:
-    """The address to use: the one asked for, else the default, else a server of our own."""
+def ensure_server(url: str | None) -> Iterator[str]:
+    """Yield the address of a server: `url`, else the default if it answers, else a local one that
+    runs during the block.
+    """
     if url is not None or is_ready(DEFAULT_URL):
-        yield _checked(url or DEFAULT_URL)
+        yield _check_url(url or DEFAULT_URL)
         return
-    stderr.print("[dim]No server is running: starting one for this call (`make run` keeps one).[/]")
+    stderr.print(
+        "[dim]No server is running: starting one for this call (`duplex-tts serve` keeps one).[/]"
+    )
     with local_server() as address:
         yield address
 
 
 def is_ready(url: str) -> bool:
-    """Whether a server takes connections there. Blocks for `HTTP_TIMEOUT_S` at most."""
+    """Whether a server at this address accepts connections. Blocks for `HTTP_TIMEOUT_S` at most."""
     try:
         with _NO_PROXY.open(http_url(url, "/readyz"), timeout=HTTP_TIMEOUT_S):
             return True
-    except (OSError, http.client.HTTPException):  # what answers may be anything
+    except (OSError, http.client.HTTPException):  # the latter if it is not an HTTP server
         return False
 
 
-def _checked(url: str) -> str:
+def _check_url(url: str) -> str:
     try:
         return websocket_url(url)
     except BadAddress as error:

@@ -1,4 +1,4 @@
-"""Text out of files: where it comes from, how much it is, and that it is text."""
+"""Reads text from files, pipes and standard input, and checks that it is UTF-8."""
 
 from __future__ import annotations
 
@@ -21,91 +21,92 @@ _OTHER_MARKS = {
 
 
 class TextFailed(ClientError):
-    """What should be text cannot be read, or is none."""
+    """The text cannot be read, or is not text."""
 
     code = "bad_text"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A text as it comes, and how many characters it will be, where that is known."""
+class TextSource:
+    """A text that may still be arriving; `length` in characters if known."""
 
     text: Text
     length: int | None = None
     empty: bool = False
 
 
-def source_of(text: str) -> Source:
-    """Text that is there already."""
-    return Source(text, len(text), not text.strip())
+def source_from_text(text: str) -> TextSource:
+    """Wrap a complete text."""
+    return TextSource(text, len(text), not text.strip())
 
 
-def source_at(path: Path) -> Source:
-    """The text of a file, or what comes out of a pipe of that name. Raises `TextFailed`."""
+def source_from_path(path: Path) -> TextSource:
+    """Open a text file or a named pipe. Raises `TextFailed`."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise TextFailed(f"{path} is a folder")
-        # It stays open: a pipe is read while it is spoken.
-        return source_in(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)), str(path))
+        # Not closed: a pipe is read while it is spoken.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        return source_from_descriptor(descriptor, str(path))
     except OSError as error:
         raise TextFailed(f"{path}: {error.strerror}") from error
 
 
-def source_in(descriptor: int, name: str = "standard input") -> Source:
-    """The text behind a file descriptor: all of a file, what arrives of anything else.
+def source_from_descriptor(descriptor: int, name: str = "standard input") -> TextSource:
+    """Read a whole file, or wrap a pipe or terminal whose text is still arriving.
 
     Blocks while it reads a file. Raises `TextFailed`.
     """
     try:
-        whole = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    except OSError:  # closed: no text comes
-        return source_of("")
-    if not whole:
-        return Source(arriving(descriptor, name))
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:  # closed
+        return source_from_text("")
+    if not is_file:
+        return TextSource(iter_arriving(descriptor, name))
     try:
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            return source_of(decoded(file.read(), name))
+            return source_from_text(decode_text(file.read(), name))
     except OSError as error:
         raise TextFailed(f"{name}: {error.strerror}") from error
 
 
-def decoded(raw: bytes, name: str) -> str:
-    """Text of UTF-8, with or without a byte order mark; bytes that are none become U+FFFD.
+def decode_text(raw: bytes, name: str) -> str:
+    """Decode UTF-8, with or without a byte order mark; invalid bytes become U+FFFD.
 
-    Raises `TextFailed` for what is no text in UTF-8 at all.
+    Raises `TextFailed` for UTF-16, UTF-32 and binary data.
     """
     check_encoding(raw, name)
     return raw.decode("utf-8-sig", errors="replace")
 
 
 def check_encoding(raw: bytes, name: str) -> None:
-    """Look at the beginning of what should be text. Raises `TextFailed`."""
+    """Raise `TextFailed` if data begins like UTF-16, UTF-32 or binary data."""
     for mark, encoding in _OTHER_MARKS.items():
         if raw.startswith(mark):
             raise TextFailed(f"{name} is {encoding}; save it as UTF-8")
     if b"\0" in raw[:READ_BYTES]:
-        raise TextFailed(f"{name} is no text: it has NUL bytes; save it as UTF-8")
+        raise TextFailed(f"{name} is not text: it has NUL bytes; save it as UTF-8")
 
 
-def arriving(descriptor: int, name: str = "standard input") -> Iterator[str]:
-    """Text from a file descriptor, as it arrives: no line, no word and no buffer is waited for.
+def iter_arriving(descriptor: int, name: str = "standard input") -> Iterator[str]:
+    """Yield text from a file descriptor as it arrives, without waiting for a line or a buffer.
 
-    Blocks while there is none. Bytes that are no UTF-8 become U+FFFD. Raises `TextFailed` for what
-    begins as no text.
+    Blocks while there is none. Invalid bytes become U+FFFD. Raises `TextFailed` if it begins like
+    something else than UTF-8 text.
     """
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
-    chunk = _read(descriptor)
+    chunk = _read_chunk(descriptor)
     check_encoding(chunk, name)
     while chunk:
         if text := decoder.decode(chunk):
             yield text
-        chunk = _read(descriptor)
+        chunk = _read_chunk(descriptor)
     if text := decoder.decode(b"", final=True):
         yield text
 
 
-def _read(descriptor: int) -> bytes:
+def _read_chunk(descriptor: int) -> bytes:
     try:
         return os.read(descriptor, READ_BYTES)
-    except OSError:  # closed, or its terminal is gone: no more text comes
+    except OSError:  # closed, or its terminal is gone
         return b""

@@ -1,4 +1,4 @@
-"""`duplex-tts type`: options, and the way into the terminal's screen."""
+"""The `type` command: its options; starts the screen of `type_screen`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from duplex_tts.cli.shared_options import (
     Url,
     Voice,
     Volume,
-    answering,
-    complain,
-    device_named,
-    server_at_hand,
+    device_from_name,
+    ensure_server,
+    print_error,
+    reporting_errors,
 )
-from duplex_tts.playback.devices import Device, DeviceFailed, no_sound
+from duplex_tts.playback.devices import Device, DeviceFailed, no_sound_message
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 
 Typing = Annotated[
     Literal["auto", "word", "phrase", "sentence"] | None,
-    typer.Option(help="In which pieces an unfinished sentence is spoken.", show_default="auto"),
+    typer.Option(help="How much to speak at a time; auto follows your speed.", show_default="auto"),
 ]
 
 
@@ -45,36 +45,38 @@ def type_(  # noqa: PLR0913 - a parameter is an option
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Type and be heard while you type.
+    """Speak what you type, while you type it.
 
-    Who types slower than speech is heard phrase by phrase, and never in half words; `--typing`
-    chooses words or sentences instead. What you see:
+    If you type slower than speech, it speaks phrase by phrase and never half a word;
+    `--typing word` or `--typing sentence` changes that. On the screen, text is
 
-    * **bold**: it was heard, or is being heard;
-    * underlined: it will be heard; it can no longer be changed;
-    * plain: it can be taken back.
+    * **bold** when it was heard, or is being heard;
+    * underlined when it will be heard and can no longer be changed;
+    * plain while it can still be changed.
 
     The keys:
 
-    * **Enter** speaks all of the line; the next one is spoken after it.
-    * **Backspace** takes back a character, **Ctrl-W** a word, **Ctrl-U** the line: what is plain.
-    * **Esc** stops at once, and forgets what was not heard.
-    * **Ctrl-D** speaks to the end and leaves; **Ctrl-C** leaves at once.
+    * **Enter** speaks the whole line; the next line follows it.
+    * **Backspace** deletes a character, **Ctrl-W** a word, **Ctrl-U** the line (plain text only).
+    * **Esc** stops at once and discards everything not heard yet.
+    * **Ctrl-D** speaks the rest and quits; **Ctrl-C** quits at once.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        complain("`type` needs a terminal; what is piped in, `duplex-tts say` speaks")
+        print_error("`type` needs a terminal; use `duplex-tts say` for piped text")
         raise typer.Exit(FAILED)
     parameters = Parameters(
         voice=voice, speed=speed, seed=seed, language=language, volume=volume, typing=typing
     )
-    with answering() as interruption:
-        player = device_named(device)
-        with server_at_hand(url) as address:
-            interruption.run(_type(address, key, parameters, player))
+    with reporting_errors() as interruption:
+        player_device = device_from_name(device)
+        with ensure_server(url) as address:
+            interruption.run_coroutine(_run_screen(address, key, parameters, player_device))
 
 
-async def _type(url: str, key: str | None, parameters: Parameters, device: Device | None) -> None:
-    # Loaded here: no other command needs it, and it takes a tenth of a second.
+async def _run_screen(
+    url: str, key: str | None, parameters: Parameters, device: Device | None
+) -> None:
+    # Imported here: no other command needs it, and it takes 0.1 s.
     from duplex_tts.cli.type_screen import type_aloud
 
     async with (
@@ -82,5 +84,5 @@ async def _type(url: str, key: str | None, parameters: Parameters, device: Devic
         Player(device, session.ready.sample_rate) as player,
     ):
         if device is None and not player.device.audible:
-            raise DeviceFailed(no_sound())
+            raise DeviceFailed(no_sound_message())
         await type_aloud(session, player, parameters)

@@ -1,4 +1,4 @@
-"""The terminal of `duplex-tts type`: keys in; what was heard, what is coming, what may change."""
+"""The terminal screen of `duplex-tts type`: handles keys, shows what was heard and may change."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from prompt_toolkit.shortcuts import print_formatted_text
 from prompt_toolkit.styles import Style
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.typewriter import TypedLine, Typewriter
+from duplex_tts.cli.typewriter import SpokenLine, Typewriter
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.player import Player
 from duplex_tts.session import Session
 
-ESCAPE_TIMEOUT_S = 0.02  # until Esc is not the beginning of another key: Esc has to be quick
-HELP = "Enter: speak all · Backspace: take back · Esc: stop · Ctrl-D: end"
+ESCAPE_TIMEOUT_S = 0.02  # wait this long whether Esc begins a key sequence: Esc must be fast
+HELP = "Enter: speak the line · Backspace: delete · Esc: stop · Ctrl-D: quit"
 STYLE = Style.from_dict(
     {
         "heard": "bold ansigreen",
         "coming": "underline",
         "silenced": "strike ansibrightblack",
         "status": "ansibrightblack",
-        "trouble": "ansired",
+        "error": "ansired",
     }
 )
 
@@ -41,37 +41,39 @@ async def type_aloud(
     parameters: Parameters,
     terminal: tuple[Input, Output] | None = None,
 ) -> None:
-    """Let a person type and be heard, until they end it. Raises `ClientError`.
+    """Run the screen until the user quits. Raises `ClientError`.
 
-    `terminal`: the one of the process when None.
+    `terminal`: input and output; None for the terminal of the process.
     """
-    screen = Screen(player, *(terminal or (None, None)))
-    async with Typewriter(session, player, parameters, screen.redraw, screen.gone) as typewriter:
-        await screen.run(typewriter)
+    screen = TypeScreen(player, *(terminal or (None, None)))
+    async with Typewriter(
+        session, player, parameters, screen.redraw, screen.line_finished
+    ) as typewriter:
+        await screen.run_app(typewriter)
 
 
-class Screen:
-    """Shows a `Typewriter`, and hands it the keys. Lines that are over scroll up and stay."""
+class TypeScreen:
+    """Shows a `Typewriter` and passes it the keys. Finished lines scroll up."""
 
     def __init__(self, player: Player, input_: Input | None, output: Output | None) -> None:
         self._player = player
-        self._trouble = ""
+        self._error = ""
         self._ttfa_ms: float | None = None
         self._ending: asyncio.Task[None] | None = None
-        text = FormattedTextControl(self._text, focusable=True)
-        status = FormattedTextControl(self._status)
+        text = FormattedTextControl(self._format_lines, focusable=True)
+        status = FormattedTextControl(self._format_status)
         self._app = Application[None](
             Layout(HSplit([Window(text, wrap_lines=True), Window(status, height=1)])),
             style=STYLE,
-            key_bindings=self._keys(),
+            key_bindings=self._bind_keys(),
             erase_when_done=True,
             input=input_,
             output=output,
         )
         self._app.ttimeoutlen = ESCAPE_TIMEOUT_S
 
-    async def run(self, typewriter: Typewriter) -> None:
-        """Until the person ends it; then everything has been heard, or is silenced."""
+    async def run_app(self, typewriter: Typewriter) -> None:
+        """Run until the user quits; what is not heard by then is cancelled."""
         self._typewriter = typewriter
         try:
             await self._app.run_async()
@@ -80,78 +82,78 @@ class Screen:
                 self._ending.cancel()
             self._player.stop()
             for line in typewriter.lines:
-                self._print(line)
+                self._print_line(line)
 
     def redraw(self) -> None:
-        """Something is no longer what is shown."""
+        """Redraw the screen."""
         self._app.invalidate()
 
-    def gone(self, line: TypedLine, error: ClientError | None) -> None:
-        """Let the line scroll up; an error is shown, or ends everything if nothing can go on."""
+    def line_finished(self, line: SpokenLine, error: ClientError | None) -> None:
+        """Scroll up a finished line. Shows its error, or quits if the session is lost."""
         self._ttfa_ms = line.ttfa_ms or self._ttfa_ms
         if error is not None and not isinstance(error, SpeechFailed):
-            self._leave(error)
-        self._trouble = str(error or "")
+            self._quit(error)
+        self._error = str(error or "")
         if self._app.is_running:
-            run_in_terminal(partial(self._print, line))
+            run_in_terminal(partial(self._print_line, line))
 
-    # --- what is shown ----------------------------------------------------------------------------
+    # --- display ----------------------------------------------------------------------------------
 
-    def _text(self) -> StyleAndTextTuples:
-        shown: StyleAndTextTuples = []
+    def _format_lines(self) -> StyleAndTextTuples:
+        formatted: StyleAndTextTuples = []
         for line in self._typewriter.lines:
-            shown += _shown(line)
-            if line.typed.ended:
-                shown.append(("", "\n"))
-        return [*shown, ("[SetCursorPosition]", "")]
+            formatted += _format_line(line)
+            if line.buffer.ended:
+                formatted.append(("", "\n"))
+        return [*formatted, ("[SetCursorPosition]", "")]
 
-    def _status(self) -> StyleAndTextTuples:
-        if self._trouble:
-            return [("class:trouble", self._trouble)]
-        parts = ["speaking to the end"] if self._ending else [HELP]
+    def _format_status(self) -> StyleAndTextTuples:
+        if self._error:
+            return [("class:error", self._error)]
+        parts = ["speaking the rest"] if self._ending else [HELP]
         if self._ttfa_ms is not None:
             parts.append(f"first sound after {self._ttfa_ms:.0f} ms")
         return [("class:status", " · ".join(parts))]
 
-    def _print(self, line: TypedLine) -> None:
-        shown = FormattedText(_shown(line))
-        print_formatted_text(shown, style=STYLE, output=self._app.output)
+    def _print_line(self, line: SpokenLine) -> None:
+        formatted = FormattedText(_format_line(line))
+        print_formatted_text(formatted, style=STYLE, output=self._app.output)
 
     # --- keys -------------------------------------------------------------------------------------
 
-    def _keys(self) -> KeyBindings:
+    def _bind_keys(self) -> KeyBindings:
         keys = KeyBindings()
-        keys.add("backspace")(lambda event: self._taken_back(self._typewriter.erase()))
-        keys.add("c-w")(lambda event: self._taken_back(self._typewriter.erase_word()))
-        keys.add("c-u")(lambda event: self._taken_back(self._typewriter.erase_line()))
-        keys.add("enter")(lambda event: self._typewriter.enter())
-        keys.add("escape", eager=True)(lambda event: self._typewriter.stop())
-        keys.add("c-d")(lambda event: self._end())
-        keys.add("c-c")(lambda event: self._leave())
-        keys.add("tab")(lambda event: self._typed(" "))
-        keys.add(Keys.BracketedPaste)(lambda event: self._typed(_cleaned(event.data)))
-        keys.add(Keys.Any)(lambda event: self._typed(event.data))
+        keys.add("backspace")(lambda event: self._bell_if_none(self._typewriter.erase_character()))
+        keys.add("c-w")(lambda event: self._bell_if_none(self._typewriter.erase_word()))
+        keys.add("c-u")(lambda event: self._bell_if_none(self._typewriter.erase_line()))
+        keys.add("enter")(lambda event: self._typewriter.end_line())
+        keys.add("escape", eager=True)(lambda event: self._typewriter.stop_speech())
+        keys.add("c-d")(lambda event: self._start_ending())
+        keys.add("c-c")(lambda event: self._quit())
+        keys.add("tab")(lambda event: self._insert_text(" "))
+        keys.add(Keys.BracketedPaste)(lambda event: self._insert_text(_strip_controls(event.data)))
+        keys.add(Keys.Any)(lambda event: self._insert_text(event.data))
         return keys
 
-    def _typed(self, text: str) -> None:
-        """Keys that are no text (arrows and the like) are ignored."""
-        if self._ending is None and text and text == _cleaned(text):
-            self._trouble = ""
-            self._typewriter.insert(text)
+    def _insert_text(self, text: str) -> None:
+        """Insert typed text; other keys (arrows and the like) are ignored."""
+        if self._ending is None and text and text == _strip_controls(text):
+            self._error = ""
+            self._typewriter.insert_text(text)
 
-    def _taken_back(self, count: int) -> None:
-        if not count:
+    def _bell_if_none(self, erased: int) -> None:
+        if not erased:
             self._app.output.bell()
 
-    def _end(self) -> None:
+    def _start_ending(self) -> None:
         if self._ending is None:
-            self._ending = asyncio.create_task(self._speak_to_the_end(), name="duplex-tts-ending")
+            self._ending = asyncio.create_task(self._finish_and_quit(), name="duplex-tts-ending")
 
-    async def _speak_to_the_end(self) -> None:
-        await self._typewriter.finish()
-        self._leave()
+    async def _finish_and_quit(self) -> None:
+        await self._typewriter.finish_lines()
+        self._quit()
 
-    def _leave(self, error: ClientError | None = None) -> None:
+    def _quit(self, error: ClientError | None = None) -> None:
         if self._app.future is None or self._app.future.done():
             return
         if error:
@@ -160,19 +162,19 @@ class Screen:
             self._app.exit()
 
 
-def _cleaned(text: str) -> str:
-    """Without control characters but for line ends; those of any system."""
+def _strip_controls(text: str) -> str:
+    """Remove control characters, except line ends, which become line feeds."""
     lines = "\n".join(text.replace("\t", " ").splitlines())
     return "".join(c for c in lines if c == "\n" or unicodedata.category(c) != "Cc")
 
 
-def _shown(line: TypedLine) -> StyleAndTextTuples:
-    """Its text, by what has become of it."""
-    typed, text = line.typed, line.text
+def _format_line(line: SpokenLine) -> StyleAndTextTuples:
+    """Style the text by its state."""
+    buffer, text = line.buffer, line.text
     heard, coming, open_ = (
-        text[: typed.heard_to],
-        text[typed.heard_to : typed.spoken_to],
-        text[typed.spoken_to :],
+        text[: buffer.heard_to],
+        text[buffer.heard_to : buffer.spoken_to],
+        text[buffer.spoken_to :],
     )
     if line.cancelled:
         return [("class:heard", heard), ("class:silenced", coming + open_)]

@@ -1,7 +1,7 @@
-"""Speaks lines while they are typed: between the keys, a session, and a player. No terminal here.
+"""Speaks lines while they are typed; connects a session and a player. Independent of a terminal.
 
-Each line is a context of the server. It is sent as it is typed, taken back as it is erased, and
-played behind the lines before it.
+Each line is a context of the server. Its text is sent as it is typed and retracted as it is erased;
+its audio is played after the lines before it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from duplex_tts.channel.context import Context, Parameters
-from duplex_tts.cli.typed_line import Push, Retract, TypedText
+from duplex_tts.cli.edit_buffer import EditBuffer, PushText, RetractText
 from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.events import Audio, Done, Error, Retracted, Word
 from duplex_tts.playback.queued_utterance import QueuedUtterance
@@ -21,46 +21,48 @@ from duplex_tts.player import Player
 from duplex_tts.session import Session
 
 
-class TypedLine:
-    """A line from its first key to its last sound; a `Player` plays it.
+class SpokenLine:
+    """A line that is spoken while it is typed; played by a `Player` (see `Playable`).
 
-    `typed`: how it stands. `ttfa_ms`: from its first text to its first sound. `told` is called
-    when it changes by what the server says, or is heard.
+    `buffer`: its text. `ttfa_ms`: time from the first text to the first audio. `on_change` is
+    called when an event of the server changes it, or a word is heard.
     """
 
-    def __init__(self, session: Session, parameters: Parameters, told: Callable[[], None]) -> None:
-        self.typed = TypedText()
+    def __init__(
+        self, session: Session, parameters: Parameters, on_change: Callable[[], None]
+    ) -> None:
+        self.buffer = EditBuffer()
         self.parameters: Mapping[str, object] = parameters
         self.cancelled = False
         self.ttfa_ms: float | None = None
         self._session = session
-        self._manner = parameters
-        self._told = told
+        self._start_parameters = parameters
+        self._on_change = on_change
         self._context: Context | None = None
         self._first_text_s: float | None = None
         self._changed = asyncio.Event()
 
     @property
     def text(self) -> str:
-        """As it stands."""
-        return self.typed.text
+        """The current text."""
+        return self.buffer.text
 
-    def changed(self) -> None:
-        """It was typed at: the server has to be told."""
+    def send_edits(self) -> None:
+        """Send the edits of `buffer` to the server. Does not wait."""
         self._changed.set()
 
-    def heard(self, word: Word, _text: str) -> None:
-        """A word begins to be heard."""
-        self.typed.heard_to = word.end
-        self._told()
+    def mark_heard(self, word: Word, _text: str) -> None:
+        """Record that a word begins to be heard."""
+        self.buffer.heard_to = word.end
+        self._on_change()
 
     def played(self, ms: float) -> None:
-        """So much of it was heard."""
+        """Report how much of the audio was heard."""
         if self._context is not None:
             self._context.played_now(ms)
 
     def cancel(self) -> None:
-        """It is not wanted any more. Harmless twice."""
+        """Stop the speech. Safe to call twice."""
         if not self.cancelled:
             self.cancelled = True
             self._changed.set()
@@ -68,14 +70,17 @@ class TypedLine:
                 self._context.cancel_now()
 
     async def __aiter__(self) -> AsyncIterator[Audio]:
-        """Its audio, while it is typed. Raises `SpeechFailed` at the end when not all of it could
-        be spoken, and `ConnectionLost`.
+        """Its audio, while it is typed.
+
+        Raises `SpeechFailed` at the end if a part could not be spoken, and `ConnectionLost`.
         """
-        troubles: list[Error] = []
-        self._context = await self._session.start(**self._manner)
+        errors: list[Error] = []
+        self._context = await self._session.start(**self._start_parameters)
         if self.cancelled:
             self._context.cancel_now()
-        sending = asyncio.create_task(self._send(self._context), name="duplex-tts-typed-line")
+        sending = asyncio.create_task(
+            self._send_commands(self._context), name="duplex-tts-spoken-line"
+        )
         ended = False
         try:
             async for event in self._context:
@@ -83,35 +88,35 @@ class TypedLine:
                     return
                 ended = isinstance(event, Done)
                 if isinstance(event, Error):
-                    troubles.append(event)
+                    errors.append(event)
                 elif isinstance(event, Retracted):
-                    self.typed.retracted(event.to)
+                    self.buffer.apply_retraction(event.to)
                 elif isinstance(event, Audio):
-                    self._hear(event)
+                    self._note_audio(event)
                     yield event
                 self._changed.set()
-                self._told()
+                self._on_change()
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
-        if troubles or not ended:
-            first = troubles[0]
+        if errors or not ended:
+            first = errors[0]
             message = "not all was spoken: " * ended + f"{first.message} ({first.code})"
-            raise SpeechFailed(message, troubles)
+            raise SpeechFailed(message, errors)
 
-    def _hear(self, audio: Audio) -> None:
-        self.typed.spoken(audio.text[1])
+    def _note_audio(self, audio: Audio) -> None:
+        self.buffer.mark_spoken(audio.text[1])
         if audio.data and self.ttfa_ms is None and self._first_text_s is not None:
             self.ttfa_ms = (time.perf_counter() - self._first_text_s) * 1000
 
-    async def _send(self, context: Context) -> None:
-        """Tell the server of every change."""
+    async def _send_commands(self, context: Context) -> None:
+        """Send every change to the server, until cancelled."""
         while not self.cancelled:
-            while command := self.typed.next_command():
-                if isinstance(command, Push):
+            while command := self.buffer.next_command():
+                if isinstance(command, PushText):
                     self._first_text_s = self._first_text_s or time.perf_counter()
                     await context.push(command.text)
-                elif isinstance(command, Retract):
+                elif isinstance(command, RetractText):
                     await context.retract(command.to)
                 else:
                     await context.end()
@@ -120,10 +125,10 @@ class TypedLine:
 
 
 class Typewriter:
-    """The lines that are not wholly heard yet; the last one is typed at, unless it has ended.
+    """The lines not fully heard yet; the last one is edited, unless it has ended.
 
-    Use it as a block, from an event loop. `told` is called when a line has changed by itself,
-    `gone` with each line when nothing of it will be heard any more, and why if that is an error.
+    Use it as a block, from one event loop. `on_change` is called when the server or the player has
+    changed a line, `on_finished` with each line that was heard, cancelled, or failed with an error.
     """
 
     def __init__(
@@ -131,16 +136,16 @@ class Typewriter:
         session: Session,
         player: Player,
         parameters: Parameters,
-        told: Callable[[], None],
-        gone: Callable[[TypedLine, ClientError | None], None],
+        on_change: Callable[[], None],
+        on_finished: Callable[[SpokenLine, ClientError | None], None],
     ) -> None:
-        self.lines: list[TypedLine] = []
+        self.lines: list[SpokenLine] = []
         self._session = session
         self._player = player
         self._parameters = parameters
-        self._told = told
-        self._gone = gone
-        self._following: set[asyncio.Task[None]] = set()
+        self._on_change = on_change
+        self._on_finished = on_finished
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,72 +156,72 @@ class Typewriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for task in self._following:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._following, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
-    def open_line(self) -> TypedLine | None:
-        """The one that is typed at."""
-        return self.lines[-1] if self.lines and not self.lines[-1].typed.ended else None
+    def open_line(self) -> SpokenLine | None:
+        """The line being edited."""
+        return self.lines[-1] if self.lines and not self.lines[-1].buffer.ended else None
 
-    def insert(self, text: str) -> None:
-        """Type: begins a line if none is open. What no Unicode text can hold is replaced."""
-        line = self.open_line or self._begin()
-        line.typed.insert(text.encode(errors="replace").decode())
-        line.changed()
+    def insert_text(self, text: str) -> None:
+        """Append typed text; begins a line if none is open. Lone surrogates are replaced."""
+        line = self.open_line or self._begin_line()
+        line.buffer.insert_text(text.encode(errors="replace").decode())
+        line.send_edits()
 
-    def erase(self) -> int:
-        """Take back the last character, if it is not spoken; returns how many were taken back."""
-        return self._edit(TypedText.erase)
+    def erase_character(self) -> int:
+        """Erase the last character, unless it is spoken; returns how many were erased."""
+        return self._edit_line(EditBuffer.erase_characters)
 
     def erase_word(self) -> int:
-        """Take back the last word, as far as it is not spoken."""
-        return self._edit(TypedText.erase_word)
+        """Erase the last word, unless spoken; returns the number of characters erased."""
+        return self._edit_line(EditBuffer.erase_word)
 
     def erase_line(self) -> int:
-        """Take back all of the line that is not spoken."""
-        return self._edit(lambda typed: typed.erase(len(typed.text)))
+        """Erase the unspoken part of the line; returns the number of characters erased."""
+        return self._edit_line(lambda buffer: buffer.erase_characters(len(buffer.text)))
 
-    def enter(self) -> None:
-        """The line is complete: speak all of it."""
+    def end_line(self) -> None:
+        """Complete the line, which is then spoken to its end."""
         if line := self.open_line:
-            line.typed.ended = True
-            line.changed()
+            line.buffer.ended = True
+            line.send_edits()
 
-    def stop(self) -> None:
-        """Be silent, and forget all that was not heard."""
+    def stop_speech(self) -> None:
+        """Stop, and discard everything not heard."""
         self._player.stop()
         for line in self.lines:
-            line.typed.ended = True
+            line.buffer.ended = True
 
-    async def finish(self) -> None:
+    async def finish_lines(self) -> None:
         """Complete the line, and wait until everything was heard."""
-        self.enter()
-        while self._following:
-            await asyncio.wait(self._following)
+        self.end_line()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _edit(self, edit: Callable[[TypedText], int]) -> int:
+    def _edit_line(self, edit: Callable[[EditBuffer], int]) -> int:
         line = self.open_line
-        taken_back = edit(line.typed) if line else 0
-        if line and taken_back:
-            line.changed()
-        return taken_back
+        erased = edit(line.buffer) if line else 0
+        if line and erased:
+            line.send_edits()
+        return erased
 
-    def _begin(self) -> TypedLine:
-        line = TypedLine(self._session, self._parameters, self._told)
+    def _begin_line(self) -> SpokenLine:
+        line = SpokenLine(self._session, self._parameters, self._on_change)
         self.lines.append(line)
-        playback = self._player.play(line, line.heard)
-        task = asyncio.create_task(self._follow(line, playback), name="duplex-tts-typewriter")
-        self._following.add(task)
-        task.add_done_callback(self._following.discard)
+        queued = self._player.play(line, line.mark_heard)
+        task = asyncio.create_task(self._wait_finished(line, queued), name="duplex-tts-typewriter")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return line
 
-    async def _follow(self, line: TypedLine, playback: QueuedUtterance) -> None:
+    async def _wait_finished(self, line: SpokenLine, queued: QueuedUtterance) -> None:
         error: ClientError | None = None
         try:
-            await playback.done()
+            await queued.done()
         except ClientError as failed:
             error = failed
         self.lines.remove(line)
-        self._gone(line, error)
+        self._on_finished(line, error)

@@ -1,4 +1,4 @@
-"""`duplex-tts voices`: which there are, new ones of recordings, and their end."""
+"""The `voices` commands: list voices, create them from recordings, remove them."""
 
 from __future__ import annotations
 
@@ -15,66 +15,73 @@ from rich.console import Console
 from rich.table import Table
 
 from duplex_tts.channel.address import authorization, http_url
-from duplex_tts.cli.shared_options import FAILED, Key, Url, answering, complain, server_at_hand
+from duplex_tts.cli.shared_options import (
+    FAILED,
+    Key,
+    Url,
+    ensure_server,
+    print_error,
+    reporting_errors,
+)
 from duplex_tts.errors import ClientError, ConnectionLost
 
 _PATH = "/v1/voices"
-_LISTING_S = 5.0
-_LEARNING_S = 300.0  # on a CPU, behind the recordings of others
+_LIST_TIMEOUT_S = 5.0
+_CREATE_TIMEOUT_S = 300.0  # on a CPU, queued after the recordings of others
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
 _out = Console(highlight=False)
 
 
 class VoiceRefused(ClientError):
-    """The server does not do it; the message says why."""
+    """The server refused the request; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Server:
-    """The server at `address`, asked over HTTP."""
+class _VoicesApi:
+    """The HTTP API of the server at `address`."""
 
     client: httpx.Client
     address: str
 
-    def ask(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        """What it says. Raises `VoiceRefused` with its own words where it refuses."""
+    def send_request(self, method: str, path: str, **content: Any) -> dict[str, Any]:
+        """Return the JSON response. Raises `VoiceRefused` with the server's message."""
         response = self.client.request(method, http_url(self.address, path), **content)
         try:
-            said = response.json()
+            body = response.json()
         except ValueError:
-            said = {}
-        if response.is_success and isinstance(said, dict) and said:
-            return said
-        reason = said.get("message") if isinstance(said, dict) else None
+            body = {}
+        if response.is_success and isinstance(body, dict) and body:
+            return body
+        reason = body.get("message") if isinstance(body, dict) else None
         raise VoiceRefused(str(reason or f"{response.url} answers {response.status_code}"))
 
 
 @app.callback()
 def voices(context: typer.Context, url: Url = None, key: Key = None) -> None:
-    """List the voices that the server can speak with; make new ones of recordings, remove them."""
-    context.obj = url, key  # for what follows
+    """List the voices of the server; create voices from recordings, remove them."""
+    context.obj = url, key  # for the subcommands
     if context.invoked_subcommand is None:
         list_(context)
 
 
 @app.command("list")
 def list_(context: typer.Context, url: Url = None, key: Key = None) -> None:
-    """List the voices that the server can speak with."""
-    with _server(context, url, key, _LISTING_S) as server:
-        offered = server.ask("GET", _PATH)
+    """List the voices of the server."""
+    with _voices_api(context, url, key, _LIST_TIMEOUT_S) as api:
+        listing = api.send_request("GET", _PATH)
     try:
-        _out.print(_table(offered))
+        _out.print(_voice_table(listing))
     except (KeyError, TypeError, AttributeError):
-        complain("what answers there is no speech server: it lists no voices")
+        print_error("what answers is not a speech server: it lists no voices")
         raise typer.Exit(FAILED) from None
 
 
-def _table(offered: dict[str, Any]) -> Table:
+def _voice_table(listing: dict[str, Any]) -> Table:
     table = Table("voice", "language", "description", "", box=None)
-    for voice in offered["voices"]:
-        states = ("default",) * (voice["name"] == offered["default"])
-        states += ("made of a recording",) * bool(voice.get("learned"))
+    for voice in listing["voices"]:
+        states = ("default",) * (voice["name"] == listing["default"])
+        states += ("from a recording",) * bool(voice.get("learned"))
         states += ("downloaded on first use",) * (not voice["ready"])
         table.add_row(voice["name"], voice["language"], voice["description"], ", ".join(states))
     return table
@@ -83,56 +90,57 @@ def _table(offered: dict[str, Any]) -> Table:
 @app.command()
 def add(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Letters, digits, - and _.")],
+    name: Annotated[str, typer.Argument(help="Name of the voice: letters, digits, - and _.")],
     recording: Annotated[
         Path,
         typer.Argument(
-            help="5 to 30 s of one person: WAV, FLAC, MP3 or OGG.", exists=True, dir_okay=False
+            help="5 to 30 s of speech: WAV, FLAC, MP3 or OGG.", exists=True, dir_okay=False
         ),
     ],
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Make a voice of a recording; the server keeps it.
+    """Create a voice from a recording; the server stores it.
 
     ```
     duplex-tts voices add anna anna.wav
     duplex-tts say "Hello, it is me." --voice anna
     ```
 
-    One person, nothing else to be heard, as you want to be spoken to. Ask the person first.
+    Record one person without background noise, speaking in the style you want to hear. Ask the
+    person for permission first.
     """
-    with _server(context, url, key, _LEARNING_S) as server, recording.open("rb") as audio:
+    with _voices_api(context, url, key, _CREATE_TIMEOUT_S) as api, recording.open("rb") as audio:
         files = {"audio": (recording.name, audio)}
-        voice = server.ask("POST", _PATH, data={"name": name}, files=files)["name"]
-    _out.print(f'{voice} is there: duplex-tts say "Hello" --voice {voice}', markup=False)
+        voice = api.send_request("POST", _PATH, data={"name": name}, files=files)["name"]
+    _out.print(f'{voice} is ready: duplex-tts say "Hello" --voice {voice}', markup=False)
 
 
 @app.command()
 def remove(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="One that was made of a recording.")],
+    name: Annotated[str, typer.Argument(help="A voice created from a recording.")],
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Remove a voice that was made of a recording. Who speaks with it now speaks to the end."""
-    with _server(context, url, key, _LEARNING_S) as server:
-        server.ask("DELETE", f"{_PATH}/{quote(name, safe='')}")
-    _out.print(f"{name} is gone", markup=False)
+    """Remove a voice created from a recording. Speech that already uses it is not interrupted."""
+    with _voices_api(context, url, key, _CREATE_TIMEOUT_S) as api:
+        api.send_request("DELETE", f"{_PATH}/{quote(name, safe='')}")
+    _out.print(f"{name} was removed", markup=False)
 
 
 @contextmanager
-def _server(
+def _voices_api(
     context: typer.Context, url: str | None, key: str | None, timeout_s: float
-) -> Iterator[_Server]:
-    """The server at hand, asked over HTTP. Errors become a line and an exit code."""
+) -> Iterator[_VoicesApi]:
+    """Connect to the server over HTTP. Errors of the block are printed as one line."""
     url, key = url or context.obj[0], key or context.obj[1]
-    with answering(), server_at_hand(url) as address:
+    with reporting_errors(), ensure_server(url) as address:
         voices = http_url(address, _PATH)
         try:
             with httpx.Client(
                 headers=authorization(key), timeout=timeout_s, trust_env=False
             ) as client:
-                yield _Server(client, address)
+                yield _VoicesApi(client, address)
         except httpx.HTTPError as error:
             raise ConnectionLost(f"no speech server answers at {voices} ({error})") from error

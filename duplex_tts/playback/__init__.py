@@ -1,1 +1,1 @@
-"""From received audio to a loudspeaker or a file."""
+"""Plays received audio on a device or writes it to a file."""

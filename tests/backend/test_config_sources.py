@@ -1,4 +1,4 @@
-"""Settings: their defaults, their sources in rising order, and every way to get them wrong."""
+"""Settings: defaults, sources in rising priority, and refused values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from pydantic import ValidationError
 
 from backend import config_sources
 from backend.config import FIELDS, Settings
-from backend.config_sources import Loaded, add_flags, load_settings
+from backend.config_sources import LoadedSettings, add_flags, load_settings
 from backend.errors import ConfigError
 
-Load = Callable[..., Loaded]
+Load = Callable[..., LoadedSettings]
 
 
 @pytest.fixture
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Load from a file's text, an environment and flags, in a directory of its own."""
+    """Load from a file's text, an environment and flags, in a temporary directory."""
     monkeypatch.chdir(tmp_path)
 
     def loaded(
         file: str | None = None, environ: Mapping[str, str] | None = None, flags: str = ""
-    ) -> Loaded:
+    ) -> LoadedSettings:
         if file is not None:
             Path("duplex-tts.toml").write_text(file, "utf-8")
         parser = argparse.ArgumentParser()
@@ -38,14 +38,14 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
 
 
 def message(load: Load, **sources: object) -> str:
-    """The one line with which the start is refused."""
+    """The one-line message of the `ConfigError`."""
     with pytest.raises(ConfigError) as refused:
         load(**sources)
     assert "\n" not in refused.value.message
     return refused.value.message
 
 
-def test_the_defaults_are_those_the_design_names() -> None:
+def test_defaults_match_the_design() -> None:
     settings = Settings()
     assert settings.bidirectional_streaming.model_dump() == {
         "enabled": True,
@@ -63,13 +63,13 @@ def test_the_defaults_are_those_the_design_names() -> None:
     assert settings.log.level == "info"
 
 
-def test_without_any_source_all_is_default(load: Load) -> None:
+def test_without_sources_all_settings_are_default(load: Load) -> None:
     loaded = load()
     assert loaded.settings == Settings()
     assert loaded.sources == dict.fromkeys(FIELDS, "default")
 
 
-def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults(
+def test_flags_override_environment_overrides_file_overrides_defaults(
     load: Load,
 ) -> None:
     file = "[server]\nport = 1\nmax_connections = 1\ndrain_timeout = 1"
@@ -101,15 +101,15 @@ def test_flags_beat_the_environment_which_beats_the_file_which_beats_the_default
 )
 def test_each_flag_sets_its_key(load: Load, flags: str, key: str, value: object) -> None:
     loaded = load(flags=flags)
-    assert loaded.value(key) == value
+    assert loaded.get_value(key) == value
     assert loaded.sources[key] == f"flag {flags.split()[0]}"
     assert sum(source != "default" for source in loaded.sources.values()) == 1
 
 
-def test_the_last_flag_counts(load: Load) -> None:
+def test_the_last_flag_wins(load: Load) -> None:
     assert load(flags="--port 1 --set server.port=2").settings.server.port == 2
     assert load(flags="--set server.port=2 --port 1").settings.server.port == 1
-    assert load().settings.server.port == 8000  # and is not kept for the next command line
+    assert load().settings.server.port == 8000  # not kept for the next command line
 
 
 def test_every_key_can_be_set_from_every_source(load: Load) -> None:
@@ -128,21 +128,21 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
         from_environment = load(environ={variable: text})
         from_flag = load(flags=f"--set {key}={text}")
         assert from_file.settings == from_environment.settings == from_flag.settings, key
-        assert from_file.value(key) != default, key
+        assert from_file.get_value(key) != default, key
 
 
-def test_config_names_another_file_which_must_be_there(load: Load, tmp_path: Path) -> None:
+def test_config_flag_names_a_file_that_must_exist(load: Load, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text("[server]\nport = 5")
     assert load("[server]\nport = 4", flags="--config mine.toml").settings.server.port == 5
-    said = message(load, flags="--config gone.toml")
-    assert "gone.toml" in said
-    assert "No such file" in said
+    error = message(load, flags="--config gone.toml")
+    assert "gone.toml" in error
+    assert "No such file" in error
 
 
 def test_a_file_that_is_not_toml_is_refused_with_its_line_and_column(load: Load) -> None:
-    said = message(load, file="[server]\nport = = 8")
-    assert "duplex-tts.toml" in said
-    assert "line 2, column 8" in said
+    error = message(load, file="[server]\nport = = 8")
+    assert "duplex-tts.toml" in error
+    assert "line 2, column 8" in error
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
@@ -152,12 +152,12 @@ def test_a_file_with_a_byte_order_mark_is_read(load: Load, line_end: str) -> Non
     assert load().settings.server.port == 4
 
 
-def test_a_file_in_utf16_is_told_what_to_do(load: Load) -> None:
+def test_a_utf16_file_is_refused_with_the_remedy(load: Load) -> None:
     Path("duplex-tts.toml").write_bytes("[server]\nport = 4".encode("utf-16"))
     assert "save it as UTF-8" in message(load)
 
 
-def test_the_variables_of_the_client_are_no_settings(load: Load) -> None:
+def test_client_environment_variables_are_ignored(load: Load) -> None:
     load(environ={"DUPLEX_TTS_URL": "host:1", "DUPLEX_TTS_KEY": "secret"})
 
 
@@ -167,7 +167,7 @@ def test_a_file_that_is_not_text_is_refused(load: Load) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         ("[server]\nprot = 8", ["'server.prot' = 8", "mean server.port?"]),
         ("[servr]\nport = 8", ["'servr.port'", "mean server.port?"]),
@@ -179,11 +179,11 @@ def test_a_file_that_is_not_text_is_refused(load: Load) -> None:
         ("[latency]\nzzz = 1", ["'latency.zzz'", "--help"]),
     ],
 )
-def test_an_unknown_key_in_the_file_is_refused_with_the_nearest(
-    load: Load, file: str, said: list[str]
+def test_an_unknown_key_in_the_file_is_refused_with_a_suggestion(
+    load: Load, file: str, expected: list[str]
 ) -> None:
     line = message(load, file=file)
-    assert all(part in line for part in ["unknown setting", "file duplex-tts.toml", *said])
+    assert all(part in line for part in ["unknown setting", "file duplex-tts.toml", *expected])
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_an_unknown_key_in_the_file_is_refused_with_the_nearest(
         ("DUPLEX_TTS_QUEUE_SIZE", "DUPLEX_TTS_BIDIRECTIONAL_STREAMING__QUEUE_SIZE"),
     ],
 )
-def test_an_unknown_variable_is_refused_with_the_nearest(
+def test_an_unknown_variable_is_refused_with_a_suggestion(
     load: Load, name: str, nearest: str
 ) -> None:
     line = message(load, environ={name: "8"})
@@ -203,12 +203,12 @@ def test_an_unknown_variable_is_refused_with_the_nearest(
     assert f"did you mean {nearest}?" in line
 
 
-def test_an_unknown_flag_key_is_refused_with_the_nearest(load: Load) -> None:
+def test_an_unknown_flag_key_is_refused_with_a_suggestion(load: Load) -> None:
     line = message(load, flags="--set engine.sped=1")
     assert "'engine.sped' = '1' (flag --set); did you mean engine.speed?" in line
 
 
-def test_variables_of_others_are_left_alone(load: Load) -> None:
+def test_variables_without_the_prefix_are_ignored(load: Load) -> None:
     environ = {"DUPLEX_TTS_URL": "ws://elsewhere", "PORT": "1", "SERVER__PORT": "1"}
     assert load(environ=environ).settings == Settings()
 
@@ -250,27 +250,27 @@ def test_a_value_out_of_range_is_refused_in_any_source(
         assert text in line
 
 
-def test_the_file_s_values_have_their_type_already(load: Load) -> None:
+def test_file_values_must_have_the_right_type(load: Load) -> None:
     for file in ('[server]\nport = "8000"', "[server]\nport = true", "[engine]\nvoice = 7"):
         assert "cannot be" in message(load, file=file)
     assert load("[engine]\nspeed = 1").settings.engine.speed == 1.0
 
 
-def test_a_mistake_is_found_also_where_another_source_hides_it(load: Load) -> None:
+def test_an_invalid_value_is_refused_even_if_overridden(load: Load) -> None:
     line = message(load, file="[server]\nport = -1", flags="--port 8")
     assert "file duplex-tts.toml" in line
 
 
-def test_a_value_with_a_line_break_is_still_one_line(load: Load) -> None:
+def test_an_error_about_a_value_with_a_line_break_is_one_line(load: Load) -> None:
     assert "'a\\nb'" in message(load, environ={"DUPLEX_TTS_SERVER__PORT": "a\nb"})
 
 
-def test_settings_do_not_change_once_they_are_read(load: Load) -> None:
+def test_settings_are_immutable(load: Load) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().settings.server.port = 1
 
 
-def test_every_setting_says_what_it_does_and_the_help_shows_it() -> None:
+def test_every_setting_has_a_description_shown_in_the_help() -> None:
     parser = argparse.ArgumentParser()
     add_flags(parser)
     shown = re.sub(r"\s+", " ", parser.format_help())
@@ -280,7 +280,7 @@ def test_every_setting_says_what_it_does_and_the_help_shows_it() -> None:
         assert f"{key} = " in shown
 
 
-def test_the_command_prints_each_value_and_where_it_came_from(
+def test_the_command_prints_each_value_with_its_source(
     load: Load, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load("[log]\nformat = 'json'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_the_invitation_has_links_a_qr_code_and_what_https_adds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     segno = pytest.importorskip("segno")
-    monkeypatch.setattr(lan, "addresses", lambda: ["192.168.7.5", "10.0.0.3"])
+    monkeypatch.setattr(lan, "addresses", lambda _family: ["192.168.7.5", "10.0.0.3"])
     text = invitation("0.0.0.0", 8000, "dtts_key", tmp_path / "lan.key")
     assert "http://192.168.7.5:8000/#key=dtts_key\n" in text
     assert "http://10.0.0.3:8000/#key=dtts_key\n" in text
@@ -66,5 +67,41 @@ def test_the_invitation_has_links_a_qr_code_and_what_https_adds(
 
 def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("segno")
-    monkeypatch.setattr(lan, "addresses", list)
-    assert "no address" in invitation("0.0.0.0", 8000, "dtts_key")
+    monkeypatch.setattr(lan, "addresses", lambda _family: [])
+    text = invitation("0.0.0.0", 8000, "dtts_key")
+    assert "no address" in text
+    assert "http://127.0.0.1:8000/#key=dtts_key" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("192.168.7.1", "http://192.168.7.1:8000"),
+        ("fd00::7", "http://[fd00::7]:8000"),
+    ],
+)
+def test_the_command_that_tries_it_has_an_address_and_the_key(host: str, here: str) -> None:
+    pytest.importorskip("segno")
+    text = invitation(host, 8000, "dtts_key")
+    assert f'duplex-tts say "Hello there" --url {here} --key dtts_key\n' in text
+    assert "0.0.0.0" not in text
+    assert "[::]" not in text
+
+
+def test_an_address_of_one_s_own_is_the_only_link() -> None:
+    pytest.importorskip("segno")
+    text = invitation("192.168.7.1", 8000, "dtts_key")
+    assert text.count("#key=") == 1
+
+
+def test_addresses_are_of_the_kind_that_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["fe80::1%eth0", "fe80::2", "::1", "2001:db8:7::5"]
+
+    def known(*_: object) -> list[tuple[object, ...]]:
+        return [(None, None, None, "", (each, 0, 0, 0)) for each in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    monkeypatch.setattr(lan, "_ELSEWHERE", {socket.AF_INET6: ()})
+    assert addresses(socket.AF_INET6) == ["2001:db8:7::5"]

@@ -1,4 +1,4 @@
-"""The application put together: its routes, and how the program starts and refuses to."""
+"""The application: routes, start and refused starts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.repository import ROOT
 MAIN = ROOT / "backend" / "main.py"
 
 
-async def test_health_and_readiness() -> None:
+async def test_health_and_readiness_answer_200() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
         ready = await http.get("/readyz")
@@ -30,7 +30,7 @@ async def test_health_and_readiness() -> None:
         )
 
 
-async def test_not_ready_while_it_drains() -> None:
+async def test_readyz_answers_503_while_draining() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         await http.get("/healthz")
         await live.connections.drain()
@@ -50,7 +50,7 @@ async def test_voices_are_listed_with_the_default() -> None:
     assert listed == {"heart": True, "second": True, "remote": False, "broken": True}
 
 
-async def test_metrics_count_what_happened() -> None:
+async def test_metrics_count_requests_and_audio() -> None:
     async with (
         live_server() as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -75,23 +75,23 @@ async def test_metrics_count_what_happened() -> None:
     assert "Hello" not in during.text
 
 
-async def test_an_engine_that_takes_many_at_a_time_has_one_thread() -> None:
+async def test_a_batching_engine_has_one_thread() -> None:
     model = FakeModel(max_batch=64)
     async with live_server(model, engine={"threads": 3}):
         assert len(model.engines) == 1
 
 
-async def test_as_many_engines_as_threads() -> None:
+async def test_one_engine_is_created_per_thread() -> None:
     model = FakeModel()
     async with live_server(model, engine={"threads": 3}):
         pass
     assert len(model.engines) == 3
 
 
-# --- the program ---------------------------------------------------------------------------------
+# --- the program ----------------------------------------------------------------------------------
 
 
-def test_a_small_message_does_not_wait_for_the_acknowledgement_of_the_one_before() -> None:
+def test_accepted_sockets_disable_nagle() -> None:
     listener = listen("127.0.0.1", 0)
     with listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as sent:
         assert sent.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -106,7 +106,7 @@ def test_a_bad_flag_stops_the_start_with_one_line(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == ""
 
 
-def test_a_port_that_is_taken_stops_the_start_with_the_remedy() -> None:
+def test_a_port_in_use_stops_the_start_with_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SystemExit) as stop:
@@ -116,10 +116,10 @@ def test_a_port_that_is_taken_stops_the_start_with_the_remedy() -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_the_script_says_where_it_serves_and_stops_at_a_signal(
+def test_the_script_prints_its_address_and_stops_at_a_signal(
     stop: signal.Signals, tmp_path: Path
 ) -> None:
-    """The one test with the real voice, in a directory of its own and without PYTHONPATH."""
+    """The only test with the real voice, in a temporary directory without PYTHONPATH."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     arguments = [sys.executable, str(MAIN), "--port", "0"]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Every key of `bidirectional_streaming` and `latency_optimization` does what it says."""
+"""Every key of `bidirectional_streaming` and `latency_optimization` has its effect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def latency(**keys: Any) -> Settings:
 
 
 def first_audio(config: Settings, text: str, wait_s: float = 5.0) -> tuple[float, str] | None:
-    """When the text, left unfinished, is first heard, and what of it."""
+    """Time and text of the first audio of an unfinished text."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", text))
@@ -35,10 +35,10 @@ def first_audio(config: Settings, text: str, wait_s: float = 5.0) -> tuple[float
     return None
 
 
-# --- bidirectional_streaming ---------------------------------------------------------------------
+# --- bidirectional_streaming ----------------------------------------------------------------------
 
 
-def test_enabled_decides_whether_speech_begins_before_the_text_ends() -> None:
+def test_enabled_starts_speech_before_the_text_ends() -> None:
     text = "Hello there. How are you? And"
     assert first_audio(bidirectional(enabled=True), text) == (0.0, "Hello there. ")
     assert first_audio(bidirectional(enabled=False), text) is None
@@ -54,7 +54,7 @@ def test_when_not_enabled_flush_and_end_still_speak(press: Flush | End) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_max_concurrent_tasks_is_the_number_of_contexts_at_once(limit: int) -> None:
+def test_max_concurrent_tasks_limits_open_contexts(limit: int) -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(*(Text(f"c{number}", "Hello") for number in range(limit + 1)))
         client.say(Cancel("c0"), Text("another", "Hello"))
@@ -66,7 +66,7 @@ def test_max_concurrent_tasks_is_the_number_of_contexts_at_once(limit: int) -> N
     assert client.codes("another") == []
 
 
-async def test_task_timeout_is_how_long_the_engine_may_be_at_an_utterance() -> None:
+async def test_task_timeout_limits_engine_time_without_audio() -> None:
     streaming = {"task_timeout": 0.05}
     async with (
         live_server(TroubledModel(), bidirectional_streaming=streaming) as live,
@@ -79,7 +79,7 @@ async def test_task_timeout_is_how_long_the_engine_may_be_at_an_utterance() -> N
     assert messages[-1]["characters"] == len(f"{FRUITLESS}. Then on. ")
 
 
-def test_immediate_send_decides_whether_chunks_or_sentences_are_sent() -> None:
+def test_immediate_send_sends_chunks_instead_of_sentences() -> None:
     text = "This is the first sentence of all of them. This is the second one of them. "
 
     async def script(client: ScriptedClient) -> None:
@@ -102,38 +102,36 @@ def test_immediate_send_decides_whether_chunks_or_sentences_are_sent() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4])
-def test_queue_size_bounds_the_audio_that_waits_to_be_read(size: int) -> None:
+def test_queue_size_limits_queued_audio_messages(size: int) -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(Start("a", mode="batch"), Text("a", "One. Two! " * 20), End("a"))
         await client.wait(60.0)
         assert len(client.session.send_queue) == size
         rendered = len(client.tts.releases)
-        assert rendered == size + 2, "one was read, one waits for room"
+        assert rendered == size + 2, "one taken, one waiting for room"
 
     scripted(script, bidirectional(queue_size=size))
 
 
-# --- latency_optimization ------------------------------------------------------------------------
+# --- latency_optimization -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("characters", "at_s"), [(1, 0.0), (4, 0.0), (5, 0.1), (20, 0.1)])
-def test_min_text_length_is_what_the_first_speech_waits_for(characters: int, at_s: float) -> None:
+def test_min_text_length_delays_the_first_speech(characters: int, at_s: float) -> None:
     heard = first_audio(latency(min_text_length=characters), "I a b ")
     assert heard is not None
     assert heard[0] == at_s
 
 
 @pytest.mark.parametrize(("size", "first"), [(1, "One "), (10, "One two three "), (1000, None)])
-def test_chunk_size_is_how_much_one_message_speaks_of_a_longer_release(
-    size: int, first: str | None
-) -> None:
+def test_chunk_size_limits_the_text_of_one_message(size: int, first: str | None) -> None:
     text = "One two three four five six seven. And"
     heard = first_audio(latency(chunk_size=size), text)
     assert heard == (0.0, first or text[:35])
 
 
-def test_preemptive_generation_speaks_before_the_sentence_is_complete() -> None:
+def test_preemptive_generation_speaks_unfinished_sentences() -> None:
     text = "Hello there my friend "
     heard = first_audio(latency(preemptive_generation=True), text)
     assert heard is not None
@@ -144,7 +142,7 @@ def test_preemptive_generation_speaks_before_the_sentence_is_complete() -> None:
 
 
 @pytest.mark.parametrize("threshold_s", [0.05, 0.1, 0.5])
-def test_streaming_threshold_is_the_pause_that_releases_what_was_held_back(
+def test_streaming_threshold_releases_lookahead_words_after_a_pause(
     threshold_s: float,
 ) -> None:
     config = latency(streaming_threshold=threshold_s, lookahead_start=1)
@@ -152,14 +150,14 @@ def test_streaming_threshold_is_the_pause_that_releases_what_was_held_back(
 
 
 @pytest.mark.parametrize("timeout_s", [0.3, 0.6, 2.0])
-def test_word_timeout_is_the_pause_that_releases_a_whole_last_word(timeout_s: float) -> None:
+def test_word_timeout_releases_the_last_word_after_a_pause(timeout_s: float) -> None:
     assert first_audio(latency(word_timeout=timeout_s), "umbrella") == (timeout_s, "umbrella")
     assert first_audio(latency(word_timeout=timeout_s), "umbrell") is None
     assert first_audio(latency(word_timeout=0), "umbrella") is None
 
 
 @pytest.mark.parametrize("pause_s", [0.3, 0.9])
-def test_phrase_pause_is_the_pause_that_releases_a_phrase_before_it_is_complete(
+def test_phrase_pause_releases_an_unfinished_phrase_after_a_pause(
     pause_s: float,
 ) -> None:
     config = latency(phrase_pause=pause_s, typing="phrase")
@@ -170,23 +168,21 @@ def test_phrase_pause_is_the_pause_that_releases_a_phrase_before_it_is_complete(
     ("typing", "first"),
     [("auto", "The lamp is on "), ("word", "The lamp is on "), ("phrase", "The lamp ")],
 )
-def test_typing_is_in_which_pieces_a_growing_sentence_is_spoken(typing: str, first: str) -> None:
+def test_typing_selects_the_unit_of_unfinished_speech(typing: str, first: str) -> None:
     assert first_audio(latency(typing=typing, chunk_size=100), "The lamp is on the ") == (0, first)
     assert first_audio(latency(typing="sentence"), "The lamp is on the ") is None
 
 
 @pytest.mark.parametrize(("words", "first"), [(0, 3), (1, 3), (2, 2)])
-def test_lookahead_start_is_how_many_words_the_first_one_knows(words: int, first: int) -> None:
+def test_lookahead_start_is_the_lookahead_of_the_first_word(words: int, first: int) -> None:
     heard = first_audio(latency(lookahead_start=words), "Hello there my friend ")
     assert heard is not None
     assert (heard[0], len(heard[1].split())) == (0.0, first)
 
 
 @pytest.mark.parametrize(("words", "spoken"), [(0, 16), (1, 16), (3, 6)])
-def test_lookahead_is_how_many_words_are_known_once_the_listener_is_ahead(
-    words: int, spoken: int
-) -> None:
-    """'Hello ' is heard for 50 ms; after 20 ms of them come three words more."""
+def test_lookahead_applies_once_audio_is_buffered(words: int, spoken: int) -> None:
+    """'Hello ' plays for 50 ms; 20 ms into it three more words arrive."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello there "))
@@ -200,10 +196,8 @@ def test_lookahead_is_how_many_words_are_known_once_the_listener_is_ahead(
 
 
 @pytest.mark.parametrize(("mark_s", "at_s"), [(0.1, 0.15), (0.2, 0.05), (1.0, 0.0)])
-def test_low_water_is_what_the_listener_still_has_when_more_words_are_released(
-    mark_s: float, at_s: float
-) -> None:
-    """25 characters are heard for 250 ms."""
+def test_low_water_is_the_buffered_audio_at_the_next_release(mark_s: float, at_s: float) -> None:
+    """25 characters play for 250 ms."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "a" * 25 + " more "))
@@ -217,7 +211,7 @@ def test_low_water_is_what_the_listener_still_has_when_more_words_are_released(
 
 
 @pytest.mark.parametrize(("mark_s", "at_s"), [(0.1, 0.15), (0.2, 0.05), (4.0, 0.0)])
-def test_high_water_is_what_the_listener_has_when_whole_sentences_wait(
+def test_high_water_is_the_buffered_audio_at_which_sentences_wait(
     mark_s: float, at_s: float
 ) -> None:
     async def script(client: ScriptedClient) -> None:
@@ -230,7 +224,7 @@ def test_high_water_is_what_the_listener_has_when_whole_sentences_wait(
 
 
 @pytest.mark.parametrize("goal_s", [0.05, 0.4])
-def test_ttfa_goal_is_the_deadline_of_a_first_sound(goal_s: float) -> None:
+def test_ttfa_goal_is_the_deadline_of_the_first_chunk(goal_s: float) -> None:
     async def script(client: ScriptedClient) -> None:
         await client.wait(1.0)
         client.say(Text("a", "Hello there "))
@@ -240,7 +234,7 @@ def test_ttfa_goal_is_the_deadline_of_a_first_sound(goal_s: float) -> None:
     scripted(script, latency(ttfa_goal=goal_s))
 
 
-def test_each_key_is_tested_here() -> None:
+def test_every_key_has_a_test_in_this_file() -> None:
     tests = [name for name in globals() if name.startswith("test_")]
     for section in (BidirectionalStreaming, LatencyOptimization):
         for key in section.model_fields:

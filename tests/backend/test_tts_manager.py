@@ -1,4 +1,4 @@
-"""The speech facade: what may be spoken, with real engine threads."""
+"""`TTSManager` with real engine threads."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ def engine_threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("engine-")]
 
 
-# --- the manner of speaking ----------------------------------------------------------------------
+# --- voice parameters -----------------------------------------------------------------------------
 
 
-def test_what_is_not_asked_for_comes_from_the_settings() -> None:
-    manner = manager(voice="second", speed=1.25).manner(Start("a"))
-    assert (manner.voice, manner.speed, manner.language) == ("second", 1.25, None)
-    assert 0 <= manner.seed < 2**31
+def test_unset_parameters_come_from_the_settings() -> None:
+    params = manager(voice="second", speed=1.25).resolve_params(Start("a"))
+    assert (params.voice, params.speed, params.language) == ("second", 1.25, None)
+    assert 0 <= params.seed < 2**31
 
 
-def test_every_context_has_a_seed_of_its_own() -> None:
+def test_contexts_get_different_seeds() -> None:
     tts = manager()
-    assert len({tts.manner(Start("a")).seed for _ in range(20)}) > 1
+    assert len({tts.resolve_params(Start("a")).seed for _ in range(20)}) > 1
 
 
-def test_what_is_asked_for_is_taken() -> None:
+def test_requested_parameters_are_used() -> None:
     start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
-    assert manager().manner(start) == VoiceParams("second", 0.5, 0, "EN-us")
+    assert manager().resolve_params(start) == VoiceParams("second", 0.5, 0, "EN-us")
 
 
 @pytest.mark.parametrize(
@@ -65,24 +65,24 @@ def test_what_is_asked_for_is_taken() -> None:
         (Start("a", seed=2**31), BadMessage, "0 to"),
     ],
 )
-def test_what_cannot_be_is_refused_with_the_remedy(
+def test_invalid_parameters_are_refused_with_the_remedy(
     start: Start, error: type[DuplexError], named: str
 ) -> None:
     with pytest.raises(error) as caught:
-        manager().manner(start)
+        manager().resolve_params(start)
     assert named in caught.value.message
     assert len(caught.value.message) < 200
     assert caught.value.context == "a"
 
 
-# --- its life ------------------------------------------------------------------------------------
+# --- lifecycle ------------------------------------------------------------------------------------
 
 
-async def test_speaks_from_the_first_moment_and_leaves_no_thread_behind() -> None:
+async def test_speaks_after_start_and_stops_its_threads() -> None:
     model = FakeModel()
     async with manager(model) as tts:
         assert len(model.engines[0].steps) == 1, "warm"
-        async with tts.speak(tts.manner(Start("a")), chunk_characters=0) as speech:
+        async with tts.open_utterance(tts.resolve_params(Start("a")), chunk_characters=0) as speech:
             speech.extend(Release("Hello", 5, final=True), 0.0)
             assert heard((await speech.next_chunk()).pcm) == "Hello"
         assert engine_threads() == ["engine-0"]
@@ -90,7 +90,7 @@ async def test_speaks_from_the_first_moment_and_leaves_no_thread_behind() -> Non
     assert model.open_utterances == 0
 
 
-async def test_a_default_voice_that_is_not_there_stops_the_start() -> None:
+async def test_a_missing_default_voice_stops_the_start() -> None:
     with pytest.raises(UnknownVoice):
         async with manager(voice="nobody"):
             pass
@@ -101,7 +101,7 @@ async def test_a_default_voice_that_is_not_there_stops_the_start() -> None:
 
 
 class FarModel(FakeModel):
-    """Its second voice comes over a slow line."""
+    """Its second voice downloads slowly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,12 +113,12 @@ class FarModel(FakeModel):
         super().load_voice(name)
 
 
-async def test_those_who_wait_for_a_download_hold_up_nobody_else() -> None:
+async def test_a_voice_download_does_not_block_other_voices() -> None:
     model = FarModel()
     async with manager(model) as tts:
-        waiting = [asyncio.create_task(tts.load("second")) for _ in range(50)]
+        waiting = [asyncio.create_task(tts.load_voice("second")) for _ in range(50)]
         async with asyncio.timeout(2):
-            await tts.load("heart")
+            await tts.load_voice("heart")
             await asyncio.to_thread(int)
         assert not any(task.done() for task in waiting)
         model.arrived.set()
@@ -130,33 +130,33 @@ class UselessModel(FakeModel):
         raise OSError("no such device")
 
 
-async def test_an_engine_that_cannot_be_created_stops_the_start_and_its_threads() -> None:
+async def test_a_failing_engine_stops_the_start_and_its_threads() -> None:
     with pytest.raises(EngineFailed):
         async with manager(UselessModel()):
             pass
     assert engine_threads() == []
 
 
-async def test_a_parameter_that_the_engine_has_reaches_it_and_others_are_refused() -> None:
+async def test_engine_parameters_are_passed_and_others_refused() -> None:
     model = FakeModel()
     model.info = replace(
         model.info, parameters={"temperature": Parameter(0.05, 2.0, 0.8), "speed": SPEED}
     )
     tts = InlineTTS(model)
-    manner = tts.manner(Start("a", temperature=0.5, speed=1.5))
-    assert (manner.parameters, manner.speed) == ({"temperature": 0.5}, 1.5)
-    tts.speak(manner, 0)
+    params = tts.resolve_params(Start("a", temperature=0.5, speed=1.5))
+    assert (params.parameters, params.speed) == ({"temperature": 0.5}, 1.5)
+    tts.open_utterance(params, 0)
     assert tts.utterances[0].parameters == {"temperature": 0.5}
     with pytest.raises(BadMessage, match=r"temperature: expected 0.05 to 2.0, got 3"):
-        tts.manner(Start("a", temperature=3))
+        tts.resolve_params(Start("a", temperature=3))
     with pytest.raises(Unsupported, match="it has: temperature, speed"):
-        tts.manner(Start("a", exaggeration=0.5))
+        tts.resolve_params(Start("a", exaggeration=0.5))
 
 
-def test_the_speed_that_every_engine_has_is_none_to_refuse() -> None:
+def test_speed_1_is_accepted_by_every_engine() -> None:
     model = FakeModel()
     model.info = replace(model.info, parameters={})
     tts = InlineTTS(model)
-    assert tts.manner(Start("a", speed=1.0)).speed == 1.0
+    assert tts.resolve_params(Start("a", speed=1.0)).speed == 1.0
     with pytest.raises(Unsupported, match="speed"):
-        tts.manner(Start("a", speed=1.1))
+        tts.resolve_params(Start("a", speed=1.1))

@@ -1,4 +1,4 @@
-"""Connections of the native protocol, over real sockets: bad clients and good ones."""
+"""Connections of the native protocol over real sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import Client, Live, Message, eventually, live_server, said
 
-# --- a conversation ------------------------------------------------------------------------------
+# --- speaking -------------------------------------------------------------------------------------
 
 
 async def test_ready_is_the_first_message() -> None:
@@ -31,7 +31,7 @@ async def test_ready_is_the_first_message() -> None:
         }
 
 
-async def test_speaks_while_text_comes_in() -> None:
+async def test_speaks_while_text_arrives() -> None:
     async with live_server() as live, live.client() as client:
         await client.say("start", format="pcm_f32le")
         await client.say("text", text="Hello the")
@@ -43,7 +43,7 @@ async def test_speaks_while_text_comes_in() -> None:
         assert said([first, *rest], "default") == "Hellotheremyfriend."
 
 
-async def test_json_frames() -> None:
+async def test_json_frames_carry_audio_as_base64() -> None:
     async with live_server() as live, live.client() as client:
         await client.say("start", frames="json")
         await client.say("text", text="Hello ")
@@ -53,7 +53,7 @@ async def test_json_frames() -> None:
         assert isinstance(messages[0]["audio"], str)
 
 
-async def test_connections_do_not_know_of_each_other() -> None:
+async def test_connections_are_isolated() -> None:
     async def one(live: Live, number: int) -> str:
         async with live.client() as client:
             return await client.speak("same", f"This is number {number}. It is. ")
@@ -63,7 +63,7 @@ async def test_connections_do_not_know_of_each_other() -> None:
     assert heard == [f"Thisisnumber{number}.Itis." for number in range(20)]
 
 
-# --- bad input -----------------------------------------------------------------------------------
+# --- bad input ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ async def test_connections_do_not_know_of_each_other() -> None:
         (json.dumps({"type": "text", "text": "x" * 20_001}), "text_limit"),
     ],
 )
-async def test_bad_input_is_answered_and_nothing_else_is_disturbed(
+async def test_bad_input_is_answered_and_the_connection_goes_on(
     sent: str | bytes, code: str
 ) -> None:
     async with live_server() as live, live.client() as client:
@@ -100,7 +100,7 @@ async def test_bad_input_is_answered_and_nothing_else_is_disturbed(
 
 
 async def test_a_message_over_the_limit_closes_only_its_connection() -> None:
-    async with live_server(server=AT_ONCE) as live, live.client() as good, live.client() as bad:
+    async with live_server(server=NO_RESUME) as live, live.client() as good, live.client() as bad:
         await good.say("text", context="a", text="Hello ")
         await bad.say("text", text="x" * (1 << 20))
         assert await bad.closed() == 1009
@@ -115,7 +115,7 @@ async def test_text_that_is_not_utf_8_closes_only_its_connection() -> None:
         assert await good.speak("b", "Still here. ") == "Stillhere."
 
 
-async def test_a_burst_is_answered_to_one_who_reads() -> None:
+async def test_a_burst_of_pings_is_answered_to_a_reading_client() -> None:
     async with live_server() as live, live.client() as client:
 
         async def ask() -> None:
@@ -127,12 +127,12 @@ async def test_a_burst_is_answered_to_one_who_reads() -> None:
         await asking
 
 
-# --- clients that leave --------------------------------------------------------------------------
+# --- disconnects ----------------------------------------------------------------------------------
 
-AT_ONCE = {"resume_ttl": 0}  # a session ends with its connection
+NO_RESUME = {"resume_ttl": 0}  # a session ends with its connection
 
 
-async def nothing_left(live: Live) -> None:
+async def assert_nothing_left(live: Live) -> None:
     await eventually(lambda: live.connections.sessions() == [] and not live.model.open_utterances)
     async with httpx.AsyncClient() as http:
         figures = (await http.get(f"{live.http}/metrics")).text
@@ -140,28 +140,28 @@ async def nothing_left(live: Live) -> None:
     assert "duplex_tts_contexts 0.0" in figures
 
 
-async def test_a_client_that_vanishes_frees_everything_within_a_second() -> None:
-    async with live_server(server=AT_ONCE) as live, live.client() as client:
+async def test_an_aborted_connection_is_freed_within_a_second() -> None:
+    async with live_server(server=NO_RESUME) as live, live.client() as client:
         for context in "abc":
             await client.say("text", context=context, text="Hello there my friend, ")
             await client.read()
         assert live.model.open_utterances == 3
         client.vanish()
-        await nothing_left(live)
+        await assert_nothing_left(live)
 
 
-async def test_a_client_that_says_goodbye_frees_everything_too() -> None:
+async def test_a_closed_connection_is_freed() -> None:
     async with live_server() as live:
         async with live.client() as client:
             await client.say("text", text="Hello there my friend, ")
             await client.read()
-        await nothing_left(live)
+        await assert_nothing_left(live)
 
 
-async def test_a_client_that_vanishes_while_the_engine_works_for_it() -> None:
+async def test_an_aborted_connection_is_freed_while_the_engine_works() -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
-    async with live_server(model, server=AT_ONCE) as live, live.client() as client:
+    async with live_server(model, server=NO_RESUME) as live, live.client() as client:
         (engine,) = model.engines
         engine.entered.clear()
         await client.say("text", text="Hello there my friend, ")
@@ -169,11 +169,11 @@ async def test_a_client_that_vanishes_while_the_engine_works_for_it() -> None:
         client.vanish()
         await eventually(lambda: live.connections.sessions() == [])
         gate.release()
-        await nothing_left(live)
+        await assert_nothing_left(live)
 
 
-def narrow(live: Live) -> dict[str, Any]:
-    """Options of a client with small buffers, who is soon felt when he does not read."""
+def small_buffers(live: Live) -> dict[str, Any]:
+    """Options of a client with small buffers, so that writes to it soon block."""
     narrow_socket = socket.socket()
     narrow_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     host, port = live.address.split(":")
@@ -184,12 +184,12 @@ def narrow(live: Live) -> dict[str, Any]:
 STORY = "This is a sentence of a long story. " * 500
 
 
-async def stalled(client: Client, live: Live) -> None:
-    """Ask for a lot of audio and do not read it, until the server feels that."""
+async def stall_reading(client: Client, live: Live) -> None:
+    """Request much audio without reading it, until the server's writes block."""
     await client.say("start", context="story", mode="batch", format="pcm_f32le", sample_rate=48000)
     await client.say("text", context="story", text=STORY)
     await client.say("end", context="story")
-    await eventually(lambda: live.connections.queued >= 5, 10)
+    await eventually(lambda: live.connections.queued_messages >= 5, 10)
     steps = -1
     while steps != len(live.model.engines[0].steps):
         steps = len(live.model.engines[0].steps)
@@ -200,11 +200,11 @@ async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
     queue = {"queue_size": 5, "task_timeout": 60}
     async with (
         live_server(bidirectional_streaming=queue) as live,
-        live.client(**narrow(live)) as reader,
+        live.client(**small_buffers(live)) as reader,
         live.client() as other,
     ):
-        await stalled(reader, live)
-        assert live.connections.queued <= 5 + 1, "what waits is bounded"
+        await stall_reading(reader, live)
+        assert live.connections.queued_messages <= 5 + 1, "the queue is bounded"
         (waiting, _) = live.connections.sessions()
         assert waiting.characters_waiting > len(STORY) / 2, "its own rendering has stopped"
         async with asyncio.timeout(2):
@@ -215,22 +215,22 @@ async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
         assert all(span[1] == following[0] for span, following in pairwise(spans))
 
 
-async def test_a_client_that_vanishes_while_it_does_not_read() -> None:
+async def test_an_aborted_connection_is_freed_while_writes_are_blocked() -> None:
     queue = {"queue_size": 5}
     async with (
-        live_server(bidirectional_streaming=queue, server=AT_ONCE) as live,
-        live.client(**narrow(live)) as client,
+        live_server(bidirectional_streaming=queue, server=NO_RESUME) as live,
+        live.client(**small_buffers(live)) as client,
     ):
-        await stalled(client, live)
+        await stall_reading(client, live)
         client.vanish()
-        await nothing_left(live)
+        await assert_nothing_left(live)
 
 
-async def test_a_client_that_asks_and_never_reads_is_put_out(
+async def test_a_client_that_sends_without_reading_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("backend.main._UNREAD_TIMEOUT_MS", 500)
-    async with live_server() as live, live.client(**narrow(live)) as client:
+    async with live_server() as live, live.client(**small_buffers(live)) as client:
 
         async def flood() -> None:
             while True:
@@ -242,13 +242,13 @@ async def test_a_client_that_asks_and_never_reads_is_put_out(
             await eventually(lambda: not live.server.server_state.connections, 30)
         flooding.cancel()
         client.vanish()
-        await nothing_left(live)
+        await assert_nothing_left(live)
 
 
-# --- limits and the end --------------------------------------------------------------------------
+# --- limits and shutdown --------------------------------------------------------------------------
 
 
-async def test_one_connection_too_many_is_told_and_closed() -> None:
+async def test_a_connection_over_the_limit_gets_an_error_and_is_closed() -> None:
     async with live_server(server={"max_connections": 1}) as live:
         async with live.client(), live.client() as second:
             assert (second.ready["type"], second.ready["code"]) == ("error", "overloaded")
@@ -258,7 +258,7 @@ async def test_one_connection_too_many_is_told_and_closed() -> None:
             assert third.ready["type"] == "ready"
 
 
-async def test_at_shutdown_running_speech_ends_before_the_server_hangs_up() -> None:
+async def test_shutdown_lets_running_speech_end() -> None:
     gate = threading.Semaphore(1)
     model = FakeModel(gate=gate)
     async with live_server(model) as live, live.client() as client:
@@ -268,7 +268,7 @@ async def test_at_shutdown_running_speech_ends_before_the_server_hangs_up() -> N
         await client.say("end", context="a")
         assert await asyncio.to_thread(model.engines[0].entered.wait, 5)
         live.stop()
-        await eventually(lambda: not live.connections.accepting)
+        await eventually(lambda: not live.connections.is_accepting)
         with pytest.raises(OSError, match=r"Connect|refused|reset|closed"):
             async with live.client():
                 pass
@@ -277,7 +277,7 @@ async def test_at_shutdown_running_speech_ends_before_the_server_hangs_up() -> N
         assert await client.closed() == 1001
 
 
-async def test_at_shutdown_a_context_that_never_ends_is_not_waited_for() -> None:
+async def test_shutdown_does_not_wait_for_open_contexts() -> None:
     async with live_server(server={"drain_timeout": 0.05}) as live, live.client() as client:
         await client.say("text", text="Hello there my friend, ")
         await client.read()
@@ -288,7 +288,7 @@ async def test_at_shutdown_a_context_that_never_ends_is_not_waited_for() -> None
         assert live.model.open_utterances == 0
 
 
-async def test_an_idle_client_does_not_hold_up_the_shutdown() -> None:
+async def test_shutdown_does_not_wait_for_idle_clients() -> None:
     async with live_server() as live, live.client() as client:
         live.stop()
         async with asyncio.timeout(2):

@@ -13,7 +13,7 @@ import pytest
 from backend.config import Settings
 from backend.engines.base import Release
 from backend.events import Command, Ping, Start, Text
-from backend.sessions.context import pacing_for
+from backend.sessions.context import create_pacing
 from backend.tts_manager import VoiceParams
 from bench.harness.corpus import BenchText, load_corpus, tokens
 from bench.harness.hearing import Gap, Hearing, cut_pauses, decode_pcm
@@ -128,8 +128,8 @@ class Watched(VirtualTTS):
         super().__init__(FakeModel())
         self.releases: list[Release] = []
 
-    def speak(self, manner: VoiceParams, *more: Any) -> Any:
-        speech = super().speak(manner, *more)
+    def open_utterance(self, params: VoiceParams, *more: Any) -> Any:
+        speech = super().open_utterance(params, *more)
         extend = speech.extend
 
         def watch(release: Release, deadline_s: float) -> None:
@@ -142,7 +142,7 @@ class Watched(VirtualTTS):
 
 def test_the_engine_is_asked_for_what_the_server_asks_for() -> None:
     tts = Watched()
-    pacing = pacing_for(Settings(), Start("a"), tts)
+    pacing = create_pacing(Settings(), Start("a"), tts)
     openings = [latency.find_opening(tokens(each.text), pacing) for each in load_corpus()]
     found = [opening for opening in openings if opening is not None]
     assert len(found) > len(openings) / 2
@@ -158,13 +158,13 @@ def test_the_engine_is_asked_for_what_the_server_asks_for() -> None:
 
 
 def test_half_a_word_behind_the_first_one_is_lookahead() -> None:
-    pacing = pacing_for(Settings(), Start("a"), Watched())
+    pacing = create_pacing(Settings(), Start("a"), Watched())
     opening = latency.find_opening(["Some", "body", " kno", "ws", " it."], pacing)
     assert opening == latency.Opening("Somebody", " kno", Release("Somebody kno", 9))
 
 
 def test_a_text_that_only_its_end_lets_be_spoken_has_no_opening() -> None:
-    pacing = pacing_for(Settings(), Start("a"), Watched())
+    pacing = create_pacing(Settings(), Start("a"), Watched())
     assert latency.find_opening(["No"], pacing) is None
 
 

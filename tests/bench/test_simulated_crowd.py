@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from bench.harness.simulated_crowd import Arrival, Heard, simulate
 from bench.harness.simulated_machine import Costs
 
-WORDS = "The rain came down all night and in the morning the garden was a lake. ".split()
+TEXT = "The rain came down all night and in the morning the garden was a lake."
+WORDS = TEXT.split()
 HEARD_GAP_S = 0.02
 
 
@@ -30,7 +33,7 @@ def assert_promise_is_kept(heard: list[Heard]) -> None:
 def assert_text_is_accounted_for(heard: list[Heard]) -> None:
     for each in heard:
         edges = [(0, 0), *each.spans]
-        assert all(before[1] == after[0] for before, after in zip(edges, edges[1:], strict=False))
+        assert all(before[1] == after[0] for before, after in pairwise(edges))
         if each.done is not None:
             assert each.spans[-1][1] == sum(map(len, each.arrival.tokens))
 

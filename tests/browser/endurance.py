@@ -46,7 +46,7 @@ async def endure(url: str, minutes: float) -> tuple[list[Figures], float]:
     """
     async with launched() as browser:
         page = await browser.new_page()
-        await page.route("**/history.js", _keep_a_minute)
+        await page.route("**/page/history.js", _keep_a_minute)
         await page.goto(url)
         devtools = await page.context.new_cdp_session(page)
         await devtools.send("Performance.enable")

@@ -42,6 +42,7 @@ function received({ data }) {
   tap.blocks.push(data);
 }
 function heard() {
+  if (!tap.context) return 0; // none is loaded yet, or anew
   const { contextTime, performanceTime } = tap.context.getOutputTimestamp();
   const now = contextTime + (performance.now() - performanceTime) / 1000;
   return Math.min(now, tap.context.currentTime);

@@ -56,9 +56,9 @@ async def test_a_session_is_a_line_with_its_figures_and_goes_when_it_closes(
         context = await session.start()
         await context.push(f"{SECRET} music is heard here. And")
         cells = row(dashboard, session).locator("td")
-        await expect(cells.nth(1)).to_have_text("1")
-        await expect(cells.nth(2)).to_have_text(str(len(SECRET) + 25))
-        await expect(cells.nth(4)).not_to_have_text("0.0 s")
+        await expect(cells.nth(2)).to_have_text("1")
+        await expect(cells.nth(3)).to_have_text(str(len(SECRET) + 25))
+        await expect(cells.nth(5)).not_to_have_text("0.0 s")
         await expect(dashboard.locator("#first-sound-figure")).to_contain_text("p95")
         assert SECRET not in await dashboard.content()
     await expect(row(dashboard, session)).to_have_count(0)
@@ -69,31 +69,67 @@ async def test_a_gap_is_shown_with_its_cause(dashboard: Page, url: str) -> None:
         context = await session.start()
         await context.push("Hello. ")
         await context.flush()
-        await expect(row(dashboard, session).locator("td").nth(4)).not_to_have_text("0.0 s")
-        await expect(row(dashboard, session).locator("td").nth(4)).to_have_text("0.0 s")
+        await expect(row(dashboard, session).locator("td").nth(5)).not_to_have_text("0.0 s")
+        await expect(row(dashboard, session).locator("td").nth(5)).to_have_text("0.0 s")
         await context.push("And more. ")
         await context.flush()
-        await expect(row(dashboard, session).locator("td").nth(5)).to_have_text("1 text_late")
+        await expect(row(dashboard, session).locator("td").nth(6)).to_have_text("1 text_late")
         cells = dashboard.locator('#gap-causes tr[data-key="text_late"] td')
         await expect(cells.nth(1)).not_to_have_text("0")
 
 
-@pytest.mark.parametrize("width", [1024, 1280, 1440, 1920])
-async def test_nothing_is_clipped_on_a_desk(dashboard: Page, url: str, width: int) -> None:
-    clipped = """() => [...document.querySelectorAll("dd, th, td, figcaption *, h2, #server")]
-      .filter((each) => getComputedStyle(each).display !== "inline" && !each.closest(".unseen"))
-      .filter((each) => each.scrollWidth > each.clientWidth + 1)
+MANY_GAPS = {"rendered_late": 120, "text_late": 45, "disconnected": 6}
+
+
+async def busy(route: Route) -> None:
+    """An answer whose sessions fill their line: typing modes, gaps, large figures."""
+    status = await (await route.fetch()).json()
+    for each in status["sessions"]:
+        figures = {"characters": 12_345_678, "characters_waiting": 123_456, "buffered_s": 123.4}
+        each |= {**figures, "typing": ["auto", "sentence"], "gaps": MANY_GAPS, "detached_s": 4e4}
+    await route.fulfill(json=status)
+
+
+@pytest.mark.parametrize("width", [390, 700, 1023, 1024, 1216, 1217, 1280, 1440, 1920])
+async def test_nothing_is_clipped_on_any_screen(dashboard: Page, url: str, width: int) -> None:
+    clipped = """() => [...document.querySelectorAll(
+      "dd, th, td, button, figcaption *, h2, #server")]
+      .filter((each) => getComputedStyle(each).display !== "inline")
+      .filter((each) => !each.closest(".unseen") && each.closest("thead")?.clientWidth !== 1)
+      .filter((each) => each.scrollWidth > each.clientWidth + 1
+        || each.getBoundingClientRect().right > innerWidth)
       .map((each) => each.textContent)"""
     wide = """lists => lists.filter((each) => each.scrollWidth > each.clientWidth)
       .map((each) => [each.textContent, each.scrollWidth, each.clientWidth])"""
     await dashboard.set_viewport_size({"width": width, "height": 800})
+    await dashboard.route("**/v1/status", busy)
     async with Session.connect(url) as session:
         context = await session.start()
         await context.push("A sentence that is long enough to be heard for a while. ")
-        await expect(row(dashboard, session)).to_be_visible()
-        await ask_again(dashboard)
+        await expect(row(dashboard, session)).to_contain_text("auto, sentence")
+        await expect(row(dashboard, session)).to_contain_text("120 rendered_late, 45 text_late")
         assert await dashboard.evaluate(clipped) == []
         assert await dashboard.locator(".scroll").evaluate_all(wide) == []
+        assert await dashboard.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("width", "cards"), [(1023, True), (1024, False)])
+async def test_below_1024_pixels_a_session_is_a_card_and_still_a_row_of_a_table(
+    dashboard: Page, url: str, width: int, cards: bool
+) -> None:
+    await dashboard.set_viewport_size({"width": width, "height": 800})
+    async with Session.connect(url) as session:
+        name = session.ready.session
+        line = dashboard.get_by_role("table").first.get_by_role("row", name=name)
+        await expect(line.get_by_role("rowheader")).to_have_text(name)
+        await expect(line.get_by_role("cell")).to_have_count(8)
+        tops = await line.get_by_role("cell").evaluate_all(
+            "cells => new Set(cells.map((each) => each.getBoundingClientRect().top)).size"
+        )
+        assert (tops == 8) == cards
+        named = "each => getComputedStyle(each, '::before').content"
+        first = await line.get_by_role("cell").first.evaluate(named)
+        assert ("Open for" in first) == cards
 
 
 async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: str) -> None:

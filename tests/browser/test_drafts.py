@@ -65,6 +65,16 @@ async def test_what_was_heard_of_a_draft_is_not_said_again_after_a_reload(
     await expect(speaking.said).to_have_text(["One two three. Four five."])
 
 
+async def test_what_was_heard_is_marked_as_heard_after_a_reload_in_mid_sentence(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.type("The weather is nice today, and we go to the park.", delay_ms=10)
+    await speaking.shown("tap.lit.some(({ word }) => word.startsWith('today'))")
+    await speaking.page.reload()
+    await speaking.connected()
+    await speaking.shown("[...CSS.highlights.get('heard')].some((each) => each.endOffset >= 20)")
+
+
 async def test_editing_an_entry_says_nothing_and_gives_the_draft_back(
     speaking: SpeakingPage,
 ) -> None:
@@ -180,12 +190,12 @@ async def test_a_script_that_the_voice_cannot_read_is_not_marked_as_heard(
     await speaking.mode("On Enter")
     await speaking.text.fill("Hello 你好 world.")
     await speaking.press("Enter")
-    await speaking.heard_all()
     marked = (
         "(name) => [...CSS.highlights.get(name)].map((range) =>"
         " range.startContainer.data.slice(range.startOffset, range.endOffset)).join('')"
     )
     await speaking.shown("[...CSS.highlights.get('heard')].length > 0")
+    await speaking.heard_all()
     assert await speaking.page.evaluate(marked, "unread") == "你好"
     assert "你好" not in await speaking.page.evaluate(marked, "heard")
     await speaking.text.fill("你好")

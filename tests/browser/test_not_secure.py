@@ -177,7 +177,7 @@ async def test_the_microphone_is_said_to_need_https(page: Page, url: str) -> Non
 
 
 JITTER = """async ([rate, prebuffer, chunks, size]) => {
-  const { JitterBuffer } = await import("/jitter_buffer.js");
+  const { JitterBuffer } = await import("/playback/jitter_buffer.js");
   const states = [];
   const buffer = new JitterBuffer(rate, (state) => states.push(state));
   buffer.prebuffer = prebuffer;

@@ -213,8 +213,8 @@ async def test_at_rest_the_page_does_nothing(speaking: SpeakingPage) -> None:
 
 EDITS = """
 async () => {
-  const { change, protect, wordStart } = await import("/edits.js");
-  const { toPoints, toUnits } = await import("/offsets.js");
+  const { change, protect, wordStart } = await import("/text/edits.js");
+  const { toPoints, toUnits } = await import("/session/offsets.js");
   return {
     appended: change("one", "one two"),
     changed: change("a cat sat", "a dog sat"),

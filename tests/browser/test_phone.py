@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Page, expect
 
 from tests.browser.speaking_page import SpeakingPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
+DIALOGS = (("Settings", "Close"), ("Add a phrase", "Cancel"), ("Show large", "Close"))
 KEYBOARD_OPEN = {"width": 390, "height": 500}
 LONG = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 30
 
@@ -45,27 +45,49 @@ async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
         assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+async def press(page: Page, name: str) -> None:
+    await page.get_by_role("button", name=name, exact=True).click()
+
+
+def smaller(than: float) -> str:
+    """The controls that a finger may miss."""
+    return (
+        "[...document.querySelectorAll('button, summary, a, input, textarea')]"
+        ".filter((each) => each.checkVisibility({ visibilityProperty: true }))"
+        ".map((each) => each.closest('label') ?? each)"
+        ".filter((each) => { const { width, height } = each.getBoundingClientRect();"
+        f"  return Math.min(width, height) < {than - 0.5} }}).map((each) => each.outerHTML)"
+    )
+
+
+@pytest.mark.parametrize(("large", "least"), [(False, 44), (True, 60)], ids=["plain", "large"])
 async def test_every_control_of_a_phone_is_large_enough(
-    browser: Browser, url: str, phone: dict[str, Any]
+    browser: Browser, url: str, phone: dict[str, Any], large: bool, least: int
 ) -> None:
-    async with await browser.new_context(
-        **{**phone, "viewport": {"width": 390, "height": 844}}
-    ) as profile:
-        speaking = await SpeakingPage(await profile.new_page()).open(url)
+    phone["viewport"] = {"width": 390, "height": 844}
+    async with await browser.new_context(**phone) as profile:
+        page = await profile.new_page()
+        kept = str(large).lower()
+        await page.add_init_script(f"localStorage.setItem('duplex-tts.large', '{kept}')")
+        speaking = await SpeakingPage(page).open(url)
         await speaking.press("Alt+1")
-        await speaking.page.locator("#history summary").click()
-        small = (
-            "[...document.querySelectorAll('button, summary, a, input, textarea')]"
-            ".filter((each) => each.checkVisibility())"
-            ".map((each) => each.closest('label') ?? each)"
-            ".filter((each) => { const { width, height } = each.getBoundingClientRect();"
-            "  return Math.min(width, height) < 43.5 }).map((each) => each.outerHTML)"
-        )
-        assert await speaking.page.evaluate(small) == []
-        await speaking.page.get_by_role("button", name="Settings").click()
-        assert await speaking.page.evaluate(small) == []
-        found = (await Axe().run(speaking.page)).response["violations"]
-        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+        await page.locator("#history summary").click()
+        await speaking.text.fill("Some words")
+        await press(page, "Clear")
+        await expect(speaking.notice.get_by_role("button", name="Undo")).to_be_visible()
+        assert await page.evaluate(smaller(least)) == []
+        for opens, closes in (
+            ("Settings", "Close"),
+            ("Add a phrase", "Cancel"),
+            ("Show large", "Close"),
+        ):
+            await press(page, opens)
+            assert await page.evaluate(smaller(least)) == []
+            await press(page, closes)
+        dashboard = await profile.new_page()
+        await dashboard.goto(f"{url}/dashboard")
+        await expect(dashboard.locator("#sessions tr")).not_to_have_count(0)
+        assert large or await dashboard.evaluate(smaller(least)) == []
 
 
 async def test_the_focus_never_leaves_the_text(speaking: SpeakingPage) -> None:

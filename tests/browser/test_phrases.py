@@ -83,13 +83,13 @@ async def test_an_abbreviation_becomes_its_phrase_and_can_be_taken_back(
     await add(speaking, "I will be there.", short="IBT")
     await speaking.text.focus()
     await speaking.type("Yes, ibt ", delay_ms=5)
-    await expect(speaking.text).to_have_value("Yes, I will be there ")
+    await expect(speaking.text).to_have_value("Yes, I will be there. ")
     await speaking.press("Control+z")
     await expect(speaking.text).to_have_value("Yes, ibt ")
     await speaking.text.fill("omw")
     await speaking.press("Enter")
     await speaking.heard_all()
-    assert list(speaking.contexts().values()) == ["I am on my way"]
+    assert list(speaking.contexts().values()) == ["I am on my way."]
 
 
 async def test_a_phrase_may_go_into_the_text_instead(speaking: SpeakingPage) -> None:

@@ -201,7 +201,7 @@ async def test_another_voice_speaks_from_the_next_word_and_a_missing_one_is_repl
     await speaking.page.locator("#voices input[value=emma]").check()
     await speaking.page.get_by_role("button", name="Close").click()
     await speaking.type("and only ")
-    await expect(speaking.notice).to_contain_text("Speaking with heart instead", timeout=15_000)
+    await expect(speaking.notice).to_contain_text("Heart speaks instead", timeout=15_000)
     await speaking.press("Enter")
     await speaking.heard_all(2)
     starts = {m["context"]: m["voice"] for m in speaking.sent if m["type"] == "start"}

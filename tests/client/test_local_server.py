@@ -5,7 +5,7 @@ from duplex_tts.local_server import ServerFailed, local_server
 from duplex_tts.session import Session
 
 
-async def test_a_server_of_ones_own_lives_as_long_as_the_block() -> None:
+async def test_a_local_server_runs_during_the_block() -> None:
     with local_server() as url:
         async with Session.connect(url) as session:
             assert session.ready.sample_rate > 0
@@ -13,7 +13,7 @@ async def test_a_server_of_ones_own_lives_as_long_as_the_block() -> None:
         await Session.connect(url)
 
 
-def test_a_server_that_does_not_start_says_why() -> None:
+def test_a_local_server_that_does_not_start_raises_with_its_log() -> None:
     with (
         pytest.raises(ServerFailed, match=r"(?s)did not start.*no-such-voice"),
         local_server("--voice", "no-such-voice"),
@@ -21,6 +21,6 @@ def test_a_server_that_does_not_start_says_why() -> None:
         pass
 
 
-def test_a_server_that_takes_too_long_is_given_up() -> None:
+def test_a_local_server_that_starts_too_slowly_raises() -> None:
     with pytest.raises(ServerFailed, match="not ready"), local_server(start_timeout_s=0.01):
         pass

@@ -1,4 +1,4 @@
-"""The player in scripted time, on a device that keeps what it plays."""
+"""The player on a virtual clock, with a device that records what it plays."""
 
 import asyncio
 import logging
@@ -23,15 +23,15 @@ LATENCY_S = 0.03
 
 
 class ScriptedDevice(Device):
-    """Plays in scripted time, 30 ms after it pulls."""
+    """Plays on the virtual clock, 30 ms after it pulls."""
 
     name = "scripted"
 
-    def __init__(self, *, buffers_much: bool = False) -> None:
+    def __init__(self, *, needs_drop: bool = False) -> None:
         self.blocks: list[Pcm] = []
-        self.fate = ""
+        self.closed_how = ""
         self.dropped_at_s: list[float] = []
-        self.buffers_much = buffers_much
+        self.needs_drop = needs_drop
 
     def open(self, sample_rate_hz: int, pull: Pull) -> None:
         assert sample_rate_hz == RATE_HZ
@@ -49,10 +49,10 @@ class ScriptedDevice(Device):
 
     def close(self, *, drain: bool) -> None:
         self.next.cancel()
-        self.fate = "drained" if drain else "cut"
+        self.closed_how = "drained" if drain else "cut"
 
     def heard(self) -> list[int]:
-        """All that was not silence."""
+        """The samples played, without silence."""
         return [int(sample) for sample in np.concatenate(self.blocks) if sample]
 
     def index_at(self, time_s: float) -> int:
@@ -60,7 +60,7 @@ class ScriptedDevice(Device):
 
 
 class ScriptedSpeech:
-    """An utterance whose audio comes when the test says: (after seconds, samples, text, words)."""
+    """An utterance whose audio the test supplies."""
 
     def __init__(self, text: str = "", **parameters: object) -> None:
         self.parameters: Mapping[str, object] = parameters
@@ -99,18 +99,18 @@ def tone(first: int, count: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def spoken(samples: list[int]) -> ScriptedSpeech:
-    """One whose audio is all there."""
+def complete_speech(samples: list[int]) -> ScriptedSpeech:
+    """An utterance whose audio has all arrived."""
     speech = ScriptedSpeech()
     speech.say(samples)
     speech.end()
     return speech
 
 
-def played(
+def run_player(
     script: Callable[[Player], Awaitable[None]], device: ScriptedDevice | None = None
 ) -> ScriptedDevice:
-    """Run a script in a player's block, in scripted time; returns the device."""
+    """Run a script in a player's block on the virtual clock; returns the device."""
     device = device or ScriptedDevice()
 
     async def play() -> None:
@@ -127,68 +127,68 @@ def played(
 def test_the_block_ends_when_everything_was_heard() -> None:
     async def script(player: Player) -> None:
         for first in (1, 1001, 2001):
-            player.play(spoken(tone(first, 500)))
+            player.play(complete_speech(tone(first, 500)))
 
-    device = played(script)
+    device = run_player(script)
     assert device.heard() == tone(1, 500) + tone(1001, 500) + tone(2001, 500)
-    assert device.fate == "drained"
+    assert device.closed_how == "drained"
 
 
 def test_utterances_follow_each_other_without_a_gap() -> None:
     async def script(player: Player) -> None:
-        first, second = spoken(tone(1, 105)), ScriptedSpeech()
+        first, second = complete_speech(tone(1, 105)), ScriptedSpeech()
         player.play(first)
         player.play(second)
         await asyncio.sleep(0.05)
         second.say(tone(1001, 100))
         second.end()
 
-    samples = np.concatenate(played(script).blocks).tolist()
+    samples = np.concatenate(run_player(script).blocks).tolist()
     start = samples.index(1)
     assert samples[start : start + 205] == tone(1, 105) + tone(1001, 100)
 
 
-def test_a_playback_is_done_when_its_last_sample_left_the_loudspeaker() -> None:
+def test_done_returns_when_the_last_sample_was_heard() -> None:
     async def script(player: Player) -> None:
         loop = asyncio.get_running_loop()
-        playback = player.play(spoken([5] * 500))
-        await playback.done()
-        assert playback.finished
-        assert not playback.cancelled
+        queued = player.play(complete_speech([5] * 500))
+        await queued.done()
+        assert queued.finished
+        assert not queued.cancelled
         assert 0.5 + LATENCY_S <= loop.time() <= 0.5 + LATENCY_S + 0.02 + BLOCK_S + TICK_S
 
-    played(script)
+    run_player(script)
 
 
-def test_nothing_to_play_is_no_reason_to_wait() -> None:
+def test_an_empty_block_ends_at_once() -> None:
     async def nothing(player: Player) -> None:
         pass
 
-    assert played(nothing).heard() == []
+    assert run_player(nothing).heard() == []
 
 
-def test_it_plays_again_after_a_rest() -> None:
+def test_the_player_plays_again_after_a_minute_of_idleness() -> None:
     async def script(player: Player) -> None:
-        await player.play(spoken(tone(1, 50))).done()
+        await player.play(complete_speech(tone(1, 50))).done()
         await asyncio.sleep(60)
-        await player.play(spoken(tone(101, 50))).done()
+        await player.play(complete_speech(tone(101, 50))).done()
 
-    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+    assert run_player(script).heard() == tone(1, 50) + tone(101, 50)
 
 
-def test_speech_far_ahead_is_left_with_the_utterance() -> None:
+def test_audio_beyond_the_buffer_limit_stays_in_the_utterance() -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech()
         for _ in range(100):
             speech.say([3] * 1000)
         speech.end()
-        playback = player.play(speech)
+        queued = player.play(speech)
         await asyncio.sleep(5)
-        assert AHEAD_MS - 1000 <= playback.buffered_ms <= AHEAD_MS + 1000
+        assert AHEAD_MS - 1000 <= queued.buffered_ms <= AHEAD_MS + 1000
         assert speech.events.qsize() > 80
-        await playback.done()
+        await queued.done()
 
-    assert len(played(script).heard()) == 100_000
+    assert len(run_player(script).heard()) == 100_000
 
 
 def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
@@ -201,14 +201,14 @@ def test_an_utterance_in_another_format_or_rate_is_refused() -> None:
         fine.end()
         await player.play(fine).done()
 
-    played(script)
+    run_player(script)
 
 
 # --- words and positions --------------------------------------------------------------------------
 
 
-def test_words_are_told_when_they_are_heard_not_when_they_arrive() -> None:
-    told: list[tuple[float, str]] = []
+def test_on_word_is_called_when_a_word_is_heard_not_when_it_arrives() -> None:
+    calls: list[tuple[float, str]] = []
 
     async def script(player: Player) -> None:
         loop = asyncio.get_running_loop()
@@ -216,72 +216,72 @@ def test_words_are_told_when_they_are_heard_not_when_they_arrive() -> None:
         words = (Word(0, 5, 100, 400), Word(6, 11, 500, 900))
         speech.say([1] * 1000, 11, words)
         speech.end()
-        playback = player.play(speech, lambda word, text: told.append((loop.time(), text)))
+        queued = player.play(speech, lambda word, text: calls.append((loop.time(), text)))
         await asyncio.sleep(0.45)
-        assert playback.heard_text == "Hello"
-        assert 0.35 <= playback.heard_ms / 1000 <= 0.45
-        await playback.done()
-        assert playback.heard_text == "Hello there"
+        assert queued.heard_text == "Hello"
+        assert 0.35 <= queued.heard_ms / 1000 <= 0.45
+        await queued.done()
+        assert queued.heard_text == "Hello there"
 
-    played(script)
-    assert [text for _, text in told] == ["Hello", "there"]
-    for (told_s, _), due_s in zip(told, (0.1, 0.5), strict=True):
-        late_s = told_s - due_s - LATENCY_S
+    run_player(script)
+    assert [text for _, text in calls] == ["Hello", "there"]
+    for (called_s, _), due_s in zip(calls, (0.1, 0.5), strict=True):
+        late_s = called_s - due_s - LATENCY_S
         assert 0 <= late_s <= 0.02 + BLOCK_S + TICK_S
 
 
-def test_words_that_will_not_be_heard_are_not_told() -> None:
-    told: list[str] = []
+def test_on_word_is_not_called_for_cancelled_words() -> None:
+    calls: list[str] = []
 
     async def script(player: Player) -> None:
         speech = ScriptedSpeech("Hello there")
         speech.say([1] * 1000, 11, (Word(0, 5, 0, 400), Word(6, 11, 500, 900)))
-        playback = player.play(speech, lambda word, text: told.append(text))
+        queued = player.play(speech, lambda word, text: calls.append(text))
         await asyncio.sleep(0.3)
-        playback.cancel()
-        await playback.done()
-        assert playback.heard_text == "Hello"
+        queued.cancel()
+        await queued.done()
+        assert queued.heard_text == "Hello"
 
-    played(script)
-    assert told == ["Hello"]
+    run_player(script)
+    assert calls == ["Hello"]
 
 
-def test_a_callback_that_fails_is_raised_and_leaves_nobody_waiting() -> None:
+def test_an_exception_in_on_word_is_raised_by_done() -> None:
     def broken(word: Word, text: str) -> None:
         raise ZeroDivisionError
 
     async def script(player: Player) -> None:
         speech = ScriptedSpeech("Hi")
         speech.say([1] * 1000, 2, (Word(0, 2, 0, 400),))
-        playback = player.play(speech, broken)
+        queued = player.play(speech, broken)
         with pytest.raises(ZeroDivisionError):
-            await playback.done()
+            await queued.done()
         with pytest.raises(ZeroDivisionError):
-            await player.play(spoken([1])).done()
+            await player.play(complete_speech([1])).done()
 
-    played(script)
+    run_player(script)
 
 
-def test_positions_are_reported_at_a_modest_rate_and_only_while_it_matters() -> None:
+def test_positions_are_reported_at_a_limited_rate_until_everything_was_heard() -> None:
     async def script(player: Player) -> None:
         first, second = ScriptedSpeech(), ScriptedSpeech()
         first.say([1] * 2000)
         second.say([2] * 500)
         second.end()
-        playback = player.play(first)
+        queued = player.play(first)
         player.play(second)
         await asyncio.sleep(10)
         assert len(first.reports) == pytest.approx(2 / REPORT_S, abs=2)
         assert first.reports == sorted(first.reports)
-        assert first.reports[-1] == 2000, "all was heard; then nothing is reported"
-        assert second.reports == [], "the server has finished with it"
+        assert first.reports[-1] == 2000, "no reports after everything was heard"
+        assert second.reports == [], "its speech is complete"
         first.end()
-        await playback.done()
+        await queued.done()
 
-    played(script)
+    run_player(script)
 
 
-def test_while_an_utterance_waits_for_its_turn_the_server_knows() -> None:
+def test_a_queued_utterance_reports_zero_played() -> None:
     async def script(player: Player) -> None:
         first, second = ScriptedSpeech(), ScriptedSpeech()
         first.say([1] * 2000)
@@ -294,11 +294,11 @@ def test_while_an_utterance_waits_for_its_turn_the_server_knows() -> None:
         assert set(second.reports) == {0.0}
         second.end()
 
-    played(script)
+    run_player(script)
 
 
-def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
-    """Else it would send later by what is held back here, and nothing would be gained."""
+def test_reported_positions_exclude_the_jitter_buffer_delay() -> None:
+    """Otherwise the server would delay audio by the length of the jitter buffer."""
 
     async def script(player: Player) -> None:
         speech = ScriptedSpeech()
@@ -309,7 +309,7 @@ def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
         assert speech.reports[-1] == pytest.approx(undelayed_ms, abs=BLOCK_S * 1000)
         speech.end()
 
-    played(script)
+    run_player(script)
 
 
 # --- gaps -----------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_the_server_is_told_as_if_nothing_were_held_back() -> None:
         pytest.param("Hello there", 0, 1, id="not written yet"),
     ],
 )
-def test_silence_is_an_underrun_only_while_speech_is_owed(
+def test_silence_is_an_underrun_only_while_audio_is_due(
     text: str, underruns: int, pauses: int
 ) -> None:
     async def script(player: Player) -> None:
@@ -335,10 +335,10 @@ def test_silence_is_an_underrun_only_while_speech_is_owed(
         await player.finish()
         assert (player.account.underruns, player.account.pauses) == (underruns, pauses)
 
-    played(script)
+    run_player(script)
 
 
-def test_text_that_waits_unspoken_for_a_second_is_owed_however_short() -> None:
+def test_short_text_unspoken_for_a_second_is_due() -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech("Hello there")
         speech.say([1] * 1500, 5)
@@ -349,64 +349,68 @@ def test_text_that_waits_unspoken_for_a_second_is_owed_however_short() -> None:
         await player.finish()
         assert player.account.underruns == 1
 
-    played(script)
+    run_player(script)
 
 
-# --- silence --------------------------------------------------------------------------------------
+# --- cancel and stop ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["playback", "utterance", "player"])
-def test_a_cancel_is_heard_within_30_ms(who: str) -> None:
+@pytest.mark.parametrize("cancelled_by", ["queued", "utterance", "player"])
+def test_a_cancel_silences_within_30_ms(cancelled_by: str) -> None:
     cancelled_s = 0.0
 
     async def script(player: Player) -> None:
         nonlocal cancelled_s
         speech = ScriptedSpeech()
         speech.say([1000] * 5000)
-        playback = player.play(speech)
+        queued = player.play(speech)
         await asyncio.sleep(0.437)
         cancelled_s = asyncio.get_running_loop().time()
-        {"playback": playback.cancel, "utterance": speech.cancel, "player": player.stop}[who]()
-        speech.say([1000] * 500)  # it was on its way
-        await playback.done()
-        assert playback.cancelled
+        cancels = {"queued": queued.cancel, "utterance": speech.cancel, "player": player.stop}
+        cancels[cancelled_by]()
+        speech.say([1000] * 500)  # in transit at the cancel
+        await queued.done()
+        assert queued.cancelled
         assert speech.cancelled
         await asyncio.sleep(1)
 
-    device = played(script)
+    device = run_player(script)
     samples = np.concatenate(device.blocks)
-    # What the device had taken at the cancel is its own delay; what it takes then must be silent.
+    # Audio pulled before the cancel is still heard; later blocks must be silent.
     silent_from = device.index_at(cancelled_s + LATENCY_S + BLOCK_S + RAMP_S)
     assert samples[silent_from - 20] != 0
     assert not samples[silent_from:].any()
 
 
-def test_barge_in_silences_the_queue_and_the_answer_plays() -> None:
+def test_barge_in_cancels_the_queue_and_new_speech_plays() -> None:
     async def script(player: Player) -> None:
-        queue = [player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))]
+        queue = [player.play(complete_speech([1] * 1000)), player.play(complete_speech([2] * 1000))]
         await asyncio.sleep(0.5)
         player.stop()
-        await asyncio.gather(*(playback.done() for playback in queue))
-        await player.play(spoken(tone(101, 100))).done()
+        await asyncio.gather(*(queued.done() for queued in queue))
+        await player.play(complete_speech(tone(101, 100))).done()
 
-    heard = played(script).heard()
+    heard = run_player(script).heard()
     assert 2 not in heard
     assert heard[-100:] == tone(101, 100)
 
 
-def test_a_device_with_long_buffers_is_emptied() -> None:
+def test_a_cancel_drops_the_buffer_of_a_device_that_needs_it() -> None:
     async def script(player: Player) -> None:
-        first, second = player.play(spoken([1] * 1000)), player.play(spoken([2] * 1000))
+        first, second = (
+            player.play(complete_speech([1] * 1000)),
+            player.play(complete_speech([2] * 1000)),
+        )
         await asyncio.sleep(0.5)
-        second.cancel()  # has not sounded: nothing of it is in the device
+        second.cancel()  # not played yet: the device has none of it
         await asyncio.sleep(0.1)
         first.cancel()
 
-    device = played(script, ScriptedDevice(buffers_much=True))
+    device = run_player(script, ScriptedDevice(needs_drop=True))
     assert device.dropped_at_s == [pytest.approx(0.6)]
 
 
-def test_leaving_by_an_error_is_silent_at_once() -> None:
+def test_an_exception_in_the_block_silences_at_once() -> None:
     device, speech = ScriptedDevice(), ScriptedSpeech()
 
     async def script(player: Player) -> None:
@@ -416,13 +420,13 @@ def test_leaving_by_an_error_is_silent_at_once() -> None:
         raise KeyError("of the caller")
 
     with pytest.raises(KeyError, match="of the caller"):
-        played(script, device)
+        run_player(script, device)
     assert len(device.heard()) <= 300
-    assert device.fate == "cut"
+    assert device.closed_how == "cut"
     assert speech.cancelled
 
 
-def test_being_cancelled_leaves_no_task_behind() -> None:
+def test_a_cancelled_block_leaves_no_task() -> None:
     async def play() -> None:
         async with Player(ScriptedDevice(), RATE_HZ) as player:
             player.play(ScriptedSpeech())
@@ -438,70 +442,70 @@ def test_being_cancelled_leaves_no_task_behind() -> None:
     clock.run(cancelled())
 
 
-# --- what goes wrong ------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "error", [SpeechFailed("no voice"), ConnectionLost("gone"), ValueError("from the text")]
 )
-def test_what_came_before_an_error_is_heard_then_it_is_raised(error: Exception) -> None:
+def test_audio_before_an_error_is_heard_then_the_error_is_raised(error: Exception) -> None:
     async def script(player: Player) -> None:
         speech = ScriptedSpeech()
         speech.say(tone(1, 300))
         speech.end(error)
-        playback = player.play(speech)
+        queued = player.play(speech)
         with pytest.raises(type(error), match=str(error)):
-            await playback.done()
+            await queued.done()
 
-    assert played(script).heard() == tone(1, 300)
+    assert run_player(script).heard() == tone(1, 300)
 
 
-def test_an_error_that_nobody_awaited_is_raised_at_the_end_of_the_block() -> None:
+def test_an_unreported_error_is_raised_at_the_end_of_the_block() -> None:
     async def script(player: Player) -> None:
         failing = ScriptedSpeech()
         failing.end(ConnectionLost("gone"))
         player.play(failing)
         await asyncio.sleep(0.1)
-        player.play(spoken(tone(1, 100)))
+        player.play(complete_speech(tone(1, 100)))
 
     device = ScriptedDevice()
     with pytest.raises(ConnectionLost, match="gone"):
-        played(script, device)
+        run_player(script, device)
     assert device.heard() == tone(1, 100)
 
 
-def test_one_utterance_that_fails_does_not_stop_the_next() -> None:
+def test_a_failed_utterance_does_not_stop_the_next() -> None:
     async def script(player: Player) -> None:
         failing = ScriptedSpeech()
         failing.say(tone(1, 50))
         failing.end(SpeechFailed("engine"))
-        first, second = player.play(failing), player.play(spoken(tone(101, 50)))
+        first, second = player.play(failing), player.play(complete_speech(tone(101, 50)))
         with pytest.raises(SpeechFailed):
             await first.done()
         await second.done()
 
-    assert played(script).heard() == tone(1, 50) + tone(101, 50)
+    assert run_player(script).heard() == tone(1, 50) + tone(101, 50)
 
 
-def test_a_device_that_fails_is_told_to_everybody() -> None:
+def test_a_device_failure_is_raised_by_all_utterances() -> None:
     device, speech = ScriptedDevice(), ScriptedSpeech()
 
     async def script(player: Player) -> None:
         speech.say([1] * 1000)
-        playback = player.play(speech)
+        queued = player.play(speech)
         await asyncio.sleep(0.1)
         device.failure = DeviceFailed("unplugged")
         with pytest.raises(DeviceFailed, match="unplugged"):
-            await playback.done()
+            await queued.done()
         with pytest.raises(DeviceFailed, match="unplugged"):
             await player.play(ScriptedSpeech()).done()
 
-    played(script, device)
+    run_player(script, device)
     assert speech.cancelled
 
 
-def test_a_device_that_cannot_be_opened_is_said_so() -> None:
-    class Broken(ScriptedDevice):
+def test_a_device_that_cannot_be_opened_raises() -> None:
+    class UnopenableDevice(ScriptedDevice):
         def open(self, sample_rate_hz: int, pull: Pull) -> None:
             raise DeviceFailed("in use")
 
@@ -509,13 +513,13 @@ def test_a_device_that_cannot_be_opened_is_said_so() -> None:
         raise AssertionError("never entered")
 
     with pytest.raises(DeviceFailed, match="in use"):
-        played(script, Broken())
+        run_player(script, UnopenableDevice())
 
 
-# --- which device ---------------------------------------------------------------------------------
+# --- choice of the device -------------------------------------------------------------------------
 
 
-async def test_without_anything_that_plays_time_passes_in_silence_with_a_warning(
+async def test_without_a_device_the_player_is_silent_and_warns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
@@ -523,11 +527,11 @@ async def test_without_anything_that_plays_time_passes_in_silence_with_a_warning
     with caplog.at_level(logging.WARNING):
         async with Player() as player:
             assert (player.device.name, player.device.audible) == ("null", False)
-            await player.play(spoken([1] * 240)).done()
-    assert "nobody hears it" in caplog.text
+            await player.play(complete_speech([1] * 240)).done()
+    assert "playing without sound" in caplog.text
 
 
-async def test_a_player_program_is_taken_where_there_is_no_portaudio(
+async def test_a_player_program_is_used_without_portaudio(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
@@ -536,6 +540,6 @@ async def test_a_player_program_is_taken_where_there_is_no_portaudio(
     (tmp_path / "aplay").chmod(0o755)
     async with Player() as player:
         assert player.device.name == "aplay"
-        await player.play(spoken(tone(1, 500))).done()
+        await player.play(complete_speech(tone(1, 500))).done()
     heard = np.frombuffer((tmp_path / "heard").read_bytes(), "<i2")
     assert heard[heard != 0].tolist() == tone(1, 500)

@@ -106,7 +106,7 @@ async def test_each_context_gets_its_own_events() -> None:
         assert [event async for event in second][1:] == [Cancelled(second.id, 4, 10)]
 
 
-async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
+async def test_a_context_id_can_be_reused_after_its_end() -> None:
     async def script(peer: Peer) -> None:
         for _ in range(2):
             await peer.receive("start")
@@ -129,7 +129,7 @@ async def test_an_id_is_open_once_and_free_again_after_its_end() -> None:
         {"ms": 10, "characters": 3, "chunks": 2},
     ],
 )
-async def test_done_that_does_not_add_up_raises_and_disturbs_nobody_else(
+async def test_wrong_totals_raise_and_do_not_affect_other_contexts(
     totals: dict[str, int],
 ) -> None:
     async def script(peer: Peer) -> None:
@@ -154,7 +154,7 @@ async def test_done_that_does_not_add_up_raises_and_disturbs_nobody_else(
         assert [type(event) async for event in other] == [Done]
 
 
-async def test_text_that_was_not_spoken_raises() -> None:
+async def test_done_before_all_text_was_spoken_raises() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive_text(6)
@@ -195,7 +195,7 @@ async def test_spans_that_do_not_tile_raise(second: tuple[int, int]) -> None:
             [event async for event in context]
 
 
-async def test_an_error_within_a_context_does_not_end_it() -> None:
+async def test_an_error_that_is_no_refusal_does_not_end_the_context() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.say(type="error", context="c", code="text_limit", message="too much")
@@ -222,7 +222,7 @@ async def test_a_refused_start_ends_the_context() -> None:
         assert not session.errors
 
 
-async def test_errors_of_no_context_are_kept_by_the_session() -> None:
+async def test_errors_without_an_open_context_are_kept_by_the_session() -> None:
     async def script(peer: Peer) -> None:
         await peer.say(type="error", context=None, code="bad_json", message="what?")
         await peer.say(type="error", context="gone", code="context_ended", message="over")
@@ -234,7 +234,7 @@ async def test_errors_of_no_context_are_kept_by_the_session() -> None:
         assert [error.code for error in session.errors] == ["bad_json", "context_ended"]
 
 
-async def test_pings_are_answered_each_by_its_own_pong() -> None:
+async def test_each_ping_is_completed_by_its_own_pong() -> None:
     async def script(peer: Peer) -> None:
         pings = [await peer.receive("ping") for _ in range(2)]
         await peer.say(type="pong", id="a stranger's")
@@ -254,7 +254,7 @@ async def test_pings_are_answered_each_by_its_own_pong() -> None:
         assert min(took_ms) > 0
 
 
-async def test_a_session_that_is_lost_for_good_raises_for_everybody_who_waits() -> None:
+async def test_a_session_lost_for_good_raises_in_all_contexts() -> None:
     async def script(peer: Peer) -> None:
         for _ in range(2):
             await peer.receive("start")
@@ -324,7 +324,7 @@ async def test_leaving_the_block_leaves_no_task_and_keeps_the_callers_exception(
         json.dumps(READY),
     ],
 )
-async def test_what_the_protocol_does_not_allow_ends_the_session(message: str | bytes) -> None:
+async def test_repeated_protocol_violations_end_the_session(message: str | bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.websocket.send(message)
@@ -351,7 +351,7 @@ async def test_a_full_server_refuses_the_connection_with_its_code() -> None:
         assert refused.value.code == "overloaded"
 
 
-async def test_a_server_that_hangs_up_before_ready_raises() -> None:
+async def test_a_connection_closed_before_ready_raises() -> None:
     async def script(peer: Peer) -> None:
         await peer.websocket.close()
 
@@ -360,7 +360,7 @@ async def test_a_server_that_hangs_up_before_ready_raises() -> None:
             await Session.connect(url)
 
 
-async def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connecting_to_a_silent_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duplex_tts.channel.websocket.READY_TIMEOUT_S", 0.01)
     async with server(silent, greetings=0) as url:
         with pytest.raises(ConnectionLost, match="no `ready` came"):
@@ -376,7 +376,7 @@ async def test_another_protocol_version_is_refused() -> None:
             await Session.connect(url)
 
 
-async def test_nobody_listening_raises_and_names_the_address() -> None:
+async def test_a_refused_connection_raises_with_the_address() -> None:
     async with server(silent) as url:
         pass
     with pytest.raises(ConnectionLost, match=url):
@@ -404,7 +404,7 @@ def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
         ("wss://[::1]:9", "wss://[::1]:9/ws/tts"),
     ],
 )
-def test_what_people_type_becomes_a_websocket_url(typed: str, meant: str) -> None:
+def test_typed_addresses_become_websocket_urls(typed: str, meant: str) -> None:
     assert websocket_url(typed) == meant
 
 
@@ -441,7 +441,7 @@ def test_what_people_type_becomes_a_websocket_url(typed: str, meant: str) -> Non
         "\udcff",
     ],
 )
-async def test_what_is_no_address_raises_a_client_error(typed: str) -> None:
+async def test_invalid_addresses_raise_bad_address(typed: str) -> None:
     for function in (websocket_url, lambda address: http_url(address, "/")):
         with pytest.raises(BadAddress, match="address") as raised:
             function(typed)
@@ -450,7 +450,7 @@ async def test_what_is_no_address_raises_a_client_error(typed: str) -> None:
         await Session.connect(typed)
 
 
-async def test_what_no_header_can_hold_is_no_key() -> None:
+async def test_a_key_that_no_header_can_hold_is_refused() -> None:
     async with server() as url:
         for key in ("line\nbreak", "na\u00efve"):
             with pytest.raises(Refused, match="invalid_api_key"):
@@ -467,13 +467,13 @@ async def test_what_no_header_can_hold_is_no_key() -> None:
         ("h/foo?k=1", "ws://h/foo/ws/tts?k=1", "http://h/foo/v1/voices?k=1"),
     ],
 )
-def test_the_path_of_a_proxy_is_kept_by_everything(typed: str, websocket: str, voices: str) -> None:
+def test_all_urls_keep_the_path_of_a_proxy(typed: str, websocket: str, voices: str) -> None:
     assert websocket_url(typed) == websocket
     assert http_url(typed, "/v1/voices") == voices
     assert http_url(websocket_url(typed), "/v1/voices") == voices
 
 
-def test_pages_are_beside_the_websocket() -> None:
+def test_http_urls_have_the_host_of_the_websocket() -> None:
     assert http_url("wss://host:1/ws/tts", "/voices") == "https://host:1/voices"
     assert http_url("host:1", "/voices") == "http://host:1/voices"
 
@@ -504,7 +504,7 @@ CANCELLED = {"type": "cancelled", "context": "c", "text_to": 3, "audio_ms": 10.0
 @pytest.mark.parametrize(
     "value", ["NaN", "Infinity", "-1", "1e400", "true", "null", '"1"', "[]", "9" * 400]
 )
-def test_a_number_that_is_none_is_no_message(
+def test_invalid_numbers_are_protocol_errors(
     message: dict[str, Any], field: str, value: str
 ) -> None:
     assert wire.decode(json.dumps(message))
@@ -533,12 +533,12 @@ def test_a_number_that_is_none_is_no_message(
         {"type": "pong", "received": 1.5},
     ],
 )
-def test_a_field_that_contradicts_itself_is_no_message(changed: dict[str, Any]) -> None:
+def test_invalid_fields_are_protocol_errors(changed: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
         wire.decode(json.dumps(changed))
 
 
-def test_what_is_nested_without_end_is_no_message() -> None:
+def test_deeply_nested_json_is_a_protocol_error() -> None:
     with pytest.raises(ProtocolError):
         wire.decode('{"type":' + "[" * 100_000)
 
@@ -551,7 +551,7 @@ def test_what_is_nested_without_end_is_no_message() -> None:
     ],
     ids=["audio", "retracted"],
 )
-async def test_text_that_was_never_sent_cannot_be_spoken(
+async def test_events_for_text_that_was_never_sent_raise(
     send: Callable[[Peer], Awaitable[None]],
 ) -> None:
     async def script(peer: Peer) -> None:
@@ -570,7 +570,7 @@ async def test_text_that_was_never_sent_cannot_be_spoken(
             [event async for event in context]
 
 
-async def test_how_loud_and_in_which_pieces_is_asked_for_when_it_is_said() -> None:
+async def test_volume_and_typing_are_sent_only_when_given() -> None:
     starts = []
 
     async def script(peer: Peer) -> None:

@@ -18,13 +18,13 @@ async def test_a_call_has_one_session() -> None:
         assert sorted(calls.stats()) == ["a", "b"]
 
 
-async def test_who_asks_at_the_same_time_gets_the_same_session() -> None:
+async def test_concurrent_calls_get_the_same_session() -> None:
     async with server(silent) as url, SessionManager(url) as calls:
         sessions = await asyncio.gather(*(calls.get_or_create("a") for _ in range(5)))
         assert len(set(sessions)) == 1
 
 
-async def test_who_gives_up_waiting_does_not_end_it_for_others() -> None:
+async def test_a_cancelled_caller_does_not_affect_others() -> None:
     async with server(silent) as url, SessionManager(url) as calls:
         impatient = asyncio.ensure_future(calls.get_or_create("a"))
         patient = asyncio.ensure_future(calls.get_or_create("a"))
@@ -33,7 +33,7 @@ async def test_who_gives_up_waiting_does_not_end_it_for_others() -> None:
         assert (await patient).stats().transport == "websocket"
 
 
-async def test_a_closed_call_frees_its_place_and_a_later_one_is_another() -> None:
+async def test_closing_a_call_frees_its_slot() -> None:
     async with server(silent, silent) as url, SessionManager(url, limit=1) as calls:
         first = await calls.get_or_create("a")
         with pytest.raises(Refused, match="limit") as refused:
@@ -41,12 +41,12 @@ async def test_a_closed_call_frees_its_place_and_a_later_one_is_another() -> Non
         assert refused.value.code == "too_many_sessions"
         await calls.close("a")
         await calls.close("a")
-        await calls.close("never there")
+        await calls.close("unknown")
         assert first.stats().transport == "down"
         assert await calls.get_or_create("b") is not first
 
 
-async def test_a_session_that_cannot_be_opened_leaves_nothing() -> None:
+async def test_a_failed_connection_leaves_no_call() -> None:
     async def refusing(peer: Peer) -> None:
         await peer.say(type="error", context=None, code="overloaded", message="no room")
 
@@ -59,7 +59,7 @@ async def test_a_session_that_cannot_be_opened_leaves_nothing() -> None:
         assert len(calls) == 0
 
 
-async def test_closing_a_call_that_is_being_opened_tells_who_waits() -> None:
+async def test_closing_a_call_while_it_connects_raises_for_its_callers() -> None:
     async with server(silent, greetings=0) as url, SessionManager(url) as calls:
         waiting = asyncio.ensure_future(calls.get_or_create("a"))
         await asyncio.sleep(0.05)
@@ -96,7 +96,7 @@ async def test_leaving_the_block_closes_everything() -> None:
         assert not {name for name in names if "duplex-tts" in name}
 
 
-async def test_many_calls_one_after_the_other_leave_nothing() -> None:
+async def test_many_calls_in_a_row_leave_no_session() -> None:
     async with live_server() as live, SessionManager(live.address, limit=2) as calls:
         for number in range(30):
             session = await calls.get_or_create(str(number))

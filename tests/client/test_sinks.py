@@ -18,7 +18,7 @@ RATE_HZ = 24000
 
 
 def played_s(path: Path) -> float:
-    """How much of it a player plays, whatever its header says."""
+    """Duration that a player plays, regardless of the header."""
     with av.open(str(path)) as file:
         (stream,) = file.streams.audio
         return sum(frame.samples for frame in file.decode(stream)) / stream.rate
@@ -32,7 +32,7 @@ def tone(seconds: float) -> bytes:
 # --- names and formats ----------------------------------------------------------------------------
 
 
-def test_the_format_is_what_the_name_or_the_writer_says(tmp_path: Path) -> None:
+def test_the_format_is_the_given_one_or_that_of_the_suffix(tmp_path: Path) -> None:
     assert file_format(tmp_path / "a.FLAC") == "flac"
     assert file_format(tmp_path / "a.wav", "opus") == "opus"
     assert file_format(tmp_path / "speech", "mp3") == "mp3"
@@ -43,11 +43,11 @@ def test_the_format_is_what_the_name_or_the_writer_says(tmp_path: Path) -> None:
     [
         ("speech.docx", None, "must end in one of wav, flac"),
         ("speech", None, "must end in one of"),
-        ("speech.wav", "docx", "no file format 'docx'"),
+        ("speech.wav", "docx", "unknown file format 'docx'"),
         ("nowhere/a.wav", None, "does not exist"),
     ],
 )
-def test_what_cannot_be_written_is_refused_at_once(
+def test_unwritable_paths_are_refused_at_once(
     tmp_path: Path, name: str, format_: str | None, answer: str
 ) -> None:
     with pytest.raises(SinkFailed, match=answer):
@@ -55,11 +55,11 @@ def test_what_cannot_be_written_is_refused_at_once(
 
 
 def test_standard_output_needs_a_format() -> None:
-    with pytest.raises(SinkFailed, match="say in which format"):
+    with pytest.raises(SinkFailed, match="needs a format"):
         file_format(Path("-"))
 
 
-# --- what is in the file --------------------------------------------------------------------------
+# --- contents of the file -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", FILE_FORMATS)
@@ -96,13 +96,13 @@ async def test_an_utterance_is_recorded_to_its_end(tmp_path: Path) -> None:
     assert soundfile.info(tmp_path / "a.wav").duration == pytest.approx(0.3)
 
 
-def test_no_speech_is_an_empty_file(tmp_path: Path) -> None:
+def test_no_speech_gives_an_empty_file(tmp_path: Path) -> None:
     with FileSink(tmp_path / "a.wav", RATE_HZ):
         pass
     assert soundfile.info(tmp_path / "a.wav").frames == 0
 
 
-def test_a_file_is_not_touched_before_there_is_speech(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_changed_before_there_is_speech(tmp_path: Path) -> None:
     path = tmp_path / "old.wav"
     path.write_text("precious")
     with pytest.raises(ZeroDivisionError), FileSink(path, RATE_HZ):
@@ -124,7 +124,7 @@ def test_a_pipe_gets_the_speech_as_a_stream(tmp_path: Path, format_: str) -> Non
     assert played_s(tmp_path / "got") == pytest.approx(1.0, abs=0.1)
 
 
-# --- when it goes wrong ---------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", FILE_FORMATS)
@@ -141,8 +141,8 @@ def test_a_file_is_valid_after_an_exception(tmp_path: Path, format_: str) -> Non
     assert soundfile.info(path).duration == pytest.approx(1.0, abs=0.06)
 
 
-def killed(path: Path, *, seconds: int = 1) -> None:
-    """Write speech in pieces of 100 ms, and die without a word."""
+def write_and_kill(path: Path, *, seconds: int = 1) -> None:
+    """Write speech in pieces of 100 ms, then end by SIGKILL."""
     script = (
         "import os, signal, sys; from pathlib import Path; from duplex_tts.sinks import FileSink\n"
         f"sink = FileSink(Path({str(path)!r}), {RATE_HZ}, comment='hello')\n"
@@ -154,7 +154,7 @@ def killed(path: Path, *, seconds: int = 1) -> None:
 
 
 def test_a_wav_holds_every_sample_after_sigkill_for_strict_readers_too(tmp_path: Path) -> None:
-    killed(tmp_path / "killed.wav")
+    write_and_kill(tmp_path / "killed.wav")
     part = tmp_path / ".killed.wav.part"
     with wave.open(str(part)) as strict:
         assert strict.getnframes() == RATE_HZ
@@ -167,12 +167,12 @@ def test_compressed_formats_can_be_played_after_sigkill(
     tmp_path: Path, format_: str, lost_s: float
 ) -> None:
     path = tmp_path / f"killed.{format_}"
-    killed(path, seconds=3)
+    write_and_kill(path, seconds=3)
     part = path.with_name(f".killed.{format_}.part").rename(path)
     assert 3 - lost_s <= played_s(part) <= 3.1
 
 
-def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
+def test_a_full_disk_raises_with_the_reason(tmp_path: Path) -> None:
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     (tmp_path / "full.wav").symlink_to("/dev/full")
@@ -181,19 +181,19 @@ def test_a_full_disk_is_said_in_words(tmp_path: Path) -> None:
         sink.write(tone(1))
 
 
-def test_a_wav_that_grows_too_long_names_the_remedy(tmp_path: Path) -> None:
+def test_a_wav_beyond_4_gib_raises_with_the_remedy(tmp_path: Path) -> None:
     sink = FileSink(tmp_path / "long.wav", RATE_HZ)
     sink.write(tone(0.1))
     file = sink._file
     assert file is not None
-    file._written = 2**32 - 1000  # type: ignore[attr-defined]
+    file._written_bytes = 2**32 - 1000  # type: ignore[attr-defined]
     with pytest.raises(SinkFailed, match=r"4 GiB.*\.flac"):
         sink.write(tone(1))
     sink.close()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_said_in_words(tmp_path: Path) -> None:
+def test_a_read_only_folder_raises_with_the_reason(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(SinkFailed, match="Permission denied"):
         FileSink(tmp_path / "a.wav", RATE_HZ).write(tone(0.1))

@@ -10,13 +10,13 @@ from duplex_tts import Cancelled, ConnectionLost, Done, SpeechFailed, sync
 TEXT = "Hello there, this is spoken without any async."
 
 
-def blocking() -> Iterator[str]:
+def slow_words() -> Iterator[str]:
     for word in TEXT.split(" "):
         time.sleep(0.005)
         yield word + " "
 
 
-def test_speech_comes_to_code_without_async(url: str) -> None:
+def test_a_sync_session_speaks_and_reports(url: str) -> None:
     with sync.Session(url) as session:
         assert session.ready.sample_rate == 24000
         utterance = session.speak(TEXT, seed=1)
@@ -37,7 +37,7 @@ def test_speech_comes_to_code_without_async(url: str) -> None:
 
 def test_a_blocking_iterator_is_spoken_while_it_is_read(url: str) -> None:
     with sync.Session(url) as session:
-        utterance = session.speak(blocking())
+        utterance = session.speak(slow_words())
         done = utterance.done()
         assert isinstance(done, Done)
         assert done.characters == len(TEXT) + 1
@@ -59,7 +59,7 @@ def test_utterances_can_be_cancelled_from_another_thread(url: str) -> None:
         assert isinstance(other.done(), Cancelled)
 
 
-def test_errors_are_raised_here(url: str) -> None:
+def test_errors_are_raised_in_the_calling_thread(url: str) -> None:
     with sync.Session(url) as session:
         with pytest.raises(SpeechFailed, match="unknown_voice"):
             session.speak(TEXT, voice="nobody").done()
@@ -67,14 +67,14 @@ def test_errors_are_raised_here(url: str) -> None:
             session.speak(5)  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_opened_leaves_no_thread() -> None:
+def test_a_failed_connection_leaves_no_thread() -> None:
     before = threading.active_count()
     with pytest.raises(ConnectionLost):
         sync.Session("127.0.0.1:1")
     assert threading.active_count() == before
 
 
-def test_closing_ends_the_thread_and_everything_after_it_raises(url: str) -> None:
+def test_closing_ends_the_thread_and_later_calls_raise(url: str) -> None:
     before = threading.active_count()
     session = sync.Session(url)
     utterance = session.speak(TEXT)

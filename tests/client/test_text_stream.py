@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from duplex_tts.text_stream import pieces
+from duplex_tts.text_stream import iter_text
 
 
 def chunk(content: str | None, *, choices: bool = True) -> Any:
@@ -14,13 +14,13 @@ def chunk(content: str | None, *, choices: bool = True) -> Any:
     return SimpleNamespace(choices=[choice] if choices else [])
 
 
-async def arriving(*texts: Any) -> AsyncIterator[Any]:
+async def async_items(*texts: Any) -> AsyncIterator[Any]:
     for text in texts:
         yield text
 
 
-async def all_of(text: Any) -> list[str]:
-    return [piece async for piece in pieces(text)]
+async def collect(text: Any) -> list[str]:
+    return [piece async for piece in iter_text(text)]
 
 
 @pytest.mark.parametrize(
@@ -31,18 +31,20 @@ async def all_of(text: Any) -> list[str]:
         (["Hel", "", "lo"], ["Hel", "lo"]),
         (("Hel", "lo"), ["Hel", "lo"]),
         ([chunk("Hel"), chunk(None), chunk("", choices=False), chunk("lo")], ["Hel", "lo"]),
-        ((each for each in ("Hel", "lo")), ["Hel", "lo"]),
+        ((item for item in ("Hel", "lo")), ["Hel", "lo"]),
     ],
 )
-async def test_text_in_any_shape_comes_in_pieces(text: Any, expected: list[str]) -> None:
-    assert await all_of(text) == expected
+async def test_strings_lists_generators_and_chunks_yield_their_text(
+    text: Any, expected: list[str]
+) -> None:
+    assert await collect(text) == expected
 
 
-async def test_an_async_stream_of_a_model_goes_straight_in() -> None:
-    assert await all_of(arriving(chunk("Hel"), chunk(None), "lo")) == ["Hel", "lo"]
+async def test_an_async_stream_of_chunks_yields_its_text() -> None:
+    assert await collect(async_items(chunk("Hel"), chunk(None), "lo")) == ["Hel", "lo"]
 
 
-async def test_an_iterator_that_blocks_does_not_hold_up_the_loop() -> None:
+async def test_a_blocking_iterator_does_not_block_the_loop() -> None:
     gate = threading.Event()
 
     def blocking() -> Iterator[str]:
@@ -50,17 +52,17 @@ async def test_an_iterator_that_blocks_does_not_hold_up_the_loop() -> None:
         assert gate.wait(10)
         yield "lo"
 
-    found = pieces(blocking())
-    assert await anext(found) == "Hel"
-    waiting = asyncio.ensure_future(anext(found))
+    texts = iter_text(blocking())
+    assert await anext(texts) == "Hel"
+    waiting = asyncio.ensure_future(anext(texts))
     done, _ = await asyncio.wait([waiting], timeout=0.05)
     assert not done
     gate.set()
     assert await waiting == "lo"
-    assert [piece async for piece in found] == []
+    assert [piece async for piece in texts] == []
 
 
-async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_left() -> None:
+async def test_a_blocking_iterator_is_read_a_little_ahead_and_closed_when_abandoned() -> None:
     read, closed = 0, threading.Event()
 
     def endless() -> Iterator[str]:
@@ -72,14 +74,14 @@ async def test_a_blocking_iterator_is_not_read_far_ahead_and_closed_when_it_is_l
         finally:
             closed.set()
 
-    found = pieces(endless())
-    assert await anext(found) == "on "
-    await found.aclose()  # type: ignore[attr-defined]
+    texts = iter_text(endless())
+    assert await anext(texts) == "on "
+    await texts.aclose()  # type: ignore[attr-defined]
     assert await asyncio.to_thread(closed.wait, 10)
     assert read < 100
 
 
-async def test_an_async_iterator_that_is_left_is_closed() -> None:
+async def test_an_abandoned_async_iterator_is_closed() -> None:
     closed = False
 
     async def endless() -> AsyncIterator[str]:
@@ -90,39 +92,39 @@ async def test_an_async_iterator_that_is_left_is_closed() -> None:
         finally:
             closed = True
 
-    found = pieces(endless())
-    await anext(found)
-    await found.aclose()  # type: ignore[attr-defined]
+    texts = iter_text(endless())
+    await anext(texts)
+    await texts.aclose()  # type: ignore[attr-defined]
     assert closed
 
 
-async def test_what_an_iterator_raises_is_raised() -> None:
+async def test_exceptions_of_an_iterator_are_raised() -> None:
     def broken() -> Iterator[str]:
         yield "Hel"
         raise KeyError("mine")
 
-    found = pieces(broken())
-    assert await anext(found) == "Hel"
+    texts = iter_text(broken())
+    assert await anext(texts) == "Hel"
     with pytest.raises(KeyError, match="mine"):
-        await anext(found)
+        await anext(texts)
 
 
 @pytest.mark.parametrize("text", [None, 5, b"bytes"])
-def test_what_is_no_text_is_refused_at_once(text: Any) -> None:
+def test_values_that_are_no_text_are_refused_at_once(text: Any) -> None:
     with pytest.raises(TypeError, match="cannot speak"):
-        pieces(text)
+        iter_text(text)
 
 
-def test_a_forgotten_await_is_named() -> None:
+def test_a_coroutine_is_refused_with_a_hint_to_await_it() -> None:
     async def stream() -> None:
-        """As a client's `create` is: a coroutine."""
+        """A coroutine, as a client's `create` is."""
 
     coroutine: Any = stream()
     with pytest.raises(TypeError, match="await it first"):
-        pieces(coroutine)
+        iter_text(coroutine)
     coroutine.close()
 
 
-async def test_pieces_that_are_no_text_are_refused() -> None:
+async def test_items_that_are_no_text_are_refused() -> None:
     with pytest.raises(TypeError, match="int"):
-        await all_of(["Hel", 5])
+        await collect(["Hel", 5])

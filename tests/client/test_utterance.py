@@ -20,8 +20,8 @@ from tests.support.live_server import eventually, live_server
 from tests.support.scripted_server import Peer, server, silent
 
 
-async def speaking(peer: Peer) -> None:
-    """Speak everything, a message of audio for each message of text."""
+async def speak_everything(peer: Peer) -> None:
+    """Speak everything: one audio message per text message."""
     lengths: dict[str, list[int]] = {}
     while True:
         message = await peer.receive_any()
@@ -38,10 +38,10 @@ async def speaking(peer: Peer) -> None:
 
 
 async def test_text_goes_in_and_audio_comes_out() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."], voice="heart")
-        audio = [each async for each in utterance]
-        assert [each.text for each in audio] == [(0, 4), (4, 8)]
+        audio = [chunk async for chunk in utterance]
+        assert [chunk.text for chunk in audio] == [(0, 4), (4, 8)]
         assert await utterance.done() == Done(utterance.id, 200.0, 8, 2)
         assert utterance.words == [Word(0, 4, 0, 100), Word(4, 8, 100, 200)]
         assert utterance.text == "One two."
@@ -50,8 +50,8 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
         assert utterance.finished
 
 
-async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_the_joined_text_is_cached() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two ", "three."])
         await anext(utterance)
         assert "One two three.".startswith(utterance.text)
@@ -60,20 +60,20 @@ async def test_the_text_is_put_together_once_however_often_it_is_asked_for() -> 
         assert utterance.text is utterance.text
 
 
-async def test_audio_that_nobody_iterates_is_kept() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_unread_audio_is_kept() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
         await utterance.done()
-        assert len([each async for each in utterance]) == 2
-        assert [each async for each in utterance] == []
+        assert len([chunk async for chunk in utterance]) == 2
+        assert [chunk async for chunk in utterance] == []
 
 
-async def test_the_time_to_the_first_sound_starts_with_the_first_text() -> None:
+async def test_ttfa_is_measured_from_the_first_text() -> None:
     async def late() -> AsyncIterator[str]:
         await asyncio.sleep(0.2)
         yield "One"
 
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(late())
         await utterance.done()
         assert utterance.ttfa_ms is not None
@@ -81,7 +81,7 @@ async def test_the_time_to_the_first_sound_starts_with_the_first_text() -> None:
         assert session.stats().ttfa_ms == (utterance.ttfa_ms,)
 
 
-async def test_utterances_go_to_the_server_in_their_order_a_few_at_a_time() -> None:
+async def test_utterances_start_in_order_up_to_max_in_flight() -> None:
     started: list[str] = []
     gate = asyncio.Event()
 
@@ -131,7 +131,7 @@ async def test_text_is_not_sent_far_ahead_of_its_speech() -> None:
     assert ahead == most
 
 
-async def test_a_server_that_only_speaks_when_told_is_told(
+async def test_text_at_the_limit_is_flushed_for_a_server_that_speaks_only_on_flush(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.01)
@@ -150,7 +150,7 @@ async def test_a_server_that_only_speaks_when_told_is_told(
         assert isinstance(await session.speak("word " * 4_000).done(), Done)
 
 
-async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -> None:
+async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
     taken = 0
 
     def endless() -> Iterator[str]:
@@ -164,7 +164,7 @@ async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -
             yield word
 
     options = Options(max_in_flight=1)
-    async with server(speaking) as url, Session.connect(url, options=options) as session:
+    async with server(speak_everything) as url, Session.connect(url, options=options) as session:
         first = session.speak(unheard())
         second = session.speak("Me too.")
         await second.done()
@@ -182,16 +182,16 @@ async def test_what_nobody_listens_to_takes_no_more_text_and_holds_up_nobody() -
         assert isinstance(await first.done(), Cancelled)
 
 
-async def test_waiting_for_the_end_takes_all_of_the_text() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_awaiting_done_lifts_the_unread_limit() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["word "] * 500)
         done = await utterance.done()
         assert isinstance(done, Done)
         assert done.audio_ms > UNREAD_LIMIT_MS
-        assert len([each async for each in utterance]) == 500
+        assert len([chunk async for chunk in utterance]) == 500
 
 
-async def test_a_cancel_ends_the_iteration_at_once_and_drops_what_waits() -> None:
+async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
     closed = False
 
     async def endless() -> AsyncIterator[str]:
@@ -203,18 +203,18 @@ async def test_a_cancel_ends_the_iteration_at_once_and_drops_what_waits() -> Non
         finally:
             closed = True
 
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(endless())
         assert (await anext(utterance)).text == (0, 4)
         await eventually(lambda: utterance.audio_ms == 200.0)
         utterance.cancel()
-        assert [each async for each in utterance] == []
+        assert [chunk async for chunk in utterance] == []
         utterance.cancel()
         assert await utterance.done() == Cancelled(utterance.id, 8, 0)
         await eventually(lambda: closed)
 
 
-async def test_a_cancel_wakes_who_waits_for_audio() -> None:
+async def test_a_cancel_wakes_a_waiting_iteration() -> None:
     async def mute(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive("cancel")
@@ -233,7 +233,7 @@ async def test_a_cancel_wakes_who_waits_for_audio() -> None:
         assert isinstance(await utterance.done(), Cancelled)
 
 
-async def test_what_waits_for_its_turn_can_be_cancelled() -> None:
+async def test_a_queued_utterance_can_be_cancelled() -> None:
     options = Options(max_in_flight=1)
     async with server(silent) as url, Session.connect(url, options=options) as session:
         first, second = session.speak("One"), session.speak("Two")
@@ -243,25 +243,25 @@ async def test_what_waits_for_its_turn_can_be_cancelled() -> None:
         assert not first.finished
 
 
-async def test_barge_in_silences_everything() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_session_cancel_cancels_all_utterances() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterances = [session.speak("word " * 100) for _ in range(5)]
         session.cancel()
         for utterance in utterances:
-            assert [each async for each in utterance] == []
+            assert [chunk async for chunk in utterance] == []
             assert isinstance(await utterance.done(), Cancelled)
         assert isinstance(await session.speak("And now this.").done(), Done)
 
 
 async def test_a_cancel_after_the_end_changes_nothing() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak("One")
         done = await utterance.done()
         utterance.cancel()
         assert await utterance.done() == done
 
 
-async def test_what_the_text_raises_is_raised_and_the_speech_cancelled() -> None:
+async def test_exceptions_of_the_text_are_raised_and_cancel_the_speech() -> None:
     async def broken() -> AsyncIterator[str]:
         yield "One "
         raise KeyError("the model is gone")
@@ -279,11 +279,11 @@ async def test_what_the_text_raises_is_raised_and_the_speech_cancelled() -> None
         with pytest.raises(KeyError, match="gone"):
             await utterance.done()
         with pytest.raises(KeyError, match="gone"):
-            [each async for each in utterance]
+            [chunk async for chunk in utterance]
         await cancelled.wait()
 
 
-async def test_a_refused_utterance_raises_and_others_go_on() -> None:
+async def test_a_refused_utterance_raises_and_others_continue() -> None:
     async with live_server() as live, Session.connect(live.address) as session:
         refused = session.speak("One", voice="nobody")
         spoken = session.speak("Two")
@@ -307,30 +307,30 @@ async def test_a_sentence_that_could_not_be_spoken_raises_after_the_others() -> 
 @pytest.mark.parametrize(
     "parameters", [{"voise": "heart"}, {"pitch": 2}], ids=["misspelt", "unknown"]
 )
-async def test_a_parameter_that_there_is_not_is_refused_at_once(parameters: Any) -> None:
+async def test_unknown_parameters_are_refused_at_once(parameters: Any) -> None:
     async with server(silent) as url, Session.connect(url) as session:
-        with pytest.raises(TypeError, match="no parameter"):
+        with pytest.raises(TypeError, match="unknown parameter"):
             session.speak("One", **parameters)
-        with pytest.raises(TypeError, match="no parameter"):
+        with pytest.raises(TypeError, match="unknown parameter"):
             await session.start(**parameters)
 
 
 @pytest.mark.parametrize("speed", [float("nan"), {1, 2}])
-async def test_a_value_that_json_cannot_hold_is_the_utterances_error(speed: Any) -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_a_value_that_json_cannot_hold_fails_the_utterance(speed: Any) -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises((ValueError, TypeError)):
             await session.speak("One", speed=speed).done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
-async def test_half_a_character_is_the_utterances_error() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_a_lone_surrogate_fails_the_utterance() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises(ValueError, match="surrogate"):
             await session.speak("One \ud83d").done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
-async def test_closing_ends_what_is_in_flight_and_what_waits() -> None:
+async def test_closing_fails_running_and_queued_utterances() -> None:
     async with server(silent) as url:
         async with Session.connect(url, options=Options(max_in_flight=1)) as session:
             utterances = [session.speak("One"), session.speak("Two")]
@@ -343,8 +343,8 @@ async def test_closing_ends_what_is_in_flight_and_what_waits() -> None:
         assert not [task for task in asyncio.all_tasks() if "utterance" in task.get_name()]
 
 
-async def test_a_session_is_used_again_and_again_without_leaving_anything() -> None:
-    async with server(speaking) as url, Session.connect(url) as session:
+async def test_fifty_utterances_leave_no_task() -> None:
+    async with server(speak_everything) as url, Session.connect(url) as session:
         await session.ping()
         before = len(asyncio.all_tasks())
         for _ in range(50):
@@ -356,7 +356,7 @@ async def test_a_session_is_used_again_and_again_without_leaving_anything() -> N
         assert stats.bytes_out > 50 * 100
 
 
-async def test_commands_reach_the_server() -> None:
+async def test_flush_and_played_reach_the_server() -> None:
     commands: list[tuple[str, float | None]] = []
 
     async def script(peer: Peer) -> None:
@@ -377,12 +377,12 @@ async def test_commands_reach_the_server() -> None:
     assert commands == [("start", None), ("text", None), ("flush", None), ("played", 250.0)]
 
 
-def test_commands_before_and_after_its_time_are_harmless() -> None:
+def test_flush_and_played_have_no_effect_before_the_start_and_after_the_end() -> None:
     async def check() -> None:
         utterance = Utterance("u", {})
         utterance.flush()
         utterance.played(5)
-        utterance.end(Done("u", 0, 0, 0))
+        utterance.set_result(Done("u", 0, 0, 0))
         utterance.flush()
         utterance.played(5)
 

@@ -1,4 +1,4 @@
-"""docs/client.md: every snippet runs, against a real server."""
+"""docs/client-library.md: every snippet runs on a real server; tables and links are complete."""
 
 import ast
 import inspect
@@ -20,21 +20,21 @@ from duplex_tts import Options, Session, Stats, player
 from duplex_tts.playback.devices import NullDevice
 from tests.support.repository import ROOT
 
-PAGE = ROOT / "docs" / "client.md"
+PAGE = ROOT / "docs" / "client-library.md"
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def snippets(language: str) -> list[str]:
+def find_snippets(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
-def table_of(first_cell: str) -> list[str]:
-    """The code in the first cells of the table with this heading."""
-    (table,) = re.findall(rf"^\| {first_cell} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.M)
+def first_column(heading: str) -> list[str]:
+    """The names in the first column of the table with this heading."""
+    (table,) = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.M)
     return [name for row in table.splitlines() for name in re.findall(r"`(\w+)", row.split("|")[1])]
 
 
-def compiled(snippet: str) -> CodeType:
+def compile_snippet(snippet: str) -> CodeType:
     code: CodeType = compile(snippet, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     return code
 
@@ -53,19 +53,19 @@ async def test_every_snippet_runs(
     played: list[bytes] = []
     names: dict[str, Any] = {"play": played.append, "llm_stream": llm_stream}
     outputs = []
-    for snippet in snippets("python"):
+    for snippet in find_snippets("python"):
         before = len(played)
-        result = eval(compiled(snippet.replace(ADDRESS, url)), names)
+        result = eval(compile_snippet(snippet.replace(ADDRESS, url)), names)
         if inspect.isawaitable(result):
             await result
         assert "play(audio" not in snippet or sum(map(len, played[before:])) > 10_000, snippet
         outputs.append(capsys.readouterr().out)
-    said = "".join(outputs)
-    for promised in (
+    output = "".join(outputs)
+    for expected in (
         "sky ", "characters=30", "Cancelled(", "Hello.", "Stats(transport='websocket'",
         "unknown_voice", "Retracted\n", "Done\n",
     ):  # fmt: skip
-        assert promised in said, promised
+        assert expected in output, expected
     assert soundfile.info(tmp_path / "hello.wav").duration > 0.5
 
 
@@ -73,26 +73,26 @@ def test_every_command_runs(url: str, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DUPLEX_TTS_URL", url)
     (tmp_path / "texts.jsonl").write_text(json.dumps({"id": "one", "text": "One."}) + "\n")
     program = shlex.join([sys.executable, "-P", "-m", "duplex_tts"])
-    for command in "".join(snippets("sh")).splitlines():
-        here = command.replace("duplex-tts", program)
-        ran = subprocess.run(here, shell=True, cwd=tmp_path, capture_output=True, text=True)
-        assert ran.returncode == 0, ran.stderr
+    for command in "".join(find_snippets("sh")).splitlines():
+        line = command.replace("duplex-tts", program)
+        result = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
     assert soundfile.info(tmp_path / "hello.wav").duration > 0.5
     assert soundfile.info(tmp_path / "out" / "one.wav").duration > 0.2
 
 
-def test_events_and_errors_are_those_there_are() -> None:
+def test_the_tables_list_all_events_and_errors() -> None:
     events = {event.__name__ for event in get_args(duplex_tts.SessionEvent)}
-    assert set(table_of("event")) == events
+    assert set(first_column("event")) == events
     errors = {
         name
         for name, value in ((name, getattr(duplex_tts, name)) for name in duplex_tts.__all__)
         if inspect.isclass(value) and issubclass(value, duplex_tts.ClientError)
     }
-    assert set(table_of("raised")) == errors - {"ClientError"}
+    assert set(first_column("raised")) == errors - {"ClientError"}
 
 
-def test_options_and_figures_are_those_there_are() -> None:
+def test_the_page_mentions_all_options_and_statistics() -> None:
     text = PAGE.read_text()
     for name in (*Options.__dataclass_fields__, *Stats.__dataclass_fields__):
         assert re.search(rf"\b{name}\b", text), name
@@ -100,6 +100,6 @@ def test_options_and_figures_are_those_there_are() -> None:
         assert hasattr(Session, name), name
 
 
-def test_links_lead_somewhere() -> None:
+def test_link_targets_exist() -> None:
     for link in re.findall(r"\]\(([^)#]+)", PAGE.read_text()):
         assert (PAGE.parent / link).exists(), link

@@ -101,7 +101,7 @@ async def test_a_card_that_is_lost_while_a_voice_is_made_counts(tmp_path: Path) 
             with pytest.raises(EngineDead):
                 await tts.add_voice(name, path)
         with pytest.raises(EngineDead):
-            tts.admit()
+            tts.check_capacity()
     assert len(dead) == 1
 
 

@@ -177,11 +177,18 @@ def way(request: pytest.FixtureRequest) -> Way:
     return WAYS[request.param]
 
 
-def named_in(file: str, text: str) -> Iterator[str]:
-    """What a page or a script of it loads."""
-    html = r'(?:href|src)="([^"#]+)"'
-    script = r'(?:from|import|addModule\(|fetch\()\s*"(\.?/?[^"]+)"'
-    yield from re.findall(html if file.endswith("html") else script, text)
+def loaded_by(site: str, file: Path) -> Iterator[str]:
+    """The addresses of what a page or a script of `WEB` loads."""
+    text, own = file.read_text("utf-8"), urljoin(site, file.relative_to(WEB).as_posix())
+    if file.suffix == ".html":
+        page = site + ("dashboard" if file.stem == "dashboard" else "")
+        names = re.findall(r'(?:href|src)="([^"#]+)"', text)
+        yield from (urljoin(page, name) for name in names)
+        return
+    modules = r'(?<!["\w])(?:from|import|new URL\()\s*"(\.?/?[^"]+\.js)"'
+    yield from (urljoin(own, name) for name in re.findall(modules, text))
+    fetched = r'fetch\("([^"]+)"(?!, \{\s*method)'  # of the page that runs the script
+    yield from (urljoin(site, name) for name in re.findall(fetched, text))
 
 
 async def test_pages_and_all_that_they_name_are_found(
@@ -195,13 +202,10 @@ async def test_pages_and_all_that_they_name_are_found(
     ):
         for page, path in (("index.html", ""), ("dashboard.html", "dashboard")):
             assert (await http.get(path)).content == (WEB / page).read_bytes()
-        for file in WEB.iterdir():
-            if file.suffix not in (".html", ".js"):
-                continue
-            address = site.url + ("dashboard" if file.stem == "dashboard" else file.name)
-            for name in named_in(file.name, file.read_text("utf-8")):
-                answer = await http.get(urljoin(address, name), headers=KEY)
-                assert answer.status_code == 200, (file.name, name)
+        for file in (*WEB.rglob("*.html"), *WEB.rglob("*.js")):
+            for address in loaded_by(site.url, file):
+                answer = await http.get(address, headers=KEY)
+                assert answer.status_code == 200, (file.name, address)
                 assert str(answer.url).startswith(site.url)
         if way.prefix:
             bare = await http.get(site.url.rstrip("/"), follow_redirects=True)

@@ -25,9 +25,9 @@ def dashboard() -> dict[str, Any]:
 def exported() -> set[str]:
     """The names of all samples that the server exports."""
     metrics = Metrics()
-    metrics.queues(text=1, engine=1, outgoing=1)
-    metrics.device("a card", 1, 2)
-    metrics.error("bad_json")
+    metrics.set_queue_depths(text=1, engine=1, outgoing=1)
+    metrics.set_device_memory("a card", 1, 2)
+    metrics.count_error("bad_json")
     families = text_string_to_metric_families(metrics.render().decode())
     names = {sample.name for family in families for sample in family.samples}
     return {name for name in names if not name.endswith("_created")}

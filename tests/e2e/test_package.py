@@ -84,7 +84,7 @@ def test_it_serves_the_pages_from_anywhere_without_a_home(
     found = subprocess.check_output([sys.executable, "-P", "-c", where], text=True)
     assert all(Path(line).is_relative_to(installed) for line in found.splitlines())
     with local_server("--set", "engine.threads=1") as url:
-        for page in ("/", "/dashboard", "/main.js"):
+        for page in ("/", "/dashboard", "/page/main.js"):
             assert httpx.get(url + page).status_code == 200
     assert not list(tmp_path.iterdir())
 

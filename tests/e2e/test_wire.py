@@ -56,7 +56,7 @@ def replayed(lines: list[Line]) -> list[Line]:
     transcript: list[Line] = []
 
     async def script(client: ScriptedClient) -> None:
-        client.session.greet()
+        client.session.send_ready()
         wire, heard = native.NativeProtocol(), 0
         for line in [{"pause_ms": 0}, *lines, {"pause_ms": 10_000}]:
             if line.get("from") == "client":
@@ -79,7 +79,7 @@ def replayed(lines: list[Line]) -> list[Line]:
 
 def receive(client: ScriptedClient, raw: str) -> None:
     try:
-        client.say(native.decode(raw))
+        client.say(native.decode_message(raw))
     except DuplexError as error:
         client.session.refuse(error)
 

@@ -1,4 +1,4 @@
-"""The real server as a child process: the project's own Python, the embedded voice, loopback."""
+"""Runs the real server as a child process: the project's Python, the embedded voice, loopback."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _READY = "duplex-tts ready on http://"
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
-    """Where it listens, and the key it wants (None: everybody may speak)."""
+class RunningServer:
+    """A server's address and required key (None: no key needed)."""
 
     address: str
     key: str | None = None
 
     @property
     def http(self) -> str:
-        """Its base URL for requests."""
+        """The base URL for HTTP."""
         return f"http://{self.address}"
 
     @property
     def ws(self) -> str:
-        """Its base URL for WebSockets."""
+        """The base URL for WebSockets."""
         return f"ws://{self.address}"
 
 
 @contextmanager
-def running_server(*flags: str, key: str | None = None) -> Iterator[Server]:
+def running_server(*flags: str, key: str | None = None) -> Iterator[RunningServer]:
     """Run a server on a free port until the block ends. Blocks while it starts (seconds)."""
     command = [str(PYTHON), "-P", "-m", "backend.main", "--port", "0", *flags]
     environment = {**os.environ, "DUPLEX_TTS_ACCESS__API_KEYS": key or ""}
@@ -51,7 +51,7 @@ def running_server(*flags: str, key: str | None = None) -> Iterator[Server]:
             text=True,
         )
         try:
-            yield Server(_address(process), key)
+            yield RunningServer(_read_address(process), key)
         except BaseException:
             log.seek(0)
             print(log.read().decode(errors="replace")[-4000:])
@@ -61,13 +61,13 @@ def running_server(*flags: str, key: str | None = None) -> Iterator[Server]:
             process.wait(20)
 
 
-def _address(process: subprocess.Popen[str]) -> str:
+def _read_address(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    stuck = threading.Timer(START_TIMEOUT_S, process.kill)
-    stuck.start()
+    timeout = threading.Timer(START_TIMEOUT_S, process.kill)
+    timeout.start()
     for line in process.stdout:
         if line.startswith(_READY):
-            stuck.cancel()
+            timeout.cancel()
             return line.removeprefix(_READY).strip()
-    stuck.cancel()
+    timeout.cancel()
     raise RuntimeError("the server did not start; its log is above")

@@ -1,4 +1,4 @@
-"""How livekit-agents speaks in a call: text pushed piece by piece, frames as they are played."""
+"""Speaks with livekit-agents as in a call: text pushed in pieces, frames read as they arrive."""
 
 from __future__ import annotations
 
@@ -9,46 +9,50 @@ from typing import Any
 
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 
-from tests.interop.listening import Recording, Sound
+from tests.interop.listening import AudioClip, TimedRecording
 
 
-class Frames:
-    """What a livekit stream gave, with the times of arrival."""
+class ReceivedFrames:
+    """The frames of a livekit stream, with arrival times."""
 
     def __init__(self) -> None:
-        self.recording = Recording()
+        self.recording = TimedRecording()
         self.sample_rate_hz = 0
         self.words: list[tuple[str, float]] = []
-        """The words that the frames name, with the seconds at which they begin."""
+        """The timed words of the frames, with start times in seconds."""
         self.last_text_s = 0.0
         """When the last piece of text was pushed."""
 
-    def add(self, frame: Any) -> None:
-        """A `livekit.rtc.AudioFrame`."""
+    def add_frame(self, frame: Any) -> None:
+        """Record a `livekit.rtc.AudioFrame`."""
         self.sample_rate_hz = frame.sample_rate
-        self.recording.add(bytes(frame.data))
+        self.recording.add_piece(bytes(frame.data))
         timed = frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, [])
         self.words += [(str(word), word.start_time) for word in timed]
 
     @property
-    def sound(self) -> Sound:
-        """All of it."""
-        return self.recording.sound("s16le", self.sample_rate_hz)
+    def clip(self) -> AudioClip:
+        """All audio."""
+        return self.recording.clip("s16le", self.sample_rate_hz)
 
 
-async def listen(stream: AsyncIterator[Any], frames: Frames | None = None) -> Frames:
+async def read_stream(
+    stream: AsyncIterator[Any], frames: ReceivedFrames | None = None
+) -> ReceivedFrames:
     """Read a stream (of `synthesize` or `stream`) to its end."""
-    frames = frames or Frames()
+    frames = frames or ReceivedFrames()
     async for event in stream:
-        frames.add(event.frame)
+        frames.add_frame(event.frame)
     return frames
 
 
-async def talk(stream: Any, pieces: Sequence[str], period_s: float = 0.0) -> Frames:
-    """Push the pieces as an LLM writes them, one each `period_s`, and listen to a `stream()`."""
-    frames = Frames()
+async def push_and_read(
+    stream: Any, pieces: Sequence[str], period_s: float = 0.0
+) -> ReceivedFrames:
+    """Push the pieces into a `stream()`, one every `period_s`, and read its frames."""
+    frames = ReceivedFrames()
 
-    async def write() -> None:
+    async def push_pieces() -> None:
         for piece in pieces:
             stream.push_text(piece)
             frames.last_text_s = time.perf_counter()
@@ -56,5 +60,5 @@ async def talk(stream: Any, pieces: Sequence[str], period_s: float = 0.0) -> Fra
         stream.end_input()
 
     async with stream:
-        await asyncio.gather(write(), listen(stream, frames))
+        await asyncio.gather(push_pieces(), read_stream(stream, frames))
     return frames

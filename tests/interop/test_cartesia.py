@@ -1,4 +1,4 @@
-"""The cartesia SDK: what an application hears that only changed its URL."""
+"""The cartesia SDK, with only its URL changed."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from cartesia import APIStatusError, AsyncCartesia, Cartesia, NotFoundError
 from websockets.exceptions import InvalidStatus
 
 from tests.interop.conftest import WRONG_KEY
-from tests.interop.listening import HELLO, SENTENCE, STORY, Ear, Recording, decode
-from tests.interop.live_servers import Server
+from tests.interop.listening import HELLO, SENTENCE, STORY, SpeechChecker, TimedRecording, decode
+from tests.interop.live_servers import RunningServer
 from tests.interop.timing import expect_timed
 
-KATIE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"  # one of the vendor's
+KATIE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"  # a vendor id
 PCM = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
-ASK: dict[str, Any] = {"model_id": "sonic-3", "voice": KATIE, "output_format": PCM}
+REQUEST: dict[str, Any] = {"model_id": "sonic-3", "voice": KATIE, "output_format": PCM}
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[Cartesia]:
-    with Cartesia(api_key="any", base_url=server.http, websocket_base_url=server.ws) as made:
-        yield made
+def client(server: RunningServer) -> Iterator[Cartesia]:
+    with Cartesia(api_key="any", base_url=server.http, websocket_base_url=server.ws) as created:
+        yield created
 
 
-# --- over HTTP -----------------------------------------------------------------------------------
+# --- over HTTP ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("wanted", "container", "rate_hz"),
+    ("output_format", "container", "rate_hz"),
     [
         (PCM, "s16le", 24000),
         ({**PCM, "encoding": "pcm_f32le", "sample_rate": 44100}, "f32le", 44100),
@@ -42,27 +42,31 @@ def client(server: Server) -> Iterator[Cartesia]:
         ({"container": "mp3", "sample_rate": 44100, "bit_rate": 128000}, "mp3", None),
     ],
 )
-def test_every_format_says_the_text(
-    client: Cartesia, ear: Ear, wanted: dict[str, Any], container: str, rate_hz: int | None
+def test_every_format_speaks_the_text(
+    client: Cartesia,
+    checker: SpeechChecker,
+    output_format: dict[str, Any],
+    container: str,
+    rate_hz: int | None,
 ) -> None:
-    answer = client.tts.generate(**{**ASK, "output_format": wanted}, transcript=STORY)
-    ear.expect(decode(answer.read(), container, rate_hz), STORY)
+    response = client.tts.generate(**{**REQUEST, "output_format": output_format}, transcript=STORY)
+    checker.expect_speech(decode(response.read(), container, rate_hz), STORY)
 
 
-def test_bytes_are_heard_long_before_they_are_complete(client: Cartesia) -> None:
-    recording = Recording()
-    asked_s = time.perf_counter()
+def test_bytes_are_streamed(client: Cartesia) -> None:
+    recording = TimedRecording()
+    started_s = time.perf_counter()
     with client.tts.with_streaming_response.generate(
-        **ASK, transcript=" ".join([STORY] * 5)
-    ) as answer:
-        for piece in answer.iter_bytes():
-            recording.add(piece)
-    assert recording.first_s - asked_s < 0.5 * (time.perf_counter() - asked_s)
+        **REQUEST, transcript=" ".join([STORY] * 5)
+    ) as response:
+        for piece in response.iter_bytes():
+            recording.add_piece(piece)
+    assert recording.first_s - started_s < 0.5 * (time.perf_counter() - started_s)
 
 
-def test_events_bring_audio_and_the_times_of_the_words(client: Cartesia, ear: Ear) -> None:
+def test_sse_has_audio_and_word_times(client: Cartesia, checker: SpeechChecker) -> None:
     data, words, kinds = b"", [], []
-    for event in client.tts.generate_sse(**ASK, transcript=STORY, add_timestamps=True):
+    for event in client.tts.generate_sse(**REQUEST, transcript=STORY, add_timestamps=True):
         kinds.append(event.type)
         if event.type == "chunk":
             data += event.audio or b""
@@ -71,13 +75,15 @@ def test_events_bring_audio_and_the_times_of_the_words(client: Cartesia, ear: Ea
                 zip(event.word_timestamps.words, event.word_timestamps.start, strict=True)
             )
     assert kinds[-1] == "done"
-    expect_timed(ear, decode(data, "s16le", 24000), STORY, words)
+    expect_timed(checker, decode(data, "s16le", 24000), STORY, words)
 
 
-def test_speed_is_heard(client: Cartesia) -> None:
+def test_speed_changes_the_duration(client: Cartesia) -> None:
     seconds = [
         decode(
-            client.tts.generate(**ASK, transcript=STORY, generation_config={"speed": speed}).read(),
+            client.tts.generate(
+                **REQUEST, transcript=STORY, generation_config={"speed": speed}
+            ).read(),
             "s16le",
             24000,
         ).duration_s
@@ -86,29 +92,31 @@ def test_speed_is_heard(client: Cartesia) -> None:
     assert seconds[0] / seconds[1] == pytest.approx(1.4, rel=0.07)
 
 
-# --- over a WebSocket ----------------------------------------------------------------------------
+# --- over a WebSocket -----------------------------------------------------------------------------
 
 
-async def test_tokens_are_heard_before_the_text_is_written(server: Server, ear: Ear) -> None:
-    recording = Recording()
+async def test_tokens_are_heard_before_the_text_ends(
+    server: RunningServer, checker: SpeechChecker
+) -> None:
+    recording = TimedRecording()
     async with (
         AsyncCartesia(
             api_key="any", base_url=server.http, websocket_base_url=server.ws
         ) as async_client,
         async_client.tts.websocket_connect() as connection,
     ):
-        context = connection.context(**ASK)
+        context = connection.context(**REQUEST)
         ended_s = asyncio.create_task(write(context))
-        await asyncio.sleep(0.1)  # the SDK reads only once something was sent
+        await asyncio.sleep(0.1)  # the SDK reads only after a message was sent
         async for event in context.receive():
             if event.type == "chunk":
-                recording.add(event.audio or b"")
-        assert recording.first_s < await ended_s, "it was finished before a word was heard"
-    ear.expect(recording.sound("s16le", 24000), SENTENCE)
+                recording.add_piece(event.audio or b"")
+        assert recording.first_s < await ended_s, "no audio before the text was complete"
+    checker.expect_speech(recording.clip("s16le", 24000), SENTENCE)
 
 
 async def write(context: Any) -> float:
-    """As a model writes it, a token at a time; returns when the last was sent."""
+    """Push tokens as a model writes them; returns the time of the last."""
     for n, token in enumerate(SENTENCE.split(" ")):
         await asyncio.sleep(0.06)
         await context.push(" " * bool(n) + token)
@@ -117,11 +125,11 @@ async def write(context: Any) -> float:
 
 
 def test_two_utterances_on_one_connection_with_timestamps_and_flush(
-    client: Cartesia, ear: Ear
+    client: Cartesia, checker: SpeechChecker
 ) -> None:
     with client.tts.websocket_connect() as connection:
         for n in range(2):
-            context = connection.context(**ASK, add_timestamps=True)
+            context = connection.context(**REQUEST, add_timestamps=True)
             context.push("Hello there, old friend. ")
             context.push("", flush=True)
             context.push("How are you doing today?")
@@ -140,77 +148,81 @@ def test_two_utterances_on_one_connection_with_timestamps_and_flush(
             assert kinds[-1] == "done"
             assert kinds.count("flush_done") == 1
             text = "Hello there, old friend. How are you doing today?"
-            expect_timed(ear, decode(data, "s16le", 24000), text, words)
-            rate, heard = ear.word_error_rate(flushed, "Hello there, old friend.")
-            assert rate == 0, f"flush {n}: {heard!r}"
+            expect_timed(checker, decode(data, "s16le", 24000), text, words)
+            rate, transcript = checker.word_error_rate(flushed, "Hello there, old friend.")
+            assert rate == 0, f"flush {n}: {transcript!r}"
 
 
-def test_contexts_side_by_side_keep_to_themselves(client: Cartesia, ear: Ear) -> None:
+def test_concurrent_contexts_are_separate(client: Cartesia, checker: SpeechChecker) -> None:
     texts = [HELLO, STORY]
     with client.tts.websocket_connect() as connection:
-        contexts = [connection.context(**ASK) for _ in texts]
+        contexts = [connection.context(**REQUEST) for _ in texts]
         for context, text in zip(contexts, texts, strict=True):
             context.push(text, continue_=False)
         for context, text in zip(contexts, texts, strict=True):
             data = b"".join(e.audio or b"" for e in context.receive() if e.type == "chunk")
-            ear.expect(decode(data, "s16le", 24000), text)
+            checker.expect_speech(decode(data, "s16le", 24000), text)
 
 
-def test_nothing_is_heard_after_a_cancel(client: Cartesia, ear: Ear) -> None:
+def test_cancelled_context_has_no_more_audio(client: Cartesia, checker: SpeechChecker) -> None:
     with client.tts.websocket_connect() as connection:
         long = " ".join([STORY] * 60)
-        connection.send({**ASK, "context_id": "long", "transcript": long, "continue": False})
+        connection.send({**REQUEST, "context_id": "long", "transcript": long, "continue": False})
         assert connection.recv().type == "chunk"
         connection.send({"context_id": "long", "cancel": True})
-        connection.send({**ASK, "context_id": "short", "transcript": HELLO, "continue": False})
-        heard: list[tuple[str, str]] = []
+        connection.send({**REQUEST, "context_id": "short", "transcript": HELLO, "continue": False})
+        received: list[tuple[str, str]] = []
         data = b""
-        while not heard or heard[-1] != ("short", "done"):
+        while not received or received[-1] != ("short", "done"):
             event = connection.recv()
-            heard.append((event.context_id, event.type))
-            if heard[-1] == ("short", "chunk"):
+            received.append((event.context_id, event.type))
+            if received[-1] == ("short", "chunk"):
                 data += event.audio or b""
-    assert ("long", "done") not in heard
-    late = heard[heard.index(("short", "chunk")) :]
+    assert ("long", "done") not in received
+    late = received[received.index(("short", "chunk")) :]
     assert all(name == "short" for name, _ in late)
-    ear.expect(decode(data, "s16le", 24000), HELLO)
+    checker.expect_speech(decode(data, "s16le", 24000), HELLO)
 
 
-def test_the_interface_of_older_versions_works_too(client: Cartesia, ear: Ear) -> None:
-    data = b"".join(client.tts.bytes(**ASK, transcript=HELLO))
-    ear.expect(decode(data, "s16le", 24000), HELLO)
+def test_older_bytes_interface_works(client: Cartesia, checker: SpeechChecker) -> None:
+    data = b"".join(client.tts.bytes(**REQUEST, transcript=HELLO))
+    checker.expect_speech(decode(data, "s16le", 24000), HELLO)
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
-def test_a_voice_that_nobody_has_is_an_error_with_those_there_are(client: Cartesia) -> None:
+def test_unknown_voice_error_lists_the_voices(client: Cartesia) -> None:
     with pytest.raises(NotFoundError, match="heart"):
-        client.tts.generate(**{**ASK, "voice": "haert"}, transcript=HELLO)
+        client.tts.generate(**{**REQUEST, "voice": "haert"}, transcript=HELLO)
     with client.tts.websocket_connect() as connection:
-        bad, good = (connection.context(**{**ASK, "voice": v}) for v in ("haert", "heart"))
+        bad, good = (connection.context(**{**REQUEST, "voice": v}) for v in ("haert", "heart"))
         bad.push(HELLO, continue_=False)
         good.push(HELLO, continue_=False)
         (error,) = bad.receive()
         assert error.type == "error"
         assert "heart" in error.message
-        heard = [event.type for event in good.receive()]
-        assert (heard[0], heard[-1]) == ("chunk", "done"), "of the other nothing comes in between"
+        received = [event.type for event in good.receive()]
+        assert (received[0], received[-1]) == ("chunk", "done"), (
+            "no messages of the other context in between"
+        )
 
 
-def test_a_wrong_key_is_refused(guarded: Server) -> None:
-    with Cartesia(api_key=WRONG_KEY, base_url=guarded.http, websocket_base_url=guarded.ws) as wrong:
+def test_wrong_key_is_refused(keyed_server: RunningServer) -> None:
+    with Cartesia(
+        api_key=WRONG_KEY, base_url=keyed_server.http, websocket_base_url=keyed_server.ws
+    ) as wrong:
         with pytest.raises(APIStatusError) as caught:
-            wrong.tts.generate(**ASK, transcript=HELLO)
+            wrong.tts.generate(**REQUEST, transcript=HELLO)
         assert caught.value.status_code == 401
         with pytest.raises(InvalidStatus), wrong.tts.websocket_connect():
             pass
 
 
-def test_the_right_key_is_heard(guarded: Server, ear: Ear) -> None:
+def test_right_key_is_accepted(keyed_server: RunningServer, checker: SpeechChecker) -> None:
     with Cartesia(
-        api_key=guarded.key, base_url=guarded.http, websocket_base_url=guarded.ws
+        api_key=keyed_server.key, base_url=keyed_server.http, websocket_base_url=keyed_server.ws
     ) as right:
-        ear.expect(
-            decode(right.tts.generate(**ASK, transcript=HELLO).read(), "s16le", 24000), HELLO
+        checker.expect_speech(
+            decode(right.tts.generate(**REQUEST, transcript=HELLO).read(), "s16le", 24000), HELLO
         )

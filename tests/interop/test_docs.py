@@ -1,4 +1,4 @@
-"""docs/clients.md: what a reader copies runs, and speaks."""
+"""docs/clients.md: the code snippets run and speak."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.listening import Ear, decode
-from tests.interop.live_servers import Server
+from tests.interop.listening import SpeechChecker, decode
+from tests.interop.live_servers import RunningServer
 from tests.support.repository import ROOT
 
 VENDORS = ["OpenAI", "ElevenLabs", "Cartesia", "Deepgram"]
 
 
 def snippets(vendor: str) -> list[str]:
-    """The indented blocks of the vendor's section."""
+    """The code blocks of the vendor's section."""
     text = (ROOT / "docs" / "clients.md").read_text("utf-8")
     section = text.partition(f"\n## {vendor}\n")[2].partition("\n## ")[0]
     return [
@@ -24,24 +24,28 @@ def snippets(vendor: str) -> list[str]:
     ]
 
 
-def run(snippet: str, server: Server) -> None:
-    """As a reader does, with the address of his server."""
+def run(snippet: str, server: RunningServer) -> None:
+    """Run a snippet with the test server's address."""
     assert "127.0.0.1:8000" in snippet
     exec(snippet.replace("127.0.0.1:8000", server.address), {})
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_snippet_says_hello(
-    server: Server, ear: Ear, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: str
+def test_snippet_speaks_hello(
+    server: RunningServer,
+    checker: SpeechChecker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    vendor: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     hello, _ = snippets(vendor)
     run(hello, server)
     (file,) = tmp_path.iterdir()
-    ear.expect(decode(file.read_bytes()), "Hello there.")
+    checker.expect_speech(decode(file.read_bytes()), "Hello there.")
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-async def test_the_frameworks_take_the_address(server: Server, vendor: str) -> None:
+async def test_framework_snippet_accepts_the_address(server: RunningServer, vendor: str) -> None:
     _, frameworks = snippets(vendor)
     run(frameworks, server)

@@ -1,4 +1,4 @@
-"""The elevenlabs SDK: what an application hears that only changed its URL."""
+"""The elevenlabs SDK, with only its URL changed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
 
 from tests.interop.conftest import WRONG_KEY
-from tests.interop.listening import HELLO, SENTENCE, STORY, Ear, Recording, decode
-from tests.interop.live_servers import Server
+from tests.interop.listening import HELLO, SENTENCE, STORY, SpeechChecker, TimedRecording, decode
+from tests.interop.live_servers import RunningServer
 from tests.interop.timing import expect_cut
 
-RACHEL = "21m00Tcm4TlvDq8ikWAM"  # one of the vendor's: an application brings such ids along
+RACHEL = "21m00Tcm4TlvDq8ikWAM"  # a vendor id, as an unchanged application sends
 CONTAINERS = {
     "mp3_44100_128": ("mp3", None),
     "mp3_22050_32": ("mp3", None),
@@ -30,63 +30,69 @@ CONTAINERS = {
 }
 
 
-def connected(server: Server, key: str = "any") -> ElevenLabs:
+def connected(server: RunningServer, key: str = "any") -> ElevenLabs:
     client = ElevenLabs(base_url=server.http, api_key=key)
     client.text_to_speech._ws_base_url = server.ws
     return client
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> ElevenLabs:
+def client(server: RunningServer) -> ElevenLabs:
     return connected(server)
 
 
 @pytest.fixture
-async def async_client(server: Server) -> AsyncElevenLabs:
+async def async_client(server: RunningServer) -> AsyncElevenLabs:
     return AsyncElevenLabs(base_url=server.http, api_key="any")
 
 
-# --- over HTTP -----------------------------------------------------------------------------------
+# --- over HTTP ------------------------------------------------------------------------------------
 
 
-def test_the_default_is_mp3(client: ElevenLabs, ear: Ear) -> None:
+def test_default_format_is_mp3(client: ElevenLabs, checker: SpeechChecker) -> None:
     data = b"".join(client.text_to_speech.convert(RACHEL, text=STORY, model_id="eleven_v3"))
-    ear.expect(decode(data, "mp3"), STORY)
+    checker.expect_speech(decode(data, "mp3"), STORY)
 
 
 @pytest.mark.parametrize("output_format", CONTAINERS)
-def test_every_format_says_the_text(client: ElevenLabs, ear: Ear, output_format: str) -> None:
+def test_every_format_speaks_the_text(
+    client: ElevenLabs, checker: SpeechChecker, output_format: str
+) -> None:
     container, rate_hz = CONTAINERS[output_format]
     pieces = client.text_to_speech.convert("heart", text=STORY, output_format=output_format)
-    ear.expect(decode(b"".join(pieces), container, rate_hz), STORY)
+    checker.expect_speech(decode(b"".join(pieces), container, rate_hz), STORY)
 
 
-def test_a_stream_is_heard_long_before_it_is_complete(client: ElevenLabs) -> None:
-    recording = Recording()
-    asked_s = time.perf_counter()
+def test_audio_is_streamed(client: ElevenLabs) -> None:
+    recording = TimedRecording()
+    started_s = time.perf_counter()
     text = " ".join([STORY] * 5)
     for piece in client.text_to_speech.stream("heart", text=text, output_format="pcm_24000"):
-        recording.add(piece)
+        recording.add_piece(piece)
     ended_s = time.perf_counter()
-    assert recording.first_s - asked_s < 0.5 * (ended_s - asked_s)
+    assert recording.first_s - started_s < 0.5 * (ended_s - started_s)
 
 
-def test_timestamps_tile_the_text_and_say_when_it_is_heard(client: ElevenLabs, ear: Ear) -> None:
+def test_timestamps_tile_the_text_and_match_the_audio(
+    client: ElevenLabs, checker: SpeechChecker
+) -> None:
     first, second = "Hello there, old friend. ", "How are you doing today?"
-    answer = client.text_to_speech.convert_with_timestamps(
+    response = client.text_to_speech.convert_with_timestamps(
         "heart", text=first + second, output_format="pcm_24000"
     )
-    alignment = answer.alignment
+    alignment = response.alignment
     assert alignment is not None
     assert "".join(alignment.characters) == first + second
     starts, ends = alignment.character_start_times_seconds, alignment.character_end_times_seconds
     assert all(end <= start for end, start in zip(ends[:-1], starts[1:], strict=True))
-    sound = decode(base64.b64decode(answer.audio_base_64), "s16le", 24000)
-    assert abs(ends[-1] - sound.duration_s) < 0.05
-    expect_cut(ear, sound, starts[len(first)], ("friend", "How"))
+    clip = decode(base64.b64decode(response.audio_base_64), "s16le", 24000)
+    assert abs(ends[-1] - clip.duration_s) < 0.05
+    expect_cut(checker, clip, starts[len(first)], ("friend", "How"))
 
 
-def test_streamed_timestamps_go_on_from_line_to_line(client: ElevenLabs, ear: Ear) -> None:
+def test_streamed_timestamps_continue_across_lines(
+    client: ElevenLabs, checker: SpeechChecker
+) -> None:
     data, characters, starts = b"", "", []
     for line in client.text_to_speech.stream_with_timestamps(
         "heart", text=STORY, output_format="pcm_24000"
@@ -97,33 +103,33 @@ def test_streamed_timestamps_go_on_from_line_to_line(client: ElevenLabs, ear: Ea
         starts += line.alignment.character_start_times_seconds
     assert characters == STORY
     assert starts == sorted(starts)
-    sound = decode(data, "s16le", 24000)
-    expect_cut(ear, sound, starts[STORY.index("Every")], ("harbor", "Every"))
+    clip = decode(data, "s16le", 24000)
+    expect_cut(checker, clip, starts[STORY.index("Every")], ("harbor", "Every"))
 
 
-def test_a_pause_is_not_read_aloud_in_whatever_pieces_it_comes(
-    client: ElevenLabs, ear: Ear
-) -> None:
+def test_break_tag_is_not_spoken_even_if_split(client: ElevenLabs, checker: SpeechChecker) -> None:
     text = 'Hello there, <break time="1.0s" />how are you doing today?'
     whole = client.text_to_speech.convert("heart", text=text, output_format="pcm_24000")
-    ear.expect(decode(b"".join(whole), "s16le", 24000), HELLO)
+    checker.expect_speech(decode(b"".join(whole), "s16le", 24000), HELLO)
     pieces = client.text_to_speech.convert_realtime(
         "heart", text=iter(text), output_format="pcm_24000"
     )
-    ear.expect(decode(b"".join(pieces), "s16le", 24000), HELLO)
+    checker.expect_speech(decode(b"".join(pieces), "s16le", 24000), HELLO)
 
 
-async def test_the_async_client_is_heard_too(async_client: AsyncElevenLabs, ear: Ear) -> None:
+async def test_async_client_streams_audio(
+    async_client: AsyncElevenLabs, checker: SpeechChecker
+) -> None:
     pieces = [
         piece
         async for piece in async_client.text_to_speech.stream(
             RACHEL, text=STORY, output_format="mp3_44100_64"
         )
     ]
-    ear.expect(decode(b"".join(pieces), "mp3"), STORY)
+    checker.expect_speech(decode(b"".join(pieces), "mp3"), STORY)
 
 
-def test_speed_is_heard(client: ElevenLabs) -> None:
+def test_speed_changes_the_duration(client: ElevenLabs) -> None:
     seconds = [
         decode(
             b"".join(
@@ -140,7 +146,7 @@ def test_speed_is_heard(client: ElevenLabs) -> None:
     assert seconds[0] / seconds[1] == pytest.approx(1.2, rel=0.07)
 
 
-def test_the_same_seed_gives_the_same_sound(client: ElevenLabs) -> None:
+def test_same_seed_gives_the_same_audio(client: ElevenLabs) -> None:
     def spoken() -> bytes:
         pieces = client.text_to_speech.convert(
             "heart", text=HELLO, seed=4294967295, output_format="pcm_16000"
@@ -150,11 +156,11 @@ def test_the_same_seed_gives_the_same_sound(client: ElevenLabs) -> None:
     assert spoken() == spoken()
 
 
-# --- while the text is being written -------------------------------------------------------------
+# --- streamed text --------------------------------------------------------------------------------
 
 
-def written(text: str, ended_s: list[float], word_s: float = 0.06) -> Iterator[str]:
-    """Words as a model writes them; notes when the last was written."""
+def write_words(text: str, ended_s: list[float], word_s: float = 0.06) -> Iterator[str]:
+    """Yield words as a model writes them; append the time of the last to `ended_s`."""
     for word in text.split():
         time.sleep(word_s)
         yield word + " "
@@ -162,21 +168,21 @@ def written(text: str, ended_s: list[float], word_s: float = 0.06) -> Iterator[s
 
 
 @pytest.mark.parametrize("output_format", ["mp3_44100_128", "pcm_24000"])
-def test_realtime_is_heard_before_the_text_is_written(
-    client: ElevenLabs, ear: Ear, output_format: str
+def test_realtime_is_heard_before_the_text_ends(
+    client: ElevenLabs, checker: SpeechChecker, output_format: str
 ) -> None:
     ended_s: list[float] = []
-    recording = Recording()
+    recording = TimedRecording()
     for piece in client.text_to_speech.convert_realtime(
-        RACHEL, text=written(SENTENCE, ended_s), output_format=output_format
+        RACHEL, text=write_words(SENTENCE, ended_s), output_format=output_format
     ):
-        recording.add(piece)
-    assert recording.first_s < ended_s[0], "the sentence was finished before a word was heard"
+        recording.add_piece(piece)
+    assert recording.first_s < ended_s[0], "no audio before the sentence was complete"
     container, rate_hz = CONTAINERS.get(output_format, ("s16le", 24000))
-    ear.expect(recording.sound(container, rate_hz), SENTENCE)
+    checker.expect_speech(recording.clip(container, rate_hz), SENTENCE)
 
 
-def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:
+def test_realtime_applies_voice_settings(client: ElevenLabs, checker: SpeechChecker) -> None:
     pieces = client.text_to_speech.convert_realtime(
         "heart",
         text=iter(["Hello there, how are you? ", "I am fine, thank you."]),
@@ -184,28 +190,30 @@ def test_realtime_takes_voice_settings(client: ElevenLabs, ear: Ear) -> None:
         output_format="pcm_24000",
         voice_settings=VoiceSettings(speed=1.1, stability=0.4, use_speaker_boost=True),
     )
-    sound = decode(b"".join(pieces), "s16le", 24000)
-    ear.expect(sound, "Hello there, how are you? I am fine, thank you.", speed=1.1)
+    clip = decode(b"".join(pieces), "s16le", 24000)
+    checker.expect_speech(clip, "Hello there, how are you? I am fine, thank you.", speed=1.1)
 
 
-def test_left_in_mid_speech_only_the_next_words_are_heard(client: ElevenLabs, ear: Ear) -> None:
+def test_leaving_during_speech_leaves_only_the_next_text(
+    client: ElevenLabs, checker: SpeechChecker
+) -> None:
     for _ in range(3):
         left = client.text_to_speech.convert_realtime("heart", text=iter([f"{STORY} "] * 20))
         next(left)
         left.close()
-    recording = Recording()
+    recording = TimedRecording()
     for piece in client.text_to_speech.convert_realtime(
         "heart", text=iter([HELLO]), output_format="pcm_24000"
     ):
-        recording.add(piece)
-    assert recording.first_s - recording.asked_s < 5  # ten minutes of speech would take longer
-    ear.expect(recording.sound("s16le", 24000), HELLO)
+        recording.add_piece(piece)
+    assert recording.first_s - recording.started_s < 5  # the abandoned speech would take longer
+    checker.expect_speech(recording.clip("s16le", 24000), HELLO)
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
-def test_a_voice_that_nobody_has_is_an_error_with_those_there_are(client: ElevenLabs) -> None:
+def test_unknown_voice_error_lists_the_voices(client: ElevenLabs) -> None:
     with pytest.raises(ApiError) as caught:
         b"".join(client.text_to_speech.convert("haert", text=HELLO))
     assert caught.value.status_code == 404
@@ -215,8 +223,8 @@ def test_a_voice_that_nobody_has_is_an_error_with_those_there_are(client: Eleven
     assert caught.value.status_code == 1008
 
 
-def test_a_wrong_key_is_refused_in_the_vendors_form(guarded: Server) -> None:
-    wrong = connected(guarded, WRONG_KEY)
+def test_wrong_key_raises_the_sdk_error(keyed_server: RunningServer) -> None:
+    wrong = connected(keyed_server, WRONG_KEY)
     with pytest.raises(ApiError) as caught:
         b"".join(wrong.text_to_speech.convert("heart", text=HELLO))
     assert caught.value.status_code == 401
@@ -226,13 +234,13 @@ def test_a_wrong_key_is_refused_in_the_vendors_form(guarded: Server) -> None:
     assert (caught.value.status_code, "invalid_api_key" in str(caught.value)) == (1008, True)
 
 
-def test_the_right_key_is_heard(guarded: Server, ear: Ear) -> None:
-    assert guarded.key
-    right = connected(guarded, guarded.key)
+def test_right_key_is_accepted(keyed_server: RunningServer, checker: SpeechChecker) -> None:
+    assert keyed_server.key
+    right = connected(keyed_server, keyed_server.key)
     pieces = right.text_to_speech.convert_realtime(
         "heart", text=iter([HELLO]), output_format="pcm_24000"
     )
-    ear.expect(decode(b"".join(pieces), "s16le", 24000), HELLO)
+    checker.expect_speech(decode(b"".join(pieces), "s16le", 24000), HELLO)
 
 
 def test_voices_and_models_are_listed(client: ElevenLabs) -> None:

@@ -10,26 +10,26 @@ from livekit.agents import APIConnectOptions, APIStatusError, tts
 from livekit.plugins import openai
 
 from tests.interop.conftest import WRONG_KEY
-from tests.interop.listening import HELLO, STORY, Ear
-from tests.interop.live_servers import Server
-from tests.interop.livekit_speech import listen, talk
+from tests.interop.listening import HELLO, STORY, SpeechChecker
+from tests.interop.live_servers import RunningServer
+from tests.interop.livekit_speech import push_and_read, read_stream
 
 
 @pytest.fixture
-async def voice(server: Server) -> AsyncIterator[openai.TTS]:
-    made = openai.TTS(base_url=f"{server.http}/v1", api_key="any", voice="ash")
-    yield made
-    await made.aclose()
+async def voice(server: RunningServer) -> AsyncIterator[openai.TTS]:
+    created = openai.TTS(base_url=f"{server.http}/v1", api_key="any", voice="ash")
+    yield created
+    await created.aclose()
 
 
-async def test_synthesize_says_the_text(voice: openai.TTS, ear: Ear) -> None:
-    ear.expect((await listen(voice.synthesize(STORY))).sound, STORY)
+async def test_synthesize_speaks_the_text(voice: openai.TTS, checker: SpeechChecker) -> None:
+    checker.expect_speech((await read_stream(voice.synthesize(STORY))).clip, STORY)
 
 
 @pytest.mark.parametrize("response_format", ["pcm", "opus", "flac", "aac", "wav"])
-@pytest.mark.parametrize("model", ["tts-1", "gpt-4o-mini-tts"])  # bare audio, events
+@pytest.mark.parametrize("model", ["tts-1", "gpt-4o-mini-tts"])  # raw audio, SSE
 async def test_each_format_is_decoded(
-    server: Server, ear: Ear, model: str, response_format: str
+    server: RunningServer, checker: SpeechChecker, model: str, response_format: str
 ) -> None:
     voice = openai.TTS(
         base_url=f"{server.http}/v1",
@@ -37,30 +37,34 @@ async def test_each_format_is_decoded(
         model=model,
         response_format=response_format,
     )
-    ear.expect((await listen(voice.synthesize(HELLO))).sound, HELLO)
+    checker.expect_speech((await read_stream(voice.synthesize(HELLO))).clip, HELLO)
     await voice.aclose()
 
 
-async def test_a_stream_of_tokens_is_heard_before_it_ends(voice: openai.TTS, ear: Ear) -> None:
+async def test_token_stream_is_heard_before_it_ends(
+    voice: openai.TTS, checker: SpeechChecker
+) -> None:
     words = [word + " " for word in STORY.split()]
-    frames = await talk(tts.StreamAdapter(tts=voice).stream(), words, period_s=0.08)
+    frames = await push_and_read(tts.StreamAdapter(tts=voice).stream(), words, period_s=0.08)
     assert frames.recording.first_s < frames.last_text_s
-    ear.expect(frames.sound, STORY)
+    checker.expect_speech(frames.clip, STORY)
 
 
-async def test_closed_in_mid_speech_it_leaves_the_server_free(voice: openai.TTS, ear: Ear) -> None:
+async def test_closing_during_speech_frees_the_server(
+    voice: openai.TTS, checker: SpeechChecker
+) -> None:
     for _ in range(3):
         stream = voice.synthesize("word " * 800)
         await anext(aiter(stream))
         await stream.aclose()
-    asked_s = time.perf_counter()
-    ear.expect((await listen(voice.synthesize(HELLO))).sound, HELLO)
-    assert time.perf_counter() - asked_s < 5
+    started_s = time.perf_counter()
+    checker.expect_speech((await read_stream(voice.synthesize(HELLO))).clip, HELLO)
+    assert time.perf_counter() - started_s < 5
 
 
-async def test_a_wrong_key_is_refused(guarded: Server) -> None:
-    voice = openai.TTS(base_url=f"{guarded.http}/v1", api_key=WRONG_KEY)
+async def test_wrong_key_is_refused(keyed_server: RunningServer) -> None:
+    voice = openai.TTS(base_url=f"{keyed_server.http}/v1", api_key=WRONG_KEY)
     with pytest.raises(APIStatusError) as refused:
-        await listen(voice.synthesize(HELLO, conn_options=APIConnectOptions(max_retry=0)))
+        await read_stream(voice.synthesize(HELLO, conn_options=APIConnectOptions(max_retry=0)))
     assert refused.value.status_code == 401
     await voice.aclose()

@@ -1,4 +1,4 @@
-"""pipecat with its Cartesia services: what theirs alone can do, and HTTP."""
+"""pipecat with its Cartesia services: their own features, and HTTP."""
 
 from __future__ import annotations
 
@@ -9,33 +9,39 @@ from pipecat.services.cartesia.tts import (
     GenerationConfig,
 )
 
-from tests.interop.listening import STORY, Ear
-from tests.interop.live_servers import Server
-from tests.interop.pipecat_speakers import KATIE, SENTENCES, cartesia
-from tests.interop.pipecat_turn import hear, response
+from tests.interop.listening import STORY, SpeechChecker
+from tests.interop.live_servers import RunningServer
+from tests.interop.pipecat_speakers import KATIE, SENTENCES, cartesia_service
+from tests.interop.pipecat_turn import llm_response, run_turn
 
 
-def http_service(server: Server) -> CartesiaHttpTTSService:
-    manner = CartesiaHttpTTSService.Settings(voice=KATIE)
-    return CartesiaHttpTTSService(api_key="any", base_url=server.http, settings=manner)
+def http_service(server: RunningServer) -> CartesiaHttpTTSService:
+    settings = CartesiaHttpTTSService.Settings(voice=KATIE)
+    return CartesiaHttpTTSService(api_key="any", base_url=server.http, settings=settings)
 
 
-async def test_speed_is_heard(server: Server) -> None:
+async def test_speed_changes_the_duration(server: RunningServer) -> None:
     seconds = []
     for speed in (1.0, 1.4):
         config = GenerationConfig(speed=speed, emotion="excited")
-        manner = CartesiaTTSService.Settings(voice=KATIE, generation_config=config)
-        listener = await hear(cartesia(server, settings=manner), response(SENTENCES))
-        seconds.append(listener.sound.duration_s)
+        settings = CartesiaTTSService.Settings(voice=KATIE, generation_config=config)
+        listener = await run_turn(
+            cartesia_service(server, settings=settings), llm_response(SENTENCES)
+        )
+        seconds.append(listener.clip.duration_s)
     assert seconds[0] / seconds[1] == pytest.approx(1.4, rel=0.07)
 
 
-async def test_over_http_a_turn_is_said(server: Server, ear: Ear) -> None:
-    ear.expect((await hear(http_service(server), response(SENTENCES))).sound, STORY)
+async def test_turn_is_spoken_over_http(server: RunningServer, checker: SpeechChecker) -> None:
+    checker.expect_speech(
+        (await run_turn(http_service(server), llm_response(SENTENCES))).clip, STORY
+    )
 
 
-async def test_over_http_nothing_is_heard_after_an_interruption(server: Server) -> None:
-    listener = await hear(http_service(server), response(SENTENCES * 4), interrupt_after_s=0.5)
+async def test_interruption_stops_audio_over_http(server: RunningServer) -> None:
+    listener = await run_turn(
+        http_service(server), llm_response(SENTENCES * 4), interrupt_after_s=0.5
+    )
     assert listener.interrupted_at_s is not None
-    assert not listener.recording.after(listener.interrupted_at_s + 0.1)
-    assert listener.sound.duration_s < 4
+    assert not listener.recording.data_after(listener.interrupted_at_s + 0.1)
+    assert listener.clip.duration_s < 4

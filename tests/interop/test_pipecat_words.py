@@ -1,4 +1,4 @@
-"""pipecat with its services that tell when each word is said: what holds for all of them."""
+"""pipecat with its word-timestamp services: behaviour common to all."""
 
 from __future__ import annotations
 
@@ -8,80 +8,97 @@ from pipecat.services.tts_service import TextAggregationMode
 from pipecat.tests.utils import SleepFrame
 
 from tests.interop.conftest import WRONG_KEY
-from tests.interop.listening import HELLO, SENTENCE, STORY, Ear, decode
-from tests.interop.live_servers import Server
+from tests.interop.listening import HELLO, SENTENCE, STORY, SpeechChecker, decode
+from tests.interop.live_servers import RunningServer
 from tests.interop.pipecat_speakers import (
     SENTENCES,
-    Speaker,
-    cartesia,
-    elevenlabs,
-    expect,
+    ServiceFactory,
+    cartesia_service,
+    elevenlabs_service,
+    expect_timed_speech,
     expect_two_turns_on_one_socket,
 )
-from tests.interop.pipecat_turn import hear, response
+from tests.interop.pipecat_turn import llm_response, run_turn
 
 TOKENS = {"text_aggregation_mode": TextAggregationMode.TOKEN}
 
 
-@pytest.fixture(params=[cartesia, elevenlabs], ids=lambda speaker: speaker.__name__)
-def speaker(request: pytest.FixtureRequest) -> Speaker:
-    chosen: Speaker = request.param
-    return chosen
+@pytest.fixture(
+    params=[cartesia_service, elevenlabs_service],
+    ids=lambda create_service: create_service.__name__,
+)
+def create_service(request: pytest.FixtureRequest) -> ServiceFactory:
+    factory: ServiceFactory = request.param
+    return factory
 
 
-async def test_a_turn_is_said_sentence_by_sentence(
-    speaker: Speaker, server: Server, ear: Ear
+async def test_turn_is_spoken_by_sentences(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker
 ) -> None:
-    listener = await hear(speaker(server), response(SENTENCES))
-    expect(ear, listener, STORY)
+    listener = await run_turn(create_service(server), llm_response(SENTENCES))
+    expect_timed_speech(checker, listener, STORY)
     assert listener.turns == 1
 
 
-async def test_a_turn_of_tokens_is_said_without_a_break(
-    speaker: Speaker, server: Server, ear: Ear
+async def test_turn_of_tokens_is_spoken_without_gaps(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker
 ) -> None:
     tokens = [STORY[n : n + 4] for n in range(0, len(STORY), 4)]
-    expect(ear, await hear(speaker(server, **TOKENS), response(tokens, period_s=0.01)), STORY)
+    expect_timed_speech(
+        checker,
+        await run_turn(create_service(server, **TOKENS), llm_response(tokens, period_s=0.01)),
+        STORY,
+    )
 
 
-async def test_tokens_are_heard_before_their_sentence_ends(
-    speaker: Speaker, server: Server, ear: Ear
+async def test_tokens_are_heard_before_the_sentence_ends(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker
 ) -> None:
     words = [f"{word} " for word in SENTENCE.split()]
-    listener = await hear(speaker(server, **TOKENS), response(words, period_s=0.06))
+    listener = await run_turn(create_service(server, **TOKENS), llm_response(words, period_s=0.06))
     assert listener.spoke_while_written
-    ear.expect(listener.sound, SENTENCE)
+    checker.expect_speech(listener.clip, SENTENCE)
 
 
-async def test_two_turns_follow_each_other_on_one_socket(
-    speaker: Speaker, server: Server, ear: Ear
+async def test_two_turns_share_one_socket(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker
 ) -> None:
-    await expect_two_turns_on_one_socket(speaker(server), ear)
+    await expect_two_turns_on_one_socket(create_service(server), checker)
 
 
-async def test_after_an_interruption_only_the_next_turn_is_heard(
-    speaker: Speaker, server: Server, ear: Ear
+async def test_only_the_next_turn_is_heard_after_an_interruption(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker
 ) -> None:
     interruption = [SleepFrame(0.3), InterruptionFrame(), SleepFrame(0.5)]
-    turns = [*response(SENTENCES * 30), *interruption, *response([HELLO])]
-    listener = await hear(speaker(server), turns)
+    turns = [*llm_response(SENTENCES * 30), *interruption, *llm_response([HELLO])]
+    listener = await run_turn(create_service(server), turns)
     assert listener.interrupted_at_s is not None
-    later = listener.recording.after(listener.interrupted_at_s)
-    ear.expect(decode(later, "s16le", 24000), HELLO)
-    assert listener.sound.duration_s < 200, "the first turn was over before"
+    later = listener.recording.data_after(listener.interrupted_at_s)
+    checker.expect_speech(decode(later, "s16le", 24000), HELLO)
+    assert listener.clip.duration_s < 200, "the first turn had already ended"
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 48000])
-async def test_at_other_rates(speaker: Speaker, server: Server, ear: Ear, rate_hz: int) -> None:
-    listener = await hear(speaker(server), response(SENTENCES), sample_rate_hz=rate_hz)
+async def test_turn_is_spoken_at_other_sample_rates(
+    create_service: ServiceFactory, server: RunningServer, checker: SpeechChecker, rate_hz: int
+) -> None:
+    listener = await run_turn(
+        create_service(server), llm_response(SENTENCES), sample_rate_hz=rate_hz
+    )
     assert listener.sample_rate_hz == rate_hz
-    ear.expect(listener.sound, STORY)
+    checker.expect_speech(listener.clip, STORY)
 
 
-async def test_a_wrong_key_is_an_error_of_the_pipeline(speaker: Speaker, guarded: Server) -> None:
+async def test_wrong_key_is_a_pipeline_error(
+    create_service: ServiceFactory, keyed_server: RunningServer
+) -> None:
     with pytest.raises(AssertionError, match=r"401|no audio"):
-        await hear(speaker(guarded, api_key=WRONG_KEY), response(SENTENCES[:1]))
+        await run_turn(create_service(keyed_server, api_key=WRONG_KEY), llm_response(SENTENCES[:1]))
 
 
-async def test_the_right_key_is_heard(speaker: Speaker, guarded: Server, ear: Ear) -> None:
-    ear.expect((await hear(speaker(guarded), response([HELLO]))).sound, HELLO)
+async def test_right_key_is_accepted(
+    create_service: ServiceFactory, keyed_server: RunningServer, checker: SpeechChecker
+) -> None:
+    checker.expect_speech(
+        (await run_turn(create_service(keyed_server), llm_response([HELLO]))).clip, HELLO
+    )

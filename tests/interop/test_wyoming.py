@@ -1,4 +1,4 @@
-"""wyoming's client in the order of Home Assistant's integration: what its satellite would play."""
+"""wyoming's client, used as Home Assistant's integration does."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from wyoming.tts import (
     SynthesizeVoice,
 )
 
-from tests.interop.listening import HELLO, STORY, Ear, Recording, Sound
+from tests.interop.listening import HELLO, STORY, AudioClip, SpeechChecker, TimedRecording
 from tests.interop.live_servers import running_server
 
 
 @dataclass
-class Heard:
-    """One answer."""
+class HeardResponse:
+    """One response."""
 
-    recording: Recording = field(default_factory=Recording)
+    recording: TimedRecording = field(default_factory=TimedRecording)
     rate_hz: int = 0
 
     @property
-    def sound(self) -> Sound:
-        return self.recording.sound("s16le", self.rate_hz)
+    def clip(self) -> AudioClip:
+        return self.recording.clip("s16le", self.rate_hz)
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Of a server that speaks Wyoming."""
+    """The Wyoming port of a running server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free: int = listener.getsockname()[1]
     with running_server("--set", f"wyoming.port={free}"):
@@ -47,7 +47,7 @@ def port() -> Iterator[int]:
 
 
 async def describe(port: int) -> Info:
-    """What Home Assistant does when the integration is set up."""
+    """Describe, as Home Assistant does during setup."""
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Describe().event())
         while True:
@@ -57,25 +57,27 @@ async def describe(port: int) -> Info:
                 return Info.from_event(event)
 
 
-async def get_tts_audio(port: int, text: str, voice: SynthesizeVoice | None = None) -> Heard:
-    """A whole text, as in `async_get_tts_audio`."""
-    heard = Heard()
+async def get_tts_audio(
+    port: int, text: str, voice: SynthesizeVoice | None = None
+) -> HeardResponse:
+    """Speak a whole text, as `async_get_tts_audio` does."""
+    received = HeardResponse()
     async with AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Synthesize(text=text, voice=voice).event())
         while True:
             event = await client.read_event()
             assert event is not None, "connection lost"
             if AudioStop.is_type(event.type):
-                return heard
+                return received
             if AudioChunk.is_type(event.type):
                 chunk = AudioChunk.from_event(event)
                 assert (chunk.width, chunk.channels) == (2, 1)
-                heard.rate_hz = chunk.rate
-                heard.recording.add(chunk.audio)
+                received.rate_hz = chunk.rate
+                received.recording.add_piece(chunk.audio)
 
 
-async def write(client: AsyncTcpClient, pieces: Sequence[str], period_s: float) -> float:
-    """As in `_write_tts_message`; returns when the last piece was written."""
+async def write_message(client: AsyncTcpClient, pieces: Sequence[str], period_s: float) -> float:
+    """Write as `_write_tts_message` does; returns the time of the last piece."""
     await client.write_event(SynthesizeStart().event())
     message, last_s = "", 0.0
     for piece in pieces:
@@ -88,23 +90,23 @@ async def write(client: AsyncTcpClient, pieces: Sequence[str], period_s: float) 
     return last_s
 
 
-async def read(client: AsyncTcpClient) -> Heard:
-    """As in `_read_tts_audio`."""
-    heard = Heard()
+async def read_response(client: AsyncTcpClient) -> HeardResponse:
+    """Read as `_read_tts_audio` does."""
+    received = HeardResponse()
     while event := await client.read_event():
-        if heard.rate_hz and AudioChunk.is_type(event.type):
-            heard.recording.add(AudioChunk.from_event(event).audio)
-        elif not heard.rate_hz and AudioStart.is_type(event.type):
-            heard.rate_hz = AudioStart.from_event(event).rate
+        if received.rate_hz and AudioChunk.is_type(event.type):
+            received.recording.add_piece(AudioChunk.from_event(event).audio)
+        elif not received.rate_hz and AudioStart.is_type(event.type):
+            received.rate_hz = AudioStart.from_event(event).rate
         elif SynthesizeStopped.is_type(event.type):
-            return heard
-    raise AssertionError("hung up before synthesize-stopped")
+            return received
+    raise AssertionError("closed before synthesize-stopped")
 
 
 @pytest.fixture
 async def client(port: int) -> AsyncIterator[AsyncTcpClient]:
-    async with AsyncTcpClient("127.0.0.1", port) as made:
-        yield made
+    async with AsyncTcpClient("127.0.0.1", port) as created:
+        yield created
 
 
 async def test_home_assistant_finds_a_voice_and_streams(port: int) -> None:
@@ -116,33 +118,35 @@ async def test_home_assistant_finds_a_voice_and_streams(port: int) -> None:
     assert all(voice.languages for voice in installed)
 
 
-async def test_a_whole_text_is_said(port: int, ear: Ear) -> None:
-    heard = await get_tts_audio(port, STORY, SynthesizeVoice(name="heart"))
-    ear.expect(heard.sound, STORY)
+async def test_whole_text_is_spoken(port: int, checker: SpeechChecker) -> None:
+    received = await get_tts_audio(port, STORY, SynthesizeVoice(name="heart"))
+    checker.expect_speech(received.clip, STORY)
 
 
-async def test_an_answer_is_heard_while_it_is_written_and_only_once(
-    client: AsyncTcpClient, ear: Ear
+async def test_response_is_heard_while_written_and_only_once(
+    client: AsyncTcpClient, checker: SpeechChecker
 ) -> None:
     words = [word + " " for word in STORY.split()]
-    written_s, heard = await asyncio.gather(write(client, words, 0.08), read(client))
-    assert heard.recording.first_s < written_s
-    ear.expect(heard.sound, STORY)
+    written_s, received = await asyncio.gather(
+        write_message(client, words, 0.08), read_response(client)
+    )
+    assert received.recording.first_s < written_s
+    checker.expect_speech(received.clip, STORY)
 
 
-async def test_an_answer_without_words_ends(client: AsyncTcpClient) -> None:
+async def test_response_without_words_ends(client: AsyncTcpClient) -> None:
     async with asyncio.timeout(5):
-        _, heard = await asyncio.gather(write(client, ["🙂"], 0), read(client))
-    assert heard.sound.duration_s < 0.5
+        _, received = await asyncio.gather(write_message(client, ["🙂"], 0), read_response(client))
+    assert received.clip.duration_s < 0.5
 
 
-async def test_closed_in_mid_speech_it_leaves_the_server_free(port: int, ear: Ear) -> None:
+async def test_closing_during_speech_frees_the_server(port: int, checker: SpeechChecker) -> None:
     for _ in range(3):
         async with AsyncTcpClient("127.0.0.1", port) as client:
-            await write(client, [STORY] * 10, 0)
+            await write_message(client, [STORY] * 10, 0)
             while event := await client.read_event():
                 if AudioChunk.is_type(event.type):
                     break
-    asked_s = time.perf_counter()
-    ear.expect((await get_tts_audio(port, HELLO)).sound, HELLO)
-    assert time.perf_counter() - asked_s < 5
+    started_s = time.perf_counter()
+    checker.expect_speech((await get_tts_audio(port, HELLO)).clip, HELLO)
+    assert time.perf_counter() - started_s < 5

@@ -1,7 +1,7 @@
-"""Hears what is said, in the project's own Python: `listening.Ear` runs it as a child process.
+"""Transcribes speech in the project's Python: a child process of `listening.SpeechChecker`.
 
-A line in is JSON, {"wav": path of 16 kHz mono s16, "text": what it should say}; a line out is
-{"heard": ..., "errors": ..., "words": ...}.
+An input line is JSON, {"wav": path of 16 kHz mono s16, "text": the expected text}; an output line
+is {"heard": ..., "errors": ..., "words": ...}.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bench.harness.judge import Judge, word_errors
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     judge = Judge(threads=2)
     for line in sys.stdin:
-        asked = json.loads(line)
-        speech, _ = soundfile.read(asked["wav"], dtype="float32")
-        heard = judge.transcribe(speech)
-        found = word_errors(asked["text"], heard)
-        print(json.dumps({"heard": heard, "errors": found.errors, "words": found.words}))
+        request = json.loads(line)
+        speech, _ = soundfile.read(request["wav"], dtype="float32")
+        transcript = judge.transcribe(speech)
+        result = word_errors(request["text"], transcript)
+        print(json.dumps({"heard": transcript, "errors": result.errors, "words": result.words}))
         sys.stdout.flush()
 
 

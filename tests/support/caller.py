@@ -19,6 +19,7 @@ from backend.events import (
     Done,
     Event,
     Failed,
+    Flushed,
     Ping,
     Pong,
     Ready,
@@ -51,7 +52,7 @@ class Line:
     def let_go(self, *, keep: bool) -> None:
         """The server's side hears that the line is broken (or closed)."""
         self.break_()
-        self._caller.registry.let_go(self._attachment, keep=keep)
+        self._caller.registry.detach(self._attachment, keep=keep)
 
     def break_(self) -> None:
         """What is on its way is lost; the server does not know yet."""
@@ -73,11 +74,11 @@ class Line:
         while True:
             at_s, command = await self._up.get()
             await asyncio.sleep(at_s - self._now_s())
-            self._attachment.session.take(command)
+            self._attachment.session.handle_or_refuse(command)
 
     async def _watch(self) -> None:
         try:
-            await self._attachment.lost()
+            await self._attachment.wait_revoked()
         except Exception as error:  # noqa: BLE001 - a bug too, which a connection would raise
             self._caller.dismissed.append(error)
             self.let_go(keep=isinstance(error, TakenOver))
@@ -112,10 +113,10 @@ class Caller:
         """A new line: with a fresh session, or the one that there was. Raises `ResumeFailed`."""
         self._greeted = False
         if self.ready is None:
-            attachment = await self.registry.open(self.owner, resumable=True)
-            attachment.session.greet()
+            attachment = await self.registry.open_session(self.owner, resumable=True)
+            attachment.session.send_ready()
         else:
-            attachment = await self.registry.resume(self.request(), self.owner)
+            attachment = await self.registry.resume_session(self.request(), self.owner)
         self.line = Line(self, attachment, self.delay_s)
 
     def request(self) -> Resume:
@@ -161,7 +162,7 @@ class Caller:
             assert event.seq == self.after.get(event.context, -1) + 1, "twice, or not at all"
             assert not self.of(Done, event.context), "audio after the end"
             self.after[event.context] = event.seq
-        elif not isinstance(event, Pong):
+        elif not isinstance(event, Flushed | Pong):  # the native protocol sends no `flushed`
             self.answers += 1
 
     # --- what came --------------------------------------------------------------------------------

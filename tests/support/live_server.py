@@ -17,14 +17,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from backend.config import Settings
-from backend.main import Server, create_app, listen, server_config
+from backend.main import DrainingServer, create_app, listen, server_config
 from backend.websocket_manager import WebSocketManager
 from tests.support.engines.fake_engine import FakeModel, heard
 
 Message = dict[str, Any]
 
 
-class AnnouncedServer(Server):
+class AnnouncedServer(DrainingServer):
     """Sets an event where the real one prints that it is ready."""
 
     def __init__(self, app: Any, config: Settings) -> None:

@@ -42,7 +42,7 @@ class ScriptedClient:
         """What the connection does with a command: errors are answers."""
         for command in commands:
             try:
-                self.session.handle(command)
+                self.session.handle_command(command)
             except DuplexError as error:
                 self.session.refuse(error)
 
@@ -51,7 +51,7 @@ class ScriptedClient:
 
     async def settled(self) -> None:
         """Wait until every context has ended and all is read."""
-        await self.session.finished()
+        await self.session.wait_finished()
         await asyncio.sleep(self.read_pause_s)
 
     async def read(self) -> None:

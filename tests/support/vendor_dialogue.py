@@ -1,4 +1,4 @@
-"""A vendor's client and the core with the fake engine, in scripted time, without a socket."""
+"""Runs a vendor's protocol against the core with the fake engine, in virtual time, no socket."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from backend.protocols.base import Close, WireProtocol
 from tests.support.engines.fake_engine import heard
 from tests.support.scripted_session import ScriptedClient, scripted
 
-Answer = Any  # a message, parsed, or a `Close`
+ParsedMessage = Any  # a parsed JSON message, or a `Close`
 
 
-def converse(protocol: WireProtocol, *said: dict[str, Any] | str | float) -> list[Answer]:
-    """Send these messages (a number: wait so many seconds); returns what comes back, until every
+def run_dialogue(
+    protocol: WireProtocol, *messages: dict[str, Any] | str | float
+) -> list[ParsedMessage]:
+    """Send these messages (a float: wait this many seconds); returns the replies until every
     context has ended.
     """
 
     async def script(client: ScriptedClient) -> None:
-        for message in said:
+        for message in messages:
             if isinstance(message, float):
                 await asyncio.sleep(message)
                 continue
@@ -36,31 +38,31 @@ def converse(protocol: WireProtocol, *said: dict[str, Any] | str | float) -> lis
                 client.session.refuse(error)
         await client.settled()
 
-    answers: list[Answer] = []
+    replies: list[ParsedMessage] = []
     for event in scripted(script).events:
-        answers += map(_parsed, protocol.encode(event))
-    return answers
+        replies += map(_parse_message, protocol.encode(event))
+    return replies
 
 
-def answers(protocol: WireProtocol, event: Any) -> list[Answer]:
-    """What a client is told of one event."""
-    return [_parsed(message) for message in protocol.encode(event)]
+def encode_parsed(protocol: WireProtocol, event: Any) -> list[ParsedMessage]:
+    """Encode one event, with the messages parsed."""
+    return [_parse_message(message) for message in protocol.encode(event)]
 
 
-def _parsed(message: str | bytes | Close) -> Answer:
+def _parse_message(message: str | bytes | Close) -> ParsedMessage:
     if isinstance(message, Close):
         return message
     assert len(message) < 256 * 1024, "too large for a client"
     return json.loads(message)
 
 
-def said_in(data: Sequence[str]) -> str:
-    """The characters heard in base64 of `pcm_f32le`."""
+def decode_speech(data: Sequence[str]) -> str:
+    """The characters spoken in base64 chunks of `pcm_f32le`."""
     return heard(np.frombuffer(b"".join(map(base64.b64decode, data)), "<f4"))
 
 
-def spoken(
+def audio_event(
     context: str, span: tuple[int, int], *words: Word, start_ms: float = 0.0, ms: float = 100.0
 ) -> Audio:
-    """An event of audio."""
+    """An `Audio` event."""
     return Audio(context, 0, start_ms, ms, span, words, b"\0\0\0\0")

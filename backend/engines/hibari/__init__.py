@@ -1,1 +1,1 @@
-"""The embedded voice: `hibari-tts`, English, weights in the package, any CPU."""
+"""The embedded engine: `hibari-tts`, English, weights in the package, any CPU."""

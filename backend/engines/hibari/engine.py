@@ -1,7 +1,7 @@
-"""The embedded voice: `hibari-tts`, English, weights in the package, any CPU.
+"""The embedded engine's `Model` and `Engine`.
 
 Unlike the package, which speaks whole sentences, this engine speaks words as they become known; see
-`hibari_speech` for how.
+`utterance` for how.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hibari import voices as catalogue
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.hibari.network import Network
-from backend.engines.hibari.phonemes import Reader
+from backend.engines.hibari.phonemes import PhonemeReader
 from backend.engines.hibari.score import Score
 from backend.engines.hibari.utterance import HibariUtterance
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ
@@ -40,19 +40,19 @@ _ASSETS = Path(catalogue.ASSETS)
 @dataclass(frozen=True, slots=True)
 class _LoadedVoice:
     network: Network
-    reader: Reader
+    reader: PhonemeReader
 
 
 class HibariModel:
-    """The voices of hibari, for any number of engines. Implements `Model`; thread-safe."""
+    """The voices of hibari, shared by all engines. Implements `Model`; thread-safe."""
 
     info = EngineInfo("hibari", SAMPLE_RATE_HZ, ("en-US", "en-GB"), incremental=True, max_batch=1)
     default_voice: str = catalogue.DEFAULT
     device = None
 
     def __init__(self, cache_dir: Path | None = None) -> None:
-        """Load the default voice, which is in the package. Blocks for about a second. `cache_dir`:
-        where other voices are kept; None for the package's own cache.
+        """Load the default voice from the package. Blocks for about a second. `cache_dir`: folder
+        of other voices; None: the package's own cache.
         """
         self._cache_dir = cache_dir or Path(catalogue.cache_dir())
         self._vocabulary: dict[str, int] = json.loads(
@@ -60,12 +60,12 @@ class HibariModel:
         )
         self._locks = {name: threading.Lock() for name in catalogue.VOICES}
         self._loaded: dict[str, _LoadedVoice] = {}
-        self._readers: dict[bool, Reader] = {}
+        self._readers: dict[bool, PhonemeReader] = {}
         self._readers_lock = threading.Lock()
         self.load_voice(self.default_voice)
 
     def voices(self) -> tuple[Voice, ...]:
-        """The voices there are; those not `ready` need a download."""
+        """All voices; those not `ready` need a download."""
         return tuple(
             Voice(
                 name,
@@ -80,10 +80,10 @@ class HibariModel:
     def load_voice(self, name: str) -> None:
         """See `Model.load_voice`."""
         if name not in self._locks:
-            raise self._unknown(name)
+            raise self._unknown_voice(name)
         with self._locks[name]:
             if name not in self._loaded:
-                network = Network(self._fetched(name))
+                network = Network(self._fetch_voice(name))
                 self._loaded[name] = _LoadedVoice(network, self._reader(name))
 
     def is_whole_word(self, word: str) -> bool:
@@ -94,12 +94,12 @@ class HibariModel:
         """A new engine for the calling thread to own."""
         return HibariEngine(self)
 
-    def create_speech(self, utterance: Utterance) -> HibariUtterance:
-        """The state of a new utterance. Raises `UnknownVoice`, `VoiceUnavailable` when the voice
-        was not loaded.
+    def create_state(self, utterance: Utterance) -> HibariUtterance:
+        """The state of a new utterance. Raises `UnknownVoice`, or `VoiceUnavailable` if the voice
+        is not loaded.
         """
         if utterance.voice not in self._locks:
-            raise self._unknown(utterance.voice)
+            raise self._unknown_voice(utterance.voice)
         voice = self._loaded.get(utterance.voice)
         if voice is None:
             raise VoiceUnavailable(f"voice {utterance.voice!r} is not loaded")
@@ -111,36 +111,36 @@ class HibariModel:
         folder = _ASSETS if entry.get("bundled") else self._cache_dir
         return folder / str(entry["file"])
 
-    def _fetched(self, name: str) -> Path:
-        """The voice's file, byte for byte what it should be."""
+    def _fetch_voice(self, name: str) -> Path:
+        """The voice's file, downloaded if it is missing or fails its checksum."""
         path, entry = self._path(name), catalogue.VOICES[name]
-        if _is_whole(path, entry["sha256"]):
+        if _is_intact(path, entry["sha256"]):
             return path
-        state = "damaged" if path.exists() else "not"
+        condition = "damaged" if path.exists() else "not"
         if entry.get("bundled"):
-            raise VoiceUnavailable(f"voice {name!r} is {state} in the package; {REINSTALL}")
+            raise VoiceUnavailable(f"voice {name!r} is {condition} in the package; {REINSTALL}")
         try:
             catalogue.download(catalogue.BASE_URL + entry["file"], str(path), entry["sha256"])
         except (RuntimeError, OSError) as error:
             here = ", ".join(voice.name for voice in self.voices() if voice.ready)
             raise VoiceUnavailable(
-                f"voice {name!r} is {state} on this machine and could not be fetched; "
+                f"voice {name!r} is {condition} on this machine and could not be fetched; "
                 f"available: {here}"
             ) from error
         return path
 
-    def _reader(self, name: str) -> Reader:
+    def _reader(self, name: str) -> PhonemeReader:
         british = bool(catalogue.VOICES[name]["british"])
         with self._readers_lock:
             if british not in self._readers:
-                self._readers[british] = Reader(british, self._vocabulary)
+                self._readers[british] = PhonemeReader(british, self._vocabulary)
             return self._readers[british]
 
-    def _unknown(self, name: str) -> UnknownVoice:
-        return UnknownVoice(f"no voice {name!r}; there are: {', '.join(self._locks)}")
+    def _unknown_voice(self, name: str) -> UnknownVoice:
+        return UnknownVoice(f"no voice {name!r}; available: {', '.join(self._locks)}")
 
 
-def _is_whole(path: Path, sha256: str) -> bool:
+def _is_intact(path: Path, sha256: str) -> bool:
     try:
         return bool(catalogue.sha256_of(path) == sha256)
     except OSError:
@@ -148,13 +148,13 @@ def _is_whole(path: Path, sha256: str) -> bool:
 
 
 class HibariEngine:
-    """Speaks utterances, a chunk of the most urgent one per step. Implements `Engine`."""
+    """Renders a chunk of the most urgent utterance per step. Implements `Engine`."""
 
     info = HibariModel.info
 
     def __init__(self, model: HibariModel) -> None:
         self._model = model
-        self._speeches: dict[str, HibariUtterance] = {}
+        self._states: dict[str, HibariUtterance] = {}
 
     def begin(self, utterance: Utterance) -> None:
         """See `Engine.begin`."""
@@ -162,31 +162,31 @@ class HibariEngine:
             raise Unsupported(f"this engine speaks English only, not {utterance.language!r}")
         if not _SPEEDS[0] <= utterance.speed <= _SPEEDS[1]:
             raise BadMessage(f"speed must be from {_SPEEDS[0]} to {_SPEEDS[1]}")
-        self._speeches[utterance.id] = self._model.create_speech(utterance)
+        self._states[utterance.id] = self._model.create_state(utterance)
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `Engine.extend`."""
-        self._speeches[utterance_id].extend(release)
+        self._states[utterance_id].extend(release)
 
     def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
-        """Render one chunk of the first of `urgent` that has something to say."""
+        """Render one chunk of the first of `urgent` that is not idle."""
         for name in urgent:
-            speech = self._speeches.get(name)
-            if speech is not None and not speech.idle:
-                return [self._advance(name, speech)]
+            state = self._states.get(name)
+            if state is not None and not state.is_idle:
+                return [self._advance(name, state)]
         return []
 
     def abort(self, utterance_id: str) -> None:
         """See `Engine.abort`."""
-        self._speeches.pop(utterance_id, None)
+        self._states.pop(utterance_id, None)
 
-    def _advance(self, name: str, speech: HibariUtterance) -> Chunk | Failure:
+    def _advance(self, name: str, state: HibariUtterance) -> Chunk | Failure:
         try:
-            chunk = speech.step()
-        except Exception as error:  # noqa: BLE001  the engine's boundary: one must not end all
+            chunk = state.step()
+        except Exception as error:  # noqa: BLE001  the engine boundary: fail only this utterance
             _log.exception("utterance %s could not be rendered", name)
-            del self._speeches[name]
+            del self._states[name]
             return Failure(name, EngineFailed(f"could not be rendered ({type(error).__name__})"))
-        if speech.finished:
-            del self._speeches[name]
+        if state.is_finished:
+            del self._states[name]
         return chunk

@@ -1,15 +1,15 @@
-"""The network of a hibari voice, cut where text becomes time.
+"""The network of a hibari voice, split into three stages.
 
-The package's graph goes from phonemes to the frames of a whole sentence in one run. Inside it are
-three stages, and only the first one looks at the sentence as a whole:
+The package's graph goes from phonemes to the frames of a whole sentence in one run. It has three
+stages, and only the first one depends on the whole sentence:
 
 1. phonemes -> two encodings and a duration each (attention over the sentence; a tenth of the cost)
 2. encodings, repeated for their duration -> pitch and energy (convolutions)
 3. encodings, pitch and energy -> spectral frames (convolutions)
 
-Run apart, with the durations in our hands, a new word costs the first stage and a window of the
-others, and what has been spoken stays exactly as it was spoken. The weights are quantised and each
-run chooses its own scale, so frames of a window differ from those of the whole by rounding only.
+With separate stages and access to the durations, a new word costs the first stage and a window of
+the others, and spoken frames never change. The weights are quantised and each run chooses its own
+scale, so frames of a window differ from those of the whole by rounding only.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 
 UNIT_FRAMES = 2  # durations count units of two frames: 25 ms
 PITCH_REACH = 54  # units that pitch and energy see to each side
-FRAME_REACH = 8  # units that the spectral frames need on each side; of 14, the rest adds nothing
+FRAME_REACH = 8  # units that the spectral frames need to each side; all 14 change nothing audible
 
 _CONTENT, _CONTENT_UNITS = "/Transpose_22_output_0", "/Gather_32_output_0"
 _PROSODY, _PROSODY_UNITS = "/Transpose_55_output_0", "/Gather_33_output_0"
@@ -36,9 +36,9 @@ _FRAMES = "/head/Add_output_0"
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
-    """What the text stage says of each phoneme: `content` [L, 128], `prosody` [L, 192], and
-    `duration` [L] in units (a real number, at speed 1).
+class PhonemeEncoding:
+    """The text stage's output for each phoneme: `content` [L, 128], `prosody` [L, 192], and
+    `duration` [L] in units (real numbers, at speed 1).
     """
 
     content: FloatArray
@@ -50,16 +50,16 @@ class Network:
     """The three stages of one voice. Thread-safe; each call computes on the calling thread."""
 
     def __init__(self, path: Path) -> None:
-        """Read and cut the graph at `path`. Raises `ValueError` when it is not a hibari voice."""
+        """Load and split the graph at `path`. Raises `ValueError` if it is not a hibari voice."""
         model = onnx.load(path)
         self._text = _session(model, ["ids"], [_CONTENT, _PROSODY, _DURATION])
         self._pitch = _session(model, [_PROSODY_UNITS], [_F0, _ENERGY])
         self._spectrum = _session(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES])
 
-    def encode(self, ids: list[int]) -> Encoding:
+    def encode(self, ids: list[int]) -> PhonemeEncoding:
         """Encodings and durations of the phonemes `ids`, padded with 0 at both ends."""
         content, prosody, duration = self._text.run(None, {"ids": np.asarray([ids], np.int64)})
-        return Encoding(content[0].T, prosody[0].T, duration)
+        return PhonemeEncoding(content[0].T, prosody[0].T, duration)
 
     def pitch(self, prosody: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Pitch in Hz and energy, each [2 U], for the units' encodings `prosody` [U, 192]."""
@@ -77,7 +77,7 @@ def _session(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> o
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # Every length is a new shape: an arena would keep the largest block of each kind for ever.
+    # Every length is a new shape: an arena would keep the largest block of each kind forever.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     part = _cut(model, inputs, outputs)
@@ -87,7 +87,7 @@ def _session(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> o
 
 
 def _cut(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    """The part of the graph that computes `outputs` from `inputs`, in the order it has there."""
+    """The part of the graph that computes `outputs` from `inputs`, in graph order."""
     graph = model.graph
     maker = {name: node for node in graph.node for name in node.output}
     weights = {weight.name: weight for weight in graph.initializer}

@@ -1,8 +1,8 @@
-"""Text to phonemes, with the way back: which words of the text each stretch of phonemes reads.
+"""Text to phonemes, mapped back to the words that they come from.
 
 hibari first rewrites the whole line ("$3.2 billion" becomes "3.2 billion dollars"), then reads it
-token by token. A `Unit` is the smallest piece of text whose reading stands for itself: mostly a
-word, but all of "$3.2 billion", or of "January 5th, 2024". HibariUtterance is never cut inside one.
+token by token. A `Unit` is the smallest piece of text that can be read by itself: mostly a word,
+but all of "$3.2 billion" or "January 5th, 2024". Speech is never cut inside a unit.
 """
 
 from __future__ import annotations
@@ -20,75 +20,75 @@ from hibari.g2p import ASSETS, G2P
 from hibari.g2p.normalize import normalize as hibari_normalize
 from hibari.g2p.oov import OOV
 
-from backend.engines.hibari.text_pieces import is_short, parts, stretches
+from backend.engines.hibari.text_pieces import is_short, smaller_parts, split_spans
 
 Span = tuple[int, int]
 
 MOST_PHONEMES = 240  # of a unit: it is encoded in one engine step
 
 _WORD = re.compile(r"\S+")
-_BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would give phonemes of the user's choice
+_BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would let a text set phonemes
 _CONTINUATIONS = tuple(
     f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
 )
-# What the package raises on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
-_PACKAGE_TRIPS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
-_OPEN_WORDS = 3  # words behind a boundary, from which on nothing that follows can reach across it
-_OPEN_CHARACTERS = 100  # the same, of words however long; as far back a reading is told from
-_REMEMBERED_WORDS = 4096  # unknown ones, of all utterances
+# Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
+_PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
+_REACH_WORDS = 3  # words behind a boundary after which later text cannot change what is before it
+_REACH_CHARACTERS = 100  # the same in characters; also the context before a boundary
+_CACHED_WORDS = 4096  # unknown words cached, for all utterances
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`text[start:end]` (without the spaces around it) and its phonemes; "" where nothing of it can
-    be read. `doubtful`: the word behind it may change its reading ("use", "got").
+    """`text[start:end]` (without the spaces around it) and its phonemes; "" if it cannot be read.
+    `is_doubtful`: the word behind it may change its reading ("use", "got").
     """
 
     start: int
     end: int
     phonemes: str
-    doubtful: bool = False
+    is_doubtful: bool = False
 
     @property
-    def voiced(self) -> bool:
-        """There is something to hear, not only a pause."""
+    def is_voiced(self) -> bool:
+        """Whether it has sound, not only a pause."""
         return any(c.isalpha() for c in self.phonemes)
 
 
-class Reader:
-    """Reads one accent. Thread-safe: everything it looks up is loaded here and only read later."""
+class PhonemeReader:
+    """Reads text in one accent. Thread-safe: its tables are not changed after loading."""
 
     def __init__(self, british: bool, alphabet: Container[str]) -> None:
-        """`alphabet`: the phonemes that the voices know; others are left out."""
+        """`alphabet`: the phonemes that the voices know; others are dropped."""
         self._alphabet = alphabet
-        # A growing sentence is read again with each word, and an unknown one costs a network's run.
+        # A growing sentence is read again with each word, and an unknown word runs a network.
         unknown = OOV(str(Path(ASSETS, "oov_gb.onnx" if british else "oov.onnx")))
-        self._g2p = G2P(oov=lru_cache(_REMEMBERED_WORDS)(unknown), british=british)
+        self._g2p = G2P(oov=lru_cache(_CACHED_WORDS)(unknown), british=british)
         lexicon = self._g2p.lexicon
         known = {word.lower() for words in (lexicon.golds, lexicon.silvers) for word in words.d}
         self._words = sorted(filter(str.isalpha, known))
 
-    def read(self, text: str) -> list[Unit]:
-        """The units of `text`, in order; every word of it is in exactly one. What is longer than
-        the package can bear is read in parts, so that no unit has more than `MOST_PHONEMES`.
+    def read_units(self, text: str) -> list[Unit]:
+        """The units of `text`, in order; every word is in exactly one. Text too long for the
+        package is read in parts, so that no unit has more than `MOST_PHONEMES`.
         """
-        return self._read_spans(text, stretches(text))
+        return self._read_spans(text, split_spans(text))
 
     def _read_spans(self, text: str, spans: Iterable[Span]) -> list[Unit]:
         return [
             replace(unit, start=start + unit.start, end=start + unit.end)
             for start, end in spans
-            for unit in self._read_stretch(text[start:end])
+            for unit in self._read_span(text[start:end])
         ]
 
-    def _read_stretch(self, text: str) -> list[Unit]:
+    def _read_span(self, text: str) -> list[Unit]:
         line = normalise(text)
-        smaller = parts(text)
+        smaller = smaller_parts(text)
         if smaller and not all(map(is_short, line.split())):  # " , , ," has become one word
             return self._read_spans(text, smaller)
         units = []
-        for unit in self._units(text, line):
-            smaller = parts(text[unit.start : unit.end])
+        for unit in self._build_units(text, line):
+            smaller = smaller_parts(text[unit.start : unit.end])
             if smaller and len(unit.phonemes) > MOST_PHONEMES:
                 units += self._read_spans(
                     text, [(unit.start + a, unit.start + b) for a, b in smaller]
@@ -97,11 +97,11 @@ class Reader:
                 units.append(unit)
         return units
 
-    def _units(self, text: str, line: Traced) -> list[Unit]:
-        readings = self._phonemes(str(line))
+    def _build_units(self, text: str, line: TracedText) -> list[Unit]:
+        readings = self._read_line(str(line))
         found = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
         units = []
-        for start, end in _merge(text, found):
+        for start, end in _merge_words(text, found):
             own = [
                 reading
                 for (a, b), reading in zip(found, readings, strict=False)
@@ -111,31 +111,31 @@ class Reader:
         return units
 
     def _is_doubtful(self, word: str) -> bool:
-        """Whether the lexicon reads the word in several ways, by the part of speech that it is."""
+        """Whether the word has several readings in the lexicon, by part of speech."""
         readings = self._g2p.lexicon.golds.get(word)
         return isinstance(readings, dict) and len(set(readings.values())) > 1
 
     def is_whole_word(self, word: str) -> bool:
-        """Whether the lexicon has the word, and none that goes on from it."""
+        """Whether the lexicon has the word and no longer word that begins with it."""
         word = word.lower()
         at = bisect_left(self._words, word)
-        there, behind = [*self._words[at : at + 2], "", ""][:2]
-        return there == word and not behind.startswith(word)
+        found, following = [*self._words[at : at + 2], "", ""][:2]
+        return found == word and not following.startswith(word)
 
-    def _phonemes(self, line: str) -> list[str]:
+    def _read_line(self, line: str) -> list[str]:
         """The phonemes of each word of a normalised line."""
         try:
-            return self._line_phonemes(line)
-        except _PACKAGE_TRIPS:
-            return [self._word_phonemes(word) for word in line.split()]
+            return self._read_tokens(line)
+        except _PACKAGE_ERRORS:
+            return [self._read_word(word) for word in line.split()]
 
-    def _word_phonemes(self, word: str) -> str:
+    def _read_word(self, word: str) -> str:
         try:
-            return " ".join(self._line_phonemes(word))
-        except _PACKAGE_TRIPS:
+            return " ".join(self._read_tokens(word))
+        except _PACKAGE_ERRORS:
             return ""
 
-    def _line_phonemes(self, line: str) -> list[str]:
+    def _read_tokens(self, line: str) -> list[str]:
         readings, current = [], ""
         for token in self._g2p.phonemize_tokens(self._g2p.tokenize(line)):
             current += "".join(c for c in token.phonemes or "" if c in self._alphabet)
@@ -148,27 +148,27 @@ class Reader:
 def is_firm(text: str, boundary: int) -> bool:
     """Whether no text that may follow `text` changes the reading of what is before `boundary`.
 
-    Tried with words that are known to reach back: "$3.2" is another number before "billion", "the
-    5" a date before "January", "St." a saint before a name.
+    Tests continuations known to change it: "$3.2" is another number before "billion", "the 5" a
+    date before "January", "St." a saint before a name.
     """
     behind = text[boundary:].split()
-    if len(behind) >= _OPEN_WORDS or sum(map(len, behind)) >= _OPEN_CHARACTERS:
+    if len(behind) >= _REACH_WORDS or sum(map(len, behind)) >= _REACH_CHARACTERS:
         return True
-    text = text[: boundary + 2 * _OPEN_CHARACTERS]
-    furthest = max(0, boundary - _OPEN_CHARACTERS)
+    text = text[: boundary + 2 * _REACH_CHARACTERS]
+    furthest = max(0, boundary - _REACH_CHARACTERS)
     start = max(furthest, text.rfind(" ", furthest, max(0, boundary - 24)) + 1)
     text, boundary = text[start:], boundary - start
     words = list(_WORD.finditer(text, 0, boundary))
     if not words:
         return True
-    before = _prefix(normalise(text + " so it is"), words[-1].end())
+    before = _read_prefix(normalise(text + " so it is"), words[-1].end())
     return all(
-        _prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
+        _read_prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
     )
 
 
-def _prefix(line: Traced, end: int) -> str | None:
-    """The part of `line` that stands for the source before `end`; None when one piece straddles."""
+def _read_prefix(line: TracedText, end: int) -> str | None:
+    """The part of `line` that comes from the source before `end`; None if a word crosses `end`."""
     parts = []
     for m in _WORD.finditer(line):
         a, b = line.source(*m.span())
@@ -180,8 +180,8 @@ def _prefix(line: Traced, end: int) -> str | None:
     return " ".join(parts)
 
 
-def _merge(text: str, pieces: Sequence[Span]) -> list[Span]:
-    """The words of `text`, those together that share a piece."""
+def _merge_words(text: str, pieces: Sequence[Span]) -> list[Span]:
+    """The words of `text`; words that share a piece are merged."""
     merged: list[Span] = []
     words = (m.span() for m in _WORD.finditer(text))
     for start, end in sorted([*words, *pieces]):
@@ -198,20 +198,20 @@ def _trim(text: str, span: Span) -> Span:
     return end - len(piece.lstrip()), start + len(piece.rstrip())
 
 
-class Traced(str):
-    """A text that knows where each of its characters comes from."""
+class TracedText(str):
+    """A string that maps each of its characters to a span of its source."""
 
     spans: list[Span]
 
     @classmethod
     def of(cls, text: str, spans: Sequence[Span]) -> Self:
-        """`text`, whose characters come from `spans` of the source, one each."""
+        """`text`, with one span of the source for each character."""
         self = cls(text)
         self.spans = list(spans)
         return self
 
     def source(self, start: int, end: int) -> Span:
-        """The part of the source that `self[start:end]` stands for."""
+        """The span of the source that `self[start:end]` comes from."""
         spans = self.spans[start:end]
         return min(a for a, _ in spans), max(b for _, b in spans)
 
@@ -222,7 +222,7 @@ class Traced(str):
         return type(self).of(text, self.spans[start : start + len(text)])
 
     def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Self:
-        """As `str.replace`, everywhere."""
+        """As `str.replace`; ignores `count`."""
         replaced: Self = substitute(re.compile(re.escape(old)), lambda _: new, self)
         return replaced
 
@@ -230,8 +230,8 @@ class Traced(str):
 def substitute(
     pattern: re.Pattern[str], repl: Callable[[re.Match[str]], str] | str, text: Any
 ) -> Any:
-    """`pattern.sub(repl, text)`, keeping the trace of a `Traced`: what is put in comes from all
-    that it replaces.
+    """`pattern.sub(repl, text)` for a `TracedText`: a replacement maps to all of the text that it
+    replaces.
     """
     if pattern.search(text) is None:
         return text
@@ -256,14 +256,14 @@ class _Pattern:
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self._pattern = pattern
 
-    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: Traced) -> Traced:
-        traced: Traced = substitute(self._pattern, repl, text)
+    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: TracedText) -> TracedText:
+        traced: TracedText = substitute(self._pattern, repl, text)
         return traced
 
 
-def _tracing(function: FunctionType) -> Callable[[Traced], Traced]:
-    """The package's own function, so that it cannot differ from it, with its patterns replaced by
-    ones that keep the trace.
+def _make_tracing(function: FunctionType) -> Callable[[TracedText], TracedText]:
+    """The package's own function (so that it cannot differ), with patterns that keep the mapping of
+    a `TracedText`.
     """
     names: dict[str, object] = {
         name: _Pattern(value) if isinstance(value, re.Pattern) else value
@@ -276,9 +276,11 @@ def _tracing(function: FunctionType) -> Callable[[Traced], Traced]:
     return FunctionType(function.__code__, names)
 
 
-_normalise = _tracing(hibari_normalize)
+_normalise = _make_tracing(hibari_normalize)
 
 
-def normalise(text: str) -> Traced:
-    """The package's normalised form of `text`, with the place there of each of its characters."""
-    return _normalise(Traced.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))]))
+def normalise(text: str) -> TracedText:
+    """The package's normalised form of `text`, mapped to `text`."""
+    return _normalise(
+        TracedText.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))])
+    )

@@ -1,8 +1,7 @@
-"""What has been spoken, and behind it what would be: rows of 25 ms with encodings and pitch.
+"""The spoken and the planned part of an utterance: rows of 25 ms with encodings and pitch.
 
 A `Score` is rewritten from its seam on whenever more of the sentence is known. The rows before the
-seam stay as they were spoken, and the network's windows look back at them: that is what makes a
-seam inaudible.
+seam stay as spoken, and the network's windows include them: this makes seams inaudible.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ _SILENT = -3.0  # energy, about -70 dB
 def rows_at(speed: float, duration: FloatArray) -> NDArray[np.int64]:
     """Rows for phonemes of `duration` [L] (in rows, real): at least one each.
 
-    At speed 1 as in the package's graph. It divides before it rounds, which at other speeds is off
-    by up to a sixth (phonemes last one to five rows); here what one loses to rounding the next one
-    gets.
+    At speed 1 as in the package's graph. The package rounds each phoneme by itself, which at other
+    speeds is off by up to a sixth (phonemes last one to five rows); here the rounding error carries
+    over to the next phoneme.
     """
     rows = np.maximum(np.round(duration), 1).astype(np.int64)
     owed = 0.0
@@ -39,7 +38,7 @@ def rows_at(speed: float, duration: FloatArray) -> NDArray[np.int64]:
 
 
 class Score:
-    """Phonemes laid out in time. A row is one unit of time (25 ms), a frame half of one."""
+    """Phonemes laid out in time. A row is 25 ms, a frame half a row."""
 
     def __init__(self, network: Network, speed: float) -> None:
         self._network = network
@@ -48,11 +47,10 @@ class Score:
         self._prosody: FloatArray = np.zeros((0, 192), np.float32)
         self._f0: FloatArray = np.zeros(0, np.float32)
         self._energy: FloatArray = np.zeros(0, np.float32)
-        self._starts: NDArray[np.int64] = np.zeros(
-            1, np.int64
-        )  # of each phoneme, in rows, and the end
-        self._forgotten = 0  # rows, of all that were spoken, that are no longer held
-        self._spoken = 0  # rows held that were spoken
+        # Of each phoneme, in rows, and the end.
+        self._starts: NDArray[np.int64] = np.zeros(1, np.int64)
+        self._forgotten = 0  # spoken rows no longer held
+        self._spoken = 0  # spoken rows still held
 
     @property
     def spoken(self) -> int:
@@ -61,26 +59,26 @@ class Score:
 
     @property
     def end(self) -> int:
-        """The row behind the last one."""
+        """The row behind the last."""
         return self._forgotten + len(self._content)
 
-    def start(self, phoneme: int) -> int:
-        """The row where `phoneme` (an index into the encoded ids) begins."""
+    def first_row(self, phoneme: int) -> int:
+        """First row of `phoneme` (an index into the encoded ids)."""
         return self._forgotten + int(self._starts[phoneme])
 
-    def seam(self) -> tuple[int, int]:
-        """The phoneme at the end of what was spoken, and how many rows of it were."""
+    def find_seam(self) -> tuple[int, int]:
+        """The phoneme where speech stopped, and how many of its rows were spoken."""
         phoneme = int(np.searchsorted(self._starts, self._spoken, side="right")) - 1
         phoneme = min(phoneme, len(self._starts) - 2)
         return phoneme, self._spoken - int(self._starts[phoneme])
 
     def rewrite(self, ids: list[int], seam: tuple[int, int]) -> None:
-        """Encode the phonemes `ids` and put them behind what was spoken, from `seam` on."""
+        """Encode the phonemes `ids` and put them behind the spoken rows, from `seam` on."""
         encoding = self._network.encode(ids)
-        phoneme, said = seam
+        phoneme, spoken = seam
         rows = rows_at(self._speed, encoding.duration)
         rows[:phoneme] = 0
-        rows[phoneme] = max(0, rows[phoneme] - said)
+        rows[phoneme] = max(0, rows[phoneme] - spoken)
         dropped = max(0, self._spoken - PITCH_REACH)
         keep = slice(dropped, self._spoken)
         self._content = np.concatenate([self._content[keep], encoding.content.repeat(rows, 0)])
@@ -93,18 +91,16 @@ class Score:
         self._spoken -= dropped
         self._forgotten += dropped
         self._starts = self._spoken + np.concatenate([[0], np.cumsum(rows)])
-        self._starts[phoneme] -= said
+        self._starts[phoneme] -= spoken
 
-    def quietest(self, start: int, end: int) -> int:
-        """The row in [start, end) with the least energy, among those not spoken."""
+    def quietest_row(self, start: int, end: int) -> int:
+        """The unspoken row in [start, end) with the least energy."""
         start = max(start - self._forgotten, self._spoken)
         end = max(end - self._forgotten, start + 1)
         return self._forgotten + start + int(np.argmin(self._loudness()[start:end]))
 
-    def audible(self, start: int, end: int) -> tuple[int, int]:
-        """The part of the rows [start, end) from the first to behind the last that can be heard;
-        all of it where nothing can.
-        """
+    def audible_rows(self, start: int, end: int) -> tuple[int, int]:
+        """Rows [start, end) without silence at both ends; unchanged if all are silent."""
         first, last = start - self._forgotten, end - self._forgotten
         loud = np.flatnonzero(self._loudness()[first:last] > _SILENT)
         return (start + int(loud[0]), start + int(loud[-1]) + 1) if len(loud) else (start, end)
@@ -113,8 +109,8 @@ class Score:
         loudest: FloatArray = self._energy.reshape(-1, UNIT_FRAMES).max(1)
         return loudest
 
-    def speak_to(self, row: int) -> tuple[FloatArray, FloatArray]:
-        """Frames and their pitch from the seam to `row`, which becomes the seam."""
+    def render_to(self, row: int) -> tuple[FloatArray, FloatArray]:
+        """Render frames and their pitch from the seam to `row`, which becomes the seam."""
         start, end = self._spoken, row - self._forgotten
         left, right = max(0, start - FRAME_REACH), min(len(self._content), end + FRAME_REACH)
         window = slice(left * UNIT_FRAMES, right * UNIT_FRAMES)

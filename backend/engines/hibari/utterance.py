@@ -1,14 +1,13 @@
-"""One sentence being spoken while it is still being written.
+"""Renders one sentence while it is still being written.
 
-What has been spoken is fixed: its phonemes, its encodings, its pitch. Each release is read and
-encoded with all that is known, so that words know their neighbours, and only what is new is taken
-from it. Nothing is joined as sound: the network's windows begin with what was really spoken, and
-one vocoder runs through the whole sentence.
+Spoken phonemes, encodings and pitch never change. Each release is encoded with all known text as
+context, and only the new part is used. Waveforms are never joined: the network's windows begin with
+what was spoken, and one vocoder runs through the whole sentence.
 
-Why there is more behind the text than the text: the network speaks a short sentence faster than a
-long one, and lengthens the last word before an end. Encoded as if it ended at the last word known,
-a sentence comes out 4 % short even with two words of lookahead, and a word without lookahead
-twice too long. A few words made up behind the known ones, never heard, remove both.
+Unfinished text is encoded with a made-up continuation: the network speaks a short sentence faster
+than a long one, and lengthens the last word. Encoded as if it ended at the last known word, a
+sentence comes out 4 % short even with two words of lookahead, and a word without lookahead
+twice too long. A few unspoken words behind the known ones remove both.
 """
 
 from __future__ import annotations
@@ -20,36 +19,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
-from backend.engines.hibari.phonemes import Reader, Unit
-from backend.engines.hibari.plan import Plan, make_plan
+from backend.engines.hibari.phonemes import PhonemeReader, Unit
+from backend.engines.hibari.plan import SpeechPlan, make_plan
 from backend.engines.hibari.score import ROW_MS, Score
-from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, StreamingVocoder
 from backend.events import Word
 
-_CONTINUATION = "ðə ðə ðə"  # the best of some thirty: length, pitch, PLCMOS against the whole
+_CONTINUATION = "ðə ðə ðə"  # best of about thirty: length, pitch, PLCMOS against the whole
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
-_LEFT_PHONEMES = 200  # of what was spoken, encoded again as context,
-_LEAST_LEFT_PHONEMES = 60  # but fewer, down to this, beside many new ones:
-_MOST_PHONEMES = 320  # with those; the time to encode grows with the square
-_RIGHT_PHONEMES = 60  # of what is known behind
+_LEFT_PHONEMES = 200  # spoken phonemes encoded again as context,
+_LEAST_LEFT_PHONEMES = 60  # fewer, down to this, beside many new ones, so that both are within:
+_MOST_PHONEMES = 320  # the time to encode grows with the square
+_RIGHT_PHONEMES = 60  # of lookahead
 _EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
-_GAP_ROWS = (-3, 1)  # where the quietest place between two words is, from the space's first row
-_BREATH_ROWS = 3  # of silence behind a word that nothing is known to follow
+_CUT_ROWS = (-3, 1)  # where to look for the quietest row, relative to the space's first row
+_PAUSE_ROWS = 3  # of silence behind a word without a known next word
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
-_LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step,
-_FEW_PHONEMES = 150  # and one with more is rendered in the next
-_ROWS = 160  # of sound that one step renders,
-_MOST_ROWS = 200  # or all of it, if that is no more than this
+_LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step
+_FEW_PHONEMES = 150  # a plan with more is rendered in the next step
+_ROWS = 160  # rendered per step,
+_MOST_ROWS = 200  # or all rows, if they are at most this many
 _SILENCE: Pcm = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """A unit and its phonemes' place; `behind`: the phoneme that follows them."""
+class _PlacedUnit:
+    """A unit and the positions of its first phoneme and of the one `behind` its last, counted from
+    the beginning of the utterance.
+    """
 
     unit: Unit
-    first: int  # both count from the beginning of what was said
+    first: int
     behind: int
 
 
@@ -57,31 +58,31 @@ class HibariUtterance:
     """The state of one utterance. Owned by one thread."""
 
     def __init__(
-        self, utterance: Utterance, score: Score, reader: Reader, vocabulary: dict[str, int]
+        self, utterance: Utterance, score: Score, reader: PhonemeReader, vocabulary: dict[str, int]
     ) -> None:
         self._utterance = utterance
         self._score = score
         self._reader = reader
         self._vocabulary = vocabulary
-        self._vocoder = Vocoder(utterance.seed)
+        self._vocoder = StreamingVocoder(utterance.seed)
         self._release: Release | None = None
-        self._plan: Plan | None = None
-        self._encoded = False  # the plan's units are in the score
-        self._placed: list[_Placed] = []  # of the plan, not yet spoken
-        self._due = 0  # the row that what was said reaches; behind `spoken` it is yet to be heard
-        self._breath = False  # what was said ends in a pause that was made up
+        self._plan: SpeechPlan | None = None
+        self._encoded = False  # whether the plan's units are in the score
+        self._placed: list[_PlacedUnit] = []  # the plan's units not yet spoken
+        self._due_row = 0  # render up to this row
+        self._is_paused = False  # whether the due part ends in a pause that is not in the text
         self._spoken_to = 0  # in the text
-        self._said = ""  # phonemes spoken, with the space behind them
-        self._origin = 0  # where `_said` would begin in the score's phonemes
-        self._seam = (0, 0)  # phoneme, from the end of `_said`, and rows of it that were spoken
+        self._committed = ""  # phonemes spoken or due, with the space behind them
+        self._origin = 0  # where `_committed` would begin in the score's phonemes
+        self._seam = (0, 0)  # phoneme, from the end of `_committed`, and its rows that are spoken
         self._chunks = 0  # of this release
         self._samples = 0
         self._word_end_ms = 0.0
-        self.finished = False
+        self.is_finished = False
 
     @property
-    def idle(self) -> bool:
-        """Nothing to do before the next release."""
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do before the next release."""
         return self._release is None
 
     def extend(self, release: Release) -> None:
@@ -91,158 +92,159 @@ class HibariUtterance:
         self._chunks = 0
 
     def step(self) -> Chunk:
-        """Render the next chunk of the release, or do a part of it, so that no step is long: a
-        chunk without text and sound, or with more of the sound of the text before it. Raises
-        `ValueError` when `idle`.
+        """Render the next chunk of the release, or only a part of it, to keep the step short: then
+        the chunk has no text, and no sound or more sound of the text before it. Raises `ValueError`
+        if `is_idle`.
         """
         release = self._release
         if release is None:
             raise ValueError("no release to render")
-        if self._due > self._score.spoken:
-            return self._chunk(release, [])
+        if self._due_row > self._score.spoken:
+            return self._render_chunk(release, [])
         if self._plan is None:
-            self._plan = make_plan(release, self._spoken_to, self._reader.read)
-            self._encoded, self._placed = not self._plan.voiced, []
+            self._plan = make_plan(release, self._spoken_to, self._reader.read_units)
+            self._encoded, self._placed = not self._plan.is_voiced, []
             if not self._encoded and self._plan.effort > _LITTLE_EFFORT:
-                return self._chunk(release, [])
-        if not self._encoded and self._encode(self._plan, release) > _FEW_PHONEMES:
-            return self._chunk(release, [])
+                return self._render_chunk(release, [])
+        if not self._encoded and self._encode_plan(self._plan, release) > _FEW_PHONEMES:
+            return self._render_chunk(release, [])
         group = self._next_group()
         del self._placed[: len(group)]
         if group:
-            self._say(group, self._plan, release)
-        return self._chunk(release, group)
+            self._commit_group(group, self._plan, release)
+        return self._render_chunk(release, group)
 
-    def _chunk(self, release: Release, group: list[_Placed]) -> Chunk:
-        """What is due, as far as one step renders it; with it the text of `group` is spoken."""
+    def _render_chunk(self, release: Release, group: list[_PlacedUnit]) -> Chunk:
+        """Render the due rows, up to one step's worth, as a chunk with the text of `group`."""
         plan = self._plan
-        pcm = [self._sound()]
+        pcm = [self._render_due()]
         start = self._spoken_to
         ended = False
         if plan is not None and self._encoded:
             self._spoken_to = self._placed[0].unit.start if self._placed else plan.reach
-            ended = not self._placed and self._due <= self._score.spoken
-        caught_up = ended and plan is not None and not plan.more
+            ended = not self._placed and self._due_row <= self._score.spoken
+        caught_up = ended and plan is not None and not plan.has_more
         if caught_up and release.final:
             pcm.append(self._vocoder.finish())
-            self.finished = True
+            self.is_finished = True
         self._plan = None if ended else plan
         self._release = None if caught_up else release
         audio = np.clip(np.concatenate(pcm), -1.0, 1.0)
         self._samples += len(audio)
-        words = self._words(group)
+        words = self._time_words(group)
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
-    def _encode(self, plan: Plan, release: Release) -> int:
-        """Put the plan into the score. Returns how many phonemes were encoded."""
+    def _encode_plan(self, plan: SpeechPlan, release: Release) -> int:
+        """Write the plan into the score. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
         length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
-        left = _tail(self._said, length)
-        self._origin = 1 + len(left) - len(self._said)
-        said = len(self._said)
+        left = _tail(self._committed, length)
+        self._origin = 1 + len(left) - len(self._committed)
+        committed = len(self._committed)
         phonemes = ""
         for unit in plan.units:
-            first = said + len(phonemes)
+            first = committed + len(phonemes)
             phonemes += unit.phonemes + " " * bool(unit.phonemes)
-            behind = said + len(phonemes) - 1
-            self._placed.append(_Placed(unit, min(first, behind), behind))
-        if self._pauses(plan, release):
+            behind = committed + len(phonemes) - 1
+            self._placed.append(_PlacedUnit(unit, min(first, behind), behind))
+        if self._ends_in_pause(plan, release):
             phonemes = _with_pause(phonemes)
-        if plan.followed:
+        if plan.is_followed:
             known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
             phonemes += known[:_RIGHT_PHONEMES]
-        if not release.final or plan.more:
+        if not release.final or plan.has_more:
             phonemes += _CONTINUATION
         ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
         at, rows = self._seam
-        self._score.rewrite(ids, (max(0, self._origin + said + at) if said else 0, rows))
+        self._score.rewrite(ids, (max(0, self._origin + committed + at) if committed else 0, rows))
         return len(ids)
 
     @staticmethod
-    def _pauses(plan: Plan, release: Release) -> bool:
-        """Whether silence follows: nothing is known behind the plan, or not to be heard at once."""
+    def _ends_in_pause(plan: SpeechPlan, release: Release) -> bool:
+        """Whether silence follows the plan: no next word is known, or the release is a `pause`."""
         if release.final:
             return False
-        return not plan.followed or (release.pause and plan.reach >= release.speak_to)
+        return not plan.is_followed or (release.pause and plan.reach >= release.speak_to)
 
-    def _next_group(self) -> list[_Placed]:
-        """The units of the next chunk: a longer one each time, and no short one at the end."""
+    def _next_group(self) -> list[_PlacedUnit]:
+        """The units of the next chunk: each is longer, and the last is not short."""
         if not self._placed:
             return []
         wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
         self._chunks += 1
-        end, lasts = self._placed[-1].unit.end, self._rows(self._placed[-1]) > _MOST_ROWS
+        end, lasts = self._placed[-1].unit.end, self._rows_to_end(self._placed[-1]) > _MOST_ROWS
         for n, (placed, following) in enumerate(itertools.pairwise(self._placed), 1):
             here = placed.unit.end
             if wanted and here - self._spoken_to >= wanted and end - here >= wanted // 2:
                 return self._placed[:n]
-            if lasts and self._rows(following) > _ROWS:
+            if lasts and self._rows_to_end(following) > _ROWS:
                 return self._placed[:n]
         return self._placed[:]
 
-    def _rows(self, placed: _Placed) -> int:
-        """From what was heard to the end of a unit."""
-        return self._score.start(self._origin + placed.behind) - self._score.spoken
+    def _rows_to_end(self, placed: _PlacedUnit) -> int:
+        """Rows from the last spoken row to the end of a unit."""
+        return self._score.first_row(self._origin + placed.behind) - self._score.spoken
 
-    def _say(self, group: list[_Placed], plan: Plan, release: Release) -> None:
-        """Count `group` as said, and set how far that is to be heard."""
+    def _commit_group(self, group: list[_PlacedUnit], plan: SpeechPlan, release: Release) -> None:
+        """Add `group` to the phonemes to speak, and set the row that is due."""
         score = self._score
         last = not self._placed
         spoken = [placed for placed in group if placed.unit.phonemes]
-        said = "".join(placed.unit.phonemes + " " for placed in spoken)
-        self._breath = last and self._pauses(plan, release)
-        self._said += _with_pause(said) if self._breath else said
-        if last and release.final and not plan.more:
-            self._due = score.end
-        elif self._breath:
-            self._due = self._breath_end()
+        phonemes = "".join(placed.unit.phonemes + " " for placed in spoken)
+        self._is_paused = last and self._ends_in_pause(plan, release)
+        self._committed += _with_pause(phonemes) if self._is_paused else phonemes
+        if last and release.final and not plan.has_more:
+            self._due_row = score.end
+        elif self._is_paused:
+            self._due_row = self._find_pause_cut()
         elif spoken:
-            self._due = self._gap(spoken[-1])
+            self._due_row = self._find_cut(spoken[-1])
 
-    def _sound(self) -> Pcm:
-        """What is due, as far as one step renders it."""
+    def _render_due(self) -> Pcm:
+        """Render the due rows, up to one step's worth."""
         score = self._score
-        if self._due <= score.spoken:
+        if self._due_row <= score.spoken:
             return _SILENCE
-        rows = self._due - score.spoken
-        row = self._due if rows <= _MOST_ROWS else score.spoken + _ROWS
-        pcm = self._vocoder.push(*score.speak_to(row))
-        if not self._breath:
-            phoneme, rows = score.seam()
-            self._seam = (phoneme - self._origin - len(self._said), rows)
+        rows = self._due_row - score.spoken
+        row = self._due_row if rows <= _MOST_ROWS else score.spoken + _ROWS
+        pcm = self._vocoder.push_frames(*score.render_to(row))
+        if not self._is_paused:
+            phoneme, rows = score.find_seam()
+            self._seam = (phoneme - self._origin - len(self._committed), rows)
         return pcm
 
-    def _gap(self, placed: _Placed) -> int:
-        """The row to cut at behind a unit that others follow."""
+    def _find_cut(self, placed: _PlacedUnit) -> int:
+        """The row to cut at behind a unit that is followed by another."""
         score = self._score
-        space = score.start(self._origin + placed.behind)
-        first = score.start(self._origin + placed.first)
-        return score.quietest(max(first, space + _GAP_ROWS[0]), space + _GAP_ROWS[1]) + 1
+        space = score.first_row(self._origin + placed.behind)
+        first = score.first_row(self._origin + placed.first)
+        return score.quietest_row(max(first, space + _CUT_ROWS[0]), space + _CUT_ROWS[1]) + 1
 
-    def _breath_end(self) -> int:
-        """The row to cut at behind the last phonemes said, when nothing is known to follow them:
-        where the sound has died away. HibariUtterance goes on from the pause's own phoneme.
+    def _find_pause_cut(self) -> int:
+        """The row to cut at behind the last phonemes if no next word is known: where the sound has
+        decayed. Sets the seam to the pause's phoneme, from which speech goes on.
         """
-        pause = len(self._said) - 1
-        while not self._said[pause - 1].isalpha():
+        pause = len(self._committed) - 1
+        while not self._committed[pause - 1].isalpha():
             pause -= 1
-        self._seam = (pause - len(self._said), 0)
+        self._seam = (pause - len(self._committed), 0)
         last, space = (
-            self._score.start(self._origin + p) for p in (pause - 1, len(self._said) - 1)
+            self._score.first_row(self._origin + p) for p in (pause - 1, len(self._committed) - 1)
         )
-        # The sound of what was made up to follow begins about where the space does.
-        heard = self._score.audible(last, max(last + 1, space - 1))
-        return min(heard[1] + _BREATH_ROWS, max(last + 1, space))
+        # The sound of the made-up continuation begins about where the space does.
+        heard = self._score.audible_rows(last, max(last + 1, space - 1))
+        return min(heard[1] + _PAUSE_ROWS, max(last + 1, space))
 
-    def _words(self, group: list[_Placed]) -> tuple[Word, ...]:
-        """The words of what was just rendered, inside the samples there are."""
+    def _time_words(self, group: list[_PlacedUnit]) -> tuple[Word, ...]:
+        """The words of `group` with their times, clipped to the samples rendered so far."""
         words = []
         now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
         for placed in group:
-            if placed.unit.voiced:
-                rows = (self._score.start(self._origin + p) for p in (placed.first, placed.behind))
-                heard = self._score.audible(*(max(0, row - _EARLY_ROWS) for row in rows))
+            if placed.unit.is_voiced:
+                span = (self._origin + placed.first, self._origin + placed.behind)
+                rows = map(self._score.first_row, span)
+                heard = self._score.audible_rows(*(max(0, row - _EARLY_ROWS) for row in rows))
                 start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in heard)
                 words.append(Word(placed.unit.start, placed.unit.end, start, end))
                 self._word_end_ms = end
@@ -250,14 +252,14 @@ class HibariUtterance:
 
 
 def _with_pause(phonemes: str) -> str:
-    """`phonemes`, which end in a space, with a comma where there is no pause yet."""
+    """`phonemes`, which end in a space, with a comma before it unless there is a mark."""
     return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
 
 
-def _tail(said: str, length: int) -> str:
-    """The end of what was said, up to `length`: from a clause on, else a word, else anywhere."""
-    if len(said) <= length:
-        return said
-    tail = said[-length:]
+def _tail(committed: str, length: int) -> str:
+    """The last `length` phonemes at most, from a clause on, else a word, else anywhere."""
+    if len(committed) <= length:
+        return committed
+    tail = committed[-length:]
     clause = _CLAUSE_END.search(tail, 0, length // 2)
     return tail[clause.end() if clause else tail.find(" ", 0, length // 2) + 1 :]

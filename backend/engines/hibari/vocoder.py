@@ -1,10 +1,10 @@
-"""Spectral frames to a waveform, while the frames are still arriving.
+"""Streaming vocoder: spectral frames to a waveform.
 
-The network describes 12.5 ms at a time: a filter for a pulse train at the pitch, a level for noise,
-and a free spectrum. `hibari.dsp` turns a whole sentence of frames into sound at once; this does the
-same, sample for sample, with whatever frames there are: the phase of the pulses, the overlap of the
-inverse STFT and the noise generator carry over, so neither a chunk's edge nor the joint of two
-renders is an event in the sound. The formula is in the docstring of `hibari.dsp`.
+A frame is 12.5 ms: a filter for a pulse train at the pitch, a level for noise, and a free spectrum.
+`hibari.dsp` renders a whole sentence of frames at once; this renders the same samples from frames
+as they arrive: the phase of the pulses, the overlap of the inverse STFT and the noise generator
+carry over, so that neither chunk edges nor joints of two renders are audible. The formula is in the
+docstring of `hibari.dsp`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _VOICED_ABOVE_HZ = 40.0
 _HIGHEST_HARMONIC_HZ = 11_000.0
 
 
-class Vocoder:
-    """One utterance's frames, pushed in order, to its samples: `HOP` a frame."""
+class StreamingVocoder:
+    """Renders one utterance's frames, pushed in order, to samples: `HOP` per frame."""
 
     def __init__(self, seed: int) -> None:
         self._noise = np.random.default_rng(seed)
         self._phase = 0.0  # of the pulse train, in cycles
-        self._f0: FloatArray = np.zeros(0, np.float32)  # from the last frame that has its source on
+        self._f0: FloatArray = np.zeros(0, np.float32)  # from the last frame with a source on
         self._frames: FloatArray = np.zeros((0, 5 * BINS), np.float32)  # not yet synthesised
         self._source: FloatArray = np.zeros(0, np.float32)  # from the first window still needed on
         self._padded = False  # the reflection before the first sample is in `_source`
@@ -46,10 +46,10 @@ class Vocoder:
         self._weight: FloatArray = np.zeros((0, HOP), np.float32)
         self._skip = _HALF // HOP  # blocks of the overlap-add that lie before the first sample
 
-    def push(self, frames: FloatArray, f0: FloatArray) -> Pcm:
+    def push_frames(self, frames: FloatArray, f0: FloatArray) -> Pcm:
         """Append `frames` [n, 5 * BINS] (log harmonic level, its phase, log noise level, log free
-        level, its phase) with `f0` [n] in Hz; the samples that are final by now: all but those of
-        the last `LAG` frames.
+        level, its phase) with `f0` [n] in Hz. Returns the samples that are now final: all but those
+        of the last `LAG` frames.
         """
         self._frames = np.concatenate([self._frames, frames])
         first = len(self._f0) == 0
@@ -58,7 +58,7 @@ class Vocoder:
         return self._synthesise()
 
     def finish(self) -> Pcm:
-        """The remaining samples; nothing may be pushed after it."""
+        """Return the remaining samples; no frames may follow."""
         if len(self._frames) == 0:
             return np.zeros(0, np.float32)
         self._f0 = np.concatenate([self._f0, self._f0[-1:]])
@@ -96,7 +96,7 @@ class Vocoder:
         turn = np.tanh(theta)
         turn *= np.pi
         spectrum *= _polar(harmonic, turn)
-        # Drawn frame by frame in the order of the frames: the noise does not depend on the chunks.
+        # Drawn frame by frame, so that the noise does not depend on the chunks.
         drawn = self._noise.standard_normal((len(frames), 2 * BINS), dtype=np.float32)
         drawn.reshape(len(frames), BINS, 2)[:] *= dsp.ex(noise)[:, :, None]
         spectrum += drawn.view(np.complex64)
@@ -137,7 +137,7 @@ def pulse_train(f0: FloatArray, phase: float) -> tuple[FloatArray, float]:
     """Pulses for the inner frames of `f0` [n + 2] in Hz: [n * HOP] samples, and the phase in cycles
     after them. Every harmonic up to 11 kHz at unit amplitude, by the closed form of the Dirichlet
     kernel: sum of cos(h t) for h = 1..H is sin((H + 1/2) t) / (2 sin(t / 2)) - 1/2. Silent where
-    the pitch, interpolated between the middles of the frames, is not above 40 Hz.
+    the pitch, interpolated between frame centres, is not above 40 Hz.
     """
     position = ((np.arange(HOP) + 0.5) / HOP - 0.5).astype(np.float32)
     before = np.maximum(-position, 0)

@@ -1,4 +1,4 @@
-"""What a request to Cartesia's API asks for; the same over WebSocket and HTTP. Sans I/O."""
+"""Cartesia's speech request, the same over WebSocket and HTTP, and its errors. Sans I/O."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import Field
 from backend.errors import BadFormat, BadMessage
 from backend.events import Failed, Start
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields
-from backend.protocols.markup import plain, tags
+from backend.protocols.json_fields import LenientModel
+from backend.protocols.markup import strip_markup, tag_markup
 from backend.protocols.voice_names import FindVoice
 
-MARKUP = tags("spell", "break", "emotion", "speed", "volume")
+MARKUP = tag_markup("spell", "break", "emotion", "speed", "volume")
 
 _SPEEDS = {"slowest": 0.6, "slow": 0.8, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
 _ENCODINGS = {
@@ -28,22 +28,22 @@ _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "int
 _STATUS |= {"engine_dead": 503}
 
 
-class VoiceControls(Fields):
-    """How the API of 2024 said the speed."""
+class VoiceControls(LenientModel):
+    """The speed as in the 2024 API."""
 
     speed: float | str | None = None
 
 
-class VoiceSpecifier(Fields):
-    """A voice that is named, or given as an embedding (`mode`)."""
+class VoiceSpecifier(LenientModel):
+    """A voice by id or as an embedding (`mode`)."""
 
     id: str | None = None
     mode: str = "id"
     controls: VoiceControls = Field(default=VoiceControls(), alias="__experimental_controls")
 
 
-class OutputFormat(Fields):
-    """How the audio is encoded."""
+class OutputFormat(LenientModel):
+    """The requested audio encoding."""
 
     container: str = "raw"
     encoding: str = "pcm_s16le"
@@ -51,15 +51,15 @@ class OutputFormat(Fields):
     bit_rate: int | None = None
 
 
-class GenerationConfig(Fields):
-    """What of the manner of speaking the core knows; not `emotion`."""
+class GenerationConfig(LenientModel):
+    """The supported generation settings; `emotion` is ignored."""
 
     speed: float | None = None
     volume: float | None = None
 
 
-class SpeechRequest(Fields):
-    """What is said, and how; `model_id` and others mean nothing here."""
+class CartesiaSpeechRequest(LenientModel):
+    """A text and its parameters; `model_id` and others are ignored."""
 
     transcript: str
     voice: str | VoiceSpecifier
@@ -70,23 +70,23 @@ class SpeechRequest(Fields):
     generation_config: GenerationConfig | None = None
     add_timestamps: bool | None = None
 
-    def start(self, context: str, find_voice: FindVoice) -> Start:
-        """What the context begins with. Raises `BadFormat`, `BadMessage`."""
-        encoding, bits_per_s = self._encoding()
+    def build_start(self, context: str, find_voice: FindVoice) -> Start:
+        """Build the context's `Start`. Raises `BadFormat`, `BadMessage`."""
+        encoding, bits_per_s = self._resolve_encoding()
         return Start(
             context=context,
-            voice=self._voice(find_voice),
+            voice=self._resolve_voice(find_voice),
             format=encoding,
             sample_rate=self.output_format.sample_rate,
             bit_rate=bits_per_s,
-            speed=self._speed(),
+            speed=self._resolve_speed(),
             volume=self.generation_config.volume if self.generation_config else None,
             language=self.language or self.locale,
             mode="stream",
         )
 
-    def _voice(self, find_voice: FindVoice) -> str | None:
-        """The voice of this server that is meant; None: the default one, also for embeddings."""
+    def _resolve_voice(self, find_voice: FindVoice) -> str | None:
+        """The server's voice for the request; None (embeddings): the default."""
         if isinstance(self.voice, VoiceSpecifier):
             if self.voice.mode == "embedding":
                 return None
@@ -96,19 +96,19 @@ class SpeechRequest(Fields):
         assert name is not None
         return find_voice(name)
 
-    def _encoding(self) -> tuple[str, int | None]:
-        wanted = self.output_format
-        if wanted.container == "mp3":
-            return "mp3", wanted.bit_rate
-        if wanted.encoding not in _ENCODINGS:
+    def _resolve_encoding(self) -> tuple[str, int | None]:
+        output = self.output_format
+        if output.container == "mp3":
+            return "mp3", output.bit_rate
+        if output.encoding not in _ENCODINGS:
             known = ", ".join(_ENCODINGS)
-            raise BadFormat(f"no encoding {wanted.encoding[:40]!r} here; choose {known}")
-        raw, wav = _ENCODINGS[wanted.encoding]
-        if wanted.container not in ("raw", "wav"):
-            raise BadFormat(f"no container {wanted.container[:40]!r}; choose raw, wav or mp3")
-        return (wav if wanted.container == "wav" else raw), None
+            raise BadFormat(f"unknown encoding {output.encoding[:40]!r}; choose {known}")
+        raw, wav = _ENCODINGS[output.encoding]
+        if output.container not in ("raw", "wav"):
+            raise BadFormat(f"unknown container {output.container[:40]!r}; choose raw, wav or mp3")
+        return (wav if output.container == "wav" else raw), None
 
-    def _speed(self) -> float | None:
+    def _resolve_speed(self) -> float | None:
         if self.generation_config and self.generation_config.speed is not None:
             return self.generation_config.speed
         if isinstance(self.voice, VoiceSpecifier) and self.voice.controls.speed in _SPEEDS:
@@ -120,30 +120,30 @@ class SpeechRequest(Fields):
         return self.speed
 
 
-class FileRequest(SpeechRequest):
-    """A request over HTTP: all of the text."""
+class CartesiaHttpRequest(CartesiaSpeechRequest):
+    """An HTTP request, with the whole text."""
 
     transcript: str = Field(min_length=1)
     context_id: str | None = None
 
     @property
-    def text(self) -> str:
-        """What is to be spoken: the marks are not obeyed, and not read aloud."""
-        return plain(self.transcript, MARKUP)
+    def plain_text(self) -> str:
+        """The text without markup, which is ignored."""
+        return strip_markup(self.transcript, MARKUP)
 
 
 def error_fields(failed: Failed) -> dict[str, Any]:
-    """An error as the vendor words it."""
+    """An error in Cartesia's form."""
     return {
         "status_code": _STATUS.get(failed.code, 400),
         "error_code": failed.code,
         "title": failed.code.replace("_", " ").capitalize(),
         "message": failed.message,
-        "error": failed.message,  # what clients of older versions read
+        "error": failed.message,  # read by older clients
     }
 
 
-def refuse(failed: Failed) -> Refusal:
-    """An error as the whole answer."""
+def build_refusal(failed: Failed) -> Refusal:
+    """Build Cartesia's error response."""
     fields = error_fields(failed)
     return Refusal(fields["status_code"], json.dumps(fields))

@@ -1,29 +1,29 @@
-"""What ElevenLabs' clients are told of who asks: nobody pays here."""
+"""Responses to ElevenLabs' account requests: one free local user."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def describe_user(characters: int) -> dict[str, Any]:
-    """The answer to `GET /v1/user`. `characters`: that one request may have."""
+def describe_user(max_characters: int) -> dict[str, Any]:
+    """The response to `GET /v1/user`. `max_characters`: the limit of one request."""
     return {
         "user_id": "duplex-tts",
         "is_new_user": False,
         "is_onboarding_completed": True,
         "can_use_delayed_payment_methods": False,
         "created_at": 0,
-        "subscription": describe_subscription(characters),
+        "subscription": describe_subscription(max_characters),
     }
 
 
-def describe_subscription(characters: int) -> dict[str, Any]:
-    """The answer to `GET /v1/user/subscription`."""
+def describe_subscription(max_characters: int) -> dict[str, Any]:
+    """The response to `GET /v1/user/subscription`."""
     return {
         "tier": "local",
         "status": "active",
         "character_count": 0,
-        "character_limit": characters,
+        "character_limit": max_characters,
         "can_extend_character_limit": False,
         "allowed_to_extend_character_limit": False,
         "next_character_count_reset_unix": None,

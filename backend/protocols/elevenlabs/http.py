@@ -1,8 +1,8 @@
-"""The ElevenLabs protocol over HTTP, and what both of its sides share: formats, voices, errors.
+"""The ElevenLabs protocol over HTTP, and what its WebSockets share: formats, voices, errors.
 
-`/v1/text-to-speech/{voice_id}` and `/stream` answer with the audio alone, `/with-timestamps` with
-one JSON object, `/stream/with-timestamps` with one a line; times are seconds from the start.
-pipecat reads lines of up to 128 KiB, so a long chunk's audio goes out in several. Sans I/O.
+`/v1/text-to-speech/{voice_id}` and `/stream` return only audio, `/with-timestamps` one JSON object,
+`/stream/with-timestamps` one object per line; times are seconds from the start. pipecat reads lines
+of up to 128 KiB, so a long chunk's audio is split into several. Sans I/O.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from pydantic import Field
 
 from backend.errors import BadFormat
 from backend.events import Audio, Done, Event, Failed, Start, Voice
-from backend.protocols.alignment import Alignment, Character, LastAudio
+from backend.protocols.alignment import Alignment, Character, TailMerger
 from backend.protocols.base import Refusal
-from backend.protocols.json_fields import Fields
-from backend.protocols.markup import plain, tags
+from backend.protocols.json_fields import LenientModel
+from backend.protocols.markup import strip_markup, tag_markup
 
 DEFAULT_FORMAT = "mp3_44100_128"
-MARKUP = tags("break", "phoneme")
-"""What the vendor's voices obey also where nobody says that there is SSML."""
+MARKUP = tag_markup("break", "phoneme")
+"""Tags that ElevenLabs applies even without SSML parsing enabled."""
 
-_SEEDS = 2**31  # the core's; the vendor's are twice as many
+_SEEDS = 2**31  # of the core; the vendor allows twice as many
 _LINE_BYTES = 48_000  # of audio; whole samples of every format, and whole groups of base64
 _ENCODINGS = {"ulaw": "mulaw", "alaw": "alaw", "pcm": "pcm_s16le", "wav": "wav"}
 _FORMAT = re.compile(r"(?:(mp3|opus)_(\d{4,5})_(\d{2,3})|(pcm|ulaw|alaw|wav)_(\d{4,5}))", re.ASCII)
@@ -42,14 +42,14 @@ _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "internal": 500}
 
 
-class VoiceSettings(Fields):
-    """What of the voice settings the core knows."""
+class VoiceSettings(LenientModel):
+    """The supported voice settings."""
 
     speed: float | None = None
 
 
-class SpeechRequest(Fields):
-    """The body of a POST; `model_id`, `previous_text` and others mean nothing here."""
+class ElevenLabsSpeechRequest(LenientModel):
+    """The body of a POST; `model_id`, `previous_text` and others are ignored."""
 
     text: str = Field(min_length=1)
     voice_settings: VoiceSettings | None = None
@@ -57,20 +57,20 @@ class SpeechRequest(Fields):
     seed: int | None = None
 
     @property
-    def spoken(self) -> str:
-        """The text without its marks, which are not obeyed and not read aloud."""
-        return plain(self.text, MARKUP)
+    def plain_text(self) -> str:
+        """The text without markup, which is ignored."""
+        return strip_markup(self.text, MARKUP)
 
     @property
     def speed(self) -> float | None:
-        """How fast to speak."""
+        """The speaking speed."""
         return self.voice_settings.speed if self.voice_settings else None
 
 
-def start_for(
+def build_start(
     voice: str | None, output_format: str, *, language: str | None, seed: int | None
 ) -> Start:
-    """What a context begins with. Raises `BadFormat`."""
+    """Build a context's `Start`. Raises `BadFormat`."""
     encoding, rate_hz, bits_per_s = parse_output_format(output_format)
     return Start(
         context="",
@@ -85,30 +85,30 @@ def start_for(
 
 
 def parse_output_format(name: str) -> tuple[str, int, int | None]:
-    """The core's encoding, sample rate in Hz and bits per second of `mp3_44100_128` and its like.
+    """The core's encoding, sample rate in Hz and bits per second of a name such as `mp3_44100_128`.
 
     Raises `BadFormat`.
     """
     match = _FORMAT.fullmatch(name)
     if match is None:
         raise BadFormat(
-            f"no output_format {name[:40]!r}; choose mp3_RATE_KBPS, opus_48000_KBPS, pcm_RATE, "
-            "ulaw_8000, alaw_8000 or wav_RATE, such as mp3_44100_128 or pcm_24000"
+            f"unknown output_format {name[:40]!r}; choose mp3_RATE_KBPS, opus_48000_KBPS, "
+            "pcm_RATE, ulaw_8000, alaw_8000 or wav_RATE, such as mp3_44100_128 or pcm_24000"
         )
-    coded, coded_hz, kbps, plain, plain_hz = match.groups()
-    if coded:
-        return coded, int(coded_hz), int(kbps) * 1000
-    return _ENCODINGS[plain], int(plain_hz), None
+    codec, codec_hz, kbps, encoding, rate_hz = match.groups()
+    if codec:
+        return codec, int(codec_hz), int(kbps) * 1000
+    return _ENCODINGS[encoding], int(rate_hz), None
 
 
-def refuse(failed: Failed) -> Refusal:
-    """An error as the vendor words it."""
+def build_refusal(failed: Failed) -> Refusal:
+    """Build ElevenLabs' error response."""
     body = {"detail": {"status": failed.code, "message": failed.message}}
     return Refusal(_STATUS.get(failed.code, 400), json.dumps(body))
 
 
 def describe_voices(voices: Sequence[Voice]) -> list[dict[str, Any]]:
-    """What clients want to know of each voice."""
+    """Describe each voice as ElevenLabs does."""
     return [
         {
             "voice_id": voice.name,
@@ -121,18 +121,18 @@ def describe_voices(voices: Sequence[Voice]) -> list[dict[str, Any]]:
     ]
 
 
-def describe_model(engine: str, languages: Sequence[str], longest: int) -> dict[str, Any]:
-    """What clients want to know of a model. `longest`: characters that one request may have."""
+def describe_model(engine: str, languages: Sequence[str], max_characters: int) -> dict[str, Any]:
+    """Describe a model. `max_characters`: the limit of one request."""
     return {
         "model_id": engine,
         "name": engine,
-        "description": "The voice engine of this server; any model_id is taken to mean it.",
+        "description": "The voice engine of this server; every model_id selects it.",
         "can_do_text_to_speech": True,
         "can_do_voice_conversion": False,
         "can_be_finetuned": False,
         "can_use_style": False,
         "can_use_speaker_boost": False,
-        "maximum_text_length_per_request": longest,
+        "maximum_text_length_per_request": max_characters,
         "languages": [{"language_id": tag, "name": tag} for tag in languages],
     }
 
@@ -145,66 +145,66 @@ class TimestampedLines:
     needs_sound = True
 
     def __init__(self, text: str) -> None:
-        """`text`: all that is spoken."""
+        """`text`: the whole spoken text."""
         self._transcript = Alignment(text)
         self._length = len(text)
-        self._last = LastAudio()
-        self.refuse = refuse
+        self._tail = TailMerger()
+        self.refuse = build_refusal
 
     def encode(self, event: Event) -> bytes:
-        """Lines of audio. Each has the characters whose end is heard in it; so the last one has
-        some, whatever the encoder keeps back.
+        """Lines of audio, each with the characters that end in it; so the last line has some,
+        however much audio the encoder holds back.
         """
         match event:
             case Audio():
                 last = event.text[1] == self._length
-                told = self._last.push(event, last=last)
+                ready = self._tail.add_audio(event, last=last)
             case Done():
-                told = self._last.end()
+                ready = self._tail.flush()
             case _:
                 return b""
-        lines = [line for audio in told for line in self._lines(audio)]
+        lines = [line for audio in ready for line in self._split_lines(audio)]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode()
 
-    def _lines(self, audio: Audio) -> Iterator[dict[str, Any]]:
-        characters = deque(self._transcript.spoken(audio))
+    def _split_lines(self, audio: Audio) -> Iterator[dict[str, Any]]:
+        characters = deque(self._transcript.pop_spoken(audio))
         size = max(1, len(audio.data))
-        for at in range(0, size, _LINE_BYTES):
-            end = min(at + _LINE_BYTES, size)
+        for start in range(0, size, _LINE_BYTES):
+            end = min(start + _LINE_BYTES, size)
             until_ms = audio.start_ms + audio.duration_ms * end / size
-            mine = []
+            line_characters = []
             while characters and (end == size or characters[0].end_ms <= until_ms):
-                mine.append(characters.popleft())
-            yield _with_timestamps(audio.data[at:end], _alignment(mine))
+                line_characters.append(characters.popleft())
+            yield _audio_fields(audio.data[start:end], _alignment_fields(line_characters))
 
 
-class TimestampedWhole:
-    """`/with-timestamps`: everything at the end, in one object. See `base.HttpTranslator`."""
+class TimestampedObject:
+    """`/with-timestamps`: one object at the end. See `base.HttpTranslator`."""
 
     media_type = "application/json"
     headers: Mapping[str, str] = {"cache-control": "no-store"}
     needs_sound = True
 
     def __init__(self, text: str) -> None:
-        """`text`: all that is spoken."""
+        """`text`: the whole spoken text."""
         self._transcript = Alignment(text)
         self._data = bytearray()
         self._characters: list[Character] = []
-        self.refuse = refuse
+        self.refuse = build_refusal
 
     def encode(self, event: Event) -> bytes:
-        """The object, once all is spoken."""
+        """The object, once the text is done."""
         match event:
             case Audio():
                 self._data += event.data
-                self._characters += self._transcript.spoken(event)
+                self._characters += self._transcript.pop_spoken(event)
             case Done():
-                whole = _with_timestamps(bytes(self._data), _alignment(self._characters))
-                return json.dumps(whole, ensure_ascii=False).encode()
+                fields = _audio_fields(bytes(self._data), _alignment_fields(self._characters))
+                return json.dumps(fields, ensure_ascii=False).encode()
         return b""
 
 
-def _with_timestamps(data: bytes, alignment: dict[str, Any] | None) -> dict[str, Any]:
+def _audio_fields(data: bytes, alignment: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "audio_base64": base64.b64encode(data).decode("ascii"),
         "alignment": alignment,
@@ -212,7 +212,7 @@ def _with_timestamps(data: bytes, alignment: dict[str, Any] | None) -> dict[str,
     }
 
 
-def _alignment(characters: Sequence[Character]) -> dict[str, Any] | None:
+def _alignment_fields(characters: Sequence[Character]) -> dict[str, Any] | None:
     if not characters:
         return None
     return {

@@ -1,17 +1,17 @@
-"""What ElevenLabs' clients send on a WebSocket: the query of its URL, the messages. Sans I/O."""
+"""ElevenLabs' WebSocket input: the URL's query and the client messages. Sans I/O."""
 
 from __future__ import annotations
 
 from pydantic import AliasChoices, Field, field_validator
 
 from backend.protocols.elevenlabs.http import DEFAULT_FORMAT, VoiceSettings
-from backend.protocols.json_fields import Fields
+from backend.protocols.json_fields import LenientModel
 
-_IDLE_S, _LONGEST_IDLE_S = 20.0, 180.0
+_IDLE_S, _MAX_IDLE_S = 20.0, 180.0
 
 
-class StreamQuery(Fields):
-    """The parameters of the URL; `model_id` and others mean nothing here."""
+class StreamQuery(LenientModel):
+    """The query parameters; `model_id` and others are ignored."""
 
     output_format: str = DEFAULT_FORMAT
     language_code: str | None = None
@@ -23,13 +23,13 @@ class StreamQuery(Fields):
 
     @field_validator("inactivity_timeout")
     @classmethod
-    def _clamped(cls, asked_s: float) -> float:
-        """The limits are the vendor's: livekit asks for 300 s; 0 would be no connection at all."""
-        return min(asked_s, _LONGEST_IDLE_S) if asked_s > 0 else _IDLE_S
+    def _clamp_timeout(cls, requested_s: float) -> float:
+        """Clamp to the vendor's limits: livekit asks for 300 s; 0 would close at once."""
+        return min(requested_s, _MAX_IDLE_S) if requested_s > 0 else _IDLE_S
 
 
-class ClientMessage(Fields):
-    """A message on either kind of stream."""
+class StreamMessage(LenientModel):
+    """A client message on either kind of stream."""
 
     text: str | None = None
     context_id: str | None = Field(
@@ -46,5 +46,5 @@ class ClientMessage(Fields):
 
     @property
     def key(self) -> str | None:
-        """The API key, wherever it is."""
+        """The API key, from either field."""
         return self.xi_api_key or (self.authorization or "").removeprefix("Bearer ") or None

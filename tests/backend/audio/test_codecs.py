@@ -1,4 +1,4 @@
-"""Codecs: what programs read from the bytes."""
+"""Codecs: other programs can decode the bytes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.audio.codecs import LibavCodec, Pcm, PlainCodec, Recipe, WavCodec, to_s16, wav_header
+from backend.audio.codecs import (
+    LibavCodec,
+    LibavEncoding,
+    Pcm,
+    PcmCodec,
+    WavCodec,
+    to_s16,
+    wav_header,
+)
 from backend.audio.formats import create_encoder, parse_format
 
 TONE = (0.5 * np.sin(2 * np.pi * 440 * np.arange(4800) / 24000)).astype(np.float32)
 
 
-def test_full_scale_and_louder_does_not_wrap() -> None:
+def test_samples_beyond_full_scale_do_not_wrap() -> None:
     assert to_s16(np.array([-9, -1, -0.5, 0, 1 / 32767, 1, 9], np.float32)).tolist() == [
         -32767,
         -32767,
@@ -29,14 +37,14 @@ def test_full_scale_and_louder_does_not_wrap() -> None:
 
 
 def wav(codec_tag: int = 1) -> bytes:
-    plain = PlainCodec(
+    plain = PcmCodec(
         (lambda pcm: to_s16(pcm).tobytes()) if codec_tag == 1 else (lambda pcm: pcm.tobytes())
     )
     codec = WavCodec(plain, wav_header(codec_tag, 2 if codec_tag == 1 else 4, 24000))
     return b"".join(codec.encode(part) for part in np.split(TONE, 10)) + codec.finish()
 
 
-def test_a_wav_without_a_length_is_read_by_python_s_wave() -> None:
+def test_python_reads_a_wav_without_a_length() -> None:
     with wave.open(io.BytesIO(wav())) as reader:
         assert (reader.getnchannels(), reader.getsampwidth(), reader.getframerate()) == (
             1,
@@ -47,7 +55,7 @@ def test_a_wav_without_a_length_is_read_by_python_s_wave() -> None:
 
 
 @pytest.mark.parametrize("tag", [1, 3])
-def test_a_wav_without_a_length_is_read_by_libsndfile_and_ffmpeg(tag: int) -> None:
+def test_libsndfile_and_ffmpeg_read_a_wav_without_a_length(tag: int) -> None:
     pcm, rate = soundfile.read(io.BytesIO(wav(tag)), dtype="float32")
     assert rate == 24000
     np.testing.assert_allclose(pcm, TONE, atol=1e-4)
@@ -55,13 +63,13 @@ def test_a_wav_without_a_length_is_read_by_libsndfile_and_ffmpeg(tag: int) -> No
         assert sum(frame.samples for frame in reader.decode(audio=0)) == TONE.size
 
 
-def test_a_wav_has_one_header_however_often_it_is_given_samples() -> None:
+def test_a_wav_stream_has_one_header() -> None:
     assert wav().count(b"RIFF") == 1
     assert len(wav()) == 44 + 2 * TONE.size
 
 
 def test_a_flac_stream_is_lossless() -> None:
-    codec = LibavCodec(Recipe("flac", "flac", "s16"), 24000)
+    codec = LibavCodec(LibavEncoding("flac", "flac", "s16"), 24000)
     data = b"".join(codec.encode(part) for part in np.split(TONE, 10)) + codec.finish()
     with av.open(io.BytesIO(data), "r") as reader:
         heard = np.concatenate([f.to_ndarray()[0] for f in reader.decode(audio=0)])
@@ -81,7 +89,7 @@ def test_a_flac_stream_is_lossless() -> None:
         ("flac", 44100, None),
     ],
 )
-def test_a_codec_cannot_tell_that_its_samples_came_in_chunks(
+def test_chunks_do_not_change_the_encoded_stream(
     name: str, rate_hz: int, bits_per_s: int | None
 ) -> None:
     def stream(chunks: list[Pcm]) -> bytes:
@@ -92,11 +100,11 @@ def test_a_codec_cannot_tell_that_its_samples_came_in_chunks(
     uneven = np.split(noise, [1, 700, 701, 9000, 20_111])
     whole, pieces = stream([noise]), stream(uneven)
     if name == "opus":  # Ogg numbers its streams at random
-        assert np.array_equal(played(whole), played(pieces))
+        assert np.array_equal(decode(whole), decode(pieces))
     else:
         assert whole == pieces
 
 
-def played(data: bytes) -> Pcm:
+def decode(data: bytes) -> Pcm:
     with av.open(io.BytesIO(data), "r") as reader:
         return np.concatenate([frame.to_ndarray()[0] for frame in reader.decode(audio=0)])

@@ -1,4 +1,4 @@
-"""Encoders: audio in pieces sounds like audio at once, and every sample is accounted for."""
+"""Encoders: chunks give the same audio as the whole, and every sample is accounted for."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def speechlike(seconds: float = 2.0, rate_hz: int = SOURCE_HZ) -> Pcm:
     return (0.2 * buzz * (0.55 + 0.45 * np.sin(2 * np.pi * 3 * t))).astype(np.float32)
 
 
-def in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[EncodedAudio]:
-    """Encode in pieces of 0 to 200 ms."""
+def encode_in_chunks(encoder: Encoder, pcm: Pcm, seed: int = 1) -> list[EncodedAudio]:
+    """Encode in chunks of 0 to 200 ms."""
     lengths = random.Random(seed)
-    answers, at = [], 0
+    results, at = [], 0
     while at < pcm.size:
         step = lengths.choice([0, 1, 37, 240, 1111, 4800])
-        answers.append(encoder.encode(pcm[at : at + step]))
+        results.append(encoder.encode(pcm[at : at + step]))
         at += step
-    return [*answers, encoder.finish()]
+    return [*results, encoder.finish()]
 
 
-def joined(answers: list[EncodedAudio]) -> bytes:
-    return b"".join(answer.data for answer in answers)
+def join_bytes(results: list[EncodedAudio]) -> bytes:
+    return b"".join(result.data for result in results)
 
 
 def decode(data: bytes, container: str, target: AudioFormat) -> Pcm:
-    """What a player hears, at the target's rate (Ogg Opus always plays at 48 kHz)."""
+    """The decoded audio at the target's rate (Ogg Opus always decodes to 48 kHz)."""
     headless = container in ("mulaw", "alaw")
     options = {"sample_rate": str(target.sample_rate_hz)} if headless else {}
     with av.open(io.BytesIO(data), mode="r", format=container, options=options) as stream:
@@ -60,7 +60,7 @@ def decode(data: bytes, container: str, target: AudioFormat) -> Pcm:
     return pcm
 
 
-def aligned(heard: Pcm, original: Pcm) -> tuple[Pcm, int]:
+def align(heard: Pcm, original: Pcm) -> tuple[Pcm, int]:
     """`heard` without the delay of its codec, and that delay in samples."""
     size = 1 << (heard.size + original.size).bit_length()
     product = np.fft.rfft(heard, size) * np.conj(np.fft.rfft(original, size))
@@ -70,47 +70,53 @@ def aligned(heard: Pcm, original: Pcm) -> tuple[Pcm, int]:
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050, 24000, 44100, 48000])
 @pytest.mark.parametrize("name", ["pcm_s16le", "pcm_f32le", "mulaw", "alaw", "wav", "flac"])
-def test_chunks_give_exactly_the_bytes_of_the_whole(name: str, rate_hz: int) -> None:
+def test_chunks_give_the_same_bytes_as_the_whole(name: str, rate_hz: int) -> None:
     pcm = speechlike(1.0)
     target = parse_format(name, rate_hz)
     whole = create_encoder(SOURCE_HZ, target)
-    at_once = joined([whole.encode(pcm), whole.finish()])
-    assert joined(in_chunks(create_encoder(SOURCE_HZ, target), pcm)) == at_once
+    at_once = join_bytes([whole.encode(pcm), whole.finish()])
+    assert join_bytes(encode_in_chunks(create_encoder(SOURCE_HZ, target), pcm)) == at_once
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_samples_of_all_answers_sum_up_to_all_of_the_audio(name: str) -> None:
+def test_reported_samples_sum_up_to_all_of_the_audio(name: str) -> None:
     pcm = speechlike(1.5)
     target = parse_format(name, None)
-    answers = in_chunks(create_encoder(SOURCE_HZ, target), pcm)
-    samples = sum(answer.samples for answer in answers)
+    results = encode_in_chunks(create_encoder(SOURCE_HZ, target), pcm)
+    samples = sum(result.samples for result in results)
     assert target.duration_ms(samples) == pytest.approx(1500, abs=0.1)
 
 
 @pytest.mark.parametrize(("name", "width"), [("pcm_s16le", 2), ("pcm_f32le", 4), ("mulaw", 1)])
-def test_the_samples_of_an_answer_are_those_in_its_bytes(name: str, width: int) -> None:
-    for answer in in_chunks(create_encoder(SOURCE_HZ, parse_format(name, 16000)), speechlike(0.5)):
-        assert len(answer.data) == answer.samples * width
+def test_reported_samples_match_the_bytes_of_uncompressed_formats(name: str, width: int) -> None:
+    for result in encode_in_chunks(
+        create_encoder(SOURCE_HZ, parse_format(name, 16000)), speechlike(0.5)
+    ):
+        assert len(result.data) == result.samples * width
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 22050, 44100, 48000])
-def test_a_resampled_tone_is_the_same_tone_from_its_first_sample_on(rate_hz: int) -> None:
+def test_a_resampled_tone_is_the_same_tone_from_the_first_sample(rate_hz: int) -> None:
     tone = (0.5 * np.sin(2 * np.pi * 440 * np.arange(SOURCE_HZ) / SOURCE_HZ)).astype(np.float32)
-    data = joined(in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", rate_hz)), tone))
+    data = join_bytes(
+        encode_in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", rate_hz)), tone)
+    )
     heard = np.frombuffer(data, "<f4")
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(heard.size) / rate_hz)
     edge = rate_hz // 100  # the tone starts and stops sharply: the filter rings there
     assert np.abs(heard - expected)[edge:-edge].max() < 1e-4
 
 
-def test_a_tone_above_the_target_s_band_is_gone_instead_of_folded_back() -> None:
+def test_a_tone_above_the_target_band_does_not_alias() -> None:
     tone = (0.5 * np.sin(2 * np.pi * 7000 * np.arange(SOURCE_HZ) / SOURCE_HZ)).astype(np.float32)
-    data = joined(in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", 8000)), tone))
+    data = join_bytes(
+        encode_in_chunks(create_encoder(SOURCE_HZ, parse_format("pcm_f32le", 8000)), tone)
+    )
     assert np.abs(np.frombuffer(data, "<f4")[100:-100]).max() < 1e-4
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16000, 48000])
-def test_resampling_holds_back_two_milliseconds_at_most(rate_hz: int) -> None:
+def test_resampling_delays_by_at_most_two_milliseconds(rate_hz: int) -> None:
     target = parse_format("pcm_s16le", rate_hz)
     encoder, given, returned = create_encoder(SOURCE_HZ, target), 0, 0
     for chunk in np.split(speechlike(1.0), 100):
@@ -123,7 +129,7 @@ def test_resampling_holds_back_two_milliseconds_at_most(rate_hz: int) -> None:
     ("name", "container", "delay_ms", "correlation"),
     [
         ("opus", "ogg", 0.5, 0.99),
-        ("mp3", "mp3", 46.1, 0.999),  # 1105 samples: its filters, with no place to say so
+        ("mp3", "mp3", 46.1, 0.999),  # 1105 samples of filter delay, which mp3 cannot declare
         ("aac", "aac", 42.7, 0.998),  # 1024
         ("flac", "flac", 0, 0.999999),
         ("wav", "wav", 0, 0.999999),
@@ -133,13 +139,16 @@ def test_resampling_holds_back_two_milliseconds_at_most(rate_hz: int) -> None:
         ("mulaw", "mulaw", 0, 0.9995),
     ],
 )
-def test_a_player_hears_the_audio_without_a_click_at_a_join(
+def test_decoded_audio_has_no_click_at_chunk_edges(
     name: str, container: str, delay_ms: float, correlation: float
 ) -> None:
     pcm = speechlike()
     target = parse_format(name, SOURCE_HZ)
-    heard, delay = aligned(
-        decode(joined(in_chunks(create_encoder(SOURCE_HZ, target), pcm)), container, target), pcm
+    heard, delay = align(
+        decode(
+            join_bytes(encode_in_chunks(create_encoder(SOURCE_HZ, target), pcm)), container, target
+        ),
+        pcm,
     )
     assert target.duration_ms(delay) <= delay_ms
     assert pcm.size - heard.size < SOURCE_HZ // 100
@@ -149,16 +158,16 @@ def test_a_player_hears_the_audio_without_a_click_at_a_join(
 
 
 @pytest.mark.parametrize("name", ["opus", "mp3", "aac", "flac"])
-def test_compressed_audio_flows_while_it_is_encoded(name: str) -> None:
+def test_compressed_audio_is_returned_while_encoding(name: str) -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format(name, None))
-    answers = [encoder.encode(chunk) for chunk in np.split(speechlike(2.0), 20)]  # 100 ms each
-    assert all(answer.data for answer in answers)
-    assert len(answers[0].data) < 0.1 * len(joined(answers))
+    results = [encoder.encode(chunk) for chunk in np.split(speechlike(2.0), 20)]  # 100 ms each
+    assert all(result.data for result in results)
+    assert len(results[0].data) < 0.1 * len(join_bytes(results))
     held = encoder.finish().data
-    assert len(held) < 0.15 * len(joined(answers))
+    assert len(held) < 0.15 * len(join_bytes(results))
 
 
-def test_an_mp3_stream_starts_with_a_frame_of_audio_and_nothing_before_it() -> None:
+def test_an_mp3_stream_starts_with_an_audio_frame() -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format("mp3", None))
     data = encoder.encode(speechlike(0.5)).data
     assert data[0] == 0xFF
@@ -167,31 +176,31 @@ def test_an_mp3_stream_starts_with_a_frame_of_audio_and_nothing_before_it() -> N
     assert b"Info" not in data
 
 
-def test_an_mp3_stream_can_be_joined_at_any_frame() -> None:
+def test_an_mp3_stream_can_be_decoded_from_any_frame() -> None:
     target = parse_format("mp3", None)
-    data = joined(in_chunks(create_encoder(SOURCE_HZ, target), speechlike()))
+    data = join_bytes(encode_in_chunks(create_encoder(SOURCE_HZ, target), speechlike()))
     frame_bytes, skipped = 192, 30  # of 24 ms, at 64 kbit/s
     whole, late = decode(data, "mp3", target), decode(data[frame_bytes * skipped :], "mp3", target)
-    same = late.size - 2 * 576  # the first frame overlaps with one that is not there
+    same = late.size - 2 * 576  # the first frame overlaps with a missing one
     assert same > SOURCE_HZ
     np.testing.assert_allclose(late[-same:], whole[-same:], atol=1e-4)
 
 
-def test_an_opus_page_holds_one_frame_so_that_none_waits_for_another() -> None:
+def test_an_ogg_page_holds_one_opus_frame() -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format("opus", None))
     pages = encoder.encode(speechlike(1.0)).data.count(b"OggS")
     assert pages >= 2 + 49  # two of headers, then one for each 20 ms
 
 
 def mulaw_values() -> NDArray[np.int64]:
-    """G.711's decoder: what each code of mu-law stands for, at 16 bits."""
+    """The 16-bit value of each mu-law code, by G.711."""
     code = ~np.arange(256) & 0xFF
     magnitude = (((code & 15) * 2 + 33) * 4 << (code >> 4 & 7)) - 132
     return np.where(code & 0x80, -magnitude, magnitude)
 
 
 def alaw_values() -> NDArray[np.int64]:
-    """G.711's decoder: what each code of A-law stands for, at 16 bits."""
+    """The 16-bit value of each A-law code, by G.711."""
     code = np.arange(256) ^ 0x55
     exponent, mantissa = code >> 4 & 7, code & 15
     steep = (mantissa * 2 + 33) << np.maximum(exponent - 1, 0)
@@ -200,10 +209,10 @@ def alaw_values() -> NDArray[np.int64]:
 
 
 @pytest.mark.parametrize(("name", "values"), [("mulaw", mulaw_values()), ("alaw", alaw_values())])
-def test_g711_takes_the_code_next_to_each_sample(name: str, values: NDArray[np.int64]) -> None:
+def test_g711_uses_the_nearest_code_for_each_sample(name: str, values: NDArray[np.int64]) -> None:
     samples = np.arange(-32124, 32125, 3)
     encoder = create_encoder(8000, AudioFormat(name, 8000))
-    data = joined([encoder.encode((samples / 32768).astype(np.float32)), encoder.finish()])
+    data = join_bytes([encoder.encode((samples / 32768).astype(np.float32)), encoder.finish()])
     heard = values[np.frombuffer(data, np.uint8)]
     nearest = np.abs(samples[:, None] - values[None, :]).min(axis=1)
     # Both laws are defined on fewer bits than 16 (14, 13): a tie there may go either way.
@@ -218,14 +227,14 @@ def test_a_context_without_audio_gives_no_bytes() -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_one_sample_is_enough(name: str) -> None:
+def test_a_single_sample_is_encoded(name: str) -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format(name, SOURCE_HZ))
-    answers = [encoder.encode(np.full(1, 0.5, np.float32)), encoder.finish()]
-    assert sum(answer.samples for answer in answers) == 1
-    assert joined(answers)
+    results = [encoder.encode(np.full(1, 0.5, np.float32)), encoder.finish()]
+    assert sum(result.samples for result in results) == 1
+    assert join_bytes(results)
 
 
-def test_a_finished_encoder_is_used_up() -> None:
+def test_a_finished_encoder_raises() -> None:
     encoder = create_encoder(SOURCE_HZ, parse_format(None, None))
     encoder.finish()
     with pytest.raises(RuntimeError, match="used up"):
@@ -234,12 +243,12 @@ def test_a_finished_encoder_is_used_up() -> None:
         encoder.finish()
 
 
-def test_only_compression_is_worth_leaving_the_event_loop_for() -> None:
+def test_only_compressed_formats_are_blocking() -> None:
     blocking = {n for n in FORMATS if create_encoder(SOURCE_HZ, parse_format(n, None)).blocking}
     assert blocking == {"opus", "mp3", "aac", "flac"}
 
 
-def test_the_defaults_are_the_usual_rates() -> None:
+def test_default_formats_and_sample_rates() -> None:
     assert parse_format(None, None) == AudioFormat("pcm_s16le", 24000)
     assert parse_format("mp3", None) == AudioFormat("mp3", 24000, 64_000)
     telephone = {name for name in FORMATS if parse_format(name, None).sample_rate_hz == 8000}
@@ -257,26 +266,26 @@ def test_the_defaults_are_the_usual_rates() -> None:
         ("aac", 44100, 48_000),
     ],
 )
-def test_a_stream_has_the_bit_rate_asked_for(name: str, rate_hz: int, bits_per_s: int) -> None:
+def test_a_stream_has_the_requested_bit_rate(name: str, rate_hz: int, bits_per_s: int) -> None:
     target = parse_format(name, rate_hz, bits_per_s)
     noise = np.random.default_rng(1).normal(0, 0.2, 3 * SOURCE_HZ).astype(np.float32)
-    data = joined(in_chunks(create_encoder(SOURCE_HZ, target), noise))
+    data = join_bytes(encode_in_chunks(create_encoder(SOURCE_HZ, target), noise))
     assert len(data) * 8 / 3 == pytest.approx(bits_per_s, rel=0.35)  # noise is hard on opus
     assert len(data) / 3 <= target.bytes_per_s
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_second_never_becomes_more_bytes_than_announced(name: str) -> None:
+def test_bytes_per_s_is_an_upper_bound(name: str) -> None:
     noise = np.random.default_rng(1).uniform(-1, 1, 4 * SOURCE_HZ).astype(np.float32)
     allowed = FORMATS[name].bit_rates
     target = parse_format(name, None, allowed.lowest if allowed else None)
-    data = joined(in_chunks(create_encoder(SOURCE_HZ, target), noise))
-    headers = 10_000  # once a stream
+    data = join_bytes(encode_in_chunks(create_encoder(SOURCE_HZ, target), noise))
+    headers = 10_000  # once per stream
     assert len(data) <= 4 * target.bytes_per_s + headers
 
 
 @pytest.mark.parametrize(
-    ("name", "bits_per_s", "said"),
+    ("name", "bits_per_s", "expected"),
     [
         ("mp3", 7_999, ["8000 to 320000", "7999"]),
         ("opus", 512_000, ["6000 to 256000", "512000"]),
@@ -285,14 +294,16 @@ def test_a_second_never_becomes_more_bytes_than_announced(name: str) -> None:
         ("flac", 64_000, ["no bit_rate"]),
     ],
 )
-def test_a_bit_rate_refused_says_what_there_is(name: str, bits_per_s: int, said: list[str]) -> None:
+def test_a_refused_bit_rate_names_the_choices(
+    name: str, bits_per_s: int, expected: list[str]
+) -> None:
     with pytest.raises(BadFormat) as refused:
         parse_format(name, None, bits_per_s)
-    assert all(part in refused.value.message for part in said)
+    assert all(part in refused.value.message for part in expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "rate_hz", "said"),
+    ("name", "rate_hz", "expected"),
     [
         ("midi", None, ["'midi'", "pcm_s16le", "opus"]),
         ("", None, ["pcm_s16le"]),
@@ -305,9 +316,9 @@ def test_a_bit_rate_refused_says_what_there_is(name: str, bits_per_s: int, said:
         ("flac", 96000, ["8000 to 48000", "96000"]),
     ],
 )
-def test_a_format_refused_says_what_there_is(
-    name: str, rate_hz: int | None, said: list[str]
+def test_a_refused_format_names_the_choices(
+    name: str, rate_hz: int | None, expected: list[str]
 ) -> None:
     with pytest.raises(BadFormat) as refused:
         parse_format(name, rate_hz)
-    assert all(part in refused.value.message for part in said)
+    assert all(part in refused.value.message for part in expected)

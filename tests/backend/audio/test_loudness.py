@@ -1,4 +1,4 @@
-"""How loud speech is, and that it never exceeds its peak."""
+"""The loudness of speech, and its true-peak limit."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def tone(seconds: float, level: float, hz: float = 997.0) -> NDArray[np.float32]
 
 
 def true_peak_dbfs(pcm: NDArray[np.float32]) -> float:
-    """Eight times oversampled: twice as closely as the limiter looks."""
+    """True peak at 8x oversampling, twice that of the limiter."""
     return float(20 * np.log10(np.abs(resample_poly(pcm, 8, 1)).max()))
 
 
-def limited(pcm: NDArray[np.float32], cuts: list[int]) -> NDArray[np.float32]:
+def limit_chunks(pcm: NDArray[np.float32], cuts: list[int]) -> NDArray[np.float32]:
     limiter = Limiter(RATE_HZ)
     return np.concatenate([limiter.limit(chunk) for chunk in np.split(pcm, sorted(cuts))])
 
@@ -43,33 +43,33 @@ def limited(pcm: NDArray[np.float32], cuts: list[int]) -> NDArray[np.float32]:
 # --- loudness ------------------------------------------------------------------------------------
 
 
-def test_the_loudness_of_a_tone_is_that_of_the_standard() -> None:
+def test_the_loudness_of_a_tone_matches_the_standard() -> None:
     loudness = measure_lufs(tone(3, 10 ** (-20 / 20)), RATE_HZ)
     assert loudness == pytest.approx(-23.0, abs=0.2)  # BS.1770: 3 dB below its peak, about
 
 
-def test_the_gain_brings_speech_to_the_common_loudness() -> None:
+def test_the_gain_brings_speech_to_the_target_loudness() -> None:
     quiet = tone(3, 0.02)
     gain = gain_to_target(measure_lufs(quiet, RATE_HZ))
     assert measure_lufs(quiet * np.float32(gain), RATE_HZ) == pytest.approx(TARGET_LUFS, abs=0.1)
 
 
 @pytest.mark.parametrize("pcm", [np.zeros(0), np.zeros(RATE_HZ), np.ones(100)])
-def test_what_is_silent_or_too_short_is_left_as_it_is(pcm: NDArray[np.float32]) -> None:
+def test_silent_or_too_short_audio_is_not_amplified(pcm: NDArray[np.float32]) -> None:
     assert measure_lufs(pcm.astype(np.float32), RATE_HZ) is None
     assert gain_to_target(None) == 1.0
 
 
 @pytest.mark.parametrize("volume", [-0.1, 2.1, math.nan, math.inf])
-def test_a_volume_out_of_its_range(volume: float) -> None:
+def test_a_volume_out_of_range_is_refused(volume: float) -> None:
     with pytest.raises(BadMessage, match="volume: expected 0"):
         parse_volume(volume)
 
 
-# --- what is audible ------------------------------------------------------------------------------
+# --- audibility -----------------------------------------------------------------------------------
 
 
-def test_the_first_audible_sample() -> None:
+def test_first_audible_finds_the_first_loud_window() -> None:
     silence = np.full(480, 10 ** (-50 / 20), np.float32)
     assert first_audible(np.concatenate([silence, tone(0.1, 0.1)]), RATE_HZ) == 480
     assert first_audible(silence, RATE_HZ) is None
@@ -79,10 +79,10 @@ def test_the_first_audible_sample() -> None:
 # --- peaks ---------------------------------------------------------------------------------------
 
 
-def test_what_is_quiet_enough_passes_untouched() -> None:
+def test_quiet_audio_passes_unchanged() -> None:
     speech = tone(0.5, 0.7)
-    assert limited(speech, [3000]) is not speech
-    assert np.array_equal(limited(speech, [3000, 3001]), speech)
+    assert limit_chunks(speech, [3000]) is not speech
+    assert np.array_equal(limit_chunks(speech, [3000, 3001]), speech)
 
 
 @given(
@@ -90,31 +90,31 @@ def test_what_is_quiet_enough_passes_untouched() -> None:
     level=st.floats(0.5, 6.0),
     cuts=st.lists(st.integers(0, 12_000), max_size=5),
 )
-def test_no_peak_passes_however_loud_and_however_it_is_cut(
+def test_no_peak_passes_at_any_level_and_chunk_size(
     seed: int, level: float, cuts: list[int]
 ) -> None:
     generator = np.random.default_rng(seed)
     bursts = np.repeat(generator.random(24) ** 4, 500)
     voice = sum(tone(0.5, 1 / n, 140.0 * n) for n in range(1, 30))
     speech = (level * bursts * voice / np.abs(voice).max()).astype(np.float32)
-    heard = limited(speech, cuts)
+    heard = limit_chunks(speech, cuts)
     assert len(heard) == len(speech)
     assert np.abs(heard).max() <= 10 ** (-2.29 / 20)
     assert true_peak_dbfs(heard) <= -1.0
 
 
-def test_the_gain_moves_slowly_and_comes_back() -> None:
+def test_the_gain_changes_slowly_and_recovers() -> None:
     speech = tone(1.0, 0.3)
     speech[12_000:12_240] *= 6  # a burst of 10 ms
-    heard = limited(speech, [6000, 11_000])
+    heard = limit_chunks(speech, [6000, 11_000])
     audible = np.abs(speech) > 0.05
     gain = heard[audible] / speech[audible]
-    assert np.abs(np.diff(gain)).max() < 0.03  # of two samples beside each other: no click
+    assert np.abs(np.diff(gain)).max() < 0.03  # between neighbouring samples: no click
     assert np.array_equal(heard[:11_800], speech[:11_800])
     assert np.allclose(heard[16_000:], speech[16_000:])
 
 
-def test_limiting_a_second_costs_little() -> None:
+def test_limiting_one_second_takes_under_10_ms() -> None:
     loud, limiter = tone(1.0, 2.0), Limiter(RATE_HZ)
     limiter.limit(loud)
     costs_s = []

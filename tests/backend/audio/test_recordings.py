@@ -1,4 +1,4 @@
-"""What a voice can be made of, and what is said of the rest."""
+"""Which recordings are accepted for voices, and the errors for others."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from backend.audio.recordings import as_mono_wav
+from backend.audio.recordings import write_mono_wav
 from backend.errors import BadMessage
 from tests.support.engines.cloning_model import recording
 
 
-def prepared(folder: Path, data: bytes) -> tuple[float, int, int]:
-    """Seconds, Hz and channels of what comes out."""
+def convert(folder: Path, data: bytes) -> tuple[float, int, int]:
+    """Seconds, Hz and channels of the converted recording."""
     (folder / "in").write_bytes(data)
-    as_mono_wav(folder / "in", folder / "out.wav")
+    write_mono_wav(folder / "in", folder / "out.wav")
     samples, rate_hz = soundfile.read(folder / "out.wav", always_2d=True)
     assert np.abs(samples).max() == pytest.approx(0.3, abs=0.05)
     return len(samples) / rate_hz, rate_hz, samples.shape[1]
@@ -27,7 +27,7 @@ def prepared(folder: Path, data: bytes) -> tuple[float, int, int]:
 def refusal(folder: Path, data: bytes) -> str:
     (folder / "in").write_bytes(data)
     with pytest.raises(BadMessage) as caught:
-        as_mono_wav(folder / "in", folder / "out.wav")
+        write_mono_wav(folder / "in", folder / "out.wav")
     assert not (folder / "out.wav").exists()
     return caught.value.message
 
@@ -36,24 +36,26 @@ def refusal(folder: Path, data: bytes) -> str:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_format_becomes_a_mono_wav(tmp_path: Path, kind: str, channels: int) -> None:
     data = recording(6.0, kind, rate_hz=44_100, channels=channels)
-    seconds, rate_hz, channels = prepared(tmp_path, data)
+    seconds, rate_hz, channels = convert(tmp_path, data)
     assert seconds == pytest.approx(6.0, abs=0.1)  # an MP3 has a delay
     assert (rate_hz, channels) == (44_100, 1)
 
 
 @pytest.mark.parametrize("seconds", [5.0, 30.0])
-def test_the_bounds_of_the_length_are_taken(tmp_path: Path, seconds: float) -> None:
-    assert prepared(tmp_path, recording(seconds))[0] == seconds
+def test_the_shortest_and_longest_durations_are_accepted(tmp_path: Path, seconds: float) -> None:
+    assert convert(tmp_path, recording(seconds))[0] == seconds
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(4.9, "4.9 s long"), (30.1, "longer")])
-def test_too_short_and_too_long(tmp_path: Path, seconds: float, said: str) -> None:
+@pytest.mark.parametrize(("seconds", "expected"), [(4.9, "4.9 s long"), (30.1, "longer")])
+def test_recordings_too_short_or_too_long_are_refused(
+    tmp_path: Path, seconds: float, expected: str
+) -> None:
     message = refusal(tmp_path, recording(seconds))
     assert "5 to 30 s" in message
-    assert said in message
+    assert expected in message
 
 
-def test_hours_in_a_small_file_are_not_decoded(
+def test_a_very_long_recording_is_not_decoded_entirely(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -71,25 +73,25 @@ def test_hours_in_a_small_file_are_not_decoded(
 @pytest.mark.parametrize(
     "data", [b"", b"hello", b"\x00" * 100_000, b"RIFF\xff\xff\xff\xffWAVEfmt ", recording()[:40]]
 )
-def test_what_is_no_sound(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_not_audio_is_refused(tmp_path: Path, data: bytes) -> None:
     assert "WAV, FLAC, MP3 or OGG" in refusal(tmp_path, data) or "0.0 s" in refusal(tmp_path, data)
 
 
-def test_sound_of_another_kind(tmp_path: Path) -> None:
-    assert "AIFF is not taken" in refusal(tmp_path, recording(6, "AIFF"))
+def test_other_audio_formats_are_refused(tmp_path: Path) -> None:
+    assert "AIFF is not supported" in refusal(tmp_path, recording(6, "AIFF"))
 
 
-def test_too_many_channels(tmp_path: Path) -> None:
-    assert "not 6" in refusal(tmp_path, recording(6, channels=6))
+def test_more_than_two_channels_are_refused(tmp_path: Path) -> None:
+    assert "got 6" in refusal(tmp_path, recording(6, channels=6))
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-5, np.nan, np.inf])
-def test_silence_and_what_is_no_number(tmp_path: Path, level: float) -> None:
+def test_silence_and_non_finite_samples_are_refused(tmp_path: Path, level: float) -> None:
     file = io.BytesIO()
     samples = np.full(6 * 16_000, level, np.float32)
     soundfile.write(file, samples, 16_000, subtype="FLOAT", format="WAV")
-    said = "silent" if np.isfinite(level) else "no numbers"
-    assert said in refusal(tmp_path, file.getvalue())
+    expected = "silent" if np.isfinite(level) else "not numbers"
+    assert expected in refusal(tmp_path, file.getvalue())
 
 
 def wav(samples: np.ndarray[Any, np.dtype[np.float32]], rate_hz: int = 16_000) -> bytes:
@@ -103,9 +105,9 @@ SPEECHLESS = {
     "far beyond full scale": (np.full(96_000, 3e38, np.float32), "times full scale"),
     "integers as real numbers": (TONE * 32_768, "times full scale"),
     "a single sample beyond": (np.where(np.arange(96_000) == 9, -1e9, TONE), "times full scale"),
-    "channels whose sum is none": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
-    "a single sample that is none": (np.where(np.arange(96_000) == 9, np.nan, TONE), "no numbers"),
-    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "no numbers"),
+    "channels whose sum overflows": (np.full((96_000, 2), 3e38, np.float32), "times full scale"),
+    "one sample is not a number": (np.where(np.arange(96_000) == 9, np.nan, TONE), "not numbers"),
+    "infinities that cancel": (np.tile(np.array([np.inf, -np.inf]), (96_000, 1)), "not numbers"),
     "a constant": (np.full(96_000, 0.5, np.float32), "is silent"),
     "a click": (np.where(np.arange(96_000) == 9, np.float32(0.9), np.float32(0)), "of sound"),
     "a short word": (np.where(np.arange(96_000) < 8_000, TONE, np.float32(0)), "0.5 s of sound"),
@@ -114,20 +116,20 @@ SPEECHLESS = {
 }
 
 
-@pytest.mark.parametrize("what", SPEECHLESS)
-def test_what_holds_no_voice_is_told_why(tmp_path: Path, what: str) -> None:
-    samples, said = SPEECHLESS[what]
-    assert said in refusal(tmp_path, wav(samples.astype(np.float32)))
+@pytest.mark.parametrize("case", SPEECHLESS)
+def test_a_recording_without_a_voice_is_refused_with_the_reason(tmp_path: Path, case: str) -> None:
+    samples, expected = SPEECHLESS[case]
+    assert expected in refusal(tmp_path, wav(samples.astype(np.float32)))
 
 
 @pytest.mark.parametrize("gain", [1.0, 3.4, 10.0])
-def test_what_is_a_little_too_loud_is_taken_and_fits(tmp_path: Path, gain: float) -> None:
+def test_a_recording_slightly_too_loud_is_scaled_down(tmp_path: Path, gain: float) -> None:
     (tmp_path / "in").write_bytes(wav(TONE * np.float32(gain)))
-    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")
+    write_mono_wav(tmp_path / "in", tmp_path / "out.wav")
     samples, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
     assert np.abs(samples).max() == pytest.approx(min(1.0, 0.3 * gain), abs=1e-3)
 
 
-def test_one_silent_channel_is_no_harm(tmp_path: Path) -> None:
+def test_one_silent_channel_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(wav(np.stack([TONE, 0 * TONE], axis=1)))
-    as_mono_wav(tmp_path / "in", tmp_path / "out.wav")
+    write_mono_wav(tmp_path / "in", tmp_path / "out.wav")

@@ -1,4 +1,4 @@
-"""What is asked for and is not here, and addresses that clients put together."""
+"""Responses to unknown URLs, and path aliases."""
 
 from __future__ import annotations
 
@@ -45,31 +45,31 @@ async def live() -> AsyncIterator[Live]:
         ("POST", "/dev/captioned_speech", {}, ("detail", "message"), "/v1/audio/speech"),
     ],
 )
-async def test_the_answer_has_the_vendors_form_and_says_what_there_is(
+async def test_response_has_the_vendors_form_and_lists_what_is_available(
     live: Live, method: str, path: str, headers: dict[str, str], keys: tuple[str, ...], remedy: str
 ) -> None:
     async with httpx.AsyncClient(base_url=live.http, headers=headers) as http:
-        answer = await http.request(method, path)
-    assert answer.status_code in (404, 405)
-    assert answer.headers["content-type"] == "application/json"
-    told: Any = answer.json()
+        response = await http.request(method, path)
+    assert response.status_code in (404, 405)
+    assert response.headers["content-type"] == "application/json"
+    reply: Any = response.json()
     for key in keys:
-        told = told[key]
-    assert remedy in told
-    assert path in told
+        reply = reply[key]
+    assert remedy in reply
+    assert path in reply
 
 
-async def test_what_a_route_that_is_here_does_not_find_it_says_itself(live: Live) -> None:
+async def test_404_from_an_existing_route_is_unchanged(live: Live) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
-        answer = await http.delete("/v1/sessions/none")
-    assert answer.status_code == 404
-    assert "session" in answer.json()["detail"]
+        response = await http.delete("/v1/sessions/none")
+    assert response.status_code == 404
+    assert "session" in response.json()["detail"]
 
 
-async def test_a_page_that_is_not_here_is_nobodys(live: Live) -> None:
+async def test_unknown_page_gets_a_plain_404(live: Live) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
-        answer = await http.get("/nowhere")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+        response = await http.get("/nowhere")
+    assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ async def test_a_page_that_is_not_here_is_nobodys(live: Live) -> None:
         ("/v1/text-to-speech/heart/nothing", ("error",)),
     ],
 )
-async def test_on_a_websocket_it_is_said_before_it_is_closed(
+async def test_unknown_websocket_gets_an_error_before_the_close(
     live: Live, path: str, code: tuple[str, ...]
 ) -> None:
     async with connect(f"ws://{live.address}{path}") as socket:
-        told: Any = json.loads(await socket.recv())
+        reply: Any = json.loads(await socket.recv())
         await socket.wait_closed()
     assert socket.close_code == 1008
     for key in code:
-        told = told[key]
-    assert told == "unknown_url"
+        reply = reply[key]
+    assert reply == "unknown_url"
 
 
-async def test_deepgrams_clients_read_why_a_handshake_is_refused(live: Live) -> None:
+async def test_refused_deepgram_handshake_has_dg_error(live: Live) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"ws://{live.address}/v2/speak?model=flux-alexis-en")
     assert refused.value.response.status_code == 404
@@ -101,28 +101,28 @@ async def test_deepgrams_clients_read_why_a_handshake_is_refused(live: Live) -> 
 @pytest.mark.parametrize(
     "path", ["/v1//audio/speech", "/audio/speech", "//v1/audio//speech", "//audio/speech"]
 )
-async def test_openais_address_may_be_put_together_carelessly(live: Live, path: str) -> None:
+async def test_openai_paths_may_repeat_slashes_or_omit_v1(live: Live, path: str) -> None:
     async with httpx.AsyncClient() as http:
-        answer = await http.post(live.http + path, json={"input": "Hi", "response_format": "pcm"})
-        assert (answer.status_code, len(answer.content)) == (200, 2 * 240 * 2)
+        response = await http.post(live.http + path, json={"input": "Hi", "response_format": "pcm"})
+        assert (response.status_code, len(response.content)) == (200, 2 * 240 * 2)
         models = await http.get(f"{live.http}/models")
         assert models.json()["object"] == "list"
         voices = await http.get(f"{live.http}/audio/voices")
         assert voices.json()["voices"]
 
 
-async def test_the_others_too(live: Live) -> None:
+async def test_other_vendors_paths_may_repeat_slashes(live: Live) -> None:
     async with httpx.AsyncClient() as http:
         spoken = await http.post(f"{live.http}//v1/text-to-speech/heart", json={"text": "Hi"})
         assert spoken.status_code == 200
-        asked = {"text": "Hi"}
-        assert (await http.post(f"{live.http}//v1//speak", json=asked)).status_code == 200
+        body = {"text": "Hi"}
+        assert (await http.post(f"{live.http}//v1//speak", json=body)).status_code == 200
     async with connect(f"ws://{live.address}//tts//websocket") as socket:
         await socket.send("{")
         assert json.loads(await socket.recv())["type"] == "error"
 
 
-async def test_another_spelling_opens_no_door() -> None:
+async def test_path_aliases_do_not_bypass_checks() -> None:
     async with (
         live_server(access={"api_keys": "right"}) as live,
         httpx.AsyncClient() as http,
@@ -131,5 +131,5 @@ async def test_another_spelling_opens_no_door() -> None:
             assert (await http.post(live.http + path, json={"input": "Hi"})).status_code == 401
         assert (await http.get(f"{live.http}/models")).status_code == 401
         evil = {"Origin": "https://evil.example", "Authorization": "Bearer right"}
-        answer = await http.post(f"{live.http}/audio/speech", json={"input": "Hi"}, headers=evil)
-        assert answer.status_code == 403
+        response = await http.post(f"{live.http}/audio/speech", json={"input": "Hi"}, headers=evil)
+        assert response.status_code == 403

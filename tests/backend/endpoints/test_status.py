@@ -191,13 +191,13 @@ def test_the_answer_is_never_kept_in_a_cache() -> None:
 
 def test_the_prometheus_figures_and_the_status_agree() -> None:
     metrics = Metrics()
-    metrics.rendered(audio_s=2.0, busy_s=0.5)
-    metrics.first_sound(0.08)
-    metrics.loop_lag(0.003)
-    metrics.gap("rendered_late", 0.3)
-    metrics.cancelled()
-    metrics.error("bad_json")
-    metrics.text(7)
+    metrics.count_step(audio_s=2.0, busy_s=0.5)
+    metrics.observe_first_sound(0.08)
+    metrics.observe_loop_lag(0.003)
+    metrics.count_gap("rendered_late", 0.3)
+    metrics.count_cancel()
+    metrics.count_error("bad_json")
+    metrics.count_text(7)
     figures = metrics.figures()
     assert (figures.audio_s, figures.compute_s) == (2.0, 0.5)
     assert (figures.underruns, figures.cancels, figures.characters) == (1, 1, 7)
@@ -241,6 +241,19 @@ def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() 
     assert client.of(Audio, "b")
     assert 0 < left_s[0] < 1.02
     assert left_s[1] == 0
+
+
+def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
+    seen: list[object] = []
+
+    async def play(client: ScriptedClient) -> None:
+        seen.append(client.session.status().typing)
+        client.say(Start("a"), Text("a", "One "), Start("b", typing="sentence"), Text("b", "Two "))
+        await client.wait(0.1)
+        seen.append(client.session.status().typing)
+
+    scripted(play)
+    assert seen == [[], ["auto", "sentence"]]
 
 
 def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:

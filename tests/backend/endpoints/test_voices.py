@@ -1,4 +1,4 @@
-"""The routes of voices, on the real server with a fake model that makes some."""
+"""The voice routes, on the real server with a fake cloning model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD = recording()
 
 
 @asynccontextmanager
-async def serving(
+async def serve_voices(
     model: Any = None, **sections: Any
 ) -> AsyncIterator[tuple[Live, httpx.AsyncClient]]:
     async with (
@@ -27,64 +27,70 @@ async def serving(
         yield live, http
 
 
-async def add(http: httpx.AsyncClient, name: str, data: bytes = GOOD, **more: Any) -> Any:
+async def add_voice(http: httpx.AsyncClient, name: str, data: bytes = GOOD, **more: Any) -> Any:
     files = {"audio": ("voice.wav", data)}
     return await http.post("/v1/voices", data={"name": name}, files=files, **more)
 
 
-def refused(answer: httpx.Response, status: int, code: str) -> str:
-    """The message of a refusal, which is also in the form that ElevenLabs' clients read."""
-    body = answer.json()
-    assert (answer.status_code, body["code"]) == (status, code), body
+def check_refused(response: httpx.Response, status: int, code: str) -> str:
+    """Check the error in its native and ElevenLabs forms; returns the message."""
+    body = response.json()
+    assert (response.status_code, body["code"]) == (status, code), body
     assert body["detail"] == {"status": code, "message": body["message"]}
     return str(body["message"])
 
 
-async def names(http: httpx.AsyncClient) -> list[str]:
+async def list_names(http: httpx.AsyncClient) -> list[str]:
     return [voice["name"] for voice in (await http.get("/v1/voices")).json()["voices"]]
 
 
-async def test_a_recording_becomes_a_voice_that_speaks() -> None:
-    async with serving() as (live, http):
-        answer = await add(http, "anna", recording(7, "FLAC", rate_hz=44_100))
-        assert answer.status_code == 201
-        assert (answer.json()["name"], answer.json()["learned"]) == ("anna", True)
+async def test_added_voice_speaks() -> None:
+    async with serve_voices() as (live, http):
+        response = await add_voice(http, "anna", recording(7, "FLAC", rate_hz=44_100))
+        assert response.status_code == 201
+        assert (response.json()["name"], response.json()["learned"]) == ("anna", True)
         assert live.model.learned == {"anna": (7.0, 44_100)}  # type: ignore[attr-defined]
         async with live.client() as client:
             assert await client.speak("a", "Hello there.", voice="anna") == "Hellothere."
 
 
-async def test_one_list_for_our_clients_and_those_of_elevenlabs() -> None:
-    async with serving() as (_, http):
-        await add(http, "anna")
+async def test_list_suits_native_and_elevenlabs_clients() -> None:
+    async with serve_voices() as (_, http):
+        await add_voice(http, "anna")
         listed = (await http.get("/v1/voices")).json()
         assert listed["clones"] is True
-        theirs = (await http.get("/v2/voices")).json()["voices"]
-    (ours,) = [voice for voice in listed["voices"] if voice["name"] == "anna"]
-    assert (ours["ready"], ours["learned"], ours["language"]) == (True, True, "en")
-    assert (ours["voice_id"], ours["category"]) == ("anna", "cloned")
-    assert [each["voice_id"] for each in theirs] == [each["name"] for each in listed["voices"]]
+        elevenlabs_voices = (await http.get("/v2/voices")).json()["voices"]
+    (native_voice,) = [voice for voice in listed["voices"] if voice["name"] == "anna"]
+    assert (native_voice["ready"], native_voice["learned"], native_voice["language"]) == (
+        True,
+        True,
+        "en",
+    )
+    assert (native_voice["voice_id"], native_voice["category"]) == ("anna", "cloned")
+    assert [entry["voice_id"] for entry in elevenlabs_voices] == [
+        entry["name"] for entry in listed["voices"]
+    ]
 
 
-async def test_a_voice_that_is_removed_is_gone() -> None:
-    async with serving() as (live, http):
-        await add(http, "anna")
+async def test_removed_voice_is_gone() -> None:
+    async with serve_voices() as (live, http):
+        await add_voice(http, "anna")
         assert (await http.delete("/v1/voices/anna")).status_code == 200
-        assert "anna" not in await names(http)
+        assert "anna" not in await list_names(http)
         assert live.model.learned == {}  # type: ignore[attr-defined]
-        refused(await http.delete("/v1/voices/anna"), 404, "unknown_voice")
-        assert (await add(http, "anna")).status_code == 201
+        check_refused(await http.delete("/v1/voices/anna"), 404, "unknown_voice")
+        assert (await add_voice(http, "anna")).status_code == 201
 
 
-async def test_a_voice_that_is_removed_finishes_what_it_says() -> None:
-    async with serving() as (live, http), live.client() as client:
-        await add(http, "anna")
+async def test_removed_voice_finishes_running_speech() -> None:
+    async with serve_voices() as (live, http), live.client() as client:
+        await add_voice(http, "anna")
         await client.say("start", context="a", format="pcm_f32le", voice="anna")
         await client.say("text", context="a", text="One two three. ")
         await client.read_to("audio", "a")
         assert (await http.delete("/v1/voices/anna")).status_code == 200
-        assert "anna" not in await names(http)
-        refused(await add(http, "anna"), 409, "voice_exists")
+        assert "anna" not in await list_names(http)
+        check_refused(await add_voice(http, "anna"), 409, "voice_exists")
         await client.say("start", context="b", voice="anna")
         assert (await client.read_to("error", "b"))[-1]["code"] == "unknown_voice"
         await client.say("text", context="a", text="A sentence that begins later.")
@@ -93,36 +99,53 @@ async def test_a_voice_that_is_removed_finishes_what_it_says() -> None:
         assert not [m for m in messages if m["type"] == "error"]
         learned = live.model.learned  # type: ignore[attr-defined]
         await eventually(lambda: not learned, within_s=10)
-        assert (await add(http, "anna")).status_code == 201
+        assert (await add_voice(http, "anna")).status_code == 201
 
 
-NO_NAMES = ("", " ", ".", "..", "../anna", "a/b", "a\\b", "/etc/passwd", "-a", "_a", "a b", "änna")
+INVALID_NAMES = (
+    "",
+    " ",
+    ".",
+    "..",
+    "../anna",
+    "a/b",
+    "a\\b",
+    "/etc/passwd",
+    "-a",
+    "_a",
+    "a b",
+    "änna",
+)
 
 
-async def test_names_that_are_no_names() -> None:
-    async with serving() as (live, http):
-        for name in (*NO_NAMES, "a" * 65, "anna\n", "a\0b", "con.txt"):
-            assert "name" in refused(await add(http, name), 400, "bad_message")
+async def test_invalid_name_is_refused() -> None:
+    async with serve_voices() as (live, http):
+        for name in (*INVALID_NAMES, "a" * 65, "anna\n", "a\0b", "con.txt"):
+            assert "name" in check_refused(await add_voice(http, name), 400, "bad_message")
         assert live.model.learned == {}  # type: ignore[attr-defined]
 
 
-async def test_a_name_that_is_taken() -> None:
-    async with serving() as (_, http):
-        refused(await add(http, "heart"), 409, "voice_exists")
-        await add(http, "anna")
-        refused(await add(http, "anna"), 409, "voice_exists")
+async def test_existing_name_is_refused() -> None:
+    async with serve_voices() as (_, http):
+        check_refused(await add_voice(http, "heart"), 409, "voice_exists")
+        await add_voice(http, "anna")
+        check_refused(await add_voice(http, "anna"), 409, "voice_exists")
 
 
-async def test_what_is_no_recording() -> None:
-    async with serving() as (live, http):
-        message = refused(await add(http, "anna", b"these are words"), 400, "bad_message")
+async def test_invalid_recording_is_refused() -> None:
+    async with serve_voices() as (live, http):
+        message = check_refused(
+            await add_voice(http, "anna", b"these are words"), 400, "bad_message"
+        )
         assert "WAV, FLAC, MP3 or OGG" in message
-        assert "4.0 s" in refused(await add(http, "anna", recording(4)), 400, "bad_message")
+        assert "4.0 s" in check_refused(
+            await add_voice(http, "anna", recording(4)), 400, "bad_message"
+        )
         assert live.model.learned == {}  # type: ignore[attr-defined]
-        assert (await add(http, "anna")).status_code == 201  # the name is free
+        assert (await add_voice(http, "anna")).status_code == 201  # the name is free
 
 
-NO_FORMS: list[dict[str, Any]] = [
+INVALID_FORMS: list[dict[str, Any]] = [
     {},
     {"json": {"name": "anna"}},
     {"data": {"name": "anna"}},
@@ -135,49 +158,51 @@ NO_FORMS: list[dict[str, Any]] = [
 ]
 
 
-async def test_what_is_not_the_form() -> None:
-    async with serving() as (_, http):
-        for form in NO_FORMS:
-            refused(await http.post("/v1/voices", **form), 400, "bad_message")
+async def test_invalid_form_is_refused() -> None:
+    async with serve_voices() as (_, http):
+        for form in INVALID_FORMS:
+            check_refused(await http.post("/v1/voices", **form), 400, "bad_message")
 
 
-async def test_too_large_a_file_is_refused() -> None:
-    async with serving() as (_, http):
-        message = refused(await add(http, "anna", b"a" * (LARGEST_BYTES + 1)), 400, "bad_message")
+async def test_oversized_file_is_refused() -> None:
+    async with serve_voices() as (_, http):
+        message = check_refused(
+            await add_voice(http, "anna", b"a" * (LARGEST_BYTES + 1)), 400, "bad_message"
+        )
         assert "20 MiB" in message
-        with suppress(httpx.TransportError):  # it may hang up while we still send
-            far_more = await add(http, "anna", b"a" * (LARGEST_BYTES + (2 << 20)))
+        with suppress(httpx.TransportError):  # the server may close during the upload
+            far_more = await add_voice(http, "anna", b"a" * (LARGEST_BYTES + (2 << 20)))
             assert far_more.status_code == 413
-        assert "anna" not in await names(http)
+        assert "anna" not in await list_names(http)
 
 
-async def test_an_engine_that_makes_no_voices_says_so() -> None:
-    async with serving(FakeModel()) as (_, http):
-        message = refused(await add(http, "anna"), 400, "unsupported")
+async def test_engine_without_cloning_is_reported() -> None:
+    async with serve_voices(FakeModel()) as (_, http):
+        message = check_refused(await add_voice(http, "anna"), 400, "unsupported")
         assert "chatterbox-turbo" in message
         assert (await http.get("/v1/voices")).json()["clones"] is False
 
 
-async def test_voices_of_the_engine_and_the_default_one_stay() -> None:
+async def test_built_in_and_default_voices_cannot_be_removed() -> None:
     model = CloningModel()
     model.learned["anna"] = (6.0, 16_000)
-    async with serving(model, engine={"threads": 1, "voice": "anna"}) as (_, http):
-        refused(await http.delete("/v1/voices/second"), 400, "unsupported")
-        assert "default" in refused(await http.delete("/v1/voices/anna"), 400, "unsupported")
+    async with serve_voices(model, engine={"threads": 1, "voice": "anna"}) as (_, http):
+        check_refused(await http.delete("/v1/voices/second"), 400, "unsupported")
+        assert "default" in check_refused(await http.delete("/v1/voices/anna"), 400, "unsupported")
         assert list(model.learned) == ["anna"]
 
 
-async def test_a_key_is_wanted_where_keys_are() -> None:
-    async with serving(access={"api_keys": "secret"}) as (_, http):
-        refused(await add(http, "anna"), 401, "invalid_api_key")
-        refused(await http.delete("/v1/voices/anna"), 401, "invalid_api_key")
+async def test_key_is_required_if_configured() -> None:
+    async with serve_voices(access={"api_keys": "secret"}) as (_, http):
+        check_refused(await add_voice(http, "anna"), 401, "invalid_api_key")
+        check_refused(await http.delete("/v1/voices/anna"), 401, "invalid_api_key")
         for headers in ({"authorization": "Bearer secret"}, {"xi-api-key": "secret"}):
-            assert (await add(http, "anna", headers=headers)).status_code == 201
+            assert (await add_voice(http, "anna", headers=headers)).status_code == 201
             assert (await http.delete("/v1/voices/anna", headers=headers)).status_code == 200
 
 
-async def test_pages_of_other_sites_make_and_remove_nothing() -> None:
-    async with serving() as (_, http):
+async def test_other_origins_cannot_add_or_remove_voices() -> None:
+    async with serve_voices() as (_, http):
         headers = {"origin": "http://elsewhere.example"}
-        assert (await add(http, "anna", headers=headers)).status_code == 403
+        assert (await add_voice(http, "anna", headers=headers)).status_code == 403
         assert (await http.delete("/v1/voices/anna", headers=headers)).status_code == 403

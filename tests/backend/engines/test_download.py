@@ -1,4 +1,4 @@
-"""Fetching weights from a hub that is slow, broken, wrong or not there."""
+"""Downloading weights from a hub that is slow, broken, wrong or unreachable."""
 
 from __future__ import annotations
 
@@ -41,27 +41,27 @@ def contents(folder: Path) -> dict[str, bytes]:
 WHOLE = {"config.json": SMALL, "model.safetensors": LARGE}
 
 
-def test_what_the_engine_uses_is_fetched_and_nothing_else(hub: Hub, tmp_path: Path) -> None:
+def test_only_the_files_of_the_engine_are_fetched(hub: Hub, tmp_path: Path) -> None:
     assert fetch(tmp_path / "models" / "turbo") == ["config.json", "model.safetensors"]
     assert contents(tmp_path / "models" / "turbo") == WHOLE
 
 
-def test_progress_is_told_to_the_last_byte(hub: Hub, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    download(THEIRS, tmp_path, lambda *what: told.append(what))
-    of_model = [at for name, at, of in told if (name, of) == ("model.safetensors", len(LARGE))]
+def test_progress_is_reported_to_the_last_byte(hub: Hub, tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int]] = []
+    download(THEIRS, tmp_path, lambda *what: reports.append(what))
+    of_model = [at for name, at, of in reports if (name, of) == ("model.safetensors", len(LARGE))]
     assert of_model[-1] == len(LARGE)
     assert of_model == sorted(of_model)
 
 
-def test_what_is_there_is_not_fetched_again(hub: Hub, tmp_path: Path) -> None:
+def test_intact_files_are_not_fetched_again(hub: Hub, tmp_path: Path) -> None:
     fetch(tmp_path)
     hub.requests.clear()
     assert fetch(tmp_path) == []
     assert hub.requests == []
 
 
-def test_what_is_there_but_wrong_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
+def test_changed_files_are_fetched_again(hub: Hub, tmp_path: Path) -> None:
     fetch(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(LARGE[:-1] + b"?")
     (tmp_path / "config.json").write_bytes(b'{"vocab": 4}')
@@ -69,7 +69,7 @@ def test_what_is_there_but_wrong_is_fetched_again(hub: Hub, tmp_path: Path) -> N
     assert contents(tmp_path) == WHOLE
 
 
-def test_a_connection_that_breaks_goes_on_where_it_broke(hub: Hub, tmp_path: Path) -> None:
+def test_a_broken_connection_resumes_where_it_broke(hub: Hub, tmp_path: Path) -> None:
     hub.breaks["model.safetensors"] = [100_000, 50_000]
     fetch(tmp_path)
     starts = [start for name, start in hub.requests if name == "model.safetensors"]
@@ -77,11 +77,11 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(hub: Hub, tmp_path: Pat
     assert contents(tmp_path) == WHOLE
 
 
-def test_a_download_that_was_given_up_goes_on_the_next_time(hub: Hub, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes_the_next_time(hub: Hub, tmp_path: Path) -> None:
     hub.breaks["model.safetensors"] = [100_000] + [0] * 10
-    with pytest.raises(DownloadFailed, match="again: it goes on where it stopped"):
+    with pytest.raises(DownloadFailed, match="again: it resumes where it stopped"):
         fetch(tmp_path)
-    assert THEIRS.missing(tmp_path) == ["model.safetensors"]
+    assert THEIRS.missing_files(tmp_path) == ["model.safetensors"]
     hub.breaks.clear()
     hub.requests.clear()
     fetch(tmp_path)
@@ -89,7 +89,7 @@ def test_a_download_that_was_given_up_goes_on_the_next_time(hub: Hub, tmp_path: 
     assert contents(tmp_path) == WHOLE
 
 
-def test_a_hub_that_cannot_go_on_starts_anew(hub: Hub, tmp_path: Path) -> None:
+def test_a_hub_without_range_requests_starts_from_the_beginning(hub: Hub, tmp_path: Path) -> None:
     hub.resumes = False
     hub.breaks["model.safetensors"] = [100_000]
     fetch(tmp_path)
@@ -97,21 +97,23 @@ def test_a_hub_that_cannot_go_on_starts_anew(hub: Hub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lie", [LARGE[:-1] + b"?", LARGE + b"?"])
-def test_wrong_bytes_are_thrown_away(hub: Hub, tmp_path: Path, lie: bytes) -> None:
+def test_files_with_a_wrong_digest_are_discarded(hub: Hub, tmp_path: Path, lie: bytes) -> None:
     hub.lies["model.safetensors"] = lie
-    with pytest.raises(DownloadFailed, match=r"model\.safetensors did not arrive as the hub"):
+    with pytest.raises(
+        DownloadFailed, match=r"model\.safetensors does not have the size or digest"
+    ):
         fetch(tmp_path)
     assert contents(tmp_path) == {"config.json": SMALL}
 
 
-def test_too_few_bytes_are_a_broken_connection(hub: Hub, tmp_path: Path) -> None:
+def test_a_short_response_counts_as_a_broken_connection(hub: Hub, tmp_path: Path) -> None:
     hub.lies["model.safetensors"] = LARGE[:1000]
-    with pytest.raises(DownloadFailed, match="goes on where it stopped"):
+    with pytest.raises(DownloadFailed, match="resumes where it stopped"):
         fetch(tmp_path)
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_a_wrong_first_half_is_found_and_fetched_anew(hub: Hub, tmp_path: Path) -> None:
+def test_a_corrupt_partial_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
     hub.breaks["model.safetensors"] = [100_000] + [0] * 10
     with pytest.raises(DownloadFailed):
         fetch(tmp_path)
@@ -122,50 +124,50 @@ def test_a_wrong_first_half_is_found_and_fetched_anew(hub: Hub, tmp_path: Path) 
     assert contents(tmp_path) == WHOLE
 
 
-def test_a_repository_that_is_not_there(hub: Hub, tmp_path: Path) -> None:
+def test_a_missing_repository_is_reported(hub: Hub, tmp_path: Path) -> None:
     gone = Weights("chatterbox", "someone/else", ("model.safetensors",))
     with pytest.raises(DownloadFailed, match=r"404 .*HF_ENDPOINT"):
         download(gone, tmp_path, lambda *_: None)
 
 
-def test_a_file_that_is_not_there_any_more(hub: Hub, tmp_path: Path) -> None:
+def test_a_file_removed_from_the_hub_is_reported(hub: Hub, tmp_path: Path) -> None:
     del hub.files["model.safetensors"]
-    with pytest.raises(DownloadFailed, match=r"no model\.safetensors any more"):
+    with pytest.raises(DownloadFailed, match=r"no longer has model\.safetensors"):
         fetch(tmp_path)
 
 
-def test_no_hub_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadFailed, match="connection to the hub failed"):
         fetch(tmp_path)
 
 
-def test_a_folder_that_cannot_be_written(hub: Hub, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
-    with pytest.raises(DownloadFailed, match="cannot keep the weights"):
+    with pytest.raises(DownloadFailed, match="cannot store the weights"):
         fetch(tmp_path / "models")
 
 
-def test_the_command_knows_the_engines_and_says_what_it_can_do() -> None:
-    said = subprocess.run(
+def test_the_help_lists_the_engines() -> None:
+    output = subprocess.run(
         [sys.executable, "-m", "duplex_tts", "download", "--help"],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     ).stdout
-    assert "duplex-tts download" in said
-    assert all(engine in said for engine in WEIGHTS)
+    assert "duplex-tts download" in output
+    assert all(engine in output for engine in WEIGHTS)
 
 
-def test_files_are_needed_that_the_repository_can_have() -> None:
+def test_required_files_are_among_those_downloaded() -> None:
     assert list(WEIGHTS) == ["chatterbox-turbo", "chatterbox"]
     for weights in WEIGHTS.values():
-        assert all(map(weights.wants, weights.needed))
-        assert not weights.wants("../evil.json")
+        assert all(map(weights.includes, weights.required))
+        assert not weights.includes("../evil.json")
 
 
-def test_without_the_package_of_the_hub_it_says_how_to_get_it(
+def test_without_the_hub_package_the_error_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

@@ -1,4 +1,4 @@
-"""Which engine speaks, and what is said where it cannot."""
+"""Choosing and loading the engine, and the errors if that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from backend.config import Settings
 from backend.engines import loader
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 
@@ -23,26 +23,26 @@ TURBO, STANDARD = "chatterbox-turbo", "chatterbox"
 EMBEDDED = object()
 
 
-class Loaded:
-    """In place of the real model: remembers what it was loaded with."""
+class RecordedModel:
+    """Replaces the real model and records its arguments."""
 
-    def __init__(self, *given: Any) -> None:
-        self.folder, self.settings, self.voices = given
+    def __init__(self, *arguments: Any) -> None:
+        self.folder, self.settings, self.voices = arguments
 
-    load = classmethod(lambda cls, *given: cls(*given))
+    load = classmethod(lambda cls, *arguments: cls(*arguments))
 
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A machine with the packages, and a CUDA device if `device` names one. Its logs are heard."""
+    """A machine with the packages, and a CUDA device if `device` names one."""
     structlog.reset_defaults()
     machine = SimpleNamespace(device=None, packages={"torch", "chatterbox"})
-    module = SimpleNamespace(ChatterboxModel=Loaded)
+    module = SimpleNamespace(ChatterboxModel=RecordedModel)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", module)
-    monkeypatch.setattr(loader, "_hibari", lambda _: EMBEDDED)  # which takes a second to load
+    monkeypatch.setattr(loader, "_load_hibari", lambda _: EMBEDDED)  # loading takes a second
     monkeypatch.setattr(loader, "cuda_device", lambda: machine.device)
-    monkeypatch.setattr(loader, "why_no_device", lambda: "the driver is old")
-    monkeypatch.setattr(loader, "installed", lambda package: package in machine.packages)
+    monkeypatch.setattr(loader, "explain_no_device", lambda: "the driver is old")
+    monkeypatch.setattr(loader, "is_installed", lambda package: package in machine.packages)
     return machine
 
 
@@ -52,46 +52,46 @@ def settings(name: str = "auto", **chatterbox: object) -> Settings:
 
 def put_weights(models: Path, engine: str) -> None:
     (models / engine).mkdir(parents=True)
-    for name in WEIGHTS[engine].needed:
+    for name in WEIGHTS[engine].required:
         (models / engine / name).touch()
 
 
-def chosen(settings: Settings, models: Path) -> tuple[Any, str]:
-    """The model, and why it is that one."""
+def load_with_reason(settings: Settings, models: Path) -> tuple[Any, str]:
+    """The model, and the logged reason for it."""
     with capture_logs() as logs:
-        model = choose(settings, models)
+        model = load_model(settings, models)
     (why,) = [entry["why"] for entry in logs if entry["event"] == "engine.chosen"]
     return model, why
 
 
-def test_without_weights_the_embedded_voice_speaks_and_torch_is_not_asked(
+def test_without_weights_hibari_is_chosen_without_asking_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(loader, "cuda_device")  # asking would fail
-    model, why = chosen(settings(), tmp_path)
+    model, why = load_with_reason(settings(), tmp_path)
     assert model is EMBEDDED
     assert "duplex-tts download chatterbox-turbo" in why
 
 
-def test_the_log_names_the_folder_that_was_looked_into(tmp_path: Path) -> None:
+def test_the_log_names_the_models_folder(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        choose(settings(), tmp_path)
+        load_model(settings(), tmp_path)
     assert logs[0]["models"] == str(tmp_path)
 
 
-def test_with_weights_but_no_device_the_embedded_voice_speaks(tmp_path: Path) -> None:
+def test_with_weights_but_no_device_hibari_is_chosen(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
-    model, why = chosen(settings(), tmp_path)
+    model, why = load_with_reason(settings(), tmp_path)
     assert model is EMBEDDED
     assert why.endswith("no CUDA device: the driver is old")
 
 
-def test_with_weights_but_no_package_the_embedded_voice_speaks(
+def test_with_weights_but_no_package_hibari_is_chosen(
     tmp_path: Path, machine: SimpleNamespace
 ) -> None:
     put_weights(tmp_path, TURBO)
     machine.device, machine.packages = "a card", {"torch"}
-    model, why = chosen(settings(), tmp_path)
+    model, why = load_with_reason(settings(), tmp_path)
     assert model is EMBEDDED
     assert "make install-chatterbox" in why
 
@@ -99,98 +99,98 @@ def test_with_weights_but_no_package_the_embedded_voice_speaks(
 @pytest.mark.parametrize(
     ("here", "taken"), [([STANDARD], STANDARD), ([STANDARD, TURBO], TURBO), ([TURBO], TURBO)]
 )
-def test_with_weights_and_a_device_chatterbox_speaks_turbo_first(
+def test_with_weights_and_a_device_chatterbox_is_chosen_turbo_first(
     tmp_path: Path, machine: SimpleNamespace, here: list[str], taken: str
 ) -> None:
     for engine in here:
         put_weights(tmp_path, engine)
     machine.device = "a card"
-    model, why = chosen(settings(watermark=False), tmp_path)
+    model, why = load_with_reason(settings(watermark=False), tmp_path)
     assert model.folder == tmp_path / taken
     assert model.voices == tmp_path / "voices" / taken
     assert not model.settings.watermark
     assert "a card" in why
 
 
-def test_weights_that_are_not_complete_are_none(tmp_path: Path, machine: SimpleNamespace) -> None:
+def test_incomplete_weights_do_not_count(tmp_path: Path, machine: SimpleNamespace) -> None:
     put_weights(tmp_path, TURBO)
     (tmp_path / TURBO / "t3_turbo_v1.safetensors").unlink()
     machine.device = "a card"
-    assert chosen(settings(), tmp_path)[0] is EMBEDDED
+    assert load_with_reason(settings(), tmp_path)[0] is EMBEDDED
 
 
-def test_what_the_settings_name_is_taken_also_on_a_cpu_which_is_said_to_be_slow(
+def test_a_named_engine_is_loaded_on_a_cpu_with_a_warning(
     tmp_path: Path,
 ) -> None:
     put_weights(tmp_path, STANDARD)
     with capture_logs() as logs:
-        model: Any = choose(settings(STANDARD), tmp_path)
+        model: Any = load_model(settings(STANDARD), tmp_path)
     assert model.folder == tmp_path / STANDARD
     (slow,) = [entry for entry in logs if entry["event"] == "engine.slow"]
     assert slow["log_level"] == "warning"
     assert "the driver is old" in slow["why"]
 
 
-def test_the_embedded_voice_is_taken_where_it_is_named(
-    tmp_path: Path, machine: SimpleNamespace
-) -> None:
+def test_hibari_is_chosen_if_named(tmp_path: Path, machine: SimpleNamespace) -> None:
     put_weights(tmp_path, TURBO)
     machine.device = "a card"
-    assert chosen(settings("hibari"), tmp_path)[0] is EMBEDDED
+    assert load_with_reason(settings("hibari"), tmp_path)[0] is EMBEDDED
 
 
-def test_weights_that_are_missing_are_one_line_with_the_command(tmp_path: Path) -> None:
+def test_missing_weights_are_one_line_with_the_command(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        choose(settings(TURBO), tmp_path)
+        load_model(settings(TURBO), tmp_path)
     assert "t3_turbo_v1.safetensors" in caught.value.message
     assert caught.value.message.endswith("run: duplex-tts download chatterbox-turbo")
     assert "\n" not in caught.value.message
 
 
-def test_a_package_that_is_missing_is_one_line_with_the_command(
+def test_a_missing_package_is_one_line_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_weights(tmp_path, TURBO)
     monkeypatch.setitem(sys.modules, "backend.engines.chatterbox.model", None)
     with pytest.raises(ConfigError, match="run: make install-chatterbox"):
-        choose(settings(TURBO), tmp_path)
+        load_model(settings(TURBO), tmp_path)
 
 
-def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_device_is_reported(tmp_path: Path) -> None:
     put_weights(tmp_path, TURBO)
     with pytest.raises(ConfigError, match=r"chatterbox\.device = cuda.*the driver is old"):
-        choose(settings(TURBO, device="cuda"), tmp_path)
+        load_model(settings(TURBO, device="cuda"), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("cuda", "why"), [(None, "built without CUDA"), ("13.0", "torch for CUDA 13.0 .* nvidia-smi")]
 )
-def test_why_there_is_no_device(
+def test_the_reason_for_no_device_is_explained(
     cuda: str | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr(loader, "installed", lambda _: True)
+    monkeypatch.setattr(loader, "is_installed", lambda _: True)
     torch = SimpleNamespace(version=SimpleNamespace(cuda=cuda))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert re.search(why, loader.why_no_device())
+    assert re.search(why, loader.explain_no_device())
 
 
-def test_files_that_cannot_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_loaded_are_one_line_with_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     put_weights(tmp_path, TURBO)
 
     def load(*_: object) -> None:
         raise ValueError("header too small")
 
-    monkeypatch.setattr(Loaded, "load", load)
+    monkeypatch.setattr(RecordedModel, "load", load)
     with (
         capture_logs() as logs,
         pytest.raises(ConfigError, match=r"header too small.*download chatterbox-turbo` checks"),
     ):
-        choose(settings(TURBO), tmp_path)
-    assert not [entry for entry in logs if entry["log_level"] == "error"], "the line says it all"
+        load_model(settings(TURBO), tmp_path)
+    assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
-def test_the_embedded_voice_needs_none_of_the_packages_of_chatterbox(tmp_path: Path) -> None:
+def test_hibari_needs_no_package_of_chatterbox(tmp_path: Path) -> None:
     program = """
 import sys
 from pathlib import Path
@@ -200,11 +200,11 @@ class NotInstalled:
     def find_spec(self, name, *_):
         if name.partition(".")[0] in self.absent:
             raise ModuleNotFoundError(name=name)
-sys.meta_path.insert(0, NotInstalled())  # None in sys.modules would be taken for a module by scipy
+sys.meta_path.insert(0, NotInstalled())  # scipy would take None in sys.modules for a module
 import backend.main
 from backend.config import Settings
-from backend.engines.loader import choose
-print(choose(Settings(), Path(sys.argv[1])).info.name)
+from backend.engines.loader import load_model
+print(load_model(Settings(), Path(sys.argv[1])).info.name)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)

@@ -1,4 +1,4 @@
-"""Why a listener heard a gap."""
+"""Finding the cause of a gap in playback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.monitoring.gap_causes import CAUSES, Cause, Way, explain
+from backend.monitoring.gap_causes import CAUSES, Cause, Delivery, explain_gap
 from tests.support.repository import ROOT
 
 GOAL_S = 0.15
@@ -16,29 +16,30 @@ DRY_S = 10.0
 
 
 @pytest.mark.parametrize(
-    ("way", "cause"),
+    ("delivery", "cause"),
     [
-        (Way(10.3, 10.3), "rendered_late"),
-        (Way(10.1, 10.1, ((5.0, 9.0),)), "rendered_late"),  # the text was there before
-        (Way(13.1, 13.1, ((9.0, 13.0),)), "text_late"),
-        (Way(10.17, 10.17, ((9.0, 10.05),)), "text_late"),  # then rendered as fast as it should be
-        (Way(12.0, 12.0, ((9.0, 10.1),)), "rendered_late"),  # then rendered far too slowly
-        (Way(12.0, 12.0, ((9.0, 10.4), (10.5, 11.9))), "text_late"),  # what came was silent
-        (Way(9.0, 12.0), "slow_reader"),
-        (Way(10.4, 10.5), "rendered_late"),
-        (Way(10.1, 10.5), "slow_reader"),
-        (Way(9.0, 12.0, reconnected=True), "disconnected"),
-        (Way(12.0, 12.1, reconnected=True), "rendered_late"),
-        (Way(10.3, 10.3, failure="engine_failed"), "refused"),
-        (Way(15.3, 15.3, ((10.2, 15.2),), "timeout"), "text_late"),
+        (Delivery(10.3, 10.3), "rendered_late"),
+        (Delivery(10.1, 10.1, ((5.0, 9.0),)), "rendered_late"),  # the text had arrived before
+        (Delivery(13.1, 13.1, ((9.0, 13.0),)), "text_late"),
+        # The text arrived late, and was then rendered within the goal, or far too slowly:
+        (Delivery(10.17, 10.17, ((9.0, 10.05),)), "text_late"),
+        (Delivery(12.0, 12.0, ((9.0, 10.1),)), "rendered_late"),
+        (Delivery(12.0, 12.0, ((9.0, 10.4), (10.5, 11.9))), "text_late"),  # the first was silent
+        (Delivery(9.0, 12.0), "slow_reader"),
+        (Delivery(10.4, 10.5), "rendered_late"),
+        (Delivery(10.1, 10.5), "slow_reader"),
+        (Delivery(9.0, 12.0, reconnected=True), "disconnected"),
+        (Delivery(12.0, 12.1, reconnected=True), "rendered_late"),
+        (Delivery(10.3, 10.3, failure="engine_failed"), "refused"),
+        (Delivery(15.3, 15.3, ((10.2, 15.2),), "timeout"), "text_late"),
     ],
 )
-def test_the_cause_is_what_took_the_largest_part(way: Way, cause: Cause) -> None:
-    assert explain(DRY_S, way, GOAL_S).cause == cause
+def test_the_cause_is_the_largest_part_of_the_gap(delivery: Delivery, cause: Cause) -> None:
+    assert explain_gap(DRY_S, delivery, GOAL_S).cause == cause
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_every_cause_is_explained_with_an_example(cause: Cause) -> None:
+def test_every_cause_is_documented_with_an_example(cause: Cause) -> None:
     document = ROOT / "docs" / "debugging-gaps.md"
     (explained,) = re.findall(rf"^### `{cause}`.*?(?=^###)", document.read_text(), re.S | re.M)
     assert f'{{"cause": "{cause}", "gap_ms": ' in explained
@@ -61,7 +62,7 @@ def test_the_parts_add_up_to_the_gap(
     spans = tuple(zip(edges[::2], edges[1::2], strict=False))
     queued_s, taken_s = sorted((queued_s, taken_s))
     taken_s = max(taken_s, DRY_S)
-    gap = explain(DRY_S, Way(queued_s, taken_s, spans, failure, reconnected), GOAL_S)
+    gap = explain_gap(DRY_S, Delivery(queued_s, taken_s, spans, failure, reconnected), GOAL_S)
     assert gap.cause in CAUSES
     assert min(gap.text_s, gap.render_s, gap.reader_s) >= 0
     assert gap.text_s + gap.render_s + gap.reader_s == pytest.approx(gap.seconds)

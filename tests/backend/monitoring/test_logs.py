@@ -1,4 +1,4 @@
-"""Logs: one form for all, and nothing in them that a client has written."""
+"""Logs: one format for all loggers, and no text of clients."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SECRET = "my password is swordfish"
 
 
 @pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Give logging back as it was."""
+def _restore_logging() -> Iterator[None]:
+    """Restore logging after the test."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     yield
@@ -30,42 +30,42 @@ def _restored() -> Iterator[None]:
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     captured = capsys.readouterr()
-    assert captured.out == ""  # stdout belongs to the program's answers
+    assert captured.out == ""  # stdout is for the program's output
     return [json.loads(line) for line in captured.err.splitlines()]
 
 
-@pytest.mark.parametrize("form", ["console", "json"])
-def test_the_user_s_text_is_not_logged_at_the_default_level(
-    form: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_client_text_is_not_logged_at_the_default_level(
+    log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(LogSettings.model_validate({"format": form}))
+    configure_logging(LogSettings.model_validate({"format": log_format}))
     structlog.get_logger("backend.sessions.session").info("context.text", text=SECRET, context="c1")
     structlog.get_logger("backend.sessions.session").debug("context.text", text=SECRET)
     structlog.get_logger("backend.sessions.session").bind(text=SECRET).warning("context.slow")
     logging.getLogger("foreign").warning("odd", extra={"text": SECRET})
     logging.getLogger("foreign").debug(SECRET)
-    said = capsys.readouterr().err
-    assert "swordfish" not in said
-    assert said.count("context.text") == 1
-    assert "context.slow" in said
-    assert "c1" in said
-    assert str(len(SECRET)) in said
+    output = capsys.readouterr().err
+    assert "swordfish" not in output
+    assert output.count("context.text") == 1
+    assert "context.slow" in output
+    assert "c1" in output
+    assert str(len(SECRET)) in output
 
 
-@pytest.mark.parametrize("form", ["console", "json"])
-def test_a_traceback_does_not_show_the_variables_that_hold_the_text(
-    form: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_tracebacks_do_not_show_local_variables(
+    log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(LogSettings.model_validate({"format": form}))
+    configure_logging(LogSettings.model_validate({"format": log_format}))
     text = SECRET
     try:
         len(text) / 0
     except ZeroDivisionError:
         structlog.get_logger().exception("engine.failed")
         logging.getLogger("uvicorn.error").exception("crashed")
-    said = capsys.readouterr().err
-    assert said.count("ZeroDivisionError") >= 2
-    assert "swordfish" not in said
+    output = capsys.readouterr().err
+    assert output.count("ZeroDivisionError") >= 2
+    assert "swordfish" not in output
 
 
 def test_a_key_in_a_url_is_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_a_key_in_a_url_is_never_logged(capsys: pytest.CaptureFixture[str]) -> N
     ]
 
 
-def test_a_refused_handshake_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refused_handshake_is_not_logged_as_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
     log = logging.getLogger("uvicorn.error")
     log.error("ASGI callable returned without completing handshake.")
@@ -89,26 +89,28 @@ def test_a_refused_handshake_is_no_error(capsys: pytest.CaptureFixture[str]) -> 
     ]
 
 
-def test_the_text_is_logged_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
+def test_client_text_is_logged_at_debug(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(level="debug", format="json"))
     structlog.get_logger().debug("context.text", text=SECRET)
     assert [line["text"] for line in lines(capsys)] == [SECRET]
 
 
-@pytest.mark.parametrize("form", ["console", "json"])
-def test_an_id_of_a_client_is_one_line_and_no_command_to_a_terminal(
-    form: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_control_characters_in_client_ids_are_escaped(
+    log_format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configure_logging(LogSettings.model_validate({"format": form}))
+    configure_logging(LogSettings.model_validate({"format": log_format}))
     structlog.get_logger().info("context.opened", context="a\n\x1b[2Jb\u2028\u202ec é")
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1
-    assert not set("\x1b\u2028\u202e") & set(said.removesuffix("\n"))
-    assert "a" in said
-    assert "é" in said or "\\u00e9" in said
+    output = capsys.readouterr().err
+    assert len(output.splitlines()) == 1
+    assert not set("\x1b\u2028\u202e") & set(output.removesuffix("\n"))
+    assert "a" in output
+    assert "é" in output or "\\u00e9" in output
 
 
-def test_a_line_says_when_who_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_line_has_timestamp_logger_level_and_event(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     configure_logging(LogSettings(format="json"))
     structlog.get_logger("backend.sessions.session").warning("context.slow", waited_s=2)
     (line,) = lines(capsys)
@@ -121,7 +123,7 @@ def test_a_line_says_when_who_how_bad_and_what(capsys: pytest.CaptureFixture[str
     }
 
 
-def test_uvicorn_and_the_standard_library_speak_the_same_form_once(
+def test_uvicorn_and_standard_library_logs_have_the_same_format(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     own = logging.getLogger("uvicorn")
@@ -132,17 +134,17 @@ def test_uvicorn_and_the_standard_library_speak_the_same_form_once(
     logging.getLogger("uvicorn.error").warning("Started server process [%d]", 7, extra=coloured)
     logging.getLogger("uvicorn.error").info("connection open")
     logging.getLogger("some.library").warning("odd")
-    said = lines(capsys)
-    assert "color_message" not in said[0]
-    assert [(line["logger"], line["event"]) for line in said] == [
+    output = lines(capsys)
+    assert "color_message" not in output[0]
+    assert [(line["logger"], line["event"]) for line in output] == [
         ("uvicorn.error", "Started server process [7]"),
         ("some.library", "odd"),
     ]
 
 
-@pytest.mark.parametrize(("level", "said"), [("info", 3), ("warning", 2), ("error", 1)])
-def test_the_level_silences_what_is_below_it(
-    level: str, said: int, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("level", "records"), [("info", 3), ("warning", 2), ("error", 1)])
+def test_records_below_the_level_are_dropped(
+    level: str, records: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     configure_logging(LogSettings.model_validate({"level": level, "format": "json"}))
     for log in (structlog.get_logger(), logging.getLogger("library")):
@@ -150,10 +152,10 @@ def test_the_level_silences_what_is_below_it(
         log.info("b")
         log.warning("c")
         log.error("d")
-    assert len(lines(capsys)) == 2 * said
+    assert len(lines(capsys)) == 2 * records
 
 
-def test_what_is_bound_to_a_task_is_in_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bound_context_variables_are_logged(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(LogSettings(format="json"))
     with structlog.contextvars.bound_contextvars(session="s1"):
         structlog.get_logger().info("here")
@@ -161,7 +163,7 @@ def test_what_is_bound_to_a_task_is_in_its_lines(capsys: pytest.CaptureFixture[s
     assert [line["session"] for line in lines(capsys)] == ["s1", "s1"]
 
 
-async def test_a_refusal_is_logged_once_whatever_was_on_its_way() -> None:
+async def test_a_refusal_is_logged_once_despite_messages_in_flight() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with structlog.testing.capture_logs() as logged:
         async with live_server() as live, live.client() as client:

@@ -1,4 +1,4 @@
-"""The figures that `/metrics` shows."""
+"""The metrics that `/metrics` exports."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def read(metrics: Metrics) -> dict[str, float]:
     }
 
 
-def test_connections_and_contexts_go_up_and_down() -> None:
+def test_connections_and_contexts_are_gauges() -> None:
     metrics = Metrics()
     for _ in range(3):
-        metrics.connected()
+        metrics.connection_opened()
         metrics.context_opened()
-    metrics.disconnected()
+    metrics.connection_closed()
     metrics.context_closed()
     metrics.context_closed()
     figures = read(metrics)
@@ -31,21 +31,21 @@ def test_connections_and_contexts_go_up_and_down() -> None:
     assert figures["duplex_tts_contexts"] == 1
 
 
-def test_the_depth_of_a_queue_is_the_last_one_told() -> None:
+def test_queue_depths_are_the_last_values_set() -> None:
     metrics = Metrics()
-    metrics.queues(text=80, engine=7, outgoing=3)
+    metrics.set_queue_depths(text=80, engine=7, outgoing=3)
     assert read(metrics)["duplex_tts_queue_depth queue=text"] == 80
     assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 7
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 3
-    metrics.queues(text=0, engine=0, outgoing=4)
+    metrics.set_queue_depths(text=0, engine=0, outgoing=4)
     assert read(metrics)["duplex_tts_queue_depth queue=engine"] == 0
     assert read(metrics)["duplex_tts_queue_depth queue=outgoing"] == 4
 
 
-def test_the_first_sound_is_told_apart_from_5_ms_to_5_s() -> None:
+def test_first_sound_buckets_range_from_5_ms_to_5_s() -> None:
     metrics = Metrics()
     for seconds in (0.004, 0.12, 0.14, 4.0, 9.0):
-        metrics.first_sound(seconds)
+        metrics.observe_first_sound(seconds)
     figures = read(metrics)
     name = "duplex_tts_first_sound_seconds"
     assert [figures[f"{name}_bucket le={le}"] for le in ("0.005", "0.125", "0.15", "3.0")] == [
@@ -59,10 +59,10 @@ def test_the_first_sound_is_told_apart_from_5_ms_to_5_s() -> None:
     assert figures[f"{name}_sum"] == pytest.approx(13.264)
 
 
-def test_a_step_counts_its_audio_its_cost_and_their_ratio() -> None:
+def test_a_step_records_audio_compute_time_and_rtf() -> None:
     metrics = Metrics()
-    metrics.rendered(audio_s=2.0, busy_s=0.1)
-    metrics.rendered(audio_s=0.0, busy_s=0.3)  # spaces only: nothing to divide by
+    metrics.count_step(audio_s=2.0, busy_s=0.1)
+    metrics.count_step(audio_s=0.0, busy_s=0.3)  # spaces only: nothing to divide by
     figures = read(metrics)
     assert figures["duplex_tts_audio_seconds_total"] == 2.0
     assert figures["duplex_tts_compute_seconds_total"] == pytest.approx(0.4)
@@ -70,15 +70,15 @@ def test_a_step_counts_its_audio_its_cost_and_their_ratio() -> None:
     assert figures["duplex_tts_rtf_sum"] == pytest.approx(0.05)
 
 
-def test_what_happens_is_counted() -> None:
+def test_events_are_counted() -> None:
     metrics = Metrics()
-    metrics.text(12)
-    metrics.text(30)
-    metrics.gap("rendered_late", 0.3)
-    metrics.cancelled()
-    metrics.error("bad_json")
-    metrics.error("bad_json")
-    metrics.error("text_limit")
+    metrics.count_text(12)
+    metrics.count_text(30)
+    metrics.count_gap("rendered_late", 0.3)
+    metrics.count_cancel()
+    metrics.count_error("bad_json")
+    metrics.count_error("bad_json")
+    metrics.count_error("text_limit")
     figures = read(metrics)
     assert figures["duplex_tts_characters_total"] == 42
     assert figures["duplex_tts_underruns_total cause=rendered_late"] == 1
@@ -87,11 +87,11 @@ def test_what_happens_is_counted() -> None:
     assert figures["duplex_tts_errors_total code=text_limit"] == 1
 
 
-def test_gaps_are_told_apart_by_their_cause_and_there_before_they_happen() -> None:
+def test_gaps_are_counted_by_cause_and_exported_as_zero_before() -> None:
     metrics = Metrics()
-    metrics.gap("text_late", 2.0)
-    metrics.gap("text_late", 0.5)
-    metrics.gap("slow_reader", 0.1)
+    metrics.count_gap("text_late", 2.0)
+    metrics.count_gap("text_late", 0.5)
+    metrics.count_gap("slow_reader", 0.1)
     figures = read(metrics)
     name = "duplex_tts_gap_seconds"
     counts = {cause: figures[f"duplex_tts_underruns_total cause={cause}"] for cause in CAUSES}
@@ -99,24 +99,24 @@ def test_gaps_are_told_apart_by_their_cause_and_there_before_they_happen() -> No
     assert figures[f"{name}_sum cause=text_late"] == 2.5
     assert figures[f"{name}_bucket cause=text_late le=0.5"] == 1
     assert metrics.figures().gaps["text_late"] == GapFigures(2, 2.5)
-    assert metrics.figures().underruns == 1  # for the writer's pauses nobody is to blame
+    assert metrics.figures().underruns == 1  # gaps waiting for text do not count
 
 
-def test_two_servers_in_one_process_count_apart() -> None:
-    one, other = Metrics(), Metrics()
-    one.gap("slow_reader", 1.0)
-    assert read(other)["duplex_tts_underruns_total cause=slow_reader"] == 0
+def test_two_instances_in_one_process_count_separately() -> None:
+    first, second = Metrics(), Metrics()
+    first.count_gap("slow_reader", 1.0)
+    assert read(second)["duplex_tts_underruns_total cause=slow_reader"] == 0
 
 
-def test_the_process_s_memory_is_among_the_figures() -> None:
+def test_process_memory_is_exported() -> None:
     assert read(Metrics())["process_resident_memory_bytes"] > 1e6
 
 
-def test_the_card_s_memory_is_told_where_there_is_a_card() -> None:
+def test_device_memory_is_exported_if_there_is_a_device() -> None:
     metrics = Metrics()
     assert not any("device" in name for name in read(metrics))
-    metrics.device("a card", 3, 24)
-    metrics.device("a card", 5, 24)
+    metrics.set_device_memory("a card", 3, 24)
+    metrics.set_device_memory("a card", 5, 24)
     assert read(metrics)["duplex_tts_device_memory_used_bytes device=a card"] == 5
     assert read(metrics)["duplex_tts_device_memory_total_bytes device=a card"] == 24
 

@@ -1,4 +1,4 @@
-"""The Cartesia protocol: what its clients say, what they are told, and its routes."""
+"""The Cartesia protocol: client messages, server messages and routes."""
 
 from __future__ import annotations
 
@@ -27,160 +27,181 @@ from backend.events import (
     Text,
     Voice,
 )
-from backend.protocols.cartesia.request import SpeechRequest
+from backend.protocols.cartesia.request import CartesiaSpeechRequest
 from backend.protocols.cartesia.websocket import CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.protocols.voice_names import find_voice
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import live_server
-from tests.support.vendor_dialogue import Answer, answers, converse, said_in, spoken
+from tests.support.vendor_dialogue import (
+    ParsedMessage,
+    audio_event,
+    decode_speech,
+    encode_parsed,
+    run_dialogue,
+)
 
 RAW = {"container": "raw", "encoding": "pcm_f32le", "sample_rate": 24000}
-ASK = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "heart"}, "output_format": RAW}
-FOREIGN = "694f9389-aac1-45b6-b726-9d9369183238"
+REQUEST = {"model_id": "sonic-3", "voice": {"mode": "id", "id": "heart"}, "output_format": RAW}
+VENDOR_VOICE_ID = "694f9389-aac1-45b6-b726-9d9369183238"
 
 
 VOICES = (Voice("heart", "en-US", "", ready=True, gender="female"),)
 
 
-def find(name: str) -> str:
+def find_test_voice(name: str) -> str:
     return find_voice(name, VOICES, "heart")
 
 
-def protocol() -> CartesiaProtocol:
-    return CartesiaProtocol(find)
+def create_protocol() -> CartesiaProtocol:
+    return CartesiaProtocol(find_test_voice)
 
 
-def ask(transcript: str = "Hi ", more: bool | None = True, **fields: object) -> dict[str, Any]:
-    message = {**ASK, "context_id": "c", "transcript": transcript, **fields}
+def build_message(
+    transcript: str = "Hi ", more: bool | None = True, **fields: object
+) -> dict[str, Any]:
+    message = {**REQUEST, "context_id": "c", "transcript": transcript, **fields}
     return message if more is None else {**message, "continue": more}
 
 
-def decode(translator: CartesiaProtocol, **message: object) -> list[object]:
+def decode_json(translator: CartesiaProtocol, **message: object) -> list[object]:
     return list(translator.decode(json.dumps(message)))
 
 
-def start_of(**fields: object) -> Start:
-    request = read_json(SpeechRequest, json.dumps({"transcript": "a", **ASK, **fields}))
-    return request.start("1", find)
+def build_start(**fields: object) -> Start:
+    request = read_json(CartesiaSpeechRequest, json.dumps({"transcript": "a", **REQUEST, **fields}))
+    return request.build_start("1", find_test_voice)
 
 
-# --- what clients say ----------------------------------------------------------------------------
+# --- client messages ------------------------------------------------------------------------------
 
 
-def test_a_request_opens_a_context_and_the_next_goes_on() -> None:
-    translator = protocol()
-    start, text = decode(translator, **ask("Hel", language="en"))
+def test_first_request_opens_a_context_and_the_next_continues_it() -> None:
+    translator = create_protocol()
+    start, text = decode_json(translator, **build_message("Hel", language="en"))
     assert start == Start("1", "heart", "pcm_f32le", 24000, language="en", mode="stream")
     assert text == Text("1", "Hel")
-    assert decode(translator, **ask("lo", voice="nobody")) == [Text("1", "lo")]
+    assert decode_json(translator, **build_message("lo", voice="nobody")) == [Text("1", "lo")]
 
 
 @pytest.mark.parametrize("more", [False, None])
-def test_without_continue_a_request_is_the_last(more: bool | None) -> None:
-    translator = protocol()
-    _, text, end = decode(translator, **ask("Hi", more))
+def test_request_without_continue_ends_the_context(more: bool | None) -> None:
+    translator = create_protocol()
+    _, text, end = decode_json(translator, **build_message("Hi", more))
     assert (text, end) == (Text("1", "Hi"), End("1"))
-    assert decode(translator, **ask("Hi"))[1] == Text("2", "Hi"), "the name may be used again"
+    assert decode_json(translator, **build_message("Hi"))[1] == Text("2", "Hi"), (
+        "the name may be reused"
+    )
 
 
-def test_what_is_null_is_as_good_as_left_out() -> None:
+def test_null_fields_count_as_absent() -> None:
     named = ("context_id", "cancel", "flush", "language", "speed", "add_timestamps")
     nulls: dict[str, Any] = dict.fromkeys(named)
     nulls["output_format"] = {"container": None, "encoding": None, "sample_rate": 16000}
-    start, *_ = decode(protocol(), **ask(**nulls))
+    start, *_ = decode_json(create_protocol(), **build_message(**nulls))
     assert start == Start("1", "heart", "pcm_s16le", 16000, mode="stream")
 
 
-def test_an_empty_last_transcript_only_ends() -> None:
-    translator = protocol()
-    decode(translator, **ask())
-    assert decode(translator, **ask("", more=False)) == [End("1")]
+def test_empty_last_transcript_only_ends_the_context() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message())
+    assert decode_json(translator, **build_message("", more=False)) == [End("1")]
 
 
-def test_flush_comes_behind_the_text_of_its_message() -> None:
-    translator = protocol()
-    decode(translator, **ask())
-    assert decode(translator, **ask("there ", flush=True)) == [Text("1", "there "), Flush("1")]
-    assert decode(translator, **ask("", flush=True)) == [Flush("1")]
+def test_flush_follows_the_text_of_its_message() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message())
+    assert decode_json(translator, **build_message("there ", flush=True)) == [
+        Text("1", "there "),
+        Flush("1"),
+    ]
+    assert decode_json(translator, **build_message("", flush=True)) == [Flush("1")]
 
 
-def test_without_buffering_each_transcript_is_spoken_at_once() -> None:
-    translator = protocol()
-    assert decode(translator, **ask("One.", max_buffer_delay_ms=0))[1:] == [
+def test_zero_buffer_delay_flushes_each_transcript() -> None:
+    translator = create_protocol()
+    assert decode_json(translator, **build_message("One.", max_buffer_delay_ms=0))[1:] == [
         Text("1", "One."),
         Flush("1"),
     ]
-    assert decode(translator, **ask(" ", max_buffer_delay_ms=0)) == [Text("1", " ")]
-    last = decode(translator, **ask("Two.", more=False, max_buffer_delay_ms=0))
+    assert decode_json(translator, **build_message(" ", max_buffer_delay_ms=0)) == [Text("1", " ")]
+    last = decode_json(translator, **build_message("Two.", more=False, max_buffer_delay_ms=0))
     assert last == [Text("1", "Two."), End("1")]
 
 
-def test_cancel_stops_a_context_also_behind_its_last_transcript() -> None:
-    translator = protocol()
-    decode(translator, **ask())
-    assert decode(translator, context_id="c", cancel=True) == [Cancel("1")]
-    assert answers(translator, Cancelled("1", 0, 0)) == []
-    assert answers(translator, Flushed("1", 0)) == []
-    decode(translator, **ask(more=False))
-    assert decode(translator, context_id="c", cancel=True) == [Cancel("2")]
+def test_cancel_also_stops_an_ended_context() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message())
+    assert decode_json(translator, context_id="c", cancel=True) == [Cancel("1")]
+    assert encode_parsed(translator, Cancelled("1", 0, 0)) == []
+    assert encode_parsed(translator, Flushed("1", 0)) == []
+    decode_json(translator, **build_message(more=False))
+    assert decode_json(translator, context_id="c", cancel=True) == [Cancel("2")]
 
 
-def test_a_cancel_too_late_is_no_mistake() -> None:
-    translator = protocol()
-    assert decode(translator, context_id="never", cancel=True) == []
-    decode(translator, **ask(more=False))
-    answers(translator, Done("1", 0, 0, 0))
-    assert decode(translator, context_id="c", cancel=True) == []
+def test_late_cancel_is_ignored() -> None:
+    translator = create_protocol()
+    assert decode_json(translator, context_id="never", cancel=True) == []
+    decode_json(translator, **build_message(more=False))
+    encode_parsed(translator, Done("1", 0, 0, 0))
+    assert decode_json(translator, context_id="c", cancel=True) == []
 
 
-def test_marks_that_the_vendors_voices_obey_are_not_read_aloud() -> None:
-    said = 'Call <spell>ABC</spell>, <break time="1s"/>then <emotion value="sad" /> 1 < 2.'
-    assert decode(protocol(), **ask(said))[1] == Text("1", "Call ABC, then  1 < 2.")
+def test_tags_are_not_spoken() -> None:
+    text = 'Call <spell>ABC</spell>, <break time="1s"/>then <emotion value="sad" /> 1 < 2.'
+    assert decode_json(create_protocol(), **build_message(text))[1] == Text(
+        "1", "Call ABC, then  1 < 2."
+    )
 
 
-def test_a_mark_in_pieces_is_not_read_aloud() -> None:
+def test_split_tag_is_not_spoken() -> None:
     text = '<speed ratio="1.05"/>Hello <emotion value="sad"/>there, 1 < 2.'
     for pieces in (text.partition("ratio"), list(text)):
-        told = converse(
-            protocol(), *(ask(p, add_timestamps=True) for p in pieces), ask("", more=False)
+        replies = run_dialogue(
+            create_protocol(),
+            *(build_message(p, add_timestamps=True) for p in pieces),
+            build_message("", more=False),
         )
-        assert said_in([m["data"] for m in told if "data" in m]) == "Hellothere,1<2."
-        words = [w for m in told if "word_timestamps" in m for w in m["word_timestamps"]["words"]]
+        assert decode_speech([m["data"] for m in replies if "data" in m]) == "Hellothere,1<2."
+        words = [
+            w for m in replies if "word_timestamps" in m for w in m["word_timestamps"]["words"]
+        ]
         assert words == ["Hello", "there,", "1", "<", "2."]
 
 
 @pytest.mark.parametrize("last", [{"flush": True}, {"more": False}])
-def test_what_began_like_a_mark_is_spoken_at_a_flush_and_at_the_end(last: dict[str, Any]) -> None:
-    translator = protocol()
-    assert decode(translator, **ask("a <brea"))[1] == Text("1", "a ")
-    assert decode(translator, **ask("", **last))[0] == Text("1", "<brea")
+def test_incomplete_tag_is_spoken_at_a_flush_and_at_the_end(last: dict[str, Any]) -> None:
+    translator = create_protocol()
+    assert decode_json(translator, **build_message("a <brea"))[1] == Text("1", "a ")
+    assert decode_json(translator, **build_message("", **last))[0] == Text("1", "<brea")
 
 
-def test_without_buffering_a_mark_may_come_in_pieces_too() -> None:
-    translator = protocol()
-    decode(translator, **ask("One. <bre", max_buffer_delay_ms=0))
-    assert decode(translator, **ask('ak time="1s"/>', max_buffer_delay_ms=0)) == []
-    assert decode(translator, **ask("Two.", max_buffer_delay_ms=10_000)) == [Text("1", "Two.")]
+def test_split_tag_is_removed_with_zero_buffer_delay() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message("One. <bre", max_buffer_delay_ms=0))
+    assert decode_json(translator, **build_message('ak time="1s"/>', max_buffer_delay_ms=0)) == []
+    assert decode_json(translator, **build_message("Two.", max_buffer_delay_ms=10_000)) == [
+        Text("1", "Two.")
+    ]
 
 
 @pytest.mark.parametrize(
-    ("voice", "meant"),
+    ("voice", "expected"),
     [
         ("heart", "heart"),
         ({"id": "heart"}, "heart"),
         ({"mode": "id", "id": "haert"}, "haert"),
-        (FOREIGN, "heart"),
-        ({"mode": "id", "id": FOREIGN.upper()}, "heart"),
+        (VENDOR_VOICE_ID, "heart"),
+        ({"mode": "id", "id": VENDOR_VOICE_ID.upper()}, "heart"),
         ({"mode": "embedding", "embedding": [0.1, 0.2]}, None),
     ],
 )
-def test_voices(voice: object, meant: str | None) -> None:
-    assert start_of(voice=voice).voice == meant
+def test_voice_is_resolved(voice: object, expected: str | None) -> None:
+    assert build_start(voice=voice).voice == expected
 
 
 @pytest.mark.parametrize(
-    ("wanted", "meant"),
+    ("output_format", "expected"),
     [
         ({"encoding": "pcm_s16le", "sample_rate": 8000}, ("pcm_s16le", 8000, None)),
         ({"encoding": "pcm_mulaw", "sample_rate": 8000}, ("mulaw", 8000, None)),
@@ -195,9 +216,11 @@ def test_voices(voice: object, meant: str | None) -> None:
         ),
     ],
 )
-def test_output_formats(wanted: dict[str, object], meant: tuple[object, ...]) -> None:
-    start = start_of(output_format=wanted)
-    assert (start.format, start.sample_rate, start.bit_rate) == meant
+def test_output_format_is_resolved(
+    output_format: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    start = build_start(output_format=output_format)
+    assert (start.format, start.sample_rate, start.bit_rate) == expected
 
 
 @pytest.mark.parametrize(
@@ -211,13 +234,13 @@ def test_output_formats(wanted: dict[str, object], meant: tuple[object, ...]) ->
         ({"speed": "fast", "generation_config": {"speed": 0.9, "emotion": "sad"}}, 0.9),
     ],
 )
-def test_speeds(fields: dict[str, object], speed: float | None) -> None:
-    assert start_of(**fields).speed == speed
+def test_speed_is_resolved(fields: dict[str, object], speed: float | None) -> None:
+    assert build_start(**fields).speed == speed
 
 
-def test_the_volume() -> None:
-    assert start_of().volume is None
-    assert start_of(generation_config={"volume": 1.5}).volume == 1.5
+def test_volume_is_passed_on() -> None:
+    assert build_start().volume is None
+    assert build_start(generation_config={"volume": 1.5}).volume == 1.5
 
 
 @pytest.mark.parametrize(
@@ -229,16 +252,16 @@ def test_the_volume() -> None:
         ({"output_format": {**RAW, "container": "ogg"}}, BadFormat),
     ],
 )
-def test_what_is_not_offered_is_refused(
+def test_unsupported_values_are_refused(
     fields: dict[str, object], error: type[DuplexError]
 ) -> None:
     with pytest.raises(error):
-        start_of(**fields)
+        build_start(**fields)
 
 
 @given(st.binary() | st.text() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
-def test_nothing_but_an_error_with_a_code_comes_of_garbage(raw: str | bytes) -> None:
-    translator = protocol()
+def test_garbage_gives_only_errors_with_a_code(raw: str | bytes) -> None:
+    translator = create_protocol()
     refused = None
     try:
         translator.decode(raw)
@@ -246,40 +269,51 @@ def test_nothing_but_an_error_with_a_code_comes_of_garbage(raw: str | bytes) -> 
         refused = Failed(error.context, error.code, error.message)
     if refused is not None:
         assert refused.code in ("bad_json", "bad_message", "binary_message")
-        assert types(answers(translator, refused)) == ["error"]
+        assert message_types(encode_parsed(translator, refused)) == ["error"]
 
 
-# --- what clients are told -----------------------------------------------------------------------
+# --- server messages ------------------------------------------------------------------------------
 
 
-def types(told: list[Any]) -> list[str]:
-    return [message["type"] for message in told]
+def message_types(replies: list[Any]) -> list[str]:
+    return [message["type"] for message in replies]
 
 
-def test_a_dialogue() -> None:
-    told = converse(
-        protocol(), ask("Hello there. ", add_timestamps=True), ask("By"), ask("e", more=False)
+def test_dialogue_has_chunks_timestamps_and_done() -> None:
+    replies = run_dialogue(
+        create_protocol(),
+        build_message("Hello there. ", add_timestamps=True),
+        build_message("By"),
+        build_message("e", more=False),
     )
-    assert all(isinstance(m, dict) and m["context_id"] == "c" for m in told)
-    assert set(types(told[:-1])) == {"chunk", "timestamps"}
-    assert told[-1] == {"type": "done", "context_id": "c", "status_code": 200, "done": True}
-    chunks = [m for m in told if isinstance(m, dict) and m["type"] == "chunk"]
-    assert said_in([m["data"] for m in chunks]) == "Hellothere.Bye"
+    assert all(isinstance(m, dict) and m["context_id"] == "c" for m in replies)
+    assert set(message_types(replies[:-1])) == {"chunk", "timestamps"}
+    assert replies[-1] == {"type": "done", "context_id": "c", "status_code": 200, "done": True}
+    chunks = [m for m in replies if isinstance(m, dict) and m["type"] == "chunk"]
+    assert decode_speech([m["data"] for m in chunks]) == "Hellothere.Bye"
     assert all(m["done"] is False and m["status_code"] == 206 for m in chunks)
-    times = [m["word_timestamps"] for m in told if isinstance(m, dict) and "word_timestamps" in m]
+    times = [
+        m["word_timestamps"] for m in replies if isinstance(m, dict) and "word_timestamps" in m
+    ]
     assert [w for t in times for w in t["words"]] == ["Hello", "there.", "Bye"]
     assert [s for t in times for s in t["start"]] == [0.0, 0.05, 0.11]
 
 
-def test_words_are_not_timed_unless_asked_for() -> None:
-    assert types(converse(protocol(), ask("Hi", more=False))) == ["chunk", "done"]
+def test_timestamps_are_sent_only_on_request() -> None:
+    assert message_types(run_dialogue(create_protocol(), build_message("Hi", more=False))) == [
+        "chunk",
+        "done",
+    ]
 
 
-def test_flushes_are_numbered_and_answered_behind_their_audio() -> None:
-    told = converse(
-        protocol(), ask("One. ", flush=True), ask("Two. ", flush=True), ask("Three.", more=False)
+def test_flushes_are_numbered_and_answered_after_their_audio() -> None:
+    replies = run_dialogue(
+        create_protocol(),
+        build_message("One. ", flush=True),
+        build_message("Two. ", flush=True),
+        build_message("Three.", more=False),
     )
-    assert [(m["type"], m.get("flush_id")) for m in told if isinstance(m, dict)] == [
+    assert [(m["type"], m.get("flush_id")) for m in replies if isinstance(m, dict)] == [
         ("chunk", 1),
         ("flush_done", 1),
         ("chunk", 2),
@@ -289,78 +323,78 @@ def test_flushes_are_numbered_and_answered_behind_their_audio() -> None:
     ]
 
 
-def test_transcripts_that_are_not_buffered_are_not_glued() -> None:
-    told = converse(
-        protocol(),
-        ask("One.", max_buffer_delay_ms=0, add_timestamps=True),
-        ask("Two.", max_buffer_delay_ms=0),
-        ask("", more=False),
+def test_unbuffered_transcripts_are_separate_words() -> None:
+    replies = run_dialogue(
+        create_protocol(),
+        build_message("One.", max_buffer_delay_ms=0, add_timestamps=True),
+        build_message("Two.", max_buffer_delay_ms=0),
+        build_message("", more=False),
     )
-    times = [m["word_timestamps"]["words"] for m in told if "word_timestamps" in m]
+    times = [m["word_timestamps"]["words"] for m in replies if "word_timestamps" in m]
     assert times == [["One."], ["Two."]]
 
 
-def test_nothing_is_heard_after_a_cancel() -> None:
-    told = converse(
-        protocol(),
-        ask("word " * 100),
+def test_cancelled_context_gets_no_more_messages() -> None:
+    replies = run_dialogue(
+        create_protocol(),
+        build_message("word " * 100),
         {"context_id": "c", "cancel": True},
-        ask("Hi", more=False, context_id="d"),
+        build_message("Hi", more=False, context_id="d"),
     )
-    assert {m["context_id"] for m in told} == {"d"}
+    assert {m["context_id"] for m in replies} == {"d"}
 
 
-def test_an_error_ends_its_context_and_no_other() -> None:
-    told = converse(
-        protocol(),
-        ask("Fine.", context_id="good"),
-        ask("Hi", voice="haert", context_id="bad"),
-        ask("", more=False, context_id="good"),
+def test_error_ends_only_its_context() -> None:
+    replies = run_dialogue(
+        create_protocol(),
+        build_message("Fine.", context_id="good"),
+        build_message("Hi", voice="haert", context_id="bad"),
+        build_message("", more=False, context_id="good"),
     )
-    (error,) = [m for m in told if isinstance(m, dict) and m["type"] == "error"]
-    bad = [m["type"] for m in told if m["context_id"] == "bad"]
-    assert bad == ["error", "done"], "livekit waits for it"
+    (error,) = [m for m in replies if isinstance(m, dict) and m["type"] == "error"]
+    bad = [m["type"] for m in replies if m["context_id"] == "bad"]
+    assert bad == ["error", "done"], "livekit waits for `done`"
     assert (error["context_id"], error["error_code"], error["status_code"]) == (
         "bad",
         "unknown_voice",
         404,
     )
     assert "heart" in error["message"]
-    assert told[-1]["type"] == "done"
+    assert replies[-1]["type"] == "done"
 
 
-def test_nothing_follows_the_error_and_the_done_of_a_context() -> None:
-    translator = protocol()
-    decode(translator, **ask())
-    told = answers(translator, Failed("1", "engine_failed", "broken"))
-    assert types(told) == ["error", "done"]
-    assert answers(translator, spoken("1", (0, 3))) == []
-    assert answers(translator, Done("1", 0, 0, 0)) == []
-    assert answers(translator, Failed("1", "timeout", "late")) == []
-    later = decode(translator, **ask("x ", context_id="d"))
-    assert later[-1] == Cancel("1"), "nobody would end it otherwise"
+def test_nothing_follows_the_error_and_done_of_a_context() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message())
+    replies = encode_parsed(translator, Failed("1", "engine_failed", "broken"))
+    assert message_types(replies) == ["error", "done"]
+    assert encode_parsed(translator, audio_event("1", (0, 3))) == []
+    assert encode_parsed(translator, Done("1", 0, 0, 0)) == []
+    assert encode_parsed(translator, Failed("1", "timeout", "late")) == []
+    later = decode_json(translator, **build_message("x ", context_id="d"))
+    assert later[-1] == Cancel("1"), "nothing else would end it"
 
 
-def test_a_malformed_request_is_answered_in_its_context() -> None:
-    error, done = converse(protocol(), {"context_id": "c", "transcript": 5})
+def test_malformed_request_is_answered_in_its_context() -> None:
+    error, done = run_dialogue(create_protocol(), {"context_id": "c", "transcript": 5})
     assert (done["type"], done["context_id"]) == ("done", "c")
     assert (error["context_id"], error["error_code"]) == ("c", "bad_message")
 
 
-def test_what_has_no_sound_is_timed_with_no_chunk() -> None:
-    translator = protocol()
-    decode(translator, **ask("👋 ", add_timestamps=True))
+def test_silent_text_has_timestamps_but_no_chunk() -> None:
+    translator = create_protocol()
+    decode_json(translator, **build_message("👋 ", add_timestamps=True))
     silent = Audio("1", 0, 50.0, 0.0, (0, 2), (), b"")
-    (told,) = answers(translator, silent)
-    assert isinstance(told, dict)
-    assert told["word_timestamps"] == {"words": ["👋"], "start": [0.05], "end": [0.05]}
+    (reply,) = encode_parsed(translator, silent)
+    assert isinstance(reply, dict)
+    assert reply["word_timestamps"] == {"words": ["👋"], "start": [0.05], "end": [0.05]}
 
 
 TEXT = st.text(alphabet="ab. 👋\n", max_size=12)
 
 
 @given(st.lists(TEXT, max_size=8), st.booleans(), st.sampled_from([None, 0, 3000]))
-def test_every_word_is_heard_and_told_once(
+def test_every_word_is_spoken_and_reported_once(
     pieces: list[str], flush: bool, delay_ms: int | None
 ) -> None:
     fields: dict[str, Any] = {
@@ -368,62 +402,64 @@ def test_every_word_is_heard_and_told_once(
         "add_timestamps": True,
         "max_buffer_delay_ms": delay_ms,
     }
-    told: list[Any] = converse(
-        protocol(), *(ask(piece, **fields) for piece in pieces), ask("", more=False, **fields)
+    replies: list[Any] = run_dialogue(
+        create_protocol(),
+        *(build_message(piece, **fields) for piece in pieces),
+        build_message("", more=False, **fields),
     )
     text = "".join(pieces)
-    words = [w for m in told if "word_timestamps" in m for w in m["word_timestamps"]["words"]]
+    words = [w for m in replies if "word_timestamps" in m for w in m["word_timestamps"]["words"]]
     assert "".join(words) == "".join(text.split())
-    assert said_in([m["data"] for m in told if "data" in m]) == "".join(
+    assert decode_speech([m["data"] for m in replies if "data" in m]) == "".join(
         c for c in text if not c.isspace() and c != "👋"
     )
-    starts = [s for m in told if "word_timestamps" in m for s in m["word_timestamps"]["start"]]
+    starts = [s for m in replies if "word_timestamps" in m for s in m["word_timestamps"]["start"]]
     assert starts == sorted(starts)
 
 
-# --- the routes ----------------------------------------------------------------------------------
+# --- routes ---------------------------------------------------------------------------------------
 
 
-async def test_speaks_over_a_websocket() -> None:
+async def test_websocket_speaks_contexts_in_order() -> None:
     async with (
         live_server() as live,
         connect(f"ws://{live.address}/tts/websocket?cartesia_version=1999-01-01") as socket,
     ):
-        told: list[Answer] = []
+        replies: list[ParsedMessage] = []
         for name in ("a", "b"):
-            await socket.send(json.dumps(ask("Hi", more=False, context_id=name)))
-            told.append(json.loads(await socket.recv()))
-            while told[-1]["type"] != "done":
-                told.append(json.loads(await socket.recv()))
-    assert said_in([m["data"] for m in told if m["type"] == "chunk"]) == "HiHi"
-    assert [m["context_id"] for m in told if m["type"] == "done"] == ["a", "b"]
+            await socket.send(json.dumps(build_message("Hi", more=False, context_id=name)))
+            replies.append(json.loads(await socket.recv()))
+            while replies[-1]["type"] != "done":
+                replies.append(json.loads(await socket.recv()))
+    assert decode_speech([m["data"] for m in replies if m["type"] == "chunk"]) == "HiHi"
+    assert [m["context_id"] for m in replies if m["type"] == "done"] == ["a", "b"]
 
 
-async def test_speaks_over_http() -> None:
+async def test_http_returns_audio() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
-        body = {**ASK, "transcript": "Hi there.", "voice": FOREIGN}
+        body = {**REQUEST, "transcript": "Hi there.", "voice": VENDOR_VOICE_ID}
         raw = await http.post("/tts/bytes", json=body)
         assert heard(np.frombuffer(raw.content, "<f4")) == "Hithere."
         wav = {**RAW, "container": "wav"}
-        answer = await http.post("/tts/bytes", json={**body, "output_format": wav})
-        assert answer.headers["content-type"] == "audio/wav"
-        assert answer.content[:4] == b"RIFF"
+        response = await http.post("/tts/bytes", json={**body, "output_format": wav})
+        assert response.headers["content-type"] == "audio/wav"
+        assert response.content[:4] == b"RIFF"
 
 
-async def test_speaks_in_server_sent_events() -> None:
+async def test_sse_returns_chunks_and_timestamps() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
-        body = {**ASK, "transcript": "Hi there.", "add_timestamps": True, "context_id": "c"}
-        answer = await http.post("/tts/sse", json=body)
-    assert answer.headers["content-type"].startswith("text/event-stream")
-    told = []
-    for event in answer.text.strip().split("\n\n"):
+        body = {**REQUEST, "transcript": "Hi there.", "add_timestamps": True, "context_id": "c"}
+        response = await http.post("/tts/sse", json=body)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    replies = []
+    for event in response.text.strip().split("\n\n"):
         name, data = event.split("\n")
-        told.append(json.loads(data.removeprefix("data: ")))
-        assert name == f"event: {told[-1]['type']}"
-    assert types(told) == ["chunk", "timestamps", "done"]
-    assert said_in([told[0]["data"]]) == "Hithere."
-    assert told[1]["word_timestamps"]["words"] == ["Hi", "there."]
-    assert {m["context_id"] for m in told} == {"c"}
+        replies.append(json.loads(data.removeprefix("data: ")))
+        assert name == f"event: {replies[-1]['type']}"
+    assert message_types(replies) == ["chunk", "timestamps", "done"]
+    assert decode_speech([replies[0]["data"]]) == "Hithere."
+    assert replies[1]["word_timestamps"]["words"] == ["Hi", "there."]
+    assert {m["context_id"] for m in replies} == {"c"}
 
 
 @pytest.mark.parametrize("path", ["/tts/bytes", "/tts/sse"])
@@ -436,55 +472,61 @@ async def test_speaks_in_server_sent_events() -> None:
         ({"transcript": "a", "language": "xx"}, 400, "unsupported"),
     ],
 )
-async def test_bad_requests(path: str, fields: dict[str, object], status: int, code: str) -> None:
+async def test_bad_request_gets_a_cartesia_error(
+    path: str, fields: dict[str, object], status: int, code: str
+) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
-        answer = await http.post(path, json={**ASK, **fields})
-    assert (answer.status_code, answer.json()["error_code"]) == (status, code)
+        response = await http.post(path, json={**REQUEST, **fields})
+    assert (response.status_code, response.json()["error_code"]) == (status, code)
 
 
 @pytest.mark.parametrize(
     "fields",
     [{"voice": "haert"}, {"language": "xx"}, {"output_format": {**RAW, "encoding": "cassette"}}],
 )
-async def test_who_waits_for_done_gets_it_behind_an_error(fields: dict[str, Any]) -> None:
-    sentences = [ask("One. ", **fields), ask("Two. ", **fields), ask(" ", more=False, **fields)]
+async def test_done_follows_an_error(fields: dict[str, Any]) -> None:
+    sentences = [
+        build_message("One. ", **fields),
+        build_message("Two. ", **fields),
+        build_message(" ", more=False, **fields),
+    ]
     async with (
         live_server() as live,
         connect(f"ws://{live.address}/tts/websocket") as socket,
     ):
-        for message in sentences:  # as livekit does: it looks for `done` only behind the last
+        for message in sentences:  # as livekit does: it reads `done` only after the last
             await socket.send(json.dumps(message))
-        told = [json.loads(await socket.recv()) for _ in range(2 * len(sentences))]
-        assert types(told) == ["error", "done"] * len(sentences)
-        assert {m["context_id"] for m in told} == {"c"}
-        assert [m["done"] for m in told] == [False, True] * len(sentences)
+        replies = [json.loads(await socket.recv()) for _ in range(2 * len(sentences))]
+        assert message_types(replies) == ["error", "done"] * len(sentences)
+        assert {m["context_id"] for m in replies} == {"c"}
+        assert [m["done"] for m in replies] == [False, True] * len(sentences)
 
 
-async def test_to_the_vendors_sdk_an_error_is_the_end() -> None:
+async def test_python_sdk_gets_no_done_after_an_error() -> None:
     sdk = {"user_agent_header": "cartesia-python/4.2.0"}
     async with (
         live_server() as live,
         connect(f"ws://{live.address}/tts/websocket", **sdk) as socket,  # type: ignore[arg-type]
     ):
-        await socket.send(json.dumps(ask("Hi", voice="haert", context_id="bad")))
-        await socket.send(json.dumps(ask("Hi", more=False)))
-        told = [json.loads(await socket.recv()) for _ in range(3)]
-    assert [(m["context_id"], m["type"]) for m in told] == [
+        await socket.send(json.dumps(build_message("Hi", voice="haert", context_id="bad")))
+        await socket.send(json.dumps(build_message("Hi", more=False)))
+        replies = [json.loads(await socket.recv()) for _ in range(3)]
+    assert [(m["context_id"], m["type"]) for m in replies] == [
         ("bad", "error"),
         ("c", "chunk"),
         ("c", "done"),
     ]
 
 
-async def test_a_key_counts_wherever_it_is() -> None:
+async def test_key_is_accepted_from_each_place() -> None:
     async with (
         live_server(access={"api_keys": "right"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
     ):
-        body = {**ASK, "transcript": "Hi"}
+        body = {**REQUEST, "transcript": "Hi"}
         for headers in ({}, {"x-api-key": "wrong"}, {"authorization": "Bearer wrong"}):
-            answer = await http.post("/tts/bytes", json=body, headers=headers)
-            assert (answer.status_code, answer.json()["error_code"]) == (401, "invalid_api_key")
+            response = await http.post("/tts/bytes", json=body, headers=headers)
+            assert (response.status_code, response.json()["error_code"]) == (401, "invalid_api_key")
         for headers in ({"x-api-key": "right"}, {"authorization": "Bearer right"}):
             assert (await http.post("/tts/bytes", json=body, headers=headers)).status_code == 200
         url = f"ws://{live.address}/tts/websocket"
@@ -492,5 +534,5 @@ async def test_a_key_counts_wherever_it_is() -> None:
             await connect(url)
         assert caught.value.response.status_code == 401
         async with connect(f"{url}?api_key=right") as socket:
-            await socket.send(json.dumps(ask("Hi", more=False)))
+            await socket.send(json.dumps(build_message("Hi", more=False)))
             assert json.loads(await socket.recv())["type"] == "chunk"

@@ -1,4 +1,4 @@
-"""The native protocol: every message a client may send or get wrong, every event it is told."""
+"""The native protocol: valid and invalid client messages, and every server message."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from backend.events import (
     Text,
     Word,
 )
-from backend.protocols.native import decode, encode
+from backend.protocols.native import decode_message, encode_event
 
-LONE = "\\ud83d"  # half of a pair, as JSON spells it
+LONE = "\\ud83d"  # half of a surrogate pair, JSON-escaped
 
 
-def message(**fields: object) -> str:
+def to_json(**fields: object) -> str:
     return json.dumps(fields)
 
 
 def code_of(sent: str | bytes) -> str:
     with pytest.raises(errors.DuplexError) as caught:
-        decode(sent)
+        decode_message(sent)
     return caught.value.code
 
 
-# --- what is understood --------------------------------------------------------------------------
+# --- valid messages -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -91,27 +91,27 @@ def code_of(sent: str | bytes) -> str:
         ),
     ],
 )
-def test_reads_every_message(fields: dict[str, object], command: object) -> None:
-    assert decode(message(**fields)) == command
+def test_every_client_message_is_decoded(fields: dict[str, object], command: object) -> None:
+    assert decode_message(to_json(**fields)) == command
 
 
-def test_context_may_be_left_out() -> None:
-    assert decode(message(type="text", text="Hi")) == Text("default", "Hi")
+def test_context_may_be_omitted() -> None:
+    assert decode_message(to_json(type="text", text="Hi")) == Text("default", "Hi")
 
 
-def test_a_whole_pair_of_surrogates_is_one_character() -> None:
-    assert decode(r'{"type":"text","text":"\ud83d\ude42"}') == Text("default", "🙂")
+def test_surrogate_pair_is_one_character() -> None:
+    assert decode_message(r'{"type":"text","text":"\ud83d\ude42"}') == Text("default", "🙂")
 
 
-def test_fields_of_a_later_protocol_are_ignored() -> None:
-    assert decode(message(type="flush", context="c", later=[1])) == Flush("c")
+def test_unknown_fields_are_ignored() -> None:
+    assert decode_message(to_json(type="flush", context="c", later=[1])) == Flush("c")
 
 
-def test_of_two_equal_keys_the_last_counts() -> None:
-    assert decode('{"type":"text","text":"a","text":"b"}') == Text("default", "b")
+def test_last_of_duplicate_keys_wins() -> None:
+    assert decode_message('{"type":"text","text":"a","text":"b"}') == Text("default", "b")
 
 
-# --- what is refused -----------------------------------------------------------------------------
+# --- invalid messages -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -133,26 +133,26 @@ def test_of_two_equal_keys_the_last_counts() -> None:
         "\ufeff{}",
     ],
 )
-def test_what_is_not_a_json_object_is_bad_json(sent: str) -> None:
+def test_non_json_object_is_bad_json(sent: str) -> None:
     assert code_of(sent) == "bad_json"
 
 
 @pytest.mark.parametrize("sent", [b"", b"{}", b'{"type":"ping"}', b"\xff\x00"])
-def test_binary_is_refused(sent: bytes) -> None:
+def test_binary_message_is_refused(sent: bytes) -> None:
     assert code_of(sent) == "binary_message"
 
 
 @pytest.mark.parametrize(
     "kind", [None, 1, True, "", "Text", "speak", ["text"], {"text": 1}, "x" * 16_000]
 )
-def test_unknown_types_are_refused_with_a_short_answer(kind: object) -> None:
+def test_unknown_type_is_refused_with_a_short_message(kind: object) -> None:
     with pytest.raises(errors.UnknownType) as caught:
-        decode(message(type=kind, context="c"))
+        decode_message(to_json(type=kind, context="c"))
     assert caught.value.context == "c"
     assert len(caught.value.message) < 300
 
 
-def test_a_message_without_a_type_is_refused() -> None:
+def test_missing_type_is_refused() -> None:
     assert code_of("{}") == "unknown_type"
 
 
@@ -168,9 +168,9 @@ def test_a_message_without_a_type_is_refused() -> None:
         {"session": "s", "token": "t", "after": {}, "answers": "1"},
     ],
 )
-def test_a_resume_names_the_session_and_what_was_received(fields: dict[str, object]) -> None:
+def test_incomplete_resume_is_refused(fields: dict[str, object]) -> None:
     with pytest.raises(errors.BadMessage) as caught:
-        decode(message(type="resume", **fields))
+        decode_message(to_json(type="resume", **fields))
     assert caught.value.context is None
 
 
@@ -198,9 +198,9 @@ def test_a_resume_names_the_session_and_what_was_received(fields: dict[str, obje
         {"type": "start", "frames": "text"},
     ],
 )
-def test_wrong_fields_are_refused_and_named(fields: dict[str, object]) -> None:
+def test_invalid_field_is_refused_and_named(fields: dict[str, object]) -> None:
     with pytest.raises(errors.BadMessage) as caught:
-        decode(message(**fields, context="c"))
+        decode_message(to_json(**fields, context="c"))
     assert caught.value.context == "c"
     assert str(fields["type"]) in caught.value.message
     others = [name for name in fields if name != "type"]
@@ -208,14 +208,14 @@ def test_wrong_fields_are_refused_and_named(fields: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("context", [None, 1, "", [], {}, "c" * 129])
-def test_a_context_is_a_short_string(context: object) -> None:
-    assert code_of(message(type="text", text="a", context=context)) == "bad_message"
-    assert decode(message(type="end", context="c" * 128)) == End("c" * 128)
+def test_context_must_be_a_short_string(context: object) -> None:
+    assert code_of(to_json(type="text", text="a", context=context)) == "bad_message"
+    assert decode_message(to_json(type="end", context="c" * 128)) == End("c" * 128)
 
 
-def test_a_ping_with_a_structure_for_an_id_is_refused() -> None:
-    assert code_of(message(type="ping", id={"a": 1})) == "bad_message"
-    assert code_of(message(type="ping", id=True)) == "bad_message"
+def test_ping_with_a_structured_id_is_refused() -> None:
+    assert code_of(to_json(type="ping", id={"a": 1})) == "bad_message"
+    assert code_of(to_json(type="ping", id=True)) == "bad_message"
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_ping_with_a_structure_for_an_id_is_refused() -> None:
         f'{{"type":"start","language":"{LONE}"}}',
     ],
 )
-def test_lone_surrogates_are_refused_wherever_they_are(sent: str) -> None:
+def test_lone_surrogate_is_refused_in_any_field(sent: str) -> None:
     assert code_of(sent) == "bad_text"
 
 
@@ -248,22 +248,24 @@ def test_lone_surrogates_are_refused_wherever_they_are(sent: str) -> None:
     ],
 )
 @pytest.mark.parametrize("pair", ["[]", ('{"a":', "}")])
-def test_no_nesting_breaks_the_reader(shape: str, pair: tuple[str, str], depth: int) -> None:
+def test_deep_nesting_never_crashes_the_parser(
+    shape: str, pair: tuple[str, str], depth: int
+) -> None:
     nested = pair[0] * depth + "1" * (pair[0] != "[") + pair[1] * depth
     decode_or_refuse(shape.format(nested))
 
 
 def decode_or_refuse(sent: str | bytes) -> None:
-    """Any other exception than `DuplexError` is a bug; so is an answer that cannot be sent."""
+    """Fails on any exception but `DuplexError`, or an unsendable reply."""
     try:
-        command = decode(sent)
+        command = decode_message(sent)
     except errors.DuplexError as error:
-        answer = encode(Failed(error.context, error.code, error.message))
-        assert isinstance(answer, str)
-        assert len(answer.encode()) < 10_000
+        reply = encode_event(Failed(error.context, error.code, error.message))
+        assert isinstance(reply, str)
+        assert len(reply.encode()) < 10_000
     else:
         if isinstance(command, Ping):
-            encode(Pong(command.id))
+            encode_event(Pong(command.id))
 
 
 scalars = st.one_of(
@@ -294,7 +296,7 @@ kinds = st.sampled_from(
 
 
 @given(kinds, st.dictionaries(names, values, max_size=6), st.booleans())
-def test_any_fields_give_a_command_or_an_answer(
+def test_any_fields_give_a_command_or_an_error(
     kind: str | None, fields: dict[str, Any], ascii_only: bool
 ) -> None:
     sent = json.dumps({"type": kind, **fields}, ensure_ascii=ascii_only)
@@ -304,11 +306,11 @@ def test_any_fields_give_a_command_or_an_answer(
 @given(st.one_of(st.text(), st.binary(), st.text('{}[]":,\\ud83typex1e9-. ', max_size=60)))
 @example('{"type":"played","ms":1e999}')
 @example('{"type":"start","speed":-1e999}')
-def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
+def test_any_message_gives_a_command_or_an_error(sent: str | bytes) -> None:
     decode_or_refuse(sent)
 
 
-# --- what is told --------------------------------------------------------------------------------
+# --- server messages ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -348,10 +350,10 @@ def test_any_message_gives_a_command_or_an_answer(sent: str | bytes) -> None:
         (Pong(None, 7), {"type": "pong", "id": None, "received": 7}),
     ],
 )
-def test_writes_every_event(event: Event, fields: dict[str, object]) -> None:
-    written = encode(event)
-    assert isinstance(written, str)
-    assert json.loads(written) == fields
+def test_every_event_is_encoded(event: Event, fields: dict[str, object]) -> None:
+    encoded = encode_event(event)
+    assert isinstance(encoded, str)
+    assert json.loads(encoded) == fields
 
 
 AUDIO = Audio("c", 3, 20.0, 10.0, (4, 9), (Word(4, 9, 20.04, 30.0),), b"\1\2\3")
@@ -366,58 +368,58 @@ HEADER = {
 }
 
 
-def test_binary_audio_is_a_length_a_header_and_the_bytes() -> None:
-    written = encode(AUDIO)
-    assert isinstance(written, bytes)
-    (length,) = struct.unpack_from("<I", written)
-    assert json.loads(written[4 : 4 + length]) == HEADER
-    assert written[4 + length :] == b"\1\2\3"
+def test_binary_audio_is_length_header_and_data() -> None:
+    encoded = encode_event(AUDIO)
+    assert isinstance(encoded, bytes)
+    (length,) = struct.unpack_from("<I", encoded)
+    assert json.loads(encoded[4 : 4 + length]) == HEADER
+    assert encoded[4 + length :] == b"\1\2\3"
 
 
-def test_json_audio_is_the_header_with_base64() -> None:
+def test_json_audio_is_the_header_with_base64_data() -> None:
     audio = Audio("c", 3, 20.0, 10.0, (4, 9), AUDIO.words, b"\1\2\3", frames="json")
-    written = encode(audio)
-    assert isinstance(written, str)
-    assert json.loads(written) == {**HEADER, "audio": base64.b64encode(b"\1\2\3").decode()}
+    encoded = encode_event(audio)
+    assert isinstance(encoded, str)
+    assert json.loads(encoded) == {**HEADER, "audio": base64.b64encode(b"\1\2\3").decode()}
 
 
-def test_the_length_of_a_header_counts_bytes_not_characters() -> None:
-    written = encode(Audio("声", 0, 0.0, 0.0, (0, 1), (), b"\7"))
-    assert isinstance(written, bytes)
-    (length,) = struct.unpack_from("<I", written)
-    assert json.loads(written[4 : 4 + length])["context"] == "声"
-    assert written[4 + length :] == b"\7"
+def test_header_length_counts_bytes() -> None:
+    encoded = encode_event(Audio("声", 0, 0.0, 0.0, (0, 1), (), b"\7"))
+    assert isinstance(encoded, bytes)
+    (length,) = struct.unpack_from("<I", encoded)
+    assert json.loads(encoded[4 : 4 + length])["context"] == "声"
+    assert encoded[4 + length :] == b"\7"
 
 
-# --- bounds ---------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
-def test_a_text_of_the_most_characters_fits_however_it_is_escaped() -> None:
+def test_longest_text_fits_fully_escaped() -> None:
     text = "🙂" * 20_000
-    assert decode(message(type="text", context="a", text=text)) == Text("a", text)
+    assert decode_message(to_json(type="text", context="a", text=text)) == Text("a", text)
 
 
-def test_a_longer_message_is_refused_unread() -> None:
-    assert code_of(message(type="text", text="x" * (1 << 18))) == "bad_message"
+def test_oversized_message_is_refused() -> None:
+    assert code_of(to_json(type="text", text="x" * (1 << 18))) == "bad_message"
 
 
-def test_a_long_message_that_is_no_text_is_refused() -> None:
-    assert code_of(message(type="ping", x="x" * (1 << 16))) == "bad_message"
+def test_long_message_of_another_type_is_refused() -> None:
+    assert code_of(to_json(type="ping", x="x" * (1 << 16))) == "bad_message"
 
 
 @pytest.mark.parametrize("wrong", [{"text": 1}, {"context": [1]}, {"context": ""}, {"text": None}])
-def test_a_long_text_is_read_as_strictly_as_a_short_one(wrong: dict[str, object]) -> None:
-    given = {"type": "text", "text": "a", "x": "x" * (1 << 16), **wrong}
-    assert code_of(message(**given)) == "bad_message"
+def test_long_text_message_is_validated_strictly(wrong: dict[str, object]) -> None:
+    fields = {"type": "text", "text": "a", "x": "x" * (1 << 16), **wrong}
+    assert code_of(to_json(**fields)) == "bad_message"
 
 
-def test_a_long_text_with_half_a_character_is_bad_text() -> None:
+def test_long_text_with_a_lone_surrogate_is_bad_text() -> None:
     long = '{"type":"text","text":"' + "a" * (1 << 16) + '\\ud800"}'
     assert code_of(long) == "bad_text"
 
 
 @pytest.mark.parametrize(
-    "given", [{"id": "x" * 129}, {"after": {str(n): 1 for n in range(1001)}}], ids=["id", "after"]
+    "fields", [{"id": "x" * 129}, {"after": {str(n): 1 for n in range(1001)}}], ids=["id", "after"]
 )
-def test_a_ping_says_no_more_than_there_can_be(given: dict[str, object]) -> None:
-    assert code_of(message(type="ping", **given)) == "bad_message"
+def test_oversized_ping_is_refused(fields: dict[str, object]) -> None:
+    assert code_of(to_json(type="ping", **fields)) == "bad_message"

@@ -1,4 +1,4 @@
-"""docs/protocol.md names what the wire has, and nothing that it has not."""
+"""docs/protocol.md documents exactly the protocol's messages, fields, codes and routes."""
 
 from __future__ import annotations
 
@@ -25,79 +25,79 @@ from tests.support.engines.inline_tts import InlineTTS
 from tests.support.repository import ROOT
 
 DOCUMENT = (ROOT / "docs" / "protocol.md").read_text("utf-8")
-# They stop the start, and reach no client.
-AT_START = {"config", "download"}
-# Answered by a middleware, without a `DuplexError`.
-OF_HTTP = {"body_limit"}
+# Raised at startup only.
+STARTUP_CODES = {"config", "download"}
+# Sent by a middleware, without a `DuplexError`.
+MIDDLEWARE_CODES = {"body_limit"}
 PROBES = {"/healthz", "/readyz"}
 
 
-def section(title: str) -> str:
-    """The text below a heading, up to the next of its kind."""
+def read_section(title: str) -> str:
+    """The text below a heading, up to the next one of its level."""
     (body,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", DOCUMENT, re.DOTALL | re.MULTILINE)
     return str(body)
 
 
 def first_cells(text: str) -> set[str]:
-    """What stands in code in the first cells of the tables."""
+    """The code spans in the first cells of the tables."""
     cells = re.findall(r"^\| (`[^|]*) \|", text, re.MULTILINE)
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def row(text: str, name: str) -> str:
+def find_row(text: str, name: str) -> str:
     (line,) = re.findall(rf"^\| `{name}`.*$", text, re.MULTILINE)
     return str(line)
 
 
-def codes() -> set[str]:
-    classes = [each for _, each in inspect.getmembers(errors, inspect.isclass)]
-    return {each.code for each in classes if issubclass(each, DuplexError)} - AT_START
+def error_codes() -> set[str]:
+    classes = [member for _, member in inspect.getmembers(errors, inspect.isclass)]
+    return {member.code for member in classes if issubclass(member, DuplexError)} - STARTUP_CODES
 
 
-def test_every_error_code_is_named_and_no_other() -> None:
-    assert first_cells(section("Errors")) == codes() | OF_HTTP
+def test_documented_error_codes_match_the_code() -> None:
+    assert first_cells(read_section("Errors")) == error_codes() | MIDDLEWARE_CODES
 
 
-def test_every_format_is_named_and_no_other() -> None:
-    row_of_formats = row(section("Client to server"), "format")
-    assert set(re.findall(r"`([^`]+)`", row_of_formats.split("|")[2])) == set(FORMATS)
+def test_documented_formats_match_the_code() -> None:
+    format_row = find_row(read_section("Client to server"), "format")
+    assert set(re.findall(r"`([^`]+)`", format_row.split("|")[2])) == set(FORMATS)
 
 
-def test_every_field_of_start_is_named_and_no_other() -> None:
-    table = section("Client to server").split("`start` takes")[1]
+def test_documented_start_fields_match_the_code() -> None:
+    table = read_section("Client to server").split("`start` takes")[1]
     fields = set(Start.__dataclass_fields__) - {"context"}
     assert first_cells(table) == fields
 
 
 @pytest.mark.parametrize(("field", "choice"), [("mode", Mode), ("frames", Frames)])
-def test_every_value_of_a_choice_is_named(field: str, choice: object) -> None:
-    line = row(section("Client to server"), field)
+def test_every_choice_value_is_documented(field: str, choice: object) -> None:
+    line = find_row(read_section("Client to server"), field)
     for value in get_args(choice):
         assert f"`{value}`" in line
 
 
-def test_every_message_of_a_client_is_named_and_no_other() -> None:
-    table = section("Client to server").split("`start` takes")[0]
+def test_documented_client_messages_match_the_code() -> None:
+    table = read_section("Client to server").split("`start` takes")[0]
     assert first_cells(table) == set(native._COMMANDS)
 
 
 @pytest.mark.parametrize("message", [Ping, Played, Resume, Retract])
-def test_every_field_of_a_client_s_message_is_named(message: type) -> None:
-    line = row(section("Client to server"), message.__name__.lower())
+def test_every_client_message_field_is_documented(message: type) -> None:
+    line = find_row(read_section("Client to server"), message.__name__.lower())
     for field in message.__dataclass_fields__.keys() - {"context"}:  # type: ignore[attr-defined]
         assert f"`{field}`" in line
 
 
-def test_every_message_of_the_server_is_named_with_its_fields_and_no_other() -> None:
-    table = section("Server to client")
-    assert first_cells(table) == set(native._NAMES.values()) | {"audio"}
-    for kind, name in {**native._NAMES, Audio: "audio"}.items():
+def test_documented_server_messages_and_fields_match_the_code() -> None:
+    table = read_section("Server to client")
+    assert first_cells(table) == set(native._EVENT_TYPES.values()) | {"audio"}
+    for kind, name in {**native._EVENT_TYPES, Audio: "audio"}.items():
         fields = set(kind.__dataclass_fields__) - {"data", "frames"}  # type: ignore[attr-defined]
         for field in fields:
-            assert re.search(rf"\b{field}\b", row(table, name)), f"{name}: {field}"
+            assert re.search(rf"\b{field}\b", find_row(table, name)), f"{name}: {field}"
 
 
-def test_every_route_of_ours_is_named_and_no_other() -> None:
+def test_documented_native_routes_match_the_code() -> None:
     access, tts = Access(AccessSettings()), InlineTTS()
     routers = [
         native_routes(access),
@@ -105,17 +105,21 @@ def test_every_route_of_ours_is_named_and_no_other() -> None:
         status_routes(Settings(), tts, tts.metrics, access),
     ]
     routes = [route for router in routers for route in router.routes]
-    ours = {f"{m} {r.path}" for r in routes if isinstance(r, APIRoute) for m in r.methods or ()}
-    ours |= {
+    native_paths = {
+        f"{m} {r.path}" for r in routes if isinstance(r, APIRoute) for m in r.methods or ()
+    }
+    native_paths |= {
         f"GET {path}"
         for path in create_app(Settings(), FakeModel()).openapi()["paths"]
         if path in PROBES
     }
-    named = first_cells(section("Beside the WebSocket"))
-    assert {_anonymous(name) for name in named} == {_anonymous(name) for name in ours}
+    documented = first_cells(read_section("Beside the WebSocket"))
+    assert {_strip_parameters(name) for name in documented} == {
+        _strip_parameters(name) for name in native_paths
+    }
     (socket,) = [route.path for route in routes if isinstance(route, APIWebSocketRoute)]
     assert f"One WebSocket at `{socket}`" in DOCUMENT
 
 
-def _anonymous(route: str) -> str:
+def _strip_parameters(route: str) -> str:
     return re.sub(r"\{\w+\}", "{}", route)

@@ -1,25 +1,28 @@
-"""Whom the names of other services mean here."""
+"""The mapping of other services' voice names."""
 
 from __future__ import annotations
 
 import pytest
 
 from backend.events import Voice
-from backend.protocols.openai import voice_named
+from backend.protocols.openai import find_openai_voice
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
 
-HERE = (
+VOICES = (
     Voice("heart", "en-US", "", True, gender="female"),
     Voice("emma", "en-GB", "", True, gender="female"),
     Voice("fenrir", "en-US", "", True, gender="male"),
     Voice("fable", "en-GB", "", True, gender="male"),
     Voice("kore", "en-US", "", False, gender="female"),
 )
-ONE = (HERE[0], *(Voice(v.name, v.language, "", False, gender=v.gender) for v in HERE[1:]))
+ONE_READY = (
+    VOICES[0],
+    *(Voice(v.name, v.language, "", False, gender=v.gender) for v in VOICES[1:]),
+)
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"),
+    ("name", "expected"),
     [
         ("heart", "heart"),
         ("Heart", "heart"),
@@ -52,28 +55,30 @@ ONE = (HERE[0], *(Voice(v.name, v.language, "", False, gender=v.gender) for v in
         ("voice_68a1b2", "heart"),
     ],
 )
-def test_a_name_of_a_vendor_is_the_nearest_voice(name: str, meant: str) -> None:
-    assert find_voice(name, HERE, "heart") == meant
+def test_vendor_name_maps_to_the_nearest_voice(name: str, expected: str) -> None:
+    assert find_voice(name, VOICES, "heart") == expected
 
 
 @pytest.mark.parametrize("name", ["nobody", "haert", "nova-3", "xf_heart", "af", "", "af_heart x"])
-def test_a_name_that_no_vendor_has_is_left_for_the_core_to_refuse(name: str) -> None:
-    assert find_voice(name, HERE, "heart") == name
+def test_unknown_name_is_returned_unchanged(name: str) -> None:
+    assert find_voice(name, VOICES, "heart") == name
 
 
 @pytest.mark.parametrize("name", ["am_michael", "bf_emma", "af_kore", "aura-2-zeus-en", "onyx"])
-def test_no_name_of_a_vendor_starts_a_download(name: str) -> None:
-    assert find_voice(name, ONE, "heart") == "heart"
+def test_vendor_names_never_select_a_voice_to_download(name: str) -> None:
+    assert find_voice(name, ONE_READY, "heart") == "heart"
 
 
-def test_openais_names_differ_among_voices_that_are_as_near() -> None:
+def test_openai_names_spread_over_equally_near_voices() -> None:
     four = tuple(Voice(name, "en", "", True) for name in "abcd")
-    assert {voice_named(name, four, "a") for name in OPENAI_VOICES} == set("abcd")
-    assert voice_named("Fable", ONE, "heart") == "heart"
-    assert voice_named("kore", ONE, "heart") == "kore", "the server's own is downloaded if need be"
+    assert {find_openai_voice(name, four, "a") for name in OPENAI_VOICES} == set("abcd")
+    assert find_openai_voice("Fable", ONE_READY, "heart") == "heart"
+    assert find_openai_voice("kore", ONE_READY, "heart") == "kore", (
+        "the server's own voice may be downloaded"
+    )
 
 
-def test_the_default_is_preferred_of_those_that_are_as_near() -> None:
+def test_default_is_preferred_among_equally_near_voices() -> None:
     voices = (Voice("grandma", "en", "", True, learned=True), Voice("built_in", "en", "", True))
     for name in ("aura-2-thalia-en", "af_bella", "21m00Tcm4TlvDq8ikWAM"):
         assert find_voice(name, voices, "built_in") == "built_in"

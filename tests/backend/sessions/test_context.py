@@ -1,4 +1,4 @@
-"""One context: what the engine is given, and when."""
+"""`Context`: releases to the engine, and their audio."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
-from backend.sessions.context import pacing_for
+from backend.sessions.context import create_pacing
 from backend.text.pacer import Pacing
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS
 from tests.support.scripted_session import ScriptedClient, scripted, settings
 
 
-def test_the_pacer_has_the_settings() -> None:
+def test_pacing_is_created_from_the_settings() -> None:
     keys = {
         "min_text_length": 1,
         "preemptive_generation": False,
@@ -34,7 +34,7 @@ def test_the_pacer_has_the_settings() -> None:
     config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
     tts = InlineTTS(FakeModel(incremental=False))
     start = Start("a", mode="batch")
-    assert pacing_for(config, start, tts) == Pacing(
+    assert create_pacing(config, start, tts) == Pacing(
         min_text_length=1,
         lookahead_start=4,
         lookahead=5,
@@ -51,10 +51,10 @@ def test_the_pacer_has_the_settings() -> None:
         incremental=False,
         is_whole_word=tts.is_whole_word,
     )
-    assert pacing_for(config, replace(start, typing="sentence"), tts).typing == "sentence"
+    assert create_pacing(config, replace(start, typing="sentence"), tts).typing == "sentence"
 
 
-def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
+def test_a_non_incremental_engine_is_given_clauses() -> None:
     async def script(client: ScriptedClient) -> None:
         for word in ["Well", "then,", "my", "dear", "friend,", "good", "day.", ""]:
             client.say(Text("a", f"{word} "))
@@ -71,7 +71,7 @@ def test_an_engine_that_is_not_incremental_is_given_clauses() -> None:
 
 
 def heard_without_end(mode: Mode, wait_s: float) -> str:
-    """What is heard of finished sentences (10 s of audio) and the beginning of one."""
+    """Speech heard of finished sentences (10 s of audio) and an unfinished one."""
     text = "x" * 499 + ". " + "y" * 499 + ". And then "
 
     async def script(client: ScriptedClient) -> None:
@@ -81,21 +81,21 @@ def heard_without_end(mode: Mode, wait_s: float) -> str:
     return scripted(script).heard()
 
 
-def test_a_stream_does_not_wait_for_its_listener_where_live_does() -> None:
+def test_stream_mode_does_not_wait_for_playback() -> None:
     assert len(heard_without_end("live", 0.5)) == 500
     assert len(heard_without_end("stream", 0.5)) == len(heard_without_end("batch", 0.5)) == 1000
 
 
-def test_a_stream_speaks_a_growing_sentence_before_its_listener_runs_dry() -> None:
+def test_stream_mode_speaks_an_unfinished_sentence_before_the_buffer_is_empty() -> None:
     assert heard_without_end("stream", 11).endswith("Andthen")
     assert len(heard_without_end("batch", 11)) == 1000
 
 
-def test_after_a_pause_nothing_waits_to_be_spoken_not_even_a_space() -> None:
+def test_after_a_pause_all_text_is_spoken_including_spaces() -> None:
     waiting = []
 
     async def script(client: ScriptedClient) -> None:
-        for piece in ("Take 5 ", " ", " "):  # the engine stops short of a number, and what follows
+        for piece in ("Take 5 ", " ", " "):  # the engine stops before a number and what follows
             client.say(Text("a", piece))
             await client.wait(60.0)
             waiting.append(client.session.status().characters_waiting)
@@ -104,7 +104,7 @@ def test_after_a_pause_nothing_waits_to_be_spoken_not_even_a_space() -> None:
     assert waiting == [0, 0, 0]
 
 
-def test_words_have_the_offsets_and_times_of_the_context() -> None:
+def test_word_offsets_and_times_are_relative_to_the_context() -> None:
     text = "One two. Three  four. "
 
     async def script(client: ScriptedClient) -> None:
@@ -121,7 +121,7 @@ def test_words_have_the_offsets_and_times_of_the_context() -> None:
     ]
 
 
-def test_times_go_on_over_sentences_that_are_held_back() -> None:
+def test_times_continue_over_collected_sentences() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"), Text("a", "One two three "))
         await client.wait(0.05)
@@ -135,8 +135,8 @@ def test_times_go_on_over_sentences_that_are_held_back() -> None:
     assert starts_ms == [0, 30, 60, 110, 160, 200]
 
 
-def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
-    """The fake engine does not end at a digit unless it must."""
+def test_a_final_release_makes_the_engine_reach_the_end() -> None:
+    """The fake engine does not stop at a digit unless it must."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
@@ -153,7 +153,7 @@ def test_an_engine_that_stops_short_is_made_to_reach_the_end() -> None:
 
 def test_speech_waits_for_the_voice() -> None:
     class SlowVoice(InlineTTS):
-        async def load(self, voice: str) -> float:
+        async def load_voice(self, voice: str) -> float:
             await asyncio.sleep(2.0)
             return 1.0
 
@@ -165,7 +165,7 @@ def test_speech_waits_for_the_voice() -> None:
     assert at_s == 2.0
 
 
-def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
+def test_text_received_during_a_release_is_spoken_next() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello there "))
         await client.wait(0.05)
@@ -177,7 +177,7 @@ def test_what_came_in_while_a_release_was_rendered_is_spoken_next() -> None:
     assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 20)]
 
 
-def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:
+def test_flush_is_answered_after_all_earlier_audio() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Good morning. How are "), Flush("a"))
         await client.wait(3)
@@ -193,7 +193,7 @@ def test_a_flush_is_answered_once_all_before_it_is_sent() -> None:
     assert isinstance(story[-1], Done)
 
 
-def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
+def test_flush_of_retracted_text_is_answered() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "One two"), Flush("a"), Retract("a", 0))
         await client.wait(1)
@@ -203,13 +203,13 @@ def test_a_flush_of_text_that_was_taken_back_is_answered_too() -> None:
     assert [event.to for event in scripted(script).of(Flushed)] == [7]
 
 
-def test_flushes_without_end_are_refused_and_those_taken_are_answered() -> None:
+def test_too_many_flushes_are_refused_and_accepted_ones_answered() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "One two"), *[Flush("a")] * 1001, End("a"))
+        client.say(Text("a", "One two"), *[Flush("a")] * 10_001, End("a"))
         await client.settled()
 
     client = scripted(script)
-    assert len(client.of(Flushed)) == 1000
+    assert len(client.of(Flushed)) == 10_000
     assert [event.code for event in client.of(Failed)] == ["text_limit"]
     assert len(client.of(Done)) == 1
 
@@ -218,7 +218,7 @@ def test_flushes_without_end_are_refused_and_those_taken_are_answered() -> None:
 
 
 def spoken_after_pauses(mode: Mode, pause_s: float) -> list[float]:
-    """Durations of two sentences of an engine that begins each with 300 ms of silence."""
+    """Durations of two sentences, each rendered with 300 ms of leading silence."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", mode=mode), Text("a", "Hello. "), Flush("a"))
@@ -231,24 +231,24 @@ def spoken_after_pauses(mode: Mode, pause_s: float) -> list[float]:
     return [round(audio.duration_ms) for audio in client.of(Audio)]
 
 
-def test_no_silence_is_sent_before_the_first_sound_but_between_sentences() -> None:
+def test_silence_is_trimmed_before_the_first_sound_only() -> None:
     for mode in get_args(Mode):
         first_ms, second_ms = spoken_after_pauses(mode, pause_s=0.0)
-        assert first_ms == 60 + 5  # what is kept lest an onset is cut
+        assert first_ms == 60 + 5  # margin kept before the onset
         assert second_ms == 360
 
 
-def test_a_listener_who_has_waited_for_the_writer_does_not_wait_for_silence_too() -> None:
+def test_leading_silence_is_trimmed_after_a_live_pause() -> None:
     assert spoken_after_pauses("live", pause_s=0.1)[1] == 260
     assert spoken_after_pauses("live", pause_s=9.0)[1] == 65
 
 
-def test_a_client_that_keeps_the_audio_gets_its_pauses() -> None:
+def test_stream_and_batch_keep_the_pauses() -> None:
     assert spoken_after_pauses("stream", pause_s=9.0)[1] == 360
     assert spoken_after_pauses("batch", pause_s=9.0)[1] == 360
 
 
-def test_words_move_with_the_silence_that_is_left_out() -> None:
+def test_word_times_shift_with_trimmed_silence() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "One two. "), End("a"))
         await client.settled()
@@ -260,7 +260,7 @@ def test_words_move_with_the_silence_that_is_left_out() -> None:
 
 def loudest(volume: float | None, gain: float = 1.0) -> float:
     class Louder(InlineTTS):
-        async def load(self, voice: str) -> float:
+        async def load_voice(self, voice: str) -> float:
             return gain
 
     async def script(client: ScriptedClient) -> None:
@@ -271,7 +271,7 @@ def loudest(volume: float | None, gain: float = 1.0) -> float:
     return float(np.abs(np.frombuffer(data, "<f4")).max())
 
 
-def test_the_volume_is_a_factor_and_no_peak_is_too_high() -> None:
+def test_volume_scales_and_peaks_are_limited() -> None:
     normal = loudest(None)
     assert loudest(1.0) == normal
     assert loudest(0.5) == pytest.approx(normal / 2)
@@ -280,7 +280,7 @@ def test_the_volume_is_a_factor_and_no_peak_is_too_high() -> None:
     assert loudest(2.0, gain=10.0) == pytest.approx(10 ** (-2.3 / 20))
 
 
-def test_the_gain_of_the_voice_applies() -> None:
+def test_the_voice_gain_is_applied() -> None:
     assert loudest(None, gain=2.0) == pytest.approx(2 * loudest(None))
 
 

@@ -1,4 +1,4 @@
-"""What is told of sessions and contexts in the log: when they begin, and what they were."""
+"""Log lines of sessions and contexts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wyoming.tts import Synthesize
 from backend.config import Settings
 from backend.events import Cancel, Done, End, Flush, Start, Text
 from backend.sessions.context_record import endpoint_of
-from tests.backend.protocols.test_wyoming import heard, home
+from tests.backend.protocols.test_wyoming import read_audio, run_wyoming_server
 from tests.support import clock
 from tests.support.caller import Caller, registry
 from tests.support.engines.fake_engine import BAD_WORD
@@ -44,7 +44,7 @@ def named(lines: list[EventDict], event: str) -> list[EventDict]:
 # --- contexts -------------------------------------------------------------------------------------
 
 
-def test_a_context_that_is_spoken_leaves_two_lines(logged: list[EventDict]) -> None:
+def test_a_spoken_context_logs_opened_and_closed(logged: list[EventDict]) -> None:
     async def play(client: ScriptedClient) -> None:
         client.say(Start("a", voice="second", format="mulaw"), Text("a", f"{SECRET}."), End("a"))
         await client.settled()
@@ -84,20 +84,20 @@ def test_a_context_that_is_spoken_leaves_two_lines(logged: list[EventDict]) -> N
 TextBuffer = Callable[[ScriptedClient], Awaitable[None]]
 
 
-async def writes_late(client: ScriptedClient) -> None:
+async def write_late(client: ScriptedClient) -> None:
     client.say(Text("a", "Some words. "), Flush("a"))
     await client.wait(2)
     client.say(Text("a", "And more."), End("a"))
     await client.settled()
 
 
-async def renders_late(client: ScriptedClient) -> None:
+async def render_late(client: ScriptedClient) -> None:
     client.say(Text("a", "No. Then so much more is said that it takes long. "), End("a"))
     client.tts.delay_s = 0.5
     await client.settled()
 
 
-async def reads_late(client: ScriptedClient) -> None:
+async def read_late(client: ScriptedClient) -> None:
     client.reading.clear()
     client.say(Text("a", f"{'x' * 40}. {'y' * 60}. {'z' * 80}."), End("a"))
     await client.wait(4)
@@ -105,7 +105,7 @@ async def reads_late(client: ScriptedClient) -> None:
     await client.settled()
 
 
-async def has_a_failure(client: ScriptedClient) -> None:
+async def fail_utterance(client: ScriptedClient) -> None:
     client.tts.delay_s = 0.2
     client.say(Text("a", f"Good. It will {BAD_WORD}. And on."), End("a"))
     await client.settled()
@@ -114,13 +114,13 @@ async def has_a_failure(client: ScriptedClient) -> None:
 @pytest.mark.parametrize(
     ("script", "causes", "errors"),
     [
-        (writes_late, {"text_late"}, {}),
-        (renders_late, {"rendered_late"}, {}),
-        (reads_late, {"slow_reader"}, {}),
-        (has_a_failure, {"refused"}, {"engine_failed": 1}),
+        (write_late, {"text_late"}, {}),
+        (render_late, {"rendered_late"}, {}),
+        (read_late, {"slow_reader"}, {}),
+        (fail_utterance, {"refused"}, {"engine_failed": 1}),
     ],
 )
-def test_a_context_s_last_line_counts_its_gaps_by_cause(
+def test_the_closing_line_of_a_context_counts_gaps_by_cause(
     script: TextBuffer, causes: set[str], errors: dict[str, int], logged: list[EventDict]
 ) -> None:
     client = scripted(script, settings(bidirectional_streaming={"queue_size": 2}))
@@ -136,14 +136,14 @@ def test_a_context_s_last_line_counts_its_gaps_by_cause(
     assert {cause for cause, gap in figures.items() if gap.count} == causes
 
 
-def test_a_context_ends_as_it_ended(logged: list[EventDict]) -> None:
+def test_the_closing_line_has_the_outcome(logged: list[EventDict]) -> None:
     async def play(client: ScriptedClient) -> None:
         client.say(Text("cancelled", "Some words are on their way. "), Cancel("cancelled"))
         client.say(Start("nowhere", voice="remote"), Text("nowhere", "Hello."), End("nowhere"))
         client.say(Text("huge", "x" * 200))
         client.say(Text("open", "It is never ended. "))
         await client.wait(1)
-        client.session.closed("left")
+        client.session.close_record("left")
 
     scripted(play, settings(server={"max_text_length": 100}))
     outcomes = {line["context"]: line["outcome"] for line in named(logged, "context.closed")}
@@ -160,7 +160,9 @@ def test_a_context_ends_as_it_ended(logged: list[EventDict]) -> None:
 # --- sessions -------------------------------------------------------------------------------------
 
 
-def test_a_session_leaves_two_lines_with_the_sums_of_its_contexts(logged: list[EventDict]) -> None:
+def test_a_session_logs_opened_and_closed_with_the_sums_of_its_contexts(
+    logged: list[EventDict],
+) -> None:
     async def play() -> str:
         async with registry() as opened:
             caller = Caller(opened)
@@ -185,7 +187,7 @@ def test_a_session_leaves_two_lines_with_the_sums_of_its_contexts(logged: list[E
     assert closed["seconds"] == pytest.approx(8.01)
 
 
-def test_a_session_that_nobody_comes_back_to_says_so(logged: list[EventDict]) -> None:
+def test_an_expired_session_logs_not_resumed(logged: list[EventDict]) -> None:
     async def play() -> None:
         async with registry(Settings.model_validate({"server": {"resume_ttl": 3}})) as opened:
             caller = Caller(opened)
@@ -207,7 +209,7 @@ def test_a_session_that_nobody_comes_back_to_says_so(logged: list[EventDict]) ->
     assert {line["outcome"] for line in logged if "outcome" in line} == {"not_resumed"}
 
 
-def test_a_connection_that_broke_is_the_cause_of_its_gap(logged: list[EventDict]) -> None:
+def test_a_broken_connection_is_logged_as_the_cause_of_its_gap(logged: list[EventDict]) -> None:
     async def play() -> None:
         async with registry() as opened:
             caller = Caller(opened)
@@ -229,10 +231,10 @@ def test_a_connection_that_broke_is_the_cause_of_its_gap(logged: list[EventDict]
     assert closed["longest_gap_ms"] > 10_000
 
 
-# --- at the real server ---------------------------------------------------------------------------
+# --- real server ----------------------------------------------------------------------------------
 
 
-async def test_speech_over_http_leaves_the_lines_of_its_context(logged: list[EventDict]) -> None:
+async def test_speech_over_http_logs_its_context(logged: list[EventDict]) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         await http.post("/v1/speech", json={"text": f"{SECRET}.", "voice": "second"})
         await http.post(
@@ -251,7 +253,7 @@ async def test_speech_over_http_leaves_the_lines_of_its_context(logged: list[Eve
     assert not named(logged, "session.opened")
 
 
-def test_an_endpoint_is_named_by_its_route_not_by_what_the_client_wrote() -> None:
+def test_the_endpoint_is_the_route_not_the_requested_path() -> None:
     @dataclass
     class Route:
         path: str = "/v1/text-to-speech/{voice_id}"
@@ -265,11 +267,11 @@ def test_an_endpoint_is_named_by_its_route_not_by_what_the_client_wrote() -> Non
     assert endpoint_of({"type": "websocket", "path": "wyoming"}) == "wyoming"
 
 
-async def test_home_assistant_leaves_lines_too(logged: list[EventDict]) -> None:
-    async with home() as (_, port):
+async def test_wyoming_sessions_are_logged(logged: list[EventDict]) -> None:
+    async with run_wyoming_server() as (_, port):
         async with AsyncTcpClient("127.0.0.1", port) as client:
             await client.write_event(Synthesize("Hello there.").event())
-            await heard(client, AudioStop)
+            await read_audio(client, AudioStop)
         await eventually(lambda: bool(named(logged, "session.closed")))
     (closed,) = named(logged, "context.closed")
     assert (closed["endpoint"], closed["outcome"], closed["characters"]) == ("wyoming", "done", 12)

@@ -1,4 +1,4 @@
-"""How well a listener is served: its first sound, its gaps and what led to them."""
+"""`Listener`: first sound, gaps and their causes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def _logged(_quiet: None) -> None:
     structlog.reset_defaults()
 
 
-class Served:
-    """A listener in scripted time; audio that is queued is taken at once, unless it `reads` not."""
+class ScriptedListener:
+    """A listener in scripted time; queued audio is taken at once while `reads`."""
 
     def __init__(self, *, live: bool = True) -> None:
         self.now_s = 0.0
@@ -38,33 +38,33 @@ class Served:
         self.seq = 0
         self.audio_ms = 0.0
 
-    def released(self, at_s: float, *, text_s: float | None = None) -> None:
+    def release(self, at_s: float, *, text_s: float | None = None) -> None:
         self.now_s = at_s
-        self.listener.released(at_s if text_s is None else text_s)
+        self.listener.on_released(at_s if text_s is None else text_s)
 
-    def heard(self, at_s: float, audio_s: float, *, busy_s: float = 0.0) -> None:
-        """A chunk is rendered and queued."""
+    def render(self, at_s: float, audio_s: float, *, busy_s: float = 0.0) -> None:
+        """Render and queue a chunk."""
         self.now_s = at_s
-        self.listener.rendered(round(audio_s * 24000), busy_s)
+        self.listener.on_rendered(round(audio_s * 24000), busy_s)
         self.queue(audio_s)
-        self.listener.sent(audio_s, 0.0 if audio_s else None)
+        self.listener.on_sent(audio_s, 0.0 if audio_s else None)
 
     def queue(self, audio_s: float) -> None:
         event = Audio("a", self.seq, self.audio_ms, audio_s * 1000, (0, 0), (), b"")
         self.seq += 1
         self.audio_ms += event.duration_ms
-        self.listener.queued(event)
+        self.listener.on_queued(event)
         self.waiting.append(event)
         if self.reads:
             self.read()
 
     def read(self) -> None:
         while self.waiting:
-            self.listener.taken(self.waiting.pop(0))
+            self.listener.on_taken(self.waiting.pop(0))
 
-    def waits(self, at_s: float) -> None:
+    def await_text(self, at_s: float) -> None:
         self.now_s = at_s
-        self.listener.awaits_text()
+        self.listener.on_text_awaited()
 
     @property
     def gaps(self) -> dict[str, GapFigures]:
@@ -77,86 +77,86 @@ class Served:
         return spread.max
 
 
-def lines(served: Served, last: float, audio_s: float = 0.5) -> list[EventDict]:
-    """The lines that the audio brings which is heard at `last`."""
+def logged_lines(scripted: ScriptedListener, last: float, audio_s: float = 0.5) -> list[EventDict]:
+    """Log lines caused by audio rendered at `last`."""
     with capture_logs() as logged:
-        served.heard(last, audio_s)
+        scripted.render(last, audio_s)
     return logged
 
 
 # --- the first sound ------------------------------------------------------------------------------
 
 
-def test_the_wait_for_the_first_sound_counts_from_its_release_to_its_first_audible_sample() -> None:
-    served = Served()
-    served.released(1.0)
-    served.now_s = 1.25
-    served.listener.rendered(12000, 0.0)
-    served.listener.sent(0.5, 0.02)
-    assert served.first_sound_s == pytest.approx(0.27)
-    served.listener.sent(0.5, 0.0)
-    assert served.first_sound_s == pytest.approx(0.27)
+def test_first_sound_is_measured_from_release_to_first_audible_sample() -> None:
+    scripted = ScriptedListener()
+    scripted.release(1.0)
+    scripted.now_s = 1.25
+    scripted.listener.on_rendered(12000, 0.0)
+    scripted.listener.on_sent(0.5, 0.02)
+    assert scripted.first_sound_s == pytest.approx(0.27)
+    scripted.listener.on_sent(0.5, 0.0)
+    assert scripted.first_sound_s == pytest.approx(0.27)
 
 
-def test_a_message_of_silence_is_not_the_first_sound_but_delays_it() -> None:
-    served = Served()
-    served.released(1.0)
-    served.now_s = 1.1
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, None)
-    assert served.first_sound_s is None
-    served.released(1.15)
-    served.now_s = 1.2
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, 0.05)  # heard behind the silence, at 1.4
-    assert served.first_sound_s == pytest.approx(0.45)
+def test_a_silent_message_delays_the_first_sound() -> None:
+    scripted = ScriptedListener()
+    scripted.release(1.0)
+    scripted.now_s = 1.1
+    scripted.listener.on_rendered(7200, 0.0)
+    scripted.listener.on_sent(0.3, None)
+    assert scripted.first_sound_s is None
+    scripted.release(1.15)
+    scripted.now_s = 1.2
+    scripted.listener.on_rendered(7200, 0.0)
+    scripted.listener.on_sent(0.3, 0.05)  # heard after the silence, at 1.4
+    assert scripted.first_sound_s == pytest.approx(0.45)
 
 
-def test_silence_that_was_not_sent_is_waited_for_from_its_own_release() -> None:
-    served = Served()
-    served.released(1.0)
-    served.now_s = 1.1
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.0, None)  # its onset was trimmed to nothing
-    served.released(1.15)
-    served.now_s = 1.2
-    served.listener.rendered(7200, 0.0)
-    served.listener.sent(0.3, 0.0)
-    assert served.first_sound_s == pytest.approx(0.2)
+def test_trimmed_silence_counts_from_its_own_release() -> None:
+    scripted = ScriptedListener()
+    scripted.release(1.0)
+    scripted.now_s = 1.1
+    scripted.listener.on_rendered(7200, 0.0)
+    scripted.listener.on_sent(0.0, None)  # trimmed entirely
+    scripted.release(1.15)
+    scripted.now_s = 1.2
+    scripted.listener.on_rendered(7200, 0.0)
+    scripted.listener.on_sent(0.3, 0.0)
+    assert scripted.first_sound_s == pytest.approx(0.2)
 
 
-def test_what_has_no_sound_is_not_waited_for() -> None:
-    served = Served()
-    served.released(1.0)
-    served.heard(1.1, 0.0)  # an emoji
-    served.waits(1.1)
-    served.released(9.0)
-    served.heard(9.1, 0.5)
-    assert served.first_sound_s == pytest.approx(0.1)
+def test_text_without_sound_does_not_start_the_first_sound_clock() -> None:
+    scripted = ScriptedListener()
+    scripted.release(1.0)
+    scripted.render(1.1, 0.0)  # an emoji
+    scripted.await_text(1.1)
+    scripted.release(9.0)
+    scripted.render(9.1, 0.5)
+    assert scripted.first_sound_s == pytest.approx(0.1)
 
 
 # --- gaps -----------------------------------------------------------------------------------------
 
 
 def test_audio_in_time_leaves_no_gap() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.released(0.3)
-    assert lines(served, 0.504) == []
-    assert served.gaps == {}
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.release(0.3)
+    assert logged_lines(scripted, 0.504) == []
+    assert scripted.gaps == {}
 
 
-def test_a_gap_that_the_engine_made() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.1, 0.5)
-    served.waits(0.1)
-    served.released(0.4, text_s=0.35)
-    served.now_s = 0.9
-    served.listener.rendered(12000, 0.1)
+def test_a_gap_caused_by_the_engine() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.1, 0.5)
+    scripted.await_text(0.1)
+    scripted.release(0.4, text_s=0.35)
+    scripted.now_s = 0.9
+    scripted.listener.on_rendered(12000, 0.1)
     with capture_logs() as logged:
-        served.queue(0.5)
+        scripted.queue(0.5)
     (line,) = logged
     assert line.pop("session")
     assert line == {
@@ -175,133 +175,133 @@ def test_a_gap_that_the_engine_made() -> None:
         "engine_ms": 100.0,
         "code": None,
     }
-    assert list(served.gaps) == ["rendered_late"]
-    assert served.gaps["rendered_late"].seconds == pytest.approx(0.3)
+    assert list(scripted.gaps) == ["rendered_late"]
+    assert scripted.gaps["rendered_late"].seconds == pytest.approx(0.3)
 
 
-def test_a_gap_that_the_writer_made() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.waits(0.0)
-    served.released(3.0, text_s=2.9)
-    (line,) = lines(served, 3.1)
+def test_a_gap_caused_by_the_writer() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.await_text(0.0)
+    scripted.release(3.0, text_s=2.9)
+    (line,) = logged_lines(scripted, 3.1)
     assert (line["cause"], line["gap_ms"]) == ("text_late", 2600)
     assert (line["text_ms"], line["render_ms"], line["text_age_ms"]) == (2500, 100, 100)
 
 
-def test_text_without_sound_does_not_hide_that_the_writer_was_late() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
+def test_silent_text_does_not_hide_a_gap_caused_by_the_writer() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
     for at_s in (1.0, 2.0):
-        served.waits(at_s - 1)
-        served.released(at_s)
-        served.heard(at_s, 0.0)
-    served.waits(2.0)
-    served.released(3.0)
-    (line,) = lines(served, 3.1)
+        scripted.await_text(at_s - 1)
+        scripted.release(at_s)
+        scripted.render(at_s, 0.0)
+    scripted.await_text(2.0)
+    scripted.release(3.0)
+    (line,) = logged_lines(scripted, 3.1)
     assert (line["cause"], line["text_ms"]) == ("text_late", 2500)
 
 
-def test_a_gap_within_a_release_is_the_engines_however_it_began() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.waits(0.0)
-    served.released(3.0)
-    served.heard(3.1, 0.1)
-    (line,) = lines(served, 3.3)
+def test_a_gap_within_a_release_is_caused_by_the_engine() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.await_text(0.0)
+    scripted.release(3.0)
+    scripted.render(3.1, 0.1)
+    (line,) = logged_lines(scripted, 3.3)
     assert (line["cause"], line["gap_ms"]) == ("rendered_late", 100)
 
 
-def test_a_gap_that_a_reader_made_that_does_not_read() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.reads = False
-    served.released(0.1)
-    served.heard(0.2, 0.5)
-    served.heard(0.3, 0.5)
-    served.now_s = 2.0
+def test_a_gap_caused_by_a_client_that_does_not_read() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.reads = False
+    scripted.release(0.1)
+    scripted.render(0.2, 0.5)
+    scripted.render(0.3, 0.5)
+    scripted.now_s = 2.0
     with capture_logs() as logged:
-        served.read()
-    (line,) = logged  # the second message is heard behind the first
+        scripted.read()
+    (line,) = logged  # the second message plays after the first
     assert (line["cause"], line["gap_ms"], line["reader_ms"]) == ("slow_reader", 1500, 1500)
 
 
-def test_a_gap_around_an_utterance_that_failed() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.released(0.1)
-    served.now_s = 0.6
-    served.listener.failed(EngineFailed("out of memory"))
-    served.released(0.6)
-    (line,) = lines(served, 0.8)
+def test_a_gap_caused_by_a_failed_utterance() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.release(0.1)
+    scripted.now_s = 0.6
+    scripted.listener.on_failed(EngineFailed("out of memory"))
+    scripted.release(0.6)
+    (line,) = logged_lines(scripted, 0.8)
     assert (line["cause"], line["code"], line["gap_ms"]) == ("refused", "engine_failed", 300)
-    served.released(0.9)
-    (line,) = lines(served, 1.5)  # the next gap has nothing to do with it
+    scripted.release(0.9)
+    (line,) = logged_lines(scripted, 1.5)  # the next gap has another cause
     assert (line["cause"], line["code"]) == ("rendered_late", None)
 
 
-def test_a_gap_of_a_connection_that_broke() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 1.0)
-    served.heard(0.1, 1.0)
+def test_a_gap_caused_by_a_broken_connection() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 1.0)
+    scripted.render(0.1, 1.0)
     lost = Audio("a", 1, 1000.0, 1000.0, (0, 0), (), b"")
-    served.now_s = 5.0
-    served.listener.returned([lost])
+    scripted.now_s = 5.0
+    scripted.listener.on_returned([lost])
     with capture_logs() as logged:
-        served.listener.taken(lost)
-        served.listener.ended("done")
+        scripted.listener.on_taken(lost)
+        scripted.listener.on_ended("done")
     gap, closed = logged
     assert (gap["cause"], gap["gap_ms"], gap["at_ms"]) == ("disconnected", 4000, 1000)
     assert (closed["chunks"], closed["audio_ms"]) == (2, 2000)
-    served.released(5.1)
-    (line,) = lines(served, 7.0)
+    scripted.release(5.1)
+    (line,) = logged_lines(scripted, 7.0)
     assert (line["cause"], line["gap_ms"]) == ("rendered_late", 1000)
 
 
-def test_what_the_client_reports_counts_more_than_the_estimate() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.now_s = 0.4
-    served.listener.played(0.1)  # it has a buffer: dry at 0.8
-    served.released(0.4)
-    assert lines(served, 0.75) == []
+def test_a_reported_position_overrides_the_estimate() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.now_s = 0.4
+    scripted.listener.on_played(0.1)  # it has a buffer: empty at 0.8
+    scripted.release(0.4)
+    assert logged_lines(scripted, 0.75) == []
 
 
-def test_the_rest_that_an_encoder_held_back_is_not_late() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
-    served.waits(0.0)
-    served.now_s = 9.0  # the client ends what was spoken long ago
-    served.listener.finish()
+def test_the_encoder_rest_causes_no_gap() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.await_text(0.0)
+    scripted.now_s = 9.0  # the client ends the context late
+    scripted.listener.on_finishing()
     with capture_logs() as logged:
-        served.queue(0.02)
+        scripted.queue(0.02)
     assert logged == []
 
 
-def test_nobody_listens_to_a_batch() -> None:
-    served = Served(live=False)
-    served.released(0.0)
-    served.heard(0.0, 0.1)
-    served.released(0.05)
-    assert lines(served, math.pi) == []
-    assert served.gaps == {}
+def test_batch_mode_has_no_gaps() -> None:
+    scripted = ScriptedListener(live=False)
+    scripted.release(0.0)
+    scripted.render(0.0, 0.1)
+    scripted.release(0.05)
+    assert logged_lines(scripted, math.pi) == []
+    assert scripted.gaps == {}
 
 
-def test_silent_text_without_end_takes_no_memory_without_end() -> None:
-    served = Served()
-    served.released(0.0)
-    served.heard(0.0, 0.5)
+def test_spans_without_text_are_bounded() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
     for second in range(1, 1000):
-        served.waits(second - 0.5)
-        served.released(float(second))
-        served.heard(float(second), 0.0)
-    assert len(served.listener._meanwhile.without_text) <= 100
-    assert not served.listener._ways
+        scripted.await_text(second - 0.5)
+        scripted.release(float(second))
+        scripted.render(float(second), 0.0)
+    assert len(scripted.listener._interval.without_text) <= 100
+    assert not scripted.listener._queued

@@ -1,11 +1,16 @@
-"""What is kept of what was sent: until it is acknowledged, too old, or too much."""
+"""`ReplayBuffer`: acknowledging, expiry and eviction."""
 
 from __future__ import annotations
 
 import pytest
 
 from backend.events import Audio, Cancelled, Done, Failed, Pong, Ready, Retracted
-from backend.sessions.replay_buffer import Kept, ReplayBuffer, is_kept, size_bytes
+from backend.sessions.replay_buffer import (
+    ReplayableEvent,
+    ReplayBuffer,
+    event_size_bytes,
+    is_replayable,
+)
 
 
 class Clock:
@@ -21,7 +26,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def kept(clock: Clock) -> ReplayBuffer:
+def replay_buffer(clock: Clock) -> ReplayBuffer:
     return ReplayBuffer(limit_bytes=100_000, ttl_s=30.0, clock=clock)
 
 
@@ -33,224 +38,242 @@ def done(context: str = "a") -> Done:
     return Done(context, 0.0, 0, 0)
 
 
-def keep(kept: ReplayBuffer, *events: Kept) -> None:
+def store(replay_buffer: ReplayBuffer, *events: ReplayableEvent) -> None:
     for event in events:
-        kept.keep(event)
+        replay_buffer.store(event)
 
 
-def test_answers_and_audio_are_kept_and_what_is_of_the_connection_is_not() -> None:
+def test_audio_and_answers_are_replayable_ready_and_pong_are_not() -> None:
     for event in (audio(0), done(), Cancelled("a", 0, 0.0), Retracted("a", 0), Failed("a", "", "")):
-        assert is_kept(event)
-    assert not is_kept(Pong("x"))
-    assert not is_kept(Ready("s", "t", "heart", 24000, "pcm_s16le"))
+        assert is_replayable(event)
+    assert not is_replayable(Pong("x"))
+    assert not is_replayable(Ready("s", "t", "heart", 24000, "pcm_s16le"))
 
 
-def test_what_was_not_received_comes_back_in_order(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0), audio(0, "b"), audio(1), Retracted("a", 5), audio(1, "b"), done())
-    again, lost = kept.take_back({"a": 0, "b": 0}, answers=0)
+def test_unreceived_events_are_returned_in_order(replay_buffer: ReplayBuffer) -> None:
+    store(
+        replay_buffer, audio(0), audio(0, "b"), audio(1), Retracted("a", 5), audio(1, "b"), done()
+    )
+    again, lost = replay_buffer.take_unreceived({"a": 0, "b": 0}, answers=0)
     assert again == [audio(1), Retracted("a", 5), audio(1, "b"), done()]
     assert lost == set()
 
 
-def test_what_was_taken_back_is_not_kept_any_more(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0))
-    kept.take_back({}, None)
-    assert kept.bytes == 0
-    assert kept.take_back({}, None) == ([], set())
+def test_returned_events_are_no_longer_stored(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0))
+    replay_buffer.take_unreceived({}, None)
+    assert replay_buffer.size_bytes == 0
+    assert replay_buffer.take_unreceived({}, None) == ([], set())
 
 
-def test_a_client_that_has_nothing_gets_everything(kept: ReplayBuffer) -> None:
-    keep(kept, Failed(None, "bad_json", ""), audio(0), done())
-    again, _ = kept.take_back({}, None)
+def test_a_client_that_received_nothing_gets_all_events(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, Failed(None, "bad_json", ""), audio(0), done())
+    again, _ = replay_buffer.take_unreceived({}, None)
     assert again == [Failed(None, "bad_json", ""), audio(0), done()]
 
 
-def test_before_an_audio_that_was_received_all_was_received(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0), Retracted("a", 5), done(), audio(0, "b"), audio(1, "b"))
-    assert kept.take_back({"b": 0}, None)[0] == [audio(1, "b")]
+def test_received_audio_acknowledges_all_earlier_events(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0), Retracted("a", 5), done(), audio(0, "b"), audio(1, "b"))
+    assert replay_buffer.take_unreceived({"b": 0}, None)[0] == [audio(1, "b")]
 
 
-def test_answers_behind_the_last_audio_are_told_again_unless_they_are_counted(
-    kept: ReplayBuffer,
+def test_answers_after_the_last_audio_are_replayed_unless_counted(
+    replay_buffer: ReplayBuffer,
 ) -> None:
-    keep(kept, audio(0), Retracted("a", 5), done())
-    assert kept.take_back({"a": 0}, None)[0] == [Retracted("a", 5), done()]
-    keep(kept, Retracted("a", 5), done())
-    assert kept.take_back({"a": 0}, answers=1)[0] == [done()]
-    keep(kept, done())
-    assert kept.take_back({"a": 0}, answers=2)[0] == []
+    store(replay_buffer, audio(0), Retracted("a", 5), done())
+    assert replay_buffer.take_unreceived({"a": 0}, None)[0] == [Retracted("a", 5), done()]
+    store(replay_buffer, Retracted("a", 5), done())
+    assert replay_buffer.take_unreceived({"a": 0}, answers=1)[0] == [done()]
+    store(replay_buffer, done())
+    assert replay_buffer.take_unreceived({"a": 0}, answers=2)[0] == []
 
 
-def test_an_answer_that_was_received_says_that_the_audio_before_it_was(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0), done(), audio(0, "b"))
-    assert kept.take_back({}, answers=1)[0] == [audio(0, "b")]
+def test_a_received_answer_acknowledges_the_audio_before_it(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0), done(), audio(0, "b"))
+    assert replay_buffer.take_unreceived({}, answers=1)[0] == [audio(0, "b")]
 
 
-def test_acknowledging_frees(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0), audio(1), done(), audio(0, "b"))
-    kept.acknowledge({"a": 1}, answers=0)
-    assert kept.bytes == size_bytes(done()) + size_bytes(audio(0))
-    kept.acknowledge({"a": 1}, answers=1)
-    assert kept.bytes == size_bytes(audio(0))
-    kept.acknowledge({"a": 1, "b": 0}, answers=1)
-    assert kept.bytes == 0
+def test_acknowledged_events_are_freed(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0), audio(1), done(), audio(0, "b"))
+    replay_buffer.acknowledge({"a": 1}, answers=0)
+    assert replay_buffer.size_bytes == event_size_bytes(done()) + event_size_bytes(audio(0))
+    replay_buffer.acknowledge({"a": 1}, answers=1)
+    assert replay_buffer.size_bytes == event_size_bytes(audio(0))
+    replay_buffer.acknowledge({"a": 1, "b": 0}, answers=1)
+    assert replay_buffer.size_bytes == 0
 
 
-def test_acknowledging_what_never_was_changes_nothing(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0, "b"))
-    kept.acknowledge({"a": 99}, answers=0)
-    assert kept.take_back({"a": 99}, 0) == ([audio(0, "b")], set())
+def test_acknowledging_unknown_events_changes_nothing(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0, "b"))
+    replay_buffer.acknowledge({"a": 99}, answers=0)
+    assert replay_buffer.take_unreceived({"a": 99}, 0) == ([audio(0, "b")], set())
 
 
-def test_answers_are_counted_through_acknowledging_and_forgetting(
-    kept: ReplayBuffer, clock: Clock
+def test_answer_numbers_continue_over_acknowledged_and_dropped_events(
+    replay_buffer: ReplayBuffer, clock: Clock
 ) -> None:
-    keep(kept, done("a"), done("b"))
-    kept.acknowledge({}, answers=1)
-    keep(kept, done("c"))
-    again, _ = kept.take_back({}, answers=2)
+    store(replay_buffer, done("a"), done("b"))
+    replay_buffer.acknowledge({}, answers=1)
+    store(replay_buffer, done("c"))
+    again, _ = replay_buffer.take_unreceived({}, answers=2)
     assert again == [done("c")]
-    keep(kept, *again)
-    assert kept.take_back({}, answers=3)[0] == []
+    store(replay_buffer, *again)
+    assert replay_buffer.take_unreceived({}, answers=3)[0] == []
 
 
-def test_after_a_loss_answers_are_counted_as_the_client_counts_them(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0, size=60_000), Retracted("a", 0))
-    assert kept.make_room(99_000), "both are forgotten"
-    assert kept.take_back({}, answers=0)[1] == {"a"}
-    keep(kept, done("b"))
-    assert kept.take_back({}, answers=1)[0] == []
+def test_after_a_loss_answer_numbers_follow_the_client(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0, size=60_000), Retracted("a", 0))
+    assert replay_buffer.make_room(99_000), "both are dropped"
+    assert replay_buffer.take_unreceived({}, answers=0)[1] == {"a"}
+    store(replay_buffer, done("b"))
+    assert replay_buffer.take_unreceived({}, answers=1)[0] == []
 
 
-# --- forgetting -----------------------------------------------------------------------------------
+# --- dropping -------------------------------------------------------------------------------------
 
 
-def test_what_is_too_old_is_forgotten_and_told_to_be_lost(kept: ReplayBuffer, clock: Clock) -> None:
-    keep(kept, audio(0), audio(0, "b"))
+def test_expired_events_are_dropped_and_reported_lost(
+    replay_buffer: ReplayBuffer, clock: Clock
+) -> None:
+    store(replay_buffer, audio(0), audio(0, "b"))
     clock.now_s = 20
-    keep(kept, audio(1), audio(1, "b"))
+    store(replay_buffer, audio(1), audio(1, "b"))
     clock.now_s = 31
-    kept.expire()
-    again, lost = kept.take_back({"a": 0}, None)
+    replay_buffer.drop_expired()
+    again, lost = replay_buffer.take_unreceived({"a": 0}, None)
     assert lost == {"b"}
     assert again == [audio(1)]
 
 
-def test_what_is_forgotten_but_was_received_is_no_loss(kept: ReplayBuffer, clock: Clock) -> None:
-    keep(kept, audio(0), audio(1), audio(2))
+def test_dropped_but_received_audio_is_not_lost(replay_buffer: ReplayBuffer, clock: Clock) -> None:
+    store(replay_buffer, audio(0), audio(1), audio(2))
     clock.now_s = 31
-    kept.expire()
-    assert kept.bytes == 0
-    assert kept.take_back({"a": 2}, None) == ([], set())
+    replay_buffer.drop_expired()
+    assert replay_buffer.size_bytes == 0
+    assert replay_buffer.take_unreceived({"a": 2}, None) == ([], set())
 
 
-def test_a_loss_is_told_once(kept: ReplayBuffer, clock: Clock) -> None:
-    keep(kept, audio(0))
+def test_a_loss_is_reported_once(replay_buffer: ReplayBuffer, clock: Clock) -> None:
+    store(replay_buffer, audio(0))
     clock.now_s = 31
-    kept.expire()
-    assert kept.take_back({}, None)[1] == {"a"}
-    assert kept.take_back({}, None)[1] == set()
+    replay_buffer.drop_expired()
+    assert replay_buffer.take_unreceived({}, None)[1] == {"a"}
+    assert replay_buffer.take_unreceived({}, None)[1] == set()
 
 
-def test_while_the_client_is_away_nothing_gets_too_old(kept: ReplayBuffer, clock: Clock) -> None:
-    keep(kept, audio(0))
+def test_nothing_expires_while_the_client_is_away(
+    replay_buffer: ReplayBuffer, clock: Clock
+) -> None:
+    store(replay_buffer, audio(0))
     clock.now_s = 29
-    kept.away = True
+    replay_buffer.is_client_away = True
     clock.now_s = 58
-    kept.expire()
-    assert kept.take_back({}, None) == ([audio(0)], set())
-    assert not kept.away
+    replay_buffer.drop_expired()
+    assert replay_buffer.take_unreceived({}, None) == ([audio(0)], set())
+    assert not replay_buffer.is_client_away
 
 
-def test_old_audio_makes_room_for_new(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0, size=60_000), audio(1, size=30_000))
-    assert kept.make_room(50_000)
-    assert kept.bytes == size_bytes(audio(1, size=30_000))
-    assert not kept.make_room(100_001), "more than there is"
+def test_old_audio_is_evicted_for_new(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0, size=60_000), audio(1, size=30_000))
+    assert replay_buffer.make_room(50_000)
+    assert replay_buffer.size_bytes == event_size_bytes(audio(1, size=30_000))
+    assert not replay_buffer.make_room(100_001), "over the limit"
 
 
-def test_for_what_can_never_fit_nothing_is_forgotten(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0))
-    assert not kept.make_room(100_001)
-    assert kept.take_back({}, None)[0] == [audio(0)]
+def test_nothing_is_evicted_for_an_event_over_the_limit(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0))
+    assert not replay_buffer.make_room(100_001)
+    assert replay_buffer.take_unreceived({}, None)[0] == [audio(0)]
 
 
-def test_while_the_client_is_away_new_audio_waits(kept: ReplayBuffer) -> None:
-    keep(kept, audio(0, size=60_000))
-    kept.away = True
-    assert not kept.make_room(50_000)
-    assert kept.make_room(30_000)
-    assert kept.take_back({}, None)[0] == [audio(0, size=60_000)]
+def test_nothing_is_evicted_while_the_client_is_away(replay_buffer: ReplayBuffer) -> None:
+    store(replay_buffer, audio(0, size=60_000))
+    replay_buffer.is_client_away = True
+    assert not replay_buffer.make_room(50_000)
+    assert replay_buffer.make_room(30_000)
+    assert replay_buffer.take_unreceived({}, None)[0] == [audio(0, size=60_000)]
 
 
-def test_for_a_client_that_acknowledges_new_audio_waits(kept: ReplayBuffer) -> None:
-    kept.acknowledge({}, None)
-    keep(kept, audio(0, size=60_000))
-    assert not kept.make_room(50_000)
-    kept.acknowledge({"a": 0}, None)
-    assert kept.make_room(50_000)
+def test_nothing_is_evicted_for_a_client_that_acknowledges(replay_buffer: ReplayBuffer) -> None:
+    replay_buffer.acknowledge({}, None)
+    store(replay_buffer, audio(0, size=60_000))
+    assert not replay_buffer.make_room(50_000)
+    replay_buffer.acknowledge({"a": 0}, None)
+    assert replay_buffer.make_room(50_000)
 
 
-def test_what_a_client_speaks_of_does_not_get_too_old(kept: ReplayBuffer, clock: Clock) -> None:
-    kept.acknowledge({"a": -1}, 0)
-    keep(kept, audio(0), Retracted("a", 1), audio(0, "forgotten"))
+def test_contexts_named_in_acknowledgements_do_not_expire(
+    replay_buffer: ReplayBuffer, clock: Clock
+) -> None:
+    replay_buffer.acknowledge({"a": -1}, 0)
+    store(replay_buffer, audio(0), Retracted("a", 1), audio(0, "forgotten"))
     clock.now_s = 3600
-    kept.expire()
-    assert len(kept.take_back({"a": -1}, 0)[0]) == 3
+    replay_buffer.drop_expired()
+    assert len(replay_buffer.take_unreceived({"a": -1}, 0)[0]) == 3
 
 
-def test_a_context_that_the_client_speaks_of_no_more_does_not_fill_the_room_for_ever(
-    kept: ReplayBuffer, clock: Clock
-) -> None:
-    kept.acknowledge({"a": -1}, None)
-    keep(kept, audio(0, size=90_000))
-    kept.acknowledge({}, None)  # it has finished with it
-    assert not kept.make_room(50_000)
+def test_contexts_no_longer_named_expire(replay_buffer: ReplayBuffer, clock: Clock) -> None:
+    replay_buffer.acknowledge({"a": -1}, None)
+    store(replay_buffer, audio(0, size=90_000))
+    replay_buffer.acknowledge({}, None)  # context no longer named
+    assert not replay_buffer.make_room(50_000)
     clock.now_s = 31
-    kept.expire()
-    assert kept.make_room(50_000)
+    replay_buffer.drop_expired()
+    assert replay_buffer.make_room(50_000)
 
 
-def test_answers_do_not_push_out_the_audio_of_a_client_that_acknowledges(
-    kept: ReplayBuffer,
+def test_answers_do_not_evict_audio_of_a_client_that_acknowledges(
+    replay_buffer: ReplayBuffer,
 ) -> None:
-    kept.acknowledge({"a": -1}, 0)
-    keep(kept, audio(0, size=99_000), *[Retracted("a", n) for n in range(500)])
-    assert kept.take_back({"a": -1}, 0)[1] == set()
+    replay_buffer.acknowledge({"a": -1}, 0)
+    store(replay_buffer, audio(0, size=99_000), *[Retracted("a", n) for n in range(500)])
+    assert replay_buffer.take_unreceived({"a": -1}, 0)[1] == set()
 
 
-def test_answers_that_nobody_acknowledges_are_bounded(kept: ReplayBuffer) -> None:
-    kept.acknowledge({"a": -1}, 0)
-    keep(kept, audio(0), *[Retracted("a", n) for n in range(100_000)])
-    assert kept.bytes < 700_000
-    again, lost = kept.take_back({"a": -1}, 100_000)
-    assert lost == {"a"}, "what was forgotten for them is told"
+def test_unacknowledged_answers_are_bounded(replay_buffer: ReplayBuffer) -> None:
+    replay_buffer.acknowledge({"a": -1}, 0)
+    store(replay_buffer, audio(0), *[Retracted("a", n) for n in range(100_000)])
+    assert replay_buffer.size_bytes < 700_000
+    again, lost = replay_buffer.take_unreceived({"a": -1}, 100_000)
+    assert lost == {"a"}, "the evicted audio is reported"
     assert again == []
 
 
-def test_finished_contexts_leave_nothing_behind(kept: ReplayBuffer, clock: Clock) -> None:
+def test_finished_contexts_leave_no_loss_records(replay_buffer: ReplayBuffer, clock: Clock) -> None:
     for number in range(1000):
-        keep(kept, audio(0, f"c{number}"), done(f"c{number}"))
+        store(replay_buffer, audio(0, f"c{number}"), done(f"c{number}"))
         clock.now_s += 31
-        kept.expire()
-    assert kept.bytes == 0
-    assert not kept._unheard
-    assert len(kept._error_unreported) == 1000
+        replay_buffer.drop_expired()
+    assert replay_buffer.size_bytes == 0
+    assert not replay_buffer._dropped_audio
+    assert len(replay_buffer._dropped_answers) == 1000
 
 
-def test_an_answer_that_is_forgotten_is_a_loss_to_a_client_that_counts_them(
-    kept: ReplayBuffer, clock: Clock
+def test_a_dropped_answer_is_lost_for_a_client_that_counts_answers(
+    replay_buffer: ReplayBuffer, clock: Clock
 ) -> None:
-    keep(kept, audio(0), done(), Retracted("b", 0), done("b"), done("c"))
+    store(replay_buffer, audio(0), done(), Retracted("b", 0), done("b"), done("c"))
     clock.now_s = 31
-    kept.expire()
-    assert kept.take_back({"a": 0}, answers=2) == ([], {"b", "c"})
+    replay_buffer.drop_expired()
+    assert replay_buffer.take_unreceived({"a": 0}, answers=2) == ([], {"b", "c"})
 
 
-def test_an_answer_that_is_forgotten_but_was_received_is_no_loss(
-    kept: ReplayBuffer, clock: Clock
+def test_a_dropped_but_received_answer_is_not_lost(
+    replay_buffer: ReplayBuffer, clock: Clock
 ) -> None:
-    keep(kept, audio(0), done(), audio(0, "b"))
+    store(replay_buffer, audio(0), done(), audio(0, "b"))
     clock.now_s = 31
-    kept.expire()
-    assert kept.take_back({"b": 0}, answers=1) == ([], set())
+    replay_buffer.drop_expired()
+    assert replay_buffer.take_unreceived({"b": 0}, answers=1) == ([], set())
+
+
+@pytest.mark.parametrize("forgotten", [0, 1, 3])
+def test_the_oldest_contexts_with_a_dropped_answer_are_forgotten_beyond_1000(
+    replay_buffer: ReplayBuffer, clock: Clock, forgotten: int
+) -> None:
+    names = [f"c{number}" for number in range(1000 + forgotten)]
+    store(replay_buffer, *(Failed(name, "engine_failed", "") for name in names))
+    clock.now_s = 31
+    replay_buffer.drop_expired()
+    _, lost = replay_buffer.take_unreceived({}, answers=0)
+    assert lost == set(names[forgotten:])

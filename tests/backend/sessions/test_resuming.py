@@ -1,11 +1,9 @@
-"""A session survives its connection: the real server, real sockets, and a client that knows the
-protocol and nothing else.
+"""Resuming at the real server over real sockets, with a client that knows only the protocol.
 
-What is deterministic: a text that is there as a whole, with its `end`, is rendered a sentence at a
-time and always the same for the same seed, whatever breaks. The server of those tests speaks only
-at the end (`bidirectional_streaming.enabled`), or in mode `batch`. What was released while text
-still came depends on when it came; there the fake engine tells character by character what was
-heard.
+Deterministic part: a complete text with its `end` is rendered a sentence at a time, identically for
+the same seed over any breaks. In those tests the server speaks only at the end
+(`bidirectional_streaming.enabled`), or in mode `batch`. Releases of unfinished text depend on
+timing; there the fake engine's audio encodes which characters were spoken.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from backend.sessions.context_table import ContextTable
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
 from backend.synthesis.live_listeners import LiveListeners
-from backend.transport.websocket import Connection
+from backend.transport.websocket import WebSocketConnection
 from tests.support.engines import hibari_model
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import Live, eventually, live_server
@@ -42,23 +40,23 @@ TEXTS = {
     "c": "And a third. It costs 3.50 dollars.",
 }
 AT_THE_END = {"enabled": False}
-EAGER = {"high_water": 60}  # do not wait for a listener whom nobody plays
+EAGER = {"high_water": 60}  # nothing is played: do not wait
 
 
 @pytest.fixture(autouse=True)
 def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy the machine is that runs the tests."""
-    monkeypatch.setattr(LiveListeners, "admit", lambda *_: None)
+    """Admit contexts however busy the test machine is."""
+    monkeypatch.setattr(LiveListeners, "check_capacity", lambda *_: None)
 
 
-def serving(**server: Any) -> AbstractAsyncContextManager[Live]:
-    """With these keys of the section `server`; its end waits for nobody."""
+def resuming_server(**server: Any) -> AbstractAsyncContextManager[Live]:
+    """A server with these keys of section `server`, without drain timeout."""
     return live_server(latency_optimization=EAGER, server={"drain_timeout": 0, **server})
 
 
-async def cutting(client: ResumingClient, work: Awaitable[None], rng: random.Random) -> None:
-    """Cut the line at random moments until the work is done; the work comes back by itself. More
-    and more rarely, so that a machine that needs long to come back gets on, too.
+async def cut_randomly(client: ResumingClient, work: Awaitable[None], rng: random.Random) -> None:
+    """Cut the connection at random until the work, which reconnects itself, is done. Less and less
+    often, so that a slow machine finishes too.
     """
     working = asyncio.ensure_future(work)
     longest_s = 0.03
@@ -70,17 +68,17 @@ async def cutting(client: ResumingClient, work: Awaitable[None], rng: random.Ran
         await working
 
 
-async def persisting(client: ResumingClient, step: Callable[[], Awaitable[None]]) -> None:
-    """Take the step, again after every cut."""
+async def retry_after_cuts(client: ResumingClient, step: Callable[[], Awaitable[None]]) -> None:
+    """Retry the step after every cut."""
     while True:
         try:
             await step()
             return
         except ConnectionClosed:
-            await reconnected(client)
+            await reconnect(client)
 
 
-async def reconnected(client: ResumingClient) -> None:
+async def reconnect(client: ResumingClient) -> None:
     while True:
         try:
             await client.connect()
@@ -93,11 +91,11 @@ def heard_in(client: ResumingClient, context: str) -> str:
     return heard(np.frombuffer(client.pcm(context), "<f4"))
 
 
-# --- nothing twice, nothing missing ---------------------------------------------------------------
+# --- exactly once ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
-async def test_through_cuts_the_voice_is_the_same_sample_by_sample(mode: str) -> None:
+async def test_audio_over_broken_connections_is_identical(mode: str) -> None:
     async def spoken(live: Live, cuts: int) -> ResumingClient:
         client, rng = ResumingClient(live.address), random.Random(cuts)
         await client.connect()
@@ -106,9 +104,9 @@ async def test_through_cuts_the_voice_is_the_same_sample_by_sample(mode: str) ->
         for _ in range(cuts):
             for _ in range(rng.choice([0, 0, 1])):
                 await client.read()
-            await asyncio.sleep(rng.random() * 0.03)  # the server speaks on, into the void
+            await asyncio.sleep(rng.random() * 0.03)  # the server goes on sending
             client.cut()
-            await client.connect()  # what had come by then is thrown away
+            await client.connect()  # audio received meanwhile is discarded
         await client.read_to_the_end_of(*TEXTS)
         return client
 
@@ -126,7 +124,7 @@ async def test_through_cuts_the_voice_is_the_same_sample_by_sample(mode: str) ->
 
 
 async def write(client: ResumingClient, words: Sequence[str]) -> None:
-    """Write into three contexts, no faster than the line breaks: once in two words."""
+    """Write into three contexts, with at least one break per two words."""
     for number, word in enumerate(words):
         for context in "abc":
             await client.say("text", context=context, text=word)
@@ -143,18 +141,18 @@ async def read(client: ResumingClient, acknowledging: bool) -> None:
 
 
 @pytest.mark.parametrize("acknowledging", [False, True])
-async def test_through_cuts_every_character_is_heard_once_while_text_comes(
+async def test_every_character_is_spoken_once_over_broken_connections(
     acknowledging: bool,
 ) -> None:
     words = [f"word{number}, " for number in range(40)]  # 0.8 MB of audio in all: under 1 MiB
-    async with serving() as live:
+    async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
         for context in "abc":
             await client.say("start", context=context, format=PCM)
         writing = asyncio.create_task(write(client, words))
-        reading = persisting(client, lambda: read(client, acknowledging))
-        await cutting(client, reading, random.Random(7))
+        reading = retry_after_cuts(client, lambda: read(client, acknowledging))
+        await cut_randomly(client, reading, random.Random(7))
         await writing
     assert client.resumes >= len(words) // 2 - 1
     for context in "abc":
@@ -162,8 +160,8 @@ async def test_through_cuts_every_character_is_heard_once_while_text_comes(
         assert heard_in(client, context) == "".join(words).replace(" ", "")
 
 
-async def test_a_message_that_was_cut_in_half_was_not_sent() -> None:
-    async with serving() as live:
+async def test_a_truncated_message_is_ignored() -> None:
+    async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
         await client.say("start", context="a", format=PCM)
@@ -179,11 +177,11 @@ async def test_a_message_that_was_cut_in_half_was_not_sent() -> None:
         assert heard_in(client, "a") == "Goodmorning."
 
 
-# --- who gets it, and for how long ----------------------------------------------------------------
+# --- authorization and expiry ---------------------------------------------------------------------
 
 
-async def away(live: Live, **options: Any) -> ResumingClient:
-    """A client that has spoken a sentence of a text, and whose line is cut."""
+async def cut_client(live: Live, **options: Any) -> ResumingClient:
+    """A client that has heard a sentence of a text and is cut off."""
     client = ResumingClient(live.address, **options)
     await client.connect()
     await client.say("start", context="a", format=PCM)
@@ -194,8 +192,8 @@ async def away(live: Live, **options: Any) -> ResumingClient:
     return client
 
 
-async def answer_to(live: Live, message: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """What a connection is told whose first message this is; it must then still be of use."""
+async def first_answer(live: Live, message: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """The answer to `message` as first message; the connection must stay usable."""
     client = ResumingClient(live.address, **options)
     fresh = await client.connect()
     await client.socket.send(json.dumps(message))
@@ -215,37 +213,37 @@ async def answer_to(live: Live, message: dict[str, Any], **options: Any) -> dict
     [{"session": "nobody"}, {"token": "x"}, {"token": ""}, {"token": "é" * 32}],
     ids=["no session", "a wrong token", "no token", "a strange token"],
 )
-async def test_nobody_gets_a_session_without_its_token(change: dict[str, str]) -> None:
-    async with serving() as live:
-        client = await away(live)
-        answer = await answer_to(live, {**client.resume_message(), **change})
+async def test_resume_with_a_wrong_token_is_refused(change: dict[str, str]) -> None:
+    async with resuming_server() as live:
+        client = await cut_client(live)
+        answer = await first_answer(live, {**client.resume_message(), **change})
         assert (answer["code"], answer["context"]) == ("resume_failed", None)
         await client.connect()
 
 
-async def test_nobody_gets_a_session_with_another_key() -> None:
+async def test_resume_with_another_key_is_refused() -> None:
     def key(name: str) -> dict[str, Any]:
         return {"additional_headers": {"Authorization": f"Bearer {name}"}}
 
     async with live_server(access={"api_keys": "one,two"}, server={"drain_timeout": 0}) as live:
-        client = await away(live, **key("one"))
-        answer = await answer_to(live, client.resume_message(), **key("two"))
+        client = await cut_client(live, **key("one"))
+        answer = await first_answer(live, client.resume_message(), **key("two"))
         assert answer["code"] == "resume_failed"
         await client.connect()
 
 
-async def test_an_expired_session_is_gone_and_the_fresh_one_is_there() -> None:
-    async with serving(resume_ttl=0.05) as live:
-        client = await away(live)
+async def test_resuming_an_expired_session_leaves_the_new_one_usable() -> None:
+    async with resuming_server(resume_ttl=0.05) as live:
+        client = await cut_client(live)
         await eventually(lambda: live.connections.sessions() == [], 5)
-        answer = await answer_to(live, client.resume_message())
+        answer = await first_answer(live, client.resume_message())
         assert answer["code"] == "resume_failed"
         assert not live.model.open_utterances
 
 
-async def test_resume_is_the_first_message_or_refused() -> None:
-    async with serving() as live:
-        one, other = await away(live), await away(live)
+async def test_resume_is_refused_unless_first() -> None:
+    async with resuming_server() as live:
+        one, other = await cut_client(live), await cut_client(live)
         await one.connect()
         await one.socket.send(json.dumps(other.resume_message()))
         await one.socket.send(json.dumps(one.resume_message()))
@@ -257,9 +255,9 @@ async def test_resume_is_the_first_message_or_refused() -> None:
         await other.connect()
 
 
-async def test_a_client_may_resume_before_it_is_greeted() -> None:
-    async with serving() as live:
-        client = await away(live)
+async def test_a_client_may_resume_before_ready() -> None:
+    async with resuming_server() as live:
+        client = await cut_client(live)
         url = f"ws://{live.address}/ws/tts"
         async with connect(url, proxy=None) as socket:
             await socket.send(json.dumps(client.resume_message()))
@@ -274,8 +272,8 @@ async def read_on(socket: ClientConnection) -> None:
         await socket.recv()
 
 
-async def test_who_resumes_takes_over_from_a_connection_that_still_seems_open() -> None:
-    async with serving() as live:
+async def test_resume_takes_over_from_an_open_connection() -> None:
+    async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
         await client.say("start", context="a", format=PCM)
@@ -294,8 +292,8 @@ async def test_who_resumes_takes_over_from_a_connection_that_still_seems_open() 
 
 
 @pytest.mark.parametrize(("code", "kept"), [(1000, False), (1001, False), (1011, True)])
-async def test_who_says_goodbye_is_not_waited_for(code: int, kept: bool) -> None:
-    async with serving() as live:
+async def test_only_a_clean_close_ends_the_session(code: int, kept: bool) -> None:
+    async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
         await client.say("text", context="a", text="Hello there my friend, ")
@@ -309,8 +307,8 @@ async def test_who_says_goodbye_is_not_waited_for(code: int, kept: bool) -> None
             await eventually(lambda: not live.model.open_utterances, 5)
 
 
-async def test_a_cancel_on_its_way_when_the_line_broke_is_carried_out() -> None:
-    async with serving() as live:
+async def test_a_cancel_in_transit_at_the_break_is_executed() -> None:
+    async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
         await client.speak("a", "This is a sentence. " * 200, format=PCM)
@@ -323,14 +321,14 @@ async def test_a_cancel_on_its_way_when_the_line_broke_is_carried_out() -> None:
         client.assert_accounted("a")
 
 
-# --- many of them ---------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
-async def test_sessions_that_nobody_comes_back_to_are_bounded_and_give_way() -> None:
-    async with serving(max_connections=5) as live:
+async def test_detached_sessions_are_bounded_and_evicted() -> None:
+    async with resuming_server(max_connections=5) as live:
         clients = []
         for _ in range(20):
-            clients.append(await away(live))
+            clients.append(await cut_client(live))
             assert len(live.connections.sessions()) <= 5
         await clients[-1].connect()
         client = ResumingClient(live.address)
@@ -340,15 +338,15 @@ async def test_sessions_that_nobody_comes_back_to_are_bounded_and_give_way() -> 
         assert len(live.connections.sessions()) <= 5
 
 
-async def test_a_full_house_lets_its_own_come_back() -> None:
-    async with serving(max_connections=1) as live:
-        client = await away(live)
+async def test_resume_is_admitted_on_a_full_server() -> None:
+    async with resuming_server(max_connections=1) as live:
+        client = await cut_client(live)
         await client.connect()
         assert client.resumes == 1
 
 
-async def test_cut_sessions_leave_nothing_behind() -> None:
-    async with serving(resume_ttl=0.1) as live:
+async def test_detached_sessions_are_freed_after_expiry() -> None:
+    async with resuming_server(resume_ttl=0.1) as live:
         tasks = len(asyncio.all_tasks())
         for _ in range(10):
             clients = [ResumingClient(live.address) for _ in range(10)]
@@ -360,28 +358,28 @@ async def test_cut_sessions_leave_nothing_behind() -> None:
         await eventually(lambda: live.connections.sessions() == [], 10)
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
         gc.collect()
-        kinds = (Session, ContextTable, Attachment, Connection)
-        # By type: a proxy of another package says that it is what it points to, and may be dead.
+        kinds = (Session, ContextTable, Attachment, WebSocketConnection)
+        # By type: a proxy of another package mimics its referent, which may be dead.
         assert not [each for each in gc.get_objects() if type(each) in kinds]
         assert not live.model.open_utterances
 
 
-async def test_the_operator_sees_who_is_away_and_ends_it() -> None:
-    async with serving() as live, httpx.AsyncClient(base_url=live.http) as http:
-        client = await away(live)
+async def test_the_operator_lists_and_ends_detached_sessions() -> None:
+    async with resuming_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        client = await cut_client(live)
         (session,) = (await http.get("/v1/status")).json()["sessions"]
         assert session["detached_s"] >= 0
         assert (await http.delete(f"/v1/sessions/{session['id']}")).status_code == 204
         assert (await http.get("/v1/status")).json()["sessions"] == []
-        answer = await answer_to(live, client.resume_message())
+        answer = await first_answer(live, client.resume_message())
         assert answer["code"] == "resume_failed"
         figures = (await http.get("/metrics")).text
         assert 'duplex_tts_resumes_total{outcome="failed"} 1.0' in figures
 
 
-async def test_a_server_that_shuts_down_waits_for_nobody_who_is_away() -> None:
-    async with serving(drain_timeout=60) as live:
-        await away(live)
+async def test_shutdown_does_not_wait_for_detached_sessions() -> None:
+    async with resuming_server(drain_timeout=60) as live:
+        await cut_client(live)
         live.stop()
         async with asyncio.timeout(10):
             await live.serving

@@ -1,4 +1,4 @@
-"""A client's contexts, end to end in scripted time: everything but the socket and the threads."""
+"""`Session` end to end in scripted time, without socket and threads."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.protocols.native import encode
+from backend.protocols.native import encode_event
 from tests.support.engines.inline_tts import InlineTTS
 from tests.support.scripted_session import ScriptedClient, scripted, settings
 
@@ -42,20 +42,20 @@ def start(context: str = "a", **fields: object) -> Start:
     return Start(context, format=PCM, **fields)  # type: ignore[arg-type]
 
 
-class FullOnceItSpeaks(InlineTTS):
-    """Has no room for a second listener."""
+class SingleListenerTTS(InlineTTS):
+    """Has capacity for one listener."""
 
-    def admit(self) -> None:
+    def check_capacity(self) -> None:
         if self.utterances:
             raise Overloaded("full")
 
 
-# --- speaking while the text is written ----------------------------------------------------------
+# --- speaking while the text is written -----------------------------------------------------------
 
 
-def test_greets_with_its_defaults() -> None:
+def test_ready_has_the_defaults() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.session.greet()
+        client.session.send_ready()
         await client.settled()
 
     client = scripted(script)
@@ -65,7 +65,7 @@ def test_greets_with_its_defaults() -> None:
     assert ready.session != ready.token
 
 
-def test_speaks_the_first_word_while_the_sentence_is_still_written() -> None:
+def test_speaks_the_first_word_of_an_unfinished_sentence() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello the"))
         await client.wait(0.01)
@@ -79,7 +79,7 @@ def test_speaks_the_first_word_while_the_sentence_is_still_written() -> None:
     assert len(client.tts.utterances) == 1, "one sentence, one utterance"
 
 
-def test_renders_new_words_in_the_context_of_the_whole_sentence() -> None:
+def test_releases_contain_the_whole_sentence_so_far() -> None:
     async def script(client: ScriptedClient) -> None:
         for word in ["one", " two", " three", " four", " five"]:
             client.say(Text("a", word))
@@ -90,10 +90,10 @@ def test_renders_new_words_in_the_context_of_the_whole_sentence() -> None:
     for release, following in pairwise(releases):
         assert following.text.startswith(release.text)
         assert following.speak_to > release.speak_to
-        assert len(release.text) > release.speak_to, "the next word is known as far as it is there"
+        assert len(release.text) > release.speak_to, "the release contains the next word so far"
 
 
-def test_a_pause_releases_what_was_held_back() -> None:
+def test_a_pause_releases_lookahead_words() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello there "))
         await client.wait(1.0)
@@ -105,7 +105,7 @@ def test_a_pause_releases_what_was_held_back() -> None:
     assert second_s == pytest.approx(0.1)
 
 
-def test_flush_speaks_all_that_is_known_and_more_may_follow() -> None:
+def test_flush_speaks_all_known_text() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hel"), Flush("a"))
         await client.wait(0.01)
@@ -118,7 +118,7 @@ def test_flush_speaks_all_that_is_known_and_more_may_follow() -> None:
     client.assert_sums()
 
 
-def test_retract_answers_with_the_offset_from_which_it_could() -> None:
+def test_retract_answers_with_the_actual_offset() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello there my"))
         await client.wait(0.01)  # "Hello there " is spoken
@@ -130,14 +130,14 @@ def test_retract_answers_with_the_offset_from_which_it_could() -> None:
     assert client.heard() == "Hellothereyou"
 
 
-def test_what_the_listener_really_heard_moves_the_pace() -> None:
+def test_played_updates_the_pacing() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", f"{'word ' * 40}"))
         await client.wait(0.01)
         released = len(client.tts.releases)
         client.say(Text("a", "more words "))
         await client.wait(0.01)
-        assert len(client.tts.releases) == released, "the listener has enough"
+        assert len(client.tts.releases) == released, "enough audio is buffered"
         client.say(Played("a", 10_000))
         await client.wait(0.01)
         assert len(client.tts.releases) == released + 1
@@ -145,7 +145,7 @@ def test_what_the_listener_really_heard_moves_the_pace() -> None:
     scripted(script)
 
 
-def test_an_end_without_text_is_done_at_once() -> None:
+def test_end_without_text_is_done_at_once() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(End("a"))
         await client.settled()
@@ -172,7 +172,7 @@ def test_offsets_count_code_points() -> None:
     assert scripted(script).one(Done).characters == 4
 
 
-def test_a_sentence_of_2000_characters_without_a_mark_is_spoken_at_once() -> None:
+def test_a_2000_character_sentence_without_punctuation_is_spoken_at_once() -> None:
     text = "word " * 400
 
     async def script(client: ScriptedClient) -> None:
@@ -188,7 +188,7 @@ def test_a_sentence_of_2000_characters_without_a_mark_is_spoken_at_once() -> Non
 
 
 @pytest.mark.parametrize("name", ["opus", "mp3", "mulaw", "alaw", "pcm_s16le", "pcm_f32le"])
-def test_every_format_adds_up(name: str) -> None:
+def test_message_sums_equal_done_in_every_format(name: str) -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Start("a", format=name), Text("a", "Hello there. How are you? "), End("a"))
         await client.settled()
@@ -200,7 +200,7 @@ def test_every_format_adds_up(name: str) -> None:
     assert done.audio_ms == pytest.approx(10 * len("Hellothere.Howareyou?"), abs=1)
 
 
-def test_long_audio_is_cut_into_messages_that_fit() -> None:
+def test_long_audio_is_split_into_messages_under_the_limit() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(sample_rate=48000, frames="json", mode="batch"))
         client.say(Text("a", "x" * 3000 + " y. "), End("a"))
@@ -209,13 +209,13 @@ def test_long_audio_is_cut_into_messages_that_fit() -> None:
     client = scripted(script, settings(latency_optimization={"chunk_size": 5000}))
     client.assert_sums()
     assert len(client.of(Audio)) > 10
-    assert max(len(encode(audio)) for audio in client.of(Audio)) < 256 * 1024
+    assert max(len(encode_event(audio)) for audio in client.of(Audio)) < 256 * 1024
 
 
-# --- contexts ------------------------------------------------------------------------------------
+# --- contexts -------------------------------------------------------------------------------------
 
 
-def test_contexts_run_side_by_side_each_in_order() -> None:
+def test_contexts_run_concurrently_each_in_order() -> None:
     names = string.ascii_lowercase[:8]
     words = ["The", "quick", "brown", "fox", "jumps.", "Over", "the", "lazy", "dog.", ""]
 
@@ -230,14 +230,14 @@ def test_contexts_run_side_by_side_each_in_order() -> None:
 
     client = scripted(script, tts=InlineTTS(delay_s=0.01))
     order = [event.context for event in client.events if isinstance(event, Audio)]
-    assert order != sorted(order), "side by side"
+    assert order != sorted(order), "interleaved"
     for name in names:
         client.assert_sums(name)
         assert client.heard(name) == "".join(f"{word}{name}" for word in words)
         assert client.one(Done, name)
 
 
-def test_a_slow_reader_stops_his_own_rendering() -> None:
+def test_a_slow_reader_stops_its_own_rendering() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(start(mode="batch"), Text("a", "word. " * 1000), End("a"))
@@ -252,7 +252,7 @@ def test_a_slow_reader_stops_his_own_rendering() -> None:
     assert client.one(Done).characters == 6000
 
 
-def test_start_takes_effect() -> None:
+def test_start_parameters_take_effect() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(voice="second", speed=1.5, seed=7, language="en-GB", frames="json"))
         client.say(Text("a", "Hi"), End("a"))
@@ -265,7 +265,7 @@ def test_start_takes_effect() -> None:
     assert {audio.frames for audio in client.of(Audio)} == {"json"}
 
 
-def test_one_seed_for_all_of_a_context() -> None:
+def test_a_context_uses_one_seed() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "One here. Two here. Three here. "), End("a"))
         await client.settled()
@@ -273,7 +273,7 @@ def test_one_seed_for_all_of_a_context() -> None:
     assert len({utterance.seed for utterance in scripted(script).tts.utterances}) == 1
 
 
-def test_ping_is_answered_while_speech_waits() -> None:
+def test_ping_is_answered_while_audio_waits() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello "), Ping("x"), Ping(5))
         await client.wait(0)
@@ -281,10 +281,10 @@ def test_ping_is_answered_while_speech_waits() -> None:
     assert scripted(script).events[:2] == [Pong("x", 1), Pong(5, 1)]
 
 
-def test_pong_says_how_many_messages_were_handled() -> None:
+def test_pong_counts_handled_messages() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(Text("a", "Hello "), Ping(1), Flush("never"), Cancel("unknown"), Ping(2))
-        client.session.misread(BadJson("not JSON"))
+        client.session.refuse_undecodable(BadJson("not JSON"))
         client.say(Ping(3))
         await client.wait(0)
 
@@ -292,7 +292,7 @@ def test_pong_says_how_many_messages_were_handled() -> None:
     assert [pong.received for pong in pongs] == [1, 3, 4]
 
 
-def test_resume_is_refused_by_a_session_that_goes_on() -> None:
+def test_resume_is_refused_within_a_session() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello "))
         client.say(Resume(client.session.id, client.session.token, {}))
@@ -305,7 +305,7 @@ def test_resume_is_refused_by_a_session_that_goes_on() -> None:
     assert next(e for e in client.events if isinstance(e, Pong)).received == 4
 
 
-# --- refusals ------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_resume_is_refused_by_a_session_that_goes_on() -> None:
         (Cancel("b"), "unknown_context"),
     ],
 )
-def test_a_refusal_has_a_code_and_disturbs_nothing(command: Command, code: str) -> None:
+def test_a_refused_command_has_a_code_and_changes_nothing(command: Command, code: str) -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello "))
         client.say(command)
@@ -343,8 +343,8 @@ def test_a_refusal_has_a_code_and_disturbs_nothing(command: Command, code: str) 
     client.assert_sums()
 
 
-def test_a_refused_start_uses_its_id_up() -> None:
-    """What was sent right behind it must not be spoken in another voice than asked for."""
+def test_a_refused_start_uses_up_its_id() -> None:
+    """Text sent right after it must not be spoken with other parameters."""
 
     async def script(client: ScriptedClient) -> None:
         client.say(start(voice="nobody"), Text("a", "Hello"), start(), End("a"))
@@ -358,11 +358,11 @@ def test_a_refused_start_uses_its_id_up() -> None:
 
 
 @pytest.mark.parametrize("late", [Text("a", "x"), Flush("a"), End("a"), Start("a")])
-def test_nothing_comes_after_end(late: Command) -> None:
+def test_commands_after_end_are_refused(late: Command) -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(start(), Text("a", "Hello"), End("a"), late)  # while it is still spoken
+        client.say(start(), Text("a", "Hello"), End("a"), late)  # while being spoken
         await client.settled()
-        client.say(late)  # and when it is done
+        client.say(late)  # and after `done`
         await client.settled()
 
     client = scripted(script)
@@ -393,7 +393,7 @@ def test_text_over_the_limit_is_refused_whole() -> None:
     assert client.one(Done).characters == 13
 
 
-def test_there_is_room_again_when_text_is_spoken() -> None:
+def test_spoken_text_frees_room() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "x" * 98 + ". "), Flush("a"))
         await client.wait(10)
@@ -405,7 +405,7 @@ def test_there_is_room_again_when_text_is_spoken() -> None:
     assert client.one(Done).characters == 200
 
 
-def test_too_many_contexts() -> None:
+def test_contexts_over_the_limit_are_refused() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start("a"), start("b"), start("c"), Text("d", "x"))
         client.say(Text("a", "Hello"), End("a"))
@@ -416,23 +416,23 @@ def test_too_many_contexts() -> None:
     client = scripted(script, settings(bidirectional_streaming={"max_concurrent_tasks": 2}))
     assert (client.codes("c"), client.codes("d")) == (["too_many_contexts"], ["too_many_contexts"])
     assert client.heard() == "Hello"
-    assert client.one(Done, "e").characters == 2, "there is room when one is done"
+    assert client.one(Done, "e").characters == 2, "a finished context frees a place"
 
 
-def test_an_overloaded_machine_takes_no_new_context_and_goes_on_with_the_old() -> None:
+def test_when_overloaded_new_contexts_are_refused_and_old_ones_go_on() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello there "), start("b"))
         await client.wait(0.1)
         client.say(Text("c", "Hi"), Text("a", "friend"), End("a"), End("b"))
         await client.settled()
 
-    client = scripted(script, tts=FullOnceItSpeaks())
+    client = scripted(script, tts=SingleListenerTTS())
     assert client.codes("c") == ["overloaded"]
     assert client.heard() == "Hellotherefriend"
 
 
 @pytest.mark.parametrize("end", [End("a"), Cancel("a")])
-def test_who_is_in_the_middle_of_a_call_is_not_refused(end: Command) -> None:
+def test_when_overloaded_the_next_context_of_a_listener_is_admitted(end: Command) -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello there "), start("b"), Text("b", "Next"), End("b"))
         await client.wait(0.1)
@@ -443,9 +443,9 @@ def test_who_is_in_the_middle_of_a_call_is_not_refused(end: Command) -> None:
         client.say(start("d"))
         await client.settled()
 
-    client = scripted(script, tts=FullOnceItSpeaks())
+    client = scripted(script, tts=SingleListenerTTS())
     assert client.heard("b") + client.heard("c") == "NextAndon"
-    assert client.codes("d") == ["overloaded"], "he has left his place"
+    assert client.codes("d") == ["overloaded"], "its turn is over"
 
 
 def test_a_refused_first_text_opens_nothing() -> None:
@@ -459,9 +459,9 @@ def test_a_refused_first_text_opens_nothing() -> None:
     assert {event.context for event in client.events if isinstance(event, Audio)} == {"b"}
 
 
-def test_batch_has_no_deadline_and_is_never_too_much() -> None:
+def test_batch_is_admitted_when_overloaded() -> None:
     class FullTTS(InlineTTS):
-        def admit(self) -> None:
+        def check_capacity(self) -> None:
             raise Overloaded("full")
 
     async def script(client: ScriptedClient) -> None:
@@ -473,10 +473,10 @@ def test_batch_has_no_deadline_and_is_never_too_much() -> None:
     assert client.heard() == "Hellothere."
 
 
-# --- cancel --------------------------------------------------------------------------------------
+# --- cancel ---------------------------------------------------------------------------------------
 
 
-def test_cancel_says_how_far_it_got_and_nothing_follows() -> None:
+def test_cancel_reports_the_position_and_stops_audio() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "One two three four five. Six seven. " * 5), End("a"))
         client.say(start("b"), Text("b", "Not disturbed at all. "), End("b"))
@@ -495,7 +495,7 @@ def test_cancel_says_how_far_it_got_and_nothing_follows() -> None:
     assert client.heard("b") == "Notdisturbedatall."
 
 
-def test_cancel_purges_what_is_queued() -> None:
+def test_cancel_drops_queued_audio() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(start(mode="batch"), Text("a", "One two. Three four. Five six. No"))
@@ -509,7 +509,7 @@ def test_cancel_purges_what_is_queued() -> None:
 
     client = scripted(script)
     client.assert_sums()
-    assert client.one(Cancelled).text_to == 9, "one message had been read"
+    assert client.one(Cancelled).text_to == 9, "one message was taken"
     assert client.heard() == "Onetwo."
     assert client.heard("b") == "Other."
 
@@ -522,7 +522,7 @@ def test_cancel_before_anything_is_spoken() -> None:
     assert scripted(script).events == [Cancelled("a", 0, 0.0)]
 
 
-def test_cancel_while_delivery_waits_for_room() -> None:
+def test_cancel_while_audio_waits_for_room() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(start(mode="batch"), Text("a", "One. Two. Three. Four. Five. "), End("a"))
@@ -574,7 +574,7 @@ def test_played_may_come_after_the_end() -> None:
     name=st.sampled_from([PCM, "opus", "mulaw"]),
 )
 @hypothesis_settings(max_examples=100, deadline=None)
-def test_cancel_at_any_time_tells_exactly_what_was_delivered(
+def test_cancel_at_any_time_reports_exactly_the_delivered_audio(
     cancel_at_s: float,
     engine_delay_s: float,
     read_pause_s: float,
@@ -598,17 +598,17 @@ def test_cancel_at_any_time_tells_exactly_what_was_delivered(
     client.assert_sums("a")
     client.assert_sums("b")
     assert client.one(Done, "b").characters == 78
-    if client.of(Done, "a"):  # it was quicker
+    if client.of(Done, "a"):  # done before the cancel
         assert client.codes() == ["context_ended"]
     else:
         last = [e for e in client.events if not isinstance(e, Ready | Pong) and e.context == "a"]
         assert isinstance(last[-1], Cancelled)
 
 
-# --- failures ------------------------------------------------------------------------------------
+# --- failures -------------------------------------------------------------------------------------
 
 
-def test_a_failed_sentence_is_told_accounted_for_and_the_next_is_spoken() -> None:
+def test_a_failed_sentence_is_reported_and_the_next_is_spoken() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "First one. Then explode here. Last one. "), End("a"))
         client.say(start("b"), Text("b", "Not disturbed. "), End("b"))
@@ -622,7 +622,7 @@ def test_a_failed_sentence_is_told_accounted_for_and_the_next_is_spoken() -> Non
     assert client.heard("b") == "Notdisturbed."
 
 
-def test_the_rest_of_a_sentence_that_failed_half_way_is_spoken() -> None:
+def test_the_rest_of_a_sentence_is_spoken_after_a_failure() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "Hello there explode "))
         await client.wait(1.0)
@@ -636,7 +636,7 @@ def test_the_rest_of_a_sentence_that_failed_half_way_is_spoken() -> None:
     assert client.one(Done).characters == 46
 
 
-def test_a_voice_that_fails_at_every_sentence_still_comes_to_an_end() -> None:
+def test_a_context_ends_if_every_sentence_fails() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(voice="broken"), Text("a", "One here. Two here. Three"), End("a"))
         await client.settled()
@@ -647,7 +647,7 @@ def test_a_voice_that_fails_at_every_sentence_still_comes_to_an_end() -> None:
     assert client.one(Done).characters == 25
 
 
-def test_a_voice_that_cannot_be_loaded_ends_the_context_with_the_reason() -> None:
+def test_an_unavailable_voice_ends_the_context_with_an_error() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(voice="remote"), Text("a", "Hello "))
         await client.wait(0.1)
@@ -659,7 +659,7 @@ def test_a_voice_that_cannot_be_loaded_ends_the_context_with_the_reason() -> Non
     assert client.heard("b") == "Hi"
 
 
-def test_a_release_that_takes_too_long_is_given_up() -> None:
+def test_a_release_over_the_timeout_fails() -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start(), Text("a", "First one. "), Flush("a"))
         await client.wait(5.0)
@@ -674,7 +674,7 @@ def test_a_release_that_takes_too_long_is_given_up() -> None:
     assert client.heard() == "Secondone."
 
 
-def test_a_reader_who_does_not_read_is_no_timeout_of_the_engine() -> None:
+def test_a_client_that_does_not_read_causes_no_engine_timeout() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(start(mode="batch"), Text("a", "One two. " * 20), End("a"))
@@ -698,7 +698,7 @@ def test_a_reader_who_does_not_read_is_no_timeout_of_the_engine() -> None:
     )
 )
 @hypothesis_settings(max_examples=150, deadline=None)
-def test_failures_anywhere_lose_no_account(pieces: list[tuple[str, float, bool]]) -> None:
+def test_spans_tile_the_text_over_any_failures(pieces: list[tuple[str, float, bool]]) -> None:
     async def script(client: ScriptedClient) -> None:
         client.say(start())
         for piece, pause_s, flush in pieces:
@@ -713,16 +713,16 @@ def test_failures_anywhere_lose_no_account(pieces: list[tuple[str, float, bool]]
     client.assert_sums()
     text = "".join(piece for piece, _, _ in pieces)
     assert client.one(Done).characters == len(text)
-    said, rest = client.heard(), iter("".join(text.split()))
-    assert all(character in rest for character in said)
+    heard, rest = client.heard(), iter("".join(text.split()))
+    assert all(character in rest for character in heard)
     if "explode" not in text:
-        assert said == "".join(text.split())
+        assert heard == "".join(text.split())
 
 
-# --- leaving -------------------------------------------------------------------------------------
+# --- ending ---------------------------------------------------------------------------------------
 
 
-def test_a_session_that_ends_leaves_no_utterance_and_no_context_counted() -> None:
+def test_an_ended_session_leaves_no_utterances_or_contexts() -> None:
     tts = InlineTTS(delay_s=0.5)
 
     async def script(client: ScriptedClient) -> None:
@@ -735,11 +735,11 @@ def test_a_session_that_ends_leaves_no_utterance_and_no_context_counted() -> Non
     assert b"duplex_tts_contexts 0.0" in tts.metrics.render()
 
 
-def test_finished_waits_for_the_contexts_and_the_reader() -> None:
+def test_wait_finished_waits_for_contexts_and_reader() -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
         client.say(Text("a", "Hello. "), End("a"))
-        waiting = asyncio.create_task(client.session.finished())
+        waiting = asyncio.create_task(client.session.wait_finished())
         await client.wait(10)
         assert not waiting.done()
         client.reading.set()

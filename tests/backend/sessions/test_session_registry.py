@@ -1,5 +1,5 @@
-"""Sessions that outlive their connections, in scripted time: who gets them back, for how long, and
-that every word is heard exactly once whatever breaks.
+"""`SessionRegistry` in scripted time: resuming, expiry, and that every word is spoken exactly once
+over any breaks.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ async def connected(sessions: SessionRegistry, owner: str = "me") -> Caller:
     return caller
 
 
-# --- coming back ----------------------------------------------------------------------------------
+# --- resuming -------------------------------------------------------------------------------------
 
 
-def test_a_session_speaks_on_while_its_client_is_away() -> None:
+def test_a_detached_session_goes_on_speaking() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(mode="batch"), Text("a", TEXT))
@@ -84,7 +84,7 @@ def test_a_session_speaks_on_while_its_client_is_away() -> None:
     play(script)
 
 
-def test_the_greeting_says_what_was_handled_and_the_rest_is_said_again() -> None:
+def test_ready_counts_handled_messages_on_resume() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(), Text("a", TEXT))
@@ -101,7 +101,7 @@ def test_the_greeting_says_what_was_handled_and_the_rest_is_said_again() -> None
     play(script)
 
 
-def test_mistakes_count_and_pings_do_not() -> None:
+def test_received_counts_refused_messages_but_not_pings() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(Cancel("never"), start(voice="nobody"))
@@ -113,12 +113,12 @@ def test_mistakes_count_and_pings_do_not() -> None:
         await asyncio.sleep(0.001)
         assert caller.ready is not None
         assert caller.ready.received == 2
-        assert caller.codes("never") == ["unknown_context"], "told once"
+        assert caller.codes("never") == ["unknown_context"], "answered once"
 
     play(script)
 
 
-def test_a_session_may_be_resumed_again_and_again() -> None:
+def test_a_session_can_be_resumed_repeatedly() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(mode="batch"))
@@ -134,7 +134,7 @@ def test_a_session_may_be_resumed_again_and_again() -> None:
     play(script)
 
 
-def test_a_cancel_that_was_lost_with_the_line_is_said_again() -> None:
+def test_a_lost_cancel_is_sent_again() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.delay_s = 0.1
@@ -158,7 +158,7 @@ async def reconnected(caller: Caller) -> None:
     await asyncio.sleep(2 * caller.delay_s + 0.001)
 
 
-def test_a_cancel_whose_answer_was_lost_is_answered_again_and_only_once() -> None:
+def test_a_lost_answer_to_cancel_is_replayed_once() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(), Text("a", TEXT * 20), End("a"))
@@ -175,7 +175,7 @@ def test_a_cancel_whose_answer_was_lost_is_answered_again_and_only_once() -> Non
     play(script, tts=InlineTTS(delay_s=0.05))
 
 
-def test_a_retraction_whose_answer_was_lost_is_answered_once() -> None:
+def test_a_lost_answer_to_retract_is_replayed_once() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.delay_s = 0.1
@@ -183,7 +183,7 @@ def test_a_retraction_whose_answer_was_lost_is_answered_once() -> None:
         caller.say(start(), Text("a", "Hello there my "))
         await asyncio.sleep(0.5)
         caller.say(Retract("a", 0))
-        await asyncio.sleep(0.15)  # it is handled, and the answer is on its way
+        await asyncio.sleep(0.15)  # handled, the answer is in transit
         caller.cut()
         for _ in range(2):
             await reconnected(caller)
@@ -196,11 +196,11 @@ def test_a_retraction_whose_answer_was_lost_is_answered_once() -> None:
     play(script)
 
 
-# --- who gets it ----------------------------------------------------------------------------------
+# --- authorization --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("what", ["session", "token", "owner", "nothing"])
-def test_only_who_has_the_token_and_the_key_gets_the_session(what: str) -> None:
+@pytest.mark.parametrize("wrong_part", ["session", "token", "owner", "nothing"])
+def test_resume_requires_the_token_and_the_key(wrong_part: str) -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.cut()
@@ -212,7 +212,7 @@ def test_only_who_has_the_token_and_the_key_gets_the_session(what: str) -> None:
             "nothing": (Resume("", "", {}), "me"),
         }
         with pytest.raises(ResumeFailed):
-            await sessions.resume(*wrong[what])
+            await sessions.resume_session(*wrong[wrong_part])
         await caller.connect()
 
     tts = InlineTTS()
@@ -221,19 +221,19 @@ def test_only_who_has_the_token_and_the_key_gets_the_session(what: str) -> None:
     assert b'duplex_tts_resumes_total{outcome="ok"} 1.0' in tts.metrics.render()
 
 
-def test_a_session_that_cannot_be_resumed_is_nobodys() -> None:
+def test_resuming_a_non_resumable_session_is_refused() -> None:
     async def script(sessions: SessionRegistry) -> None:
-        attachment = await sessions.open("me", resumable=False)
+        attachment = await sessions.open_session("me", resumable=False)
         session = attachment.session
         with pytest.raises(ResumeFailed):
-            await sessions.resume(Resume(session.id, session.token, {}), "me")
-        sessions.let_go(attachment, keep=True)
+            await sessions.resume_session(Resume(session.id, session.token, {}), "me")
+        sessions.detach(attachment, keep=True)
         assert list(sessions) == []
 
     play(script)
 
 
-def test_the_new_connection_takes_the_session_from_the_old() -> None:
+def test_resume_revokes_the_old_attachment() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(mode="batch"), Text("a", TEXT))
@@ -250,7 +250,7 @@ def test_the_new_connection_takes_the_session_from_the_old() -> None:
     play(script)
 
 
-def test_of_many_who_come_at_once_one_has_it_and_none_is_left_waiting() -> None:
+def test_concurrent_resumes_leave_one_attachment() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         twins = [Caller(sessions) for _ in range(5)]
@@ -266,10 +266,10 @@ def test_of_many_who_come_at_once_one_has_it_and_none_is_left_waiting() -> None:
     play(script)
 
 
-def test_who_gives_up_taking_over_leaves_the_session_to_expire() -> None:
+def test_a_cancelled_resume_lets_the_session_expire() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        taking = asyncio.create_task(sessions.resume(caller.request(), "me"))
+        taking = asyncio.create_task(sessions.resume_session(caller.request(), "me"))
         await asyncio.sleep(0)
         taking.cancel()
         await asyncio.sleep(1)
@@ -280,10 +280,10 @@ def test_who_gives_up_taking_over_leaves_the_session_to_expire() -> None:
     play(script)
 
 
-# --- how it ends ----------------------------------------------------------------------------------
+# --- ending ---------------------------------------------------------------------------------------
 
 
-def test_a_session_is_kept_for_resume_ttl_and_no_longer() -> None:
+def test_a_detached_session_expires_after_resume_ttl() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(), Text("a", "Hello there "))
@@ -303,7 +303,7 @@ def test_a_session_is_kept_for_resume_ttl_and_no_longer() -> None:
     play(script)
 
 
-def test_without_a_ttl_a_session_ends_with_its_connection() -> None:
+def test_with_resume_ttl_0_a_session_ends_with_its_connection() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.cut()
@@ -314,7 +314,7 @@ def test_without_a_ttl_a_session_ends_with_its_connection() -> None:
     play(script, settings(server={"resume_ttl": 0}))
 
 
-def test_who_hangs_up_is_not_waited_for() -> None:
+def test_a_session_detached_without_keep_ends() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start(), Text("a", "Hello there "))
@@ -326,30 +326,30 @@ def test_who_hangs_up_is_not_waited_for() -> None:
     play(script)
 
 
-def test_the_operator_ends_a_session_with_or_without_its_client() -> None:
+def test_the_operator_ends_attached_and_detached_sessions() -> None:
     async def script(sessions: SessionRegistry) -> None:
-        here, away = await connected(sessions), await connected(sessions)
-        away.cut()
-        for caller in (here, away):
+        attached, detached = await connected(sessions), await connected(sessions)
+        detached.cut()
+        for caller in (attached, detached):
             assert caller.ready is not None
-            assert sessions.end(caller.ready.session)
-            assert not sessions.end(caller.ready.session)
+            assert sessions.end_session(caller.ready.session)
+            assert not sessions.end_session(caller.ready.session)
             with pytest.raises(ResumeFailed):
                 await caller.connect()
         await asyncio.sleep(0.01)
-        assert [type(error) for error in here.dismissed] == [SessionEnded]
+        assert [type(error) for error in attached.dismissed] == [SessionEnded]
         assert list(sessions) == []
 
     play(script)
 
 
-def test_the_longest_absence_makes_room() -> None:
+def test_the_longest_detached_session_is_evicted_first() -> None:
     async def script(sessions: SessionRegistry) -> None:
         callers = [await connected(sessions) for _ in range(5)]
         for caller in callers[:4]:
             caller.cut()
             await asyncio.sleep(1)
-        sessions.make_room()
+        sessions.evict_detached()
         assert len(list(sessions)) == 3
         for caller in callers[2:4]:
             await caller.connect()
@@ -360,37 +360,37 @@ def test_the_longest_absence_makes_room() -> None:
     play(script, settings(server={"max_connections": 3}))
 
 
-def test_there_is_always_room_for_those_who_are_connected() -> None:
+def test_attached_sessions_are_not_evicted() -> None:
     async def script(sessions: SessionRegistry) -> None:
         callers = [await connected(sessions) for _ in range(5)]
-        sessions.make_room()
+        sessions.evict_detached()
         assert len(sessions.attached) == len(callers)
 
     play(script, settings(server={"max_connections": 1}))
 
 
-@pytest.mark.parametrize("away", [False, True])
-def test_a_bug_in_a_session_ends_it_and_no_other(away: bool) -> None:
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_bug_in_a_session_ends_only_that_session(detached: bool) -> None:
     class BrokenTTS(InlineTTS):
-        def speak(self, manner: VoiceParams, *more: Any) -> Any:
-            if manner.seed == 13:
+        def open_utterance(self, params: VoiceParams, *more: Any) -> Any:
+            if params.seed == 13:
                 raise ZeroDivisionError("a bug")
-            return super().speak(manner, *more)
+            return super().open_utterance(params, *more)
 
     async def script(sessions: SessionRegistry) -> None:
         broken, fine = await connected(sessions), await connected(sessions)
         broken.say(start(seed=13))
         await asyncio.sleep(0.01)
         session = broken.session
-        if away:
+        if detached:
             broken.cut()
-        session.take(Text("a", "Hello there "))
+        session.handle_or_refuse(Text("a", "Hello there "))
         await asyncio.sleep(1)
         fine.say(start(), Text("a", TEXT), End("a"))
         await asyncio.sleep(10)
         fine.assert_sums()
         assert list(sessions) == [fine.session]
-        if not away:
+        if not detached:
             (error,) = broken.dismissed
             assert isinstance(error, ExceptionGroup), "the connection raises it"
 
@@ -409,11 +409,11 @@ def test_all_sessions_end_with_the_registry() -> None:
     play(script)  # asserts that nothing is left
 
 
-# --- what is lost ---------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
-async def deaf(sessions: SessionRegistry) -> Caller:
-    """A client to which nothing gets through any more, and nobody has noticed."""
+async def unreachable(sessions: SessionRegistry) -> Caller:
+    """A client that receives nothing more, on a connection not yet closed."""
     caller = await connected(sessions)
     caller.delay_s = 1e9
     caller.cut()
@@ -422,14 +422,14 @@ async def deaf(sessions: SessionRegistry) -> Caller:
     return caller
 
 
-def test_who_comes_back_too_late_for_a_context_is_told_and_the_others_go_on() -> None:
+def test_a_context_with_lost_audio_ends_with_resume_gap() -> None:
     async def script(sessions: SessionRegistry) -> None:
-        caller = await deaf(sessions)
-        caller.session.take(start("a"))
-        caller.session.take(Text("a", "Hello there "))
-        await asyncio.sleep(35)  # that was sent, and not received
-        caller.session.take(start("b"))
-        caller.session.take(Text("b", "Hello you. "))
+        caller = await unreachable(sessions)
+        caller.session.handle_or_refuse(start("a"))
+        caller.session.handle_or_refuse(Text("a", "Hello there "))
+        await asyncio.sleep(35)  # the audio was sent, but not received
+        caller.session.handle_or_refuse(start("b"))
+        caller.session.handle_or_refuse(Text("b", "Hello you. "))
         await asyncio.sleep(5)
         caller.vanish()
         await caller.connect()
@@ -445,7 +445,7 @@ def test_who_comes_back_too_late_for_a_context_is_told_and_the_others_go_on() ->
 
 
 @pytest.mark.parametrize("counted", [True, False])
-def test_an_end_that_is_no_longer_kept_is_not_waited_for_in_vain(counted: bool) -> None:
+def test_a_lost_done_is_reported_as_resume_gap(counted: bool) -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start("a"), Text("a", "Hello. "))
@@ -453,12 +453,12 @@ def test_an_end_that_is_no_longer_kept_is_not_waited_for_in_vain(counted: bool) 
         caller.delay_s = 1e9
         caller.cut()
         await caller.connect()
-        caller.session.take(End("a"))
+        caller.session.handle_or_refuse(End("a"))
         await asyncio.sleep(60)
         caller.vanish()
         request = replace(caller.request(), answers=0 if counted else None)
-        assert request.after == {"a": 0}, "all of the audio has come"
-        attachment = await sessions.resume(request, "me")
+        assert request.after == {"a": 0}, "all audio was received"
+        attachment = await sessions.resume_session(request, "me")
         events = [await attachment.session.send_queue.get() for _ in range(2)]
         assert [type(event) for event in events] == [Ready, Failed]
         assert isinstance(events[1], Failed)
@@ -467,7 +467,7 @@ def test_an_end_that_is_no_longer_kept_is_not_waited_for_in_vain(counted: bool) 
     play(script)
 
 
-def test_a_client_that_acknowledges_is_waited_for_and_loses_nothing() -> None:
+def test_a_client_that_acknowledges_loses_nothing() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.say(start("a", mode="batch"))
@@ -480,8 +480,8 @@ def test_a_client_that_acknowledges_is_waited_for_and_loses_nothing() -> None:
         await caller.connect()
         caller.delay_s = 0
         long = "One two three. " * 200
-        caller.session.take(Text("a", long))
-        caller.session.take(End("a"))
+        caller.session.handle_or_refuse(Text("a", long))
+        caller.session.handle_or_refuse(End("a"))
         await asyncio.sleep(300)
         assert 1000 < caller.session.status().characters_waiting < len(long) - 100
         caller.vanish()
@@ -495,7 +495,7 @@ def test_a_client_that_acknowledges_is_waited_for_and_loses_nothing() -> None:
     play(script, settings(server={"resume_bytes": 1 << 18}))
 
 
-def test_a_flood_of_names_in_after_ends_the_session_and_no_other() -> None:
+def test_too_many_names_in_after_end_only_that_session() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         names = [f"c{number}" for number in range(2000)]
@@ -505,13 +505,13 @@ def test_a_flood_of_names_in_after_ends_the_session_and_no_other() -> None:
         caller.cut()
         request = replace(caller.request(), after=dict.fromkeys(names, -1), answers=None)
         with pytest.raises(ResumeFailed):
-            await sessions.resume(request, "me")
+            await sessions.resume_session(request, "me")
         assert list(sessions) == []
 
     play(script)
 
 
-# --- whatever breaks ------------------------------------------------------------------------------
+# --- random breaks --------------------------------------------------------------------------------
 
 PIECES = ["Hello ", "there. ", "you", " and me. ", "Well, ", "1 ", "2 ", "\n", "Yes. No. "]
 actions = st.one_of(
@@ -523,28 +523,28 @@ actions = st.one_of(
 pauses_s = st.sampled_from([0.0, 0.0, 0.01, 0.05, 0.15, 1.0, 20.0])
 
 
-async def break_and_speak(
+async def play_story(
     sessions: SessionRegistry, story: list[tuple[tuple[str, str, object], float]], delay_s: float
 ) -> tuple[Caller, dict[str, list[object]]]:
-    """Say everything, whatever breaks; returns with what was said to each context."""
+    """Play the story; returns what was sent to each context."""
     caller = Caller(sessions, delay_s=delay_s)
     await caller.connect()
-    said: dict[str, list[object]] = {"a": [], "b": []}
+    sent: dict[str, list[object]] = {"a": [], "b": []}
     caller.say(start("a"), start("b", mode="batch"))
     cancelled = False
-    for (action, context, what), pause_s in story:
+    for (action, context, argument), pause_s in story:
         if context == "b" and cancelled:
             continue
-        match action, what:
+        match action, argument:
             case "text", str():
-                caller.say(Text(context, what))
-                said[context].append(what)
+                caller.say(Text(context, argument))
+                sent[context].append(argument)
             case "flush", _:
                 caller.say(Flush(context))
             case "retract", int():
-                length = sum(len(piece) for piece in said[context] if isinstance(piece, str))
-                caller.say(Retract(context, max(0, length - what)))
-                said[context].append(max(0, length - what))
+                length = sum(len(piece) for piece in sent[context] if isinstance(piece, str))
+                caller.say(Retract(context, max(0, length - argument)))
+                sent[context].append(max(0, length - argument))
             case "cancel", _:
                 caller.say(Cancel("b"))
                 cancelled = True
@@ -557,18 +557,18 @@ async def break_and_speak(
             await caller.connect()
     caller.say(End("a"), *([] if cancelled else [End("b")]))
     await asyncio.sleep(60)
-    return caller, said
+    return caller, sent
 
 
-def final_text(said: list[object], answers: list[Retracted]) -> str:
-    """What the client knows to be the context's text, when every retraction was answered."""
-    text, told = "", iter(answers)
-    for each in said:
-        if isinstance(each, str):
-            text += each
+def final_text(sent: list[object], answers: list[Retracted]) -> str:
+    """The context's text by the client's account, after all answered retractions."""
+    text, retractions = "", iter(answers)
+    for item in sent:
+        if isinstance(item, str):
+            text += item
         else:
-            text = text[: next(told).to]
-    assert not list(told), "answered twice"
+            text = text[: next(retractions).to]
+    assert not list(retractions), "answered twice"
     return text
 
 
@@ -578,15 +578,15 @@ def final_text(said: list[object], answers: list[Retracted]) -> str:
     st.sampled_from([0.0, 0.02, 0.3]),
 )
 @hypothesis_settings(max_examples=200)
-def test_whatever_breaks_every_character_is_heard_exactly_once(
+def test_over_any_breaks_every_character_is_spoken_once(
     story: list[tuple[tuple[str, str, object], float]], delay_s: float, engine_delay_s: float
 ) -> None:
     async def script(sessions: SessionRegistry) -> None:
-        caller, said = await break_and_speak(sessions, story, delay_s)
+        caller, sent = await play_story(sessions, story, delay_s)
         for context in "ab":
             assert caller.codes(context) == []
             caller.assert_sums(context)
-            text = final_text(said[context], caller.of(Retracted, context))
+            text = final_text(sent[context], caller.of(Retracted, context))
             if caller.of(Done, context):
                 assert caller.heard(context) == "".join(text.split())
             else:

@@ -36,7 +36,7 @@ def add_newcomer(made: LiveListeners) -> LiveListener:
 
 def is_full(made: LiveListeners, now_s: float = NOW_S) -> bool:
     try:
-        made.admit(now_s)
+        made.check_capacity(now_s)
     except Overloaded:
         return True
     return False
@@ -45,15 +45,22 @@ def is_full(made: LiveListeners, now_s: float = NOW_S) -> bool:
 # --- admission -----------------------------------------------------------------------------------
 
 
-def test_the_machine_is_full_when_one_listener_more_would_not_fit() -> None:
-    made = listeners(threads=2, rtf=0.5)  # 2 threads x 0.95 carry 3 listeners of 0.5
-    assert not is_full(made)
-    add_playing(made)
-    add_playing(made)
-    assert not is_full(made)
-    third = add_playing(made)
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize(("share", "full"), [(0.949, False), (0.951, True)])
+def test_listeners_may_take_95_percent_of_the_threads(
+    threads: int, share: float, full: bool
+) -> None:
+    made = listeners(threads, rtf=share * threads / 4)  # a fourth would take `share`
+    for _ in range(3):
+        add_playing(made)
+    assert is_full(made) is full
+
+
+def test_room_is_free_again_once_a_listener_leaves() -> None:
+    made = listeners(threads=1, rtf=0.45)
+    first, _ = add_playing(made), add_playing(made)
     assert is_full(made)
-    made.remove(third)
+    made.remove(first)
     assert not is_full(made)
 
 
@@ -119,7 +126,7 @@ def test_a_refusal_says_when_to_come_again() -> None:
     for _ in range(200):
         add_newcomer(made)
     with pytest.raises(Overloaded, match="try again in 2 s") as refused:
-        made.admit(NOW_S)
+        made.check_capacity(NOW_S)
     assert refused.value.retry_after_s == pytest.approx(200 * 0.012)
 
 

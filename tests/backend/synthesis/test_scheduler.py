@@ -25,37 +25,37 @@ def release(text: str) -> Release:
 
 
 @asynccontextmanager
-async def scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator[Scheduler]:
-    made = Scheduler(model, threads, Metrics())
-    made.start()
+async def running_scheduler(model: FakeModel, threads: int = 1) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(model, threads, Metrics())
+    scheduler.start_threads()
     try:
-        yield made
+        yield scheduler
     finally:
         if model.gate is not None:
             model.gate.release(ALL)
-        await asyncio.to_thread(made.stop)
+        await asyncio.to_thread(scheduler.stop_threads)
 
 
-def opened(
-    made: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
+def open_final(
+    scheduler: Scheduler, text: str, deadline_s: float = math.inf, voice: str = "heart"
 ) -> UtteranceHandle:
-    speech = made.open(Utterance(made.next_id(), voice, chunk_characters=5))
-    speech.extend(release(text), deadline_s)
-    return speech
+    handle = scheduler.open_utterance(Utterance(scheduler.next_id(), voice, chunk_characters=5))
+    handle.extend(release(text), deadline_s)
+    return handle
 
 
-async def rest(speech: UtteranceHandle) -> str:
-    """What the speech says from here on, to the end of its release."""
-    said = ""
+async def read_rest(handle: UtteranceHandle) -> str:
+    """What is spoken from here on, to the end of the release."""
+    spoken = ""
     while True:
-        chunk = await asyncio.wait_for(speech.next_chunk(), 10)
-        said += heard(chunk.pcm)
+        chunk = await asyncio.wait_for(handle.next_chunk(), 10)
+        spoken += heard(chunk.pcm)
         if chunk.caught_up:
-            return said
+            return spoken
 
 
-async def busy(model: FakeModel, number: int = 0) -> FakeEngine:
-    """The engine, once it is within a step (and waits there for the gate)."""
+async def wait_until_busy(model: FakeModel, number: int = 0) -> FakeEngine:
+    """The engine, once it is inside a step (and waits there for the gate)."""
     while len(model.engines) <= number:  # noqa: ASYNC110 - a thread is about to
         await asyncio.sleep(0)
     assert await asyncio.to_thread(model.engines[number].entered.wait, 10)
@@ -63,7 +63,7 @@ async def busy(model: FakeModel, number: int = 0) -> FakeEngine:
 
 
 @contextmanager
-def gated() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
+def gated_model() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
     gate = threading.Semaphore(0)
     yield FakeModel(gate=gate), gate
 
@@ -72,223 +72,238 @@ def gated() -> Iterator[tuple[FakeModel, threading.Semaphore]]:
 
 
 async def test_chunks_come_in_order_until_the_release_is_caught_up() -> None:
-    async with scheduler(FakeModel()) as made, opened(made, "one two three four") as speech:
-        chunks = [await speech.next_chunk()]
+    async with (
+        running_scheduler(FakeModel()) as scheduler,
+        open_final(scheduler, "one two three four") as handle,
+    ):
+        chunks = [await handle.next_chunk()]
         while not chunks[-1].caught_up:
-            chunks.append(await speech.next_chunk())
+            chunks.append(await handle.next_chunk())
         assert [(chunk.start, chunk.end) for chunk in chunks] == [(0, 8), (8, 14), (14, 18)]
 
 
 async def test_an_utterance_grows_release_by_release() -> None:
-    async with scheduler(FakeModel()) as made, made.open(Utterance("u", "heart")) as speech:
-        speech.extend(Release("one two ", 4), 0.0)
-        assert await rest(speech) == "one"
-        speech.extend(Release("one two three", 8), 0.0)
-        assert await rest(speech) == "two"
-        speech.extend(release("one two three"), 0.0)
-        assert await rest(speech) == "three"
+    async with (
+        running_scheduler(FakeModel()) as scheduler,
+        scheduler.open_utterance(Utterance("u", "heart")) as handle,
+    ):
+        handle.extend(Release("one two ", 4), 0.0)
+        assert await read_rest(handle) == "one"
+        handle.extend(Release("one two three", 8), 0.0)
+        assert await read_rest(handle) == "two"
+        handle.extend(release("one two three"), 0.0)
+        assert await read_rest(handle) == "three"
 
 
-async def test_many_at_once_each_get_their_own() -> None:
+async def test_concurrent_utterances_get_their_own_audio() -> None:
     texts = [f"number {n} of many utterances" for n in range(40)]
 
-    async def speak(made: Scheduler, text: str) -> str:
-        async with opened(made, text) as speech:
-            return await rest(speech)
+    async def speak(scheduler: Scheduler, text: str) -> str:
+        async with open_final(scheduler, text) as handle:
+            return await read_rest(handle)
 
-    async with scheduler(FakeModel(), threads=2) as made:
-        said = await asyncio.gather(*(speak(made, text) for text in texts))
-    assert said == ["".join(text.split()) for text in texts]
+    async with running_scheduler(FakeModel(), threads=2) as scheduler:
+        spoken = await asyncio.gather(*(speak(scheduler, text) for text in texts))
+    assert spoken == ["".join(text.split()) for text in texts]
 
 
-# --- who comes first -----------------------------------------------------------------------------
+# --- order ---------------------------------------------------------------------------------------
 
 
 async def test_the_earliest_deadline_comes_first() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            first = opened(made, "first")
-            engine = await busy(model)
-            others = [opened(made, "later", deadline_s) for deadline_s in (5.0, 1.0, math.inf, 3.0)]
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            first = open_final(scheduler, "first")
+            engine = await wait_until_busy(model)
+            others = [
+                open_final(scheduler, "later", deadline_s)
+                for deadline_s in (5.0, 1.0, math.inf, 3.0)
+            ]
             gate.release(ALL)
-            await asyncio.gather(*map(rest, [first, *others]))
+            await asyncio.gather(*map(read_rest, [first, *others]))
             assert engine.steps == [("u1",), ("u3",), ("u5",), ("u2",), ("u4",)]
 
 
-async def test_a_more_urgent_utterance_comes_between_the_chunks_of_a_long_one() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            long = opened(made, "aaaaa bbbbb ccccc", 10.0)
-            engine = await busy(model)
-            urgent = opened(made, "now", 1.0)
+async def test_a_more_urgent_utterance_preempts_a_long_one_between_chunks() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            long = open_final(scheduler, "aaaaa bbbbb ccccc", 10.0)
+            engine = await wait_until_busy(model)
+            urgent = open_final(scheduler, "now", 1.0)
             gate.release(ALL)
-            assert [await rest(long), await rest(urgent)] == ["aaaaabbbbbccccc", "now"]
+            assert [await read_rest(long), await read_rest(urgent)] == ["aaaaabbbbbccccc", "now"]
             assert engine.steps == [("u1",), ("u2",), ("u1",), ("u1",)]
 
 
-async def test_a_deadline_that_moves_counts_from_the_next_step_on() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            first = opened(made, "first", 0.0)
-            engine = await busy(model)
-            patient, other = opened(made, "patient", 5.0), opened(made, "other", 3.0)
+async def test_a_changed_deadline_applies_from_the_next_step() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            first = open_final(scheduler, "first", 0.0)
+            engine = await wait_until_busy(model)
+            patient, other = (
+                open_final(scheduler, "patient", 5.0),
+                open_final(scheduler, "other", 3.0),
+            )
             patient.deadline_s = 1.0
             gate.release(ALL)
-            await asyncio.gather(*map(rest, [first, patient, other]))
+            await asyncio.gather(*map(read_rest, [first, patient, other]))
             assert engine.steps == [("u1",), ("u2",), ("u3",)]
 
 
-async def test_a_step_advances_as_many_as_the_engine_can() -> None:
+async def test_a_step_advances_up_to_max_batch_utterances() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=2, gate=gate)
-    async with scheduler(model) as made:
-        first = opened(made, "first")
-        engine = await busy(model)
-        others = [opened(made, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
+    async with running_scheduler(model) as scheduler:
+        first = open_final(scheduler, "first")
+        engine = await wait_until_busy(model)
+        others = [open_final(scheduler, "later", deadline_s) for deadline_s in (3.0, 1.0, 2.0)]
         gate.release(ALL)
-        assert await asyncio.gather(*map(rest, [first, *others])) == ["first", *["later"] * 3]
+        assert await asyncio.gather(*map(read_rest, [first, *others])) == ["first", *["later"] * 3]
         assert engine.steps == [("u1",), ("u3", "u4"), ("u2",)]
 
 
 async def test_utterances_are_spread_over_the_threads() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model, threads=2) as made:
-            speeches = [opened(made, "one"), opened(made, "two")]
-            await asyncio.gather(busy(model, 0), busy(model, 1))
-            assert made.waiting == 0
+    with gated_model() as (model, gate):
+        async with running_scheduler(model, threads=2) as scheduler:
+            handles = [open_final(scheduler, "one"), open_final(scheduler, "two")]
+            await asyncio.gather(wait_until_busy(model, 0), wait_until_busy(model, 1))
+            assert scheduler.waiting_count == 0
             assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
             gate.release(ALL)
-            assert await asyncio.gather(*map(rest, speeches)) == ["one", "two"]
+            assert await asyncio.gather(*map(read_rest, handles)) == ["one", "two"]
 
 
 async def test_work_goes_to_whichever_thread_is_idle() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model, threads=2) as made:
-            first, second = opened(made, "one"), opened(made, "two")
-            await asyncio.gather(busy(model, 0), busy(model, 1))
-            third = opened(made, "three")
-            assert made.waiting == 1
+    with gated_model() as (model, gate):
+        async with running_scheduler(model, threads=2) as scheduler:
+            first, second = open_final(scheduler, "one"), open_final(scheduler, "two")
+            await asyncio.gather(wait_until_busy(model, 0), wait_until_busy(model, 1))
+            third = open_final(scheduler, "three")
+            assert scheduler.waiting_count == 1
             gate.release(1)
             await asyncio.wait(
-                [asyncio.create_task(rest(first)), asyncio.create_task(rest(second))],
+                [asyncio.create_task(read_rest(first)), asyncio.create_task(read_rest(second))],
                 return_when=asyncio.FIRST_COMPLETED,
             )
             gate.release(ALL)
-            assert await rest(third) == "three"
+            assert await read_rest(third) == "three"
 
 
 async def test_an_utterance_stays_with_the_thread_that_has_its_state() -> None:
     model = FakeModel()
-    async with scheduler(model, threads=2) as made, made.open(Utterance("u", "heart")) as speech:
+    async with (
+        running_scheduler(model, threads=2) as scheduler,
+        scheduler.open_utterance(Utterance("u", "heart")) as handle,
+    ):
         for at in (4, 8):
-            speech.extend(Release("one two three", at), 0.0)
-            await rest(speech)
+            handle.extend(Release("one two three", at), 0.0)
+            await read_rest(handle)
         assert sorted(engine.steps for engine in model.engines) == [[], [("u",), ("u",)]]
 
 
 async def test_a_release_that_no_thread_has_taken_is_replaced() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            first = opened(made, "first")
-            await busy(model)
-            speech = made.open(Utterance("u", "heart", chunk_characters=0))
-            speech.extend(Release("one two ", 4), 1.0)
-            assert speech.replace(Release("one two three", 8))
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            first = open_final(scheduler, "first")
+            await wait_until_busy(model)
+            handle = scheduler.open_utterance(Utterance("u", "heart", chunk_characters=0))
+            handle.extend(Release("one two ", 4), 1.0)
+            assert handle.replace(Release("one two three", 8))
             gate.release(ALL)
-            assert [await rest(first), await rest(speech)] == ["first", "onetwo"]
-            assert not speech.replace(Release("one two three", 13)), "nothing waits"
+            assert [await read_rest(first), await read_rest(handle)] == ["first", "onetwo"]
+            assert not handle.replace(Release("one two three", 13)), "nothing waits"
 
 
 async def test_a_release_that_is_being_rendered_is_not_replaced() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            speech = opened(made, "one two")
-            await busy(model)
-            assert not speech.replace(release("one two three"))
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            handle = open_final(scheduler, "one two")
+            await wait_until_busy(model)
+            assert not handle.replace(release("one two three"))
             gate.release(ALL)
-            assert await rest(speech) == "onetwo"
+            assert await read_rest(handle) == "onetwo"
 
 
 # --- leaving -------------------------------------------------------------------------------------
 
 
 async def test_leaving_forgets_the_utterance() -> None:
-    async with scheduler(FakeModel()) as made:
-        async with made.open(Utterance("u", "heart")) as speech:
-            speech.extend(Release("one two three", 4), 0.0)
-            await rest(speech)
-        await rest(opened(made, "after"))  # the thread obeys in order
-        (engine,) = made_model(made).engines
+    async with running_scheduler(FakeModel()) as scheduler:
+        async with scheduler.open_utterance(Utterance("u", "heart")) as handle:
+            handle.extend(Release("one two three", 4), 0.0)
+            await read_rest(handle)
+        await read_rest(open_final(scheduler, "after"))  # commands run in order
+        (engine,) = model_of(scheduler).engines
         assert engine.open_utterances == 0
 
 
-def made_model(made: Scheduler) -> FakeModel:
-    model = made._threads[0]._model
+def model_of(scheduler: Scheduler) -> FakeModel:
+    model = scheduler._threads[0]._model
     assert isinstance(model, FakeModel)
     return model
 
 
-async def test_leaving_while_a_step_runs_throws_its_result_away() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            async with opened(made, "aaaaa bbbbb ccccc"):
-                engine = await busy(model)
-            other = opened(made, "other")
+async def test_leaving_during_a_step_discards_its_result() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            async with open_final(scheduler, "aaaaa bbbbb ccccc"):
+                engine = await wait_until_busy(model)
+            other = open_final(scheduler, "other")
             gate.release(ALL)
-            assert await rest(other) == "other"
+            assert await read_rest(other) == "other"
             assert engine.steps == [("u1",), ("u2",)]
             assert engine.open_utterances == 0
 
 
 async def test_a_cancelled_wait_loses_no_chunk() -> None:
-    with gated() as (model, gate):
-        async with scheduler(model) as made:
-            speech = opened(made, "aaaaa bbbbb")
-            await busy(model)
-            waiting = asyncio.create_task(speech.next_chunk())
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            handle = open_final(scheduler, "aaaaa bbbbb")
+            await wait_until_busy(model)
+            waiting = asyncio.create_task(handle.next_chunk())
             await asyncio.sleep(0)
             waiting.cancel()
             gate.release(ALL)
-            assert await rest(speech) == "aaaaabbbbb"
+            assert await read_rest(handle) == "aaaaabbbbb"
 
 
-# --- what goes wrong -----------------------------------------------------------------------------
+# --- failures ------------------------------------------------------------------------------------
 
 
-async def test_a_failure_concerns_one_of_many() -> None:
+async def test_a_failure_affects_only_its_utterance() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(max_batch=4, gate=gate)
-    async with scheduler(model) as made:
-        first = opened(made, "first")
-        await busy(model)
-        bad, good = opened(made, "explode"), opened(made, "good")
+    async with running_scheduler(model) as scheduler:
+        first = open_final(scheduler, "first")
+        await wait_until_busy(model)
+        bad, good = open_final(scheduler, "explode"), open_final(scheduler, "good")
         gate.release(ALL)
         with pytest.raises(EngineFailed, match="out of memory"):
-            await rest(bad)
-        assert await rest(good) == "good"
-        assert await rest(first) == "first"
+            await read_rest(bad)
+        assert await read_rest(good) == "good"
+        assert await read_rest(first) == "first"
 
 
-async def test_a_bug_of_the_engine_is_told_and_the_thread_goes_on() -> None:
+async def test_an_engine_bug_is_reported_and_the_thread_continues() -> None:
     model = FakeModel()
-    async with scheduler(model) as made:
-        async with opened(made, "crash") as speech:
+    async with running_scheduler(model) as scheduler:
+        async with open_final(scheduler, "crash") as handle:
             with pytest.raises(EngineFailed, match="ZeroDivisionError"):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
         assert model.open_utterances == 0
 
 
-async def test_an_utterance_that_the_engine_refuses_fails_at_its_first_chunk() -> None:
-    async with scheduler(FakeModel()) as made:
-        async with opened(made, "hello", voice="broken") as speech:
+async def test_an_utterance_refused_by_the_engine_fails_at_its_first_chunk() -> None:
+    async with running_scheduler(FakeModel()) as scheduler:
+        async with open_final(scheduler, "hello", voice="broken") as handle:
             with pytest.raises(VoiceUnavailable):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
-class Stubborn(FakeEngine):
-    """Raises wherever an engine can."""
+class RaisingEngine(FakeEngine):
+    """An engine that raises in `extend` and `abort`."""
 
     def extend(self, utterance_id: str, release: Release) -> None:
         if "extend" in release.text:
@@ -303,30 +318,33 @@ class Stubborn(FakeEngine):
         raise ValueError("a bug in abort")
 
 
-class StubbornModel(FakeModel):
+class RaisingModel(FakeModel):
     def create_engine(self) -> Engine:
-        self.engines.append(Stubborn(self.info))
+        self.engines.append(RaisingEngine(self.info))
         return self.engines[-1]
 
 
 @pytest.mark.parametrize("text", ["extend", "crash"])
 async def test_an_engine_that_raises_everywhere_does_not_end_its_thread(text: str) -> None:
-    async with scheduler(StubbornModel()) as made:
-        async with opened(made, text) as speech:
+    async with running_scheduler(RaisingModel()) as scheduler:
+        async with open_final(scheduler, text) as handle:
             with pytest.raises(EngineFailed):
-                await rest(speech)
-        assert await rest(opened(made, "after")) == "after"
+                await read_rest(handle)
+        assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
-class UselessModel(FakeModel):
+class FailingModel(FakeModel):
     def create_engine(self) -> Engine:
         raise OSError("no such device")
 
 
 async def test_an_engine_that_cannot_be_created_fails_its_utterances() -> None:
-    async with scheduler(UselessModel()) as made, opened(made, "hello") as speech:
+    async with (
+        running_scheduler(FailingModel()) as scheduler,
+        open_final(scheduler, "hello") as handle,
+    ):
         with pytest.raises(EngineFailed, match="OSError"):
-            await rest(speech)
+            await read_rest(handle)
 
 
 # --- start and stop ------------------------------------------------------------------------------
@@ -336,14 +354,14 @@ def engine_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("engine-")]
 
 
-async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
-    with gated() as (model, gate):
-        made = Scheduler(model, 1, Metrics())
-        made.start()
-        opened(made, "aaaaa bbbbb ccccc ddddd")
-        engine = await busy(model)
-        stopping = asyncio.create_task(asyncio.to_thread(made.stop))
-        while not made._threads[0].seat.leaving:  # noqa: ASYNC110 - a thread is about to
+async def test_stop_ends_the_threads_during_speech() -> None:
+    with gated_model() as (model, gate):
+        scheduler = Scheduler(model, 1, Metrics())
+        scheduler.start_threads()
+        open_final(scheduler, "aaaaa bbbbb ccccc ddddd")
+        engine = await wait_until_busy(model)
+        stopping = asyncio.create_task(asyncio.to_thread(scheduler.stop_threads))
+        while not scheduler._threads[0].seat.leaving:  # noqa: ASYNC110 - a thread is about to
             await asyncio.sleep(0)
         assert engine_threads() != []
         gate.release(1)
@@ -353,20 +371,20 @@ async def test_stop_ends_the_threads_also_in_the_middle_of_speech() -> None:
 
 
 def test_stop_before_start_does_nothing() -> None:
-    Scheduler(FakeModel(), 2, Metrics()).stop()
+    Scheduler(FakeModel(), 2, Metrics()).stop_threads()
 
 
-def test_a_result_for_a_loop_that_has_closed_is_dropped() -> None:
-    with gated() as (model, gate):
+def test_a_result_for_a_closed_event_loop_is_dropped() -> None:
+    with gated_model() as (model, gate):
 
         async def leave_early() -> Scheduler:
-            made = Scheduler(model, 1, Metrics())
-            made.start()
-            opened(made, "aaaaa bbbbb")
-            await busy(model)
-            return made
+            scheduler = Scheduler(model, 1, Metrics())
+            scheduler.start_threads()
+            open_final(scheduler, "aaaaa bbbbb")
+            await wait_until_busy(model)
+            return scheduler
 
-        made = asyncio.run(leave_early())
+        scheduler = asyncio.run(leave_early())
         gate.release(ALL)
-        made.stop()
+        scheduler.stop_threads()
         assert engine_threads() == []

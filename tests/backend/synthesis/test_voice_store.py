@@ -1,4 +1,4 @@
-"""Voices that come and go while others speak."""
+"""Adding and removing voices while they are in use."""
 
 from __future__ import annotations
 
@@ -25,124 +25,124 @@ def file(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def store(model: FakeModel) -> AsyncIterator[VoiceStore]:
-    made = VoiceStore(model)
+async def running_store(model: FakeModel) -> AsyncIterator[VoiceStore]:
+    store = VoiceStore(model)
     try:
-        yield made
+        yield store
     finally:
-        await asyncio.to_thread(made.close)
+        await asyncio.to_thread(store.shut_down)
 
 
 @contextmanager
-def held() -> Iterator[tuple[CloningModel, threading.Event]]:
+def blocked_model() -> Iterator[tuple[CloningModel, threading.Event]]:
     """A model that does not finish learning before the event is set."""
-    hears = threading.Event()
+    may_finish = threading.Event()
     try:
-        yield CloningModel(hears), hears
+        yield CloningModel(may_finish), may_finish
     finally:
-        hears.set()
+        may_finish.set()
 
 
-def names(made: VoiceStore) -> set[str]:
-    return {voice.name for voice in made.listed() if voice.learned}
+def learned_names(store: VoiceStore) -> set[str]:
+    return {voice.name for voice in store.list_voices() if voice.learned}
 
 
-async def test_a_voice_comes_and_goes(file: Path) -> None:
-    async with store(CloningModel()) as made:
-        voice = await made.add("anna", file)
+async def test_a_voice_is_added_and_removed(file: Path) -> None:
+    async with running_store(CloningModel()) as store:
+        voice = await store.add_voice("anna", file)
         assert (voice.name, voice.learned) == ("anna", True)
-        assert names(made) == {"anna"}
-        await made.remove("anna")
-        assert names(made) == set()
+        assert learned_names(store) == {"anna"}
+        await store.remove_voice("anna")
+        assert learned_names(store) == set()
 
 
-async def test_a_voice_in_use_goes_with_its_last_user(file: Path) -> None:
+async def test_a_voice_in_use_is_deleted_after_its_last_use(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
-            with made.in_use("anna"):
-                await made.remove("anna")
-            assert names(made) == set()
+    async with running_store(model) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
+            with store.in_use("anna"):
+                await store.remove_voice("anna")
+            assert learned_names(store) == set()
             assert "anna" in model.learned
             with pytest.raises(UnknownVoice):
-                await made.remove("anna")
+                await store.remove_voice("anna")
             with pytest.raises(VoiceExists, match="in use"):
-                await made.add("anna", file)
+                await store.add_voice("anna", file)
         await eventually(lambda: not model.learned, within_s=10)
 
 
 async def test_using_a_voice_does_not_remove_it(file: Path) -> None:
-    async with store(CloningModel()) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
+    async with running_store(CloningModel()) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
             pass
-        assert names(made) == {"anna"}
+        assert learned_names(store) == {"anna"}
 
 
-async def test_a_voice_in_use_at_the_end_is_removed_before_it(file: Path) -> None:
+async def test_a_removed_voice_is_deleted_before_shutdown_ends(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
-        await made.add("anna", file)
-        with made.in_use("anna"):
-            await made.remove("anna")
+    async with running_store(model) as store:
+        await store.add_voice("anna", file)
+        with store.in_use("anna"):
+            await store.remove_voice("anna")
     assert not model.learned
 
 
-async def test_some_wait_for_their_turn_and_more_are_told_to_come_back(file: Path) -> None:
-    with held() as (model, hears):
-        async with store(model) as made:
-            adding = [asyncio.create_task(made.add(f"v{n}", file)) for n in range(4)]
+async def test_four_recordings_queue_and_more_are_refused(file: Path) -> None:
+    with blocked_model() as (model, may_finish):
+        async with running_store(model) as store:
+            adding = [asyncio.create_task(store.add_voice(f"v{n}", file)) for n in range(4)]
             await asyncio.sleep(0)
             with pytest.raises(Overloaded):
-                await made.add("one-more", file)
+                await store.add_voice("one-more", file)
             with pytest.raises(VoiceExists):
-                await made.add("v0", file)
-            hears.set()
+                await store.add_voice("v0", file)
+            may_finish.set()
             await asyncio.gather(*adding)
-            assert names(made) == {"v0", "v1", "v2", "v3"}
-            await made.add("one-more", file)
+            assert learned_names(store) == {"v0", "v1", "v2", "v3"}
+            await store.add_voice("one-more", file)
 
 
-async def test_who_leaves_while_a_voice_is_made_takes_its_place_from_nobody(file: Path) -> None:
-    with held() as (model, hears):
-        async with store(model) as made:
-            adding = [asyncio.create_task(made.add(f"v{n}", file)) for n in range(4)]
+async def test_a_cancelled_request_frees_its_place_in_the_queue(file: Path) -> None:
+    with blocked_model() as (model, may_finish):
+        async with running_store(model) as store:
+            adding = [asyncio.create_task(store.add_voice(f"v{n}", file)) for n in range(4)]
             await asyncio.sleep(0)
             for task in adding:
                 task.cancel()
             await asyncio.gather(*adding, return_exceptions=True)
-            hears.set()
-            await eventually(lambda: not made._coming, within_s=10)
-            await made.add("anna", file)
+            may_finish.set()
+            await eventually(lambda: not store._learning, within_s=10)
+            await store.add_voice("anna", file)
 
 
-async def test_a_recording_that_is_none_leaves_nothing(file: Path) -> None:
+async def test_a_bad_recording_leaves_no_voice(file: Path) -> None:
     model = CloningModel()
-    async with store(model) as made:
+    async with running_store(model) as store:
         with pytest.raises(BadMessage, match="recording"):
-            await made.add("anna", Path(__file__))
-        await made.add("anna", file)
+            await store.add_voice("anna", Path(__file__))
+        await store.add_voice("anna", file)
     assert list(model.learned) == ["anna"]
 
 
-async def test_there_is_an_end_to_the_number_of_voices(file: Path) -> None:
+async def test_the_number_of_voices_is_limited(file: Path) -> None:
     model = CloningModel()
     model.learned = {f"v{n}": (6.0, 16_000) for n in range(MOST_VOICES)}
-    async with store(model) as made:
+    async with running_store(model) as store:
         with pytest.raises(Overloaded):
-            await made.add("anna", file)
+            await store.add_voice("anna", file)
 
 
-async def test_voices_that_came_with_the_engine_stay(file: Path) -> None:
-    async with store(CloningModel()) as made:
+async def test_voices_of_the_engine_cannot_be_removed_or_replaced(file: Path) -> None:
+    async with running_store(CloningModel()) as store:
         with pytest.raises(Unsupported):
-            await made.remove("heart")
+            await store.remove_voice("heart")
         with pytest.raises(VoiceExists):
-            await made.add("heart", file)
+            await store.add_voice("heart", file)
 
 
-async def test_an_engine_that_makes_no_voices(file: Path) -> None:
-    async with store(FakeModel()) as made:
+async def test_an_engine_that_clones_no_voices_is_refused(file: Path) -> None:
+    async with running_store(FakeModel()) as store:
         with pytest.raises(Unsupported, match="chatterbox-turbo"):
-            await made.add("anna", file)
+            await store.add_voice("anna", file)

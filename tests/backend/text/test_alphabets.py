@@ -1,4 +1,4 @@
-"""Which texts nobody can read who reads some languages."""
+"""Detecting text in a script that no language of the engine uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENGLISH = ("en-US", "en-GB")
         ("नमस्ते", "devanagari"),
     ],
 )
-def test_a_text_all_in_another_script_is_not_read(text: str, script: str) -> None:
+def test_text_entirely_in_another_script_is_reported(text: str, script: str) -> None:
     assert foreign_script(text, ENGLISH) == script
 
 
@@ -46,17 +46,17 @@ def test_a_text_all_in_another_script_is_not_read(text: str, script: str) -> Non
         "ｈｉ",
     ],
 )
-def test_where_there_is_something_to_read_or_nothing_at_all_the_text_is_taken(text: str) -> None:
+def test_readable_or_wordless_text_is_accepted(text: str) -> None:
     assert foreign_script(text, ENGLISH) is None
 
 
-def test_a_language_reads_its_own_script() -> None:
+def test_a_language_reads_its_own_script_only() -> None:
     assert foreign_script("Привет", ("en", "ru")) is None
     assert foreign_script("日本語です", ("ja",)) is None
     assert foreign_script("Hello", ("zh",)) == "latin"
 
 
-def test_a_long_text_holds_nobody_up() -> None:
+def test_a_long_text_is_checked_quickly() -> None:
     start_s = time.thread_time()
     assert foreign_script("Привет мир, " * 1700, ENGLISH)
     assert time.thread_time() - start_s < 0.05

@@ -1,4 +1,4 @@
-"""Sentences come out whole, early, and the same however the text arrives."""
+"""Sentences are complete, early, and independent of how the text arrives."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ exactly = settings(derandomize=True, deadline=None, max_examples=300)
 
 def split(*pieces: str) -> list[str]:
     segmenter = Segmenter()
-    sentences = [sentence for piece in pieces for sentence in segmenter.push(piece)]
-    return [sentence.text for sentence in sentences + segmenter.end()]
+    sentences = [sentence for piece in pieces for sentence in segmenter.push_text(piece)]
+    return [sentence.text for sentence in sentences + segmenter.end_text()]
 
 
-def needed(sentence: str, what_follows: str) -> str:
+def text_needed(sentence: str, what_follows: str) -> str:
     """How much of `what_follows` is read before `sentence` is known to be complete."""
     segmenter = Segmenter()
-    assert segmenter.push(sentence) == []
+    assert segmenter.push_text(sentence) == []
     for size, character in enumerate(what_follows, 1):
-        if complete := segmenter.push(character):
-            assert [each.text for each in complete] == [sentence]
+        if complete := segmenter.push_text(character):
+            assert [found.text for found in complete] == [sentence]
             return what_follows[:size]
     raise AssertionError("never complete")
 
@@ -74,7 +74,7 @@ def needed(sentence: str, what_follows: str) -> str:
         ["... Hello. ", "You"],
     ],
 )
-def test_a_text_is_cut_where_a_reader_would_pause(sentences: list[str]) -> None:
+def test_text_is_split_where_a_reader_would_pause(sentences: list[str]) -> None:
     assert split("".join(sentences)) == sentences
 
 
@@ -90,23 +90,23 @@ def test_a_text_is_cut_where_a_reader_would_pause(sentences: list[str]) -> None:
         ("It costs $5. ", "Then go", "Then "),
     ],
 )
-def test_a_sentence_is_complete_as_soon_as_what_follows_cannot_change_it(
+def test_a_sentence_is_complete_once_later_text_cannot_change_it(
     sentence: str, what_follows: str, enough: str
 ) -> None:
-    assert needed(sentence, what_follows) == enough
+    assert text_needed(sentence, what_follows) == enough
 
 
 def test_a_newline_completes_a_sentence_at_once() -> None:
-    assert Segmenter().push("see you soon\n") == [Sentence(0, "see you soon\n")]
+    assert Segmenter().push_text("see you soon\n") == [Sentence(0, "see you soon\n")]
 
 
-def test_blank_lines_are_no_sentences_of_their_own() -> None:
+def test_blank_lines_are_not_sentences() -> None:
     assert split("\n\nOne\n\n\nTwo") == ["\n\nOne\n", "\n\nTwo"]
 
 
 @exactly
 @given(texts, st.lists(st.integers(0, 200), max_size=8))
-def test_the_pieces_in_which_a_text_arrives_make_no_difference(text: str, cuts: list[int]) -> None:
+def test_sentences_do_not_depend_on_the_pieces_that_arrive(text: str, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     assert split(*text) == split(text)
     assert split(*(text[a:b] for a, b in pairwise(edges))) == split(text)
@@ -114,30 +114,30 @@ def test_the_pieces_in_which_a_text_arrives_make_no_difference(text: str, cuts: 
 
 @exactly
 @given(st.data())
-def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> None:
+def test_sentences_tile_the_text_after_any_operations(data: st.DataObject) -> None:
     segmenter, text, settled = Segmenter(), "", 0
     sentences: list[Sentence] = []
     for _ in range(data.draw(st.integers(1, 15))):
         match data.draw(st.sampled_from(["push", "push", "flush", "end", "retract", "settle"])):
             case "push":
                 more = data.draw(texts)
-                sentences += segmenter.push(more)
+                sentences += segmenter.push_text(more)
                 text += more
             case "flush":
-                sentences += segmenter.flush()
+                sentences += segmenter.flush_text()
             case "end":
-                sentences += segmenter.end()
-                assert segmenter.open.text == ""
+                sentences += segmenter.end_text()
+                assert segmenter.open_sentence.text == ""
             case "retract":
                 to = data.draw(st.integers(settled, len(text)))
-                again = segmenter.retract(to)
+                again = segmenter.retract_to(to)
                 sentences = [sentence for sentence in sentences if sentence.end <= to]
-                sentences += segmenter.push(again)
+                sentences += segmenter.push_text(again)
                 text = text[:to]
             case "settle":
                 settled = data.draw(st.integers(settled, len(text)))
                 segmenter.settle(settled)
-        tiles = [*sentences, segmenter.open]
+        tiles = [*sentences, segmenter.open_sentence]
         assert "".join(tile.text for tile in tiles) == text
         assert all(before.end == after.start for before, after in pairwise(tiles))
         assert all(sentence.text for sentence in sentences)
@@ -145,69 +145,69 @@ def test_sentences_tile_the_text_whatever_is_done_to_it(data: st.DataObject) -> 
 
 @exactly
 @given(texts, st.integers(0, 200))
-def test_what_is_retracted_and_sent_again_was_never_gone(text: str, to: int) -> None:
+def test_retracting_and_resending_text_gives_the_same_sentences(text: str, to: int) -> None:
     segmenter, to = Segmenter(), min(to, len(text))
-    kept = segmenter.push(text)
-    begun = segmenter.retract(to)
+    kept = segmenter.push_text(text)
+    begun = segmenter.retract_to(to)
     kept = [sentence for sentence in kept if sentence.end <= to]
-    assert segmenter.push(begun) == []
-    again = kept + segmenter.push(text[to:]) + segmenter.end()
+    assert segmenter.push_text(begun) == []
+    again = kept + segmenter.push_text(text[to:]) + segmenter.end_text()
     assert [sentence.text for sentence in again] == split(text)
 
 
-def test_retract_opens_the_sentence_it_reaches_into_again() -> None:
+def test_retract_reopens_the_sentence_it_reaches_into() -> None:
     segmenter = Segmenter()
-    segmenter.push("One. Two. Three")
-    assert segmenter.retract(8) == "Two"
-    assert segmenter.push("Two") == []
-    assert segmenter.open == Sentence(5, "Two")
-    assert segmenter.push("fold. And") == [Sentence(5, "Twofold. ")]
+    segmenter.push_text("One. Two. Three")
+    assert segmenter.retract_to(8) == "Two"
+    assert segmenter.push_text("Two") == []
+    assert segmenter.open_sentence == Sentence(5, "Two")
+    assert segmenter.push_text("fold. And") == [Sentence(5, "Twofold. ")]
 
 
 def test_retract_to_the_end_of_a_sentence_leaves_it_closed() -> None:
     segmenter = Segmenter()
-    assert segmenter.push("One. Two") == [Sentence(0, "One. ")]
-    assert segmenter.retract(5) == ""
-    assert segmenter.open == Sentence(5, "")
+    assert segmenter.push_text("One. Two") == [Sentence(0, "One. ")]
+    assert segmenter.retract_to(5) == ""
+    assert segmenter.open_sentence == Sentence(5, "")
 
 
 def test_settled_text_cannot_be_retracted() -> None:
     segmenter = Segmenter()
-    segmenter.push("One. Two. Three")
+    segmenter.push_text("One. Two. Three")
     segmenter.settle(6)
-    assert segmenter.retract(6) == "T"
+    assert segmenter.retract_to(6) == "T"
     with pytest.raises(ValueError, match="settled"):
-        segmenter.retract(5)
+        segmenter.retract_to(5)
 
 
 @pytest.mark.parametrize("text", ["Hello there.", "Yes! 🎉 ", "**Note.**", "He said “go.”", "好。"])
 def test_flush_closes_what_ends_like_a_sentence(text: str) -> None:
     segmenter = Segmenter()
-    assert segmenter.push(text) == []
-    assert segmenter.flush() == [Sentence(0, text)]
+    assert segmenter.push_text(text) == []
+    assert segmenter.flush_text() == [Sentence(0, text)]
 
 
 @pytest.mark.parametrize("text", ["Hello", "Hello, ", "Dr.", "the U.S.", "5.", "...", "🙂", ""])
-def test_flush_leaves_open_what_does_not(text: str) -> None:
+def test_flush_leaves_other_text_open(text: str) -> None:
     segmenter = Segmenter()
-    segmenter.push(text)
-    assert segmenter.flush() == []
-    assert segmenter.open == Sentence(0, text)
+    segmenter.push_text(text)
+    assert segmenter.flush_text() == []
+    assert segmenter.open_sentence == Sentence(0, text)
 
 
 def test_flush_and_end_do_not_wait_for_the_end_of_a_word() -> None:
-    for close in (Segmenter.flush, Segmenter.end):
+    for close in (Segmenter.flush_text, Segmenter.end_text):
         segmenter = Segmenter()
-        segmenter.push("It works.But")
+        segmenter.push_text("It works.But")
         assert close(segmenter)[0] == Sentence(0, "It works.")
 
 
-def test_the_language_brings_its_abbreviations() -> None:
+def test_abbreviations_of_the_language_are_known() -> None:
     segmenter = Segmenter("de")
-    assert segmenter.push("Am 3. Mai ist es. Und") == [Sentence(0, "Am 3. Mai ist es. ")]
+    assert segmenter.push_text("Am 3. Mai ist es. Und") == [Sentence(0, "Am 3. Mai ist es. ")]
 
 
-def test_a_text_without_an_end_is_cut_between_words() -> None:
+def test_a_very_long_sentence_is_cut_between_words() -> None:
     sentences = split("and so on " * 2000)
     assert all(3900 < len(sentence) <= 4000 for sentence in sentences[:-1])
     assert all(sentence.endswith(" ") for sentence in sentences)
@@ -215,7 +215,9 @@ def test_a_text_without_an_end_is_cut_between_words() -> None:
 
 
 @pytest.mark.parametrize("text", ["word " * 4000, "x.Y" * 6666, "A. B. " * 3333, "x” " * 6666])
-def test_a_long_text_is_not_read_over_and_over(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_is_not_called_for_every_character(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown: list[int] = []
     boundaries = sentencex.get_sentence_boundaries
 
@@ -229,11 +231,11 @@ def test_a_long_text_is_not_read_over_and_over(text: str, monkeypatch: pytest.Mo
     assert len(shown) < len(text)
 
 
-def test_settled_sentences_are_forgotten() -> None:
+def test_settled_sentences_are_dropped() -> None:
     segmenter = Segmenter()
     for _ in range(100):
-        for sentence in segmenter.push("Hello there. "):
+        for sentence in segmenter.push_text("Hello there. "):
             segmenter.settle(sentence.end)
     with pytest.raises(ValueError, match="settled"):
-        segmenter.retract(0)
+        segmenter.retract_to(0)
     assert len(segmenter._closed) == 0

@@ -1,4 +1,4 @@
-"""What is not spoken is masked, in place; words end where speech may pause."""
+"""Unspoken characters are masked in place; words end where speech may pause."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ exactly = settings(derandomize=True, deadline=None, max_examples=500)
         ("می\u200cخواهم क्\u200dष", None),
     ],
 )
-def test_only_what_is_read_aloud_remains(text: str, spoken: str | None) -> None:
-    """`spoken` without regard to spaces; None = `text` itself."""
+def test_only_text_that_is_read_aloud_remains(text: str, spoken: str | None) -> None:
+    """`spoken` is compared without spaces; None: `text` itself."""
     assert speakable(text).split() == (text if spoken is None else spoken).split()
 
 
 @exactly
 @given(texts)
-def test_what_is_not_spoken_becomes_spaces_one_for_one(text: str) -> None:
+def test_unspoken_characters_become_spaces_one_for_one(text: str) -> None:
     heard = speakable(text)
     assert len(heard) == len(text)
     assert all(after in (before, " ") for before, after in zip(text, heard, strict=True))
@@ -71,7 +71,7 @@ def test_what_is_not_spoken_becomes_spaces_one_for_one(text: str) -> None:
 
 @exactly
 @given(texts)
-def test_while_a_text_grows_only_its_last_character_may_change(text: str) -> None:
+def test_only_the_last_character_of_a_growing_text_may_change(text: str) -> None:
     whole = speakable(text)
     for size in range(1, len(text)):
         assert speakable(text[:size])[: size - 1] == whole[: size - 1]

@@ -1,4 +1,4 @@
-"""API keys and other sites' pages, alone and at the real server."""
+"""API keys, alone and at the real server."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
+from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from backend.config import AccessSettings, Settings
-from backend.endpoints.pages import WEB
+from backend.endpoints.pages import install_pages
 from backend.errors import ConfigError, Unauthorized
-from backend.transport.auth import ANYBODY, PUBLIC, Access, check_exposure, is_loopback
+from backend.transport.auth import ANONYMOUS, PUBLIC, Access, check_exposure, is_loopback
 from tests.support.engines.cloning_model import CloningModel
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
@@ -33,27 +34,27 @@ def line(name: str, key: str, mark: str = "") -> str:
 # --- keys -----------------------------------------------------------------------------------------
 
 
-def test_without_keys_everybody_may_speak() -> None:
+def test_without_keys_requests_are_anonymous() -> None:
     access = Access(AccessSettings())
-    assert not access.demanded
-    assert access.authorize(None) == ANYBODY
-    assert not access.administers(None)
+    assert not access.requires_key
+    assert access.authorize(None) == ANONYMOUS
+    assert not access.is_admin_key(None)
 
 
-def test_a_key_from_the_file_has_its_owners_name(tmp_path: Path) -> None:
+def test_a_key_from_the_file_has_its_owner(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"# who\n\n{line('my phone', 'secret')}{line('me', 'root', ' admin')}")
     access = Access(AccessSettings(api_keys_file=str(file)))
     assert access.authorize("secret") == "my phone"
     assert access.authorize("root") == "me"
-    assert [access.administers(key) for key in ("secret", "root", "wrong")] == [False, True, False]
+    assert [access.is_admin_key(key) for key in ("secret", "root", "wrong")] == [False, True, False]
 
 
-def test_the_admins_key_is_a_key_like_others_and_more() -> None:
+def test_the_admin_key_authorizes_and_administers() -> None:
     access = Access(AccessSettings(admin_key="boss"))
-    assert access.demanded
+    assert access.requires_key
     assert access.authorize("boss") == "admin"
-    assert access.administers("boss")
+    assert access.is_admin_key("boss")
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", "one,two", "one ", "\udcff"])
@@ -62,18 +63,16 @@ def test_a_missing_or_wrong_key_is_refused(key: str | None) -> None:
         Access(AccessSettings(api_keys="one,two")).authorize(key)
 
 
-def test_the_servers_own_key_is_of_one_process_and_no_admins() -> None:
+def test_the_own_key_differs_per_process_and_is_not_admin() -> None:
     one, other = (Access(AccessSettings(api_keys="one")) for _ in range(2))
     assert one.authorize(one.own_key) == "this server"
-    assert not one.administers(one.own_key)
+    assert not one.is_admin_key(one.own_key)
     with pytest.raises(Unauthorized):
         other.authorize(one.own_key)
 
 
 @pytest.mark.parametrize("content", ["secret", "phone 123", "", "# nobody\n"])
-def test_a_file_that_holds_something_else_or_nothing_stops_the_start(
-    tmp_path: Path, content: str
-) -> None:
+def test_an_invalid_or_empty_key_file_stops_the_start(tmp_path: Path, content: str) -> None:
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(ConfigError) as error:
@@ -82,7 +81,7 @@ def test_a_file_that_holds_something_else_or_nothing_stops_the_start(
     assert "secret" not in error.value.message
 
 
-def test_a_file_that_everybody_may_write_to_stops_the_start(tmp_path: Path) -> None:
+def test_a_world_writable_key_file_stops_the_start(tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(line("me", "secret"))
     file.chmod(0o666)
@@ -90,7 +89,7 @@ def test_a_file_that_everybody_may_write_to_stops_the_start(tmp_path: Path) -> N
         Access(AccessSettings(api_keys_file=str(file)))
 
 
-# --- where the server may listen ------------------------------------------------------------------
+# --- listening addresses --------------------------------------------------------------------------
 
 
 def exposed(**sections: dict[str, Any]) -> None:
@@ -99,7 +98,7 @@ def exposed(**sections: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.5", "tts.example.org"])
-def test_beyond_this_machine_a_server_wants_keys_or_the_word_insecure(host: str) -> None:
+def test_non_loopback_addresses_require_keys_or_insecure(host: str) -> None:
     with pytest.raises(ConfigError, match="--insecure"):
         exposed(server={"host": host})
     exposed(server={"host": host}, access={"insecure": True})
@@ -107,12 +106,12 @@ def test_beyond_this_machine_a_server_wants_keys_or_the_word_insecure(host: str)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "::ffff:127.0.0.1"])
-def test_on_this_machine_nothing_is_wanted(host: str) -> None:
+def test_loopback_addresses_require_no_keys(host: str) -> None:
     assert is_loopback(host)
     exposed(server={"host": host}, wyoming={"host": host, "port": 10200})
 
 
-def test_keys_do_not_protect_wyoming_which_knows_none() -> None:
+def test_wyoming_beyond_loopback_requires_insecure() -> None:
     far = {"host": "0.0.0.0", "port": 10200}
     with pytest.raises(ConfigError, match="Wyoming"):
         exposed(access={"api_keys": "one"}, wyoming=far)
@@ -120,13 +119,13 @@ def test_keys_do_not_protect_wyoming_which_knows_none() -> None:
     exposed(wyoming={**far, "port": 0})
 
 
-# --- each protocol has its own place for the key, and its own answer to a wrong one ---------------
+# --- keys per protocol ----------------------------------------------------------------------------
 
 OUTPUT = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": 24000}
 SONIC = {"model_id": "sonic-2", "voice": "heart", "output_format": OUTPUT, "transcript": "Hi."}
 ELEVEN = "/v1/text-to-speech/heart"
 
-POSTS = [  # path, body, the key's header and what stands before it, where the answer has the code
+POSTS = [  # path, body, key header and prefix, place of the code in the answer
     ("/v1/speech", {"text": "Hi."}, "Authorization", "Bearer ", "code", "invalid_api_key"),
     (
         "/v1/audio/speech",
@@ -145,7 +144,7 @@ POSTS = [  # path, body, the key's header and what stands before it, where the a
 
 
 @pytest.mark.parametrize(("path", "body", "header", "scheme", "where", "code"), POSTS)
-async def test_a_post_wants_the_key_and_refuses_a_wrong_one_in_the_protocols_form(
+async def test_posts_require_the_key_and_refuse_in_the_protocols_format(
     path: str, body: dict[str, Any], header: str, scheme: str, where: str, code: str
 ) -> None:
     async with (
@@ -164,7 +163,7 @@ async def test_a_post_wants_the_key_and_refuses_a_wrong_one_in_the_protocols_for
 
 
 async def expect_refused(url: str, **options: Any) -> None:
-    """ElevenLabs says why on the open socket, the others in the answer to the handshake."""
+    """ElevenLabs sends the reason on the open socket, others in the handshake response."""
     if ELEVEN in url:
         async with connect(url, **options) as socket:
             await socket.send(json.dumps({"text": " "}))
@@ -187,14 +186,14 @@ async def expect_refused(url: str, **options: Any) -> None:
         "/tts/websocket?access_token=",
     ],
 )
-async def test_a_key_in_the_url_is_as_good_and_as_bad(path: str) -> None:
+async def test_a_key_in_the_url_is_checked(path: str) -> None:
     async with live_server(access={"api_keys": "one"}) as live:
         async with connect(f"ws://{live.address}{path}one"):
             pass
         await expect_refused(f"ws://{live.address}{path}three")
 
 
-async def test_no_protocol_lets_the_pages_of_other_sites_in() -> None:
+async def test_every_protocol_refuses_pages_of_other_sites() -> None:
     evil = {"Origin": "https://evil.example"}
     streams = ["/ws/tts", f"{ELEVEN}/stream-input", f"{ELEVEN}/multi-stream-input"]
     streams += ["/tts/websocket", "/v1/speak"]
@@ -228,7 +227,7 @@ async def test_a_vendors_websocket_refuses_a_wrong_key(path: str, header: str, s
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])
-async def test_elevenlabs_key_may_come_in_the_first_message_and_must_be_right(
+async def test_elevenlabs_key_in_the_first_message_is_checked(
     key: str | None,
 ) -> None:
     first = {"text": " ", **({} if key is None else {"xi_api_key": key})}
@@ -259,7 +258,7 @@ async def test_the_native_websocket_takes_the_key_in_a_header_or_the_query() -> 
                 assert closed.value.rcvd.code == 1008
 
 
-async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
+async def test_health_checks_need_no_key() -> None:
     async with (
         live_server(access={"api_keys": "one"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -270,20 +269,19 @@ async def test_who_only_asks_whether_the_server_lives_needs_no_key() -> None:
             assert (await http.get(path)).status_code == 401
 
 
-# --- what is public -------------------------------------------------------------------------------
+# --- public paths ---------------------------------------------------------------------------------
 
 
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """All there are: a method, or `socket`, and a path."""
+    """All routes: method, or `socket`, and path."""
     for route in iter_route_contexts(app.routes):
         path = re.sub(r"{.*?}", "heart", str(route.path))
         for method in route.methods or ("socket",):
             yield method, path
 
 
-async def test_whatever_is_not_listed_as_public_wants_a_key() -> None:
-    pages = {f"/{file.stem if file.suffix == '.html' else file.name}" for file in WEB.iterdir()}
-    pages = pages - {"/index"} | {"/"}
+async def test_paths_not_listed_as_public_require_a_key() -> None:
+    pages = install_pages(Starlette())
     async with (
         live_server(CloningModel(), access={"api_keys": "one"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -303,7 +301,7 @@ async def test_whatever_is_not_listed_as_public_wants_a_key() -> None:
 
 
 async def refuses(url: str) -> bool:
-    """Whether nothing is spoken there without a key."""
+    """Whether a WebSocket refuses to speak without a key."""
     try:
         async with connect(url) as socket:
             with suppress(ConnectionClosed):
@@ -317,7 +315,7 @@ async def refuses(url: str) -> bool:
         return refused.response.status_code == 401
 
 
-def test_what_is_public_is_in_the_docs() -> None:
+def test_public_paths_are_documented() -> None:
     keys = (ROOT / "docs" / "keys.md").read_text()
     for path in PUBLIC:
         assert f"`{path}`" in keys or f"`GET {path}`" in keys

@@ -1,4 +1,4 @@
-"""What a peer may cost before anybody knows who it is, with both parsers that uvicorn may have."""
+"""Limits of unauthenticated HTTP requests, with both of uvicorn's parsers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import Live, eventually, live_server
 from tests.support.loop_turns import turns_timed
 
-PATIENCE_S = 0.3  # of the server, where a test waits for its end
+PATIENCE_S = 0.3  # request timeout, where a test waits for it
 HANDSHAKE = (
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -29,12 +29,12 @@ CHUNKED = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     name: str = request.param
     if name == "h11":
-        monkeypatch.setattr(bounded_http, "_http_protocol", lambda: BoundedH11)
+        monkeypatch.setattr(bounded_http, "_choose_http_protocol", lambda: BoundedH11)
     return name
 
 
 class Peer:
-    """Sends bytes, whatever they mean."""
+    """Sends raw bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -46,13 +46,13 @@ class Peer:
                 await self.writer.drain()
 
     async def status(self) -> int:
-        """Of the next answer; 0 when the connection is closed without one."""
+        """Status of the next response; 0 if closed without one."""
         async with asyncio.timeout(10):
             line = await self.reader.readline()
         return int(line.split()[1]) if line else 0
 
     async def closed(self) -> bytes:
-        """All that still comes until the server hangs up."""
+        """Read until the server closes."""
         async with asyncio.timeout(10):
             return await self.reader.read()
 
@@ -93,13 +93,13 @@ ENDLESS = {
 }
 
 
-@pytest.mark.parametrize("what", ENDLESS)
-async def test_what_has_no_end_is_refused_and_nobody_else_waits(what: str) -> None:
+@pytest.mark.parametrize("name", ENDLESS)
+async def test_unbounded_input_is_refused_without_blocking_others(name: str) -> None:
     async with live_server() as live, peer(live) as sender, peer(live) as other:
-        sending = asyncio.create_task(sender.send(*in_parts(ENDLESS[what])))
+        sending = asyncio.create_task(sender.send(*in_parts(ENDLESS[name])))
         await other.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert await other.status() == 200
-        if what == "a second request":
+        if name == "a second request":
             assert await sender.status() == 200
             assert b" 431 " in await sender.closed()
         else:
@@ -108,7 +108,7 @@ async def test_what_has_no_end_is_refused_and_nobody_else_waits(what: str) -> No
         await sending
 
 
-async def test_a_refusal_says_what_is_allowed_and_is_of_a_type() -> None:
+async def test_a_refusal_names_the_limit_and_has_a_content_type() -> None:
     async with live_server() as live, peer(live) as sender:
         await sender.send(b"GET / HTTP/1.1\r\nA: " + b"a" * HEAD_BYTES)
         answer = await sender.closed()
@@ -120,7 +120,7 @@ async def test_a_refusal_says_what_is_allowed_and_is_of_a_type() -> None:
 
 @pytest.mark.parametrize("path", ["/healthz", "/ws/tts"])
 @pytest.mark.parametrize(("over", "status"), [(-1, 200), (0, 200), (1, 431)])
-async def test_the_bound_of_a_head_is_exact(path: str, over: int, status: int) -> None:
+async def test_the_limit_of_a_head_is_exact(path: str, over: int, status: int) -> None:
     start = f"GET {path} HTTP/1.1\r\nHost: x\r\n".encode()
     start += HANDSHAKE if path == "/ws/tts" else b""
     lengths = HEAD_BYTES + over - len(start) - 2
@@ -134,7 +134,7 @@ async def test_the_bound_of_a_head_is_exact(path: str, over: int, status: int) -
         assert await sender.status() == (101 if (path, status) == ("/ws/tts", 200) else status)
 
 
-async def test_more_headers_than_anybody_sends_are_refused() -> None:
+async def test_too_many_headers_are_refused() -> None:
     for lines, status in ((HEAD_LINES - 3, 200), (HEAD_LINES - 2, 431)):
         head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * lines + b"\r\n"
         async with live_server() as live, peer(live) as sender:
@@ -143,14 +143,14 @@ async def test_more_headers_than_anybody_sends_are_refused() -> None:
 
 
 @pytest.mark.parametrize("more", [b"A: " + b"a" * 20_000 + b"\r\n", b"A: b\r\n" * 200])
-async def test_a_handshake_that_is_too_long_for_a_websocket_is_answered(more: bytes) -> None:
-    """The library takes shorter lines, and fewer, than the server does elsewhere."""
+async def test_an_oversized_websocket_handshake_is_answered(more: bytes) -> None:
+    """websockets allows shorter and fewer lines than the server elsewhere."""
     async with live_server() as live, peer(live) as sender:
         await sender.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + more + b"\r\n")
         assert b" 431 " in await sender.closed()
 
 
-async def test_a_body_of_many_lines_behind_a_short_head_is_no_head() -> None:
+async def test_lines_of_a_body_do_not_count_as_head() -> None:
     body = b'{"text": "Hi.",' + b"\n" * 200_000 + b'"voice": "heart"}'
     head = f"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     async with live_server() as live, peer(live) as sender:
@@ -158,14 +158,14 @@ async def test_a_body_of_many_lines_behind_a_short_head_is_no_head() -> None:
         assert await sender.status() == 200
 
 
-async def test_a_head_that_comes_byte_by_byte_is_understood() -> None:
+async def test_a_head_sent_byte_by_byte_is_parsed() -> None:
     async with live_server() as live, peer(live) as sender:
         for byte in b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n":
             await sender.send(bytes([byte]))
         assert await sender.status() == 200
 
 
-async def test_requests_that_do_not_wait_for_answers_are_answered_one_after_the_other() -> None:
+async def test_pipelined_requests_are_answered_in_order() -> None:
     one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     speech = b'{"text": "Hi."}'
     post = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n" + speech
@@ -176,7 +176,7 @@ async def test_requests_that_do_not_wait_for_answers_are_answered_one_after_the_
     assert answer.count(b"HTTP/1.1 200 ") == 305
 
 
-async def test_a_flood_of_requests_holds_the_loop_up_for_no_more_than_one() -> None:
+async def test_a_flood_of_pipelined_requests_does_not_block_the_loop() -> None:
     flood = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5000
     async with live_server() as live, peer(live) as sender:
         sender.writer.write(flood)
@@ -186,13 +186,13 @@ async def test_a_flood_of_requests_holds_the_loop_up_for_no_more_than_one() -> N
                 while (await sender.reader.readline()).strip():
                     pass
                 await sender.reader.readexactly(15)
-        assert longest_s() < 0.03  # all of a reading at once takes 0.18
+        assert longest_s() < 0.03  # parsing a whole read takes 0.18
 
 
-# --- time -----------------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------
 
 
-async def test_who_says_nothing_is_hung_up_on_without_a_word() -> None:
+async def test_a_silent_connection_is_closed_without_a_response() -> None:
     async with live_server(server={"request_timeout": PATIENCE_S}) as live, peer(live) as silent:
         assert await silent.closed() == b""
         assert await answers(live)
@@ -206,9 +206,9 @@ SLOW = {
 }
 
 
-@pytest.mark.parametrize("what", SLOW)
-async def test_a_byte_now_and_then_gains_no_time(what: str) -> None:
-    begin, more = SLOW[what]
+@pytest.mark.parametrize("name", SLOW)
+async def test_slow_bytes_do_not_extend_the_timeout(name: str) -> None:
+    begin, more = SLOW[name]
     async with live_server(server={"request_timeout": PATIENCE_S}) as live, peer(live) as slow:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -222,8 +222,8 @@ async def test_a_byte_now_and_then_gains_no_time(what: str) -> None:
         assert await answers(live)
 
 
-async def test_the_time_begins_anew_with_each_request() -> None:
-    """Also when the first byte of the next one has stopped uvicorn's own timer."""
+async def test_the_timeout_restarts_with_each_request() -> None:
+    """Even if the first byte of the next one has stopped uvicorn's own timer."""
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with live_server(server={"request_timeout": PATIENCE_S}) as live, peer(live) as sender:
         await sender.send(get)
@@ -232,8 +232,8 @@ async def test_the_time_begins_anew_with_each_request() -> None:
         assert b" 408 " in await sender.closed()
 
 
-async def test_an_answer_may_take_longer_than_a_request() -> None:
-    """Speech waits for its gate, three times as long as the server waits for a request."""
+async def test_a_response_may_take_longer_than_the_request_timeout() -> None:
+    """Speech waits for its gate, three times the request timeout."""
     gate = Semaphore(1)  # for the warm-up
     body = b'{"text": "Hi."}'
     post = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 15\r\n\r\n" + body
@@ -249,7 +249,7 @@ async def test_an_answer_may_take_longer_than_a_request() -> None:
         assert await client.speak("a", "A socket has no such limit.")
 
 
-async def test_a_large_body_on_a_slow_line_has_the_time_that_it_needs(
+async def test_a_large_body_gets_more_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(bounded_http, "_BODY_BYTES_PER_S", 1000)
@@ -257,23 +257,23 @@ async def test_a_large_body_on_a_slow_line_has_the_time_that_it_needs(
     head = f"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: {len(text)}\r\n\r\n"
     async with live_server(server={"request_timeout": 0.2}) as live, peer(live) as sender:
         await sender.send(head.encode())
-        for at in range(0, len(text), 500):  # in 0.4 s; it may take 4.2
+        for at in range(0, len(text), 500):  # takes 0.4 s of 4.2 allowed
             await sender.send(text[at : at + 500])
             await asyncio.sleep(0.05)
         assert await sender.status() == 200
 
 
-async def test_a_body_that_is_too_large_is_answered_while_it_still_comes() -> None:
+async def test_an_oversized_body_is_answered_while_it_arrives() -> None:
     head = b"POST /v1/speech HTTP/1.1\r\nHost: x\r\nContent-Length: 6000000\r\n\r\n"
     async with live_server() as live, peer(live) as sender:
         await sender.send(head, *in_parts(b" " * 6_000_000))
         assert await sender.status() == 413
 
 
-# --- how many -------------------------------------------------------------------------------------
+# --- connections ----------------------------------------------------------------------------------
 
 
-async def test_an_address_has_as_many_connections_as_the_setting_says() -> None:
+async def test_connections_per_address_are_limited() -> None:
     async with live_server(server={"connections_per_address": 2}) as live:
         async with peer(live, "127.0.0.2") as one, peer(live, "127.0.0.2"):
             async with peer(live, "127.0.0.2") as third:
@@ -284,17 +284,17 @@ async def test_an_address_has_as_many_connections_as_the_setting_says() -> None:
                 await other.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert await other.status() == 200
             start = b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n"
-            await one.send(start)  # is still one of the two
+            await one.send(start)  # still counted
             assert await one.status() == 101
             async with peer(live, "127.0.0.2") as third:
                 assert await third.status() == 429
-        await eventually(lambda: not live.server.config.guard._open)  # type: ignore[attr-defined]
+        await eventually(lambda: not live.server.config.limits._open)  # type: ignore[attr-defined]
         async with peer(live, "127.0.0.2") as again:
             await again.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await again.status() == 200
 
 
-async def test_a_proxys_clients_count_each_for_itself() -> None:
+async def test_clients_behind_a_proxy_are_counted_separately() -> None:
     limits = {"connections_per_address": 1}
     far, other = {"X-Forwarded-For": "203.0.113.1"}, {"X-Forwarded-For": "203.0.113.2"}
     async with (
@@ -309,16 +309,16 @@ async def test_a_proxys_clients_count_each_for_itself() -> None:
         assert (await http.get("/healthz", headers=far)).status_code == 200
 
 
-def full(live: Live, most: int) -> Any:
-    guard = live.server.config.guard  # type: ignore[attr-defined]
-    guard._most = most
-    return guard
+def limit_connections(live: Live, max_connections: int) -> Any:
+    limits = live.server.config.limits  # type: ignore[attr-defined]
+    limits._max_connections = max_connections
+    return limits
 
 
-async def test_a_newcomer_takes_the_place_of_who_has_said_nothing_longest() -> None:
+async def test_a_new_connection_replaces_the_longest_idle_one() -> None:
     async with live_server() as live, peer(live) as first, peer(live) as second:
-        guard = full(live, 2)
-        await eventually(lambda: len(guard._open) == 2)
+        limits = limit_connections(live, 2)
+        await eventually(lambda: len(limits._open) == 2)
         assert await answers(live)
         with suppress(ConnectionError):
             assert await first.closed() == b""
@@ -326,10 +326,10 @@ async def test_a_newcomer_takes_the_place_of_who_has_said_nothing_longest() -> N
         assert await second.status() == 200
 
 
-async def test_where_all_are_busy_one_more_is_refused_and_they_go_on() -> None:
+async def test_when_all_are_busy_a_new_connection_is_refused() -> None:
     async with live_server() as live, live.client() as client:
-        full(live, 1)
+        limit_connections(live, 1)
         async with peer(live) as late:
             assert await late.status() == 503
         assert await client.speak("a", "Hello there. ") == "Hellothere."
-    assert not live.server.config.guard._waiting  # type: ignore[attr-defined]
+    assert not live.server.config.limits._waiting  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Frames of WebSockets in numbers: what they cost the others, and that none is lost."""
+"""Many WebSocket frames: none is lost, others are not delayed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT, PING, PONG, CONTINUED = 1, 9, 10, 0
 
 
 def frame(payload: bytes, kind: int = TEXT, *, last: bool = True) -> bytes:
-    """A short one, with a mask that changes nothing."""
+    """A short frame with a zero mask."""
     return bytes([last << 7 | kind, 0x80 | len(payload)]) + bytes(4) + payload
 
 
@@ -32,7 +32,7 @@ FLOODS = {
 
 @asynccontextmanager
 async def flooding(live: Live) -> AsyncIterator[Peer]:
-    """A peer that is connected, and reads what it is sent."""
+    """A connected peer that reads all answers."""
     async with peer(live) as sender:
         await sender.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
         await sender.reader.readuntil(b"\r\n\r\n")
@@ -42,7 +42,7 @@ async def flooding(live: Live) -> AsyncIterator[Peer]:
 
 
 @pytest.mark.parametrize("kind", FLOODS)
-async def test_a_flood_of_frames_holds_nobody_up(kind: str) -> None:
+async def test_a_flood_of_frames_does_not_block_the_loop(kind: str) -> None:
     async with (
         live_server() as live,
         flooding(live) as sender,
@@ -53,10 +53,10 @@ async def test_a_flood_of_frames_holds_nobody_up(kind: str) -> None:
             for number in range(30):
                 await other.say("ping", id=str(number))
                 assert (await other.read())["id"] == str(number)
-        assert longest_s() < 0.015  # it is 0.001; all of a reading at once takes 0.035 to 0.25
+        assert longest_s() < 0.015  # it is 0.001; parsing a whole read takes 0.035 to 0.25
 
 
-async def test_messages_that_come_at_once_are_answered_one_by_one() -> None:
+async def test_messages_received_at_once_are_answered_in_order() -> None:
     async with live_server() as live, live.client() as client:
         for number in range(900):
             await client.say("ping", id=str(number))
@@ -64,7 +64,7 @@ async def test_messages_that_come_at_once_are_answered_one_by_one() -> None:
         assert answers == [str(number) for number in range(900)]
 
 
-async def test_a_long_message_and_one_in_parts_arrive_whole() -> None:
+async def test_long_and_fragmented_messages_arrive_whole() -> None:
     text = "word " * 3000
     async with live_server() as live, live.client() as client:
         await client.say("text", context="a", text=text)
@@ -74,30 +74,30 @@ async def test_a_long_message_and_one_in_parts_arrive_whole() -> None:
         assert done["characters"] == len(text)
 
 
-async def test_a_message_of_ever_more_parts_ends_its_connection() -> None:
+async def test_too_many_fragments_close_the_connection() -> None:
     async with live_server() as live, live.client() as client:
         with suppress(ConnectionClosed):
             await client.socket.send(" " for _ in range(10_000))
         assert await client.closed() == 1009
 
 
-async def test_who_pings_and_reads_no_answers_is_hung_up_on() -> None:
+async def test_a_peer_that_does_not_read_pongs_is_aborted() -> None:
     ping = frame(b"." * 125, PING) * 1000
-    async with live_server() as live, peer(live) as deaf:
-        await deaf.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
-        await deaf.reader.readuntil(b"\r\n\r\n")
-        deaf.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    async with live_server() as live, peer(live) as silent:
+        await silent.send(b"GET /ws/tts HTTP/1.1\r\nHost: x\r\n" + HANDSHAKE + b"\r\n")
+        await silent.reader.readuntil(b"\r\n\r\n")
+        silent.writer.transport.pause_reading()  # type: ignore[attr-defined]
 
         async def send() -> None:
             for _ in range(1000):
-                deaf.writer.write(ping)
-                await deaf.writer.drain()
+                silent.writer.write(ping)
+                await silent.writer.drain()
 
         with pytest.raises(ConnectionError):
             await send()
 
 
-async def test_a_goodbye_behind_much_else_is_heard() -> None:
+async def test_a_close_frame_after_many_frames_is_handled() -> None:
     async with live_server() as live, live.client(max_queue=None) as client:
         for number in range(500):
             await client.say("ping", id=str(number))

@@ -1,4 +1,4 @@
-"""Connections in number: by address, and as many as there are file descriptors for."""
+"""Connection limits by address and by file descriptors."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ import uvloop
 from backend.config import Settings
 from backend.errors import ConfigError
 from backend.transport import connection_limits
-from backend.transport.connection_limits import AddressLimit, within_descriptors
+from backend.transport.connection_limits import AddressLimit, fit_descriptors
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
 
 MAIN = ROOT / "backend" / "main.py"
 
 
-def test_an_address_is_counted_whatever_way_it_is_written() -> None:
+def test_spellings_of_an_address_are_counted_as_one() -> None:
     limit = AddressLimit(2)
-    assert limit.enter("192.0.2.1")
-    assert limit.enter("::ffff:192.0.2.1")
-    assert not limit.enter("192.0.2.1")
-    assert limit.enter("192.0.2.2")
-    limit.leave("192.0.2.1")
-    assert limit.enter("192.0.2.1")
+    assert limit.try_acquire("192.0.2.1")
+    assert limit.try_acquire("::ffff:192.0.2.1")
+    assert not limit.try_acquire("192.0.2.1")
+    assert limit.try_acquire("192.0.2.2")
+    limit.release("192.0.2.1")
+    assert limit.try_acquire("192.0.2.1")
 
 
-def test_a_network_of_ipv6_is_one_address() -> None:
+def test_an_ipv6_64_network_is_counted_as_one_address() -> None:
     limit = AddressLimit(1)
-    assert limit.enter("2001:db8:0:1::1")
-    assert not limit.enter("2001:db8:0:1:ffff::2")
-    assert limit.enter("2001:db8:0:2::1")
-    assert limit.enter("fe80::1%eth0")
-    assert limit.enter("no address"), "of a socket that is no network's"
+    assert limit.try_acquire("2001:db8:0:1::1")
+    assert not limit.try_acquire("2001:db8:0:1:ffff::2")
+    assert limit.try_acquire("2001:db8:0:2::1")
+    assert limit.try_acquire("fe80::1%eth0")
+    assert limit.try_acquire("no address"), "of a socket without network address"
 
 
 # --- file descriptors -----------------------------------------------------------------------------
 
 
 class Limits:
-    """In place of the machine's."""
+    """Stand-in for module `resource`."""
 
     RLIMIT_NOFILE, RLIM_INFINITY = resource.RLIMIT_NOFILE, resource.RLIM_INFINITY
 
@@ -71,41 +71,41 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], Limits]:
     def install(soft: int, hard: int) -> Limits:
         limits = Limits(soft, hard)
         monkeypatch.setitem(sys.modules, "resource", limits)
-        monkeypatch.setattr(connection_limits, "_open_descriptors", lambda: 20)
+        monkeypatch.setattr(connection_limits, "_count_descriptors", lambda: 20)
         return limits
 
     return install
 
 
-def test_the_limit_is_raised_as_far_as_needed(limits: Callable[[int, int], Limits]) -> None:
+def test_the_descriptor_limit_is_raised_as_needed(limits: Callable[[int, int], Limits]) -> None:
     machine = limits(256, 1 << 20)
-    settings, most = within_descriptors(Settings())
+    settings, most = fit_descriptors(Settings())
     assert settings == Settings()
     assert most == 2100
     assert machine.now == (2100 + 64 + 20, 1 << 20)
 
 
-def test_where_there_are_few_fewer_clients_speak(limits: Callable[[int, int], Limits]) -> None:
+def test_few_descriptors_lower_max_connections(limits: Callable[[int, int], Limits]) -> None:
     machine = limits(100, 256)
-    settings, most = within_descriptors(Settings())
+    settings, most = fit_descriptors(Settings())
     assert machine.now == (256, 256)
     assert most == 256 - 64 - 20
     assert settings.server.max_connections == most * 3 // 4
     small = Settings.model_validate({"server": {"max_connections": 5}})
-    assert within_descriptors(small)[0] == small
+    assert fit_descriptors(small)[0] == small
 
 
-def test_where_there_are_hardly_any_the_start_says_what_to_do(
+def test_too_few_descriptors_stop_the_start_with_the_remedy(
     limits: Callable[[int, int], Limits],
 ) -> None:
     limits(64, 64)
     with pytest.raises(ConfigError, match="ulimit -n"):
-        within_descriptors(Settings())
+        fit_descriptors(Settings())
 
 
 @contextmanager
 def serving_with(descriptors: int, folder: Path) -> Iterator[str]:
-    """The real server with so many; yields its address."""
+    """The real server with this many descriptors; yields its address."""
 
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
@@ -121,7 +121,7 @@ def serving_with(descriptors: int, folder: Path) -> Iterator[str]:
             program.send_signal(signal.SIGTERM)
 
 
-def test_three_hundred_silent_ones_shut_nobody_out(tmp_path: Path) -> None:
+def test_300_idle_connections_do_not_lock_out_clients(tmp_path: Path) -> None:
     with serving_with(256, tmp_path) as url, ExitStack() as silent:
         host, port = url.removeprefix("http://").split(":")
         for _ in range(300):
@@ -131,7 +131,7 @@ def test_three_hundred_silent_ones_shut_nobody_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_without_a_descriptor_left_the_server_serves_on_and_lets_in_again(
+def test_the_server_recovers_from_descriptor_exhaustion(
     factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def play() -> float:
@@ -139,7 +139,7 @@ def test_without_a_descriptor_left_the_server_serves_on_and_lets_in_again(
             host, port = live.address.split(":")
             late = [socket.socket() for _ in range(3)]
             with no_descriptor_left():
-                for each in late:  # the kernel lets them in, the server cannot yet
+                for each in late:  # accepted by the kernel, not yet by the server
                     each.connect((host, int(port)))
                 began_s = time.thread_time()
                 assert await client.speak("a", "Hello there. ") == "Hellothere."

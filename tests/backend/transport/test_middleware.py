@@ -1,4 +1,4 @@
-"""What every answer has, and what a reverse proxy changes."""
+"""Response headers, and requests through reverse proxies."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def nosniff(answer: httpx.Response) -> bool:
     return answer.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-# --- every answer ---------------------------------------------------------------------------------
+# --- all responses --------------------------------------------------------------------------------
 
 
-async def test_no_answer_leaves_its_type_to_guesses() -> None:
+async def test_every_response_has_nosniff() -> None:
     async with (
         live_server(access={"api_keys": "one"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -59,7 +59,7 @@ async def test_no_answer_leaves_its_type_to_guesses() -> None:
 
 
 @pytest.mark.parametrize("path", [*(path for path, *_ in POSTS), "/v1/voices"])
-async def test_a_request_that_is_cut_off_is_nothing_to_complain_of(
+async def test_a_truncated_request_is_not_logged_as_an_error(
     path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
@@ -70,13 +70,15 @@ async def test_a_request_that_is_cut_off_is_nothing_to_complain_of(
         writer.write(head.encode())
         await writer.drain()
         async with httpx.AsyncClient(base_url=live.http) as http:
-            await http.get("/healthz")  # the server has read the head before
+            await http.get("/healthz")  # the server has read the head
         writer.close()
         await asyncio.wait([*live.server.server_state.tasks, asyncio.create_task(asyncio.sleep(0))])
     assert [entry for entry in caplog.records if entry.levelno >= logging.ERROR] == []
 
 
-async def test_a_handshake_that_is_refused_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_refused_handshake_is_not_logged_as_an_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with live_server(access={"api_keys": "one"}) as live:
         with pytest.raises(InvalidStatus):
             async with connect(f"ws://{live.address}/v1/speak"):
@@ -84,7 +86,7 @@ async def test_a_handshake_that_is_refused_is_no_error(caplog: pytest.LogCapture
     assert [entry for entry in caplog.records if entry.levelno >= logging.ERROR] == []
 
 
-def test_the_description_of_the_routes_is_made_without_a_warning() -> None:
+def test_the_openapi_schema_is_created_without_warnings() -> None:
     app = create_app(Settings(), FakeModel())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -92,20 +94,20 @@ def test_the_description_of_the_routes_is_made_without_a_warning() -> None:
     assert {"/v1/audio/speech", "/v1/voices", "/v1/speech"} <= set(described["paths"])
 
 
-# --- behind a proxy, under a path -----------------------------------------------------------------
+# --- reverse proxies and prefixes -----------------------------------------------------------------
 
-WAYS = {  # what the setting is, what the proxy sends, and what it leaves before the path
+WAYS = {  # root_path, the proxy's headers, and the path prefix it keeps
     "stripped": ("", {}, ""),
     "stripped, and set": ("/tts", {}, ""),
-    "stripped, and said": ("", {"X-Forwarded-Prefix": "/tts"}, ""),
+    "stripped, and forwarded": ("", {"X-Forwarded-Prefix": "/tts"}, ""),
     "passed on, and set": ("/tts", {}, "/tts"),
-    "passed on, and said": ("", {"X-Forwarded-Prefix": "/tts/"}, "/tts"),
+    "passed on, and forwarded": ("", {"X-Forwarded-Prefix": "/tts/"}, "/tts"),
     "deep": ("a/b/tts/", {}, "/a/b/tts"),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_every_path_is_found_below_the_prefix(way: str) -> None:
+async def test_every_path_works_under_the_prefix(way: str) -> None:
     root_path, headers, before = WAYS[way]
     async with (
         live_server(CloningModel(), server={"root_path": root_path}) as live,
@@ -127,8 +129,8 @@ async def test_every_path_is_found_below_the_prefix(way: str) -> None:
         assert (await http.post("/tts/bytes", json=sonic)).status_code == 200
 
 
-@pytest.mark.parametrize("way", ["passed on, and set", "stripped, and said", "deep"])
-async def test_addresses_that_the_server_names_have_the_prefix(way: str) -> None:
+@pytest.mark.parametrize("way", ["passed on, and set", "stripped, and forwarded", "deep"])
+async def test_urls_in_responses_have_the_prefix(way: str) -> None:
     root_path, headers, before = WAYS[way]
     prefix = "/a/b/tts" if way == "deep" else "/tts"
     headers = {**headers, "Host": "localhost"}
@@ -145,7 +147,7 @@ async def test_addresses_that_the_server_names_have_the_prefix(way: str) -> None
             assert (page.status_code, page.headers["location"]) == (307, f"{prefix}/")
 
 
-async def test_who_comes_past_the_proxy_needs_no_prefix() -> None:
+async def test_direct_requests_need_no_prefix() -> None:
     async with (
         live_server(server={"root_path": "/tts"}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -157,14 +159,14 @@ async def test_who_comes_past_the_proxy_needs_no_prefix() -> None:
 @pytest.mark.parametrize(
     "wrong", ["/tts?x", "//evil.example", "/a b", "/..", "https://a/tts", "/é"]
 )
-def test_a_setting_that_is_no_path_stops_the_start(wrong: str) -> None:
+def test_an_invalid_root_path_stops_the_start(wrong: str) -> None:
     settings = Settings.model_validate({"server": {"root_path": wrong}})
     with pytest.raises(ConfigError, match=r"server\.root_path .* write it as /tts"):
         create_app(settings, FakeModel())
 
 
 @pytest.mark.parametrize("wrong", ["proxy.example", "10.0.0.1/8", "*", "127.0.0.1 ::1"])
-def test_a_proxy_that_is_no_address_stops_the_start(wrong: str) -> None:
+def test_an_invalid_trusted_proxy_stops_the_start(wrong: str) -> None:
     settings = Settings.model_validate({"server": {"trusted_proxies": wrong}})
     with pytest.raises(ConfigError, match=r"server\.trusted_proxies: .* 10\.0\.0\.0/8"):
         create_app(settings, FakeModel())
@@ -173,27 +175,27 @@ def test_a_proxy_that_is_no_address_stops_the_start(wrong: str) -> None:
 @pytest.mark.parametrize(
     "prefix", ["//evil.example", "https://evil.example", "/..", "/a\tb", "/a?b"]
 )
-async def test_a_prefix_that_is_no_path_is_none(prefix: str) -> None:
+async def test_an_invalid_forwarded_prefix_is_ignored(prefix: str) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         headers = {"X-Forwarded-Prefix": prefix, "Host": "localhost"}
         moved = await http.get("/dashboard/", headers=headers)
         assert moved.headers["location"] == "http://localhost/dashboard"
 
 
-async def test_nobody_but_a_proxy_is_believed() -> None:
-    said = {"X-Forwarded-Prefix": "/tts", "X-Forwarded-Host": "elsewhere", **FAR}
-    said["X-Forwarded-Proto"] = "https"
+async def test_forwarded_headers_of_untrusted_peers_are_ignored() -> None:
+    forwarded = {"X-Forwarded-Prefix": "/tts", "X-Forwarded-Host": "elsewhere", **FAR}
+    forwarded["X-Forwarded-Proto"] = "https"
     async with (
         live_server(server={"trusted_proxies": "192.0.2.0/24"}) as live,
-        httpx.AsyncClient(base_url=live.http, headers=said) as http,
+        httpx.AsyncClient(base_url=live.http, headers=forwarded) as http,
     ):
         assert (await http.get("/tts/healthz")).status_code == 404
         moved = await http.get("/dashboard/")
         assert moved.headers["location"] == f"{live.http}/dashboard"
-        assert (await http.get("/v1/status")).json()["sessions"] is not None  # it is this machine's
+        assert (await http.get("/v1/status")).json()["sessions"] is not None  # a local client
     async with (
         live_server(server={"trusted_proxies": "127.0.0.0/8"}) as live,
-        httpx.AsyncClient(base_url=live.http, headers=said) as http,
+        httpx.AsyncClient(base_url=live.http, headers=forwarded) as http,
     ):
         moved = await http.get("/dashboard/")
         assert moved.headers["location"] == "https://elsewhere/tts/dashboard"
@@ -201,8 +203,8 @@ async def test_nobody_but_a_proxy_is_believed() -> None:
 
 
 @pytest.mark.parametrize("keys", ["", "one"])
-async def test_the_page_behind_tls_is_the_servers_own(keys: str) -> None:
-    """nginx passes on its own Host, unless it is told to pass the one it was asked for."""
+async def test_the_own_page_behind_a_tls_proxy_is_allowed(keys: str) -> None:
+    """nginx sends its own Host unless configured to forward the client's."""
     name = "tts.example.org" if keys else "workstation"
     host = {"X-Forwarded-Host": name, "X-Forwarded-Proto": "https", "Origin": f"https://{name}"}
     async with live_server(access={"api_keys": keys}) as live:
@@ -217,8 +219,8 @@ async def test_the_page_behind_tls_is_the_servers_own(keys: str) -> None:
             assert (await http.post("/v1/speech", headers=evil)).status_code == 403
 
 
-@pytest.mark.parametrize("file", sorted(WEB.glob("*.*")), ids=lambda file: file.name)
-def test_no_page_names_an_absolute_path(file: object) -> None:
+@pytest.mark.parametrize("file", sorted(WEB.rglob("*.*")), ids=lambda file: file.name)
+def test_pages_contain_no_absolute_paths(file: object) -> None:
     assert isinstance(file, type(WEB))
     if file.suffix in (".html", ".js", ".css"):
         text = file.read_text("utf-8")

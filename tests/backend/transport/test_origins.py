@@ -1,4 +1,4 @@
-"""The pages of other sites, and foreign names that are made to mean this machine."""
+"""Pages of other sites, and DNS rebinding."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from backend.config import AccessSettings
-from backend.endpoints.pages import WEB
+from backend.endpoints.pages import install_pages
 from backend.errors import ConfigError
 from backend.transport.auth import HEALTH, Access
-from backend.transport.origins import SameOrigin, guard, hostname
+from backend.transport.origins import SameOriginMiddleware, hostname, install_origin_check
 from tests.backend.transport.test_auth import routes
 from tests.support.live_server import live_server
 
 
-def lets_in(origin: str | None, host: str, *, keys: str = "", allowed: str = "") -> bool:
+def is_allowed(origin: str | None, host: str, *, keys: str = "", allowed: str = "") -> bool:
     headers = [(b"host", host.encode())]
     headers += [(b"origin", origin.encode())] if origin is not None else []
-    guard = SameOrigin(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
-    return guard._refusal({"type": "http", "method": "POST", "headers": headers}) is None
+    middleware = SameOriginMiddleware(None, Access(AccessSettings(api_keys=keys)), allowed.split())  # type: ignore[arg-type]
+    return middleware._check_request({"type": "http", "method": "POST", "headers": headers}) is None
 
 
 @pytest.mark.parametrize(
@@ -34,36 +34,36 @@ def lets_in(origin: str | None, host: str, *, keys: str = "", allowed: str = "")
     ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "workstation:8000", "box.local", "10.0.0.7"],
 )
 def test_the_servers_own_page_may_use_it(host: str) -> None:
-    assert lets_in(f"http://{host}", host)
-    assert lets_in(f"https://{host.upper()}", host), "behind a proxy that adds the TLS"
+    assert is_allowed(f"http://{host}", host)
+    assert is_allowed(f"https://{host.upper()}", host), "behind a TLS proxy"
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://localhost:9000"])
-def test_other_pages_may_not_but_those_allowed(origin: str) -> None:
-    assert not lets_in(origin, "localhost:8000")
-    assert not lets_in(origin, "localhost:8000", keys="one")
-    assert lets_in("https://good.example", "localhost:8000", allowed="https://good.example")
-    assert lets_in(origin, "localhost:8000", allowed="*")
+def test_pages_of_other_sites_are_refused_unless_allowed(origin: str) -> None:
+    assert not is_allowed(origin, "localhost:8000")
+    assert not is_allowed(origin, "localhost:8000", keys="one")
+    assert is_allowed("https://good.example", "localhost:8000", allowed="https://good.example")
+    assert is_allowed(origin, "localhost:8000", allowed="*")
 
 
-def test_a_foreign_name_made_to_mean_this_machine_is_no_own_page() -> None:
-    assert not lets_in("http://evil.example:8000", "evil.example:8000")
-    assert not lets_in("http://127.0.0.1.evil.example", "127.0.0.1.evil.example")
-    assert not lets_in("http://", "")
-    # such a page has none of the keys
-    assert lets_in("https://tts.example.org", "tts.example.org", keys="one")
+def test_a_rebound_name_is_not_the_own_page() -> None:
+    assert not is_allowed("http://evil.example:8000", "evil.example:8000")
+    assert not is_allowed("http://127.0.0.1.evil.example", "127.0.0.1.evil.example")
+    assert not is_allowed("http://", "")
+    # such a page has no key
+    assert is_allowed("https://tts.example.org", "tts.example.org", keys="one")
 
 
-def test_programs_send_no_origin_and_are_let_in() -> None:
-    assert lets_in(None, "anything.example")
+def test_requests_without_origin_are_allowed() -> None:
+    assert is_allowed(None, "anything.example")
 
 
-def test_the_name_in_a_host_header_is_found() -> None:
+def test_hostname_is_parsed_from_a_host_header() -> None:
     found = [hostname(host) for host in ("Box:80", "[::1]:80", "[::1", "", "a@b:1")]
     assert found == ["box", "::1", "", "", "b"]
 
 
-async def test_at_the_server_pages_of_other_sites_get_a_403_that_says_why() -> None:
+async def test_pages_of_other_sites_get_403_with_the_reason() -> None:
     async with live_server(access={"allowed_origins": "https://good.example"}) as live:
         own = f"http://{live.address}"
         url = f"ws://{live.address}/ws/tts"
@@ -83,7 +83,7 @@ async def test_at_the_server_pages_of_other_sites_get_a_403_that_says_why() -> N
             assert (await http.get("/v1/voices", headers=evil)).status_code == 200
 
 
-async def test_an_allowed_page_may_post_and_read_the_answer() -> None:
+async def test_an_allowed_page_may_post_and_read_the_response() -> None:
     good = {"Origin": "https://good.example"}
     asks = {
         **good,
@@ -100,7 +100,7 @@ async def test_an_allowed_page_may_post_and_read_the_answer() -> None:
         assert answer.headers["access-control-allow-origin"] == "https://good.example"
 
 
-# --- what an allowed page is told -----------------------------------------------------------------
+# --- allowed origins ------------------------------------------------------------------------------
 
 GOOD = {"Origin": "https://good.example"}
 PREFLIGHT = {**GOOD, "Access-Control-Request-Method": "POST"}
@@ -110,7 +110,7 @@ PREFLIGHT = {**GOOD, "Access-Control-Request-Method": "POST"}
     "written",
     ["https://Good.Example", "HTTPS://GOOD.EXAMPLE/", "https://good.example:443", "x://y, *"],
 )
-async def test_a_site_may_be_written_in_other_ways_than_browsers_do(written: str) -> None:
+async def test_allowed_origins_are_normalized(written: str) -> None:
     async with (
         live_server(access={"allowed_origins": written}) as live,
         httpx.AsyncClient(base_url=live.http) as http,
@@ -132,22 +132,26 @@ async def test_a_site_may_be_written_in_other_ways_than_browsers_do(written: str
         ("https://a.example, https://b.example", "https://b.example"),
     ],
 )
-def test_a_browser_writes_it_as_it_is_compared(written: str, sent: str) -> None:
+def test_normalized_sites_match_what_browsers_send(written: str, sent: str) -> None:
     app = Starlette()
-    guard(app, Access(AccessSettings()), AccessSettings(allowed_origins=written), frozenset())
+    install_origin_check(
+        app, Access(AccessSettings()), AccessSettings(allowed_origins=written), frozenset()
+    )
     allowed: Any = app.user_middleware[0].kwargs["allowed"]
-    assert lets_in(sent, "localhost", allowed=" ".join(allowed))
+    assert is_allowed(sent, "localhost", allowed=" ".join(allowed))
 
 
 @pytest.mark.parametrize(
     "wrong", ["good.example", "https://good.example/app", "https://", "https://a:b", "a b", "//x"]
 )
-def test_what_is_no_site_stops_the_start(wrong: str) -> None:
+def test_an_invalid_allowed_origin_stops_the_start(wrong: str) -> None:
     with pytest.raises(ConfigError, match=r"access\.allowed_origins: .* https://example\.org"):
-        guard(Starlette(), Access(AccessSettings()), AccessSettings(allowed_origins=wrong), ())
+        install_origin_check(
+            Starlette(), Access(AccessSettings()), AccessSettings(allowed_origins=wrong), ()
+        )
 
 
-async def test_a_page_of_the_internet_may_ask_for_a_server_of_a_private_network() -> None:
+async def test_private_network_preflight_is_allowed() -> None:
     asks = {**PREFLIGHT, "Access-Control-Request-Private-Network": "true"}
     async with (
         live_server(access={"allowed_origins": "https://good.example"}) as live,
@@ -186,7 +190,7 @@ async def test_a_refusal_is_logged_once_for_each_site_with_the_remedy() -> None:
     assert all("access.allowed_origins" in entry["remedy"] for entry in refused)
 
 
-async def test_sites_that_somebody_makes_up_do_not_fill_the_log() -> None:
+async def test_logged_sites_are_bounded() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         structlog.reset_defaults()
         with capture_logs() as logs:
@@ -200,9 +204,8 @@ async def test_sites_that_somebody_makes_up_do_not_fill_the_log() -> None:
 EVIL = {"Host": "evil.example:8000"}
 
 
-async def test_without_keys_nothing_but_pages_is_read_under_a_foreign_name() -> None:
-    names = {f"/{file.stem if file.suffix == '.html' else file.name}" for file in WEB.iterdir()}
-    open_ = names - {"/index"} | {"/"} | HEALTH
+async def test_without_keys_only_pages_are_readable_under_a_foreign_name() -> None:
+    open_ = install_pages(Starlette()) | HEALTH
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         reading = [path for method, path in routes(live.app) if method in ("GET", "HEAD")]
         assert "/v1/status" in reading
@@ -223,7 +226,7 @@ async def test_without_keys_nothing_but_pages_is_read_under_a_foreign_name() -> 
         {**EVIL, "Forwarded": "host=localhost"},
     ],
 )
-async def test_a_page_may_not_say_that_it_was_forwarded(headers: dict[str, str]) -> None:
+async def test_forged_forwarded_headers_do_not_make_a_name_own(headers: dict[str, str]) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/v1/status", headers=headers)).status_code == 403
 
@@ -240,7 +243,7 @@ async def test_a_page_may_not_say_that_it_was_forwarded(headers: dict[str, str])
         "host.docker.internal:8000",
     ],
 )
-async def test_names_that_cannot_be_foreign_are_read(host: str) -> None:
+async def test_own_host_names_are_readable(host: str) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/v1/status", headers={"Host": host})).status_code == 200
 
@@ -253,7 +256,7 @@ async def test_names_that_cannot_be_foreign_are_read(host: str) -> None:
         {"api_keys": "one"},
     ],
 )
-async def test_a_name_that_is_listed_is_read_and_keys_are_enough(access: dict[str, str]) -> None:
+async def test_a_foreign_name_is_readable_if_allowed_or_with_keys(access: dict[str, str]) -> None:
     async with (
         live_server(access=access) as live,
         httpx.AsyncClient(base_url=live.http, headers={"Authorization": "Bearer one"}) as http,
@@ -268,6 +271,6 @@ async def test_programs_may_post_under_any_name() -> None:
 
 
 @pytest.mark.parametrize("host", ["tts.example.org:443", "tts.example.org"])
-def test_a_proxy_may_put_the_default_port_behind_the_name(host: str) -> None:
-    assert lets_in("https://tts.example.org", host, keys="one")
-    assert not lets_in("https://tts.example.org:8443", host, keys="one")
+def test_a_default_port_in_the_host_is_accepted(host: str) -> None:
+    assert is_allowed("https://tts.example.org", host, keys="one")
+    assert not is_allowed("https://tts.example.org:8443", host, keys="one")

@@ -22,7 +22,7 @@ from tests.support.engines.fake_engine import FakeModel, heard
 from tests.support.live_server import eventually, live_server
 
 
-async def test_a_text_is_spoken_line_by_line() -> None:
+async def test_events_are_streamed_as_json_lines() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         body = {"text": "Hello there. How are you?", "format": "pcm_f32le"}
         answer = await http.post("/v1/speech", json=body)
@@ -51,7 +51,7 @@ async def test_bad_requests_get_a_code(body: bytes, code: str) -> None:
         assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-async def test_a_client_that_leaves_has_its_rendering_aborted() -> None:
+async def test_a_disconnect_aborts_the_rendering() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         request = {"text": "word " * 3000}
         async with http.stream("POST", "/v1/speech", json=request) as answer:
@@ -61,7 +61,7 @@ async def test_a_client_that_leaves_has_its_rendering_aborted() -> None:
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
+async def test_an_oversized_body_is_refused(chunked: bool) -> None:
     async def parts() -> AsyncIterator[bytes]:
         for _ in range(5):
             yield bytes(1 << 18)
@@ -71,11 +71,11 @@ async def test_a_body_that_is_too_large_is_refused(chunked: bool) -> None:
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_limit")
 
 
-async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -> None:
+async def test_an_unread_response_stops_only_its_own_rendering() -> None:
     settings = {"bidirectional_streaming": {"queue_size": 4}}
-    long = {"text": "word " * 3900, "format": "pcm_f32le"}  # 20 MB: no kernel buffers as much
+    long = {"text": "word " * 3900, "format": "pcm_f32le"}  # 20 MB: more than any kernel buffer
     async with live_server(**settings) as live, httpx.AsyncClient(base_url=live.http) as http:
-        # A small receive buffer; a socket of its own, because HTTP clients read ahead.
+        # A raw socket with a small receive buffer, because HTTP clients read ahead.
         reader, writer = await asyncio.open_connection(*live.address.split(":"), limit=1)
         body = json.dumps(long)
         writer.write(f"POST /v1/speech HTTP/1.1\r\nHost: {live.address}\r\n".encode())
@@ -86,7 +86,7 @@ async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -
         while len(engine.steps) > steps:
             steps = len(engine.steps)
             await asyncio.sleep(0.3)
-        assert 0 < steps < 600  # of 780: the fake engine speaks 25 characters a step
+        assert 0 < steps < 600  # of 780, at 25 characters a step
         answer = await http.post("/v1/speech", json={"text": "Hello."})
         assert json.loads(answer.text.splitlines()[-1])["type"] == "done"
         assert len(engine.steps) == steps + 1
@@ -94,11 +94,11 @@ async def test_speech_that_nobody_reads_stops_its_rendering_and_nobody_elses() -
         await eventually(lambda: live.model.open_utterances == 0)
 
 
-async def test_an_error_that_ends_the_speech_ends_the_answer(
+async def test_an_error_that_ends_the_context_ends_the_response(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def breaks(context: Context) -> None:
-        await context._audio_sender.send(
+        await context._audio_sender.send_span(
             RenderedSpan(np.zeros(240, np.float32), (0, 6)), silent_s=0.0
         )
         raise EngineFailed("no more")
@@ -115,7 +115,7 @@ async def test_an_empty_text_is_done_at_once() -> None:
         assert [json.loads(line)["type"] for line in answer.text.splitlines()] == ["done"]
 
 
-# --- nothing to hear ------------------------------------------------------------------------------
+# --- text without sound ---------------------------------------------------------------------------
 
 SILENT = ["👋", " ", "🙂🙂\n"]
 ELEVEN = "/v1/text-to-speech/heart"
@@ -150,7 +150,7 @@ def seconds(data: bytes, container: str) -> float:
 
 
 @pytest.mark.parametrize(("path", "field", "fields", "container"), FILES)
-async def test_a_text_without_sound_is_a_file_with_a_moment_of_silence(
+async def test_a_text_without_sound_gives_a_file_of_silence(
     path: str, field: str, fields: dict[str, object], container: str
 ) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
@@ -164,7 +164,7 @@ async def test_a_text_without_sound_is_a_file_with_a_moment_of_silence(
 
 
 @pytest.mark.parametrize(("path", "field", "fields", "width"), BARE)
-async def test_bare_samples_of_a_vendor_have_it_too(
+async def test_raw_samples_of_a_vendor_contain_silence_too(
     path: str, field: str, fields: dict[str, object], width: int
 ) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
@@ -172,7 +172,7 @@ async def test_bare_samples_of_a_vendor_have_it_too(
         assert answer.content == bytes(2400 * width)
 
 
-async def test_events_and_timestamps_of_a_text_without_sound_bring_it() -> None:
+async def test_vendor_events_of_a_text_without_sound_contain_silence() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         speech = {"input": "👋", "response_format": "wav", "stream_format": "sse"}
         answer = await http.post("/v1/audio/speech", json=speech)
@@ -191,7 +191,7 @@ async def test_events_and_timestamps_of_a_text_without_sound_bring_it() -> None:
         assert events.count("event: chunk") == events.count("event: done") == 1
 
 
-async def test_in_the_native_lines_only_files_have_it_and_the_sums_are_right() -> None:
+async def test_native_events_contain_silence_only_for_file_formats() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         answer = await http.post("/v1/speech", json={"text": "👋", "format": "wav"})
         *audio, done = map(json.loads, answer.text.splitlines())
@@ -210,7 +210,7 @@ async def test_in_the_native_lines_only_files_have_it_and_the_sums_are_right() -
     [(path, field, fields) for path, field, fields, _ in FILES[::3]]
     + [("/v1/speech", "text", {}), (f"{ELEVEN}/with-timestamps", "text", {})],
 )
-async def test_a_text_that_the_engine_cannot_read_is_refused(
+async def test_unreadable_text_is_refused(
     path: str, field: str, fields: dict[str, object], text: str
 ) -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
@@ -222,7 +222,7 @@ async def test_a_text_that_the_engine_cannot_read_is_refused(
         assert some.status_code == 200
 
 
-async def test_the_answer_names_the_voice_that_speaks() -> None:
+async def test_the_response_names_the_voice() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         for path, field, fields, _ in FILES[::4]:
             answer = await http.post(path, json={**fields, field: "Hi"})
@@ -233,7 +233,7 @@ async def test_the_answer_names_the_voice_that_speaks() -> None:
             assert (answer.status_code, answer.headers["x-voice"]) == (200, voice)
 
 
-async def test_requests_that_speak_count_as_connections() -> None:
+async def test_speaking_requests_count_as_connections() -> None:
     gate = threading.Semaphore(0)
     model = FakeModel(gate=gate)
     gate.release(1)  # the warm-up's

@@ -1,4 +1,4 @@
-"""Where no WebSocket gets through, and when a session grows old."""
+"""The HTTP fallback, the return to a WebSocket, and the replacement of old sessions."""
 
 import asyncio
 import logging
@@ -34,31 +34,31 @@ WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in rang
 TEXT = "".join(WORDS)
 
 
-async def written() -> AsyncIterator[str]:
+async def write_words() -> AsyncIterator[str]:
     for word in WORDS:
         yield word
         await asyncio.sleep(0.002)
 
 
 @pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+def fast_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("duplex_tts.channel.failover.CHECK_S", 0.02)
     monkeypatch.setattr("duplex_tts.channel.failover.RETRY_S", 0.02)
 
 
-async def spoken(utterance: Utterance) -> str:
-    pcm = b"".join([each.data async for each in utterance])
+async def hear_characters(utterance: Utterance) -> str:
+    pcm = b"".join([chunk.data async for chunk in utterance])
     done = await utterance.done()
     assert isinstance(done, Done)
     assert done.characters == len(utterance.text)
     return heard(np.frombuffer(pcm, "<f4"))
 
 
-def squeezed(text: str) -> str:
+def without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
-async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
+async def test_the_same_words_arrive_over_http_with_a_warning_without_websockets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     events: list[SessionEvent] = []
@@ -68,9 +68,9 @@ async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
         with caplog.at_level(logging.WARNING, "duplex_tts"):
             async with Session.connect(proxy.address, options=options) as session:
                 assert (session.ready.voice, session.ready.sample_rate) == ("heart", 24000)
-                for text in (written(), TEXT):
+                for text in (write_words(), TEXT):
                     utterance = session.speak(text, format="pcm_f32le")
-                    assert await spoken(utterance) == squeezed(TEXT)
+                    assert await hear_characters(utterance) == without_spaces(TEXT)
                     words = [utterance.text[word.start : word.end] for word in utterance.words]
                     assert list(map(str.strip, words)) == TEXT.split()
                     times = [word.start_ms for word in utterance.words]
@@ -81,7 +81,7 @@ async def test_without_websockets_the_same_words_come_over_http_with_a_warning(
     assert "speech comes over HTTP" in caplog.text
 
 
-async def test_a_sentence_is_heard_while_the_next_one_is_written() -> None:
+async def test_over_http_a_sentence_is_spoken_while_the_next_is_written() -> None:
     async def two_sentences() -> AsyncIterator[str]:
         yield "The first one. And"
         assert (await anext(utterance)).text == (0, 15)
@@ -94,65 +94,67 @@ async def test_a_sentence_is_heard_while_the_next_one_is_written() -> None:
             assert isinstance(await utterance.done(), Done)
 
 
-async def test_requests_that_break_lose_and_repeat_nothing() -> None:
+async def test_failed_requests_lose_and_repeat_nothing() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
             proxy.more_cuts = iter(range(20_000, 400_000, 30_000))
             proxy.cut_after_bytes = 10_000
             utterance = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(utterance) == squeezed(TEXT)
+            assert await hear_characters(utterance) == without_spaces(TEXT)
             assert utterance.restarts
 
 
-async def test_it_returns_to_the_websocket_when_it_can(hurried: None) -> None:
+async def test_the_session_returns_to_a_websocket_when_possible(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         options = Options(on_event=events.append)
         async with Session.connect(proxy.address, options=options) as session:
-            utterance = session.speak(written(), format="pcm_f32le")
+            utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.block_websockets = False
             await eventually(lambda: session.stats().transport == "websocket", within_s=5)
-            assert await spoken(session.speak(TEXT, format="pcm_f32le")) == squeezed(TEXT)
+            assert await hear_characters(session.speak(TEXT, format="pcm_f32le")) == without_spaces(
+                TEXT
+            )
             assert isinstance(await utterance.done(), Done)
             assert utterance.restarts == []
     assert [type(event) for event in events] == [FellBack, Returned]
 
 
-async def test_what_is_in_flight_goes_on_over_http_when_websockets_are_forbidden() -> None:
+async def test_open_contexts_continue_over_http_when_websockets_get_blocked() -> None:
     async with (
         live_server() as live,
         fault_proxy(live.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        utterance = session.speak(written(), format="pcm_f32le")
+        utterance = session.speak(write_words(), format="pcm_f32le")
         first = await anext(utterance)
         proxy.block_websockets = True
         proxy.cut()
-        rest = b"".join([each.data async for each in utterance])
-        assert heard(np.frombuffer(first.data + rest, "<f4")) == squeezed(TEXT)
+        rest = b"".join([chunk.data async for chunk in utterance])
+        assert heard(np.frombuffer(first.data + rest, "<f4")) == without_spaces(TEXT)
         assert isinstance(await utterance.done(), Done)
         assert session.stats().transport == "http"
         assert len(utterance.restarts) == 1
 
 
-async def test_the_fallback_can_be_declined() -> None:
+async def test_the_http_fallback_can_be_disabled() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         with pytest.raises(NoWebSocket, match="403"):
             await Session.connect(proxy.address, options=Options(fallback=False))
 
 
-async def test_who_is_no_speech_server_over_http_either_is_none() -> None:
+async def test_connecting_fails_without_a_speech_server_over_http() -> None:
     async with server() as url, fault_proxy(url) as proxy:
         proxy.block_websockets = True
         with pytest.raises(NoWebSocket, match="403"):
             await Session.connect(proxy.address)
 
 
-async def test_over_http_errors_are_the_same() -> None:
+async def test_errors_are_the_same_over_http() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
@@ -161,23 +163,23 @@ async def test_over_http_errors_are_the_same() -> None:
             utterance = session.speak("One. It will explode now. Three.")
             with pytest.raises(SpeechFailed, match="not all was spoken"):
                 await utterance.done()
-            heard_of = [each.text async for each in aiter_quietly(utterance)]
-            assert heard_of == [(0, 5), (5, 26), (26, 32)]
+            spans = [chunk.text async for chunk in iterate_ignoring_failure(utterance)]
+            assert spans == [(0, 5), (5, 26), (26, 32)]
 
 
-async def aiter_quietly(utterance: Utterance) -> AsyncIterator[Audio]:
+async def iterate_ignoring_failure(utterance: Utterance) -> AsyncIterator[Audio]:
     try:
-        async for each in utterance:
-            yield each
+        async for chunk in utterance:
+            yield chunk
     except SpeechFailed:
         return
 
 
-async def test_over_http_speech_can_be_cancelled_and_taken_back() -> None:
+async def test_speech_can_be_cancelled_and_retracted_over_http() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         proxy.block_websockets = True
         async with Session.connect(proxy.address) as session:
-            utterance = session.speak(written())
+            utterance = session.speak(write_words())
             await anext(utterance)
             utterance.cancel()
             cancelled = await utterance.done()
@@ -196,7 +198,7 @@ async def test_over_http_speech_can_be_cancelled_and_taken_back() -> None:
             assert not [event for event in events if isinstance(event, Error | Restarted)]
 
 
-async def test_a_wrong_key_is_no_reason_to_fall_back() -> None:
+async def test_a_wrong_key_does_not_cause_the_fallback() -> None:
     async with live_server(access={"api_keys": "right"}) as live:
         async with Session.connect(live.address, key="right") as session:
             assert isinstance(await session.speak("One").done(), Done)
@@ -206,7 +208,7 @@ async def test_a_wrong_key_is_no_reason_to_fall_back() -> None:
             assert refused.value.code == "invalid_api_key"
 
 
-async def test_the_key_goes_over_http_too() -> None:
+async def test_the_key_is_sent_over_http() -> None:
     async with (
         live_server(access={"api_keys": "right"}) as live,
         fault_proxy(live.address) as proxy,
@@ -219,18 +221,18 @@ async def test_the_key_goes_over_http_too() -> None:
                 await session.speak("One").done()
 
 
-async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None) -> None:
+async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> None:
     events: list[SessionEvent] = []
     async with live_server() as live:
         options = Options(max_age_s=0.1, on_event=events.append)
         async with Session.connect(live.address, options=options) as session:
-            first = session.speak(written(), format="pcm_f32le")
+            first = session.speak(write_words(), format="pcm_f32le")
             await anext(first)
             before = session.ready.session
             await eventually(lambda: session.ready.session != before, within_s=5)
             assert not first.finished
             second = session.speak(TEXT, format="pcm_f32le")
-            assert await spoken(second) == squeezed(TEXT)
+            assert await hear_characters(second) == without_spaces(TEXT)
             assert isinstance(await first.done(), Done)
             assert first.restarts == []
             stats = session.stats()
@@ -242,7 +244,7 @@ async def test_a_session_that_grows_old_is_replaced_without_a_gap(hurried: None)
     assert len(live.connections.sessions()) == 0
 
 
-async def test_a_replacement_that_cannot_be_had_is_tried_again(hurried: None) -> None:
+async def test_a_failed_replacement_is_retried(fast_checks: None) -> None:
     tries = 0
 
     async def refusing(peer: Peer) -> None:
@@ -263,6 +265,6 @@ async def test_a_replacement_that_cannot_be_had_is_tried_again(hurried: None) ->
 @pytest.mark.parametrize(
     "name", ["max_age_s", "ping_timeout_s", "give_up_s", "max_in_flight", "progress_timeout_s"]
 )
-def test_options_that_make_no_sense_are_refused(name: str) -> None:
+def test_options_that_are_not_positive_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         Options(**{name: 0})  # type: ignore[arg-type]

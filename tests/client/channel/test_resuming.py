@@ -1,4 +1,4 @@
-"""Breaks of the connection, seen from the client: against scripts, then against the real server."""
+"""Resuming a session after a broken connection: with scripted servers, then with the real one."""
 
 import asyncio
 import itertools
@@ -26,15 +26,15 @@ from duplex_tts import (
     SessionEvent,
     Utterance,
 )
-from duplex_tts.channel.resuming import LONGEST_DELAY_S, delays_s
+from duplex_tts.channel.channel_config import LONGEST_DELAY_S, backoff_delays_s
 from tests.support.engines.fake_engine import heard
 from tests.support.live_server import eventually, live_server
 from tests.support.scripted_server import READY, Peer, server, silent
 
-# --- against scripts ------------------------------------------------------------------------------
+# --- with scripted servers ------------------------------------------------------------------------
 
 
-async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
+async def test_a_resumed_session_continues_where_it_broke() -> None:
     events: list[SessionEvent] = []
 
     async def script(peer: Peer) -> None:
@@ -72,7 +72,7 @@ async def test_after_a_break_the_conversation_goes_on_where_it_was() -> None:
     assert [type(event) for event in events] == [Resumed]
 
 
-async def test_what_comes_twice_is_heard_once() -> None:
+async def test_repeated_audio_is_delivered_once() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
@@ -90,7 +90,7 @@ async def test_what_comes_twice_is_heard_once() -> None:
         await session.ping()
 
 
-async def test_what_was_received_is_acknowledged() -> None:
+async def test_pings_acknowledge_received_audio_and_replies() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
@@ -109,7 +109,7 @@ async def test_what_was_received_is_acknowledged() -> None:
         assert len([event async for event in context]) == 3
 
 
-async def test_where_the_server_forgot_only_what_was_not_heard_is_said_again() -> None:
+async def test_only_unheard_text_is_resent_when_the_server_lost_the_session() -> None:
     events: list[SessionEvent] = []
 
     async def script(peer: Peer) -> None:
@@ -151,7 +151,7 @@ async def test_where_the_server_forgot_only_what_was_not_heard_is_said_again() -
     assert events == [Restarted("c", 4, 100.0)]
 
 
-async def test_a_context_with_a_gap_is_said_again_and_the_others_go_on() -> None:
+async def test_a_context_with_a_resume_gap_is_restarted_and_others_continue() -> None:
     async def script(peer: Peer) -> None:
         for _ in range(4):
             await peer.receive_any()
@@ -179,7 +179,7 @@ async def test_a_context_with_a_gap_is_said_again_and_the_others_go_on() -> None
         assert [event.context for event in events[1:]] == ["gone", "gone"]
 
 
-async def test_what_was_cancelled_is_not_said_again() -> None:
+async def test_a_cancelled_context_is_not_restarted() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive_text(7)
@@ -200,7 +200,7 @@ async def test_what_was_cancelled_is_not_said_again() -> None:
         assert [event async for event in context] == [Cancelled("c", 4, 100.0)]
 
 
-async def test_a_session_that_cannot_be_had_back_says_what_is_lost() -> None:
+async def test_giving_up_on_resuming_reports_what_was_lost() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive_text(3)
         peer.vanish()
@@ -222,7 +222,7 @@ async def test_a_session_that_cannot_be_had_back_says_what_is_lost() -> None:
             await session.start()
 
 
-async def test_a_session_that_was_lost_is_opened_again_when_it_is_needed() -> None:
+async def test_a_lost_session_is_reopened_for_the_next_utterance() -> None:
     async def script(peer: Peer) -> None:
         peer.vanish()
 
@@ -241,7 +241,7 @@ async def test_a_session_that_was_lost_is_opened_again_when_it_is_needed() -> No
         assert isinstance(await session.speak("One").done(), Done)
 
 
-async def test_a_session_that_was_ended_at_the_server_is_not_opened_again() -> None:
+async def test_a_session_ended_by_the_server_is_not_resumed() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.say(type="error", context=None, code="session_ended", message="bye")
@@ -252,7 +252,7 @@ async def test_a_session_that_was_ended_at_the_server_is_not_opened_again() -> N
             [event async for event in await session.start()]
 
 
-async def test_a_server_that_falls_silent_is_left() -> None:
+async def test_a_silent_server_triggers_a_reconnect() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.websocket.wait_closed()
@@ -268,7 +268,7 @@ async def test_a_server_that_falls_silent_is_left() -> None:
         assert session.stats().resumes == 1
 
 
-async def test_a_ping_is_answered_over_the_next_connection() -> None:
+async def test_an_unanswered_ping_is_resent_after_a_reconnect() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("ping")
         peer.vanish()
@@ -281,7 +281,7 @@ async def test_a_ping_is_answered_over_the_next_connection() -> None:
         assert await session.ping() > 0
 
 
-async def test_a_message_that_was_damaged_on_the_way_comes_again() -> None:
+async def test_a_damaged_message_is_received_again_after_a_resume() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
@@ -300,7 +300,7 @@ async def test_a_message_that_was_damaged_on_the_way_comes_again() -> None:
         assert [type(event) async for event in context] == [Audio, Done]
 
 
-async def test_a_server_that_does_not_know_resuming_starts_over() -> None:
+async def test_contexts_restart_on_a_server_without_resuming() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive_text(3)
         peer.vanish()
@@ -318,7 +318,7 @@ async def test_a_server_that_does_not_know_resuming_starts_over() -> None:
         assert [type(event) async for event in context] == [Restarted, Audio, Done]
 
 
-async def test_closing_while_the_connection_is_broken_leaves_nothing() -> None:
+async def test_closing_during_an_outage_leaves_no_task() -> None:
     async def script(peer: Peer) -> None:
         peer.vanish()
 
@@ -331,22 +331,22 @@ async def test_closing_while_the_connection_is_broken_leaves_nothing() -> None:
         assert not [task for task in asyncio.all_tasks() if "duplex-tts" in task.get_name()]
 
 
-def test_tries_come_at_once_then_exponentially_later_with_jitter() -> None:
-    delays = list(itertools.islice(delays_s(), 30))
+def test_reconnect_delays_are_zero_then_exponential_with_jitter() -> None:
+    delays = list(itertools.islice(backoff_delays_s(), 30))
     assert delays[0] == 0
     assert all(0.025 * 2**n <= d <= 0.05 * 2**n for n, d in enumerate(delays[1:6]))
     assert all(LONGEST_DELAY_S / 2 <= delay <= LONGEST_DELAY_S for delay in delays[10:])
-    assert delays != list(itertools.islice(delays_s(), 30))
+    assert delays != list(itertools.islice(backoff_delays_s(), 30))
 
 
-async def mute(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accept, and say nothing."""
+async def accept_silently(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Accept the connection and send nothing."""
     await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("fallback", [True, False])
-async def test_giving_up_takes_no_longer_than_was_said(fallback: bool) -> None:
-    listener = await asyncio.start_server(mute, "127.0.0.1", 0)
+async def test_connecting_gives_up_after_give_up_s(fallback: bool) -> None:
+    listener = await asyncio.start_server(accept_silently, "127.0.0.1", 0)
     host, port = listener.sockets[0].getsockname()
     options = Options(give_up_s=0.2, fallback=fallback)
     began_s = asyncio.get_running_loop().time()
@@ -356,7 +356,7 @@ async def test_giving_up_takes_no_longer_than_was_said(fallback: bool) -> None:
     listener.close()
 
 
-async def test_giving_up_on_a_server_that_turned_mute_takes_no_longer_either() -> None:
+async def test_resuming_gives_up_after_give_up_s_on_a_silent_server() -> None:
     async def script(peer: Peer) -> None:
         await peer.receive("start")
         peer.vanish()
@@ -373,22 +373,22 @@ async def test_giving_up_on_a_server_that_turned_mute_takes_no_longer_either() -
         assert asyncio.get_running_loop().time() - began_s < 5
 
 
-# --- against the real server ----------------------------------------------------------------------
+# --- with the real server -------------------------------------------------------------------------
 
 WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(150)]
 
 
-async def written() -> AsyncIterator[str]:
+async def write_words() -> AsyncIterator[str]:
     for word in WORDS:
         yield word
         await asyncio.sleep(0.002)
 
 
-def cut_often(
+def cut_repeatedly(
     proxy: FaultProxy, chance: random.Random, most_bytes: int, addresses: list[str]
 ) -> None:
-    """Break the connection again and again, at any byte; with several servers, go to any of them,
-    each of which knows only its own sessions.
+    """Break the connection repeatedly, at random bytes; each reconnect goes to one of the servers,
+    which know only their own sessions.
     """
 
     def cuts() -> Iterator[int]:
@@ -400,21 +400,21 @@ def cut_often(
     proxy.cut_after_bytes = chance.randrange(2_000, most_bytes)
 
 
-async def listen(utterance: Utterance) -> tuple[list[Audio], str]:
-    """All of its audio, which must be in order, and what was heard of the fake engine in it."""
-    audio = [each async for each in utterance]
+async def hear_utterance(utterance: Utterance) -> tuple[list[Audio], str]:
+    """Return all audio, which must be in order, and the characters heard in it."""
+    audio = [chunk async for chunk in utterance]
     at, at_ms = 0, 0.0
-    for each in audio:
-        assert each.text[0] == at
-        assert each.start_ms == pytest.approx(at_ms, abs=0.1)
-        at, at_ms = each.text[1], at_ms + each.duration_ms
-    pcm = np.frombuffer(b"".join(each.data for each in audio), "<f4")
+    for chunk in audio:
+        assert chunk.text[0] == at
+        assert chunk.start_ms == pytest.approx(at_ms, abs=0.1)
+        at, at_ms = chunk.text[1], at_ms + chunk.duration_ms
+    pcm = np.frombuffer(b"".join(chunk.data for chunk in audio), "<f4")
     return audio, heard(pcm)
 
 
 @pytest.mark.parametrize("mode", ["live", "batch"])
 @pytest.mark.parametrize("seed", range(2))
-async def test_whatever_breaks_no_sample_is_lost_or_repeated(
+async def test_repeated_breaks_lose_and_repeat_no_sample(
     mode: Literal["live", "batch"], seed: int
 ) -> None:
     async with (
@@ -422,9 +422,9 @@ async def test_whatever_breaks_no_sample_is_lost_or_repeated(
         fault_proxy(live.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        cut_often(proxy, random.Random(seed), 60_000, [live.address])
-        utterance = session.speak(written(), mode=mode, format="pcm_f32le")
-        audio, spoken = await listen(utterance)
+        cut_repeatedly(proxy, random.Random(seed), 60_000, [live.address])
+        utterance = session.speak(write_words(), mode=mode, format="pcm_f32le")
+        audio, spoken = await hear_utterance(utterance)
         done = await utterance.done()
         stats = session.stats()
     assert spoken == "".join(WORDS).replace(" ", "")
@@ -434,8 +434,8 @@ async def test_whatever_breaks_no_sample_is_lost_or_repeated(
     assert stats.restarts == 0
 
 
-@pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words that messages cut"])
-async def test_servers_that_forget_lose_and_repeat_no_word(word_length: int) -> None:
+@pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words split over messages"])
+async def test_breaks_with_lost_sessions_lose_and_repeat_no_word(word_length: int) -> None:
     words = [f"w{number:x<{word_length}} " for number in range(20_000 // (word_length + 40))]
     async with (
         live_server() as one,
@@ -443,9 +443,9 @@ async def test_servers_that_forget_lose_and_repeat_no_word(word_length: int) -> 
         fault_proxy(one.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
-        cut_often(proxy, random.Random(1), 500_000, [one.address, other.address])
+        cut_repeatedly(proxy, random.Random(1), 500_000, [one.address, other.address])
         utterance = session.speak("".join(words), mode="batch", format="pcm_f32le")
-        _, spoken = await listen(utterance)
+        _, spoken = await hear_utterance(utterance)
         await utterance.done()
     assert spoken == "".join(words).replace(" ", "")
     assert len(utterance.restarts) > 2
@@ -456,7 +456,7 @@ async def test_servers_that_forget_lose_and_repeat_no_word(word_length: int) -> 
         at, at_ms = word.end, word.end_ms
 
 
-async def test_after_a_break_the_voice_is_sample_by_sample_the_same(url: str) -> None:
+async def test_audio_is_bit_identical_after_a_break(url: str) -> None:
     text = (
         "When the last train had left, the old clock began to strike again. Two children looked "
         "up, counted thirteen strokes, and decided to tell no one. Nobody had wound it for years."
@@ -464,7 +464,7 @@ async def test_after_a_break_the_voice_is_sample_by_sample_the_same(url: str) ->
 
     async def speech(session: Session) -> bytes:
         utterance = session.speak(text, seed=5, mode="batch")
-        audio = b"".join([each.data async for each in utterance])
+        audio = b"".join([chunk.data async for chunk in utterance])
         assert isinstance(await utterance.done(), Done)
         return audio
 
@@ -477,11 +477,11 @@ async def test_after_a_break_the_voice_is_sample_by_sample_the_same(url: str) ->
         await eventually(lambda: session.stats().resumes == 4)
 
 
-async def test_a_stall_is_noticed_and_survived() -> None:
+async def test_a_stalled_connection_is_detected_and_resumed() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         options = Options(ping_timeout_s=0.2)
         async with Session.connect(proxy.address, options=options) as session:
-            utterance = session.speak(written(), format="pcm_f32le")
+            utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.stall()
             await eventually(lambda: proxy.connections > 1, within_s=5)
@@ -490,7 +490,7 @@ async def test_a_stall_is_noticed_and_survived() -> None:
             assert session.stats().resumes >= 1
 
 
-async def test_damage_on_the_way_is_repaired() -> None:
+async def test_damaged_frames_are_repaired_by_resuming() -> None:
     async with (
         live_server() as live,
         fault_proxy(live.address) as proxy,
@@ -498,27 +498,27 @@ async def test_damage_on_the_way_is_repaired() -> None:
     ):
         utterance = session.speak("".join(WORDS), mode="batch", format="pcm_f32le")
         proxy.damage_after_bytes = 0  # the length of the next frame
-        _, spoken = await listen(utterance)
+        _, spoken = await hear_utterance(utterance)
         assert session.stats().resumes >= 1
     assert spoken == "".join(WORDS).replace(" ", "")
 
 
-async def test_a_slow_line_changes_when_speech_comes_not_what_comes() -> None:
+async def test_a_slow_line_delays_audio_without_changing_it() -> None:
     async with (
         live_server() as live,
         fault_proxy(live.address) as proxy,
         Session.connect(proxy.address) as session,
     ):
         proxy.delay_s = 0.02
-        utterance = session.speak(written(), format="pcm_f32le")
-        _, spoken = await listen(utterance)
+        utterance = session.speak(write_words(), format="pcm_f32le")
+        _, spoken = await hear_utterance(utterance)
         assert spoken == "".join(WORDS).replace(" ", "")
         assert await session.ping() >= 2 * 20
         assert session.stats().reconnects == 0
 
 
 @pytest.mark.parametrize("at", [*range(0, 40, 3), 60, 97, 131, 180, 260])
-async def test_wherever_the_head_of_a_frame_is_damaged_the_session_goes_on(at: int) -> None:
+async def test_the_session_continues_after_damage_anywhere_in_a_frame_header(at: int) -> None:
     async with (
         live_server() as live,
         fault_proxy(live.address) as proxy,
@@ -529,5 +529,5 @@ async def test_wherever_the_head_of_a_frame_is_damaged_the_session_goes_on(at: i
         async with asyncio.timeout(10):
             with suppress(ClientError):
                 assert isinstance(await utterance.done(), Done)
-            _, spoken = await listen(session.speak("Six.", format="pcm_f32le"))
+            _, spoken = await hear_utterance(session.speak("Six.", format="pcm_f32le"))
         assert spoken == "Six."

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 from duplex_tts.cli import app as cli
 from duplex_tts.cli import say as say_command
 from duplex_tts.cli import server_program, shared_options
-from duplex_tts.cli.say_job import Report, SayJob
+from duplex_tts.cli.say_job import SayJob, SayReport
 from duplex_tts.events import Word
 from duplex_tts.playback.device_programs import ProgramDevice
 from duplex_tts.playback.devices import NullDevice, SoundDevice
-from duplex_tts.playback.file_target import part_of
+from duplex_tts.playback.file_target import part_path
 from duplex_tts.playback.mixer import PlaybackStats
 from tests.support.live_server import eventually
 from tests.support.scripted_server import Peer, server, silent
@@ -41,17 +41,17 @@ async def run_cli(*arguments: str, **options: Any) -> asyncio.subprocess.Process
     )
 
 
-def reported(**account: Any) -> Report:
-    """Of an utterance that was heard."""
+def create_report(**account: Any) -> SayReport:
+    """The report of an utterance that was heard."""
     utterance = SimpleNamespace(ttfa_ms=142.4, audio_ms=3600.0, words=[None] * 9)
     player = SimpleNamespace(account=PlaybackStats(**account), buffered_ms=1200.0)
-    return Report(utterance, player, heard_ms=3600.0, words=9, complete=True)  # type: ignore[arg-type]
+    return SayReport(utterance, player, heard_ms=3600.0, words=9, complete=True)  # type: ignore[arg-type]
 
 
 # --- the program ----------------------------------------------------------------------------------
 
 
-async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
+async def test_piped_text_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
         assert (await peer.receive("text"))["text"] == "Hel"
@@ -75,12 +75,12 @@ async def test_text_piped_in_is_spoken_before_its_line_ends(tmp_path: Path) -> N
         assert await process.wait() == 0, stderr
     assert stdout == b""
     assert b"0.01 s of speech" in stderr
-    assert stderr.count(b"\n") == 1, "piped, it is quiet but for the summary"
+    assert stderr.count(b"\n") == 1, "only the summary"
     assert soundfile.info(output).frames == 240
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
+async def test_an_interrupt_leaves_a_valid_file_and_no_traceback(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     output = tmp_path / "out.wav"
@@ -89,7 +89,7 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(10)
         await peer.audio(context, 0, 5)
-        part = part_of(output)
+        part = part_path(output)
         await eventually(lambda: part.exists() and part.stat().st_size > WAV_HEADER_BYTES, 20)
         process.send_signal(sent)
 
@@ -106,18 +106,18 @@ async def test_an_interruption_leaves_a_valid_file_and_no_traceback(
     assert soundfile.info(output).frames == 240
 
 
-async def test_an_address_where_nobody_answers_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_an_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
     async with server(silent) as url:
         pass
     process = await run_cli("say", "Hello", "-o", "x.wav", "--url", url, cwd=tmp_path)
     _, stderr = await process.communicate()
     assert process.returncode == 1
-    assert b"make run" in stderr
+    assert b"duplex-tts serve" in stderr
     assert b"Traceback" not in stderr
     assert os.listdir(tmp_path) == []
 
 
-def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
+def test_an_invalid_output_name_is_refused_before_a_server_is_started(
     tmp_path: Path,
 ) -> None:
     for name, answer in {"speech.docx": "must end in one", "nowhere/a.wav": "not exist"}.items():
@@ -127,7 +127,7 @@ def test_a_name_that_cannot_be_written_is_refused_before_anything_is_started(
         assert "starting" not in result.stderr
 
 
-async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
+async def test_the_key_is_sent_to_the_server(tmp_path: Path) -> None:
     keys = []
 
     async def script(peer: Peer) -> None:
@@ -143,7 +143,7 @@ async def test_the_key_is_shown_to_the_server(tmp_path: Path) -> None:
     assert keys == ["Bearer one", "Bearer two"]
 
 
-async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
+async def test_a_terminal_shows_the_words_as_they_are_heard() -> None:
     ours, theirs = pty.openpty()
     shown = b""
     seen = asyncio.Event()
@@ -180,39 +180,39 @@ async def test_a_terminal_is_shown_the_words_as_they_are_heard() -> None:
 @pytest.mark.parametrize(
     ("account", "end"),
     [
-        ({}, "never ran dry"),
-        ({"underruns": 1, "underrun_s": 0.3}, "ran dry once (0.30 s)"),
-        ({"underruns": 3, "underrun_s": 1.0, "pauses": 7}, "ran dry 3x (1.00 s)"),
+        ({}, "no gaps"),
+        ({"underruns": 1, "underrun_s": 0.3}, "1 gap (0.30 s)"),
+        ({"underruns": 3, "underrun_s": 1.0, "pauses": 7}, "3 gaps (1.00 s)"),
     ],
 )
-def test_the_summary_says_how_it_was_heard(account: dict[str, Any], end: str) -> None:
-    line = say_command.summary(reported(**account), None)
+def test_the_summary_reports_the_gaps(account: dict[str, Any], end: str) -> None:
+    line = say_command.summary_line(create_report(**account), None)
     assert line == f"first sound after 142 ms · 3.60 s of speech · 9 words · {end}"
 
 
 def test_the_summary_of_a_file_names_it() -> None:
-    assert say_command.summary(reported(), Path("a.wav")).endswith("· a.wav")
-    assert say_command.summary(reported(), Path("-")).endswith("· standard output")
-    assert say_command.summary(Report(), None) == "", "nothing was heard"
+    assert say_command.summary_line(create_report(), Path("a.wav")).endswith("· a.wav")
+    assert say_command.summary_line(create_report(), Path("-")).endswith("· standard output")
+    assert say_command.summary_line(SayReport(), None) == "", "nothing was heard"
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 200])
 def test_the_progress_line_fits_the_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setattr(say_command, "stderr", Console(width=width))
-    progress = say_command.Progress(reported())
+    progress = say_command.SayProgress(create_report())
     assert progress.__rich__().plain == "first sound after 142 ms · 1.2 s buffered · "
     for number in range(300):
-        progress.word(Word(0, 0, 0, 0), f"word{number}")
+        progress.add_word(Word(0, 0, 0, 0), f"word{number}")
     line = progress.__rich__()
     assert line.cell_len <= max(width, len("first sound after 142 ms · 1.2 s buffered · …"))
     assert width < 80 or line.plain.endswith("word298 word299")
 
 
-def test_a_device_can_be_named() -> None:
-    assert shared_options.device_named("auto") is None
-    assert isinstance(shared_options.device_named("null"), NullDevice)
-    assert isinstance(shared_options.device_named("sounddevice"), SoundDevice)
-    assert isinstance(shared_options.device_named("aplay"), ProgramDevice)
+def test_a_device_is_selected_by_name() -> None:
+    assert shared_options.device_from_name("auto") is None
+    assert isinstance(shared_options.device_from_name("null"), NullDevice)
+    assert isinstance(shared_options.device_from_name("sounddevice"), SoundDevice)
+    assert isinstance(shared_options.device_from_name("aplay"), ProgramDevice)
     result = CliRunner().invoke(cli.app, ["say", "Hello", "--device", "trumpet"])
     assert result.exit_code == 2
     assert "sounddevice" in result.stderr
@@ -225,13 +225,15 @@ async def test_typing_needs_a_terminal() -> None:
     assert b"duplex-tts say" in stderr
 
 
-def test_an_address_that_is_none_is_a_usage_error() -> None:
+def test_an_invalid_address_is_a_usage_error() -> None:
     result = CliRunner().invoke(cli.app, ["say", "Hello", "--url", "ftp://host"])
     assert result.exit_code == 2
     assert "is not an address" in result.stderr
 
 
-def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_is_started_for_the_call_when_none_is_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     life: list[str] = []
 
     @contextmanager
@@ -240,13 +242,13 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         yield "http://127.0.0.1:1234"
         life.append("stopped")
 
-    async def said(errand: SayJob, *_: object) -> None:
-        life.append(errand.url)
+    async def fake_say(job: SayJob, *_: object) -> None:
+        life.append(job.url)
 
     monkeypatch.delenv("DUPLEX_TTS_URL", raising=False)
     monkeypatch.setattr(shared_options, "is_ready", lambda url: False)
     monkeypatch.setattr(shared_options, "local_server", started)
-    monkeypatch.setattr(say_command, "say_into", said)
+    monkeypatch.setattr(say_command, "say_to_file", fake_say)
     result = CliRunner().invoke(cli.app, ["say", "Hello", "-o", "x.wav"])
     assert life == ["started", "http://127.0.0.1:1234", "stopped"]
     assert "starting one" in result.stderr
@@ -261,11 +263,11 @@ def test_without_a_server_one_is_started_for_the_call(monkeypatch: pytest.Monkey
         ("bench", "bench.__main__"),
     ],
 )
-def test_commands_of_the_server_become_it_with_all_flags(
+def test_server_commands_exec_the_server_with_all_flags(
     monkeypatch: pytest.MonkeyPatch, command: str, module: str
 ) -> None:
     became: list[list[str]] = []
-    monkeypatch.setattr(server_program, "hold_back", lambda: None)
+    monkeypatch.setattr(server_program, "block_signals", lambda: None)
     monkeypatch.setattr(os, "execv", lambda _, arguments: became.append(arguments))
     CliRunner().invoke(cli.app, [command, "--port", "9", "--help"])
     program = [sys.executable, "-P", "-m", "duplex_tts.cli.server_program", module]
@@ -285,14 +287,14 @@ def never(*_: object) -> Any:
 
 
 @pytest.fixture
-def unserved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server is asked for."""
-    monkeypatch.setattr(say_command, "server_at_hand", never)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail when a server is used."""
+    monkeypatch.setattr(say_command, "ensure_server", never)
 
 
-@pytest.mark.usefixtures("unserved")
+@pytest.mark.usefixtures("no_server")
 @pytest.mark.parametrize("text", ["", "  ", "\n\t"])
-def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text: str) -> None:
+def test_blank_text_starts_no_server_and_changes_no_file(tmp_path: Path, text: str) -> None:
     good, book = tmp_path / "good.wav", tmp_path / "book.txt"
     good.write_bytes(b"good")
     book.write_text(text)
@@ -305,7 +307,7 @@ def test_text_of_spaces_starts_nothing_and_touches_nothing(tmp_path: Path, text:
 
 
 @pytest.mark.parametrize("piped", [b"", b" \n", "\N{GRINNING FACE}".encode()])
-async def test_a_pipe_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
+async def test_piped_text_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
         length = len(piped.decode())
@@ -317,19 +319,19 @@ async def test_a_pipe_without_words_is_nothing_to_speak(tmp_path: Path, piped: b
         await peer.done(context, ms=0.0, characters=length, chunks=int(length > 0))
 
     async with server(script) as url:
-        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path))
+        process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path))
         _, stderr = await process.communicate(piped)
     assert process.returncode == 2, stderr
     assert b"nothing to speak" in stderr
     assert (tmp_path / "good.wav").read_bytes() == b"good"
 
 
-def prepared(folder: Path) -> Path:
+def prepare_folder(folder: Path) -> Path:
     (folder / "good.wav").write_bytes(b"good")
     return folder
 
 
-@pytest.mark.usefixtures("unserved")
+@pytest.mark.usefixtures("no_server")
 @pytest.mark.parametrize(
     ("arguments", "answer"),
     [
@@ -343,14 +345,14 @@ def prepared(folder: Path) -> Path:
         (["-o", "x" * 300 + ".wav"], "name too long"),
         (["-o", "/proc/hello.wav"], "/proc/hello.wav"),
         (["-o", "good.wav/x.wav"], "does not exist"),
-        (["-o", "-"], "in which format"),
-        (["-o", "socket.wav"], "nothing that takes sound"),
+        (["-o", "-"], "needs a format"),
+        (["-o", "socket.wav"], "nor a device that takes sound"),
     ],
 )
-def test_a_target_that_cannot_be_written_is_refused_before_all_else(
+def test_an_unwritable_output_is_refused_before_a_server_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], answer: str
 ) -> None:
-    monkeypatch.chdir(prepared(tmp_path))
+    monkeypatch.chdir(prepare_folder(tmp_path))
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "full.wav").symlink_to("/dev/full")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -378,8 +380,8 @@ def test_a_target_that_cannot_be_written_is_refused_before_all_else(
         ["say", "-f", "."],
     ],
 )
-@pytest.mark.usefixtures("unserved")
-def test_what_cannot_be_meant_is_a_usage_error(
+@pytest.mark.usefixtures("no_server")
+def test_invalid_option_values_are_usage_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -389,72 +391,72 @@ def test_what_cannot_be_meant_is_a_usage_error(
 def test_volume_and_a_file_reach_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    errands: list[SayJob] = []
+    jobs: list[SayJob] = []
 
-    async def said(errand: SayJob, *_: object) -> None:
-        errands.append(errand)
+    async def fake_say(job: SayJob, *_: object) -> None:
+        jobs.append(job)
 
-    monkeypatch.setattr(say_command, "say_aloud", said)
+    monkeypatch.setattr(say_command, "say_aloud", fake_say)
     (tmp_path / "book.txt").write_text("Call me Ishmael.")
     asked = ["say", "-f", str(tmp_path / "book.txt"), "--volume", "0.5", "--url", "host:1"]
     assert CliRunner().invoke(cli.app, asked).exit_code == 0
-    assert errands[0].parameters.get("volume") == 0.5
+    assert jobs[0].parameters.get("volume") == 0.5
 
 
-# --- how far it is ---------------------------------------------------------------------------
+# --- progress -------------------------------------------------------------------------------------
 
 
-def test_of_a_text_whose_length_is_known_the_rest_is_told() -> None:
+def test_the_progress_line_shows_percent_and_time_left_for_a_known_length() -> None:
     now_s = 100.0
-    report = reported()
-    progress = say_command.Progress(report, 1_000, lambda: now_s)
+    report = create_report()
+    progress = say_command.SayProgress(report, 1_000, lambda: now_s)
     assert progress.percent == 0
     assert progress.left_s is None
-    progress.word(Word(0, 10, 0, 0), "word")
+    progress.add_word(Word(0, 10, 0, 0), "word")
     now_s += 30
-    progress.word(Word(95, 100, 0, 0), "word")
+    progress.add_word(Word(95, 100, 0, 0), "word")
     assert progress.percent == 10
     assert progress.left_s == 270
     assert "10 % \N{MIDDLE DOT} 4:30 left" in progress.__rich__().plain
-    progress.word(Word(990, 1_000, 0, 0), "end")
+    progress.add_word(Word(990, 1_000, 0, 0), "end")
     assert progress.percent == 100
 
 
-def test_a_summary_of_what_was_stopped_says_how_far_it_was() -> None:
-    report = reported()
+def test_the_summary_of_a_stopped_run_says_how_much_was_heard() -> None:
+    report = create_report()
     report.complete, report.heard_ms, report.words = False, 1200.0, 1
-    line = say_command.summary(report, None, stopped=True, part=12)
+    line = say_command.summary_line(report, None, stopped=True, percent=12)
     assert line.startswith("stopped \N{MIDDLE DOT} first sound after 142 ms")
     assert "1.20 s heard \N{MIDDLE DOT} 1 word \N{MIDDLE DOT} 12 % of the text" in line
-    nothing = say_command.summary(Report(), None, stopped=True)
+    nothing = say_command.summary_line(SayReport(), None, stopped=True)
     assert nothing == "stopped \N{MIDDLE DOT} nothing was heard"
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interruption_leaves_an_old_file_as_it_was(
+async def test_an_interrupt_leaves_an_existing_file_unchanged(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     async def script(peer: Peer) -> None:
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(5)
         await peer.audio(context, 0, 5)
-        await eventually(lambda: part_of(tmp_path / "good.wav").exists(), 20)
+        await eventually(lambda: part_path(tmp_path / "good.wav").exists(), 20)
         process.send_signal(sent)
 
     async with server(script) as url:
         process = await run_cli(
-            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepared(tmp_path)
+            "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path)
         )
         _, stderr = await process.communicate()
     assert process.returncode == 128 + sent
-    assert b"good.wav is as it was before" in stderr
+    assert b"good.wav is unchanged" in stderr
     assert (tmp_path / "good.wav").read_bytes() == b"good"
     assert os.listdir(tmp_path) == ["good.wav"]
 
 
-# --- a program that lacks something -------------------------------------------------------------
+# --- missing packages -----------------------------------------------------------------------------
 
 
-def test_a_package_that_is_missing_is_one_line_with_the_remedy() -> None:
+def test_a_missing_package_is_reported_in_one_line_with_the_remedy() -> None:
     with pytest.raises(SystemExit, match=r"backend\.nowhere is not installed; pip install"):
-        server_program._imported("backend.nowhere")
+        server_program._import_program("backend.nowhere")

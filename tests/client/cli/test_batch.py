@@ -1,4 +1,4 @@
-"""Batches against the real server with the fake engine, which says a character in 10 ms."""
+"""Batches on the real server with the fake engine, which speaks a character in 10 ms."""
 
 import asyncio
 import json
@@ -21,32 +21,32 @@ from typer.testing import CliRunner
 from bench.client.batch_kills import kill_batches
 from duplex_tts.channel.context import Parameters
 from duplex_tts.cli import app as cli
-from duplex_tts.cli.batch_job import Job, Report, keep_complete, render
-from duplex_tts.cli.batch_lines import Line, read_lines
+from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select_missing
+from duplex_tts.cli.batch_lines import BatchLine, parse_lines
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import Live, eventually, live_server
 from tests.support.scripted_server import Peer, server, silent
 
 
-def lines_of(*fields: dict[str, Any], format_: str = "wav") -> list[Line]:
-    raw = [json.dumps(each).encode() for each in fields]
-    found = [each for each in read_lines(raw, format_, {}) if isinstance(each, Line)]
-    assert len(found) == len(fields)
-    return found
+def parse_fields(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
+    raw = [json.dumps(line).encode() for line in fields]
+    lines = [line for line in parse_lines(raw, format_, {}) if isinstance(line, BatchLine)]
+    assert len(lines) == len(fields)
+    return lines
 
 
-def texts(count: int) -> list[Line]:
-    return lines_of(*({"text": f"Line {number} of many."} for number in range(count)))
+def text_lines(count: int) -> list[BatchLine]:
+    return parse_fields(*({"text": f"Line {number} of many."} for number in range(count)))
 
 
-def holds(path: Path, text: str) -> bool:
-    """Whether the file speaks all of the text, and nothing else."""
+def holds_speech_of(path: Path, text: str) -> bool:
+    """Whether the file holds exactly the speech of the text."""
     characters = len("".join(text.split()))
     return bool(soundfile.info(path).frames == characters * CHARACTER_SAMPLES)
 
 
-def names(folder: Path) -> list[str]:
+def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -68,36 +68,38 @@ async def run_cli(*arguments: str, **options: Any) -> tuple[int, str]:
 # --- rendering ------------------------------------------------------------------------------------
 
 
-async def test_every_line_becomes_a_file_that_holds_all_of_it(tmp_path: Path) -> None:
-    lines, report = texts(20), Report()
+async def test_every_line_becomes_a_complete_file(tmp_path: Path) -> None:
+    lines, report = text_lines(20), BatchReport()
     async with live_server() as live:
-        await render(live.address, None, Job(lines, tmp_path, at_once=4), report)
-    assert names(tmp_path) == [line.file_name for line in lines]
-    assert all(holds(tmp_path / line.file_name, line.text) for line in lines)
+        await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
+    assert file_names(tmp_path) == [line.file_name for line in lines]
+    assert all(holds_speech_of(tmp_path / line.file_name, line.text) for line in lines)
     assert (report.written, report.failures) == (20, [])
     total = sum(len("".join(line.text.split())) for line in lines) / 100
     assert report.audio_s == pytest.approx(total)
 
 
-async def test_a_line_is_spoken_as_it_asks(tmp_path: Path) -> None:
-    lines = lines_of(
+async def test_a_line_is_rendered_with_its_format_and_rate(tmp_path: Path) -> None:
+    lines = parse_fields(
         {"id": "a", "text": "Hello there.", "sample_rate": 8000, "format": "flac"},
         {"id": "b", "text": "Hello there.", "format": "mp3"},
     )
     async with live_server() as live:
-        await render(live.address, None, Job(lines, tmp_path, at_once=1), Report())
+        await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=1), BatchReport())
     assert soundfile.info(tmp_path / "a.flac").samplerate == 8000
     assert soundfile.info(tmp_path / "a.flac").format == "FLAC"
     assert soundfile.info(tmp_path / "b.mp3").format == "MP3"
 
 
 @pytest.mark.parametrize(("at_once", "lines"), [(3, 9), (20, 30)])
-async def test_so_many_are_spoken_at_a_time(tmp_path: Path, at_once: int, lines: int) -> None:
+async def test_at_once_lines_are_rendered_concurrently(
+    tmp_path: Path, at_once: int, lines: int
+) -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
     async with live_server(model) as live, asyncio.TaskGroup() as tasks:
-        job = Job(texts(lines), tmp_path, at_once)
-        rendering = tasks.create_task(render(live.address, None, job, Report()))
+        job = BatchJob(text_lines(lines), tmp_path, at_once)
+        rendering = tasks.create_task(render_lines(live.address, None, job, BatchReport()))
         await eventually(lambda: spoken_at_once(live) == at_once, 10)
         await asyncio.sleep(0.05)
         assert spoken_at_once(live) == at_once
@@ -105,23 +107,23 @@ async def test_so_many_are_spoken_at_a_time(tmp_path: Path, at_once: int, lines:
         await rendering
 
 
-async def test_one_line_that_fails_does_not_stop_the_others(tmp_path: Path) -> None:
-    lines = lines_of(
+async def test_a_failed_line_does_not_stop_the_others(tmp_path: Path) -> None:
+    lines = parse_fields(
         {"id": "a", "text": "Fine."},
         {"id": "b", "text": "Who?", "voice": "nobody"},
         {"id": "c", "text": "Please explode now."},
         {"id": "d", "text": "Fine too."},
     )
-    report = Report()
+    report = BatchReport()
     async with live_server() as live:
-        await render(live.address, None, Job(lines, tmp_path, at_once=2), report)
-    assert names(tmp_path) == ["a.wav", "d.wav"]
+        await render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=2), report)
+    assert file_names(tmp_path) == ["a.wav", "d.wav"]
     why = {failure.id: failure.why for failure in report.failures}
     assert "unknown_voice" in why["b"]
     assert "engine_failed" in why["c"]
 
 
-async def test_a_line_that_fails_is_tried_again_as_often_as_asked(tmp_path: Path) -> None:
+async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) -> None:
     tries = 0
 
     async def script(peer: Peer) -> None:
@@ -136,11 +138,11 @@ async def test_a_line_that_fails_is_tried_again_as_often_as_asked(tmp_path: Path
             await peer.audio(context, 0, 6)
             await peer.done(context, ms=10, characters=6, chunks=1)
 
-    lines = lines_of({"id": "a", "text": "Hello."})
+    lines = parse_fields({"id": "a", "text": "Hello."})
     for retries, failures in ((1, 1), (2, 0)):
-        tries, report = 0, Report()
+        tries, report = 0, BatchReport()
         async with server(script) as url:
-            await render(url, None, Job(lines, tmp_path, 1, retries), report)
+            await render_lines(url, None, BatchJob(lines, tmp_path, 1, retries), report)
         assert tries == retries + 1
         assert len(report.failures) == failures
         assert (tmp_path / "a.wav").exists() == (not failures)
@@ -149,13 +151,13 @@ async def test_a_line_that_fails_is_tried_again_as_often_as_asked(tmp_path: Path
 async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
     async with server(silent) as url:
         pass
-    report = Report()
+    report = BatchReport()
     with pytest.raises(ConnectionLost):
-        await render(url, None, Job(texts(5), tmp_path, at_once=2), report)
+        await render_lines(url, None, BatchJob(text_lines(5), tmp_path, at_once=2), report)
     assert report.failures == []
 
 
-async def test_text_without_words_writes_no_file_and_is_not_tried_again(tmp_path: Path) -> None:
+async def test_text_without_words_writes_no_file_and_is_not_retried(tmp_path: Path) -> None:
     starts = []
 
     async def script(peer: Peer) -> None:
@@ -167,103 +169,111 @@ async def test_text_without_words_writes_no_file_and_is_not_tried_again(tmp_path
             await peer.audio(context, 0, 1, ms=0.0)
             await peer.done(context, ms=0.0, characters=1, chunks=1)
 
-    line, report = Line(1, "a", "\N{GRINNING FACE}", "wav", Parameters()), Report()
+    line, report = BatchLine(1, "a", "\N{GRINNING FACE}", "wav", Parameters()), BatchReport()
     async with server(script) as url:
-        await render(url, None, Job([line], tmp_path, at_once=1, retries=5), report)
+        await render_lines(url, None, BatchJob([line], tmp_path, at_once=1, retries=5), report)
     assert [failure.why for failure in report.failures] == [str(NothingToSpeak())]
     assert len(starts) == 1
-    assert names(tmp_path) == []
+    assert file_names(tmp_path) == []
 
 
-async def test_a_full_disk_ends_the_batch_rather_than_every_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_ends_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(source: object, target: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    report = Report()
+    report = BatchReport()
     async with live_server() as live:
         with pytest.raises(ClientError, match="No space left"):
-            await render(live.address, None, Job(texts(5), tmp_path, at_once=1), report)
+            await render_lines(
+                live.address, None, BatchJob(text_lines(5), tmp_path, at_once=1), report
+            )
     assert report.written == 0
-    assert names(tmp_path) == [], "nothing is left behind"
+    assert file_names(tmp_path) == [], "nothing is left behind"
 
 
-async def test_a_batch_that_is_cancelled_leaves_only_complete_files(tmp_path: Path) -> None:
-    model, report, lines = FakeModel(gate=threading.Semaphore(12)), Report(), texts(40)
+async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> None:
+    model, report, lines = FakeModel(gate=threading.Semaphore(12)), BatchReport(), text_lines(40)
     async with live_server(model) as live:
         rendering = asyncio.create_task(
-            render(live.address, None, Job(lines, tmp_path, at_once=4), report)
+            render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
         )
         await eventually(lambda: report.written >= 2, 10)
         rendering.cancel()
         with suppress(asyncio.CancelledError):
             await rendering
-    assert len(names(tmp_path)) == report.written < 40
+    assert len(file_names(tmp_path)) == report.written < 40
     by_name = {line.file_name: line.text for line in lines}
-    assert all(holds(tmp_path / name, by_name[name]) for name in names(tmp_path))
+    assert all(holds_speech_of(tmp_path / name, by_name[name]) for name in file_names(tmp_path))
 
 
-# --- going on -------------------------------------------------------------------------------------
+# --- continuing -----------------------------------------------------------------------------------
 
 
-async def rendered(lines: list[Line], folder: Path) -> Report:
-    report = Report()
+async def render_missing(lines: list[BatchLine], folder: Path) -> BatchReport:
+    report = BatchReport()
     async with live_server() as live:
-        missing = keep_complete(lines, folder, report)
-        await render(live.address, None, Job(missing, folder, max(1, len(missing))), report)
+        missing = select_missing(lines, folder, report)
+        await render_lines(
+            live.address, None, BatchJob(missing, folder, max(1, len(missing))), report
+        )
     return report
 
 
-async def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
-    await rendered(texts(5), tmp_path)
-    before = {name: (tmp_path / name).stat().st_mtime_ns for name in names(tmp_path)}
-    report = await rendered(texts(8), tmp_path)
+async def test_existing_files_are_not_rendered_again(tmp_path: Path) -> None:
+    await render_missing(text_lines(5), tmp_path)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in file_names(tmp_path)}
+    report = await render_missing(text_lines(8), tmp_path)
     assert (report.kept, report.written) == (5, 3)
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in before} == before
 
 
 @pytest.mark.parametrize("format_", ["wav", "flac", "ogg", "opus", "mp3"])
-async def test_a_line_that_was_changed_is_rendered_again(tmp_path: Path, format_: str) -> None:
-    first = lines_of({"id": "a", "text": "Hello."}, {"id": "b", "text": "Bye."}, format_=format_)
-    await rendered(first, tmp_path)
-    changed = lines_of({"id": "a", "text": "Hello!"}, {"id": "b", "text": "Bye."}, format_=format_)
-    report = await rendered(changed, tmp_path)
+async def test_a_changed_line_is_rendered_again(tmp_path: Path, format_: str) -> None:
+    first = parse_fields(
+        {"id": "a", "text": "Hello."}, {"id": "b", "text": "Bye."}, format_=format_
+    )
+    await render_missing(first, tmp_path)
+    changed = parse_fields(
+        {"id": "a", "text": "Hello!"}, {"id": "b", "text": "Bye."}, format_=format_
+    )
+    report = await render_missing(changed, tmp_path)
     assert (report.kept, report.written) == (1, 1)
 
 
 @pytest.mark.parametrize("content", [b"my notes", None], ids=["no sound", "another sound"])
-def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path, content: bytes | None) -> None:
+def test_a_file_that_is_not_from_a_batch_is_not_overwritten(
+    tmp_path: Path, content: bytes | None
+) -> None:
     path = tmp_path / "a.wav"
     if content is None:
         soundfile.write(path, [0.0] * 100, 24000)
     else:
         path.write_bytes(content)
-    before, report = path.read_bytes(), Report()
-    assert keep_complete(lines_of({"id": "a", "text": "Hello."}), tmp_path, report) == []
+    before, report = path.read_bytes(), BatchReport()
+    assert select_missing(parse_fields({"id": "a", "text": "Hello."}), tmp_path, report) == []
     assert path.read_bytes() == before
     assert "not from a batch" in report.failures[0].why
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
+def test_part_files_of_a_killed_run_are_deleted(tmp_path: Path) -> None:
     (tmp_path / ".a.wav.part").write_bytes(b"half")
     (tmp_path / ".notes.part").write_bytes(b"mine")
-    keep_complete(lines_of({"id": "a", "text": "Hello."}), tmp_path, Report())
-    assert names(tmp_path) == [".notes.part"]
+    select_missing(parse_fields({"id": "a", "text": "Hello."}), tmp_path, BatchReport())
+    assert file_names(tmp_path) == [".notes.part"]
 
 
-async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twice(
+async def test_killed_batches_leave_complete_files_and_render_none_twice(
     tmp_path: Path,
 ) -> None:
-    said = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
+    lines = [f"This is line number {number}. It is long. It goes on." for number in range(16)]
     gate = threading.Semaphore(1)
     model = FakeModel(gate=gate)
     out = tmp_path / "out"
     runs, released = 0, 1
 
     def moment(run: subprocess.Popen[bytes]) -> bool:
-        """Three files more, and the next ones begun; the third run may go to its end."""
+        """Wait for three more files and begun ones; the third run is not killed."""
         nonlocal runs, released
         runs += 1
         if runs == 3:
@@ -273,48 +283,50 @@ async def test_killed_at_any_moment_every_file_is_complete_and_none_rendered_twi
         waited = threading.Event()
         while len(list(out.glob("[!.]*"))) < target or not list(out.glob(".*.part")):
             if sum(len(engine.steps) for engine in model.engines) >= released:
-                gate.release()  # a step at a time: none are saved up while the command starts
+                gate.release()  # one at a time: none must accumulate
                 released += 1
             waited.wait(0.01)
             assert run.poll() is None
         return True
 
     async with live_server(model) as live:
-        kills = await asyncio.to_thread(kill_batches, live.address, said, tmp_path, moment)
+        kills = await asyncio.to_thread(kill_batches, live.address, lines, tmp_path, moment)
     assert (kills.runs, kills.files) == (3, 16)
     assert (kills.missing, kills.broken, kills.rendered_twice, kills.leftovers) == ([], [], [], [])
-    assert all(holds(out / f"line-{number:04d}.wav", text) for number, text in enumerate(said))
+    assert all(
+        holds_speech_of(out / f"line-{number:04d}.wav", text) for number, text in enumerate(lines)
+    )
 
 
 # --- the command ----------------------------------------------------------------------------------
 
 
-async def test_the_command_tells_what_failed_by_the_lines_number(tmp_path: Path) -> None:
+async def test_the_command_reports_failures_by_line_number(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n{oops\n{"text": "Hi", "voice": "x"}\n')
     async with live_server() as live:
-        code, told = await run_cli(
+        code, stderr = await run_cli(
             str(tmp_path / "in.jsonl"), str(tmp_path / "out"), "--url", live.address
         )
     assert code == 1
-    assert "line 2: not JSON" in told
-    assert "line 3 (00003): " in told
-    assert "unknown_voice" in told
-    assert "1 written · 2 failed" in told
-    assert [name for name in names(tmp_path / "out") if name[0] != "."] == ["00001.wav"]
+    assert "line 2: not JSON" in stderr
+    assert "line 3 (00003): " in stderr
+    assert "unknown_voice" in stderr
+    assert "1 written · 2 failed" in stderr
+    assert [name for name in file_names(tmp_path / "out") if name[0] != "."] == ["00001.wav"]
 
 
-async def test_the_command_tries_again_as_often_as_asked(tmp_path: Path) -> None:
+async def test_the_command_retries_as_often_as_requested(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n{"text": "Please explode."}\n')
     arguments = (str(tmp_path / "in.jsonl"), str(tmp_path / "out"), "--retry", "2")
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
-        code, told = await run_cli(*arguments, "--url", live.address)
+        code, stderr = await run_cli(*arguments, "--url", live.address)
         figures = (await http.get("/metrics")).text
     assert code == 1
-    assert "1 written · 1 failed" in told
+    assert "1 written · 1 failed" in stderr
     assert 'duplex_tts_errors_total{code="engine_failed"} 3.0' in figures
 
 
-async def test_the_command_reads_standard_input_and_says_nothing_but_the_summary(
+async def test_the_command_reads_standard_input_and_prints_only_the_summary(
     tmp_path: Path,
 ) -> None:
     async with live_server() as live:
@@ -324,12 +336,12 @@ async def test_the_command_reads_standard_input_and_says_nothing_but_the_summary
     assert first[0] == second[0] == 0
     assert first[1].count("\n") == 1
     assert "1 written" in first[1]
-    assert "0 written · 1 was there" in second[1]
+    assert "0 written · 1 kept" in second[1]
     assert (tmp_path / "new" / "out" / "a.ogg").exists()
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
-async def test_an_interrupted_command_cleans_up_and_sums_up(
+async def test_an_interrupted_command_cleans_up_and_prints_the_summary(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
     model = FakeModel(gate=threading.Semaphore(1))
@@ -342,26 +354,26 @@ async def test_an_interrupted_command_cleans_up_and_sums_up(
         )
         await eventually(lambda: spoken_at_once(live) == 3, 20)
         process.send_signal(sent)
-        _, told = await process.communicate()
+        _, stderr = await process.communicate()
     assert process.returncode == 128 + sent
-    assert b"stopped \xc2\xb7 0 written" in told
-    assert b"Traceback" not in told
-    assert names(tmp_path / "out") == [".batch.lock"]
+    assert b"stopped \xc2\xb7 0 written" in stderr
+    assert b"Traceback" not in stderr
+    assert file_names(tmp_path / "out") == [".batch.lock"]
 
 
 @pytest.mark.parametrize(
     ("prepare", "arguments", "answer"),
     [
         (lambda folder: None, ["nowhere.jsonl", "out"], "nowhere.jsonl: No such file"),
-        (lambda folder: (folder / "out").touch(), ["-", "out"], "it is no folder"),
+        (lambda folder: (folder / "out").touch(), ["-", "out"], "it is not a folder"),
         (
-            lambda folder: FileLock(_made(folder / "out") / ".batch.lock").acquire(),
+            lambda folder: FileLock(_create_folder(folder / "out") / ".batch.lock").acquire(),
             ["-", "out"],
             "another batch is writing into out",
         ),
     ],
 )
-def test_what_stops_a_batch_is_said_in_a_line(
+def test_errors_that_stop_a_batch_are_reported_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     prepare: Callable[[Path], object],
@@ -376,6 +388,6 @@ def test_what_stops_a_batch_is_said_in_a_line(
     del held
 
 
-def _made(folder: Path) -> Path:
+def _create_folder(folder: Path) -> Path:
     folder.mkdir()
     return folder

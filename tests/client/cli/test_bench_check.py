@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from duplex_tts.cli import app as cli
 from duplex_tts.cli import bench_check
-from duplex_tts.cli.bench_check import why_no_bench
+from duplex_tts.cli.bench_check import bench_problem
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout, its package installed with the metadata that a wheel has."""
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone whose package is installed with the metadata of a wheel."""
     needed = ["numpy>=2", 'no-such-package>=1; extra == "bench"', "other>=1; extra == 'download'"]
     monkeypatch.setattr(metadata, "requires", lambda _: needed)
     (tmp_path / "bench").mkdir()
@@ -25,39 +25,41 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_without_a_checkout_it_says_what_to_clone(tmp_path: Path) -> None:
-    assert "clone the repository" in (why_no_bench(tmp_path) or "")
+def test_a_missing_clone_is_reported_with_the_remedy(tmp_path: Path) -> None:
+    assert "clone the repository" in (bench_problem(tmp_path) or "")
 
 
-def test_the_bench_of_somebody_else_is_not_ours(checkout: Path) -> None:
-    (checkout / "pyproject.toml").unlink()
-    assert "clone the repository" in (why_no_bench(checkout) or "")
+def test_a_foreign_bench_folder_is_not_accepted(clone: Path) -> None:
+    (clone / "pyproject.toml").unlink()
+    assert "clone the repository" in (bench_problem(clone) or "")
 
 
-def test_without_the_extra_it_names_what_is_missing_and_the_command(checkout: Path) -> None:
-    why = why_no_bench(checkout) or ""
+def test_missing_packages_are_reported_with_the_install_command(clone: Path) -> None:
+    why = bench_problem(clone) or ""
     assert "needs no-such-package;" in why
     assert "pip install -e '.[bench]'" in why
 
 
-def test_with_both_it_runs(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clone_with_the_extra_has_no_problem(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(metadata, "requires", lambda _: ['numpy>=2; extra == "bench"'])
-    assert why_no_bench(checkout) is None
+    assert bench_problem(clone) is None
 
 
 def test_the_command_ends_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "why_no_bench", lambda: "the benchmark needs a checkout")
+    monkeypatch.setattr(cli, "bench_problem", lambda: "the benchmark needs a checkout")
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it was started"))
     result = CliRunner().invoke(cli.app, ["bench"])
     assert result.exit_code != 0
     assert "the benchmark needs a checkout" in str(result.exception) + result.stderr
 
 
-def test_files_that_were_never_installed_are_not_held_up(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_clone_without_installation_has_no_problem(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unknown(name: str) -> list[str]:
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", unknown)
-    assert bench_check.why_no_bench(checkout) is None
+    assert bench_check.bench_problem(clone) is None

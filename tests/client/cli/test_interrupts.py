@@ -1,4 +1,4 @@
-"""Ctrl-C and its like at any moment: no traceback, and the exit code of a shell."""
+"""Ctrl-C and other signals at any moment: no traceback, and the exit code of a shell."""
 
 import asyncio
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from duplex_tts.cli.interrupts import Interruption, exit_at_once, interruptible
+from duplex_tts.cli.interrupts import Interruption, exit_on_signals, interruptible
 from tests.support.repository import ROOT
 from tests.support.scripted_server import Peer, server
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_code(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],
         capture_output=True,
@@ -65,23 +65,23 @@ SCRIPT = (
         (SERVE, "onnxruntime"),
     ],
 )
-def test_a_program_that_imports_ends_on_the_spot(program: str, package: str, sent: int) -> None:
+def test_a_signal_during_imports_exits_at_once(program: str, package: str, sent: int) -> None:
     code = textwrap.dedent(WHEN_IMPORTED) + program
-    ended = run(code, package, str(int(sent)))
+    ended = run_code(code, package, str(int(sent)))
     assert "Traceback" not in ended.stderr
     assert "Error" not in ended.stderr
     assert ended.returncode == 128 + sent
 
 
 @pytest.mark.parametrize("package", ["argparse", "fastapi", "onnxruntime"])
-def test_the_servers_script_ends_so_at_ctrl_c_too(package: str) -> None:
-    ended = run(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
+def test_ctrl_c_during_imports_of_the_server_script_exits_at_once(package: str) -> None:
+    ended = run_code(textwrap.dedent(WHEN_IMPORTED) + SCRIPT, package, str(int(signal.SIGINT)))
     assert "Traceback" not in ended.stderr
     assert ended.returncode == 130
 
 
-def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
-    ended = run(
+def test_no_slow_import_precedes_the_signal_handlers() -> None:
+    ended = run_code(
         """
         import sys
         import duplex_tts.__main__, duplex_tts.cli.server_program
@@ -91,54 +91,54 @@ def test_nothing_heavy_comes_before_a_program_can_be_interrupted() -> None:
     assert ended.stdout == "[]\n"
 
 
-def test_a_signal_that_comes_between_two_programs_is_not_lost() -> None:
-    ended = run(
+def test_a_signal_during_exec_is_not_lost() -> None:
+    ended = run_code(
         """
         import os, signal
         from duplex_tts.cli import server_program
 
         real = os.execv
         os.execv = lambda *given: (os.kill(os.getpid(), signal.SIGINT), real(*given))
-        server_program.become("backend.main", ["--port", "0"])
+        server_program.exec_program("backend.main", ["--port", "0"])
         """
     )
     assert (ended.returncode, ended.stderr) == (130, "")
 
 
-def test_work_is_cancelled_once_and_tidies_up() -> None:
-    tidied = []
+def test_work_is_cancelled_once_and_cleans_up() -> None:
+    cleaned_up = []
 
     async def work() -> None:
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(60)
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)  # again: it is told already
+            os.kill(os.getpid(), signal.SIGTERM)  # ignored: it is cleaning up
             await asyncio.sleep(0)
-            tidied.append(True)
+            cleaned_up.append(True)
 
     with interruptible() as interruption:
         with pytest.raises(KeyboardInterrupt):
-            interruption.run(work())
+            interruption.run_coroutine(work())
         os.kill(os.getpid(), signal.SIGINT)
-    assert tidied == [True]
+    assert cleaned_up == [True]
     assert interruption.exit_code == 143
 
 
-def test_outside_of_work_it_raises_and_the_handlers_come_back() -> None:
-    before = [signal.getsignal(each) for each in SIGNALS]
+def test_a_signal_outside_of_work_raises_and_handlers_are_restored() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(KeyboardInterrupt), interruptible():
         os.kill(os.getpid(), signal.SIGINT)
-    assert [signal.getsignal(each) for each in SIGNALS] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_who_tidies_up_for_too_long_is_ended() -> None:
-    ended = run(
+def test_a_signal_during_a_long_cleanup_exits_at_once() -> None:
+    ended = run_code(
         """
         import os, signal
         from duplex_tts.cli import interrupts
 
-        interrupts.TIDY_S = -1.0
+        interrupts.CLEANUP_S = -1.0
         with interrupts.interruptible():
             try:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -149,14 +149,14 @@ def test_who_tidies_up_for_too_long_is_ended() -> None:
     assert (ended.returncode, ended.stderr) == (143, "")
 
 
-def test_what_was_ignored_stays_ignored() -> None:
-    ended = run(
+def test_ignored_signals_stay_ignored() -> None:
+    ended = run_code(
         """
         import os, signal
-        from duplex_tts.cli.interrupts import exit_at_once, interruptible
+        from duplex_tts.cli.interrupts import exit_on_signals, interruptible
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
-        exit_at_once()
+        exit_on_signals()
         with interruptible():
             os.kill(os.getpid(), signal.SIGHUP)
         print("alive")
@@ -165,14 +165,14 @@ def test_what_was_ignored_stays_ignored() -> None:
     assert ended.stdout == "alive\n"
 
 
-def test_work_that_fails_raises_as_itself() -> None:
+def test_exceptions_of_the_work_are_raised() -> None:
     async def work() -> None:
         raise ValueError("mine")
 
     with interruptible() as interruption, pytest.raises(ValueError, match="mine"):
-        interruption.run(work())
-    assert Interruption().number is None
-    assert callable(exit_at_once)
+        interruption.run_coroutine(work())
+    assert Interruption().signal_number is None
+    assert callable(exit_on_signals)
 
 
 COMMANDS = {
@@ -185,7 +185,7 @@ COMMANDS = {
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("moment", ["connecting", "rendering"])
-async def test_a_command_is_stopped_while_it_waits(
+async def test_a_waiting_command_is_stopped_by_a_signal(
     tmp_path: Path, command: str, moment: str, sent: signal.Signals
 ) -> None:
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n')

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from duplex_tts.cli import say_job
-from duplex_tts.cli.say_job import Report, SayJob, say_aloud, say_into
+from duplex_tts.cli.say_job import SayJob, SayReport, say_aloud, say_to_file
 from duplex_tts.errors import NothingToSpeak, Refused, SpeechFailed
 from duplex_tts.playback.devices import DeviceFailed, NullDevice
 from duplex_tts.player import Player
@@ -17,7 +17,7 @@ from tests.support.scripted_server import Peer, server
 
 
 async def speak_all(peer: Peer) -> dict[str, Any]:
-    """Take text until its end, then speak it at once; returns the `start`."""
+    """Receive the text to its end, then speak it at once; returns the `start` message."""
     start, text = await peer.receive("start"), ""
     while (message := await peer.receive_any())["type"] == "text":
         text += message["text"]
@@ -27,23 +27,23 @@ async def speak_all(peer: Peer) -> dict[str, Any]:
     return {**start, "said": text}
 
 
-def errand(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
+def create_job(url: str, text: str | AsyncIterator[str], **options: Any) -> SayJob:
     return SayJob(url, None, text, **options)
 
 
-# --- what is said -----------------------------------------------------------------------------
+# --- speaking -------------------------------------------------------------------------------------
 
 
-async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
+async def test_say_aloud_uses_live_mode_and_reports_each_word() -> None:
     starts, words = [], []
 
     async def script(peer: Peer) -> None:
         starts.append(await speak_all(peer))
 
-    report, device = Report(), NullDevice(record=True)
+    report, device = SayReport(), NullDevice(record=True)
     async with server(script) as url:
         await say_aloud(
-            errand(
+            create_job(
                 url,
                 "Hello there",
                 parameters={"voice": "heart", "speed": None},
@@ -61,15 +61,15 @@ async def test_a_listener_gets_live_speech_and_hears_each_word() -> None:
     assert report.utterance.audio_ms == 10
 
 
-async def test_a_file_gets_whole_sentences(tmp_path: Path) -> None:
+async def test_say_to_file_uses_batch_mode(tmp_path: Path) -> None:
     starts, words = [], []
 
     async def script(peer: Peer) -> None:
         starts.append(await speak_all(peer))
 
     async with server(script) as url:
-        told = errand(url, "Hello there", on_word=lambda _, text: words.append(text))
-        await say_into(told, tmp_path / "speech", "flac", Report())
+        saying = create_job(url, "Hello there", on_word=lambda _, text: words.append(text))
+        await say_to_file(saying, tmp_path / "speech", "flac", SayReport())
     assert starts[0]["mode"] == "batch"
     assert words == ["Hello there"]
     assert soundfile.info(tmp_path / "speech").frames == 240
@@ -88,10 +88,10 @@ async def test_a_refusal_raises_without_waiting_for_more_text() -> None:
 
     async with server(script) as url:
         with pytest.raises(SpeechFailed, match=r"no voice bob \(unknown_voice\)"):
-            await say_aloud(errand(url, never_ends()), NullDevice(), Report())
+            await say_aloud(create_job(url, never_ends()), NullDevice(), SayReport())
 
 
-async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> None:
+async def test_a_failed_sentence_raises_after_the_rest_was_heard() -> None:
     async def script(peer: Peer) -> None:
         start = await peer.receive("start")
         await peer.say(
@@ -105,7 +105,7 @@ async def test_what_could_not_be_spoken_is_told_after_the_rest_was_heard() -> No
     device = NullDevice(record=True)
     async with server(script) as url:
         with pytest.raises(SpeechFailed, match=r"not all was spoken: broken"):
-            await say_aloud(errand(url, "Hello"), device, Report())
+            await say_aloud(create_job(url, "Hello"), device, SayReport())
     assert device.recording().any()
 
 
@@ -119,10 +119,10 @@ async def test_a_session_that_is_lost_for_good_raises_as_itself() -> None:
 
     async with server(script, not_any_more, greetings=1) as url:
         with pytest.raises(Refused):
-            await say_aloud(errand(url, "Hi"), NullDevice(), Report())
+            await say_aloud(create_job(url, "Hi"), NullDevice(), SayReport())
 
 
-async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_say_aloud_raises_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     async def script(peer: Peer) -> None:
         await peer.left()
 
@@ -132,14 +132,14 @@ async def test_without_anything_that_plays_nothing_is_said(monkeypatch: pytest.M
     monkeypatch.setattr(say_job, "Player", mute)
     async with server(script) as url:
         with pytest.raises(DeviceFailed, match=r"install.*alsa-utils.*-o hello\.wav"):
-            await say_aloud(errand(url, "Hello"), None, Report())
+            await say_aloud(create_job(url, "Hello"), None, SayReport())
 
 
-# --- what is not said -------------------------------------------------------------------------
+# --- nothing to speak, failures -------------------------------------------------------------------
 
 
-async def silently(peer: Peer) -> None:
-    """Account for text that has no sound."""
+async def speak_silence(peer: Peer) -> None:
+    """Answer text that has no sound."""
     start = await peer.receive("start")
     text = (await peer.receive("text"))["text"]
     await peer.receive("end")
@@ -147,23 +147,23 @@ async def silently(peer: Peer) -> None:
     await peer.done(start["context"], ms=0.0, characters=len(text), chunks=1)
 
 
-async def test_text_without_words_leaves_the_file_alone(tmp_path: Path) -> None:
+async def test_text_without_words_leaves_the_file_unchanged(tmp_path: Path) -> None:
     good = tmp_path / "good.wav"
     good.write_bytes(b"good")
-    async with server(silently) as url:
+    async with server(speak_silence) as url:
         with pytest.raises(NothingToSpeak):
-            await say_into(errand(url, "\N{GRINNING FACE}"), good, None, Report())
+            await say_to_file(create_job(url, "\N{GRINNING FACE}"), good, None, SayReport())
     assert good.read_bytes() == b"good"
     assert os.listdir(tmp_path) == ["good.wav"]
 
 
-async def test_text_without_words_is_not_heard_either() -> None:
-    async with server(silently) as url:
+async def test_text_without_words_raises_when_played() -> None:
+    async with server(speak_silence) as url:
         with pytest.raises(NothingToSpeak):
-            await say_aloud(errand(url, "\N{GRINNING FACE}"), NullDevice(), Report())
+            await say_aloud(create_job(url, "\N{GRINNING FACE}"), NullDevice(), SayReport())
 
 
-async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: Path) -> None:
+async def test_a_server_failure_leaves_an_existing_file_unchanged(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         start = await peer.receive("start")
         await peer.receive_text(5)
@@ -175,13 +175,13 @@ async def test_a_server_that_fails_halfway_leaves_the_old_file_alone(tmp_path: P
     for path in (old, new):
         async with server(script) as url:
             with pytest.raises(Refused):
-                await say_into(errand(url, "Hello"), path, None, Report())
+                await say_to_file(create_job(url, "Hello"), path, None, SayReport())
     assert old.read_bytes() == b"good"
     assert soundfile.info(new).frames == 240, "a new file holds what was said"
     assert sorted(os.listdir(tmp_path)) == ["new.wav", "old.wav"]
 
 
-async def test_an_interruption_is_told_what_was_heard_not_what_was_received() -> None:
+async def test_an_interrupted_report_counts_what_was_heard_not_what_was_received() -> None:
     received = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -190,9 +190,9 @@ async def test_an_interruption_is_told_what_was_heard_not_what_was_received() ->
         await peer.audio(start["context"], 0, 5, ms=5_000.0)
         received.set()
 
-    report = Report()
+    report = SayReport()
     async with server(script) as url:
-        saying = asyncio.create_task(say_aloud(errand(url, "Hello"), NullDevice(), report))
+        saying = asyncio.create_task(say_aloud(create_job(url, "Hello"), NullDevice(), report))
         await received.wait()
         await eventually(lambda: report.words == 1, 20)
         saying.cancel()

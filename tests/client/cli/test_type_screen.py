@@ -1,4 +1,4 @@
-"""The terminal of `duplex-tts type`: keys of a scripted person, and what the screen then says."""
+"""The screen of `duplex-tts type`: scripted keys, and what the terminal shows."""
 
 import asyncio
 import io
@@ -18,14 +18,14 @@ from duplex_tts.player import Player
 from tests.support.live_server import eventually, live_server
 
 ESC, CTRL_C, CTRL_D, BACKSPACE = "\x1b", "\x03", "\x04", "\x7f"
-STRUCK = "\x1b[0;90;9m"  # what will not be heard
+STRUCK = "\x1b[0;90;9m"  # the style of cancelled text
 WITHIN_S = 20.0
 
-Person = Callable[[Any, "Shown"], Coroutine[Any, Any, None]]
+KeyScript = Callable[[Any, "RecordedTerminal"], Coroutine[Any, Any, None]]
 
 
-class Shown(io.StringIO):
-    """What was written to the terminal."""
+class RecordedTerminal(io.StringIO):
+    """Records what is written to the terminal."""
 
     encoding = "utf-8"
 
@@ -34,18 +34,20 @@ class Shown(io.StringIO):
 
     @property
     def plain(self) -> str:
-        """Without what moves and colours."""
+        """The text without escape sequences."""
         return re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.getvalue())
 
     async def shows(self, text: str) -> None:
         await eventually(lambda: text in self.plain, WITHIN_S)
 
 
-async def sit_down(person: Person, parameters: Parameters | None = None) -> Shown:
-    """Let a person type until they leave; returns the terminal."""
-    shown = Shown()
+async def run_screen(
+    key_script: KeyScript, parameters: Parameters | None = None
+) -> RecordedTerminal:
+    """Run a script of keys until it quits; returns the terminal."""
+    terminal = RecordedTerminal()
     output = Vt100_Output(
-        shown, lambda: Size(24, 100), term="xterm", default_color_depth=ColorDepth.DEPTH_4_BIT
+        terminal, lambda: Size(24, 100), term="xterm", default_color_depth=ColorDepth.DEPTH_4_BIT
     )
     with create_pipe_input() as keyboard:
         async with (
@@ -54,64 +56,64 @@ async def sit_down(person: Person, parameters: Parameters | None = None) -> Show
             Session.connect(live.address) as session,
             Player(NullDevice(), session.ready.sample_rate) as player,
         ):
-            person_ = asyncio.create_task(person(keyboard, shown))
+            task = asyncio.create_task(key_script(keyboard, terminal))
             try:
                 await type_aloud(session, player, parameters or Parameters(), (keyboard, output))
             finally:
-                await person_
-    return shown
+                await task
+    return terminal
 
 
-async def test_what_is_typed_stays_when_it_was_heard() -> None:
-    async def person(keyboard: Any, shown: Shown) -> None:
-        await shown.shows("Enter: speak all")
+async def test_heard_lines_stay_on_the_terminal() -> None:
+    async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
+        await terminal.shows("Enter: speak the line")
         keyboard.send_text("Hello wor")
         keyboard.send_text(BACKSPACE * 3 + "there.\r")
-        await shown.shows("first sound after")
+        await terminal.shows("first sound after")
         keyboard.send_text("Bye" + CTRL_D)
 
-    shown = await sit_down(person)
-    lines = [line.strip() for line in shown.plain.splitlines()]
+    terminal = await run_screen(key_script)
+    lines = [line.strip() for line in terminal.plain.splitlines()]
     assert any(line.endswith("Hello there.") for line in lines)
     assert any(line.endswith("Bye") for line in lines)
-    assert STRUCK not in shown.getvalue()
+    assert STRUCK not in terminal.getvalue()
 
 
-async def test_escape_stops_and_strikes_what_was_not_heard() -> None:
-    async def person(keyboard: Any, shown: Shown) -> None:
-        await shown.shows("Enter: speak all")
+async def test_escape_stops_and_strikes_out_unheard_text() -> None:
+    async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
+        await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
-        await eventually(lambda: "\x1b[0;32;1mOne" in shown.getvalue(), WITHIN_S)  # it is heard
+        await eventually(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)  # it is heard
         keyboard.send_text(ESC)
-        await eventually(lambda: STRUCK in shown.getvalue(), WITHIN_S)
+        await eventually(lambda: STRUCK in terminal.getvalue(), WITHIN_S)
         keyboard.send_text(CTRL_D)
 
-    await sit_down(person)
+    await run_screen(key_script)
 
 
-async def test_control_c_leaves_at_once() -> None:
-    async def person(keyboard: Any, shown: Shown) -> None:
-        await shown.shows("Enter: speak all")
+async def test_control_c_quits_at_once() -> None:
+    async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
+        await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
-        await eventually(lambda: "\x1b[0;32;1mOne" in shown.getvalue(), WITHIN_S)
+        await eventually(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)
         keyboard.send_text(CTRL_C)
 
-    assert STRUCK in (await sit_down(person)).getvalue()
+    assert STRUCK in (await run_screen(key_script)).getvalue()
 
 
-async def test_what_is_pasted_loses_its_control_characters() -> None:
-    async def person(keyboard: Any, shown: Shown) -> None:
-        await shown.shows("Enter: speak all")
+async def test_control_characters_are_removed_from_pasted_text() -> None:
+    async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
+        await terminal.shows("Enter: speak the line")
         keyboard.send_text("\x1b[200~Pas\x07ted\ttext\x1b[201~ now" + CTRL_D)
 
-    assert "Pasted text now" in (await sit_down(person)).plain
+    assert "Pasted text now" in (await run_screen(key_script)).plain
 
 
 async def test_a_refusal_is_shown_and_the_next_line_can_be_typed() -> None:
-    async def person(keyboard: Any, shown: Shown) -> None:
-        await shown.shows("Enter: speak all")
+    async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
+        await terminal.shows("Enter: speak the line")
         keyboard.send_text("Hello ")
-        await shown.shows("unknown_voice")
+        await terminal.shows("unknown_voice")
         keyboard.send_text(CTRL_D)
 
-    await sit_down(person, Parameters(voice="nobody"))
+    await run_screen(key_script, Parameters(voice="nobody"))

@@ -1,4 +1,4 @@
-"""`duplex-tts voices`: what it asks of the server, and what it says of the answers."""
+"""`duplex-tts voices`: its requests to the server, and its output."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Served = Callable[..., list[httpx.Request]]
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    """Answer as told; returns the requests as they come."""
+    """Answer all requests alike; returns the list of requests."""
 
     def serve(status: int, answer: Any) -> list[httpx.Request]:
         requests: list[httpx.Request] = []
@@ -44,18 +44,18 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
     return serve
 
 
-def run(*arguments: str) -> Result:
+def run_voices(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, ["voices", *arguments])
 
 
 @pytest.mark.parametrize("arguments", [WHERE, ["list", *WHERE], [*WHERE, "list"]])
 def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]) -> None:
     requests = served(200, {"default": "heart", "voices": [HEART, NOVA, ANNA]})
-    result = run(*arguments)
+    result = run_voices(*arguments)
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["heart", "en", "warm", "default"] in lines
     assert ["nova", "en", "clear", "downloaded", "on", "first", "use"] in lines
-    assert ["anna", "en", "made", "of", "a", "recording"] in lines
+    assert ["anna", "en", "from", "a", "recording"] in lines
     (request,) = requests
     assert (request.method, str(request.url)) == ("GET", "http://host:1/v1/voices")
     assert request.headers["authorization"] == "Bearer secret"
@@ -64,8 +64,8 @@ def test_voices_are_listed_with_the_default(served: Served, arguments: list[str]
 def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> None:
     requests = served(201, ANNA)
     (tmp_path / "anna.wav").write_bytes(b"RIFF of anna")
-    result = run("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
-    assert (result.exit_code, result.stdout[:13]) == (0, "anna is there")
+    result = run_voices("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
+    assert (result.exit_code, result.stdout[:13]) == (0, "anna is ready")
     (request,) = requests
     assert (request.method, request.url.path) == ("POST", "/v1/voices")
     assert request.headers["authorization"] == "Bearer secret"
@@ -74,9 +74,9 @@ def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> No
     assert b"RIFF of anna" in request.content
 
 
-def test_a_file_that_is_not_there_is_said_before_anything_is_sent(served: Served) -> None:
+def test_a_missing_recording_is_reported_before_anything_is_sent(served: Served) -> None:
     requests = served(201, ANNA)
-    result = run("add", "anna", "nowhere.wav", *WHERE)
+    result = run_voices("add", "anna", "nowhere.wav", *WHERE)
     assert result.exit_code == 2
     assert "nowhere.wav" in result.stderr
     assert not requests
@@ -84,7 +84,7 @@ def test_a_file_that_is_not_there_is_said_before_anything_is_sent(served: Served
 
 def test_a_voice_is_removed_by_its_name_alone(served: Served) -> None:
     requests = served(200, {"status": "ok"})
-    assert run("remove", "a/../b", *WHERE).exit_code == 0
+    assert run_voices("remove", "a/../b", *WHERE).exit_code == 0
     (request,) = requests
     assert (request.method, request.url.raw_path) == ("DELETE", b"/v1/voices/a%2F..%2Fb")
 
@@ -92,9 +92,11 @@ def test_a_voice_is_removed_by_its_name_alone(served: Served) -> None:
 @pytest.mark.parametrize(
     "arguments", [WHERE, ["remove", "anna", *WHERE], ["add", "anna", __file__, *WHERE]]
 )
-def test_a_refusal_is_said_in_the_servers_words(served: Served, arguments: list[str]) -> None:
+def test_a_refusal_is_printed_with_the_servers_message(
+    served: Served, arguments: list[str]
+) -> None:
     served(401, {"type": "error", "code": "invalid_api_key", "message": "no such [key]"})
-    result = run(*arguments)
+    result = run_voices(*arguments)
     assert result.exit_code == 1
     assert "no such [key]" in result.stderr
     assert result.stdout == ""
@@ -103,26 +105,30 @@ def test_a_refusal_is_said_in_the_servers_words(served: Served, arguments: list[
 @pytest.mark.parametrize(
     ("status", "answer"), [(404, b"not found"), (500, b""), (200, b"<html>"), (400, {"x": 1})]
 )
-def test_an_answer_that_is_no_answer(served: Served, status: int, answer: Any) -> None:
+def test_an_invalid_response_is_reported_with_its_status(
+    served: Served, status: int, answer: Any
+) -> None:
     served(status, answer)
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert result.exit_code == 1
     assert str(status) in result.stderr
 
 
-def test_a_server_that_is_not_there_is_said_in_a_line(served: Served) -> None:
+def test_an_unreachable_server_is_reported(served: Served) -> None:
     served(0, httpx.ConnectError("refused"))
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert result.exit_code == 1
     assert "no speech server answers" in result.stderr
 
 
 @pytest.mark.parametrize("answer", [{"x": 1}, {"voices": 1, "default": "a"}, {"voices": ["a"]}])
-def test_who_lists_no_voices_is_no_speech_server(served: Served, answer: Any) -> None:
+def test_a_response_without_voices_is_reported_as_no_speech_server(
+    served: Served, answer: Any
+) -> None:
     served(200, answer)
-    result = run(*WHERE)
+    result = run_voices(*WHERE)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "no speech server" in result.stderr
+    assert "not a speech server" in result.stderr
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
@@ -133,8 +139,8 @@ def test_the_path_of_a_proxy_is_kept(
     monkeypatch.setenv("DUPLEX_TTS_URL", f"https://host/tts{slash}")
     (tmp_path / "a.wav").write_bytes(b"RIFF")
     for arguments in ([], ["add", "a", str(tmp_path / "a.wav")], ["remove", "a"]):
-        assert run(*arguments).exit_code == 0
-    assert [str(each.url) for each in requests] == [
+        assert run_voices(*arguments).exit_code == 0
+    assert [str(sent.url) for sent in requests] == [
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices/a",

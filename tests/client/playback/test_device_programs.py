@@ -1,4 +1,4 @@
-"""Player programs, as small scripts in a folder that is the whole PATH."""
+"""Player programs, replaced by small scripts in a folder that is the only one in PATH."""
 
 import threading
 import time
@@ -24,7 +24,7 @@ class Programs:
         (self.folder / name).chmod(0o755)
 
     def heard(self, name: str = "heard") -> list[int]:
-        """What is not silence in the bytes that a program has written down."""
+        """The samples recorded by a program, without silence."""
         data = (self.folder / name).read_bytes()
         samples = np.frombuffer(data[: len(data) // 2 * 2], "<i2")
         return [int(sample) for sample in samples if sample]
@@ -43,12 +43,12 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def queue(*samples: int) -> Mixer:
-    """A playout with one track that has ended."""
+def mixer_with(*samples: int) -> Mixer:
+    """A mixer with one complete track."""
     mixer = Mixer(RATE_HZ)
-    track = mixer.add()
-    mixer.push(track, np.array(samples, "<i2").tobytes(), time.monotonic())
-    mixer.end(track)
+    track = mixer.add_track()
+    mixer.push_audio(track, np.array(samples, "<i2").tobytes(), time.monotonic())
+    mixer.end_track(track)
     return mixer
 
 
@@ -56,31 +56,31 @@ def silence(frames: int, now_s: float, delay_s: float) -> Pcm:
     return np.zeros(frames, np.int16)
 
 
-def through(mixer: Mixer) -> bool:
+def played_out(mixer: Mixer) -> bool:
     return not mixer._queue
 
 
-def test_a_program_gets_the_speech_and_its_rate(programs: Programs) -> None:
+def test_a_program_receives_the_samples_and_the_rate(programs: Programs) -> None:
     programs.add("aplay", 'echo "$@" > flags; exec /bin/cat > heard')
     speech = list(range(1, 5001))
-    mixer, device = queue(*speech), ProgramDevice("aplay")
-    device.open(RATE_HZ, mixer.pull)
-    eventually(lambda: through(mixer))
+    mixer, device = mixer_with(*speech), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull_block)
+    eventually(lambda: played_out(mixer))
     device.close(drain=True)
     assert programs.heard() == speech
     assert "-r 24000 -c 1" in (programs.folder / "flags").read_text()
 
 
-def test_the_last_syllable_is_waited_for(programs: Programs) -> None:
+def test_closing_with_drain_waits_for_the_program(programs: Programs) -> None:
     programs.add("aplay", "/bin/cat > /dev/null; /bin/sleep 0.3; echo > left")
-    mixer, device = queue(1, 2, 3), ProgramDevice("aplay")
-    device.open(RATE_HZ, mixer.pull)
-    eventually(lambda: through(mixer))
+    mixer, device = mixer_with(1, 2, 3), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull_block)
+    eventually(lambda: played_out(mixer))
     device.close(drain=True)
     assert (programs.folder / "left").exists()
 
 
-def test_a_program_is_given_a_lead_and_no_more(programs: Programs) -> None:
+def test_a_program_is_written_ahead_by_the_lead_only(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/cat > heard")
     asked: list[tuple[float, float]] = []
 
@@ -99,7 +99,7 @@ def test_a_program_is_given_a_lead_and_no_more(programs: Programs) -> None:
     assert {delay_s for _, delay_s in asked} == {device.delay_s}
 
 
-def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
+def test_nothing_is_written_after_a_second_of_silence(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/cat > heard")
     pulls = []
 
@@ -115,19 +115,19 @@ def test_an_idle_program_is_given_nothing(programs: Programs) -> None:
     assert written_s == pytest.approx(QUIET_AFTER_S, abs=0.02)
 
 
-def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: Programs) -> None:
+def test_drop_kills_the_program_and_the_next_audio_starts_another(programs: Programs) -> None:
     programs.add("aplay", "echo >> starts; /bin/cat > heard-$$; echo drained >> ends")
     mixer, device = Mixer(RATE_HZ), ProgramDevice("aplay")
-    device.open(RATE_HZ, mixer.pull)
-    first = mixer.add()
-    mixer.push(first, np.full(RATE_HZ * 60, 7, "<i2").tobytes(), time.monotonic())
+    device.open(RATE_HZ, mixer.pull_block)
+    first = mixer.add_track()
+    mixer.push_audio(first, np.full(RATE_HZ * 60, 7, "<i2").tobytes(), time.monotonic())
     eventually(lambda: first.read > RATE_HZ // 10)
-    mixer.cancel(first, time.monotonic(), ramp=False)
+    mixer.cancel_track(first, time.monotonic(), ramp=False)
     device.drop()
-    second = mixer.add()
-    mixer.push(second, np.full(240, 9, "<i2").tobytes(), time.monotonic())
-    mixer.end(second)
-    eventually(lambda: through(mixer))
+    second = mixer.add_track()
+    mixer.push_audio(second, np.full(240, 9, "<i2").tobytes(), time.monotonic())
+    mixer.end_track(second)
+    eventually(lambda: played_out(mixer))
     device.close(drain=True)
     assert (programs.folder / "starts").read_text().count("\n") == 2
     assert (programs.folder / "ends").read_text().count("\n") == 1, "the first had no time to drain"
@@ -136,10 +136,10 @@ def test_a_cancel_kills_the_program_and_the_next_word_starts_another(programs: P
     assert not any(7 in samples and 9 in samples for samples in heard)
 
 
-def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: Programs) -> None:
+def test_a_failed_program_raises_with_its_message_and_the_remedy(programs: Programs) -> None:
     programs.add("paplay", "echo 'Connection refused' >&2; exit 3")
-    mixer, device = queue(*[1] * RATE_HZ), ProgramDevice("paplay")
-    device.open(RATE_HZ, mixer.pull)
+    mixer, device = mixer_with(*[1] * RATE_HZ), ProgramDevice("paplay")
+    device.open(RATE_HZ, mixer.pull_block)
     eventually(lambda: device.failure is not None)
     device.close(drain=True)
     expected = r"paplay could not play \(exit code 3\): Connection refused; .*-o hello\.wav"
@@ -147,17 +147,17 @@ def test_a_program_that_fails_is_named_with_its_words_and_the_remedy(programs: P
         raise device.failure or AssertionError
 
 
-def test_a_program_that_hangs_does_not_hang_us(programs: Programs) -> None:
+def test_closing_a_program_that_hangs_does_not_block(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/sleep 600")
-    mixer, device = queue(*[1] * RATE_HZ), ProgramDevice("aplay")
-    device.open(RATE_HZ, mixer.pull)
+    mixer, device = mixer_with(*[1] * RATE_HZ), ProgramDevice("aplay")
+    device.open(RATE_HZ, mixer.pull_block)
     eventually(lambda: mixer._queue[0].read > 0)
     started_s = time.monotonic()
     device.close(drain=False)
     assert time.monotonic() - started_s < 10
-    assert not [each for each in threading.enumerate() if each.name == "sound to aplay"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "duplex-tts-aplay"]
 
 
-def test_a_program_that_is_not_there_is_refused(programs: Programs) -> None:
+def test_a_missing_program_is_refused(programs: Programs) -> None:
     with pytest.raises(DeviceFailed, match="ffplay is not installed"):
         ProgramDevice("ffplay").open(RATE_HZ, silence)

@@ -14,16 +14,16 @@ from duplex_tts.playback.mixer import Pcm
 RATE_HZ = 24000
 
 
-class Source:
-    """Counts upwards; remembers when it was asked."""
+class CountingSource:
+    """Counts upwards, and records the pulls."""
 
     def __init__(self) -> None:
         self.at = 0
-        self.asked: list[tuple[int, float, float]] = []
+        self.pulls: list[tuple[int, float, float]] = []
         self.enough = threading.Event()
 
     def pull(self, frames: int, now_s: float, delay_s: float) -> Pcm:
-        self.asked.append((frames, now_s, delay_s))
+        self.pulls.append((frames, now_s, delay_s))
         block = (np.arange(self.at, self.at + frames) % 1000 + 1).astype(np.int16)
         self.at += frames
         if self.at >= RATE_HZ // 4:
@@ -31,11 +31,11 @@ class Source:
         return block
 
 
-# --- nothing, in real time ------------------------------------------------------------------------
+# --- the null device ------------------------------------------------------------------------------
 
 
-def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> None:
-    source, device = Source(), NullDevice(record=True)
+def test_the_null_device_plays_in_real_time_and_records_everything() -> None:
+    source, device = CountingSource(), NullDevice(record=True)
     started_s = time.monotonic()
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
@@ -47,33 +47,33 @@ def test_the_null_device_takes_a_second_for_a_second_and_keeps_all_of_it() -> No
     assert recording.tolist() == (np.arange(source.at) % 1000 + 1).tolist()
 
 
-def test_the_recording_says_what_was_heard_when() -> None:
-    source, device = Source(), NullDevice(record=True)
+def test_index_at_finds_the_sample_heard_at_a_time() -> None:
+    source, device = CountingSource(), NullDevice(record=True)
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
     device.close(drain=False)
-    frames, pulled_s, delay_s = source.asked[7]
+    frames, pulled_s, delay_s = source.pulls[7]
     assert device.index_at(pulled_s + delay_s) == pytest.approx(7 * frames, abs=1)
 
 
-def test_the_null_device_makes_up_for_a_late_thread() -> None:
-    """Its clock is the machine's: time does not stand still because a thread did."""
-    source, device = Source(), NullDevice(record=True)
+def test_the_null_device_catches_up_after_a_late_thread() -> None:
+    """It follows the system clock, also when its thread was delayed."""
+    source, device = CountingSource(), NullDevice(record=True)
 
     def pull(frames: int, now_s: float, delay_s: float) -> Pcm:
-        if len(source.asked) == 3:
+        if len(source.pulls) == 3:
             time.sleep(0.1)
         return source.pull(frames, now_s, delay_s)
 
     device.open(RATE_HZ, pull)
     assert source.enough.wait(10)
     device.close(drain=False)
-    steps = np.diff([now_s for _, now_s, _ in source.asked])
+    steps = np.diff([now_s for _, now_s, _ in source.pulls])
     assert np.allclose(steps, 0.01)
 
 
-def test_without_record_nothing_is_kept() -> None:
-    source, device = Source(), NullDevice()
+def test_the_null_device_keeps_nothing_without_record() -> None:
+    source, device = CountingSource(), NullDevice()
     device.open(RATE_HZ, source.pull)
     assert source.enough.wait(10)
     device.close(drain=True)
@@ -88,7 +88,7 @@ class PortAudioError(Exception):
 
 
 class Stream:
-    """What the module's `OutputStream` does, without a sound."""
+    """A silent stand-in for `sounddevice.OutputStream`."""
 
     latency = 0.02
     broken = ""
@@ -133,10 +133,10 @@ def stream(monkeypatch: pytest.MonkeyPatch) -> type[Stream]:
     return Fresh
 
 
-def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
+def test_the_sound_device_plays_pulled_samples_and_passes_their_delay(
     stream: type[Stream],
 ) -> None:
-    source, device = Source(), SoundDevice()
+    source, device = CountingSource(), SoundDevice()
     device.open(RATE_HZ, source.pull)
     options = Stream.made.options
     assert (options["samplerate"], options["channels"], options["dtype"]) == (RATE_HZ, 1, "int16")
@@ -144,7 +144,7 @@ def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
     times = SimpleNamespace(currentTime=100.0, outputBufferDacTime=100.03)
     options["callback"](block, 480, times, None)
     assert block[:, 0].tolist() == list(range(1, 481))
-    ((_, now_s, delay_s),) = source.asked
+    ((_, now_s, delay_s),) = source.pulls
     assert delay_s == pytest.approx(0.03)
     assert now_s == pytest.approx(time.monotonic(), abs=5)
     device.close(drain=True)
@@ -152,27 +152,29 @@ def test_the_sound_device_plays_what_it_pulls_and_says_when_it_is_heard(
     assert device.failure is None
 
 
-def test_a_sound_device_with_a_short_buffer_lets_speech_fade(stream: type[Stream]) -> None:
+def test_a_sound_device_with_a_short_buffer_needs_no_drop(stream: type[Stream]) -> None:
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
-    assert not device.buffers_much
+    device.open(RATE_HZ, CountingSource().pull)
+    assert not device.needs_drop
 
 
-def test_a_sound_device_with_a_long_buffer_is_emptied_at_a_cancel(stream: type[Stream]) -> None:
+def test_a_sound_device_with_a_long_buffer_needs_drop_which_restarts_it(
+    stream: type[Stream],
+) -> None:
     stream.latency = FADE_S * 4
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
-    assert device.buffers_much
+    device.open(RATE_HZ, CountingSource().pull)
+    assert device.needs_drop
     device.drop()
     assert Stream.made.log == ["start", "abort", "start"]
-    assert device.failure is None, "it stopped because it was told to"
+    assert device.failure is None, "the stop was requested"
     device.close(drain=False)
     assert Stream.made.log[-2:] == ["abort", "close"]
 
 
-def test_a_device_that_is_unplugged_says_so(stream: type[Stream]) -> None:
+def test_an_unplugged_device_sets_its_failure(stream: type[Stream]) -> None:
     device = SoundDevice()
-    device.open(RATE_HZ, Source().pull)
+    device.open(RATE_HZ, CountingSource().pull)
     Stream.made.options["finished_callback"]()
     assert "stopped" in str(device.failure)
     device.close(drain=True)
@@ -188,11 +190,11 @@ def with_broken_device(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("lack", [without_module, with_broken_device])
-def test_without_a_sound_device_the_remedy_is_named(
+def test_a_missing_sound_device_raises_with_the_remedy(
     stream: type[Stream],
     monkeypatch: pytest.MonkeyPatch,
     lack: Callable[[pytest.MonkeyPatch], None],
 ) -> None:
     lack(monkeypatch)
     with pytest.raises(DeviceFailed, match=r"-o hello\.wav"):
-        SoundDevice().open(RATE_HZ, Source().pull)
+        SoundDevice().open(RATE_HZ, CountingSource().pull)

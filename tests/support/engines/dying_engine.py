@@ -56,5 +56,5 @@ class DyingModel(FakeModel):
 
 
 if __name__ == "__main__":
-    with patch.multiple(main, choose=lambda settings, models: DyingModel(), _END_S=2.0):
+    with patch.multiple(main, load_model=lambda settings, models: DyingModel(), _EXIT_AFTER_S=2.0):
         main.main(sys.argv[1:])

@@ -13,7 +13,7 @@ from hibari.voices import ASSETS
 
 from backend.engines.base import Chunk, Engine, Pcm, Release, Utterance
 from backend.engines.hibari.engine import HibariEngine, HibariModel
-from backend.engines.hibari.phonemes import Reader
+from backend.engines.hibari.phonemes import PhonemeReader
 
 
 @cache
@@ -22,9 +22,9 @@ def model() -> HibariModel:
 
 
 @cache
-def reader() -> Reader:
+def reader() -> PhonemeReader:
     alphabet = json.loads((Path(ASSETS) / "vocab.json").read_text(encoding="utf-8"))
-    return Reader(british=False, alphabet=alphabet)
+    return PhonemeReader(british=False, alphabet=alphabet)
 
 
 def begin(chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> HibariEngine:

@@ -20,7 +20,7 @@ class InlineSpeech:
 
     def __init__(self, tts: InlineTTS, utterance: Utterance) -> None:
         self.deadline_s = 0.0
-        self.is_taken = True  # nothing waits here
+        self.is_taken = True  # nothing is queued here
         self._tts = tts
         self._engine: Engine = tts.engine
         self._id = utterance.id
@@ -84,21 +84,21 @@ class InlineTTS(TTSManager):
         self.delay_s = delay_s
         self.patience_s = patience_s
 
-    async def load(self, voice: str) -> float:
+    async def load_voice(self, voice: str) -> float:
         self.model.load_voice(voice)
         return 1.0
 
-    def speak(
-        self, manner: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    def open_utterance(
+        self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
     ) -> Any:
         utterance = Utterance(
             f"u{len(self.utterances)}",
-            manner.voice,
-            speed=manner.speed,
-            seed=manner.seed,
-            language=manner.language,
+            params.voice,
+            speed=params.speed,
+            seed=params.seed,
+            language=params.language,
             chunk_characters=chunk_characters,
-            parameters=manner.parameters,
+            parameters=params.parameters,
         )
         self.utterances.append(utterance)
         return InlineSpeech(self, utterance)

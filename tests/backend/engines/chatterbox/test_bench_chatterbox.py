@@ -87,7 +87,7 @@ def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
 def test_what_cannot_be_measured_says_what_to_do(
     wishes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.chatterbox.run.folder_of", lambda _: tmp_path)
+    monkeypatch.setattr("bench.chatterbox.run.weights_folder", lambda _: tmp_path)
     answer = CliRunner().invoke(app, wishes)
     assert answer.exit_code != 0
     assert told in " ".join(answer.output.split())

@@ -128,7 +128,7 @@ def test_parameters_have_ranges_and_each_model_its_own(
 
     tts = TTSManager(model(tmp_path, turbo=turbo), EngineSettings(), Metrics(), 1)
     with pytest.raises(error, match=told):
-        tts.manner(Start("c", **wish))  # type: ignore[arg-type]
+        tts.resolve_params(Start("c", **wish))  # type: ignore[arg-type]
 
 
 def test_on_a_cpu_few_slots_are_enough(tmp_path: Path) -> None:

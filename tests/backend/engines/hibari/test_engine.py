@@ -20,7 +20,7 @@ from backend.config import Settings
 from backend.engines.base import Chunk, Failure, Pcm, Release, Utterance
 from backend.engines.hibari import engine as hibari
 from backend.engines.hibari.engine import HibariModel
-from backend.engines.loader import choose
+from backend.engines.loader import load_model
 from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.backend.engines.hibari.test_phonemes import PIECES
 from tests.support.engines.hibari_model import (
@@ -42,7 +42,7 @@ SENTENCES = (
 )
 
 
-# --- like the whole sentence ----------------------------------------------------------------------
+# --- compared with the whole sentence -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("words", [1, 3])
@@ -53,14 +53,14 @@ def test_streamed_words_last_as_long_as_the_whole_sentence(words: int) -> None:
     assert sum(heard) == pytest.approx(sum(expected), rel=0.03)
 
 
-def test_a_whole_sentence_lasts_exactly_as_long_as_the_packages() -> None:
+def test_a_whole_sentence_lasts_exactly_as_long_as_the_package_makes_it() -> None:
     package = Hibari()
     for text in SENTENCES:
         assert len(pcm(whole(text))) == len(package(text))
 
 
-def clicks(audio: Pcm) -> Pcm:
-    """How far the high end of each 2.5 ms stands out from both neighbours, in dB."""
+def click_levels(audio: Pcm) -> Pcm:
+    """How far the high frequencies of each 2.5 ms exceed those of both neighbours, in dB."""
     sharp = np.diff(audio, 2)
     blocks = sharp[: len(sharp) // 60 * 60].reshape(-1, 60)
     level = 10 * np.log10((blocks**2).mean(1) + 1e-7)
@@ -68,11 +68,11 @@ def clicks(audio: Pcm) -> Pcm:
     return out
 
 
-def test_no_seam_clicks_more_than_speech_itself() -> None:
+def test_seams_do_not_click_more_than_speech() -> None:
     for text in SENTENCES:
-        loudest = clicks(pcm(whole(text))).max()
+        loudest = click_levels(pcm(whole(text))).max()
         chunks = streamed(text)
-        heard = clicks(pcm(chunks))
+        heard = click_levels(pcm(chunks))
         for end in np.cumsum([len(chunk.pcm) for chunk in chunks])[:-1]:
             around = heard[(end - 300) // 60 : (end + 1800) // 60]  # the joint is 50 ms behind
             assert around.max() < loudest
@@ -84,7 +84,7 @@ def test_the_chunks_of_one_release_do_not_change_its_sound() -> None:
         assert len(in_chunks) > len(at_once)
         one, many = pcm(at_once), pcm(in_chunks)
         assert len(one) == len(many)
-        # What remains is the rounding of the quantised weights in windows of another size.
+        # The remaining difference: quantised weights round differently in windows of other sizes.
         assert np.sqrt(np.mean((one - many) ** 2)) < 0.35 * np.sqrt(np.mean(one**2))
 
 
@@ -100,7 +100,7 @@ def test_speed_shortens_speech() -> None:
     assert fast < 0.8 * normal < normal < 0.85 * slow
 
 
-# --- what a release says --------------------------------------------------------------------------
+# --- releases -------------------------------------------------------------------------------------
 
 
 def test_only_the_released_words_are_spoken() -> None:
@@ -122,7 +122,7 @@ def test_an_amount_is_not_cut_before_its_magnitude() -> None:
     assert (9, 21) in [(word.start, word.end) for chunk in chunks for word in chunk.words]
 
 
-def test_a_forced_release_is_spoken_to_its_end_and_heard_to_its_end() -> None:
+def test_a_forced_release_is_spoken_to_its_end_and_decays() -> None:
     engine = begin()
     (chunk,) = drive(engine, Release("Hello", 5, must_reach=True))
     assert chunk.end == 5
@@ -131,7 +131,7 @@ def test_a_forced_release_is_spoken_to_its_end_and_heard_to_its_end() -> None:
     assert (rest.start, rest.end) == (5, 12)
 
 
-def test_a_word_held_back_is_not_followed_by_what_was_made_up() -> None:
+def test_the_made_up_continuation_is_not_heard() -> None:
     (chunk,) = drive(begin(), Release("Hello", 5, must_reach=True))
     alone = len(pcm(whole("Hello,")))
     assert len(chunk.pcm) < alone
@@ -164,13 +164,13 @@ def test_a_long_release_comes_in_chunks_cut_at_words() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   ", "...", "🙂🙂", "हिन्दी", "中文。", " - \n"])
-def test_what_cannot_be_spoken_is_accounted_for_in_silence(text: str) -> None:
+def test_unspeakable_text_is_accounted_for_without_sound(text: str) -> None:
     chunks = whole(text)
     assert_tiles(chunks, text)
     assert len(pcm(chunks)) == 0
 
 
-def test_two_thousand_characters_without_a_stop_are_spoken_in_bounded_chunks() -> None:
+def test_long_text_without_punctuation_is_spoken_in_bounded_chunks() -> None:
     text = "so they built their houses on the higher ground where no flood could reach them " * 25
     text = text[:2000].rstrip()
     chunks = whole(text)
@@ -185,9 +185,7 @@ texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(" ".join)
 
 @settings(max_examples=25, deadline=None)
 @given(texts, st.data())
-def test_any_releases_of_any_text_account_for_every_character_once(
-    text: str, data: st.DataObject
-) -> None:
+def test_any_releases_of_any_text_tile_it(text: str, data: st.DataObject) -> None:
     engine = begin(chunk_characters=data.draw(st.sampled_from([0, 1, 25])))
     ends = [m.end() for m in re.finditer(r"\S+\s*", text)] or [len(text)]
     chunks: list[Chunk] = []
@@ -227,7 +225,7 @@ def test_word_times_are_where_the_sound_is() -> None:
 # --- the engine -----------------------------------------------------------------------------------
 
 
-def test_the_most_urgent_that_has_something_to_say_is_rendered() -> None:
+def test_the_most_urgent_utterance_with_text_is_rendered() -> None:
     engine = model().create_engine()
     for name in ("idle", "first", "second"):
         engine.begin(Utterance(name, "heart"))
@@ -246,7 +244,7 @@ def test_an_aborted_utterance_is_forgotten() -> None:
     assert engine.step(["u"]) == []
 
 
-def test_an_utterance_that_cannot_be_rendered_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_render_error_fails_only_its_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = model().create_engine()
     for name in ("good", "bad"):
         engine.begin(Utterance(name, "heart"))
@@ -255,7 +253,7 @@ def test_an_utterance_that_cannot_be_rendered_fails_alone(monkeypatch: pytest.Mo
     def broken() -> Chunk:
         raise RuntimeError("out of paper")
 
-    monkeypatch.setattr(engine._speeches["bad"], "step", broken)
+    monkeypatch.setattr(engine._states["bad"], "step", broken)
     (failure,) = engine.step(["bad", "good"])
     assert isinstance(failure, Failure)
     assert failure.error.code == "engine_failed"
@@ -264,7 +262,7 @@ def test_an_utterance_that_cannot_be_rendered_fails_alone(monkeypatch: pytest.Mo
     assert chunk.utterance_id == "good"
 
 
-def test_engines_on_one_model_render_side_by_side() -> None:
+def test_engines_of_one_model_render_in_parallel() -> None:
     expected = pcm(whole(SENTENCES[0]))
     heard: list[bool] = []
 
@@ -291,26 +289,26 @@ def test_engines_on_one_model_render_side_by_side() -> None:
         (Utterance("u", "heart", speed=3), BadMessage),
     ],
 )
-def test_what_cannot_be_spoken_is_refused_at_once(
+def test_unsupported_utterances_are_refused_at_begin(
     utterance: Utterance, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
         model().create_engine().begin(utterance)
 
 
-def test_english_of_any_kind_is_spoken() -> None:
+def test_any_english_language_tag_is_accepted() -> None:
     for language in ("en", "en-GB", "EN-us", None, ""):
         model().create_engine().begin(Utterance("u", "heart", language=language))
 
 
-def test_the_default_voice_is_ready_and_others_are_offered(tmp_path: Path) -> None:
+def test_the_default_voice_is_ready_and_others_are_listed(tmp_path: Path) -> None:
     voices = {voice.name: voice for voice in HibariModel(tmp_path).voices()}
     assert voices[HibariModel.default_voice].ready
     assert voices["emma"].language == "en-GB"
     assert not voices["emma"].ready
 
 
-def test_a_voice_that_cannot_be_fetched_is_named_with_those_there_are(
+def test_the_error_for_a_voice_that_cannot_be_fetched_lists_the_available(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "BASE_URL", "http://127.0.0.1:9/")
@@ -326,8 +324,8 @@ class _SilentFiles(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder, served where the package looks for its voices."""
+def voice_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder, served at the URL from which the package fetches voices."""
     folder = tmp_path / "served"
     folder.mkdir()
     handler = partial(_SilentFiles, directory=str(folder))
@@ -340,13 +338,13 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         thread.join()
 
 
-def test_a_voice_is_fetched_when_it_is_first_needed(
-    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_voice_is_fetched_on_first_use(
+    voice_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = (Path(catalogue.ASSETS) / "hibari.onnx").read_bytes()
     emma = {**catalogue.VOICES["emma"], "sha256": hashlib.sha256(weights).hexdigest()}
     monkeypatch.setitem(catalogue.VOICES, "emma", emma)
-    (shelf / emma["file"]).write_bytes(weights)
+    (voice_server / emma["file"]).write_bytes(weights)
     fetching = HibariModel(tmp_path / "cache")
     fetching.load_voice("emma")
     assert next(voice for voice in fetching.voices() if voice.name == "emma").ready
@@ -355,8 +353,8 @@ def test_a_voice_is_fetched_when_it_is_first_needed(
     assert sum(len(c.pcm) for c in drive(engine, Release("Hello.", 6, final=True))) > 0.3 * RATE
 
 
-def test_a_voice_that_is_not_what_it_should_be_is_refused(shelf: Path, tmp_path: Path) -> None:
-    (shelf / catalogue.VOICES["emma"]["file"]).write_bytes(b"something else")
+def test_a_voice_with_a_wrong_checksum_is_refused(voice_server: Path, tmp_path: Path) -> None:
+    (voice_server / catalogue.VOICES["emma"]["file"]).write_bytes(b"something else")
     broken = HibariModel(tmp_path / "cache")
     with pytest.raises(VoiceUnavailable, match="emma"):
         broken.load_voice("emma")
@@ -372,13 +370,13 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_voice_is_fetched_again_when_it_is_needed(
-    damage: str, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_voice_is_fetched_again(
+    damage: str, voice_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = (Path(catalogue.ASSETS) / "hibari.onnx").read_bytes()
     emma = {**catalogue.VOICES["emma"], "sha256": hashlib.sha256(weights).hexdigest()}
     monkeypatch.setitem(catalogue.VOICES, "emma", emma)
-    (shelf / emma["file"]).write_bytes(weights)
+    (voice_server / emma["file"]).write_bytes(weights)
     cached = tmp_path / "cache" / emma["file"]
     cached.parent.mkdir()
     cached.write_bytes(DAMAGES[damage](weights))
@@ -386,7 +384,7 @@ def test_a_damaged_voice_is_fetched_again_when_it_is_needed(
     assert cached.read_bytes() == weights
 
 
-def test_a_damaged_voice_that_cannot_be_fetched_is_named_as_such(
+def test_the_error_for_a_damaged_voice_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(catalogue, "BASE_URL", "http://127.0.0.1:9/")
@@ -397,7 +395,7 @@ def test_a_damaged_voice_that_cannot_be_fetched_is_named_as_such(
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["hibari.onnx", "vocab.json"])
-def test_a_damaged_package_stops_the_start_with_one_line(
+def test_a_damaged_package_is_a_one_line_error_at_start(
     damage: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for file in ("hibari.onnx", "vocab.json"):
@@ -406,12 +404,12 @@ def test_a_damaged_package_stops_the_start_with_one_line(
     damaged.write_bytes(DAMAGES[damage](damaged.read_bytes()))
     monkeypatch.setattr(hibari, "_ASSETS", tmp_path)
     with pytest.raises(DuplexError, match="pip install --force-reinstall") as stopped:
-        choose(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
+        load_model(Settings.model_validate({"engine": {"name": "hibari"}}), tmp_path)
     assert "\n" not in stopped.value.message
 
 
 @pytest.mark.parametrize("word", ["Use ", "Read ", "Live ", "He got "])
-def test_a_word_waits_for_the_one_that_reads_it(word: str) -> None:
+def test_a_word_waits_for_the_next_word_that_decides_its_reading(word: str) -> None:
     alone = list(drive(begin(), Release(word, len(word), pause=True)))
     assert alone[-1].end < len(word)
     known = list(drive(begin(), Release(f"{word}the ", len(word), pause=True)))

@@ -1,4 +1,4 @@
-"""The embedded voice as a context sends it: heard at once, whole, and as loud as other sources."""
+"""The embedded voice as a context sends it: audible at once, complete, at the target loudness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.signal import resample_poly
 from backend.audio.leading_silence import SilenceTrimmer
 from backend.audio.loudness import Limiter, first_audible, gain_to_target, measure_lufs
 from backend.engines.base import Pcm, Release
-from backend.tts_manager import _PASSAGE
+from backend.tts_manager import _LOUDNESS_TEXT
 from bench.harness.corpus import load_corpus
 from tests.support.engines.hibari_model import begin, drive, pcm, whole
 
@@ -28,8 +28,8 @@ FIRST_WORDS = (
 )
 
 
-def opening(word: str, seed: int) -> Pcm:
-    """The first release of a sentence: one word, at the common loudness."""
+def render_first_word(word: str, seed: int) -> Pcm:
+    """The first release of a sentence: one word, at the target loudness."""
     text = f"{word} went there and back."
     chunks = drive(begin(seed=seed), Release(text, len(word) + 1))
     return pcm(list(chunks)) * np.float32(gain())
@@ -37,13 +37,13 @@ def opening(word: str, seed: int) -> Pcm:
 
 @cache
 def gain() -> float:
-    return gain_to_target(measure_lufs(pcm(whole(_PASSAGE)), RATE_HZ))
+    return gain_to_target(measure_lufs(pcm(whole(_LOUDNESS_TEXT)), RATE_HZ))
 
 
-def test_first_words_sound_at_once_and_whole() -> None:
+def test_first_words_are_audible_at_once_and_complete() -> None:
     waits_ms, lost_db = [], []
     for word, seed in itertools.product(FIRST_WORDS.split(), (1, 2)):
-        rendered = opening(word, seed)
+        rendered = render_first_word(word, seed)
         sent = SilenceTrimmer(RATE_HZ).trim(rendered, math.inf)
         audible = first_audible(sent, RATE_HZ)
         assert audible is not None, word
@@ -52,11 +52,11 @@ def test_first_words_sound_at_once_and_whole() -> None:
         lost_db.append(10 * np.log10(lost / np.square(rendered).sum() + 1e-12))
     assert len(waits_ms) > 200
     assert np.percentile(waits_ms, 95) <= 30
-    assert max(lost_db) < -45  # of the word's energy; and of what is cut nothing is audible
+    assert max(lost_db) < -45  # relative to the word's energy: the trimmed part is inaudible
 
 
-def test_speech_is_as_loud_as_other_sources_and_its_peaks_are_not_too_high() -> None:
-    texts = [each.text for each in load_corpus(limit=12) if each.speakable]
+def test_speech_has_the_target_loudness_and_limited_peaks() -> None:
+    texts = [entry.text for entry in load_corpus(limit=12) if entry.speakable]
     loudness, peaks_dbfs = [], []
     for volume, text in itertools.product((1.0, 2.0), texts):
         limiter = Limiter(RATE_HZ)
@@ -78,7 +78,7 @@ PHRASES = (
 
 
 @pytest.mark.parametrize(("phrase", "rest"), PHRASES)
-def test_a_phrase_before_a_pause_dies_away_and_the_next_begins_with_its_own_onset(
+def test_a_phrase_before_a_pause_decays_and_the_next_has_its_own_onset(
     phrase: str, rest: str
 ) -> None:
     engine, next_word = begin(seed=1), rest.split()[0] + " "
@@ -88,7 +88,7 @@ def test_a_phrase_before_a_pause_dies_away_and_the_next_begins_with_its_own_onse
     after = pcm(list(drive(engine, Release(whole_text, len(whole_text), final=True))))
     edge = int(0.002 * RATE_HZ)
     for end in (before[-edge:], after[:edge]):
-        assert 20 * np.log10(np.abs(end).max() * gain() + 1e-6) < -30  # 10 to 15 dB cut in a word
+        assert 20 * np.log10(np.abs(end).max() * gain() + 1e-6) < -30  # inside a word 10 to 15 dB
 
 
 def test_a_phrase_before_a_pause_is_not_spoken_as_the_end_of_a_sentence() -> None:

@@ -11,8 +11,8 @@ from hibari.voices import ASSETS
 from backend.engines.hibari.network import FRAME_REACH, PITCH_REACH, UNIT_FRAMES, Network
 
 BUNDLED = Path(ASSETS) / "hibari.onnx"
-# What the rounding of the quantised weights may make of values about 5, natural logarithms of
-# amplitudes mostly: less than a decibel. It differs between processors.
+# Rounding error of the quantised weights, of values about 5, mostly natural logarithms of
+# amplitudes: less than a decibel. It differs between processors.
 SAME_FRAMES = 0.1
 
 
@@ -26,7 +26,7 @@ def package() -> Hibari:
     return Hibari()
 
 
-def test_the_stages_together_are_the_packages_graph(network: Network, package: Hibari) -> None:
+def test_the_stages_together_give_the_packages_output(network: Network, package: Hibari) -> None:
     ids = package.ids(package.g2p("The library opens at nine, but not on Sundays."))
     for speed in (1.0, 1.5):
         whole = package.sess.run(
@@ -42,7 +42,9 @@ def test_the_stages_together_are_the_packages_graph(network: Network, package: H
         assert np.abs(frames - expected).mean() < SAME_FRAMES
 
 
-def test_a_window_with_its_reach_is_like_the_whole(network: Network, package: Hibari) -> None:
+def test_a_window_with_its_reach_gives_the_output_of_the_whole(
+    network: Network, package: Hibari
+) -> None:
     ids = package.ids(
         package.g2p("The library opens at nine, but not on any of the Sundays in May.")
     )

@@ -21,18 +21,18 @@ texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(m
 
 
 def units(text: str) -> list[tuple[str, str]]:
-    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read(text)]
+    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read_units(text)]
 
 
 @settings(max_examples=300, deadline=None)
 @given(texts)
-def test_the_traced_normaliser_says_what_the_package_says(text: str) -> None:
+def test_the_traced_normaliser_gives_the_packages_result(text: str) -> None:
     assert str(normalise(text)) == normalize(text.replace("[", "(").replace("]", ")"))
 
 
 @settings(max_examples=200, deadline=None)
 @given(texts)
-def test_each_normalised_character_knows_where_it_comes_from(text: str) -> None:
+def test_each_normalised_character_maps_to_the_source(text: str) -> None:
     line = normalise(text)
     assert len(line.spans) == len(line)
     assert all(0 <= start <= end <= len(text) for start, end in line.spans)
@@ -41,7 +41,7 @@ def test_each_normalised_character_knows_where_it_comes_from(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(texts)
 def test_every_word_is_in_exactly_one_unit(text: str) -> None:
-    read = reader().read(text)
+    read = reader().read_units(text)
     assert " ".join(text[u.start : u.end] for u in read).split() == text.split()
     assert all(a.end <= b.start for a, b in itertools.pairwise(read))
 
@@ -68,18 +68,18 @@ def test_words_with_one_reading_are_one_unit(together: str) -> None:
     assert together in [word for word, _ in units(f"It was {together} then.")]
 
 
-def test_one_word_may_have_a_reading_of_many() -> None:
+def test_one_word_may_be_read_as_many() -> None:
     ((word, phonemes),) = units("$1,250.50")
     assert word == "$1,250.50"
     assert len(phonemes.split()) > 5
 
 
-def test_what_cannot_be_read_is_a_unit_without_phonemes() -> None:
+def test_unreadable_text_is_a_unit_without_phonemes() -> None:
     assert units("हिन्दी 中文 🎉") == [("हिन्दी", ""), ("中文", ""), ("🎉", "")]
 
 
 @pytest.mark.parametrize("odd", ["⑴", "\x1b¹", "xİ"])
-def test_a_word_that_the_package_trips_over_costs_only_itself(odd: str) -> None:
+def test_a_word_that_the_package_fails_on_affects_only_itself(odd: str) -> None:
     with pytest.raises((ValueError, TypeError)):
         G2P()(odd)
     (before, _, after) = units(f"hello {odd} there")
@@ -87,7 +87,7 @@ def test_a_word_that_the_package_trips_over_costs_only_itself(odd: str) -> None:
     assert after == ("there", "ðˈɛɹ")
 
 
-def test_a_text_cannot_dictate_phonemes() -> None:
+def test_a_text_cannot_set_phonemes() -> None:
     assert "X" not in "".join(phonemes for _, phonemes in units("[word](/XXX/)"))
     assert any("wˈɜɹd" in phonemes for _, phonemes in units("[word](/XXX/)"))
 
@@ -127,12 +127,12 @@ def test_a_reading_that_the_next_word_may_change_is_not_firm(text: str, word: st
         ("Hello ", "Hello"),
     ],
 )
-def test_a_reading_that_no_word_can_change_is_firm(text: str, word: str) -> None:
+def test_a_reading_that_the_next_word_cannot_change_is_firm(text: str, word: str) -> None:
     assert is_firm(text, text.index(word) + len(word))
 
 
 @pytest.mark.parametrize("text", ["We use ", "He got ", "They read ", "the house "])
-def test_a_word_that_the_next_one_reads_is_doubtful(text: str) -> None:
-    unit = reader().read(text)[-1]
-    assert unit.doubtful
-    assert not reader().read("a table ")[-1].doubtful
+def test_a_word_whose_reading_depends_on_the_next_is_doubtful(text: str) -> None:
+    unit = reader().read_units(text)[-1]
+    assert unit.is_doubtful
+    assert not reader().read_units("a table ")[-1].is_doubtful

@@ -8,48 +8,48 @@ from backend.engines.base import Release
 from backend.engines.hibari.phonemes import Unit
 from backend.engines.hibari.plan import make_plan
 
-BETWEEN = re.compile(r"\S+")
+WORD = re.compile(r"\S+")
 
 
 def read(text: str) -> list[Unit]:
-    """Each word is its own reading; a word of marks only is not voiced."""
+    """Each word is a unit; a word of marks only is not voiced."""
     return [
         Unit(m.start(), m.end(), "wɜɹd" if any(c.isalnum() for c in m.group()) else "—")
-        for m in BETWEEN.finditer(text)
+        for m in WORD.finditer(text)
     ]
 
 
-def planned(release: Release, spoken_to: int = 0) -> tuple[list[str], int, bool]:
+def plan_words(release: Release, spoken_to: int = 0) -> tuple[list[str], int, bool]:
     plan = make_plan(release, spoken_to, read)
-    return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.more
+    return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.has_more
 
 
 def test_words_up_to_the_release_are_planned_with_their_spaces() -> None:
-    assert planned(Release("one two three ", 8)) == (["one", "two"], 8, False)
+    assert plan_words(Release("one two three ", 8)) == (["one", "two"], 8, False)
 
 
-def test_what_was_spoken_is_not_planned_again() -> None:
-    assert planned(Release("one two three", 13, final=True), 8) == (["three"], 13, False)
+def test_spoken_text_is_not_planned_again() -> None:
+    assert plan_words(Release("one two three", 13, final=True), 8) == (["three"], 13, False)
 
 
-def test_a_word_before_a_bare_mark_waits_for_the_word_behind_it() -> None:
-    assert planned(Release("one two - ", 8)) == (["one"], 4, False)
-    assert planned(Release("one two - three ", 10), 4) == (["two", "-"], 10, False)
+def test_a_word_before_a_bare_mark_waits_for_the_next_word() -> None:
+    assert plan_words(Release("one two - ", 8)) == (["one"], 4, False)
+    assert plan_words(Release("one two - three ", 10), 4) == (["two", "-"], 10, False)
 
 
-def test_a_number_waits_for_the_word_behind_it_unless_it_must_be_spoken() -> None:
-    assert planned(Release("about $3.2 ", 11)) == (["about"], 6, False)
-    assert planned(Release("about $3.2 ", 11, must_reach=True)) == (["about", "$3.2"], 11, False)
+def test_a_number_waits_for_the_next_word_unless_it_must_be_spoken() -> None:
+    assert plan_words(Release("about $3.2 ", 11)) == (["about"], 6, False)
+    assert plan_words(Release("about $3.2 ", 11, must_reach=True)) == (["about", "$3.2"], 11, False)
 
 
 def test_a_word_that_grew_after_it_was_spoken_is_continued() -> None:
-    assert planned(Release("hello", 3, must_reach=True)) == (["hel"], 3, False)
-    assert planned(Release("hello there", 11, final=True), 3) == (["lo", "there"], 11, False)
+    assert plan_words(Release("hello", 3, must_reach=True)) == (["hel"], 3, False)
+    assert plan_words(Release("hello there", 11, final=True), 3) == (["lo", "there"], 11, False)
 
 
 @pytest.mark.parametrize("text", ["", "   ", " \n "])
 def test_without_words_only_the_spaces_are_accounted_for(text: str) -> None:
-    assert planned(Release(text, len(text), final=True)) == ([], len(text), False)
+    assert plan_words(Release(text, len(text), final=True)) == ([], len(text), False)
 
 
 def test_a_long_text_is_read_in_bounded_parts() -> None:
@@ -65,7 +65,7 @@ def test_a_long_text_is_read_in_bounded_parts() -> None:
         plan = make_plan(Release(text, len(text), final=True), spoken_to, counted)
         assert plan.reach > spoken_to
         spoken_to, words = plan.reach, words + len(plan.units)
-        if not plan.more:
+        if not plan.has_more:
             break
     assert (spoken_to, words) == (len(text), 400)
     assert max(lengths) < 600

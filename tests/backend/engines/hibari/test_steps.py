@@ -1,6 +1,6 @@
-"""No step of the embedded voice is long, whatever it is given to read.
+"""Steps of the embedded voice are short for any text.
 
-Measured on the thread's own clock: what others do to the machine is not in it.
+Measured in CPU time of the thread, which other load on the machine does not change.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tests.support.hostile_texts import HOSTILE
 
 T = TypeVar("T")
 
-_BUSY_MACHINE = 2.5  # caches that others use: a step takes up to so many times its 40 ms
+_BUSY_MACHINE = 2.5  # with shared caches a step takes up to this many times its 40 ms
 LIMIT_S = 0.040 * _BUSY_MACHINE
-_ENOUGH = 25  # steps of a text: they repeat
+_ENOUGH = 25  # steps of a text: later ones are like these
 
 
-class Timed:
-    """An engine, and the longest time that one call of it took."""
+class TimedEngine:
+    """Measures the longest call of an engine."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -44,7 +44,7 @@ class Timed:
         return self._timed(lambda: self.engine.step(["u"]))
 
 
-def speak(timed: Timed, release: Release, steps: Iterator[int]) -> list[Chunk]:
+def speak(timed: TimedEngine, release: Release, steps: Iterator[int]) -> list[Chunk]:
     """Extend, and step until it has caught up or the steps are used up."""
     timed.extend(release)
     chunks: list[Chunk] = []
@@ -58,17 +58,17 @@ def speak(timed: Timed, release: Release, steps: Iterator[int]) -> list[Chunk]:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_step_is_long_when_a_text_is_known_as_a_whole(name: str) -> None:
+def test_steps_are_short_for_a_whole_text(name: str) -> None:
     text = HOSTILE[name]
-    timed = Timed(begin())
+    timed = TimedEngine(begin())
     chunks = speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
     assert all(a.end == b.start for a, b in itertools.pairwise(chunks))
     assert timed.longest_s < LIMIT_S
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_step_is_long_when_a_text_grows(name: str) -> None:
-    text, draw, timed = HOSTILE[name][:400], random.Random(3), Timed(begin())
+def test_steps_are_short_for_a_growing_text(name: str) -> None:
+    text, draw, timed = HOSTILE[name][:400], random.Random(3), TimedEngine(begin())
     steps, known, spoken_to = iter(range(_ENOUGH)), 0, 0
     while known < len(text):
         known = min(len(text), known + draw.randint(1, 60))
@@ -82,10 +82,10 @@ def test_no_step_is_long_when_a_text_grows(name: str) -> None:
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0])
-def test_no_step_is_long_at_any_speed(speed: float) -> None:
+def test_steps_are_short_at_any_speed(speed: float) -> None:
     text = "a long sentence of many ordinary words that goes on and on, " * 12
     for chunk_characters in (0, 25, 5000):
-        timed = Timed(begin(chunk_characters, speed=speed))
+        timed = TimedEngine(begin(chunk_characters, speed=speed))
         speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
         assert timed.longest_s < LIMIT_S
 
@@ -101,7 +101,7 @@ def test_no_step_is_long_at_any_speed(speed: float) -> None:
         "x" * 300,
     ],
 )
-def test_a_text_that_takes_many_steps_is_accounted_for(text: str) -> None:
+def test_a_text_that_takes_many_steps_is_accounted_for_once(text: str) -> None:
     chunks = whole(text)
     assert_tiles(chunks, text)
     assert sum(len(chunk.pcm) for chunk in chunks) == len(pcm(chunks)) > 0
@@ -116,8 +116,8 @@ def test_words_behind_a_wide_gap_are_spoken() -> None:
     assert words == ["hello", "world"]
 
 
-def test_a_release_in_the_middle_of_a_long_sound_goes_on_behind_it() -> None:
-    """What reads long is heard in parts; the text that comes meanwhile waits for the last."""
+def test_a_release_during_a_long_sound_continues_behind_it() -> None:
+    """A long sound is rendered in parts; text that arrives meanwhile waits for the last."""
     text = "%" * 24
     engine = begin()
     engine.extend("u", Release(text, len(text), must_reach=True))
@@ -125,7 +125,7 @@ def test_a_release_in_the_middle_of_a_long_sound_goes_on_behind_it() -> None:
     while isinstance(first, Chunk) and not len(first.pcm):
         (first,) = engine.step(["u"])
     assert isinstance(first, Chunk)
-    assert not first.caught_up, "it is heard in one part"
+    assert not first.caught_up, "rendered in one part"
     grown = text + " and more"
     engine.extend("u", Release(grown, len(grown), final=True))
     chunks = [first]
@@ -137,7 +137,7 @@ def test_a_release_in_the_middle_of_a_long_sound_goes_on_behind_it() -> None:
     assert chunks[-1].end == len(grown)
 
 
-def test_an_utterance_for_a_fresh_engine_is_cheap_to_begin() -> None:
+def test_beginning_an_utterance_is_cheap() -> None:
     engine = begin()
     started_s = time.thread_time()
     engine.begin(Utterance("v", "heart"))

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hibari import dsp
 
-from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, Vocoder
+from backend.engines.hibari.vocoder import BINS, HOP, LAG, FloatArray, StreamingVocoder
 from tests.support.same_sound import assert_same_sound
 
 SEED = 3
 
 
 class SameNoise:
-    """Draws for the package what the vocoder draws: frame by frame, not bin by bin."""
+    """Gives the package the vocoder's noise: drawn frame by frame, not bin by bin."""
 
     def standard_normal(self, shape: tuple[int, int], dtype: type) -> FloatArray:
         bins, n = shape[0], shape[1] // 2
@@ -29,40 +29,40 @@ def speechlike(n: int) -> tuple[FloatArray, FloatArray]:
     return frames, f0
 
 
-def packaged(frames: FloatArray, f0: FloatArray) -> FloatArray:
+def render_with_package(frames: FloatArray, f0: FloatArray) -> FloatArray:
     parts = [np.ascontiguousarray(part.T) for part in np.split(frames, 5, axis=1)]
     samples: FloatArray = dsp.synth(*parts, f0, SameNoise())
     return samples
 
 
-def pushed(frames: FloatArray, f0: FloatArray, sizes: list[int]) -> FloatArray:
-    vocoder = Vocoder(SEED)
+def render_in_pieces(frames: FloatArray, f0: FloatArray, sizes: list[int]) -> FloatArray:
+    vocoder = StreamingVocoder(SEED)
     edges = np.cumsum([0, *sizes])
-    out = [vocoder.push(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
+    out = [vocoder.push_frames(frames[a:b], f0[a:b]) for a, b in itertools.pairwise(edges)]
     return np.concatenate([*out, vocoder.finish()])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 60])
-def test_frames_in_any_pieces_sound_as_the_package_makes_the_whole(n: int) -> None:
+def test_frames_in_any_pieces_give_the_packages_sound(n: int) -> None:
     frames, f0 = speechlike(n)
-    expected = packaged(frames, f0)
+    expected = render_with_package(frames, f0)
     for sizes in ([n], [1] * n, [n // 2, n - n // 2], [7] * (n // 7) + [n % 7]):
-        assert_same_sound(pushed(frames, f0, sizes), expected)
+        assert_same_sound(render_in_pieces(frames, f0, sizes), expected)
 
 
-def test_all_but_the_last_frames_are_final_at_once() -> None:
+def test_all_frames_but_the_last_are_final_at_once() -> None:
     frames, f0 = speechlike(20)
-    vocoder = Vocoder(SEED)
-    first = vocoder.push(frames[:12], f0[:12])
+    vocoder = StreamingVocoder(SEED)
+    first = vocoder.push_frames(frames[:12], f0[:12])
     assert len(first) == (12 - LAG) * HOP
-    assert_same_sound(first, packaged(frames, f0)[: len(first)])
+    assert_same_sound(first, render_with_package(frames, f0)[: len(first)])
 
 
 def test_without_frames_there_is_no_sound() -> None:
-    assert len(Vocoder(SEED).finish()) == 0
+    assert len(StreamingVocoder(SEED).finish()) == 0
 
 
-def test_another_seed_is_another_noise() -> None:
+def test_another_seed_gives_other_noise() -> None:
     frames, f0 = speechlike(20)
-    one, two = (Vocoder(seed).push(frames, f0) for seed in (1, 2))
-    assert not np.allclose(one, two)
+    first_noise, second_noise = (StreamingVocoder(seed).push_frames(frames, f0) for seed in (1, 2))
+    assert not np.allclose(first_noise, second_noise)

@@ -1,0 +1,202 @@
+// The dashboard: asks for /v1/status once a second while it is seen, and shows the answer.
+
+import { drawHistogram, drawLine, roundedUp } from "./charts.js";
+import { showErrorCodes, showGapCauses, showSessions } from "./lists.js";
+import { KeyQuestion, keptKey, keyHeaders } from "../shared/key.js";
+
+const PERIOD_MS = 1000;
+const PATIENCE_MS = 4000;
+const SPAN_S = 120; // of the charts over time, and of what is "lately"
+const SMOOTH_S = 4.5; // rates are over so long: speech is made in bursts
+const GAP_S = 3; // no answer for so long: nothing is known of the time between
+
+const byId = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en");
+const samples = []; // the answers of the last SPAN_S, each with the rates since the one before
+const keyQuestion = new KeyQuestion();
+let timer = 0;
+
+// --- asking --------------------------------------------------------------------------------------
+
+async function poll() {
+  clearTimeout(timer);
+  try {
+    const answer = await fetch("v1/status", {
+      headers: keyHeaders(),
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    if (answer.status === 401) return locked();
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    remember(await answer.json());
+    show(samples.at(-1));
+    say("live", samples.at(-1).accepting ? "Live" : "Shutting down");
+  } catch {
+    say("lost", "No answer from the server; trying again");
+  }
+  clearTimeout(timer); // of a poll that was started beside this one
+  if (!document.hidden) timer = setTimeout(poll, PERIOD_MS);
+}
+
+function remember(status) {
+  const last = samples.at(-1);
+  if (last && status.uptime_s < last.uptime_s) samples.length = 0; // the server was restarted
+  const follows = samples.length > 0 && status.time_s - last.time_s < GAP_S;
+  status.run = follows ? last.run : status.time_s; // the same for answers without a gap between them
+  const before = samples.find((each) => each.run === status.run && each.time_s >= status.time_s - SMOOTH_S);
+  const passedS = before && status.time_s - before.time_s;
+  const rate = (name) => (status.figures[name] - before.figures[name]) / passedS;
+  status.audioRate = passedS ? rate("audio_s") : null;
+  status.busy = passedS ? Math.min(1, rate("compute_s") / status.engine.threads) : null;
+  samples.push(status);
+  while (samples[0].time_s < status.time_s - SPAN_S) samples.shift();
+}
+
+/** The server demands another key than there is: nothing is asked for until one is given. */
+function locked() {
+  say("lost", "A key is needed");
+  byId("enter-key").hidden = false;
+  keyQuestion.ask(keptKey() ? "The key is not one of this server's." : "");
+}
+
+function say(state, words) {
+  const link = byId("link");
+  document.documentElement.dataset.link = state;
+  link.dataset.state = state;
+  if (link.textContent !== words) link.textContent = words;
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) clearTimeout(timer);
+  else poll();
+});
+
+// --- showing -------------------------------------------------------------------------------------
+
+function show(status) {
+  const { engine, figures } = status;
+  write("server", [
+    `${engine.name}, voice ${engine.voice}`,
+    `up ${duration(status.uptime_s)}`,
+    figures.memory_bytes ? `${number.format(Math.round(figures.memory_bytes / 1e6))} MB` : "",
+    engine.device ? memoryOf(engine.device) : "",
+  ].filter(Boolean).join(" · "));
+  const unsent = status.messages_waiting;
+  tile("connections", figures.connections, unsent ? `${number.format(unsent)} to be sent` : "all is sent");
+  tile("contexts", figures.contexts, `${number.format(engine.waiting)} queued`);
+  tile("waiting", status.text_waiting, "characters");
+  tile("rtf", engine.rtf ? engine.rtf.toFixed(3) : "–", engine.rtf ? `${number.format(Math.round(1 / engine.rtf))} × real time` : "nothing spoken yet");
+  countTile("underruns", (each) => each.figures.underruns, true);
+  countTile("cancels", (each) => each.figures.cancels, false);
+  countTile("errors", (each) => sum(each.figures.errors), true);
+  showCharts(status);
+  showErrorCodes(figures.errors, (code) => lately((each) => each.figures.errors[code] ?? 0));
+  showGapCauses(figures.gaps, (cause) => lately((each) => each.figures.gaps[cause].count));
+  showSessions(status.sessions);
+}
+
+function showCharts(status) {
+  const { engine, figures } = status;
+  showSpread("first-sound", "First sound", figures.first_sound_s, {
+    goal: status.ttfa_goal_s,
+    ticks: [0.01, 0.05, 0.5, 2, 0.1, 0.2],
+    quantiles: ["p95", "p50"],
+    windowS: status.window_s,
+  });
+  showSpread("lag", "Event-loop lag", figures.loop_lag_s, {
+    goal: null,
+    ticks: [0.002, 0.01, 0.05, 0.2, 1],
+    quantiles: ["p95"],
+    windowS: status.window_s,
+  });
+  const audio = status.audioRate === null ? "–" : `${status.audioRate.toFixed(1)} s`;
+  tile("audio", audio, "a second");
+  const most = Math.max(1, ...samples.map((each) => each.audioRate ?? 0));
+  showCourse("audio", "Audio per second", audio, (each) => each.audioRate, {
+    top: roundedUp(most),
+    format: (value) => `${number.format(value)} s`,
+  });
+  const busy = status.busy === null ? "–" : `${Math.round(100 * status.busy)} % of ${engine.threads} busy`;
+  showCourse("busy", "Engine threads", busy, (each) => each.busy, {
+    top: 1,
+    format: (share) => `${Math.round(100 * share)} %`,
+  });
+}
+
+function showSpread(id, name, spread, { goal, ticks, quantiles, windowS }) {
+  const marks = spread.count ? quantiles.map((each) => [spread[each], each]) : [];
+  const figure = marks.map(([value, each]) => `${each} ${time(value)}`).reverse().join(" · ") || "none lately";
+  write(`${id}-figure`, figure);
+  const chart = byId(`${id}-chart`);
+  describe(chart, `${name}, last ${Math.round(windowS / 60)} minutes: ${figure}, of ${number.format(spread.count)}`);
+  const scale = ticks.map((value) => [value, time(value)]);
+  const goalTick = goal === null ? [] : [[goal, `goal ${time(goal)}`]];
+  drawHistogram(chart, spread, { marks, goal, ticks: [...goalTick, ...scale] });
+}
+
+function showCourse(id, name, figure, value, { top, format }) {
+  write(`${id}-figure`, figure);
+  const chart = byId(`${id}-chart`);
+  describe(chart, `${name}, last ${SPAN_S / 60} minutes: now ${figure}`);
+  const now = samples.at(-1).time_s;
+  drawLine(chart, samples.map((each) => [now - each.time_s, value(each)]), { spanS: SPAN_S, top, format });
+}
+
+function tile(id, figure, note, alert = false) {
+  write(id, typeof figure === "number" ? number.format(figure) : figure);
+  write(`${id}-note`, note);
+  byId(id).parentElement.classList.toggle("alert", alert);
+}
+
+// A figure that grows; it is of interest when it has lately, of concern when it `matters`.
+function countTile(id, figure, matters) {
+  const grown = lately(figure);
+  const note = grown ? `${number.format(grown)} in ${SPAN_S / 60} min` : "since the start";
+  tile(id, figure(samples.at(-1)), note, matters && grown > 0);
+}
+
+function write(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function describe(chart, text) {
+  chart.setAttribute("aria-label", text);
+}
+
+// --- in words ------------------------------------------------------------------------------------
+
+// How much a figure has grown over the samples at hand.
+function lately(figure) {
+  return figure(samples.at(-1)) - figure(samples[0]);
+}
+
+function sum(counts) {
+  return Object.values(counts).reduce((total, count) => total + count, 0);
+}
+
+// Of the card that the engine is on.
+function memoryOf(device) {
+  const [used, total] = [device.memory_used_bytes, device.memory_total_bytes].map((each) => (each / 1e9).toFixed(1));
+  return `${device.name}: ${used} of ${total} GB`;
+}
+
+function time(seconds) {
+  if (seconds >= 1) return `${Number(seconds.toFixed(1))} s`;
+  const ms = 1000 * seconds;
+  return `${ms >= 10 ? Math.round(ms) : Number(ms.toFixed(1))} ms`;
+}
+
+function duration(seconds) {
+  const whole = Math.floor(seconds);
+  const [days, hours, minutes] = [86400, 3600, 60].map((unit) => Math.floor(whole / unit));
+  if (days) return `${days} d ${hours % 24} h`;
+  if (hours) return `${hours} h ${minutes % 60} min`;
+  if (minutes) return `${minutes} min ${whole % 60} s`;
+  return `${whole} s`;
+}
+
+new ResizeObserver(() => samples.length && showCharts(samples.at(-1))).observe(document.querySelector(".charts"));
+document.addEventListener("session-ended", poll);
+keyQuestion.addEventListener("given", poll);
+byId("enter-key").addEventListener("click", () => keyQuestion.ask());
+poll();

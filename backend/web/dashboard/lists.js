@@ -1,0 +1,145 @@
+// The lists of the dashboard: open sessions, each with a button to end it, gaps by cause, and errors
+// by code.
+// Rows are kept from one answer to the next, so that the focus stays where it is.
+
+import { keptKey, keyHeaders } from "../shared/key.js";
+
+const SHOWN = 200; // rows; with more, a list is no longer read
+
+const byId = (id) => document.getElementById(id);
+const number = new Intl.NumberFormat("en");
+let asked = ""; // the session that the dialog is about
+
+// `sessions`: null for who may not see them.
+export function showSessions(sessions) {
+  const shown = (sessions ?? []).slice(0, SHOWN);
+  update(byId("sessions"), shown.map((each) => [
+    each.id,
+    [
+      each.id,
+      each.detached_s === null ? watch(each.age_s) : `away ${watch(each.detached_s)}`,
+      typingOf(each.typing),
+      number.format(each.contexts),
+      number.format(each.characters),
+      number.format(each.characters_waiting),
+      `${each.buffered_s.toFixed(1)} s`,
+      gapsOf(each.gaps),
+    ],
+  ]), endButton, byId("sessions-title"));
+  byId("sessions-note").textContent = sessionsNote(sessions);
+  byId("enter-key").hidden = sessions !== null || !keptKey();
+}
+
+// `lately`: a function from a cause to how many there were lately.
+export function showGapCauses(gaps, lately) {
+  update(byId("gap-causes"), Object.entries(gaps).map(([cause, { count, seconds }]) => [
+    cause,
+    [cause, number.format(lately(cause)), number.format(count), `${number.format(Number(seconds.toFixed(1)))} s`],
+  ]));
+}
+
+// `lately`: a function from a code to how many there were lately.
+export function showErrorCodes(counts, lately) {
+  const codes = Object.entries(counts).sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
+  update(byId("error-codes"), codes.map(([code, count]) => [
+    code,
+    [code, number.format(lately(code)), number.format(count)],
+  ]));
+  byId("error-codes-note").textContent = codes.length ? "" : "None since the start.";
+}
+
+// How many a session's listener heard, by cause, the commonest first.
+function gapsOf(counts) {
+  const causes = Object.entries(counts).sort(([, n], [, m]) => m - n);
+  return causes.map(([cause, count]) => `${number.format(count)} ${cause}`).join(", ") || "0";
+}
+
+// In which pieces its open contexts are spoken.
+function typingOf(modes) {
+  return modes?.length ? modes.join(", ") : "–";
+}
+
+function sessionsNote(sessions) {
+  if (sessions === null && keptKey()) return "This key shows no sessions; an admin's does.";
+  if (sessions === null) return "Sessions are shown on the server's own machine only.";
+  if (!sessions.length) return "Nobody is connected.";
+  return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
+}
+
+// Hours, minutes and seconds, as a stop watch shows them.
+function watch(seconds) {
+  const two = (value) => String(Math.floor(value)).padStart(2, "0");
+  const hours = Math.floor(seconds / 3600);
+  const minutes = Math.floor(seconds / 60) % 60;
+  return `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
+}
+
+// Make the rows of `body` these: [key, texts of the cells]. `last` makes a last cell for a key; the
+// focus of a row that goes away goes to `heir`.
+function update(body, rows, last, heir) {
+  const keys = new Set(rows.map(([key]) => key));
+  for (const row of [...body.rows].filter((each) => !keys.has(each.dataset.key))) {
+    if (row.contains(document.activeElement)) heir?.focus();
+    row.remove();
+  }
+  const old = new Map([...body.rows].map((row) => [row.dataset.key, row]));
+  rows.forEach(([key, texts], n) => {
+    const row = old.get(key) ?? newRow(body, key, texts.length, last);
+    if (body.rows[n] !== row) body.insertBefore(row, body.rows[n]);
+    texts.forEach((text, cell) => {
+      if (row.cells[cell].textContent !== text) row.cells[cell].textContent = text;
+    });
+  });
+}
+
+function newRow(body, key, cells, last) {
+  const row = body.insertRow();
+  row.dataset.key = key;
+  row.append(Object.assign(document.createElement("th"), { scope: "row" }));
+  for (let n = 1; n < cells; n++) row.insertCell();
+  if (last) row.insertCell().append(last(key));
+  // Said expressly: a browser takes what is laid out as cards for no table.
+  row.role = "row";
+  const names = [...body.closest("table").tHead.rows[0].cells].map((each) => each.textContent);
+  [...row.cells].forEach((cell, n) => {
+    cell.role = n === 0 ? "rowheader" : "cell";
+    cell.dataset.name = names[n];
+  });
+  return row;
+}
+
+// --- ending a session ----------------------------------------------------------------------------
+
+function endButton(id) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "End";
+  button.setAttribute("aria-label", `End session ${id}`);
+  button.addEventListener("click", () => {
+    asked = id;
+    byId("confirm-id").textContent = id;
+    byId("confirm").returnValue = "keep";
+    byId("confirm").showModal();
+  });
+  return button;
+}
+
+byId("confirm").addEventListener("close", async () => {
+  if (byId("confirm").returnValue !== "end") return;
+  byId("news").textContent = await end(asked);
+  document.dispatchEvent(new Event("session-ended"));
+});
+
+async function end(id) {
+  try {
+    const answer = await fetch(`v1/sessions/${encodeURIComponent(id)}`, {
+      method: "DELETE",
+      headers: keyHeaders(),
+    });
+    if (answer.ok) return `Session ${id} was ended.`;
+    const { detail } = await answer.json();
+    return `Session ${id} was not ended: ${detail}.`;
+  } catch {
+    return `Session ${id} was not ended: no answer from the server.`;
+  }
+}

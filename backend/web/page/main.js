@@ -1,0 +1,290 @@
+// Puts the page together. Who does what: protocol.js talks to the server, speech.js decides what is
+// said, player.js makes it sound, text_field.js is where it is typed.
+
+import { copyText } from "../shared/clipboard.js";
+import { keepFocus, Notice } from "../shared/controls.js";
+import { Demo } from "./demo.js";
+import { Drafts } from "../text/drafts.js";
+import { Place } from "../text/highlight.js";
+import { History } from "./history.js";
+import { takeKeyFromLink } from "../shared/key.js";
+import { keepOffline } from "./offline.js";
+import { Online } from "../session/online.js";
+import { Painter } from "../text/painter.js";
+import { createBoard } from "../phrases/phrase_board.js";
+import { Player } from "../playback/player.js";
+import { Connection } from "../session/protocol.js";
+import { Scanner } from "./scanner.js";
+import { Settings } from "./settings.js";
+import { installSettingsDialog } from "./settings_dialog.js";
+import { Sheet } from "../text/sheet.js";
+import { installShortcuts } from "./shortcuts.js";
+import { Speech } from "../session/speech.js";
+import { StillTyping } from "./still_typing.js";
+import { keep, recall, store } from "../shared/store.js";
+import { TextField } from "../text/text_field.js";
+import { installTools } from "./tools.js";
+import { createVoicePanel } from "../voices/voice_panel.js";
+import { Waiting } from "./waiting.js";
+
+const element = (id) => document.getElementById(id);
+const elements = (ids) =>
+  Object.fromEntries(Object.entries(ids).map(([name, id]) => [name, element(id)]));
+const socket = new URL("ws/tts", location.href);
+socket.protocol = socket.protocol.replace("http", "ws");
+socket.hash = "";
+
+takeKeyFromLink();
+const connection = new Connection(socket);
+const player = new Player();
+const speech = new Speech(connection, player);
+const sheet = new Sheet(element("text"), element("mirror"));
+const field = new TextField(sheet, speech);
+const scanner = new Scanner();
+const stillTyping = new StillTyping(field, speech);
+const drafts = new Drafts(field);
+const notice = new Notice(element("notice"));
+const demo = new Demo();
+const painter = new Painter({ speech, player, field, paper: element("paper") });
+const waiting = new Waiting(element("waiting-section"), element("waiting"));
+const { voices, newVoice } = createVoicePanel();
+const settings = new Settings(
+  elements({ speed: "speed", volume: "volume", size: "size", still: "still", hold: "hold", switches: "switches", scan: "scan" }),
+  document.querySelectorAll("input[name=typing]"),
+);
+const { phrases, editor } = createBoard(settings);
+const history = new History(
+  elements({
+    list: "history",
+    empty: "history-empty",
+    repeat: "repeat",
+    clear: "clear-history",
+    search: "find-history",
+    more: "more-history",
+  }),
+  () => player.rate,
+  () => speech.manner,
+);
+const online = new Online(connection, elements({
+  status: "connection", text: "connection-text", unlock: "unlock", forget: "forget-key",
+}));
+
+// --- to speak, and to be silent -----------------------------------------------------------------
+
+function say(text) {
+  if (online.away) return unsaid(text);
+  field.break(); // what is being typed comes first
+  const place = new Place(document.createTextNode(text));
+  history.add(place.node, [speech.say({ text, place, ended: true })]);
+}
+
+function unsaid(text) {
+  waiting.add(text);
+  if (online.needsKey) return askForKey();
+  notice.show("The server is away: this waits below, and is not spoken yet.", "problem");
+}
+
+function askForKey() {
+  notice.show("Nothing is heard before the key is entered.", "lost", { label: "Enter it", act: () => online.ask() });
+}
+
+function stop() {
+  demo.stop();
+  painter.paint(); // what was heard until now is shown as heard
+  speech.silence();
+  globalThis.speechSynthesis?.cancel();
+  painter.paint();
+}
+
+function clear() {
+  if (field.speaking) stop(); // nothing of it is heard behind its end
+  const text = field.clear();
+  if (!text.trim()) return;
+  // A draft that was put aside comes back first.
+  queueMicrotask(() => {
+    const undo = () => (field.text ? drafts.edit(text) : field.undo());
+    const words = field.text ? "Cleared. Your draft is back." : "Cleared.";
+    notice.show(words, "cleared", { label: "Undo", act: () => back(undo) });
+  });
+}
+
+/** Do it, and let typing go on in the text: on a phone only where its keyboard is up already. */
+function back(act) {
+  act();
+  const typing = matchMedia("(hover: hover)").matches || document.activeElement === element("text");
+  if (typing && !document.querySelector("dialog[open]")) field.focus();
+}
+
+function useManner() {
+  const { typing } = settings;
+  speech.manner = {
+    voice: voices.voice,
+    speed: settings.value("speed"),
+    volume: settings.value("volume"),
+    typing: typing === "enter" ? "auto" : typing,
+  };
+  field.asYouType = typing !== "enter";
+  showHint();
+}
+
+const forgets = () => notice.show("This browser keeps nothing: what you write here is gone with the page.", "problem");
+store.addEventListener("failed", forgets, { once: true });
+// What a notice offers is about the text as it was: not about what is written or said after it.
+element("text").addEventListener("beforeinput", () => notice.hide("cleared"));
+for (const type of ["undo", "redo"]) sheet.addEventListener(type, () => notice.hide("text", "cleared"));
+field.expand = (word) => phrases.expand(word);
+field.addEventListener("said", ({ detail: { place, takes } }) => {
+  notice.hide("text", "cleared");
+  history.add(place.node, takes);
+});
+field.addEventListener("unsaid", ({ detail }) => unsaid(detail));
+field.addEventListener("held", showHint);
+drafts.addEventListener("back", () => notice.show("Your draft is back. It is not spoken before you press Speak.", "text"));
+phrases.addEventListener("press", ({ detail: text }) => {
+  back(() => (element("insert-phrases").checked ? field.insert(text) : say(text)));
+});
+phrases.addEventListener("slip", () => notice.show(`Hold it for ${settings.value("hold")} s.`));
+history.addEventListener("again", ({ detail }) => back(() => say(detail)));
+history.addEventListener("edit", ({ detail }) => drafts.edit(detail));
+history.addEventListener("star", ({ detail }) => editor.open(null, detail));
+history.addEventListener("copy", async ({ detail }) => {
+  const copied = await copyText(detail);
+  back(() => notice.show(copied ? "Copied." : "This browser does not let a page copy."));
+});
+history.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
+history.addEventListener("cleared", ({ detail: act }) => {
+  back(() => notice.show("The history is cleared.", "", { label: "Undo", act: () => back(act) }));
+});
+editor.addEventListener("removed", ({ detail: act }) => {
+  notice.show("The phrase is deleted.", "", { label: "Undo", act });
+});
+waiting.addEventListener("say", ({ detail }) => back(() => say(detail)));
+waiting.addEventListener("keep", ({ detail }) => history.note(detail, "Not spoken by the server's voice"));
+waiting.addEventListener("discarded", ({ detail: text }) => {
+  notice.show("Discarded.", "", { label: "Undo", act: () => waiting.add(text) });
+});
+waiting.addEventListener("failed", () => notice.show("This device's voice does not speak. It still waits.", "problem"));
+voices.addEventListener("sample", ({ detail }) => {
+  field.break();
+  speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
+});
+voices.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
+newVoice.addEventListener("listening", stop); // no voice but the one to learn
+newVoice.addEventListener("added", async ({ detail: name }) => {
+  await listVoices();
+  voices.choose(name);
+});
+voices.addEventListener("change", changeManner);
+settings.addEventListener("change", ({ detail }) => {
+  if (detail === "size") document.documentElement.style.setProperty("--text-size", settings.value("size"));
+  else if (detail === "still") stillTyping.everyMs = settings.value("still") * 1000;
+  else if (["switches", "scan"].includes(detail)) {
+    scanner.set({ switches: settings.value("switches"), everyMs: settings.value("scan") * 1000 });
+    showHint();
+  } else if (detail !== "hold") changeManner();
+});
+
+function changeManner() {
+  useManner();
+  field.changeManner();
+}
+
+// --- what is pressed ----------------------------------------------------------------------------
+
+// A phone's keyboard takes half of the screen.
+new ResizeObserver(() => sheet.reveal(element("paper"))).observe(element("paper"));
+keepFocus(document.body);
+element("say").addEventListener("click", () => back(() => field.say()));
+element("stop").addEventListener("click", () => back(stop));
+element("repeat").addEventListener("click", () => back(() => {}));
+element("clear-text").addEventListener("click", () => back(clear));
+const tools = installTools({ field, drafts, speech, player, history, phrases, notice, stop, back });
+installSettingsDialog({ kept: { settings, phrases, history }, notice, back });
+installShortcuts({ text: element("text"), field, phrases, history, tools, stop });
+
+// --- what the page shows ------------------------------------------------------------------------
+
+function showHint() {
+  const enter = settings.typing === "enter";
+  element("hint-text").textContent = field.held
+    ? "This text is spoken when you press Speak."
+    : settings.value("switches")
+      ? "Switches are on: Space and Enter choose what is marked."
+    : enter
+      ? "Enter or Speak says the text."
+      : "What was spoken stays; what comes next you may still change.";
+  // It keeps its place: what is being read does not move.
+  element("demo").style.visibility = recall("demo", false) || field.text !== "" ? "hidden" : "";
+}
+
+field.addEventListener("changed", showHint);
+speech.addEventListener("spoken", ({ detail: take }) => take.place.account(take));
+speech.addEventListener("sound", ({ detail: take }) => history.keepSound(take));
+speech.addEventListener("replaced", ({ detail: { take, next } }) => history.extend(take, next));
+speech.addEventListener("finished", ({ detail: take }) => {
+  if (history.finished(take)) notice.show("This voice cannot read that: nobody heard it.", "problem");
+});
+speech.addEventListener("notice", ({ detail: { text, kind } }) => notice.show(text, kind));
+speech.addEventListener("voiceless", ({ detail: { voice } }) => {
+  voices.fallBack(voice);
+  useManner();
+});
+field.addEventListener("locked", ({ detail: word }) => {
+  element("paper").dataset.locked = "";
+  setTimeout(() => delete element("paper").dataset.locked, 700);
+  const act = () => back(() => field.insert(word));
+  notice.show("That is spoken already: it stays, and you go on behind it.", "text", word && { label: `Say “${word}” as a correction`, act });
+});
+
+element("demo").addEventListener("click", () => {
+  const node = element("demo-text").appendChild(document.createTextNode(""));
+  const take = speech.say({ place: new Place(node) });
+  keep("demo", true);
+  demo.start((text, ended) => {
+    node.data = text;
+    speech.update(take, text, ended);
+  });
+  showHint();
+  back(() => {});
+});
+player.addEventListener("rest", () => demo.running || element("demo-text").replaceChildren());
+
+// --- the server ---------------------------------------------------------------------------------
+
+async function listVoices() {
+  try {
+    speech.defaultVoice = await voices.load();
+    useManner();
+  } catch (error) {
+    notice.show(`The voices could not be listed: ${error.message}`, "problem");
+  }
+}
+
+connection.addEventListener("ready", listVoices);
+online.addEventListener("locked", () => notice.hide("lost"));
+online.addEventListener("putOff", askForKey);
+online.addEventListener("away", () => {
+  field.away = speech.away = true;
+  for (const take of speech.unfinished) {
+    const rest = speech.withdraw(take);
+    history.shorten(take);
+    if (rest.trim()) waiting.add(rest);
+  }
+});
+connection.addEventListener("ready", () => notice.hide("lost"));
+online.addEventListener("back", () => (field.away = speech.away = false));
+connection.addEventListener("ready", () => (waiting.online = true));
+connection.addEventListener("resumed", () => (waiting.online = true));
+connection.addEventListener("lost", () => (waiting.online = false));
+
+// Browsers let a page sound only once its user has done something.
+for (const gesture of ["pointerdown", "keydown"]) {
+  document.addEventListener(gesture, () => player.wake(), { capture: true });
+}
+
+element("demo").hidden = recall("demo", false);
+settings.restore(settings.all); // now that everybody listens
+painter.paint(); // the draft was here before
+if (Player.obstacle) notice.show(Player.obstacle, "problem");
+online.open();
+keepOffline();

@@ -1,0 +1,44 @@
+// Shows how far the speech of every text is, and keeps what sounds now in sight.
+
+import { Highlighter } from "./highlight.js";
+import { View } from "./view.js";
+
+const SHOWN_AFTER_MS = 16; // what is painted now is seen a frame later: be as much ahead
+
+export class Painter {
+  #speech;
+  #player;
+  #field;
+  #paper;
+  #highlighter = new Highlighter();
+  #view = new View();
+  #unread = new Set(); // places with words that nobody heard: they stay marked
+
+  /** `paper`: what scrolls the field's text. */
+  constructor({ speech, player, field, paper }) {
+    this.#speech = speech;
+    this.#player = player;
+    this.#field = field;
+    this.#paper = paper;
+    this.#view.watch(paper);
+    for (const type of ["tick", "rest"]) player.addEventListener(type, () => this.paint());
+    field.addEventListener("changed", () => {
+      this.#view.leave(paper);
+      this.paint();
+    });
+  }
+
+  paint() {
+    const takes = this.#speech.atHand;
+    for (const { place } of takes) if (place.unread.length > 0) this.#unread.add(place);
+    const places = new Set([this.#field.place, ...this.#unread, ...takes.map((take) => take.place)]);
+    for (const place of places) place.now = null;
+    for (const take of takes) take.place.follow(take, this.#player.heardMs(take) + SHOWN_AFTER_MS);
+    this.#highlighter.paint([...places]);
+    for (const place of places) {
+      const parent = place.node.parentElement;
+      const scroller = this.#paper.contains(parent) ? this.#paper : parent?.closest("li p");
+      if (scroller) this.#view.follow(place, scroller);
+    }
+  }
+}
