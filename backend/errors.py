@@ -127,7 +127,7 @@ class Overloaded(DuplexError):
     def __init__(
         self, message: str, retry_after_s: float = 1.0, context: str | None = None
     ) -> None:
-        super().__init__(f"{message}; try again in {max(1, round(retry_after_s))} s", context)
+        super().__init__(message, context)
         self.retry_after_s = retry_after_s
 
 

@@ -253,7 +253,7 @@ class Context:
             raise
         except DuplexError as error:
             self._listener.on_failed(error)
-            self._send_queue.put_nowait(Failed(self.id, error.code, error.message))
+            self._send_queue.put_nowait(Failed.from_error(error, self.id))
             self._undelivered.append(
                 RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance())
             )

@@ -110,10 +110,10 @@ class LiveListeners:
         demand = (newcomers + playing + 1) * self.rtf
         full = not self._batched and demand > _FULL_SHARE * self._threads
         if full or self._late_now(now_s) > _LATE_SHARE:
-            raise Overloaded("the machine speaks for as many listeners as it can", _RETRY_S)
+            raise _overloaded("the machine serves as many listeners as it can", _RETRY_S)
         wait_s = self.first_wait_s(now_s)
         if wait_s > self._max_first_wait_s:
-            raise Overloaded(f"the first sound would take {wait_s:.1f} s", wait_s)
+            raise _overloaded(f"the first sound would take {wait_s:.1f} s", wait_s)
 
     def backlog_s(self, waiting: int) -> float:
         """Until the threads have rendered what waits: `waiting` utterances."""
@@ -171,3 +171,7 @@ class LiveListeners:
         if math.isinf(left_s):
             return due
         return max(0, int(left_s / (self._first_s * _MARGIN)) - due)
+
+
+def _overloaded(why: str, retry_after_s: float) -> Overloaded:
+    return Overloaded(f"{why}; try again in {max(1, round(retry_after_s))} s", retry_after_s)
