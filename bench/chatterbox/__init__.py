@@ -1,1 +1,1 @@
-"""Chatterbox by itself, with real or random weights."""
+"""Benchmark of the Chatterbox engine without a server, with real or random weights."""

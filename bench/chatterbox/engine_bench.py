@@ -1,6 +1,6 @@
-"""Chatterbox by itself, without a server: tokens, live streams, and upstream on the same sentence.
+"""Chatterbox without a server: tokens, live streams, and upstream on the same sentence.
 
-End of speech is forced at the length that a text takes, so random weights measure like real ones.
+Speech is ended at the expected length of its text, so random weights measure like real ones.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import expected_tokens
-from bench.chatterbox.live_listeners import SENTENCES, Heard, listen
+from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners
 from bench.chatterbox.random_weights import quiet
 from bench.harness.report import Figure, Result
 
 _COPY_BYTES = 1 << 28
-_GOALS = {  # on a card of the H100's class
+_GOALS = {  # for an H100-class GPU
     ("chatterbox-turbo", "token"): 1.5,
     ("chatterbox", "token"): 3.0,
     ("chatterbox-turbo", "first 1 p50"): 60.0,
@@ -40,63 +40,64 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured."""
+class BenchPlan:
+    """How much to measure."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)
     streams: tuple[int, ...] = (1, 4, 16, 32, 64)
     tokens: int = 64
     seconds: float = 12.0
     texts: tuple[str, ...] = SENTENCES
-    warm_ups: int = 3  # graphs are captured when a shape comes for the third time
+    warm_ups: int = 3  # a shape is captured at its third run
 
 
 class ChatterboxBench:
-    """Rows of one model with its weights; each blocks until it is measured."""
+    """The benchmark's rows for one model; each blocks until measured."""
 
-    def __init__(self, model: ChatterboxModel, upstream: Any, plan: Plan) -> None:
+    def __init__(self, model: ChatterboxModel, upstream: Any, plan: BenchPlan) -> None:
         self._model = model
         self._upstream = upstream
         self._plan = plan
         self._device = torch.device(upstream.device)
         with quiet():
             self._engine = model.create_engine()
-        self._engine._parts.decoder.stop = -1  # random weights end at random
+        self._engine._parts.decoder.stop_token = -1  # never drawn: random weights stop at random
 
     def rows(self) -> dict[str, tuple[str, Callable[[Progress], Result]]]:
-        """What can be measured: a label and how, by the row's name."""
+        """Label and measuring function of each row, by name."""
         return {
-            "tokens": ("speech tokens", self.tokens),
-            "live": ("live streams", self.live),
-            "upstream": ("against upstream's generate()", self.upstream),
+            "tokens": ("speech tokens", self.measure_tokens),
+            "live": ("live streams", self.measure_live),
+            "upstream": ("against upstream's generate()", self.measure_upstream),
         }
 
     # --- tokens -----------------------------------------------------------------------------------
 
-    def tokens(self, progress: Progress) -> Result:
-        """Milliseconds a token at several batches, and the share of the memory's bandwidth."""
-        bandwidth = copied_per_s(self._device)
+    def measure_tokens(self, progress: Progress) -> Result:
+        """Milliseconds per token at several batch sizes, and the share of memory bandwidth."""
+        bandwidth = measure_bandwidth(self._device)
         figures, details = [], []
-        batches = [n for n in self._plan.batches if n <= self._engine._parts.decoder.free]
+        batches = [n for n in self._plan.batches if n <= self._engine._parts.decoder.free_slots]
         for n, count in enumerate(batches, 1):
-            token_ms, read_bytes = self._decode(count)
+            token_ms, read_bytes = self._time_decoding(count)
             share = read_bytes / (token_ms / 1000) / bandwidth
             goal = self._goal("token") if count == 1 else math.nan
-            note = f"{share:.0%} of the memory's bandwidth"
-            figures.append(Figure(f"a token, batch {count}", token_ms, goal, True, " ms", note))
+            note = f"{share:.0%} of the memory bandwidth"
+            name = f"time per token, batch {count}"
+            figures.append(Figure(name, token_ms, goal, True, " ms", note))
             details.append({"batch": count, "token_ms": token_ms, "bandwidth_share": share})
             progress(n / len(batches))
         return Result(figures, {"batches": details, "copy_bytes_per_s": bandwidth})
 
-    def _decode(self, count: int) -> tuple[float, float]:
-        """Milliseconds a step and the bytes that it must read. Not the first time: libraries
-        allocate, graphs are captured.
+    def _time_decoding(self, count: int) -> tuple[float, float]:
+        """Milliseconds per step and the bytes it must read, after warm-up: libraries allocate and
+        graphs are captured in the first runs.
         """
         for _ in range(self._plan.warm_ups):
-            self._decoded(count)
-        return self._decoded(count)
+            self._time_steps(count)
+        return self._time_steps(count)
 
-    def _decoded(self, count: int) -> tuple[float, float]:
+    def _time_steps(self, count: int) -> tuple[float, float]:
         parts, sessions = self._engine._parts, []
         voice = self._model.conditioning(self._model.default_voice)
         prefix = parts.voices.prefix(voice, 0.5)
@@ -126,36 +127,36 @@ class ChatterboxBench:
 
     # --- live streams -----------------------------------------------------------------------------
 
-    def live(self, progress: Progress) -> Result:
-        """First audio and underruns of several numbers of listeners at once."""
+    def measure_live(self, progress: Progress) -> Result:
+        """First audio and underruns at several numbers of concurrent listeners."""
         figures: list[Figure] = []
         details: list[dict[str, float]] = []
         most = 0
         for n, count in enumerate(self._plan.streams, 1):
-            heard = self._listen(count)
-            details.append({"streams": count, "underruns": heard.underruns})
+            live = self._run_listeners(count)
+            details.append({"streams": count, "underruns": live.underruns})
             measured = (
-                ("first", "p50", "first audio p50", heard.first_ms),
-                ("first", "p95", "first audio p95", heard.first_ms),
-                ("cancel", "p95", "cancel p95, the step at hand included", heard.cancel_ms),
+                ("first", "p50", "first audio p50", live.first_ms),
+                ("first", "p95", "first audio p95", live.first_ms),
+                ("cancel", "p95", "cancel p95, including the current step", live.cancel_ms),
             )
             for what, p, label, values in measured:
                 value = float(np.percentile(values, int(p[1:])))
-                goal, note = self._goal(f"{what} {count} {p}"), f"{len(values)} times"
+                goal, note = self._goal(f"{what} {count} {p}"), f"{len(values)} samples"
                 figures.append(Figure(f"{label}, {count} live", value, goal, True, " ms", note))
                 details[-1][f"{what}_{p}_ms"] = value
-            most = count if not heard.underruns else most
+            most = count if not live.underruns else most
             progress(n / len(self._plan.streams))
         figures.append(Figure("streams without an underrun", most, self._goal("streams"), False))
         figures.append(Figure("memory", self._memory_gb(), math.nan, True, " GB"))
         return Result(figures, {"live": details})
 
-    def _listen(self, count: int) -> Heard:
+    def _run_listeners(self, count: int) -> LiveResult:
         engine, plan = self._engine, self._plan
-        with speech_of_forced_length():
+        with force_speech_length():
             for _ in range(plan.warm_ups):
-                listen(engine, count, plan.seconds / 4, plan.texts)
-            return listen(engine, count, plan.seconds, plan.texts)
+                run_listeners(engine, count, plan.seconds / 4, plan.texts)
+            return run_listeners(engine, count, plan.seconds, plan.texts)
 
     def _memory_gb(self) -> float:
         if self._device.type == "cuda":
@@ -164,19 +165,19 @@ class ChatterboxBench:
 
     # --- upstream ---------------------------------------------------------------------------------
 
-    def upstream(self, progress: Progress) -> Result:
-        """The same sentence through upstream's `generate()`: it is heard when all of it is done."""
+    def measure_upstream(self, progress: Progress) -> Result:
+        """The same sentence through upstream's `generate()`, which returns it as a whole."""
         text = self._plan.texts[0]
-        with speech_of_forced_length():
+        with force_speech_length():
             for _ in range(self._plan.warm_ups):
-                self._speak("warm-up")
-            first_s, whole_s = self._speak("timed")
+                self._time_sentence("warm-up")
+            first_s, whole_s = self._time_sentence("timed")
         progress(0.5)
-        # It does not bring the voice into the model's precision.
+        # Upstream does not convert the voice to the model's precision.
         self._upstream.conds.t3.to(dtype=self._upstream.t3.speech_head.weight.dtype)
         on_cuda, theirs_s = self._device.type == "cuda", math.nan
-        with upstream_of_length(self._upstream, expected_tokens(text)), quiet():
-            for _ in range(2 if on_cuda else 1):  # the first one there is not fair
+        with limit_upstream_length(self._upstream, expected_tokens(text)), quiet():
+            for _ in range(2 if on_cuda else 1):  # the first run on CUDA is a warm-up
                 start_s = time.perf_counter()
                 self._upstream.generate(text)
                 theirs_s = time.perf_counter() - start_s
@@ -184,12 +185,14 @@ class ChatterboxBench:
         sooner, faster = theirs_s / first_s, theirs_s / whole_s
         figures = [
             Figure("first audio, sooner than upstream", sooner, 20 if on_cuda else math.nan, False),
-            Figure("a sentence, faster than upstream", faster, 4 if on_cuda else math.nan, False),
+            Figure(
+                "whole sentence, faster than upstream", faster, 4 if on_cuda else math.nan, False
+            ),
         ]
         times = {"first_s": first_s, "whole_s": whole_s, "upstream_s": theirs_s}
         return Result(figures, {"times": times})
 
-    def _speak(self, name: str) -> tuple[float, float]:
+    def _time_sentence(self, name: str) -> tuple[float, float]:
         """Seconds to the first and to the last audio."""
         engine, text = self._engine, self._plan.texts[0]
         start_s, first_s = time.perf_counter(), 0.0
@@ -209,14 +212,14 @@ class ChatterboxBench:
         return _GOALS.get((self._model.info.name, what), math.nan) if on_cuda else math.nan
 
 
-def speech_of_forced_length() -> AbstractContextManager[Any]:
-    """Every passage is as long as its text takes."""
-    return mock.patch.object(passage, "most_tokens", expected_tokens)
+def force_speech_length() -> AbstractContextManager[Any]:
+    """End every passage at the expected length of its text."""
+    return mock.patch.object(passage, "max_tokens", expected_tokens)
 
 
 @contextmanager
-def upstream_of_length(upstream: Any, tokens: int) -> Iterator[None]:
-    """Upstream's `generate` draws about so many tokens."""
+def limit_upstream_length(upstream: Any, tokens: int) -> Iterator[None]:
+    """Limit upstream's `generate` to about `tokens` speech tokens."""
     t3 = upstream.t3
     name, option = (
         ("inference_turbo", "max_gen_len") if t3.is_gpt else ("inference", "max_new_tokens")
@@ -229,20 +232,20 @@ def upstream_of_length(upstream: Any, tokens: int) -> Iterator[None]:
         delattr(t3, name)
 
 
-def copied_per_s(device: torch.device) -> float:
-    """Bytes that the device's memory reads and writes in a second, copying."""
+def measure_bandwidth(device: torch.device) -> float:
+    """Bytes per second that the device reads and writes when copying memory."""
     source = torch.ones(_COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     best_s = math.inf
     for _ in range(5):
-        _settle(device)
+        _synchronize(device)
         start_s = time.perf_counter()
         target.copy_(source)
-        _settle(device)
+        _synchronize(device)
         best_s = min(best_s, time.perf_counter() - start_s)
     return 2 * _COPY_BYTES / best_s
 
 
-def _settle(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

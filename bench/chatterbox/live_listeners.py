@@ -1,4 +1,4 @@
-"""Listeners in real time, who are spoken to sentence by sentence, straight by an engine."""
+"""Simulated real-time listeners that an engine serves directly, sentence by sentence."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 
-SENTENCES = (  # of several lengths: what is computed for one must not serve all
+SENTENCES = (  # of several lengths, so that no cached shape serves all
     "The road went on along the river, and nobody said a word until it was dark.",
     "It was not far.",
     "When the lamps were lit at last, somebody began to sing, quite softly.",
     "He had been there before, years ago, with his father and a small brown dog.",
 )
-_CANCEL_EVERY_S = 0.25  # somebody interrupts, and is answered
-_AHEAD_S = 2.0  # left to hear when the next sentence is released
+_CANCEL_EVERY_S = 0.25  # mean time between interruptions
+_AHEAD_S = 2.0  # buffered audio below which the next sentence is released
 _NAP_S = 0.002
 
 
 @dataclass(slots=True)
-class Heard:
-    """What all listeners found."""
+class LiveResult:
+    """Measurements over all listeners."""
 
     first_ms: list[float] = field(default_factory=list)
     cancel_ms: list[float] = field(default_factory=list)
@@ -31,66 +31,74 @@ class Heard:
 
 
 @dataclass(slots=True)
-class _Listener:
+class _LiveListener:
     starts_s: float
     utterance: str = ""
-    waits: bool = False  # for the rest of a release
-    dry_s: float = float("inf")  # when the listener has heard all
+    waits: bool = False  # for audio of the current release
+    dry_s: float = float("inf")  # when all received audio has been played
 
-    def due(self, now_s: float) -> bool:
+    def is_due(self, now_s: float) -> bool:
         """Whether the next sentence is to be released."""
         begins = not self.utterance and now_s >= self.starts_s
         return begins or (not self.waits and self.dry_s - now_s < _AHEAD_S)
 
 
-def listen(engine: Engine, count: int, seconds: float, texts: Sequence[str] = SENTENCES) -> Heard:
-    """Speak to `count` listeners, who come within the first second, for so long. Now and then one
-    of them interrupts: a cancel, which waits for the step at hand, and a new first sound. Blocks.
-    Raises what the engine fails with.
+def run_listeners(
+    engine: Engine, count: int, seconds: float, texts: Sequence[str] = SENTENCES
+) -> LiveResult:
+    """Serve `count` listeners, which start within the first second, for `seconds`. At random times
+    one interrupts: a cancel, which waits for the current step, then a new first sound. Blocks.
+    Raises the engine's error.
     """
-    heard, numbers = Heard(), itertools.count()
+    results, numbers = LiveResult(), itertools.count()
     start_s = time.perf_counter()
-    listeners = [_Listener(start_s + n / count) for n in range(count)]
+    listeners = [_LiveListener(start_s + n / count) for n in range(count)]
     interrupts_s = start_s
-    while (now_s := time.perf_counter()) < start_s + seconds or not heard.cancel_ms:
+    while (now_s := time.perf_counter()) < start_s + seconds or not results.cancel_ms:
         if now_s >= interrupts_s:
             hearing = [each for each in listeners if now_s < each.dry_s < float("inf")]
             if hearing:
-                _interrupt(engine, heard, random.choice(hearing), interrupts_s)
+                _interrupt(engine, results, random.choice(hearing), interrupts_s)
             interrupts_s = now_s + _CANCEL_EVERY_S * random.uniform(0.5, 1.5)
         for listener in listeners:
-            if listener.due(now_s):
+            if listener.is_due(now_s):
                 n = next(numbers)
-                _release(engine, listener, n, texts[n % len(texts)])
+                _start_sentence(engine, listener, n, texts[n % len(texts)])
         waiting = {each.utterance: each for each in listeners if each.waits}
         if not waiting:
             time.sleep(_NAP_S)
             continue
         urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
         for result in engine.step(urgent):
-            _take(heard, waiting[result.utterance_id], result)
+            _receive(results, waiting[result.utterance_id], result)
     for listener in listeners:
         engine.abort(listener.utterance)
-    return heard
+    return results
 
 
-def _deadline_s(listener: _Listener) -> float:
-    """Who has heard nothing yet has been waiting since he came."""
-    return min(listener.dry_s, listener.starts_s + _AHEAD_S) if _new(listener) else listener.dry_s
+def _deadline_s(listener: _LiveListener) -> float:
+    """When the listener runs dry; before its first sound, a fixed time after its start."""
+    return (
+        min(listener.dry_s, listener.starts_s + _AHEAD_S)
+        if _awaits_first_sound(listener)
+        else listener.dry_s
+    )
 
 
-def _new(listener: _Listener) -> bool:
+def _awaits_first_sound(listener: _LiveListener) -> bool:
     return listener.dry_s == float("inf")
 
 
-def _interrupt(engine: Engine, heard: Heard, listener: _Listener, asked_s: float) -> None:
+def _interrupt(
+    engine: Engine, results: LiveResult, listener: _LiveListener, asked_s: float
+) -> None:
     engine.abort(listener.utterance)
     listener.starts_s = time.perf_counter()
     listener.utterance, listener.waits, listener.dry_s = "", False, float("inf")
-    heard.cancel_ms.append((listener.starts_s - asked_s) * 1000)
+    results.cancel_ms.append((listener.starts_s - asked_s) * 1000)
 
 
-def _release(engine: Engine, listener: _Listener, number: int, text: str) -> None:
+def _start_sentence(engine: Engine, listener: _LiveListener, number: int, text: str) -> None:
     if listener.utterance:
         engine.abort(listener.utterance)
     listener.utterance, listener.waits = f"l{number}", True
@@ -98,14 +106,14 @@ def _release(engine: Engine, listener: _Listener, number: int, text: str) -> Non
     engine.extend(listener.utterance, Release(text, len(text), final=True))
 
 
-def _take(heard: Heard, listener: _Listener, result: Chunk | Failure) -> None:
+def _receive(results: LiveResult, listener: _LiveListener, result: Chunk | Failure) -> None:
     if isinstance(result, Failure):
         raise result.error
     now_s, audio_s = time.perf_counter(), len(result.pcm) / 24_000
-    if _new(listener):
-        heard.first_ms.append((now_s - listener.starts_s) * 1000)
+    if _awaits_first_sound(listener):
+        results.first_ms.append((now_s - listener.starts_s) * 1000)
         listener.dry_s = now_s
     elif now_s > listener.dry_s:
-        heard.underruns += 1
+        results.underruns += 1
     listener.dry_s = max(listener.dry_s, now_s) + audio_s
     listener.waits = not result.caught_up

@@ -1,5 +1,5 @@
-"""Chatterbox with random weights: the true architecture at full size, without any download. It
-costs what the real one costs, and says nothing.
+"""Chatterbox with random weights: the full-size architecture without a download. It costs as much
+as the trained model but speaks no words.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from backend.engines.chatterbox.model import as_served
+from backend.engines.chatterbox.model import set_precision
 
 ENGINES = ("chatterbox-turbo", "chatterbox")
 _PROMPT_TOKENS = 250  # a reference of 10 s
@@ -21,15 +21,15 @@ _TURBO_TEXT_TOKENS = 50_276
 
 
 class ByteTokenizer:
-    """A token for four characters or so, as upstream's tokenizers give; for both models."""
+    """About one token per four characters, as upstream's tokenizers; for both models."""
 
     def text_to_tokens(self, text: str) -> torch.Tensor:
-        """The standard model's way to call it."""
+        """The standard model's interface."""
         ids = [3 + sum(map(ord, text[n : n + 2])) % 250 for n in range(0, len(text), 2)]
         return torch.tensor([ids])
 
     def __call__(self, text: str, **_: Any) -> Any:
-        """Turbo's way."""
+        """Turbo's interface."""
 
         class Encoding:
             input_ids = torch.tensor(
@@ -43,8 +43,8 @@ class ByteTokenizer:
 
 
 def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
-    """A `ChatterboxTTS` or `ChatterboxTurboTTS` with a random voice, in the precision in which it
-    is served. Blocks (half a minute); 3.5 GB.
+    """A `ChatterboxTTS` or `ChatterboxTurboTTS` with a random voice, in its serving precision.
+    Blocks (half a minute); takes 3.5 GB.
     """
     with quiet():
         from chatterbox.models.s3gen import S3Gen
@@ -63,13 +63,13 @@ def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
             part.to(device).eval()
         kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
         voice = random_voice(turbo=turbo, device=device)
-        return as_served(kind(*parts, ByteTokenizer(), device, voice))
+        return set_precision(kind(*parts, ByteTokenizer(), device, voice))
 
 
 def random_voice(
     *, turbo: bool, device: str, seed: int = 1, prompt_tokens: int = _PROMPT_TOKENS
 ) -> Any:
-    """Upstream's `Conditionals` of a voice that there is not."""
+    """Random `Conditionals` in upstream's format."""
     from chatterbox.models.t3.modules.cond_enc import T3Cond
     from chatterbox.tts import Conditionals
 
@@ -94,7 +94,7 @@ def random_voice(
 
 
 def _turbo_config() -> Any:
-    """As upstream's `ChatterboxTurboTTS.from_local` has it."""
+    """The configuration of upstream's `ChatterboxTurboTTS.from_local`."""
     from chatterbox.models.t3.modules.t3_config import T3Config
 
     config = T3Config(text_tokens_dict_size=_TURBO_TEXT_TOKENS)
@@ -109,7 +109,7 @@ def _turbo_config() -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Upstream prints and warns."""
+    """Suppress upstream's output and warnings."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

@@ -1,4 +1,4 @@
-"""The benchmark of Chatterbox with real weights, or with random ones and without any download."""
+"""Set up the Chatterbox benchmark, with real or random weights, and plot its results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.weights import WEIGHTS, weights_folder
 from bench.harness.machine import machine_name
 from bench.harness.plots import OURS, THEIRS
-from bench.harness.report import Report
+from bench.harness.report import BenchReport
 
 if TYPE_CHECKING:
     from bench.chatterbox.engine_bench import ChatterboxBench
@@ -21,48 +21,52 @@ if TYPE_CHECKING:
 ENGINES = tuple(WEIGHTS)
 
 
-class NotHere(Exception):
-    """What is to be measured is not installed or not downloaded; the message says what to run."""
+class MissingPrerequisite(Exception):
+    """A package, device or download is missing; the message says what to run."""
 
 
 def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, ChatterboxBench]:
-    """The machine's name (the card's, where there is one) and the rows to be measured. Blocks (half
-    a minute). Raises `NotHere`.
+    """The machine's name (on CUDA the GPU's) and the benchmark. Blocks (half a minute). Raises
+    `MissingPrerequisite`.
     """
     try:
         import torch
 
         from backend.engines.chatterbox.model import ChatterboxModel, load_upstream
-        from bench.chatterbox.engine_bench import ChatterboxBench, Plan
+        from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench
         from bench.chatterbox.random_weights import random_upstream
     except ImportError as error:
-        raise NotHere(f"{engine} needs {error.name}: make install-chatterbox") from error
+        raise MissingPrerequisite(
+            f"{engine} needs {error.name}: make install-chatterbox"
+        ) from error
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise NotHere("torch finds no CUDA device here: --device cpu")
+        raise MissingPrerequisite("torch finds no CUDA device; use --device cpu")
     folder = weights_folder(engine)
     if not random_weights and WEIGHTS[engine].missing_files(folder):
-        raise NotHere(f"no weights here: duplex-tts download {engine}, or --random-weights")
+        raise MissingPrerequisite(
+            f"no weights found; run duplex-tts download {engine}, or use --random-weights"
+        )
     upstream = random_upstream(engine, device) if random_weights else load_upstream(folder, device)
     voices = Path(tempfile.gettempdir()) / "no voices"
     model = ChatterboxModel(upstream, ChatterboxSettings(), voices)
     on_cuda = device.startswith("cuda")
     name = str(torch.cuda.get_device_name(device)) if on_cuda else machine_name()
     text = "Good day to you."
-    small = Plan((1, 4), (1,), tokens=8, seconds=4.0, texts=(text,), warm_ups=1)
-    return name, ChatterboxBench(model, upstream, Plan() if on_cuda else small)
+    small = BenchPlan((1, 4), (1,), tokens=8, seconds=4.0, texts=(text,), warm_ups=1)
+    return name, ChatterboxBench(model, upstream, BenchPlan() if on_cuda else small)
 
 
-def plot(report: Report, path: Path) -> None:
-    """A token's time by batch, and first audio by live streams."""
+def plot_results(report: BenchReport, path: Path) -> None:
+    """Plot time per token by batch size, and first audio by live streams."""
     tokens = report.results["tokens"].details["batches"]
     live = report.results["live"].details["live"]
     canvas = Canvas(figsize=(9.6, 3.8), layout="constrained")
     left, right = canvas.subplots(1, 2)
     left.plot([each["batch"] for each in tokens], [each["token_ms"] for each in tokens], "o-")
-    left.set_xlabel("sessions at once")
-    left.set_ylabel("ms a token")
+    left.set_xlabel("concurrent sessions")
+    left.set_ylabel("ms per token")
     counts = np.array([each["streams"] for each in live])
     for name, colour in (("p50", OURS), ("p95", THEIRS)):
         values = [each[f"first_{name}_ms"] for each in live]

@@ -1,7 +1,7 @@
-"""A batch that is killed again and again: is every file complete, and none rendered twice?
+"""Kill a batch repeatedly: every file must be complete, and none rendered twice.
 
-`duplex-tts batch` runs as a process of its own and dies by SIGKILL, at random moments, until it
-gets to its end between two of them. The server lives on.
+`duplex-tts batch` runs as a subprocess and is killed by SIGKILL at random times and restarted until
+it completes. The server keeps running.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from numpy.typing import NDArray
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
 
-SEED = 7  # of every line: the same text then gives the same sound
+SEED = 7  # for every line: the same text then gives the same sound
 AT_ONCE = 4
-EARLIEST_S, LATEST_S = 0.5, 4.0  # of a run: from before its first file on
-RENDERED_AGAIN = 10  # lines, afterwards, to compare
+EARLIEST_S, LATEST_S = 0.5, 4.0  # when a run is killed; the earliest is before its first file
+RENDERED_AGAIN = 10  # lines rendered once more and compared
 
-Moment = Callable[[subprocess.Popen[bytes]], bool]
-"""Waits for the moment to kill the run; False when the run has ended before."""
+KillTrigger = Callable[[subprocess.Popen[bytes]], bool]
+"""Waits until the run shall be killed; returns False if it ended before."""
 
-Stamp = tuple[int, int, int]  # inode, time of change, size: another file has another one
+FileStamp = tuple[int, int, int]  # inode, modification time, size: changes if the file is replaced
 
 
 @dataclass(frozen=True, slots=True)
 class BatchKills:
-    """How it went, by files' names. `runs`: all but the last were killed. `rendered_twice`: files
-    that were there and were written again. `different`: of some that were rendered once more,
-    undisturbed, those that sound otherwise.
+    """The outcome, by file names. `runs`: all but the last were killed. `rendered_twice`: existing
+    files that were written again. `different`: files that differ from an uninterrupted rendering
+    (a sample is compared).
     """
 
     runs: int
@@ -51,14 +51,14 @@ class BatchKills:
 
     @property
     def incomplete(self) -> list[str]:
-        """Files with which something is wrong."""
+        """All files that are not as they should be."""
         return sorted({*self.missing, *self.broken, *self.leftovers, *self.different})
 
 
-def kill_batches(url: str, texts: Sequence[str], folder: Path, moment: Moment) -> BatchKills:
-    """Render the texts into `folder`, killed at every `moment`, to the end. Blocks.
+def kill_batches(url: str, texts: Sequence[str], folder: Path, moment: KillTrigger) -> BatchKills:
+    """Render the texts into `folder`, killing runs at every `moment` until one ends. Blocks.
 
-    Raises `subprocess.CalledProcessError` when a run fails by itself.
+    Raises `subprocess.CalledProcessError` if a run fails by itself.
     """
     lines = {f"line-{number:04d}": text for number, text in enumerate(texts)}
     job, out = folder / "texts.jsonl", folder / "out"
@@ -70,12 +70,12 @@ def kill_batches(url: str, texts: Sequence[str], folder: Path, moment: Moment) -
     )
     command = [sys.executable, "-P", "-m", "duplex_tts", "batch", str(job), str(out)]
     command += ["--url", url, "--jobs", str(AT_ONCE)]
-    runs, before, twice = 0, dict[str, Stamp](), set[str]()
+    runs, before, twice = 0, dict[str, FileStamp](), set[str]()
     ended = False
     while not ended:
         runs += 1
-        ended = _run(command, moment)
-        after = _stamps(out)
+        ended = _run_batch(command, moment)
+        after = _file_stamps(out)
         twice |= {name for name, stamp in before.items() if after.get(name) != stamp}
         before = after
     expected = {f"{id_}.wav" for id_ in lines}
@@ -83,7 +83,7 @@ def kill_batches(url: str, texts: Sequence[str], folder: Path, moment: Moment) -
         runs=runs,
         files=len(before),
         missing=sorted(expected - set(before)),
-        broken=sorted(name for name in before if not _readable(out / name)),
+        broken=sorted(name for name in before if not _is_readable(out / name)),
         rendered_twice=sorted(twice),
         leftovers=sorted(path.name for path in out.glob(".*.part")),
     )
@@ -92,51 +92,51 @@ def kill_batches(url: str, texts: Sequence[str], folder: Path, moment: Moment) -
 async def batch_kills(
     url: str, lines: int, seed: int, progress: Callable[[float], None] = lambda share: None
 ) -> BatchKills:
-    """Kill a batch of `lines` short texts at random, and start it again, until it is done."""
-    rng, texts = random.Random(seed), [_text(number) for number in range(lines)]
+    """Run a batch of `lines` short texts, killed at random times and restarted until complete."""
+    rng, texts = random.Random(seed), [_line_text(number) for number in range(lines)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
         def moment(run: subprocess.Popen[bytes]) -> bool:
-            progress(len(_stamps(folder / "out")) / lines)
-            return _within(run, rng.uniform(EARLIEST_S, LATEST_S))
+            progress(len(_file_stamps(folder / "out")) / lines)
+            return _wait_to_kill(run, rng.uniform(EARLIEST_S, LATEST_S))
 
         kills = await asyncio.to_thread(kill_batches, url, texts, folder, moment)
-        different = await asyncio.to_thread(_different, url, texts, folder, rng)
+        different = await asyncio.to_thread(_find_differing, url, texts, folder, rng)
     return replace(kills, different=different)
 
 
 async def measure(setup: Setup) -> Result:
-    """Whether anything is wrong with the files of a batch that is killed at random."""
+    """Count incomplete and twice rendered files of a batch killed at random times."""
     lines = setup.effort.batch_lines
     kills = await batch_kills(setup.url, lines, setup.seed, setup.progress)
     note = (
         f"{lines} lines, killed {kills.runs - 1} times; "
-        f"{min(RENDERED_AGAIN, lines)} of them rendered once more and compared"
+        f"{min(RENDERED_AGAIN, lines)} lines rendered once more and compared"
     )
     return Result(
         [
-            Figure("killed batch: files not complete", len(kills.incomplete), 0, True, "", note),
+            Figure("killed batch: incomplete files", len(kills.incomplete), 0, True, "", note),
             Figure("killed batch: files rendered twice", len(kills.rendered_twice), 0, True),
         ],
         asdict(kills),
     )
 
 
-def _run(command: Sequence[str], moment: Moment) -> bool:
-    """One run; returns whether it got to its end."""
+def _run_batch(command: Sequence[str], moment: KillTrigger) -> bool:
+    """Run the batch once; returns whether it completed."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         if moment(run):
             run.kill()
             return False
         assert run.stderr is not None
-        said = run.stderr.read()
+        stderr = run.stderr.read()
     if run.returncode:
-        raise subprocess.CalledProcessError(run.returncode, command, stderr=said)
+        raise subprocess.CalledProcessError(run.returncode, command, stderr=stderr)
     return True
 
 
-def _within(run: subprocess.Popen[bytes], wait_s: float) -> bool:
+def _wait_to_kill(run: subprocess.Popen[bytes], wait_s: float) -> bool:
     try:
         run.wait(wait_s)
     except subprocess.TimeoutExpired:
@@ -144,13 +144,13 @@ def _within(run: subprocess.Popen[bytes], wait_s: float) -> bool:
     return False
 
 
-def _stamps(out: Path) -> dict[str, Stamp]:
+def _file_stamps(out: Path) -> dict[str, FileStamp]:
     found = {path.name: path.stat() for path in out.glob("[!.]*")}
-    return {name: (each.st_ino, each.st_mtime_ns, each.st_size) for name, each in found.items()}
+    return {name: (stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in found.items()}
 
 
-def _readable(path: Path) -> bool:
-    """Whether it can be read to the end that its header promises, and is not empty."""
+def _is_readable(path: Path) -> bool:
+    """Whether the file has as many frames as its header says, and at least one."""
     try:
         with soundfile.SoundFile(path) as file:
             return bool(0 < file.frames == len(file.read(dtype="int16")))
@@ -158,13 +158,13 @@ def _readable(path: Path) -> bool:
         return False
 
 
-def _text(number: int) -> str:
-    """The batch is about many files, not about long ones."""
+def _line_text(number: int) -> str:
+    """A short text: the row needs many files, not long ones."""
     return f"This is number {number}."
 
 
-def _different(url: str, texts: Sequence[str], folder: Path, rng: random.Random) -> list[str]:
-    """Render some lines once more, undisturbed; returns those that sound different."""
+def _find_differing(url: str, texts: Sequence[str], folder: Path, rng: random.Random) -> list[str]:
+    """Render some lines again without kills; returns the names of those that differ."""
     chosen = sorted(rng.sample(range(len(texts)), min(RENDERED_AGAIN, len(texts))))
     again = folder / "again"
     again.mkdir()
@@ -173,10 +173,10 @@ def _different(url: str, texts: Sequence[str], folder: Path, rng: random.Random)
     return [
         name
         for name, fresh in pairs
-        if not np.array_equal(_pcm(folder / "out" / name), _pcm(again / "out" / fresh))
+        if not np.array_equal(_read_pcm(folder / "out" / name), _read_pcm(again / "out" / fresh))
     ]
 
 
-def _pcm(path: Path) -> NDArray[np.int16]:
+def _read_pcm(path: Path) -> NDArray[np.int16]:
     samples, _ = soundfile.read(path, dtype="int16")
     return np.asarray(samples)

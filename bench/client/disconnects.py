@@ -1,10 +1,9 @@
-"""A line that breaks again and again: is any sample lost or repeated?
+"""Break the connection repeatedly: no sample may be lost or repeated.
 
-A proxy resets the connection: at a random byte of what the server says, nearly always within a
-frame, or at a random moment, whatever is on its way then. Texts that are there as a whole sound the
-same each time for the same seed: they are compared sample by sample with an undisturbed run. What a
-text sounds like that is still being written depends on when it came: of those the samples are
-counted, against the sums that the server gives of what it spoke.
+A proxy resets the connection after a random number of bytes from the server, nearly always within a
+frame, or at a random time. Whole texts sound the same for the same seed and are compared sample by
+sample with an uninterrupted run. Streamed texts depend on timing: their samples are counted against
+the server's sums.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.client.fault_proxy import FaultProxy, fault_proxy
-from bench.client.gaps import written
-from bench.harness.recording_client import patiently
+from bench.client.gaps import paced_tokens
+from bench.harness.recording_client import retry_while_busy
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
 from duplex_tts import Done, Options, Resumed, Session, Utterance
@@ -29,17 +28,17 @@ from duplex_tts.events import SessionEvent
 
 Pcm = NDArray[np.int16]
 
-WRITTEN_SHARE = 0.25  # so many more disconnects, while the text is being written
+WRITTEN_SHARE = 0.25  # additional disconnects while the text is being written
 TOKENS_PER_S = 200.0
 AT_ONCE = 2
-MOST_BYTES = 150_000  # to the next break: three seconds of speech
-MOST_S = 0.2
-LOOK_S = 0.002
+MAX_BYTES = 150_000  # until the next reset: three seconds of speech
+MAX_WAIT_S = 0.2
+POLL_S = 0.002
 
 
 @dataclass(slots=True)
-class Found:
-    """What came over a line that broke `cuts` times. `wrong`: samples too many, missing, other."""
+class DisconnectResult:
+    """What arrived despite `cuts` disconnects. `wrong`: samples extra, missing or different."""
 
     cuts: int = 0
     utterances: int = 0
@@ -50,51 +49,53 @@ class Found:
     away_ms: list[float] = field(default_factory=list)
 
 
-Speak = Callable[[Session, str], Awaitable[tuple[int, int]]]
-"""Speaks a text; returns how many samples came, and how many of them were wrong."""
+SpeakAndCheck = Callable[[Session, str], Awaitable[tuple[int, int]]]
+"""Speaks a text; returns the number of samples, and how many of them are wrong."""
 
 
 async def measure(setup: Setup) -> Result:
-    """Break the line again and again while texts are spoken over it."""
+    """Break the connection repeatedly while texts are spoken over it."""
     texts = [each.text for each in setup.speakable]
     whole = setup.effort.disconnects
     while_written = max(1, round(whole * WRITTEN_SHARE))
     cuts = whole + while_written
-    originals = await _undisturbed(setup.url, texts)
+    originals = await _record_originals(setup.url, texts)
 
-    async def compared(session: Session, text: str) -> tuple[int, int]:
-        pcm, _ = await _speech(session.speak(text, seed=1, mode="batch"))
-        return len(pcm), differing(pcm, originals[text])
+    async def speak_and_compare(session: Session, text: str) -> tuple[int, int]:
+        pcm, _ = await _collect_audio(session.speak(text, seed=1, mode="batch"))
+        return len(pcm), count_differing(pcm, originals[text])
 
-    async def counted(session: Session, text: str) -> tuple[int, int]:
-        pcm, done = await _speech(session.speak(written(text, TOKENS_PER_S)))
+    async def speak_and_count(session: Session, text: str) -> tuple[int, int]:
+        pcm, done = await _collect_audio(session.speak(paced_tokens(text, TOKENS_PER_S)))
         spoken = round(done.audio_ms * session.ready.sample_rate / 1000)
         return len(pcm), abs(len(pcm) - spoken)
 
-    breaker = _Breaker(setup, texts)
-    same = await breaker.run(compared, whole, lambda done: done / cuts)
-    sums = await breaker.run(counted, while_written, lambda done: (whole + done) / cuts)
+    breaker = _ConnectionBreaker(setup, texts)
+    same = await breaker.run(speak_and_compare, whole, lambda done: done / cuts)
+    sums = await breaker.run(speak_and_count, while_written, lambda done: (whole + done) / cuts)
     return _result(same, sums)
 
 
-def differing(heard: Pcm, original: Pcm) -> int:
-    """Samples that are missing, too many, or not the same."""
-    common = min(len(heard), len(original))
-    other = np.count_nonzero(heard[:common] != original[:common])
-    return int(other) + abs(len(heard) - len(original))
+def count_differing(received: Pcm, original: Pcm) -> int:
+    """Number of samples that are missing, extra or different."""
+    common = min(len(received), len(original))
+    other = np.count_nonzero(received[:common] != original[:common])
+    return int(other) + abs(len(received) - len(original))
 
 
-class _Breaker:
-    """Speaks texts over a line that it breaks."""
+class _ConnectionBreaker:
+    """Speaks texts over a connection that it resets."""
 
     def __init__(self, setup: Setup, texts: list[str]) -> None:
         self._setup = setup
         self._texts = texts
         self._rng = random.Random(setup.seed)
 
-    async def run(self, speak: Speak, cuts: int, share: Callable[[int], float]) -> Found:
-        """Until the line broke so many times and all that was begun is spoken."""
-        found = Found()
+    async def run(
+        self, speak: SpeakAndCheck, cuts: int, share: Callable[[int], float]
+    ) -> DisconnectResult:
+        """Speak texts until `cuts` resets happened; finishes utterances already begun."""
+        found = DisconnectResult()
 
         def note(event: SessionEvent) -> None:
             if isinstance(event, Resumed):
@@ -108,7 +109,7 @@ class _Breaker:
             async with asyncio.TaskGroup() as tasks:
                 breaking = tasks.create_task(self._break(proxy, session, cuts, share))
                 for _ in range(AT_ONCE):
-                    tasks.create_task(_talk(session, texts, speak, found, breaking))
+                    tasks.create_task(_speak_until_done(session, texts, speak, found, breaking))
             stats = session.stats()
         found.cuts, found.resumes, found.restarts = proxy.cuts, stats.resumes, stats.restarts
         return found
@@ -120,11 +121,11 @@ class _Breaker:
         while proxy.cuts < cuts:
             self._setup.progress(share(proxy.cuts))
             if self._rng.random() < 0.5:
-                await _cut_after(self._rng.randrange(1, MOST_BYTES), proxy)
+                await _cut_after(self._rng.randrange(1, MAX_BYTES), proxy)
             else:
-                # Not before it is back: a slow machine, by the clock alone, would never be.
-                await _reconnected(session, reconnects)
-                await asyncio.sleep(self._rng.uniform(0, MOST_S))
+                # Wait for the reconnect first: a slow machine might never get that far.
+                await _wait_for_reconnect(session, reconnects)
+                await asyncio.sleep(self._rng.uniform(0, MAX_WAIT_S))
                 proxy.cut()
             reconnects = session.stats().reconnects
 
@@ -132,56 +133,59 @@ class _Breaker:
 async def _cut_after(size_bytes: int, proxy: FaultProxy) -> None:
     before = proxy.cuts
     proxy.cut_after_bytes = size_bytes
-    # Forgotten without a cut: the session hung up by itself just then.
+    # None without a cut: the session closed the connection itself.
     while proxy.cuts == before and proxy.cut_after_bytes is not None:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
 
 
-async def _reconnected(session: Session, before: int) -> None:
-    while session.stats().reconnects <= before:  # noqa: ASYNC110 - nor does the session
-        await asyncio.sleep(LOOK_S)
+async def _wait_for_reconnect(session: Session, before: int) -> None:
+    while session.stats().reconnects <= before:  # noqa: ASYNC110 - no event for it
+        await asyncio.sleep(POLL_S)
 
 
-async def _talk(
+async def _speak_until_done(
     session: Session,
     texts: Iterator[str],
-    speak: Speak,
-    found: Found,
+    speak: SpeakAndCheck,
+    found: DisconnectResult,
     breaking: asyncio.Task[None],
 ) -> None:
     while not breaking.done():
-        samples, wrong = await patiently(partial(speak, session, next(texts)))
+        samples, wrong = await retry_while_busy(partial(speak, session, next(texts)))
         found.utterances += 1
         found.samples += samples
         found.wrong += wrong
 
 
-async def _undisturbed(url: str, texts: list[str]) -> dict[str, Pcm]:
+async def _record_originals(url: str, texts: list[str]) -> dict[str, Pcm]:
     async with Session.connect(url) as session:
         return {
-            text: (await _speech(session.speak(text, seed=1, mode="batch")))[0] for text in texts
+            text: (await _collect_audio(session.speak(text, seed=1, mode="batch")))[0]
+            for text in texts
         }
 
 
-async def _speech(utterance: Utterance) -> tuple[Pcm, Done]:
+async def _collect_audio(utterance: Utterance) -> tuple[Pcm, Done]:
     pcm = np.frombuffer(b"".join([audio.data async for audio in utterance]), "<i2")
     done = await utterance.done()
-    assert isinstance(done, Done), "nobody cancelled it"
+    assert isinstance(done, Done), "not cancelled"
     return pcm, done
 
 
-def _result(same: Found, sums: Found) -> Result:
+def _result(same: DisconnectResult, sums: DisconnectResult) -> Result:
     away_ms = np.array(same.away_ms + sums.away_ms)
-    away = f"back after p50 {np.median(away_ms):.0f} ms" if len(away_ms) else "never away"
+    away = f"reconnected after p50 {np.median(away_ms):.0f} ms" if len(away_ms) else "no reconnects"
     restarts = same.restarts + sums.restarts
     note = (
         f"{same.cuts} disconnects in {same.utterances} utterances, {same.samples} samples compared "
-        f"with an undisturbed run; {away}, {restarts} times without the server's memory"
+        f"with an uninterrupted run; {away}, {restarts} sessions restarted"
     )
     more = f"{sums.cuts} more, {sums.samples} samples counted against the server's sums"
     return Result(
         [
-            Figure("disconnects: samples lost, repeated or other", same.wrong, 0, True, "", note),
+            Figure(
+                "disconnects: samples lost, repeated or different", same.wrong, 0, True, "", note
+            ),
             Figure("disconnects while text is written: samples off", sums.wrong, 0, True, "", more),
         ],
         {

@@ -1,4 +1,4 @@
-"""A network that misbehaves: a TCP proxy that delays, stalls, cuts and damages what it carries."""
+"""A TCP proxy that injects faults: delays, stalls, resets and damaged bytes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r
 
 @dataclass
 class FaultProxy:
-    """What goes wrong; change it at any time. `down` is what the server says.
+    """The faults to inject; may be changed at any time. `down` is the direction to the client.
 
-    `upstream`: host and port of the server; that of another one for connections to come.
-    `delay_s`: of each piece, either way. `cut_after_bytes`: of `down` from now on, the connection
-    is reset, as likely as not within a frame; then after the next of `more_cuts`.
-    `damage_after_bytes`: the byte there is another one.
-    `block_websockets`: as proxies do that know only HTTP. `refuse`: nobody gets through.
+    `upstream`: the server's host and port, for new connections. `delay_s`: per read, both ways.
+    `cut_after_bytes`: reset the connections after this many more bytes `down`, usually within a
+    frame; then after the next of `more_cuts`. `damage_after_bytes`: alter the byte there.
+    `block_websockets`: answer 403, like an HTTP-only proxy. `refuse`: close all new connections.
     """
 
     upstream: tuple[str, int]
@@ -39,21 +38,21 @@ class FaultProxy:
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     def stall(self) -> None:
-        """Carry nothing any more, either way, and say nothing about it."""
+        """Forward nothing more, both ways, without closing."""
         self._flowing.clear()
 
     def flow(self) -> None:
-        """Carry what there is."""
+        """Forward again."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """Reset every connection, now."""
+        """Reset all connections."""
         self.cuts += bool(self._writers)
         for writer in self._writers:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection until one side ends it."""
+        """Forward one connection until either side ends it."""
         self.connections += 1
         self._writers.add(writer)
         server: asyncio.StreamWriter | None = None
@@ -74,9 +73,9 @@ class FaultProxy:
         except OSError:
             pass
         finally:
-            for each in filter(None, (writer, server)):
-                self._writers.discard(each)
-                each.transport.abort()
+            for peer in filter(None, (writer, server)):
+                self._writers.discard(peer)
+                peer.transport.abort()
 
     async def _both(self, *ways: Coroutine[Any, Any, None]) -> None:
         tasks = [asyncio.create_task(way) for way in ways]
@@ -100,7 +99,7 @@ class FaultProxy:
             await writer.drain()
             if self.cut_after_bytes is not None and self.cut_after_bytes <= 0:
                 self.cut_after_bytes = next(self.more_cuts, None)
-                await asyncio.sleep(0)  # what was written leaves first
+                await asyncio.sleep(0)  # let written data leave first
                 self.cut()
         with suppress(OSError):
             writer.write_eof()
@@ -122,14 +121,14 @@ class FaultProxy:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Of an address like `host:port` or `ws://host:port/path`."""
+    """Parse an address such as `host:port` or `ws://host:port/path`."""
     parts = urlsplit(url if "://" in url else f"ws://{url}")
     return parts.hostname or "127.0.0.1", parts.port or 80
 
 
 @asynccontextmanager
 async def fault_proxy(url: str) -> AsyncIterator[FaultProxy]:
-    """A proxy in front of the server at `url`; its own address is `address`, `host:port`."""
+    """Run a proxy in front of the server at `url`; its `address` is `host:port`."""
     proxy = FaultProxy(host_and_port(url))
     proxy.flow()
     listening = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)

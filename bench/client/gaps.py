@@ -1,8 +1,7 @@
-"""The gaps that a listener hears in an answer while a slow language model still writes it.
+"""Audible gaps in an answer that a slow language model is still writing.
 
-Counted three times: by the player; in the recording of what its device was given, which may not be
-longer than the speech that arrived; and for a listener who plays what comes at once, without the
-player's prebuffer. That one's gaps count from the first audible sound on.
+Counted three times: by the player; in the recording of its device, which may not be longer than the
+received speech; and for a listener without the player's prebuffer, from the first audible sound on.
 """
 
 from __future__ import annotations
@@ -14,76 +13,85 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness.corpus import tokens
-from bench.harness.hearing import COUNTED_GAP_S, Gap, Hearing, decode_pcm
+from bench.harness.corpus import split_tokens
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
+from bench.harness.simulated_listener import (
+    COUNTED_GAP_S,
+    AudibleGap,
+    SimulatedListener,
+    decode_pcm,
+)
 from duplex_tts import Audio, Session, Utterance
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
 
 TOKENS_PER_S = 15.0
-SENTENCES = 5  # of an answer, about: the texts of the corpus have one or two
+TEXTS_PER_ANSWER = 5  # of the corpus: one or two sentences each
 AT_ONCE = 4
-COUNTED_MS = 1.0  # shorter is the rounding of times
+COUNTED_MS = 1.0  # shorter gaps are rounding
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """How one answer was heard. `silence_ms`: in the recording, beyond what was spoken.
-    `unbuffered`: the gaps of a listener without a prebuffer.
+class PlaybackResult:
+    """Gaps of one answer. `silence_ms`: length of the recording beyond the speech. `unbuffered`:
+    the gaps without a prebuffer.
     """
 
     underruns: int
     pauses: int
     silence_ms: float
     audio_s: float
-    unbuffered: list[Gap]
+    unbuffered: list[AudibleGap]
 
 
 async def measure(setup: Setup) -> Result:
-    """Answers of several sentences at 15 tokens/s, heard in real time."""
+    """Play answers of several sentences, written at 15 tokens/s, in real time."""
     rng = random.Random(setup.seed)
     texts = [each.text for each in setup.speakable]
-    answers = [" ".join(rng.choices(texts, k=SENTENCES)) for _ in range(setup.effort.answers)]
-    heard: list[Heard] = []
+    count = setup.effort.answers
+    answers = [" ".join(rng.choices(texts, k=TEXTS_PER_ANSWER)) for _ in range(count)]
+    results: list[PlaybackResult] = []
 
-    async def listen(mine: list[str]) -> None:
+    async def play_some(share: list[str]) -> None:
         async with Session.connect(setup.url) as session:
-            for answer in mine:
-                heard.append(await hear(session, answer))
-                setup.progress(len(heard) / len(answers))
+            for answer in share:
+                results.append(await play_answer(session, answer))
+                setup.progress(len(results) / len(answers))
 
     async with asyncio.TaskGroup() as tasks:
         for first in range(AT_ONCE):
-            tasks.create_task(listen(answers[first::AT_ONCE]))
-    return _result(heard)
+            tasks.create_task(play_some(answers[first::AT_ONCE]))
+    return _result(results)
 
 
-async def hear(session: Session, answer: str, tokens_per_s: float = TOKENS_PER_S) -> Heard:
-    """Play one answer on a device that has a clock and no loudspeaker, to its end."""
+async def play_answer(
+    session: Session, answer: str, tokens_per_s: float = TOKENS_PER_S
+) -> PlaybackResult:
+    """Play one answer to its end on a device with a clock and no loudspeaker."""
     device = NullDevice(record=True)
     rate_hz = session.ready.sample_rate
     async with Player(device, rate_hz) as player:
-        utterance = session.speak(written(answer, tokens_per_s))
-        overheard = _Overheard(utterance, Hearing(rate_hz))
-        await player.play(overheard).done()
+        utterance = session.speak(paced_tokens(answer, tokens_per_s))
+        observed = _ObservedUtterance(utterance, SimulatedListener(rate_hz))
+        await player.play(observed).done()
         account = player.account
     sounding = np.flatnonzero(device.recording())
     span_ms = (sounding[-1] - sounding[0] + 1) * 1000 / rate_hz if len(sounding) else 0.0
-    # Speech begins and ends with silence of its own: a gap shorter than that escapes the recording,
-    # not the player.
+    # Speech begins and ends with silence: gaps shorter than that show only in the player.
     silence_ms = max(0.0, float(span_ms) - utterance.audio_ms)
-    gaps = [gap for gap in overheard.hearing.gaps if gap.length_s > COUNTED_GAP_S]
-    return Heard(account.underruns, account.pauses, silence_ms, utterance.audio_ms / 1000, gaps)
+    gaps = [gap for gap in observed.listener.gaps if gap.length_s > COUNTED_GAP_S]
+    return PlaybackResult(
+        account.underruns, account.pauses, silence_ms, utterance.audio_ms / 1000, gaps
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Overheard:
-    """An utterance that is played, and heard by somebody else when it comes."""
+class _ObservedUtterance:
+    """A played utterance whose audio also goes to a simulated listener."""
 
     utterance: Utterance
-    hearing: Hearing
+    listener: SimulatedListener
 
     @property
     def parameters(self) -> Mapping[str, object]:
@@ -105,31 +113,32 @@ class _Overheard:
 
     async def __aiter__(self) -> AsyncIterator[Audio]:
         async for audio in self.utterance:
-            self.hearing.hear(decode_pcm(audio.data), asyncio.get_running_loop().time())
+            self.listener.play_audio(decode_pcm(audio.data), asyncio.get_running_loop().time())
             yield audio
 
 
-async def written(text: str, tokens_per_s: float) -> AsyncIterator[str]:
-    """The text's tokens at this speed, the first one at once."""
+async def paced_tokens(text: str, tokens_per_s: float) -> AsyncIterator[str]:
+    """The text's tokens at this rate, the first immediately."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
-    for number, token in enumerate(tokens(text)):
+    for number, token in enumerate(split_tokens(text)):
         await asyncio.sleep(started_s + number / tokens_per_s - loop.time())
         yield token
 
 
-def _result(heard: list[Heard]) -> Result:
-    gaps = sum(max(each.underruns + each.pauses, each.silence_ms > COUNTED_MS) for each in heard)
-    waits = sum(each.pauses for each in heard)
+def _result(results: list[PlaybackResult]) -> Result:
+    gaps = sum(max(each.underruns + each.pauses, each.silence_ms > COUNTED_MS) for each in results)
+    waits = sum(each.pauses for each in results)
     note = (
-        f"{len(heard)} answers of {SENTENCES} texts, {sum(each.audio_s for each in heard):.0f} s "
-        f"of speech, on a null sink with a real clock; {waits} of the gaps for want of text; "
-        f"{sum(each.silence_ms for each in heard):.0f} ms more in the recordings than was spoken"
+        f"{len(results)} answers of {TEXTS_PER_ANSWER} texts, "
+        f"{sum(each.audio_s for each in results):.0f} s of speech, null sink with a real clock; "
+        f"{waits} gaps while text was missing; recordings are "
+        f"{sum(each.silence_ms for each in results):.0f} ms longer than the speech"
     )
-    figure = Figure("gaps heard, LLM at 15 tokens/s", gaps, 0, True, "", note)
-    lengths_ms = [gap.length_s * 1000 for each in heard for gap in each.unbuffered]
+    figure = Figure("audible gaps, LLM at 15 tokens/s", gaps, 0, True, "", note)
+    lengths_ms = [gap.length_s * 1000 for each in results for gap in each.unbuffered]
     unbuffered = Figure(
-        "the same, heard without a prebuffer",
+        "audible gaps without a prebuffer, LLM at 15 tokens/s",
         len(lengths_ms),
         0,
         at_most=True,
@@ -137,9 +146,9 @@ def _result(heard: list[Heard]) -> Result:
     )
     details = {
         "unbuffered_ms": [round(length_ms, 1) for length_ms in lengths_ms],
-        "underruns": [each.underruns for each in heard],
-        "pauses": [each.pauses for each in heard],
-        "silence_ms": [round(each.silence_ms, 1) for each in heard],
-        "audio_s": [round(each.audio_s, 2) for each in heard],
+        "underruns": [each.underruns for each in results],
+        "pauses": [each.pauses for each in results],
+        "silence_ms": [round(each.silence_ms, 1) for each in results],
+        "audio_s": [round(each.audio_s, 2) for each in results],
     }
     return Result([figure, unbuffered], details)

@@ -1,1 +1,1 @@
-"""What every row of the benchmark is measured with."""
+"""Shared parts of the benchmark: texts, clients, simulated listeners, judge, report."""

@@ -1,4 +1,4 @@
-"""The texts of the benchmark, and how a writer streams them."""
+"""The benchmark's texts, and how to split them into streamed pieces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORD = re.compile(r"\s*\S+\s*$|\s*\S+")
 
 @dataclass(frozen=True, slots=True)
 class BenchText:
-    """A text to be spoken; `kind` says what makes it hard."""
+    """A text to speak; `kind`: its category."""
 
     id: str
     kind: str
@@ -27,14 +27,14 @@ class BenchText:
 
     @property
     def speakable(self) -> bool:
-        """Whether there is a word in it: without one there is nothing to hear or to judge."""
+        """Whether it contains a word; otherwise there is nothing to hear or judge."""
         return any(character.isalnum() for character in self.text)
 
 
 def load_corpus(path: Path = DEFAULT_TEXTS, limit: int | None = None) -> list[BenchText]:
-    """Read JSON lines of `id`, `kind`, `text`; with a `limit`, that many spread over the file.
+    """Read JSON lines with `id`, `kind`, `text`; `limit`: at most that many, spread over the file.
 
-    Raises `ValueError` naming the line that is none.
+    Raises `ValueError` naming an invalid line.
     """
     texts = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
@@ -47,14 +47,14 @@ def load_corpus(path: Path = DEFAULT_TEXTS, limit: int | None = None) -> list[Be
     return [texts[int(i * step)] for i in range(int(len(texts) / step))]
 
 
-def tokens(text: str) -> list[str]:
-    """Cut a text the way a language model emits it: spaces lead, punctuation stands alone, long
-    words come in pieces of at most seven letters; about 0.75 word each. Their sum is the text.
+def split_tokens(text: str) -> list[str]:
+    """Split a text as a language model emits it: leading spaces, separate punctuation, words in
+    pieces of at most seven letters; about 0.75 word per token. Joined they are the text.
     """
     return _TOKEN.findall(text)
 
 
-def word_groups(text: str, size: int) -> list[str]:
-    """Cut a text into pieces of `size` words, spaces leading. Their sum is the text."""
+def split_word_groups(text: str, size: int) -> list[str]:
+    """Split a text into pieces of `size` words with leading spaces. Joined they are the text."""
     words = _WORD.findall(text)
     return ["".join(words[i : i + size]) for i in range(0, len(words), size)]

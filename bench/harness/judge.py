@@ -1,10 +1,10 @@
-"""Stand-ins for a listener's ear: how well speech is understood, and how clean it sounds.
+"""Objective speech quality: intelligibility (word errors) and naturalness (PLCMOS, DNSMOS).
 
-`WordErrors`: a small Whisper (tiny.en, int8) writes down what it hears; the transcript and the text
-are brought to the same spelling and compared word by word.
-PLCMOS v2 (Diener et al., Interspeech 2023): quality as heard through dropouts and splices, 1 to 5.
+`WordErrors`: a small Whisper (tiny.en, int8) transcribes the speech; transcript and text are
+normalised to the same spelling and compared word by word.
+PLCMOS v2 (Diener et al., Interspeech 2023): quality despite dropouts and splices, 1 to 5.
 DNSMOS P.835 OVRL (Reddy et al., ICASSP 2022): overall quality, 1 to 5; its calibration polynomial
-is the one published with the DNS Challenge. Compare both within one run only: they are models.
+is the one published with the DNS Challenge. Both are models: compare within one run only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ JUDGE_RATE_HZ = 16_000
 DNSMOS_WINDOW = int(9.01 * JUDGE_RATE_HZ)
 DNSMOS_OVRL_CALIBRATION = (-0.06766283, 1.11546468, 0.04602535)
 
-# Spellings that Whisper and a writer choose freely, made the same before the words are compared.
+# Equivalent spellings, unified before words are compared.
 SAME_SPELLING = (
-    (re.compile(r"[()\[\]]"), " "),  # the normaliser would drop what is in brackets
+    (re.compile(r"[()\[\]]"), " "),  # the normaliser drops bracketed text
     (re.compile(r"\b((?:[A-Za-z]\.\s?){2,})"), lambda m: re.sub(r"[.\s]", "", m[1]) + " "),
     (re.compile(r"(?<=\d)[:.](?=\d\d\b)"), " "),  # 10:45, 10.45
     (re.compile(r"\bSt\.(?=\s+[a-z])"), "Street"),
@@ -46,7 +46,7 @@ SAME_SPELLING = (
 
 @dataclass(frozen=True, slots=True)
 class WordErrors:
-    """`errors` substitutions, deletions and insertions in a text of `words` words."""
+    """Substitutions, deletions and insertions (`errors`) in a text of `words` words."""
 
     errors: int
     words: int
@@ -56,24 +56,24 @@ class WordErrors:
 
     @property
     def rate(self) -> float:
-        """Word error rate: 0 is perfect, above 1 is possible (insertions); 0 for no words."""
+        """Word error rate; above 1 with many insertions, 0 for no words."""
         return self.errors / self.words if self.words else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the judge says of one recording; `dnsmos` None when it was not asked for."""
+    """Scores of one recording; `dnsmos` None if not requested."""
 
-    heard: str
+    transcript: str
     words: WordErrors
     plcmos: float
     dnsmos: float | None
     duration_s: float
 
 
-def word_errors(text: str, heard: str) -> WordErrors:
-    """Compare what was `heard` with the `text`, spelling and punctuation aside."""
-    reference, hypothesis = normalise(text), normalise(heard)
+def word_errors(text: str, transcript: str) -> WordErrors:
+    """Compare the transcript with the text, ignoring spelling variants and punctuation."""
+    reference, hypothesis = normalise(text), normalise(transcript)
     if not reference:
         return WordErrors(len(hypothesis.split()), 0)
     result = jiwer.process_words(reference, hypothesis)
@@ -82,7 +82,7 @@ def word_errors(text: str, heard: str) -> WordErrors:
 
 
 def normalise(text: str) -> str:
-    """Lower case words without punctuation, numbers as digits, one spelling for each."""
+    """Lower-case words without punctuation, numbers as digits, unified spelling."""
     for pattern, same in SAME_SPELLING:
         text = pattern.sub(same, text)
     return str(_whisper_spelling(text)) if any(c.isalnum() for c in text) else ""
@@ -92,10 +92,10 @@ _whisper_spelling = EnglishTextNormalizer()
 
 
 class Judge:
-    """Loads the models once (about a second); all methods block while they compute."""
+    """Loads the models on creation (about a second); all methods block while they compute."""
 
     def __init__(self, threads: int = 0) -> None:
-        """`threads`: CPU threads for each model; 0 lets the libraries choose."""
+        """`threads`: CPU threads per model; 0: the libraries' default."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._whisper = WhisperModel(
@@ -107,23 +107,23 @@ class Judge:
             self._dnsmos = onnxruntime.InferenceSession(str(path), options)
 
     def judge(self, pcm: Pcm, sample_rate_hz: int, text: str, *, dnsmos: bool = True) -> Verdict:
-        """Judge mono `pcm` (any rate, [-1, 1]) that should say `text`; deterministic."""
+        """Score mono `pcm` (any rate, [-1, 1]) that should speak `text`; deterministic."""
         speech = _at_judge_rate(pcm, sample_rate_hz)
-        heard = self.transcribe(speech)
+        transcript = self.transcribe(speech)
         return Verdict(
-            heard=heard,
-            words=word_errors(text, heard),
+            transcript=transcript,
+            words=word_errors(text, transcript),
             plcmos=self.plcmos(speech),
             dnsmos=self.dnsmos(speech) if dnsmos else None,
             duration_s=len(pcm) / sample_rate_hz,
         )
 
-    def hear(self, pcm: Pcm, sample_rate_hz: int) -> str:
-        """Only the words of mono `pcm`."""
+    def transcribe_pcm(self, pcm: Pcm, sample_rate_hz: int) -> str:
+        """Transcribe mono `pcm` at any rate."""
         return self.transcribe(_at_judge_rate(pcm, sample_rate_hz))
 
     def transcribe(self, speech: Pcm) -> str:
-        """What a small Whisper hears in 16 kHz `speech`; greedy temperature, so deterministic."""
+        """Transcribe 16 kHz `speech`; greedy, so deterministic."""
         segments, _ = self._whisper.transcribe(
             speech,
             language="en",
@@ -134,8 +134,8 @@ class Judge:
         return " ".join(segment.text.strip() for segment in segments)
 
     def plcmos(self, speech: Pcm) -> float:
-        """PLCMOS of 16 kHz `speech`. The model draws its raters at random: always the same ones
-        here, so that two recordings are heard by the same panel.
+        """PLCMOS of 16 kHz `speech`. The model draws its raters at random; the seed is fixed, so
+        that recordings are comparable.
         """
         state = np.random.get_state()
         np.random.seed(0)  # the library draws from the global generator
@@ -145,8 +145,8 @@ class Judge:
             np.random.set_state(state)
 
     def dnsmos(self, speech: Pcm) -> float:
-        """DNSMOS OVRL of 16 kHz `speech`: the mean over windows of 9.01 s, one each second. Shorter
-        speech is repeated to fill one (the reference implementation takes more of the repetition).
+        """DNSMOS OVRL of 16 kHz `speech`: mean over windows of 9.01 s, one per second. Shorter
+        speech is repeated to fill a window (the reference repeats it further).
         """
         if len(speech) < DNSMOS_WINDOW:
             speech = np.resize(speech, DNSMOS_WINDOW)
@@ -160,6 +160,8 @@ class Judge:
 
 
 def _at_judge_rate(pcm: Pcm, sample_rate_hz: int) -> Pcm:
-    pcm = np.pad(pcm, (0, max(0, sample_rate_hz // 2 - len(pcm))))  # the models need some samples
+    pcm = np.pad(
+        pcm, (0, max(0, sample_rate_hz // 2 - len(pcm)))
+    )  # the models need a minimum length
     speech = soxr.resample(pcm.astype(np.float32, copy=False), sample_rate_hz, JUDGE_RATE_HZ)
     return np.asarray(np.clip(speech, -1.0, 1.0), dtype=np.float32)

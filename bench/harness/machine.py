@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""The machine, its load and the package versions of a benchmark run."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ PACKAGES = (
 
 
 def machine_name() -> str:
-    """The processor and how many of its cores are ours, such as `AMD EPYC, 2 cores`."""
+    """The processor and the number of usable cores, such as `AMD EPYC, 2 cores`."""
     count = core_count()
     return f"{_processor()}, {count} core{'s' if count != 1 else ''}"
 
 
 def core_count() -> int:
-    """CPU cores this process may use."""
+    """CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def busy_share() -> float:
-    """How busy the cores were in the last minute: load average over cores; 0 where unknown."""
+    """Load average of the last minute per core; 0 if unknown."""
     if not hasattr(os, "getloadavg"):
         return 0.0
     return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
 
 
-def file_name(machine: str) -> str:
-    """A machine's name as a file name: `amd-epyc-2-cores`."""
+def to_file_name(machine: str) -> str:
+    """Convert a machine's name to a file name, such as `amd-epyc-2-cores`."""
     return re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-")
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that the figures depend on."""
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the figures depend on."""
     found = {"python": platform.python_version(), "system": platform.system()}
     for name in PACKAGES:
         try:
@@ -63,8 +63,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str | None:
-    """The commit of the working tree, with `+` when files differ from it; None outside git."""
+def git_commit() -> str | None:
+    """The checked-out commit, with `+` if files differ from it; None outside git."""
     root = Path(__file__).parents[2]
 
     def git(*arguments: str) -> str:
@@ -83,14 +83,14 @@ def _processor() -> str:
     if cpuinfo.exists():
         model = re.search(r"^model name\s*:\s*(.+)$", cpuinfo.read_text(), re.MULTILINE)
         if model:
-            return _plain(model[1])
+            return _clean_brand(model[1])
     if platform.system() == "Darwin":
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
-        return _plain(subprocess.run(command, capture_output=True, text=True).stdout)
-    return _plain(platform.processor() or platform.machine())
+        return _clean_brand(subprocess.run(command, capture_output=True, text=True).stdout)
+    return _clean_brand(platform.processor() or platform.machine())
 
 
-def _plain(brand: str) -> str:
-    """A brand string without its marks: `Intel(R) Core(TM) i7 CPU @ 3.6GHz` -> `Intel Core i7`."""
+def _clean_brand(brand: str) -> str:
+    """Shorten a brand string: `Intel(R) Core(TM) i7 CPU @ 3.6GHz` -> `Intel Core i7`."""
     brand = re.sub(r"\((R|TM|tm)\)|\bCPU\b|\bProcessor\b|@.*", " ", brand)
     return " ".join(brand.split())

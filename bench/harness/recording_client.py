@@ -1,4 +1,4 @@
-"""A listener who writes down what arrives."""
+"""Speak texts over the client library and record the audio with its arrival times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from bench.harness.hearing import Hearing, Pcm, decode_pcm
+from bench.harness.simulated_listener import Pcm, SimulatedListener, decode_pcm
 from duplex_tts import Audio, Cancelled, Context, Done, Error, Session, SpeechFailed
 
 RETRIES, RETRY_AFTER_S = 50, 0.2
@@ -20,7 +20,7 @@ class ServerError(Exception):
     """The server answered a benchmark's context with an error."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)  # by which it can be sent between processes
+        super().__init__(code, message)  # args: needed for pickling
         self.code = code
 
     def __str__(self) -> str:
@@ -28,22 +28,20 @@ class ServerError(Exception):
 
 
 @dataclass(slots=True)
-class Recording:
-    """The audio messages of one context of the format `pcm_s16le`, and how they were heard, by
-    `time.perf_counter`.
-    """
+class RecordedContext:
+    """The audio messages of one `pcm_s16le` context, and their playback by `time.perf_counter`."""
 
-    hearing: Hearing
+    hearing: SimulatedListener
     audio: list[Audio] = field(default_factory=list)
 
-    def add(self, audio: Audio) -> None:
-        """A message came just now."""
-        self.hearing.hear(decode_pcm(audio.data), time.perf_counter())
+    def add_audio(self, audio: Audio) -> None:
+        """Record a message that has just arrived."""
+        self.hearing.play_audio(decode_pcm(audio.data), time.perf_counter())
         self.audio.append(audio)
 
     @property
     def pcm(self) -> Pcm:
-        """All of it."""
+        """All samples."""
         return decode_pcm(b"".join(event.data for event in self.audio))
 
 
@@ -51,8 +49,8 @@ class Recording:
 class FirstSound:
     """When speech begins, by `time.perf_counter`.
 
-    `message_s`: the first message with audio came. `audible_message_s`: the first in which
-    something is audible, `audio`. `sound_s`: that is heard.
+    `message_s`: arrival of the first audio. `audible_message_s`: arrival of `audio`, the first
+    audible message. `sound_s`: playback of its first audible sample.
     """
 
     audio: Audio
@@ -62,7 +60,7 @@ class FirstSound:
 
 
 async def send_paced(context: Context, pieces: Sequence[str], period_s: float) -> None:
-    """Push a piece every `period_s`, the first one at once; then end the context."""
+    """Push a piece every `period_s`, the first immediately; then end the context."""
     loop = asyncio.get_running_loop()
     started_s = loop.time()
     for number, piece in enumerate(pieces):
@@ -71,44 +69,43 @@ async def send_paced(context: Context, pieces: Sequence[str], period_s: float) -
     await context.end()
 
 
-async def first_sound(context: Context, rate_hz: int) -> FirstSound:
-    """Wait for the first message with an audible sample. Raises `ServerError` when none will come.
-
-    `rate_hz`: of the context, whose format is `pcm_s16le`.
+async def wait_for_first_sound(context: Context, rate_hz: int) -> FirstSound:
+    """Wait for the first message with an audible sample. Raises `ServerError` if the context fails
+    or ends without one. `rate_hz`: of the context, whose format is `pcm_s16le`.
     """
-    hearing = Hearing(rate_hz)
+    hearing = SimulatedListener(rate_hz)
     async for event in context:
         if isinstance(event, Error):
             raise ServerError(event.code, event.message)
         if isinstance(event, Audio):
             now_s = time.perf_counter()
-            hearing.hear(decode_pcm(event.data), now_s)
+            hearing.play_audio(decode_pcm(event.data), now_s)
             if hearing.first_sound_s is not None and hearing.first_message_s is not None:
                 return FirstSound(event, hearing.first_message_s, now_s, hearing.first_sound_s)
     raise ServerError("silent", "the context ended without a sound")
 
 
-async def silence(context: Context) -> None:
-    """Cancel the context and wait until the server says that nothing follows."""
+async def cancel_and_wait(context: Context) -> None:
+    """Cancel the context and wait for the server's confirmation."""
     await context.cancel()
     async for event in context:
         if isinstance(event, Cancelled | Done):
             return
 
 
-async def record(context: Context, rate_hz: int) -> Recording:
-    """Collect a context to its `Done`. Raises `ServerError`."""
-    recording = Recording(Hearing(rate_hz))
+async def record_context(context: Context, rate_hz: int) -> RecordedContext:
+    """Record a context until `Done`. Raises `ServerError`."""
+    recording = RecordedContext(SimulatedListener(rate_hz))
     async for event in context:
         if isinstance(event, Error):
             raise ServerError(event.code, event.message)
         if isinstance(event, Audio):
-            recording.add(event)
+            recording.add_audio(event)
     return recording
 
 
-async def patiently(speak: Callable[[], Awaitable[Spoken]]) -> Spoken:
-    """Speak, and again after a moment where the server is too busy to take one more."""
+async def retry_while_busy(speak: Callable[[], Awaitable[Spoken]]) -> Spoken:
+    """Call `speak`; retries after a delay while the server is overloaded."""
     for _ in range(RETRIES):
         try:
             return await speak()
@@ -121,25 +118,27 @@ async def patiently(speak: Callable[[], Awaitable[Spoken]]) -> Spoken:
 
 def _is_busy(error: ServerError | SpeechFailed) -> bool:
     codes = (
-        [each.code for each in error.errors] if isinstance(error, SpeechFailed) else [error.code]
+        [cause.code for cause in error.errors] if isinstance(error, SpeechFailed) else [error.code]
     )
     return "overloaded" in codes
 
 
-async def stream(session: Session, pieces: Sequence[str], period_s: float, seed: int) -> Recording:
-    """Speak a text that arrives in `pieces`, one every `period_s`."""
+async def speak_streamed(
+    session: Session, pieces: Sequence[str], period_s: float, seed: int
+) -> RecordedContext:
+    """Speak a text streamed in `pieces`, one every `period_s`."""
     context = await session.start(seed=seed)
     sender = asyncio.create_task(send_paced(context, pieces, period_s))
     try:
-        return await record(context, session.ready.sample_rate)
+        return await record_context(context, session.ready.sample_rate)
     finally:
         sender.cancel()
         await asyncio.wait([sender])
 
 
-async def speak_whole(session: Session, text: str, seed: int) -> Recording:
-    """Speak a text that is known as a whole: each sentence in one go."""
+async def speak_whole(session: Session, text: str, seed: int) -> RecordedContext:
+    """Speak a whole text in batch mode."""
     context = await session.start(seed=seed, mode="batch")
     await context.push(text)
     await context.end()
-    return await record(context, session.ready.sample_rate)
+    return await record_context(context, session.ready.sample_rate)

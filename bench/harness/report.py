@@ -1,4 +1,4 @@
-"""What the benchmark found: figures beside their goals, as a table and as JSON."""
+"""The benchmark's report: figures beside their goals, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number and its goal: a bound that it must not pass.
+    """A measured value and its goal, NaN for none.
 
-    `at_most`: the goal is an upper bound; otherwise a lower one. `note`: how sure, and of what.
+    `at_most`: the goal is an upper bound; otherwise a lower one. `note`: sample size and context.
     """
 
     name: str
@@ -28,12 +28,12 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the value keeps to the goal; a value that is no number never does."""
+        """Whether the value meets the goal; NaN never does."""
         return bool(self.value <= self.goal if self.at_most else self.value >= self.goal)
 
     @property
-    def judged(self) -> bool:
-        """Whether there is a verdict: not on what was measured without a goal to hold to it."""
+    def has_verdict(self) -> bool:
+        """Whether to show met or missed: not for a value measured without a goal."""
         return math.isnan(self.value) or not math.isnan(self.goal)
 
     @property
@@ -46,7 +46,7 @@ class Figure:
 
     @property
     def goal_text(self) -> str:
-        """The goal with its sign and unit; empty when there was nothing to hold to it."""
+        """The goal with its sign and unit; empty without a goal."""
         if math.isnan(self.goal):
             return ""
         return f"{'≤' if self.at_most else '≥'} {self.goal:g}{self.unit}"
@@ -54,62 +54,62 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one row of the benchmark found. `details`: whatever JSON can hold."""
+    """The result of one row. `details`: JSON-serialisable."""
 
     figures: Sequence[Figure]
     details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """One run: where, with what, and each row's result by its name."""
+class BenchReport:
+    """One run: the machine, its circumstances, and each row's result by name."""
 
     machine: str
-    taken: dict[str, Any]
+    run_info: dict[str, Any]
     results: dict[str, Result]
 
     @property
     def figures(self) -> list[Figure]:
-        """All figures, in the order of the rows."""
+        """All figures in the order of the rows."""
         return [figure for result in self.results.values() for figure in result.figures]
 
 
-def table(report: Report) -> Table:
-    """Figures beside goals for a terminal; a missed goal says so."""
+def create_table(report: BenchReport) -> Table:
+    """Create a terminal table of figures beside goals; missed goals are marked."""
     shown = Table(title=f"Duplex TTS on {report.machine}", title_justify="left")
     for column in ("", "measured", "goal", "", "note"):
         right = column in ("measured", "goal")
         shown.add_column(column, justify="right" if right else "left", no_wrap=right)
     for figure in report.figures:
         verdict = "[green]met[/green]" if figure.met else "[bold red]MISSED[/bold red]"
-        verdict = verdict if figure.judged else ""
+        verdict = verdict if figure.has_verdict else ""
         shown.add_row(figure.name, figure.value_text, figure.goal_text, verdict, figure.note)
     return shown
 
 
-def markdown(report: Report) -> str:
-    """The same table for a document."""
-    taken = [f"{name.replace('_', ' ')}: {value}" for name, value in report.taken.items()]
-    about = [text for text in taken if "versions" not in text]
-    lines = [f"{report.machine}; {', '.join(about)}", ""]
+def to_markdown(report: BenchReport) -> str:
+    """The same table as Markdown."""
+    run_info = [f"{name.replace('_', ' ')}: {value}" for name, value in report.run_info.items()]
+    shown = [text for text in run_info if "versions" not in text]
+    lines = [f"{report.machine}; {', '.join(shown)}", ""]
     lines += ["| | measured | goal | | note |", "|---|---|---|---|---|"]
     for figure in report.figures:
-        verdict = ("met" if figure.met else "**missed**") if figure.judged else ""
+        verdict = ("met" if figure.met else "**missed**") if figure.has_verdict else ""
         cells = (figure.name, figure.value_text, figure.goal_text, verdict, figure.note)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def write_json(report: Report, path: Path) -> None:
-    """Write everything, details included, as JSON."""
-    figures = [_plain(figure) for figure in report.figures]
+def write_json(report: BenchReport, path: Path) -> None:
+    """Write the report with all details as JSON."""
+    figures = [_to_json(figure) for figure in report.figures]
     details = {name: result.details for name, result in report.results.items()}
-    content = {"machine": report.machine, **report.taken, "figures": figures, "details": details}
+    content = {"machine": report.machine, **report.run_info, "figures": figures, "details": details}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
-    """JSON knows no NaN."""
+def _to_json(figure: Figure) -> dict[str, Any]:
+    """The figure's fields; NaN, which JSON lacks, becomes None."""
     fields = {**asdict(figure), "met": figure.met}
     missing = {name: None for name in ("value", "goal") if math.isnan(fields[name])}
     return fields | missing

@@ -1,7 +1,7 @@
-"""The server's own contexts in virtual time, with an engine in the same thread.
+"""Run the server's contexts in virtual time, with the engine in the same thread.
 
-A text that takes a person a minute to type is spoken in a second. What a render costs is its own
-CPU time, so the listener hears what it would hear on a machine that is otherwise idle.
+A text that takes a minute to type is spoken in a second. Renders advance the clock by their CPU
+time, so the result is that of an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench.harness.recording_client import ServerError
 _HANDOVER_S = 0.001  # from the event loop to an engine's thread and back
 
 
-class VirtualSpeech:
-    """What `engine_thread.UtteranceHandle` is, without a thread."""
+class VirtualUtterance:
+    """Replaces `engine_thread.UtteranceHandle`, without a thread."""
 
     def __init__(self, engine: Engine, utterance: Utterance) -> None:
         self.deadline_s = 0.0
@@ -43,12 +43,12 @@ class VirtualSpeech:
         self._engine.abort(self._id)
 
     def extend(self, release: Release, deadline_s: float) -> None:
-        """Let the engine speak further."""
+        """Extend the engine's utterance."""
         self.deadline_s = deadline_s
         self._engine.extend(self._id, release)
 
     async def next_chunk(self) -> Chunk:
-        """The next chunk, after the CPU time that it took. Raises what the engine failed with."""
+        """Render the next chunk and wait for its CPU time. Raises the engine's error."""
         started_s = time.thread_time()
         (result,) = self._engine.step([self._id])
         busy_s = time.thread_time() - started_s
@@ -59,13 +59,13 @@ class VirtualSpeech:
         return result
 
     def take_busy_s(self) -> float:
-        """How long the engine was busy with this utterance since the last call."""
+        """CPU time of this utterance since the last call."""
         busy_s, self._busy_s = self._busy_s, 0.0
         return busy_s
 
 
-class VirtualTTS(TTSManager):
-    """One engine, which speaks for one listener at a time."""
+class VirtualTTSManager(TTSManager):
+    """A manager with one engine for one listener at a time."""
 
     def __init__(self, model: Model) -> None:
         self.metrics = Metrics()
@@ -76,7 +76,7 @@ class VirtualTTS(TTSManager):
     def open_utterance(
         self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
     ) -> Any:
-        """Open one utterance."""
+        """Begin an utterance."""
         self._count += 1
         utterance = Utterance(
             f"virtual-{self._count}",
@@ -87,24 +87,24 @@ class VirtualTTS(TTSManager):
             chunk_characters=chunk_characters,
             parameters=params.parameters,
         )
-        return VirtualSpeech(self._engine, utterance)
+        return VirtualUtterance(self._engine, utterance)
 
 
-def converse(
-    tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
+def run_context(
+    tts: VirtualTTSManager, start: Start, commands: Sequence[tuple[float, Command]]
 ) -> list[tuple[float, Event]]:
-    """Open a context, carry out the commands at their times (seconds from its start), and end it.
+    """Open a context, run the commands at their times (seconds from its start), and end it.
 
-    Returns what it answered, and when. Blocks for the CPU time of it. Raises `ServerError`.
+    Returns its events with their times. Blocks for its CPU time. Raises `ServerError`.
     """
-    return virtual_time.run(_converse(tts, start, commands))
+    return virtual_time.run(_run_context(tts, start, commands))
 
 
-async def _converse(
-    tts: VirtualTTS, start: Start, commands: Sequence[tuple[float, Command]]
+async def _run_context(
+    tts: VirtualTTSManager, start: Start, commands: Sequence[tuple[float, Command]]
 ) -> list[tuple[float, Event]]:
     loop = asyncio.get_running_loop()
-    await tts.load_voice(start.voice or tts.default_voice)  # the first time it renders a passage
+    await tts.load_voice(start.voice or tts.default_voice)  # renders a passage the first time
     began_s, answers = loop.time(), list[tuple[float, Event]]()
     async with asyncio.TaskGroup() as tasks:
         session = Session(Services(Settings(), tts, tts.metrics, loop.time), tasks)
@@ -121,7 +121,7 @@ async def _converse(
             session.handle_command(command)
         session.handle_command(End(start.context))
         await session.wait_finished()
-        await asyncio.sleep(_HANDOVER_S)  # the last event is taken, and now it is written down
+        await asyncio.sleep(_HANDOVER_S)  # let the listener record the last event
         listener.cancel()
     for _, event in answers:
         if isinstance(event, Failed):

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_STEPS_LIMIT = 1_000_000  # what needs more does not wait: it spins
+_STEPS_LIMIT = 1_000_000  # more means a busy loop
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Never blocks: what would be waited for has passed."""
+    """Never blocks: advances the clock by the timeout instead."""
 
     now_s = 0.0
     steps = 0
@@ -21,19 +21,19 @@ class _JumpingSelector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.steps += 1
         if self.steps > _STEPS_LIMIT:
-            raise RuntimeError(f"the loop spins at {self.now_s} s")
+            raise RuntimeError(f"the event loop spins at {self.now_s} s")
         ready = super().select(0)
         if ready:
             return ready
         if timeout is None:
-            raise RuntimeError("everybody waits and nothing is scheduled: it would hang")
+            raise RuntimeError("all tasks wait and no timer is scheduled: deadlock")
         self.now_s += timeout
         return ready
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop in virtual time. What would run in another thread runs at once, in this one:
-    time never jumps while a thread is busy, because there is none.
+    """An event loop in virtual time. Executor calls run immediately in the loop's thread, so time
+    never jumps while a thread is busy.
     """
 
     def __init__(self) -> None:
@@ -41,22 +41,22 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._jumping)
 
     def time(self) -> float:
-        """Seconds since the loop was made."""
+        """Seconds since the loop was created."""
         return self._jumping.now_s
 
     def run_in_executor(  # type: ignore[override]
         self, executor: object, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:
-        """Call it now."""
+        """Call `func` immediately."""
         future = self.create_future()
         try:
             future.set_result(func(*args))
-        except Exception as error:  # noqa: BLE001 - it belongs to the one who awaits
+        except Exception as error:  # noqa: BLE001 - raised in the awaiting task
             future.set_exception(error)
         return future
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run to the end in virtual time."""
+    """Run a coroutine to completion in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(coroutine)

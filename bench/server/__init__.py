@@ -1,1 +1,1 @@
-"""The server's figures against its goals."""
+"""Benchmark rows of the server."""

@@ -1,10 +1,10 @@
-"""First sound against a peer that cuts text into clauses and synthesises each alone.
+"""First sound against a peer that splits text into clauses and synthesises each separately.
 
-The peer is `stream2sentence` as RealtimeTTS calls it by default, in front of the same voice, in
-this process (no network: in its favour). RealtimeTTS's sentence tokenizer `nltk+rule-based` needs a
-download; the library's own `rule-based` one takes its place. It decides on ends of sentences only,
-the first fragment is cut by the delimiters below. Its speech is brought to the loudness of ours, so
-that it becomes audible a little sooner.
+The peer is `stream2sentence` with RealtimeTTS's defaults in front of the same voice, in this
+process (without network, in its favour). RealtimeTTS's tokenizer `nltk+rule-based` needs a
+download; the library's `rule-based` replaces it. It affects only sentence ends; the first fragment
+is cut at the delimiters below. The peer's speech is raised to our loudness, which makes it audible
+slightly sooner.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from hibari import Hibari
 from stream2sentence import generate_sentences
 
 from backend.audio.loudness import gain_to_target, measure_lufs
-from bench.harness.corpus import TOKENS_PER_S, BenchText, tokens
-from bench.harness.hearing import Hearing, Pcm
-from bench.harness.recording_client import first_sound, send_paced, silence
+from bench.harness.corpus import TOKENS_PER_S, BenchText, split_tokens
+from bench.harness.recording_client import cancel_and_wait, send_paced, wait_for_first_sound
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
+from bench.harness.simulated_listener import Pcm, SimulatedListener
 from duplex_tts import Session
 
 GOAL_SOONER = 5.0
@@ -49,7 +49,7 @@ REALTIMETTS_DEFAULTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Beginning:
+class FirstSoundTimes:
     """Seconds from the first token to the first audio, and to the first audible sample."""
 
     message_s: float
@@ -57,33 +57,33 @@ class Beginning:
 
 
 async def measure(setup: Setup) -> Result:
-    """How both begin, each text once."""
+    """Time the first sound of both, once per text."""
     texts = setup.speakable
-    peer = _Peer(setup.model.default_voice, setup.model.info.sample_rate_hz)
-    ours: list[Beginning] = []
-    theirs: list[Beginning] = []
+    peer = _ClausePeer(setup.model.default_voice, setup.model.info.sample_rate_hz)
+    ours: list[FirstSoundTimes] = []
+    peer_times: list[FirstSoundTimes] = []
     async with Session.connect(setup.url) as session:
         for number, each in enumerate(texts, start=1):
-            ours.append(await _begin(session, each))
-            theirs.append(await asyncio.to_thread(peer.begin, each))
+            ours.append(await _time_first_sound(session, each))
+            peer_times.append(await asyncio.to_thread(peer.time_first_sound, each))
             setup.progress(number / len(texts))
-    return result(texts, ours, theirs)
+    return build_result(texts, ours, peer_times)
 
 
-async def _begin(session: Session, text: BenchText) -> Beginning:
+async def _time_first_sound(session: Session, text: BenchText) -> FirstSoundTimes:
     context = await session.start(seed=0)
     started_s = time.perf_counter()
-    sender = asyncio.create_task(send_paced(context, tokens(text.text), 1 / TOKENS_PER_S))
+    sender = asyncio.create_task(send_paced(context, split_tokens(text.text), 1 / TOKENS_PER_S))
     try:
-        found = await first_sound(context, session.ready.sample_rate)
-        return Beginning(found.message_s - started_s, found.sound_s - started_s)
+        found = await wait_for_first_sound(context, session.ready.sample_rate)
+        return FirstSoundTimes(found.message_s - started_s, found.sound_s - started_s)
     finally:
         sender.cancel()
-        await silence(context)
+        await cancel_and_wait(context)
 
 
-class _Peer:
-    """Speaks clause by clause. Blocks while it does."""
+class _ClausePeer:
+    """Speaks clause by clause; blocking."""
 
     def __init__(self, voice: str, rate_hz: int) -> None:
         self._voice = Hibari(voice=voice)
@@ -91,37 +91,39 @@ class _Peer:
         self._gain = 1.0
         self._gain = gain_to_target(measure_lufs(self._speak(_PASSAGE), rate_hz))
 
-    def begin(self, text: BenchText) -> Beginning:
-        """Speak a text that arrives in tokens as far as its first audible sample."""
+    def time_first_sound(self, text: BenchText) -> FirstSoundTimes:
+        """Speak a token stream until its first audible sample."""
         started_s = time.perf_counter()
-        arriving = _arriving(tokens(text.text), started_s)
-        hearing = Hearing(self._rate_hz)
+        arriving = _paced_tokens(split_tokens(text.text), started_s)
+        hearing = SimulatedListener(self._rate_hz)
         for fragment in generate_sentences(arriving, **REALTIMETTS_DEFAULTS):
             pcm = self._speak(fragment.strip())
-            hearing.hear(pcm, time.perf_counter() - started_s)
+            hearing.play_audio(pcm, time.perf_counter() - started_s)
             if hearing.first_message_s is not None and hearing.first_sound_s is not None:
-                return Beginning(hearing.first_message_s, hearing.first_sound_s)
-        return Beginning(math.inf, math.inf)
+                return FirstSoundTimes(hearing.first_message_s, hearing.first_sound_s)
+        return FirstSoundTimes(math.inf, math.inf)
 
     def _speak(self, text: str) -> Pcm:
         return np.asarray(self._voice(text, seed=0), dtype=np.float32) * np.float32(self._gain)
 
 
-def _arriving(pieces: Sequence[str], started_s: float) -> Iterator[str]:
+def _paced_tokens(pieces: Sequence[str], started_s: float) -> Iterator[str]:
     for number, piece in enumerate(pieces):
         time.sleep(max(0.0, started_s + number / TOKENS_PER_S - time.perf_counter()))
         yield piece
 
 
-def result(
-    texts: Sequence[BenchText], ours: Sequence[Beginning], theirs: Sequence[Beginning]
+def build_result(
+    texts: Sequence[BenchText],
+    ours: Sequence[FirstSoundTimes],
+    peer_times: Sequence[FirstSoundTimes],
 ) -> Result:
-    """The figures; message and sound side by side."""
-    ours_ms, theirs_ms = _milliseconds(ours), _milliseconds(theirs)
-    (our_message, our_sound), (their_message, their_sound) = (
-        np.median(both, axis=0) for both in (ours_ms, theirs_ms)
+    """The figures, with times to first message and first sound."""
+    ours_ms, peer_ms = _milliseconds(ours), _milliseconds(peer_times)
+    (our_message, our_sound), (peer_message, peer_sound) = (
+        np.median(both, axis=0) for both in (ours_ms, peer_ms)
     )
-    told = f"{TOKENS_PER_S:g} tokens/s, {len(texts)} texts"
+    conditions = f"{TOKENS_PER_S:g} tokens/s, {len(texts)} texts"
     begins = Figure(
         f"first audible sound after the first of {TOKENS_PER_S:g} tokens/s, p50",
         float(our_sound),
@@ -129,29 +131,29 @@ def result(
         at_most=True,
         unit=" ms",
         note=f"first message p50 {our_message:.0f} ms; sound p95 "
-        f"{np.percentile(ours_ms[:, 1], 95):.0f} ms; {told}",
+        f"{np.percentile(ours_ms[:, 1], 95):.0f} ms; {conditions}",
     )
     sooner = Figure(
         "first audible sound, sooner than a clause-splitting peer, p50",
-        float(np.median(theirs_ms[:, 1] / ours_ms[:, 1])),
+        float(np.median(peer_ms[:, 1] / ours_ms[:, 1])),
         GOAL_SOONER,
         at_most=False,
         unit="x",
         note=f"first message p50 {our_message:.0f} ms, first audible sound p50 {our_sound:.0f} ms; "
-        f"the peer's {their_message:.0f} ms, {their_sound:.0f} ms; {told}",
+        f"peer: {peer_message:.0f} ms, {peer_sound:.0f} ms; {conditions}",
     )
     rows = [
         {"id": each.id}
         | {
-            f"{who}_{what}": round(float(value), 1)
-            for who, both in (("ours", our), ("peer", their))
-            for what, value in zip(("message_ms", "ms"), both, strict=True)
+            f"{speaker}_{kind}": round(float(value), 1)
+            for speaker, both in (("ours", our), ("peer", peer_row))
+            for kind, value in zip(("message_ms", "ms"), both, strict=True)
         }
-        for each, our, their in zip(texts, ours_ms, theirs_ms, strict=True)
+        for each, our, peer_row in zip(texts, ours_ms, peer_ms, strict=True)
     ]
     return Result([begins, sooner], {"settings": REALTIMETTS_DEFAULTS, "texts": rows})
 
 
-def _milliseconds(beginnings: Sequence[Beginning]) -> np.ndarray:
-    """Of shape (texts, 2): message, sound."""
-    return np.array([(each.message_s, each.sound_s) for each in beginnings]) * 1000
+def _milliseconds(times: Sequence[FirstSoundTimes]) -> np.ndarray:
+    """Milliseconds to message and sound, shape (texts, 2)."""
+    return np.array([(each.message_s, each.sound_s) for each in times]) * 1000

@@ -1,8 +1,8 @@
-"""Does speech that was streamed sound like speech whose text was known as a whole?
+"""Compare the quality of streamed speech with that of whole texts.
 
-Each text is spoken by the server both ways, with the same seeds, and judged by the same judge. The
-voice's own package speaking whole texts, and the streamed pieces each spoken alone (what peers do),
-stand beside it for scale.
+The server speaks each text in both modes with the same seeds; the same judge scores both. For
+scale: whole texts from the voice's own package, and the streamed pieces each spoken separately (as
+peers do).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hibari import Hibari
 from numpy.typing import NDArray
 
 from bench.harness import recording_client
-from bench.harness.corpus import WORDS_PER_S, BenchText, word_groups
+from bench.harness.corpus import WORDS_PER_S, BenchText, split_word_groups
 from bench.harness.judge import Judge, Verdict
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
@@ -25,7 +25,7 @@ from duplex_tts import Session
 
 WORDS_AT_A_TIME = 3
 WHOLE, STREAMED = "whole text known", f"streamed {WORDS_AT_A_TIME} words at a time"
-AT_ONCE = 6  # contexts that speak side by side while the recordings are made
+AT_ONCE = 6  # concurrent contexts while recording
 RESAMPLES = 2000
 
 GOAL_WER_POINTS = 0.5
@@ -37,8 +37,8 @@ Speak = Callable[[Session, BenchText, int], Coroutine[Any, Any, Pcm]]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to speak all texts, and how many times (each with its own seed)."""
+class SpeakingMode:
+    """A way to speak all texts, and how many times, each with its own seed."""
 
     name: str
     speak: Speak
@@ -46,18 +46,18 @@ class Way:
 
 
 async def measure(setup: Setup) -> Result:
-    """Judge all ways on all texts; the goals compare `STREAMED` with `WHOLE`."""
-    texts, ways = setup.speakable, _ways(setup)
+    """Score all modes on all texts; the goals compare `STREAMED` with `WHOLE`."""
+    texts, modes = setup.speakable, _speaking_modes(setup)
     judge = Judge()
     verdicts: dict[str, list[list[Verdict]]] = {}
-    judged, total = 0, sum(way.replicates for way in ways) * len(texts)
-    for way in ways:
-        rounds = verdicts[way.name] = []
-        for replicate in range(way.replicates):
-            recordings = await _record_all(setup, way.speak, texts, setup.seed + replicate)
+    judged, total = 0, sum(mode.replicates for mode in modes) * len(texts)
+    for mode in modes:
+        rounds = verdicts[mode.name] = []
+        for replicate in range(mode.replicates):
+            recordings = await _record_all(setup, mode.speak, texts, setup.seed + replicate)
             rounds.append([])
             for pcm, each in zip(recordings, texts, strict=True):
-                # DNSMOS has no goal and takes as long as the others together: one round is enough.
+                # DNSMOS has no goal and takes as long as the rest: one round is enough.
                 rate_hz = setup.model.info.sample_rate_hz
                 rounds[-1].append(judge.judge(pcm, rate_hz, each.text, dnsmos=replicate == 0))
                 judged += 1
@@ -65,20 +65,20 @@ async def measure(setup: Setup) -> Result:
     return _result(texts, verdicts, setup.seed)
 
 
-def _ways(setup: Setup) -> list[Way]:
+def _speaking_modes(setup: Setup) -> list[SpeakingMode]:
     voice = Hibari(voice=setup.model.default_voice)
 
     async def whole(session: Session, text: BenchText, seed: int) -> Pcm:
-        recording = recording_client.patiently(
+        recording = recording_client.retry_while_busy(
             lambda: recording_client.speak_whole(session, text.text, seed)
         )
         return (await recording).pcm
 
     def streamed(words: int) -> Speak:
         async def speak(session: Session, text: BenchText, seed: int) -> Pcm:
-            pieces, period_s = word_groups(text.text, words), words / WORDS_PER_S
-            recording = recording_client.patiently(
-                lambda: recording_client.stream(session, pieces, period_s, seed)
+            pieces, period_s = split_word_groups(text.text, words), words / WORDS_PER_S
+            recording = recording_client.retry_while_busy(
+                lambda: recording_client.speak_streamed(session, pieces, period_s, seed)
             )
             return (await recording).pcm
 
@@ -88,16 +88,16 @@ def _ways(setup: Setup) -> list[Way]:
         return np.asarray(voice(text.text, seed=seed), dtype=np.float32)
 
     async def alone(_: Session, text: BenchText, seed: int) -> Pcm:
-        groups = word_groups(text.text, WORDS_AT_A_TIME)
+        groups = split_word_groups(text.text, WORDS_AT_A_TIME)
         return np.concatenate([voice(group.strip(), seed=seed) for group in groups])
 
     replicates = setup.effort.replicates
     return [
-        Way(WHOLE, whole, replicates),
-        Way(STREAMED, streamed(WORDS_AT_A_TIME), replicates),
-        Way("streamed 1 word at a time", streamed(1), 1),
-        Way(f"each {WORDS_AT_A_TIME} words alone", alone, 1),
-        Way("whole, the voice's own package", package, 1),
+        SpeakingMode(WHOLE, whole, replicates),
+        SpeakingMode(STREAMED, streamed(WORDS_AT_A_TIME), replicates),
+        SpeakingMode("streamed 1 word at a time", streamed(1), 1),
+        SpeakingMode(f"each {WORDS_AT_A_TIME} words alone", alone, 1),
+        SpeakingMode("whole, the voice's own package", package, 1),
     ]
 
 
@@ -107,21 +107,21 @@ async def _record_all(
     room = asyncio.Semaphore(AT_ONCE)
     async with Session.connect(setup.url) as session:
 
-        async def one(text: BenchText) -> Pcm:
+        async def record_text(text: BenchText) -> Pcm:
             async with room:
                 return await speak(session, text, seed)
 
         async with asyncio.TaskGroup() as tasks:
-            recordings = [tasks.create_task(one(text)) for text in texts]
+            recordings = [tasks.create_task(record_text(text)) for text in texts]
     return [recording.result() for recording in recordings]
 
 
-# --- sums and how sure they are -------------------------------------------------------------------
+# --- sums and confidence intervals ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One way's measures per text (arrays as long as the texts), means over its replicates."""
+    """A mode's measures, one array element per text, averaged over its replicates."""
 
     errors: NDArray[np.float64]
     words: NDArray[np.float64]
@@ -129,13 +129,13 @@ class Scores:
     duration_s: NDArray[np.float64]
 
     def summary(self, picked: NDArray[np.intp]) -> NDArray[np.float64]:
-        """WER in points, mean PLCMOS and total seconds over the picked texts."""
+        """WER in percent, mean PLCMOS and total seconds over the picked texts."""
         wer = 100 * self.errors[picked].sum() / self.words[picked].sum()
         return np.array([wer, self.plcmos[picked].mean(), self.duration_s[picked].sum()])
 
 
-def scores(rounds: Sequence[Sequence[Verdict]]) -> Scores:
-    """The replicates of one way, averaged per text."""
+def average_scores(rounds: Sequence[Sequence[Verdict]]) -> Scores:
+    """Average the replicates of one mode per text."""
 
     def mean(value: Callable[[Verdict], float]) -> NDArray[np.float64]:
         table = np.array([[value(verdict) for verdict in row] for row in rounds], dtype=float)
@@ -149,27 +149,31 @@ def scores(rounds: Sequence[Sequence[Verdict]]) -> Scores:
     )
 
 
-def differences(whole: Scores, streamed: Scores, picked: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Streamed against whole: WER points more, PLCMOS more, duration in % more."""
+def compute_differences(
+    whole: Scores, streamed: Scores, picked: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Streamed minus whole: WER in points, PLCMOS, duration in %."""
     before, after = whole.summary(picked), streamed.summary(picked)
     return np.array([after[0] - before[0], after[1] - before[1], 100 * (after[2] / before[2] - 1)])
 
 
-def interval(whole: Scores, streamed: Scores, seed: int) -> NDArray[np.float64]:
-    """95 % bootstrap interval over the texts of each of `differences`, of shape (2, 3)."""
+def bootstrap_interval(whole: Scores, streamed: Scores, seed: int) -> NDArray[np.float64]:
+    """95 % bootstrap interval over the texts of `compute_differences`, shape (2, 3)."""
     size, rng = len(whole.words), np.random.default_rng(seed)
-    drawn = [differences(whole, streamed, rng.integers(0, size, size)) for _ in range(RESAMPLES)]
+    drawn = [
+        compute_differences(whole, streamed, rng.integers(0, size, size)) for _ in range(RESAMPLES)
+    ]
     return np.asarray(np.percentile(drawn, [2.5, 97.5], axis=0))
 
 
 def _result(
     texts: Sequence[BenchText], verdicts: dict[str, list[list[Verdict]]], seed: int
 ) -> Result:
-    whole, streamed = scores(verdicts[WHOLE]), scores(verdicts[STREAMED])
+    whole, streamed = average_scores(verdicts[WHOLE]), average_scores(verdicts[STREAMED])
     everything = np.arange(len(texts))
-    wer, plcmos, duration = differences(whole, streamed, everything)
-    (wer_low, plcmos_low, duration_low), (wer_high, plcmos_high, duration_high) = interval(
-        whole, streamed, seed
+    wer, plcmos, duration = compute_differences(whole, streamed, everything)
+    (wer_low, plcmos_low, duration_low), (wer_high, plcmos_high, duration_high) = (
+        bootstrap_interval(whole, streamed, seed)
     )
     was, now = whole.summary(everything), streamed.summary(everything)
     rounds = len(verdicts[WHOLE])
@@ -201,12 +205,12 @@ def _result(
             f"95 %: {duration_low:+.1f} to {duration_high:+.1f}",
         ),
     ]
-    table = {name: _row(rounds) for name, rounds in verdicts.items()}
+    table = {name: _summary_row(rounds) for name, rounds in verdicts.items()}
     return Result(figures, {"ways": table, "texts": _per_text(texts, verdicts)})
 
 
-def _row(rounds: Sequence[Sequence[Verdict]]) -> dict[str, float]:
-    found = scores(rounds)
+def _summary_row(rounds: Sequence[Sequence[Verdict]]) -> dict[str, float]:
+    found = average_scores(rounds)
     wer, plcmos, duration_s = found.summary(np.arange(len(found.words)))
     dnsmos = [v.dnsmos for row in rounds for v in row if v.dnsmos is not None]
     return {
@@ -226,7 +230,7 @@ def _per_text(
             "errors": verdict.words.errors,
             "plcmos": round(verdict.plcmos, 3),
             "duration_s": round(verdict.duration_s, 3),
-            "heard": verdict.heard,
+            "heard": verdict.transcript,
         }
 
     return [

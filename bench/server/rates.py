@@ -1,7 +1,7 @@
-"""One listener, while a language model writes slowly or fast: how soon it hears, and its gaps.
+"""First sound and gaps of one listener at several token rates.
 
-It plays what comes at once, holding nothing back: no prebuffer hides a message that is late. Gaps
-count from the first audible sound on.
+The listener plays audio on arrival: no prebuffer hides a late message. Gaps count from the first
+audible sound on.
 """
 
 from __future__ import annotations
@@ -13,71 +13,73 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness.corpus import BenchText, tokens
-from bench.harness.hearing import COUNTED_GAP_S, Gap
-from bench.harness.recording_client import ServerError, record, send_paced
+from bench.harness.corpus import BenchText, split_tokens
+from bench.harness.recording_client import ServerError, record_context, send_paced
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
+from bench.harness.simulated_listener import COUNTED_GAP_S, AudibleGap
 from duplex_tts import Session
 
 TOKENS_PER_S = (10.0, 15.0, 20.0, 30.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """One text: seconds from its first token to the first audio and to its first audible sample,
-    and what was missing behind that.
+class RateResult:
+    """One text: seconds from its first token to the first audio and the first audible sample, and
+    the gaps after that.
     """
 
     message_s: float
     sound_s: float
-    gaps: Sequence[Gap]
+    gaps: Sequence[AudibleGap]
 
 
 async def measure(setup: Setup) -> Result:
-    """Each text at each rate, one after the other."""
-    texts = setup.spread(setup.effort.rate_texts)
-    heard: dict[float, list[Heard]] = {rate: [] for rate in TOKENS_PER_S}
+    """Speak each text at each rate, one after the other."""
+    texts = setup.sample_texts(setup.effort.rate_texts)
+    results: dict[float, list[RateResult]] = {rate: [] for rate in TOKENS_PER_S}
     async with Session.connect(setup.url) as session:
         for number, text in enumerate(texts, start=1):
-            for rate, found in heard.items():
-                found.append(await hear(session, text, rate, seed=number))
+            for rate, found in results.items():
+                found.append(await speak_at_rate(session, text, rate, seed=number))
             setup.progress(number / len(texts))
-    return result(heard)
+    return build_result(results)
 
 
-async def hear(session: Session, text: BenchText, tokens_per_s: float, seed: int) -> Heard:
-    """Speak a text that comes at this rate. Raises `ServerError`."""
+async def speak_at_rate(
+    session: Session, text: BenchText, tokens_per_s: float, seed: int
+) -> RateResult:
+    """Speak a text that arrives at this rate. Raises `ServerError`."""
     context = await session.start(seed=seed)
     started_s = time.perf_counter()
-    sender = asyncio.create_task(send_paced(context, tokens(text.text), 1 / tokens_per_s))
+    sender = asyncio.create_task(send_paced(context, split_tokens(text.text), 1 / tokens_per_s))
     try:
-        hearing = (await record(context, session.ready.sample_rate)).hearing
+        hearing = (await record_context(context, session.ready.sample_rate)).hearing
     finally:
         sender.cancel()
         await asyncio.wait([sender])
     if hearing.first_message_s is None or hearing.first_sound_s is None:
         raise ServerError("silent", "the context ended without a sound")
     gaps = [gap for gap in hearing.gaps if gap.length_s > COUNTED_GAP_S]
-    return Heard(hearing.first_message_s - started_s, hearing.first_sound_s - started_s, gaps)
+    return RateResult(hearing.first_message_s - started_s, hearing.first_sound_s - started_s, gaps)
 
 
-def result(heard: dict[float, list[Heard]]) -> Result:
-    """The number of gaps at each rate; they have no goal of their own."""
+def build_result(results: dict[float, list[RateResult]]) -> Result:
+    """The number of gaps at each rate, without goals."""
     return Result(
-        [_figure(rate, found) for rate, found in heard.items()],
+        [_figure(rate, found) for rate, found in results.items()],
         {
             f"{rate:g}": {
                 "message_ms": [round(each.message_s * 1000, 1) for each in found],
                 "sound_ms": [round(each.sound_s * 1000, 1) for each in found],
                 "gaps_ms": [[round(gap.length_s * 1000, 1) for gap in each.gaps] for each in found],
             }
-            for rate, found in heard.items()
+            for rate, found in results.items()
         },
     )
 
 
-def _figure(rate: float, found: Sequence[Heard]) -> Figure:
+def _figure(rate: float, found: Sequence[RateResult]) -> Figure:
     lengths_ms = [gap.length_s * 1000 for each in found for gap in each.gaps]
     note = (
         f"worst {max(lengths_ms, default=0):.0f} ms, in {sum(bool(each.gaps) for each in found)} "

@@ -1,4 +1,4 @@
-"""How many listeners the machine can serve in real time, against what its engine could at most."""
+"""How many real-time listeners the server can serve, relative to the engine's own limit."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
 
 GOAL_SHARE = 0.85
-START_S = 5.0  # a load generator's imports and goodbyes, beyond the time it listens
+START_S = 5.0  # start-up and shutdown of a load generator
 
 Probe = dict[str, Any]
 
 
-async def load(url: str, streams: int, for_s: float) -> Probe:
-    """Run a load generator process and return what its listeners met."""
+async def run_load_process(url: str, streams: int, for_s: float) -> Probe:
+    """Run a load generator process and return its totals."""
     command = [
         "-P",
         "-m",
@@ -52,7 +52,7 @@ async def measure(setup: Setup) -> Result:
 
     async def engine_alone(threads: int) -> float:
         return await asyncio.to_thread(
-            engine_baseline.realtime_limit, setup.model, texts, threads, for_s
+            engine_baseline.measure_realtime_limit, setup.model, texts, threads, for_s
         )
 
     single, limit = await engine_alone(1), await engine_alone(cores)
@@ -60,23 +60,23 @@ async def measure(setup: Setup) -> Result:
     passed, failed = 0, int(limit) + 1
     streams = round(GOAL_SHARE * limit)
     while len(probes) < setup.effort.probes and passed < streams < failed:
-        probe = await load(setup.url, streams, setup.effort.probe_s)
+        probe = await run_load_process(setup.url, streams, setup.effort.probe_s)
         probes.append(probe)
-        if served(probe) == streams:
+        if count_served(probe) == streams:
             passed = streams
         else:
-            passed, failed = max(passed, served(probe)), streams
+            passed, failed = max(passed, count_served(probe)), streams
         streams = (passed + failed) // 2
         setup.progress(len(probes) / setup.effort.probes)
-    # Once more: a machine that was disturbed the first time would flatter the share.
+    # Measure again: a disturbed first measurement would make the share look better.
     limit = max(limit, await engine_alone(cores))
     return _result(passed, limit, single, probes)
 
 
-def served(probe: Probe) -> int:
-    """How many listeners heard everything without a gap; none when only one of them met one.
+def count_served(probe: Probe) -> int:
+    """How many listeners were served; 0 if any had a gap or an error.
 
-    Those whom the server turned away as `overloaded` are not served, but nobody's gap either.
+    Listeners refused as `overloaded` are not counted, but are no failure.
     """
     if probe["underruns_ms"] or probe["errors"].keys() - {"overloaded"}:
         return 0
@@ -84,18 +84,18 @@ def served(probe: Probe) -> int:
 
 
 def _result(passed: int, limit: float, single: float, probes: list[Probe]) -> Result:
-    best = next((probe for probe in probes if passed and served(probe) == passed), None)
+    best = next((probe for probe in probes if passed and count_served(probe) == passed), None)
     note = f"{passed} streams; the engine alone {limit:.0f} on {core_count()} threads"
     if best:
         refused = best["streams"] - passed
-        note += f" ({refused} more were turned away)" if refused else ""
+        note += f" ({refused} more were refused)" if refused else ""
         message_ms, sound_ms = (
             np.median(best[name]) for name in ("first_message_ms", "first_sound_ms")
         )
         note += (
             f"; first message p50 {message_ms:.0f} ms, first audible sound p50 {sound_ms:.0f} ms"
         )
-        note += f"; the listeners themselves took {best['client_cpu_share']:.0%} of the cores"
+        note += f"; the load generator used {best['client_cpu_share']:.0%} of the cores"
     share = Figure(
         "real-time streams without an underrun, of the engine's limit",
         passed / limit,

@@ -1,4 +1,4 @@
-"""What was measured of typed speech, summed up and held to its goals. Plain."""
+"""Summaries and figures of typed speech. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import numpy as np
 from bench.harness.judge import Verdict, WordErrors
 from bench.harness.report import Figure
 from bench.harness.timeline import Timeline
-from bench.harness.typists import Stroke
-from bench.server.quality import Scores, interval
+from bench.harness.typists import KeyStroke
+from bench.server.quality import Scores, bootstrap_interval
 
-USUAL = 5.5  # characters a second, of most figures
-_TYPED = f"typed at {USUAL:g} characters/s"
+REFERENCE_SPEED = 5.5  # characters/s, of most figures
+_TYPED = f"typed at {REFERENCE_SPEED:g} characters/s"
 GOAL_WER_POINTS = {9.0: math.nan, 5.5: 0.5, 2.5: 1.0, 1.0: 1.0}
 GOAL_PLCMOS = 0.08
 GOAL_SHORTEST, GOAL_LONGEST = 0.97, 1.06
@@ -28,24 +28,23 @@ GOAL_LAG_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One text, spoken once. `speed`: characters a second; None: the text was known as a whole.
+    """One text, spoken once. `speed`: characters/s, None: as a whole.
 
-    `dry`: the verdict on the speech without the listener's pauses; `heard`, `words`: what the judge
-    heard with them.
+    `dry`: the verdict on the speech without gaps; `transcript`, `words`: with them.
     """
 
     text_id: str
     speed: float | None
     seed: int
     dry: Verdict
-    heard: str
+    transcript: str
     words: WordErrors
     timeline: Timeline
-    strokes: Sequence[Stroke] = field(default=(), repr=False)
+    strokes: Sequence[KeyStroke] = field(default=(), repr=False)
 
     @property
     def events(self) -> int:
-        """How many kinds of them a picture of it would show: backspaces, predicted words."""
+        """How many kinds of events it has: backspaces, predicted words."""
         return any(not stroke.text for stroke in self.strokes) + any(
             len(stroke.text) > 1 for stroke in self.strokes
         )
@@ -53,7 +52,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All texts at one speed. Errors in percent of the words, durations of speech in seconds."""
+    """All texts at one speed. Error rates in percent, durations in seconds."""
 
     texts: int
     words: int
@@ -68,27 +67,27 @@ class Summary:
     lag_p90_s: float
 
     def row(self) -> dict[str, float]:
-        """For the results, without what there is not."""
+        """The finite values, for the results."""
         values = {name: round(float(getattr(self, name)), 4) for name in self.__slots__}
         return {name: value for name, value in values.items() if math.isfinite(value)}
 
 
-def by_speed(takes: Sequence[Take]) -> dict[float | None, list[Take]]:
-    """Whole texts first, then the fastest."""
+def group_by_speed(takes: Sequence[Take]) -> dict[float | None, list[Take]]:
+    """Group takes by speed: whole texts first, then the fastest."""
     speeds = sorted({take.speed for take in takes}, key=lambda speed: -(speed or math.inf))
     return {speed: [take for take in takes if take.speed == speed] for speed in speeds}
 
 
 def summarise(takes: Sequence[Take]) -> Summary:
-    """Sums and means over the texts; there is no lag behind a text that was known."""
+    """Sums and means over the texts; whole texts have no lag (NaN)."""
     typed = [take for take in takes if take.speed is not None]
     lags_s = [lag for take in typed for lag in take.timeline.lags_s] or [math.nan]
-    heard = reduce(add, (take.words for take in takes))
+    errors = reduce(add, (take.words for take in takes))
     first_s = [take.timeline.first_sound_s for take in takes]
     return Summary(
         texts=len(takes),
-        words=heard.words,
-        heard_wer=100 * heard.rate,
+        words=errors.words,
+        heard_wer=100 * errors.rate,
         dry_wer=100 * reduce(add, (take.dry.words for take in takes)).rate,
         plcmos=float(np.mean([take.dry.plcmos for take in takes])),
         duration_s=sum(take.dry.duration_s for take in takes),
@@ -101,7 +100,7 @@ def summarise(takes: Sequence[Take]) -> Summary:
 
 
 def _scores(takes: Sequence[Take]) -> Scores:
-    """Per text, the mean over its takes."""
+    """Scores per text, averaged over its takes."""
     texts = sorted({take.text_id for take in takes})
     rows = [
         np.mean(
@@ -117,14 +116,14 @@ def _scores(takes: Sequence[Take]) -> Scores:
     return Scores(*np.array(rows).T)
 
 
-def figures(takes: Sequence[Take]) -> list[Figure]:
-    """Beside the goals; among the takes are whole texts, and some typed at `USUAL`."""
-    found = by_speed(takes)
-    whole, usual = summarise(found[None]), summarise(found[USUAL])
+def build_figures(takes: Sequence[Take]) -> list[Figure]:
+    """All figures; needs takes of whole texts and of texts typed at `REFERENCE_SPEED`."""
+    found = group_by_speed(takes)
+    whole, usual = summarise(found[None]), summarise(found[REFERENCE_SPEED])
     typed = {speed: some for speed, some in found.items() if speed is not None}
     return [
-        *(_word_errors(speed, some, found[None]) for speed, some in typed.items()),
-        *_sound(whole, usual),
+        *(_word_error_figure(speed, some, found[None]) for speed, some in typed.items()),
+        *_quality_figures(whole, usual),
         Figure(
             "half words spoken, at all speeds",
             sum(summarise(some).half_words for some in typed.values()),
@@ -132,11 +131,11 @@ def figures(takes: Sequence[Take]) -> list[Figure]:
             at_most=True,
             note=f"{sum(map(len, typed.values()))} texts",
         ),
-        *_delays(usual),
+        *_delay_figures(usual),
     ]
 
 
-def _sound(whole: Summary, usual: Summary) -> list[Figure]:
+def _quality_figures(whole: Summary, usual: Summary) -> list[Figure]:
     ratio = usual.duration_s / whole.duration_s
     return [
         Figure(
@@ -153,12 +152,12 @@ def _sound(whole: Summary, usual: Summary) -> list[Figure]:
             at_most=ratio > 1,
             unit="x",
             note=f"{whole.duration_s:.1f} s -> {usual.duration_s:.1f} s; the goal is "
-            f"{GOAL_SHORTEST:g} to {GOAL_LONGEST:g}; {usual.stops:.1f} stops heard a text",
+            f"{GOAL_SHORTEST:g} to {GOAL_LONGEST:g}; {usual.stops:.1f} audible stops per text",
         ),
     ]
 
 
-def _delays(usual: Summary) -> list[Figure]:
+def _delay_figures(usual: Summary) -> list[Figure]:
     return [
         Figure(
             f"{_TYPED}: first sound after the first key, p50",
@@ -178,22 +177,22 @@ def _delays(usual: Summary) -> list[Figure]:
     ]
 
 
-def _word_errors(speed: float, takes: Sequence[Take], whole: Sequence[Take]) -> Figure:
+def _word_error_figure(speed: float, takes: Sequence[Take], whole: Sequence[Take]) -> Figure:
     was, now = summarise(whole), summarise(takes)
-    low, high = interval(_scores(whole), _scores(takes), seed=0)[:, 0]
+    low, high = bootstrap_interval(_scores(whole), _scores(takes), seed=0)[:, 0]
     return Figure(
-        f"typed at {speed:g} characters/s: word errors heard, against whole",
+        f"typed at {speed:g} characters/s: word errors, against whole text",
         now.heard_wer - was.heard_wer,
         GOAL_WER_POINTS.get(speed, math.nan),
         at_most=True,
         unit=" points",
         note=f"{was.heard_wer:.2f} % -> {now.heard_wer:.2f} % of {now.words} words; 95 %: "
-        f"{low:+.2f} to {high:+.2f}; without pauses {now.dry_wer:.2f} %",
+        f"{low:+.2f} to {high:+.2f}; without gaps {now.dry_wer:.2f} %",
     )
 
 
 def text_row(take: Take) -> dict[str, Any]:
-    """One text for the results."""
+    """One take for the results."""
     timeline = take.timeline
     return {
         "id": take.text_id,
@@ -204,14 +203,14 @@ def text_row(take: Take) -> dict[str, Any]:
         "duration_s": round(take.dry.duration_s, 3),
         "stops": timeline.stops,
         "half_words": timeline.half_words,
-        "heard": take.heard,
-        "heard_dry": take.dry.heard,
+        "heard": take.transcript,
+        "heard_dry": take.dry.transcript,
     }
 
 
-def lanes(take: Take) -> dict[str, Any]:
-    """One text for the picture: its keys (null: a backspace), and what was heard, from when on."""
-    text = take.timeline.page.text
+def picture_row(take: Take) -> dict[str, Any]:
+    """One take for the plot: keys (null: a backspace), and spoken text with start and end times."""
+    text = take.timeline.typed.text
     return {
         "speed": take.speed,
         "keys": [[round(stroke.at_s, 3), stroke.text or None] for stroke in take.strokes],

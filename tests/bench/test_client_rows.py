@@ -1,4 +1,4 @@
-"""The benchmark of the client library: each row in small, and that it sees what it looks for."""
+"""The client library's benchmark: every row at small scale, and that faults are detected."""
 
 import dataclasses
 from collections.abc import AsyncIterator
@@ -36,7 +36,7 @@ def by_name(result: Result, start: str) -> Figure:
     return figure
 
 
-async def test_a_session_that_stays_open_saves_the_handshake(url: str) -> None:
+async def test_open_session_saves_the_handshake(url: str) -> None:
     done: list[float] = []
     result = await session_reuse.measure(setup(url, done))
     assert by_name(result, "reconnects").value == 0
@@ -46,7 +46,7 @@ async def test_a_session_that_stays_open_saves_the_handshake(url: str) -> None:
     assert done[-1] == pytest.approx(1)
 
 
-async def test_reconnects_are_counted_where_they_happen(
+async def test_reconnects_are_counted_by_the_proxy(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @asynccontextmanager
@@ -59,10 +59,10 @@ async def test_reconnects_are_counted_where_they_happen(
     assert not by_name(await session_reuse.measure(setup(url)), "reconnects").met
 
 
-async def test_answers_are_heard_to_their_end_and_their_gaps_counted(
+async def test_answers_are_played_to_the_end_and_gaps_counted(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gaps, "SENTENCES", 1)
+    monkeypatch.setattr(gaps, "TEXTS_PER_ANSWER", 1)
     result = await gaps.measure(setup(url))
     assert len(result.details["audio_s"]) == TINY.answers
     assert result.details["audio_s"][0] > 1
@@ -70,18 +70,16 @@ async def test_answers_are_heard_to_their_end_and_their_gaps_counted(
     assert result.figures[0].value >= gaps_counted
 
 
-async def test_a_gap_is_heard_by_the_player_and_found_in_the_recording(url: str) -> None:
+async def test_gap_is_counted_by_player_and_recording(url: str) -> None:
     async with Session.connect(url) as session:
-        heard = await gaps.hear(session, "One. Two.", tokens_per_s=1.0)
+        heard = await gaps.play_answer(session, "One. Two.", tokens_per_s=1.0)
     assert heard.pauses + heard.underruns >= 1
     assert heard.silence_ms > 100
     assert max(gap.length_s for gap in heard.unbuffered) > 0.1
 
 
-async def test_no_sample_is_lost_when_the_line_breaks(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(disconnects, "AT_ONCE", 1)  # a busy machine turns others away
+async def test_no_sample_is_lost_in_disconnects(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disconnects, "AT_ONCE", 1)  # a busy machine would refuse more
     result = await disconnects.measure(setup(url))
     assert [figure.value for figure in result.figures] == [0, 0]
     assert result.details["cuts"] >= TINY.disconnects
@@ -92,24 +90,26 @@ async def test_no_sample_is_lost_when_the_line_breaks(
     ("heard", "wrong"),
     [([1, 2, 3], 0), ([1, 2], 1), ([1, 2, 3, 3], 1), ([1, 1, 2, 3], 3), ([], 3)],
 )
-def test_samples_that_are_lost_repeated_or_other_are_wrong(heard: list[int], wrong: int) -> None:
+def test_lost_repeated_and_different_samples_are_counted(heard: list[int], wrong: int) -> None:
     original = np.array([1, 2, 3], np.int16)
-    assert disconnects.differing(np.array(heard, np.int16), original) == wrong
+    assert disconnects.count_differing(np.array(heard, np.int16), original) == wrong
 
 
-async def test_an_interrupted_voice_falls_silent(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def nobody(*_: object) -> None:
+async def test_interrupted_utterance_falls_silent(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_load(*_: object) -> None:
         return
 
-    monkeypatch.setattr(barge_in, "load", nobody)
+    monkeypatch.setattr(barge_in, "run_load_process", no_load)
     monkeypatch.setattr(barge_in, "START_S", 0.0)
     monkeypatch.setattr(barge_in, "LATEST_S", 0.1)
-    monkeypatch.setattr(barge_in, "AT_ONCE", 1)  # a busy machine turns others away
+    monkeypatch.setattr(barge_in, "AT_ONCE", 1)  # a busy machine would refuse more
     result = await barge_in.measure(setup(url))
     assert len(result.details["silent_ms"]) == TINY.cancels
 
 
-async def test_a_voice_that_is_not_silenced_is_heard_after_the_cancel(
+async def test_audio_after_an_ineffective_cancel_is_measured(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with Session.connect(url) as session:
@@ -119,9 +119,7 @@ async def test_a_voice_that_is_not_silenced_is_heard_after_the_cancel(
 
 
 @pytest.mark.parametrize(("text", "error"), [("", ServerError), ("\ud800", ValueError)])
-async def test_a_voice_that_is_never_heard_is_no_measurement(
-    url: str, text: str, error: type[Exception]
-) -> None:
+async def test_inaudible_utterance_raises(url: str, text: str, error: type[Exception]) -> None:
     async with Session.connect(url) as session:
         with pytest.raises(error):
             await barge_in.interrupt(session, text, 0.0, by_player=True)
@@ -132,7 +130,7 @@ async def test_a_voice_that_is_never_heard_is_no_measurement(
     [ServerError("overloaded", ""), SpeechFailed("", [Error("c", "overloaded", "")])],
     ids=["context", "utterance"],
 )
-async def test_a_server_that_is_too_busy_is_asked_again(
+async def test_overloaded_server_is_retried(
     busy: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recording_client, "RETRY_AFTER_S", 0)
@@ -144,18 +142,18 @@ async def test_a_server_that_is_too_busy_is_asked_again(
             raise answer
         return answer
 
-    assert await recording_client.patiently(speak) == 7
+    assert await recording_client.retry_while_busy(speak) == 7
 
 
-async def test_another_error_is_not_waited_out() -> None:
+async def test_other_errors_are_not_retried() -> None:
     async def speak() -> int:
         raise SpeechFailed("", [Error("c", "unknown_voice", "")])
 
     with pytest.raises(SpeechFailed):
-        await recording_client.patiently(speak)
+        await recording_client.retry_while_busy(speak)
 
 
-def test_the_rows_of_the_client_are_their_own() -> None:
+def test_client_rows_differ_from_server_rows() -> None:
     answer = CliRunner().invoke(app, ["--client", "--only", "latency"])
     assert answer.exit_code != 0
     for row in CLIENT_ROWS:

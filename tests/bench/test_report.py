@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 
 from bench.__main__ import app
 from bench.harness import plots
-from bench.harness.corpus import BenchText, load_corpus, tokens, word_groups
+from bench.harness.corpus import BenchText, load_corpus, split_tokens, split_word_groups
 from bench.harness.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
-from bench.harness.machine import file_name, machine_name
-from bench.harness.report import Figure, Report, Result, markdown, table, write_json
+from bench.harness.machine import machine_name, to_file_name
+from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.server import clause_peer
-from bench.server.accounting import Ledger, compose
-from bench.server.load import Heard, Listener
-from bench.server.quality import Scores, differences, interval
-from bench.server.streams import served
+from bench.server.accounting import Ledger, compose_dialogue
+from bench.server.load import LoadListener, LoadResult
+from bench.server.quality import Scores, bootstrap_interval, compute_differences
+from bench.server.streams import count_served
 from duplex_tts import Audio, Cancelled, Done, Retracted, Word
 
 SENTENCE = "The library opens at nine and closes at six."
@@ -50,7 +50,7 @@ def speech() -> np.ndarray:
         ("The cat sat down.", "", 4, 4),
     ],
 )
-def test_words_that_differ_are_counted(text: str, heard: str, errors: int, words: int) -> None:
+def test_differing_words_are_counted(text: str, heard: str, errors: int, words: int) -> None:
     assert word_errors(text, heard) == WordErrors(errors, words)
 
 
@@ -67,16 +67,16 @@ def test_words_that_differ_are_counted(text: str, heard: str, errors: int, words
         ("Add 1/2 a cup", "add one half a cup"),
     ],
 )
-def test_two_spellings_of_the_same_words_are_no_error(written: str, heard: str) -> None:
+def test_spelling_variants_are_no_error(written: str, heard: str) -> None:
     assert normalise(written) == normalise(heard)
 
 
-def test_rates_add_up_over_texts_by_their_words() -> None:
+def test_word_error_rates_are_weighted_by_words() -> None:
     assert (WordErrors(1, 10) + WordErrors(0, 30)).rate == pytest.approx(1 / 40)
     assert WordErrors(0, 0).rate == 0
 
 
-def test_clean_speech_is_understood_and_noise_is_heard() -> None:
+def test_judge_prefers_clean_speech_to_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, len(speech())).astype(np.float32)
     clean = judge().judge(speech(), 24_000, SENTENCE)
     noisy = judge().judge(speech() + noise, 24_000, SENTENCE)
@@ -88,7 +88,7 @@ def test_clean_speech_is_understood_and_noise_is_heard() -> None:
     assert clean.dnsmos > noisy.dnsmos + 0.5
 
 
-def test_the_judge_hears_dropouts_and_a_wrong_text() -> None:
+def test_judge_detects_dropouts_and_wrong_text() -> None:
     broken = speech().copy()
     for start in range(0, len(broken), 6000):
         broken[start : start + 1500] = 0
@@ -98,12 +98,12 @@ def test_the_judge_hears_dropouts_and_a_wrong_text() -> None:
     assert judge().judge(broken, 24_000, SENTENCE, dnsmos=False).plcmos < whole.plcmos - 0.5
 
 
-def test_the_same_recording_gets_the_same_scores() -> None:
+def test_scores_are_deterministic() -> None:
     audio = speech()[: JUDGE_RATE_HZ * 2]
     assert judge().plcmos(audio) == judge().plcmos(audio)
 
 
-def test_no_audio_at_all_loses_every_word() -> None:
+def test_empty_audio_loses_every_word() -> None:
     verdict = judge().judge(np.zeros(0, np.float32), 24_000, SENTENCE, dnsmos=False)
     assert verdict.words.errors >= verdict.words.words
 
@@ -113,25 +113,25 @@ def test_no_audio_at_all_loses_every_word() -> None:
 
 def test_tokens_and_word_groups_lose_no_character() -> None:
     for each in load_corpus():
-        assert "".join(tokens(each.text)) == each.text
-        assert "".join(word_groups(each.text, 3)) == each.text
+        assert "".join(split_tokens(each.text)) == each.text
+        assert "".join(split_word_groups(each.text, 3)) == each.text
 
 
-def test_a_token_is_about_three_quarters_of_a_word() -> None:
+def test_token_is_about_three_quarters_of_a_word() -> None:
     texts = [each.text for each in load_corpus() if each.speakable]
     words = sum(len(text.split()) for text in texts)
-    assert 0.65 < words / sum(len(tokens(text)) for text in texts) < 0.85
+    assert 0.65 < words / sum(len(split_tokens(text)) for text in texts) < 0.85
 
 
 def test_words_are_grouped_with_their_leading_spaces() -> None:
-    assert word_groups("One two three four.", 3) == ["One two three", " four."]
+    assert split_word_groups("One two three four.", 3) == ["One two three", " four."]
 
 
-def test_a_limit_spreads_over_the_kinds_of_text() -> None:
+def test_limited_corpus_covers_all_kinds() -> None:
     assert len({each.kind for each in load_corpus(limit=6)}) == 6
 
 
-def test_a_line_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_invalid_corpus_line_is_named(tmp_path: Path) -> None:
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"id": "a", "kind": "b", "text": "c"}\n{"id": "a"}\n')
     with pytest.raises(ValueError, match="line 2"):
@@ -149,24 +149,26 @@ def figure(value: float, *, at_most: bool = True) -> Figure:
     ("value", "at_most", "met"),
     [(19, True, True), (20, True, True), (21, True, False), (19, False, False), (21, False, True)],
 )
-def test_a_goal_is_a_bound(value: float, at_most: bool, met: bool) -> None:
+def test_goal_is_an_upper_or_lower_bound(value: float, at_most: bool, met: bool) -> None:
     assert figure(value, at_most=at_most).met is met
 
 
-def test_a_figure_that_is_no_number_never_meets_its_goal() -> None:
+def test_nan_never_meets_its_goal() -> None:
     assert not figure(math.nan).met
     assert not figure(math.nan, at_most=False).met
 
 
-def report(*figures: Figure) -> Report:
-    return Report("Some CPU, 2 cores", {"quick": True}, {"row": Result(figures, {"samples": [1]})})
+def report(*figures: Figure) -> BenchReport:
+    return BenchReport(
+        "Some CPU, 2 cores", {"quick": True}, {"row": Result(figures, {"samples": [1]})}
+    )
 
 
-def test_table_and_document_show_the_goal_beside_the_figure_and_mark_what_is_missed() -> None:
+def test_table_and_markdown_show_goals_and_mark_missed_ones() -> None:
     found = report(figure(12.34), figure(31.0))
     console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table(found))
-    for text in (console.export_text(), markdown(found)):
+    console.print(create_table(found))
+    for text in (console.export_text(), to_markdown(found)):
         met, missed = [line for line in text.splitlines() if "≤ 20 ms" in line]
         assert "12.3 ms" in met
         assert "met" in met
@@ -174,7 +176,7 @@ def test_table_and_document_show_the_goal_beside_the_figure_and_mark_what_is_mis
         assert "missed" in missed.lower()
 
 
-def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
+def test_json_contains_figures_details_and_machine(tmp_path: Path) -> None:
     write_json(report(figure(np.float64(31.0))), tmp_path / "a.json")
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["machine"] == "Some CPU, 2 cores"
@@ -183,49 +185,49 @@ def test_json_holds_figures_details_and_the_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"), [(0.01234, "0.0123 ms"), (24.66, "24.7 ms"), (5134.2, "5,134 ms")]
+    ("value", "expected"), [(0.01234, "0.0123 ms"), (24.66, "24.7 ms"), (5134.2, "5,134 ms")]
 )
-def test_a_value_is_told_as_people_write_it(value: float, told: str) -> None:
-    assert figure(value).value_text == told
+def test_values_are_rounded_for_display(value: float, expected: str) -> None:
+    assert figure(value).value_text == expected
 
 
-def test_a_row_that_could_not_be_measured_is_reported_as_failed(tmp_path: Path) -> None:
+def test_unmeasured_row_is_reported_as_failed(tmp_path: Path) -> None:
     failed = Figure("delay", math.nan, math.nan, at_most=True, note="overloaded")
-    assert "| delay | failed |  | **missed** | overloaded |" in markdown(report(failed))
+    assert "| delay | failed |  | **missed** | overloaded |" in to_markdown(report(failed))
     write_json(report(failed), tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text())["figures"][0]["value"] is None
 
 
-def test_plots_are_drawn_from_the_details(tmp_path: Path) -> None:
-    begins = clause_peer.Beginning(0.09, 0.1)
+def test_plots_are_drawn_from_details(tmp_path: Path) -> None:
+    begins = clause_peer.FirstSoundTimes(0.09, 0.1)
     way = {"wer_percent": 2.0, "plcmos": 4.6, "duration_s": 120.0}
     results = {
-        "peer": clause_peer.result([BenchText("a", "plain", "Yes.")], [begins], [begins]),
+        "peer": clause_peer.build_result([BenchText("a", "plain", "Yes.")], [begins], [begins]),
         "latency": Result([], {"samples": {"client_ms": [12.0], "engine_ms": [10.0]}}),
         "quality": Result([], {"ways": {"whole": way, "streamed": way, "each 3 words alone": way}}),
     }
-    found = Report("Some CPU", {}, results)
-    plots.first_audio(found, tmp_path / "ttfa.png")
-    plots.quality(found, tmp_path / "quality.png")
+    found = BenchReport("Some CPU", {}, results)
+    plots.plot_first_audio(found, tmp_path / "ttfa.png")
+    plots.plot_quality(found, tmp_path / "quality.png")
     for name in ("ttfa.png", "quality.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_machine_is_named_by_its_processor_alone() -> None:
+def test_machine_name_and_file_name() -> None:
     assert "core" in machine_name()
-    assert file_name("AMD EPYC (R), 2 cores") == "amd-epyc-r-2-cores"
+    assert to_file_name("AMD EPYC (R), 2 cores") == "amd-epyc-r-2-cores"
 
 
-def test_an_unknown_row_is_refused_with_the_rows_there_are() -> None:
-    answer = CliRunner().invoke(app, ["--only", "nonsense"])
-    assert answer.exit_code != 0
-    assert "accounting" in answer.output
+def test_unknown_row_is_refused_with_the_known_rows() -> None:
+    result = CliRunner().invoke(app, ["--only", "nonsense"])
+    assert result.exit_code != 0
+    assert "accounting" in result.output
 
 
 # --- quality --------------------------------------------------------------------------------------
 
 
-def scored(errors: Sequence[float], plcmos: float, duration_s: float) -> Scores:
+def create_scores(errors: Sequence[float], plcmos: float, duration_s: float) -> Scores:
     size = len(errors)
     return Scores(
         np.array(errors, float),
@@ -236,14 +238,14 @@ def scored(errors: Sequence[float], plcmos: float, duration_s: float) -> Scores:
 
 
 def test_differences_are_points_scores_and_percent() -> None:
-    whole, streamed = scored([1, 0], 4.6, 10.0), scored([1, 1], 4.5, 11.0)
-    found = differences(whole, streamed, np.arange(2))
+    whole, streamed = create_scores([1, 0], 4.6, 10.0), create_scores([1, 1], 4.5, 11.0)
+    found = compute_differences(whole, streamed, np.arange(2))
     assert found == pytest.approx([5.0, -0.1, 10.0])
 
 
-def test_the_interval_holds_the_difference() -> None:
-    whole, streamed = scored([0] * 10, 4.6, 10.0), scored([1, 0] * 5, 4.5, 11.0)
-    low, high = interval(whole, streamed, seed=0)
+def test_bootstrap_interval_contains_the_difference() -> None:
+    whole, streamed = create_scores([0] * 10, 4.6, 10.0), create_scores([1, 0] * 5, 4.5, 11.0)
+    low, high = bootstrap_interval(whole, streamed, seed=0)
     assert low[0] < 5.0 < high[0]
     assert low[1] == pytest.approx(high[1]) == pytest.approx(-0.1)
 
@@ -260,69 +262,69 @@ def audio(
     return Audio("c", 0, start_ms, duration_ms, text, (), LOUD * int(duration_ms))
 
 
-def listener() -> Listener:
-    return Listener(Heard(1), now_s=0.0, rate_hz=24_000)
+def create_listener() -> LoadListener:
+    return LoadListener(LoadResult(1), now_s=0.0, rate_hz=24_000)
 
 
-def test_audio_that_comes_before_the_last_one_is_heard_out_is_no_underrun() -> None:
-    ear = listener()
-    ear.wrote(100, 0.0)
-    ear.hears(audio(), 0.2)
-    ear.hears(audio((4, 8)), 1.1)
-    ear.hears(audio((8, 12)), 2.1)
-    assert ear.heard.underruns_ms == []
-    assert ear.heard.first_sound_ms == [200.0]
-    assert ear.heard.audio_s == 3.0
+def test_audio_arriving_during_playback_is_no_underrun() -> None:
+    listener = create_listener()
+    listener.note_text(100, 0.0)
+    listener.note_audio(audio(), 0.2)
+    listener.note_audio(audio((4, 8)), 1.1)
+    listener.note_audio(audio((8, 12)), 2.1)
+    assert listener.totals.underruns_ms == []
+    assert listener.totals.first_sound_ms == [200.0]
+    assert listener.totals.audio_s == 3.0
 
 
-def test_the_first_sound_is_the_first_audible_sample_and_gaps_count_from_it_on() -> None:
-    ear = listener()
-    ear.wrote(100, 0.0)
-    ear.hears(replace(audio(), data=SILENT * 1000), 0.2)
-    ear.hears(replace(audio((4, 8)), data=SILENT * 100 + LOUD * 900), 1.5)
-    assert ear.heard.first_message_ms == [200.0]
-    assert ear.heard.first_sound_ms == [pytest.approx(1600)]
-    assert ear.heard.underruns_ms == []
-    ear.hears(audio((8, 12)), 2.75)
-    assert ear.heard.underruns_ms == [pytest.approx(250)]
+def test_load_listener_counts_from_the_first_audible_sample() -> None:
+    listener = create_listener()
+    listener.note_text(100, 0.0)
+    listener.note_audio(replace(audio(), data=SILENT * 1000), 0.2)
+    listener.note_audio(replace(audio((4, 8)), data=SILENT * 100 + LOUD * 900), 1.5)
+    assert listener.totals.first_message_ms == [200.0]
+    assert listener.totals.first_sound_ms == [pytest.approx(1600)]
+    assert listener.totals.underruns_ms == []
+    listener.note_audio(audio((8, 12)), 2.75)
+    assert listener.totals.underruns_ms == [pytest.approx(250)]
 
 
-def test_silence_while_the_text_was_there_is_an_underrun() -> None:
-    ear = listener()
-    ear.wrote(100, 0.0)
-    ear.hears(audio(), 0.0)
-    ear.hears(audio((4, 8)), 1.25)
-    assert ear.heard.underruns_ms == [pytest.approx(250)]
+def test_gap_after_written_text_is_an_underrun() -> None:
+    listener = create_listener()
+    listener.note_text(100, 0.0)
+    listener.note_audio(audio(), 0.0)
+    listener.note_audio(audio((4, 8)), 1.25)
+    assert listener.totals.underruns_ms == [pytest.approx(250)]
 
 
-def test_silence_for_want_of_text_is_not_the_servers() -> None:
-    ear = listener()
-    ear.wrote(4, 0.0)
-    ear.hears(audio(), 0.0)
-    ear.wrote(8, 1.2)
-    ear.hears(audio((4, 8)), 1.25)
-    assert ear.heard.underruns_ms == []
-    assert ear.heard.waits_for_text == 1
+def test_gap_for_missing_text_is_no_underrun() -> None:
+    listener = create_listener()
+    listener.note_text(4, 0.0)
+    listener.note_audio(audio(), 0.0)
+    listener.note_text(8, 1.2)
+    listener.note_audio(audio((4, 8)), 1.25)
+    assert listener.totals.underruns_ms == []
+    assert listener.totals.waits_for_text == 1
 
 
 @pytest.mark.parametrize(
     ("underruns", "errors", "count"),
     [([], {}, 10), ([3.0], {}, 0), ([], {"overloaded": 4}, 6), ([], {"ConnectionLost": 1}, 0)],
 )
-def test_streams_are_served_when_none_had_a_gap(
+def test_streams_are_served_if_none_had_a_gap(
     underruns: list[float], errors: dict[str, int], count: int
 ) -> None:
-    assert served({"streams": 10, "underruns_ms": underruns, "errors": errors}) == count
+    assert count_served({"streams": 10, "underruns_ms": underruns, "errors": errors}) == count
 
 
 # --- accounting -----------------------------------------------------------------------------------
 
 
-def test_chunks_that_tile_the_text_keep_the_ledger_clean() -> None:
+def test_tiling_chunks_are_no_violation() -> None:
     ledger = Ledger()
-    ledger.audio(audio((0, 4)), 10)
-    ledger.audio(audio((4, 10), start_ms=1000.0), 10)
-    ledger.done(Done("c", 2000.0, 10, 2), 10)
+    ledger.check_audio(audio((0, 4)), 10)
+    ledger.check_audio(audio((4, 10), start_ms=1000.0), 10)
+    ledger.check_done(Done("c", 2000.0, 10, 2), 10)
     assert ledger.violations == []
 
 
@@ -338,40 +340,43 @@ def test_chunks_that_tile_the_text_keep_the_ledger_clean() -> None:
     ],
     ids=["repeated", "lost", "beyond", "early", "no-bytes", "word-outside"],
 )
-def test_a_chunk_out_of_place_is_a_violation(second: Audio) -> None:
+def test_misplaced_chunk_is_a_violation(second: Audio) -> None:
     ledger = Ledger()
-    ledger.audio(audio((0, 4)), 10)
-    ledger.audio(second, 10)
+    ledger.check_audio(audio((0, 4)), 10)
+    ledger.check_audio(second, 10)
     assert len(ledger.violations) == 1
 
 
 def test_wrong_sums_and_endings_are_violations() -> None:
     for ending in (Done("c", 0.0, 0, 0), Done("c", 1000.0, 4, 2), Done("c", 900.0, 4, 1)):
         ledger = Ledger()
-        ledger.audio(audio((0, 4)), 4)
-        ledger.done(ending, 4)
+        ledger.check_audio(audio((0, 4)), 4)
+        ledger.check_done(ending, 4)
         assert ledger.violations
     ledger = Ledger()
-    ledger.cancelled(Cancelled("c", 3, 0.0))
-    ledger.done(Done("c", 0.0, 0, 0), 5)
+    ledger.check_cancelled(Cancelled("c", 3, 0.0))
+    ledger.check_done(Done("c", 0.0, 0, 0), 5)
     assert len(ledger.violations) == 2
 
 
 @pytest.mark.parametrize(
     ("to", "clean"), [(5, True), (7, True), (10, True), (4, False), (11, False)]
 )
-def test_a_retract_may_give_back_less_than_asked_but_not_more(to: int, clean: bool) -> None:
+def test_retract_may_return_less_than_asked_but_not_more(to: int, clean: bool) -> None:
     ledger = Ledger()
-    ledger.audio(audio((0, 4)), 10)
-    ledger.retracted(Retracted("c", to), asked=5, length=10)
+    ledger.check_audio(audio((0, 4)), 10)
+    ledger.check_retracted(Retracted("c", to), asked=5, length=10)
     assert (ledger.violations == []) is clean
 
 
-def test_a_dialogue_is_the_same_for_the_same_seed_and_never_splits_to_nothing() -> None:
+def test_dialogues_are_deterministic_and_have_no_empty_push() -> None:
     corpus = [BenchText("a", "plain", "One two three four five six.")]
-    assert compose(corpus, 3) == compose(corpus, 3)
-    kinds = {act.kind for seed in range(60) for act in compose(corpus, seed).acts}
+    assert compose_dialogue(corpus, 3) == compose_dialogue(corpus, 3)
+    kinds = {step.kind for seed in range(60) for step in compose_dialogue(corpus, seed).steps}
     assert kinds == {"push", "retract", "flush", "pause"}
     assert all(
-        act.text for seed in range(60) for act in compose(corpus, seed).acts if act.kind == "push"
+        step.text
+        for seed in range(60)
+        for step in compose_dialogue(corpus, seed).steps
+        if step.kind == "push"
     )

@@ -1,1 +1,1 @@
-"""Chatterbox: speech tokens from a language model, sound from a flow and a vocoder, streamed."""
+"""Chatterbox: a language model draws speech tokens, a flow and a vocoder render them, streamed."""

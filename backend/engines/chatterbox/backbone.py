@@ -1,9 +1,9 @@
-"""The language model's layers, run over upstream's weights with a cache that never moves.
+"""The language model's transformer layers, over upstream's weights and a preallocated cache.
 
-Keys and values lie in one tensor, a row for each sequence; a call takes neighbouring rows and the
-positions that are new in each, so that sequences of any length advance together. The arithmetic is
-that of `transformers`' LlamaModel and GPT2Model in evaluation mode, in fewer operations: a step of
-one session takes as long as they take to launch.
+Keys and values are in one tensor, a row per sequence; a call takes adjacent rows and the new
+positions of each, so sequences of different lengths advance together. The arithmetic is that of
+`transformers`' LlamaModel and GPT2Model in evaluation mode, in fewer operations: a step of one
+session is bound by kernel launches.
 """
 
 from __future__ import annotations
@@ -27,39 +27,37 @@ class KeyValueCache:
 
     @property
     def length(self) -> int:
-        """Positions in a row."""
+        """Positions per row."""
         return int(self.keys.size(3))
 
-    def load(self, row: int, source: KeyValueCache, source_row: int, positions: int) -> None:
-        """Fill a row's first `positions` from another cache, or from another row of this one."""
-        for mine, theirs in ((self.keys, source.keys), (self.values, source.values)):
-            mine[:, row, :, :positions] = theirs[:, source_row, :, :positions]
+    def copy_row(self, row: int, source: KeyValueCache, source_row: int, positions: int) -> None:
+        """Copy the first `positions` of a row of `source`, which may be this cache."""
+        for target, origin in ((self.keys, source.keys), (self.values, source.values)):
+            target[:, row, :, :positions] = origin[:, source_row, :, :positions]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """What a call advances: `positions`, (n, m), of the rows from `first_row` on.
+class RowSpan:
+    """The new `positions`, (n, m), of `n` rows from `first_row` on.
 
-    `reach`: a bound above all positions, to which attention is cut.
+    `reach`: exclusive upper bound of all positions; attention is truncated to it.
     """
 
     first_row: int
     positions: Tensor
     reach: int
 
-    def mask(self, dtype: torch.dtype) -> Tensor:
-        """What is added to a position's attention, (n, 1, m, reach): nothing at itself and what
-        lies before, minus infinity behind.
-        """
+    def attention_mask(self, dtype: torch.dtype) -> Tensor:
+        """Causal mask to add to the attention scores, (n, 1, m, reach): 0 or minus infinity."""
         steps = torch.arange(self.reach, device=self.positions.device)
-        behind = steps > self.positions[:, None, :, None]
-        return torch.zeros_like(behind, dtype=dtype).masked_fill_(behind, float("-inf"))
+        future = steps > self.positions[:, None, :, None]
+        return torch.zeros_like(future, dtype=dtype).masked_fill_(future, float("-inf"))
 
 
 class Backbone(Protocol):
-    """A decoder-only transformer without its embeddings and head.
+    """A decoder-only transformer without embeddings and head.
 
-    `reference`: a weight, for its device and type.
+    `reference`: any weight, for its device and dtype.
     """
 
     layers: int
@@ -67,40 +65,40 @@ class Backbone(Protocol):
     head_size: int
     reference: Tensor
 
-    def __call__(self, x: Tensor, cache: KeyValueCache, span: Span) -> Tensor:
-        """Hidden states for the inputs of a span; (n, m, size) both."""
+    def __call__(self, x: Tensor, cache: KeyValueCache, span: RowSpan) -> Tensor:
+        """Hidden states of the inputs of a span; both (n, m, size)."""
 
 
 class _Attention:
-    """One call's attention: stores the new keys and values, looks at all up to each position."""
+    """Causal attention of one call: stores the new keys and values, then attends."""
 
-    def __init__(self, cache: KeyValueCache, span: Span, heads: int) -> None:
+    def __init__(self, cache: KeyValueCache, span: RowSpan, heads: int) -> None:
         self._cache = cache
         self._span = span
         self._heads = heads
-        self._mask = span.mask(cache.keys.dtype)  # as each layer wants it, made once
+        self._mask = span.attention_mask(cache.keys.dtype)  # shared by all layers
         self._row = torch.arange(span.positions.size(0), device=span.positions.device)[:, None]
 
     def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """(n, m, size) for queries, keys and values (n, heads, m, head size)."""
+        """Output (n, m, size); queries, keys and values are (n, heads, m, head size)."""
         first, reach = self._span.first_row, self._span.reach
         rows = slice(first, first + query.size(0))
         keys, values = self._cache.keys[layer, rows], self._cache.values[layer, rows]
         keys[self._row, :, self._span.positions] = key.transpose(1, 2)
         values[self._row, :, self._span.positions] = value.transpose(1, 2)
-        seen = F.scaled_dot_product_attention(
+        attended = F.scaled_dot_product_attention(
             query, keys[:, :, :reach], values[:, :, :reach], attn_mask=self._mask
         )
-        return seen.transpose(1, 2).flatten(2)
+        return attended.transpose(1, 2).flatten(2)
 
     def split(self, fused: Tensor) -> Tensor:
-        """Query, key, value of a fused projection (n, m, 3 size): (3, n, heads, m, head size)."""
+        """Split a fused projection (n, m, 3 size) into (3, n, heads, m, head size)."""
         return fused.unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
 
 
 class LlamaBackbone:
-    """The standard model's `LlamaModel`. Its projections are fused in place: upstream's modules
-    become views of the fused weights.
+    """The standard model's `LlamaModel`. Fuses its projections in place: upstream's weights become
+    views of the fused ones.
     """
 
     def __init__(self, model: Any) -> None:
@@ -111,26 +109,26 @@ class LlamaBackbone:
         self.head_size: int = config.head_dim
         self.reference: Tensor = model.norm.weight
         self._projections = [
-            _fused(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
+            _fuse(layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj)
             for layer in model.layers
         ]
-        self._gates = [_fused(layer.mlp.gate_proj, layer.mlp.up_proj) for layer in model.layers]
+        self._gates = [_fuse(layer.mlp.gate_proj, layer.mlp.up_proj) for layer in model.layers]
         self._angles: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, x: Tensor, cache: KeyValueCache, span: Span) -> Tensor:
+    def __call__(self, x: Tensor, cache: KeyValueCache, span: RowSpan) -> Tensor:
         """See `Backbone`."""
         attend = _Attention(cache, span, self.heads)
         cos, sin = self._rotations(cache.length)
-        turn = cos[span.positions][:, None], sin[span.positions][:, None]
+        angles = cos[span.positions][:, None], sin[span.positions][:, None]
         for n, layer in enumerate(self._model.layers):
-            fused = F.linear(_normed(x, layer.input_layernorm), self._projections[n])
+            fused = F.linear(_rms_norm(x, layer.input_layernorm), self._projections[n])
             parts = attend.split(fused)
-            query, key = _turned(parts[:2], turn)
+            query, key = _rotate(parts[:2], angles)
             x = x + layer.self_attn.o_proj(attend(n, query, key, parts[2]))
-            fused = F.linear(_normed(x, layer.post_attention_layernorm), self._gates[n])
+            fused = F.linear(_rms_norm(x, layer.post_attention_layernorm), self._gates[n])
             gate, up = fused.chunk(2, -1)
             x = x + layer.mlp.down_proj(F.silu(gate) * up)
-        return _normed(x, self._model.norm)
+        return _rms_norm(x, self._model.norm)
 
     def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
         if self._angles is None or len(self._angles[0]) < length:
@@ -141,7 +139,7 @@ class LlamaBackbone:
 
 
 class Gpt2Backbone:
-    """Turbo's `GPT2Model`, whose positions are absolute and learned."""
+    """Turbo's `GPT2Model`, with learned absolute positions."""
 
     def __init__(self, model: Any) -> None:
         config = model.config
@@ -151,7 +149,7 @@ class Gpt2Backbone:
         self.head_size: int = config.n_embd // config.n_head
         self.reference: Tensor = model.ln_f.weight
 
-    def __call__(self, x: Tensor, cache: KeyValueCache, span: Span) -> Tensor:
+    def __call__(self, x: Tensor, cache: KeyValueCache, span: RowSpan) -> Tensor:
         """See `Backbone`."""
         attend = _Attention(cache, span, self.heads)
         x = x + self._model.wpe(span.positions)
@@ -163,26 +161,26 @@ class Gpt2Backbone:
         return hidden
 
 
-def _fused(*projections: nn.Linear) -> Tensor:
-    weight = torch.cat([each.weight.detach() for each in projections])
-    parts = weight.split([each.out_features for each in projections])
-    for each, part in zip(projections, parts, strict=True):
-        each.weight = nn.Parameter(part, requires_grad=False)
+def _fuse(*projections: nn.Linear) -> Tensor:
+    weight = torch.cat([projection.weight.detach() for projection in projections])
+    parts = weight.split([projection.out_features for projection in projections])
+    for projection, part in zip(projections, parts, strict=True):
+        projection.weight = nn.Parameter(part, requires_grad=False)
     return weight
 
 
-def _normed(x: Tensor, norm: Any) -> Tensor:
-    """Upstream's `LlamaRMSNorm` in one operation: a step has 61 of them."""
+def _rms_norm(x: Tensor, norm: Any) -> Tensor:
+    """Upstream's `LlamaRMSNorm` in one operation: a step has 61."""
     return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
-def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary position embedding (Su et al., 2021), halves swapped as in Llama."""
-    cos, sin = turn
+    cos, sin = angles
     low, high = x.chunk(2, -1)
     return x * cos + torch.cat([-high, low], -1) * sin
 
 
-def backbone(tfmr: nn.Module) -> Backbone:
+def create_backbone(tfmr: nn.Module) -> Backbone:
     """The backbone of an upstream `T3.tfmr`."""
     return Gpt2Backbone(tfmr) if hasattr(tfmr, "wpe") else LlamaBackbone(tfmr)

@@ -1,4 +1,4 @@
-"""A card that is lost: how that is noticed, and what it becomes."""
+"""Detect a CUDA device that is lost, and report it as `EngineDead`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from contextlib import contextmanager
 
 import torch
 
-from backend.engines.chatterbox.memory import ran_out
+from backend.engines.chatterbox.memory import is_out_of_memory
 from backend.errors import EngineDead
 
 _REMEDY = (
-    "only a new process can use it again. If that does not help, `nvidia-smi` and the kernel's log "
-    "(`dmesg`, Xid) say more"
+    "restart the server: only a new process can use it again. If that does not help, see "
+    "`nvidia-smi` and the kernel's log (`dmesg`, Xid)"
 )
 
 
 @contextmanager
-def noticing_loss(device: torch.device) -> Iterator[None]:
-    """An error after which the device computes nothing more, while the block runs, becomes an
-    `EngineDead`: illegal accesses and faults of the hardware stay with a process until it ends.
+def detect_device_loss(device: torch.device) -> Iterator[None]:
+    """Raise `EngineDead` for an error in the block after which the device is unusable: illegal
+    accesses and hardware faults persist until the process ends.
     """
     try:
         yield
-    except RuntimeError as error:  # torch's own, and those of the libraries beside it
-        if ran_out(error) or not _lost(device, error):
+    except RuntimeError as error:  # from torch or a CUDA library
+        if is_out_of_memory(error) or not _is_lost(device, error):
             raise
-        why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise EngineDead(f"the card computes no more ({why}); {_REMEDY}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise EngineDead(f"the CUDA device has failed ({reason}); {_REMEDY}") from error
 
 
-def _lost(device: torch.device, error: RuntimeError) -> bool:
-    """CUDA answers whatever it is asked next with the error that stays; an error of one call alone
-    it has forgotten. For other devices the class of the error must do.
+def _is_lost(device: torch.device, error: RuntimeError) -> bool:
+    """CUDA repeats a persistent error on the next call; an error of a single call is cleared. On
+    other devices the error's class decides.
     """
     if device.type != "cuda":
         return isinstance(error, torch.AcceleratorError)

@@ -1,4 +1,4 @@
-"""The engine: many utterances on one card, a few tokens and one render at a time."""
+"""The engine: advances many utterances, a few tokens and one batched render per step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import structlog
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.device_loss import noticing_loss
-from backend.engines.chatterbox.graphs import ROWS
-from backend.engines.chatterbox.memory import fits
-from backend.engines.chatterbox.passage import Renderer
+from backend.engines.chatterbox.device_loss import detect_device_loss
+from backend.engines.chatterbox.flow import RenderJob
+from backend.engines.chatterbox.graphs import BATCH_SIZES
+from backend.engines.chatterbox.memory import compute_or_none
+from backend.engines.chatterbox.passage import Passage, RenderedSound, Renderer
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
@@ -26,17 +27,19 @@ from backend.errors import EngineFailed
 
 log = structlog.get_logger(__name__)
 
-_BURST = 4  # tokens a step: more urgent speech waits no longer than for these and one render
-_JOINS = 4  # a step: each costs as much as some tokens of all who speak
+_TOKENS_PER_STEP = 4  # more urgent speech waits at most for these and one render
+_JOINS_PER_STEP = 4  # each costs as much as a few tokens of all sessions
 
-_FULL = "the card has no memory left for this"
+_OUT_OF_MEMORY = (
+    "the GPU has no memory left for this utterance; try again or lower chatterbox.slots"
+)
 
 Result = Chunk | Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What an engine is made of, all on one device."""
+class EngineParts:
+    """The components of an engine, all on one device."""
 
     decoder: SpeechTokenDecoder
     renderer: Renderer
@@ -45,178 +48,199 @@ class Parts:
     watermark: Watermark | None
 
 
-class Catalogue(Protocol):
-    """What the engine asks the model."""
+class VoiceCatalogue(Protocol):
+    """What the engine needs from the model."""
 
     def conditioning(self, name: str) -> Conditioning:
         """The voice. Raises `UnknownVoice`, `VoiceUnavailable`."""
 
-    def manner(self, utterance: Utterance) -> ChatterboxParams:
-        """How the utterance is spoken."""
+    def params_for(self, utterance: Utterance) -> ChatterboxParams:
+        """The utterance's parameters, with the model's defaults."""
 
 
 class ChatterboxEngine:
     """See `base.Engine`."""
 
-    def __init__(self, info: EngineInfo, parts: Parts, catalogue: Catalogue) -> None:
+    def __init__(self, info: EngineInfo, parts: EngineParts, catalogue: VoiceCatalogue) -> None:
         self.info = info
         self._parts = parts
         self._catalogue = catalogue
         self._device = parts.renderer.flow.device
-        self._speeches: dict[str, ChatterboxUtterance] = {}
-        self._together = ROWS[-1]  # passages in one render
+        self._utterances: dict[str, ChatterboxUtterance] = {}
+        self._batch_limit = BATCH_SIZES[-1]  # passages per render
         self._clock = time.monotonic
 
     def warm_up(self, voice: Conditioning | None) -> None:
-        """Make ready what would else be made while somebody listens: steps, and renders of a voice
-        like this. Blocks (seconds) on a card.
+        """Capture decoding steps and renders of a voice like this before any client waits for them.
+        Blocks (seconds) on CUDA.
         """
         parts, started_s = self._parts, self._clock()
         parts.decoder.warm_up()
         if voice is not None:
-            prompt = parts.voices.prompt(voice)
-            for fewer, rows in reversed([*pairwise([0, *ROWS])]):  # then the pools hardly grow
+            prompt = parts.voices.sound_prompt(voice)
+            # Largest first: the memory pools hardly grow afterwards.
+            for fewer, rows in reversed([*pairwise([0, *BATCH_SIZES])]):
                 warm = partial(parts.renderer.warm_up, prompt, rows)
-                if fewer < parts.decoder.free and not fits(warm):
-                    self._together = max(1, fewer)
+                if fewer < parts.decoder.free_slots and not compute_or_none(warm):
+                    self._batch_limit = max(1, fewer)
         if parts.renderer.flow.graphs.warm_ups:
             log.info("engine.warm", seconds=round(self._clock() - started_s, 1))
 
     def begin(self, utterance: Utterance) -> None:
         """See `base.Engine`."""
         voice = self._catalogue.conditioning(utterance.voice)
-        manner = self._catalogue.manner(utterance)
-        self._speeches[utterance.id] = ChatterboxUtterance(
-            utterance, voice, manner, self._clock, grows=self.info.incremental
+        params = self._catalogue.params_for(utterance)
+        self._utterances[utterance.id] = ChatterboxUtterance(
+            utterance, voice, params, self._clock, grows=self.info.incremental
         )
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `base.Engine`."""
-        with noticing_loss(self._device):
-            self._speeches[utterance_id].extend(release, self._device)
+        with detect_device_loss(self._device):
+            self._utterances[utterance_id].extend(release, self._device)
 
     def abort(self, utterance_id: str) -> None:
-        """See `base.Engine`. Its place in the decoder is free at once."""
-        speech = self._speeches.pop(utterance_id, None)
-        if speech is not None and speech.passage is not None:
-            with noticing_loss(self._device):
-                self._parts.decoder.leave(speech.passage.session)
+        """See `base.Engine`. Its decoder slot is free on return."""
+        utterance = self._utterances.pop(utterance_id, None)
+        if utterance is not None and utterance.passage is not None:
+            with detect_device_loss(self._device):
+                self._parts.decoder.leave(utterance.passage.session)
 
     def step(self, urgent: Sequence[str]) -> list[Result]:
-        """See `base.Engine`. Who has no result here goes on in the next step."""
-        with noticing_loss(self._device):
+        """See `base.Engine`. Utterances without a result continue in the next step."""
+        with detect_device_loss(self._device):
             return self._step(urgent)
 
     def _step(self, urgent: Sequence[str]) -> list[Result]:
-        speeches = [self._speeches[each] for each in urgent if each in self._speeches]
+        utterances = [self._utterances[id_] for id_ in urgent if id_ in self._utterances]
         results: list[Result] = []
-        joins = _JOINS
-        for speech in speeches:
-            if (chunk := speech.silent()) is not None:
+        joins = _JOINS_PER_STEP
+        for utterance in utterances:
+            if (chunk := utterance.take_silent_chunk()) is not None:
                 results.append(chunk)
-            elif joins and self._comes_in(speech):
+            elif joins and self._should_join(utterance):
                 joins -= 1
-                if (failure := self._join(speech)) is not None:
+                if (failure := self._join(utterance)) is not None:
                     results.append(failure)
         answered = {result.utterance_id for result in results}
-        rest = [speech for speech in speeches if speech.id not in answered]
-        if not fits(lambda: self._decode(rest)):
-            inside = [each for each in rest if each.passage and each.passage.session.slot >= 0]
-            # Who can wait longest makes room.
-            return [*results, *(self._failed(each, _FULL) for each in inside[-1:])]
+        rest = [utterance for utterance in utterances if utterance.id not in answered]
+        if not compute_or_none(lambda: self._decode(rest)):
+            decoding = [each for each in rest if each.passage and each.passage.session.slot >= 0]
+            least_urgent = decoding[-1:]
+            return [*results, *(self._fail(each, _OUT_OF_MEMORY) for each in least_urgent)]
         return [*results, *self._render(rest)]
 
     # --- tokens -----------------------------------------------------------------------------------
 
-    def _comes_in(self, speech: ChatterboxUtterance) -> bool:
-        """Whether the passage at hand, or its text that has grown, is to go into the decoder, where
-        there is room for it.
+    def _should_join(self, utterance: ChatterboxUtterance) -> bool:
+        """Whether to join the current passage, or its extended text, to the decoder. May evict a
+        waiting passage to free a slot.
         """
-        passage = speech.passage
+        passage = utterance.passage
         assert passage is not None
         inside = passage.session.slot >= 0
         due = passage.unread or not (inside or passage.session.ended)
-        return due and (inside or self._has_room())
+        return due and (inside or self._make_room())
 
-    def _join(self, speech: ChatterboxUtterance) -> Failure | None:
+    def _join(self, utterance: ChatterboxUtterance) -> Failure | None:
         try:
-            return None if fits(lambda: self._read(speech)) else self._failed(speech, _FULL)
+            joined = compute_or_none(lambda: self._join_decoder(utterance))
         except ValueError as error:
-            return self._failed(speech, str(error))
+            return self._fail(utterance, str(error))
+        return None if joined else self._fail(utterance, _OUT_OF_MEMORY)
 
-    def _read(self, speech: ChatterboxUtterance) -> bool:
-        passage, parts = speech.passage, self._parts
+    def _join_decoder(self, utterance: ChatterboxUtterance) -> bool:
+        passage, parts = utterance.passage, self._parts
         assert passage is not None
-        prefix = parts.voices.prefix(speech.voice, speech.manner.exaggeration)
+        prefix = parts.voices.prefix(utterance.voice, utterance.params.exaggeration)
         parts.decoder.join(passage.session, prefix, parts.tokens(passage.text))
         passage.prepare(parts.renderer)
         return True
 
-    def _has_room(self) -> bool:
-        """Whether a passage may come in. One that waits for text makes room; it is read again, from
-        the start, when it goes on.
+    def _make_room(self) -> bool:
+        """Whether a slot is free, after evicting passages that wait for text if necessary; those
+        are prefilled again when they continue.
         """
         decoder = self._parts.decoder
-        for speech in self._speeches.values():
-            if not decoder.free and speech.passage is not None and speech.passage.waiting:
-                decoder.leave(speech.passage.session)
-        return decoder.free > 0
+        for utterance in self._utterances.values():
+            passage = utterance.passage
+            if not decoder.free_slots and passage is not None and passage.waiting:
+                decoder.leave(passage.session)
+        return decoder.free_slots > 0
 
     def _decode(self, named: Sequence[ChatterboxUtterance]) -> bool:
-        """Some tokens for everybody who is in and has not paused; all advance together, also those
-        whose turn it is not: they have places that others wait for.
+        """Draw some tokens for every session that is not paused, including utterances not in
+        `named`: they hold slots that others wait for.
         """
         decoder = self._parts.decoder
-        others = [each for each in self._speeches.values() if each not in named]
-        passages = [each.passage for each in (*named, *others) if each.passage]
-        for _ in range(_BURST):
-            speaking = [each for each in passages if not (each.unread or each.paused)]
-            decoder.advance([passage.session for passage in speaking])
-            for passage in speaking:
-                if passage.runaway and not passage.session.ended:
+        others = [other for other in self._utterances.values() if other not in named]
+        passages = [utterance.passage for utterance in (*named, *others) if utterance.passage]
+        for _ in range(_TOKENS_PER_STEP):
+            active = [passage for passage in passages if not (passage.unread or passage.paused)]
+            decoder.advance([passage.session for passage in active])
+            for passage in active:
+                if passage.is_runaway and not passage.session.ended:
                     log.info("passage.runaway", characters=len(passage.text))
                     passage.session.ended, passage.open = True, False
-                if passage.over:
+                if passage.has_all_tokens:
                     decoder.leave(passage.session)
         return True
 
     # --- sound ------------------------------------------------------------------------------------
 
-    def _render(self, speeches: Iterable[ChatterboxUtterance]) -> list[Result]:
-        """The next chunk of the most urgent passage, and of those that are about as long."""
-        renderer, voices = self._parts.renderer, self._parts.voices
+    def _render(self, utterances: Iterable[ChatterboxUtterance]) -> list[Result]:
+        """Render the next chunk of the most urgent passage and of those with its padded length."""
         ready = [
-            (speech, passage)
-            for speech in speeches
-            if (passage := speech.passage) is not None
+            (utterance, passage)
+            for utterance in utterances
+            if (passage := utterance.passage) is not None
             and passage.prepared
-            and passage.ready(hurry=speech.hurry)
+            and passage.is_ready(hurry=utterance.running_dry)
         ]
-        work = fits(
-            lambda: [
-                (who, each, each.job(renderer, voices.prompt(who.voice))) for who, each in ready
-            ]
-        )
+        work = compute_or_none(lambda: self._create_jobs(ready))
         if work is None:
-            return [self._failed(ready[-1][0], _FULL)]
-        alike = [each for each in work if each[2].padded == work[0][2].padded][: self._together]
-        if not alike:
+            return [self._fail(ready[-1][0], _OUT_OF_MEMORY)]
+        batch = [entry for entry in work if entry[2].padded_length == work[0][2].padded_length]
+        batch = batch[: self._batch_limit]
+        if not batch:
             return []
-        sounds = fits(lambda: renderer.sounds([(passage, job) for _, passage, job in alike]))
+        passages = [(passage, job) for _, passage, job in batch]
+        sounds = compute_or_none(lambda: self._parts.renderer.render_next(passages))
         if sounds is None:
-            if len(alike) == 1:
-                return [self._failed(alike[0][0], _FULL)]
-            self._together = len(alike) // 2  # the card does not hold more: from now on
+            if len(batch) == 1:
+                return [self._fail(batch[0][0], _OUT_OF_MEMORY)]
+            self._batch_limit = len(batch) // 2  # for good: the card holds no more
             return []
-        plain, watermark = [sound.samples.cpu().numpy() for sound in sounds], self._parts.watermark
-        pcm: Sequence[Pcm | None] = watermark.apply(plain, SAMPLE_RATE_HZ) if watermark else plain
         return [
-            self._failed(speech, _FULL) if samples is None else speech.chunk(sound, samples)
-            for (speech, *_), sound, samples in zip(alike, sounds, pcm, strict=True)
+            self._fail(utterance, _OUT_OF_MEMORY)
+            if pcm is None
+            else utterance.create_chunk(sound, pcm)
+            for (utterance, *_), sound, pcm in zip(
+                batch, sounds, self._mark_sounds(sounds), strict=True
+            )
         ]
 
-    def _failed(self, speech: ChatterboxUtterance, why: str) -> Failure:
-        """Give the utterance up; the others go on."""
+    def _create_jobs(
+        self, ready: Sequence[tuple[ChatterboxUtterance, Passage]]
+    ) -> list[tuple[ChatterboxUtterance, Passage, RenderJob]]:
+        renderer, voices = self._parts.renderer, self._parts.voices
+        return [
+            (
+                utterance,
+                passage,
+                passage.create_job(renderer, voices.sound_prompt(utterance.voice)),
+            )
+            for utterance, passage in ready
+        ]
+
+    def _mark_sounds(self, sounds: Sequence[RenderedSound]) -> Sequence[Pcm | None]:
+        """The samples of each, watermarked if configured; None where memory ran out."""
+        pcm = [sound.samples.cpu().numpy() for sound in sounds]
+        watermark = self._parts.watermark
+        return watermark.apply(pcm, SAMPLE_RATE_HZ) if watermark else pcm
+
+    def _fail(self, utterance: ChatterboxUtterance, why: str) -> Failure:
+        """Abort the utterance; the others continue."""
         log.warning("utterance.failed", why=why)
-        self.abort(speech.id)
-        return Failure(speech.id, EngineFailed(why))
+        self.abort(utterance.id)
+        return Failure(utterance.id, EngineFailed(why))

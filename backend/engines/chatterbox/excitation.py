@@ -1,4 +1,4 @@
-"""What the vocoder filters: harmonics of the pitch, and noise, that run on from chunk to chunk."""
+"""The vocoder's excitation: pitch harmonics and noise, continuous across chunks."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 FRAME_SAMPLES = 480
-_NOISE_FRAMES = 50  # drawn at once, so that the noise does not depend on the chunks
+_NOISE_FRAMES = 50  # per draw, so that the noise does not depend on the chunks
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """Excitation (480 n,), and the phases at the end of what is settled of it, in cycles."""
+class Excitation:
+    """Samples (480 n,), and the phases at the end of the settled frames, in cycles."""
 
     samples: Tensor
     cycles: Tensor
 
 
-class Source:
-    """The excitation: upstream's `SourceModuleHnNSF`, with a state.
+class ExcitationSource:
+    """Upstream's `SourceModuleHnNSF`, with state.
 
     Harmonic k of the pitch f has the phase 2 pi sum(k f / rate) + its random start; unvoiced frames
     get noise alone.
@@ -40,9 +40,9 @@ class Source:
         self._cycles = torch.zeros(harmonics, 1, dtype=torch.float64, device=device)
         self._noise = torch.zeros(harmonics, 0, device=device)  # from the first unsettled frame on
 
-    def next(self, settled: Tensor, following: Tensor) -> Wave:
-        """The excitation of frames with these pitches, (n,) and (m,), in Hz. The source stays where
-        it is (`settle`).
+    def compute_excitation(self, settled: Tensor, following: Tensor) -> Excitation:
+        """The excitation of frames with these pitches, (n,) and (m,), in Hz. Does not advance the
+        source (`commit` does).
         """
         pitch = torch.cat([settled, following])
         samples = pitch.repeat_interleave(FRAME_SAMPLES)
@@ -52,17 +52,17 @@ class Source:
         sine = generator.sine_amp * torch.sin(2 * math.pi * (cycles % 1).float() + self._start)
         voiced = (samples > generator.voiced_threshold).float()
         level = voiced * generator.noise_std + (1 - voiced) * generator.sine_amp / 3
-        waves = sine * voiced + level * self._noise_of(samples.numel())
+        waves = sine * voiced + level * self._noise_for(samples.numel())
         merged = self._module.l_tanh(self._module.l_linear(waves.T))[:, 0]
         end = len(settled) * FRAME_SAMPLES
-        return Wave(merged, cycles[:, end - 1 : end] % 1)
+        return Excitation(merged, cycles[:, end - 1 : end] % 1)
 
-    def settle(self, frames: int, cycles: Tensor) -> None:
-        """Go on behind so many frames, with the phases there."""
+    def commit(self, frames: int, cycles: Tensor) -> None:
+        """Advance by `frames` to the phases `cycles`."""
         self._cycles = cycles
         self._noise = self._noise[:, frames * FRAME_SAMPLES :]
 
-    def _noise_of(self, samples: int) -> Tensor:
+    def _noise_for(self, samples: int) -> Tensor:
         while self._noise.size(1) < samples:
             shape = (len(self._order), _NOISE_FRAMES * FRAME_SAMPLES)
             drawn = torch.randn(shape, generator=self._generator, device=self._noise.device)

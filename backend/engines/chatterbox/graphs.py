@@ -1,5 +1,5 @@
-"""CUDA graphs: a step that is launched as one, because its hundreds of kernels cost more to launch
-than to run. On other devices the step just runs.
+"""CUDA graphs: launch a step as one, because its hundreds of kernels cost more to launch than to
+run. On other devices steps run directly.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import structlog
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.memory import ran_out
+from backend.engines.chatterbox.memory import is_out_of_memory
 
 log = structlog.get_logger(__name__)
 
-_KEPT = 256  # graphs; beyond, the one that was not used for longest goes
-# A shape is captured when it has come so often: many come once, and libraries allocate at their
-# first calls, which a capture must not see.
-_BEFORE = 2
-ROWS = (1, 2, 4, 6, 8, 12, 16)  # of a batch
+_MAX_GRAPHS = 256  # least recently used dropped beyond this limit
+# Runs before a shape is captured: many shapes occur once, and libraries allocate in their first
+# calls, which a capture must not include.
+_UNCAPTURED_RUNS = 2
+BATCH_SIZES = (1, 2, 4, 6, 8, 12, 16)
 
 Step = Callable[..., Tensor]
 Row = TypeVar("Row")
@@ -35,78 +35,79 @@ class _Captured:
     result: Tensor
 
 
-class Graphs:
-    """Captured steps by their shape.
+class GraphCache:
+    """Captured steps by shape.
 
-    A step is a function of its inputs and of tensors that stay where they are; it must not wait for
-    the device. One thread uses it; others may use the device meanwhile.
+    A step is a function of its inputs and of tensors with fixed addresses; it must not synchronise
+    with the device. Not thread-safe; other threads may use the device meanwhile.
 
-    All graphs work in one pool of memory, so a replay may write anywhere in it, also where another
-    graph has left its result: no tensor of the pool leaves this class.
+    All graphs share one memory pool, so a replay may overwrite another graph's result: no tensor of
+    the pool leaves this class.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._captured: OrderedDict[Hashable, _Captured | None] = OrderedDict()  # None: cannot be
-        self._seen: dict[Hashable, int] = {}
-        self._stream: torch.cuda.Stream | None = None  # one for all: memory is kept by stream
+        self._captured: OrderedDict[Hashable, _Captured | None] = OrderedDict()  # None: failed
+        self._run_counts: dict[Hashable, int] = {}
+        self._stream: torch.cuda.Stream | None = None  # shared: memory is cached per stream
         self._pool: Any = None
-        self._captures = True
+        self._can_capture = True
 
     @property
     def warm_ups(self) -> int:
-        """How often a step has to run until it is captured; 0 where there are no graphs."""
-        return _BEFORE + 1 if self._device.type == "cuda" else 0
+        """Runs of a step until it is captured; 0 without CUDA."""
+        return _UNCAPTURED_RUNS + 1 if self._device.type == "cuda" else 0
 
-    def padded(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows of a batch, the last repeated up to one of a few counts, so that graphs are used
-        again. Where there are no graphs the rows as they are.
+    def pad_rows(self, rows: Sequence[Row]) -> list[Row]:
+        """Pad a batch to one of `BATCH_SIZES` by repeating its last row, so that graphs are reused.
+        Without CUDA the rows are unchanged.
         """
         count = len(rows)
-        size = next((n for n in ROWS if n >= count), count)
+        size = next((n for n in BATCH_SIZES if n >= count), count)
         return [*rows, *[rows[-1]] * (size - count if self._device.type == "cuda" else 0)]
 
     def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Tensor:
-        """The result of `step(*inputs)`, the caller's own. `shape` tells apart all that must not be
-        the same graph: the step itself and its inputs' shapes.
+        """The result of `step(*inputs)`, owned by the caller. `shape` identifies the graph: it must
+        differ for different steps and input shapes.
         """
         if self._device.type != "cuda":
             return step(*inputs)
-        if shape not in self._captured and self._due(shape):
-            self._captured[shape] = self._try(shape, step, inputs)
-            if len(self._captured) > _KEPT:
+        if shape not in self._captured and self._should_capture(shape):
+            self._captured[shape] = self._try_capture(shape, step, inputs)
+            if len(self._captured) > _MAX_GRAPHS:
                 self._captured.popitem(last=False)
         captured = self._captured.get(shape)
         if captured is None:
             return step(*inputs)
         self._captured.move_to_end(shape)
-        for mine, given in zip(captured.inputs, inputs, strict=True):
-            mine.copy_(given)
+        for static, given in zip(captured.inputs, inputs, strict=True):
+            static.copy_(given)
         captured.graph.replay()
         return captured.result.clone()
 
-    def _due(self, shape: Hashable) -> bool:
-        """Whether a shape that has come once more is to be captured."""
-        self._seen[shape] = self._seen.get(shape, 0) + 1
-        return self._captures and self._seen[shape] > _BEFORE
+    def _should_capture(self, shape: Hashable) -> bool:
+        """Count a run of this shape; returns whether to capture it."""
+        self._run_counts[shape] = self._run_counts.get(shape, 0) + 1
+        return self._can_capture and self._run_counts[shape] > _UNCAPTURED_RUNS
 
-    def _try(self, shape: Hashable, step: Step, inputs: tuple[Tensor, ...]) -> _Captured | None:
+    def _try_capture(
+        self, shape: Hashable, step: Step, inputs: tuple[Tensor, ...]
+    ) -> _Captured | None:
         try:
             return self._capture(step, tuple(each.clone() for each in inputs))
-        except RuntimeError as error:  # slower, and right all the same
-            # A smaller shape may have the memory that this one had not. After any other error this
-            # driver or step is not trusted with a capture again.
-            self._captures = ran_out(error)
-            why = (str(error).splitlines() or [type(error).__name__])[0]
+        except RuntimeError as error:  # the step still runs, uncaptured
+            # A smaller shape may fit in memory. After any other error no capture is tried again.
+            self._can_capture = is_out_of_memory(error)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             log.warning(
-                "graph.not_captured", shape=str(shape), why=why, others_go_on=self._captures
+                "graph.not_captured", shape=str(shape), why=reason, others_go_on=self._can_capture
             )
-        torch.cuda.empty_cache()  # what the attempt had taken
+        torch.cuda.empty_cache()  # release what the attempt allocated
         return None
 
     def _capture(self, step: Step, inputs: tuple[Tensor, ...]) -> _Captured:
-        """`torch.cuda.graph`, which gives back all cached memory at every capture, and stays on its
-        stream when one fails, is not used.
+        """Capture a step. Not with `torch.cuda.graph`: it releases all cached memory at every
+        capture and stays on its stream when one fails.
         """
         if self._stream is None:
             self._stream = torch.cuda.Stream(self._device)
@@ -115,23 +116,23 @@ class Graphs:
         torch.cuda.synchronize(self._device)
         with torch.cuda.stream(self._stream):
             try:
-                # Other threads (a voice being learned) may allocate while this one captures.
+                # Other threads (learning a voice) may allocate during the capture.
                 graph.capture_begin(self._pool, capture_error_mode="thread_local")
                 try:
                     result = step(*inputs)
                 finally:
                     graph.capture_end()
             except RuntimeError:
-                self._leave_pool()
+                self._abandon_pool()
                 raise
         return _Captured(graph, inputs, result)
 
-    def _leave_pool(self) -> None:
-        """After a capture that failed. Where its end failed too (torch raises before it is done
-        with that), the allocator would record into the pool for ever, and give nothing back to the
-        card any more. The graphs that are in the pool keep it; whatever follows has another.
+    def _abandon_pool(self) -> None:
+        """Detach the allocator from the pool of a failed capture. If `capture_end` failed too
+        (torch raises before finishing it), the allocator would record into the pool for ever and
+        release no more memory. Existing graphs keep the pool; later ones get a new one.
         """
-        with suppress(RuntimeError):  # it did end: then the graph itself gives the pool up
+        with suppress(RuntimeError):  # the capture had ended: the graph releases the pool
             device = torch.cuda.current_device()
             torch._C._cuda_endAllocateToPool(device, self._pool)
             torch._C._cuda_releasePool(device, self._pool)

@@ -1,4 +1,4 @@
-"""The model: upstream's weights on a device, its voices, its parameters."""
+"""The Chatterbox model: upstream's weights on a device, its voices and parameters."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ import torch
 from backend.config import ChatterboxSettings
 from backend.engines.base import Device, EngineInfo, Parameter, Utterance
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.device_loss import noticing_loss
-from backend.engines.chatterbox.engine import ChatterboxEngine, Parts
+from backend.engines.chatterbox.device_loss import detect_device_loss
+from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
 from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.memory import device_at, saying_what_to_do, slot_bytes, slots_on
+from backend.engines.chatterbox.memory import (
+    describe_device,
+    explain_out_of_memory,
+    slot_bytes,
+    slots_for_device,
+)
 from backend.engines.chatterbox.passage import Renderer
-from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
+from backend.engines.chatterbox.recording import (
+    compute_conditioning,
+    conditioning_of,
+    read_recording,
+)
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, Vocoder
+from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
-from backend.engines.chatterbox.voice_folder import VoiceFolder, checked
+from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
@@ -31,14 +40,14 @@ from backend.events import Voice
 log = structlog.get_logger(__name__)
 
 BUILT_IN = "default"
-_POSITIONS = 1536  # of a row: conditioning (35 or 376), 300 characters of text, 40 s of speech
-_STEP_LIMIT_S = 120.0  # a graph may be captured in a step, and a CPU takes a minute for some
+_POSITIONS = 1536  # per row: conditioning (35 or 376), 300 characters of text, 40 s of speech
+_STEP_LIMIT_S = 120.0  # a step may capture a graph; on a CPU some take a minute
 
 _COMMON = {
     "temperature": Parameter(0.05, 5.0, 0.8),
     "repetition_penalty": Parameter(1.0, 2.0, 1.2),
 }
-# Upstream's defaults; the ranges are those of its demonstration where it has one.
+# Upstream's defaults, and the ranges of its demo where it has one.
 PARAMETERS = {
     "chatterbox": {
         "exaggeration": Parameter(0.25, 2.0, 0.5),
@@ -52,11 +61,11 @@ PARAMETERS = {
 
 
 class ChatterboxModel:
-    """See `base.CloningModel`. `upstream`: a `ChatterboxTTS` or `ChatterboxTurboTTS` with its
-    weights, on its device; `voices`: the folder of the learned voices. Raises `ConfigError` when
-    the card has no room for an utterance.
+    """See `base.CloningModel`. `upstream`: a loaded `ChatterboxTTS` or `ChatterboxTurboTTS`;
+    `voices`: the folder of the learned voices. Raises `ConfigError` if the card has no room for an
+    utterance.
 
-    Its modules are used by one engine: the KV cache and the CUDA graphs belong to one thread.
+    Create one engine only: its KV cache and CUDA graphs belong to one thread.
     """
 
     def __init__(self, upstream: Any, settings: ChatterboxSettings, voices: Path) -> None:
@@ -65,7 +74,7 @@ class ChatterboxModel:
         self._folder = VoiceFolder(voices)
         turbo = bool(upstream.t3.is_gpt)
         device = torch.device(upstream.device)
-        self._slots = slots_on(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
+        self._slots = slots_for_device(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
         name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
             name,
@@ -80,21 +89,21 @@ class ChatterboxModel:
         self._built_in: dict[str, Conditioning] = {}
         if upstream.conds is not None:
             self._built_in[BUILT_IN] = conditioning_of(upstream.conds)
-        self._learned = dict(self._folder.load())
-        self._name_default()
+        self._learned = dict(self._folder.load_voices())
+        self._set_default_voice()
 
     @classmethod
     def load(cls, folder: Path, settings: ChatterboxSettings, voices: Path) -> ChatterboxModel:
-        """Read the weights: Turbo's where the folder holds them, else the standard model's. Blocks
-        (seconds). Raises `ConfigError` when the card is too full.
+        """Load the weights in `folder`, Turbo's or the standard model's. Blocks (seconds). Raises
+        `ConfigError` if the card is too full.
         """
-        with saying_what_to_do():
+        with explain_out_of_memory():
             return cls(load_upstream(folder, settings.device), settings, voices)
 
     @property
     def device(self) -> Device | None:
         """See `base.Model`."""
-        return device_at(torch.device(self._upstream.device))
+        return describe_device(torch.device(self._upstream.device))
 
     # --- voices -----------------------------------------------------------------------------------
 
@@ -106,81 +115,81 @@ class ChatterboxModel:
         return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
 
     def is_whole_word(self, word: str) -> bool:
-        """See `Model.is_whole_word`: it has no lexicon."""
+        """See `Model.is_whole_word`: always False, it has no lexicon."""
         return False
 
     def load_voice(self, name: str) -> None:
-        """See `base.Model`: all voices are loaded."""
+        """See `base.Model`. All voices are loaded already."""
         self.conditioning(name)
 
     def learn(self, name: str, audio: Path) -> Voice:
-        """See `base.CloningModel`. A learned voice of this name is replaced for utterances that
-        begin later. Raises `BadMessage` (the name, a file that is no sound, too short, too long,
-        silent), `Unsupported` (the name of a voice that came with the model), `EngineDead`.
+        """See `base.CloningModel`. Replaces a learned voice of this name for later utterances.
+        Raises `BadMessage` (invalid name; unreadable, too short, too long or silent recording),
+        `Unsupported` (name of a built-in voice), `EngineDead`.
         """
-        self._check_own(checked(name))
-        with noticing_loss(torch.device(self._upstream.device)):
-            voice = condition(self._upstream, read_recording(audio))
+        self._reject_built_in(check_name(name))
+        with detect_device_loss(torch.device(self._upstream.device)):
+            voice = compute_conditioning(self._upstream, read_recording(audio))
         made = datetime.now(UTC).isoformat(timespec="seconds")
-        self._folder.keep(name, voice, {"name": name, "engine": self.info.name, "made": made})
+        self._folder.save_voice(name, voice, {"name": name, "engine": self.info.name, "made": made})
         self._learned[name] = voice
-        self._name_default()
+        self._set_default_voice()
         return Voice(name, "en", "learned", ready=True, learned=True)
 
     def forget(self, name: str) -> None:
         """See `base.CloningModel`."""
-        self._check_own(name)
+        self._reject_built_in(name)
         if name not in self._learned:
-            raise self._unknown(name)
+            raise self._unknown_voice(name)
         del self._learned[name]
-        self._folder.drop(name)
-        self._name_default()
+        self._folder.delete_voice(name)
+        self._set_default_voice()
 
-    def _name_default(self) -> None:
-        """The voice that came with the weights; without it the first learned."""
+    def _set_default_voice(self) -> None:
+        """The built-in voice, or else the first learned one."""
         self.default_voice: str = next(iter({**self._built_in, **self._learned}), BUILT_IN)
 
-    def _check_own(self, name: str) -> None:
+    def _reject_built_in(self, name: str) -> None:
         if name in self._built_in:
-            raise Unsupported(f"voice {name!r} came with the model: it stays as it is")
+            raise Unsupported(f"voice {name!r} is built in and cannot be changed; use another name")
 
-    def _unknown(self, name: str) -> UnknownVoice:
-        known = ", ".join(each.name for each in self.voices())
-        known = known or "none; make one with duplex-tts voices add"
+    def _unknown_voice(self, name: str) -> UnknownVoice:
+        known = ", ".join(voice.name for voice in self.voices())
+        known = known or "none; create one with duplex-tts voices add"
         return UnknownVoice(f"no voice {name[:40]!r}; voices: {known}")
 
-    # --- what an engine asks ----------------------------------------------------------------------
+    # --- for the engine ---------------------------------------------------------------------------
 
     def conditioning(self, name: str) -> Conditioning:
-        """The voice. Raises `UnknownVoice`."""
+        """The voice's conditioning. Raises `UnknownVoice`."""
         voice = self._learned.get(name) or self._built_in.get(name)
         if voice is None:
-            raise self._unknown(name)
+            raise self._unknown_voice(name)
         return voice
 
-    def manner(self, utterance: Utterance) -> ChatterboxParams:
-        """How an utterance is spoken: what it chose, and the model's defaults."""
-        values = {name: each.default for name, each in self.info.parameters.items()}
+    def params_for(self, utterance: Utterance) -> ChatterboxParams:
+        """The utterance's parameters, with the model's defaults."""
+        values = {name: parameter.default for name, parameter in self.info.parameters.items()}
         values |= utterance.parameters
         exaggeration = values.pop("exaggeration", 0.0)
         return ChatterboxParams(exaggeration, Sampling(**values))
 
     def create_engine(self) -> ChatterboxEngine:
-        """See `base.Model`. Raises `ConfigError` when the card has been filled meanwhile,
-        `EngineDead`. Blocks (seconds) on a card.
+        """See `base.Model`. Raises `ConfigError` if the card has been filled meanwhile,
+        `EngineDead`. Blocks (seconds) on CUDA.
         """
-        with saying_what_to_do(), noticing_loss(torch.device(self._upstream.device)):
-            engine = ChatterboxEngine(self.info, self._parts(), self)
+        with explain_out_of_memory(), detect_device_loss(torch.device(self._upstream.device)):
+            engine = ChatterboxEngine(self.info, self._create_parts(), self)
             engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine
 
-    def _parts(self) -> Parts:
+    def _create_parts(self) -> EngineParts:
         upstream, settings = self._upstream, self._settings
         flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
         decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
-        return Parts(
+        return EngineParts(
             decoder,
-            Renderer(flow, Vocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
+            Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceCache(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,
@@ -188,8 +197,8 @@ class ChatterboxModel:
 
 
 def load_upstream(folder: Path, device: str) -> Any:
-    """Upstream's model with the weights in `folder`, on `device` (`auto`: CUDA where it is), as it
-    is served. Blocks (seconds).
+    """Load upstream's model from `folder` onto `device` (`auto`: CUDA if available), ready to
+    serve. Blocks (seconds).
     """
     from chatterbox.tts import ChatterboxTTS
     from chatterbox.tts_turbo import ChatterboxTurboTTS
@@ -197,24 +206,26 @@ def load_upstream(folder: Path, device: str) -> Any:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     turbo = (folder / "t3_turbo_v1.safetensors").exists()
-    return as_served((ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device))
+    return set_precision(
+        (ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device)
+    )
 
 
-def as_served(upstream: Any) -> Any:
-    """Upstream's model in the precision in which it speaks: on CUDA the language model in bfloat16,
-    the rest in fp32, because upstream lets token ids pass through floats.
+def set_precision(upstream: Any) -> Any:
+    """Set an upstream model's precision: on CUDA bfloat16 for the language model, fp32 for the
+    rest, because upstream's token ids pass through floats. Returns the model.
     """
     for part in (upstream.t3, upstream.s3gen, upstream.ve):
         part.requires_grad_(requires_grad=False)
     if torch.device(upstream.device).type == "cuda":
-        # Weights only: rotary frequencies, a buffer, would be off by whole turns.
+        # Weights only: the rotary frequencies, a buffer, would be off by whole turns.
         for weight in upstream.t3.parameters():
             weight.data = weight.data.to(torch.bfloat16)
-        # What stays in fp32 multiplies matrices in TF32: a relative error of 1e-3, as in the
-        # convolutions by torch's own default, at several times the speed. Token ids are looked up,
-        # never multiplied. It holds for the process; torch's newer switch
-        # (backends.cuda.matmul.fp32_precision) makes its older ones raise when they are asked.
+        # fp32 matrices are multiplied in TF32, process-wide: relative error 1e-3, as in torch's
+        # convolutions by default, and several times faster. Token ids are looked up, never
+        # multiplied. Torch's newer switch (backends.cuda.matmul.fp32_precision) makes reading the
+        # older ones raise.
         torch.set_float32_matmul_precision("high")
-        # cuDNN's attention makes a plan for every new length, which a listener would wait for.
+        # cuDNN's attention builds a plan for every new length, which delays speech.
         torch.backends.cuda.enable_cudnn_sdp(False)
     return upstream

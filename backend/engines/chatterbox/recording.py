@@ -1,4 +1,4 @@
-"""From a recording to a voice, with the parts of upstream that listen."""
+"""Voice conditioning from a recording, computed with upstream's encoders."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from backend.errors import BadMessage
 
 SHORTEST_S = 5.0
 LONGEST_S = 30.0
-_LISTENING_HZ = 16_000  # of the encoders
-_SILENCE = 1e-3  # a recording whose peak is below holds no voice
+_ENCODER_HZ = 16_000
+_SILENCE = 1e-3  # peak amplitude below which a recording is silent
 
 
 def read_recording(path: Path) -> Pcm:
-    """A recording of 5 to 30 s, mono at 24 kHz. Raises `BadMessage`."""
+    """Read a recording of 5 to 30 s as mono at 24 kHz. Blocks. Raises `BadMessage`."""
     import librosa
 
     try:
@@ -38,33 +38,33 @@ def read_recording(path: Path) -> Pcm:
     samples = frames.mean(1)
     if not np.isfinite(samples).all() or np.abs(samples).max() < _SILENCE:
         raise BadMessage("the recording is silent")
-    heard: Pcm = librosa.resample(samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ)
-    return heard
+    resampled: Pcm = librosa.resample(samples, orig_sr=rate_hz, target_sr=SAMPLE_RATE_HZ)
+    return resampled
 
 
 @torch.inference_mode()
-def condition(upstream: Any, recording: Pcm) -> Conditioning:
+def compute_conditioning(upstream: Any, recording: Pcm) -> Conditioning:
     """The voice of a recording at 24 kHz, as upstream's `prepare_conditionals` computes it. Blocks:
-    75 GFLOP for 10 s. Touches nothing that speaks, so speech may go on meanwhile.
+    75 GFLOP for 10 s. Shares no state with the engine: safe during synthesis.
     """
     import librosa
 
     s3gen, t3 = upstream.s3gen, upstream.t3
-    if t3.is_gpt:  # Turbo wants one loudness
+    if t3.is_gpt:  # Turbo expects a fixed loudness
         recording = upstream.norm_loudness(recording, SAMPLE_RATE_HZ)
     recording = np.asarray(recording, np.float32)
-    listened = librosa.resample(recording, orig_sr=SAMPLE_RATE_HZ, target_sr=_LISTENING_HZ)
+    encoder_input = librosa.resample(recording, orig_sr=SAMPLE_RATE_HZ, target_sr=_ENCODER_HZ)
     sound = s3gen.embed_ref(
         recording[: upstream.DEC_COND_LEN], SAMPLE_RATE_HZ, device=upstream.device
     )
     prompt, _ = s3gen.tokenizer.forward(
-        [listened[: upstream.ENC_COND_LEN]], max_len=t3.hp.speech_cond_prompt_len
+        [encoder_input[: upstream.ENC_COND_LEN]], max_len=t3.hp.speech_cond_prompt_len
     )
-    speaker = upstream.ve.embeds_from_wavs([listened], sample_rate=_LISTENING_HZ)
+    speaker = upstream.ve.embeds_from_wavs([encoder_input], sample_rate=_ENCODER_HZ)
     return Conditioning(
         torch.from_numpy(np.asarray(speaker, np.float32)).mean(0, keepdim=True),
         torch.atleast_2d(prompt).cpu(),
-        sound_of(sound),
+        _flow_tensors(sound),
     )
 
 
@@ -72,11 +72,11 @@ def conditioning_of(conds: Any) -> Conditioning:
     """A voice from upstream's `Conditionals`."""
     t3 = conds.t3
     return Conditioning(
-        t3.speaker_emb.cpu(), t3.cond_prompt_speech_tokens.cpu(), sound_of(conds.gen)
+        t3.speaker_emb.cpu(), t3.cond_prompt_speech_tokens.cpu(), _flow_tensors(conds.gen)
     )
 
 
-def sound_of(reference: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Of upstream's `embed_ref` what the flow needs, on the CPU."""
+def _flow_tensors(reference: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors of upstream's `embed_ref` that the flow needs, on the CPU."""
     names = ("prompt_token", "prompt_feat", "embedding")
     return {name: reference[name].detach().cpu().contiguous() for name in names}

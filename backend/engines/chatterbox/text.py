@@ -1,4 +1,4 @@
-"""A release's text in the model's terms: passages that it can hold, and their tokens."""
+"""Splits text into passages that fit the model, estimates their length, and tokenizes them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 MAX_CHARACTERS = 300  # of a passage: about 20 s of speech
 TOKENS_PER_S = 25
 _CHARACTERS_PER_S = 14.0  # of English read aloud
-_MOST_CHARACTERS_PER_S = 20.0  # by somebody in a hurry
-_PAUSE_S = 0.3  # around it
-_BREAKS = (r"[.!?;:\u2026\u2014]\s+", r",\s+", r"\s+", r"")  # where a long text is cut, best first
+_MAX_CHARACTERS_PER_S = 20.0  # fast speech
+_PAUSE_S = 0.3  # per passage
+_BREAKS = (r"[.!?;:\u2026\u2014]\s+", r",\s+", r"\s+", r"")  # where to cut a long text, best first
 _CLAUSE_END = re.compile(r"[.!?;:,\u2026\u2014]\s+$")
 
 
-def passages(text: str, start: int, end: int, taken: int = 0) -> Iterator[tuple[int, int]]:
-    """Cut `text[start:end]` into spans of at most `MAX_CHARACTERS`, at clauses where there are. The
-    first of them reaches to `taken` at least, which is no further than one may reach.
+def split_passages(text: str, start: int, end: int, taken: int = 0) -> Iterator[tuple[int, int]]:
+    """Cut `text[start:end]` into spans of at most `MAX_CHARACTERS`, at clause ends if possible. The
+    first span ends at `taken` or later; `taken` is within `MAX_CHARACTERS`.
     """
     while end - start > MAX_CHARACTERS:
         cut = _last_break(text, start, max(taken, start + MAX_CHARACTERS // 2))
@@ -31,38 +31,38 @@ def passages(text: str, start: int, end: int, taken: int = 0) -> Iterator[tuple[
         yield start, end
 
 
-def _last_break(text: str, start: int, least: int) -> int:
-    """Where to cut a passage that starts at `start`, not before `least`."""
+def _last_break(text: str, start: int, earliest: int) -> int:
+    """Where to cut a passage that starts at `start`, not before `earliest`."""
     limit = start + MAX_CHARACTERS
     for pattern in _BREAKS:
         cuts = [start + match.end() for match in re.finditer(pattern, text[start:limit])]
-        if cuts and cuts[-1] >= least:
+        if cuts and cuts[-1] >= earliest:
             return cuts[-1]
     return limit
 
 
-def rounded(text: str) -> bool:
-    """Whether a passage that may grow is better ended here: it is long, and a clause ends."""
+def ends_long_clause(text: str) -> bool:
+    """Whether an open passage should be closed here: it is long and a clause ends."""
     return len(text) > MAX_CHARACTERS // 2 and bool(_CLAUSE_END.search(text))
 
 
-def spoken(text: str) -> bool:
-    """Whether there is anything in it to say."""
+def has_words(text: str) -> bool:
+    """Whether the text has anything to speak."""
     return any(map(str.isalnum, text))
 
 
 def expected_tokens(text: str) -> int:
-    """How many speech tokens the text will take, about."""
+    """Estimated number of speech tokens."""
     return round(TOKENS_PER_S * (_PAUSE_S + len(text.strip()) / _CHARACTERS_PER_S))
 
 
-def fewest_tokens(text: str) -> int:
-    """How many speech tokens the text takes at the least: with fewer it is not all spoken yet."""
-    return int(TOKENS_PER_S * len(text.strip()) / _MOST_CHARACTERS_PER_S)
+def min_tokens(text: str) -> int:
+    """Lower bound of speech tokens: with fewer the text is not fully spoken."""
+    return int(TOKENS_PER_S * len(text.strip()) / _MAX_CHARACTERS_PER_S)
 
 
-def most_tokens(text: str) -> int:
-    """How many speech tokens are believable: 2 s, and three times what is expected."""
+def max_tokens(text: str) -> int:
+    """Upper bound of plausible speech tokens: 2 s plus three times the estimate."""
     return 2 * TOKENS_PER_S + 3 * expected_tokens(text)
 
 
@@ -75,7 +75,7 @@ class TextTokens:
         self._turbo = bool(t3.is_gpt)
 
     def __call__(self, text: str) -> Tensor:
-        """The text tokens, (n,), with start and stop where the model wants them."""
+        """The text tokens, (n,), with the model's start and stop."""
         if self._turbo:
             from chatterbox.tts_turbo import punc_norm
 

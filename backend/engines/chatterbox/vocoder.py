@@ -1,10 +1,9 @@
-"""Sound from mel spectra: upstream's HiFT, streamed without a seam.
+"""Sound from mel spectra: upstream's HiFT, streamed without seams.
 
-The source (harmonics of the pitch, and noise) runs on from chunk to chunk: every harmonic keeps its
-phase, in double precision, and the noise belongs to its frame. The filter is run over the new
-frames with enough old ones before them and some behind; it then gives the samples of one run over
-everything. More old ones do no harm, so that few lengths come, and streams of a length go through
-it together.
+The excitation (pitch harmonics and noise) is continuous across chunks: every harmonic keeps its
+phase, in double precision, and noise belongs to its frame. The filter runs over the new frames with
+enough past and following frames to give the samples of a single run over everything. Extra past
+frames do no harm: they round runs to few lengths, and streams of equal length share a batch.
 """
 
 from __future__ import annotations
@@ -19,39 +18,38 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from backend.engines.chatterbox.excitation import FRAME_SAMPLES, Source
+from backend.engines.chatterbox.excitation import FRAME_SAMPLES, ExcitationSource
 from backend.engines.chatterbox.flow import MEL_BANDS
-from backend.engines.chatterbox.graphs import Graphs
+from backend.engines.chatterbox.graphs import GraphCache
 
 SAMPLE_RATE_HZ = 24_000
-_PAST_FRAMES = 20  # before the first new one: 5 for the pitch, 15 for the filter; nothing is lost
-_LONGEST_WARM = 208  # frames of a run: what comes in an utterance's first seconds
-_FRAMES_TO = 16  # runs are a multiple of this long, once there is so much past
+_PAST_FRAMES = 20  # context needed for exact samples: 5 for the pitch, 15 for the filter
+_LONGEST_WARM = 208  # frames of a run: the longest in an utterance's first seconds
+_LENGTH_MULTIPLE = 16  # frames: run lengths are multiples, once there are enough past frames
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class PastFrames:
     """Frames (80, n) and their excitation (480 n,)."""
 
     mel: Tensor
     excitation: Tensor
 
-    def cut(self, start: int, end: int) -> Past:
-        """Those from `start` to `end`."""
+    def cut(self, start: int, end: int) -> PastFrames:
+        """The frames from `start` to `end`."""
         samples = slice(start * FRAME_SAMPLES, end * FRAME_SAMPLES)
-        return Past(self.mel[:, start:end], self.excitation[samples])
+        return PastFrames(self.mel[:, start:end], self.excitation[samples])
 
-    def last(self, count: int) -> Past:
-        """The last ones."""
+    def last(self, count: int) -> PastFrames:
+        """The last `count` frames."""
         end = self.mel.size(1)
         return self.cut(end - count, end)
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
-    """What a stream is to speak: the new frames `mel`, (80, n), and those behind them, (80, m), as
-    far as they are known and whether they are final or not: they shape the last new samples a
-    little (20 of them: all that matters).
+class VocoderInput:
+    """A stream's new frames `mel`, (80, n), and the `following` ones, (80, m), as far as known and
+    final or not: they slightly affect the last new samples (20 frames suffice).
     """
 
     stream: VocoderStream
@@ -60,32 +58,32 @@ class Frames:
 
     @property
     def before(self) -> int:
-        """Old frames that are run with them."""
-        least: int = _PAST_FRAMES + self.mel.size(1) + self.following.size(1)
-        there: int = self.stream.past.mel.size(1)
-        return min(there, _PAST_FRAMES + -least % _FRAMES_TO)
+        """How many past frames are run with them."""
+        minimum: int = _PAST_FRAMES + self.mel.size(1) + self.following.size(1)
+        available: int = self.stream.past.mel.size(1)
+        return min(available, _PAST_FRAMES + -minimum % _LENGTH_MULTIPLE)
 
     @property
     def length(self) -> int:
-        """Frames of the run. Those of a length are run together."""
-        behind: int = self.mel.size(1) + self.following.size(1)
-        return self.before + behind
+        """Frames of the run. Runs of equal length share a batch."""
+        rest: int = self.mel.size(1) + self.following.size(1)
+        return self.before + rest
 
 
 @dataclass(frozen=True, slots=True)
-class _Spoken:
-    """A stream's run: the samples, the frames, the phases at the end of the new ones."""
+class _VocoderRun:
+    """A stream's run: its samples, its frames, the phases after the new frames."""
 
     samples: Tensor
-    run: Past
+    frames: PastFrames
     cycles: Tensor
 
 
-class Vocoder:
+class HiftVocoder:
     """Upstream's `HiFTGenerator` in evaluation mode, for any number of streams of one thread.
 
-    It is changed in place: weights stand as they are, instead of being made of their norms at every
-    call; the window lies where the weights do; `_istft` does not wait for the device.
+    Changes it in place: fuses weight norms into the weights, moves the window to the weights'
+    device, and replaces `_istft` by one that does not synchronise with the device.
     """
 
     def __init__(self, hift: Any) -> None:
@@ -94,38 +92,38 @@ class Vocoder:
         self._size: int = hift.istft_params["n_fft"]
         self._hop: int = hift.istft_params["hop_len"]
         hift.stft_window = hift.stft_window.to(device)
-        hift._istft = self._inverse
+        hift._istft = self._inverse_stft
         for module in hift.modules():
             if parametrize.is_parametrized(module, "weight"):
                 parametrize.remove_parametrizations(module, "weight")
-        self._graphs = Graphs(device)
+        self._graphs = GraphCache(device)
 
     @torch.inference_mode()
     def warm_up(self, rows: int) -> None:
-        """Capture the runs of usual lengths, of so many streams. Blocks shortly on a card."""
-        for length in range(_LONGEST_WARM, _PAST_FRAMES, -_FRAMES_TO):
+        """Capture runs of the usual lengths for `rows` streams. Blocks briefly on CUDA."""
+        for length in range(_LONGEST_WARM, _PAST_FRAMES, -_LENGTH_MULTIPLE):
             frames = [self.hift.stft_window.new_zeros(MEL_BANDS, length)] * rows
             for _ in range(self._graphs.warm_ups):
-                self._filtered(
+                self._run_filter(
                     frames, [self.hift.stft_window.new_zeros(length * FRAME_SAMPLES)] * rows
                 )
 
     @torch.inference_mode()
-    def speak(self, parts: Sequence[Frames]) -> list[Tensor]:
-        """The samples of each part's new frames, 480 a frame. All or none: when it raises, every
-        stream is where it was.
+    def synthesize(self, parts: Sequence[VocoderInput]) -> list[Tensor]:
+        """The samples of each part's new frames, 480 per frame. If it raises, all streams are
+        unchanged.
         """
-        spoken: dict[int, _Spoken] = {}
-        sounding = [n for n, part in enumerate(parts) if part.mel.numel()]
-        for length in {parts[n].length for n in sounding}:
-            alike = [n for n in sounding if parts[n].length == length]
-            spoken |= zip(alike, self._alike([parts[n] for n in alike]), strict=True)
-        sounds = [part.stream.sound(part, spoken.get(n)) for n, part in enumerate(parts)]
-        for n, each in spoken.items():
-            parts[n].stream.go_on(parts[n], each)
+        runs: dict[int, _VocoderRun] = {}
+        nonempty = [n for n, part in enumerate(parts) if part.mel.numel()]
+        for length in {parts[n].length for n in nonempty}:
+            batch = [n for n in nonempty if parts[n].length == length]
+            runs |= zip(batch, self._run_same_length([parts[n] for n in batch]), strict=True)
+        sounds = [part.stream.cut_samples(part, runs.get(n)) for n, part in enumerate(parts)]
+        for n, run in runs.items():
+            parts[n].stream.commit(parts[n], run)
         return sounds
 
-    def _alike(self, parts: Sequence[Frames]) -> list[_Spoken]:
+    def _run_same_length(self, parts: Sequence[VocoderInput]) -> list[_VocoderRun]:
         pasts = [part.stream.past.last(part.before) for part in parts]
         frames = [
             torch.cat([past.mel, part.mel, part.following], 1)
@@ -133,71 +131,71 @@ class Vocoder:
         ]
         pitch = self.hift.f0_predictor(torch.stack(frames))
         waves, excitation = [], []
-        for part, past, each in zip(parts, pasts, pitch, strict=True):
+        for part, past, f0 in zip(parts, pasts, pitch, strict=True):
             start, end = part.before, part.before + part.mel.size(1)
-            waves.append(part.stream.source.next(each[start:end], each[end:]))
+            waves.append(part.stream.source.compute_excitation(f0[start:end], f0[end:]))
             excitation.append(torch.cat([past.excitation, waves[-1].samples]))
-        sounds = self._filtered(frames, excitation)
+        sounds = self._run_filter(frames, excitation)
         return [
-            _Spoken(sound, Past(frames[n], excitation[n]), waves[n].cycles)
+            _VocoderRun(sound, PastFrames(frames[n], excitation[n]), waves[n].cycles)
             for n, sound in enumerate(sounds)
         ]
 
-    def _filtered(self, frames: Sequence[Tensor], excitation: Sequence[Tensor]) -> Tensor:
-        """Samples (n, 480 m) from frames (80, m) and their excitation (480 m,) each."""
-        mel = torch.stack(self._graphs.padded(frames))
-        source = torch.stack(self._graphs.padded(excitation))[:, None]
+    def _run_filter(self, frames: Sequence[Tensor], excitation: Sequence[Tensor]) -> Tensor:
+        """Samples (n, 480 m) from n times frames (80, m) and excitation (480 m,)."""
+        mel = torch.stack(self._graphs.pad_rows(frames))
+        source = torch.stack(self._graphs.pad_rows(excitation))[:, None]
         return self._graphs.run(tuple(mel.shape), self.hift.decode, mel, source)[: len(frames)]
 
-    def _inverse(self, magnitude: Tensor, phase: Tensor) -> Tensor:
-        """Inverse short-time Fourier transform by overlap and add: `torch.istft`, without its check
-        of the window.
-        """
+    def _inverse_stft(self, magnitude: Tensor, phase: Tensor) -> Tensor:
+        """`torch.istft` by overlap-add, without its check of the window, which synchronises."""
         spectrum = torch.polar(magnitude.clip(max=100), phase)
         frames = torch.fft.irfft(spectrum, n=self._size, dim=1)
         window = self.hift.stft_window.to(frames)[:, None]
-        weight = self._overlapped((window * window).expand_as(frames))
+        weight = self._overlap_add((window * window).expand_as(frames))
         edge = self._size // 2
-        return (self._overlapped(frames * window) / weight)[:, edge:-edge]
+        return (self._overlap_add(frames * window) / weight)[:, edge:-edge]
 
-    def _overlapped(self, frames: Tensor) -> Tensor:
+    def _overlap_add(self, frames: Tensor) -> Tensor:
         length = self._size + self._hop * (frames.size(2) - 1)
         size, hop = (1, self._size), (1, self._hop)
         return F.fold(frames, (1, length), size, stride=hop).flatten(1)
 
 
 class VocoderStream:
-    """One utterance's way from mel to samples."""
+    """The vocoder state of one passage."""
 
-    def __init__(self, vocoder: Vocoder, generator: torch.Generator) -> None:
-        self.source = Source(vocoder.hift.m_source, generator)
+    def __init__(self, vocoder: HiftVocoder, generator: torch.Generator) -> None:
+        self.source = ExcitationSource(vocoder.hift.m_source, generator)
         device = generator.device
-        self.past = Past(torch.zeros(MEL_BANDS, 0, device=device), torch.zeros(0, device=device))
-        self._rise = _rise(device)
+        self.past = PastFrames(
+            torch.zeros(MEL_BANDS, 0, device=device), torch.zeros(0, device=device)
+        )
+        self._fade_in = _fade_in(device)
 
-    def sound(self, part: Frames, spoken: _Spoken | None) -> Tensor:
-        """The samples of a part, (480 n,). None: it had no frames. The start of an utterance rises
-        out of silence, over as many parts as that takes.
+    def cut_samples(self, part: VocoderInput, run: _VocoderRun | None) -> Tensor:
+        """The samples of a part, (480 n,); `run` None: it had no frames. Fades in the start of
+        the stream, across parts if necessary.
         """
-        if spoken is None:
-            return torch.zeros(0, device=self._rise.device)
+        if run is None:
+            return torch.zeros(0, device=self._fade_in.device)
         start, count = part.before * FRAME_SAMPLES, part.mel.size(1) * FRAME_SAMPLES
-        rise = self._rise[:count]
-        rise = F.pad(rise, (0, count - rise.numel()), value=1.0)
-        return spoken.samples[start : start + count] * rise
+        fade = self._fade_in[:count]
+        fade = F.pad(fade, (0, count - fade.numel()), value=1.0)
+        return run.samples[start : start + count] * fade
 
-    def go_on(self, part: Frames, spoken: _Spoken) -> None:
-        """Be behind a part."""
+    def commit(self, part: VocoderInput, run: _VocoderRun) -> None:
+        """Advance past a part."""
         new = part.mel.size(1)
         end = part.before + new
-        self.past = spoken.run.cut(max(0, end - _PAST_FRAMES - _FRAMES_TO), end)
-        self.source.settle(new, spoken.cycles)
-        self._rise = self._rise[new * FRAME_SAMPLES :]
+        self.past = run.frames.cut(max(0, end - _PAST_FRAMES - _LENGTH_MULTIPLE), end)
+        self.source.commit(new, run.cycles)
+        self._fade_in = self._fade_in[new * FRAME_SAMPLES :]
 
 
-def _rise(device: torch.device) -> Tensor:
-    """Silence for 20 ms and a raised cosine for 20 ms, as upstream does against what spills over
-    from the voice's prompt.
+def _fade_in(device: torch.device) -> Tensor:
+    """Silence for 20 ms, then a raised cosine for 20 ms: upstream's fade against leakage from the
+    voice's prompt.
     """
     half = SAMPLE_RATE_HZ // 50
     ramp = (torch.cos(torch.linspace(math.pi, 0, half, device=device)) + 1) / 2

@@ -1,4 +1,4 @@
-"""A voice as the model's parts know it, and the shelf on which an engine keeps those in use."""
+"""A voice's conditioning, and an engine's cache of what is computed from it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from backend.engines.chatterbox.flow import Flow, SoundPrompt
 K = TypeVar("K")
 T = TypeVar("T")
 
-_PREFIXES = 32  # kept ready, a voice with a manner of speaking each: of Turbo 37 MB on a card
+_MAX_CACHED = 32  # per kind; least recently used dropped. A Turbo prefix takes 37 MB on CUDA
 
 
 @dataclass(frozen=True, slots=True)
 class Conditioning:
-    """What upstream computes of a reference recording, on the CPU.
+    """What upstream computes from a reference recording, on the CPU.
 
-    `speaker`: (1, 256); `prompt_tokens`: (1, n) speech tokens; `sound`: of `S3Gen.embed_ref`.
+    `speaker`: (1, 256); `prompt_tokens`: (1, n) speech tokens; `sound`: from `S3Gen.embed_ref`.
     """
 
     speaker: Tensor
@@ -31,7 +31,7 @@ class Conditioning:
 
 
 class VoiceCache:
-    """One engine's voices, on its device: what is computed once for each."""
+    """One engine's voices on its device: prompts and prefixes, computed once each."""
 
     def __init__(self, t3: Any, decoder: SpeechTokenDecoder, flow: Flow) -> None:
         self._t3 = t3
@@ -40,22 +40,25 @@ class VoiceCache:
         self._prompts: OrderedDict[int, tuple[Conditioning, SoundPrompt]] = OrderedDict()
         self._prefixes: OrderedDict[tuple[int, float], tuple[Conditioning, Prefix]] = OrderedDict()
 
-    def prompt(self, voice: Conditioning) -> SoundPrompt:
-        """The voice for the flow."""
-        key = id(voice)  # it is kept beside: an id is not used twice as long as it is here
+    def sound_prompt(self, voice: Conditioning) -> SoundPrompt:
+        """The voice's prompt for the flow."""
+        key = id(voice)  # the entry keeps the voice alive, so the id stays unique
         if key not in self._prompts:
-            self._prompts[key] = voice, self._flow.prompt(voice.sound)
-        return _latest(self._prompts, key)
+            self._prompts[key] = voice, self._flow.create_prompt(voice.sound)
+        return _get_recent(self._prompts, key)
 
     def prefix(self, voice: Conditioning, exaggeration: float) -> Prefix:
-        """The voice for the decoder, spoken with this much emotion (0 to 1 and beyond)."""
+        """The voice's prefix for the decoder; `exaggeration`: emotion, 0 to 1 and beyond."""
         key = id(voice), exaggeration
         if key not in self._prefixes:
-            self._prefixes[key] = voice, self._decoder.prefix(self._embedded(voice, exaggeration))
-        return _latest(self._prefixes, key)
+            self._prefixes[key] = (
+                voice,
+                self._decoder.compute_prefix(self._embed(voice, exaggeration)),
+            )
+        return _get_recent(self._prefixes, key)
 
     @torch.inference_mode()
-    def _embedded(self, voice: Conditioning, exaggeration: float) -> Tensor:
+    def _embed(self, voice: Conditioning, exaggeration: float) -> Tensor:
         from chatterbox.models.t3.modules.cond_enc import T3Cond
 
         device = self._flow.device
@@ -70,8 +73,8 @@ class VoiceCache:
         return embedded
 
 
-def _latest(kept: OrderedDict[K, tuple[Conditioning, T]], key: K) -> T:
+def _get_recent(kept: OrderedDict[K, tuple[Conditioning, T]], key: K) -> T:
     kept.move_to_end(key)
-    if len(kept) > _PREFIXES:
+    if len(kept) > _MAX_CACHED:
         kept.popitem(last=False)
     return kept[key][1]

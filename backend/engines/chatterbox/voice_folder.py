@@ -1,4 +1,4 @@
-"""Learned voices on the disk: a folder each, `conditioning.safetensors` and `voice.json`."""
+"""Learned voices on disk: a folder each, with `conditioning.safetensors` and `voice.json`."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _SOUND = "sound."
 
 
 class VoiceFolder:
-    """Keeps voices in `path`, which is made when the first one comes. All methods block shortly."""
+    """Voices in `path`, which is created on the first save. All methods block briefly."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def load(self) -> Iterator[tuple[str, Conditioning]]:
-        """The voices there are; one that cannot be read is left out, with a warning."""
+    def load_voices(self) -> Iterator[tuple[str, Conditioning]]:
+        """Load all voices; unreadable ones are skipped with a warning."""
         for about in sorted(self._path.glob(f"*/{_ABOUT}")):
             name = about.parent.name
             try:
-                yield name, _read(about.parent)
+                yield name, _read_voice(about.parent)
             except (OSError, KeyError, ValueError, SafetensorError) as error:
                 log.warning("voice.unreadable", voice=name, why=str(error))
 
-    def keep(self, name: str, voice: Conditioning, about: dict[str, object]) -> None:
-        """Write a voice: all of it or nothing, whatever happens meanwhile."""
-        target = self._path / checked(name)
+    def save_voice(self, name: str, voice: Conditioning, about: dict[str, object]) -> None:
+        """Write a voice atomically."""
+        target = self._path / check_name(name)
         self._path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".", dir=self._path) as scratch:
             fresh = Path(scratch) / "voice"
@@ -54,22 +54,22 @@ class VoiceFolder:
                 target.rename(Path(scratch) / "old")
             fresh.rename(target)
 
-    def drop(self, name: str) -> None:
-        """Delete a voice; one that is not there is fine."""
-        shutil.rmtree(self._path / checked(name), ignore_errors=True)
+    def delete_voice(self, name: str) -> None:
+        """Delete a voice; does nothing if there is none."""
+        shutil.rmtree(self._path / check_name(name), ignore_errors=True)
 
 
-def checked(name: str) -> str:
-    """The name, when it can be a voice's and a folder's. Raises `BadMessage`."""
+def check_name(name: str) -> str:
+    """Return the name if valid as a voice and a folder. Raises `BadMessage`."""
     if not _NAME.fullmatch(name):
         raise BadMessage(
             f"voice name {name[:40]!r}: expected 1 to 64 letters, digits, '-' or '_', "
-            "a letter or digit first"
+            "starting with a letter or digit"
         )
     return name
 
 
-def _read(folder: Path) -> Conditioning:
+def _read_voice(folder: Path) -> Conditioning:
     tensors = load_file(folder / _TENSORS)
     sound = {
         key.removeprefix(_SOUND): each for key, each in tensors.items() if key.startswith(_SOUND)

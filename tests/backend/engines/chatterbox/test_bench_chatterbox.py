@@ -1,4 +1,4 @@
-"""The benchmark of Chatterbox, with the tiny model."""
+"""The Chatterbox benchmark, with the tiny model."""
 
 from __future__ import annotations
 
@@ -13,46 +13,48 @@ from typer.testing import CliRunner
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.__main__ import app
-from bench.chatterbox.engine_bench import ChatterboxBench, Plan, upstream_of_length
-from bench.harness.report import Figure, Report, Result, markdown
-from tests.backend.engines.chatterbox.drawn import Unmarked
-from tests.backend.engines.chatterbox.tiny import quiet, tiny
+from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench, limit_upstream_length
+from bench.harness.report import BenchReport, Figure, Result, to_markdown
+from tests.support.chatterbox.drawn import NoWatermark
+from tests.support.chatterbox.tiny import quiet, tiny
 
 
 @pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
-def test_all_rows_are_measured(turbo: bool, tmp_path: Path) -> None:
+def test_every_row_is_measured(turbo: bool, tmp_path: Path) -> None:
     upstream = tiny(turbo=turbo)
-    upstream.watermarker = Unmarked()
+    upstream.watermarker = NoWatermark()
     model = ChatterboxModel(upstream, ChatterboxSettings(slots=2, watermark=False), tmp_path)
-    plan = Plan(batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",))
+    plan = BenchPlan(
+        batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",)
+    )
     bench = ChatterboxBench(model, upstream, plan)
     done: list[float] = []
     results = {name: row(done.append) for name, (_, row) in bench.rows().items()}
     names = [figure.name for result in results.values() for figure in result.figures]
-    assert names[:2] == ["a token, batch 1", "a token, batch 2"]
+    assert names[:2] == ["time per token, batch 1", "time per token, batch 2"]
     assert "first audio p95, 2 live" in names
-    assert names[-1] == "a sentence, faster than upstream"
+    assert names[-1] == "whole sentence, faster than upstream"
     figures = [figure for result in results.values() for figure in result.figures]
     assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"
     assert all(f.value > 0 for f in figures if "underrun" not in f.name)
     assert done[-1] == 1.0
-    shown = markdown(Report("here", {}, results))
-    assert "a token, batch 1" in shown
+    shown = to_markdown(BenchReport("here", {}, results))
+    assert "time per token, batch 1" in shown
     assert "missed" not in shown
 
 
-def test_upstream_is_held_to_the_length() -> None:
+def test_upstream_speech_has_the_requested_length() -> None:
     upstream = tiny(turbo=False)
-    upstream.watermarker = Unmarked()
-    with quiet(), upstream_of_length(upstream, 8):
+    upstream.watermarker = NoWatermark()
+    with quiet(), limit_upstream_length(upstream, 8):
         short = upstream.generate("Good day.").shape[1]
     assert short == 8 * 960
     with quiet():
         assert upstream.generate("Good day.").shape[1] > short
 
 
-class Canned:
-    """Rows that are measured at once."""
+class CannedBench:
+    """Rows with fixed results."""
 
     def rows(self) -> Any:
         tokens = Result([Figure("a token", 1.0, 1.5, True)], {"batches": [_BATCH]})
@@ -64,12 +66,12 @@ _BATCH = {"batch": 1, "token_ms": 1.0, "bandwidth_share": 0.5}
 _LIVE = {"streams": 3, "first_p50_ms": 1.0, "first_p95_ms": 2.0}
 
 
-def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
+def test_command_writes_results_and_plot_named_after_the_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.chatterbox.run.prepare", lambda *_, **__: ("A Card", Canned()))
-    wishes = ["--engine", "chatterbox", "--random-weights", "--out", str(tmp_path)]
-    assert CliRunner().invoke(app, wishes).exit_code == 0
+    monkeypatch.setattr("bench.chatterbox.run.prepare", lambda *_, **__: ("A Card", CannedBench()))
+    arguments = ["--engine", "chatterbox", "--random-weights", "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
     stem = "a-card-chatterbox"
     assert {p.name for p in tmp_path.iterdir()} == {f"{stem}.{e}" for e in ("json", "md", "png")}
     assert json.loads((tmp_path / f"{stem}.json").read_text())["details"]["live"] == {
@@ -78,16 +80,16 @@ def test_the_command_writes_figures_and_a_plot_with_the_cards_name(
 
 
 @pytest.mark.parametrize(
-    ("wishes", "told"),
+    ("arguments", "message"),
     [
         (["--engine", "nobody"], "chatterbox-turbo"),
         (["--engine", "chatterbox"], "--random-weights"),
     ],
 )
-def test_what_cannot_be_measured_says_what_to_do(
-    wishes: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_missing_engine_or_weights_error_names_the_remedy(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.chatterbox.run.weights_folder", lambda _: tmp_path)
-    answer = CliRunner().invoke(app, wishes)
-    assert answer.exit_code != 0
-    assert told in " ".join(answer.output.split())
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code != 0
+    assert message in " ".join(result.output.split())

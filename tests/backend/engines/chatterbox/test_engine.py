@@ -1,4 +1,4 @@
-"""The engine: many utterances, their chunks, and what goes wrong."""
+"""The engine: concurrent utterances, their chunks, and failures."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.graphs import Graphs
+from backend.engines.chatterbox.graphs import GraphCache
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.recording import conditioning_of
 from backend.errors import UnknownVoice
-from tests.backend.engines.chatterbox.drawn import Drawn, Unmarked
-from tests.backend.engines.chatterbox.tiny import quiet, tiny, voice
+from tests.support.chatterbox.drawn import NoWatermark, RecordedNoise
+from tests.support.chatterbox.tiny import quiet, tiny, voice
 from tests.support.same_sound import assert_same_sound
 
 TEXT = "Hello there, my dear friend. It goes on and on, and then it ends."
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
 
-def model(*, turbo: bool, **settings: Any) -> ChatterboxModel:
+def create_model(*, turbo: bool, **settings: Any) -> ChatterboxModel:
     chosen = ChatterboxSettings(**{"slots": 4, "watermark": False, **settings})
-    made = ChatterboxModel(tiny(turbo=turbo), chosen, Path("no voices here"))
-    made._learned["other"] = conditioning_of(voice(9, turbo=turbo))
-    return made
+    model = ChatterboxModel(tiny(turbo=turbo), chosen, Path("no voices here"))
+    model._learned["other"] = conditioning_of(voice(9, turbo=turbo))
+    return model
 
 
 def begin(engine: ChatterboxEngine, id_: str, text: str = TEXT, **fields: Any) -> None:
@@ -70,8 +70,8 @@ def assert_tiles(chunks: list[Chunk], text: str = TEXT) -> None:
 
 
 @both
-def test_one_utterance_comes_in_chunks_that_tile_its_text(turbo: bool) -> None:
-    engine = model(turbo=turbo).create_engine()
+def test_chunks_of_an_utterance_tile_its_text(turbo: bool) -> None:
+    engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a")
     chunks = run(engine, "a")["a"]
     assert len(chunks) >= 2
@@ -81,8 +81,8 @@ def test_one_utterance_comes_in_chunks_that_tile_its_text(turbo: bool) -> None:
 
 
 @both
-def test_the_first_chunk_comes_after_13_tokens(turbo: bool) -> None:
-    engine = model(turbo=turbo).create_engine()
+def test_first_chunk_needs_13_tokens(turbo: bool) -> None:
+    engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a")
     steps = 0
     results: list[Any] = []
@@ -97,19 +97,19 @@ def durations_s(chunks: list[Chunk]) -> list[float]:
     return [round(len(chunk.pcm) / 24_000, 2) for chunk in chunks]
 
 
-def test_chunks_grow_while_the_listener_is_ahead_and_come_sooner_before_he_runs_dry(
+def test_chunks_double_while_client_is_ahead_and_stay_short_before_an_underrun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def spoken(now_s: list[float]) -> list[Chunk]:
-        """Chunk by chunk, at these times, 4 tokens a step."""
-        engine = model(turbo=True).create_engine()
+    def first_chunks(now_s: list[float]) -> list[Chunk]:
+        """Four chunks, the nth at the nth time, 4 tokens per step."""
+        engine = create_model(turbo=True).create_engine()
         decoder = engine._parts.decoder
-        take = decoder._take
+        take = decoder._append_tokens
 
         def endless(sessions: Any, tokens: Any) -> None:
             take(sessions, [len(session.tokens) for session in sessions])
 
-        monkeypatch.setattr(decoder, "_take", endless)
+        monkeypatch.setattr(decoder, "_append_tokens", endless)
         engine._clock = lambda: now_s[min(len(chunks), len(now_s) - 1)]
         begin(engine, "a", TEXT * 3)
         chunks: list[Chunk] = []
@@ -120,59 +120,59 @@ def test_chunks_grow_while_the_listener_is_ahead_and_come_sooner_before_he_runs_
         raise AssertionError("no fourth chunk")
 
     monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0.15)
-    ahead, late = spoken([0.0]), spoken([0.0, 9.0, 99.0])
+    ahead, late = first_chunks([0.0]), first_chunks([0.0, 9.0, 99.0])
     assert durations_s(ahead) == durations_s(late) == [0.24, 0.8, 1.6, 3.2]
-    hurried = spoken([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s are left when the second is due
+    hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s left when the second is due
     assert durations_s(hurried) == [0.24, 0.48, 0.8, 1.6]
     assert [chunk.start for chunk in hurried] == [0, *(chunk.end for chunk in hurried[:-1])]
 
 
 @both
-def test_many_utterances_are_each_what_they_are_alone(turbo: bool) -> None:
-    """Different voices, seeds, texts; more of them than there are slots."""
-    made = model(turbo=turbo, slots=3)
+def test_concurrent_utterances_sound_the_same_as_alone(turbo: bool) -> None:
+    """Different voices, seeds and texts; more utterances than slots."""
+    model = create_model(turbo=turbo, slots=3)
     utterances: dict[str, dict[str, Any]] = {
         f"u{n}": {"text": TEXT[: 12 + 9 * n], "seed": n, "voice": ("default", "other")[n % 2]}
         for n in range(4)
     }
-    together = made.create_engine()
+    together = model.create_engine()
     for id_, fields in utterances.items():
         begin(together, id_, **fields)
     chunks = run(together, *utterances)
     for id_, fields in utterances.items():
         assert_tiles(chunks[id_], fields["text"])
-        alone = made.create_engine()
+        alone = model.create_engine()
         begin(alone, id_, **fields)
         expected = pcm(run(alone, id_)[id_])
         assert_same_sound(pcm(chunks[id_]), expected)
 
 
 @both
-def test_voice_seed_and_parameters_are_heard(turbo: bool) -> None:
-    engine = model(turbo=turbo).create_engine()
-    manners: dict[str, dict[str, Any]] = {
+def test_voice_seed_and_parameters_change_the_audio(turbo: bool) -> None:
+    engine = create_model(turbo=turbo).create_engine()
+    variants: dict[str, dict[str, Any]] = {
         "plain": {},
         "voice": {"voice": "other"},
         "seed": {"seed": 5},
         "hot": {"parameters": {"temperature": 2.0}},
     }
-    for id_, fields in manners.items():
+    for id_, fields in variants.items():
         begin(engine, id_, **fields)
-    heard = {id_: pcm(chunks).tobytes() for id_, chunks in run(engine, *manners).items()}
-    assert len(set(heard.values())) == len(manners)
+    audio = {id_: pcm(chunks).tobytes() for id_, chunks in run(engine, *variants).items()}
+    assert len(set(audio.values())) == len(variants)
 
 
-def test_exaggeration_is_in_the_conditioning() -> None:
-    made = model(turbo=False)
-    parts = made.create_engine()._parts
-    mild, strong = (parts.voices.prefix(made.conditioning("default"), x) for x in (0.5, 1.5))
+def test_exaggeration_changes_the_prefix_and_is_cached() -> None:
+    model = create_model(turbo=False)
+    parts = model.create_engine()._parts
+    mild, strong = (parts.voices.prefix(model.conditioning("default"), x) for x in (0.5, 1.5))
     assert not torch.allclose(mild.cache.values, strong.cache.values, atol=1e-4)
-    assert parts.voices.prefix(made.conditioning("default"), 0.5) is mild
+    assert parts.voices.prefix(model.conditioning("default"), 0.5) is mild
 
 
 @both
-def test_clauses_follow_each_other(turbo: bool) -> None:
-    engine = model(turbo=turbo).create_engine()
+def test_second_release_continues_after_the_first(turbo: bool) -> None:
+    engine = create_model(turbo=turbo).create_engine()
     engine.begin(Utterance("a", "default"))
     engine.extend("a", Release("Well then, my ", 11))
     first = run(engine, "a")["a"]
@@ -185,8 +185,8 @@ def test_clauses_follow_each_other(turbo: bool) -> None:
 
 
 @both
-def test_text_without_sound_is_accounted_for(turbo: bool) -> None:
-    engine = model(turbo=turbo).create_engine()
+def test_silent_text_yields_an_empty_chunk_with_its_span(turbo: bool) -> None:
+    engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", " \u2014 ... ")
     (chunk,) = run(engine, "a")["a"]
     assert (chunk.start, chunk.end, len(chunk.pcm)) == (0, 7, 0)
@@ -197,16 +197,16 @@ def test_text_without_sound_is_accounted_for(turbo: bool) -> None:
 
 @both
 @pytest.mark.parametrize("text", ["No.", "Oh no", "I", "7"])
-def test_one_and_two_words_work(turbo: bool, text: str) -> None:
-    engine = model(turbo=turbo).create_engine()
+def test_very_short_texts_are_spoken(turbo: bool, text: str) -> None:
+    engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", text)
     chunks = run(engine, "a")["a"]
     assert_tiles(chunks, text)
     assert len(pcm(chunks)) > 0
 
 
-def test_a_text_longer_than_the_model_can_hold_is_spoken_in_passages() -> None:
-    engine = model(turbo=True).create_engine()
+def test_long_text_is_spoken_in_passages() -> None:
+    engine = create_model(turbo=True).create_engine()
     text = "It was late, and the road went on; nobody spoke. " * 14
     begin(engine, "a", text)
     chunks = run(engine, "a")["a"]
@@ -215,27 +215,27 @@ def test_a_text_longer_than_the_model_can_hold_is_spoken_in_passages() -> None:
 
 
 @both
-def test_a_model_that_never_ends_is_stopped_and_its_text_accounted_for(turbo: bool) -> None:
-    made = model(turbo=turbo)
-    engine = made.create_engine()
+def test_generation_without_stop_token_is_ended_and_its_text_tiled(turbo: bool) -> None:
+    model = create_model(turbo=turbo)
+    engine = model.create_engine()
     decoder = engine._parts.decoder
-    decoder.stop = -1  # no token is the end
+    decoder.stop_token = -1  # never drawn
     begin(engine, "a", "No.")
     chunks = run(engine, "a")["a"]
     assert_tiles(chunks, "No.")
     assert len(pcm(chunks)) / 24000 < 5
-    assert decoder.free == 4
+    assert decoder.free_slots == 4
 
 
-def test_a_model_that_is_stuck_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = model(turbo=True).create_engine()
+def test_generation_repeating_one_token_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = create_model(turbo=True).create_engine()
     decoder = engine._parts.decoder
-    take = decoder._take
+    take = decoder._append_tokens
 
     def stuck(sessions: Any, tokens: Any) -> None:
         take(sessions, [77] * len(tokens))
 
-    monkeypatch.setattr(decoder, "_take", stuck)
+    monkeypatch.setattr(decoder, "_append_tokens", stuck)
     begin(engine, "a", TEXT * 4)
     chunks = run(engine, "a")["a"]
     assert_tiles(chunks, TEXT * 4)
@@ -243,21 +243,21 @@ def test_a_model_that_is_stuck_is_stopped(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @both
-def test_an_abort_frees_the_slot_at_once(turbo: bool) -> None:
-    engine = model(turbo=turbo, slots=1).create_engine()
+def test_abort_frees_the_slot_immediately(turbo: bool) -> None:
+    engine = create_model(turbo=turbo, slots=1).create_engine()
     begin(engine, "a")
     engine.step(["a"])
-    assert engine._parts.decoder.free == 0
+    assert engine._parts.decoder.free_slots == 0
     engine.abort("a")
     engine.abort("a")
     engine.abort("nobody")
-    assert engine._parts.decoder.free == 1
+    assert engine._parts.decoder.free_slots == 1
     begin(engine, "b")
     assert_tiles(run(engine, "b")["b"])
 
 
-def test_who_is_most_urgent_gets_the_slot() -> None:
-    engine = model(turbo=True, slots=1).create_engine()
+def test_most_urgent_utterance_gets_the_slot() -> None:
+    engine = create_model(turbo=True, slots=1).create_engine()
     begin(engine, "late")
     begin(engine, "soon")
     order = []
@@ -270,25 +270,25 @@ def test_who_is_most_urgent_gets_the_slot() -> None:
     assert order == sorted(order, reverse=True)
 
 
-def test_who_comes_in_does_not_keep_those_waiting_who_speak(
+def test_joins_per_step_are_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backend.engines.chatterbox.engine._JOINS", 2)
-    engine = model(turbo=True).create_engine()
+    monkeypatch.setattr("backend.engines.chatterbox.engine._JOINS_PER_STEP", 2)
+    engine = create_model(turbo=True).create_engine()
     names = [f"u{n}" for n in range(3)]
     for id_ in names:
         begin(engine, id_)
     engine.step(names)
-    assert engine._parts.decoder.free == 2
+    assert engine._parts.decoder.free_slots == 2
     engine.step(names)
-    assert engine._parts.decoder.free == 1
+    assert engine._parts.decoder.free_slots == 1
     for chunks in run(engine, *names).values():
         assert_tiles(chunks)
 
 
-def test_who_has_a_place_leaves_it_though_others_are_more_urgent() -> None:
-    """More of them than a step is told of must not keep each other waiting for good."""
-    engine = model(turbo=True, slots=1).create_engine()
+def test_less_urgent_utterance_finishes_and_frees_its_slot() -> None:
+    """Utterances not named in a step are decoded too: otherwise they would block each other."""
+    engine = create_model(turbo=True, slots=1).create_engine()
     begin(engine, "patient")
     engine.step(["patient"])
     begin(engine, "urgent")
@@ -297,14 +297,14 @@ def test_who_has_a_place_leaves_it_though_others_are_more_urgent() -> None:
     assert_tiles(run(engine, "patient")["patient"])
 
 
-def test_memory_that_the_watermark_lacks_costs_one_utterance(
+def test_out_of_memory_in_watermark_fails_one_utterance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Short:
         def apply(self, sounds: list[Any], sample_rate_hz: int) -> list[Any]:
             return [None, *sounds[1:]]
 
-    engine = model(turbo=True).create_engine()
+    engine = create_model(turbo=True).create_engine()
     begin(engine, "a")
     begin(engine, "b")
     engine._parts = dataclasses.replace(engine._parts, watermark=cast(Any, Short()))
@@ -313,10 +313,10 @@ def test_memory_that_the_watermark_lacks_costs_one_utterance(
         results = engine.step(["a", "b"])
     assert [type(each) for each in results] == [Failure, Chunk]
     assert results[0].utterance_id == "a"
-    assert engine._parts.decoder.free == 3
+    assert engine._parts.decoder.free_slots == 3
 
 
-def test_a_card_that_holds_few_renders_still_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_starts_if_only_small_render_batches_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     render = Flow.render
 
     def short(flow: Flow, jobs: Any) -> Any:
@@ -324,38 +324,38 @@ def test_a_card_that_holds_few_renders_still_starts(monkeypatch: pytest.MonkeyPa
             raise torch.OutOfMemoryError("no memory")
         return render(flow, jobs)
 
-    monkeypatch.setattr(Graphs, "warm_ups", 1)
+    monkeypatch.setattr(GraphCache, "warm_ups", 1)
     monkeypatch.setattr("backend.engines.chatterbox.model._POSITIONS", 512)
     monkeypatch.setattr(Flow, "render", short)
-    engine = model(turbo=True).create_engine()
-    assert engine._together == 2
+    engine = create_model(turbo=True).create_engine()
+    assert engine._batch_limit == 2
     for id_ in "abcd":
         begin(engine, id_, "Good day.")
     for chunks in run(engine, *"abcd").values():
         assert_tiles(chunks, "Good day.")
 
 
-def test_an_unknown_voice_is_refused() -> None:
+def test_unknown_voice_raises() -> None:
     with pytest.raises(UnknownVoice, match="default, other"):
-        model(turbo=True).create_engine().begin(Utterance("a", "nobody"))
+        create_model(turbo=True).create_engine().begin(Utterance("a", "nobody"))
 
 
-def test_a_voice_that_is_removed_is_spoken_to_the_end() -> None:
-    made = model(turbo=True)
-    engine = made.create_engine()
+def test_removed_voice_is_used_until_its_utterance_ends() -> None:
+    model = create_model(turbo=True)
+    engine = model.create_engine()
     begin(engine, "a", voice="other", seed=3)
     engine.step(["a"])
-    made.forget("other")
+    model.forget("other")
     spoken = pcm(run(engine, "a")["a"])
     with pytest.raises(UnknownVoice):
         engine.begin(Utterance("b", "other"))
-    fresh = model(turbo=True).create_engine()
+    fresh = create_model(turbo=True).create_engine()
     begin(fresh, "a", voice="other", seed=3)
     assert_same_sound(spoken, pcm(run(fresh, "a")["a"]))
 
 
-def test_memory_that_runs_out_costs_one_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = model(turbo=True).create_engine()
+def test_out_of_memory_in_render_fails_one_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = create_model(turbo=True).create_engine()
     flow = engine._parts.renderer.flow
     render = flow.render
     calls = []
@@ -379,13 +379,13 @@ def test_memory_that_runs_out_costs_one_utterance(monkeypatch: pytest.MonkeyPatc
     assert ended["a"].error.code == "engine_failed"
     assert "memory" in ended["a"].error.message
     assert isinstance(ended["b"], Chunk)
-    assert engine._parts.decoder.free == 4
+    assert engine._parts.decoder.free_slots == 4
 
 
-def test_memory_that_runs_out_between_tokens_costs_who_can_wait(
+def test_out_of_memory_in_decoding_fails_the_least_urgent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    engine = model(turbo=True).create_engine()
+    engine = create_model(turbo=True).create_engine()
     decoder = engine._parts.decoder
     advance, calls = decoder.advance, []
 
@@ -401,43 +401,45 @@ def test_memory_that_runs_out_between_tokens_costs_who_can_wait(
     (_, failure) = (engine.step(["soon", "late"]), engine.step(["soon", "late"])[-1])
     assert isinstance(failure, Failure)
     assert failure.utterance_id == "late"
-    assert decoder.free == 3
+    assert decoder.free_slots == 3
     assert_tiles(run(engine, "soon")["soon"])
 
 
-def test_memory_that_runs_out_at_the_start_frees_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = model(turbo=True).create_engine()
+def test_out_of_memory_while_joining_frees_the_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = create_model(turbo=True).create_engine()
     decoder = engine._parts.decoder
 
     def short(*_: Any) -> None:
         raise torch.OutOfMemoryError("no memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "_choose", short)
+        patched.setattr(decoder, "_sample", short)
         begin(engine, "a")
         (failure,) = engine.step(["a"])
         assert isinstance(failure, Failure)
-    assert decoder.free == 4
+    assert decoder.free_slots == 4
     begin(engine, "b")
     assert_tiles(run(engine, "b")["b"])
 
 
 @both
-def test_one_chunk_is_what_upstream_generates(turbo: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_chunk_equals_upstream_generate(
+    turbo: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upstream, text = tiny(turbo=turbo), "Good day to you."
-    upstream.watermarker = Unmarked()
+    upstream.watermarker = NoWatermark()
     with quiet(), monkeypatch.context() as patched:
-        drawn = Drawn(patched)
+        drawn = RecordedNoise(patched)
         torch.manual_seed(4)
         expected = upstream.generate(text)[0].numpy()
     monkeypatch.setattr("backend.engines.chatterbox.passage.FIRST_TOKENS", 1000)
-    engine = model(turbo=turbo).create_engine()
+    engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", text, seed=4)
     engine.step(["a"])
-    passage = engine._speeches["a"].passage
+    passage = engine._utterances["a"].passage
     assert passage is not None
-    drawn.give(passage, turbo=turbo)
+    drawn.apply_to(passage, turbo=turbo)
     (chunk,) = run(engine, "a")["a"]
     assert np.abs(expected).max() > 0.01
-    # Upstream adds up the phase in single precision, ours in double.
+    # Upstream accumulates the phase in single precision, the engine in double.
     np.testing.assert_allclose(chunk.pcm, expected, atol=5e-3)

@@ -1,4 +1,4 @@
-"""The excitation against upstream's formula."""
+"""The excitation equals upstream's formula and does not depend on chunking."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from backend.engines.chatterbox.excitation import Source
-from tests.backend.engines.chatterbox.tiny import TinyS3Gen
+from backend.engines.chatterbox.excitation import ExcitationSource
+from tests.support.chatterbox.tiny import TinyS3Gen
 from tests.support.same_sound import assert_same_sound
 
 
@@ -19,38 +19,38 @@ def module() -> Any:
     return TinyS3Gen(meanflow=True).eval().requires_grad_(requires_grad=False).mel2wav.m_source
 
 
-def source(module: Any, seed: int = 7) -> Source:
-    return Source(module, torch.Generator().manual_seed(seed))
+def source(module: Any, seed: int = 7) -> ExcitationSource:
+    return ExcitationSource(module, torch.Generator().manual_seed(seed))
 
 
-def test_the_source_is_upstreams_formula(module: Any) -> None:
-    """Without the random parts, which upstream draws anew at every call."""
+def test_excitation_equals_upstream_formula(module: Any) -> None:
+    """Without the random parts, which upstream redraws at every call."""
     pitch = torch.full((40,), 200.0)
     ours = source(module)
     ours._start.zero_()
     ours._noise = torch.zeros(9, 40 * 480)
-    mine = ours.next(pitch, pitch[:0]).samples
+    actual = ours.compute_excitation(pitch, pitch[:0]).samples
     samples = torch.arange(1, 40 * 480 + 1, dtype=torch.float64)
     cycles = 200.0 * torch.arange(1, 10)[:, None] * samples / 24000
     waves = module.l_sin_gen.sine_amp * torch.sin(2 * math.pi * (cycles % 1))
-    theirs = module.l_tanh(module.l_linear(waves.float().T))
-    assert_same_sound(mine, theirs[:, 0])
+    reference = module.l_tanh(module.l_linear(waves.float().T))
+    assert_same_sound(actual, reference[:, 0])
 
 
-def test_unvoiced_frames_are_noise_alone(module: Any) -> None:
+def test_unvoiced_frames_are_only_noise(module: Any) -> None:
     pitch = torch.zeros(10)
-    one = source(module).next(pitch, pitch[:0]).samples
-    other = source(module, seed=8).next(pitch, pitch[:0]).samples
+    one = source(module).compute_excitation(pitch, pitch[:0]).samples
+    other = source(module, seed=8).compute_excitation(pitch, pitch[:0]).samples
     assert not torch.equal(one, other)
     assert one.std() > 0
 
 
-def test_it_does_not_depend_on_the_chunks(module: Any) -> None:
+def test_excitation_does_not_depend_on_chunking(module: Any) -> None:
     pitch = 120 + 40 * torch.sin(torch.arange(150) / 9)
-    whole = source(module).next(pitch, pitch[:0]).samples
+    whole = source(module).compute_excitation(pitch, pitch[:0]).samples
     chunked, parts = source(module), []
     for start, end in ((0, 12), (12, 13), (13, 90), (90, 150)):
-        wave = chunked.next(pitch[start:end], pitch[end : end + 8])
+        wave = chunked.compute_excitation(pitch[start:end], pitch[end : end + 8])
         parts.append(wave.samples[: 480 * (end - start)])
-        chunked.settle(end - start, wave.cycles)
+        chunked.commit(end - start, wave.cycles)
     assert_same_sound(torch.cat(parts), whole)

@@ -1,4 +1,4 @@
-"""A capture that fails: the card's memory is as it was, and all runs on without graphs."""
+"""A failed capture releases the memory, and steps run without graphs."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.graphs import Graphs
+from backend.engines.chatterbox.graphs import GraphCache
 
 
-class Card:
-    """What torch's allocator knows of graphs: the pools that a capture records into now, and how
-    many graphs hold each. In the order in which torch 2.13 does it: the end of a capture that went
-    wrong raises before the allocator hears of it.
+class FakeAllocator:
+    """Torch's allocator as of torch 2.13: the pools that captures record into, and how many graphs
+    hold each. Ending a broken capture raises before the allocator is notified.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.recording: list[int] = []
         self.held: Counter[int] = Counter()
-        self.broken = False  # a capture that went on now could not be ended
+        self.broken = False  # whether ending a capture raises
         self.captures = 0
         self._pools = itertools.count(1)
         for name, stand_in in {
@@ -34,7 +33,7 @@ class Card:
             "synchronize": lambda device: None,
             "current_device": lambda: 0,
             "graph_pool_handle": lambda: next(self._pools),
-            "CUDAGraph": lambda: CardGraph(self),
+            "CUDAGraph": lambda: FakeGraph(self),
         }.items():
             monkeypatch.setattr(torch.cuda, name, stand_in)
         monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", self.end)
@@ -50,85 +49,87 @@ class Card:
         assert self.held[pool] >= 0
 
 
-class CardGraph:
-    def __init__(self, card: Card) -> None:
-        self._card = card
+class FakeGraph:
+    def __init__(self, allocator: FakeAllocator) -> None:
+        self._allocator = allocator
 
     def capture_begin(self, pool: int, capture_error_mode: str) -> None:
-        self._card.captures += 1
-        self._card.recording.append(pool)
-        self._card.held[pool] += 1
+        self._allocator.captures += 1
+        self._allocator.recording.append(pool)
+        self._allocator.held[pool] += 1
         self._pool = pool
 
     def capture_end(self) -> None:
-        if self._card.broken:
+        if self._allocator.broken:
             raise torch.AcceleratorError("CUDA error: operation failed due to a previous error")
-        self._card.end(0, self._pool)
-        weakref.finalize(self, self._card.release, 0, self._pool)
+        self._allocator.end(0, self._pool)
+        weakref.finalize(self, self._allocator.release, 0, self._pool)
 
     def replay(self) -> None:
-        """The result stays as it was at the capture."""
+        """Leave the result as captured."""
 
 
 @pytest.fixture
-def card(monkeypatch: pytest.MonkeyPatch) -> Card:
-    return Card(monkeypatch)
+def allocator(monkeypatch: pytest.MonkeyPatch) -> FakeAllocator:
+    return FakeAllocator(monkeypatch)
 
 
-def repeated(graphs: Graphs, shape: str, step: Callable[[Tensor], Tensor]) -> None:
-    """Often enough to be captured; right every time."""
+def run_repeatedly(graphs: GraphCache, shape: str, step: Callable[[Tensor], Tensor]) -> None:
+    """Run a step often enough to be captured, and check every result."""
     for _ in range(5):
         x = torch.ones(2)
         assert torch.equal(graphs.run(shape, step, x), x * 2)
 
 
-def test_a_capture_that_fails_leaves_the_allocator_as_it_was_and_is_the_last(card: Card) -> None:
-    graphs = Graphs(torch.device("cuda"))
-    repeated(graphs, "before", lambda x: x * 2)
-    assert (card.captures, dict(card.held)) == (1, {1: 1})
+def test_failed_capture_restores_the_allocator_and_disables_captures(
+    allocator: FakeAllocator,
+) -> None:
+    graphs = GraphCache(torch.device("cuda"))
+    run_repeatedly(graphs, "before", lambda x: x * 2)
+    assert (allocator.captures, dict(allocator.held)) == (1, {1: 1})
 
     def step(x: Tensor) -> Tensor:
-        if card.recording:
-            card.broken = True
+        if allocator.recording:
+            allocator.broken = True
             raise torch.AcceleratorError("CUDA error: operation not permitted while capturing")
         return x * 2
 
-    repeated(graphs, "fails", step)
-    card.broken = False
-    assert card.recording == [], "else nothing is given back to the card any more"
-    assert card.held == {1: 1}, "the graph that there is keeps its pool"
-    repeated(graphs, "after", lambda x: x * 2)
-    repeated(graphs, "before", lambda x: x * 2)
-    assert card.captures == 2
-    other = Graphs(torch.device("cuda"))
-    repeated(other, "another part's", lambda x: x * 2)
-    assert card.captures == 3
+    run_repeatedly(graphs, "fails", step)
+    allocator.broken = False
+    assert allocator.recording == [], "otherwise no more memory is released"
+    assert allocator.held == {1: 1}, "the existing graph keeps its pool"
+    run_repeatedly(graphs, "after", lambda x: x * 2)
+    run_repeatedly(graphs, "before", lambda x: x * 2)
+    assert allocator.captures == 2
+    other = GraphCache(torch.device("cuda"))
+    run_repeatedly(other, "another part's", lambda x: x * 2)
+    assert allocator.captures == 3
 
 
-def test_a_capture_that_cannot_begin_leaves_the_allocator_as_it_was(
-    card: Card, monkeypatch: pytest.MonkeyPatch
+def test_capture_that_cannot_begin_restores_the_allocator(
+    allocator: FakeAllocator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begin = CardGraph.capture_begin
+    begin = FakeGraph.capture_begin
 
-    def refuse(graph: CardGraph, *args: Any, **options: Any) -> None:
+    def refuse(graph: FakeGraph, *args: Any, **options: Any) -> None:
         begin(graph, *args, **options)
         raise torch.AcceleratorError("CUDA error: operation not permitted")
 
-    monkeypatch.setattr(CardGraph, "capture_begin", refuse)
-    repeated(Graphs(torch.device("cuda")), "x", lambda x: x * 2)
-    assert (card.captures, card.recording, card.held.total()) == (1, [], 0)
+    monkeypatch.setattr(FakeGraph, "capture_begin", refuse)
+    run_repeatedly(GraphCache(torch.device("cuda")), "x", lambda x: x * 2)
+    assert (allocator.captures, allocator.recording, allocator.held.total()) == (1, [], 0)
 
 
-def test_a_capture_without_memory_is_the_last_of_its_shape_alone(card: Card) -> None:
-    graphs = Graphs(torch.device("cuda"))
+def test_capture_out_of_memory_disables_only_its_shape(allocator: FakeAllocator) -> None:
+    graphs = GraphCache(torch.device("cuda"))
 
     def step(x: Tensor) -> Tensor:
-        if card.recording:
+        if allocator.recording:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return x * 2
 
-    repeated(graphs, "large", step)
-    assert card.recording == []
-    repeated(graphs, "small", lambda x: x * 2)
-    assert card.captures == 2
-    assert card.held == {1: 0, 2: 1}, "a pool that its last graph gave up is not used again"
+    run_repeatedly(graphs, "large", step)
+    assert allocator.recording == []
+    run_repeatedly(graphs, "small", lambda x: x * 2)
+    assert allocator.captures == 2
+    assert allocator.held == {1: 0, 2: 1}, "a released pool is not reused"

@@ -1,4 +1,4 @@
-"""The flow against upstream's: the same mel for the same noise, and what streams of it."""
+"""The flow renders upstream's mel for the same noise, also batched and in parts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.flow import Flow, Job, Noise, SoundPrompt, _chunk_mask
-from tests.backend.engines.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
+from backend.engines.chatterbox.flow import Flow, Noise, RenderJob, SoundPrompt, _chunk_mask
+from tests.support.chatterbox.tiny import SAME_MEL, TinyS3Gen, devices, quiet, voice
 
 TOKENS = torch.randint(0, 6561, (60,), generator=torch.Generator().manual_seed(5))
 both = pytest.mark.parametrize("meanflow", [False, True], ids=["standard", "turbo"])
@@ -21,8 +21,8 @@ def s3gen(*, meanflow: bool) -> Any:
 
 
 def prompt(flow: Flow, seed: int = 3, tokens: int = 50) -> SoundPrompt:
-    made: SoundPrompt = flow.prompt(voice(seed, turbo=False, prompt_tokens=tokens).gen)
-    return made
+    created: SoundPrompt = flow.create_prompt(voice(seed, turbo=False, prompt_tokens=tokens).gen)
+    return created
 
 
 def noise(seed: int = 1) -> Noise:
@@ -30,19 +30,19 @@ def noise(seed: int = 1) -> Noise:
 
 
 class GivenNoise(Noise):
-    """Noise that upstream drew."""
+    """Noise recorded from upstream."""
 
     def __init__(self, drawn: Tensor) -> None:
         self._drawn = drawn
 
-    def first(self, frames: int) -> Tensor:
+    def first_frames(self, frames: int) -> Tensor:
         assert frames == self._drawn.size(1)
         return self._drawn
 
 
 @both
 @devices
-def test_a_render_of_all_tokens_is_upstreams(meanflow: bool, device: str) -> None:
+def test_render_of_all_tokens_equals_upstream(meanflow: bool, device: str) -> None:
     model = s3gen(meanflow=meanflow).to(device)
     reference = {
         name: each.to(device) if isinstance(each, Tensor) else each
@@ -62,22 +62,26 @@ def test_a_render_of_all_tokens_is_upstreams(meanflow: bool, device: str) -> Non
             **reference,
         )
     flow = Flow(model)
-    job = Job(flow.prompt(reference), tokens, GivenNoise(drawn[0]), final=True)
+    job = RenderJob(flow.create_prompt(reference), tokens, GivenNoise(drawn[0]), final=True)
     assert expected.std() > 1
-    for _ in range(1 if device == "cpu" else 4):  # captured at the third, replayed at the fourth
+    for _ in range(
+        1 if device == "cpu" else 4
+    ):  # captured at the third, replayed at the fourth run
         for mel in flow.render([job, job, job]):
             torch.testing.assert_close(mel, expected[0], atol=SAME_MEL, rtol=0)
 
 
 @both
 @pytest.mark.parametrize("in_blocks", [False, True])
-def test_jobs_of_different_voices_and_lengths_do_not_mix(meanflow: bool, in_blocks: bool) -> None:
+def test_batched_jobs_of_different_voices_and_lengths_are_independent(
+    meanflow: bool, in_blocks: bool
+) -> None:
     flow = Flow(s3gen(meanflow=meanflow), block_causal=in_blocks)
     jobs = [
-        Job(prompt(flow, 3), TOKENS[3:40], noise(3), final=True),
-        Job(prompt(flow, 4, tokens=60), TOKENS[10:47], noise(7), final=False),
-        Job(prompt(flow, 4), TOKENS[:1], noise(8), final=True),
-        Job(prompt(flow, 3), TOKENS, noise(9), final=True),
+        RenderJob(prompt(flow, 3), TOKENS[3:40], noise(3), final=True),
+        RenderJob(prompt(flow, 4, tokens=60), TOKENS[10:47], noise(7), final=False),
+        RenderJob(prompt(flow, 4), TOKENS[:1], noise(8), final=True),
+        RenderJob(prompt(flow, 3), TOKENS, noise(9), final=True),
     ]
     together = flow.render(jobs)
     for mel, job in zip(together, jobs, strict=True):
@@ -86,53 +90,56 @@ def test_jobs_of_different_voices_and_lengths_do_not_mix(meanflow: bool, in_bloc
     assert (together[0] - together[1]).abs().max() > 1
 
 
-def test_lengths_are_rounded_up_so_that_few_shapes_come() -> None:
+def test_lengths_are_rounded_up_to_few_shapes() -> None:
     flow = Flow(s3gen(meanflow=True))
     voice_ = prompt(flow)
-    sizes = [Job(voice_, TOKENS[:n], noise(), final=True).padded for n in (1, 13, 14, 46, 47)]
+    sizes = [
+        RenderJob(voice_, TOKENS[:n], noise(), final=True).padded_length
+        for n in (1, 13, 14, 46, 47)
+    ]
     assert sizes == [64, 64, 64, 96, 128]
 
 
 @both
-def test_in_blocks_what_is_settled_never_changes(meanflow: bool) -> None:
+def test_block_causal_settled_frames_never_change(meanflow: bool) -> None:
     flow = Flow(s3gen(meanflow=meanflow), block_causal=True)
     voice_, drawn = prompt(flow), noise()
-    whole = flow.render([Job(voice_, TOKENS, drawn, final=True)])[0]
+    whole = flow.render([RenderJob(voice_, TOKENS, drawn, final=True)])[0]
     settled = []
     for count in (5, 28, 40, 53, 59):
-        job = Job(voice_, TOKENS[:count], drawn, final=False)
-        settled.append(flow.settled(job))
+        job = RenderJob(voice_, TOKENS[:count], drawn, final=False)
+        settled.append(flow.settled_frames(job))
         part = flow.render([job])[0][:, : settled[-1]]
         torch.testing.assert_close(part, whole[:, : settled[-1]], atol=SAME_MEL, rtol=0)
     assert settled == [0, 50, 50, 100, 100]
 
 
 @both
-def test_without_blocks_the_newest_tokens_are_not_settled(meanflow: bool) -> None:
+def test_without_blocks_the_newest_tokens_are_unsettled(meanflow: bool) -> None:
     flow = Flow(s3gen(meanflow=meanflow))
     voice_, drawn = prompt(flow), noise()
-    job = Job(voice_, TOKENS[:13], drawn, final=False)
-    assert flow.settled(job) == 20
-    assert flow.settled(Job(voice_, TOKENS[:2], drawn, final=False)) == 0
-    assert flow.settled(Job(voice_, TOKENS, drawn, final=True)) == 120
+    job = RenderJob(voice_, TOKENS[:13], drawn, final=False)
+    assert flow.settled_frames(job) == 20
+    assert flow.settled_frames(RenderJob(voice_, TOKENS[:2], drawn, final=False)) == 0
+    assert flow.settled_frames(RenderJob(voice_, TOKENS, drawn, final=True)) == 120
 
 
-def test_noise_does_not_depend_on_when_it_is_asked_for() -> None:
+def test_noise_does_not_depend_on_request_sizes() -> None:
     piecewise, at_once = noise(), noise()
     for frames in (1, 2, 49, 51, 130):
-        piecewise.first(frames)
-    assert torch.equal(piecewise.first(333), at_once.first(333))
-    assert not torch.equal(noise(2).first(50), at_once.first(50))
+        piecewise.first_frames(frames)
+    assert torch.equal(piecewise.first_frames(333), at_once.first_frames(333))
+    assert not torch.equal(noise(2).first_frames(50), at_once.first_frames(50))
 
 
-def test_no_tokens_are_no_frames() -> None:
+def test_empty_job_renders_no_frames() -> None:
     flow = Flow(s3gen(meanflow=True))
-    (mel,) = flow.render([Job(prompt(flow), TOKENS[:0], noise(), final=True)])
+    (mel,) = flow.render([RenderJob(prompt(flow), TOKENS[:0], noise(), final=True)])
     assert mel.shape == (80, 0)
 
 
 @pytest.mark.parametrize("size", [0, 50])
-def test_the_mask_of_blocks_is_upstreams(size: int) -> None:
+def test_block_mask_equals_upstream(size: int) -> None:
     from chatterbox.models.s3gen.utils.mask import add_optional_chunk_mask
 
     x, mask = torch.zeros(2, 130, 8), torch.ones(2, 1, 130, dtype=torch.bool)

@@ -1,5 +1,5 @@
-"""The true architecture at full size, with random weights: upstream's tokens and sound, and a voice
-of a recording. Takes minutes and 5 GB on two cores, so it runs only when it is asked for.
+"""The full-size architecture with random weights: upstream's tokens and sound, and a voice from a
+recording. Takes minutes and 5 GB on two cores: runs only with SLOW_TESTS=1.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import passage
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
-from tests.backend.engines.chatterbox.drawn import Drawn, Unmarked
-from tests.backend.engines.chatterbox.recordings import recording
+from tests.support.chatterbox.drawn import NoWatermark, RecordedNoise
+from tests.support.chatterbox.recordings import recording
 
 slow = pytest.mark.skipif(not os.environ.get("SLOW_TESTS"), reason="slow: SLOW_TESTS=1 runs it")
 TOKENS = 16  # of speech
 TEXT = "Good day to you."
 
 
-def end_speech(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random weights never end: neither here nor there is more said than `TOKENS`."""
+def limit_speech(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit upstream and engine to `TOKENS`: random weights never draw the stop token."""
     turbo = upstream.t3.is_gpt
     name, option = ("inference_turbo", "max_gen_len") if turbo else ("inference", "max_new_tokens")
     generate = getattr(upstream.t3, name)
-    count = TOKENS - 1 if turbo else TOKENS  # its Turbo counts from the second
+    count = TOKENS - 1 if turbo else TOKENS  # upstream's Turbo counts from the second
 
-    def limited(**wishes: Any) -> Any:
-        return generate(**{**wishes, option: count})
+    def limited(**options: Any) -> Any:
+        return generate(**{**options, option: count})
 
     monkeypatch.setattr(upstream.t3, name, limited, raising=True)
     upstream.t3.speech_head.weight[upstream.t3.hp.stop_speech_token] = 0
     if upstream.t3.speech_head.bias is not None:
         upstream.t3.speech_head.bias[upstream.t3.hp.stop_speech_token] = -1e4
-    monkeypatch.setattr(passage, "most_tokens", lambda _: TOKENS)
+    monkeypatch.setattr(passage, "max_tokens", lambda _: TOKENS)
     monkeypatch.setattr(passage, "FIRST_TOKENS", 1000)
 
 
 @slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("engine", ENGINES)
-def test_at_full_size_one_chunk_is_what_upstream_generates(
+def test_full_size_single_chunk_equals_upstream_generate(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = random_upstream(engine, "cpu")
     turbo = engine == "chatterbox-turbo"
-    upstream.watermarker = Unmarked()
-    end_speech(upstream, monkeypatch)
+    upstream.watermarker = NoWatermark()
+    limit_speech(upstream, monkeypatch)
     with quiet(), monkeypatch.context() as patched:
-        drawn = Drawn(patched)
+        drawn = RecordedNoise(patched)
         torch.manual_seed(4)
         expected = upstream.generate(TEXT)[0].numpy()
     settings = ChatterboxSettings(slots=1, watermark=False)
@@ -67,14 +67,14 @@ def test_at_full_size_one_chunk_is_what_upstream_generates(
     assert model.conditioning("anna").sound["prompt_token"].shape == (1, 200)
 
 
-def speak(model: ChatterboxModel, drawn: Drawn, *, turbo: bool) -> Any:
+def speak(model: ChatterboxModel, drawn: RecordedNoise, *, turbo: bool) -> Any:
     engine = model.create_engine()
     engine.begin(Utterance("a", "default", seed=4))
     engine.extend("a", Release(TEXT, len(TEXT), final=True))
     engine.step(["a"])
-    speech = engine._speeches["a"].passage
+    speech = engine._utterances["a"].passage
     assert speech is not None
-    drawn.give(speech, turbo=turbo)
+    drawn.apply_to(speech, turbo=turbo)
     while not (results := engine.step(["a"])):
         pass
     (chunk,) = results

@@ -1,4 +1,4 @@
-"""Steps under CUDA graphs: what is captured, when, and what can be."""
+"""CUDA graphs: which steps are captured, when, and whether they can be."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from torch.utils._pytree import tree_leaves
 from backend.engines.chatterbox import graphs as graphs_module
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.graphs import Graphs
-from backend.engines.chatterbox.vocoder import Vocoder
-from tests.backend.engines.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
+from backend.engines.chatterbox.graphs import GraphCache
+from backend.engines.chatterbox.vocoder import HiftVocoder
+from tests.support.chatterbox.tiny import TinyS3Gen, on_cuda, tiny_t3
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
 
-def test_elsewhere_a_step_just_runs() -> None:
-    graphs = Graphs(torch.device("cpu"))
+def test_without_cuda_steps_run_directly() -> None:
+    graphs = GraphCache(torch.device("cpu"))
     calls: list[Tensor] = []
 
     def step(x: Tensor) -> Tensor:
@@ -35,9 +35,9 @@ def test_elsewhere_a_step_just_runs() -> None:
     assert len(calls) == 5
 
 
-class Held(TorchDispatchMode):  # type: ignore[misc]
-    """What a graph can hold: operations of one device. Nothing waits for a value, nothing comes
-    from elsewhere. (A tensor of the `meta` device has no values to wait for.)
+class OnlyCapturable(TorchDispatchMode):  # type: ignore[misc]
+    """Allows only operations that a graph can hold: on one device, without synchronisation. (A
+    tensor of the `meta` device has no values to wait for.)
     """
 
     def __torch_dispatch__(
@@ -52,21 +52,21 @@ class Held(TorchDispatchMode):  # type: ignore[misc]
 def captured(
     name: str, turbo: bool, device: str
 ) -> tuple[Callable[..., Tensor], tuple[Tensor, ...]]:
-    """What the engine captures under this name, and inputs for it."""
+    """The captured step of this name, and inputs for it."""
 
     def zeros(*shape: int) -> Tensor:
         return torch.zeros(shape, device=device)
 
     if name == "step":
         t3 = copy.deepcopy(tiny_t3(turbo=turbo)).to(torch.bfloat16).to(device)
-        return SpeechTokenDecoder(t3, 4, 256)._step(2, 128), ()
+        return SpeechTokenDecoder(t3, 4, 256)._create_step(2, 128), ()
     s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to(device)
     if name == "vocoder":
         inputs = zeros(2, 80, 40), zeros(2, 1, 40 * 480)
-        return Vocoder(s3gen.mel2wav).hift.decode, inputs
+        return HiftVocoder(s3gen.mel2wav).hift.decode, inputs
     flow, lengths = Flow(s3gen, block_causal=name.endswith("blocks")), zeros(2).long() + 90
     x = zeros(2, 80, 192)
-    return flow._mels, (zeros(2, 96).long(), lengths, x, zeros(2, 80), x)
+    return flow._compute_mels, (zeros(2, 96).long(), lengths, x, zeros(2, 80), x)
 
 
 CAPTURED = pytest.mark.parametrize("name", ["step", "flow", "flow in blocks", "vocoder"])
@@ -74,38 +74,38 @@ CAPTURED = pytest.mark.parametrize("name", ["step", "flow", "flow in blocks", "v
 
 @both
 @CAPTURED
-def test_a_graph_could_hold_what_is_captured(name: str, turbo: bool) -> None:
+def test_captured_steps_neither_synchronise_nor_change_device(name: str, turbo: bool) -> None:
     step, inputs = captured(name, turbo, "meta")
     with torch.inference_mode():
-        step(*inputs)  # tables are made at the first call, before any capture
-        with Held():
+        step(*inputs)  # builds tables, as the runs before a capture do
+        with OnlyCapturable():
             step(*inputs)
 
 
-def test_what_waits_or_comes_from_elsewhere_is_noticed() -> None:
+def test_synchronisation_and_device_changes_are_detected() -> None:
     x = torch.zeros(2, device="meta")
-    with Held(), pytest.raises(RuntimeError, match="item"):
+    with OnlyCapturable(), pytest.raises(RuntimeError, match="item"):
         x.sum().item()
-    with Held(), pytest.raises(AssertionError):
+    with OnlyCapturable(), pytest.raises(AssertionError):
         torch.ones(2).to("meta")
 
 
-def test_a_result_is_the_callers_own(captures: list[int]) -> None:
-    graphs, heard = Graphs(torch.device("cpu")), []
+def test_results_are_not_overwritten_by_later_replays(captures: list[int]) -> None:
+    graphs, results = GraphCache(torch.device("cpu")), []
     for n in range(12):
         shape = n % 2 + 1
         x = torch.full((shape,), float(n))
-        heard.append((n, graphs.run(shape, lambda given: given + 1, x)))
+        results.append((n, graphs.run(shape, lambda given: given + 1, x)))
     assert len(captures) == 2
-    for n, result in heard:
+    for n, result in results:
         assert torch.equal(result, torch.full((n % 2 + 1,), n + 1.0))
 
 
-def test_a_shape_is_captured_at_the_third_time_and_the_one_unused_for_longest_goes(
+def test_shape_is_captured_at_its_third_run_and_least_recently_used_evicted(
     captures: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graphs_module, "_KEPT", 2)
-    graphs = Graphs(torch.device("cpu"))
+    monkeypatch.setattr(graphs_module, "_MAX_GRAPHS", 2)
+    graphs = GraphCache(torch.device("cpu"))
 
     def run(shape: str) -> int:
         x = torch.ones(2)
@@ -116,19 +116,19 @@ def test_a_shape_is_captured_at_the_third_time_and_the_one_unused_for_longest_go
     assert [run("b") for _ in range(3)] == [1, 1, 2]
     assert [run("a"), *(run("c") for _ in range(3))] == [2, 2, 2, 3]
     assert run("a") == 3
-    assert run("b") == 4, "it had to go"
+    assert run("b") == 4, "it was evicted"
 
 
-def test_batches_have_few_sizes(captures: list[int]) -> None:
-    graphs = Graphs(torch.device("cpu"))
-    assert [len(graphs.padded(range(n))) for n in (1, 3, 5, 9, 16)] == [1, 4, 6, 12, 16]
-    assert graphs.padded([1, 2, 3]) == [1, 2, 3, 3]
+def test_batches_are_padded_to_few_sizes(captures: list[int]) -> None:
+    graphs = GraphCache(torch.device("cpu"))
+    assert [len(graphs.pad_rows(range(n))) for n in (1, 3, 5, 9, 16)] == [1, 4, 6, 12, 16]
+    assert graphs.pad_rows([1, 2, 3]) == [1, 2, 3, 3]
 
 
 @on_cuda
-def test_a_shape_that_comes_again_is_replayed() -> None:
+def test_captured_shape_is_replayed() -> None:
     device = torch.device("cuda")
-    graphs, weight = Graphs(device), torch.randn(64, 64, device=device)
+    graphs, weight = GraphCache(device), torch.randn(64, 64, device=device)
     calls: list[Tensor] = []
 
     def step(x: Tensor) -> Tensor:
@@ -144,9 +144,9 @@ def test_a_shape_that_comes_again_is_replayed() -> None:
 
 
 @on_cuda
-def test_a_step_that_cannot_be_captured_runs_all_the_same_and_memory_is_given_back() -> None:
+def test_uncapturable_step_still_runs_and_releases_memory() -> None:
     device = torch.device("cuda")
-    graphs = Graphs(device)
+    graphs = GraphCache(device)
 
     def step(x: Tensor) -> Tensor:
         return x + float(x.sum().item())
@@ -165,12 +165,12 @@ def test_a_step_that_cannot_be_captured_runs_all_the_same_and_memory_is_given_ba
 @on_cuda
 @both
 @CAPTURED
-def test_all_that_is_captured_can_be(name: str, turbo: bool) -> None:
+def test_every_step_can_be_captured_on_cuda(name: str, turbo: bool) -> None:
     step, inputs = captured(name, turbo, "cuda")
-    graphs = Graphs(torch.device("cuda"))
+    graphs = GraphCache(torch.device("cuda"))
     with torch.inference_mode():
         expected = step(*inputs).clone()
         for _ in range(4):
-            mine = graphs.run(name, step, *inputs)
+            actual = graphs.run(name, step, *inputs)
     assert graphs._captured[name] is not None
-    torch.testing.assert_close(mine, expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(actual, expected, atol=1e-3, rtol=1e-3)

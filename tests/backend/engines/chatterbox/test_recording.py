@@ -1,4 +1,4 @@
-"""From a recording to a voice."""
+"""Reading recordings and computing voices from them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import pytest
 import soundfile
 import torch
 
-from backend.engines.chatterbox.recording import condition, conditioning_of, read_recording
+from backend.engines.chatterbox.recording import (
+    compute_conditioning,
+    conditioning_of,
+    read_recording,
+)
 from backend.errors import BadMessage
-from tests.backend.engines.chatterbox.recordings import recording
-from tests.backend.engines.chatterbox.tiny import SAME_MEL, quiet, tiny
+from tests.support.chatterbox.recordings import recording
+from tests.support.chatterbox.tiny import SAME_MEL, quiet, tiny
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
-def test_recordings_of_all_kinds_are_read(tmp_path: Path, suffix: str) -> None:
+def test_supported_formats_are_read(tmp_path: Path, suffix: str) -> None:
     read = read_recording(recording(tmp_path / f"voice.{suffix}", 6.0, 44_100))
     assert abs(len(read) / 24_000 - 6.0) < 0.1
     assert read.dtype == np.float32
@@ -26,32 +30,32 @@ def test_recordings_of_all_kinds_are_read(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 4.9, 30.5])
-def test_too_short_and_too_long_are_refused_with_the_limits(tmp_path: Path, seconds: float) -> None:
+def test_recording_of_wrong_length_raises_with_limits(tmp_path: Path, seconds: float) -> None:
     with pytest.raises(BadMessage, match="5 to 30 s"):
         read_recording(recording(tmp_path / "voice.wav", seconds))
 
 
-def test_silence_and_what_is_no_sound_are_refused(tmp_path: Path) -> None:
+def test_silent_and_unreadable_recordings_raise(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silent.wav", np.zeros(6 * 24_000), 24_000)
     with pytest.raises(BadMessage, match="silent"):
         read_recording(tmp_path / "silent.wav")
-    (tmp_path / "text.wav").write_text("this is no sound")
+    (tmp_path / "text.wav").write_text("not a sound file")
     for name in ("text.wav", "nothing.wav"):
         with pytest.raises(BadMessage, match="WAV, FLAC, MP3 or OGG"):
             read_recording(tmp_path / name)
 
 
 @both
-def test_the_voice_is_the_one_that_upstream_prepares(turbo: bool, tmp_path: Path) -> None:
+def test_conditioning_equals_upstream(turbo: bool, tmp_path: Path) -> None:
     upstream = tiny(turbo=turbo)
     path = recording(tmp_path / "voice.wav", 12.0)
-    if turbo:  # upstream's fails with float64, which its loudness gives
+    if turbo:  # upstream fails with float64, which its loudness returns
         level = upstream.norm_loudness
         upstream.norm_loudness = lambda *args: level(*args).astype(np.float32)
     with quiet():
         upstream.prepare_conditionals(path)
         expected = conditioning_of(upstream.conds)
-        voice = condition(upstream, read_recording(path))
+        voice = compute_conditioning(upstream, read_recording(path))
     torch.testing.assert_close(voice.speaker, expected.speaker, atol=1e-3, rtol=0)  # of length 1
     assert torch.equal(voice.prompt_tokens, expected.prompt_tokens)
     for name, tensor in expected.sound.items():

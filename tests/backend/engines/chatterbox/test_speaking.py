@@ -1,4 +1,4 @@
-"""The whole server with the tiny model: what a client hears over its WebSocket."""
+"""The server with the tiny model, end to end over a WebSocket."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
-from tests.backend.engines.chatterbox.recordings import recording
-from tests.backend.engines.chatterbox.tiny import tiny
+from tests.support.chatterbox.recordings import recording
+from tests.support.chatterbox.tiny import tiny
 from tests.support.live_server import Client, Message, eventually, live_server
 from tests.support.same_sound import assert_same_sound
 
@@ -21,7 +21,7 @@ CLAUSE, REST = "Well then, my friend, ", "we shall see what comes of it."
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
 
-def model(voices: Path, *, turbo: bool) -> ChatterboxModel:
+def create_model(voices: Path, *, turbo: bool) -> ChatterboxModel:
     return ChatterboxModel(tiny(turbo=turbo), ChatterboxSettings(slots=4, watermark=False), voices)
 
 
@@ -29,8 +29,8 @@ def audio_of(messages: list[Message], context: str) -> list[Message]:
     return [m for m in messages if m["type"] == "audio" and m["context"] == context]
 
 
-def assert_told(messages: list[Message], context: str, text: str) -> None:
-    """All of the text, once, and what `done` says of it."""
+def assert_spoken(messages: list[Message], context: str, text: str) -> None:
+    """The spans tile the text, and `done` reports the sums."""
     audio, done = audio_of(messages, context), messages[-1]
     edges = [m["text"] for m in audio]
     assert edges[0][0] == 0
@@ -39,78 +39,76 @@ def assert_told(messages: list[Message], context: str, text: str) -> None:
     assert abs(done["audio_ms"] - sum(m["duration_ms"] for m in audio)) < 1
 
 
-async def said_to_the_end(client: Client, context: str, text: str, **start: Any) -> bytes:
+async def speak_text(client: Client, context: str, text: str, **start: Any) -> bytes:
     await client.say("start", context=context, format="pcm_f32le", **start)
     await client.say("text", context=context, text=text)
     await client.say("end", context=context)
     messages = await client.read_to("done", context)
-    assert_told(messages, context, text)
+    assert_spoken(messages, context, text)
     return b"".join(m["data"] for m in audio_of(messages, context))
 
 
 @both
-async def test_a_clause_is_heard_before_the_sentence_is_finished(
-    turbo: bool, tmp_path: Path
-) -> None:
-    async with live_server(model(tmp_path, turbo=turbo)) as live, live.client() as client:
+async def test_clause_is_heard_before_the_sentence_ends(turbo: bool, tmp_path: Path) -> None:
+    async with live_server(create_model(tmp_path, turbo=turbo)) as live, live.client() as client:
         assert (client.ready["voice"], client.ready["sample_rate"]) == ("default", 24_000)
         await client.say("start", context="c", format="pcm_f32le", seed=1)
         await client.say("text", context="c", text=CLAUSE)
-        heard = await client.read_to("audio", "c")
-        while heard[-1]["text"][1] < len(CLAUSE):
-            heard += await client.read_to("audio", "c")
-        assert sum(m["duration_ms"] for m in audio_of(heard, "c")) > 400
+        before = await client.read_to("audio", "c")
+        while before[-1]["text"][1] < len(CLAUSE):
+            before += await client.read_to("audio", "c")
+        assert sum(m["duration_ms"] for m in audio_of(before, "c")) > 400
         await client.say("text", context="c", text=REST)
         await client.say("end", context="c")
-        messages = heard + await client.read_to("done", "c")
-    assert_told(messages, "c", CLAUSE + REST)
+        messages = before + await client.read_to("done", "c")
+    assert_spoken(messages, "c", CLAUSE + REST)
     assert len(audio_of(messages, "c")) >= 4
     words = [word for m in audio_of(messages, "c") for word in m["words"]]
     assert [(CLAUSE + REST)[low:high].strip() for low, high, *_ in words] == (CLAUSE + REST).split()
 
 
 @both
-async def test_many_voices_at_once_are_each_what_they_are_alone(
-    turbo: bool, tmp_path: Path
-) -> None:
-    made = model(tmp_path / "voices", turbo=turbo)
+async def test_concurrent_voices_sound_the_same_as_alone(turbo: bool, tmp_path: Path) -> None:
+    model = create_model(tmp_path / "voices", turbo=turbo)
     for seed, name in enumerate(("anna", "bob"), 1):
-        made.learn(name, recording(tmp_path / f"{name}.wav", seed=seed))
-    wishes: dict[str, Any] = {
+        model.learn(name, recording(tmp_path / f"{name}.wav", seed=seed))
+    starts: dict[str, Any] = {
         f"{voice}{seed}": {"voice": voice, "seed": seed, "mode": "batch"}
         for voice, seed in (("default", 1), ("anna", 1), ("bob", 1))
     }
 
     async def one(name: str) -> bytes:
         async with live.client() as client:
-            return await said_to_the_end(client, name, REST, **wishes[name])
+            return await speak_text(client, name, REST, **starts[name])
 
-    async with live_server(made) as live:
-        together = await asyncio.gather(*(one(name) for name in wishes))
-        alone = [await one(name) for name in wishes]
+    async with live_server(model) as live:
+        together = await asyncio.gather(*(one(name) for name in starts))
+        alone = [await one(name) for name in starts]
     for crowd, single in zip(together, alone, strict=True):
         assert_same_sound(np.frombuffer(crowd, "<f4"), np.frombuffer(single, "<f4"))
-    assert len({each[:20_000] for each in alone}) == len(wishes)
+    assert len({each[:20_000] for each in alone}) == len(starts)
 
 
-async def test_a_cancel_frees_the_slot_and_others_go_on(tmp_path: Path) -> None:
-    made = ChatterboxModel(tiny(turbo=True), ChatterboxSettings(slots=1, watermark=False), tmp_path)
+async def test_cancel_frees_the_slot_for_other_contexts(tmp_path: Path) -> None:
+    model = ChatterboxModel(
+        tiny(turbo=True), ChatterboxSettings(slots=1, watermark=False), tmp_path
+    )
     engines = []
-    create = made.create_engine
-    made.create_engine = lambda: engines.append(create()) or engines[-1]  # type: ignore[method-assign, func-returns-value]
-    async with live_server(made) as live, live.client() as client:
+    create = model.create_engine
+    model.create_engine = lambda: engines.append(create()) or engines[-1]  # type: ignore[method-assign, func-returns-value]
+    async with live_server(model) as live, live.client() as client:
         await client.say("start", context="a")
         await client.say("text", context="a", text=(CLAUSE + REST + " ") * 8)
         await client.read_to("audio", "a")
         await client.say("cancel", context="a")
         await client.read_to("cancelled", "a")
-        await eventually(lambda: engines[0]._parts.decoder.free == 1, 5)
-        assert await said_to_the_end(client, "b", "Good day.")
+        await eventually(lambda: engines[0]._parts.decoder.free_slots == 1, 5)
+        assert await speak_text(client, "b", "Good day.")
 
 
-async def test_a_wish_out_of_range_is_answered_with_the_range(tmp_path: Path) -> None:
-    async with live_server(model(tmp_path, turbo=False)) as live, live.client() as client:
+async def test_out_of_range_parameter_is_answered_with_its_range(tmp_path: Path) -> None:
+    async with live_server(create_model(tmp_path, turbo=False)) as live, live.client() as client:
         await client.say("start", context="a", exaggeration=7)
         (error,) = await client.read_to("error")
         assert (error["code"], "0.25 to 2.0" in error["message"]) == ("bad_message", True)
-        assert await said_to_the_end(client, "b", "Good day.", exaggeration=1.0, cfg_weight=0)
+        assert await speak_text(client, "b", "Good day.", exaggeration=1.0, cfg_weight=0)

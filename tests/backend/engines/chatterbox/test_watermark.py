@@ -1,4 +1,4 @@
-"""The watermark, on by default."""
+"""The watermark: detected, inaudible at seams, on by default."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.watermark import Watermark
-from tests.backend.engines.chatterbox.tiny import quiet, tiny
+from tests.support.chatterbox.tiny import quiet, tiny
 
 RATE_HZ = 24_000
 
@@ -32,17 +32,17 @@ def speech(seconds: float) -> Pcm:
     return (0.1 * (swell * tones + breath)).astype(np.float32)
 
 
-def marked_of(mark: Watermark, sounds: list[Pcm]) -> list[Pcm]:
+def mark_all(mark: Watermark, sounds: list[Pcm]) -> list[Pcm]:
     marked = [each for each in mark.apply(sounds, RATE_HZ) if each is not None]
     assert len(marked) == len(sounds)
     return marked
 
 
-def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> None:
+def test_separately_marked_chunks_are_detected_together(mark: Watermark) -> None:
     sound = speech(4)
     cuts = np.cumsum([int(each * RATE_HZ) for each in (0.4, 0.8, 1.6)])
-    parts = marked_of(mark, np.split(sound, cuts)[:3])
-    parts += marked_of(mark, np.split(sound, cuts)[3:])
+    parts = mark_all(mark, np.split(sound, cuts)[:3])
+    parts += mark_all(mark, np.split(sound, cuts)[3:])
     marked = np.concatenate(parts)
     assert [len(part) for part in parts] == [len(part) for part in np.split(sound, cuts)]
     with torch.inference_mode():
@@ -52,20 +52,20 @@ def test_chunks_marked_one_by_one_are_recognised_together(mark: Watermark) -> No
     assert np.square(marked - sound).mean() < 0.1 * np.square(sound).mean()
 
 
-def test_at_its_seams_a_chunk_is_as_it_was(mark: Watermark) -> None:
+def test_watermark_leaves_chunk_edges_unchanged(mark: Watermark) -> None:
     sound = speech(1)
-    (marked,) = marked_of(mark, [sound])
+    (marked,) = mark_all(mark, [sound])
     assert marked[0] == sound[0]
     assert marked[-1] == sound[-1]
 
 
-def test_what_is_too_short_stays_as_it_is(mark: Watermark) -> None:
+def test_too_short_chunk_is_not_marked(mark: Watermark) -> None:
     for count in (0, 1, 500, 2399):
         sound = speech(1)[:count]
         assert mark.apply([sound], RATE_HZ)[0] is sound
 
 
-def test_memory_that_runs_out_costs_the_chunks_that_do_not_fit_alone(
+def test_out_of_memory_skips_only_chunks_that_do_not_fit(
     mark: Watermark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def short(pcm: Pcm, sample_rate_hz: int) -> Pcm:
@@ -73,13 +73,13 @@ def test_memory_that_runs_out_costs_the_chunks_that_do_not_fit_alone(
             raise torch.OutOfMemoryError("no memory")
         return pcm
 
-    monkeypatch.setattr(mark, "_marked", short)
+    monkeypatch.setattr(mark, "_mark", short)
     sounds = [speech(0.5), speech(2), speech(0.7)]
     assert [each is None for each in mark.apply(sounds, RATE_HZ)] == [False, True, False]
 
 
-def test_it_is_on_unless_it_is_switched_off(tmp_path: Path) -> None:
-    heard = {}
+def test_watermark_is_on_by_default(tmp_path: Path) -> None:
+    audio = {}
     for watermark in (None, True, False):
         chosen: dict[str, Any] = {} if watermark is None else {"watermark": watermark}
         with quiet():
@@ -91,6 +91,6 @@ def test_it_is_on_unless_it_is_switched_off(tmp_path: Path) -> None:
         chunks: list[Chunk] = []
         while not (chunks and chunks[-1].caught_up):
             chunks += [each for each in engine.step(["a"]) if isinstance(each, Chunk)]
-        heard[watermark] = np.concatenate([chunk.pcm for chunk in chunks])
-    assert np.array_equal(heard[None], heard[True])
-    assert not np.array_equal(heard[None], heard[False])
+        audio[watermark] = np.concatenate([chunk.pcm for chunk in chunks])
+    assert np.array_equal(audio[None], audio[True])
+    assert not np.array_equal(audio[None], audio[False])

@@ -1,8 +1,8 @@
-"""Chatterbox at the size of a toy: upstream's own classes with few and narrow layers, random
-weights, and an end of speech that comes by itself.
+"""A tiny Chatterbox: upstream's own classes with few, narrow layers, random weights, and an end of
+speech that is reached without training.
 
-Upstream's `generate` takes a third of a second with them, so every part of the engine can be held
-against it.
+Upstream's `generate` takes a third of a second, so every part of the engine can be compared with
+it.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=o
 SAME_MEL = 1e-3  # of natural logarithms: a hundredth of a decibel
 SIZE = 64
 SPEECH_END = 6562
-END_AFTER = 35  # speech tokens, about
+END_AFTER = 35  # speech tokens, approximately
 _TURBO_PROMPT = 375
 
 
 def tiny_t3(*, turbo: bool) -> Any:
-    """A T3 of two layers that ends its speech: channel 0 of the hidden states carries nothing but
-    the position, and the end's logit looks at nothing else.
+    """A T3 of two layers that ends its speech: channel 0 of the hidden states carries only the
+    position, and the stop token's logit depends only on it.
     """
     torch.manual_seed(0)
     t3 = T3(_turbo_config() if turbo else _standard_config())
     with torch.no_grad():
         t3.speech_head.weight.mul_(4)
         t3.speech_head.weight[:, 0] = 0
-        t3.speech_head.weight[6561:] = 0  # ids without a sound are hardly drawn
+        t3.speech_head.weight[6561:] = 0  # ids without sound are rarely drawn
         t3.speech_head.weight[6561:, 0] = 3
         t3.speech_head.weight[SPEECH_END, 0] = 10
-        _attend(t3, turbo=turbo)
+        _strengthen_attention(t3, turbo=turbo)
         for embedding in (t3.text_emb, t3.speech_emb):
             embedding.weight[:, 0] = 0
         t3.cond_enc.spkr_enc.weight[0] = 0
@@ -67,8 +67,8 @@ def tiny_t3(*, turbo: bool) -> Any:
     return t3.eval().requires_grad_(requires_grad=False)
 
 
-def _attend(t3: Any, *, turbo: bool) -> None:
-    """As they are drawn, the layers hardly look back: text and voice would not matter."""
+def _strengthen_attention(t3: Any, *, turbo: bool) -> None:
+    """Scale up the attention weights: unscaled, text and voice would hardly matter."""
     for layer in t3.tfmr.h if turbo else t3.tfmr.layers:
         if turbo:
             layer.attn.c_attn.weight.mul_(8)
@@ -136,7 +136,7 @@ def _standard_config() -> Any:
 
 
 class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
-    """Upstream's forward code; without the parts that only listen to a reference recording."""
+    """Upstream's forward code, without the encoders of reference recordings."""
 
     def __init__(self, *, meanflow: bool) -> None:
         torch.nn.Module.__init__(self)
@@ -154,7 +154,7 @@ class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
         )
         decoder = CausalConditionalCFM(spk_emb_dim=80, cfm_params=CFM_PARAMS, estimator=estimator)
         self.flow = CausalMaskedDiffWithXvec(encoder=encoder, decoder=decoder)
-        self.tokenizer = TinyListener()
+        self.tokenizer = TinySpeechTokenizer()
         self.mel2wav = HiFTGenerator(
             sampling_rate=24000,
             base_channels=64,
@@ -164,7 +164,7 @@ class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
             source_resblock_dilation_sizes=[[1, 3, 5]] * 3,
             f0_predictor=ConvRNNF0Predictor(cond_channels=32),
         )
-        with torch.no_grad():  # random weights have no voice: let the pitch move about 120 Hz
+        with torch.no_grad():  # random weights give no pitch: let it vary around 120 Hz
             self.mel2wav.f0_predictor.classifier.weight.mul_(20)
             self.mel2wav.f0_predictor.classifier.bias.fill_(120.0)
         ramp = (torch.cos(torch.linspace(torch.pi, 0, 480)) + 1) / 2
@@ -174,7 +174,7 @@ class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
         self.resamplers: dict[Any, Any] = {}
 
     def embed_ref(self, wav: Any, rate_hz: int, device: str) -> dict[str, Any]:
-        """A voice from a recording at 24 kHz: made up, but of what is in it."""
+        """A voice derived from a recording at 24 kHz, in an arbitrary but deterministic way."""
         assert rate_hz == 24_000
         tokens, lengths = self.tokenizer([wav])
         return {
@@ -187,15 +187,15 @@ class TinyS3Gen(S3Token2Wav):  # type: ignore[misc]
         }
 
 
-class TinyListener(torch.nn.Module):  # type: ignore[misc]
-    """Stands for the speech tokenizer: a token for every 960 samples, of how loud they are."""
+class TinySpeechTokenizer(torch.nn.Module):  # type: ignore[misc]
+    """Replaces the speech tokenizer: one token per 960 samples, from their loudness."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(1))  # upstream asks where the weights are
+        self.weight = torch.nn.Parameter(torch.ones(1))  # upstream reads the device of the weights
 
     def forward(self, waves: Any, max_len: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Upstream's signature: (1, n) and their number."""
+        """As upstream: tokens (1, n) and their number."""
         wave = torch.as_tensor(waves[0])
         frames = wave[: len(wave) // 960 * 960].view(-1, 960).abs().mean(1)
         tokens = (frames * 1e5).long()[None, :max_len] % 6561
@@ -203,14 +203,14 @@ class TinyListener(torch.nn.Module):  # type: ignore[misc]
 
 
 class CharacterTokenizer:
-    """A token a character for the standard model, a token a word for Turbo."""
+    """One token per character for the standard model, one per word for Turbo."""
 
     def text_to_tokens(self, text: str) -> torch.Tensor:
-        """The standard model's way to call it."""
+        """The standard model's interface."""
         return torch.tensor([[3 + ord(character) % 250 for character in text]])
 
     def __call__(self, text: str, **_: Any) -> Any:
-        """Turbo's way."""
+        """Turbo's interface."""
 
         class Encoding:
             input_ids = torch.tensor([[sum(map(ord, word)) % 512 for word in text.split()]])
@@ -219,7 +219,7 @@ class CharacterTokenizer:
 
 
 def voice(seed: int, *, turbo: bool, prompt_tokens: int = 50) -> Any:
-    """Random conditionals: a voice."""
+    """A voice with random conditionals."""
     return random_voice(turbo=turbo, device="cpu", seed=seed, prompt_tokens=prompt_tokens)
 
 
@@ -231,7 +231,7 @@ def _parts(turbo: bool) -> tuple[Any, Any, Any]:
 
 
 def tiny(*, turbo: bool) -> Any:
-    """A `ChatterboxTTS` or `ChatterboxTurboTTS`; the weights are shared by all of a kind."""
+    """A `ChatterboxTTS` or `ChatterboxTurboTTS`; instances of a kind share their weights."""
     t3, s3gen, encoder = _parts(turbo)
     kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
     with quiet():
@@ -240,7 +240,7 @@ def tiny(*, turbo: bool) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Upstream prints."""
+    """Suppress upstream's output and warnings."""
     with (
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),

@@ -1,6 +1,6 @@
-"""What a listener hears who holds nothing back: its first sound, and where it waits for more.
+"""A listener without a prebuffer: when it hears the first sound, and its gaps.
 
-Plain: the caller brings the clock (seconds, any origin). PCM is mono float32 in [-1, 1].
+Pure: the caller supplies times (seconds, any origin). PCM is mono float32 in [-1, 1].
 """
 
 from __future__ import annotations
@@ -14,49 +14,49 @@ from backend.audio.loudness import AUDIBLE_DBFS, WINDOW_S, first_audible, levels
 
 Pcm = NDArray[np.float32]
 
-COUNTED_GAP_S = 0.005  # a shorter one is the rounding of times and of the event loop's turns
+COUNTED_GAP_S = 0.005  # shorter gaps are rounding and event loop latency
 
 
 def decode_pcm(data: bytes) -> Pcm:
-    """The samples of a context of the format `pcm_s16le`."""
+    """Decode audio of the format `pcm_s16le`."""
     return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768.0
 
 
 def audible_from_s(pcm: Pcm, rate_hz: int) -> float | None:
-    """Seconds of silence before the first audible sample; None when nothing is audible."""
+    """Seconds of silence before the first audible sample; None if there is none."""
     sample = first_audible(pcm, rate_hz)
     return None if sample is None else sample / rate_hz
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """Silence of `length_s` from `at_s` on, because nothing had come."""
+class AudibleGap:
+    """Silence of `length_s` from `at_s` on because no audio had arrived."""
 
     at_s: float
     length_s: float
 
 
 @dataclass(slots=True)
-class Hearing:
-    """Plays what comes at once, or when everything before it is played.
+class SimulatedListener:
+    """Plays audio on arrival, or after all audio before it.
 
-    `first_message_s`: when the first audio came. `first_sound_s`: when its first audible sample is
-    heard; gaps count from then on. `dry_at_s`: when all that came is played. None: not yet.
+    `first_message_s`: arrival of the first audio. `first_sound_s`: playback of the first audible
+    sample; gaps count from then on. `dry_at_s`: end of all received audio. None: not yet.
     """
 
     rate_hz: int
     first_message_s: float | None = None
     first_sound_s: float | None = None
     dry_at_s: float | None = None
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[AudibleGap] = field(default_factory=list)
 
-    def hear(self, pcm: Pcm, at_s: float) -> float:
-        """Audio came; returns when it begins to be played."""
+    def play_audio(self, pcm: Pcm, at_s: float) -> float:
+        """Receive audio at `at_s`; returns when its playback starts."""
         if not len(pcm):
             return at_s
         if self.first_message_s is None:
             self.first_message_s = at_s
-        gap = self.gap(at_s)
+        gap = self.current_gap(at_s)
         if gap is not None:
             self.gaps.append(gap)
         starts_s = at_s if self.dry_at_s is None else max(at_s, self.dry_at_s)
@@ -66,11 +66,11 @@ class Hearing:
             self.first_sound_s = None if silent_s is None else starts_s + silent_s
         return starts_s
 
-    def gap(self, now_s: float) -> Gap | None:
-        """The silence that lasts now; None before the first sound and while something is heard."""
+    def current_gap(self, now_s: float) -> AudibleGap | None:
+        """The gap that lasts at `now_s`; None before the first sound and during playback."""
         if self.first_sound_s is None or self.dry_at_s is None or now_s <= self.dry_at_s:
             return None
-        return Gap(self.dry_at_s, now_s - self.dry_at_s)
+        return AudibleGap(self.dry_at_s, now_s - self.dry_at_s)
 
 
 def cut_pauses(pcm: Pcm, rate_hz: int, longest_s: float) -> Pcm:

@@ -1,4 +1,4 @@
-"""Upstream draws the noise of the sound anew at every call: what it drew, for ours to use."""
+"""Records the noise that upstream draws at every call, so that the engine can use the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from backend.engines.chatterbox.passage import Passage
 
 
-class Drawn:
-    """What upstream draws at random for the sound: `normal` and `uniform`, in order."""
+class RecordedNoise:
+    """Records torch's random draws: `normal` and `uniform`, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.normal: list[torch.Tensor] = []
@@ -23,21 +23,21 @@ class Drawn:
             ("randn_like", self.normal),
             ("rand", self.uniform),
         ):
-            monkeypatch.setattr(torch, name, self._keeping(getattr(torch, name), kept))
+            monkeypatch.setattr(torch, name, self._record(getattr(torch, name), kept))
 
     @staticmethod
-    def _keeping(draw: Callable[..., Any], kept: list[Any]) -> Callable[..., Any]:
-        def drawn(*arguments: Any, **options: Any) -> Any:
+    def _record(draw: Callable[..., Any], kept: list[Any]) -> Callable[..., Any]:
+        def recorded(*arguments: Any, **options: Any) -> Any:
             kept.append(draw(*arguments, **options))
             return kept[-1].clone()
 
-        return drawn
+        return recorded
 
-    def give(self, passage: Passage, *, turbo: bool) -> None:
-        """Let a passage have the same noise."""
-        normal = [each.clone() for each in self.normal]  # drawn in inference mode
+    def apply_to(self, passage: Passage, *, turbo: bool) -> None:
+        """Give a passage the same noise."""
+        normal = [noise.clone() for noise in self.normal]  # drawn in inference mode
         mel, *waves = normal[1:] if turbo else normal
-        if turbo:  # upstream draws that of the new frames apart
+        if turbo:  # upstream draws the new frames' noise separately
             mel[..., -normal[0].size(2) :] = normal[0]
         assert passage._noise is not None
         passage._noise._frames = mel[0]
@@ -48,6 +48,8 @@ class Drawn:
         source._noise = waves[0][0]
 
 
-class Unmarked:
+class NoWatermark:
+    """Replaces upstream's watermarker."""
+
     def apply_watermark(self, wav: Any, **_: Any) -> Any:
         return wav
