@@ -54,6 +54,12 @@ class ServerSettings(Section):
     max_text_length: int = Field(
         default=20_000, ge=100, description="Unspoken characters that a context may hold."
     )
+    max_first_wait: float = Field(
+        default=1.5,
+        gt=0,
+        description="Seconds that a new listener may have to wait for its first sound; one that "
+        "would wait longer is refused, with a time to try again.",
+    )
     drain_timeout: float = Field(
         default=5.0, ge=0, description="Seconds that running speech has to end at shutdown."
     )

@@ -117,9 +117,18 @@ class Unsupported(DuplexError):
 
 
 class Overloaded(DuplexError):
-    """The machine has no capacity for another listener."""
+    """The machine has no capacity for another listener.
+
+    `retry_after_s`: when it is worth asking again.
+    """
 
     code = "overloaded"
+
+    def __init__(
+        self, message: str, retry_after_s: float = 1.0, context: str | None = None
+    ) -> None:
+        super().__init__(message, context)
+        self.retry_after_s = retry_after_s
 
 
 class SpeechTimeout(DuplexError):

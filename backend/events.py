@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backend.errors import DuplexError, Overloaded
+
 Mode = Literal["live", "stream", "batch"]
 Frames = Literal["binary", "json"]
 Typing = Literal["auto", "word", "phrase", "sentence"]
@@ -207,11 +209,21 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An error; `context` is None if it concerns the connection."""
+    """An error; `context` is None if it concerns the connection. `retry_after_ms`: when it is worth
+    trying again, for `overloaded`.
+    """
 
     context: str | None
     code: str
     message: str
+    retry_after_ms: int | None = None
+
+    @classmethod
+    def from_error(cls, error: DuplexError, context: str | None = None) -> Failed:
+        """The event for an error of `context`."""
+        wait_s = error.retry_after_s if isinstance(error, Overloaded) else None
+        wait_ms = None if wait_s is None else max(1, round(wait_s * 1000))
+        return cls(context, error.code, error.message, wait_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
+from backend.synthesis.scheduler import Limits
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
@@ -99,8 +100,8 @@ def create_app(
     threads = settings.engine.threads or os.cpu_count() or 1
     if model.info.max_batch > 1:  # one thread steps all utterances
         threads = 1
-    patience_s = settings.bidirectional_streaming.task_timeout
-    tts = TTSManager(model, settings.engine, metrics, threads, patience_s)
+    limits = Limits(settings.bidirectional_streaming.task_timeout, settings.server.max_first_wait)
+    tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
     wyoming = _create_wyoming(settings, access)
 

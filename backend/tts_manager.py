@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,6 @@ from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release,
 from backend.errors import (
     BadMessage,
     EngineDead,
-    Overloaded,
     UnknownVoice,
     UnreadableText,
     Unsupported,
@@ -29,7 +27,8 @@ from backend.errors import (
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
-from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.live_listeners import LiveListener, LiveListeners
+from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.voice_store import VoiceStore
 from backend.text.alphabets import foreign_script
@@ -84,14 +83,13 @@ class TTSManager:
         settings: EngineSettings,
         metrics: Metrics,
         threads: int,
-        patience_s: float = math.inf,
+        limits: Limits | None = None,
     ) -> None:
-        """`patience_s`: see `Scheduler`."""
         self.fatal_error: EngineDead | None = None
         self.on_dead: Callable[[EngineDead], None] = lambda _: None
         self._model = model
         self._settings = settings
-        self._scheduler = Scheduler(model, threads, metrics, patience_s, self._set_fatal_error)
+        self._scheduler = Scheduler(model, threads, metrics, limits, self._set_fatal_error)
         self._store = VoiceStore(model)
         self._gains: dict[str, float] = {}  # by loaded voice
         # Downloads run one at a time and block nothing else.
@@ -280,11 +278,17 @@ class TTSManager:
         """Raises `Overloaded` if another listener would cause gaps for others; `EngineDead`."""
         if self.fatal_error is not None:
             raise self.fatal_error
-        if self._scheduler.is_overloaded:
-            raise Overloaded("the machine is at capacity; try again later")
+        self.listeners.check_capacity(asyncio.get_running_loop().time())
 
-    def open_utterance(self, params: VoiceParams, chunk_characters: int) -> UtteranceHandle:
-        """Open an utterance; `async with` the result."""
+    @property
+    def listeners(self) -> LiveListeners:
+        """The live contexts that the engine threads serve."""
+        return self._scheduler.listeners
+
+    def open_utterance(
+        self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    ) -> UtteranceHandle:
+        """Open an utterance; `async with` the result. `listener`: of its live context."""
         return self._scheduler.open_utterance(
             Utterance(
                 self._scheduler.next_id(),
@@ -294,5 +298,6 @@ class TTSManager:
                 language=params.language,
                 chunk_characters=chunk_characters,
                 parameters=params.parameters,
-            )
+            ),
+            listener,
         )

@@ -76,11 +76,15 @@ class Retracted:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """A request was refused or failed; `context` is None if it concerns the connection."""
+    """A request was refused or failed; `context` is None if it concerns the connection.
+
+    `retry_after_ms`: when to try again, if the server is overloaded.
+    """
 
     context: str | None
     code: str
     message: str
+    retry_after_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,4 +80,4 @@ def _get_services(connection: HTTPConnection) -> Services:
 
 def _error_response(request: Request, error: DuplexError) -> Response:
     _get_services(request).metrics.count_error(error.code)
-    return create_refusal_response(build_refusal(Failed(None, error.code, error.message)))
+    return create_refusal_response(build_refusal(Failed.from_error(error)))

@@ -154,7 +154,7 @@ async def _accept_and_fail(
         with suppress(DuplexError):  # no message, or an invalid one
             commands = protocol.decode(await connection.receive_message(busy=lambda: False))
             context = next((c.context for c in commands if isinstance(c, Start)), None)
-        await connection.send_event(Failed(context, error.code, error.message))
+        await connection.send_event(Failed.from_error(error, context))
 
 
 async def _serve_speech(
@@ -215,6 +215,4 @@ def _get_services(connection: HTTPConnection) -> Services:
 
 def _error_response(services: Services, error: DuplexError) -> Response:
     services.metrics.count_error(error.code)
-    return create_refusal_response(
-        elevenlabs_http.build_refusal(Failed(None, error.code, error.message))
-    )
+    return create_refusal_response(elevenlabs_http.build_refusal(Failed.from_error(error)))

@@ -34,7 +34,7 @@ def native_routes(access: Access) -> APIRouter:
             start, text = decode_speech_request(await request.body())
         except DuplexError as error:
             services.metrics.count_error(error.code)
-            return create_refusal_response(lines.refuse(Failed(None, error.code, error.message)))
+            return create_refusal_response(lines.refuse(Failed.from_error(error)))
         return SpeechResponse(services, start, text, lines)
 
     return router

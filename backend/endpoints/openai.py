@@ -36,7 +36,7 @@ class _OpenAIRoute(APIRoute):
                 return await handler(request)
             except DuplexError as error:
                 _get_services(request).metrics.count_error(error.code)
-                return _error_response(request, Failed(None, error.code, error.message))
+                return _error_response(request, Failed.from_error(error))
 
         return respond
 

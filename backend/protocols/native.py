@@ -264,6 +264,8 @@ def encode_event(event: Event) -> str | bytes:
         message["protocol"] = PROTOCOL_VERSION
     # `vars` does not work with slots
     message.update({name: getattr(event, name) for name in event.__dataclass_fields__})
+    if isinstance(event, Failed) and event.retry_after_ms is None:
+        del message["retry_after_ms"]
     return json.dumps(message, ensure_ascii=False)
 
 

@@ -26,6 +26,7 @@ from backend.sessions.client_slots import ClientSlots
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.send_queue import SendQueue
+from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
 from backend.text.text_buffer import TextBuffer
@@ -97,6 +98,7 @@ class Context:
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
         self._pacer = Pacer(create_pacing(services.settings, start, services.tts))
+        self._live = LiveListener() if start.mode != "batch" else None
         parameters = ContextParameters(
             self._voice_params.voice, target.name, target.sample_rate_hz, start.mode
         )
@@ -108,6 +110,8 @@ class Context:
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
+        self._handle: UtteranceHandle | None = None  # while its release is not caught up
+        self._choice = Speak(0, 0)  # the release
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -133,7 +137,9 @@ class Context:
         """Append text. Raises `ContextEnded`, `TextLimit`."""
         self._text.push_text(text, self._services.clock())
         self._record.add_text(len(text))
-        self._changed.set()
+        if self._live is not None:
+            self._live.has_text = True
+        self._on_text_changed()
 
     def retract_text(self, to: int) -> int:
         """Take text back; returns the offset actually retracted to."""
@@ -150,16 +156,17 @@ class Context:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for their audio")
         self._text.flush_text()
         self._flushes.append(self._text.length)
-        self._changed.set()
+        self._on_text_changed()
 
     def end_text(self) -> None:
         """Mark the text complete. Raises `ContextEnded`."""
         self._text.end_text()
-        self._changed.set()
+        self._on_text_changed()
 
     def update_position(self, heard_ms: float) -> None:
         """Set the listener's position, as the client reports it."""
         self._listener.on_played(heard_ms / 1000)
+        self._update_live_listener()
         self._changed.set()
 
     def create_cancelled(self, dropped: Sequence[Audio]) -> Cancelled:
@@ -171,10 +178,13 @@ class Context:
         """Start recording figures, until `close_record`."""
         self._send_queue.add_watcher(self.id, self._listener)
         self._record.log_opened()
+        if self._live is not None:
+            self._services.tts.listeners.add(self._live, self._services.clock())
 
     def close_record(self, outcome: str) -> None:
         """Stop recording, if the context was not spoken to its end."""
         self._send_queue.remove_watcher(self.id, outcome)
+        self._remove_live_listener()
 
     # --- the task ---------------------------------------------------------------------------------
 
@@ -183,10 +193,13 @@ class Context:
 
         Cancel-safe: aborts the current utterance. Raises `VoiceUnavailable`, `EngineDead`.
         """
-        with self._services.tts.hold_voice(self._voice_params.voice):
-            self._gain = await self._services.tts.load_voice(self._voice_params.voice)
-            while (next_choice := await self._next_choice()) is not None:
-                await self._speak_utterance(*next_choice)
+        try:
+            with self._services.tts.hold_voice(self._voice_params.voice):
+                self._gain = await self._services.tts.load_voice(self._voice_params.voice)
+                while (next_choice := await self._next_choice()) is not None:
+                    await self._speak_utterance(*next_choice)
+        finally:
+            self._remove_live_listener()
         await self._answer_flushes()
         self._listener.on_finishing()
         self._send_queue.put_nowait(await self._audio_sender.send_rest())
@@ -228,19 +241,19 @@ class Context:
         start_ms = self._audio_sender.rendered_ms  # everything is delivered between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
         try:
-            async with self._services.tts.open_utterance(self._voice_params, chunk_size) as handle:
-                await self._speak_release(handle, sentence, choice, start_ms)
-                while not choice.final:
+            tts, params = self._services.tts, self._voice_params
+            async with tts.open_utterance(params, chunk_size, self._live) as handle:
+                final = await self._speak_release(handle, sentence, choice, start_ms)
+                while not final:
                     next_choice = await self._next_choice()
                     assert next_choice is not None, "an open sentence is not finished"
-                    sentence, choice = next_choice
-                    await self._speak_release(handle, sentence, choice, start_ms)
+                    final = await self._speak_release(handle, *next_choice, start_ms)
             self._text.close_utterance()
         except EngineDead:  # no further sentence can be spoken
             raise
         except DuplexError as error:
             self._listener.on_failed(error)
-            self._send_queue.put_nowait(Failed(self.id, error.code, error.message))
+            self._send_queue.put_nowait(Failed.from_error(error, self.id))
             self._undelivered.append(
                 RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance())
             )
@@ -248,20 +261,42 @@ class Context:
 
     async def _speak_release(
         self, handle: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
-    ) -> None:
+    ) -> bool:
+        """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.on_released(sentence.last_input_s)
         self._text.mark_released(sentence, choice)
+        self._choice, self._handle = choice, handle
         handle.extend(create_release(sentence, choice), self._deadline_s())
-        caught_up = False
-        while not caught_up:
-            chunk = await handle.next_chunk()
-            self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
-            caught_up = chunk.caught_up
-            self._hold_chunk(chunk, start_ms)
-            awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
-            if self._streaming.immediate_send or awaited:
-                await self._deliver_held()
-            handle.deadline_s = self._deadline_s()
+        try:
+            caught_up = False
+            while not caught_up:
+                chunk = await handle.next_chunk()
+                self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
+                caught_up, choice = chunk.caught_up, self._choice
+                self._hold_chunk(chunk, start_ms)
+                awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
+                if self._streaming.immediate_send or awaited:
+                    await self._deliver_held()
+                handle.deadline_s = self._deadline_s()
+        finally:
+            self._handle = None
+        return choice.final
+
+    def _on_text_changed(self) -> None:
+        self._changed.set()
+        if self._handle is not None and not self._handle.is_taken and not self._choice.final:
+            self._extend_queued_release(self._handle)
+
+    def _extend_queued_release(self, handle: UtteranceHandle) -> None:
+        """Decide anew on a release that no engine thread has taken yet."""
+        sentence = self._text.pending_sentence()
+        undone = replace(sentence, released=sentence.spoken)
+        choice = self._pacer.decide(undone, self._services.clock())
+        if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
+            return
+        if handle.replace(create_release(sentence, choice)):
+            self._text.mark_released(sentence, choice)
+            self._choice = choice
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
@@ -291,6 +326,15 @@ class Context:
         self._undelivered.clear()
         sent = await self._audio_sender.send_span(span, self._silence_s())
         self._listener.on_sent(sent.audio_s, sent.audible_from_s)
+        self._update_live_listener()
+
+    def _update_live_listener(self) -> None:
+        if self._live is not None:
+            self._live.dry_at_s = self._pacer.dry_at_s
+
+    def _remove_live_listener(self) -> None:
+        if self._live is not None:
+            self._services.tts.listeners.remove(self._live)
 
     def _silence_s(self) -> float:
         """How long the listener has heard nothing: silence that need not be sent again. A client

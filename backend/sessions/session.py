@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Never, assert_never
 
 import structlog
@@ -196,9 +196,9 @@ class Session:
         # Text in transit to a context whose start was refused is expected.
         log_line = log.debug if error.code == ContextEnded.code else log.info
         log_line("refused", session=self.id, context=error.context, code=error.code)
-        self.send_queue.put_nowait(
-            Failed(error.context, error.code, error.message[:_MAX_MESSAGE_CHARACTERS])
-        )
+        failed = Failed.from_error(error, error.context)
+        message = failed.message[:_MAX_MESSAGE_CHARACTERS]
+        self.send_queue.put_nowait(replace(failed, message=message))
 
     def handle_command(self, command: Command) -> None:
         """Execute a client's command; never waits. Raises `DuplexError` if refused, with nothing

@@ -1,30 +1,29 @@
-"""The thread that owns an engine.
+"""An engine's own thread: takes work from the queue, steps the engine, hands the results over.
 
-The event loop sends commands over a deque; results go back through a callback, which must bring
-them to the event loop (`scheduler`).
+Results go through a callback, which must bring them to the event loop (`scheduler`).
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
-from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model, Release
+from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model
 from backend.engines.unavailable import UnavailableEngine
 from backend.errors import DuplexError, EngineFailed, SpeechTimeout
 from backend.synthesis.utterance_handle import Result, UtteranceHandle
+from backend.synthesis.work_queue import Work, WorkQueue
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The results of one engine step, and its time on the thread."""
+    """What one engine step brought, and what it cost its thread."""
 
     results: list[tuple[UtteranceHandle, Result]]
     busy_s: float = 0.0
@@ -32,48 +31,40 @@ class StepResult:
 
 
 class EngineThread:
-    """A thread, the engine that it owns, and the utterances assigned to it."""
+    """A thread and the engine that it owns."""
 
     def __init__(
-        self, model: Model, name: str, deliver: Callable[[StepResult], None], patience_s: float
+        self,
+        model: Model,
+        name: str,
+        queue: WorkQueue,
+        deliver: Callable[[StepResult], None],
+        patience_s: float,
     ) -> None:
         """`patience_s`: how long the engine may work on an utterance without a result."""
-        self.info = model.info
         self.name = name
+        self.seat = queue.join(max(1, model.info.max_batch))
+        self._info = model.info
         self._model = model
+        self._queue = queue
         self._deliver = deliver
         self._patience_s = patience_s
-        self._wake = threading.Condition()
-        self._commands: deque[tuple[UtteranceHandle, Callable[[Engine], None]]] = deque()
-        self._stopping = False
         self._abandoned = False
-        self._open_count = 0  # changed by the event loop only
-        # The utterances of the current step: a new object in each step.
-        self._current_step: tuple[UtteranceHandle, ...] = ()
-        # These three are used by the thread only:
-        self._begun: set[str] = set()
-        self._pending: dict[str, UtteranceHandle] = {}  # whose release is not caught up
+        self._current_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
+        self._begun: set[str] = set()  # these two are the thread's own
         self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
-    def load(self) -> tuple[int, int]:
-        """Number of waiting utterances, and of open ones."""
-        return len(self._pending) + len(self._commands), self._open_count
-
-    @property
-    def waiting_count(self) -> int:
-        """Number of utterances waiting for a step."""
-        return len(self._pending)
-
-    @property
     def current_step(self) -> tuple[UtteranceHandle, ...]:
-        """The utterances of the current step, empty between steps. Each step has its own object."""
+        """The utterances of the present step, empty between two steps. It is the same object for as
+        long as it is the same step.
+        """
         return self._current_step
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread is running."""
+        """Whether the thread runs."""
         return self._thread.is_alive()
 
     def start(self) -> None:
@@ -81,147 +72,128 @@ class EngineThread:
         self._thread.start()
 
     def request_stop(self) -> None:
-        """End the thread after the current step. Does not block."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify()
+        """Let the present step be the last. Does not block."""
+        self._queue.leave(self.seat)
 
     def join(self, timeout_s: float) -> bool:
-        """Block until the thread ends, at most `timeout_s`. Returns whether it has ended."""
+        """Wait for the end, so long at most. Returns whether it has ended."""
         if self._thread.is_alive():
             self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
 
     def abandon(self) -> None:
-        """Give up a hanging thread: if its step ever ends, the result is discarded and the thread
-        ends. Does not block.
+        """Drop whatever the present step brings, should it ever end; the thread ends with it. Does
+        not block.
         """
-        with self._wake:
-            self._abandoned = True
-            self._commands.clear()
+        self._abandoned = True
         self.request_stop()
-
-    def begin(self, handle: UtteranceHandle) -> None:
-        """Open the utterance in the engine."""
-        self._open_count += 1
-        self._send_command(handle, lambda engine: self._begin_utterance(engine, handle))
-
-    def extend(self, handle: UtteranceHandle, release: Release) -> None:
-        """Replace the utterance's release and queue the utterance."""
-        self._send_command(handle, lambda engine: self._extend_utterance(engine, handle, release))
-
-    def abort(self, handle: UtteranceHandle) -> None:
-        """Forget the utterance; a step working on it is finished and its result discarded."""
-        self._open_count -= 1
-        self._send_command(handle, lambda engine: self._abort_utterance(engine, handle))
-
-    def _send_command(self, handle: UtteranceHandle, command: Callable[[Engine], None]) -> None:
-        with self._wake:
-            if not self._abandoned:
-                self._commands.append((handle, command))
-                self._wake.notify()
 
     # --- on the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
         engine = self._create_engine()
-        while self._run_commands(engine):
-            urgent = sorted(self._pending.values(), key=lambda handle: handle.deadline_s)
-            if urgent:
-                self._run_step(engine, urgent[: max(1, engine.info.max_batch)])
+        while (work := self._queue.take(self.seat)) is not None:
+            for utterance_id in work.aborted:
+                self._forget(engine, utterance_id)
+            ready = self._prepare(engine, work)
+            if ready:
+                self._finish(self._step(engine, ready), ready)
 
     def _create_engine(self) -> Engine:
         try:
             return self._model.create_engine()
         except Exception as error:  # noqa: BLE001 - the engine boundary
-            return UnavailableEngine(
-                self._model.info, _to_client_error(self._model.info, error).message
-            )
+            return UnavailableEngine(self._info, _to_client_error(self._info, error).message)
 
-    def _run_commands(self, engine: Engine) -> bool:
-        """Run the queued commands; sleep while there is nothing to do. Returns False to stop."""
-        with self._wake:
-            while not (self._commands or self._pending or self._stopping):
-                self._wake.wait()
-            commands, self._commands = self._commands, deque()
-        for handle, command in commands:
+    def _prepare(self, engine: Engine, work: Work) -> list[UtteranceHandle]:
+        """Give the engine what is new. Returns the utterances that it can advance."""
+        ready = []
+        for handle in work.utterances:
+            name = handle.utterance.id
             self._current_step = (handle,)
             try:
-                command(engine)
+                if name in work.begun:
+                    engine.begin(handle.utterance)
+                    self._begun.add(name)
+                if name in work.releases and name in self._begun:
+                    engine.extend(name, work.releases[name])
             except Exception as error:  # noqa: BLE001 - the engine boundary
-                failure = self._fail_utterance(engine, handle, error)
-                self._deliver_step(StepResult([(handle, failure)]))
+                self._finish(StepResult([(handle, self._fail(engine, handle, error))]), [handle])
+            else:
+                if name in self._begun:
+                    ready.append(handle)
             self._current_step = ()
-        return not self._stopping
+        return ready
 
-    def _begin_utterance(self, engine: Engine, handle: UtteranceHandle) -> None:
-        engine.begin(handle.utterance)
-        self._begun.add(handle.utterance.id)
-
-    def _extend_utterance(self, engine: Engine, handle: UtteranceHandle, release: Release) -> None:
-        if handle.utterance.id in self._begun:  # else it has failed, which was reported
-            engine.extend(handle.utterance.id, release)
-            self._pending[handle.utterance.id] = handle
-
-    def _abort_utterance(self, engine: Engine, handle: UtteranceHandle) -> None:
-        self._begun.discard(handle.utterance.id)
-        self._pending.pop(handle.utterance.id, None)
-        self._worked_s.pop(handle.utterance.id, None)
-        try:
-            engine.abort(handle.utterance.id)
-        except Exception as error:  # noqa: BLE001 - the engine boundary; only logged
-            _to_client_error(engine.info, error)
-
-    def _run_step(self, engine: Engine, urgent: list[UtteranceHandle]) -> None:
+    def _step(self, engine: Engine, handles: list[UtteranceHandle]) -> StepResult:
         started_s = time.perf_counter()
         results: list[Result]
-        self._current_step = tuple(urgent)
+        self._current_step = tuple(handles)
         try:
-            results = list(engine.step([handle.utterance.id for handle in urgent]))
+            results = list(engine.step([handle.utterance.id for handle in handles]))
         except Exception as error:  # noqa: BLE001 - the engine boundary
-            results = [self._fail_utterance(engine, handle, error) for handle in urgent]
+            results = [self._fail(engine, handle, error) for handle in handles]
         self._current_step = ()
         busy_s = time.perf_counter() - started_s
-        results += self._fail_overdue(engine, urgent, results, busy_s)
-        known = {handle.utterance.id: handle for handle in urgent}
-        delivered = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
-        for _, result in delivered:
-            if isinstance(result, Failure):
-                self._begun.discard(result.utterance_id)
-            if isinstance(result, Failure) or result.caught_up:
-                self._pending.pop(result.utterance_id, None)
-        samples = sum(len(r.pcm) for _, r in delivered if isinstance(r, Chunk))
-        self._deliver_step(StepResult(delivered, busy_s, samples / engine.info.sample_rate_hz))
+        results += self._fail_those_out_of_time(engine, handles, results, busy_s)
+        known = {handle.utterance.id: handle for handle in handles}
+        told = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
+        samples = sum(len(r.pcm) for _, r in told if isinstance(r, Chunk))
+        return StepResult(told, busy_s, samples / self._info.sample_rate_hz)
 
-    def _fail_overdue(
-        self, engine: Engine, urgent: list[UtteranceHandle], results: list[Result], busy_s: float
+    def _finish(self, step: StepResult, handles: list[UtteranceHandle]) -> None:
+        """Give the utterances back to the queue and hand the results over."""
+        if self._abandoned:
+            return
+        last = dict(step.results)
+        told = list(step.results)
+        for handle in handles:
+            result = last.get(handle)
+            failed = isinstance(result, Failure)
+            if failed:
+                self._begun.discard(handle.utterance.id)
+            caught_up = failed or (isinstance(result, Chunk) and result.caught_up)
+            audio_s = (
+                len(result.pcm) / self._info.sample_rate_hz if isinstance(result, Chunk) else 0
+            )
+            newest = self._queue.give_back(handle, audio_s, caught_up=caught_up, failed=failed)
+            if isinstance(result, Chunk) and result.caught_up and not newest:
+                told[told.index((handle, result))] = handle, replace(result, caught_up=False)
+        self._deliver(StepResult(told, step.busy_s, step.audio_s))
+
+    def _fail_those_out_of_time(
+        self, engine: Engine, handles: list[UtteranceHandle], results: list[Result], busy_s: float
     ) -> list[Result]:
-        """Fail the utterances that took too much engine time without a result. Waiting for others
-        does not count, nor does a step with a result for any utterance.
+        """Count the engine's time, and fail utterances that had too much of it without a result.
+        Waiting for a turn does not count, nor does a step that brought something for others.
         """
         for result in results:
             self._worked_s.pop(result.utterance_id, None)
         failed: list[Result] = []
-        for handle in urgent if not results else ():
+        for handle in handles if not results else ():
             worked_s = self._worked_s.get(handle.utterance.id, 0.0) + busy_s
             self._worked_s[handle.utterance.id] = worked_s
             if worked_s > self._patience_s:
-                why = f"no audio within task_timeout ({self._patience_s:g} s of engine time)"
-                failed.append(self._fail_utterance(engine, handle, SpeechTimeout(why)))
+                why = f"no audio within task_timeout ({self._patience_s:g} s of the engine's time)"
+                failed.append(self._fail(engine, handle, SpeechTimeout(why)))
         return failed
 
-    def _fail_utterance(self, engine: Engine, handle: UtteranceHandle, error: Exception) -> Failure:
-        self._abort_utterance(engine, handle)
-        return Failure(handle.utterance.id, _to_client_error(engine.info, error))
+    def _fail(self, engine: Engine, handle: UtteranceHandle, error: Exception) -> Failure:
+        self._forget(engine, handle.utterance.id)
+        return Failure(handle.utterance.id, _to_client_error(self._info, error))
 
-    def _deliver_step(self, step: StepResult) -> None:
-        if not self._abandoned:
-            self._deliver(step)
+    def _forget(self, engine: Engine, utterance_id: str) -> None:
+        self._begun.discard(utterance_id)
+        self._worked_s.pop(utterance_id, None)
+        try:
+            engine.abort(utterance_id)
+        except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
+            _to_client_error(self._info, error)
 
 
 def _to_client_error(info: EngineInfo, error: Exception) -> DuplexError:
-    """The error that clients get for an engine's error; bugs are logged."""
+    """What clients are told of an engine's error; a bug is logged."""
     if isinstance(error, DuplexError):
         return error
     log.error("engine.failed", engine=info.name, exc_info=error)
-    return EngineFailed(f"the engine failed ({type(error).__name__}); see the server's log")
+    return EngineFailed(f"the engine failed ({type(error).__name__}); its log says more")

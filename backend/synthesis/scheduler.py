@@ -1,11 +1,10 @@
-"""The only bridge between asyncio and the engine threads; earliest deadline first.
+"""The one bridge between asyncio and the engine threads.
 
-Every engine belongs to one thread. An `UtteranceHandle` (one spoken utterance) is assigned to the
-least busy thread when it is opened; its commands go there over a deque, its chunks come back
-through `call_soon_threadsafe`. A thread always advances the utterance with the earliest deadline.
+Utterances wait in one queue (`work_queue`); which one a thread takes next is the decision of
+`agenda`. Results come back through `call_soon_threadsafe`.
 
-A thread whose engine hangs in a step is abandoned and replaced: the utterances of that step fail,
-its others go on in other threads, behind the audio already delivered.
+A thread whose engine stays in one step is given up and replaced: the utterance in that step fails,
+the others go on in other threads, after what was delivered of them.
 """
 
 from __future__ import annotations
@@ -15,65 +14,74 @@ import itertools
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
-from backend.engines.base import Failure, Model, Utterance
+from backend.engines.base import Chunk, Failure, Model, Utterance
 from backend.errors import EngineDead, EngineFailed
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
+from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.utterance_handle import UtteranceHandle
+from backend.synthesis.work_queue import WorkQueue
 
 log = structlog.get_logger(__name__)
 
-_LISTENING_S = 5.0  # a listener whose last deadline is longer past is not listening now
-_FULL_SHARE = 0.95  # of the threads' wall-clock time, which includes other processes' load
-_LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
-_RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
-_LATE_SMOOTHING = 0.05  # weight of a new chunk
-_LATE_FADES_S = 10.0  # to 1/e: a late burst is forgotten, even without new chunks
-_CHECK_S = 0.25  # between two checks of the threads
-_MOST_LOST = 8  # abandoned threads that still hang: each keeps its memory, and maybe a core
-_STOP_S = 1.5  # for all threads together to end their steps
+_CHECK_S = 0.25  # between two looks at what the threads are at
+_MOST_LOST = 8  # threads given up that still hang: each keeps its memory, and maybe a core
+_STOP_S = 1.5  # that all threads together get to end their steps
 _ALL_HANG = "no engine thread answers; restart the server"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`patience_s`: how long an engine may work on an utterance without a result, time in the queue
+    not counted. `max_first_wait_s`: a newcomer whose first sound is expected later is refused.
+    """
+
+    patience_s: float = math.inf
+    max_first_wait_s: float = math.inf
+
+
 class Scheduler:
-    """Assigns utterances to the engine threads. Lives on one event loop."""
+    """The engine threads and their queue. Lives on one event loop."""
 
     def __init__(
         self,
         model: Model,
         threads: int,
         metrics: Metrics,
-        patience_s: float = math.inf,
+        limits: Limits | None = None,
         on_dead: Callable[[EngineDead], None] = lambda _: None,
     ) -> None:
-        """`patience_s`: how long an engine may work on an utterance without a result, time in the
-        queue not counted. `on_dead`: called on the event loop for every utterance that fails with
-        `EngineDead`.
-        """
+        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`."""
+        limits = limits or Limits()
+        self.listeners = LiveListeners(
+            threads, limits.max_first_wait_s, batched=model.info.max_batch > 1
+        )
         self._model = model
         self._thread_target = threads
         self._metrics = metrics
-        self._patience_s = patience_s
+        self._patience_s = limits.patience_s
         self._on_dead = on_dead
-        self._batched = model.info.max_batch > 1
+        self._queue = WorkQueue(self.listeners, self._now_s)
         self._numbers = itertools.count()
-        self._threads = [self._create_thread() for _ in range(threads)]
         self._lost: list[EngineThread] = []
-        self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, seen how often
+        self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, and for how long
         self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
         self._handles: set[UtteranceHandle] = set()
-        self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
-        self._late = 0.0  # running share of chunks that came after their deadline,
-        self._late_at_s = 0.0  # at this time
+        self._threads = [self._create_thread() for _ in range(threads)]
 
     def _create_thread(self) -> EngineThread:
+        """A simulated machine makes others."""
         name = f"engine-{next(self._numbers)}"
-        return EngineThread(self._model, name, self._post_step, self._patience_s)
+        return EngineThread(self._model, name, self._queue, self._post_step, self._patience_s)
+
+    def _now_s(self) -> float:
+        return self._loop.time() if self._loop else 0.0
 
     def start_threads(self) -> None:
         """Start the threads, on the running event loop. Does not block."""
@@ -82,29 +90,29 @@ class Scheduler:
             thread.start()
 
     def watch_threads(self) -> None:
-        """Check the threads periodically from now on; call after the warm-up, which may be slow."""
+        """From now on replace threads that hang; comes after the warm-up, which may take long."""
         if not self._stopped:
             self.check_threads()
             assert self._loop is not None, "call start_threads() first"
             self._loop.call_later(_CHECK_S, self.watch_threads)
 
     def check_threads(self) -> None:
-        """Replace the threads that have been in the same step for too long.
+        """Look at the step of each thread, and replace those that were in it for too long.
 
-        Counts checks rather than seconds, so that a suspended machine loses no thread.
+        The looks are counted, not the seconds: a machine that slept has lost no thread.
         """
-        limit = math.ceil(self._model.info.step_limit_s / _CHECK_S)
+        looks = math.ceil(self._model.info.step_limit_s / _CHECK_S)
         for thread in self._threads[:]:
             step = thread.current_step
-            seen, checks = self._watched.get(thread, (None, 0))
-            checks = checks + 1 if step and step is seen else 0
-            self._watched[thread] = step, checks
-            if checks >= limit:
+            seen, times = self._watched.get(thread, (None, 0))
+            times = times + 1 if step and step is seen else 0
+            self._watched[thread] = step, times
+            if times >= looks:
                 self._abandon_thread(thread, step)
         self._replace_lost_threads()
 
     def stop_threads(self) -> None:
-        """Stop the threads. Blocks for one engine step, at most `_STOP_S`: a hanging thread ends
+        """Stop the threads. Blocks for one engine step, `_STOP_S` at most: a thread that hangs ends
         with the process.
         """
         self._stopped = True
@@ -117,46 +125,48 @@ class Scheduler:
 
     @property
     def waiting_count(self) -> int:
-        """Number of utterances waiting for an engine."""
-        return sum(thread.waiting_count for thread in self._threads)
+        """Utterances that wait for an engine."""
+        return len(self._queue)
 
     @property
     def thread_count(self) -> int:
-        """Number of engine threads."""
+        """Engine threads there are."""
         return len(self._threads)
 
     @property
     def has_all_threads(self) -> bool:
-        """Whether no thread is missing; else too many have hung to replace them all."""
+        """Whether all threads work; else some hang, and too many did to replace them."""
         return len(self._threads) == self._thread_target
 
     @property
     def rtf(self) -> float:
-        """Recent compute time per second of audio; 0 before the first audio."""
-        return self._busy_s / self._audio_s if self._audio_s else 0.0
+        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        return self.listeners.rtf
+
+    @property
+    def backlog_s(self) -> float:
+        """Until the threads have rendered what waits now."""
+        return self.listeners.backlog_s(len(self._queue))
 
     def next_id(self) -> str:
-        """A new utterance id."""
+        """A fresh utterance id."""
         return f"u{next(self._ids)}"
 
-    def open_utterance(self, utterance: Utterance) -> UtteranceHandle:
-        """Begin an utterance on the least busy thread. Does not block; if the engine refuses it,
-        the first `next_chunk` raises.
+    def open_utterance(
+        self, utterance: Utterance, listener: LiveListener | None = None
+    ) -> UtteranceHandle:
+        """An utterance to be spoken; `listener`: of its live context. Does not block. One that the
+        engine refuses fails at its first `next_chunk`.
         """
-        thread = self._least_busy()
-        handle = UtteranceHandle(utterance, thread, self._handles.discard)
+        info = self._model.info
+        handle = UtteranceHandle(utterance, info, self._queue, listener, self._handles.discard)
         self._handles.add(handle)
-        thread.begin(handle)
         if not self._threads:
             self._fail_utterance(handle, _ALL_HANG)
         return handle
 
-    def _least_busy(self) -> EngineThread:
-        """If none is left: an abandoned one, which ignores commands."""
-        return min(self._threads or self._lost, key=lambda thread: thread.load)
-
     def _abandon_thread(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
-        """Abandon a thread that hangs in a step with the utterances `step`."""
+        """Go on without a thread that hangs in a step with these utterances."""
         self._threads.remove(thread)
         self._lost.append(thread)
         del self._watched[thread]
@@ -166,16 +176,17 @@ class Scheduler:
         log.error("engine.hangs", thread=thread.name, utterances=names, limit_s=limit_s)
         self._metrics.count_lost_thread()
         self._replace_lost_threads()
-        for handle in [each for each in self._handles if each.thread is thread]:
-            if handle in step:
-                self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
-            elif self._threads:
-                handle.move_to(self._least_busy())
-            else:
-                self._fail_utterance(handle, _ALL_HANG)
+        others = [h for h in self._handles if h.seat is thread.seat and h not in step]
+        for handle in step:
+            self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
+        if self._threads:
+            self._queue.release_all(others)
+            return
+        for handle in {*others, *self._queue.waiting}:
+            self._fail_utterance(handle, _ALL_HANG)
 
     def _replace_lost_threads(self) -> None:
-        """Replace the abandoned threads, unless too many of them still hang."""
+        """Replace the threads that were given up, unless too many of them still hang."""
         self._lost = [thread for thread in self._lost if thread.is_alive] or self._lost[-1:]
         while len(self._threads) < self._thread_target and len(self._lost) <= _MOST_LOST:
             self._threads.append(self._create_thread())
@@ -184,47 +195,23 @@ class Scheduler:
     def _fail_utterance(self, handle: UtteranceHandle, why: str) -> None:
         handle.deliver_result(Failure(handle.utterance.id, EngineFailed(why)))
 
-    @property
-    def is_overloaded(self) -> bool:
-        """Whether one more listener would break the deadlines of the present ones.
-
-        Each listener uses RTF of one thread, and the sum must fit (the utilisation test for
-        earliest deadline first: Liu and Layland, 1973). If chunks are late, the machine is full
-        whatever the sum. The sum does not apply to an engine that advances many utterances in one
-        step: one more costs it hardly anything until chunks are late.
-        """
-        if self._loop is None or not self._audio_s:
-            return False
-        now_s = self._loop.time()
-        since_s = now_s - _LISTENING_S
-        listeners = sum(since_s < handle.deadline_s < float("inf") for handle in self._handles)
-        if not listeners:
-            return False
-        if self._late_share(now_s) > _LATE_SHARE:
-            return True
-        demand = (listeners + 1) * self.rtf
-        return not self._batched and demand > _FULL_SHARE * len(self._threads)
-
-    def _late_share(self, now_s: float) -> float:
-        return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
-
     def _post_step(self, step: StepResult) -> None:
-        """Bring a result from the engine thread to the event loop."""
+        """Bring a result from an engine thread to the event loop."""
         assert self._loop is not None, "call start_threads() first"
         try:
             self._loop.call_soon_threadsafe(self._deliver_step, step)
-        except RuntimeError:  # the loop has closed
+        except RuntimeError:  # the loop has closed: nobody is left to tell
             log.debug("scheduler.loop_closed")
 
     def _deliver_step(self, step: StepResult) -> None:
-        assert self._loop is not None, "call start_threads() first"
-        self._busy_s += _RTF_SMOOTHING * (step.busy_s - self._busy_s)
-        self._audio_s += _RTF_SMOOTHING * (step.audio_s - self._audio_s)
+        now_s = self._now_s()
+        self.listeners.count_step(step.busy_s, step.audio_s)
         self._metrics.count_step(step.audio_s, step.busy_s)
-        now_s = self._loop.time()
-        self._late, self._late_at_s = self._late_share(now_s), now_s
         for handle, result in step.results:
-            self._late += _LATE_SMOOTHING * ((now_s > handle.deadline_s) - self._late)
+            if isinstance(result, Chunk):
+                self.listeners.count_render(handle.listener, step.busy_s / len(step.results))
+            if not math.isinf(handle.deadline_s):
+                self.listeners.count_deadline(now_s, late=now_s > handle.deadline_s)
             handle.deliver_result(result, step.busy_s)
             if isinstance(result, Failure) and isinstance(result.error, EngineDead):
                 self._on_dead(result.error)

@@ -1,72 +1,84 @@
-"""The event loop's handle of an utterance that an engine thread renders."""
+"""One utterance on its way through an engine, seen from the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.synthesis.live_listeners import LiveListener
+
+if TYPE_CHECKING:
+    from backend.synthesis.work_queue import Seat
 
 Result = Chunk | Failure
 
 
-class OwningThread(Protocol):
-    """The engine thread that renders an utterance; see `engine_thread`."""
+class Queue(Protocol):
+    """What hands releases to engine threads; see `work_queue`."""
 
-    info: EngineInfo
+    def offer(self, utterance: UtteranceHandle, release: Release) -> None:
+        """Let a thread render the release when its turn comes."""
 
-    def begin(self, handle: UtteranceHandle) -> None:
-        """Open the utterance in the engine."""
+    def replace(self, utterance: UtteranceHandle, release: Release) -> bool:
+        """Render this instead of the release that waits. False: a thread has taken that one."""
 
-    def extend(self, handle: UtteranceHandle, release: Release) -> None:
-        """Replace the utterance's release and queue the utterance."""
-
-    def abort(self, handle: UtteranceHandle) -> None:
+    def withdraw(self, utterance: UtteranceHandle) -> None:
         """Forget the utterance."""
 
 
 class UtteranceHandle:
-    """An utterance that an engine thread renders. Created by `Scheduler.open_utterance`.
+    """One utterance on its way through an engine. Made by `Scheduler.open_utterance`.
 
-    An async context manager: leaving it aborts the utterance, finished or not.
+    `async with` it: leaving aborts the utterance, at whatever point that is.
     """
 
-    def __init__(self, utterance: Utterance, thread: OwningThread, on_close: OnClose) -> None:
+    def __init__(
+        self,
+        utterance: Utterance,
+        info: EngineInfo,
+        queue: Queue,
+        listener: LiveListener | None,
+        on_close: Callable[[UtteranceHandle], None],
+    ) -> None:
         self.utterance = utterance
-        self.thread = thread
-        self.deadline_s = float("inf")  # event loop time; its priority among the utterances
-        self._busy_s = 0.0
+        self.listener = listener  # None in batch mode
+        self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
+        # The queue's, changed under its lock only:
+        self.seat: Seat | None = None  # of the thread that holds its state
+        self.release: Release | None = None  # that is not caught up
+        self.queued_at_s = 0.0
+        self.is_taken = False  # the release is in the engine
+        self.in_step = False
+        self.is_closed = False
+        self._info = info
+        self._queue = queue
         self._on_close = on_close
+        self._busy_s = 0.0
         self._results: asyncio.Queue[Result] = asyncio.Queue()  # bounded by one release's chunks
-        self._release: Release | None = None  # that is not caught up
         self._spoken_to, self._spoken_ms = 0, 0.0
-        self._offset, self._offset_ms = 0, 0.0  # where its current engine began
+        self._offset, self._offset_ms = 0, 0.0  # where its present engine began
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.thread.abort(self)
+        self._queue.withdraw(self)
         self._on_close(self)
 
     def extend(self, release: Release, deadline_s: float) -> None:
-        """Send a release to the engine; the next audio is due at `deadline_s`."""
+        """Let the engine speak further; its next audio is due at `deadline_s`."""
         self.deadline_s = deadline_s
-        self._release = release
-        self.thread.extend(self, self._remaining_release(release))
+        self._queue.offer(self, release)
 
-    def move_to(self, thread: OwningThread) -> None:
-        """Go on in another engine, behind what was delivered, without its context."""
-        self.thread = thread
-        self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
-        thread.begin(self)
-        if self._release is not None:
-            thread.extend(self, self._remaining_release(self._release))
+    def replace(self, release: Release) -> bool:
+        """Speak this instead of the last release. False: that is being rendered already."""
+        return self._queue.replace(self, release)
 
     async def next_chunk(self) -> Chunk:
-        """Wait for the next chunk; after a `caught_up` chunk more come only after `extend`.
+        """The next chunk; after one that is `caught_up` only another `extend` brings more.
 
         Cancel-safe. Raises the `DuplexError` with which the engine failed this utterance.
         """
@@ -76,29 +88,35 @@ class UtteranceHandle:
         return result
 
     def take_busy_s(self) -> float:
-        """Return the engine's time for this utterance since the last call."""
+        """How long the engine was busy with this utterance since the last call."""
         busy_s, self._busy_s = self._busy_s, 0.0
         return busy_s
 
     def deliver_result(self, result: Result, busy_s: float = 0.0) -> None:
-        """Queue a result of an engine step that took `busy_s`. Called on the event loop."""
+        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
         self._busy_s += busy_s
         if isinstance(result, Chunk):
-            result = self._shift_chunk(result)
+            result = self._placed(result)
             self._spoken_to = result.end
-            self._spoken_ms += len(result.pcm) * 1000 / self.thread.info.sample_rate_hz
-            if result.caught_up:
-                self._release = None
+            self._spoken_ms += len(result.pcm) * 1000 / self._info.sample_rate_hz
         self._results.put_nowait(result)
 
-    def _remaining_release(self, release: Release) -> Release:
-        """The part of a release that the current engine renders."""
+    def start_over(self) -> None:
+        """Another engine goes on after what was delivered; it does not know what came before."""
+        self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
+
+    def for_engine(self, release: Release) -> Release:
+        """A release in the offsets of the present engine."""
         at = self._offset
+        if not at:
+            return release
         return replace(release, text=release.text[at:], speak_to=release.speak_to - at)
 
-    def _shift_chunk(self, chunk: Chunk) -> Chunk:
-        """A chunk of the current engine in the utterance's own offsets and times."""
+    def _placed(self, chunk: Chunk) -> Chunk:
+        """A chunk of the present engine in the utterance's own offsets and times."""
         at, at_ms = self._offset, self._offset_ms
+        if not at and not at_ms:
+            return chunk
         words = tuple(
             replace(
                 word,
@@ -110,6 +128,3 @@ class UtteranceHandle:
             for word in chunk.words
         )
         return replace(chunk, start=chunk.start + at, end=chunk.end + at, words=words)
-
-
-OnClose = Callable[[UtteranceHandle], None]

@@ -137,6 +137,11 @@ class Pacer:
         """Seconds since playback ran dry; infinite before the first audio."""
         return max(0.0, now_s - self._dry_at_s)
 
+    @property
+    def dry_at_s(self) -> float:
+        """When playback runs dry; -inf before the first audio."""
+        return self._dry_at_s
+
     def deadline_s(self, now_s: float) -> float:
         """When the next audio is due: when playback runs dry; if it has, the goal for a first
         sound from now; never in batch mode.

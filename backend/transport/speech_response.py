@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Never
@@ -19,7 +20,7 @@ from backend.audio.formats import (
     create_encoder,
     parse_format,
 )
-from backend.errors import DuplexError, Overloaded
+from backend.errors import DuplexError
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.base import HttpTranslator, Refusal
 from backend.sessions.context import Context, Services
@@ -29,7 +30,6 @@ from backend.sessions.send_queue import SendQueue
 log = structlog.get_logger(__name__)
 
 _SILENCE_S = 0.1  # sent for a text without sound, so that no file is empty
-_RETRY_AFTER_S = 1
 
 
 class _ClientGone(Exception):
@@ -156,8 +156,8 @@ class SpeechResponse(Response):
     async def _send_refusal(self, failed: Failed, send: Send) -> None:
         refused = self._translator.refuse(failed)
         headers = {"content-type": "application/json", **refused.headers}
-        if failed.code == Overloaded.code:
-            headers.setdefault("retry-after", str(_RETRY_AFTER_S))
+        if failed.retry_after_ms is not None:
+            headers["retry-after"] = str(math.ceil(failed.retry_after_ms / 1000))
         await _send_start(send, refused.status, headers)
         await send({"type": "http.response.body", "body": refused.body.encode()})
 
@@ -215,7 +215,7 @@ def create_refusal_response(refusal: Refusal) -> Response:
 
 
 def _to_failed_event(error: DuplexError) -> Failed:
-    return Failed(None, error.code, error.message)
+    return Failed.from_error(error)
 
 
 async def _send_start(send: Send, status: int, headers: Mapping[str, str]) -> None:

@@ -77,7 +77,7 @@ class WebSocketConnection:
         if send_error:
             try:
                 async with asyncio.timeout(1):
-                    await self.send_event(Failed(None, error.code, error.message))
+                    await self.send_event(Failed.from_error(error))
             except (TimeoutError, PeerGone):
                 log.debug("connection.already_gone")
         await self.close_socket(code, error.code)

@@ -17,6 +17,7 @@ from backend.events import Command, End, Event, Failed, Start
 from backend.monitoring.metrics import Metrics
 from backend.sessions.context import Services
 from backend.sessions.session import Session
+from backend.synthesis.live_listeners import LiveListener
 from backend.tts_manager import TTSManager, VoiceParams
 from bench.harness import virtual_time
 from bench.harness.recording_client import ServerError
@@ -29,6 +30,7 @@ class VirtualUtterance:
 
     def __init__(self, engine: Engine, utterance: Utterance) -> None:
         self.deadline_s = 0.0
+        self.is_taken = True  # nothing is queued here
         self._engine = engine
         self._id = utterance.id
         self._busy_s = 0.0
@@ -71,7 +73,9 @@ class VirtualTTSManager(TTSManager):
         self._engine = model.create_engine()
         self._count = 0
 
-    def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
+    def open_utterance(
+        self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    ) -> Any:
         """Begin an utterance."""
         self._count += 1
         utterance = Utterance(

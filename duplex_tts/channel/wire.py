@@ -109,7 +109,13 @@ def _decode_word(start: object, end: object, start_ms: object, end_ms: object) -
 def _decode_error(header: dict[str, Any], _: bytes) -> Error:
     context = header.get("context")
     name = None if context is None else _check_text(context)
-    return Error(name, _check_text(header["code"]), _check_text(header["message"]))
+    wait_ms = header.get("retry_after_ms")
+    return Error(
+        name,
+        _check_text(header["code"]),
+        _check_text(header["message"]),
+        None if wait_ms is None else _check_count(wait_ms),
+    )
 
 
 def _decode_pong(header: dict[str, Any], _: bytes) -> Pong:

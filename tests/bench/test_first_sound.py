@@ -128,8 +128,8 @@ class RecordingTTSManager(VirtualTTSManager):
         super().__init__(FakeModel())
         self.releases: list[Release] = []
 
-    def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
-        utterance = super().open_utterance(params, chunk_characters)
+    def open_utterance(self, params: VoiceParams, *more: Any) -> Any:
+        utterance = super().open_utterance(params, *more)
         extend = utterance.extend
 
         def record_release(release: Release, deadline_s: float) -> None:

@@ -206,7 +206,7 @@ class CartesiaProtocol:
 
     def deny(self, error: DuplexError) -> Refusal | None:
         """The same status and body as over HTTP."""
-        return build_refusal(Failed(None, error.code, error.message))
+        return build_refusal(Failed.from_error(error))
 
 
 class CartesiaEvents:

@@ -226,7 +226,7 @@ class ElevenLabsProtocol:
 
     def deny(self, error: DuplexError) -> Refusal | None:
         """The same status and body as over HTTP."""
-        return build_refusal(Failed(None, error.code, error.message))
+        return build_refusal(Failed.from_error(error))
 
 
 def _alignment_fields(characters: Sequence[Character], origin_ms: float) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from websockets.frames import Frame, Opcode
 from backend.sessions.context_table import ContextTable
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment
-from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.live_listeners import LiveListeners
 from backend.transport.websocket import WebSocketConnection
 from tests.support.engines import hibari_model
 from tests.support.engines.fake_engine import heard
@@ -46,7 +46,7 @@ EAGER = {"high_water": 60}  # nothing is played: do not wait
 @pytest.fixture(autouse=True)
 def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     """Admit contexts however busy the test machine is."""
-    monkeypatch.setattr(Scheduler, "is_overloaded", False)
+    monkeypatch.setattr(LiveListeners, "check_capacity", lambda *_: None)
 
 
 def resuming_server(**server: Any) -> AbstractAsyncContextManager[Live]:

@@ -372,10 +372,10 @@ def test_attached_sessions_are_not_evicted() -> None:
 @pytest.mark.parametrize("detached", [False, True])
 def test_a_bug_in_a_session_ends_only_that_session(detached: bool) -> None:
     class BrokenTTS(InlineTTS):
-        def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
+        def open_utterance(self, params: VoiceParams, *more: Any) -> Any:
             if params.seed == 13:
                 raise ZeroDivisionError("a bug")
-            return super().open_utterance(params, chunk_characters)
+            return super().open_utterance(params, *more)
 
     async def script(sessions: SessionRegistry) -> None:
         broken, fine = await connected(sessions), await connected(sessions)

@@ -13,7 +13,7 @@ import pytest
 from backend.engines.base import Release, Utterance
 from backend.errors import EngineFailed, SpeechTimeout
 from backend.monitoring.metrics import Metrics
-from backend.synthesis.scheduler import Scheduler
+from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import heard
 from tests.support.engines.troubled_engine import FRUITLESS, HANG, TroubledEngine, TroubledModel
@@ -24,7 +24,7 @@ LIMIT_S = 0.25  # one check of the threads
 
 @asynccontextmanager
 async def running_scheduler(model: TroubledModel, threads: int = 1) -> AsyncIterator[Scheduler]:
-    scheduler = Scheduler(model, threads, Metrics(), patience_s=0.05)
+    scheduler = Scheduler(model, threads, Metrics(), Limits(patience_s=0.05))
     scheduler.start_threads()
     try:
         yield scheduler

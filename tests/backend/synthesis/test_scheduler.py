@@ -13,7 +13,6 @@ import pytest
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import EngineFailed, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
-from backend.synthesis.engine_thread import StepResult
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import FakeEngine, FakeModel, heard
@@ -168,19 +167,61 @@ async def test_utterances_are_spread_over_the_threads() -> None:
         async with running_scheduler(model, threads=2) as scheduler:
             handles = [open_final(scheduler, "one"), open_final(scheduler, "two")]
             await asyncio.gather(wait_until_busy(model, 0), wait_until_busy(model, 1))
-            assert scheduler.waiting_count == 2
+            assert scheduler.waiting_count == 0
             assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
             gate.release(ALL)
             assert await asyncio.gather(*map(read_rest, handles)) == ["one", "two"]
 
 
-async def test_an_open_utterance_without_text_counts_as_load() -> None:
+async def test_work_goes_to_whichever_thread_is_idle() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model, threads=2) as scheduler:
+            first, second = open_final(scheduler, "one"), open_final(scheduler, "two")
+            await asyncio.gather(wait_until_busy(model, 0), wait_until_busy(model, 1))
+            third = open_final(scheduler, "three")
+            assert scheduler.waiting_count == 1
+            gate.release(1)
+            await asyncio.wait(
+                [asyncio.create_task(read_rest(first)), asyncio.create_task(read_rest(second))],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            gate.release(ALL)
+            assert await read_rest(third) == "three"
+
+
+async def test_an_utterance_stays_with_the_thread_that_has_its_state() -> None:
     model = FakeModel()
-    async with running_scheduler(model, threads=2) as scheduler:
-        first = open_final(scheduler, "one")
-        await read_rest(first)
-        await read_rest(open_final(scheduler, "two"))
-        assert sorted(engine.steps for engine in model.engines) == [[("u1",)], [("u2",)]]
+    async with (
+        running_scheduler(model, threads=2) as scheduler,
+        scheduler.open_utterance(Utterance("u", "heart")) as handle,
+    ):
+        for at in (4, 8):
+            handle.extend(Release("one two three", at), 0.0)
+            await read_rest(handle)
+        assert sorted(engine.steps for engine in model.engines) == [[], [("u",), ("u",)]]
+
+
+async def test_a_release_that_no_thread_has_taken_is_replaced() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            first = open_final(scheduler, "first")
+            await wait_until_busy(model)
+            handle = scheduler.open_utterance(Utterance("u", "heart", chunk_characters=0))
+            handle.extend(Release("one two ", 4), 1.0)
+            assert handle.replace(Release("one two three", 8))
+            gate.release(ALL)
+            assert [await read_rest(first), await read_rest(handle)] == ["first", "onetwo"]
+            assert not handle.replace(Release("one two three", 13)), "nothing waits"
+
+
+async def test_a_release_that_is_being_rendered_is_not_replaced() -> None:
+    with gated_model() as (model, gate):
+        async with running_scheduler(model) as scheduler:
+            handle = open_final(scheduler, "one two")
+            await wait_until_busy(model)
+            assert not handle.replace(release("one two three"))
+            gate.release(ALL)
+            assert await read_rest(handle) == "onetwo"
 
 
 # --- leaving -------------------------------------------------------------------------------------
@@ -320,7 +361,7 @@ async def test_stop_ends_the_threads_during_speech() -> None:
         open_final(scheduler, "aaaaa bbbbb ccccc ddddd")
         engine = await wait_until_busy(model)
         stopping = asyncio.create_task(asyncio.to_thread(scheduler.stop_threads))
-        while not scheduler._threads[0]._stopping:  # noqa: ASYNC110 - a thread is about to
+        while not scheduler._threads[0].seat.leaving:  # noqa: ASYNC110 - a thread is about to
             await asyncio.sleep(0)
         assert engine_threads() != []
         gate.release(1)
@@ -347,97 +388,3 @@ def test_a_result_for_a_closed_event_loop_is_dropped() -> None:
         gate.release(ALL)
         scheduler.stop_threads()
         assert engine_threads() == []
-
-
-# --- admission -----------------------------------------------------------------------------------
-
-
-def record_rtf(scheduler: Scheduler, rtf: float) -> None:
-    scheduler._deliver_step(StepResult([], busy_s=rtf, audio_s=1.0))
-
-
-def open_listener(scheduler: Scheduler, deadline_s: float) -> UtteranceHandle:
-    handle = scheduler.open_utterance(Utterance(scheduler.next_id(), "heart"))
-    handle.deadline_s = deadline_s
-    return handle
-
-
-def now_s() -> float:
-    return asyncio.get_running_loop().time()
-
-
-async def test_overloaded_when_one_more_listener_would_not_fit() -> None:
-    async with running_scheduler(FakeModel(), threads=2) as scheduler:
-        assert not scheduler.is_overloaded
-        record_rtf(scheduler, rtf=0.5)  # 2 threads x 0.95 carry 3 listeners of 0.5
-        assert not scheduler.is_overloaded
-        open_listener(scheduler, now_s() + 1)
-        open_listener(scheduler, now_s() + 1)
-        assert not scheduler.is_overloaded
-        third = open_listener(scheduler, now_s() + 1)
-        assert scheduler.is_overloaded
-        await third.__aexit__()
-        assert not scheduler.is_overloaded
-
-
-async def test_batch_jobs_and_past_listeners_are_not_counted() -> None:
-    async with running_scheduler(FakeModel(), threads=1) as scheduler:
-        record_rtf(scheduler, rtf=0.5)
-        for deadline_s in (math.inf, now_s() - 60):
-            open_listener(scheduler, deadline_s)
-        assert not scheduler.is_overloaded
-        open_listener(scheduler, now_s())
-        assert scheduler.is_overloaded
-
-
-async def test_late_chunks_mean_overload_whatever_the_rtf() -> None:
-    async with running_scheduler(FakeModel(), threads=8) as scheduler:
-        record_rtf(scheduler, rtf=0.001)
-        handle = open_listener(scheduler, now_s() - 1)
-        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(3):
-            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        assert not scheduler.is_overloaded
-        for _ in range(10):
-            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        assert scheduler.is_overloaded
-        handle.deadline_s = now_s() + 60
-        for _ in range(30):
-            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        assert not scheduler.is_overloaded
-
-
-async def test_overload_by_late_chunks_fades(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async with running_scheduler(FakeModel(), threads=8) as scheduler:
-        record_rtf(scheduler, rtf=0.001)
-        handle = open_listener(scheduler, now_s() - 1)
-        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(50):
-            scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        handle.deadline_s = now_s() + 3600
-        assert scheduler.is_overloaded
-        later_s = now_s() + 30
-        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: later_s)
-        assert not scheduler.is_overloaded
-        scheduler._deliver_step(StepResult([(handle, late)], 0.001, 1.0))
-        assert not scheduler.is_overloaded, "the faded share came back"
-
-
-async def test_a_batching_engine_is_overloaded_only_when_chunks_are_late() -> None:
-    async with running_scheduler(FakeModel(max_batch=64), threads=1) as scheduler:
-        record_rtf(scheduler, rtf=0.9)
-        handle = open_listener(scheduler, now_s() - 1)
-        open_listener(scheduler, now_s() + 1)
-        assert not scheduler.is_overloaded
-        late = Chunk(handle.utterance.id, [], 0, 0)  # type: ignore[arg-type]
-        for _ in range(10):
-            scheduler._deliver_step(StepResult([(handle, late)], 0.9, 1.0))
-        assert scheduler.is_overloaded
-
-
-async def test_never_overloaded_without_listeners() -> None:
-    async with running_scheduler(FakeModel(), threads=1) as scheduler:
-        record_rtf(scheduler, rtf=100.0)
-        assert not scheduler.is_overloaded

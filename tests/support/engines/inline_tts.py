@@ -10,6 +10,7 @@ from backend.config import EngineSettings
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from backend.errors import DuplexError, SpeechTimeout
 from backend.monitoring.metrics import Metrics
+from backend.synthesis.live_listeners import LiveListener
 from backend.tts_manager import TTSManager, VoiceParams
 from tests.support.engines.fake_engine import FakeModel
 
@@ -19,6 +20,7 @@ class InlineUtteranceHandle:
 
     def __init__(self, tts: InlineTTS, utterance: Utterance) -> None:
         self.deadline_s = 0.0
+        self.is_taken = True  # nothing is queued here
         self._tts = tts
         self._engine: Engine = tts.engine
         self._id = utterance.id
@@ -86,7 +88,9 @@ class InlineTTS(TTSManager):
         self.model.load_voice(voice)
         return 1.0
 
-    def open_utterance(self, params: VoiceParams, chunk_characters: int) -> Any:
+    def open_utterance(
+        self, params: VoiceParams, chunk_characters: int, listener: LiveListener | None = None
+    ) -> Any:
         utterance = Utterance(
             f"u{len(self.utterances)}",
             params.voice,

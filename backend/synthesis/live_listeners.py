@@ -1,0 +1,177 @@
+"""The live listeners that the engine threads serve, and whether one more can be. Plain.
+
+The event loop changes them, engine threads read them: each reading is one atomic copy.
+"""
+
+from __future__ import annotations
+
+import math
+
+from backend.errors import Overloaded
+
+_FULL_SHARE = 0.95  # of the threads' time, on the wall: what others take of the cores is in it
+_HORIZON_S = 1.0  # how far ahead deadlines are protected
+_SILENT_S = 5.0  # a listener that has been dry for longer waits for text: no load now
+_OPENING_S = 2.0  # so long a context without text counts as one that is about to speak
+_RETRY_S = 5.0  # until it is worth asking again, while the machine is full
+_RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
+_COST_SMOOTHING = 0.05
+_MARGIN = 1.3  # renders differ in what they cost
+_COST_S = 0.012  # of a render, before the first
+_LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
+_LATE_SMOOTHING = 0.05  # weight of a new chunk
+_LATE_FADES_S = 10.0  # to 1/e: a burst that was late is over, whether or not others follow
+
+
+class LiveListener:
+    """The listener of one live context, as the threads see it."""
+
+    __slots__ = ("dry_at_s", "has_text", "opened_s", "priority", "thread")
+
+    def __init__(self, priority: int = 0) -> None:
+        self.priority = priority  # of a newcomer; the lowest comes first
+        self.thread: object = None  # that has the state of its utterance
+        self.opened_s = -math.inf
+        self.has_text = False
+        self.dry_at_s = -math.inf  # when it will have heard all that was sent; -inf: nothing yet
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether its first sound was sent."""
+        return self.dry_at_s > -math.inf
+
+
+class LiveListeners:
+    """All listeners of live contexts, what they cost, and admission."""
+
+    def __init__(self, threads: int, max_first_wait_s: float = math.inf, *, batched: bool) -> None:
+        """`max_first_wait_s`: a newcomer is refused when its first sound is expected later.
+        `batched`: the engine advances many utterances in one step.
+        """
+        self._threads = threads
+        self._max_first_wait_s = max_first_wait_s
+        self._batched = batched
+        self._all: dict[LiveListener, None] = {}
+        self._first_s = self._later_s = _COST_S  # of a thread's time for a render
+        self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
+        self._late = 0.0  # running share of chunks that came after their deadline
+        self._late_at_s = 0.0  # when it was that
+
+    def add(self, listener: LiveListener, now_s: float) -> None:
+        """Serve one more."""
+        listener.opened_s = now_s
+        self._all[listener] = None
+
+    def remove(self, listener: LiveListener) -> None:
+        """Its context is over; an unknown one is fine."""
+        self._all.pop(listener, None)
+
+    # --- what rendering costs ---------------------------------------------------------------------
+
+    @property
+    def rtf(self) -> float:
+        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        return self._busy_s / self._audio_s if self._audio_s else 0.0
+
+    def count_step(self, busy_s: float, audio_s: float) -> None:
+        """An engine step is over."""
+        self._busy_s += _RTF_SMOOTHING * (busy_s - self._busy_s)
+        self._audio_s += _RTF_SMOOTHING * (audio_s - self._audio_s)
+
+    def count_render(self, listener: LiveListener | None, cost_s: float) -> None:
+        """A chunk was rendered for a listener; None: in batch mode."""
+        if listener is None:
+            return
+        if listener.has_heard:
+            self._later_s += _COST_SMOOTHING * (cost_s - self._later_s)
+        else:
+            self._first_s += _COST_SMOOTHING * (cost_s - self._first_s)
+
+    def count_deadline(self, now_s: float, *, late: bool) -> None:
+        """A chunk with a deadline was delivered."""
+        self._late = self._late_now(now_s) + _LATE_SMOOTHING * (late - self._late_now(now_s))
+        self._late_at_s = now_s
+
+    def _late_now(self, now_s: float) -> float:
+        return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
+
+    # --- who comes in -----------------------------------------------------------------------------
+
+    def check_capacity(self, now_s: float) -> None:
+        """Raises `Overloaded` when one more would break the others' deadlines, or wait too long.
+
+        Each takes RTF of one thread, and the sum must fit (utilisation test for earliest deadline
+        first: Liu and Layland, 1973). A machine that is late is full whatever the sum says. One
+        listener more costs an engine that batches hardly anything, until it is late.
+        """
+        newcomers, playing = self._count(now_s)
+        if not newcomers + playing:
+            return
+        demand = (newcomers + playing + 1) * self.rtf
+        full = not self._batched and demand > _FULL_SHARE * self._threads
+        if full or self._late_now(now_s) > _LATE_SHARE:
+            raise _overloaded("the machine serves as many listeners as it can", _RETRY_S)
+        wait_s = self.first_wait_s(now_s)
+        if wait_s > self._max_first_wait_s:
+            raise _overloaded(f"the first sound would take {wait_s:.1f} s", wait_s)
+
+    def backlog_s(self, waiting: int) -> float:
+        """Until the threads have rendered what waits: `waiting` utterances."""
+        return waiting * self._first_s / self._threads
+
+    def first_wait_s(self, now_s: float) -> float:
+        """How long a newcomer is expected to wait for its first sound."""
+        newcomers, playing = self._count(now_s)
+        if self._batched:
+            return self._first_s if newcomers else 0.0
+        free = 1 - (playing + newcomers) * self.rtf / self._threads
+        return newcomers * self._first_s / (self._threads * max(0.05, free))
+
+    def _count(self, now_s: float) -> tuple[int, int]:
+        """Those without a sound yet, and those that play."""
+        newcomers = playing = 0
+        for each in tuple(self._all):
+            if each.has_heard:
+                playing += each.dry_at_s > now_s - _SILENT_S
+            else:
+                newcomers += each.has_text or each.opened_s > now_s - _OPENING_S
+        return newcomers, playing
+
+    def fits(self, now_s: float, late: int, thread: object) -> bool:
+        """Whether a newcomer's render on `thread` now leaves every playing listener its deadline.
+        `late`: the number of playing utterances that wait and are due already.
+
+        With threads that serve the earliest deadline first all are met if what is due by each
+        deadline fits into the time until then (demand bound; Baruah et al., 1990): over all
+        threads, and on this one, which alone has the state of its utterances.
+        """
+        if late:
+            return False
+        until_s = now_s + _HORIZON_S
+        dues = [
+            (each.dry_at_s, each.thread is thread)
+            for each in tuple(self._all)
+            if now_s < each.dry_at_s < until_s
+        ]
+        needed_s = here_s = self._first_s * _MARGIN
+        for due_s, is_here in sorted(dues):
+            needed_s += self._later_s * _MARGIN
+            here_s += self._later_s * _MARGIN * is_here
+            left_s = due_s - now_s
+            if needed_s > self._threads * left_s or (is_here and here_s > left_s):
+                return False
+        return True
+
+    def room(self, now_s: float, due: int) -> int:
+        """How many newcomers a step that advances `due` playing utterances has room for, so that it
+        ends before the next of all deadlines.
+        """
+        dues_s = [each.dry_at_s for each in tuple(self._all) if each.dry_at_s > now_s]
+        left_s = min(dues_s, default=math.inf) - now_s
+        if math.isinf(left_s):
+            return due
+        return max(0, int(left_s / (self._first_s * _MARGIN)) - due)
+
+
+def _overloaded(why: str, retry_after_s: float) -> Overloaded:
+    return Overloaded(f"{why}; try again in {max(1, round(retry_after_s))} s", retry_after_s)

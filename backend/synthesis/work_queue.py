@@ -1,0 +1,198 @@
+"""Utterances that wait for an engine thread: filled by the event loop, emptied by the threads.
+
+An utterance has one thread from its first step on, which holds its state; before that any idle
+thread takes it. A release that no thread has taken yet can be replaced.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backend.engines.base import Release
+from backend.synthesis.agenda import rank_waiting
+from backend.synthesis.live_listeners import LiveListeners
+from backend.synthesis.utterance_handle import UtteranceHandle
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a thread does next: forget `aborted`, then advance the utterances."""
+
+    utterances: tuple[UtteranceHandle, ...]
+    releases: dict[str, Release]  # by utterance id, of those that have a new one
+    begun: frozenset[str]  # ids that the engine has not seen yet
+    aborted: tuple[str, ...]
+
+
+class Wake(Protocol):
+    """Ends the sleep of a thread; see `threading.Condition`."""
+
+    def notify(self) -> None:
+        """There is something to do."""
+
+    def wait(self) -> object:
+        """Sleep until then."""
+
+
+@dataclass(eq=False)
+class Seat:
+    """A thread's place at the queue."""
+
+    most: int  # utterances that its engine advances in one step
+    wake: Wake
+    aborted: list[str] = field(default_factory=list)
+    idle: bool = False
+    leaving: bool = False
+
+
+class WorkQueue:
+    """Waiting utterances. Thread-safe; no method but `take` waits."""
+
+    def __init__(self, listeners: LiveListeners, clock: Callable[[], float]) -> None:
+        """`clock`: of deadlines; called from the threads."""
+        self._listeners = listeners
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: dict[UtteranceHandle, None] = {}
+        self._seats: list[Seat] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def waiting(self) -> tuple[UtteranceHandle, ...]:
+        """Those that wait for a thread."""
+        return tuple(self._waiting)
+
+    def join(self, most: int, wake: Wake | None = None) -> Seat:
+        """A place for one more thread; `wake`: of one that calls `poll` instead of `take`."""
+        seat = Seat(most, wake or threading.Condition(self._lock))
+        with self._lock:
+            self._seats.append(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> None:
+        """Let the thread go: its `take` returns None. What it holds the state of is moved."""
+        with self._lock:
+            seat.leaving = True
+            if seat in self._seats:
+                self._seats.remove(seat)
+            seat.wake.notify()
+
+    # --- on the event loop ------------------------------------------------------------------------
+
+    def offer(self, utterance: UtteranceHandle, release: Release) -> None:
+        """Let a thread render the release when its turn comes."""
+        with self._lock:
+            utterance.release, utterance.is_taken = release, False
+            utterance.queued_at_s = self._clock()
+            if not utterance.in_step:
+                self._wait(utterance)
+
+    def replace(self, utterance: UtteranceHandle, release: Release) -> bool:
+        """Render this instead of the release that waits. False: a thread has taken that one."""
+        with self._lock:
+            if utterance.is_taken or utterance.release is None:
+                return False
+            utterance.release = release
+            return True
+
+    def withdraw(self, utterance: UtteranceHandle) -> None:
+        """Forget the utterance; a step that is at it is finished and thrown away."""
+        with self._lock:
+            utterance.is_closed = True
+            self._waiting.pop(utterance, None)
+            seat = utterance.seat
+            if seat is not None:
+                seat.aborted.append(utterance.utterance.id)
+                seat.wake.notify()
+
+    def release_all(self, handles: Iterable[UtteranceHandle]) -> None:
+        """Let other threads go on with what a lost thread held."""
+        with self._lock:
+            for each in handles:
+                each.start_over()
+                each.seat, each.in_step, each.is_taken = None, False, False
+                if each.release is not None and not each.is_closed:
+                    self._wait(each)
+
+    def _wait(self, utterance: UtteranceHandle) -> None:
+        self._waiting[utterance] = None
+        seat = utterance.seat or next((each for each in self._seats if each.idle), None)
+        if seat is not None:
+            seat.idle = False  # the next one wakes another
+            seat.wake.notify()
+
+    # --- on a thread ------------------------------------------------------------------------------
+
+    def take(self, seat: Seat) -> Work | None:
+        """What to do next; waits for it. None: leave."""
+        with self._lock:
+            while not seat.leaving:
+                if work := self._poll(seat):
+                    return work
+                seat.idle = True
+                seat.wake.wait()
+            return None
+
+    def poll(self, seat: Seat) -> Work | None:
+        """What to do next, if there is anything."""
+        with self._lock:
+            work = self._poll(seat)
+            seat.idle = work is None
+            return work
+
+    def _poll(self, seat: Seat) -> Work | None:
+        mine = [each for each in self._waiting if each.seat in (None, seat)]
+        return self._hand_out(seat, mine) if mine or seat.aborted else None
+
+    def _hand_out(self, seat: Seat, mine: list[UtteranceHandle]) -> Work:
+        batched = seat.most > 1
+        ranked = rank_waiting(mine, self._listeners, self._clock(), seat, batched=batched)
+        chosen = ranked[: seat.most]
+        releases, begun = {}, set()
+        for each in chosen:
+            del self._waiting[each]
+            each.in_step = True
+            if each.seat is None:
+                each.seat = seat
+                begun.add(each.utterance.id)
+                if each.listener is not None:
+                    each.listener.thread = seat
+            if not each.is_taken:
+                each.is_taken = True
+                assert each.release is not None, "only those with a release wait"
+                releases[each.utterance.id] = each.for_engine(each.release)
+        aborted, seat.aborted = tuple(seat.aborted), []
+        return Work(tuple(chosen), releases, frozenset(begun), aborted)
+
+    def give_back(
+        self, utterance: UtteranceHandle, audio_s: float, *, caught_up: bool, failed: bool
+    ) -> bool:
+        """A step that rendered so much of it is over. Returns whether the release that it was at is
+        still the newest.
+        """
+        with self._lock:
+            utterance.in_step = False
+            if audio_s:
+                self._defer(utterance, audio_s)
+            newest = utterance.is_taken
+            if (caught_up and newest) or failed:
+                utterance.release = None
+            elif not utterance.is_closed:
+                self._wait(utterance)
+            return newest
+
+    def _defer(self, utterance: UtteranceHandle, audio_s: float) -> None:
+        """Its listener has more to hear. The event loop corrects this once the audio is sent; until
+        then a thread must not take it again as the most urgent.
+        """
+        now_s, listener = self._clock(), utterance.listener
+        if listener is None:
+            utterance.deadline_s += audio_s
+            return
+        listener.dry_at_s = max(listener.dry_at_s, now_s) + audio_s
+        utterance.deadline_s = listener.dry_at_s

@@ -1,0 +1,103 @@
+"""The scheduler keeps its promise for random crowds: whoever has begun to hear, hears on."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.harness.simulated_crowd import Arrival, Heard, simulate
+from bench.harness.simulated_machine import Costs
+
+TEXT = "The rain came down all night and in the morning the garden was a lake."
+WORDS = TEXT.split()
+HEARD_GAP_S = 0.02
+
+
+def tokens(words: int) -> list[str]:
+    return [f"{WORDS[number % len(WORDS)]} " for number in range(words)]
+
+
+def crowd(size: int, within_s: float, words: int = 40) -> list[Arrival]:
+    return [Arrival(within_s * number / size, tokens(words)) for number in range(size)]
+
+
+def assert_promise_is_kept(heard: list[Heard]) -> None:
+    for each in heard:
+        assert [gap_s for gap_s in each.gaps_s if gap_s > HEARD_GAP_S] == []
+        assert each.refused_s is None or each.first_s is None, "refused after a sound"
+
+
+def assert_text_is_accounted_for(heard: list[Heard]) -> None:
+    for each in heard:
+        edges = [(0, 0), *each.spans]
+        assert all(before[1] == after[0] for before, after in pairwise(edges))
+        if each.done is not None:
+            assert each.spans[-1][1] == sum(map(len, each.arrival.tokens))
+
+
+def first_sounds_s(heard: list[Heard]) -> list[float]:
+    return sorted(each.first_s for each in heard if each.first_s is not None)
+
+
+@pytest.mark.parametrize(
+    ("size", "within_s", "limit_s"), [(60, 0.0, 1.2), (60, 3.0, 0.5), (100, 3.0, 1.0)]
+)
+def test_a_crowd_hears_without_a_gap(size: int, within_s: float, limit_s: float) -> None:
+    heard = simulate(crowd(size, within_s))
+    assert_promise_is_kept(heard)
+    firsts_s = first_sounds_s(heard)
+    assert len(firsts_s) == size, "nobody is refused"
+    assert firsts_s[int(0.95 * size)] <= limit_s
+
+
+def test_of_too_many_some_are_refused_at_once_and_the_others_hear_without_a_gap() -> None:
+    heard = simulate(crowd(300, 0.0))
+    assert_promise_is_kept(heard)
+    refused = [each for each in heard if each.refused_s is not None]
+    assert 100 < len(refused) < 250
+    assert max(each.refused_s or 0 for each in refused) <= 0.2
+
+
+def test_one_alone_is_served_at_once() -> None:
+    (heard,) = simulate(crowd(1, 0.0))
+    assert heard.first_s is not None
+    assert heard.first_s < 0.15
+
+
+def test_batch_takes_what_the_live_ones_leave() -> None:
+    batch = [Arrival(0.0, tokens(200), tokens_per_s=10_000, mode="batch") for _ in range(20)]
+    heard = simulate([*batch, *crowd(20, 1.0)])
+    assert_promise_is_kept(heard[20:])
+    assert_text_is_accounted_for(heard)
+    assert all(each.done for each in heard)
+
+
+def test_a_reader_that_stalls_delays_no_other() -> None:
+    stalled = [Arrival(0.0, tokens(60), reads_after_s=5.0) for _ in range(5)]
+    heard = simulate([*stalled, *crowd(20, 1.0)])
+    assert_promise_is_kept(heard[5:])
+
+
+arrivals = st.builds(
+    Arrival,
+    at_s=st.floats(0, 4),
+    tokens=st.integers(5, 60).map(tokens),
+    tokens_per_s=st.sampled_from([15.0, 20.0, 40.0, 10_000.0]),
+    mode=st.sampled_from(["live", "live", "live", "batch"]),
+    cancel_s=st.one_of(st.none(), st.floats(0.1, 3)),
+)
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(st.lists(arrivals, max_size=70), st.sampled_from([1, 2, 4]), st.sampled_from([1, 32]))
+def test_the_promise_is_kept_for_random_crowds(
+    crowd: list[Arrival], threads: int, max_batch: int
+) -> None:
+    costs = Costs(step_s=0.02, utterance_s=0.001, word_s=0.0005) if max_batch > 1 else Costs()
+    heard = simulate(crowd, costs, threads if max_batch == 1 else 1, max_batch)
+    assert_promise_is_kept([each for each in heard if each.arrival.mode == "live"])
+    assert_text_is_accounted_for(heard)
