@@ -36,9 +36,9 @@ async def test_readyz_answers_503_while_draining() -> None:
         await live.connections.drain()
         answer = await http.get("/readyz")
         assert (answer.status_code, answer.json()["ready"]) == (503, False)
-        async with live.client() as client:
+        async with live.connect() as client:
             assert client.ready["code"] == "overloaded"
-            assert await client.closed() == 1013
+            assert await client.wait_closed() == 1013
 
 
 async def test_voices_are_listed_with_the_default() -> None:
@@ -54,14 +54,14 @@ async def test_metrics_count_requests_and_audio() -> None:
     async with (
         live_server() as live,
         httpx.AsyncClient(base_url=live.http) as http,
-        live.client() as client,
+        live.connect() as client,
     ):
-        await client.speak("a", "Hello there. ")
-        await client.say("text", context="b", text="One two ")
-        await client.say("cancel", context="b")
-        await client.read_to("cancelled")
+        await client.speak_text("a", "Hello there. ")
+        await client.send("text", context="b", text="One two ")
+        await client.send("cancel", context="b")
+        await client.receive_until("cancelled")
         await client.socket.send("not JSON")
-        await client.read_to("error")
+        await client.receive_until("error")
         during = await http.get("/metrics")
     assert during.headers["content-type"].startswith("text/plain")
     for figure in (

@@ -10,25 +10,25 @@ from backend.config import BidirectionalStreaming, LatencyOptimization, Settings
 from backend.events import Audio, Cancel, End, Flush, Start, Text
 from tests.support.engines.troubled_engine import FRUITLESS, TroubledModel
 from tests.support.live_server import live_server
-from tests.support.scripted_session import ScriptedClient, scripted, settings
+from tests.support.scripted_session import ScriptedClient, make_settings, run_script
 
 
 def bidirectional(**keys: Any) -> Settings:
-    return settings(bidirectional_streaming=keys)
+    return make_settings(bidirectional_streaming=keys)
 
 
 def latency(**keys: Any) -> Settings:
-    return settings(latency_optimization=keys)
+    return make_settings(latency_optimization=keys)
 
 
 def first_audio(config: Settings, text: str, wait_s: float = 5.0) -> tuple[float, str] | None:
     """Time and text of the first audio of an unfinished text."""
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", text))
+        client.send(Text("a", text))
         await client.wait(wait_s)
 
-    heard = scripted(script, config).log
+    heard = run_script(script, config).log
     for at_s, event in heard:
         if isinstance(event, Audio):
             return round(at_s, 3), text[slice(*event.text)]
@@ -47,20 +47,20 @@ def test_enabled_starts_speech_before_the_text_ends() -> None:
 @pytest.mark.parametrize("press", [Flush("a"), End("a")])
 def test_when_not_enabled_flush_and_end_still_speak(press: Flush | End) -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le"), Text("a", "Hello there. And"), press)
+        client.send(Start("a", format="pcm_f32le"), Text("a", "Hello there. And"), press)
         await client.wait(1.0)
 
-    assert scripted(script, bidirectional(enabled=False)).heard() == "Hellothere.And"
+    assert run_script(script, bidirectional(enabled=False)).heard_text() == "Hellothere.And"
 
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_max_concurrent_tasks_limits_open_contexts(limit: int) -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(*(Text(f"c{number}", "Hello") for number in range(limit + 1)))
-        client.say(Cancel("c0"), Text("another", "Hello"))
+        client.send(*(Text(f"c{number}", "Hello") for number in range(limit + 1)))
+        client.send(Cancel("c0"), Text("another", "Hello"))
         await client.wait(0.0)
 
-    client = scripted(script, bidirectional(max_concurrent_tasks=limit))
+    client = run_script(script, bidirectional(max_concurrent_tasks=limit))
     assert client.codes(f"c{limit}") == ["too_many_contexts"]
     assert all(client.codes(f"c{number}") == [] for number in range(limit))
     assert client.codes("another") == []
@@ -70,11 +70,11 @@ async def test_task_timeout_limits_engine_time_without_audio() -> None:
     streaming = {"task_timeout": 0.05}
     async with (
         live_server(TroubledModel(), bidirectional_streaming=streaming) as live,
-        live.client() as client,
+        live.connect() as client,
     ):
-        await client.say("text", context="a", text=f"{FRUITLESS}. Then on. ")
-        await client.say("end", context="a")
-        messages = await client.read_to("done")
+        await client.send("text", context="a", text=f"{FRUITLESS}. Then on. ")
+        await client.send("end", context="a")
+        messages = await client.receive_until("done")
     assert [m["code"] for m in messages if m["type"] == "error"] == ["timeout"]
     assert messages[-1]["characters"] == len(f"{FRUITLESS}. Then on. ")
 
@@ -83,19 +83,19 @@ def test_immediate_send_sends_chunks_instead_of_sentences() -> None:
     text = "This is the first sentence of all of them. This is the second one of them. "
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le"))
+        client.send(Start("a", format="pcm_f32le"))
         for word in text.split():
-            client.say(Text("a", f"{word} "))
+            client.send(Text("a", f"{word} "))
             await client.wait(0.03)
-        client.say(End("a"))
-        await client.settled()
+        client.send(End("a"))
+        await client.wait_settled()
 
     sent = {}
     for immediate in (True, False):
-        client = scripted(script, bidirectional(immediate_send=immediate))
+        client = run_script(script, bidirectional(immediate_send=immediate))
         client.assert_sums()
-        assert client.heard() == "".join(text.split())
-        sent[immediate] = [text[slice(*audio.text)] for audio in client.of(Audio)]
+        assert client.heard_text() == "".join(text.split())
+        sent[immediate] = [text[slice(*audio.text)] for audio in client.events_of(Audio)]
     assert sent[True][0] == "This "
     assert len(sent[True]) > 6
     assert sent[False] == [text[:43], text[43:]]
@@ -105,13 +105,13 @@ def test_immediate_send_sends_chunks_instead_of_sentences() -> None:
 def test_queue_size_limits_queued_audio_messages(size: int) -> None:
     async def script(client: ScriptedClient) -> None:
         client.reading.clear()
-        client.say(Start("a", mode="batch"), Text("a", "One. Two! " * 20), End("a"))
+        client.send(Start("a", mode="batch"), Text("a", "One. Two! " * 20), End("a"))
         await client.wait(60.0)
         assert len(client.session.send_queue) == size
         rendered = len(client.tts.releases)
         assert rendered == size + 2, "one taken, one waiting for room"
 
-    scripted(script, bidirectional(queue_size=size))
+    run_script(script, bidirectional(queue_size=size))
 
 
 # --- latency_optimization -------------------------------------------------------------------------
@@ -185,14 +185,14 @@ def test_lookahead_applies_once_audio_is_buffered(words: int, spoken: int) -> No
     """'Hello ' plays for 50 ms; 20 ms into it three more words arrive."""
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "Hello there "))
+        client.send(Text("a", "Hello there "))
         await client.wait(0.02)
-        client.say(Text("a", "you "), Text("a", "two "))
+        client.send(Text("a", "you "), Text("a", "two "))
         await client.wait(0.0)
         assert client.tts.releases[-1].speak_to == spoken
 
     config = latency(lookahead_start=1, lookahead=words, low_water=1.0, ttfa_goal=0.01)
-    scripted(script, config)
+    run_script(script, config)
 
 
 @pytest.mark.parametrize(("mark_s", "at_s"), [(0.1, 0.15), (0.2, 0.05), (1.0, 0.0)])
@@ -200,13 +200,13 @@ def test_low_water_is_the_buffered_audio_at_the_next_release(mark_s: float, at_s
     """25 characters play for 250 ms."""
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "a" * 25 + " more "))
+        client.send(Text("a", "a" * 25 + " more "))
         await client.wait(0.0)
-        client.say(Text("a", "b b b b b "))
+        client.send(Text("a", "b b b b b "))
         await client.wait(1.0)
 
     config = latency(low_water=mark_s, lookahead_start=1, streaming_threshold=0.8)
-    (_, second, *_) = [at_s for at_s, e in scripted(script, config).log if isinstance(e, Audio)]
+    (_, second, *_) = [at_s for at_s, e in run_script(script, config).log if isinstance(e, Audio)]
     assert second == pytest.approx(at_s)
 
 
@@ -215,11 +215,11 @@ def test_high_water_is_the_buffered_audio_at_which_sentences_wait(
     mark_s: float, at_s: float
 ) -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", f"{'a' * 24}. Second one. And"))
+        client.send(Text("a", f"{'a' * 24}. Second one. And"))
         await client.wait(1.0)
 
     config = latency(high_water=mark_s)
-    (_, second, *_) = [at_s for at_s, e in scripted(script, config).log if isinstance(e, Audio)]
+    (_, second, *_) = [at_s for at_s, e in run_script(script, config).log if isinstance(e, Audio)]
     assert second == pytest.approx(at_s)
 
 
@@ -227,11 +227,11 @@ def test_high_water_is_the_buffered_audio_at_which_sentences_wait(
 def test_ttfa_goal_is_the_deadline_of_the_first_chunk(goal_s: float) -> None:
     async def script(client: ScriptedClient) -> None:
         await client.wait(1.0)
-        client.say(Text("a", "Hello there "))
+        client.send(Text("a", "Hello there "))
         await client.wait(0.0)
         assert client.tts.deadlines_s[0] == pytest.approx(1.0 + goal_s)
 
-    scripted(script, latency(ttfa_goal=goal_s))
+    run_script(script, latency(ttfa_goal=goal_s))
 
 
 def test_every_key_has_a_test_in_this_file() -> None:

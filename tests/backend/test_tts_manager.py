@@ -21,7 +21,7 @@ from backend.errors import (
 from backend.events import Start
 from backend.monitoring.metrics import Metrics
 from backend.tts_manager import TTSManager, VoiceParams
-from tests.support.engines.fake_engine import FakeModel, heard
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
 from tests.support.engines.inline_tts import InlineTTS
 
 
@@ -84,7 +84,7 @@ async def test_speaks_after_start_and_stops_its_threads() -> None:
         assert len(model.engines[0].steps) == 1, "warm"
         async with tts.open_utterance(tts.resolve_params(Start("a")), chunk_characters=0) as speech:
             speech.extend(Release("Hello", 5, final=True), 0.0)
-            assert heard((await speech.next_chunk()).pcm) == "Hello"
+            assert decode_pcm((await speech.next_chunk()).pcm) == "Hello"
         assert engine_threads() == ["engine-0"]
     assert engine_threads() == []
     assert model.open_utterances == 0

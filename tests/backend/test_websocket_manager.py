@@ -13,13 +13,20 @@ import httpx
 import pytest
 
 from tests.support.engines.fake_engine import FakeModel
-from tests.support.live_server import Client, Live, Message, eventually, live_server, said
+from tests.support.live_server import (
+    LiveServer,
+    Message,
+    NativeClient,
+    decode_speech,
+    live_server,
+    wait_until,
+)
 
 # --- speaking -------------------------------------------------------------------------------------
 
 
 async def test_ready_is_the_first_message() -> None:
-    async with live_server() as live, live.client() as client:
+    async with live_server() as live, live.connect() as client:
         assert client.ready.pop("session") != client.ready.pop("token")
         assert client.ready == {
             "type": "ready",
@@ -32,31 +39,31 @@ async def test_ready_is_the_first_message() -> None:
 
 
 async def test_speaks_while_text_arrives() -> None:
-    async with live_server() as live, live.client() as client:
-        await client.say("start", format="pcm_f32le")
-        await client.say("text", text="Hello the")
-        first = await client.read()
+    async with live_server() as live, live.connect() as client:
+        await client.send("start", format="pcm_f32le")
+        await client.send("text", text="Hello the")
+        first = await client.receive()
         assert (first["type"], first["context"], first["text"]) == ("audio", "default", [0, 6])
-        await client.say("text", text="re my friend. ")
-        await client.say("end")
-        rest = await client.read_to("done")
-        assert said([first, *rest], "default") == "Hellotheremyfriend."
+        await client.send("text", text="re my friend. ")
+        await client.send("end")
+        rest = await client.receive_until("done")
+        assert decode_speech([first, *rest], "default") == "Hellotheremyfriend."
 
 
 async def test_json_frames_carry_audio_as_base64() -> None:
-    async with live_server() as live, live.client() as client:
-        await client.say("start", frames="json")
-        await client.say("text", text="Hello ")
-        await client.say("end")
-        messages = await client.read_to("done")
+    async with live_server() as live, live.connect() as client:
+        await client.send("start", frames="json")
+        await client.send("text", text="Hello ")
+        await client.send("end")
+        messages = await client.receive_until("done")
         assert all("data" not in message for message in messages)
         assert isinstance(messages[0]["audio"], str)
 
 
 async def test_connections_are_isolated() -> None:
-    async def one(live: Live, number: int) -> str:
-        async with live.client() as client:
-            return await client.speak("same", f"This is number {number}. It is. ")
+    async def one(live: LiveServer, number: int) -> str:
+        async with live.connect() as client:
+            return await client.speak_text("same", f"This is number {number}. It is. ")
 
     async with live_server() as live:
         heard = await asyncio.gather(*(one(live, number) for number in range(20)))
@@ -87,43 +94,43 @@ async def test_connections_are_isolated() -> None:
 async def test_bad_input_is_answered_and_the_connection_goes_on(
     sent: str | bytes, code: str
 ) -> None:
-    async with live_server() as live, live.client() as client:
-        await client.say("start", context="a", format="pcm_f32le")
-        await client.say("text", context="a", text="Hello ")
+    async with live_server() as live, live.connect() as client:
+        await client.send("start", context="a", format="pcm_f32le")
+        await client.send("text", context="a", text="Hello ")
         await client.socket.send(sent)
-        await client.say("text", context="a", text="there")
-        await client.say("end", context="a")
-        messages = await client.read_to("done", "a")
+        await client.send("text", context="a", text="there")
+        await client.send("end", context="a")
+        messages = await client.receive_until("done", "a")
         errors = [message for message in messages if message["type"] == "error"]
         assert [error["code"] for error in errors] == [code]
-        assert said([m for m in messages if m["type"] != "error"], "a") == "Hellothere"
+        assert decode_speech([m for m in messages if m["type"] != "error"], "a") == "Hellothere"
 
 
 async def test_a_message_over_the_limit_closes_only_its_connection() -> None:
-    async with live_server(server=NO_RESUME) as live, live.client() as good, live.client() as bad:
-        await good.say("text", context="a", text="Hello ")
-        await bad.say("text", text="x" * (1 << 20))
-        assert await bad.closed() == 1009
-        await eventually(lambda: len(live.connections.sessions()) == 1)
-        assert await good.speak("b", "Still here. ") == "Stillhere."
+    async with live_server(server=NO_RESUME) as live, live.connect() as good, live.connect() as bad:
+        await good.send("text", context="a", text="Hello ")
+        await bad.send("text", text="x" * (1 << 20))
+        assert await bad.wait_closed() == 1009
+        await wait_until(lambda: len(live.connections.sessions()) == 1)
+        assert await good.speak_text("b", "Still here. ") == "Stillhere."
 
 
 async def test_text_that_is_not_utf_8_closes_only_its_connection() -> None:
-    async with live_server() as live, live.client() as good, live.client() as bad:
+    async with live_server() as live, live.connect() as good, live.connect() as bad:
         await bad.socket.send(b"\xff\xfe", text=True)
-        assert await bad.closed() == 1007
-        assert await good.speak("b", "Still here. ") == "Stillhere."
+        assert await bad.wait_closed() == 1007
+        assert await good.speak_text("b", "Still here. ") == "Stillhere."
 
 
 async def test_a_burst_of_pings_is_answered_to_a_reading_client() -> None:
-    async with live_server() as live, live.client() as client:
+    async with live_server() as live, live.connect() as client:
 
         async def ask() -> None:
             for number in range(5000):
-                await client.say("ping", id=number)
+                await client.send("ping", id=number)
 
         asking = asyncio.create_task(ask())
-        assert [(await client.read())["id"] for _ in range(5000)] == list(range(5000))
+        assert [(await client.receive())["id"] for _ in range(5000)] == list(range(5000))
         await asking
 
 
@@ -132,8 +139,8 @@ async def test_a_burst_of_pings_is_answered_to_a_reading_client() -> None:
 NO_RESUME = {"resume_ttl": 0}  # a session ends with its connection
 
 
-async def assert_nothing_left(live: Live) -> None:
-    await eventually(lambda: live.connections.sessions() == [] and not live.model.open_utterances)
+async def assert_nothing_left(live: LiveServer) -> None:
+    await wait_until(lambda: live.connections.sessions() == [] and not live.model.open_utterances)
     async with httpx.AsyncClient() as http:
         figures = (await http.get(f"{live.http}/metrics")).text
     assert "duplex_tts_connections 0.0" in figures
@@ -141,38 +148,38 @@ async def assert_nothing_left(live: Live) -> None:
 
 
 async def test_an_aborted_connection_is_freed_within_a_second() -> None:
-    async with live_server(server=NO_RESUME) as live, live.client() as client:
+    async with live_server(server=NO_RESUME) as live, live.connect() as client:
         for context in "abc":
-            await client.say("text", context=context, text="Hello there my friend, ")
-            await client.read()
+            await client.send("text", context=context, text="Hello there my friend, ")
+            await client.receive()
         assert live.model.open_utterances == 3
-        client.vanish()
+        client.reset_connection()
         await assert_nothing_left(live)
 
 
 async def test_a_closed_connection_is_freed() -> None:
     async with live_server() as live:
-        async with live.client() as client:
-            await client.say("text", text="Hello there my friend, ")
-            await client.read()
+        async with live.connect() as client:
+            await client.send("text", text="Hello there my friend, ")
+            await client.receive()
         await assert_nothing_left(live)
 
 
 async def test_an_aborted_connection_is_freed_while_the_engine_works() -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     model = FakeModel(gate=gate)
-    async with live_server(model, server=NO_RESUME) as live, live.client() as client:
+    async with live_server(model, server=NO_RESUME) as live, live.connect() as client:
         (engine,) = model.engines
         engine.entered.clear()
-        await client.say("text", text="Hello there my friend, ")
+        await client.send("text", text="Hello there my friend, ")
         assert await asyncio.to_thread(engine.entered.wait, 5)
-        client.vanish()
-        await eventually(lambda: live.connections.sessions() == [])
+        client.reset_connection()
+        await wait_until(lambda: live.connections.sessions() == [])
         gate.release()
         await assert_nothing_left(live)
 
 
-def small_buffers(live: Live) -> dict[str, Any]:
+def small_buffers(live: LiveServer) -> dict[str, Any]:
     """Options of a client with small buffers, so that writes to it soon block."""
     narrow_socket = socket.socket()
     narrow_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -184,12 +191,12 @@ def small_buffers(live: Live) -> dict[str, Any]:
 STORY = "This is a sentence of a long story. " * 500
 
 
-async def stall_reading(client: Client, live: Live) -> None:
+async def stall_reading(client: NativeClient, live: LiveServer) -> None:
     """Request much audio without reading it, until the server's writes block."""
-    await client.say("start", context="story", mode="batch", format="pcm_f32le", sample_rate=48000)
-    await client.say("text", context="story", text=STORY)
-    await client.say("end", context="story")
-    await eventually(lambda: live.connections.queued_messages >= 5, 10)
+    await client.send("start", context="story", mode="batch", format="pcm_f32le", sample_rate=48000)
+    await client.send("text", context="story", text=STORY)
+    await client.send("end", context="story")
+    await wait_until(lambda: live.connections.queued_messages >= 5, 10)
     steps = -1
     while steps != len(live.model.engines[0].steps):
         steps = len(live.model.engines[0].steps)
@@ -200,16 +207,16 @@ async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
     queue = {"queue_size": 5, "task_timeout": 60}
     async with (
         live_server(bidirectional_streaming=queue) as live,
-        live.client(**small_buffers(live)) as reader,
-        live.client() as other,
+        live.connect(**small_buffers(live)) as reader,
+        live.connect() as other,
     ):
         await stall_reading(reader, live)
         assert live.connections.queued_messages <= 5 + 1, "the queue is bounded"
         (waiting, _) = live.connections.sessions()
         assert waiting.characters_waiting > len(STORY) / 2, "its own rendering has stopped"
         async with asyncio.timeout(2):
-            assert await other.speak("a", "Not disturbed at all. ") == "Notdisturbedatall."
-        messages: list[Message] = await reader.read_to("done", "story")
+            assert await other.speak_text("a", "Not disturbed at all. ") == "Notdisturbedatall."
+        messages: list[Message] = await reader.receive_until("done", "story")
         assert messages[-1]["characters"] == len(STORY)
         spans = [message["text"] for message in messages[:-1]]
         assert all(span[1] == following[0] for span, following in pairwise(spans))
@@ -219,10 +226,10 @@ async def test_an_aborted_connection_is_freed_while_writes_are_blocked() -> None
     queue = {"queue_size": 5}
     async with (
         live_server(bidirectional_streaming=queue, server=NO_RESUME) as live,
-        live.client(**small_buffers(live)) as client,
+        live.connect(**small_buffers(live)) as client,
     ):
         await stall_reading(client, live)
-        client.vanish()
+        client.reset_connection()
         await assert_nothing_left(live)
 
 
@@ -230,18 +237,18 @@ async def test_a_client_that_sends_without_reading_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("backend.main._UNREAD_TIMEOUT_MS", 500)
-    async with live_server() as live, live.client(**small_buffers(live)) as client:
+    async with live_server() as live, live.connect(**small_buffers(live)) as client:
 
         async def flood() -> None:
             while True:
-                await client.say("ping", id="x" * 1000)
+                await client.send("ping", id="x" * 1000)
 
         flooding = asyncio.create_task(flood())
-        await eventually(lambda: live.connections.sessions() == [], 30)
+        await wait_until(lambda: live.connections.sessions() == [], 30)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            await eventually(lambda: not live.server.server_state.connections, 30)
+            await wait_until(lambda: not live.server.server_state.connections, 30)
         flooding.cancel()
-        client.vanish()
+        client.reset_connection()
         await assert_nothing_left(live)
 
 
@@ -250,47 +257,47 @@ async def test_a_client_that_sends_without_reading_is_disconnected(
 
 async def test_a_connection_over_the_limit_gets_an_error_and_is_closed() -> None:
     async with live_server(server={"max_connections": 1}) as live:
-        async with live.client(), live.client() as second:
+        async with live.connect(), live.connect() as second:
             assert (second.ready["type"], second.ready["code"]) == ("error", "overloaded")
-            assert await second.closed() == 1013
-        await eventually(lambda: live.connections.sessions() == [])
-        async with live.client() as third:
+            assert await second.wait_closed() == 1013
+        await wait_until(lambda: live.connections.sessions() == [])
+        async with live.connect() as third:
             assert third.ready["type"] == "ready"
 
 
 async def test_shutdown_lets_running_speech_end() -> None:
     gate = threading.Semaphore(1)
     model = FakeModel(gate=gate)
-    async with live_server(model) as live, live.client() as client:
+    async with live_server(model) as live, live.connect() as client:
         model.engines[0].entered.clear()
-        await client.say("start", context="a", format="pcm_f32le")
-        await client.say("text", context="a", text="Hello there. My friend. ")
-        await client.say("end", context="a")
+        await client.send("start", context="a", format="pcm_f32le")
+        await client.send("text", context="a", text="Hello there. My friend. ")
+        await client.send("end", context="a")
         assert await asyncio.to_thread(model.engines[0].entered.wait, 5)
-        live.stop()
-        await eventually(lambda: not live.connections.is_accepting)
+        live.request_shutdown()
+        await wait_until(lambda: not live.connections.is_accepting)
         with pytest.raises(OSError, match=r"Connect|refused|reset|closed"):
-            async with live.client():
+            async with live.connect():
                 pass
         gate.release(100)
-        assert said(await client.read_to("done", "a"), "a") == "Hellothere.Myfriend."
-        assert await client.closed() == 1001
+        assert decode_speech(await client.receive_until("done", "a"), "a") == "Hellothere.Myfriend."
+        assert await client.wait_closed() == 1001
 
 
 async def test_shutdown_does_not_wait_for_open_contexts() -> None:
-    async with live_server(server={"drain_timeout": 0.05}) as live, live.client() as client:
-        await client.say("text", text="Hello there my friend, ")
-        await client.read()
-        live.stop()
+    async with live_server(server={"drain_timeout": 0.05}) as live, live.connect() as client:
+        await client.send("text", text="Hello there my friend, ")
+        await client.receive()
+        live.request_shutdown()
         async with asyncio.timeout(2):
-            assert await client.closed() == 1001
+            assert await client.wait_closed() == 1001
             await live.serving
         assert live.model.open_utterances == 0
 
 
 async def test_shutdown_does_not_wait_for_idle_clients() -> None:
-    async with live_server() as live, live.client() as client:
-        live.stop()
+    async with live_server() as live, live.connect() as client:
+        live.request_shutdown()
         async with asyncio.timeout(2):
-            assert await client.closed() == 1001
+            assert await client.wait_closed() == 1001
             await live.serving

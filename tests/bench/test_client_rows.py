@@ -28,7 +28,7 @@ TINY = dataclasses.replace(
 def setup(url: str, done: list[float] | None = None) -> Setup:
     corpus = load_corpus(limit=2)
     shares = [] if done is None else done
-    return Setup(url, hibari_model.model(), corpus, TINY, seed=1, progress=shares.append)
+    return Setup(url, hibari_model.shared_model(), corpus, TINY, seed=1, progress=shares.append)
 
 
 def by_name(result: Result, start: str) -> Figure:

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.cable import Cable, cable_to
 from tests.browser.speaking_page import SpeakingPage
-from tests.support.live_server import eventually, live_server
+from tests.support.live_server import live_server, wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -198,7 +198,7 @@ async def test_what_came_is_acknowledged_and_a_page_at_rest_is_silent(
     def last_ping() -> dict[str, Any]:
         return [message for message in speaking.sent if message["type"] == "ping"][-1]
 
-    await eventually(lambda: last_ping()["after"] == {}, within_s=10)
+    await wait_until(lambda: last_ping()["after"] == {}, within_s=10)
     answers = {"done", "retracted", "error", "cancelled"}
     assert last_ping()["answers"] == sum(h["type"] in answers for h, _ in speaking.received)
     sent = len(speaking.sent)

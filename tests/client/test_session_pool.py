@@ -3,12 +3,12 @@ import asyncio
 import pytest
 
 from duplex_tts import ConnectionLost, Done, Refused, SessionManager
-from tests.support.live_server import eventually, live_server
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.live_server import live_server, wait_until
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 
 async def test_a_call_has_one_session() -> None:
-    async with server(silent, silent) as url, SessionManager(url) as calls:
+    async with run_server(idle, idle) as url, SessionManager(url) as calls:
         first = await calls.get_or_create("a")
         assert await calls.get_or_create("a") is first
         assert await calls.get_or_create("b") is not first
@@ -19,13 +19,13 @@ async def test_a_call_has_one_session() -> None:
 
 
 async def test_concurrent_calls_get_the_same_session() -> None:
-    async with server(silent) as url, SessionManager(url) as calls:
+    async with run_server(idle) as url, SessionManager(url) as calls:
         sessions = await asyncio.gather(*(calls.get_or_create("a") for _ in range(5)))
         assert len(set(sessions)) == 1
 
 
 async def test_a_cancelled_caller_does_not_affect_others() -> None:
-    async with server(silent) as url, SessionManager(url) as calls:
+    async with run_server(idle) as url, SessionManager(url) as calls:
         impatient = asyncio.ensure_future(calls.get_or_create("a"))
         patient = asyncio.ensure_future(calls.get_or_create("a"))
         await asyncio.sleep(0)
@@ -34,7 +34,7 @@ async def test_a_cancelled_caller_does_not_affect_others() -> None:
 
 
 async def test_closing_a_call_frees_its_slot() -> None:
-    async with server(silent, silent) as url, SessionManager(url, limit=1) as calls:
+    async with run_server(idle, idle) as url, SessionManager(url, limit=1) as calls:
         first = await calls.get_or_create("a")
         with pytest.raises(Refused, match="limit") as refused:
             await calls.get_or_create("b")
@@ -47,10 +47,10 @@ async def test_closing_a_call_frees_its_slot() -> None:
 
 
 async def test_a_failed_connection_leaves_no_call() -> None:
-    async def refusing(peer: Peer) -> None:
-        await peer.say(type="error", context=None, code="overloaded", message="no room")
+    async def refusing(peer: ScriptedConnection) -> None:
+        await peer.send(type="error", context=None, code="overloaded", message="no room")
 
-    async with server(refusing, silent, greetings=0) as url, SessionManager(url) as calls:
+    async with run_server(refusing, idle, greetings=0) as url, SessionManager(url) as calls:
         first, second = await asyncio.gather(
             calls.get_or_create("a"), calls.get_or_create("a"), return_exceptions=True
         )
@@ -60,7 +60,7 @@ async def test_a_failed_connection_leaves_no_call() -> None:
 
 
 async def test_closing_a_call_while_it_connects_raises_for_its_callers() -> None:
-    async with server(silent, greetings=0) as url, SessionManager(url) as calls:
+    async with run_server(idle, greetings=0) as url, SessionManager(url) as calls:
         waiting = asyncio.ensure_future(calls.get_or_create("a"))
         await asyncio.sleep(0.05)
         await calls.close("a")
@@ -77,8 +77,8 @@ async def test_idle_sessions_are_closed_and_busy_ones_stay() -> None:
             await asyncio.sleep(0.02)
         assert "busy" in calls
         assert "idle" not in calls
-        await eventually(lambda: len(live.connections.sessions()) == 1, within_s=5)
-        await eventually(lambda: "busy" not in calls, within_s=5)
+        await wait_until(lambda: len(live.connections.sessions()) == 1, within_s=5)
+        await wait_until(lambda: "busy" not in calls, within_s=5)
 
 
 async def test_leaving_the_block_closes_everything() -> None:
@@ -91,7 +91,7 @@ async def test_leaving_the_block_closes_everything() -> None:
             await calls.get_or_create("late")
         assert utterance.finished
         assert [session.stats().transport for session in sessions] == ["down"] * 5
-        await eventually(lambda: not live.connections.sessions(), within_s=5)
+        await wait_until(lambda: not live.connections.sessions(), within_s=5)
         names = {task.get_name() for task in asyncio.all_tasks() - before}
         assert not {name for name in names if "duplex-tts" in name}
 
@@ -103,4 +103,4 @@ async def test_many_calls_in_a_row_leave_no_session() -> None:
             assert isinstance(await session.speak("One").done(), Done)
             await calls.close(str(number))
         assert len(calls) == 0
-        await eventually(lambda: not live.connections.sessions(), within_s=5)
+        await wait_until(lambda: not live.connections.sessions(), within_s=5)

@@ -16,11 +16,11 @@ from duplex_tts import (
 )
 from duplex_tts.channel.context import UNSPOKEN_LIMIT
 from duplex_tts.utterance import UNREAD_LIMIT_MS
-from tests.support.live_server import eventually, live_server
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.live_server import live_server, wait_until
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 
-async def speak_everything(peer: Peer) -> None:
+async def speak_everything(peer: ScriptedConnection) -> None:
     """Speak everything: one audio message per text message."""
     lengths: dict[str, list[int]] = {}
     while True:
@@ -29,16 +29,16 @@ async def speak_everything(peer: Peer) -> None:
         spoken = lengths.setdefault(context, [])
         if message["type"] == "text":
             spoken.append(len(message["text"]))
-            await peer.audio(context, sum(spoken[:-1]), sum(spoken), ms=100.0)
+            await peer.send_audio(context, sum(spoken[:-1]), sum(spoken), ms=100.0)
         elif message["type"] == "end":
             ms, characters = 100.0 * len(spoken), sum(spoken)
-            await peer.done(context, ms=ms, characters=characters, chunks=len(spoken))
+            await peer.send_done(context, ms=ms, characters=characters, chunks=len(spoken))
         elif message["type"] == "cancel":
-            await peer.say(type="cancelled", context=context, text_to=sum(spoken), audio_ms=0)
+            await peer.send(type="cancelled", context=context, text_to=sum(spoken), audio_ms=0)
 
 
 async def test_text_goes_in_and_audio_comes_out() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."], voice="heart")
         audio = [chunk async for chunk in utterance]
         assert [chunk.text for chunk in audio] == [(0, 4), (4, 8)]
@@ -51,7 +51,7 @@ async def test_text_goes_in_and_audio_comes_out() -> None:
 
 
 async def test_the_joined_text_is_cached() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two ", "three."])
         await anext(utterance)
         assert "One two three.".startswith(utterance.text)
@@ -61,7 +61,7 @@ async def test_the_joined_text_is_cached() -> None:
 
 
 async def test_unread_audio_is_kept() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["One ", "two."])
         await utterance.done()
         assert len([chunk async for chunk in utterance]) == 2
@@ -73,7 +73,7 @@ async def test_ttfa_is_measured_from_the_first_text() -> None:
         await asyncio.sleep(0.2)
         yield "One"
 
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(late())
         await utterance.done()
         assert utterance.ttfa_ms is not None
@@ -85,11 +85,11 @@ async def test_utterances_start_in_order_up_to_max_in_flight() -> None:
     started: list[str] = []
     gate = asyncio.Event()
 
-    async def finish(peer: Peer, context: str) -> None:
+    async def finish(peer: ScriptedConnection, context: str) -> None:
         await gate.wait()
-        await peer.done(context, ms=0, characters=0, chunks=0)
+        await peer.send_done(context, ms=0, characters=0, chunks=0)
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 message = await peer.receive_any()
@@ -98,9 +98,9 @@ async def test_utterances_start_in_order_up_to_max_in_flight() -> None:
                     tasks.create_task(finish(peer, message["context"]))
 
     options = Options(max_in_flight=2)
-    async with server(script) as url, Session.connect(url, options=options) as session:
+    async with run_server(script) as url, Session.connect(url, options=options) as session:
         utterances = [session.speak("") for _ in range(4)]
-        await eventually(lambda: len(started) == 2)
+        await wait_until(lambda: len(started) == 2)
         await session.ping()
         assert len(started) == 2
         assert session.stats().in_flight == 4
@@ -114,19 +114,19 @@ async def test_text_is_not_sent_far_ahead_of_its_speech() -> None:
     most = UNSPOKEN_LIMIT + 1_000
     ahead = 0
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         nonlocal ahead
         context, received, spoken, chunks = (await peer.receive("start"))["context"], 0, 0, 0
         while (message := await peer.receive_any())["type"] == "text":
             received += len(message["text"])
             ahead = max(ahead, received - spoken)
             if received - spoken == most:
-                await peer.audio(context, spoken, received)
+                await peer.send_audio(context, spoken, received)
                 spoken, chunks = received, chunks + 1
-        await peer.audio(context, spoken, received)
-        await peer.done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
+        await peer.send_audio(context, spoken, received)
+        await peer.send_done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         await session.speak("word " * 4_000).done()
     assert ahead == most
 
@@ -136,17 +136,17 @@ async def test_text_at_the_limit_is_flushed_for_a_server_that_speaks_only_on_flu
 ) -> None:
     monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.01)
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context, received, spoken, chunks = (await peer.receive("start"))["context"], 0, 0, 0
         while (message := await peer.receive_any())["type"] != "end":
             received += len(message.get("text", ""))
             if message["type"] == "flush" and received > spoken:
-                await peer.audio(context, spoken, received)
+                await peer.send_audio(context, spoken, received)
                 spoken, chunks = received, chunks + 1
-        await peer.audio(context, spoken, received)
-        await peer.done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
+        await peer.send_audio(context, spoken, received)
+        await peer.send_done(context, ms=10 * (chunks + 1), characters=received, chunks=chunks + 1)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         assert isinstance(await session.speak("word " * 4_000).done(), Done)
 
 
@@ -164,7 +164,10 @@ async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
             yield word
 
     options = Options(max_in_flight=1)
-    async with server(speak_everything) as url, Session.connect(url, options=options) as session:
+    async with (
+        run_server(speak_everything) as url,
+        Session.connect(url, options=options) as session,
+    ):
         first = session.speak(unheard())
         second = session.speak("Me too.")
         await second.done()
@@ -177,13 +180,13 @@ async def test_an_unread_utterance_pauses_its_text_and_frees_its_slot() -> None:
         await anext(first)
         for _ in range(round((first.audio_ms - UNREAD_LIMIT_MS) / 100) + 5):
             await anext(first)
-        await eventually(lambda: taken > before)
+        await wait_until(lambda: taken > before)
         first.cancel()
         assert isinstance(await first.done(), Cancelled)
 
 
 async def test_awaiting_done_lifts_the_unread_limit() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(["word "] * 500)
         done = await utterance.done()
         assert isinstance(done, Done)
@@ -203,28 +206,28 @@ async def test_a_cancel_ends_the_iteration_and_drops_unread_audio() -> None:
         finally:
             closed = True
 
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak(endless())
         assert (await anext(utterance)).text == (0, 4)
-        await eventually(lambda: utterance.audio_ms == 200.0)
+        await wait_until(lambda: utterance.audio_ms == 200.0)
         utterance.cancel()
         assert [chunk async for chunk in utterance] == []
         utterance.cancel()
         assert await utterance.done() == Cancelled(utterance.id, 8, 0)
-        await eventually(lambda: closed)
+        await wait_until(lambda: closed)
 
 
 async def test_a_cancel_wakes_a_waiting_iteration() -> None:
-    async def mute(peer: Peer) -> None:
+    async def mute(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive("cancel")
-        await peer.say(type="cancelled", context="utterance-1", text_to=0, audio_ms=0)
+        await peer.send(type="cancelled", context="utterance-1", text_to=0, audio_ms=0)
 
     async def never() -> AsyncIterator[str]:
         await asyncio.Event().wait()
         yield ""
 
-    async with server(mute) as url, Session.connect(url) as session:
+    async with run_server(mute) as url, Session.connect(url) as session:
         utterance = session.speak(never())
         waiting = asyncio.ensure_future(anext(utterance, None))
         await asyncio.sleep(0.01)
@@ -235,7 +238,7 @@ async def test_a_cancel_wakes_a_waiting_iteration() -> None:
 
 async def test_a_queued_utterance_can_be_cancelled() -> None:
     options = Options(max_in_flight=1)
-    async with server(silent) as url, Session.connect(url, options=options) as session:
+    async with run_server(idle) as url, Session.connect(url, options=options) as session:
         first, second = session.speak("One"), session.speak("Two")
         await session.ping()
         second.cancel()
@@ -244,7 +247,7 @@ async def test_a_queued_utterance_can_be_cancelled() -> None:
 
 
 async def test_session_cancel_cancels_all_utterances() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterances = [session.speak("word " * 100) for _ in range(5)]
         session.cancel()
         for utterance in utterances:
@@ -254,7 +257,7 @@ async def test_session_cancel_cancels_all_utterances() -> None:
 
 
 async def test_a_cancel_after_the_end_changes_nothing() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         utterance = session.speak("One")
         done = await utterance.done()
         utterance.cancel()
@@ -268,13 +271,13 @@ async def test_exceptions_of_the_text_are_raised_and_cancel_the_speech() -> None
 
     cancelled = asyncio.Event()
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive("text")
         await peer.receive("cancel")
         cancelled.set()
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         utterance = session.speak(broken())
         with pytest.raises(KeyError, match="gone"):
             await utterance.done()
@@ -308,7 +311,7 @@ async def test_a_sentence_that_could_not_be_spoken_raises_after_the_others() -> 
     "parameters", [{"voise": "heart"}, {"pitch": 2}], ids=["misspelt", "unknown"]
 )
 async def test_unknown_parameters_are_refused_at_once(parameters: Any) -> None:
-    async with server(silent) as url, Session.connect(url) as session:
+    async with run_server(idle) as url, Session.connect(url) as session:
         with pytest.raises(TypeError, match="unknown parameter"):
             session.speak("One", **parameters)
         with pytest.raises(TypeError, match="unknown parameter"):
@@ -317,21 +320,21 @@ async def test_unknown_parameters_are_refused_at_once(parameters: Any) -> None:
 
 @pytest.mark.parametrize("speed", [float("nan"), {1, 2}])
 async def test_a_value_that_json_cannot_hold_fails_the_utterance(speed: Any) -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises((ValueError, TypeError)):
             await session.speak("One", speed=speed).done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
 async def test_a_lone_surrogate_fails_the_utterance() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         with pytest.raises(ValueError, match="surrogate"):
             await session.speak("One \ud83d").done()
         assert isinstance(await session.speak("One").done(), Done)
 
 
 async def test_closing_fails_running_and_queued_utterances() -> None:
-    async with server(silent) as url:
+    async with run_server(idle) as url:
         async with Session.connect(url, options=Options(max_in_flight=1)) as session:
             utterances = [session.speak("One"), session.speak("Two")]
             await session.ping()
@@ -344,12 +347,12 @@ async def test_closing_fails_running_and_queued_utterances() -> None:
 
 
 async def test_fifty_utterances_leave_no_task() -> None:
-    async with server(speak_everything) as url, Session.connect(url) as session:
+    async with run_server(speak_everything) as url, Session.connect(url) as session:
         await session.ping()
         before = len(asyncio.all_tasks())
         for _ in range(50):
             await session.speak("One").done()
-        await eventually(lambda: len(asyncio.all_tasks()) <= before)
+        await wait_until(lambda: len(asyncio.all_tasks()) <= before)
         stats = session.stats()
         assert (stats.utterances, stats.reconnects) == (50, 0)
         assert stats.bytes_in > 50 * 100
@@ -359,7 +362,7 @@ async def test_fifty_utterances_leave_no_task() -> None:
 async def test_flush_and_played_reach_the_server() -> None:
     commands: list[tuple[str, float | None]] = []
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         while True:
             message = await peer.receive_any()
             commands.append((message["type"], message.get("ms")))
@@ -368,12 +371,12 @@ async def test_flush_and_played_reach_the_server() -> None:
         yield "One"
         await asyncio.Event().wait()
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         utterance = session.speak(slow())
-        await eventually(lambda: len(commands) == 2)
+        await wait_until(lambda: len(commands) == 2)
         utterance.flush()
         utterance.played(250.0)
-        await eventually(lambda: len(commands) == 4)
+        await wait_until(lambda: len(commands) == 4)
     assert commands == [("start", None), ("text", None), ("flush", None), ("played", 250.0)]
 
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from backend.config import Settings
 from backend.events import Audio, Command, Done, End, Flush, Retract, Retracted, Start, Text
-from tests.support.engines.fake_engine import FakeModel, heard
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
 from tests.support.engines.inline_tts import InlineTTS
-from tests.support.scripted_session import ScriptedClient, scripted
+from tests.support.scripted_session import ScriptedClient, run_script
 
 WORDS = st.sampled_from(
     ["a", "Hello", "world", "I", "am", "Dr", "e.g", "p.m", "U.S", "12", "$3", "2.5", "x@y.org"]
@@ -95,14 +95,14 @@ def run_dialogue(
 
     async def script(client: ScriptedClient) -> None:
         client.read_pause_s = read_pause_s
-        client.say(start)
+        client.send(start)
         for step in steps:
-            client.say(step.command)
+            client.send(step.command)
             await client.wait(step.pause_s)
-        await client.settled()
+        await client.wait_settled()
 
     tts = InlineTTS(FakeModel(incremental=incremental), delay_s=engine_delay_s)
-    return scripted(script, config, tts)
+    return run_script(script, config, tts)
 
 
 def expected_text(steps: list[Step], retracted: list[Retracted]) -> str:
@@ -137,12 +137,12 @@ def test_every_character_is_heard_exactly_once(
 ) -> None:
     client = run_dialogue(steps, setup, incremental)
     assert client.codes() in ([], ["context_ended"])  # the latter for a late retraction
-    text = expected_text(steps, client.of(Retracted))
+    text = expected_text(steps, client.events_of(Retracted))
     client.assert_sums()
-    assert client.one(Done).characters == len(text)
-    for audio in client.of(Audio):
+    assert client.single_event(Done).characters == len(text)
+    for audio in client.events_of(Audio):
         assert audio.text[1] <= len(text)
-    assert client.heard() == "".join(text.split())
+    assert client.heard_text() == "".join(text.split())
 
 
 @given(dialogues(any_texts), setups())
@@ -152,10 +152,10 @@ def test_unspoken_characters_are_accounted_for(
 ) -> None:
     client = run_dialogue(steps, setup)
     assert client.codes() in ([], ["context_ended"])
-    text = expected_text(steps, client.of(Retracted))
+    text = expected_text(steps, client.events_of(Retracted))
     client.assert_sums()
-    assert client.one(Done).characters == len(text)
-    for audio in client.of(Audio):
+    assert client.single_event(Done).characters == len(text)
+    for audio in client.events_of(Audio):
         span = iter(text[slice(*audio.text)])
-        spoken = heard(np.frombuffer(audio.data, "<f4"))
+        spoken = decode_pcm(np.frombuffer(audio.data, "<f4"))
         assert all(character in span for character in spoken), "heard a character outside the span"

@@ -29,7 +29,7 @@ from tests.support.engines.dying_engine import (
     STUCK_WORD,
     DyingModel,
 )
-from tests.support.live_server import Client, eventually, live_server
+from tests.support.live_server import NativeClient, live_server, wait_until
 from tests.support.repository import ROOT
 
 EXIT_TIMEOUT_S = 30.0  # a second on an idle machine
@@ -55,26 +55,28 @@ async def test_all_clients_are_told_and_new_ones_refused() -> None:
         async with (
             live_server(DyingModel()) as live,
             httpx.AsyncClient(base_url=live.http, timeout=30) as http,
-            live.client() as waiting,
-            live.client() as deadly,
+            live.connect() as waiting,
+            live.connect() as deadly,
         ):
             assert (await http.get("/readyz")).status_code == 200
-            assert (await waiting.speak("before", "All is well. ")) == "Alliswell."
-            await waiting.say("text", context="a", text=f"{SLOW_WORD} here, please. And go on.")
-            await eventually(lambda: live.model.open_utterances == 1, 10)
-            await deadly.say("text", context="b", text=f"{DEADLY_WORD} now. And say this. Or this.")
+            assert (await waiting.speak_text("before", "All is well. ")) == "Alliswell."
+            await waiting.send("text", context="a", text=f"{SLOW_WORD} here, please. And go on.")
+            await wait_until(lambda: live.model.open_utterances == 1, 10)
+            await deadly.send(
+                "text", context="b", text=f"{DEADLY_WORD} now. And say this. Or this."
+            )
             for client, context in ((waiting, "a"), (deadly, "b")):
-                assert_one_error(await client.read_to("error"), context)
+                assert_one_error(await client.receive_until("error"), context)
             answer = await http.get("/readyz")
             assert (answer.status_code, answer.json()["ready"]) == (503, False)
             assert (await http.get("/healthz")).status_code == 200
             for path, body in REQUESTS.items():
                 assert (await http.post(path, json=body)).status_code == 503, path
-            async with live.client() as late:
+            async with live.connect() as late:
                 assert late.ready["code"] == "engine_dead"
-                assert await late.closed() == 1013
-            await waiting.say("text", context="c", text="Hello. ")
-            assert_one_error(await waiting.read_to("error"), "c")
+                assert await late.wait_closed() == 1013
+            await waiting.send("text", context="c", text="Hello. ")
+            assert_one_error(await waiting.receive_until("error"), "c")
     (line,) = [line for line in logs if line["event"] == "engine.dead"]
     assert (line["log_level"], line["why"]) == ("critical", MESSAGE)
 
@@ -139,21 +141,21 @@ async def test_the_process_exits_with_an_error_and_the_remedy() -> None:
     with run_server() as (process, address):
         url = f"ws://{address}/ws/tts"
         async with connect(url) as one, connect(url) as two:
-            listener, deadly = Client(one), Client(two)
-            await listener.read_to("ready")
-            await deadly.read_to("ready")
-            await listener.say("text", context="a", text=f"{SLOW_WORD} here, please. ")
-            await listener.say("ping", id=1)
-            await listener.read_to("pong")
+            listener, deadly = NativeClient(one), NativeClient(two)
+            await listener.receive_until("ready")
+            await deadly.receive_until("ready")
+            await listener.send("text", context="a", text=f"{SLOW_WORD} here, please. ")
+            await listener.send("ping", id=1)
+            await listener.receive_until("pong")
             async with httpx.AsyncClient(base_url=f"http://{address}", timeout=30) as http:
                 body = {"text": f"{SLOW_WORD} here, please."}
                 request = asyncio.create_task(http.post("/v1/speech", content=json.dumps(body)))
                 await wait_for_two_queued(http)
-                await deadly.say("text", context="b", text=f"{DEADLY_WORD} now. ")
+                await deadly.send("text", context="b", text=f"{DEADLY_WORD} now. ")
                 for client in (listener, deadly):
-                    (error,) = await client.read_to("error")
+                    (error,) = await client.receive_until("error")
                     assert error["code"] == "engine_dead"
-                    assert await client.closed() in (1001, 1012)
+                    assert await client.wait_closed() in (1001, 1012)
                 answer = await request
         assert answer.status_code == 503
         assert answer.json()["code"] == "engine_dead"
@@ -166,9 +168,9 @@ async def test_the_process_exits_with_an_error_and_the_remedy() -> None:
 async def test_the_process_exits_despite_a_thread_blocked_on_the_gpu() -> None:
     with run_server() as (process, address):
         async with connect(f"ws://{address}/ws/tts") as socket:
-            client = Client(socket)
-            await client.say("text", context="a", text=f"{STUCK_WORD} now. ")
-            await client.closed()
+            client = NativeClient(socket)
+            await client.send("text", context="a", text=f"{STUCK_WORD} now. ")
+            await client.wait_closed()
         status, stderr = await wait_exit(process)
     assert status == 1
     assert MESSAGE in stderr

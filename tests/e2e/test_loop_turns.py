@@ -28,8 +28,8 @@ from backend.protocols.native import (
 from backend.text.pacer import Speak
 from backend.text.text_buffer import TextBuffer
 from tests.support import clock
-from tests.support.loop_turns import turns_timed
-from tests.support.scripted_session import connected
+from tests.support.loop_turns import time_callbacks
+from tests.support.scripted_session import connect_client
 
 LIMIT_S = 0.020  # the goal is 10 ms; busy machines are slower
 SIZE = 20_000
@@ -156,10 +156,10 @@ def test_typing_and_erasing_a_sentence_does_not_block_the_loop(unit: str) -> Non
 
 def test_contexts_with_unread_text_share_the_loop() -> None:
     async def play() -> float:
-        async with connected() as client:
-            with turns_timed() as longest_s:
+        async with connect_client() as client:
+            with time_callbacks() as longest_s:
                 for number in range(4):
-                    client.say(Text(str(number), long("*a ")), Flush(str(number)))
+                    client.send(Text(str(number), long("*a ")), Flush(str(number)))
                     await asyncio.sleep(0)
                 for _ in range(150):
                     await asyncio.sleep(0)
@@ -196,13 +196,13 @@ def test_no_vendor_request_body_blocks_the_loop(vendor: str, body: str) -> None:
 
 def test_3000_flushes_are_all_answered() -> None:
     async def play() -> int:
-        async with connected() as client:
-            client.say(Text("a", "Hello there. "))
+        async with connect_client() as client:
+            client.send(Text("a", "Hello there. "))
             for _ in range(3000):
-                client.say(Flush("a"))
-            client.say(End("a"))
-            await client.settled()
-            return len(client.of(Flushed))
+                client.send(Flush("a"))
+            client.send(End("a"))
+            await client.wait_settled()
+            return len(client.events_of(Flushed))
 
     assert clock.run(play()) == 3000
 
@@ -294,9 +294,9 @@ def test_utterances_stay_bounded_when_sentence_ends_are_found_late() -> None:
 
 def test_a_long_text_with_a_retraction_is_spoken_to_its_end() -> None:
     async def play() -> int:
-        async with connected() as client:
-            client.say(Text("a", long("word ")), Retract("a", 15_000), End("a"))
-            await client.settled()
-            return client.one(Done).characters
+        async with connect_client() as client:
+            client.send(Text("a", long("word ")), Retract("a", 15_000), End("a"))
+            await client.wait_settled()
+            return client.single_event(Done).characters
 
     assert clock.run(play()) == 15_000

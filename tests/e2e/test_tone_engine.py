@@ -77,12 +77,12 @@ def test_an_unknown_voice_is_refused_and_an_unknown_utterance_may_be_aborted() -
 
 
 async def test_the_server_speaks_with_it_while_the_text_is_written() -> None:
-    async with live_server(ToneModel()) as live, live.client() as client:
-        await client.say("start", context="a", format="pcm_f32le", voice="high")
+    async with live_server(ToneModel()) as live, live.connect() as client:
+        await client.send("start", context="a", format="pcm_f32le", voice="high")
         for word in TEXT.split(" "):
-            await client.say("text", context="a", text=f"{word} ")
-        await client.say("end", context="a")
-        messages = await client.read_to("done", "a")
+            await client.send("text", context="a", text=f"{word} ")
+        await client.send("end", context="a")
+        messages = await client.receive_until("done", "a")
     audio = [message for message in messages if message["type"] == "audio"]
     assert audio[0]["text"][0] == 0
     assert messages[-1]["characters"] == len(TEXT) + 1

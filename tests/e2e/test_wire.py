@@ -22,7 +22,7 @@ from backend.errors import DuplexError
 from backend.protocols import native
 from backend.protocols.base import Close, Message
 from tests.support.repository import ROOT
-from tests.support.scripted_session import ScriptedClient, scripted
+from tests.support.scripted_session import ScriptedClient, run_script
 
 DIALOGUES = sorted((ROOT / "tests" / "wire").glob("*.jsonl"))
 
@@ -73,13 +73,13 @@ def replay(lines: list[DialogueLine]) -> list[DialogueLine]:
                 )
                 seen_events = len(client.events)
 
-    scripted(script, Settings.model_validate({"server": {"max_text_length": 200}}))
+    run_script(script, Settings.model_validate({"server": {"max_text_length": 200}}))
     return [line for line in transcript[1:] if line != {"pause_ms": 10_000}]
 
 
 def handle_message(client: ScriptedClient, raw: str) -> None:
     try:
-        client.say(native.decode_message(raw))
+        client.send(native.decode_message(raw))
     except DuplexError as error:
         client.session.refuse(error)
 

@@ -28,7 +28,7 @@ from backend.events import (
 from backend.sessions.context import Services
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment, SessionRegistry
-from tests.support.engines.fake_engine import heard
+from tests.support.engines.fake_engine import decode_pcm
 from tests.support.engines.inline_tts import InlineTTS
 
 E = TypeVar("E", bound=Event)
@@ -80,7 +80,7 @@ class CallerConnection:
         try:
             await self._attachment.wait_revoked()
         except Exception as error:  # noqa: BLE001 - a connection would raise any
-            self._caller.dismissed.append(error)
+            self._caller.detach_errors.append(error)
             self.let_go(keep=isinstance(error, TakenOver))
 
     @staticmethod
@@ -95,13 +95,13 @@ class Caller:
         self.registry = registry
         self.owner = owner
         self.delay_s = delay_s
-        self.line: CallerConnection | None = None
+        self.connection: CallerConnection | None = None
         self.ready: Ready | None = None
-        self.said: list[Command] = []
+        self.sent_commands: list[Command] = []
         self.after: dict[str, int] = {}
         self.answers = 0
         self.events: list[Event] = []
-        self.dismissed: list[Exception] = []
+        self.detach_errors: list[Exception] = []
         self._is_ready = False
 
     @property
@@ -116,79 +116,79 @@ class Caller:
             attachment = await self.registry.open_session(self.owner, resumable=True)
             attachment.session.send_ready()
         else:
-            attachment = await self.registry.resume_session(self.request(), self.owner)
-        self.line = CallerConnection(self, attachment, self.delay_s)
+            attachment = await self.registry.resume_session(self.resume_request(), self.owner)
+        self.connection = CallerConnection(self, attachment, self.delay_s)
 
-    def request(self) -> Resume:
+    def resume_request(self) -> Resume:
         assert self.ready is not None
         return Resume(self.ready.session, self.ready.token, dict(self.after), self.answers)
 
     def cut(self) -> None:
         """Break the connection; both sides notice."""
-        if self.line is not None:
-            self.line.let_go(keep=True)
-            self.line = None
+        if self.connection is not None:
+            self.connection.let_go(keep=True)
+            self.connection = None
 
     def vanish(self) -> None:
         """Break the connection; the server does not notice."""
-        if self.line is not None:
-            self.line.break_()
-            self.line = None
+        if self.connection is not None:
+            self.connection.break_()
+            self.connection = None
 
     def hang_up(self) -> None:
-        assert self.line is not None
-        self.line.let_go(keep=False)
+        assert self.connection is not None
+        self.connection.let_go(keep=False)
 
-    def say(self, *commands: Command) -> None:
+    def send(self, *commands: Command) -> None:
         """Send commands; lost ones are sent again after resuming."""
         for command in commands:
-            self.said.append(command)
-            if self.line is not None and self._is_ready:
-                self.line.send(command)
+            self.sent_commands.append(command)
+            if self.connection is not None and self._is_ready:
+                self.connection.send(command)
 
     def acknowledge(self) -> None:
-        if self.line is not None and self._is_ready:
-            self.line.send(Ping(None, dict(self.after), self.answers))
+        if self.connection is not None and self._is_ready:
+            self.connection.send(Ping(None, dict(self.after), self.answers))
 
     def receive(self, event: Event) -> None:
         self.events.append(event)
         if isinstance(event, Ready):
             self.ready = event
             self._is_ready = True
-            for command in self.said[event.received :]:
-                assert self.line is not None
-                self.line.send(command)
+            for command in self.sent_commands[event.received :]:
+                assert self.connection is not None
+                self.connection.send(command)
         elif isinstance(event, Audio):
             assert event.seq == self.after.get(event.context, -1) + 1, "repeated or missing"
-            assert not self.of(Done, event.context), "audio after the end"
+            assert not self.events_of(Done, event.context), "audio after the end"
             self.after[event.context] = event.seq
         elif not isinstance(event, Flushed | Pong):  # the native protocol sends no `flushed`
             self.answers += 1
 
     # --- received events ------------------------------------------------------------------------
 
-    def of(self, kind: type[E], context: str = "a") -> list[E]:
+    def events_of(self, kind: type[E], context: str = "a") -> list[E]:
         return [e for e in self.events if isinstance(e, kind) and e.context == context]  # type: ignore[union-attr]
 
-    def one(self, kind: type[E], context: str = "a") -> E:
-        (event,) = self.of(kind, context)
+    def single_event(self, kind: type[E], context: str = "a") -> E:
+        (event,) = self.events_of(kind, context)
         return event
 
     def codes(self, context: str | None = "a") -> list[str]:
         return [e.code for e in self.events if isinstance(e, Failed) and e.context == context]
 
-    def heard(self, context: str = "a") -> str:
+    def heard_text(self, context: str = "a") -> str:
         """The characters that were heard; needs the format pcm_f32le."""
-        data = b"".join(audio.data for audio in self.of(Audio, context))
-        return heard(np.frombuffer(data, "<f4"))
+        data = b"".join(audio.data for audio in self.events_of(Audio, context))
+        return decode_pcm(np.frombuffer(data, "<f4"))
 
     def assert_sums(self, context: str = "a") -> None:
         """Assert that the spans tile and the final message has the sums."""
-        messages = self.of(Audio, context)
+        messages = self.events_of(Audio, context)
         assert all(first.text[1] == second.text[0] for first, second in pairwise(messages))
         text_to = messages[-1].text[1] if messages else 0
         audio_ms = sum(message.duration_ms for message in messages)
-        done, cancelled = self.of(Done, context), self.of(Cancelled, context)
+        done, cancelled = self.events_of(Done, context), self.events_of(Cancelled, context)
         assert len(done) + len(cancelled) == 1
         assert [text_to] == [*(d.characters for d in done), *(c.text_to for c in cancelled)]
         ends_ms = [*[d.audio_ms for d in done], *[c.audio_ms for c in cancelled]]
@@ -196,7 +196,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def registry(
+async def open_registry(
     config: Settings | None = None, tts: InlineTTS | None = None
 ) -> AsyncIterator[SessionRegistry]:
     """Yields a registry; asserts that no session is left when the block ends."""

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from backend.config import Settings
 from backend.main import DrainingServer, create_app, listen, server_config
 from backend.websocket_manager import WebSocketManager
-from tests.support.engines.fake_engine import FakeModel, heard
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
 
 Message = dict[str, Any]
 
@@ -37,7 +37,7 @@ class AnnouncedServer(DrainingServer):
 
 
 @dataclass
-class Live:
+class LiveServer:
     address: str
     model: FakeModel
     server: AnnouncedServer
@@ -49,21 +49,21 @@ class Live:
     def http(self) -> str:
         return f"http://{self.address}"
 
-    def stop(self) -> None:
+    def request_shutdown(self) -> None:
         """Request shutdown, as a signal does; does not wait."""
         self.server.should_exit = True
 
     @asynccontextmanager
-    async def client(self, **options: Any) -> AsyncIterator[Client]:
+    async def connect(self, **options: Any) -> AsyncIterator[NativeClient]:
         """Connect and read `ready`."""
         url = f"ws://{self.address}/ws/tts"
         async with connect(url, compression=None, max_size=None, **options) as socket_:
-            client = Client(socket_)
-            client.ready = await client.read()
+            client = NativeClient(socket_)
+            client.ready = await client.receive()
             yield client
 
 
-class Client:
+class NativeClient:
     """A stateless client of the native protocol."""
 
     ready: Message
@@ -71,10 +71,10 @@ class Client:
     def __init__(self, socket_: ClientConnection) -> None:
         self.socket = socket_
 
-    async def say(self, type_: str, **fields: object) -> None:
+    async def send(self, type_: str, **fields: object) -> None:
         await self.socket.send(json.dumps({"type": type_, **fields}))
 
-    async def read(self) -> Message:
+    async def receive(self) -> Message:
         """Read the next message; audio bytes are in `data`."""
         async with asyncio.timeout(20):
             message = await self.socket.recv()
@@ -84,36 +84,36 @@ class Client:
         (length,) = struct.unpack_from("<I", message)
         return {**json.loads(message[4 : 4 + length]), "data": message[4 + length :]}
 
-    async def read_to(self, type_: str, context: str | None = None) -> list[Message]:
+    async def receive_until(self, type_: str, context: str | None = None) -> list[Message]:
         """Read all messages up to the next of this type (and context)."""
-        messages = [await self.read()]
+        messages = [await self.receive()]
         while messages[-1]["type"] != type_ or (
             context is not None and messages[-1]["context"] != context
         ):
-            messages.append(await self.read())
+            messages.append(await self.receive())
         return messages
 
-    async def speak(self, context: str, text: str, **start: object) -> str:
+    async def speak_text(self, context: str, text: str, **start: object) -> str:
         """Speak a text in a new context; returns the characters heard."""
-        await self.say("start", context=context, format="pcm_f32le", **start)
-        await self.say("text", context=context, text=text)
-        await self.say("end", context=context)
-        return said(await self.read_to("done", context), context)
+        await self.send("start", context=context, format="pcm_f32le", **start)
+        await self.send("text", context=context, text=text)
+        await self.send("end", context=context)
+        return decode_speech(await self.receive_until("done", context), context)
 
-    async def closed(self) -> int:
+    async def wait_closed(self) -> int:
         """Read until the server closes the connection; returns the close code."""
         with suppress(ConnectionClosed):
             while True:
-                await self.read()
+                await self.receive()
         assert self.socket.close_code is not None
         return self.socket.close_code
 
-    def vanish(self) -> None:
+    def reset_connection(self) -> None:
         """Reset the connection without a close frame."""
         self.socket.transport.abort()
 
 
-def said(messages: list[Message], context: str) -> str:
+def decode_speech(messages: list[Message], context: str) -> str:
     """The characters heard in a context; asserts that `seq` and `done` are right."""
     audio = [m for m in messages if m["type"] == "audio" and m["context"] == context]
     assert [m["seq"] for m in audio] == list(range(len(audio)))
@@ -121,11 +121,11 @@ def said(messages: list[Message], context: str) -> str:
     assert done["type"] == "done"
     assert done["characters"] == sum(m["text"][1] - m["text"][0] for m in audio)
     assert done["chunks"] == len(audio)
-    return heard(np.frombuffer(b"".join(m["data"] for m in audio), "<f4"))
+    return decode_pcm(np.frombuffer(b"".join(m["data"] for m in audio), "<f4"))
 
 
 @asynccontextmanager
-async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]:
+async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[LiveServer]:
     """Serve with these settings while the block runs."""
     model = model or FakeModel()
     sections = {"engine": {"threads": 1}, **sections}
@@ -137,17 +137,17 @@ async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[Live]
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(10):
         await server.ready.wait()
-    live = Live(f"{host}:{port}", model, server, app.state.connections, serving, app)
+    live = LiveServer(f"{host}:{port}", model, server, app.state.connections, serving, app)
     try:
         yield live
     finally:
         if isinstance(model, FakeModel) and model.gate is not None:
             model.gate.release(100_000)
-        live.stop()
+        live.request_shutdown()
         await serving
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 1.0) -> None:
+async def wait_until(condition: Callable[[], bool], within_s: float = 1.0) -> None:
     """Wait until a condition holds; fail after `within_s`."""
     deadline_s = asyncio.get_running_loop().time() + within_s
     while not condition():

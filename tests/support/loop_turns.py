@@ -12,7 +12,7 @@ import pytest
 
 
 @contextmanager
-def turns_timed() -> Iterator[Callable[[], float]]:
+def time_callbacks() -> Iterator[Callable[[], float]]:
     """Yields a function: the CPU time in seconds of the longest callback so far."""
     longest_s = 0.0
     run = asyncio.Handle._run

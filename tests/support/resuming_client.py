@@ -72,7 +72,7 @@ class ResumingClient:
         credentials = {name: self.ready[name] for name in ("session", "token")}
         return {"type": "resume", **credentials, "after": self.after, "answers": self.answers}
 
-    async def say(self, type_: str, **fields: object) -> None:
+    async def send(self, type_: str, **fields: object) -> None:
         """Send a counted message; if it is lost, the next `connect` sends it again."""
         self._counted.append(json.dumps({"type": type_, **fields}))
         with suppress(ConnectionClosed):
@@ -84,17 +84,17 @@ class ResumingClient:
                 await self.socket.send(self._counted[self._sent])
                 self._sent += 1
 
-    async def speak(self, context: str, text: str, **start: object) -> None:
+    async def speak_text(self, context: str, text: str, **start: object) -> None:
         """Speak a text in a new context."""
-        await self.say("start", context=context, **start)
-        await self.say("text", context=context, text=text)
-        await self.say("end", context=context)
+        await self.send("start", context=context, **start)
+        await self.send("text", context=context, text=text)
+        await self.send("end", context=context)
 
     async def acknowledge(self) -> None:
         ping = {"type": "ping", "after": self.after, "answers": self.answers}
         await self.socket.send(json.dumps(ping))
 
-    async def read(self) -> Message:
+    async def receive(self) -> Message:
         """Read and record the next message."""
         message = self._decode(await self.socket.recv())
         kind, context = message["type"], str(message.get("context"))
@@ -114,11 +114,11 @@ class ResumingClient:
                 self.others.append(message)
         return message
 
-    async def read_to_the_end_of(self, *contexts: str) -> None:
+    async def read_to_end(self, *contexts: str) -> None:
         while not set(contexts) <= self.ends.keys():
-            await self.read()
+            await self.receive()
 
-    def cut(self) -> None:
+    def reset_connection(self) -> None:
         """Break the connection; data in flight is lost."""
         self.socket.transport.abort()
 

@@ -25,7 +25,7 @@ READY = {
 SAMPLES_PER_MS = 24
 
 
-class Peer:
+class ScriptedConnection:
     """The server's side of one scripted connection. Answers pings that the script does not expect.
 
     `received`: how many of the client's messages count.
@@ -48,7 +48,7 @@ class Peer:
                 self.acknowledged |= message["after"]
                 self.answers = message["answers"]
                 if not pings:
-                    await self.pong(message)
+                    await self.send_pong(message)
                     continue
             return message
 
@@ -64,49 +64,49 @@ class Peer:
             text += (await self.receive_any()).get("text", "")
         return text
 
-    async def pong(self, ping: dict[str, Any]) -> None:
-        await self.say(type="pong", id=ping["id"], received=self.received)
+    async def send_pong(self, ping: dict[str, Any]) -> None:
+        await self.send(type="pong", id=ping["id"], received=self.received)
 
-    async def say(self, **fields: object) -> None:
+    async def send(self, **fields: object) -> None:
         await self.websocket.send(json.dumps(fields))
 
-    async def audio(
+    async def send_audio(
         self, context: str, start: int, end: int, *, ms: float = 10.0, seq: int | None = None
     ) -> None:
-        number = self.seq(context) if seq is None else seq
+        number = self.next_seq(context) if seq is None else seq
         at_ms = self._sent_ms.get(context, 0.0)
         self._sent_ms[context] = at_ms + ms
         await self.websocket.send(
             audio_message(context, start, end, seq=number, ms=ms, at_ms=at_ms)
         )
 
-    def had(self, context: str, chunks: int, ms: float) -> None:
+    def continue_after(self, context: str, chunks: int, ms: float) -> None:
         """Continue after what another connection has sent of the context."""
         self._seq[context], self._sent_ms[context] = chunks, ms
 
-    def seq(self, context: str) -> int:
+    def next_seq(self, context: str) -> int:
         """Take the number of the context's next audio message."""
         self._seq[context] += 1
         return self._seq[context] - 1
 
-    async def done(self, context: str, *, ms: float, characters: int, chunks: int) -> None:
-        await self.say(
+    async def send_done(self, context: str, *, ms: float, characters: int, chunks: int) -> None:
+        await self.send(
             type="done", context=context, audio_ms=ms, characters=characters, chunks=chunks
         )
 
-    async def resumed(self, **fields: object) -> None:
+    async def send_resumed(self, **fields: object) -> None:
         """Resume the session."""
-        await self.say(**{**READY, "received": self.received, **fields})
+        await self.send(**{**READY, "received": self.received, **fields})
 
-    async def forgotten(self) -> None:
+    async def refuse_resume(self) -> None:
         """Answer that the session is unknown."""
-        await self.say(type="error", context=None, code="resume_failed", message="no such session")
+        await self.send(type="error", context=None, code="resume_failed", message="no such session")
 
-    def vanish(self) -> None:
+    def reset_connection(self) -> None:
         """Reset the connection."""
         self.websocket.transport.abort()
 
-    async def left(self) -> int:
+    async def wait_closed(self) -> int:
         """Wait until the client closes the connection; returns the close code."""
         try:
             while True:
@@ -142,11 +142,11 @@ def audio_message(
     return struct.pack("<I", len(header)) + header + b"\1\2" * round(ms * SAMPLES_PER_MS)
 
 
-Script = Callable[[Peer], Awaitable[None]]
+Script = Callable[[ScriptedConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
+async def run_server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
     """Run a script on each connection, in turn. A failing script fails the test, as does a
     connection without a script. Only the first `greetings` connections are sent `ready`.
     """
@@ -154,13 +154,13 @@ async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
     unused = list(scripts)
 
     async def handle(websocket: ServerConnection) -> None:
-        peer = Peer(websocket)
+        peer = ScriptedConnection(websocket)
         try:
             script = unused.pop(0)
             if len(scripts) - len(unused) <= greetings:
-                await peer.say(**READY)
+                await peer.send(**READY)
             await script(peer)
-            await peer.left()
+            await peer.wait_closed()
         except* (ConnectionClosed, asyncio.CancelledError):
             pass
         except* Exception as error:
@@ -174,5 +174,5 @@ async def server(*scripts: Script, greetings: int = 1000) -> AsyncIterator[str]:
         raise failures[0]
 
 
-async def silent(peer: Peer) -> None:
-    await peer.left()
+async def idle(peer: ScriptedConnection) -> None:
+    await peer.wait_closed()

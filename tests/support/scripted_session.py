@@ -16,13 +16,13 @@ from backend.events import Audio, Cancelled, Command, Done, Event, Failed
 from backend.sessions.context import Services
 from backend.sessions.session import Session
 from tests.support import clock
-from tests.support.engines.fake_engine import heard
+from tests.support.engines.fake_engine import decode_pcm
 from tests.support.engines.inline_tts import InlineTTS
 
 E = TypeVar("E", bound=Event)
 
 
-def settings(**sections: dict[str, Any]) -> Settings:
+def make_settings(**sections: dict[str, Any]) -> Settings:
     """The defaults with changes: `settings(server={"max_text_length": 100})`."""
     return Settings.model_validate(sections)
 
@@ -38,7 +38,7 @@ class ScriptedClient:
         self.reading.set()
         self.read_pause_s = 0.0
 
-    def say(self, *commands: Command) -> None:
+    def send(self, *commands: Command) -> None:
         """Handle commands as a connection does: errors are answered."""
         for command in commands:
             try:
@@ -49,12 +49,12 @@ class ScriptedClient:
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def settled(self) -> None:
+    async def wait_settled(self) -> None:
         """Wait until every context has ended and all events are read."""
         await self.session.wait_finished()
         await asyncio.sleep(self.read_pause_s)
 
-    async def read(self) -> None:
+    async def read_events(self) -> None:
         now_s = asyncio.get_running_loop().time
         while True:
             event = await self.session.send_queue.get()
@@ -69,25 +69,25 @@ class ScriptedClient:
     def events(self) -> list[Event]:
         return [event for _, event in self.log]
 
-    def of(self, kind: type[E], context: str = "a") -> list[E]:
+    def events_of(self, kind: type[E], context: str = "a") -> list[E]:
         return [e for e in self.events if isinstance(e, kind) and e.context == context]  # type: ignore[union-attr]
 
-    def one(self, kind: type[E], context: str = "a") -> E:
-        (event,) = self.of(kind, context)
+    def single_event(self, kind: type[E], context: str = "a") -> E:
+        (event,) = self.events_of(kind, context)
         return event
 
     def codes(self, context: str | None = "a") -> list[str]:
         return [e.code for e in self.events if isinstance(e, Failed) and e.context == context]
 
-    def heard(self, context: str = "a") -> str:
+    def heard_text(self, context: str = "a") -> str:
         """The characters that were heard; needs the format pcm_f32le."""
-        data = b"".join(audio.data for audio in self.of(Audio, context))
-        return heard(np.frombuffer(data, "<f4"))
+        data = b"".join(audio.data for audio in self.events_of(Audio, context))
+        return decode_pcm(np.frombuffer(data, "<f4"))
 
     def assert_sums(self, context: str = "a") -> None:
         """Assert that the spans tile the text and the final message has their sums."""
         at, ms = 0, 0.0
-        messages = self.of(Audio, context)
+        messages = self.events_of(Audio, context)
         for seq, audio in enumerate(messages):
             assert audio.seq == seq
             assert audio.text[0] == at, "the spans tile"
@@ -99,16 +99,16 @@ class ScriptedClient:
         for word, following in pairwise(words):
             assert word.start < word.end <= following.start
             assert word.start_ms < word.end_ms <= following.start_ms + 1e-6
-        for done in self.of(Done, context):
+        for done in self.events_of(Done, context):
             assert (done.characters, done.chunks) == (at, len(messages))
             assert abs(done.audio_ms - ms) < 0.01
-        for cancelled in self.of(Cancelled, context):
+        for cancelled in self.events_of(Cancelled, context):
             assert cancelled.text_to == at
             assert abs(cancelled.audio_ms - ms) < 0.01
 
 
 @asynccontextmanager
-async def connected(
+async def connect_client(
     config: Settings | None = None, tts: InlineTTS | None = None
 ) -> AsyncIterator[ScriptedClient]:
     """Yields a client whose session ends with the block."""
@@ -117,7 +117,7 @@ async def connected(
     services = Services(config or Settings(), tts, tts.metrics, now_s)
     async with asyncio.TaskGroup() as tasks:
         client = ScriptedClient(Session(services, tasks), tts)
-        reader = tasks.create_task(client.read())
+        reader = tasks.create_task(client.read_events())
         try:
             yield client
         finally:
@@ -128,7 +128,7 @@ async def connected(
     assert tts.model.open_utterances == 0, "an utterance is still open"
 
 
-def scripted(
+def run_script(
     script: Callable[[ScriptedClient], Awaitable[None]],
     config: Settings | None = None,
     tts: InlineTTS | None = None,
@@ -136,7 +136,7 @@ def scripted(
     """Run `script` on a virtual clock; returns the client with all events it read."""
 
     async def play() -> ScriptedClient:
-        async with connected(config, tts) as client:
+        async with connect_client(config, tts) as client:
             await script(client)
         return client
 

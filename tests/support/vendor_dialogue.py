@@ -13,8 +13,8 @@ import numpy as np
 from backend.errors import DuplexError
 from backend.events import Audio, Word
 from backend.protocols.base import Close, WireProtocol
-from tests.support.engines.fake_engine import heard
-from tests.support.scripted_session import ScriptedClient, scripted
+from tests.support.engines.fake_engine import decode_pcm
+from tests.support.scripted_session import ScriptedClient, run_script
 
 ParsedMessage = Any  # a parsed JSON message, or a `Close`
 
@@ -33,13 +33,13 @@ def run_dialogue(
                 continue
             try:
                 raw = message if isinstance(message, str) else json.dumps(message)
-                client.say(*protocol.decode(raw))
+                client.send(*protocol.decode(raw))
             except DuplexError as error:
                 client.session.refuse(error)
-        await client.settled()
+        await client.wait_settled()
 
     replies: list[ParsedMessage] = []
-    for event in scripted(script).events:
+    for event in run_script(script).events:
         replies += map(_parse_message, protocol.encode(event))
     return replies
 
@@ -58,7 +58,7 @@ def _parse_message(message: str | bytes | Close) -> ParsedMessage:
 
 def decode_speech(data: Sequence[str]) -> str:
     """The characters spoken in base64 chunks of `pcm_f32le`."""
-    return heard(np.frombuffer(b"".join(map(base64.b64decode, data)), "<f4"))
+    return decode_pcm(np.frombuffer(b"".join(map(base64.b64decode, data)), "<f4"))
 
 
 def audio_event(

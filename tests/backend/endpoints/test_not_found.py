@@ -12,7 +12,7 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.support.live_server import Live, live_server
+from tests.support.live_server import LiveServer, live_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -20,7 +20,7 @@ TOKEN = {"Authorization": "Token any"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def live() -> AsyncIterator[Live]:
+async def live() -> AsyncIterator[LiveServer]:
     async with live_server() as running:
         yield running
 
@@ -46,7 +46,12 @@ async def live() -> AsyncIterator[Live]:
     ],
 )
 async def test_response_has_the_vendors_form_and_lists_what_is_available(
-    live: Live, method: str, path: str, headers: dict[str, str], keys: tuple[str, ...], remedy: str
+    live: LiveServer,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    keys: tuple[str, ...],
+    remedy: str,
 ) -> None:
     async with httpx.AsyncClient(base_url=live.http, headers=headers) as http:
         response = await http.request(method, path)
@@ -59,14 +64,14 @@ async def test_response_has_the_vendors_form_and_lists_what_is_available(
     assert path in reply
 
 
-async def test_404_from_an_existing_route_is_unchanged(live: Live) -> None:
+async def test_404_from_an_existing_route_is_unchanged(live: LiveServer) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         response = await http.delete("/v1/sessions/none")
     assert response.status_code == 404
     assert "session" in response.json()["detail"]
 
 
-async def test_unknown_page_gets_a_plain_404(live: Live) -> None:
+async def test_unknown_page_gets_a_plain_404(live: LiveServer) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         response = await http.get("/nowhere")
     assert (response.status_code, response.json()) == (404, {"detail": "Not Found"})
@@ -80,7 +85,7 @@ async def test_unknown_page_gets_a_plain_404(live: Live) -> None:
     ],
 )
 async def test_unknown_websocket_gets_an_error_before_the_close(
-    live: Live, path: str, code: tuple[str, ...]
+    live: LiveServer, path: str, code: tuple[str, ...]
 ) -> None:
     async with connect(f"ws://{live.address}{path}") as socket:
         reply: Any = json.loads(await socket.recv())
@@ -91,7 +96,7 @@ async def test_unknown_websocket_gets_an_error_before_the_close(
     assert reply == "unknown_url"
 
 
-async def test_refused_deepgram_handshake_has_dg_error(live: Live) -> None:
+async def test_refused_deepgram_handshake_has_dg_error(live: LiveServer) -> None:
     with pytest.raises(InvalidStatus) as refused:
         await connect(f"ws://{live.address}/v2/speak?model=flux-alexis-en")
     assert refused.value.response.status_code == 404
@@ -101,7 +106,7 @@ async def test_refused_deepgram_handshake_has_dg_error(live: Live) -> None:
 @pytest.mark.parametrize(
     "path", ["/v1//audio/speech", "/audio/speech", "//v1/audio//speech", "//audio/speech"]
 )
-async def test_openai_paths_may_repeat_slashes_or_omit_v1(live: Live, path: str) -> None:
+async def test_openai_paths_may_repeat_slashes_or_omit_v1(live: LiveServer, path: str) -> None:
     async with httpx.AsyncClient() as http:
         response = await http.post(live.http + path, json={"input": "Hi", "response_format": "pcm"})
         assert (response.status_code, len(response.content)) == (200, 2 * 240 * 2)
@@ -111,7 +116,7 @@ async def test_openai_paths_may_repeat_slashes_or_omit_v1(live: Live, path: str)
         assert voices.json()["voices"]
 
 
-async def test_other_vendors_paths_may_repeat_slashes(live: Live) -> None:
+async def test_other_vendors_paths_may_repeat_slashes(live: LiveServer) -> None:
     async with httpx.AsyncClient() as http:
         spoken = await http.post(f"{live.http}//v1/text-to-speech/heart", json={"text": "Hi"})
         assert spoken.status_code == 200

@@ -25,7 +25,7 @@ from backend.transport.auth import Access
 from backend.websocket_manager import WebSocketManager
 from tests.support import clock
 from tests.support.engines.inline_tts import InlineTTS
-from tests.support.scripted_session import ScriptedClient, scripted, settings
+from tests.support.scripted_session import ScriptedClient, make_settings, run_script
 
 SECRET = "the words of a user"
 
@@ -215,14 +215,14 @@ def test_what_is_left_to_hear_runs_out_as_time_passes_also_after_the_context_is_
     left_s: list[float] = []
 
     async def play(client: ScriptedClient) -> None:
-        client.say(Text("a", "x" * 100 + "."), End("a"))
-        await client.settled()
+        client.send(Text("a", "x" * 100 + "."), End("a"))
+        await client.wait_settled()
         for _ in range(3):
             left_s.append(client.session.status().buffered_s)
             await client.wait(0.5)
 
-    client = scripted(play)
-    assert client.one(Done).audio_ms == pytest.approx(1010)
+    client = run_script(play)
+    assert client.single_event(Done).audio_ms == pytest.approx(1010)
     assert left_s == pytest.approx([1.01, 0.51, 0.01])
 
 
@@ -230,15 +230,15 @@ def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() 
     left_s: list[float] = []
 
     async def play(client: ScriptedClient) -> None:
-        client.say(Text("a", "x" * 100 + "."), Text("a", " "))
-        client.say(Start("b", mode="batch"), Text("b", "y" * 100 + "."), End("b"))
+        client.send(Text("a", "x" * 100 + "."), Text("a", " "))
+        client.send(Start("b", mode="batch"), Text("b", "y" * 100 + "."), End("b"))
         await client.wait(0.2)
         left_s.append(client.session.status().buffered_s)
-        client.say(Cancel("a"))
+        client.send(Cancel("a"))
         left_s.append(client.session.status().buffered_s)
 
-    client = scripted(play)
-    assert client.of(Audio, "b")
+    client = run_script(play)
+    assert client.events_of(Audio, "b")
     assert 0 < left_s[0] < 1.02
     assert left_s[1] == 0
 
@@ -248,22 +248,22 @@ def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
 
     async def play(client: ScriptedClient) -> None:
         seen.append(client.session.status().typing)
-        client.say(Start("a"), Text("a", "One "), Start("b", typing="sentence"), Text("b", "Two "))
+        client.send(Start("a"), Text("a", "One "), Start("b", typing="sentence"), Text("b", "Two "))
         await client.wait(0.1)
         seen.append(client.session.status().typing)
 
-    scripted(play)
+    run_script(play)
     assert seen == [[], ["auto", "sentence"]]
 
 
 def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:
     async def play(client: ScriptedClient) -> None:
-        client.say(Text("a", "Some words. "), Text("a", "z" * 200))
+        client.send(Text("a", "Some words. "), Text("a", "z" * 200))
         await client.wait(1)
         status = client.session.status()
         assert (status.characters, status.characters_waiting) == (12, 0)
 
-    client = scripted(play, settings(server={"max_text_length": 100}))
+    client = run_script(play, make_settings(server={"max_text_length": 100}))
     assert client.codes() == ["text_limit"]
 
 

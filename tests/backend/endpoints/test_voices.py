@@ -11,7 +11,7 @@ import httpx
 from backend.audio.recordings import LARGEST_BYTES
 from tests.support.engines.cloning_model import CloningModel, recording
 from tests.support.engines.fake_engine import FakeModel
-from tests.support.live_server import Live, eventually, live_server
+from tests.support.live_server import LiveServer, live_server, wait_until
 
 GOOD = recording()
 
@@ -19,7 +19,7 @@ GOOD = recording()
 @asynccontextmanager
 async def serve_voices(
     model: Any = None, **sections: Any
-) -> AsyncIterator[tuple[Live, httpx.AsyncClient]]:
+) -> AsyncIterator[tuple[LiveServer, httpx.AsyncClient]]:
     async with (
         live_server(model or CloningModel(), **sections) as live,
         httpx.AsyncClient(base_url=live.http, timeout=20) as http,
@@ -50,8 +50,8 @@ async def test_added_voice_speaks() -> None:
         assert response.status_code == 201
         assert (response.json()["name"], response.json()["learned"]) == ("anna", True)
         assert live.model.learned == {"anna": (7.0, 44_100)}  # type: ignore[attr-defined]
-        async with live.client() as client:
-            assert await client.speak("a", "Hello there.", voice="anna") == "Hellothere."
+        async with live.connect() as client:
+            assert await client.speak_text("a", "Hello there.", voice="anna") == "Hellothere."
 
 
 async def test_list_suits_native_and_elevenlabs_clients() -> None:
@@ -83,22 +83,22 @@ async def test_removed_voice_is_gone() -> None:
 
 
 async def test_removed_voice_finishes_running_speech() -> None:
-    async with serve_voices() as (live, http), live.client() as client:
+    async with serve_voices() as (live, http), live.connect() as client:
         await add_voice(http, "anna")
-        await client.say("start", context="a", format="pcm_f32le", voice="anna")
-        await client.say("text", context="a", text="One two three. ")
-        await client.read_to("audio", "a")
+        await client.send("start", context="a", format="pcm_f32le", voice="anna")
+        await client.send("text", context="a", text="One two three. ")
+        await client.receive_until("audio", "a")
         assert (await http.delete("/v1/voices/anna")).status_code == 200
         assert "anna" not in await list_names(http)
         check_refused(await add_voice(http, "anna"), 409, "voice_exists")
-        await client.say("start", context="b", voice="anna")
-        assert (await client.read_to("error", "b"))[-1]["code"] == "unknown_voice"
-        await client.say("text", context="a", text="A sentence that begins later.")
-        await client.say("end", context="a")
-        messages = await client.read_to("done", "a")
+        await client.send("start", context="b", voice="anna")
+        assert (await client.receive_until("error", "b"))[-1]["code"] == "unknown_voice"
+        await client.send("text", context="a", text="A sentence that begins later.")
+        await client.send("end", context="a")
+        messages = await client.receive_until("done", "a")
         assert not [m for m in messages if m["type"] == "error"]
         learned = live.model.learned  # type: ignore[attr-defined]
-        await eventually(lambda: not learned, within_s=10)
+        await wait_until(lambda: not learned, within_s=10)
         assert (await add_voice(http, "anna")).status_code == 201
 
 

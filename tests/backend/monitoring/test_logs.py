@@ -166,12 +166,12 @@ def test_bound_context_variables_are_logged(capsys: pytest.CaptureFixture[str]) 
 async def test_a_refusal_is_logged_once_despite_messages_in_flight() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
     with structlog.testing.capture_logs() as logged:
-        async with live_server() as live, live.client() as client:
-            await client.say("start", context="a", voice="nobody")
-            await client.say("text", context="a", text="Hello ")
-            await client.say("text", context="a", text="there.")
-            await client.say("end", context="a")
-            codes = [(await client.read())["code"] for _ in range(4)]
+        async with live_server() as live, live.connect() as client:
+            await client.send("start", context="a", voice="nobody")
+            await client.send("text", context="a", text="Hello ")
+            await client.send("text", context="a", text="there.")
+            await client.send("end", context="a")
+            codes = [(await client.receive())["code"] for _ in range(4)]
     assert codes == ["unknown_voice", *["context_ended"] * 3]
     refused = [line["code"] for line in logged if line["event"] == "refused"]
     assert refused == ["unknown_voice"]

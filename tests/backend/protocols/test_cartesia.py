@@ -31,7 +31,7 @@ from backend.protocols.cartesia.request import CartesiaSpeechRequest
 from backend.protocols.cartesia.websocket import CartesiaProtocol
 from backend.protocols.json_fields import read_json
 from backend.protocols.voice_names import find_voice
-from tests.support.engines.fake_engine import heard
+from tests.support.engines.fake_engine import decode_pcm
 from tests.support.live_server import live_server
 from tests.support.vendor_dialogue import (
     ParsedMessage,
@@ -439,7 +439,7 @@ async def test_http_returns_audio() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         body = {**REQUEST, "transcript": "Hi there.", "voice": VENDOR_VOICE_ID}
         raw = await http.post("/tts/bytes", json=body)
-        assert heard(np.frombuffer(raw.content, "<f4")) == "Hithere."
+        assert decode_pcm(np.frombuffer(raw.content, "<f4")) == "Hithere."
         wav = {**RAW, "container": "wav"}
         response = await http.post("/tts/bytes", json={**body, "output_format": wav})
         assert response.headers["content-type"] == "audio/wav"

@@ -45,7 +45,7 @@ from backend.protocols.deepgram.query import (
 from backend.protocols.deepgram.websocket import DeepgramProtocol, build_refusal
 from backend.protocols.voice_names import find_voice
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
-from tests.support.live_server import Live, eventually, live_server
+from tests.support.live_server import LiveServer, live_server, wait_until
 
 VOICES = (
     Voice("heart", "en-US", "", ready=True, gender="female"),
@@ -422,7 +422,7 @@ class DeepgramClient:
 
 @asynccontextmanager
 async def connect_client(
-    live: Live, query: str = "", **options: Any
+    live: LiveServer, query: str = "", **options: Any
 ) -> AsyncIterator[DeepgramClient]:
     url = f"ws://{live.address}/v1/speak{query}"
     async with connect(url, compression=None, **options) as socket:
@@ -481,7 +481,7 @@ async def test_clear_drops_earlier_audio() -> None:
         await client.send_message("Flush")
         audio, flushed = await client.read_to("Flushed")
         assert (len(audio), flushed["sequence_id"]) == (linear16_bytes("New."), 1)
-        await eventually(lambda: live.model.open_utterances == 0)
+        await wait_until(lambda: live.model.open_utterances == 0)
 
 
 async def test_disconnect_during_speech_releases_everything() -> None:
@@ -490,8 +490,8 @@ async def test_disconnect_during_speech_releases_everything() -> None:
             await client.send_message("Speak", text="word " * 2000)
             await client.socket.recv()
             client.socket.transport.abort()
-        await eventually(lambda: not live.connections.sessions())
-        await eventually(lambda: live.model.open_utterances == 0)
+        await wait_until(lambda: not live.connections.sessions())
+        await wait_until(lambda: live.model.open_utterances == 0)
 
 
 async def test_invalid_message_does_not_disturb_other_clients() -> None:

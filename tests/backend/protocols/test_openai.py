@@ -18,7 +18,7 @@ from backend.events import Audio, Done, Failed, Voice
 from backend.protocols import openai
 from backend.protocols.openai import OpenAIEvents, decode_request, find_openai_voice
 from backend.protocols.voice_names import OPENAI_VOICES as VOICES
-from tests.support.live_server import Live, live_server
+from tests.support.live_server import LiveServer, live_server
 
 shares_the_server = pytest.mark.asyncio(loop_scope="module")
 
@@ -27,12 +27,12 @@ HELLO_MS = 210
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def live() -> AsyncIterator[Live]:
+async def live() -> AsyncIterator[LiveServer]:
     async with live_server() as running:
         yield running
 
 
-async def post_speech(live: Live, **fields: Any) -> httpx.Response:
+async def post_speech(live: LiveServer, **fields: Any) -> httpx.Response:
     body = {"model": "tts-1", "voice": "alloy", "input": HELLO, **fields}
     async with httpx.AsyncClient(base_url=live.http) as http:
         return await http.post("/v1/audio/speech", json=body)
@@ -116,7 +116,7 @@ def test_null_and_unknown_fields_are_ignored() -> None:
     ],
 )
 async def test_each_format_is_a_playable_file(
-    live: Live, response_format: str, media_type: str, container: str, tolerance_s: float
+    live: LiveServer, response_format: str, media_type: str, container: str, tolerance_s: float
 ) -> None:
     response = await post_speech(live, response_format=response_format)
     assert response.headers["content-type"] == media_type
@@ -125,19 +125,19 @@ async def test_each_format_is_a_playable_file(
 
 
 @shares_the_server
-async def test_pcm_is_16_bits_at_24_khz(live: Live) -> None:
+async def test_pcm_is_16_bits_at_24_khz(live: LiveServer) -> None:
     response = await post_speech(live, response_format="pcm")
     assert response.headers["content-type"] == "audio/pcm"
     assert len(response.content) == HELLO_MS * 24 * 2
 
 
 @shares_the_server
-async def test_mp3_is_the_default(live: Live) -> None:
+async def test_mp3_is_the_default(live: LiveServer) -> None:
     assert (await post_speech(live)).headers["content-type"] == "audio/mpeg"
 
 
 @shares_the_server
-async def test_sse_has_the_same_audio_and_ends_with_usage(live: Live) -> None:
+async def test_sse_has_the_same_audio_and_ends_with_usage(live: LiveServer) -> None:
     bare = await post_speech(live, response_format="pcm")
     response = await post_speech(live, response_format="pcm", stream_format="sse")
     assert response.headers["content-type"] == "text/event-stream"
@@ -160,20 +160,20 @@ def test_failed_sentence_is_an_sse_error() -> None:
 
 
 @shares_the_server
-async def test_failed_sentence_aborts_an_audio_response(live: Live) -> None:
+async def test_failed_sentence_aborts_an_audio_response(live: LiveServer) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         await post_speech(live, input="Hello there. It will explode now.", response_format="pcm")
 
 
 @shares_the_server
-async def test_speed_is_clamped_and_reported_in_a_header(live: Live) -> None:
+async def test_speed_is_clamped_and_reported_in_a_header(live: LiveServer) -> None:
     assert "x-speed" not in (await post_speech(live, speed=1.5)).headers
     assert (await post_speech(live, speed=4.0)).headers["x-speed"] == "2"
     assert (await post_speech(live, speed=0.25)).headers["x-speed"] == "0.5"
 
 
 @shares_the_server
-async def test_kokoro_volume_multiplier_scales_the_audio(live: Live) -> None:
+async def test_kokoro_volume_multiplier_scales_the_audio(live: LiveServer) -> None:
     normal, louder = [
         np.frombuffer((await post_speech(live, response_format="pcm", **fields)).content, "<i2")
         for fields in ({}, {"volume_multiplier": 2.0})
@@ -202,7 +202,7 @@ async def test_kokoro_volume_multiplier_scales_the_audio(live: Live) -> None:
     ],
 )
 async def test_invalid_request_gets_an_openai_error(
-    live: Live, fields: dict[str, Any], status: int, code: str, param: str | None
+    live: LiveServer, fields: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     response = await post_speech(live, **fields)
     error = read_error(response)
@@ -213,7 +213,7 @@ async def test_invalid_request_gets_an_openai_error(
 
 @shares_the_server
 @pytest.mark.parametrize("body", [b"", b"hello", b"[]", b"\xff", b'{"model": "tts-1"}'])
-async def test_malformed_body_is_refused(live: Live, body: bytes) -> None:
+async def test_malformed_body_is_refused(live: LiveServer, body: bytes) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         response = await http.post("/v1/audio/speech", content=body)
     assert response.status_code == 400
@@ -221,12 +221,12 @@ async def test_malformed_body_is_refused(live: Live, body: bytes) -> None:
 
 
 @shares_the_server
-async def test_retryable_error_has_retry_after(live: Live) -> None:
+async def test_retryable_error_has_retry_after(live: LiveServer) -> None:
     assert (await post_speech(live, voice="remote")).headers["retry-after"] == "1"
 
 
 @shares_the_server
-async def test_unknown_url_gets_an_openai_error(live: Live) -> None:
+async def test_unknown_url_gets_an_openai_error(live: LiveServer) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         for response in (
             await http.post("/v1/audio/transcriptions"),
@@ -258,7 +258,7 @@ async def test_key_is_required_on_every_protected_route() -> None:
 
 
 @shares_the_server
-async def test_models_and_voices_are_listed(live: Live) -> None:
+async def test_models_and_voices_are_listed(live: LiveServer) -> None:
     async with httpx.AsyncClient(base_url=live.http) as http:
         models = (await http.get("/v1/models")).json()
         assert models["object"] == "list"

@@ -47,7 +47,7 @@ from backend.main import create_app, listen
 from backend.protocols.base import Close
 from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, read_lengths
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
-from tests.support.live_server import Live, eventually, live_server
+from tests.support.live_server import LiveServer, live_server, wait_until
 
 VOICES = [
     Voice("heart", "en-US", "American, female", ready=True),
@@ -254,7 +254,7 @@ def find_free_port() -> int:
 
 
 @asynccontextmanager
-async def run_wyoming_server(**sections: Any) -> AsyncIterator[tuple[Live, int]]:
+async def run_wyoming_server(**sections: Any) -> AsyncIterator[tuple[LiveServer, int]]:
     """Run a server with Wyoming; yields it and the port."""
     port = find_free_port()
     async with live_server(wyoming={"port": port}, **sections) as live:
@@ -310,8 +310,8 @@ async def test_disconnect_during_speech_releases_everything() -> None:
             await client.write_event(Synthesize("word " * 2000).event())
             await read_audio(client, AudioChunk)
             assert len(live.connections.sessions()) == 1
-        await eventually(lambda: not live.connections.sessions())
-        await eventually(lambda: live.model.open_utterances == 0)
+        await wait_until(lambda: not live.connections.sessions())
+        await wait_until(lambda: live.model.open_utterances == 0)
 
 
 async def read_to_end(reader: asyncio.StreamReader) -> bytes:
@@ -340,7 +340,7 @@ async def test_garbage_closes_only_its_connection(garbage: bytes) -> None:
         with suppress(ConnectionResetError):  # some input was unread
             assert await read_to_end(reader) == b""
         writer.close()
-        await eventually(lambda: len(live.connections.sessions()) == 1)
+        await wait_until(lambda: len(live.connections.sessions()) == 1)
         await client.write_event(Synthesize("Undisturbed.").event())
         audio, _ = await read_audio(client, AudioStop)
         assert len(audio) == speech_bytes("Undisturbed.")
@@ -352,12 +352,12 @@ async def test_reset_within_an_event_releases_everything() -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
             await writer.drain()
-            await eventually(lambda: len(live.connections.sessions()) == 1)
+            await wait_until(lambda: len(live.connections.sessions()) == 1)
             linger = struct.pack("ii", 1, 0)  # close with a reset
             raw: socket.socket = writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.close()
-            await eventually(lambda: not live.connections.sessions())
+            await wait_until(lambda: not live.connections.sessions())
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"type"', b'{"type": "synthesize", "data_length": 9}\n{'])
@@ -372,7 +372,7 @@ async def test_connection_without_an_event_in_time_is_closed(sent: bytes) -> Non
         writer.write(sent)
         assert await read_to_end(reader) == b""
         writer.close()
-        await eventually(lambda: len(live.connections.sessions()) == 1)
+        await wait_until(lambda: len(live.connections.sessions()) == 1)
         await client.write_event(Synthesize("Hi.").event())  # an idle connection stays open
         assert (await read_audio(client, AudioStop))[0]
 
@@ -387,7 +387,7 @@ async def test_connections_per_address_are_limited() -> None:
                 with suppress(ConnectionResetError):
                     assert await read_to_end(reader) == b""
                 writer.close()
-            await eventually(lambda: not live.connections.sessions())
+            await wait_until(lambda: not live.connections.sessions())
 
 
 async def test_unknown_voice_gets_an_error_and_a_close() -> None:
@@ -402,7 +402,7 @@ async def test_unknown_voice_gets_an_error_and_a_close() -> None:
 async def test_wyoming_counts_toward_max_connections() -> None:
     async with (
         run_wyoming_server(server={"max_connections": 1}) as (live, port),
-        live.client(),
+        live.connect(),
         AsyncTcpClient("127.0.0.1", port) as client,
     ):
         event = await client.read_event()
@@ -425,7 +425,7 @@ async def test_shutdown_waits_for_running_speech() -> None:
     async with run_wyoming_server() as (live, port), AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Synthesize("word " * 200).event())
         await read_audio(client, AudioChunk)
-        live.stop()
+        live.request_shutdown()
         _, types = await read_audio(client, AudioStop)
         assert types[-1] == "audio-stop"
         assert await client.read_event() is None
@@ -433,7 +433,7 @@ async def test_shutdown_waits_for_running_speech() -> None:
 
 async def test_idle_connection_does_not_delay_shutdown() -> None:
     async with run_wyoming_server() as (live, port), AsyncTcpClient("127.0.0.1", port) as client:
-        live.stop()
+        live.request_shutdown()
         async with asyncio.timeout(10):
             await live.serving
         assert await client.read_event() is None
@@ -461,7 +461,7 @@ async def test_slow_reader_gets_all_audio() -> None:
         client = AsyncTcpClient("127.0.0.1", port)
         client._reader, client._writer = reader, writer
         await client.write_event(Synthesize(text).event())
-        await eventually(lambda: live.connections.queued_messages >= 20, within_s=20)
+        await wait_until(lambda: live.connections.queued_messages >= 20, within_s=20)
         audio, _ = await read_audio(client, AudioStop)
         assert len(audio) == speech_bytes(text)
         await client.disconnect()

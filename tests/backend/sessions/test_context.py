@@ -14,7 +14,7 @@ from backend.sessions.context import create_pacing
 from backend.text.pacer import Pacing
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS
-from tests.support.scripted_session import ScriptedClient, scripted, settings
+from tests.support.scripted_session import ScriptedClient, make_settings, run_script
 
 
 def test_pacing_is_created_from_the_settings() -> None:
@@ -31,7 +31,7 @@ def test_pacing_is_created_from_the_settings() -> None:
         "high_water": 7.0,
         "ttfa_goal": 0.8,
     }
-    config = settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
+    config = make_settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
     tts = InlineTTS(FakeModel(incremental=False))
     start = Start("a", mode="batch")
     assert create_pacing(config, start, tts) == Pacing(
@@ -57,12 +57,12 @@ def test_pacing_is_created_from_the_settings() -> None:
 def test_a_non_incremental_engine_is_given_clauses() -> None:
     async def script(client: ScriptedClient) -> None:
         for word in ["Well", "then,", "my", "dear", "friend,", "good", "day.", ""]:
-            client.say(Text("a", f"{word} "))
+            client.send(Text("a", f"{word} "))
             await client.wait(0.03)
-        client.say(End("a"))
-        await client.settled()
+        client.send(End("a"))
+        await client.wait_settled()
 
-    client = scripted(script, tts=InlineTTS(FakeModel(incremental=False)))
+    client = run_script(script, tts=InlineTTS(FakeModel(incremental=False)))
     spoken = [release.text[: release.speak_to] for release in client.tts.releases]
     assert spoken[:2] == ["Well then, ", "Well then, my dear friend, "]
     assert spoken[2].startswith("Well then, my dear friend, good day.")
@@ -75,10 +75,10 @@ def heard_without_end(mode: Mode, wait_s: float) -> str:
     text = "x" * 499 + ". " + "y" * 499 + ". And then "
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le", mode=mode), Text("a", text))
+        client.send(Start("a", format="pcm_f32le", mode=mode), Text("a", text))
         await client.wait(wait_s)
 
-    return scripted(script).heard()
+    return run_script(script).heard_text()
 
 
 def test_stream_mode_does_not_wait_for_playback() -> None:
@@ -96,11 +96,11 @@ def test_after_a_pause_all_text_is_spoken_including_spaces() -> None:
 
     async def script(client: ScriptedClient) -> None:
         for piece in ("Take 5 ", " ", " "):  # the engine stops before a number and what follows
-            client.say(Text("a", piece))
+            client.send(Text("a", piece))
             await client.wait(60.0)
             waiting.append(client.session.status().characters_waiting)
 
-    scripted(script)
+    run_script(script)
     assert waiting == [0, 0, 0]
 
 
@@ -108,10 +108,10 @@ def test_word_offsets_and_times_are_relative_to_the_context() -> None:
     text = "One two. Three  four. "
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", text), End("a"))
-        await client.settled()
+        client.send(Text("a", text), End("a"))
+        await client.wait_settled()
 
-    words = [word for audio in scripted(script).of(Audio) for word in audio.words]
+    words = [word for audio in run_script(script).events_of(Audio) for word in audio.words]
     assert [text[word.start : word.end] for word in words] == ["One ", "two. ", "Three  ", "four. "]
     assert [(word.start_ms, word.end_ms) for word in words] == [
         (0, 30),
@@ -123,14 +123,14 @@ def test_word_offsets_and_times_are_relative_to_the_context() -> None:
 
 def test_times_continue_over_collected_sentences() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le"), Text("a", "One two three "))
+        client.send(Start("a", format="pcm_f32le"), Text("a", "One two three "))
         await client.wait(0.05)
-        client.say(Text("a", "four. Five six. "), End("a"))
-        await client.settled()
+        client.send(Text("a", "four. Five six. "), End("a"))
+        await client.wait_settled()
 
-    config = settings(bidirectional_streaming={"immediate_send": False})
-    client = scripted(script, config)
-    words = [word for audio in client.of(Audio) for word in audio.words]
+    config = make_settings(bidirectional_streaming={"immediate_send": False})
+    client = run_script(script, config)
+    words = [word for audio in client.events_of(Audio) for word in audio.words]
     starts_ms = [word.start_ms for word in words]
     assert starts_ms == [0, 30, 60, 110, 160, 200]
 
@@ -139,16 +139,16 @@ def test_a_final_release_makes_the_engine_reach_the_end() -> None:
     """The fake engine does not stop at a digit unless it must."""
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
+        client.send(Start("a", format="pcm_f32le"), Text("a", "It costs 3 "))
         await client.wait(1.9)
-        assert client.heard() == "Itcosts"
+        assert client.heard_text() == "Itcosts"
         await client.wait(0.2)
-        assert client.heard() == "Itcosts3"
-        client.say(Text("a", "or 4 "), Flush("a"))
+        assert client.heard_text() == "Itcosts3"
+        client.send(Text("a", "or 4 "), Flush("a"))
         await client.wait(0.01)
-        assert client.heard() == "Itcosts3or4"
+        assert client.heard_text() == "Itcosts3or4"
 
-    scripted(script)
+    run_script(script)
 
 
 def test_speech_waits_for_the_voice() -> None:
@@ -158,33 +158,33 @@ def test_speech_waits_for_the_voice() -> None:
             return 1.0
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "Hello. "), End("a"))
-        await client.settled()
+        client.send(Text("a", "Hello. "), End("a"))
+        await client.wait_settled()
 
-    ((at_s, _), _) = scripted(script, tts=SlowVoice()).log
+    ((at_s, _), _) = run_script(script, tts=SlowVoice()).log
     assert at_s == 2.0
 
 
 def test_text_received_during_a_release_is_spoken_next() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "Hello there "))
+        client.send(Text("a", "Hello there "))
         await client.wait(0.05)
-        client.say(Text("a", "my dear friend "))
+        client.send(Text("a", "my dear friend "))
         await client.wait(1.0)
 
-    client = scripted(script, tts=InlineTTS(delay_s=0.1))
+    client = run_script(script, tts=InlineTTS(delay_s=0.1))
     spoken = [(release.text, release.speak_to) for release in client.tts.releases[:2]]
     assert spoken == [("Hello there ", 6), ("Hello there my dear friend ", 20)]
 
 
 def test_flush_is_answered_after_all_earlier_audio() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "Good morning. How are "), Flush("a"))
+        client.send(Text("a", "Good morning. How are "), Flush("a"))
         await client.wait(3)
-        client.say(Flush("a"), Text("a", "you?"), Flush("a"), End("a"))
-        await client.settled()
+        client.send(Flush("a"), Text("a", "you?"), Flush("a"), End("a"))
+        await client.wait_settled()
 
-    client = scripted(script)
+    client = run_script(script)
     story = [e for e in client.events if isinstance(e, Audio | Flushed | Done)]
     at = [n for n, event in enumerate(story) if isinstance(event, Flushed)]
     assert [story[n].to for n in at] == [22, 22, 26]  # type: ignore[union-attr]
@@ -195,23 +195,23 @@ def test_flush_is_answered_after_all_earlier_audio() -> None:
 
 def test_flush_of_retracted_text_is_answered() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "One two"), Flush("a"), Retract("a", 0))
+        client.send(Text("a", "One two"), Flush("a"), Retract("a", 0))
         await client.wait(1)
-        client.say(End("a"))
-        await client.settled()
+        client.send(End("a"))
+        await client.wait_settled()
 
-    assert [event.to for event in scripted(script).of(Flushed)] == [7]
+    assert [event.to for event in run_script(script).events_of(Flushed)] == [7]
 
 
 def test_too_many_flushes_are_refused_and_accepted_ones_answered() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "One two"), *[Flush("a")] * 10_001, End("a"))
-        await client.settled()
+        client.send(Text("a", "One two"), *[Flush("a")] * 10_001, End("a"))
+        await client.wait_settled()
 
-    client = scripted(script)
-    assert len(client.of(Flushed)) == 10_000
-    assert [event.code for event in client.of(Failed)] == ["text_limit"]
-    assert len(client.of(Done)) == 1
+    client = run_script(script)
+    assert len(client.events_of(Flushed)) == 10_000
+    assert [event.code for event in client.events_of(Failed)] == ["text_limit"]
+    assert len(client.events_of(Done)) == 1
 
 
 # --- silence and loudness -------------------------------------------------------------------------
@@ -221,14 +221,14 @@ def spoken_after_pauses(mode: Mode, pause_s: float) -> list[float]:
     """Durations of two sentences, each rendered with 300 ms of leading silence."""
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", mode=mode), Text("a", "Hello. "), Flush("a"))
+        client.send(Start("a", mode=mode), Text("a", "Hello. "), Flush("a"))
         await client.wait(0.065 + pause_s)
-        client.say(Text("a", "There. "), End("a"))
-        await client.settled()
+        client.send(Text("a", "There. "), End("a"))
+        await client.wait_settled()
 
-    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    client = run_script(script, tts=InlineTTS(FakeModel(lead_ms=300)))
     client.assert_sums()
-    return [round(audio.duration_ms) for audio in client.of(Audio)]
+    return [round(audio.duration_ms) for audio in client.events_of(Audio)]
 
 
 def test_silence_is_trimmed_before_the_first_sound_only() -> None:
@@ -250,11 +250,11 @@ def test_stream_and_batch_keep_the_pauses() -> None:
 
 def test_word_times_shift_with_trimmed_silence() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Text("a", "One two. "), End("a"))
-        await client.settled()
+        client.send(Text("a", "One two. "), End("a"))
+        await client.wait_settled()
 
-    client = scripted(script, tts=InlineTTS(FakeModel(lead_ms=300)))
-    words = [word for audio in client.of(Audio) for word in audio.words]
+    client = run_script(script, tts=InlineTTS(FakeModel(lead_ms=300)))
+    words = [word for audio in client.events_of(Audio) for word in audio.words]
     assert [(word.start_ms, word.end_ms) for word in words] == [(5, 35), (35, 75)]
 
 
@@ -264,10 +264,10 @@ def loudest(volume: float | None, gain: float = 1.0) -> float:
             return gain
 
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", format="pcm_f32le", volume=volume), Text("a", "aaaa "), End("a"))
-        await client.settled()
+        client.send(Start("a", format="pcm_f32le", volume=volume), Text("a", "aaaa "), End("a"))
+        await client.wait_settled()
 
-    data = b"".join(audio.data for audio in scripted(script, tts=Louder()).of(Audio))
+    data = b"".join(audio.data for audio in run_script(script, tts=Louder()).events_of(Audio))
     return float(np.abs(np.frombuffer(data, "<f4")).max())
 
 
@@ -286,7 +286,7 @@ def test_the_voice_gain_is_applied() -> None:
 
 def test_a_volume_out_of_range_is_refused() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.say(Start("a", volume=2.5))
+        client.send(Start("a", volume=2.5))
         await client.wait(0.1)
 
-    assert scripted(script).codes() == ["bad_message"]
+    assert run_script(script).codes() == ["bad_message"]

@@ -21,11 +21,11 @@ from backend.events import Cancel, Done, End, Flush, Start, Text
 from backend.sessions.context_record import endpoint_of
 from tests.backend.protocols.test_wyoming import read_audio, run_wyoming_server
 from tests.support import clock
-from tests.support.caller import Caller, registry
+from tests.support.caller import Caller, open_registry
 from tests.support.engines.fake_engine import BAD_WORD
 from tests.support.engines.inline_tts import InlineTTS
-from tests.support.live_server import eventually, live_server
-from tests.support.scripted_session import ScriptedClient, scripted, settings
+from tests.support.live_server import live_server, wait_until
+from tests.support.scripted_session import ScriptedClient, make_settings, run_script
 
 SECRET = "the words of a user"
 
@@ -46,11 +46,11 @@ def named(lines: list[EventDict], event: str) -> list[EventDict]:
 
 def test_a_spoken_context_logs_opened_and_closed(logged: list[EventDict]) -> None:
     async def play(client: ScriptedClient) -> None:
-        client.say(Start("a", voice="second", format="mulaw"), Text("a", f"{SECRET}."), End("a"))
-        await client.settled()
+        client.send(Start("a", voice="second", format="mulaw"), Text("a", f"{SECRET}."), End("a"))
+        await client.wait_settled()
 
-    client = scripted(play, tts=InlineTTS(delay_s=0.04))
-    assert client.of(Done)
+    client = run_script(play, tts=InlineTTS(delay_s=0.04))
+    assert client.events_of(Done)
     assert SECRET not in str(logged)
     (opened,), (closed,) = named(logged, "context.opened"), named(logged, "context.closed")
     same = {
@@ -70,8 +70,8 @@ def test_a_spoken_context_logs_opened_and_closed(logged: list[EventDict]) -> Non
         "outcome": "done",
         "seconds": 0.04,
         "characters": 20,
-        "audio_ms": client.one(Done).audio_ms,
-        "chunks": client.one(Done).chunks,
+        "audio_ms": client.single_event(Done).audio_ms,
+        "chunks": client.single_event(Done).chunks,
         "first_sound_ms": 40.0,
         "render_ms": 40.0,
         "errors": {},
@@ -85,30 +85,30 @@ TextBuffer = Callable[[ScriptedClient], Awaitable[None]]
 
 
 async def write_late(client: ScriptedClient) -> None:
-    client.say(Text("a", "Some words. "), Flush("a"))
+    client.send(Text("a", "Some words. "), Flush("a"))
     await client.wait(2)
-    client.say(Text("a", "And more."), End("a"))
-    await client.settled()
+    client.send(Text("a", "And more."), End("a"))
+    await client.wait_settled()
 
 
 async def render_late(client: ScriptedClient) -> None:
-    client.say(Text("a", "No. Then so much more is said that it takes long. "), End("a"))
+    client.send(Text("a", "No. Then so much more is said that it takes long. "), End("a"))
     client.tts.delay_s = 0.5
-    await client.settled()
+    await client.wait_settled()
 
 
 async def read_late(client: ScriptedClient) -> None:
     client.reading.clear()
-    client.say(Text("a", f"{'x' * 40}. {'y' * 60}. {'z' * 80}."), End("a"))
+    client.send(Text("a", f"{'x' * 40}. {'y' * 60}. {'z' * 80}."), End("a"))
     await client.wait(4)
     client.reading.set()
-    await client.settled()
+    await client.wait_settled()
 
 
 async def fail_utterance(client: ScriptedClient) -> None:
     client.tts.delay_s = 0.2
-    client.say(Text("a", f"Good. It will {BAD_WORD}. And on."), End("a"))
-    await client.settled()
+    client.send(Text("a", f"Good. It will {BAD_WORD}. And on."), End("a"))
+    await client.wait_settled()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def fail_utterance(client: ScriptedClient) -> None:
 def test_the_closing_line_of_a_context_counts_gaps_by_cause(
     script: TextBuffer, causes: set[str], errors: dict[str, int], logged: list[EventDict]
 ) -> None:
-    client = scripted(script, settings(bidirectional_streaming={"queue_size": 2}))
+    client = run_script(script, make_settings(bidirectional_streaming={"queue_size": 2}))
     (closed,) = named(logged, "context.closed")
     gaps = named(logged, "listener.gap")
     assert set(closed["gaps"]) == causes
@@ -138,14 +138,14 @@ def test_the_closing_line_of_a_context_counts_gaps_by_cause(
 
 def test_the_closing_line_has_the_outcome(logged: list[EventDict]) -> None:
     async def play(client: ScriptedClient) -> None:
-        client.say(Text("cancelled", "Some words are on their way. "), Cancel("cancelled"))
-        client.say(Start("nowhere", voice="remote"), Text("nowhere", "Hello."), End("nowhere"))
-        client.say(Text("huge", "x" * 200))
-        client.say(Text("open", "It is never ended. "))
+        client.send(Text("cancelled", "Some words are on their way. "), Cancel("cancelled"))
+        client.send(Start("nowhere", voice="remote"), Text("nowhere", "Hello."), End("nowhere"))
+        client.send(Text("huge", "x" * 200))
+        client.send(Text("open", "It is never ended. "))
         await client.wait(1)
         client.session.close_record("left")
 
-    scripted(play, settings(server={"max_text_length": 100}))
+    run_script(play, make_settings(server={"max_text_length": 100}))
     outcomes = {line["context"]: line["outcome"] for line in named(logged, "context.closed")}
     assert outcomes == {
         "cancelled": "cancelled",
@@ -164,15 +164,15 @@ def test_a_session_logs_opened_and_closed_with_the_sums_of_its_contexts(
     logged: list[EventDict],
 ) -> None:
     async def play() -> str:
-        async with registry() as opened:
+        async with open_registry() as opened:
             caller = Caller(opened)
             await caller.connect()
             await asyncio.sleep(0.01)
             session = caller.session.id
             for context in ("a", "b"):
-                caller.say(Text(context, "Some words. "), Flush(context))
+                caller.send(Text(context, "Some words. "), Flush(context))
                 await asyncio.sleep(2)
-                caller.say(Text(context, "And more."), End(context))
+                caller.send(Text(context, "And more."), End(context))
                 await asyncio.sleep(2)
             caller.hang_up()
             await asyncio.sleep(1)
@@ -189,11 +189,11 @@ def test_a_session_logs_opened_and_closed_with_the_sums_of_its_contexts(
 
 def test_an_expired_session_logs_not_resumed(logged: list[EventDict]) -> None:
     async def play() -> None:
-        async with registry(Settings.model_validate({"server": {"resume_ttl": 3}})) as opened:
+        async with open_registry(Settings.model_validate({"server": {"resume_ttl": 3}})) as opened:
             caller = Caller(opened)
             await caller.connect()
             await asyncio.sleep(0.01)
-            caller.say(Text("a", "This one is not going to be heard. "))
+            caller.send(Text("a", "This one is not going to be heard. "))
             await asyncio.sleep(0.01)
             caller.cut()
             await asyncio.sleep(5)
@@ -211,17 +211,17 @@ def test_an_expired_session_logs_not_resumed(logged: list[EventDict]) -> None:
 
 def test_a_broken_connection_is_logged_as_the_cause_of_its_gap(logged: list[EventDict]) -> None:
     async def play() -> None:
-        async with registry() as opened:
+        async with open_registry() as opened:
             caller = Caller(opened)
             await caller.connect()
             await asyncio.sleep(0.01)
-            caller.say(Text("a", f"{'x' * 200}. " * 4))
+            caller.send(Text("a", f"{'x' * 200}. " * 4))
             await asyncio.sleep(1)
             caller.cut()
             await asyncio.sleep(20)
             await caller.connect()
             await asyncio.sleep(0.01)
-            caller.say(End("a"))
+            caller.send(End("a"))
             await asyncio.sleep(10)
 
     clock.run(play())
@@ -243,7 +243,7 @@ async def test_speech_over_http_logs_its_context(logged: list[EventDict]) -> Non
         async with http.stream("POST", "/v1/speech", json={"text": "word " * 3000}) as answer:
             async for _ in answer.aiter_raw():
                 break
-        await eventually(lambda: len(named(logged, "context.closed")) == 3)
+        await wait_until(lambda: len(named(logged, "context.closed")) == 3)
     assert SECRET not in str(logged)
     one, failed, left = named(logged, "context.closed")
     assert (one["endpoint"], one["outcome"], one["voice"]) == ("/v1/speech", "done", "second")
@@ -272,7 +272,7 @@ async def test_wyoming_sessions_are_logged(logged: list[EventDict]) -> None:
         async with AsyncTcpClient("127.0.0.1", port) as client:
             await client.write_event(Synthesize("Hello there.").event())
             await read_audio(client, AudioStop)
-        await eventually(lambda: bool(named(logged, "session.closed")))
+        await wait_until(lambda: bool(named(logged, "session.closed")))
     (closed,) = named(logged, "context.closed")
     assert (closed["endpoint"], closed["outcome"], closed["characters"]) == ("wyoming", "done", 12)
     assert named(logged, "session.closed")[0]["session"] == closed["session"]

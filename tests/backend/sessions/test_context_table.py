@@ -6,7 +6,7 @@ import pytest
 
 from backend.errors import ContextEnded, UnknownContext
 from backend.events import Cancelled, Text
-from tests.support.scripted_session import ScriptedClient, scripted
+from tests.support.scripted_session import ScriptedClient, run_script
 
 REMEMBERED = 10_000
 
@@ -27,7 +27,7 @@ def test_the_oldest_ended_ids_are_forgotten_beyond_10_000() -> None:
             table.get("c0")
         table.get_or_open("c0")
 
-    scripted(script)
+    run_script(script)
 
 
 def test_marking_an_ended_id_again_forgets_none() -> None:
@@ -39,18 +39,18 @@ def test_marking_an_ended_id_again_forgets_none() -> None:
         assert table.is_used("c0")
         assert table.is_used("c5")
 
-    scripted(script)
+    run_script(script)
 
 
 def test_a_running_context_is_not_used_up_until_it_ends() -> None:
     async def script(client: ScriptedClient) -> None:
         table = client.session._contexts
-        client.say(Text("a", "Hello there."))
+        client.send(Text("a", "Hello there."))
         assert "a" in table
         assert not table.is_used("a")
         table.stop_context("a", "cancelled")
         assert "a" not in table
         assert table.is_used("a")
-        assert client.of(Cancelled) == []
+        assert client.events_of(Cancelled) == []
 
-    scripted(script)
+    run_script(script)

@@ -29,8 +29,8 @@ from backend.sessions.session_registry import Attachment
 from backend.synthesis.live_listeners import LiveListeners
 from backend.transport.websocket import WebSocketConnection
 from tests.support.engines import hibari_model
-from tests.support.engines.fake_engine import heard
-from tests.support.live_server import Live, eventually, live_server
+from tests.support.engines.fake_engine import decode_pcm
+from tests.support.live_server import LiveServer, live_server, wait_until
 from tests.support.resuming_client import ResumingClient
 
 PCM = "pcm_f32le"
@@ -49,7 +49,7 @@ def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LiveListeners, "check_capacity", lambda *_: None)
 
 
-def resuming_server(**server: Any) -> AbstractAsyncContextManager[Live]:
+def resuming_server(**server: Any) -> AbstractAsyncContextManager[LiveServer]:
     """A server with these keys of section `server`, without drain timeout."""
     return live_server(latency_optimization=EAGER, server={"drain_timeout": 0, **server})
 
@@ -63,7 +63,7 @@ async def cut_randomly(client: ResumingClient, work: Awaitable[None], rng: rando
     async with asyncio.timeout(60):
         while not working.done():
             await asyncio.wait([working], timeout=rng.random() * longest_s)
-            client.cut()
+            client.reset_connection()
             longest_s *= 1.005
         await working
 
@@ -88,7 +88,7 @@ async def reconnect(client: ResumingClient) -> None:
 
 
 def heard_in(client: ResumingClient, context: str) -> str:
-    return heard(np.frombuffer(client.pcm(context), "<f4"))
+    return decode_pcm(np.frombuffer(client.pcm(context), "<f4"))
 
 
 # --- exactly once ---------------------------------------------------------------------------------
@@ -96,22 +96,22 @@ def heard_in(client: ResumingClient, context: str) -> str:
 
 @pytest.mark.parametrize("mode", ["batch", "live"])
 async def test_audio_over_broken_connections_is_identical(mode: str) -> None:
-    async def spoken(live: Live, cuts: int) -> ResumingClient:
+    async def spoken(live: LiveServer, cuts: int) -> ResumingClient:
         client, rng = ResumingClient(live.address), random.Random(cuts)
         await client.connect()
         for context, text in TEXTS.items():
-            await client.speak(context, text, seed=7, mode=mode)
+            await client.speak_text(context, text, seed=7, mode=mode)
         for _ in range(cuts):
             for _ in range(rng.choice([0, 0, 1])):
-                await client.read()
+                await client.receive()
             await asyncio.sleep(rng.random() * 0.03)  # the server goes on sending
-            client.cut()
+            client.reset_connection()
             await client.connect()  # audio received meanwhile is discarded
-        await client.read_to_the_end_of(*TEXTS)
+        await client.read_to_end(*TEXTS)
         return client
 
     async with live_server(
-        hibari_model.model(), bidirectional_streaming=AT_THE_END, latency_optimization=EAGER
+        hibari_model.shared_model(), bidirectional_streaming=AT_THE_END, latency_optimization=EAGER
     ) as live:
         whole = await spoken(live, 0)
         for cuts in (3, 20):
@@ -127,15 +127,15 @@ async def write(client: ResumingClient, words: Sequence[str]) -> None:
     """Write into three contexts, with at least one break per two words."""
     for number, word in enumerate(words):
         for context in "abc":
-            await client.say("text", context=context, text=word)
-        await eventually(lambda: client.resumes >= number // 2, 30)  # noqa: B023 - awaited
+            await client.send("text", context=context, text=word)
+        await wait_until(lambda: client.resumes >= number // 2, 30)  # noqa: B023 - awaited
     for context in "abc":
-        await client.say("end", context=context)
+        await client.send("end", context=context)
 
 
 async def read(client: ResumingClient, acknowledging: bool) -> None:
     while not set("abc") <= client.ends.keys():
-        message = await client.read()
+        message = await client.receive()
         if acknowledging and message["type"] == "audio":
             await client.acknowledge()
 
@@ -149,7 +149,7 @@ async def test_every_character_is_spoken_once_over_broken_connections(
         client = ResumingClient(live.address)
         await client.connect()
         for context in "abc":
-            await client.say("start", context=context, format=PCM)
+            await client.send("start", context=context, format=PCM)
         writing = asyncio.create_task(write(client, words))
         reading = retry_after_cuts(client, lambda: read(client, acknowledging))
         await cut_randomly(client, reading, random.Random(7))
@@ -164,35 +164,35 @@ async def test_a_truncated_message_is_ignored() -> None:
     async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
-        await client.say("start", context="a", format=PCM)
+        await client.send("start", context="a", format=PCM)
         message = json.dumps({"type": "text", "context": "a", "text": "Hello there. " * 50})
         frame = Frame(Opcode.TEXT, message.encode()).serialize(mask=True)
         client.socket.transport.write(frame[: len(frame) // 2])
         await asyncio.sleep(0.01)
-        client.cut()
+        client.reset_connection()
         await client.connect()
-        await client.say("text", context="a", text="Good morning.")
-        await client.say("end", context="a")
-        await client.read_to_the_end_of("a")
+        await client.send("text", context="a", text="Good morning.")
+        await client.send("end", context="a")
+        await client.read_to_end("a")
         assert heard_in(client, "a") == "Goodmorning."
 
 
 # --- authorization and expiry ---------------------------------------------------------------------
 
 
-async def cut_client(live: Live, **options: Any) -> ResumingClient:
+async def cut_client(live: LiveServer, **options: Any) -> ResumingClient:
     """A client that has heard a sentence of a text and is cut off."""
     client = ResumingClient(live.address, **options)
     await client.connect()
-    await client.say("start", context="a", format=PCM)
-    await client.say("text", context="a", text="Hello there. My ")
-    await client.read()
-    client.cut()
-    await eventually(lambda: live.connections.sessions()[-1].detached_s is not None, 5)
+    await client.send("start", context="a", format=PCM)
+    await client.send("text", context="a", text="Hello there. My ")
+    await client.receive()
+    client.reset_connection()
+    await wait_until(lambda: live.connections.sessions()[-1].detached_s is not None, 5)
     return client
 
 
-async def first_answer(live: Live, message: dict[str, Any], **options: Any) -> dict[str, Any]:
+async def first_answer(live: LiveServer, message: dict[str, Any], **options: Any) -> dict[str, Any]:
     """The answer to `message` as first message; the connection must stay usable."""
     client = ResumingClient(live.address, **options)
     fresh = await client.connect()
@@ -200,8 +200,8 @@ async def first_answer(live: Live, message: dict[str, Any], **options: Any) -> d
     answer: dict[str, Any] = json.loads(await client.socket.recv())
     if answer["type"] == "error":
         client.answers += 1
-        await client.speak("new", "Good morning.", format=PCM)
-        await client.read_to_the_end_of("new")
+        await client.speak_text("new", "Good morning.", format=PCM)
+        await client.read_to_end("new")
         assert heard_in(client, "new") == "Goodmorning."
         assert any(each.id == fresh["session"] for each in live.connections.sessions())
     await client.socket.close()
@@ -235,7 +235,7 @@ async def test_resume_with_another_key_is_refused() -> None:
 async def test_resuming_an_expired_session_leaves_the_new_one_usable() -> None:
     async with resuming_server(resume_ttl=0.05) as live:
         client = await cut_client(live)
-        await eventually(lambda: live.connections.sessions() == [], 5)
+        await wait_until(lambda: live.connections.sessions() == [], 5)
         answer = await first_answer(live, client.resume_message())
         assert answer["code"] == "resume_failed"
         assert not live.model.open_utterances
@@ -247,9 +247,9 @@ async def test_resume_is_refused_unless_first() -> None:
         await one.connect()
         await one.socket.send(json.dumps(other.resume_message()))
         await one.socket.send(json.dumps(one.resume_message()))
-        await one.say("text", context="a", text="friend. ")
-        await one.say("end", context="a")
-        await one.read_to_the_end_of("a")
+        await one.send("text", context="a", text="friend. ")
+        await one.send("end", context="a")
+        await one.read_to_end("a")
         assert [message["code"] for message in one.others] == ["resume_failed"] * 2
         assert heard_in(one, "a") == "Hellothere.Myfriend."
         await other.connect()
@@ -276,14 +276,14 @@ async def test_resume_takes_over_from_an_open_connection() -> None:
     async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
-        await client.say("start", context="a", format=PCM)
-        await client.say("text", context="a", text="Hello there. My ")
-        await client.read()
+        await client.send("start", context="a", format=PCM)
+        await client.send("text", context="a", text="Hello there. My ")
+        await client.receive()
         old = client.socket
         await client.connect()
-        await client.say("text", context="a", text="friend. ")
-        await client.say("end", context="a")
-        await client.read_to_the_end_of("a")
+        await client.send("text", context="a", text="friend. ")
+        await client.send("end", context="a")
+        await client.read_to_end("a")
         assert heard_in(client, "a") == "Hellothere.Myfriend."
         with pytest.raises(ConnectionClosed):
             await read_on(old)
@@ -296,27 +296,27 @@ async def test_only_a_clean_close_ends_the_session(code: int, kept: bool) -> Non
     async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
-        await client.say("text", context="a", text="Hello there my friend, ")
-        await client.read()
+        await client.send("text", context="a", text="Hello there my friend, ")
+        await client.receive()
         await client.socket.close(code)
         if kept:
-            await eventually(lambda: live.connections.sessions()[0].detached_s is not None, 5)
+            await wait_until(lambda: live.connections.sessions()[0].detached_s is not None, 5)
             await client.connect()
         else:
-            await eventually(lambda: live.connections.sessions() == [], 5)
-            await eventually(lambda: not live.model.open_utterances, 5)
+            await wait_until(lambda: live.connections.sessions() == [], 5)
+            await wait_until(lambda: not live.model.open_utterances, 5)
 
 
 async def test_a_cancel_in_transit_at_the_break_is_executed() -> None:
     async with resuming_server() as live:
         client = ResumingClient(live.address)
         await client.connect()
-        await client.speak("a", "This is a sentence. " * 200, format=PCM)
-        await client.read()
-        await client.say("cancel", context="a")
-        client.cut()
+        await client.speak_text("a", "This is a sentence. " * 200, format=PCM)
+        await client.receive()
+        await client.send("cancel", context="a")
+        client.reset_connection()
         await client.connect()
-        await client.read_to_the_end_of("a")
+        await client.read_to_end("a")
         assert client.ends["a"]["type"] == "cancelled"
         client.assert_accounted("a")
 
@@ -333,8 +333,8 @@ async def test_detached_sessions_are_bounded_and_evicted() -> None:
         await clients[-1].connect()
         client = ResumingClient(live.address)
         await client.connect()
-        await client.speak("a", "There is room for a new one.")
-        await client.read_to_the_end_of("a")
+        await client.speak_text("a", "There is room for a new one.")
+        await client.read_to_end("a")
         assert len(live.connections.sessions()) <= 5
 
 
@@ -352,11 +352,11 @@ async def test_detached_sessions_are_freed_after_expiry() -> None:
             clients = [ResumingClient(live.address) for _ in range(10)]
             await asyncio.gather(*(client.connect() for client in clients))
             for client in clients:
-                await client.speak("a", "Hello there. " * 50)
-                await client.read()
-                client.cut()
-        await eventually(lambda: live.connections.sessions() == [], 10)
-        await eventually(lambda: len(asyncio.all_tasks()) <= tasks, 10)
+                await client.speak_text("a", "Hello there. " * 50)
+                await client.receive()
+                client.reset_connection()
+        await wait_until(lambda: live.connections.sessions() == [], 10)
+        await wait_until(lambda: len(asyncio.all_tasks()) <= tasks, 10)
         gc.collect()
         kinds = (Session, ContextTable, Attachment, WebSocketConnection)
         # By type: a proxy of another package mimics its referent, which may be dead.
@@ -380,7 +380,7 @@ async def test_the_operator_lists_and_ends_detached_sessions() -> None:
 async def test_shutdown_does_not_wait_for_detached_sessions() -> None:
     async with resuming_server(drain_timeout=60) as live:
         await cut_client(live)
-        live.stop()
+        live.request_shutdown()
         async with asyncio.timeout(10):
             await live.serving
         assert not live.model.open_utterances

@@ -34,9 +34,9 @@ from backend.events import (
 from backend.sessions.session_registry import SessionRegistry
 from backend.tts_manager import VoiceParams
 from tests.support import clock
-from tests.support.caller import Caller, registry
+from tests.support.caller import Caller, open_registry
 from tests.support.engines.inline_tts import InlineTTS
-from tests.support.scripted_session import settings
+from tests.support.scripted_session import make_settings
 
 TEXT = "One two three. Four five six. "
 
@@ -51,7 +51,7 @@ def play(
     tts: InlineTTS | None = None,
 ) -> None:
     async def run() -> None:
-        async with registry(config, tts) as opened:
+        async with open_registry(config, tts) as opened:
             await script(opened)
 
     clock.run(run())
@@ -70,14 +70,14 @@ async def connected(sessions: SessionRegistry, owner: str = "me") -> Caller:
 def test_a_detached_session_goes_on_speaking() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(mode="batch"), Text("a", TEXT))
+        caller.send(start(mode="batch"), Text("a", TEXT))
         await asyncio.sleep(0.001)
         caller.cut()
         await asyncio.sleep(20)
         await caller.connect()
-        caller.say(End("a"))
+        caller.send(End("a"))
         await asyncio.sleep(1)
-        assert caller.heard() == "".join(TEXT.split())
+        assert caller.heard_text() == "".join(TEXT.split())
         caller.assert_sums()
         assert caller.session.status().detached_s is None
 
@@ -87,16 +87,16 @@ def test_a_detached_session_goes_on_speaking() -> None:
 def test_ready_counts_handled_messages_on_resume() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(), Text("a", TEXT))
+        caller.send(start(), Text("a", TEXT))
         await asyncio.sleep(0.001)
         caller.cut()
-        caller.say(Text("a", "Seven."), End("a"))
+        caller.send(Text("a", "Seven."), End("a"))
         await caller.connect()
         await asyncio.sleep(10)
         readies = [event for event in caller.events if isinstance(event, Ready)]
         assert [ready.received for ready in readies] == [0, 2]
         assert readies[1] == replace(readies[0], received=2)
-        assert caller.heard() == "".join(TEXT.split()) + "Seven."
+        assert caller.heard_text() == "".join(TEXT.split()) + "Seven."
 
     play(script)
 
@@ -104,7 +104,7 @@ def test_ready_counts_handled_messages_on_resume() -> None:
 def test_received_counts_refused_messages_but_not_pings() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(Cancel("never"), start(voice="nobody"))
+        caller.send(Cancel("never"), start(voice="nobody"))
         caller.acknowledge()
         await asyncio.sleep(0.001)
         assert [event for event in caller.events if isinstance(event, Pong)] == [Pong(None, 2)]
@@ -121,15 +121,15 @@ def test_received_counts_refused_messages_but_not_pings() -> None:
 def test_a_session_can_be_resumed_repeatedly() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(mode="batch"))
+        caller.send(start(mode="batch"))
         for _ in range(50):
-            caller.say(Text("a", TEXT))
+            caller.send(Text("a", TEXT))
             caller.cut()
             await caller.connect()
             await asyncio.sleep(0)
-        caller.say(End("a"))
+        caller.send(End("a"))
         await asyncio.sleep(1)
-        assert caller.heard() == "".join(TEXT.split()) * 50
+        assert caller.heard_text() == "".join(TEXT.split()) * 50
 
     play(script)
 
@@ -139,15 +139,15 @@ def test_a_lost_cancel_is_sent_again() -> None:
         caller = await connected(sessions)
         caller.delay_s = 0.1
         await reconnected(caller)
-        caller.say(start(), Text("a", TEXT * 20), End("a"))
+        caller.send(start(), Text("a", TEXT * 20), End("a"))
         await asyncio.sleep(0.25)
-        caller.say(Cancel("a"))
+        caller.send(Cancel("a"))
         await asyncio.sleep(0.05)
         caller.cut()
         await caller.connect()
         await asyncio.sleep(10)
         caller.assert_sums()
-        assert caller.one(Cancelled)
+        assert caller.single_event(Cancelled)
 
     play(script, tts=InlineTTS(delay_s=0.05))
 
@@ -161,16 +161,16 @@ async def reconnected(caller: Caller) -> None:
 def test_a_lost_answer_to_cancel_is_replayed_once() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(), Text("a", TEXT * 20), End("a"))
+        caller.send(start(), Text("a", TEXT * 20), End("a"))
         await asyncio.sleep(0.12)
-        caller.say(Cancel("a"))
+        caller.send(Cancel("a"))
         caller.delay_s = 0.1
         await asyncio.sleep(0)
         caller.cut()
         for _ in range(3):
             await reconnected(caller)
         caller.assert_sums()
-        assert caller.one(Cancelled)
+        assert caller.single_event(Cancelled)
 
     play(script, tts=InlineTTS(delay_s=0.05))
 
@@ -180,18 +180,18 @@ def test_a_lost_answer_to_retract_is_replayed_once() -> None:
         caller = await connected(sessions)
         caller.delay_s = 0.1
         await reconnected(caller)
-        caller.say(start(), Text("a", "Hello there my "))
+        caller.send(start(), Text("a", "Hello there my "))
         await asyncio.sleep(0.5)
-        caller.say(Retract("a", 0))
+        caller.send(Retract("a", 0))
         await asyncio.sleep(0.15)  # handled, the answer is in transit
         caller.cut()
         for _ in range(2):
             await reconnected(caller)
-        caller.say(Text("a", "you."), End("a"))
+        caller.send(Text("a", "you."), End("a"))
         await asyncio.sleep(5)
         caller.assert_sums()
-        assert caller.one(Retracted).to == 15
-        assert caller.heard() == "Hellotheremyyou."
+        assert caller.single_event(Retracted).to == 15
+        assert caller.heard_text() == "Hellotheremyyou."
 
     play(script)
 
@@ -204,7 +204,7 @@ def test_resume_requires_the_token_and_the_key(wrong_part: str) -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
         caller.cut()
-        request = caller.request()
+        request = caller.resume_request()
         wrong = {
             "session": (replace(request, session="x"), "me"),
             "token": (replace(request, token=request.token[:-1] + "é"), "me"),
@@ -236,14 +236,14 @@ def test_resuming_a_non_resumable_session_is_refused() -> None:
 def test_resume_revokes_the_old_attachment() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(mode="batch"), Text("a", TEXT))
+        caller.send(start(mode="batch"), Text("a", TEXT))
         await asyncio.sleep(0.001)
         caller.vanish()
         await caller.connect()
-        caller.say(End("a"))
+        caller.send(End("a"))
         await asyncio.sleep(1)
-        assert [type(error) for error in caller.dismissed] == [TakenOver]
-        assert caller.heard() == "".join(TEXT.split())
+        assert [type(error) for error in caller.detach_errors] == [TakenOver]
+        assert caller.heard_text() == "".join(TEXT.split())
         assert len(sessions.attached) == 1
         assert sessions.detached == []
 
@@ -259,8 +259,8 @@ def test_concurrent_resumes_leave_one_attachment() -> None:
         async with asyncio.timeout(1):
             await asyncio.gather(*(twin.connect() for twin in twins))
         await asyncio.sleep(0.01)
-        assert len(caller.dismissed) == 1
-        assert sorted(len(twin.dismissed) for twin in twins) == [0, 1, 1, 1, 1]
+        assert len(caller.detach_errors) == 1
+        assert sorted(len(twin.detach_errors) for twin in twins) == [0, 1, 1, 1, 1]
         assert len(sessions.attached) == 1
 
     play(script)
@@ -269,7 +269,7 @@ def test_concurrent_resumes_leave_one_attachment() -> None:
 def test_a_cancelled_resume_lets_the_session_expire() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        taking = asyncio.create_task(sessions.resume_session(caller.request(), "me"))
+        taking = asyncio.create_task(sessions.resume_session(caller.resume_request(), "me"))
         await asyncio.sleep(0)
         taking.cancel()
         await asyncio.sleep(1)
@@ -286,7 +286,7 @@ def test_a_cancelled_resume_lets_the_session_expire() -> None:
 def test_a_detached_session_expires_after_resume_ttl() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(), Text("a", "Hello there "))
+        caller.send(start(), Text("a", "Hello there "))
         await asyncio.sleep(0.01)
         caller.cut()
         await asyncio.sleep(29.9)
@@ -311,13 +311,13 @@ def test_with_resume_ttl_0_a_session_ends_with_its_connection() -> None:
         with pytest.raises(ResumeFailed):
             await caller.connect()
 
-    play(script, settings(server={"resume_ttl": 0}))
+    play(script, make_settings(server={"resume_ttl": 0}))
 
 
 def test_a_session_detached_without_keep_ends() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start(), Text("a", "Hello there "))
+        caller.send(start(), Text("a", "Hello there "))
         await asyncio.sleep(0.01)
         caller.hang_up()
         assert list(sessions) == []
@@ -337,7 +337,7 @@ def test_the_operator_ends_attached_and_detached_sessions() -> None:
             with pytest.raises(ResumeFailed):
                 await caller.connect()
         await asyncio.sleep(0.01)
-        assert [type(error) for error in attached.dismissed] == [SessionEnded]
+        assert [type(error) for error in attached.detach_errors] == [SessionEnded]
         assert list(sessions) == []
 
     play(script)
@@ -357,7 +357,7 @@ def test_the_longest_detached_session_is_evicted_first() -> None:
             with pytest.raises(ResumeFailed):
                 await caller.connect()
 
-    play(script, settings(server={"max_connections": 3}))
+    play(script, make_settings(server={"max_connections": 3}))
 
 
 def test_attached_sessions_are_not_evicted() -> None:
@@ -366,7 +366,7 @@ def test_attached_sessions_are_not_evicted() -> None:
         sessions.evict_detached()
         assert len(sessions.attached) == len(callers)
 
-    play(script, settings(server={"max_connections": 1}))
+    play(script, make_settings(server={"max_connections": 1}))
 
 
 @pytest.mark.parametrize("detached", [False, True])
@@ -379,19 +379,19 @@ def test_a_bug_in_a_session_ends_only_that_session(detached: bool) -> None:
 
     async def script(sessions: SessionRegistry) -> None:
         broken, fine = await connected(sessions), await connected(sessions)
-        broken.say(start(seed=13))
+        broken.send(start(seed=13))
         await asyncio.sleep(0.01)
         session = broken.session
         if detached:
             broken.cut()
         session.handle_or_refuse(Text("a", "Hello there "))
         await asyncio.sleep(1)
-        fine.say(start(), Text("a", TEXT), End("a"))
+        fine.send(start(), Text("a", TEXT), End("a"))
         await asyncio.sleep(10)
         fine.assert_sums()
         assert list(sessions) == [fine.session]
         if not detached:
-            (error,) = broken.dismissed
+            (error,) = broken.detach_errors
             assert isinstance(error, ExceptionGroup), "the connection raises it"
 
     play(script, tts=BrokenTTS())
@@ -401,7 +401,7 @@ def test_all_sessions_end_with_the_registry() -> None:
     async def script(sessions: SessionRegistry) -> None:
         for cut in (False, True):
             caller = await connected(sessions)
-            caller.say(start(), Text("a", "Hello there my friend, "))
+            caller.send(start(), Text("a", "Hello there my friend, "))
             await asyncio.sleep(0.01)
             if cut:
                 caller.cut()
@@ -433,10 +433,10 @@ def test_a_context_with_lost_audio_ends_with_resume_gap() -> None:
         await asyncio.sleep(5)
         caller.vanish()
         await caller.connect()
-        caller.said = [start("a"), start("b"), Text("a", "my"), End("a"), End("b")]
+        caller.sent_commands = [start("a"), start("b"), Text("a", "my"), End("a"), End("b")]
         await asyncio.sleep(10)
         assert caller.codes("a") == ["resume_gap"]
-        assert caller.heard("b") == "Helloyou."
+        assert caller.heard_text("b") == "Helloyou."
         caller.assert_sums("b")
 
     tts = InlineTTS()
@@ -448,7 +448,7 @@ def test_a_context_with_lost_audio_ends_with_resume_gap() -> None:
 def test_a_lost_done_is_reported_as_resume_gap(counted: bool) -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start("a"), Text("a", "Hello. "))
+        caller.send(start("a"), Text("a", "Hello. "))
         await asyncio.sleep(1)
         caller.delay_s = 1e9
         caller.cut()
@@ -456,7 +456,7 @@ def test_a_lost_done_is_reported_as_resume_gap(counted: bool) -> None:
         caller.session.handle_or_refuse(End("a"))
         await asyncio.sleep(60)
         caller.vanish()
-        request = replace(caller.request(), answers=0 if counted else None)
+        request = replace(caller.resume_request(), answers=0 if counted else None)
         assert request.after == {"a": 0}, "all audio was received"
         attachment = await sessions.resume_session(request, "me")
         events = [await attachment.session.send_queue.get() for _ in range(2)]
@@ -470,7 +470,7 @@ def test_a_lost_done_is_reported_as_resume_gap(counted: bool) -> None:
 def test_a_client_that_acknowledges_loses_nothing() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.say(start("a", mode="batch"))
+        caller.send(start("a", mode="batch"))
         await asyncio.sleep(0.001)
         caller.after = {"a": -1}
         caller.acknowledge()
@@ -486,13 +486,13 @@ def test_a_client_that_acknowledges_loses_nothing() -> None:
         assert 1000 < caller.session.status().characters_waiting < len(long) - 100
         caller.vanish()
         await caller.connect()
-        caller.said = [start("a"), Text("a", long), End("a")]
-        while not caller.of(Done):
+        caller.sent_commands = [start("a"), Text("a", long), End("a")]
+        while not caller.events_of(Done):
             await asyncio.sleep(0.1)
             caller.acknowledge()
-        assert caller.heard() == "".join(long.split())
+        assert caller.heard_text() == "".join(long.split())
 
-    play(script, settings(server={"resume_bytes": 1 << 18}))
+    play(script, make_settings(server={"resume_bytes": 1 << 18}))
 
 
 def test_too_many_names_in_after_end_only_that_session() -> None:
@@ -500,10 +500,10 @@ def test_too_many_names_in_after_end_only_that_session() -> None:
         caller = await connected(sessions)
         names = [f"c{number}" for number in range(2000)]
         for name in names:
-            caller.say(Start(name, voice="nobody"))
+            caller.send(Start(name, voice="nobody"))
             await asyncio.sleep(0)
         caller.cut()
-        request = replace(caller.request(), after=dict.fromkeys(names, -1), answers=None)
+        request = replace(caller.resume_request(), after=dict.fromkeys(names, -1), answers=None)
         with pytest.raises(ResumeFailed):
             await sessions.resume_session(request, "me")
         assert list(sessions) == []
@@ -530,32 +530,32 @@ async def play_story(
     caller = Caller(sessions, delay_s=delay_s)
     await caller.connect()
     sent: dict[str, list[object]] = {"a": [], "b": []}
-    caller.say(start("a"), start("b", mode="batch"))
+    caller.send(start("a"), start("b", mode="batch"))
     cancelled = False
     for (action, context, argument), pause_s in story:
         if context == "b" and cancelled:
             continue
         match action, argument:
             case "text", str():
-                caller.say(Text(context, argument))
+                caller.send(Text(context, argument))
                 sent[context].append(argument)
             case "flush", _:
-                caller.say(Flush(context))
+                caller.send(Flush(context))
             case "retract", int():
                 length = sum(len(piece) for piece in sent[context] if isinstance(piece, str))
-                caller.say(Retract(context, max(0, length - argument)))
+                caller.send(Retract(context, max(0, length - argument)))
                 sent[context].append(max(0, length - argument))
             case "cancel", _:
-                caller.say(Cancel("b"))
+                caller.send(Cancel("b"))
                 cancelled = True
             case "acknowledge", _:
                 caller.acknowledge()
             case _:
                 getattr(caller, action)()
         await asyncio.sleep(pause_s)
-        if caller.line is None:
+        if caller.connection is None:
             await caller.connect()
-    caller.say(End("a"), *([] if cancelled else [End("b")]))
+    caller.send(End("a"), *([] if cancelled else [End("b")]))
     await asyncio.sleep(60)
     return caller, sent
 
@@ -586,11 +586,11 @@ def test_over_any_breaks_every_character_is_spoken_once(
         for context in "ab":
             assert caller.codes(context) == []
             caller.assert_sums(context)
-            text = final_text(sent[context], caller.of(Retracted, context))
-            if caller.of(Done, context):
-                assert caller.heard(context) == "".join(text.split())
+            text = final_text(sent[context], caller.events_of(Retracted, context))
+            if caller.events_of(Done, context):
+                assert caller.heard_text(context) == "".join(text.split())
             else:
-                assert "".join(text.split()).startswith(caller.heard(context))
-                assert caller.one(Cancelled, context)
+                assert "".join(text.split()).startswith(caller.heard_text(context))
+                assert caller.single_event(Cancelled, context)
 
     play(script, tts=InlineTTS(delay_s=engine_delay_s))

@@ -15,9 +15,9 @@ from backend.errors import EngineFailed, SpeechTimeout
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
-from tests.support.engines.fake_engine import heard
+from tests.support.engines.fake_engine import decode_pcm
 from tests.support.engines.troubled_engine import FRUITLESS, HANG, TroubledEngine, TroubledModel
-from tests.support.live_server import eventually, live_server, said
+from tests.support.live_server import decode_speech, live_server, wait_until
 
 LIMIT_S = 0.25  # one check of the threads
 
@@ -43,14 +43,14 @@ async def read_rest(handle: UtteranceHandle) -> str:
     heard_so_far = ""
     while True:
         chunk = await asyncio.wait_for(handle.next_chunk(), 10)
-        heard_so_far += heard(chunk.pcm)
+        heard_so_far += decode_pcm(chunk.pcm)
         if chunk.caught_up:
             return heard_so_far
 
 
 async def wait_until_hanging(model: TroubledModel, number: int = 0) -> None:
     """Wait until the engine hangs."""
-    await eventually(lambda: len(model.engines) > number, 10)
+    await wait_until(lambda: len(model.engines) > number, 10)
     engine = model.engines[number]
     assert isinstance(engine, TroubledEngine)
     assert await asyncio.to_thread(engine.hangs.wait, 10)
@@ -76,13 +76,13 @@ async def test_an_utterance_moved_to_a_new_thread_continues_behind_its_delivered
         async with scheduler.open_utterance(Utterance("u", "heart")) as handle:
             handle.extend(Release("one two three", 8), 0.0)
             first = await handle.next_chunk()
-            assert (heard(first.pcm), first.caught_up) == ("onetwo", True)
+            assert (decode_pcm(first.pcm), first.caught_up) == ("onetwo", True)
             open_final(scheduler, HANG)
             await wait_until_hanging(model)
             scheduler.watch_threads()
             handle.extend(Release("one two three four", 18, final=True), 0.0)
             last = await asyncio.wait_for(handle.next_chunk(), 10)
-        assert heard(last.pcm) == "threefour"
+        assert decode_pcm(last.pcm) == "threefour"
         assert (last.start, last.end) == (8, 18)
         assert [(w.start, w.end) for w in last.words] == [(8, 14), (14, 18)]
         assert last.words[0].start_ms == pytest.approx(60.0)
@@ -97,7 +97,7 @@ async def test_late_results_of_an_abandoned_thread_are_discarded() -> None:
         with pytest.raises(EngineFailed):
             await read_rest(bad)
         model.let_go.set()
-        await eventually(lambda: not any(t.is_alive for t in scheduler._lost), 10)
+        await wait_until(lambda: not any(t.is_alive for t in scheduler._lost), 10)
         assert await read_rest(open_final(scheduler, "after")) == "after"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(bad.next_chunk(), 0.01)
@@ -120,7 +120,7 @@ async def test_hanging_threads_are_replaced_up_to_a_limit() -> None:
             await read_rest(open_final(scheduler, "nobody is left"))
         scheduler.watch_threads()
         model.let_go.set()  # once they end, threads can be replaced again
-        await eventually(lambda: scheduler.has_all_threads, 10)
+        await wait_until(lambda: scheduler.has_all_threads, 10)
         assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
@@ -165,14 +165,14 @@ async def test_waiting_for_a_thread_does_not_time_out() -> None:
 
 async def test_a_context_continues_after_a_sentence_that_hung() -> None:
     model = TroubledModel(step_limit_s=LIMIT_S)
-    async with live_server(model) as live, live.client() as client, live.client() as other:
-        await client.say("start", context="a", format="pcm_f32le")
-        await client.say("text", context="a", text=f"This will {HANG}. Then on. ")
-        await client.say("end", context="a")
-        messages = await client.read_to("done")
+    async with live_server(model) as live, live.connect() as client, live.connect() as other:
+        await client.send("start", context="a", format="pcm_f32le")
+        await client.send("text", context="a", text=f"This will {HANG}. Then on. ")
+        await client.send("end", context="a")
+        messages = await client.receive_until("done")
         assert [m["code"] for m in messages if m["type"] == "error"] == ["engine_failed"]
-        assert said([m for m in messages if m["type"] != "error"], "a") == "Thenon."
-        assert await other.speak("b", "Nobody else.") == "Nobodyelse."
+        assert decode_speech([m for m in messages if m["type"] != "error"], "a") == "Thenon."
+        assert await other.speak_text("b", "Nobody else.") == "Nobodyelse."
         model.let_go.set()
 
 
@@ -186,12 +186,12 @@ async def test_readiness_fails_while_threads_are_missing() -> None:
 async def test_the_server_stops_while_a_thread_hangs() -> None:
     model = TroubledModel()
     started_s = 0.0
-    async with live_server(model, server={"drain_timeout": 0.2}) as live, live.client() as client:
-        await client.say("text", context="a", text=f"This will {HANG}. ")
+    async with live_server(model, server={"drain_timeout": 0.2}) as live, live.connect() as client:
+        await client.send("text", context="a", text=f"This will {HANG}. ")
         posting = asyncio.create_task(_post(live.http))
         await wait_until_hanging(model)
         started_s = time.monotonic()
-        live.stop()
+        live.request_shutdown()
         await live.serving
         took_s = time.monotonic() - started_s
         model.let_go.set()

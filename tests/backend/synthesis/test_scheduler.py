@@ -15,7 +15,7 @@ from backend.errors import EngineFailed, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
-from tests.support.engines.fake_engine import FakeEngine, FakeModel, heard
+from tests.support.engines.fake_engine import FakeEngine, FakeModel, decode_pcm
 
 ALL = 1000  # more steps than any test takes
 
@@ -49,7 +49,7 @@ async def read_rest(handle: UtteranceHandle) -> str:
     spoken = ""
     while True:
         chunk = await asyncio.wait_for(handle.next_chunk(), 10)
-        spoken += heard(chunk.pcm)
+        spoken += decode_pcm(chunk.pcm)
         if chunk.caught_up:
             return spoken
 

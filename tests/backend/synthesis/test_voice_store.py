@@ -14,7 +14,7 @@ from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported, Vo
 from backend.synthesis.voice_store import MOST_VOICES, VoiceStore
 from tests.support.engines.cloning_model import CloningModel, recording
 from tests.support.engines.fake_engine import FakeModel
-from tests.support.live_server import eventually
+from tests.support.live_server import wait_until
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ async def test_a_voice_in_use_is_deleted_after_its_last_use(file: Path) -> None:
                 await store.remove_voice("anna")
             with pytest.raises(VoiceExists, match="in use"):
                 await store.add_voice("anna", file)
-        await eventually(lambda: not model.learned, within_s=10)
+        await wait_until(lambda: not model.learned, within_s=10)
 
 
 async def test_using_a_voice_does_not_remove_it(file: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_cancelled_request_frees_its_place_in_the_queue(file: Path) -> N
                 task.cancel()
             await asyncio.gather(*adding, return_exceptions=True)
             may_finish.set()
-            await eventually(lambda: not store._learning, within_s=10)
+            await wait_until(lambda: not store._learning, within_s=10)
             await store.add_voice("anna", file)
 
 

@@ -14,8 +14,8 @@ import pytest
 from backend.transport import bounded_http
 from backend.transport.bounded_http import HEAD_BYTES, HEAD_LINES, BoundedH11
 from tests.support.engines.fake_engine import FakeModel
-from tests.support.live_server import Live, eventually, live_server
-from tests.support.loop_turns import turns_timed
+from tests.support.live_server import LiveServer, live_server, wait_until
+from tests.support.loop_turns import time_callbacks
 
 PATIENCE_S = 0.3  # request timeout, where a test waits for it
 HANDSHAKE = (
@@ -58,7 +58,7 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(live: Live, source: str = "127.0.0.1") -> AsyncIterator[Peer]:
+async def peer(live: LiveServer, source: str = "127.0.0.1") -> AsyncIterator[Peer]:
     host, _, port = live.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port), local_addr=(source, 0))
     try:
@@ -67,7 +67,7 @@ async def peer(live: Live, source: str = "127.0.0.1") -> AsyncIterator[Peer]:
         writer.close()
 
 
-async def answers(live: Live) -> bool:
+async def answers(live: LiveServer) -> bool:
     async with httpx.AsyncClient(base_url=live.http) as http:
         return (await http.get("/healthz")).status_code == 200
 
@@ -180,7 +180,7 @@ async def test_a_flood_of_pipelined_requests_does_not_block_the_loop() -> None:
     flood = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 5000
     async with live_server() as live, peer(live) as sender:
         sender.writer.write(flood)
-        with turns_timed() as longest_s:
+        with time_callbacks() as longest_s:
             for _ in range(50):
                 assert await sender.status() == 200
                 while (await sender.reader.readline()).strip():
@@ -240,13 +240,13 @@ async def test_a_response_may_take_longer_than_the_request_timeout() -> None:
     async with (
         live_server(FakeModel(gate=gate), server={"request_timeout": 0.1}) as live,
         peer(live) as sender,
-        live.client() as client,
+        live.connect() as client,
     ):
         await sender.send(post)
         await asyncio.sleep(0.3)
         gate.release(1000)
         assert await sender.status() == 200
-        assert await client.speak("a", "A socket has no such limit.")
+        assert await client.speak_text("a", "A socket has no such limit.")
 
 
 async def test_a_large_body_gets_more_time(
@@ -288,7 +288,7 @@ async def test_connections_per_address_are_limited() -> None:
             assert await one.status() == 101
             async with peer(live, "127.0.0.2") as third:
                 assert await third.status() == 429
-        await eventually(lambda: not live.server.config.limits._open)  # type: ignore[attr-defined]
+        await wait_until(lambda: not live.server.config.limits._open)  # type: ignore[attr-defined]
         async with peer(live, "127.0.0.2") as again:
             await again.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await again.status() == 200
@@ -301,15 +301,15 @@ async def test_clients_behind_a_proxy_are_counted_separately() -> None:
         live_server(server=limits) as live,
         httpx.AsyncClient(base_url=live.http) as http,
     ):
-        async with live.client(additional_headers=far):
+        async with live.connect(additional_headers=far):
             assert (await http.get("/healthz", headers=far)).status_code == 429
             assert (await http.get("/healthz", headers=other)).status_code == 200
             assert (await http.get("/healthz")).status_code == 200
-        await eventually(lambda: not live.server.server_state.tasks)
+        await wait_until(lambda: not live.server.server_state.tasks)
         assert (await http.get("/healthz", headers=far)).status_code == 200
 
 
-def limit_connections(live: Live, max_connections: int) -> Any:
+def limit_connections(live: LiveServer, max_connections: int) -> Any:
     limits = live.server.config.limits  # type: ignore[attr-defined]
     limits._max_connections = max_connections
     return limits
@@ -318,7 +318,7 @@ def limit_connections(live: Live, max_connections: int) -> Any:
 async def test_a_new_connection_replaces_the_longest_idle_one() -> None:
     async with live_server() as live, peer(live) as first, peer(live) as second:
         limits = limit_connections(live, 2)
-        await eventually(lambda: len(limits._open) == 2)
+        await wait_until(lambda: len(limits._open) == 2)
         assert await answers(live)
         with suppress(ConnectionError):
             assert await first.closed() == b""
@@ -327,9 +327,9 @@ async def test_a_new_connection_replaces_the_longest_idle_one() -> None:
 
 
 async def test_when_all_are_busy_a_new_connection_is_refused() -> None:
-    async with live_server() as live, live.client() as client:
+    async with live_server() as live, live.connect() as client:
         limit_connections(live, 1)
         async with peer(live) as late:
             assert await late.status() == 503
-        assert await client.speak("a", "Hello there. ") == "Hellothere."
+        assert await client.speak_text("a", "Hello there. ") == "Hellothere."
     assert not live.server.config.limits._waiting  # type: ignore[attr-defined]

@@ -135,14 +135,14 @@ def test_the_server_recovers_from_descriptor_exhaustion(
     factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
     async def play() -> float:
-        async with live_server() as live, live.client() as client:
+        async with live_server() as live, live.connect() as client:
             host, port = live.address.split(":")
             late = [socket.socket() for _ in range(3)]
             with no_descriptor_left():
                 for each in late:  # accepted by the kernel, not yet by the server
                     each.connect((host, int(port)))
                 began_s = time.thread_time()
-                assert await client.speak("a", "Hello there. ") == "Hellothere."
+                assert await client.speak_text("a", "Hello there. ") == "Hellothere."
                 await asyncio.sleep(0.3)
                 used_s = time.thread_time() - began_s
             for each in late:

@@ -18,8 +18,8 @@ import pytest
 from backend.errors import EngineFailed
 from backend.sessions.audio_sender import RenderedSpan
 from backend.sessions.context import Context
-from tests.support.engines.fake_engine import FakeModel, heard
-from tests.support.live_server import eventually, live_server
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
+from tests.support.live_server import live_server, wait_until
 
 
 async def test_events_are_streamed_as_json_lines() -> None:
@@ -29,7 +29,7 @@ async def test_events_are_streamed_as_json_lines() -> None:
         assert answer.headers["content-type"] == "application/x-ndjson"
         *audio, done = map(json.loads, answer.text.splitlines())
         pcm = np.frombuffer(b"".join(base64.b64decode(a["audio"]) for a in audio), "<f4")
-        assert heard(pcm) == "Hellothere.Howareyou?"
+        assert decode_pcm(pcm) == "Hellothere.Howareyou?"
         assert (done["type"], done["characters"], done["chunks"]) == ("done", 25, len(audio))
 
 
@@ -57,7 +57,7 @@ async def test_a_disconnect_aborts_the_rendering() -> None:
         async with http.stream("POST", "/v1/speech", json=request) as answer:
             async for _ in answer.aiter_raw():
                 break
-        await eventually(lambda: live.model.open_utterances == 0)
+        await wait_until(lambda: live.model.open_utterances == 0)
 
 
 @pytest.mark.parametrize("chunked", [True, False])
@@ -91,7 +91,7 @@ async def test_an_unread_response_stops_only_its_own_rendering() -> None:
         assert json.loads(answer.text.splitlines()[-1])["type"] == "done"
         assert len(engine.steps) == steps + 1
         writer.transport.abort()
-        await eventually(lambda: live.model.open_utterances == 0)
+        await wait_until(lambda: live.model.open_utterances == 0)
 
 
 async def test_an_error_that_ends_the_context_ends_the_response(
@@ -241,10 +241,10 @@ async def test_speaking_requests_count_as_connections() -> None:
     async with (
         live_server(model, server={"max_connections": 2}) as live,
         httpx.AsyncClient(base_url=live.http, timeout=20) as http,
-        live.client(),
+        live.connect(),
     ):
         waiting = asyncio.create_task(http.post("/v1/speech", json=body))
-        await eventually(lambda: model.open_utterances > 0)
+        await wait_until(lambda: model.open_utterances > 0)
         refused = await http.post("/v1/speech", json=body)
         assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
         assert int(refused.headers["retry-after"]) > 0

@@ -26,9 +26,9 @@ from duplex_tts import (
     SpeechFailed,
     Utterance,
 )
-from tests.support.engines.fake_engine import heard
-from tests.support.live_server import eventually, live_server
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.engines.fake_engine import decode_pcm
+from tests.support.live_server import live_server, wait_until
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 WORDS = [f"w{number}. " if number % 9 == 8 else f"w{number} " for number in range(100)]
 TEXT = "".join(WORDS)
@@ -51,7 +51,7 @@ async def hear_characters(utterance: Utterance) -> str:
     done = await utterance.done()
     assert isinstance(done, Done)
     assert done.characters == len(utterance.text)
-    return heard(np.frombuffer(pcm, "<f4"))
+    return decode_pcm(np.frombuffer(pcm, "<f4"))
 
 
 def without_spaces(text: str) -> str:
@@ -114,7 +114,7 @@ async def test_the_session_returns_to_a_websocket_when_possible(fast_checks: Non
             utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.block_websockets = False
-            await eventually(lambda: session.stats().transport == "websocket", within_s=5)
+            await wait_until(lambda: session.stats().transport == "websocket", within_s=5)
             assert await hear_characters(session.speak(TEXT, format="pcm_f32le")) == without_spaces(
                 TEXT
             )
@@ -134,7 +134,7 @@ async def test_open_contexts_continue_over_http_when_websockets_get_blocked() ->
         proxy.block_websockets = True
         proxy.cut()
         rest = b"".join([chunk.data async for chunk in utterance])
-        assert heard(np.frombuffer(first.data + rest, "<f4")) == without_spaces(TEXT)
+        assert decode_pcm(np.frombuffer(first.data + rest, "<f4")) == without_spaces(TEXT)
         assert isinstance(await utterance.done(), Done)
         assert session.stats().transport == "http"
         assert len(utterance.restarts) == 1
@@ -148,7 +148,7 @@ async def test_the_http_fallback_can_be_disabled() -> None:
 
 
 async def test_connecting_fails_without_a_speech_server_over_http() -> None:
-    async with server() as url, fault_proxy(url) as proxy:
+    async with run_server() as url, fault_proxy(url) as proxy:
         proxy.block_websockets = True
         with pytest.raises(NoWebSocket, match="403"):
             await Session.connect(proxy.address)
@@ -229,7 +229,7 @@ async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> No
             first = session.speak(write_words(), format="pcm_f32le")
             await anext(first)
             before = session.ready.session
-            await eventually(lambda: session.ready.session != before, within_s=5)
+            await wait_until(lambda: session.ready.session != before, within_s=5)
             assert not first.finished
             second = session.speak(TEXT, format="pcm_f32le")
             assert await hear_characters(second) == without_spaces(TEXT)
@@ -238,7 +238,7 @@ async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> No
             stats = session.stats()
             assert stats.replaced >= 1
             assert (stats.reconnects, stats.resumes, stats.restarts) == (0, 0, 0)
-            await eventually(lambda: len(live.connections.sessions()) <= 2, within_s=5)
+            await wait_until(lambda: len(live.connections.sessions()) <= 2, within_s=5)
     assert events
     assert all(isinstance(event, Replaced) for event in events)
     assert len(live.connections.sessions()) == 0
@@ -247,16 +247,16 @@ async def test_an_old_session_is_replaced_without_a_gap(fast_checks: None) -> No
 async def test_a_failed_replacement_is_retried(fast_checks: None) -> None:
     tries = 0
 
-    async def refusing(peer: Peer) -> None:
+    async def refusing(peer: ScriptedConnection) -> None:
         nonlocal tries
         tries += 1
-        await peer.say(type="error", context=None, code="overloaded", message="no room")
+        await peer.send(type="error", context=None, code="overloaded", message="no room")
 
     async with (
-        server(silent, *[refusing] * 100, greetings=1) as url,
+        run_server(idle, *[refusing] * 100, greetings=1) as url,
         Session.connect(url, options=Options(max_age_s=0.01)) as session,
     ):
-        await eventually(lambda: tries > 1, within_s=5)
+        await wait_until(lambda: tries > 1, within_s=5)
         assert session.stats().transport == "websocket"
         assert session.stats().replaced == 0
         await session.ping()

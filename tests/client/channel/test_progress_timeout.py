@@ -6,7 +6,7 @@ import pytest
 
 from duplex_tts import Options, Session, SpeechFailed
 from duplex_tts.channel.progress_timeout import ProgressTimeout
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 SHORT_TIMEOUT = Options(progress_timeout_s=0.2)
 
@@ -41,7 +41,7 @@ def test_nothing_is_overdue_while_received_audio_is_still_playing() -> None:
 
 
 async def test_text_that_has_ended_and_is_never_spoken_fails() -> None:
-    async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
+    async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         async with asyncio.timeout(30):
             with pytest.raises(SpeechFailed, match="progress_timeout_s") as raised:
                 await session.speak("Hello.").done()
@@ -50,7 +50,7 @@ async def test_text_that_has_ended_and_is_never_spoken_fails() -> None:
 
 
 async def test_a_cancel_that_is_never_answered_fails() -> None:
-    async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
+    async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         context = await session.start()
         await context.push("Hello")
         await context.cancel()
@@ -63,14 +63,14 @@ async def test_text_beyond_the_unspoken_limit_fails_when_nothing_is_spoken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("duplex_tts.channel.context.HELD_UP_S", 0.1)
-    async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
+    async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         async with asyncio.timeout(30):
             with pytest.raises(SpeechFailed):
                 await session.speak(["word " * 200] * 20).done()
 
 
 async def test_nothing_is_overdue_while_the_text_has_not_ended() -> None:
-    async with server(silent) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
+    async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         context = await session.start()
         await context.push("Hello")
         for _ in range(3):  # the session checks its contexts once a second
@@ -79,7 +79,7 @@ async def test_nothing_is_overdue_while_the_text_has_not_ended() -> None:
 
 
 async def test_the_timeout_is_ten_times_longer_for_contexts_that_may_be_queued() -> None:
-    async with server(silent) as url, Session.connect(url) as session:
+    async with run_server(idle) as url, Session.connect(url) as session:
         live, batch = await session.start(), await session.start(mode="batch")
         for context in (live, batch):
             await context.push("Hello")
@@ -92,19 +92,19 @@ async def test_the_timeout_is_ten_times_longer_for_contexts_that_may_be_queued()
 async def test_an_utterance_may_be_queued_while_others_are_spoken() -> None:
     done = asyncio.Event()
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         asked = [await peer.receive_any() for _ in range(6)]
         first, second = (message["context"] for message in asked if message["type"] == "start")
         for seq in range(5):
-            await peer.audio(second, seq, seq + 1, ms=1.0)
+            await peer.send_audio(second, seq, seq + 1, ms=1.0)
             await asyncio.sleep(0.3)  # five times the timeout in all
-        await peer.audio(first, 0, 5)
-        await peer.done(first, ms=10.0, characters=5, chunks=1)
-        await peer.done(second, ms=5.0, characters=5, chunks=5)
+        await peer.send_audio(first, 0, 5)
+        await peer.send_done(first, ms=10.0, characters=5, chunks=1)
+        await peer.send_done(second, ms=5.0, characters=5, chunks=5)
         done.set()
 
     options = Options(progress_timeout_s=1.0)
-    async with server(script) as url, Session.connect(url, options=options) as session:
+    async with run_server(script) as url, Session.connect(url, options=options) as session:
         first, second = session.speak("Hello"), session.speak("Hello")
         await first.done()
         await second.done()

@@ -27,9 +27,9 @@ from duplex_tts import (
     Utterance,
 )
 from duplex_tts.channel.channel_config import LONGEST_DELAY_S, backoff_delays_s
-from tests.support.engines.fake_engine import heard
-from tests.support.live_server import eventually, live_server
-from tests.support.scripted_server import READY, Peer, server, silent
+from tests.support.engines.fake_engine import decode_pcm
+from tests.support.live_server import live_server, wait_until
+from tests.support.scripted_server import READY, ScriptedConnection, idle, run_server
 
 # --- with scripted servers ------------------------------------------------------------------------
 
@@ -37,32 +37,32 @@ from tests.support.scripted_server import READY, Peer, server, silent
 async def test_a_resumed_session_continues_where_it_broke() -> None:
     events: list[SessionEvent] = []
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(4)
-        await peer.audio("c", 0, 3)
-        await peer.audio("c", 3, 4)
-        await peer.say(type="error", context=None, code="bad_json", message="what?")
+        await peer.send_audio("c", 0, 3)
+        await peer.send_audio("c", 3, 4)
+        await peer.send(type="error", context=None, code="bad_json", message="what?")
         await peer.receive("text")
-        peer.vanish()
+        peer.reset_connection()
 
-    async def again(peer: Peer) -> None:
+    async def again(peer: ScriptedConnection) -> None:
         resume = await peer.receive("resume")
         assert (resume["session"], resume["token"]) == (READY["session"], READY["token"])
         assert (resume["after"], resume["answers"]) == ({"c": 1}, 1)
-        await peer.resumed(received=2)
+        await peer.send_resumed(received=2)
         assert (await peer.receive("text"))["text"] == "two"
         await peer.receive("end")
-        peer.had("c", 2, 20.0)
-        await peer.audio("c", 4, 7)
-        await peer.done("c", ms=30, characters=7, chunks=3)
+        peer.continue_after("c", 2, 20.0)
+        await peer.send_audio("c", 4, 7)
+        await peer.send_done("c", ms=30, characters=7, chunks=3)
 
     options = Options(on_event=events.append)
-    async with server(script, again) as url, Session.connect(url, options=options) as session:
+    async with run_server(script, again) as url, Session.connect(url, options=options) as session:
         context = await session.start("c")
         await context.push("One ")
         assert [type(await anext(context)) for _ in range(2)] == [Audio, Audio]
-        await eventually(lambda: len(session.errors) == 1)
+        await wait_until(lambda: len(session.errors) == 1)
         await context.push("two")
         await context.end()
         rest = [event async for event in context]
@@ -73,17 +73,17 @@ async def test_a_resumed_session_continues_where_it_broke() -> None:
 
 
 async def test_repeated_audio_is_delivered_once() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
-        await peer.audio("c", 0, 2)
-        await peer.audio("c", 0, 2, seq=0)
-        peer.had("c", 1, 10.0)
-        await peer.audio("c", 2, 3)
-        await peer.done("c", ms=20, characters=3, chunks=2)
-        await peer.audio("c", 2, 3, seq=1)
+        await peer.send_audio("c", 0, 2)
+        await peer.send_audio("c", 0, 2, seq=0)
+        peer.continue_after("c", 1, 10.0)
+        await peer.send_audio("c", 2, 3)
+        await peer.send_done("c", ms=20, characters=3, chunks=2)
+        await peer.send_audio("c", 2, 3, seq=1)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         context = await session.start("c")
         await context.push("One")
         assert [type(event) async for event in context] == [Audio, Audio, Done]
@@ -91,19 +91,19 @@ async def test_repeated_audio_is_delivered_once() -> None:
 
 
 async def test_pings_acknowledge_received_audio_and_replies() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
-        await peer.audio("c", 0, 3)
-        await peer.say(type="error", context="c", code="timeout", message="slow")
+        await peer.send_audio("c", 0, 3)
+        await peer.send(type="error", context="c", code="timeout", message="slow")
         ping = await peer.receive("ping")
         while ping["answers"] == 0:
-            await peer.pong(ping)
+            await peer.send_pong(ping)
             ping = await peer.receive("ping")
         assert (ping["after"], ping["answers"]) == ({"c": 0}, 1)
-        await peer.done("c", ms=10, characters=3, chunks=1)
+        await peer.send_done("c", ms=10, characters=3, chunks=1)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         context = await session.start("c")
         await context.push("One")
         assert len([event async for event in context]) == 3
@@ -112,27 +112,27 @@ async def test_pings_acknowledge_received_audio_and_replies() -> None:
 async def test_only_unheard_text_is_resent_when_the_server_lost_the_session() -> None:
     events: list[SessionEvent] = []
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(11)
-        await peer.audio("c", 0, 4, ms=100.0)
-        peer.vanish()
+        await peer.send_audio("c", 0, 4, ms=100.0)
+        peer.reset_connection()
 
-    async def another(peer: Peer) -> None:
+    async def another(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.forgotten()
+        await peer.refuse_resume()
         assert await peer.receive("start") == {"type": "start", "context": "c", "seed": 7}
         assert await peer.receive_text(7) == "two sun"
         assert (await peer.receive("retract"))["to"] == 4
         assert (await peer.receive("text"))["text"] == "three"
         await peer.receive("end")
-        await peer.audio("c", 0, 4, ms=50.0)
-        await peer.say(type="retracted", context="c", to=4)
-        await peer.audio("c", 4, 9, ms=50.0)
-        await peer.done("c", ms=100.0, characters=9, chunks=2)
+        await peer.send_audio("c", 0, 4, ms=50.0)
+        await peer.send(type="retracted", context="c", to=4)
+        await peer.send_audio("c", 4, 9, ms=50.0)
+        await peer.send_done("c", ms=100.0, characters=9, chunks=2)
 
     options = Options(on_event=events.append)
-    async with server(script, another) as url, Session.connect(url, options=options) as session:
+    async with run_server(script, another) as url, Session.connect(url, options=options) as session:
         context = await session.start("c", seed=7)
         await context.push("One two sun")
         await anext(context)
@@ -152,24 +152,24 @@ async def test_only_unheard_text_is_resent_when_the_server_lost_the_session() ->
 
 
 async def test_a_context_with_a_resume_gap_is_restarted_and_others_continue() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         for _ in range(4):
             await peer.receive_any()
-        peer.vanish()
+        peer.reset_connection()
 
-    async def again(peer: Peer) -> None:
+    async def again(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.resumed(received=4)
-        await peer.say(type="error", context="gone", code="resume_gap", message="too late")
+        await peer.send_resumed(received=4)
+        await peer.send(type="error", context="gone", code="resume_gap", message="too late")
         new = (await peer.receive("start"))["context"]
         assert new != "gone"
         assert (await peer.receive("text"))["context"] == new
-        await peer.audio("kept", 0, 3)
-        await peer.done("kept", ms=10, characters=3, chunks=1)
-        await peer.audio(new, 0, 3)
-        await peer.done(new, ms=10, characters=3, chunks=1)
+        await peer.send_audio("kept", 0, 3)
+        await peer.send_done("kept", ms=10, characters=3, chunks=1)
+        await peer.send_audio(new, 0, 3)
+        await peer.send_done(new, ms=10, characters=3, chunks=1)
 
-    async with server(script, again) as url, Session.connect(url) as session:
+    async with run_server(script, again) as url, Session.connect(url) as session:
         gone, kept = await session.start("gone"), await session.start("kept")
         await gone.push("One")
         await kept.push("Two")
@@ -180,19 +180,19 @@ async def test_a_context_with_a_resume_gap_is_restarted_and_others_continue() ->
 
 
 async def test_a_cancelled_context_is_not_restarted() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(7)
-        await peer.audio("c", 0, 4, ms=100.0)
+        await peer.send_audio("c", 0, 4, ms=100.0)
         await peer.receive("cancel")
-        peer.vanish()
+        peer.reset_connection()
 
-    async def another(peer: Peer) -> None:
+    async def another(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.forgotten()
+        await peer.refuse_resume()
         await peer.receive("ping")
 
-    async with server(script, another) as url, Session.connect(url) as session:
+    async with run_server(script, another) as url, Session.connect(url) as session:
         context = await session.start("c")
         await context.push("One two")
         await anext(context)
@@ -201,17 +201,17 @@ async def test_a_cancelled_context_is_not_restarted() -> None:
 
 
 async def test_giving_up_on_resuming_reports_what_was_lost() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive_text(3)
-        peer.vanish()
+        peer.reset_connection()
 
-    async def full(peer: Peer) -> None:
-        await peer.say(type="error", context=None, code="overloaded", message="no room")
+    async def full(peer: ScriptedConnection) -> None:
+        await peer.send(type="error", context=None, code="overloaded", message="no room")
 
     options = Options(give_up_s=0.4)
     scripts = [script, *[full] * 50]
     async with (
-        server(*scripts, greetings=1) as url,
+        run_server(*scripts, greetings=1) as url,
         Session.connect(url, options=options) as session,
     ):
         utterance = session.speak("One")
@@ -223,106 +223,109 @@ async def test_giving_up_on_resuming_reports_what_was_lost() -> None:
 
 
 async def test_a_lost_session_is_reopened_for_the_next_utterance() -> None:
-    async def script(peer: Peer) -> None:
-        peer.vanish()
+    async def script(peer: ScriptedConnection) -> None:
+        peer.reset_connection()
 
-    async def refusing(peer: Peer) -> None:
-        await peer.say(type="error", context=None, code="invalid_api_key", message="no")
+    async def refusing(peer: ScriptedConnection) -> None:
+        await peer.send(type="error", context=None, code="invalid_api_key", message="no")
 
-    async def later(peer: Peer) -> None:
-        await peer.say(**READY)
+    async def later(peer: ScriptedConnection) -> None:
+        await peer.send(**READY)
         id_ = (await peer.receive("start"))["context"]
         await peer.receive_text(3)
-        await peer.audio(id_, 0, 3)
-        await peer.done(id_, ms=10, characters=3, chunks=1)
+        await peer.send_audio(id_, 0, 3)
+        await peer.send_done(id_, ms=10, characters=3, chunks=1)
 
-    async with server(script, refusing, later, greetings=1) as url, Session.connect(url) as session:
-        await eventually(lambda: session.stats().transport == "down")
+    async with (
+        run_server(script, refusing, later, greetings=1) as url,
+        Session.connect(url) as session,
+    ):
+        await wait_until(lambda: session.stats().transport == "down")
         assert isinstance(await session.speak("One").done(), Done)
 
 
 async def test_a_session_ended_by_the_server_is_not_resumed() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
-        await peer.say(type="error", context=None, code="session_ended", message="bye")
+        await peer.send(type="error", context=None, code="session_ended", message="bye")
         await peer.websocket.close(1008)
 
-    async with server(script) as url, Session.connect(url) as session:
+    async with run_server(script) as url, Session.connect(url) as session:
         with pytest.raises(Refused, match="bye"):
             [event async for event in await session.start()]
 
 
 async def test_a_silent_server_triggers_a_reconnect() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.websocket.wait_closed()
 
-    async def again(peer: Peer) -> None:
+    async def again(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.resumed(received=1)
-        await peer.done("c", ms=0, characters=0, chunks=0)
+        await peer.send_resumed(received=1)
+        await peer.send_done("c", ms=0, characters=0, chunks=0)
 
     options = Options(ping_timeout_s=0.1)
-    async with server(script, again) as url, Session.connect(url, options=options) as session:
+    async with run_server(script, again) as url, Session.connect(url, options=options) as session:
         assert [type(event) async for event in await session.start("c")] == [Done]
         assert session.stats().resumes == 1
 
 
 async def test_an_unanswered_ping_is_resent_after_a_reconnect() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("ping")
-        peer.vanish()
+        peer.reset_connection()
 
-    async def again(peer: Peer) -> None:
+    async def again(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.resumed(received=0)
+        await peer.send_resumed(received=0)
 
-    async with server(script, again) as url, Session.connect(url) as session:
+    async with run_server(script, again) as url, Session.connect(url) as session:
         assert await session.ping() > 0
 
 
 async def test_a_damaged_message_is_received_again_after_a_resume() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
         await peer.receive_text(3)
         await peer.websocket.send(b"\xff\0\0\0{}")
 
-    async def again(peer: Peer) -> None:
+    async def again(peer: ScriptedConnection) -> None:
         resume = await peer.receive("resume")
         assert resume["after"] == {"c": -1}
-        await peer.resumed(received=2)
-        await peer.audio("c", 0, 3)
-        await peer.done("c", ms=10, characters=3, chunks=1)
+        await peer.send_resumed(received=2)
+        await peer.send_audio("c", 0, 3)
+        await peer.send_done("c", ms=10, characters=3, chunks=1)
 
-    async with server(script, again) as url, Session.connect(url) as session:
+    async with run_server(script, again) as url, Session.connect(url) as session:
         context = await session.start("c")
         await context.push("One")
         assert [type(event) async for event in context] == [Audio, Done]
 
 
 async def test_contexts_restart_on_a_server_without_resuming() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive_text(3)
-        peer.vanish()
+        peer.reset_connection()
 
-    async def older(peer: Peer) -> None:
+    async def older(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.say(type="error", context="default", code="unsupported", message="no")
+        await peer.send(type="error", context="default", code="unsupported", message="no")
         assert await peer.receive_text(3) == "One"
-        await peer.audio("c", 0, 3)
-        await peer.done("c", ms=10, characters=3, chunks=1)
+        await peer.send_audio("c", 0, 3)
+        await peer.send_done("c", ms=10, characters=3, chunks=1)
 
-    async with server(script, older) as url, Session.connect(url) as session:
+    async with run_server(script, older) as url, Session.connect(url) as session:
         context = await session.start("c")
         await context.push("One")
         assert [type(event) async for event in context] == [Restarted, Audio, Done]
 
 
 async def test_closing_during_an_outage_leaves_no_task() -> None:
-    async def script(peer: Peer) -> None:
-        peer.vanish()
+    async def script(peer: ScriptedConnection) -> None:
+        peer.reset_connection()
 
-    async with server(script, *[silent] * 20, greetings=1) as url:
+    async with run_server(script, *[idle] * 20, greetings=1) as url:
         session = await Session.connect(url)
         await asyncio.sleep(0.05)
         before = len(asyncio.all_tasks())
@@ -357,16 +360,19 @@ async def test_connecting_gives_up_after_give_up_s(fallback: bool) -> None:
 
 
 async def test_resuming_gives_up_after_give_up_s_on_a_silent_server() -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
-        peer.vanish()
+        peer.reset_connection()
 
-    async def turned_mute(peer: Peer) -> None:
+    async def turned_mute(peer: ScriptedConnection) -> None:
         await peer.receive("resume")
-        await peer.left()
+        await peer.wait_closed()
 
     options = Options(give_up_s=0.2)
-    async with server(script, turned_mute) as url, Session.connect(url, options=options) as session:
+    async with (
+        run_server(script, turned_mute) as url,
+        Session.connect(url, options=options) as session,
+    ):
         began_s = asyncio.get_running_loop().time()
         with pytest.raises(ConnectionLost, match=r"no connection for 0\.2 s"):
             await session.speak("Hello").done()
@@ -409,7 +415,7 @@ async def hear_utterance(utterance: Utterance) -> tuple[list[Audio], str]:
         assert chunk.start_ms == pytest.approx(at_ms, abs=0.1)
         at, at_ms = chunk.text[1], at_ms + chunk.duration_ms
     pcm = np.frombuffer(b"".join(chunk.data for chunk in audio), "<f4")
-    return audio, heard(pcm)
+    return audio, decode_pcm(pcm)
 
 
 @pytest.mark.parametrize("mode", ["live", "batch"])
@@ -474,7 +480,7 @@ async def test_audio_is_bit_identical_after_a_break(url: str) -> None:
         for at in (1, 90_000, 150_000, len(whole) - 10):
             proxy.cut_after_bytes = at
             assert await speech(session) == whole
-        await eventually(lambda: session.stats().resumes == 4)
+        await wait_until(lambda: session.stats().resumes == 4)
 
 
 async def test_a_stalled_connection_is_detected_and_resumed() -> None:
@@ -484,7 +490,7 @@ async def test_a_stalled_connection_is_detected_and_resumed() -> None:
             utterance = session.speak(write_words(), format="pcm_f32le")
             await anext(utterance)
             proxy.stall()
-            await eventually(lambda: proxy.connections > 1, within_s=5)
+            await wait_until(lambda: proxy.connections > 1, within_s=5)
             proxy.flow()
             await utterance.done()
             assert session.stats().resumes >= 1

@@ -25,8 +25,8 @@ from duplex_tts.playback.device_programs import ProgramDevice
 from duplex_tts.playback.devices import NullDevice, SoundDevice
 from duplex_tts.playback.file_target import part_path
 from duplex_tts.playback.mixer import PlaybackStats
-from tests.support.live_server import eventually
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.live_server import wait_until
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 WAV_HEADER_BYTES = 44
 
@@ -52,7 +52,7 @@ def create_report(**account: Any) -> SayReport:
 
 
 async def test_piped_text_is_spoken_before_its_line_ends(tmp_path: Path) -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context = (await peer.receive("start"))["context"]
         assert (await peer.receive("text"))["text"] == "Hel"
         assert process.stdin is not None
@@ -60,11 +60,11 @@ async def test_piped_text_is_spoken_before_its_line_ends(tmp_path: Path) -> None
         assert (await peer.receive("text"))["text"] == "lo"
         process.stdin.close()
         await peer.receive("end")
-        await peer.audio(context, 0, 5)
-        await peer.done(context, ms=10, characters=5, chunks=1)
+        await peer.send_audio(context, 0, 5)
+        await peer.send_done(context, ms=10, characters=5, chunks=1)
 
     output = tmp_path / "out.wav"
-    async with server(script) as url:
+    async with run_server(script) as url:
         process = await run_cli("say", "--url", url, "-o", str(output))
         assert process.stdin is not None
         process.stdin.write(b"Hel")
@@ -85,15 +85,15 @@ async def test_an_interrupt_leaves_a_valid_file_and_no_traceback(
 ) -> None:
     output = tmp_path / "out.wav"
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(10)
-        await peer.audio(context, 0, 5)
+        await peer.send_audio(context, 0, 5)
         part = part_path(output)
-        await eventually(lambda: part.exists() and part.stat().st_size > WAV_HEADER_BYTES, 20)
+        await wait_until(lambda: part.exists() and part.stat().st_size > WAV_HEADER_BYTES, 20)
         process.send_signal(sent)
 
-    async with server(script) as url:
+    async with run_server(script) as url:
         process = await run_cli("say", "--url", url, "-o", str(output))
         assert process.stdin is not None
         process.stdin.write(b"Hello there")  # and the pipe stays open
@@ -107,7 +107,7 @@ async def test_an_interrupt_leaves_a_valid_file_and_no_traceback(
 
 
 async def test_an_unreachable_server_is_reported_in_one_line(tmp_path: Path) -> None:
-    async with server(silent) as url:
+    async with run_server(idle) as url:
         pass
     process = await run_cli("say", "Hello", "-o", "x.wav", "--url", url, cwd=tmp_path)
     _, stderr = await process.communicate()
@@ -130,13 +130,13 @@ def test_an_invalid_output_name_is_refused_before_a_server_is_started(
 async def test_the_key_is_sent_to_the_server(tmp_path: Path) -> None:
     keys = []
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         assert peer.websocket.request is not None
         keys.append(peer.websocket.request.headers["Authorization"])
         context = (await peer.receive("start"))["context"]
-        await peer.say(type="error", context=context, code="unknown_voice", message="enough")
+        await peer.send(type="error", context=context, code="unknown_voice", message="enough")
 
-    async with server(script, script) as url:
+    async with run_server(script, script) as url:
         command = ("say", "Hi", "-o", str(tmp_path / "a.wav"), "--url", url)
         await (await run_cli(*command, "--key", "one")).communicate()
         await (await run_cli(*command, env={**os.environ, "DUPLEX_TTS_KEY": "two"})).communicate()
@@ -154,17 +154,17 @@ async def test_a_terminal_shows_the_words_as_they_are_heard() -> None:
         if b"buffered" in shown and b"Hello" in shown:
             seen.set()
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(5)
         await peer.receive("end")
-        await peer.audio(context, 0, 5)
+        await peer.send_audio(context, 0, 5)
         async with asyncio.timeout(20):
             await seen.wait()
-        await peer.done(context, ms=10, characters=5, chunks=1)
+        await peer.send_done(context, ms=10, characters=5, chunks=1)
 
     asyncio.get_running_loop().add_reader(ours, read)
-    async with server(script) as url:
+    async with run_server(script) as url:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "duplex_tts", "say", "Hello"),
             *("--device", "null", "--url", url),
@@ -308,17 +308,17 @@ def test_blank_text_starts_no_server_and_changes_no_file(tmp_path: Path, text: s
 
 @pytest.mark.parametrize("piped", [b"", b" \n", "\N{GRINNING FACE}".encode()])
 async def test_piped_text_without_words_is_nothing_to_speak(tmp_path: Path, piped: bytes) -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context = (await peer.receive("start"))["context"]
         length = len(piped.decode())
         if length:
             await peer.receive("text")
         await peer.receive("end")
         if length:
-            await peer.audio(context, 0, length, ms=0.0)
-        await peer.done(context, ms=0.0, characters=length, chunks=int(length > 0))
+            await peer.send_audio(context, 0, length, ms=0.0)
+        await peer.send_done(context, ms=0.0, characters=length, chunks=int(length > 0))
 
-    async with server(script) as url:
+    async with run_server(script) as url:
         process = await run_cli("say", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path))
         _, stderr = await process.communicate(piped)
     assert process.returncode == 2, stderr
@@ -436,14 +436,14 @@ def test_the_summary_of_a_stopped_run_says_how_much_was_heard() -> None:
 async def test_an_interrupt_leaves_an_existing_file_unchanged(
     tmp_path: Path, sent: signal.Signals
 ) -> None:
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         context = (await peer.receive("start"))["context"]
         await peer.receive_text(5)
-        await peer.audio(context, 0, 5)
-        await eventually(lambda: part_path(tmp_path / "good.wav").exists(), 20)
+        await peer.send_audio(context, 0, 5)
+        await wait_until(lambda: part_path(tmp_path / "good.wav").exists(), 20)
         process.send_signal(sent)
 
-    async with server(script) as url:
+    async with run_server(script) as url:
         process = await run_cli(
             "say", "Hello", "--url", url, "-o", "good.wav", cwd=prepare_folder(tmp_path)
         )

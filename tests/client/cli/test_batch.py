@@ -25,8 +25,8 @@ from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select
 from duplex_tts.cli.batch_lines import BatchLine, parse_lines
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
-from tests.support.live_server import Live, eventually, live_server
-from tests.support.scripted_server import Peer, server, silent
+from tests.support.live_server import LiveServer, live_server, wait_until
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 
 def parse_fields(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
@@ -50,7 +50,7 @@ def file_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def spoken_at_once(live: Live) -> int:
+def spoken_at_once(live: LiveServer) -> int:
     return sum(session.contexts for session in live.connections.sessions())
 
 
@@ -100,7 +100,7 @@ async def test_at_once_lines_are_rendered_concurrently(
     async with live_server(model) as live, asyncio.TaskGroup() as tasks:
         job = BatchJob(text_lines(lines), tmp_path, at_once)
         rendering = tasks.create_task(render_lines(live.address, None, job, BatchReport()))
-        await eventually(lambda: spoken_at_once(live) == at_once, 10)
+        await wait_until(lambda: spoken_at_once(live) == at_once, 10)
         await asyncio.sleep(0.05)
         assert spoken_at_once(live) == at_once
         gate.release(100_000)
@@ -126,7 +126,7 @@ async def test_a_failed_line_does_not_stop_the_others(tmp_path: Path) -> None:
 async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) -> None:
     tries = 0
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         nonlocal tries
         while True:
             context = (await peer.receive("start"))["context"]
@@ -134,14 +134,16 @@ async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) ->
             await peer.receive("end")
             tries += 1
             if tries <= 2:
-                await peer.say(type="error", context=context, code="engine_failed", message="again")
-            await peer.audio(context, 0, 6)
-            await peer.done(context, ms=10, characters=6, chunks=1)
+                await peer.send(
+                    type="error", context=context, code="engine_failed", message="again"
+                )
+            await peer.send_audio(context, 0, 6)
+            await peer.send_done(context, ms=10, characters=6, chunks=1)
 
     lines = parse_fields({"id": "a", "text": "Hello."})
     for retries, failures in ((1, 1), (2, 0)):
         tries, report = 0, BatchReport()
-        async with server(script) as url:
+        async with run_server(script) as url:
             await render_lines(url, None, BatchJob(lines, tmp_path, 1, retries), report)
         assert tries == retries + 1
         assert len(report.failures) == failures
@@ -149,7 +151,7 @@ async def test_a_failed_line_is_retried_as_often_as_requested(tmp_path: Path) ->
 
 
 async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
-    async with server(silent) as url:
+    async with run_server(idle) as url:
         pass
     report = BatchReport()
     with pytest.raises(ConnectionLost):
@@ -160,17 +162,17 @@ async def test_without_a_server_the_batch_ends_at_once(tmp_path: Path) -> None:
 async def test_text_without_words_writes_no_file_and_is_not_retried(tmp_path: Path) -> None:
     starts = []
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         while True:
             starts.append(await peer.receive("start"))
             context = starts[-1]["context"]
             await peer.receive("text")
             await peer.receive("end")
-            await peer.audio(context, 0, 1, ms=0.0)
-            await peer.done(context, ms=0.0, characters=1, chunks=1)
+            await peer.send_audio(context, 0, 1, ms=0.0)
+            await peer.send_done(context, ms=0.0, characters=1, chunks=1)
 
     line, report = BatchLine(1, "a", "\N{GRINNING FACE}", "wav", Parameters()), BatchReport()
-    async with server(script) as url:
+    async with run_server(script) as url:
         await render_lines(url, None, BatchJob([line], tmp_path, at_once=1, retries=5), report)
     assert [failure.why for failure in report.failures] == [str(NothingToSpeak())]
     assert len(starts) == 1
@@ -198,7 +200,7 @@ async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> N
         rendering = asyncio.create_task(
             render_lines(live.address, None, BatchJob(lines, tmp_path, at_once=4), report)
         )
-        await eventually(lambda: report.written >= 2, 10)
+        await wait_until(lambda: report.written >= 2, 10)
         rendering.cancel()
         with suppress(asyncio.CancelledError):
             await rendering
@@ -352,7 +354,7 @@ async def test_an_interrupted_command_cleans_up_and_prints_the_summary(
             *(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), "--url", live.address),
             stderr=subprocess.PIPE,
         )
-        await eventually(lambda: spoken_at_once(live) == 3, 20)
+        await wait_until(lambda: spoken_at_once(live) == 3, 20)
         process.send_signal(sent)
         _, stderr = await process.communicate()
     assert process.returncode == 128 + sent

@@ -12,7 +12,7 @@ import pytest
 
 from duplex_tts.cli.interrupts import Interruption, exit_on_signals, interruptible
 from tests.support.repository import ROOT
-from tests.support.scripted_server import Peer, server
+from tests.support.scripted_server import ScriptedConnection, run_server
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -191,13 +191,13 @@ async def test_a_waiting_command_is_stopped_by_a_signal(
     (tmp_path / "in.jsonl").write_text('{"text": "Hello."}\n')
     process: asyncio.subprocess.Process
 
-    async def script(peer: Peer) -> None:
+    async def script(peer: ScriptedConnection) -> None:
         if moment == "rendering":
             await peer.receive("start")
             await peer.receive("text")
         process.send_signal(sent)
 
-    async with server(script, greetings=int(moment == "rendering")) as url:
+    async with run_server(script, greetings=int(moment == "rendering")) as url:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "duplex_tts", *COMMANDS[command], "--url", url),
             stderr=asyncio.subprocess.PIPE,

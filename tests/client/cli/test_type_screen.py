@@ -15,7 +15,7 @@ from duplex_tts import Parameters, Session
 from duplex_tts.cli.type_screen import type_aloud
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
-from tests.support.live_server import eventually, live_server
+from tests.support.live_server import live_server, wait_until
 
 ESC, CTRL_C, CTRL_D, BACKSPACE = "\x1b", "\x03", "\x04", "\x7f"
 STRUCK = "\x1b[0;90;9m"  # the style of cancelled text
@@ -38,7 +38,7 @@ class RecordedTerminal(io.StringIO):
         return re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", self.getvalue())
 
     async def shows(self, text: str) -> None:
-        await eventually(lambda: text in self.plain, WITHIN_S)
+        await wait_until(lambda: text in self.plain, WITHIN_S)
 
 
 async def run_screen(
@@ -83,9 +83,9 @@ async def test_escape_stops_and_strikes_out_unheard_text() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
-        await eventually(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)  # it is heard
+        await wait_until(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)  # it is heard
         keyboard.send_text(ESC)
-        await eventually(lambda: STRUCK in terminal.getvalue(), WITHIN_S)
+        await wait_until(lambda: STRUCK in terminal.getvalue(), WITHIN_S)
         keyboard.send_text(CTRL_D)
 
     await run_screen(key_script)
@@ -95,7 +95,7 @@ async def test_control_c_quits_at_once() -> None:
     async def key_script(keyboard: Any, terminal: RecordedTerminal) -> None:
         await terminal.shows("Enter: speak the line")
         keyboard.send_text("One two three. " * 30)
-        await eventually(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)
+        await wait_until(lambda: "\x1b[0;32;1mOne" in terminal.getvalue(), WITHIN_S)
         keyboard.send_text(CTRL_C)
 
     assert STRUCK in (await run_screen(key_script)).getvalue()

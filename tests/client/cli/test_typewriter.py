@@ -9,7 +9,7 @@ from duplex_tts import ClientError, Parameters, Session, SpeechFailed
 from duplex_tts.cli.typewriter import SpokenLine, Typewriter
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
-from tests.support.live_server import eventually, live_server
+from tests.support.live_server import live_server, wait_until
 
 WITHIN_S = 20.0
 
@@ -80,7 +80,7 @@ async def test_a_line_is_spoken_before_it_is_complete() -> None:
         await typing_session.type_keys("One two three four ")
         line = typing_session.typewriter.open_line
         assert line is not None
-        await eventually(lambda: line.buffer.heard_to > 0, WITHIN_S)
+        await wait_until(lambda: line.buffer.heard_to > 0, WITHIN_S)
         assert not line.buffer.ended
         typing_session.typewriter.stop_speech()
 
@@ -108,7 +108,7 @@ async def test_spoken_text_cannot_be_erased_from_a_line() -> None:
         await typing_session.type_keys("One two three four ")
         line = typing_session.typewriter.open_line
         assert line is not None
-        await eventually(lambda: line.buffer.spoken_to >= 4, WITHIN_S)
+        await wait_until(lambda: line.buffer.spoken_to >= 4, WITHIN_S)
         typing_session.typewriter.erase_line()
         assert line.text.startswith("One")
         await typing_session.type_keys("five")
@@ -123,9 +123,9 @@ async def test_stopping_cancels_all_lines_and_the_next_is_heard() -> None:
         typing_session.typewriter.end_line()
         await typing_session.type_keys("another")
         first = typing_session.typewriter.lines[0]
-        await eventually(lambda: first.buffer.heard_to > 0, WITHIN_S)
+        await wait_until(lambda: first.buffer.heard_to > 0, WITHIN_S)
         typing_session.typewriter.stop_speech()
-        await eventually(lambda: len(typing_session.finished) == 2, WITHIN_S)
+        await wait_until(lambda: len(typing_session.finished) == 2, WITHIN_S)
         assert [line.cancelled for line, _ in typing_session.finished] == [True, True]
         assert all(len(heard) < 200 for heard in typing_session.heard)
         await typing_session.type_keys("Hello")

@@ -28,14 +28,14 @@ CODES = 0x110000  # of Unicode
 QUIETEST, RANGE = 0.125, 0.25  # audible, below the limiter; float32 separates codes
 
 
-def voiced(text: str) -> NDArray[np.float32]:
+def encode_pcm(text: str) -> NDArray[np.float32]:
     """Encode a text as PCM."""
     codes = [ord(character) for character in text if not character.isspace()]
     levels = QUIETEST + RANGE * np.array(codes, np.float64) / CODES
     return np.repeat(levels, CHARACTER_SAMPLES).astype(np.float32)
 
 
-def heard(pcm: NDArray[np.float32]) -> str:
+def decode_pcm(pcm: NDArray[np.float32]) -> str:
     """Decode the characters in exact PCM."""
     assert len(pcm) % CHARACTER_SAMPLES == 0, "a character is cut"
     rows = pcm.reshape(-1, CHARACTER_SAMPLES).astype(np.float64)
@@ -111,13 +111,13 @@ class FakeEngine:
         size = job.utterance.chunk_characters or len(release.text)
         ends = [end for end in word_ends(release.text) if start < end < reach]
         end = next((end for end in ends if end - start >= size), reach)
-        pcm = voiced(release.text[start:end])
+        pcm = encode_pcm(release.text[start:end])
         if not start:
             job.audio_ms += self._lead_ms
             pcm = np.pad(pcm, (self._lead_ms * RATE_HZ // 1000, 0))
         words = tuple(_time_words(release.text, start, end, job.audio_ms))
         job.spoken = end
-        job.audio_ms += len(voiced(release.text[start:end])) * 1000 / RATE_HZ
+        job.audio_ms += len(encode_pcm(release.text[start:end])) * 1000 / RATE_HZ
         caught_up = end == reach
         if caught_up and release.final:
             del self._jobs[job.utterance.id]

@@ -17,24 +17,24 @@ from backend.engines.hibari.phonemes import PhonemeReader
 
 
 @cache
-def model() -> HibariModel:
+def shared_model() -> HibariModel:
     return HibariModel()
 
 
 @cache
-def reader() -> PhonemeReader:
+def load_reader() -> PhonemeReader:
     alphabet = json.loads((Path(ASSETS) / "vocab.json").read_text(encoding="utf-8"))
     return PhonemeReader(british=False, alphabet=alphabet)
 
 
-def begin(chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> HibariEngine:
+def begin_utterance(chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> HibariEngine:
     """Create an engine with the open utterance "u"."""
-    engine = model().create_engine()
+    engine = shared_model().create_engine()
     engine.begin(Utterance("u", "heart", speed=speed, seed=seed, chunk_characters=chunk_characters))
     return engine
 
 
-def drive(engine: Engine, release: Release) -> Iterator[Chunk]:
+def render_release(engine: Engine, release: Release) -> Iterator[Chunk]:
     """Extend "u" and step until it has caught up; yields its chunks."""
     engine.extend("u", release)
     while True:
@@ -45,26 +45,26 @@ def drive(engine: Engine, release: Release) -> Iterator[Chunk]:
             return
 
 
-def whole(text: str, chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> list[Chunk]:
+def render(text: str, chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> list[Chunk]:
     """Render a text known as a whole."""
-    engine = begin(chunk_characters, seed, speed)
-    return list(drive(engine, Release(text, len(text), final=True)))
+    engine = begin_utterance(chunk_characters, seed, speed)
+    return list(render_release(engine, Release(text, len(text), final=True)))
 
 
-def streamed(text: str, words: int = 1, lookahead: int = 1, seed: int = 0) -> list[Chunk]:
+def render_words(text: str, words: int = 1, lookahead: int = 1, seed: int = 0) -> list[Chunk]:
     """Render a text that arrives `words` at a time."""
-    engine = begin(seed=seed)
+    engine = begin_utterance(seed=seed)
     ends = [m.end() for m in re.finditer(r"\S+\s*", text)]
     chunks: list[Chunk] = []
     for known in range(words, len(ends), words):
         if known > lookahead:
             release = Release(text[: ends[known - 1]], ends[known - lookahead - 1])
-            chunks += drive(engine, release)
-    chunks += drive(engine, Release(text, len(text), final=True))
+            chunks += render_release(engine, release)
+    chunks += render_release(engine, Release(text, len(text), final=True))
     return chunks
 
 
-def pcm(chunks: Sequence[Chunk]) -> Pcm:
+def join(chunks: Sequence[Chunk]) -> Pcm:
     return np.concatenate([chunk.pcm for chunk in chunks])
 
 

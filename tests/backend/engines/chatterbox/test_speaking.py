@@ -14,7 +14,7 @@ from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
 from tests.support.chatterbox.recordings import recording
 from tests.support.chatterbox.tiny import tiny
-from tests.support.live_server import Client, Message, eventually, live_server
+from tests.support.live_server import Message, NativeClient, live_server, wait_until
 from tests.support.same_sound import assert_same_sound
 
 CLAUSE, REST = "Well then, my friend, ", "we shall see what comes of it."
@@ -39,28 +39,28 @@ def assert_spoken(messages: list[Message], context: str, text: str) -> None:
     assert abs(done["audio_ms"] - sum(m["duration_ms"] for m in audio)) < 1
 
 
-async def speak_text(client: Client, context: str, text: str, **start: Any) -> bytes:
-    await client.say("start", context=context, format="pcm_f32le", **start)
-    await client.say("text", context=context, text=text)
-    await client.say("end", context=context)
-    messages = await client.read_to("done", context)
+async def speak_text(client: NativeClient, context: str, text: str, **start: Any) -> bytes:
+    await client.send("start", context=context, format="pcm_f32le", **start)
+    await client.send("text", context=context, text=text)
+    await client.send("end", context=context)
+    messages = await client.receive_until("done", context)
     assert_spoken(messages, context, text)
     return b"".join(m["data"] for m in audio_of(messages, context))
 
 
 @both
 async def test_clause_is_heard_before_the_sentence_ends(turbo: bool, tmp_path: Path) -> None:
-    async with live_server(create_model(tmp_path, turbo=turbo)) as live, live.client() as client:
+    async with live_server(create_model(tmp_path, turbo=turbo)) as live, live.connect() as client:
         assert (client.ready["voice"], client.ready["sample_rate"]) == ("default", 24_000)
-        await client.say("start", context="c", format="pcm_f32le", seed=1)
-        await client.say("text", context="c", text=CLAUSE)
-        before = await client.read_to("audio", "c")
+        await client.send("start", context="c", format="pcm_f32le", seed=1)
+        await client.send("text", context="c", text=CLAUSE)
+        before = await client.receive_until("audio", "c")
         while before[-1]["text"][1] < len(CLAUSE):
-            before += await client.read_to("audio", "c")
+            before += await client.receive_until("audio", "c")
         assert sum(m["duration_ms"] for m in audio_of(before, "c")) > 400
-        await client.say("text", context="c", text=REST)
-        await client.say("end", context="c")
-        messages = before + await client.read_to("done", "c")
+        await client.send("text", context="c", text=REST)
+        await client.send("end", context="c")
+        messages = before + await client.receive_until("done", "c")
     assert_spoken(messages, "c", CLAUSE + REST)
     assert len(audio_of(messages, "c")) >= 4
     words = [word for m in audio_of(messages, "c") for word in m["words"]]
@@ -78,7 +78,7 @@ async def test_concurrent_voices_sound_the_same_as_alone(turbo: bool, tmp_path: 
     }
 
     async def one(name: str) -> bytes:
-        async with live.client() as client:
+        async with live.connect() as client:
             return await speak_text(client, name, REST, **starts[name])
 
     async with live_server(model) as live:
@@ -96,19 +96,19 @@ async def test_cancel_frees_the_slot_for_other_contexts(tmp_path: Path) -> None:
     engines = []
     create = model.create_engine
     model.create_engine = lambda: engines.append(create()) or engines[-1]  # type: ignore[method-assign, func-returns-value]
-    async with live_server(model) as live, live.client() as client:
-        await client.say("start", context="a")
-        await client.say("text", context="a", text=(CLAUSE + REST + " ") * 8)
-        await client.read_to("audio", "a")
-        await client.say("cancel", context="a")
-        await client.read_to("cancelled", "a")
-        await eventually(lambda: engines[0]._parts.decoder.free_slots == 1, 5)
+    async with live_server(model) as live, live.connect() as client:
+        await client.send("start", context="a")
+        await client.send("text", context="a", text=(CLAUSE + REST + " ") * 8)
+        await client.receive_until("audio", "a")
+        await client.send("cancel", context="a")
+        await client.receive_until("cancelled", "a")
+        await wait_until(lambda: engines[0]._parts.decoder.free_slots == 1, 5)
         assert await speak_text(client, "b", "Good day.")
 
 
 async def test_out_of_range_parameter_is_answered_with_its_range(tmp_path: Path) -> None:
-    async with live_server(create_model(tmp_path, turbo=False)) as live, live.client() as client:
-        await client.say("start", context="a", exaggeration=7)
-        (error,) = await client.read_to("error")
+    async with live_server(create_model(tmp_path, turbo=False)) as live, live.connect() as client:
+        await client.send("start", context="a", exaggeration=7)
+        (error,) = await client.receive_until("error")
         assert (error["code"], "0.25 to 2.0" in error["message"]) == ("bad_message", True)
         assert await speak_text(client, "b", "Good day.", exaggeration=1.0, cfg_weight=0)

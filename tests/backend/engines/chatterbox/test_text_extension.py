@@ -22,7 +22,7 @@ from backend.text.words import word_ends
 from tests.backend.engines.chatterbox.test_engine import create_model, pcm, run
 from tests.backend.engines.chatterbox.test_speaking import assert_spoken, audio_of, speak_text
 from tests.support.chatterbox.tiny import tiny, voice
-from tests.support.live_server import Client, Message, eventually, live_server
+from tests.support.live_server import Message, NativeClient, live_server, wait_until
 
 WORDS = "Well then my dear old friend we shall see what comes of it"
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
@@ -415,9 +415,9 @@ def create_served_model(
     return model, engines
 
 
-async def type_words(client: Client, context: str, words: list[str]) -> None:
+async def type_words(client: NativeClient, context: str, words: list[str]) -> None:
     for word in words:
-        await client.say("text", context=context, text=f"{word} ")
+        await client.send("text", context=context, text=f"{word} ")
 
 
 @both
@@ -426,19 +426,19 @@ async def test_typed_words_are_heard_before_the_clause_ends(turbo: bool, tmp_pat
     words = WORDS.split()
     async with (
         live_server(model, latency_optimization=PATIENT) as live,
-        live.client() as client,
+        live.connect() as client,
     ):
-        await client.say("start", context="c", format="pcm_f32le", seed=1)
+        await client.send("start", context="c", format="pcm_f32le", seed=1)
         await type_words(client, "c", words[:5])
-        messages = await client.read_to("audio", "c")
+        messages = await client.receive_until("audio", "c")
         assert messages[-1]["duration_ms"] > 0, "no clause has ended"
         await type_words(client, "c", words[5:7])
-        await client.say("retract", context="c", to=len("Well then my dear old friend "))
-        messages += await client.read_to("retracted", "c")
+        await client.send("retract", context="c", to=len("Well then my dear old friend "))
+        messages += await client.receive_until("retracted", "c")
         assert messages[-1]["to"] == len("Well then my dear old friend ")
         await type_words(client, "c", ["they", "saw", "what", "came."])
-        await client.say("end", context="c")
-        messages += await client.read_to("done", "c")
+        await client.send("end", context="c")
+        messages += await client.receive_until("done", "c")
         assert_spoken(messages, "c", "Well then my dear old friend they saw what came. ")
         assert len(audio_of(messages, "c")) >= 3
         assert engines[0]._parts.decoder.free_slots == 1
@@ -448,14 +448,14 @@ async def test_typed_words_are_heard_before_the_clause_ends(turbo: bool, tmp_pat
 @both
 async def test_typing_pause_releases_all_typed_text(turbo: bool, tmp_path: Path) -> None:
     model, _ = create_served_model(tmp_path, turbo=turbo)
-    async with live_server(model) as live, live.client() as client:
+    async with live_server(model) as live, live.connect() as client:
         messages: list[Message] = []
         await type_words(client, "c", ["Well", "then", "my", "friend"])
         while not messages or messages[-1]["text"][1] < len("Well then my friend "):
-            messages += await client.read_to("audio", "c")
-        await client.say("text", context="c", text="we shall see.")
-        await client.say("end", context="c")
-        messages += await client.read_to("done", "c")
+            messages += await client.receive_until("audio", "c")
+        await client.send("text", context="c", text="we shall see.")
+        await client.send("end", context="c")
+        messages += await client.receive_until("done", "c")
         assert_spoken(messages, "c", "Well then my friend we shall see.")
 
 
@@ -463,14 +463,14 @@ async def test_cancel_mid_word_frees_the_slot(tmp_path: Path) -> None:
     model, engines = create_served_model(tmp_path, turbo=True)
     async with (
         live_server(model, latency_optimization=PATIENT) as live,
-        live.client() as client,
+        live.connect() as client,
     ):
         await type_words(client, "a", WORDS.split()[:6])
-        await client.read_to("audio", "a")
-        await client.say("text", context="a", text="wha")
-        await client.say("cancel", context="a")
-        await client.read_to("cancelled", "a")
-        await eventually(lambda: engines[0]._parts.decoder.free_slots == 1, 5)
+        await client.receive_until("audio", "a")
+        await client.send("text", context="a", text="wha")
+        await client.send("cancel", context="a")
+        await client.receive_until("cancelled", "a")
+        await wait_until(lambda: engines[0]._parts.decoder.free_slots == 1, 5)
         assert await speak_text(client, "b", "Good day.")
 
 
@@ -479,13 +479,13 @@ async def test_pausing_client_does_not_block_others(tmp_path: Path) -> None:
     model, _ = create_served_model(tmp_path, turbo=True)
     async with (
         live_server(model, latency_optimization=PATIENT) as live,
-        live.client() as slow,
-        live.client() as other,
+        live.connect() as slow,
+        live.connect() as other,
     ):
         await type_words(slow, "a", WORDS.split()[:6])
-        messages = await slow.read_to("audio", "a")
+        messages = await slow.receive_until("audio", "a")
         assert await speak_text(other, "b", "Good day.")
         await type_words(slow, "a", ["goes", "on."])
-        await slow.say("end", context="a")
-        messages += await slow.read_to("done", "a")
+        await slow.send("end", context="a")
+        messages += await slow.receive_until("done", "a")
         assert_spoken(messages, "a", " ".join([*WORDS.split()[:6], "goes", "on. "]))

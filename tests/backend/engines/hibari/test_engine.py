@@ -25,12 +25,12 @@ from backend.errors import BadMessage, DuplexError, UnknownVoice, Unsupported, V
 from tests.backend.engines.hibari.test_phonemes import PIECES
 from tests.support.engines.hibari_model import (
     assert_tiles,
-    begin,
-    drive,
-    model,
-    pcm,
-    streamed,
-    whole,
+    begin_utterance,
+    join,
+    render,
+    render_release,
+    render_words,
+    shared_model,
 )
 
 RATE = 24_000
@@ -47,8 +47,8 @@ SENTENCES = (
 
 @pytest.mark.parametrize("words", [1, 3])
 def test_streamed_words_last_as_long_as_the_whole_sentence(words: int) -> None:
-    expected = [len(pcm(whole(text))) for text in SENTENCES]
-    heard = [len(pcm(streamed(text, words))) for text in SENTENCES]
+    expected = [len(join(render(text))) for text in SENTENCES]
+    heard = [len(join(render_words(text, words))) for text in SENTENCES]
     assert heard == pytest.approx(expected, rel=0.08)
     assert sum(heard) == pytest.approx(sum(expected), rel=0.03)
 
@@ -56,7 +56,7 @@ def test_streamed_words_last_as_long_as_the_whole_sentence(words: int) -> None:
 def test_a_whole_sentence_lasts_exactly_as_long_as_the_package_makes_it() -> None:
     package = Hibari()
     for text in SENTENCES:
-        assert len(pcm(whole(text))) == len(package(text))
+        assert len(join(render(text))) == len(package(text))
 
 
 def click_levels(audio: Pcm) -> Pcm:
@@ -70,9 +70,9 @@ def click_levels(audio: Pcm) -> Pcm:
 
 def test_seams_do_not_click_more_than_speech() -> None:
     for text in SENTENCES:
-        loudest = click_levels(pcm(whole(text))).max()
-        chunks = streamed(text)
-        heard = click_levels(pcm(chunks))
+        loudest = click_levels(join(render(text))).max()
+        chunks = render_words(text)
+        heard = click_levels(join(chunks))
         for end in np.cumsum([len(chunk.pcm) for chunk in chunks])[:-1]:
             around = heard[(end - 300) // 60 : (end + 1800) // 60]  # the joint is 50 ms behind
             assert around.max() < loudest
@@ -80,9 +80,9 @@ def test_seams_do_not_click_more_than_speech() -> None:
 
 def test_the_chunks_of_one_release_do_not_change_its_sound() -> None:
     for text in SENTENCES:
-        at_once, in_chunks = whole(text, chunk_characters=0), whole(text, chunk_characters=10)
+        at_once, in_chunks = render(text, chunk_characters=0), render(text, chunk_characters=10)
         assert len(in_chunks) > len(at_once)
-        one, many = pcm(at_once), pcm(in_chunks)
+        one, many = join(at_once), join(in_chunks)
         assert len(one) == len(many)
         # The remaining difference: quantised weights round differently in windows of other sizes.
         assert np.sqrt(np.mean((one - many) ** 2)) < 0.35 * np.sqrt(np.mean(one**2))
@@ -90,13 +90,13 @@ def test_the_chunks_of_one_release_do_not_change_its_sound() -> None:
 
 def test_the_same_seed_gives_the_same_samples() -> None:
     text = SENTENCES[0]
-    assert np.array_equal(pcm(streamed(text, seed=5)), pcm(streamed(text, seed=5)))
-    assert not np.array_equal(pcm(whole(text, seed=5)), pcm(whole(text, seed=6)))
+    assert np.array_equal(join(render_words(text, seed=5)), join(render_words(text, seed=5)))
+    assert not np.array_equal(join(render(text, seed=5)), join(render(text, seed=6)))
 
 
 def test_speed_shortens_speech() -> None:
     text = SENTENCES[0]
-    normal, fast, slow = (len(pcm(whole(text, speed=speed))) for speed in (1.0, 1.5, 0.75))
+    normal, fast, slow = (len(join(render(text, speed=speed))) for speed in (1.0, 1.5, 0.75))
     assert fast < 0.8 * normal < normal < 0.85 * slow
 
 
@@ -104,60 +104,60 @@ def test_speed_shortens_speech() -> None:
 
 
 def test_only_the_released_words_are_spoken() -> None:
-    engine = begin()
-    (first,) = drive(engine, Release("The library opens ", 4))
+    engine = begin_utterance()
+    (first,) = render_release(engine, Release("The library opens ", 4))
     assert (first.start, first.end) == (0, 4)
     assert 0.1 < len(first.pcm) / RATE < 0.8
-    (second,) = drive(engine, Release("The library opens at nine ", 12))
+    (second,) = render_release(engine, Release("The library opens at nine ", 12))
     assert (second.start, second.end) == (4, 12)
     assert [(word.start, word.end) for word in second.words] == [(4, 11)]
 
 
 def test_an_amount_is_not_cut_before_its_magnitude() -> None:
-    engine = begin()
+    engine = begin_utterance()
     text = "It costs $3.2 billion today."
-    assert list(drive(engine, Release("It costs $3.2 ", 14)))[-1].end == 9
-    assert list(drive(engine, Release("It costs $3.2 billion ", 14)))[-1].end == 9
-    chunks = list(drive(engine, Release(text, len(text), final=True)))
+    assert list(render_release(engine, Release("It costs $3.2 ", 14)))[-1].end == 9
+    assert list(render_release(engine, Release("It costs $3.2 billion ", 14)))[-1].end == 9
+    chunks = list(render_release(engine, Release(text, len(text), final=True)))
     assert (9, 21) in [(word.start, word.end) for chunk in chunks for word in chunk.words]
 
 
 def test_a_forced_release_is_spoken_to_its_end_and_decays() -> None:
-    engine = begin()
-    (chunk,) = drive(engine, Release("Hello", 5, must_reach=True))
+    engine = begin_utterance()
+    (chunk,) = render_release(engine, Release("Hello", 5, must_reach=True))
     assert chunk.end == 5
     assert np.abs(chunk.pcm[-600:]).max() < 0.02 < np.abs(chunk.pcm).max()  # it has died away
-    (rest,) = drive(engine, Release("Hello there.", 12, final=True))
+    (rest,) = render_release(engine, Release("Hello there.", 12, final=True))
     assert (rest.start, rest.end) == (5, 12)
 
 
 def test_the_made_up_continuation_is_not_heard() -> None:
-    (chunk,) = drive(begin(), Release("Hello", 5, must_reach=True))
-    alone = len(pcm(whole("Hello,")))
+    (chunk,) = render_release(begin_utterance(), Release("Hello", 5, must_reach=True))
+    alone = len(join(render("Hello,")))
     assert len(chunk.pcm) < alone
 
 
 def test_a_word_that_grows_after_it_was_spoken_is_finished() -> None:
-    engine = begin()
-    assert list(drive(engine, Release("It was sun", 10, must_reach=True)))[-1].end == 10
-    chunks = list(drive(engine, Release("It was sunshine.", 16, final=True)))
+    engine = begin_utterance()
+    assert list(render_release(engine, Release("It was sun", 10, must_reach=True)))[-1].end == 10
+    chunks = list(render_release(engine, Release("It was sunshine.", 16, final=True)))
     assert (chunks[0].start, chunks[-1].end) == (10, 16)
-    assert len(pcm(chunks)) > 0.2 * RATE
+    assert len(join(chunks)) > 0.2 * RATE
 
 
 def test_a_newer_release_replaces_one_that_is_not_finished() -> None:
-    engine = begin(chunk_characters=10)
+    engine = begin_utterance(chunk_characters=10)
     engine.extend("u", Release(SENTENCES[0], 60))
     (first,) = engine.step(["u"])
     assert isinstance(first, Chunk)
     assert not first.caught_up
     shorter = SENTENCES[0][: first.end] + "then stops."
-    chunks = list(drive(engine, Release(shorter, len(shorter), final=True)))
+    chunks = list(render_release(engine, Release(shorter, len(shorter), final=True)))
     assert_tiles([first, *chunks], shorter)
 
 
 def test_a_long_release_comes_in_chunks_cut_at_words() -> None:
-    chunks = whole(SENTENCES[0], chunk_characters=20)
+    chunks = render(SENTENCES[0], chunk_characters=20)
     assert len(chunks) > 2
     assert all(chunk.end - chunk.start >= 20 for chunk in chunks[:-1])
     assert all(SENTENCES[0][chunk.end - 1] == " " for chunk in chunks[:-1])
@@ -165,18 +165,18 @@ def test_a_long_release_comes_in_chunks_cut_at_words() -> None:
 
 @pytest.mark.parametrize("text", ["", "   ", "...", "🙂🙂", "हिन्दी", "中文。", " - \n"])
 def test_unspeakable_text_is_accounted_for_without_sound(text: str) -> None:
-    chunks = whole(text)
+    chunks = render(text)
     assert_tiles(chunks, text)
-    assert len(pcm(chunks)) == 0
+    assert len(join(chunks)) == 0
 
 
 def test_long_text_without_punctuation_is_spoken_in_bounded_chunks() -> None:
     text = "so they built their houses on the higher ground where no flood could reach them " * 25
     text = text[:2000].rstrip()
-    chunks = whole(text)
+    chunks = render(text)
     assert_tiles(chunks, text)
     assert max(chunk.end - chunk.start for chunk in chunks) <= 150
-    per_character = len(pcm(chunks)) / RATE / len(text)
+    per_character = len(join(chunks)) / RATE / len(text)
     assert 0.04 < per_character < 0.08
 
 
@@ -186,22 +186,22 @@ texts = st.lists(st.sampled_from(PIECES), min_size=1, max_size=8).map(" ".join)
 @settings(max_examples=25, deadline=None)
 @given(texts, st.data())
 def test_any_releases_of_any_text_tile_it(text: str, data: st.DataObject) -> None:
-    engine = begin(chunk_characters=data.draw(st.sampled_from([0, 1, 25])))
+    engine = begin_utterance(chunk_characters=data.draw(st.sampled_from([0, 1, 25])))
     ends = [m.end() for m in re.finditer(r"\S+\s*", text)] or [len(text)]
     chunks: list[Chunk] = []
     for known in data.draw(st.lists(st.sampled_from(ends), max_size=3).map(sorted)):
         spoken_to = chunks[-1].end if chunks else 0
         speak_to = max(spoken_to, data.draw(st.sampled_from([e for e in ends if e <= known])))
         must = data.draw(st.booleans())
-        chunks += drive(engine, Release(text[:known], speak_to, must_reach=must))
+        chunks += render_release(engine, Release(text[:known], speak_to, must_reach=must))
         assert chunks[-1].end == speak_to if must else chunks[-1].end <= speak_to
-    chunks += drive(engine, Release(text, len(text), final=True))
+    chunks += render_release(engine, Release(text, len(text), final=True))
     assert_tiles(chunks, text)
-    assert np.isfinite(pcm(chunks)).all()
+    assert np.isfinite(join(chunks)).all()
 
 
 def test_word_times_follow_each_other_inside_the_audio() -> None:
-    for chunks in (streamed(SENTENCES[0]), whole(SENTENCES[0])):
+    for chunks in (render_words(SENTENCES[0]), render(SENTENCES[0])):
         position_ms = audio_ms = 0.0
         for chunk in chunks:
             audio_ms += 1000 * len(chunk.pcm) / RATE
@@ -213,8 +213,8 @@ def test_word_times_follow_each_other_inside_the_audio() -> None:
 
 
 def test_word_times_are_where_the_sound_is() -> None:
-    chunks = whole(SENTENCES[0])
-    audio = pcm(chunks)
+    chunks = render(SENTENCES[0])
+    audio = join(chunks)
     words = [word for chunk in chunks for word in chunk.words]
     assert SENTENCES[0][words[8].start : words[9].end] == "six, but"
     pause = audio[int(words[8].end_ms * 24) + 600 : int(words[9].start_ms * 24) - 600]
@@ -226,7 +226,7 @@ def test_word_times_are_where_the_sound_is() -> None:
 
 
 def test_the_most_urgent_utterance_with_text_is_rendered() -> None:
-    engine = model().create_engine()
+    engine = shared_model().create_engine()
     for name in ("idle", "first", "second"):
         engine.begin(Utterance(name, "heart"))
     for name in ("first", "second"):
@@ -237,7 +237,7 @@ def test_the_most_urgent_utterance_with_text_is_rendered() -> None:
 
 
 def test_an_aborted_utterance_is_forgotten() -> None:
-    engine = begin()
+    engine = begin_utterance()
     engine.extend("u", Release("Hello there.", 12, final=True))
     engine.abort("u")
     engine.abort("never begun")
@@ -245,7 +245,7 @@ def test_an_aborted_utterance_is_forgotten() -> None:
 
 
 def test_a_render_error_fails_only_its_utterance(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = model().create_engine()
+    engine = shared_model().create_engine()
     for name in ("good", "bad"):
         engine.begin(Utterance(name, "heart"))
         engine.extend(name, Release("Hello there.", 12, final=True))
@@ -263,11 +263,11 @@ def test_a_render_error_fails_only_its_utterance(monkeypatch: pytest.MonkeyPatch
 
 
 def test_engines_of_one_model_render_in_parallel() -> None:
-    expected = pcm(whole(SENTENCES[0]))
+    expected = join(render(SENTENCES[0]))
     heard: list[bool] = []
 
     def speak() -> None:
-        heard.extend(np.array_equal(pcm(whole(SENTENCES[0])), expected) for _ in range(3))
+        heard.extend(np.array_equal(join(render(SENTENCES[0])), expected) for _ in range(3))
 
     threads = [threading.Thread(target=speak) for _ in range(3)]
     for thread in threads:
@@ -293,12 +293,12 @@ def test_unsupported_utterances_are_refused_at_begin(
     utterance: Utterance, error: type[Exception]
 ) -> None:
     with pytest.raises(error):
-        model().create_engine().begin(utterance)
+        shared_model().create_engine().begin(utterance)
 
 
 def test_any_english_language_tag_is_accepted() -> None:
     for language in ("en", "en-GB", "EN-us", None, ""):
-        model().create_engine().begin(Utterance("u", "heart", language=language))
+        shared_model().create_engine().begin(Utterance("u", "heart", language=language))
 
 
 def test_the_default_voice_is_ready_and_others_are_listed(tmp_path: Path) -> None:
@@ -350,7 +350,10 @@ def test_a_voice_is_fetched_on_first_use(
     assert next(voice for voice in fetching.voices() if voice.name == "emma").ready
     engine = fetching.create_engine()
     engine.begin(Utterance("u", "emma"))
-    assert sum(len(c.pcm) for c in drive(engine, Release("Hello.", 6, final=True))) > 0.3 * RATE
+    assert (
+        sum(len(c.pcm) for c in render_release(engine, Release("Hello.", 6, final=True)))
+        > 0.3 * RATE
+    )
 
 
 def test_a_voice_with_a_wrong_checksum_is_refused(voice_server: Path, tmp_path: Path) -> None:
@@ -410,9 +413,9 @@ def test_a_damaged_package_is_a_one_line_error_at_start(
 
 @pytest.mark.parametrize("word", ["Use ", "Read ", "Live ", "He got "])
 def test_a_word_waits_for_the_next_word_that_decides_its_reading(word: str) -> None:
-    alone = list(drive(begin(), Release(word, len(word), pause=True)))
+    alone = list(render_release(begin_utterance(), Release(word, len(word), pause=True)))
     assert alone[-1].end < len(word)
-    known = list(drive(begin(), Release(f"{word}the ", len(word), pause=True)))
+    known = list(render_release(begin_utterance(), Release(f"{word}the ", len(word), pause=True)))
     assert known[-1].end == len(word)
-    must = list(drive(begin(), Release(word, len(word), must_reach=True)))
+    must = list(render_release(begin_utterance(), Release(word, len(word), must_reach=True)))
     assert must[-1].end == len(word)

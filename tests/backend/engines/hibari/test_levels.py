@@ -15,7 +15,7 @@ from backend.audio.loudness import Limiter, first_audible, gain_to_target, measu
 from backend.engines.base import Pcm, Release
 from backend.tts_manager import _LOUDNESS_TEXT
 from bench.harness.corpus import load_corpus
-from tests.support.engines.hibari_model import begin, drive, pcm, whole
+from tests.support.engines.hibari_model import begin_utterance, join, render, render_release
 
 RATE_HZ = 24_000
 FIRST_WORDS = (
@@ -31,13 +31,13 @@ FIRST_WORDS = (
 def render_first_word(word: str, seed: int) -> Pcm:
     """The first release of a sentence: one word, at the target loudness."""
     text = f"{word} went there and back."
-    chunks = drive(begin(seed=seed), Release(text, len(word) + 1))
-    return pcm(list(chunks)) * np.float32(gain())
+    chunks = render_release(begin_utterance(seed=seed), Release(text, len(word) + 1))
+    return join(list(chunks)) * np.float32(gain())
 
 
 @cache
 def gain() -> float:
-    return gain_to_target(measure_lufs(pcm(whole(_LOUDNESS_TEXT)), RATE_HZ))
+    return gain_to_target(measure_lufs(join(render(_LOUDNESS_TEXT)), RATE_HZ))
 
 
 def test_first_words_are_audible_at_once_and_complete() -> None:
@@ -61,7 +61,7 @@ def test_speech_has_the_target_loudness_and_limited_peaks() -> None:
     for volume, text in itertools.product((1.0, 2.0), texts):
         limiter = Limiter(RATE_HZ)
         factor = np.float32(gain() * volume)
-        heard = np.concatenate([limiter.limit(chunk.pcm * factor) for chunk in whole(text)])
+        heard = np.concatenate([limiter.limit(chunk.pcm * factor) for chunk in render(text)])
         peaks_dbfs.append(20 * np.log10(np.abs(resample_poly(heard, 8, 1)).max()))
         if volume == 1:
             loudness.append(measure_lufs(heard, RATE_HZ))
@@ -81,11 +81,11 @@ PHRASES = (
 def test_a_phrase_before_a_pause_decays_and_the_next_has_its_own_onset(
     phrase: str, rest: str
 ) -> None:
-    engine, next_word = begin(seed=1), rest.split()[0] + " "
+    engine, next_word = begin_utterance(seed=1), rest.split()[0] + " "
     release = Release(phrase + next_word, len(phrase), pause=True)
-    before = pcm(list(drive(engine, release)))
+    before = join(list(render_release(engine, release)))
     whole_text = phrase + rest
-    after = pcm(list(drive(engine, Release(whole_text, len(whole_text), final=True))))
+    after = join(list(render_release(engine, Release(whole_text, len(whole_text), final=True))))
     edge = int(0.002 * RATE_HZ)
     for end in (before[-edge:], after[:edge]):
         assert 20 * np.log10(np.abs(end).max() * gain() + 1e-6) < -30  # inside a word 10 to 15 dB
@@ -93,8 +93,8 @@ def test_a_phrase_before_a_pause_decays_and_the_next_has_its_own_onset(
 
 def test_a_phrase_before_a_pause_is_not_spoken_as_the_end_of_a_sentence() -> None:
     for phrase, rest in PHRASES:
-        engine, whole_text = begin(seed=1), phrase + rest
+        engine, whole_text = begin_utterance(seed=1), phrase + rest
         known = phrase + rest.split()[0] + " "
-        pieces = [*drive(engine, Release(known, len(phrase), pause=True))]
-        pieces += drive(engine, Release(whole_text, len(whole_text), final=True))
-        assert len(pcm(pieces)) == pytest.approx(len(pcm(whole(whole_text))), rel=0.15)
+        pieces = [*render_release(engine, Release(known, len(phrase), pause=True))]
+        pieces += render_release(engine, Release(whole_text, len(whole_text), final=True))
+        assert len(join(pieces)) == pytest.approx(len(join(render(whole_text))), rel=0.15)

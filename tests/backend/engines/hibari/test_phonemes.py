@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backend.engines.hibari.phonemes import is_firm, normalise
-from tests.support.engines.hibari_model import reader
+from tests.support.engines.hibari_model import load_reader
 
 PIECES = [
     "hello", "the", "$3.2", "billion", "January", "5th,", "2024", "9:30", "a.m.", "Dr.", "Jones",
@@ -21,7 +21,7 @@ texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(m
 
 
 def units(text: str) -> list[tuple[str, str]]:
-    return [(text[unit.start : unit.end], unit.phonemes) for unit in reader().read_units(text)]
+    return [(text[unit.start : unit.end], unit.phonemes) for unit in load_reader().read_units(text)]
 
 
 @settings(max_examples=300, deadline=None)
@@ -41,7 +41,7 @@ def test_each_normalised_character_maps_to_the_source(text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(texts)
 def test_every_word_is_in_exactly_one_unit(text: str) -> None:
-    read = reader().read_units(text)
+    read = load_reader().read_units(text)
     assert " ".join(text[u.start : u.end] for u in read).split() == text.split()
     assert all(a.end <= b.start for a, b in itertools.pairwise(read))
 
@@ -133,6 +133,6 @@ def test_a_reading_that_the_next_word_cannot_change_is_firm(text: str, word: str
 
 @pytest.mark.parametrize("text", ["We use ", "He got ", "They read ", "the house "])
 def test_a_word_whose_reading_depends_on_the_next_is_doubtful(text: str) -> None:
-    unit = reader().read_units(text)[-1]
+    unit = load_reader().read_units(text)[-1]
     assert unit.is_doubtful
-    assert not reader().read_units("a table ")[-1].is_doubtful
+    assert not load_reader().read_units("a table ")[-1].is_doubtful

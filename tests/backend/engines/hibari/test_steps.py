@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
-from tests.support.engines.hibari_model import assert_tiles, begin, pcm, whole
+from tests.support.engines.hibari_model import assert_tiles, begin_utterance, join, render
 from tests.support.hostile_texts import HOSTILE
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def speak(timed: TimedEngine, release: Release, steps: Iterator[int]) -> list[Ch
 @pytest.mark.parametrize("name", HOSTILE)
 def test_steps_are_short_for_a_whole_text(name: str) -> None:
     text = HOSTILE[name]
-    timed = TimedEngine(begin())
+    timed = TimedEngine(begin_utterance())
     chunks = speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
     assert all(a.end == b.start for a, b in itertools.pairwise(chunks))
     assert timed.longest_s < LIMIT_S
@@ -68,7 +68,7 @@ def test_steps_are_short_for_a_whole_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_steps_are_short_for_a_growing_text(name: str) -> None:
-    text, draw, timed = HOSTILE[name][:400], random.Random(3), TimedEngine(begin())
+    text, draw, timed = HOSTILE[name][:400], random.Random(3), TimedEngine(begin_utterance())
     steps, known, spoken_to = iter(range(_ENOUGH)), 0, 0
     while known < len(text):
         known = min(len(text), known + draw.randint(1, 60))
@@ -85,7 +85,7 @@ def test_steps_are_short_for_a_growing_text(name: str) -> None:
 def test_steps_are_short_at_any_speed(speed: float) -> None:
     text = "a long sentence of many ordinary words that goes on and on, " * 12
     for chunk_characters in (0, 25, 5000):
-        timed = TimedEngine(begin(chunk_characters, speed=speed))
+        timed = TimedEngine(begin_utterance(chunk_characters, speed=speed))
         speak(timed, Release(text, len(text), final=True), iter(range(_ENOUGH)))
         assert timed.longest_s < LIMIT_S
 
@@ -102,9 +102,9 @@ def test_steps_are_short_at_any_speed(speed: float) -> None:
     ],
 )
 def test_a_text_that_takes_many_steps_is_accounted_for_once(text: str) -> None:
-    chunks = whole(text)
+    chunks = render(text)
     assert_tiles(chunks, text)
-    assert sum(len(chunk.pcm) for chunk in chunks) == len(pcm(chunks)) > 0
+    assert sum(len(chunk.pcm) for chunk in chunks) == len(join(chunks)) > 0
     words = [word for chunk in chunks for word in chunk.words]
     assert "".join(text[w.start : w.end] for w in words).replace(" ", "")
     assert all(a.end <= b.start and a.end_ms <= b.start_ms for a, b in itertools.pairwise(words))
@@ -112,14 +112,14 @@ def test_a_text_that_takes_many_steps_is_accounted_for_once(text: str) -> None:
 
 def test_words_behind_a_wide_gap_are_spoken() -> None:
     text = "hello" + " " * 900 + "world"
-    words = [text[w.start : w.end] for chunk in whole(text) for w in chunk.words]
+    words = [text[w.start : w.end] for chunk in render(text) for w in chunk.words]
     assert words == ["hello", "world"]
 
 
 def test_a_release_during_a_long_sound_continues_behind_it() -> None:
     """A long sound is rendered in parts; text that arrives meanwhile waits for the last."""
     text = "%" * 24
-    engine = begin()
+    engine = begin_utterance()
     engine.extend("u", Release(text, len(text), must_reach=True))
     (first,) = engine.step(["u"])
     while isinstance(first, Chunk) and not len(first.pcm):
@@ -138,7 +138,7 @@ def test_a_release_during_a_long_sound_continues_behind_it() -> None:
 
 
 def test_beginning_an_utterance_is_cheap() -> None:
-    engine = begin()
+    engine = begin_utterance()
     started_s = time.thread_time()
     engine.begin(Utterance("v", "heart"))
     assert time.thread_time() - started_s < LIMIT_S
