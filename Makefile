@@ -15,7 +15,10 @@ run: $(VENV)/installed  ## Install missing packages and serve on 127.0.0.1:8000 
 
 install-chatterbox: $(VENV)/installed-chatterbox  ## Install Chatterbox, the engine for CUDA GPUs, with torch
 
-test: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Install the test packages and run all tests
+test: $(VENV)/installed-test  ## Run the tests without the slow ones: a few minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Run all tests: also the page's, Chatterbox's and other slow ones
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-test  ## Check style, types and import contracts
@@ -89,4 +92,4 @@ $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run install-chatterbox test test-page test-clients check chromium nginx caddy bench clean
+.PHONY: help run install-chatterbox test test-all test-page test-clients check chromium nginx caddy bench clean

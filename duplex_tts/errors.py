@@ -32,11 +32,15 @@ class NoWebSocket(ConnectionLost):
 
 
 class Refused(ClientError):
-    """The server refuses the connection; `code` is one of `docs/protocol.md`."""
+    """The server refuses the connection; `code` is one of `docs/protocol.md`.
 
-    def __init__(self, code: str, message: str) -> None:
+    `retry_after_ms`: when to try again, if the server says.
+    """
+
+    def __init__(self, code: str, message: str, retry_after_ms: int | None = None) -> None:
         super().__init__(f"{message} ({code})")
         self.code = code
+        self.retry_after_ms = retry_after_ms
 
 
 class ProtocolError(ClientError):

@@ -20,8 +20,10 @@ class Options:
     reconnect before everything in flight is lost. `max_in_flight`: utterances that the server
     speaks at once; further ones queue. `progress_timeout_s`: an utterance that receives nothing for
     this long after its text has ended fails (`no_progress`); ten times as long where it may queue:
-    while others of the session are spoken, and in mode `batch`. `fallback`: use HTTP when no
-    WebSocket can be opened. `on_event`: called on the event loop with each `SessionEvent`.
+    while others of the session are spoken, and in mode `batch`. `capacity_wait_s`: how long a
+    session or an utterance that an overloaded server refuses waits in all, trying again when the
+    server says; 0: not at all. `fallback`: use HTTP when no WebSocket can be opened. `on_event`:
+    called on the event loop with each `SessionEvent`.
     """
 
     max_age_s: float = 55 * 60
@@ -29,6 +31,7 @@ class Options:
     give_up_s: float = 60.0
     max_in_flight: int = 2
     progress_timeout_s: float = 60.0
+    capacity_wait_s: float = 0.0
     fallback: bool = True
     on_event: Callable[[SessionEvent], None] | None = None
 

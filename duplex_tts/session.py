@@ -24,7 +24,8 @@ from duplex_tts.channel.context import Arrival, Context, Parameters
 from duplex_tts.channel.failover import Failover
 from duplex_tts.channel.reassembly import AudioForm
 from duplex_tts.channel.resuming import ResumingConnection
-from duplex_tts.errors import ConnectionLost
+from duplex_tts.channel.session_state import OVERLOADED
+from duplex_tts.errors import ConnectionLost, Refused
 from duplex_tts.events import Error, Ready
 from duplex_tts.options import Options, Stats, Transport
 from duplex_tts.text_stream import Text, iter_text
@@ -230,10 +231,20 @@ class Connecting:
             await self._session.close()
 
     async def _open_session(self) -> Session:
-        session = Session(*self._arguments)
-        try:
-            await session.open()
-        except BaseException:
-            await session.close()
-            raise
-        return session
+        wait_s = self._arguments[2].capacity_wait_s
+        while True:
+            session = Session(*self._arguments)
+            try:
+                await session.open()
+            except Refused as error:
+                await session.close()
+                retry_s = (error.retry_after_ms or 1000) / 1000
+                if error.code != OVERLOADED or wait_s < retry_s:
+                    raise
+                wait_s -= retry_s
+                await asyncio.sleep(retry_s)
+            except BaseException:
+                await session.close()
+                raise
+            else:
+                return session

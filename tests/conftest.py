@@ -10,10 +10,22 @@ import hypothesis
 import pytest
 import structlog
 
+from tests.support.repository import ROOT
+
 # Deterministic examples; HYPOTHESIS_PROFILE=explore draws new ones.
 hypothesis.settings.register_profile("repeat", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
+
+
+_SLOW_FOLDERS = [ROOT / "tests" / "browser", ROOT / "tests" / "backend" / "engines" / "chatterbox"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole folders as slow."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in _SLOW_FOLDERS):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:

@@ -22,7 +22,7 @@ class ChannelConfig:
     `give_up_s`: the channel is lost after this long without a connection. `ping_timeout_s`: a
     socket is broken after this long without a message while a ping is unanswered. `notify` must not
     raise. `fall_back`: called when no WebSocket can be opened any more; returns whether it has
-    moved the contexts to another channel.
+    moved the contexts to another channel. `capacity_wait_s`: see `SessionState`.
     """
 
     open_websocket: Callable[[], Awaitable[WebSocketConnection]]
@@ -31,6 +31,7 @@ class ChannelConfig:
     health: Health
     notify: Callable[[SessionEvent], None]
     fall_back: Callable[[NoWebSocket], Awaitable[bool]]
+    capacity_wait_s: float = 0.0
 
 
 def backoff_delays_s() -> Iterator[float]:

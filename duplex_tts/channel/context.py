@@ -257,7 +257,7 @@ class Context:
                 self._unheard_text.apply_retraction(to)
                 self._on_arrival(Retracted(self.id, to))
             case Error():
-                self._deliver_error(Error(self.id, event.code, event.message))
+                self._deliver_error(replace(event, context=self.id))
         self._note_progress()
 
     def _note_progress(self) -> None:

@@ -38,6 +38,7 @@ class Failover:
             self.health,
             self._notify,
             self._fall_back,
+            options.capacity_wait_s,
         )
         self._http_access: HttpAccess | None = None
         self._retired: list[ResumingConnection | HttpChannel] = []

@@ -15,7 +15,7 @@ from duplex_tts.channel import wire
 from duplex_tts.channel.channel_config import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.context import Context
 from duplex_tts.channel.keepalive import PingResult
-from duplex_tts.channel.session_state import SessionState
+from duplex_tts.channel.session_state import OVERLOADED, SessionState
 from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, WebSocketConnection
 from duplex_tts.errors import ClientError, ConnectionLost, NoWebSocket, ProtocolError, Refused
 from duplex_tts.events import Error, Ready, Resumed
@@ -24,8 +24,6 @@ from duplex_tts.wording import count_noun
 TICK_S = 1.0
 BLOCKED_TRIES = 3  # failed handshakes in a row before falling back: a single one may just break
 UNSENT_LIMIT = 1_000  # unsent messages beyond this make `wait_for_room` wait
-
-_BUSY = frozenset({"overloaded"})
 
 
 @dataclass(slots=True)
@@ -53,6 +51,7 @@ class ResumingConnection:
         self._state = SessionState(
             connection.ready, self, self._clock, config.health, config.notify
         )
+        self._state.capacity_wait_s = config.capacity_wait_s
         self._has_messages, self._has_room = asyncio.Event(), asyncio.Event()
         self._ping_wanted = asyncio.Event()
         self._outage: _Outage | None = None
@@ -238,7 +237,7 @@ class ResumingConnection:
             try:
                 return await self._resume_on(await self._config.open_websocket(), outage)
             except ClientError as error:
-                if isinstance(error, Refused) and error.code not in _BUSY:
+                if isinstance(error, Refused) and error.code != OVERLOADED:
                     raise
                 if await self._fell_back(error, outage):
                     raise

@@ -6,6 +6,7 @@ has lost the session or a context, unheard text is sent again (`Context.restart`
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import sys
@@ -35,6 +36,8 @@ REMEMBERED_IDS = 1_000
 VIOLATIONS_LIMIT = 5  # in a row: a message damaged in transit arrives intact the next time
 
 _ENDS_SESSION = frozenset({"session_ended"})
+OVERLOADED = "overloaded"
+_RETRY_AFTER_MS = 1000  # of a server that does not say
 _ANY_SEQ = sys.maxsize  # last `seq` of a failed context: all its later audio is ignored
 
 
@@ -72,7 +75,13 @@ class ViolationCounter:
 
 
 class SessionState:
-    """The state of one server session. `channel`: where its contexts post commands."""
+    """The state of one server session. `channel`: where its contexts post commands.
+
+    `capacity_wait_s`: how long a context that an overloaded server refused waits, in all, to be
+    started again.
+    """
+
+    capacity_wait_s = 0.0
 
     def __init__(
         self,
@@ -93,6 +102,8 @@ class SessionState:
         self._notify = notify
         self._ended: dict[str, int] = {}  # last `seq` by wire id; oldest dropped beyond a limit
         self._suffixes = itertools.count(2)
+        self._refused_at_s: dict[Context, float] = {}  # first by an overloaded server
+        self._retries: dict[Context, asyncio.TimerHandle] = {}  # not open meanwhile
 
     def open_context(self, context: Context) -> None:
         """Open a context. Raises `ValueError` when one with this id is open."""
@@ -115,8 +126,11 @@ class SessionState:
     def fail_all(self, error: ClientError) -> None:
         """Fail all contexts and awaited pings."""
         contexts, self.contexts = self.contexts, {}
-        for context in contexts.values():
+        for timer in self._retries.values():
+            timer.cancel()
+        for context in (*contexts.values(), *self._retries):
             context.fail(error)
+        self._retries.clear()
         self.keepalive.fail_pings(error)
 
     def send_ping(self, result: PingResult | None = None) -> None:
@@ -167,8 +181,29 @@ class SessionState:
         elif isinstance(reply, Error) and reply.code == "resume_gap":
             self._remove_context(wire_id, context.last_seq)
             self._restart_context(context, f"{context.id}~{next(self._suffixes)}")
+        elif isinstance(reply, Error) and self._may_retry(context, reply):
+            self._remove_context(wire_id, context.last_seq)
+            self._retry_later(context, (reply.retry_after_ms or _RETRY_AFTER_MS) / 1000)
         else:
             self._deliver_event(wire_id, context, reply)
+
+    def _may_retry(self, context: Context, error: Error) -> bool:
+        """Whether a context that the server has no capacity for may wait and try again."""
+        if error.code != OVERLOADED or context.last_seq >= 0 or not self.capacity_wait_s:
+            return False
+        refused_at_s = self._refused_at_s.setdefault(context, self._clock())
+        wait_s = (error.retry_after_ms or _RETRY_AFTER_MS) / 1000
+        if self._clock() + wait_s - refused_at_s <= self.capacity_wait_s:
+            return True
+        del self._refused_at_s[context]
+        return False
+
+    def _retry_later(self, context: Context, wait_s: float) -> None:
+        def retry() -> None:
+            del self._retries[context]
+            self._restart_context(context, f"{context.id}~{next(self._suffixes)}")
+
+        self._retries[context] = asyncio.get_running_loop().call_later(wait_s, retry)
 
     def _deliver_event(
         self, wire_id: str, context: Context, event: Audio | Done | Cancelled | Retracted | Error

@@ -86,7 +86,7 @@ class WebSocketConnection:
         except TimeoutError:
             raise NoWebSocket("what answers is not a speech server: no `ready` came") from None
         if isinstance(event, Error):
-            raise Refused(event.code, event.message)
+            raise Refused(event.code, event.message, event.retry_after_ms)
         if not isinstance(event, Ready):
             raise ProtocolError(f"expected `ready`, got {event}")
         return event
