@@ -13,6 +13,7 @@ from typing import Literal
 from backend.errors import DuplexError, Overloaded
 
 Mode = Literal["live", "stream", "batch"]
+Priority = Literal["interactive", "normal", "background"]
 Frames = Literal["binary", "json"]
 Typing = Literal["auto", "word", "phrase", "sentence"]
 
@@ -48,7 +49,7 @@ class Word:
 class Start:
     """Open a context with these parameters; None is the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
-    `typing`: the units in which unfinished text is spoken.
+    `typing`: the units in which unfinished text is spoken. `priority`: among first sounds.
     """
 
     context: str
@@ -69,6 +70,7 @@ class Start:
     bit_rate: int | None = None
     volume: float | None = None
     typing: Typing | None = None
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True, slots=True)

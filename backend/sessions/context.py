@@ -32,6 +32,7 @@ from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
 from backend.text.text_buffer import TextBuffer
 from backend.tts_manager import TTSManager
 
+_RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
 
 
@@ -98,7 +99,9 @@ class Context:
         self._streaming = services.settings.bidirectional_streaming
         info = services.tts.info
         self._pacer = Pacer(create_pacing(services.settings, start, services.tts))
-        self._live = LiveListener() if start.mode != "batch" else None
+        self._live: LiveListener | None = None
+        if start.mode != "batch":
+            self._live = LiveListener(_RANKS[start.priority or "normal"])
         parameters = ContextParameters(
             self._voice_params.voice, target.name, target.sample_rate_hz, start.mode
         )

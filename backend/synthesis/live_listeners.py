@@ -6,6 +6,7 @@ The event loop changes them, engine threads read them: each reading is one atomi
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from backend.errors import Overloaded
 
@@ -56,6 +57,9 @@ class LiveListeners:
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
         self._late = 0.0  # running share of chunks that came after their deadline
         self._late_at_s = 0.0  # when it was that
+
+    def __iter__(self) -> Iterator[LiveListener]:
+        return iter(tuple(self._all))
 
     def add(self, listener: LiveListener, now_s: float) -> None:
         """Serve one more."""

@@ -60,6 +60,7 @@ class Parameters(TypedDict, total=False):
     language: str | None
     mode: Literal["live", "stream", "batch"] | None
     typing: Literal["auto", "word", "phrase", "sentence"] | None
+    priority: Literal["interactive", "normal", "background"] | None
     frames: Literal["binary", "json"] | None
 
 

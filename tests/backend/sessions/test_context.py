@@ -9,7 +9,20 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from backend.events import Audio, Done, End, Failed, Flush, Flushed, Mode, Retract, Start, Text
+from backend.events import (
+    Audio,
+    Cancel,
+    Done,
+    End,
+    Failed,
+    Flush,
+    Flushed,
+    Mode,
+    Priority,
+    Retract,
+    Start,
+    Text,
+)
 from backend.sessions.context import create_pacing
 from backend.text.pacer import Pacing
 from tests.support.engines.fake_engine import FakeModel
@@ -212,6 +225,25 @@ def test_too_many_flushes_are_refused_and_accepted_ones_answered() -> None:
     assert len(client.events_of(Flushed)) == 10_000
     assert [event.code for event in client.events_of(Failed)] == ["text_limit"]
     assert len(client.events_of(Done)) == 1
+
+
+@pytest.mark.parametrize(
+    ("priority", "rank"), [("interactive", 0), (None, 1), ("normal", 1), ("background", 2)]
+)
+def test_priority_ranks_the_listener_while_the_context_is_open(
+    priority: Priority | None, rank: int
+) -> None:
+    ranks: list[list[int]] = []
+
+    async def script(client: ScriptedClient) -> None:
+        client.send(Start("a", priority=priority), Start("b", mode="batch"))
+        ranks.append([each.priority for each in client.tts.listeners])
+        client.send(Cancel("a"), Cancel("b"))
+        await client.wait(0.1)
+        ranks.append([each.priority for each in client.tts.listeners])
+
+    run_script(script)
+    assert ranks == [[rank], []]
 
 
 # --- silence and loudness -------------------------------------------------------------------------
