@@ -30,7 +30,17 @@ from bench.harness.machine import (
 from bench.harness.recording_client import ServerError
 from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.harness.setup import FULL, QUICK, Effort, Setup
-from bench.server import accounting, cancel, clause_peer, latency, quality, rates, streams, typing
+from bench.server import (
+    accounting,
+    cancel,
+    clause_peer,
+    crowds,
+    latency,
+    quality,
+    rates,
+    streams,
+    typing,
+)
 from duplex_tts import ClientError
 from duplex_tts.local_server import ServerFailed, local_server
 
@@ -44,6 +54,7 @@ ROWS: dict[str, tuple[str, Measure]] = {
     "typing": ("typed by hand", typing.measure),
     "rates": ("one listener, 10 to 30 tokens/s", rates.measure),
     "streams": ("real-time streams", streams.measure),
+    "crowds": ("listeners that arrive together", crowds.measure),
     "cancel": ("cancel", cancel.measure),
     "accounting": ("random dialogues", accounting.measure),
 }

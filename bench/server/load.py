@@ -134,14 +134,17 @@ async def _play_answer(context: Context, listener: LoadListener, until_s: float)
     return True
 
 
-async def run_load(url: str, texts: list[str], streams: int, for_s: float) -> LoadResult:
-    """Run `streams` listeners for `for_s` seconds."""
+async def run_load(
+    url: str, texts: list[str], streams: int, for_s: float, within_s: float | None = None
+) -> LoadResult:
+    """Run `streams` listeners for `for_s` seconds; they arrive within `within_s`."""
+    arrive_s = min(RAMP_S, for_s * 0.6) if within_s is None else within_s
     totals = LoadResult(streams)
     cpu_s, started_s = time.process_time(), time.perf_counter()
     until_s = started_s + for_s
 
     async def start_listener(number: int) -> None:
-        await asyncio.sleep(min(RAMP_S, for_s * 0.6) * number / streams)
+        await asyncio.sleep(arrive_s * number / streams)
         try:
             await listen_until(url, texts, totals, until_s, seed=number)
         except ClientError as error:
@@ -160,13 +163,17 @@ def main(
     url: str,
     streams: Annotated[int, typer.Option(min=1, help="Concurrent listeners.")] = 10,
     seconds: Annotated[float, typer.Option(min=1, help="How long they listen.")] = 20.0,
+    within: Annotated[
+        float | None,
+        typer.Option(min=0, help="They arrive within so many seconds.", show_default="a ramp"),
+    ] = None,
     texts: Annotated[
         Path, typer.Option(help="JSON lines with `id`, `kind`, `text`.")
     ] = DEFAULT_TEXTS,
 ) -> None:
     """Run many real-time listeners against the server at URL."""
     corpus = [text.text for text in load_corpus(texts) if text.speakable]
-    print(json.dumps(asdict(asyncio.run(run_load(url, corpus, streams, seconds)))))
+    print(json.dumps(asdict(asyncio.run(run_load(url, corpus, streams, seconds, within)))))
 
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ START_S = 5.0  # start-up and shutdown of a load generator
 Probe = dict[str, Any]
 
 
-async def run_load_process(url: str, streams: int, for_s: float) -> Probe:
-    """Run a load generator process and return its totals."""
+async def run_load_process(
+    url: str, streams: int, for_s: float, within_s: float | None = None
+) -> Probe:
+    """Run a load generator process and return its totals. `within_s`: see `load.run_load`."""
     command = [
         "-P",
         "-m",
@@ -31,6 +33,7 @@ async def run_load_process(url: str, streams: int, for_s: float) -> Probe:
         str(streams),
         "--seconds",
         str(for_s),
+        *(() if within_s is None else ("--within", str(within_s))),
     ]
     process = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.PIPE
