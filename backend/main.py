@@ -48,7 +48,7 @@ from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.synthesis.scheduler import Limits
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig

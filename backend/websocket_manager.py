@@ -24,8 +24,8 @@ from backend.errors import (
 )
 from backend.events import Resume
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
-from backend.sessions.context import Services
 from backend.sessions.context_record import endpoint_of
+from backend.sessions.services import Services
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from backend.transport.auth import Access

@@ -12,7 +12,7 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.cartesia.request import CartesiaHttpRequest, build_refusal
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
 from backend.protocols.json_fields import read_json
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager

@@ -14,7 +14,7 @@ from backend.protocols.deepgram.query import (
     parse_file_query,
     parse_stream_query,
 )
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access, authorization_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import TTSManager

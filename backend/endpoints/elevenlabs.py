@@ -27,7 +27,7 @@ from backend.protocols.elevenlabs.http import (
 from backend.protocols.elevenlabs.stream_request import StreamQuery
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.transport.websocket import PeerGone, WebSocketConnection

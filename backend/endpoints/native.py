@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech_request
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager

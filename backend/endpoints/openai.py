@@ -16,7 +16,7 @@ from backend.protocols import openai
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.elevenlabs import http as elevenlabs_http
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import PUBLIC, Access, bearer_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import SPEED_RANGE

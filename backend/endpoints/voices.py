@@ -20,7 +20,7 @@ from backend.audio.recordings import FORMATS, LARGEST_BYTES
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 
 from backend.errors import DuplexError
 from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, read_lengths
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.connection_limits import AddressLimit
 from backend.websocket_manager import WebSocketManager
 

@@ -9,79 +9,29 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
-from backend.config import Settings
-from backend.engines.base import Chunk, Release
+from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
-from backend.monitoring.metrics import Metrics
 from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
-from backend.sessions.client_slots import ClientSlots
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
+from backend.sessions.pacing import create_pacing, create_release
 from backend.sessions.send_queue import SendQueue
+from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.text.pacer import Pacer, Pacing, PendingSentence, Speak
+from backend.text.pacer import Pacer, PendingSentence, Speak
 from backend.text.text_buffer import TextBuffer
-from backend.tts_manager import TTSManager
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Dependencies of every context; built once, in `main`."""
-
-    settings: Settings
-    tts: TTSManager
-    metrics: Metrics
-    clock: Callable[[], float]  # seconds; the event loop's
-    # At most one context reads text per turn of the event loop.
-    reading_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    client_slots: ClientSlots = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "client_slots", ClientSlots(self.settings.server.max_connections))
-
-
-def create_release(sentence: PendingSentence, choice: Speak) -> Release:
-    """Build the engine's release from the pacer's choice."""
-    known = sentence.text[: choice.known]
-    return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
-
-
-def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
-    """Combine the settings, the client's request and the engine into pacer parameters.
-
-    Mode `stream` starts as early as `live`, but finished sentences do not wait for playback: its
-    client stores the audio, or cannot otherwise tell that everything was spoken.
-    """
-    latency = settings.latency_optimization
-    return Pacing(
-        min_text_length=latency.min_text_length,
-        lookahead_start=latency.lookahead_start,
-        lookahead=latency.lookahead,
-        idle_s=latency.streaming_threshold,
-        phrase_pause_s=latency.phrase_pause,
-        word_timeout_s=latency.word_timeout,
-        low_water_s=latency.low_water,
-        high_water_s=math.inf if start.mode == "stream" else latency.high_water,
-        ttfa_goal_s=latency.ttfa_goal,
-        typing=start.typing or latency.typing,
-        live=start.mode != "batch",
-        duplex=settings.bidirectional_streaming.enabled,
-        preemptive=latency.preemptive_generation,
-        incremental=tts.info.incremental,
-        is_whole_word=tts.is_whole_word,
-    )
 
 
 class Context:

@@ -14,9 +14,10 @@ from backend.errors import (
     UnknownContext,
 )
 from backend.events import Start, Typing
-from backend.sessions.context import Context, Services
+from backend.sessions.context import Context
 from backend.sessions.context_record import SessionRecord
 from backend.sessions.send_queue import SendQueue
+from backend.sessions.services import Services
 
 _REMEMBERED_IDS = 10_000  # of ended contexts, to refuse reuse; oldest forgotten beyond this
 _MAX_TURN_PAUSE_S = 5.0  # of silence; after more, a new context needs admission again

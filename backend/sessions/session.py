@@ -39,11 +39,11 @@ from backend.events import (
     Typing,
 )
 from backend.monitoring.gap_causes import Cause
-from backend.sessions.context import Services
 from backend.sessions.context_record import SessionRecord
 from backend.sessions.context_table import ContextTable
 from backend.sessions.replay_buffer import ReplayBuffer
 from backend.sessions.send_queue import SendQueue
+from backend.sessions.services import Services
 
 log = structlog.get_logger(__name__)
 

@@ -15,8 +15,8 @@ import structlog
 
 from backend.errors import ResumeFailed, SessionEnded, SlowClient, TakenOver
 from backend.events import Resume
-from backend.sessions.context import Services
 from backend.sessions.replay_buffer import ReplayBuffer
+from backend.sessions.services import Services
 from backend.sessions.session import Session, SessionStatus
 
 log = structlog.get_logger(__name__)

@@ -119,10 +119,6 @@ class LiveListeners:
         if wait_s > self._max_first_wait_s:
             raise _overloaded(f"the first sound would take {wait_s:.1f} s", wait_s)
 
-    def backlog_s(self, waiting: int) -> float:
-        """Until the threads have rendered what waits: `waiting` utterances."""
-        return waiting * self._first_s / self._threads
-
     def first_wait_s(self, now_s: float) -> float:
         """How long a newcomer is expected to wait for its first sound."""
         newcomers, playing = self._count(now_s)

@@ -125,38 +125,33 @@ class Scheduler:
 
     @property
     def waiting_count(self) -> int:
-        """Utterances that wait for an engine."""
+        """Number of utterances with a release that is not rendered to its end."""
         return len(self._queue)
 
     @property
     def thread_count(self) -> int:
-        """Engine threads there are."""
+        """Number of engine threads."""
         return len(self._threads)
 
     @property
     def has_all_threads(self) -> bool:
-        """Whether all threads work; else some hang, and too many did to replace them."""
+        """Whether no thread is missing; else too many have hung to replace them all."""
         return len(self._threads) == self._thread_target
 
     @property
     def rtf(self) -> float:
-        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        """Recent compute time per second of audio; 0 before the first audio."""
         return self.listeners.rtf
 
-    @property
-    def backlog_s(self) -> float:
-        """Until the threads have rendered what waits now."""
-        return self.listeners.backlog_s(len(self._queue))
-
     def next_id(self) -> str:
-        """A fresh utterance id."""
+        """A new utterance id."""
         return f"u{next(self._ids)}"
 
     def open_utterance(
         self, utterance: Utterance, listener: LiveListener | None = None
     ) -> UtteranceHandle:
-        """An utterance to be spoken; `listener`: of its live context. Does not block. One that the
-        engine refuses fails at its first `next_chunk`.
+        """Create an utterance's handle; `listener`: of its live context. Does not block. If the engine
+        refuses the utterance, the first `next_chunk` raises.
         """
         info = self._model.info
         handle = UtteranceHandle(utterance, info, self._queue, listener, self._handles.discard)
@@ -179,8 +174,8 @@ class Scheduler:
         others = [h for h in self._handles if h.seat is thread.seat and h not in step]
         for handle in step:
             self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
+        self._queue.unbind(others, dropped=step)
         if self._threads:
-            self._queue.release_all(others)
             return
         for handle in {*others, *self._queue.waiting}:
             self._fail_utterance(handle, _ALL_HANG)

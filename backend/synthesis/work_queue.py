@@ -57,10 +57,12 @@ class WorkQueue:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: dict[UtteranceHandle, None] = {}
+        self._stepping: set[UtteranceHandle] = set()
         self._seats: list[Seat] = []
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """Utterances with a release that is not rendered to its end."""
+        return len(self._waiting) + len(self._stepping)
 
     @property
     def waiting(self) -> tuple[UtteranceHandle, ...]:
@@ -110,9 +112,14 @@ class WorkQueue:
                 seat.aborted.append(utterance.utterance.id)
                 seat.wake.notify()
 
-    def release_all(self, handles: Iterable[UtteranceHandle]) -> None:
-        """Let other threads go on with what a lost thread held."""
+    def unbind(
+        self, handles: Iterable[UtteranceHandle], dropped: Iterable[UtteranceHandle]
+    ) -> None:
+        """Let other threads go on with what a lost thread held; `dropped`: of its last step."""
         with self._lock:
+            for each in dropped:
+                self._stepping.discard(each)
+                each.is_closed = True
             for each in handles:
                 each.start_over()
                 each.seat, each.in_step, each.is_taken = None, False, False
@@ -157,6 +164,7 @@ class WorkQueue:
         for each in chosen:
             del self._waiting[each]
             each.in_step = True
+            self._stepping.add(each)
             if each.seat is None:
                 each.seat = seat
                 begun.add(each.utterance.id)
@@ -177,6 +185,7 @@ class WorkQueue:
         """
         with self._lock:
             utterance.in_step = False
+            self._stepping.discard(utterance)
             if audio_s:
                 self._defer(utterance, audio_s)
             newest = utterance.is_taken

@@ -23,9 +23,10 @@ from backend.audio.formats import (
 from backend.errors import DuplexError
 from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.base import HttpTranslator, Refusal
-from backend.sessions.context import Context, Services
+from backend.sessions.context import Context
 from backend.sessions.context_record import SessionRecord, endpoint_of
 from backend.sessions.send_queue import SendQueue
+from backend.sessions.services import Services
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from backend.config import Settings
 from backend.errors import DuplexError
 from backend.events import Audio, Cancel, Done, End, Event, Failed, Mode, Start, Text
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.sessions.session import Session
 from bench.harness import virtual_time
 from bench.harness.simulated_machine import Costs, SimulatedTTS

@@ -15,7 +15,7 @@ from backend.config import EngineSettings, Settings
 from backend.engines.base import Chunk, Engine, Failure, Model, Release, Utterance
 from backend.events import Command, End, Event, Failed, Start
 from backend.monitoring.metrics import Metrics
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.sessions.session import Session
 from backend.synthesis.live_listeners import LiveListener
 from backend.tts_manager import TTSManager, VoiceParams

@@ -20,6 +20,8 @@ from duplex_tts import Error, Session, SpeechFailed
 from duplex_tts.player import Player
 from tests.support.engines import hibari_model
 
+pytestmark = pytest.mark.slow
+
 TINY = dataclasses.replace(
     QUICK, texts=2, cancels=2, reuses=2, utterances=3, answers=1, disconnects=4
 )

@@ -32,6 +32,8 @@ from tests.support.engines.dying_engine import (
 from tests.support.live_server import NativeClient, live_server, wait_until
 from tests.support.repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 EXIT_TIMEOUT_S = 30.0  # a second on an idle machine
 
 

@@ -30,6 +30,8 @@ from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
 
+pytestmark = pytest.mark.slow
+
 DOCS = ROOT / "docs" / "deploy.md"
 BLOCKS = re.findall(r"```(nginx|caddy)\n(.*?)```", DOCS.read_text("utf-8"), re.DOTALL)
 NGINX, CADDY = ([text for kind, text in BLOCKS if kind == name] for name in ("nginx", "caddy"))

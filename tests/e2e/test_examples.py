@@ -17,6 +17,8 @@ from duplex_tts import Session
 from tests.support.repository import ROOT
 from tests.support.scripted_llm import MODEL, ScriptedLlm, serve_llm
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = ROOT / "examples"
 QUESTION = "What is the capital of France?"
 ANSWER = "The capital of France is Paris. It lies on the river Seine."

@@ -31,6 +31,8 @@ from tests.support import clock
 from tests.support.loop_turns import time_callbacks
 from tests.support.scripted_session import connect_client
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 0.020  # the goal is 10 ms; busy machines are slower
 SIZE = 20_000
 UNITS = (

@@ -25,7 +25,7 @@ from backend.events import (
     Ready,
     Resume,
 )
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.sessions.session import Session
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from tests.support.engines.fake_engine import decode_pcm

@@ -13,7 +13,7 @@ import numpy as np
 from backend.config import Settings
 from backend.errors import DuplexError
 from backend.events import Audio, Cancelled, Command, Done, Event, Failed
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.sessions.session import Session
 from tests.support import clock
 from tests.support.engines.fake_engine import decode_pcm

@@ -20,7 +20,7 @@ from backend.engines.base import Device
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
-from backend.sessions.context import Services
+from backend.sessions.services import Services
 from backend.transport.auth import Access
 from backend.websocket_manager import WebSocketManager
 from tests.support import clock

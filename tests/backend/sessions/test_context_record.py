@@ -31,7 +31,7 @@ SECRET = "the words of a user"
 
 
 @pytest.fixture
-def logged(_quiet: None) -> Iterator[list[EventDict]]:
+def logged(_silence_logs: None) -> Iterator[list[EventDict]]:
     structlog.reset_defaults()
     with capture_logs() as lines:
         yield lines

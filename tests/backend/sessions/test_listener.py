@@ -18,7 +18,7 @@ from backend.text.pacer import Pacer, Pacing
 
 
 @pytest.fixture(autouse=True)
-def _logged(_quiet: None) -> None:
+def _logged(_silence_logs: None) -> None:
     structlog.reset_defaults()
 
 

@@ -28,6 +28,8 @@ from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import LiveServer, live_server, wait_until
 from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
+pytestmark = pytest.mark.slow
+
 
 def parse_fields(*fields: dict[str, Any], format_: str = "wav") -> list[BatchLine]:
     raw = [json.dumps(line).encode() for line in fields]

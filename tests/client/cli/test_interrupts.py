@@ -14,6 +14,8 @@ from duplex_tts.cli.interrupts import Interruption, exit_on_signals, interruptib
 from tests.support.repository import ROOT
 from tests.support.scripted_server import ScriptedConnection, run_server
 
+pytestmark = pytest.mark.slow
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 

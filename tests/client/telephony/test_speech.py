@@ -17,6 +17,8 @@ from duplex_tts.telephony import Bridge, Call, Heard, Options
 from duplex_tts.telephony.codecs import TelephoneCodec, find_codec
 from tests.support.emulated_carrier import EmulatedCarrier, Kind, open_call
 
+pytestmark = pytest.mark.slow
+
 PARCEL = "Good morning. Your parcel will arrive on Tuesday between nine and eleven."
 WEATHER = "The weather tomorrow will be sunny, with a light wind from the west."
 LONG_LEAD = Options(lead_ms=400)  # tests share a small machine

@@ -17,6 +17,8 @@ from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
 from tests.support.engines.hibari_model import assert_tiles, begin_utterance, join, render
 from tests.support.hostile_texts import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 _BUSY_MACHINE = 2.5  # with shared caches a step takes up to this many times its 40 ms
