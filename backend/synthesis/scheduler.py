@@ -150,8 +150,8 @@ class Scheduler:
     def open_utterance(
         self, utterance: Utterance, listener: LiveListener | None = None
     ) -> UtteranceHandle:
-        """Create an utterance's handle; `listener`: of its live context. Does not block. If the engine
-        refuses the utterance, the first `next_chunk` raises.
+        """Create an utterance's handle; `listener`: of its live context. Does not block. If the
+        engine refuses the utterance, the first `next_chunk` raises.
         """
         info = self._model.info
         handle = UtteranceHandle(utterance, info, self._queue, listener, self._handles.discard)
