@@ -18,6 +18,7 @@ _RETRY_S = 5.0  # until it is worth asking again, while the machine is full
 _RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
 _COST_SMOOTHING = 0.05
 _MARGIN = 1.3  # renders differ in what they cost
+_DELIVERY_S = 0.02  # from the end of a render to the client, on a busy machine
 _COST_S = 0.012  # of a render, before the first
 _LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
 _LATE_SMOOTHING = 0.05  # weight of a new chunk
@@ -157,7 +158,7 @@ class LiveListeners:
         for due_s, is_here in sorted(dues):
             needed_s += self._later_s * _MARGIN
             here_s += self._later_s * _MARGIN * is_here
-            left_s = due_s - now_s
+            left_s = due_s - now_s - _DELIVERY_S
             if needed_s > self._threads * left_s or (is_here and here_s > left_s):
                 return False
         return True

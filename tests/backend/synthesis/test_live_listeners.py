@@ -155,7 +155,7 @@ def test_a_newcomer_waits_when_many_deadlines_come_together() -> None:
 
 def test_deadlines_of_the_thread_itself_count_whatever_others_could_do() -> None:
     made, thread = listeners(threads=8), object()
-    add_playing(made, ahead_s=0.02, thread=thread)
+    add_playing(made, ahead_s=0.045, thread=thread)
     assert not made.fits(NOW_S, late=0, thread=thread)
     assert made.fits(NOW_S, late=0, thread=object())
 
