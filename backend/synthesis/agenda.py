@@ -1,8 +1,8 @@
-"""Which waiting utterances an engine thread takes next. Plain: no clock, thread or lock.
+"""The order in which engine threads take utterances. Plain: no clock, thread or lock.
 
-Its promise: whoever has begun to hear, hears on. A first sound comes before the next sound of
-others only where all of those still come in time; else the earliest deadline comes first. Batch
-takes what is left.
+Its promise: a listener that has begun to hear gets no gap. A first sound precedes the next sounds
+of others only if all of those still meet their deadlines; else the earliest deadline comes first.
+Batch jobs come last.
 """
 
 from __future__ import annotations
@@ -15,16 +15,14 @@ from backend.synthesis.live_listeners import LiveListener, LiveListeners
 
 
 class Waiting(Protocol):
-    """A waiting utterance. `listener`: of its live context. In batch mode it has none, and no
-    deadline.
-    """
+    """A queued utterance. `listener`: of its live context; a batch job has none and no deadline."""
 
     listener: LiveListener | None
     deadline_s: float
     queued_at_s: float
 
 
-_ENOUGH_S = 1.0  # to hear: then a step can go on without it
+_ENOUGH_S = 1.0  # of unheard audio: a step may then leave the utterance out
 
 W = TypeVar("W", bound=Waiting)
 
@@ -37,10 +35,10 @@ def rank_waiting(
     *,
     batched: bool = False,
 ) -> list[W]:
-    """The utterances that wait for `thread`, the one to take first at the front.
+    """Order the utterances that wait for `thread`, the first to take at the front.
 
-    `batched`: the engine advances all of them in one step, which takes the longer the more they
-    are: while a first sound is due, whoever has enough to hear is left out of it.
+    `batched`: the engine advances all of them in one step, whose time grows with their number:
+    while a first sound is due, utterances with more than `_ENOUGH_S` unheard are left out.
     """
     newcomers: list[tuple[int, float, W]] = []
     playing: list[tuple[float, W]] = []

@@ -1,6 +1,6 @@
-"""The live listeners that the engine threads serve, and whether one more can be. Plain.
+"""The live listeners, their costs, and whether one more can be admitted. Plain.
 
-The event loop changes them, engine threads read them: each reading is one atomic copy.
+The event loop changes them and engine threads read them; each read is one atomic copy.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 from backend.errors import Overloaded
 
-_FULL_SHARE = 0.95  # of the threads' time, on the wall: what others take of the cores is in it
-_HORIZON_S = 1.0  # how far ahead deadlines are protected
-_SILENT_S = 5.0  # a listener that has been dry for longer waits for text: no load now
-_OPENING_S = 2.0  # so long a context without text counts as one that is about to speak
-_RETRY_S = 5.0  # until it is worth asking again, while the machine is full
+_FULL_SHARE = 0.95  # of the threads' wall-clock time, which includes other processes' load
+_HORIZON_S = 1.0  # deadlines up to here are protected
+_SILENT_S = 5.0  # a listener that is dry for longer waits for text and is no load
+_OPENING_S = 2.0  # a new context without text counts as a newcomer for this long
+_RETRY_S = 5.0  # suggested to clients while the machine is full
 _RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
 _COST_SMOOTHING = 0.05
-_MARGIN = 1.3  # renders differ in what they cost
+_MARGIN = 1.3  # for the variance of render costs
 _DELIVERY_S = 0.02  # from the end of a render to the client, on a busy machine
-_COST_S = 0.012  # of a render, before the first
+_COST_S = 0.012  # assumed before the first render
 _LATE_SHARE = 0.2  # of the recent chunks: with more of them late the machine is too slow
 _LATE_SMOOTHING = 0.05  # weight of a new chunk
-_LATE_FADES_S = 10.0  # to 1/e: a burst that was late is over, whether or not others follow
+_LATE_FADES_S = 10.0  # to 1/e: a late burst is forgotten, even without new chunks
 
 
 class LiveListener:
@@ -31,15 +31,15 @@ class LiveListener:
     __slots__ = ("dry_at_s", "has_text", "opened_s", "priority", "thread")
 
     def __init__(self, priority: int = 0) -> None:
-        self.priority = priority  # of a newcomer; the lowest comes first
-        self.thread: object = None  # that has the state of its utterance
+        self.priority = priority  # among newcomers; the lowest comes first
+        self.thread: object = None  # holds the state of its utterance
         self.opened_s = -math.inf
         self.has_text = False
-        self.dry_at_s = -math.inf  # when it will have heard all that was sent; -inf: nothing yet
+        self.dry_at_s = -math.inf  # when playback runs dry; -inf before the first sound
 
     @property
     def has_heard(self) -> bool:
-        """Whether its first sound was sent."""
+        """Whether its first sound has been sent."""
         return self.dry_at_s > -math.inf
 
 
@@ -54,37 +54,37 @@ class LiveListeners:
         self._max_first_wait_s = max_first_wait_s
         self._batched = batched
         self._all: dict[LiveListener, None] = {}
-        self._first_s = self._later_s = _COST_S  # of a thread's time for a render
+        self._first_s = self._later_s = _COST_S  # thread time of a render
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF
         self._late = 0.0  # running share of chunks that came after their deadline
-        self._late_at_s = 0.0  # when it was that
+        self._late_at_s = 0.0  # the time of `_late`
 
     def __iter__(self) -> Iterator[LiveListener]:
         return iter(tuple(self._all))
 
     def add(self, listener: LiveListener, now_s: float) -> None:
-        """Serve one more."""
+        """Add the listener of a new context."""
         listener.opened_s = now_s
         self._all[listener] = None
 
     def remove(self, listener: LiveListener) -> None:
-        """Its context is over; an unknown one is fine."""
+        """Remove a listener; no effect if unknown."""
         self._all.pop(listener, None)
 
     # --- what rendering costs ---------------------------------------------------------------------
 
     @property
     def rtf(self) -> float:
-        """Seconds of computing for a second of audio, lately; 0 before the first audio."""
+        """Recent compute time per second of audio; 0 before the first audio."""
         return self._busy_s / self._audio_s if self._audio_s else 0.0
 
     def count_step(self, busy_s: float, audio_s: float) -> None:
-        """An engine step is over."""
+        """Count an engine step."""
         self._busy_s += _RTF_SMOOTHING * (busy_s - self._busy_s)
         self._audio_s += _RTF_SMOOTHING * (audio_s - self._audio_s)
 
     def count_render(self, listener: LiveListener | None, cost_s: float) -> None:
-        """A chunk was rendered for a listener; None: in batch mode."""
+        """Count a rendered chunk; `listener`: None for a batch job."""
         if listener is None:
             return
         if listener.has_heard:
@@ -93,17 +93,17 @@ class LiveListeners:
             self._first_s += _COST_SMOOTHING * (cost_s - self._first_s)
 
     def count_deadline(self, now_s: float, *, late: bool) -> None:
-        """A chunk with a deadline was delivered."""
+        """Count a delivered chunk that had a deadline."""
         self._late = self._late_now(now_s) + _LATE_SMOOTHING * (late - self._late_now(now_s))
         self._late_at_s = now_s
 
     def _late_now(self, now_s: float) -> float:
         return self._late * math.exp((self._late_at_s - now_s) / _LATE_FADES_S)
 
-    # --- who comes in -----------------------------------------------------------------------------
+    # --- admission -------------------------------------------------------------------------------
 
     def check_capacity(self, now_s: float) -> None:
-        """Raises `Overloaded` when one more would break the others' deadlines, or wait too long.
+        """Raises `Overloaded` if one more would break others' deadlines or wait too long.
 
         Each takes RTF of one thread, and the sum must fit (utilisation test for earliest deadline
         first: Liu and Layland, 1973). A machine that is late is full whatever the sum says. One
@@ -121,7 +121,7 @@ class LiveListeners:
             raise _overloaded(f"the first sound would take {wait_s:.1f} s", wait_s)
 
     def first_wait_s(self, now_s: float) -> float:
-        """How long a newcomer is expected to wait for its first sound."""
+        """Expected wait of a newcomer for its first sound."""
         newcomers, playing = self._count(now_s)
         if self._batched:
             return self._first_s if newcomers else 0.0
@@ -129,7 +129,7 @@ class LiveListeners:
         return newcomers * self._first_s / (self._threads * max(0.05, free))
 
     def _count(self, now_s: float) -> tuple[int, int]:
-        """Those without a sound yet, and those that play."""
+        """Number of newcomers and of playing listeners."""
         newcomers = playing = 0
         for each in tuple(self._all):
             if each.has_heard:

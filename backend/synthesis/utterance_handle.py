@@ -1,4 +1,4 @@
-"""One utterance on its way through an engine, seen from the event loop."""
+"""The event loop's handle of an utterance that an engine thread renders."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Result = Chunk | Failure
 
 
 class Queue(Protocol):
-    """What hands releases to engine threads; see `work_queue`."""
+    """Queues releases for the engine threads; see `work_queue`."""
 
     def offer(self, utterance: UtteranceHandle, release: Release) -> None:
-        """Let a thread render the release when its turn comes."""
+        """Queue the release."""
 
     def replace(self, utterance: UtteranceHandle, release: Release) -> bool:
-        """Render this instead of the release that waits. False: a thread has taken that one."""
+        """Replace the queued release. Returns False if a thread has taken it."""
 
     def withdraw(self, utterance: UtteranceHandle) -> None:
-        """Forget the utterance."""
+        """Abort the utterance."""
 
 
 class UtteranceHandle:
@@ -69,12 +69,12 @@ class UtteranceHandle:
         self._on_close(self)
 
     def extend(self, release: Release, deadline_s: float) -> None:
-        """Let the engine speak further; its next audio is due at `deadline_s`."""
+        """Queue a release; the next audio is due at `deadline_s`."""
         self.deadline_s = deadline_s
         self._queue.offer(self, release)
 
     def replace(self, release: Release) -> bool:
-        """Speak this instead of the last release. False: that is being rendered already."""
+        """Replace the queued release. Returns False if it is being rendered."""
         return self._queue.replace(self, release)
 
     async def next_chunk(self) -> Chunk:
@@ -93,7 +93,7 @@ class UtteranceHandle:
         return busy_s
 
     def deliver_result(self, result: Result, busy_s: float = 0.0) -> None:
-        """Take a result of the engine, from a step of `busy_s`, on the event loop."""
+        """Deliver an engine's result, of a step that took `busy_s`, on the event loop."""
         self._busy_s += busy_s
         if isinstance(result, Chunk):
             result = self._placed(result)
@@ -102,11 +102,11 @@ class UtteranceHandle:
         self._results.put_nowait(result)
 
     def start_over(self) -> None:
-        """Another engine goes on after what was delivered; it does not know what came before."""
+        """Continue in another engine, after the audio already delivered."""
         self._offset, self._offset_ms = self._spoken_to, self._spoken_ms
 
     def for_engine(self, release: Release) -> Release:
-        """A release in the offsets of the present engine."""
+        """A release in the offsets of the current engine."""
         at = self._offset
         if not at:
             return release

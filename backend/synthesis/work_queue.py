@@ -1,7 +1,7 @@
-"""Utterances that wait for an engine thread: filled by the event loop, emptied by the threads.
+"""The queue of utterances: filled by the event loop, emptied by the engine threads.
 
-An utterance has one thread from its first step on, which holds its state; before that any idle
-thread takes it. A release that no thread has taken yet can be replaced.
+An utterance is bound to a thread, which holds its state, from its first step on; before that any
+idle thread may take it. A release that no thread has taken yet can be replaced.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from backend.synthesis.utterance_handle import UtteranceHandle
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a thread does next: forget `aborted`, then advance the utterances."""
+    """A thread's next work: abort `aborted`, then advance the utterances."""
 
     utterances: tuple[UtteranceHandle, ...]
-    releases: dict[str, Release]  # by utterance id, of those that have a new one
+    releases: dict[str, Release]  # new ones, by utterance id
     begun: frozenset[str]  # ids that the engine has not seen yet
     aborted: tuple[str, ...]
 
 
 class Wake(Protocol):
-    """Ends the sleep of a thread; see `threading.Condition`."""
+    """Wakes a waiting thread; see `threading.Condition`."""
 
     def notify(self) -> None:
-        """There is something to do."""
+        """Wake the thread."""
 
     def wait(self) -> object:
-        """Sleep until then."""
+        """Wait until `notify`."""
 
 
 @dataclass(eq=False)
 class Seat:
-    """A thread's place at the queue."""
+    """A thread's registration at the queue."""
 
     most: int  # utterances that its engine advances in one step
     wake: Wake
@@ -49,10 +49,10 @@ class Seat:
 
 
 class WorkQueue:
-    """Waiting utterances. Thread-safe; no method but `take` waits."""
+    """Queued utterances. Thread-safe; only `take` blocks."""
 
     def __init__(self, listeners: LiveListeners, clock: Callable[[], float]) -> None:
-        """`clock`: of deadlines; called from the threads."""
+        """`clock`: the clock of the deadlines; called from the threads."""
         self._listeners = listeners
         self._clock = clock
         self._lock = threading.Lock()
@@ -66,18 +66,18 @@ class WorkQueue:
 
     @property
     def waiting(self) -> tuple[UtteranceHandle, ...]:
-        """Those that wait for a thread."""
+        """The utterances that no thread is working on."""
         return tuple(self._waiting)
 
     def join(self, most: int, wake: Wake | None = None) -> Seat:
-        """A place for one more thread; `wake`: of one that calls `poll` instead of `take`."""
+        """Register a thread; `wake`: for one that calls `poll` instead of `take`."""
         seat = Seat(most, wake or threading.Condition(self._lock))
         with self._lock:
             self._seats.append(seat)
         return seat
 
     def leave(self, seat: Seat) -> None:
-        """Let the thread go: its `take` returns None. What it holds the state of is moved."""
+        """Unregister a thread: its `take` returns None."""
         with self._lock:
             seat.leaving = True
             if seat in self._seats:
@@ -87,7 +87,7 @@ class WorkQueue:
     # --- on the event loop ------------------------------------------------------------------------
 
     def offer(self, utterance: UtteranceHandle, release: Release) -> None:
-        """Let a thread render the release when its turn comes."""
+        """Queue the release."""
         with self._lock:
             utterance.release, utterance.is_taken = release, False
             utterance.queued_at_s = self._clock()
@@ -95,7 +95,7 @@ class WorkQueue:
                 self._wait(utterance)
 
     def replace(self, utterance: UtteranceHandle, release: Release) -> bool:
-        """Render this instead of the release that waits. False: a thread has taken that one."""
+        """Replace the queued release. Returns False if a thread has taken it."""
         with self._lock:
             if utterance.is_taken or utterance.release is None:
                 return False
@@ -103,7 +103,7 @@ class WorkQueue:
             return True
 
     def withdraw(self, utterance: UtteranceHandle) -> None:
-        """Forget the utterance; a step that is at it is finished and thrown away."""
+        """Abort the utterance; the result of a step working on it is discarded."""
         with self._lock:
             utterance.is_closed = True
             self._waiting.pop(utterance, None)
@@ -115,7 +115,7 @@ class WorkQueue:
     def unbind(
         self, handles: Iterable[UtteranceHandle], dropped: Iterable[UtteranceHandle]
     ) -> None:
-        """Let other threads go on with what a lost thread held; `dropped`: of its last step."""
+        """Free the utterances of a lost thread for others; `dropped`: those of its last step."""
         with self._lock:
             for each in dropped:
                 self._stepping.discard(each)
@@ -130,13 +130,13 @@ class WorkQueue:
         self._waiting[utterance] = None
         seat = utterance.seat or next((each for each in self._seats if each.idle), None)
         if seat is not None:
-            seat.idle = False  # the next one wakes another
+            seat.idle = False  # the next utterance wakes another thread
             seat.wake.notify()
 
     # --- on a thread ------------------------------------------------------------------------------
 
     def take(self, seat: Seat) -> Work | None:
-        """What to do next; waits for it. None: leave."""
+        """Wait for work. Returns None when the thread is to end."""
         with self._lock:
             while not seat.leaving:
                 if work := self._poll(seat):
@@ -146,7 +146,7 @@ class WorkQueue:
             return None
 
     def poll(self, seat: Seat) -> Work | None:
-        """What to do next, if there is anything."""
+        """The next work, or None. Does not wait."""
         with self._lock:
             work = self._poll(seat)
             seat.idle = work is None
@@ -180,8 +180,8 @@ class WorkQueue:
     def give_back(
         self, utterance: UtteranceHandle, audio_s: float, *, caught_up: bool, failed: bool
     ) -> bool:
-        """A step that rendered so much of it is over. Returns whether the release that it was at is
-        still the newest.
+        """Return an utterance after a step that rendered `audio_s`. Returns whether its release is
+        still the newest one.
         """
         with self._lock:
             utterance.in_step = False
@@ -196,8 +196,8 @@ class WorkQueue:
             return newest
 
     def _defer(self, utterance: UtteranceHandle, audio_s: float) -> None:
-        """Its listener has more to hear. The event loop corrects this once the audio is sent; until
-        then a thread must not take it again as the most urgent.
+        """Postpone the deadline by the rendered audio, so that no thread takes the utterance again
+        as the most urgent one. The event loop sets the exact deadline once the audio is sent.
         """
         now_s, listener = self._clock(), utterance.listener
         if listener is None:

@@ -19,7 +19,7 @@ _CONTEXT = "crowd"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody who comes `at_s`, writes the tokens at their speed and hears them. `cancel_s`: when
+    """A client that arrives `at_s`, sends the tokens at their rate and listens. `cancel_s`: when
     it cancels, after its start. `reads_after_s`: how long it reads nothing at first.
     """
 

@@ -1,5 +1,5 @@
-"""A machine of which only the costs are real: the server's contexts, pacer and scheduler in virtual
-time, with threads that take as long for a render as was measured.
+"""A simulated machine: the server's contexts, pacer and scheduler in virtual time, with threads
+whose renders take measured times.
 
 A crowd of hundreds is served in seconds, always in the same way: policies are compared here first.
 """
