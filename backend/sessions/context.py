@@ -22,7 +22,7 @@ from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
 from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
-from backend.sessions.pacing import create_pacing, create_release
+from backend.sessions.pacer_setup import create_pacing, create_release
 from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener

@@ -1,7 +1,7 @@
 """The one bridge between asyncio and the engine threads.
 
 Utterances wait in one queue (`work_queue`); which one a thread takes next is the decision of
-`agenda`. Results come back through `call_soon_threadsafe`.
+`render_order`. Results come back through `call_soon_threadsafe`.
 
 A thread whose engine stays in one step is given up and replaced: the utterance in that step fails,
 the others go on in other threads, after what was delivered of them.

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from backend.engines.base import Release
-from backend.synthesis.agenda import rank_waiting
 from backend.synthesis.live_listeners import LiveListeners
+from backend.synthesis.render_order import rank_waiting
 from backend.synthesis.utterance_handle import UtteranceHandle
 
 

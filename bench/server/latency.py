@@ -18,7 +18,7 @@ import numpy as np
 from backend.config import Settings
 from backend.engines.base import Engine, Release
 from backend.events import Start
-from backend.sessions.pacing import create_pacing, create_release
+from backend.sessions.pacer_setup import create_pacing, create_release
 from backend.text.pacer import Pacer, Pacing, Speak
 from backend.text.text_buffer import TextBuffer
 from bench.harness import engine_baseline

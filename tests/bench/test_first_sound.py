@@ -13,7 +13,7 @@ import pytest
 from backend.config import Settings
 from backend.engines.base import Release
 from backend.events import Command, Ping, Start, Text
-from backend.sessions.pacing import create_pacing
+from backend.sessions.pacer_setup import create_pacing
 from backend.tts_manager import VoiceParams
 from bench.harness.corpus import BenchText, load_corpus, split_tokens
 from bench.harness.recording_client import ServerError, wait_for_first_sound

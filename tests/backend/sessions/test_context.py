@@ -23,7 +23,7 @@ from backend.events import (
     Start,
     Text,
 )
-from backend.sessions.pacing import create_pacing
+from backend.sessions.pacer_setup import create_pacing
 from backend.text.pacer import Pacing
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS

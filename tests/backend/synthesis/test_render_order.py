@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from backend.synthesis.agenda import rank_waiting
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
+from backend.synthesis.render_order import rank_waiting
 
 NOW_S = 1000.0
 
