@@ -1,13 +1,13 @@
-// The page without its server: what it is made of is asked for as ever, and taken from here where
-// there is no answer. Nothing that anybody said, and no key, is kept here.
+// Makes the page available offline: its files are requested from the server first, and taken from
+// the cache without an answer. Spoken text and keys are never cached.
 
 const SHELL = "shell";
-const PARTS = /\/([\w.-]+\.(js|css|svg|png|webmanifest))?$/; // no page but the one that speaks
+const PARTS = /\/([\w.-]+\.(js|css|svg|png|webmanifest))?$/; // no page but the speaking page
 
 addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
 
-/** The page names what it has loaded before there was anybody to note it. */
+/** The page lists what it loaded before this worker was active. */
 addEventListener("message", ({ data }) => keepAll(data));
 
 addEventListener("fetch", (event) => {

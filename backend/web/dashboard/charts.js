@@ -1,11 +1,11 @@
-// Small charts, drawn into an <svg> in its own pixels.
+// Small charts drawn into an <svg>, in its own pixel units.
 
 const SVG = "http://www.w3.org/2000/svg";
-const AXIS_PX = 18; // below a chart, for its labels
-const HEAD_PX = 14; // above it, for the labels of what stands in it
-const CHARACTER_PX = 6; // about the width of one in a label
+const AXIS_PX = 18; // below a chart, for axis labels
+const HEAD_PX = 14; // above it, for labels of marks
+const CHARACTER_PX = 6; // approximate width of a label character
 
-// Values over time. `points`: [age in seconds, value or null where nothing is known], oldest first.
+// Values over time. `points`: [age in seconds, value or null if unknown], oldest first.
 export function drawLine(svg, points, { spanS, top, format }) {
   const { width, height } = cleared(svg);
   const floor = height - AXIS_PX;
@@ -23,9 +23,9 @@ export function drawLine(svg, points, { spanS, top, format }) {
   label(svg, "now", width, height - 4, "end");
 }
 
-// How values are spread, as the server's `Distribution` says. `ticks`: [value, text] below the bars;
-// `marks`: [value, text] above them, with a line. The first ones come first where room is short.
-// `goal`: a value, or null.
+// A histogram of the server's `Distribution`. `ticks`: [value, text] below the bars;
+// `marks`: [value, text] above them, with a line; earlier marks win where space is short.
+// `goal`: a value or null.
 export function drawHistogram(svg, { bounds, counts }, { ticks, marks, goal }) {
   const { width, height } = cleared(svg);
   const floor = height - AXIS_PX;
@@ -50,7 +50,7 @@ export function roundedUp(value) {
   return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((each) => each >= value);
 }
 
-// Where a value stands, in buckets from the left.
+// The position of a value, in buckets from the left.
 function place(value, bounds) {
   const n = bounds.findIndex((bound) => value <= bound);
   if (n < 0) return bounds.length + 0.5;
@@ -78,7 +78,7 @@ function rule(svg, y, width) {
   add(svg, "line", { class: "rule", x1: 0, x2: width, y1: y, y2: y });
 }
 
-// Labels around these places, within the chart; one that would run into another is left out.
+// Labels at these positions, clamped to the chart; overlapping labels are skipped.
 function labels(svg, wanted, y, width) {
   const taken = [];
   for (const [x, text] of wanted) {

@@ -1,4 +1,4 @@
-// The dashboard: asks for /v1/status once a second while it is seen, and shows the answer.
+// The dashboard: polls /v1/status once a second while visible and shows the answer.
 
 import { drawHistogram, drawLine, roundedUp } from "./charts.js";
 import { showErrorCodes, showGapCauses, showSessions } from "./lists.js";
@@ -6,17 +6,17 @@ import { KeyQuestion, keptKey, keyHeaders } from "../shared/key.js";
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 4000;
-const SPAN_S = 120; // of the charts over time, and of what is "lately"
-const SMOOTH_S = 4.5; // rates are over so long: speech is made in bursts
-const GAP_S = 3; // no answer for so long: nothing is known of the time between
+const SPAN_S = 120; // time span of the charts and of "lately"
+const SMOOTH_S = 4.5; // averaging window for rates: speech is made in bursts
+const GAP_S = 3; // without an answer for this long, values in between are unknown
 
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
-const samples = []; // the answers of the last SPAN_S, each with the rates since the one before
+const samples = []; // answers of the last SPAN_S, each with the rates since the previous answer
 const keyQuestion = new KeyQuestion();
 let timer = 0;
 
-// --- asking --------------------------------------------------------------------------------------
+// --- polling -------------------------------------------------------------------------------------
 
 async function poll() {
   clearTimeout(timer);
@@ -33,15 +33,15 @@ async function poll() {
   } catch {
     say("lost", "No answer from the server; trying again");
   }
-  clearTimeout(timer); // of a poll that was started beside this one
+  clearTimeout(timer); // of a poll started concurrently
   if (!document.hidden) timer = setTimeout(poll, PERIOD_MS);
 }
 
 function remember(status) {
   const last = samples.at(-1);
-  if (last && status.uptime_s < last.uptime_s) samples.length = 0; // the server was restarted
+  if (last && status.uptime_s < last.uptime_s) samples.length = 0; // the server restarted
   const follows = samples.length > 0 && status.time_s - last.time_s < GAP_S;
-  status.run = follows ? last.run : status.time_s; // the same for answers without a gap between them
+  status.run = follows ? last.run : status.time_s; // equal for consecutive answers without a gap
   const before = samples.find((each) => each.run === status.run && each.time_s >= status.time_s - SMOOTH_S);
   const passedS = before && status.time_s - before.time_s;
   const rate = (name) => (status.figures[name] - before.figures[name]) / passedS;
@@ -51,7 +51,7 @@ function remember(status) {
   while (samples[0].time_s < status.time_s - SPAN_S) samples.shift();
 }
 
-/** The server demands another key than there is: nothing is asked for until one is given. */
+/** The server demands a different key: polling stops until one is entered. */
 function locked() {
   say("lost", "A key is needed");
   byId("enter-key").hidden = false;
@@ -70,7 +70,7 @@ document.addEventListener("visibilitychange", () => {
   else poll();
 });
 
-// --- showing -------------------------------------------------------------------------------------
+// --- rendering -----------------------------------------------------------------------------------
 
 function show(status) {
   const { engine, figures } = status;
@@ -147,7 +147,7 @@ function tile(id, figure, note, alert = false) {
   byId(id).parentElement.classList.toggle("alert", alert);
 }
 
-// A figure that grows; it is of interest when it has lately, of concern when it `matters`.
+// A counter; notes recent growth, and warns of it if it `matters`.
 function countTile(id, figure, matters) {
   const grown = lately(figure);
   const note = grown ? `${number.format(grown)} in ${SPAN_S / 60} min` : "since the start";
@@ -163,9 +163,9 @@ function describe(chart, text) {
   chart.setAttribute("aria-label", text);
 }
 
-// --- in words ------------------------------------------------------------------------------------
+// --- text ----------------------------------------------------------------------------------------
 
-// How much a figure has grown over the samples at hand.
+// Growth of a counter over the samples held.
 function lately(figure) {
   return figure(samples.at(-1)) - figure(samples[0]);
 }
@@ -174,7 +174,7 @@ function sum(counts) {
   return Object.values(counts).reduce((total, count) => total + count, 0);
 }
 
-// Of the card that the engine is on.
+// Of the GPU that the engine runs on.
 function memoryOf(device) {
   const [used, total] = [device.memory_used_bytes, device.memory_total_bytes].map((each) => (each / 1e9).toFixed(1));
   return `${device.name}: ${used} of ${total} GB`;

@@ -1,16 +1,16 @@
-// The lists of the dashboard: open sessions, each with a button to end it, gaps by cause, and errors
+// The dashboard's lists: open sessions, each with a button to end it, gaps by cause, and errors
 // by code.
-// Rows are kept from one answer to the next, so that the focus stays where it is.
+// Rows are reused between answers, so that the focus is kept.
 
 import { keptKey, keyHeaders } from "../shared/key.js";
 
-const SHOWN = 200; // rows; with more, a list is no longer read
+const SHOWN = 200; // rows; longer lists are unreadable
 
 const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 let asked = ""; // the session that the dialog is about
 
-// `sessions`: null for who may not see them.
+// `sessions`: null if the user may not see them.
 export function showSessions(sessions) {
   const shown = (sessions ?? []).slice(0, SHOWN);
   update(byId("sessions"), shown.map((each) => [
@@ -30,7 +30,7 @@ export function showSessions(sessions) {
   byId("enter-key").hidden = sessions !== null || !keptKey();
 }
 
-// `lately`: a function from a cause to how many there were lately.
+// `lately`: a function from a cause to its recent count.
 export function showGapCauses(gaps, lately) {
   update(byId("gap-causes"), Object.entries(gaps).map(([cause, { count, seconds }]) => [
     cause,
@@ -38,7 +38,7 @@ export function showGapCauses(gaps, lately) {
   ]));
 }
 
-// `lately`: a function from a code to how many there were lately.
+// `lately`: a function from a code to its recent count.
 export function showErrorCodes(counts, lately) {
   const codes = Object.entries(counts).sort(([a, n], [b, m]) => m - n || a.localeCompare(b));
   update(byId("error-codes"), codes.map(([code, count]) => [
@@ -48,13 +48,13 @@ export function showErrorCodes(counts, lately) {
   byId("error-codes-note").textContent = codes.length ? "" : "None since the start.";
 }
 
-// How many a session's listener heard, by cause, the commonest first.
+// A session's gaps by cause, most frequent first.
 function gapsOf(counts) {
   const causes = Object.entries(counts).sort(([, n], [, m]) => m - n);
   return causes.map(([cause, count]) => `${number.format(count)} ${cause}`).join(", ") || "0";
 }
 
-// In which pieces its open contexts are spoken.
+// How the text of its open contexts is segmented.
 function typingOf(modes) {
   return modes?.length ? modes.join(", ") : "–";
 }
@@ -66,7 +66,7 @@ function sessionsNote(sessions) {
   return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
 }
 
-// Hours, minutes and seconds, as a stop watch shows them.
+// Hours, minutes and seconds, as on a stopwatch.
 function watch(seconds) {
   const two = (value) => String(Math.floor(value)).padStart(2, "0");
   const hours = Math.floor(seconds / 3600);
@@ -74,8 +74,8 @@ function watch(seconds) {
   return `${hours ? `${hours}:${two(minutes)}` : minutes}:${two(seconds % 60)}`;
 }
 
-// Make the rows of `body` these: [key, texts of the cells]. `last` makes a last cell for a key; the
-// focus of a row that goes away goes to `heir`.
+// Set the rows of `body`: [key, cell texts]. `last` creates a last cell for a key; if the focused
+// row is removed, the focus moves to `heir`.
 function update(body, rows, last, heir) {
   const keys = new Set(rows.map(([key]) => key));
   for (const row of [...body.rows].filter((each) => !keys.has(each.dataset.key))) {
@@ -98,7 +98,7 @@ function newRow(body, key, cells, last) {
   row.append(Object.assign(document.createElement("th"), { scope: "row" }));
   for (let n = 1; n < cells; n++) row.insertCell();
   if (last) row.insertCell().append(last(key));
-  // Said expressly: a browser takes what is laid out as cards for no table.
+  // Explicit role: browsers do not treat a table laid out as cards as a table.
   row.role = "row";
   const names = [...body.closest("table").tHead.rows[0].cells].map((each) => each.textContent);
   [...row.cells].forEach((cell, n) => {

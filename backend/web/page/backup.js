@@ -1,12 +1,12 @@
-// Everything that this browser keeps of a person, as one file, and back.
+// Export and import of all of the user's data in this browser, as one file.
 
 import { save } from "../playback/wav.js";
 
 const KIND = "duplex-tts";
 const VERSION = 1;
 
-/** Let the browser save all of `parts`: by name, what has `all` and `restore` (which may return
- *  a function that undoes it). */
+/** Download all `parts`: by name, objects with `all` and `restore` (which may return
+ *  an undo function). */
 export function exportAll(parts) {
   const all = Object.entries(parts).map(([name, part]) => [name, part.all]);
   const text = JSON.stringify({ kind: KIND, version: VERSION, ...Object.fromEntries(all) }, null, 1);
@@ -14,8 +14,8 @@ export function exportAll(parts) {
   save(new Blob([text], { type: "application/json" }), `duplex-tts-${day}.json`);
 }
 
-/** Put what a file holds in place of what is here. Returns a function that undoes it. Raises in
- *  words what is wrong with the file.
+/** Replace the current data with a file's. Returns an undo function. Raises an error with a
+ *  readable message if the file is invalid.
  */
 export async function importAll(file, parts) {
   let found;

@@ -1,4 +1,4 @@
-// The demo: a text that arrives as a language model writes it.
+// The demo: text that arrives like the output of a language model.
 
 const TOKENS_PER_S = 30;
 const TEXT =
@@ -14,7 +14,7 @@ export class Demo {
     return this.#timer !== 0;
   }
 
-  /** Give the text so far to `write(text, ended)`, a token longer each time. */
+  /** Call `write(text, ended)` with the text so far, one token longer each time. */
   start(write) {
     const tokens = TEXT.match(/\s?\S{1,4}/g);
     let text = "";

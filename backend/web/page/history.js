@@ -1,4 +1,4 @@
-// What was said: the latest first, to be found, said again, changed, copied or downloaded.
+// Spoken texts, latest first: can be searched, repeated, edited, copied and downloaded.
 
 import { button } from "../shared/controls.js";
 import { keyHeaders } from "../shared/key.js";
@@ -7,24 +7,24 @@ import { keep, recall } from "../shared/store.js";
 import { save, wav } from "../playback/wav.js";
 
 const MOST_TEXTS = 1000;
-const SHOWN = 50; // at once; the rest is found by searching, or shown on demand
-const MOST_FRAMES = 30e6; // some ten minutes at 48 kHz, 60 MB; older sound is let go
+const SHOWN = 50; // initially; older entries are found by search, or shown on demand
+const MOST_FRAMES = 30e6; // about ten minutes at 48 kHz, 60 MB; older audio is dropped
 const UNSPOKEN = "Not spoken";
 
 let items = 0;
 
 /**
- * Events: `again`, `edit`, `star` (detail: the text), `cleared` (detail: a function that undoes it), `problem` (detail: {text}).
- * `rate()` is the rate of the takes' samples, in Hz; `manner()` what speech is made with.
+ * Events: `again`, `edit`, `star` (detail: the text), `cleared` (detail: an undo function), `problem` (detail: {text}).
+ * `rate()` is the sample rate of the takes, in Hz; `manner()` the current voice parameters.
  */
 export class History extends EventTarget {
   #parts;
   #rate;
   #manner;
-  #entries = []; // the latest first: {node, takes, item, note}
+  #entries = []; // latest first: {node, takes, item, note}
   #shown = SHOWN;
-  #sound = []; // {take, chunk}: all chunks that are kept, the oldest first
-  #frames = 0; // in them
+  #sound = []; // {take, chunk}: all chunks kept, oldest first
+  #frames = 0; // total in #sound
 
   /** `parts`: elements `list`, `empty`, `repeat`, `clear`, `search`, `more`. */
   constructor(parts, rate, manner) {
@@ -40,12 +40,12 @@ export class History extends EventTarget {
     this.restore(recall("history", recall("said", [])));
   }
 
-  /** All of it, to be kept or given to `restore`: [{text, note}], the latest first. */
+  /** All entries, to be saved or passed to `restore`: [{text, note}], latest first. */
   get all() {
     return this.#entries.map(({ node, note }) => ({ text: node.data, note }));
   }
 
-  /** Returns a function that undoes it; what was said since stays. */
+  /** Returns an undo function that keeps entries added since. */
   restore(all) {
     const before = this.#entries;
     const restored = [];
@@ -66,22 +66,22 @@ export class History extends EventTarget {
     this.#search();
   }
 
-  /** A new entry; `node` carries its text, and may be lit; `takes` hold its audio. */
+  /** Add an entry; `node` holds its text, for highlights; `takes` hold its audio. */
   add(node, takes) {
     this.#insert({ node, takes, note: "" });
   }
 
-  /** A text that was not spoken here, and why. */
+  /** Add a text that was not spoken here, with the reason. */
   note(text, note = UNSPOKEN) {
     this.#insert(entry(text, note));
   }
 
-  /** The entry's audio goes on in another take. */
+  /** The entry's audio continues in another take. */
   extend(take, next) {
     this.#of(take)?.takes.push(next);
   }
 
-  /** Of the take nothing more will come: what is not spoken was not said. */
+  /** The take has ended: its unspoken text is removed from the entry. */
   shorten(take) {
     const found = this.#of(take);
     if (!found) return;
@@ -92,7 +92,7 @@ export class History extends EventTarget {
     this.#keep();
   }
 
-  /** The take has a new chunk: keep it, and let go of the oldest when there are too many. */
+  /** The take has a new chunk: keep it, and drop the oldest beyond the limit. */
   keepSound(take) {
     const chunk = take.chunks.length - 1;
     this.#sound.push({ take, chunk });
@@ -100,20 +100,20 @@ export class History extends EventTarget {
     while (this.#frames > MOST_FRAMES) {
       const oldest = this.#sound[0];
       const frames = oldest.take.chunks[oldest.chunk].length;
-      if (!oldest.take.forget(oldest.chunk)) break; // still to be played
+      if (!oldest.take.forget(oldest.chunk)) break; // not yet played
       this.#sound.shift();
       this.#frames -= frames;
     }
   }
 
-  /** A take has all its audio. Returns whether its entry has no sound at all. */
+  /** The take's audio is complete. Returns whether its entry has no audio at all. */
   finished(take) {
     const found = this.#of(take);
     if (!found) return false;
     const silent = found.takes.every((one) => one.complete && one.frames === 0 && one.accounted);
     if (silent) this.#setNote(found, "Not spoken: the voice cannot read it");
     else if (found.takes.some((one) => one.silent.length > 0)) this.#setNote(found, "The voice cannot read all of it");
-    this.#keep(); // what was taken back in time was not said
+    this.#keep(); // text deleted before it was spoken is not part of it
     return silent;
   }
 
@@ -141,7 +141,7 @@ export class History extends EventTarget {
     this.#refresh();
   }
 
-  // --- what is shown --------------------------------------------------------------------------
+  // --- rendering ------------------------------------------------------------------------------
 
   #search() {
     this.#shown = SHOWN;
@@ -253,7 +253,7 @@ function entry(text, note = "") {
   return { node: document.createTextNode(text), takes: [], note };
 }
 
-/** A control's name, and whose: there are many alike. */
+/** A control's label, with its entry's text: many controls are alike. */
 function nameWith(control, text) {
   control.id = `${text.id}-${control.textContent.replaceAll(" ", "-")}`;
   control.setAttribute("aria-labelledby", `${control.id} ${text.id}`);

@@ -1,4 +1,4 @@
-// A text as large as the screen, for the person opposite: turned round on demand.
+// Shows a text full-screen for a person sitting opposite, rotated on demand.
 
 import { keep, recall } from "../shared/store.js";
 
@@ -16,7 +16,7 @@ export class LargeView {
   show(text) {
     const { dialog, text: element } = this.#parts;
     element.textContent = text;
-    // From one word to a paragraph: the area of a letter shrinks as their number grows.
+    // For one word up to a paragraph: letter area shrinks as the number of letters grows.
     element.style.setProperty("--letters", Math.min(Math.max(text.length, 8), 400));
     dialog.showModal();
   }

@@ -1,5 +1,5 @@
-// Puts the page together. Who does what: protocol.js talks to the server, speech.js decides what is
-// said, player.js makes it sound, text_field.js is where it is typed.
+// Assembles the page. protocol.js talks to the server, speech.js decides what is
+// spoken, player.js plays it, text_field.js is where the user types.
 
 import { copyText } from "../shared/clipboard.js";
 import { keepFocus, Notice } from "../shared/controls.js";
@@ -69,11 +69,11 @@ const online = new Online(connection, elements({
   status: "connection", text: "connection-text", unlock: "unlock", forget: "forget-key",
 }));
 
-// --- to speak, and to be silent -----------------------------------------------------------------
+// --- speaking and stopping ----------------------------------------------------------------------
 
 function say(text) {
   if (online.away) return unsaid(text);
-  field.break(); // what is being typed comes first
+  field.break(); // split the text being typed, so that it is spoken first
   const place = new Place(document.createTextNode(text));
   history.add(place.node, [speech.say({ text, place, ended: true })]);
 }
@@ -90,17 +90,17 @@ function askForKey() {
 
 function stop() {
   demo.stop();
-  painter.paint(); // what was heard until now is shown as heard
+  painter.paint(); // mark what was heard until now
   speech.silence();
   globalThis.speechSynthesis?.cancel();
   painter.paint();
 }
 
 function clear() {
-  if (field.speaking) stop(); // nothing of it is heard behind its end
+  if (field.speaking) stop(); // nothing of the text is heard after it is cleared
   const text = field.clear();
   if (!text.trim()) return;
-  // A draft that was put aside comes back first.
+  // A draft that was put aside is restored first.
   queueMicrotask(() => {
     const undo = () => (field.text ? drafts.edit(text) : field.undo());
     const words = field.text ? "Cleared. Your draft is back." : "Cleared.";
@@ -108,7 +108,7 @@ function clear() {
   });
 }
 
-/** Do it, and let typing go on in the text: on a phone only where its keyboard is up already. */
+/** Run it, then focus the text: on a phone only if its keyboard is already open. */
 function back(act) {
   act();
   const typing = matchMedia("(hover: hover)").matches || document.activeElement === element("text");
@@ -129,7 +129,7 @@ function useManner() {
 
 const forgets = () => notice.show("This browser keeps nothing: what you write here is gone with the page.", "problem");
 store.addEventListener("failed", forgets, { once: true });
-// What a notice offers is about the text as it was: not about what is written or said after it.
+// A notice's action concerns the old text: it expires when text is written or spoken.
 element("text").addEventListener("beforeinput", () => notice.hide("cleared"));
 for (const type of ["undo", "redo"]) sheet.addEventListener(type, () => notice.hide("text", "cleared"));
 field.expand = (word) => phrases.expand(word);
@@ -169,7 +169,7 @@ voices.addEventListener("sample", ({ detail }) => {
   speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
 });
 voices.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
-newVoice.addEventListener("listening", stop); // no voice but the one to learn
+newVoice.addEventListener("listening", stop); // keep playback out of the recording
 newVoice.addEventListener("added", async ({ detail: name }) => {
   await listVoices();
   voices.choose(name);
@@ -189,7 +189,7 @@ function changeManner() {
   field.changeManner();
 }
 
-// --- what is pressed ----------------------------------------------------------------------------
+// --- input --------------------------------------------------------------------------------------
 
 // A phone's keyboard takes half of the screen.
 new ResizeObserver(() => sheet.reveal(element("paper"))).observe(element("paper"));
@@ -202,7 +202,7 @@ const tools = installTools({ field, drafts, speech, player, history, phrases, no
 installSettingsDialog({ kept: { settings, phrases, history }, notice, back });
 installShortcuts({ text: element("text"), field, phrases, history, tools, stop });
 
-// --- what the page shows ------------------------------------------------------------------------
+// --- display ------------------------------------------------------------------------------------
 
 function showHint() {
   const enter = settings.typing === "enter";
@@ -213,7 +213,7 @@ function showHint() {
     : enter
       ? "Enter or Speak says the text."
       : "What was spoken stays; what comes next you may still change.";
-  // It keeps its place: what is being read does not move.
+  // Hidden without changing the layout: text being read does not move.
   element("demo").style.visibility = recall("demo", false) || field.text !== "" ? "hidden" : "";
 }
 
@@ -277,14 +277,14 @@ connection.addEventListener("ready", () => (waiting.online = true));
 connection.addEventListener("resumed", () => (waiting.online = true));
 connection.addEventListener("lost", () => (waiting.online = false));
 
-// Browsers let a page sound only once its user has done something.
+// Browsers allow audio only after a user gesture.
 for (const gesture of ["pointerdown", "keydown"]) {
   document.addEventListener(gesture, () => player.wake(), { capture: true });
 }
 
 element("demo").hidden = recall("demo", false);
-settings.restore(settings.all); // now that everybody listens
-painter.paint(); // the draft was here before
+settings.restore(settings.all); // after all listeners are attached
+painter.paint(); // the draft was loaded earlier
 if (Player.obstacle) notice.show(Player.obstacle, "problem");
 online.open();
 keepOffline();

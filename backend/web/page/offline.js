@@ -1,6 +1,6 @@
-// Keeps the page on this device, where the browser lets it: on https and on localhost.
+// Keeps the page on this device where the browser allows it: on https and localhost.
 
-/** Blocks nothing; a browser that does not want to is fine. */
+/** Does not block; failure is harmless. */
 export async function keepOffline() {
   if (!navigator.serviceWorker) return;
   try {
@@ -9,7 +9,7 @@ export async function keepOffline() {
     const loaded = performance.getEntriesByType("resource").map(({ name }) => name);
     active.postMessage([...new Set([new URL("./", location.href).href, ...loaded])].filter(isOurs));
   } catch {
-    // Storage is forbidden, or a certificate is not trusted: the page works as well without.
+    // Storage is forbidden, or a certificate is not trusted: the page works without it.
   }
 }
 

@@ -1,14 +1,14 @@
-// For one or two switches: the page goes through its rows, then through the buttons of the row that
-// was chosen. A switch is Space or Enter, as adapters send them.
+// Switch scanning, for one or two switches: steps through rows, then through the buttons of the
+// chosen row. A switch is Space or Enter, as adapters send them.
 
 const ROWS = [".actions", "#notice", "#suggestions", "#phrases", "#categories", ".board-head", ".tools", "#waiting", ".log-head", "#history li", "header"];
 const PARTS = ".dialog-head, section, fieldset, :scope > .slider"; // of a dialog
 const CONTROLS = "button, summary, input:is([type=radio], [type=checkbox], [type=range])";
 const SLIDER_STEPS = 10;
-const ROUNDS = 2; // through a row without a choice; then back to the rows
+const ROUNDS = 2; // through a row without a choice, before returning to the rows
 
 export class Scanner {
-  #row = null; // buttons of the row that was chosen
+  #row = null; // buttons of the chosen row
   #at = -1;
   #passed = 0;
   #marked = [];
@@ -20,7 +20,7 @@ export class Scanner {
     addEventListener("keydown", (event) => this.#pressed(event), { capture: true });
   }
 
-  /** `switches`: 0 is off; with 1 it goes on by itself `everyMs`, with 2 Space goes on. */
+  /** `switches`: 0 is off; 1 advances every `everyMs`; with 2, Space advances. */
   set({ switches, everyMs }) {
     this.#switches = switches;
     this.#everyMs = everyMs;
@@ -81,7 +81,7 @@ export class Scanner {
   }
 }
 
-/** The rows of buttons that can be pressed now: of the dialog that is open, or of the page. */
+/** The rows of enabled buttons, of the open dialog or of the page. */
 function rows() {
   const dialog = document.querySelector("dialog[open]");
   const parts = dialog?.querySelectorAll(PARTS);
@@ -91,7 +91,7 @@ function rows() {
     .filter((buttons) => buttons.length > 0);
 }
 
-/** A slider further; from its end to its beginning. */
+/** Advance a slider one step, wrapping from its end to its beginning. */
 function push(slider) {
   const [value, min, max] = [slider.value, slider.min, slider.max].map(Number);
   const step = Math.max(Number(slider.step), (max - min) / SLIDER_STEPS);

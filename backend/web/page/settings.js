@@ -1,4 +1,4 @@
-// What a person sets once: kept in this browser, and part of the file that holds everything.
+// Persistent user settings: stored in this browser and included in the backup file.
 
 import { keep, recall } from "../shared/store.js";
 
@@ -14,12 +14,12 @@ const SHOWN = {
 const TYPING = ["auto", "word", "phrase", "sentence", "enter"];
 const OF_OLD = { type: "auto", sentence: "sentence", enter: "enter" };
 
-/** Event: `change` (detail: which one). */
+/** Event: `change` (detail: the setting's name). */
 export class Settings extends EventTarget {
   #sliders;
   #typing;
 
-  /** `sliders`: elements by name; each is followed by its output. `typing`: radio buttons. */
+  /** `sliders`: elements by name, each followed by its output. `typing`: radio buttons. */
   constructor(sliders, typing) {
     super();
     this.#sliders = sliders;
@@ -40,7 +40,7 @@ export class Settings extends EventTarget {
     return Number(this.#sliders[name].value);
   }
 
-  /** When words are spoken: one of the server's, or "enter". */
+  /** When words are spoken: one of the server's modes, or "enter". */
   get typing() {
     return this.#typing.find((input) => input.checked).value;
   }
@@ -50,7 +50,7 @@ export class Settings extends EventTarget {
     return { typing: this.typing, ...Object.fromEntries(values) };
   }
 
-  /** What is missing or makes no sense stays as it is. */
+  /** Missing or invalid values leave the setting unchanged. */
   restore(all) {
     for (const [name, slider] of Object.entries(this.#sliders)) {
       if (Number.isFinite(Number(all?.[name]))) slider.value = all[name];

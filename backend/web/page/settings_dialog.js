@@ -1,11 +1,11 @@
-// The dialog behind the settings button: what of it is neither a slider nor a voice.
+// The settings dialog, except its sliders and voices.
 
 import { exportAll, importAll } from "./backup.js";
 import { keep, recall } from "../shared/store.js";
 
 const element = (id) => document.getElementById(id);
 
-/** `kept`: by name, what goes into a file and comes from one. */
+/** `kept`: the parts of the backup file, by name. */
 export function installSettingsDialog({ kept, notice, back }) {
   const dialog = element("settings");
   element("open-settings").addEventListener("click", () => dialog.showModal());

@@ -1,6 +1,6 @@
-// What the keys of the whole page do; docs/page.md lists them.
+// Page-wide keyboard shortcuts; docs/page.md lists them.
 
-/** `tools`: what Alt and a key does, by its code, and `suggest(number)`. */
+/** `tools`: actions of Alt with a key, by key code, and `suggest(number)`. */
 export function installShortcuts({ text, field, phrases, history, tools, stop }) {
   text.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -12,7 +12,7 @@ export function installShortcuts({ text, field, phrases, history, tools, stop })
     if (event.key === "Escape" && !event.isComposing) return stop();
     if (event.ctrlKey || event.metaKey) return;
     const nowhere = document.activeElement === document.body && /^[^ ]$/u.test(event.key);
-    if (!event.altKey) return nowhere && field.focus(); // what is typed goes into the text
+    if (!event.altKey) return nowhere && field.focus(); // typing goes into the text
     const digit = Number(/^Digit([1-9])$/.exec(event.code)?.[1]);
     if (event.code === "KeyR") history.repeat();
     else if (event.code in tools) tools[event.code]();

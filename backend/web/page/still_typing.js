@@ -1,9 +1,9 @@
-// "I am still typing", said now and then to who waits: only while one types and nothing is heard.
+// Says "I am still typing" at intervals, only while the user is typing and nothing is heard.
 
 import { Place } from "../text/highlight.js";
 
 const WORDS = "I am still typing.";
-const TYPES_WITHIN_MS = 5000; // of the last edit one is at it
+const TYPES_WITHIN_MS = 5000; // the user counts as typing for this long after an edit
 const LOOK_EVERY_MS = 500;
 
 export class StillTyping {
@@ -11,7 +11,7 @@ export class StillTyping {
   #speech;
   #timer = 0;
   #editedAt = 0;
-  #heardAt = 0; // when something was heard, or the text was begun
+  #heardAt = 0; // when audio was last heard, or the text was begun
   /** 0: never. */
   everyMs = 0;
 

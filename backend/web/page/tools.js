@@ -1,5 +1,5 @@
-// What helps in a conversation beside the words: attention, a text to be read by the person
-// opposite, reading aloud, and suggested words.
+// Conversation aids: the attention sound, large text for a person sitting
+// opposite, reading aloud, and word suggestions.
 
 import { button } from "../shared/controls.js";
 import { Place } from "../text/highlight.js";
@@ -11,7 +11,7 @@ import { attentionTones } from "./tones.js";
 const element = (id) => document.getElementById(id);
 const LARGEST_FILE_BYTES = 2e6;
 const PAUSED = "Paused: nothing is heard before you press Go on.";
-// What no text has; a file in an older coding is read as such.
+// Control characters of binary files; text that is not UTF-8 is read as windows-1252.
 const NOT_TEXT = /[\0-\x08\x0e-\x1a\x1c-\x1f]/;
 
 /** `page`: {field, drafts, speech, player, history, phrases, notice, stop, back}. */
@@ -32,7 +32,7 @@ export function installTools(page) {
   return { KeyA: attention, KeyL: showLarge, KeyP: pause, suggest };
 }
 
-/** Returns what pauses and goes on. */
+/** Returns the function that pauses and resumes. */
 function installReading({ field, drafts, player, notice, stop, back }) {
   const reader = new Reader(field, stop);
   const pause = () => {
@@ -56,7 +56,7 @@ function installReading({ field, drafts, player, notice, stop, back }) {
   paper.addEventListener("dragover", (event) => event.preventDefault());
   paper.addEventListener("drop", async (event) => {
     const [file] = event.dataTransfer.files;
-    if (!file) return; // a text: the field takes it
+    if (!file) return; // dropped text is handled by the field
     event.preventDefault();
     if (file.size > LARGEST_FILE_BYTES || !/^text\/|^$/.test(file.type)) {
       return notice.show("Only a text file can be read here.", "problem");
@@ -78,9 +78,9 @@ function decoded(bytes) {
   }
 }
 
-/** Returns what takes the suggestion with a number (from 1). */
+/** Returns the function that inserts the suggestion with a number (from 1). */
 function installPrediction({ field, history, phrases, back }) {
-  let prediction = null; // made when it is first needed
+  let prediction = null; // created on first use
   let choices = [];
   const learned = () => {
     prediction = new Prediction();

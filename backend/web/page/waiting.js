@@ -1,4 +1,4 @@
-// What was entered while the server was away: nobody hears it before the person says so.
+// Texts entered while the server was away: not spoken until the user confirms.
 
 import { button } from "../shared/controls.js";
 import { keep, recall } from "../shared/store.js";
@@ -25,7 +25,7 @@ export class Waiting extends EventTarget {
     this.#show();
   }
 
-  /** Whether the server's voice can be had. */
+  /** Whether the server's voice is available. */
   set online(online) {
     if (this.#online === online) return;
     this.#online = online;

@@ -1,4 +1,4 @@
-// What a tile does when it is pressed: at once, or when it was held for a while, against slips.
+// Triggers a tile at once, or only after it was held for a while, against accidental taps.
 
 export class Press {
   #act;
@@ -7,7 +7,7 @@ export class Press {
   #held = null;
   holdMs = 0;
 
-  /** `act(button)`, `slip()`: it was too short; buttons are those of `container` with `data-at`. */
+  /** `act(button)`; `slip()`: released too early. Buttons: those in `container` with `data-at`. */
   constructor(container, { act, slip }) {
     this.#act = act;
     this.#slip = slip;

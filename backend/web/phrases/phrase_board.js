@@ -1,4 +1,4 @@
-// The phrases with all that belongs to them on the page: tiles, editor, and their settings.
+// The phrases with their parts of the page: tiles, editor and settings.
 
 import { PhraseEditor } from "./phrase_editor.js";
 import { Phrases } from "./phrases.js";

@@ -1,12 +1,12 @@
 // Adds, changes, moves and removes phrases: in a dialog, by dragging, and by keys.
 
-const SLIP_PX = 8; // a tap that moves less is a tap
+const SLIP_PX = 8; // movement below this is a tap
 
-/** Event: `removed` (detail: a function that brings the phrase back). */
+/** Event: `removed` (detail: an undo function). */
 export class PhraseEditor extends EventTarget {
   #phrases;
   #parts;
-  #at = null; // number of the phrase at hand; null: a new one
+  #at = null; // number of the edited phrase; null: a new phrase
   #dragged = null; // {tile, x, y}
 
   /** `parts`: elements `dialog`, `title`, `text`, `category`, `categories`, `short`, `remove`,
@@ -28,7 +28,7 @@ export class PhraseEditor extends EventTarget {
     parts.tiles.addEventListener("click", (event) => this.#swallow(event), { capture: true });
   }
 
-  /** Ask for a phrase: a new one, or number `at`. */
+  /** Open the dialog for a new phrase, or for number `at`. */
   open(at = null, text = "") {
     this.#at = at;
     const { dialog, title, remove, earlier, later, categories, ...fields } = this.#parts;
@@ -46,7 +46,7 @@ export class PhraseEditor extends EventTarget {
     fields.text.focus();
   }
 
-  /** What cannot be saved is said by the browser, at its place. */
+  /** Validation errors are shown by the browser at the input. */
   #check() {
     const { text, short } = this.#parts;
     const taken = this.#phrases.takenBy(short.value, this.#at);
@@ -73,7 +73,7 @@ export class PhraseEditor extends EventTarget {
     this.#at = to;
   }
 
-  // --- by dragging ----------------------------------------------------------------------------
+  // --- dragging -------------------------------------------------------------------------------
 
   #grab(event) {
     const tile = event.target.closest("[data-at]");
@@ -96,7 +96,7 @@ export class PhraseEditor extends EventTarget {
       .find((tile) => tile && tile !== drag.tile);
   }
 
-  /** What was dragged is not tapped. */
+  /** Suppress the click after a drag. */
   #swallow(event) {
     const drag = this.#dragged;
     this.#dragged = null;

@@ -1,4 +1,4 @@
-// Phrases as tiles, in categories: one tap, or Alt and a digit, says one. The editor is
+// Phrases as tiles, in categories: a tap, or Alt and a digit, says a phrase. The editor is
 // phrase_editor.js.
 
 import { button } from "../shared/controls.js";
@@ -20,10 +20,10 @@ const AT_FIRST = [
   { category: "Needs", text: "I am in pain." },
 ];
 const KEYS = 9;
-const OTHERS = "Mine"; // the category of what has none
+const OTHERS = "Mine"; // category of phrases without a category
 
-/** Events: `press` (detail: the phrase's text), `edit` (detail: its number), `changed`, `slip` (one was
- *  not held long enough).
+/** Events: `press` (detail: the phrase's text), `edit` (detail: its number), `changed`, `slip` (a tile
+ *  was not held long enough).
  */
 export class Phrases extends EventTarget {
   #parts;
@@ -77,31 +77,31 @@ export class Phrases extends EventTarget {
     this.#changed();
   }
 
-  /** Say the phrase with this number (from 1) of those that are shown. */
+  /** Say the phrase with this number (from 1) among those shown. */
   digit(number) {
     if (number <= this.#shown.length) this.#tell("press", this.#phrases[this.#shown[number - 1]].text);
   }
 
-  /** What a word stands for, if it is an abbreviation. */
+  /** The expansion of a word, if it is an abbreviation. */
   expand(word) {
     const wanted = word.toLocaleLowerCase();
     return this.#phrases.find(({ short }) => short && short === wanted)?.text ?? word;
   }
 
-  /** The phrase, but number `at`, that an abbreviation stands for already. */
+  /** The phrase, other than number `at`, that already uses an abbreviation. */
   takenBy(short, at) {
     const wanted = clean("", "", short).short;
     return this.#phrases.find((one, number) => wanted && one.short === wanted && number !== at);
   }
 
-  /** Add a phrase, or put it in place of number `at`. */
+  /** Add a phrase, or replace number `at`. */
   put({ text, category = this.#category, short }, at = this.#phrases.length) {
     this.#phrases.splice(at, 1, clean(text, category, short));
     this.#category = this.#phrases[at].category;
     this.#changed();
   }
 
-  /** Returns a function that brings it back. */
+  /** Returns an undo function. */
   remove(at) {
     const before = [...this.#phrases];
     this.#phrases.splice(at, 1);
@@ -109,7 +109,7 @@ export class Phrases extends EventTarget {
     return () => this.restore(before);
   }
 
-  /** Put one phrase where another is, in its category. */
+  /** Move a phrase to another's position, within its category. */
   move(from, to) {
     if (!(to in this.#phrases) || from === to) return;
     const { category } = this.#phrases[to];
@@ -118,7 +118,7 @@ export class Phrases extends EventTarget {
     this.#changed();
   }
 
-  /** The number of the phrase `steps` further among those that are shown. */
+  /** The number of the phrase `steps` further among those shown. */
   neighbour(at, steps) {
     return this.#shown[this.#shown.indexOf(at) + steps];
   }
@@ -156,7 +156,7 @@ export class Phrases extends EventTarget {
     this.#show();
   }
 
-  // --- what is shown --------------------------------------------------------------------------
+  // --- rendering ------------------------------------------------------------------------------
 
   #changed() {
     keep("board", this.#phrases);

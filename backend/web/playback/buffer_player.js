@@ -1,20 +1,20 @@
-// The last step before the loudspeaker where there is no AudioWorklet: browsers have it on secure
-// addresses only. The same jitter buffer is rendered here, a moment ahead, in short blocks.
+// The last stage before the loudspeaker where AudioWorklet is missing (browsers offer it on secure
+// origins only). Renders the same jitter buffer slightly ahead, in short blocks.
 
 import { JitterBuffer } from "./jitter_buffer.js";
 
 const BLOCK = 1024; // frames
 const EVERY_MS = 15;
-const AHEAD_S = 0.25; // a page in the background is called seldom
-const SOON_S = 0.04; // a block is rendered so long before it is heard, at the latest
-const LEAST_S = 0.01; // what is nearer than that may not be heard in time
+const AHEAD_S = 0.25; // timers of background pages run rarely
+const SOON_S = 0.04; // a block is rendered at least this long before it is heard
+const LEAST_S = 0.01; // blocks closer than this may miss their time
 
-/** Takes the messages that the worklet takes, and answers with its states. */
+/** Accepts the worklet's messages and reports the same states. */
 export class BufferPlayer {
   #context;
   #buffer;
-  #frame = 0; // of the clock: the next to be rendered
-  #blocks = []; // {source, frame, samples}: scheduled, and perhaps not yet heard
+  #frame = 0; // clock frame to be rendered next
+  #blocks = []; // {source, frame, samples}: scheduled, possibly not yet heard
   #timer = 0;
   onmessage = null;
 
@@ -22,7 +22,7 @@ export class BufferPlayer {
     this.#context = context;
     this.#buffer = new JitterBuffer(context.sampleRate, (state) => {
       const data = { type: "state", ...state };
-      queueMicrotask(() => this.onmessage?.({ data })); // as a port would: never at once
+      queueMicrotask(() => this.onmessage?.({ data })); // asynchronous, like a port
     });
   }
 
@@ -54,7 +54,7 @@ export class BufferPlayer {
     const [least, soon, ahead] = [LEAST_S, SOON_S, AHEAD_S].map((s) => this.#at(s));
     if (!this.#buffer.sounding) this.#frame = Math.max(this.#frame, soon - BLOCK, least);
     else if (this.#frame < least) this.#buffer.skip((this.#frame = least));
-    // What has not come may still come in time: silence is rendered as late as it can be.
+    // Late audio may still arrive in time: silence is rendered as late as possible.
     const whole = () => this.#buffer.sounding && this.#buffer.available >= BLOCK;
     const ready = () => whole() || this.#frame < soon;
     while (this.#frame < ahead && ready()) this.#renderBlock();

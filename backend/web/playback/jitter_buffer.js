@@ -1,5 +1,5 @@
-// What is played next, sample by sample: a ring that holds back a little before it begins, and never
-// clicks. Knows no audio API: worklet.js and buffer_player.js render from it.
+// Selects the samples to play: a ring buffer that prebuffers before it starts and avoids
+// clicks. Independent of audio APIs: worklet.js and buffer_player.js render from it.
 
 const FIRST_SIZE = 1 << 16; // samples; doubles when a long sentence arrives at once
 const RAMP_S = 0.005;
@@ -7,7 +7,7 @@ const RAMP_S = 0.005;
 class Ring {
   constructor(size = FIRST_SIZE) {
     this.samples = new Float32Array(size);
-    this.read = 0; // both only grow: sample numbers since the page was opened
+    this.read = 0; // monotonic sample numbers since the page was opened
     this.written = 0;
   }
 
@@ -26,7 +26,7 @@ class Ring {
 
   clear() {
     this.read = this.written;
-    // What one long sentence needed is not kept for ever.
+    // Memory needed for one long sentence is released.
     if (this.samples.length > FIRST_SIZE) this.samples = new Float32Array(FIRST_SIZE);
   }
 
@@ -54,24 +54,24 @@ export class JitterBuffer {
   #jump = 0; // the step at a start or stop, spread over a short ramp
   #ramp;
   #left = 0;
-  #last = 0; // what left the loudspeaker last
+  #last = 0; // the last sample played
   playing = false;
   prebuffer = 0; // frames
 
-  /** `report({playing, frame, position})`: from `frame` of the clock on, the sample number
-   *  `position` and those after it are heard (`playing`), or silence is.
+  /** `report({playing, frame, position})`: from clock frame `frame` on, the samples from number
+   *  `position` on are heard (`playing`), or silence is.
    */
   constructor(rateHz, report) {
     this.#ramp = Math.round(RAMP_S * rateHz);
     this.#report = report;
   }
 
-  /** Frames that are here and not rendered. */
+  /** Frames buffered and not yet rendered. */
   get available() {
     return this.#ring.available;
   }
 
-  /** Whether the next block is anything but silence, as far as is known. */
+  /** Whether the next block is known to be more than silence. */
   get sounding() {
     return this.playing || this.#left > 0;
   }
@@ -80,7 +80,7 @@ export class JitterBuffer {
     this.#ring.write(samples);
   }
 
-  /** Nothing of what is here will be heard; `last` is the sample before `frame`. */
+  /** Discard everything buffered; `last` is the sample before `frame`. */
   reset(frame, last = this.#last) {
     this.#ring.clear();
     this.#last = last;
@@ -90,7 +90,7 @@ export class JitterBuffer {
     this.#tell(frame);
   }
 
-  /** The clock went on to `frame` while nothing was rendered: there was silence. */
+  /** The clock advanced to `frame` without rendering: there was silence. */
   skip(frame) {
     this.#last = this.#left = 0;
     if (!this.playing) return;
@@ -98,7 +98,7 @@ export class JitterBuffer {
     this.#tell(frame);
   }
 
-  /** Fill `output` with what is heard from `frame` on. */
+  /** Fill `output` with the audio from `frame` on. */
   render(output, frame) {
     if (!this.playing && this.#due(output.length)) this.#start(frame);
     if (!this.sounding) return;
@@ -110,7 +110,7 @@ export class JitterBuffer {
     }
   }
 
-  /** Enough is there, or what is there has waited as long as enough would last. */
+  /** Enough is buffered, or the buffered audio has waited as long as the prebuffer lasts. */
   #due(frames) {
     if (this.#ring.available === 0) return false;
     this.#waited += frames;
@@ -131,7 +131,7 @@ export class JitterBuffer {
     this.#ring.clear();
   }
 
-  /** The next sample would be `next`: let the step to it decay rather than click. */
+  /** The next sample would be `next`: let the step to it decay, to avoid a click. */
   #bridge(next) {
     this.#jump = this.#last - next;
     this.#left = this.#jump === 0 ? 0 : this.#ramp;

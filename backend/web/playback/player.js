@@ -1,4 +1,4 @@
-// From takes to the loudspeaker: one AudioContext, one ring, and the clock of what is really heard.
+// From takes to the loudspeaker: one AudioContext, one ring buffer, and the clock of heard audio.
 
 import { BufferPlayer } from "./buffer_player.js";
 
@@ -11,17 +11,17 @@ const CALM_MS = 30_000; // without a gap, before the prebuffer shrinks again
 const HIGHEST_RATE_HZ = 48_000; // the server's highest
 
 /**
- * Plays takes (see take.js) one after the other, without a gap between their chunks.
- * Events: `tick` while something is heard (once a frame), `report` (every 250 ms of that),
+ * Plays takes (see take.js) in sequence, without gaps between their chunks.
+ * Events: `tick` while audio is heard (once a frame), `report` (every 250 ms of that),
  * `dry` (detail: the take whose audio ran out), `rest`.
  */
 export class Player extends EventTarget {
   #context = null;
-  #port = null; // of the worklet, or what stands in for it
+  #port = null; // of the worklet, or its substitute
   #waking = null;
-  #waiting = []; // takes that are not wholly in the ring, in order
-  #timeline = []; // takes that are in the ring and not yet wholly heard, in order
-  #written = 0; // samples put into the ring since the page was opened
+  #waiting = []; // takes not completely in the ring, in order
+  #timeline = []; // takes in the ring and not completely heard, in order
+  #written = 0; // samples written to the ring since the page was opened
   #anchors = [{ playing: false, frame: 0, position: 0 }];
   #prebuffer = PREBUFFER_LEAST_S;
   #calmSince = 0;
@@ -31,7 +31,7 @@ export class Player extends EventTarget {
   #reporter = 0;
   #resting = 0;
 
-  /** Why this browser cannot play here, in words, or null. */
+  /** Why this browser cannot play here, as a readable message, or null. */
   static get obstacle() {
     if (globalThis.AudioContext) return null;
     return "This browser cannot play sound from a web page.";
@@ -41,16 +41,16 @@ export class Player extends EventTarget {
     return this.#contextAtHand().sampleRate;
   }
 
-  /** Get ready to play; has to be called in answer to a key or a click. */
+  /** Prepare playback; must be called in a user gesture. */
   wake() {
     const context = this.#contextAtHand();
     if (context.state !== "running" && !this.#paused) context.resume();
-    if (!this.#ticking) this.#restLater(); // perhaps nothing is going to be said
+    if (!this.#ticking) this.#restLater(); // perhaps nothing will be said
     this.#waking ??= this.#load(context).catch(() => this.#loadAgain());
     return this.#waking;
   }
 
-  /** The take's place in the queue: the last, or behind the take `after`. */
+  /** Enqueue the take: last, or behind the take `after`. */
   enqueue(take, after = this.#waiting.at(-1)) {
     this.#waiting.splice(this.#waiting.indexOf(after) + 1, 0, take);
     this.wake();
@@ -68,9 +68,9 @@ export class Player extends EventTarget {
     }
   }
 
-  /** Silence, within one render quantum of the audio thread hearing of it. */
+  /** Silence the output, within one render quantum after the audio thread receives it. */
   reset() {
-    this.paused = false; // else nobody would hear that it is reset
+    this.paused = false; // a suspended context would not process the reset
     this.#port?.postMessage({ type: "reset" });
     this.#waiting = [];
     this.#timeline = [];
@@ -84,12 +84,12 @@ export class Player extends EventTarget {
     return (frames * 1000) / this.rate;
   }
 
-  /** Whether there is something to be heard. */
+  /** Whether there is audio to be heard. */
   get sounding() {
     return this.#ticking;
   }
 
-  /** Sound waits where it is. */
+  /** Whether playback is paused; its position is kept. */
   get paused() {
     return this.#paused;
   }
@@ -100,7 +100,7 @@ export class Player extends EventTarget {
     else if (this.#ticking) this.#context.resume();
   }
 
-  /** Speech was owed and did not come in time: hold more back from now on. */
+  /** Audio was due and late: increase the prebuffer from now on. */
   gap() {
     this.#calmSince = performance.now();
     this.#setPrebuffer(Math.min(this.#prebuffer * 2, PREBUFFER_MOST_S));
@@ -133,7 +133,7 @@ export class Player extends EventTarget {
     return node.port;
   }
 
-  /** The server could not be asked for the worklet; a context may remember that it failed. */
+  /** The worklet failed to load; a context may remember the failure: create a new context. */
   async #loadAgain() {
     this.#context.close();
     this.#context = this.#waking = null;
@@ -152,7 +152,7 @@ export class Player extends EventTarget {
 
   // --- the clock ------------------------------------------------------------------------------
 
-  /** The worklet began or stopped to play. */
+  /** The worklet started or stopped playing. */
   #changed(state) {
     this.#anchors.push(state);
     const heard = this.#heardFrame();
@@ -161,7 +161,7 @@ export class Player extends EventTarget {
     if (!state.playing && last) this.#tell("dry", last);
   }
 
-  /** The context's time that leaves the loudspeaker at a performance.now() time. */
+  /** The context time that leaves the loudspeaker at a performance.now() time. */
   #output() {
     const context = this.#context;
     const stamp = context.getOutputTimestamp?.();
@@ -171,7 +171,7 @@ export class Player extends EventTarget {
   }
 
   #heardFrame() {
-    if (!this.#context) return 0; // it is being made anew
+    if (!this.#context) return 0; // it is being recreated
     const { contextTime, performanceTime } = this.#output();
     const since = Math.max(0, performance.now() - performanceTime) / 1000;
     return Math.min(contextTime + since, this.#context.currentTime) * this.rate;
@@ -185,7 +185,7 @@ export class Player extends EventTarget {
     return Math.min(Math.max(anchor.position + since, 0), this.#written);
   }
 
-  // --- at work, and at rest -------------------------------------------------------------------
+  // --- running and suspended ------------------------------------------------------------------
 
   #start() {
     clearTimeout(this.#resting);

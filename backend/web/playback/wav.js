@@ -1,6 +1,6 @@
 const HEADER_BYTES = 44;
 
-/** One WAV file (mono, 16 bit) of chunks of samples (Int16Array), as a Blob. */
+/** A WAV file (mono, 16 bit) of sample chunks (Int16Array), as a Blob. */
 export function wav(chunks, rateHz) {
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
   const view = new DataView(new ArrayBuffer(HEADER_BYTES));
@@ -20,11 +20,11 @@ export function wav(chunks, rateHz) {
   return new Blob([view, ...chunks], { type: "audio/wav" });
 }
 
-/** Let the browser save a Blob under a name. */
+/** Download a Blob under a name. */
 export function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the download has begun by then
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // the download has started by then
 }

@@ -1,4 +1,4 @@
-// The last step before the loudspeaker, on the audio thread.
+// The last stage before the loudspeaker, on the audio thread.
 //
 // In:  {type: "audio", samples}, {type: "reset"}, {type: "prebuffer", frames}, {type: "tap", on}
 // Out: {type: "state", playing, frame, position}: see JitterBuffer;

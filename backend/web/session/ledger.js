@@ -1,14 +1,14 @@
-// What of a session is on its way, so that nothing is lost when its connection breaks: the messages
-// that the server may not have handled, and what came from it. See "When the connection breaks" in
+// A session's messages in flight, so that nothing is lost when its connection breaks: those
+// that the server may not have handled, and what was received. See "When the connection breaks" in
 // docs/protocol.md.
 
-const WITHOUT_COUNT = ["ready", "pong"]; // they belong to a connection, not to the session
-const GOES_ON = ["timeout", "engine_failed"]; // after other errors nothing comes of a context
+const WITHOUT_COUNT = ["ready", "pong"]; // these belong to a connection, not to the session
+const GOES_ON = ["timeout", "engine_failed"]; // other errors end a context
 
 export class Ledger {
   #token;
-  #unconfirmed = []; // messages, as they were sent
-  #handled = 0; // by the server, of those sent before
+  #unconfirmed = []; // messages, as sent
+  #handled = 0; // by the server, of those sent
   #after = {}; // by unfinished context: the number of its last audio
   #answers = 0;
 
@@ -18,24 +18,24 @@ export class Ledger {
     this.#token = token;
   }
 
-  /** What the server may not have handled, the oldest first. */
+  /** Messages that the server may not have handled, oldest first. */
   get unconfirmed() {
     return this.#unconfirmed;
   }
 
-  /** A message goes out, as `text`. */
+  /** Record an outgoing message, sent as `text`. */
   sent({ type, context }, text) {
     this.#unconfirmed.push(text);
     if (type === "start") this.#after[context] = -1;
   }
 
-  /** The server says how many messages it has handled in all. */
+  /** The server reports how many messages it has handled in total. */
   confirm(handled) {
     this.#unconfirmed.splice(0, handled - this.#handled);
     this.#handled = handled;
   }
 
-  /** A message came in. */
+  /** Record an incoming message. */
   received({ type, context, seq, code }) {
     if (type === "audio") {
       this.#after[context] = seq;
@@ -46,12 +46,12 @@ export class Ledger {
     }
   }
 
-  /** The fields that acknowledge what came. */
+  /** The fields that acknowledge received messages. */
   get acknowledgement() {
     return { after: this.#after, answers: this.#answers };
   }
 
-  /** The message that asks to go on with the session over a new connection. */
+  /** The message that requests resuming the session over a new connection. */
   get resumption() {
     const { session } = this;
     return { type: "resume", session, token: this.#token, ...this.acknowledgement };

@@ -1,5 +1,5 @@
-// The server counts Unicode code points, a browser's strings count UTF-16 units.
-// `units` below always means a position in a JavaScript string, `points` one on the wire.
+// The server counts Unicode code points, JavaScript strings count UTF-16 units.
+// `units` below is always a position in a JavaScript string, `points` a position on the wire.
 
 const PAIR = /[\ud800-\udbff][\udc00-\udfff]/g;
 
@@ -8,7 +8,7 @@ export function toPoints(text, units = text.length) {
   return units - (text.slice(0, units).match(PAIR)?.length ?? 0);
 }
 
-/** Where in `text` the code point number `points` begins; the end of `text` at most. */
+/** The position of code point number `points` in `text`, at most the end of `text`. */
 export function toUnits(text, points) {
   let units = 0;
   if (text.search(PAIR) < 0) return Math.min(points, text.length);
@@ -19,7 +19,7 @@ export function toUnits(text, points) {
   return units;
 }
 
-/** `units` or one less: never between the halves of one character. */
+/** `units` or one less: never inside a surrogate pair. */
 export function characterStart(text, units) {
   const code = text.charCodeAt(units);
   const before = text.charCodeAt(units - 1);

@@ -1,12 +1,12 @@
-// Whether the server can be reached, as the page shows it; the key, where the server demands one.
+// Whether the server is reachable, as shown on the page, and the key, if the server demands one.
 
 import { KeyQuestion, keptKey } from "../shared/key.js";
 import { keep } from "../shared/store.js";
 
-const AWAY_AFTER_MS = 5000; // what is said in a shorter break is still spoken after it
+const AWAY_AFTER_MS = 5000; // text said in a shorter break is still spoken after it
 
-/** Events: `away` (what is said from now on is not spoken by itself), `back`, `locked`,
- *  `putOff` (there is no key yet, and nothing is heard). */
+/** Events: `away` (text said from now on is not spoken automatically), `back`, `locked`,
+ *  `putOff` (there is no key yet, and nothing is spoken). */
 export class Online extends EventTarget {
   #connection;
   #parts;
@@ -44,7 +44,6 @@ export class Online extends EventTarget {
     this.#connection.open(keptKey());
   }
 
-  /** Ask for the key. */
   ask() {
     this.#question.ask();
   }

@@ -1,11 +1,11 @@
-// The native protocol (docs/protocol.md): one session over a WebSocket that comes back by itself.
+// The native protocol (docs/protocol.md): one session over a WebSocket that reconnects by itself.
 
 import { Ledger } from "./ledger.js";
 
 const RETRY_FIRST_MS = 250;
 const RETRY_LONGEST_MS = 8000;
 const PING_AT_REST_MS = 20_000;
-const PING_SOON_MS = 1000; // after something went either way: it acknowledges
+const PING_SOON_MS = 1000; // delay after traffic in either direction; a ping acknowledges
 const PING_AT_BYTES = 128 * 1024;
 const PONG_WITHIN_MS = 5000;
 const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
@@ -14,23 +14,23 @@ const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 export function decodeAudio(buffer) {
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
-  // A copy: the samples may begin at an odd byte, which an Int16Array cannot.
+  // Copied: the samples may begin at an odd byte, which an Int16Array cannot.
   return { header, samples: new Int16Array(buffer.slice(4 + size)) };
 }
 
 /**
- * Events: `ready` (there is a fresh session, which knows nothing of another), `resumed` (the session
- * goes on, and nothing of it is lost), `message` (detail: {header, samples?}), `lost` (detail:
- * {why}, in words; it tries again by itself), `locked` (detail: {wrong}; the server demands an API
- * key, and the one there is, is wrong; it waits for `open` with another).
+ * Events: `ready` (a new session, with no state of an earlier one), `resumed` (the session
+ * continues without loss), `message` (detail: {header, samples?}), `lost` (detail: {why}, a
+ * readable message; it reconnects by itself), `locked` (detail: {wrong}; the server demands an API
+ * key, `wrong` if the present key was refused; waits for `open` with another key).
  */
 export class Connection extends EventTarget {
   #url;
   #key = "";
   #socket = null;
-  #ledger = null; // of the session at hand
-  #fresh = null; // of the one that is there if that cannot go on
-  #refusal = ""; // code of an error that concerns the whole connection
+  #ledger = null; // of the current session
+  #fresh = null; // of the session used if the current session cannot be resumed
+  #refusal = ""; // code of an error of the whole connection
   #failures = 0;
   #retry = 0;
   #ping = 0;
@@ -46,7 +46,7 @@ export class Connection extends EventTarget {
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
   }
 
-  /** Connect; `key`: an API key, for a server that demands one. */
+  /** Connect; `key`: an API key, if the server demands one. */
   open(key = this.#key) {
     clearTimeout(this.#retry);
     this.#retry = 0;
@@ -63,7 +63,7 @@ export class Connection extends EventTarget {
     socket.onclose = current(({ code }) => this.#closed(code));
   }
 
-  /** Say goodbye: the session ends. */
+  /** End the session and close the connection. */
   close() {
     this.#socket?.close(1000);
     this.#socket = null;
@@ -71,7 +71,7 @@ export class Connection extends EventTarget {
     this.#stop();
   }
 
-  /** Send a message, later if the session has no connection now; false when there is no session. */
+  /** Send a message, later if the session is disconnected; false if there is no session. */
   send(message) {
     if (!this.#ledger) return false;
     const text = JSON.stringify(message);
@@ -83,7 +83,7 @@ export class Connection extends EventTarget {
     return true;
   }
 
-  // --- what comes -----------------------------------------------------------------------------
+  // --- receiving ------------------------------------------------------------------------------
 
   #received(data) {
     const { header, samples } =
@@ -110,7 +110,7 @@ export class Connection extends EventTarget {
     }
   }
 
-  /** An error that is of no context. */
+  /** An error that belongs to no context. */
   #concerned(code) {
     this.#refusal = code;
     if (code !== "resume_failed" || !this.#fresh) return;
@@ -126,7 +126,7 @@ export class Connection extends EventTarget {
     this.#tell(type);
   }
 
-  // --- signs of life --------------------------------------------------------------------------
+  // --- keepalive ------------------------------------------------------------------------------
 
   #acknowledge(data) {
     this.#unacknowledged += data.byteLength ?? data.length;
@@ -142,7 +142,7 @@ export class Connection extends EventTarget {
     this.#ping = setTimeout(() => this.#check(), ms);
   }
 
-  /** A dead network says nothing: ask, and hang up when there is no answer. */
+  /** Detect a dead network: ping, and disconnect without an answer. */
   #check() {
     this.#write({ type: "ping", ...this.#ledger.acknowledgement });
     this.#unacknowledged = 0;
@@ -165,7 +165,7 @@ export class Connection extends EventTarget {
     this.#socket.send(JSON.stringify(message));
   }
 
-  // --- when it breaks -------------------------------------------------------------------------
+  // --- reconnecting ---------------------------------------------------------------------------
 
   #closed(code) {
     this.#socket = null;

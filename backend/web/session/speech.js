@@ -1,5 +1,5 @@
-// The conductor between the connection and the player: which takes there are, what each is told,
-// and what happens to them when a voice is missing or the connection drops.
+// Coordinates the connection and the player: which takes exist, what each is sent,
+// and how they continue when a voice is missing or the connection drops.
 
 import { wordStart } from "../text/edits.js";
 import { Take } from "./take.js";
@@ -8,19 +8,19 @@ const MOST_FAILURES = 5;
 const BUSY_AGAIN_MS = 1000;
 
 /**
- * Events: `notice` (detail: {text, kind}), `replaced` (detail: {take, next}: what the first did not
- * speak, the second will), `spoken` (detail: take; more of it is locked), `sound` (detail: take; it has one more chunk),
+ * Events: `notice` (detail: {text, kind}), `replaced` (detail: {take, next}: `next` speaks what `take`
+ * did not), `spoken` (detail: take; more of it is locked), `sound` (detail: take; it has one more chunk),
  * `finished` (detail: take), `gap`, `voiceless` (detail: {wanted, voice}).
  */
 export class Speech extends EventTarget {
   #connection;
   #player;
-  #takes = new Map(); // by context id, those that are not complete
+  #takes = new Map(); // incomplete takes, by context id
   #heard = []; // takes whose audio may still be heard
   #lost = false;
-  manner = {}; // of what is said from now on: voice, speed, volume, typing
+  manner = {}; // parameters of new takes: voice, speed, volume, typing
   defaultVoice = undefined;
-  away = false; // what is asked for now would be heard too late
+  away = false; // audio requested now would come too late
 
   constructor(connection, player) {
     super();
@@ -45,7 +45,7 @@ export class Speech extends EventTarget {
     return take;
   }
 
-  /** Play a sound of this page's own, in its turn. */
+  /** Queue a sound that this page made. */
   play(samples, place) {
     const take = Object.assign(new Take({ place }), { ended: true, complete: true });
     take.chunks.push(samples);
@@ -54,21 +54,21 @@ export class Speech extends EventTarget {
     this.#player.advance();
   }
 
-  /** The take's text is to be `text` now; with `ended`, for good. */
+  /** Set the take's text to `text`; with `ended`, finally. */
   update(take, text, ended = false) {
     take.wanted = text;
     take.ended = ended;
     this.#pump(take);
   }
 
-  /** The rest of the take, from what can still change on, is spoken in the present manner. */
+  /** Speak the rest of the take, from where it can still change, with the current parameters. */
   change(take) {
     if (!take.open) return Object.assign(take, this.manner);
     take.changing = true;
     if (!take.retracting) take.retract((message) => this.#connection.send(message), take.spoken);
   }
 
-  /** Silence, and nothing more of what was asked for until now. */
+  /** Stop playback and cancel everything requested until now. */
   silence() {
     for (const take of this.#heard) take.stoppedMs = this.#player.heardMs(take);
     this.#player.reset();
@@ -80,12 +80,12 @@ export class Speech extends EventTarget {
     this.#heard = [];
   }
 
-  /** Takes that are not wholly here yet, the earliest first. */
+  /** Incomplete takes, earliest first. */
   get unfinished() {
     return [...this.#takes.values()];
   }
 
-  /** Nothing more of the take is to come. What is here is heard. Returns the text that is not. */
+  /** End the take; audio already received is played. Returns the text that is not spoken. */
   withdraw(take) {
     const rest = take.wanted.slice(take.spoken);
     if (take.open) this.#connection.send({ type: "cancel", context: take.id });
@@ -95,7 +95,7 @@ export class Speech extends EventTarget {
     return rest;
   }
 
-  /** Takes that are waiting, spoken or heard, the earliest first. */
+  /** Takes that are waiting, spoken or heard, earliest first. */
   get atHand() {
     const over = this.#heard.filter((take) => take.complete && this.#over(take));
     for (const take of over) take.place.follow(take, Infinity);
@@ -127,12 +127,12 @@ export class Speech extends EventTarget {
     this.#tell("finished", take);
   }
 
-  // --- what the server says -------------------------------------------------------------------
+  // --- server messages ------------------------------------------------------------------------
 
   #received({ header, samples }) {
     const take = this.#takes.get(header.context);
     if (header.type === "error") return this.#failed(take, header);
-    if (!take) return; // silenced, while this was on its way
+    if (!take) return; // silenced while this was in flight
     if (header.type === "audio") {
       take.receive(header, samples);
       if (samples.length > 0) this.#tell("sound", take);
@@ -163,15 +163,15 @@ export class Speech extends EventTarget {
     this.#abandon(take, next.manner, next.afterMs);
   }
 
-  /** Leave the take as far as it came; a successor speaks the rest, if a manner is given. */
+  /** End the take where it is; a successor speaks the rest, if `manner` is given. */
   #abandon(take, manner, afterMs = 0) {
     if (manner) this.#follow(take, this.#successor(take, take.spoken, manner), afterMs);
     this.#finish(take);
   }
 
-  // --- one take after another -----------------------------------------------------------------
+  // --- replacing takes ------------------------------------------------------------------------
 
-  /** End the take at `at`, and let a new one speak what is behind. */
+  /** End the take at `at`; a new take speaks the text after it. */
   #replace(take, at, manner) {
     const next = this.#successor(take, at, manner);
     take.changing = false;
@@ -202,14 +202,14 @@ export class Speech extends EventTarget {
     this.#notice(`${why}. Trying again…`, "lost");
   }
 
-  /** The server knows nothing of what was being said: it is told again. */
+  /** The server lost the session: the text being spoken is sent again. */
   #begunAnew() {
     const open = [...this.#takes.values()].filter((take) => take.open);
     this.#connected(open.map((take) => this.#sayAgain(take)).join(" "));
   }
 
-  /** What was received is still heard; the rest goes out again, from the start of a word. Returns
-   *  what of it the server had been told before.
+  /** Audio already received is played; the rest is sent again, from the start of a word. Returns
+   *  how much of it the server had received before.
    */
   #sayAgain(take) {
     const { wanted, spoken } = take;
@@ -236,7 +236,7 @@ export class Speech extends EventTarget {
     }
   }
 
-  /** Sound ran out; of a lost connection the page speaks itself. */
+  /** The audio ran out; the page itself reports a lost connection. */
   #ranDry(take) {
     if (!take.owed || !this.#connection.ready) return;
     this.#player.gap();
@@ -275,17 +275,17 @@ function smallerPieces(_speech, take) {
   return { manner: { ahead: Math.ceil(take.ahead / 4) } };
 }
 
-/** What can be done about an error that ends a take; the server's codes are in docs/protocol.md. */
+/** Remedies for errors that end a take; the server's codes are in docs/protocol.md. */
 const REMEDIES = {
   voice_unavailable: anotherVoice,
   unknown_voice: anotherVoice,
   overloaded: later,
   too_many_contexts: later,
   text_limit: smallerPieces,
-  resume_gap: () => ({ manner: {} }), // the rest is said again
+  resume_gap: () => ({ manner: {} }), // the rest is spoken again
 };
 
-/** After these the server has no such context any more. */
+/** After these the server no longer has the context. */
 const ENDED = ["voice_unavailable", "context_ended", "resume_gap"];
 
 function named(voice) {

@@ -1,10 +1,10 @@
-// A take: one context of the server, seen from here. The text it shall speak, what of that the
-// server has, and the audio that came back. Positions are UTF-16 units from the take's start.
+// A take: the client side of one server context. Its text, the part that
+// the server has, and the received audio. Positions are UTF-16 units from the take's start.
 
 import { commonPrefix } from "../text/edits.js";
 import { characterStart, toPoints, toUnits } from "./offsets.js";
 
-const OWED_AFTER_MS = 300; // what could be spoken that long ago should be here
+const OWED_AFTER_MS = 300; // text speakable for this long should have its audio here
 const FINISHED = /[.!?]\s+\S/; // a sentence, and the beginning of the next
 const SILENCE = new Int16Array(0);
 
@@ -13,53 +13,53 @@ let takes = 0;
 export class Take {
   id = `page-${++takes}`; // used once
   wanted = "";
-  ended = false; // no more text will be wanted
+  ended = false; // no more text will follow
   sent = "";
   spoken = 0; // units whose audio is here: they can no longer change
   words = []; // {from, to, startMs, endMs}
-  silent = []; // {from, to}: words that the voice cannot read, accounted for without a sound
+  silent = []; // {from, to}: words that the voice cannot read, reported without audio
   complete = false; // no more audio will come
   chunks = []; // Int16Array
   frames = 0;
-  forgotten = 0; // frames whose sound is kept no longer
-  handedOver = 0; // chunks that the player has taken
+  forgotten = 0; // frames whose audio was dropped
+  handedOver = 0; // chunks passed to the player
   position; // in the player's ring
   stoppedMs = Infinity; // where it was silenced
   changing = false; // another take is about to speak the rest
-  failures = 0; // of the takes that this one replaces
-  notBefore = 0; // the performance.now() time at which the server may be asked again
+  failures = 0; // of the takes that this take replaces
+  notBefore = 0; // earliest performance.now() time of the next request to the server
   ahead = 4000; // units of text that the server may hold unspoken: it has a limit
   #started = false;
   #endSent = false;
   #retracting = null;
-  #sends = []; // {end, at}: until where text had been sent at which time; the latest few
+  #sends = []; // {end, at}: how far text was sent at what time; the latest few
   #endedAt = Infinity;
 
   /**
-   * `place` is where its text is shown, `base` where in that text it begins. `onConflict(before,
-   * kept)` is told when text that was taken back from `before` is spoken already as far as `kept`.
+   * `place` shows its text, which begins at `base` there. `onConflict(before,
+   * kept)` is called when text retracted from `before` is already spoken up to `kept`.
    */
   constructor({ text = "", place = null, base = 0, ...manner }) {
     Object.assign(this, { wanted: text, place, base, ...manner });
   }
 
-  /** What it was made with, for another like it. */
+  /** Its parameters, for a similar take. */
   get manner() {
     const { place, voice, speed, volume, typing, onConflict, ahead } = this;
     return { place, voice, speed, volume, typing, onConflict, ahead };
   }
 
-  /** Whether the server has still to say how much could be taken back. */
+  /** Whether the server's answer to a retraction is pending. */
   get retracting() {
     return this.#retracting !== null;
   }
 
-  /** The server knows it and has not finished with it. */
+  /** The server knows the context and has not finished it. */
   get open() {
     return this.#started && !this.complete;
   }
 
-  /** Say to the server what it does not know yet. `send` delivers a message. */
+  /** Send what the server does not know yet. `send` delivers a message. */
   pump(send, rate) {
     if (this.complete || this.changing || this.#retracting) return;
     if (!this.#started && !this.#start(send, rate)) return;
@@ -76,13 +76,13 @@ export class Take {
     }
   }
 
-  /** Take back what was sent from `from` on, as far as the server still can. */
+  /** Retract the text sent from `from` on, as far as the server still can. */
   retract(send, from) {
     this.#retracting = { from, before: this.sent };
     send({ type: "retract", context: this.id, to: toPoints(this.sent, from) });
   }
 
-  /** The server's answer: its text ends at `to` (code points) now. */
+  /** The server's answer: its text now ends at `to` (code points). */
   retracted(to) {
     const { from, before } = this.#retracting;
     this.#retracting = null;
@@ -90,12 +90,12 @@ export class Take {
     if (this.sent.length <= from) return;
     this.spoken = Math.max(this.spoken, this.sent.length);
     if (this.wanted.startsWith(this.sent)) return;
-    // What it has released will be heard, so it is wanted; the page decides about the rest.
+    // Text the server has released will be heard, so it is kept; the page decides about the rest.
     if (this.ended) this.wanted = this.sent;
     this.onConflict?.(this, before);
   }
 
-  /** Audio came, with the text that it speaks. */
+  /** Audio arrived, with the text that it speaks. */
   receive({ text, words }, samples) {
     this.spoken = Math.max(this.spoken, toUnits(this.sent, text[1]));
     for (const [from, to, startMs, endMs] of words) {
@@ -117,7 +117,7 @@ export class Take {
     return this.wanted.trim() !== "" && this.spoken >= this.wanted.trimEnd().length;
   }
 
-  /** Whether the server had time to speak a sentence, finished or ended, whose audio is not here. */
+  /** Whether audio of a finished sentence, or of the ended text, is overdue. */
   get owed() {
     const then = performance.now() - OWED_AFTER_MS;
     if (!this.open) return false;
@@ -126,7 +126,7 @@ export class Take {
     return FINISHED.test(this.sent.slice(this.spoken, last?.end ?? 0));
   }
 
-  /** The words at a time: `heard` is where the last one heard or begun ends, `now` sounds. */
+  /** The words at a time: `heard` is the end of the last word heard or begun, `now` is playing. */
   at(ms) {
     const next = this.words.findIndex((word) => word.startMs > ms);
     const word = next < 0 ? this.words.at(-1) : this.words[next - 1];
@@ -134,7 +134,7 @@ export class Take {
     return { heard: word.to, now: ms < word.endMs ? word : null };
   }
 
-  /** What was heard of its audio, in chunks. */
+  /** The part of its audio that was heard, in chunks. */
   heardChunks(rate) {
     let left = Math.min(this.frames, (this.stoppedMs * rate) / 1000) - this.forgotten;
     return this.chunks.map((chunk) => {
@@ -144,7 +144,7 @@ export class Take {
     });
   }
 
-  /** Let the sound of a chunk go, once it is played. Returns whether it could. */
+  /** Drop the audio of a played chunk. Returns whether it could be dropped. */
   forget(chunk) {
     if (chunk >= this.handedOver) return false;
     this.forgotten += this.chunks[chunk].length;
@@ -180,7 +180,7 @@ export class Take {
   }
 }
 
-/** Half a character, as a broken paste may bring it, is refused by the server: a mark instead. */
+/** The server refuses lone surrogates, as from a broken paste: replace them. */
 function wellFormed(text) {
   return text.toWellFormed?.() ?? text.replace(/\p{Surrogate}/gu, "\ufffd");
 }

@@ -1,5 +1,5 @@
-/** Put a text on the clipboard; also where the page is not on a secure address. Returns whether
- *  that was possible.
+/** Copy a text to the clipboard, also without a secure origin. Returns whether it was
+ *  copied.
  */
 export async function copyText(text) {
   try {

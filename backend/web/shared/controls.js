@@ -1,6 +1,6 @@
-// Small parts that all lists of the page are made of.
+// Small components shared by the page's lists.
 
-/** A button with a text, which is also its name unless `label` says more. */
+/** A button with a text, which is also its accessible name unless `label` is given. */
 export function button(text, act, label = "") {
   const element = document.createElement("button");
   element.type = "button";
@@ -10,14 +10,14 @@ export function button(text, act, label = "") {
   return element;
 }
 
-/** Taps leave the focus where it is: a phone's keyboard stays, and typing goes on in the text. */
+/** Taps do not move the focus: a phone's keyboard stays open, and typing goes into the text. */
 export function keepFocus(container) {
   container.addEventListener("mousedown", (event) => {
     if (event.target.closest("button") && !event.target.closest("dialog")) event.preventDefault();
   });
 }
 
-/** Shows a message for a while; one that repeats is not read out again. */
+/** Shows a message for a while; a repeated message is not announced again. */
 export class Notice {
   #page;
   #element;
@@ -27,9 +27,9 @@ export class Notice {
     this.#page = this.#element = element;
   }
 
-  /** `kind`: "problem", "lost" (it stays), "text" (about the text at hand), "cleared" (it
-   *  is about to be another one) or "".
-   *  `action`: {label, act}, a button behind it. In a dialog, where that has a place for it.
+  /** `kind`: "problem", "lost" (persistent), "text" (about the current text), "cleared" (the text
+   *  is about to be replaced) or "".
+   *  `action`: {label, act}, a button behind it. In an open dialog, if that has a place for it.
    */
   show(text, kind = "", action = null) {
     const element = document.querySelector("dialog[open] .dialog-notice") ?? this.#page;

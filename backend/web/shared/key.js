@@ -1,4 +1,4 @@
-// The API key, for servers that demand one: asked for once, then kept in this browser.
+// The API key, for servers that demand it: entered once, then stored in this browser.
 
 import { keep, recall } from "./store.js";
 
@@ -6,13 +6,13 @@ const WHY =
   "Whoever runs the server can give you one. " +
   "This browser keeps it, and shows it to this server only.";
 
-/** The key that was given before; empty if none was. */
+/** The stored key; empty if there is none. */
 export function keptKey() {
   return recall("key", "");
 }
 
-/** Keep the key that a link carries behind its #, and take it out of the address. Returns whether
- *  there was one.
+/** Store the key in a link's fragment (#), and remove it from the address. Returns whether
+ *  there was a key.
  */
 export function takeKeyFromLink() {
   const key = new URLSearchParams(location.hash.slice(1)).get("key");
@@ -22,15 +22,15 @@ export function takeKeyFromLink() {
   return true;
 }
 
-// The link may be opened where the page is open already.
+// The link may be opened while the page is already open.
 addEventListener("hashchange", () => takeKeyFromLink() && location.reload());
 
-/** The headers that show it to the server. */
+/** The headers that send it to the server. */
 export function keyHeaders() {
   return keptKey() ? { Authorization: `Bearer ${keptKey()}` } : {};
 }
 
-/** Events: `given` (detail: the key, which is kept from now on), `putOff`. */
+/** Events: `given` (detail: the key, stored from now on), `putOff`. */
 export class KeyQuestion extends EventTarget {
   #dialog = document.createElement("dialog");
   #text = document.createElement("p");
@@ -60,7 +60,7 @@ export class KeyQuestion extends EventTarget {
     form.addEventListener("submit", () => this.#given());
   }
 
-  /** Ask, and say `why` in place of the usual. */
+  /** Ask for the key; `why` replaces the usual text. */
   ask(why = "") {
     this.#text.textContent = why ? `${why} ${WHY}` : WHY;
     this.#input.value = "";

@@ -1,21 +1,21 @@
-// What this browser remembers. A browser that remembers nothing is fine, too.
+// Local storage. Works without it too.
 
 const PREFIX = "duplex-tts.";
 
-/** Event: `failed`, whenever something could not be kept. */
+/** Event: `failed`, whenever a value could not be stored. */
 export const store = new EventTarget();
 
-/** The value kept under `key`, or `otherwise`. */
+/** The value stored under `key`, or `otherwise`. */
 export function recall(key, otherwise) {
   try {
     const value = JSON.parse(localStorage.getItem(PREFIX + key));
     return value ?? otherwise;
   } catch {
-    return otherwise; // storage is forbidden, or holds what is not ours
+    return otherwise; // storage is forbidden, or holds foreign data
   }
 }
 
-/** Keep `value`, as JSON. Where that is forbidden, or full, it is forgotten with the page. */
+/** Store `value` as JSON. If storage is forbidden or full, it is lost with the page. */
 export function keep(key, value) {
   try {
     localStorage.setItem(PREFIX + key, JSON.stringify(value));
@@ -24,7 +24,7 @@ export function keep(key, value) {
   }
 }
 
-/** Another page of this browser has kept something under `key`. */
+/** Another page of this browser has stored a value under `key`. */
 export function onKeptElsewhere(key, act) {
   addEventListener("storage", (event) => event.key === PREFIX + key && act());
 }

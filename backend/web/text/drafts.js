@@ -1,4 +1,4 @@
-// What is in the text field, and what was put aside to edit something else: both outlive the page.
+// The text field's content, and a draft put aside to edit another text: both survive a reload.
 
 import { keep, recall } from "../shared/store.js";
 
@@ -20,7 +20,7 @@ export class Drafts extends EventTarget {
     document.addEventListener("visibilitychange", () => this.#keep());
   }
 
-  /** Put a text into the field; what is there comes back when that is said, or cleared. */
+  /** Put a text into the field; the present text returns when that is spoken or cleared. */
   edit(text) {
     const draft = this.#field.putAside();
     if (draft.text.trim()) this.#aside.push(draft);
@@ -31,7 +31,7 @@ export class Drafts extends EventTarget {
 
   #changed() {
     if (this.#field.text === "" && this.#aside.length > 0) {
-      // The field is in the middle of telling that it is empty.
+      // The field is still dispatching the event that it is empty.
       queueMicrotask(() => this.#bringBack());
     }
     clearTimeout(this.#timer);

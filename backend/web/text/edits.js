@@ -1,8 +1,8 @@
-// What changed in a text, and what of a change may stand. Plain functions; positions are UTF-16.
+// Computes changes of a text, and the permitted part of a change. Pure; positions are UTF-16.
 
 import { characterStart } from "../session/offsets.js";
 
-/** Length of what `a` and `b` have in common at the start, in whole characters. */
+/** Length of the common prefix of `a` and `b`, in whole characters. */
 export function commonPrefix(a, b) {
   const end = Math.min(a.length, b.length);
   let at = 0;
@@ -24,10 +24,10 @@ export function change(before, after) {
 }
 
 /**
- * What may stand of an edit when the first `locked` units are spoken already; null: it touches
- * nothing locked. `text` has the spoken part as it was. What was typed into it stands behind it, as
- * words of its own. What was to replace a spoken word does not: it is the `correction`, for the
- * person to decide about.
+ * The permitted part of an edit when the first `locked` units are already spoken; null if nothing
+ * locked is touched. `text` has the spoken part unchanged. Text typed into it moves behind it, as
+ * separate words. A replacement of a spoken word is dropped: it is the `correction`, for the
+ * user to decide about.
  */
 export function protect(before, after, locked) {
   const { at, removed, inserted } = change(before, after);
@@ -41,15 +41,15 @@ export function protect(before, after, locked) {
   return { ...insertWords(before.slice(0, locked), inserted, rest), correction: "" };
 }
 
-/** `words` between two texts, with the spaces that keep them apart: {text, caret: behind them}. */
+/** `words` between two texts, separated by spaces: {text, caret: behind them}. */
 export function insertWords(head, words, tail) {
   if (!words) return { text: head + tail, caret: head.length };
   const begin = head + (/\S$/.test(head) && /^[\p{L}\p{N}]/u.test(words) ? " " : "") + words;
   return { text: begin + (/\S$/.test(words) && /^\S/.test(tail) ? " " : "") + tail, caret: begin.length };
 }
 
-/** `text` with its last word before `end` expanded, unless that begins before `locked`. A phrase gives
- *  up its last mark where one is there already.
+/** `text` with its last word before `end` expanded, unless that begins before `locked`. A phrase loses
+ *  its final punctuation if some follows already.
  */
 export function expandWord(text, end, locked, expand) {
   const [, word, behind] = /(\S*?)([\s.,!?]*)$/.exec(text.slice(0, end));
@@ -61,13 +61,11 @@ export function expandWord(text, end, locked, expand) {
   return text.slice(0, at) + marked + text.slice(end - behind.length);
 }
 
-/** Where the word at `at` begins. */
 export function wordStart(text, at) {
   while (at > 0 && !/\s/.test(text[at - 1])) at--;
   return at;
 }
 
-/** Where the word at `at` ends. */
 export function wordEnd(text, at) {
   while (at < text.length && !/\s/.test(text[at])) at++;
   return at;

@@ -1,27 +1,27 @@
-// Lights up words without touching the document: CSS highlights lie over the text that is there,
-// so nothing is laid out anew and nothing can be inserted.
+// Highlights words without changing the document: CSS highlights cover the existing text,
+// so there is no new layout and no way to inject markup.
 
 const NAMES = ["heard", "now", "coming", "unread"];
 
-/** Where a text is shown, and how far its speech is; positions are UTF-16 units of that text. */
+/** A place that shows text, and its speech progress; positions are UTF-16 units of that text. */
 export class Place {
-  spoken = 0; // what lies before is spoken: it can no longer change
+  spoken = 0; // text before this is spoken: it can no longer change
   heard = 0;
-  now = null; // {from, to}: what sounds at this moment
-  unread = []; // {from, to}: what the voice cannot read, and nobody heard
+  now = null; // {from, to}: what is playing now
+  unread = []; // {from, to}: text that the voice cannot read, and that was not heard
 
   constructor(node) {
     this.node = node;
   }
 
-  /** Take over what the player knows of one of its takes. */
+  /** Copy the player's state of one of its takes. */
   follow(take, ms) {
     const { heard, now } = take.at(ms);
     if (heard > 0) this.heard = Math.max(this.heard, take.base + heard);
     if (now) this.now = { from: take.base + now.from, to: take.base + now.to };
   }
 
-  /** The take accounts for more text: it is fixed, and what of it has no sound is not heard. */
+  /** The take accounts for more text: it is fixed, and its parts without audio are not heard. */
   account(take) {
     this.spoken = Math.max(this.spoken, take.base + take.spoken);
     const known = this.unread.at(-1)?.to ?? 0;
@@ -40,7 +40,7 @@ export class Highlighter {
     this.#highlights?.forEach((highlight, at) => CSS.highlights.set(NAMES[at], highlight));
   }
 
-  /** Show how far the speech of these places is. */
+  /** Show the speech progress of these places. */
   paint(places) {
     if (!this.#highlights) return;
     const spans = places.flatMap(spansOf);
@@ -57,7 +57,7 @@ export class Highlighter {
 
 function spansOf({ node, heard, now, spoken, unread }) {
   const until = now?.from ?? heard;
-  const words = node.data.slice(0, spoken).trimEnd().length; // a blank alone needs no line under it
+  const words = node.data.slice(0, spoken).trimEnd().length; // trailing spaces are not underlined
   const begin = now?.to ?? heard;
   const spans = unread.map((span) => ({ name: "unread", node, ...span }));
   let from = 0;
@@ -71,7 +71,7 @@ function spansOf({ node, heard, now, spoken, unread }) {
 }
 
 function range(node, from, to) {
-  // Static: a live range would be thrown back to the start by every new text of the node.
+  // Static: a live range would collapse to the start with every new text of the node.
   return new StaticRange({
     startContainer: node,
     startOffset: Math.min(from, node.length),

@@ -1,9 +1,9 @@
-// Shows how far the speech of every text is, and keeps what sounds now in sight.
+// Shows the speech progress of all texts, and keeps what is playing in view.
 
 import { Highlighter } from "./highlight.js";
 import { View } from "./view.js";
 
-const SHOWN_AFTER_MS = 16; // what is painted now is seen a frame later: be as much ahead
+const SHOWN_AFTER_MS = 16; // painting is visible one frame later: paint this far ahead
 
 export class Painter {
   #speech;
@@ -12,9 +12,9 @@ export class Painter {
   #paper;
   #highlighter = new Highlighter();
   #view = new View();
-  #unread = new Set(); // places with words that nobody heard: they stay marked
+  #unread = new Set(); // places with words that were not heard: they stay marked
 
-  /** `paper`: what scrolls the field's text. */
+  /** `paper`: scrolls the field's text. */
   constructor({ speech, player, field, paper }) {
     this.#speech = speech;
     this.#player = player;

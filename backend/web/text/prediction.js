@@ -1,14 +1,14 @@
-// The word at hand completed, or the next one, from what this person has said before. Nothing else
-// is known, and nothing leaves this browser.
+// Completes the current word or predicts the next, from this user's earlier texts only.
+// No other data is used, and nothing leaves this browser.
 
 const WORD = /[\p{L}\p{M}\p{N}'’-]+/gu;
 export const CHOICES = 3;
 
 export class Prediction {
-  #words = new Map(); // by word: how often
-  #pairs = new Map(); // by word: Map of the words behind it
+  #words = new Map(); // by word: its count
+  #pairs = new Map(); // by word: Map of the words that follow it
 
-  /** Learn a text that was said, or kept as a phrase. */
+  /** Learn a text that was said, or saved as a phrase. */
   learn(text) {
     let before = "";
     for (const [word] of text.matchAll(WORD)) {
@@ -20,7 +20,7 @@ export class Prediction {
     }
   }
 
-  /** Up to three words for the end of `text`: [{word, begun}], `begun` letters of it are there. */
+  /** Up to three words for the end of `text`: [{word, begun}]; `begun` letters are typed. */
   choices(text) {
     const begun = /[\p{L}\p{M}\p{N}'’-]*$/u.exec(text)[0];
     const before = text.slice(0, text.length - begun.length).match(/([\p{L}\p{M}\p{N}'’-]+)[\s,]*$/u)?.[1] ?? "";
@@ -28,7 +28,7 @@ export class Prediction {
     const fits = (word) =>
       word.length > begun.length && word.toLocaleLowerCase().startsWith(begun.toLocaleLowerCase());
     const all = begun ? [...likeliest(following), ...likeliest(this.#words)] : likeliest(following);
-    const found = new Map(); // by the word in small letters: the form that is used most
+    const found = new Map(); // by lower-case word: its most frequent form
     for (const word of all.filter(fits)) {
       if (!found.has(word.toLocaleLowerCase())) found.set(word.toLocaleLowerCase(), word);
       if (found.size === CHOICES) break;

@@ -1,9 +1,8 @@
-// Reads what is in the text field aloud, and leaves it there: from the caret, sentence by sentence
+// Reads the text field aloud and leaves its text there: from the caret, with steps by sentence
 // back and forward.
 
 const SENTENCE = /[^.!?…。！？\n]*(?:[.!?…。！？]+["'”’»)\]]*|\n|$)\s*/gu;
 
-/** Where the sentences of a text begin. */
 export function sentenceStarts(text) {
   return [...text.matchAll(SENTENCE)].filter(([sentence]) => sentence.trim()).map(({ index }) => index);
 }
@@ -12,19 +11,19 @@ export class Reader {
   #field;
   #stop;
 
-  /** `stop()`: be silent. */
+  /** `stop()`: stop playback. */
   constructor(field, stop) {
     this.#field = field;
     this.#stop = stop;
   }
 
-  /** From the caret; from the beginning, if it is at the end. */
+  /** Read from the caret, or from the beginning if it is at the end. */
   start() {
     const { caret, text } = this.#field;
     this.#from(text.slice(caret).trim() ? caret : 0);
   }
 
-  /** The sentence that is read, or `steps` further: -1 is the one before. */
+  /** Read the current sentence, or `steps` further: -1 is the previous. */
   skip(steps) {
     const starts = sentenceStarts(this.#field.text);
     const at = this.#field.place.now?.from ?? this.#field.place.heard;

@@ -1,14 +1,14 @@
-// What is written on: a textarea with transparent ink over a copy of its text, which is lit.
+// The editing area: a textarea with transparent text over a copy, which is highlighted.
 
 /**
- * Events: `edited` (not while an input method is still changing a word), `undo`, `redo` (asked for
- * by keys, a menu, or a shaken phone).
+ * Events: `edited` (not during IME composition), `undo`, `redo` (requested
+ * by keys, a menu, or shaking a phone).
  */
 export class Sheet extends EventTarget {
   #area;
   #composing = false;
-  #left = null; // the selection, when the focus went elsewhere
-  /** The copy: a text node, to be lit. */
+  #left = null; // the selection when the focus left
+  /** The copy: a text node, for highlights. */
   node;
 
   constructor(area, mirror) {
@@ -23,7 +23,7 @@ export class Sheet extends EventTarget {
     });
     area.addEventListener("blur", () => (this.#left = [area.selectionStart, area.selectionEnd]));
     for (const type of ["pointerdown", "keydown"]) {
-      area.addEventListener(type, () => (this.#left = null)); // the caret goes where that says
+      area.addEventListener(type, () => (this.#left = null)); // this event sets the caret
     }
     area.addEventListener("beforeinput", (event) => {
       const asked = { historyUndo: "undo", historyRedo: "redo" }[event.inputType];
@@ -49,7 +49,7 @@ export class Sheet extends EventTarget {
     this.#area.setSelectionRange(at, at);
   }
 
-  /** Another text; the caret goes to `caret`, or is left to the browser. */
+  /** Replace the text; the caret moves to `caret`, or is left to the browser. */
   put(text, caret) {
     if (this.#area.value !== text) this.#area.value = text;
     this.show(text);
@@ -57,20 +57,20 @@ export class Sheet extends EventTarget {
   }
 
   show(text = this.text) {
-    // A last line break would not open a line of its own.
+    // A final line break would not open a new line.
     this.node.data = `${text}\n`;
   }
 
   focus() {
     this.#area.focus({ preventScroll: true });
     if (!this.#left) return;
-    // Browsers give the focus back after a dialog, but not the caret.
-    this.#area.setSelectionRange(0, 0); // what it believes to be in place already, it does not set
+    // Browsers restore the focus after a dialog, but not the caret.
+    this.#area.setSelectionRange(0, 0); // a selection that seems unchanged is not applied
     this.#area.setSelectionRange(...this.#left);
     this.#left = null;
   }
 
-  /** Bring the line of the caret into `frame`, which scrolls. */
+  /** Scroll `frame` to show the caret's line. */
   reveal(frame) {
     if (document.activeElement !== this.#area) return;
     const at = new Range();

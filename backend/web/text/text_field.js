@@ -1,33 +1,33 @@
-// The text field: what is typed becomes what is spoken.
+// The text field: speaks what is typed.
 //
-// The field's text is `[said before | take]`: the take at hand speaks it from `base` on. What of it
-// is spoken can no longer change; what is not can, and the take is told. A text that is *held* (one
-// that was put here, or was typed while the server was away) is spoken when the person says so.
+// The field's text is `[said before | take]`: the current take speaks it from `base` on. Its spoken
+// part can no longer change; changes of the rest are sent to the take. A *held* text (one that
+// was loaded, or typed while the server was away) is spoken when the user asks for it.
 
 import { change, expandWord, insertWords, protect, wordStart } from "./edits.js";
 import { Place } from "./highlight.js";
 import { UndoStack } from "./undo.js";
 
 /**
- * Events: `changed` (the text, or what was heard of it), `locked` (detail: the correction: an edit
- * of what is spoken was put right), `said` (detail: {place, takes}: the field has given away its
- * text, which is spoken to its end), `unsaid` (detail: the text that should have been spoken, and
+ * Events: `changed` (the text, or the heard part), `locked` (detail: the correction: an edit
+ * of spoken text was reverted), `said` (detail: {place, takes}: the text left the field,
+ * and is spoken to its end), `unsaid` (detail: the text that should have been spoken while
  * the server is away), `held`.
  */
 export class TextField extends EventTarget {
   #sheet;
   #speech;
-  #text = ""; // as it was after the last change
+  #text = ""; // after the last change
   #base = 0;
   #take = null;
-  #takes = []; // all that spoke this text
-  #stopped = false; // it was silenced, or failed, and nothing is spoken since
+  #takes = []; // all takes that spoke this text
+  #stopped = false; // silenced or failed, and nothing is spoken since
   #held = false;
-  #reading = null; // the take that reads it aloud, and leaves it here
+  #reading = null; // the take that reads the text aloud without consuming it
   #asYouType = true;
   #away = false;
   #undo = new UndoStack();
-  expand = (word) => word; // what an abbreviation stands for
+  expand = (word) => word; // expands abbreviations
 
   constructor(sheet, speech) {
     super();
@@ -49,7 +49,7 @@ export class TextField extends EventTarget {
     return this.#held;
   }
 
-  /** Whether what stands here is spoken, or read. */
+  /** Whether the text is being spoken or read. */
   get speaking() {
     return this.#take !== null || this.#reading !== null;
   }
@@ -62,12 +62,12 @@ export class TextField extends EventTarget {
     this.#sheet.caret = at;
   }
 
-  /** How much of the text is spoken and stays. */
+  /** Length of the spoken part, which is fixed. */
   get locked() {
     return this.#take ? this.#base + this.#take.spoken : 0;
   }
 
-  /** What `load` brings back: the text, and from where on it is to be spoken. */
+  /** The state that `load` restores: the text, and where speaking starts. */
   get draft() {
     return { text: this.#text, base: this.#take ? this.locked : this.#stopped ? 0 : this.#base };
   }
@@ -76,11 +76,11 @@ export class TextField extends EventTarget {
   set asYouType(asYouType) {
     const begins = asYouType && !this.#asYouType;
     this.#asYouType = asYouType;
-    if (begins) this.#hold(); // what stands here was not written to be heard at once
+    if (begins) this.#hold(); // the present text was not meant to be spoken at once
     this.#tellTake();
   }
 
-  /** The server is away, or back: nothing is spoken late that nobody asks for. */
+  /** The server is away, or back: text is not spoken late unless the user asks. */
   set away(away) {
     if (this.#away === away) return;
     this.#away = away;
@@ -91,7 +91,7 @@ export class TextField extends EventTarget {
     this.#sheet.focus();
   }
 
-  /** As if typed at the caret, or behind what is spoken, with spaces around. */
+  /** Insert as if typed at the caret, or behind the spoken part, with spaces around. */
   insert(words) {
     const at = Math.max(this.caret, this.locked);
     const { text, caret } = insertWords(this.text.slice(0, at), words, this.text.slice(at));
@@ -99,7 +99,7 @@ export class TextField extends EventTarget {
     this.#edited();
   }
 
-  /** Put a word in place of the last `begun` letters before the caret, and a space behind it. */
+  /** Replace the last `begun` letters before the caret by a word and a space. */
   complete(word, begun) {
     const at = Math.max(this.caret - begun, this.locked);
     const { text, caret } = this;
@@ -107,7 +107,7 @@ export class TextField extends EventTarget {
     this.#edited();
   }
 
-  /** Speak what is here from `at` on, and leave it here. */
+  /** Speak the text from `at` on, without consuming it. */
   read(at) {
     this.#hold();
     Object.assign(this.place, { heard: at, spoken: 0, unread: [] });
@@ -115,7 +115,7 @@ export class TextField extends EventTarget {
     if (text.trim()) this.#reading = this.#speech.say({ text, place: this.place, base: at, ended: true });
   }
 
-  /** Put a text here that is not spoken until the person says so. What was here is lost. */
+  /** Load a text that is not spoken until the user asks. The previous text is lost. */
   load({ text, base = 0 }) {
     this.#restart(text);
     this.#base = this.place.heard = Math.min(base, text.length);
@@ -124,7 +124,7 @@ export class TextField extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  /** Take the text away as a draft: what of it is on its way is heard, and no more. */
+  /** Remove the text as a draft: audio in progress is played, nothing more is spoken. */
   putAside() {
     const { draft } = this;
     if (this.#take) this.#speech.update(this.#take, this.#take.sent.slice(0, this.#take.spoken), true);
@@ -132,7 +132,7 @@ export class TextField extends EventTarget {
     return draft;
   }
 
-  /** Empty the field. Undo brings back what was not spoken, which is returned. */
+  /** Empty the field. Undo restores the unspoken part, which is returned. */
   clear() {
     const spoken = this.#take ? this.locked : this.#stopped ? this.place.heard : 0;
     const rest = this.text.slice(spoken);
@@ -145,7 +145,7 @@ export class TextField extends EventTarget {
     return rest;
   }
 
-  /** Undo the last change of what is not spoken. */
+  /** Undo the last change of the unspoken part. */
   undo() {
     const wasEmpty = this.text === "";
     this.#change(this.#undo.undo(this.#text, this.locked), wasEmpty);
@@ -155,7 +155,7 @@ export class TextField extends EventTarget {
     this.#change(this.#undo.redo(this.#text, this.locked), false);
   }
 
-  /** Speak all of it, and make room for what comes next. */
+  /** Speak the whole text, and empty the field for the next. */
   say() {
     const text = expandWord(this.text, this.text.length, this.locked, this.expand);
     if (!text.trim()) return;
@@ -181,7 +181,7 @@ export class TextField extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  /** Something else is about to be said: speak what is here so far, and go on behind it. */
+  /** Another text is about to be spoken: speak the text so far, and continue behind it. */
   break() {
     if (!this.#take) return;
     this.#speech.update(this.#take, this.#take.wanted, true);
@@ -189,7 +189,7 @@ export class TextField extends EventTarget {
     this.#take = null;
   }
 
-  /** Another voice or speed is wanted: from the next word on. */
+  /** Voice or speed changed: applies from the next word on. */
   changeManner() {
     if (this.#take) this.#speech.change(this.#take);
   }
@@ -207,7 +207,7 @@ export class TextField extends EventTarget {
     this.#accept();
   }
 
-  /** A word that was finished just now may stand for others. */
+  /** A word just finished may be an abbreviation. */
   #expandTyped() {
     const { caret } = this;
     if (!/[\s.,!?]$/.test(this.#text.slice(0, caret))) return;
@@ -224,7 +224,7 @@ export class TextField extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  /** What is read is not what stands here any more. */
+  /** Stop reading: the text has changed. */
   #stopReading() {
     if (this.#reading && !this.#reading.complete) this.#speech.withdraw(this.#reading);
     this.#reading = null;
@@ -236,11 +236,11 @@ export class TextField extends EventTarget {
     this.#sheet.put(text, at + inserted.length);
     if (!this.#take) this.#reopened(text);
     this.#text = text;
-    if (hold) this.#hold(); // it was taken back as a whole: nobody wants to hear it at once
+    if (hold) this.#hold(); // restored as a whole: not to be spoken at once
     this.#accept();
   }
 
-  /** Nobody speaks it: all of it may change, and what does will be spoken. */
+  /** No take speaks the text: all of it may change, and changes will be spoken. */
   #reopened(text) {
     const { at } = change(this.#text, text);
     this.#base = Math.min(this.#base, wordStart(text, at));
@@ -248,7 +248,7 @@ export class TextField extends EventTarget {
     this.place.unread = this.place.unread.filter(({ to }) => to <= at);
   }
 
-  /** The text after an edit, with what is spoken already put back. */
+  /** The text after an edit, with the spoken part restored. */
   #protected(text) {
     const { at, removed } = change(this.#text, text);
     if (at === 0 && removed === this.#text.length && this.locked > 0) return this.#cleared(text);
@@ -263,7 +263,7 @@ export class TextField extends EventTarget {
     return restored.text;
   }
 
-  /** All of it was deleted: what is spoken already counts as said, the rest is not. */
+  /** The text was deleted: the spoken part counts as said, the rest is dropped. */
   #cleared(text) {
     const take = this.#take;
     const before = this.#text.slice(0, this.#base);
@@ -281,7 +281,7 @@ export class TextField extends EventTarget {
     else if (text.trim()) this.#begin(text);
   }
 
-  /** Nothing more of it is spoken until the person says so. */
+  /** Stop speaking until the user asks. */
   #hold() {
     if (this.#take) {
       this.#base = this.locked;
@@ -305,7 +305,7 @@ export class TextField extends EventTarget {
     this.#stopped = false;
   }
 
-  /** The server had released more than this page knew when the text was taken back. */
+  /** The server had released more than this page knew when the text was retracted. */
   #conflict(take, before) {
     if (take !== this.#take) return;
     const prefix = this.#text.slice(0, this.#base);
@@ -314,7 +314,7 @@ export class TextField extends EventTarget {
     this.#tellTake();
   }
 
-  // --- what happens to the take ---------------------------------------------------------------
+  // --- take events ----------------------------------------------------------------------------
 
   #replaced({ take, next }) {
     if (take !== this.#take) return;
@@ -323,7 +323,7 @@ export class TextField extends EventTarget {
     this.#base = next.base;
   }
 
-  /** It was silenced, or failed: all may be edited again; what is added is spoken. */
+  /** Silenced or failed: all may be edited again; additions are spoken. */
   #finished(take) {
     if (take !== this.#take) return;
     this.#take = null;
@@ -332,7 +332,7 @@ export class TextField extends EventTarget {
     this.place.spoken = 0;
   }
 
-  /** The text leaves the field; its place goes with it, lit words and all. */
+  /** The text leaves the field; its place moves with it, including highlights. */
   #giveAway(text) {
     const place = this.place;
     place.node = document.createTextNode(text);

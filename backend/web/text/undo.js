@@ -1,15 +1,15 @@
-// Undo and redo of a text whose beginning may be spoken meanwhile, and then stays.
+// Undo and redo of a text whose beginning may be spoken, and thus fixed, in the meantime.
 
-const ONE_STEP_MS = 1500; // what is typed without such a pause, within a word, is undone at once
+const ONE_STEP_MS = 1500; // typing without such a pause, within a word, is undone in one step
 const MOST_STEPS = 500;
 
 export class UndoStack {
   #past = [];
   #future = [];
   #typedAt = 0;
-  #typedTo = -1; // where the last single character was put
+  #typedTo = -1; // where the last single character was typed
 
-  /** The text was `text` before a change of {at, removed, inserted} (see edits.js). */
+  /** `text` is the text before a change of {at, removed, inserted} (see edits.js). */
   record(text, { at, removed, inserted }, now = performance.now()) {
     const typed = removed === 0 && /^\S$/u.test(inserted);
     const goesOn = typed && at === this.#typedTo && now - this.#typedAt < ONE_STEP_MS;
@@ -21,8 +21,8 @@ export class UndoStack {
     if (this.#past.length > MOST_STEPS) this.#past.shift();
   }
 
-  /** The text before the last change, with the first `locked` units of `text` as they are; null
-   *  where there is nothing to undo.
+  /** The text before the last change, with the first `locked` units of `text` unchanged; null
+   *  if there is nothing to undo.
    */
   undo(text, locked) {
     return this.#step(this.#past, this.#future, text, locked);

@@ -1,12 +1,12 @@
-// The view follows the voice, unless the person is looking at, or writing, something else.
+// Scrolls to what is playing, unless the user is looking at, or writing, something else.
 
 const LEFT_ALONE_MS = 4000; // after a scroll or an edit
 
 export class View {
-  #calmAt = new WeakMap(); // by scrolling element: when it may be moved again
-  #own = new WeakMap(); // by scrolling element: where it was scrolled to from here
+  #calmAt = new WeakMap(); // by scrolling element: when it may be scrolled again
+  #own = new WeakMap(); // by scrolling element: the position this module scrolled to
 
-  /** The person scrolls, or writes, in `element`. */
+  /** The user scrolls or writes in `element`. */
   watch(element) {
     element.addEventListener("scroll", () => {
       if (this.#own.get(element) !== element.scrollTop) this.leave(element);
@@ -17,7 +17,7 @@ export class View {
     this.#calmAt.set(element, performance.now() + LEFT_ALONE_MS);
   }
 
-  /** Keep what sounds now of the place in sight. */
+  /** Keep what is playing in the place in view. */
   follow({ node, now }, scroller) {
     if (!now || performance.now() < (this.#calmAt.get(scroller) ?? 0)) return;
     if (scroller.scrollHeight <= scroller.clientHeight) return;

@@ -1,4 +1,4 @@
-// The voices with all that belongs to them on the page.
+// The voices with their parts of the page.
 
 import { NewVoice } from "./voice_recorder.js";
 import { Voices } from "./voices.js";

@@ -1,14 +1,14 @@
-// A voice of one's own: a recording, or an audio file, goes to the server under a name. What
-// browsers record and what files hold differs: the server is always sent a plain WAV.
+// Creates a custom voice: uploads a recording or an audio file to the server under a name.
+// Recording and file formats vary: the server always receives a plain WAV.
 
 import { keyHeaders } from "../shared/key.js";
 import { wav } from "../playback/wav.js";
 
-const RATE_HZ = 24_000; // engines hear no more than that
+const RATE_HZ = 24_000; // engines use no more than that
 const SHORTEST_S = 5;
 const LONGEST_S = 30;
-const LARGEST_BYTES = 100e6; // it is decoded here, in memory
-const AS_IT_IS = { echoCancellation: false, noiseSuppression: false }; // both change a voice
+const LARGEST_BYTES = 100e6; // decoded here, in memory
+const AS_IT_IS = { echoCancellation: false, noiseSuppression: false }; // both alter a voice
 
 /** Events: `listening` (the microphone is open), `added` (detail: the voice's name). */
 export class NewVoice extends EventTarget {
@@ -30,7 +30,6 @@ export class NewVoice extends EventTarget {
     this.#acceptDrops(parts.drop);
   }
 
-  /** End the recording, if there is one. */
   stop() {
     this.#recorder?.stop();
   }
@@ -48,7 +47,7 @@ export class NewVoice extends EventTarget {
     });
   }
 
-  // --- to record ------------------------------------------------------------------------------
+  // --- recording ------------------------------------------------------------------------------
 
   async #record() {
     if (!navigator.mediaDevices) return this.#say(NOT_SECURE);
@@ -71,7 +70,7 @@ export class NewVoice extends EventTarget {
     this.#count(0);
   }
 
-  /** Show how long it has been; a button that changes is not read out, as a status would be. */
+  /** Show the elapsed time on a button: a status would be read out at every change. */
   #count(seconds) {
     if (seconds >= LONGEST_S) return this.stop();
     this.#parts.record.textContent = `Stop (${seconds} s)`;
@@ -85,7 +84,7 @@ export class NewVoice extends EventTarget {
     this.#take(recording);
   }
 
-  // --- what was recorded, dropped or chosen -----------------------------------------------------
+  // --- recorded, dropped or chosen audio --------------------------------------------------------
 
   async #take(file) {
     if (!file) return;
@@ -126,7 +125,7 @@ export class NewVoice extends EventTarget {
       name.value = "";
       this.dispatchEvent(new CustomEvent("added", { detail: called }));
     } catch (error) {
-      add.disabled = false; // the recording is still there
+      add.disabled = false; // the recording is kept
       this.#say(`The voice was not added: ${error.message}`);
     }
   }
@@ -144,7 +143,7 @@ const NO_MICROPHONE = {
   NotFoundError: "There is no microphone. An audio file will do, too.",
 };
 
-/** The sound of a file: {samples (Int16Array, mono, RATE_HZ), seconds (of the whole file)}. */
+/** The audio of a file: {samples (Int16Array, mono, RATE_HZ), seconds (of the whole file)}. */
 async function decoded(file) {
   if (file.size > LARGEST_BYTES) throw new Error("This file is too large: 30 seconds are enough.");
   let sound;
@@ -171,7 +170,7 @@ function mono(sound, longest) {
   return samples;
 }
 
-/** What the server has against a request, in its own words. */
+/** The server's reason for refusing a request. */
 export async function complaint(answer) {
   const { message, detail } = await answer.json().catch(() => ({}));
   return message ?? (typeof detail === "string" ? detail : `the server said ${answer.status}`);

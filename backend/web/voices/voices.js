@@ -1,4 +1,4 @@
-// Which voice speaks, and how fast.
+// Selection of voice and speed.
 
 import { keyHeaders } from "../shared/key.js";
 import { complaint } from "./voice_recorder.js";
@@ -12,9 +12,9 @@ export class Voices extends EventTarget {
   #list;
   #note;
   #learning;
-  voice = recall("voice", undefined); // undefined: the server's own choice
+  voice = recall("voice", undefined); // undefined: the server's default
 
-  /** `learning`: the element that is shown where the server's engine can learn voices. */
+  /** `learning`: the element shown if the server's engine supports voice cloning. */
   constructor({ list, note, learning }) {
     super();
     this.#list = list;
@@ -22,7 +22,7 @@ export class Voices extends EventTarget {
     this.#learning = learning;
   }
 
-  /** Ask the server which voices it has. Returns the name of its own choice. */
+  /** Ask the server for its voices. Returns the name of its default. */
   async load() {
     const response = await fetch("v1/voices", { headers: keyHeaders() });
     if (!response.ok) throw new Error(`the server has no voices to offer (${response.status})`);
@@ -34,14 +34,14 @@ export class Voices extends EventTarget {
     return standard;
   }
 
-  /** Speak with this voice from now on. */
+  /** Select this voice for new speech. */
   choose(name) {
     this.fallBack(name);
     keep("voice", name);
     this.#changed();
   }
 
-  /** The voice that was chosen cannot speak; this one does. */
+  /** The selected voice is unavailable; this one is used. */
   fallBack(voice) {
     this.voice = voice;
     for (const input of this.#list.querySelectorAll("input")) input.checked = input.value === voice;
@@ -70,7 +70,7 @@ export class Voices extends EventTarget {
     return item;
   }
 
-  /** Asks once more, in its own place: what is removed is gone. */
+  /** Asks for confirmation in place: removal is permanent. */
   #removeButton(name) {
     const remove = button("Remove", `Remove ${name}`, () => {
       if (remove.dataset.sure) return this.#remove(name);
@@ -92,7 +92,7 @@ export class Voices extends EventTarget {
       const answer = await fetch(address, { method: "DELETE", headers: keyHeaders() });
       if (!answer.ok) throw new Error(await complaint(answer));
       await this.load();
-      this.#changed(); // it may have been the one that spoke
+      this.#changed(); // it may have been the selected voice
       this.#list.querySelector("input:checked")?.focus();
     } catch (error) {
       this.#tell("problem", { text: `${name} was not removed: ${error.message}` });
