@@ -1,4 +1,4 @@
-"""`duplex-tts serve --lan`: for the other devices of the network, with a key and a link to scan."""
+"""`duplex-tts serve --lan`: access from other devices of the network, by a key in a link."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from backend.transport.auth import is_loopback
 KEY_FILE = platformdirs.user_data_path("duplex-tts", appauthor=False) / "lan.key"
 _PREFIX = "dtts_"
 _OWNER_ONLY = 0o600
-# Nothing is sent there: which way would it go?
+# Nothing is sent to these addresses; they select the outgoing interface.
 _ELSEWHERE = {
     socket.AF_INET: ("203.0.113.1", "10.255.255.255"),
     socket.AF_INET6: ("2001:db8::1", "fd00::1"),
 }
 _EVERYWHERE = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
-_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what of these an address of this machine is
+_HERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a local address for each wildcard address
 
 
 def open_to_network(settings: Settings, key: str) -> Settings:
-    """The settings with this key among the API keys, listening on all addresses unless another
-    than this machine's own is set.
+    """The settings with this API key added, and listening on all addresses unless a non-loopback
+    address is set.
     """
     server, access = settings.server, settings.access
     host = "0.0.0.0" if is_loopback(server.host) else server.host
@@ -44,8 +44,8 @@ def open_to_network(settings: Settings, key: str) -> Settings:
 
 
 def kept_key(file: Path = KEY_FILE) -> str:
-    """The key of this machine for its network, made at first use: a device that was let in once
-    stays so. Only its owner can read the file. Blocks. Raises `ConfigError`.
+    """The key of this machine for its network, created at first use and kept, so that devices
+    stay admitted. The file is readable by its owner only. Blocks. Raises `ConfigError`.
     """
     try:
         with suppress(FileNotFoundError):
@@ -61,7 +61,7 @@ def kept_key(file: Path = KEY_FILE) -> str:
 
 
 def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:
-    """Addresses at which others may reach this machine, the likeliest first. Blocks."""
+    """Addresses at which other devices may reach this machine, the likeliest first. Blocks."""
     found: list[str] = []
     for target in _ELSEWHERE[family]:
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -73,19 +73,19 @@ def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:
 
 
 def _reachable(address: str) -> bool:
-    """Whether a link with it leads here from another device."""
+    """Whether a link with this address works on another device."""
     if "%" in address:
         return False
     found = ipaddress.ip_address(address)
-    linked = found.version == 6 and found.is_link_local  # means nothing without an interface
+    linked = found.version == 6 and found.is_link_local  # invalid without an interface
     return not (found.is_loopback or found.is_unspecified or linked)
 
 
 def invitation(host: str, port: int, key: str, file: Path = KEY_FILE) -> str:
-    """What the other devices open, as links and as a QR code of the first, and a command that
-    tries it on this machine. Blocks.
+    """The text with the links for other devices, a QR code of the first link, and a command that
+    tries the server on this machine. Blocks.
     """
-    import segno  # only needed here
+    import segno  # needed only here
 
     everywhere = host in _EVERYWHERE
     hosts = addresses(_EVERYWHERE[host]) if everywhere else [host]

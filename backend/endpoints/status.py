@@ -1,10 +1,9 @@
-"""What the dashboard shows: `GET /v1/status`, and the end of a session, `DELETE /v1/sessions/{id}`;
-`GET /metrics`, the figures for Prometheus; and `GET /openapi.json`, what the routes are.
+"""The dashboard's endpoints `GET /v1/status` and `DELETE /v1/sessions/{id}`, `GET /metrics` for
+Prometheus, and `GET /openapi.json`.
 
-Where API keys are set, the figures want one, and the sessions the key of an admin. Without keys the
-figures are for everybody who reaches the server, the sessions for whoever uses it on this very
-machine. Behind a reverse proxy on this machine that does not say whom it speaks for
-(`X-Forwarded-For`) everybody looks like that: set keys there.
+Where API keys are set, the figures require a key, and the sessions an admin's key. Without keys the
+figures are public, and the sessions are for clients on this machine. Behind a reverse proxy on this
+machine that does not send `X-Forwarded-For`, every client appears to be local: set keys there.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _LAG_PERIOD_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine and its threads; `rtf` is of the last steps; `device`: None on a CPU."""
+    """The engine and its threads. `rtf`: of the last steps. `device`: None on a CPU."""
 
     name: str
     voice: str
@@ -47,10 +46,10 @@ class EngineStatus:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The answer of `GET /v1/status`. No text of a user is in it.
+    """The answer of `GET /v1/status`. Contains no text of users.
 
-    `time_s`: of the server's monotonic clock, for rates between two answers. `window_s`: how far
-    the distributions reach back. `sessions`: None for who is not the operator.
+    `time_s`: the server's monotonic clock, for rates between two answers. `window_s`: time span of
+    the distributions. `sessions`: None if the client is not the operator.
     """
 
     time_s: float
@@ -71,7 +70,7 @@ _JSON = TypeAdapter(Status)
 def status_routes(
     settings: Settings, tts: TTSManager, metrics: Metrics, access: Access
 ) -> APIRouter:
-    """The routes; they expect the `WebSocketManager` in the application's `state.connections`."""
+    """The routes. They require the `WebSocketManager` in the application's `state.connections`."""
     router = APIRouter()
     started_s = time.monotonic()
 
@@ -121,7 +120,7 @@ def status_routes(
             messages_waiting=connections.queued_messages,
             sessions=connections.sessions() if is_operator(request, access) else None,
         )
-        body = _JSON.dump_json(answer)  # FastAPI's own way takes the loop 100 ms for 1000 sessions
+        body = _JSON.dump_json(answer)  # FastAPI's encoder blocks the loop 100 ms for 1000 sessions
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     @router.delete("/v1/sessions/{session_id}", status_code=204)
@@ -149,12 +148,12 @@ def _authorize(request: Request, access: Access) -> None:
 
 
 def is_operator(request: Request, access: Access) -> bool:
-    """Whether the request has the key of an admin; where there are no keys, whether it comes from
-    this machine, and not from another's page in its browser.
+    """Whether the request has an admin's key or, if no keys are set, whether it comes from this
+    machine and not from a foreign page in its browser.
 
-    Then the peer and the `Host` must be loopback (a foreign name that resolves to this machine is
-    not), the `Origin`, where there is one, the server's own: a page from elsewhere cannot make the
-    operator's browser end a session.
+    Without keys the peer and the `Host` must be loopback (a foreign name that resolves to this
+    machine is not), and the `Origin`, if present, must be the server's: a foreign page cannot make
+    the operator's browser end a session.
     """
     if access.requires_key:
         return access.is_admin_key(bearer_key(request.headers))
@@ -170,7 +169,7 @@ def is_operator(request: Request, access: Access) -> bool:
 
 @asynccontextmanager
 async def watching_the_loop(metrics: Metrics) -> AsyncIterator[None]:
-    """Measures how late the event loop runs its timers, as long as the block lasts."""
+    """Measure the delay of the event loop's timers for the duration of the block."""
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(_watch(metrics), name="watch the loop")
         yield

@@ -1,4 +1,4 @@
-"""`serve --lan`: a key that stays, links with it, and a QR code that a phone can read."""
+"""`serve --lan`: the stored key, the links with it, and the QR code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backend.lan import addresses, invitation, kept_key, open_to_network
 from backend.transport.auth import Access, check_exposure
 
 
-def test_the_key_is_made_once_and_is_its_owner_s_only(tmp_path: Path) -> None:
+def test_key_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "new" / "lan.key"
     key = kept_key(file)
     assert key.startswith("dtts_")
@@ -24,13 +24,13 @@ def test_the_key_is_made_once_and_is_its_owner_s_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_key_that_cannot_be_kept_is_said(tmp_path: Path) -> None:
+def test_unwritable_key_file_raises_config_error(tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
     with pytest.raises(ConfigError, match="cannot keep the key for --lan"):
         kept_key(tmp_path / "folder" / "lan.key")
 
 
-def test_it_listens_on_all_addresses_and_demands_the_key() -> None:
+def test_listens_on_all_addresses_and_requires_the_key() -> None:
     own = {"access": {"api_keys": "mine"}}
     for settings in (Settings(), Settings.model_validate(own)):
         opened = open_to_network(settings, "dtts_key")
@@ -41,16 +41,16 @@ def test_it_listens_on_all_addresses_and_demands_the_key() -> None:
     assert Access(opened.access).authorize("mine")
 
 
-def test_an_address_that_was_chosen_is_kept() -> None:
+def test_configured_address_is_kept() -> None:
     settings = Settings.model_validate({"server": {"host": "192.168.7.1"}})
     assert open_to_network(settings, "k").server.host == "192.168.7.1"
 
 
-def test_no_address_is_this_machine_s_own_only() -> None:
+def test_addresses_exclude_loopback() -> None:
     assert not [each for each in addresses() if each.startswith("127.") or each == "0.0.0.0"]
 
 
-def test_the_invitation_has_links_a_qr_code_and_what_https_adds(
+def test_invitation_has_links_qr_code_and_https_note(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     segno = pytest.importorskip("segno")
@@ -65,7 +65,7 @@ def test_the_invitation_has_links_a_qr_code_and_what_https_adds(
     assert len(half_blocks) >= code.symbol_size(scale=1, border=0)[1] // 2
 
 
-def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invitation_reports_a_missing_network(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("segno")
     monkeypatch.setattr(lan, "addresses", lambda _family: [])
     text = invitation("0.0.0.0", 8000, "dtts_key")
@@ -82,7 +82,7 @@ def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         ("fd00::7", "http://[fd00::7]:8000"),
     ],
 )
-def test_the_command_that_tries_it_has_an_address_and_the_key(host: str, here: str) -> None:
+def test_trial_command_has_the_address_and_the_key(host: str, here: str) -> None:
     pytest.importorskip("segno")
     text = invitation(host, 8000, "dtts_key")
     assert f'duplex-tts say "Hello there" --url {here} --key dtts_key\n' in text
@@ -90,13 +90,13 @@ def test_the_command_that_tries_it_has_an_address_and_the_key(host: str, here: s
     assert "[::]" not in text
 
 
-def test_an_address_of_one_s_own_is_the_only_link() -> None:
+def test_configured_address_is_the_only_link() -> None:
     pytest.importorskip("segno")
     text = invitation("192.168.7.1", 8000, "dtts_key")
     assert text.count("#key=") == 1
 
 
-def test_addresses_are_of_the_kind_that_is_listened_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_match_the_listening_family(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ["fe80::1%eth0", "fe80::2", "::1", "2001:db8:7::5"]
 
     def known(*_: object) -> list[tuple[object, ...]]:

@@ -1,4 +1,4 @@
-"""A line between the browser and its server that can be cut, held and mended."""
+"""A TCP relay between the browser and its server that can be cut, held and restored."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
-_CHUNK_BYTES = 4096  # small: a cut falls into the middle of a message
+_CHUNK_BYTES = 4096  # small, so that a cut falls inside a message
 
 
 class Cable:
-    """Passes bytes on, both ways. `url` is the server's, as seen through it."""
+    """Relay bytes in both directions. `url` is the server's address through the relay."""
 
     def __init__(self, server_url: str) -> None:
         server = urlsplit(server_url)
         self._host, self._port = server.hostname, server.port
         self._ends: set[asyncio.StreamWriter] = set()
         self._whole = True
-        self._left_bytes: int | None = None  # that come down until the line breaks by itself
+        self._left_bytes: int | None = None  # received by the browser before an automatic cut
         self._flows = asyncio.Event()
         self._flows.set()
         self.broken = asyncio.Event()
         self.url = ""
 
     def cut(self) -> None:
-        """Everything on the line is lost, and nobody gets through until it is mended."""
+        """Drop all data in transit and refuse connections until `mend`."""
         self._whole = False
         self._left_bytes = None
         self.broken.set()
@@ -33,21 +33,21 @@ class Cable:
             end.transport.abort()
 
     def cut_after(self, size_bytes: int) -> None:
-        """Cut the line once so much more has come down."""
+        """Cut the line after this many more bytes from the server."""
         self.broken.clear()
         self._left_bytes = size_bytes
 
     def mend(self) -> None:
-        """New connections get through again."""
+        """Accept new connections again."""
         self._whole = True
         self.broken.clear()
 
     def hold(self) -> None:
-        """Nothing comes down until `let_flow`, and nothing is lost."""
+        """Delay all data from the server until `let_flow`, without loss."""
         self._flows.clear()
 
     def let_flow(self) -> None:
-        """What was held comes down at once."""
+        """Deliver all held data."""
         self._flows.set()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,7 +87,7 @@ class Cable:
 
 @asynccontextmanager
 async def cable_to(server_url: str) -> AsyncIterator[Cable]:
-    """A whole cable, for as long as the block lasts."""
+    """An intact relay for the duration of the block."""
     cable = Cable(server_url)
     listener = await asyncio.start_server(cable._connect, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]

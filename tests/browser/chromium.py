@@ -10,7 +10,7 @@ from playwright.async_api import Browser, async_playwright
 
 MISSING = "needs Chromium: `make chromium` installs it, or says what to do"
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-# No sandbox, for containers run as root; sound as soon as a key is pressed; nobody is called home.
+# No sandbox, for containers run as root; sound from the first key press; no background requests.
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,19 +20,19 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
-    "--host-resolver-rules=MAP *.lan 127.0.0.1",  # a name that no browser takes for secure
+    "--host-resolver-rules=MAP *.lan 127.0.0.1",  # a name that browsers treat as insecure
     "--use-fake-device-for-media-stream",  # a microphone that beeps
 )
 
 
 def installed() -> str | None:
-    """Where Chromium is, if it is anywhere."""
+    """The path of Chromium, or None if it is not installed."""
     return next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 @asynccontextmanager
 async def launched() -> AsyncIterator[Browser]:
-    """A browser that runs as long as the block does. Raises `RuntimeError` where there is none."""
+    """A browser for the duration of the block. Raises `RuntimeError` if none is installed."""
     path = installed()
     if path is None:
         raise RuntimeError(MISSING)

@@ -1,6 +1,6 @@
-"""A real browser: Chromium where it is installed; elsewhere these tests are skipped.
+"""A real Chromium; the tests are skipped where it is not installed.
 
-One for all tests, which is ten times quicker; each test has a fresh profile.
+All tests share one browser, which is ten times faster; each test has a fresh profile.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from playwright.async_api import Browser, Page, expect
 from tests.browser.chromium import MISSING, installed, launched
 from tests.browser.speaking_page import SpeakingPage
 
-expect.set_options(timeout=30_000)  # milliseconds: a busy machine takes its time
+expect.set_options(timeout=30_000)  # milliseconds, generous for busy machines
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="package")
 async def browser() -> AsyncIterator[Browser]:
-    """Runs as long as the tests of this package do."""
+    """The browser shared by the tests of this package."""
     if installed() is None:
         pytest.skip(MISSING)
     async with launched() as browser:
@@ -32,13 +32,13 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     async with await browser.new_context(service_workers="block") as profile:
         page = await profile.new_page()
         yield page
-        # A request that a test answers itself may be on its way when the test is over.
+        # A request that the test answers may still be pending when the test ends.
         await page.unroute_all(behavior="ignoreErrors")
 
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def speaking(page: Page, url: str) -> AsyncIterator[SpeakingPage]:
-    """The speaking page before a real server; nothing it does may make the browser complain."""
+    """The speaking page with a real server; fails if the browser logs an error."""
     speaking = await SpeakingPage(page).open(url)
     yield speaking
     assert not speaking.complaints

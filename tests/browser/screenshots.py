@@ -1,8 +1,8 @@
-"""Takes the pictures of the speaking page in docs/img/, on a phone and a desk, in light and dark.
+"""Takes the screenshots in docs/img/: phone and desktop size, light and dark.
 
     python -m tests.browser.screenshots
 
-Look at them afterwards. On a busy machine they show its gaps and its late first sound.
+Check them afterwards: on a busy machine they show gaps and a late first sound.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
 KEY_MS = 42
-PHRASE_MS = 2600  # as long as one takes to be heard
-COLOURS = 64  # enough for a page of a few colours, and a third of the bytes
+PHRASE_MS = 2600  # the playing time of a phrase
+COLOURS = 64  # enough for this page, at a third of the file size
 
 
 async def picture(browser: Browser, url: str, scheme: Literal["light", "dark"], size: Any) -> bytes:
-    """The page in the middle of a sentence, as a PNG; two phrases were said before."""
+    """A PNG of the page in mid-sentence, after two spoken phrases."""
     async with await browser.new_context(color_scheme=scheme, **size) as profile:
         page = await profile.new_page()
         await page.goto(url)
@@ -44,7 +44,7 @@ async def picture(browser: Browser, url: str, scheme: Literal["light", "dark"], 
 
 
 async def take(url: str, folder: Path) -> None:
-    """Take all of them. Needs Chromium."""
+    """Take all screenshots. Needs Chromium."""
     async with launched() as browser:
         for name, size in SIZES.items():
             for scheme in ("light", "dark"):
@@ -55,7 +55,7 @@ async def take(url: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     folder = ROOT / "docs" / "img"
     parser.add_argument("--folder", type=Path, default=folder, help="where to put them")

@@ -1,4 +1,4 @@
-"""The speaking page, seen by a test: what is typed, what the server sends, what is played."""
+"""The speaking page under test: typed text, messages of the server, and played samples."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ from playwright.async_api import ConsoleMessage, Locator, Page, WebSocket, expec
 Samples = NDArray[Any]  # float32
 _LOOK_AGAIN_MS = 20
 _PATIENCE_S = 30
-RAMP_S = 0.005  # of the worklet: how long a start or stop is smoothed
+RAMP_S = 0.005  # duration of the worklet's ramp at a start or stop
 
-# Wraps the page's AudioWorkletNode: keeps a copy of every block that is rendered, and when playing
-# starts and stops, as a sample number of what was rendered: a busy machine leaves out or renumbers
-# blocks, and the clock's frames are good for timing only. Notes what leaves the loudspeaker when a
-# word lights up, and at every frame that the browser paints.
-# Speech at double speed, to have it over sooner.
+# Wraps the page's AudioWorkletNode: copies every rendered block and records each start and stop as
+# a rendered sample number. A busy machine skips or renumbers blocks, so the clock's frames are used
+# for timing only. Records the playback position at each word highlight and each painted frame.
+# Speech runs at double speed to shorten the tests.
 _TAP = """
 localStorage.setItem("duplex-tts.speed", "2");
 const tap = { blocks: [], states: [], lit: [], frames: [], painting_ms: [], context: null };
@@ -93,9 +92,9 @@ tap.recording = () => {
 
 @dataclass(frozen=True)
 class Stretch:
-    """Where speech played without a pause; in samples.
+    """A span of speech without a pause, in samples.
 
-    `at`: of what was rendered; `position`: of what was sent; `frame`: of the audio clock.
+    `at`: in the rendered samples; `position`: in the sent samples; `frame`: of the audio clock.
     """
 
     at: int
@@ -106,7 +105,7 @@ class Stretch:
 
 @dataclass(frozen=True)
 class Recording:
-    """All that left the AudioWorklet, block after block; `frames`: each block's on the clock."""
+    """All blocks rendered by the AudioWorklet; `frames`: clock frame of each block."""
 
     samples: Samples
     rate_hz: int
@@ -114,7 +113,7 @@ class Recording:
     frames: list[int]
 
     def expected(self, sent: Samples) -> Samples:
-        """What should have been rendered, had starts and stops no ramp."""
+        """The expected rendered samples, without ramps at starts and stops."""
         expected = np.zeros_like(self.samples)
         for one in self.stretches:
             played = sent[one.position : one.position + one.length]
@@ -122,7 +121,7 @@ class Recording:
         return expected
 
     def in_ramps(self) -> NDArray[np.bool_]:
-        """Where a start or a stop is smoothed."""
+        """Mask of the samples within a start or stop ramp."""
         mask = np.zeros(len(self.samples), bool)
         ramp = round(RAMP_S * self.rate_hz) + 1
         for one in self.stretches:
@@ -131,7 +130,7 @@ class Recording:
         return mask
 
     def silent_from_s(self) -> float:
-        """The clock's time behind the last sample that sounds."""
+        """Clock time after the last audible sample."""
         block_size = len(self.samples) // len(self.frames)
         block, rest = divmod(int(np.flatnonzero(self.samples)[-1]), block_size)
         return (self.frames[block] + rest + 1) / self.rate_hz
@@ -139,7 +138,7 @@ class Recording:
 
 @dataclass
 class SpeakingPage:
-    """The page with a tap on its worklet and on its socket."""
+    """The page, with its worklet and WebSocket recorded."""
 
     page: Page
     received: list[tuple[dict[str, Any], Samples]] = field(default_factory=list)
@@ -179,27 +178,27 @@ class SpeakingPage:
     async def type(self, text: str, delay_ms: float = 30) -> None:
         await self.text.press_sequentially(text, delay=delay_ms)
 
-    async def mode(self, label: str) -> None:
-        """Choose when words are spoken, in the settings."""
+    async def choose_mode(self, label: str) -> None:
+        """Select the typing mode in the settings."""
         await self.page.get_by_role("button", name="Settings").click()
         await self.page.get_by_label(label).check()
         await self.page.get_by_role("button", name="Close").click()
 
-    async def loud(self) -> None:
-        """Wait until something is heard."""
-        await self.shown("tap.loud()")
+    async def wait_heard(self) -> None:
+        """Wait until sound is played."""
+        await self.wait_until("tap.loud()")
 
-    async def heard_all(self, contexts: int = 1) -> None:
-        """Wait until so many contexts are done and all of their audio was played."""
+    async def wait_all_heard(self, contexts: int = 1) -> None:
+        """Wait until this many contexts are done and all their audio was played."""
         async with asyncio.timeout(_PATIENCE_S):
             while len(self.messages("done")) < contexts:
                 self.news.clear()
                 await self.news.wait()
-        await self.shown(f"tap.dry_at() >= {len(self.audio())}")
+        await self.wait_until(f"tap.dry_at() >= {len(self.audio())}")
 
-    async def shown(self, condition: str) -> None:
-        """Wait until an expression holds in the page."""
-        # Playwright's own waiting evaluates strings in the page, which the page forbids.
+    async def wait_until(self, condition: str) -> None:
+        """Wait until a JavaScript expression is true in the page."""
+        # Playwright's wait_for_function evaluates strings, which the page's CSP forbids.
         async with asyncio.timeout(_PATIENCE_S):
             await self.page.evaluate(
                 f"new Promise((met) => {{ const look = () => {condition} ? met() :"
@@ -210,16 +209,16 @@ class SpeakingPage:
         return [header for header, _ in self.received if header["type"] == type_]
 
     def audio(self, contexts: Sequence[str] = ()) -> Samples:
-        """All that the server sent, in the order of arrival, or of these contexts."""
+        """All samples from the server in order of arrival, or in the order of these contexts."""
         chunks = [(header["context"], samples) for header, samples in self.received if len(samples)]
-        if contexts:  # sorting leaves the order within a context as it is
+        if contexts:  # stable sort: keeps the order within a context
             chunks.sort(key=lambda chunk: contexts.index(chunk[0]))
         return np.concatenate([samples for _, samples in chunks] or [np.zeros(0, np.float32)])
 
     def contexts(self) -> dict[str, str]:
-        """The texts of the server's contexts, as the messages built them up.
+        """The text of each context, reconstructed from the messages.
 
-        Without those that a busy server refused: the page asks again with another.
+        Omits contexts that a busy server refused; the page retries with a new context.
         """
         busy = {e["context"] for e in self.messages("error") if e["code"] == "overloaded"}
         return {context: text for context, text in self._texts().items() if context not in busy}
@@ -229,7 +228,7 @@ class SpeakingPage:
         for message in self.sent:
             if message["type"] == "text":
                 texts[message["context"]] = texts.get(message["context"], "") + message["text"]
-            elif message["type"] == "retract":  # the server may have kept more: see `retracted`
+            elif message["type"] == "retract":  # the server may keep more: see `retracted`
                 texts[message["context"]] = texts[message["context"]][: message["to"]]
         return texts
 
@@ -244,8 +243,8 @@ class SpeakingPage:
         return Recording(samples, round(tapped["rate"]), stretches, tapped["frames"])
 
     async def assert_played_is_sent(self, contexts: Sequence[str] = ()) -> None:
-        """Sample for sample, no gap but where the server had nothing, no repeat, no click; in the
-        order of arrival, or of these contexts.
+        """Assert that every sent sample is played once without clicks, with gaps only where the
+        server had no audio; in order of arrival, or in the order of these contexts.
         """
         recording, sent = await self.recording(), self.audio(contexts)
         played = [(one.position, one.position + one.length) for one in recording.stretches]
@@ -256,11 +255,11 @@ class SpeakingPage:
         assert np.abs(np.diff(recording.samples)).max() <= steepest + 0.01
 
     def _complained(self, message: ConsoleMessage) -> None:
-        if "registration blocked by Playwright" not in message.text:  # the tests' own doing
+        if "registration blocked by Playwright" not in message.text:  # caused by the tests
             self.complaints.append(message.text)
 
     def _tap(self, socket: WebSocket) -> None:
-        """Note what passes."""
+        """Record the messages."""
         if urlsplit(socket.url).path != "/ws/tts":
             return
         socket.on("framesent", lambda message: self.sent.append(json.loads(message)))

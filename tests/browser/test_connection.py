@@ -1,4 +1,4 @@
-"""What the page makes of a connection that breaks, and of a server that wants a key."""
+"""The page with a broken connection, and with a server that requires a key."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ async def cable(url: str) -> AsyncIterator[Cable]:
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def speaking(page: Page, cable: Cable) -> SpeakingPage:
-    """The page behind a cable; a broken one makes the browser complain, and nothing else may."""
+    """The page behind a `Cable`; failed connections may log errors, scripts may not throw."""
     return await SpeakingPage(page).open(cable.url)
 
 
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
-async def _nothing_else_is_complained_of(page: Page) -> AsyncIterator[None]:
+async def _assert_no_page_errors(page: Page) -> AsyncIterator[None]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(f"{error} {error.stack}"))
     yield
@@ -44,7 +44,7 @@ async def _nothing_else_is_complained_of(page: Page) -> AsyncIterator[None]:
 
 
 def assert_whole(speaking: SpeakingPage, context: str, text: str) -> None:
-    """The context spoke all of the text: every chunk, every character, every millisecond once."""
+    """Assert that every chunk, character and millisecond of the text arrived exactly once."""
     audio = [each for each in speaking.messages("audio") if each["context"] == context]
     assert [each["seq"] for each in audio] == list(range(len(audio)))
     assert all(one["text"][1] == two["text"][0] for one, two in pairwise(audio))
@@ -59,10 +59,10 @@ async def lost(speaking: SpeakingPage) -> None:
     )
 
 
-async def test_a_connection_that_breaks_in_mid_word_is_not_heard(
+async def test_connection_break_in_mid_word_is_inaudible(
     speaking: SpeakingPage, cable: Cable
 ) -> None:
-    cable.cut_after(40_000)  # bytes: some 450 ms of sound
+    cable.cut_after(40_000)  # bytes: about 450 ms of sound
     await speaking.text.fill(TEXT)
     await speaking.press("Enter")
     await cable.broken.wait()
@@ -70,16 +70,14 @@ async def test_a_connection_that_breaks_in_mid_word_is_not_heard(
     cable.mend()
     await speaking.connected()
     await expect(speaking.notice).to_have_text("Connected again. Nothing was lost.")
-    await speaking.heard_all()
-    assert len(speaking.messages("ready")) == 3  # at first, of a fresh session, of the old one
+    await speaking.wait_all_heard()
+    assert len(speaking.messages("ready")) == 3  # first connection, fresh session, resumed session
     assert_whole(speaking, "page-1", TEXT)
     await speaking.assert_played_is_sent()
     await expect(speaking.said).to_have_text([TEXT])
 
 
-async def test_a_connection_that_breaks_before_the_first_sound_is_heard_all_the_same(
-    speaking: SpeakingPage,
-) -> None:
+async def test_failed_worklet_loads_are_retried(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "(() => { const load = AudioWorklet.prototype.addModule; tap.failures = 2;"
         "  AudioWorklet.prototype.addModule = function (url) {"
@@ -88,14 +86,12 @@ async def test_a_connection_that_breaks_before_the_first_sound_is_heard_all_the_
     )
     await speaking.text.fill(TEXT)
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert await speaking.page.evaluate("tap.failures") == -1
     await speaking.assert_played_is_sent()
 
 
-async def test_a_connection_that_breaks_again_and_again_loses_nothing(
-    speaking: SpeakingPage, cable: Cable
-) -> None:
+async def test_repeated_breaks_lose_nothing(speaking: SpeakingPage, cable: Cable) -> None:
     cable.cut_after(30_000)
     await speaking.text.fill(TEXT)
     await speaking.press("Enter")
@@ -105,16 +101,16 @@ async def test_a_connection_that_breaks_again_and_again_loses_nothing(
         cable.cut_after(size_bytes)
     await cable.broken.wait()
     cable.mend()
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert_whole(speaking, "page-1", TEXT)
     await speaking.assert_played_is_sent()
 
 
-async def test_what_is_typed_without_a_connection_is_spoken_when_there_is_one(
+async def test_text_typed_offline_is_spoken_after_reconnect(
     speaking: SpeakingPage, cable: Cable
 ) -> None:
     await speaking.type("Spoken before the line broke, ")
-    await speaking.loud()
+    await speaking.wait_heard()
     cable.cut()
     await speaking.type("typed while it was brokn")
     await speaking.press("Backspace")
@@ -123,35 +119,35 @@ async def test_what_is_typed_without_a_connection_is_spoken_when_there_is_one(
     await speaking.connected()
     await speaking.type("and after.")
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     text = "Spoken before the line broke, typed while it was broken, and after."
     assert_whole(speaking, "page-1", text)
     await speaking.assert_played_is_sent()
 
 
-async def test_escape_without_a_connection_is_silence_for_good(
+async def test_escape_while_offline_stays_silent_after_reconnect(
     speaking: SpeakingPage, cable: Cable
 ) -> None:
     await speaking.text.fill(TEXT)
-    await speaking.loud()
+    await speaking.wait_heard()
     cable.cut()
     await speaking.press("Escape")
     cable.mend()
     await speaking.connected()
     await speaking.type(" Yes")
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert [each["context"] for each in speaking.messages("cancelled")] == ["page-1"]
     (after,) = [each for each in speaking.messages("done") if each["context"] != "page-1"]
     assert after["characters"] == len("up. Yes")
 
 
-async def test_a_session_that_is_gone_is_begun_anew_with_the_rest_of_the_text(
+async def test_lost_session_resends_the_remaining_text(
     speaking: SpeakingPage, cable: Cable, url: str
 ) -> None:
     text = f"{TEXT} {TEXT}"
     await speaking.text.fill(text)
-    await speaking.loud()
+    await speaking.wait_heard()
     cable.cut()
     session = speaking.messages("ready")[0]["session"]
     async with httpx.AsyncClient(base_url=url) as http:
@@ -160,7 +156,7 @@ async def test_a_session_that_is_gone_is_begun_anew_with_the_rest_of_the_text(
     await speaking.connected()
     await expect(speaking.notice).to_contain_text("words were sent again")
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     spoken: dict[str, int] = {}
     for header in speaking.messages("audio"):
         begin, end = header["text"]
@@ -170,7 +166,7 @@ async def test_a_session_that_is_gone_is_begun_anew_with_the_rest_of_the_text(
     await speaking.assert_played_is_sent()
 
 
-async def test_a_session_that_is_ended_from_outside_is_named_as_such(
+async def test_session_ended_by_the_operator_is_reported(
     speaking: SpeakingPage, cable: Cable, url: str
 ) -> None:
     await speaking.page.evaluate(
@@ -181,19 +177,19 @@ async def test_a_session_that_is_ended_from_outside_is_named_as_such(
     session = speaking.messages("ready")[0]["session"]
     async with httpx.AsyncClient(base_url=url) as http:
         await http.delete(f"/v1/sessions/{session}")
-    await speaking.shown("tap.shown.at(-1) === 'Connected'")
+    await speaking.wait_until("tap.shown.at(-1) === 'Connected'")
     assert await speaking.page.evaluate("tap.shown") == [
         "Whoever runs the server has ended this connection",
         "Connected",
     ]
 
 
-async def test_what_came_is_acknowledged_and_a_page_at_rest_is_silent(
+async def test_received_messages_are_acknowledged_and_idle_page_sends_nothing(
     speaking: SpeakingPage,
 ) -> None:
     await speaking.text.fill(TEXT)
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
 
     def last_ping() -> dict[str, Any]:
         return [message for message in speaking.sent if message["type"] == "ping"][-1]
@@ -211,12 +207,12 @@ async def test_what_came_is_acknowledged_and_a_page_at_rest_is_silent(
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def locked_url() -> AsyncIterator[str]:
-    """A server that demands a key."""
+    """A server that requires a key."""
     async with live_server(access={"api_keys": KEY, "admin_key": ADMIN_KEY}) as live:
         yield live.http
 
 
-async def test_a_server_that_wants_a_key_is_given_it_once(page: Page, locked_url: str) -> None:
+async def test_key_is_asked_for_once(page: Page, locked_url: str) -> None:
     await page.goto(locked_url)
     dialog = page.get_by_role("dialog", name="This server asks for a key")
     await expect(dialog).to_contain_text("Whoever runs the server can give you one.")
@@ -232,7 +228,7 @@ async def test_a_server_that_wants_a_key_is_given_it_once(page: Page, locked_url
     assert KEY not in await page.content()
 
 
-async def test_a_link_carries_the_key_and_the_address_does_not(page: Page, locked_url: str) -> None:
+async def test_key_in_link_is_removed_from_the_address(page: Page, locked_url: str) -> None:
     await page.goto(f"{locked_url}/#key={KEY}")
     await expect(page.locator("#connection-text")).to_have_text("Connected")
     assert KEY not in page.url
@@ -240,7 +236,7 @@ async def test_a_link_carries_the_key_and_the_address_does_not(page: Page, locke
     await expect(page.locator("#connection-text")).to_have_text("Connected")
 
 
-async def test_a_key_that_is_asked_for_is_no_server_that_is_away(
+async def test_key_request_is_not_shown_as_server_away(
     page: Page, locked_url: str, cable: Cable
 ) -> None:
     del cable
@@ -256,7 +252,7 @@ async def test_a_key_that_is_asked_for_is_no_server_that_is_away(
         await expect(page.locator("#notice")).to_be_empty()
 
 
-async def test_without_its_server_the_page_is_still_there(browser: Browser, cable: Cable) -> None:
+async def test_page_opens_without_its_server(browser: Browser, cable: Cable) -> None:
     async with await browser.new_context() as profile:
         page = await profile.new_page()
         await page.goto(cable.url)
@@ -274,7 +270,7 @@ async def test_without_its_server_the_page_is_still_there(browser: Browser, cabl
         await expect(page.get_by_role("region", name="Waiting")).to_be_visible()
 
 
-async def test_a_question_that_was_put_off_can_be_answered_later_and_the_key_forgotten(
+async def test_dismissed_key_request_can_be_answered_later_and_key_forgotten(
     page: Page, locked_url: str
 ) -> None:
     await page.goto(locked_url)
@@ -291,9 +287,7 @@ async def test_a_question_that_was_put_off_can_be_answered_later_and_the_key_for
     await expect(page.get_by_role("dialog")).to_be_visible()
 
 
-async def test_the_dashboard_wants_the_key_of_an_admin_for_the_sessions(
-    page: Page, locked_url: str
-) -> None:
+async def test_dashboard_sessions_need_an_admin_key(page: Page, locked_url: str) -> None:
     await page.goto(f"{locked_url}/dashboard")
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.type(KEY)
@@ -304,7 +298,7 @@ async def test_the_dashboard_wants_the_key_of_an_admin_for_the_sessions(
     await page.keyboard.press("Enter")
     await expect(page.get_by_text("Nobody is connected.")).to_be_visible()
     speaker = await page.context.new_page()
-    await speaker.goto(locked_url)  # knows the key by now
+    await speaker.goto(locked_url)  # has stored the key
     await expect(speaker.locator("#connection-text")).to_have_text("Connected")
     await page.locator("#sessions").get_by_role("button").click()
     await page.get_by_role("button", name="End it").click()

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, before a real server."""
+"""The dashboard in a real browser with a real server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from websockets.asyncio.client import connect
 
 from duplex_tts import Refused, Session
 
-SECRET = "Xylophone"  # a word that no page of ours has
+SECRET = "Xylophone"  # a word that occurs on no page
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-# The page asks ten times a second: nobody here wants to wait for it.
+# The page polls ten times a second, to shorten the tests.
 HURRY = "const wait = setTimeout; window.setTimeout = (then, ms) => wait(then, ms / 10)"
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def dashboard(page: Page, url: str) -> AsyncIterator[Page]:
-    """The dashboard, live; nothing that it does may break its own rules."""
+    """The live dashboard; fails on browser errors and on requests to other hosts."""
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -39,19 +39,17 @@ async def dashboard(page: Page, url: str) -> AsyncIterator[Page]:
     await page.goto(f"{url}/dashboard")
     await expect(page.locator("#link")).to_have_text("Live")
     yield page
-    unexpected = [each for each in complaints if "ERR_" not in each]  # those a test makes itself
+    unexpected = [each for each in complaints if "ERR_" not in each]  # caused by the tests
     assert not unexpected
     assert asked == {urlsplit(url).netloc}
 
 
 def row(page: Page, session: Session) -> Locator:
-    """The line of this session."""
+    """The table row of a session."""
     return page.locator(f'#sessions tr[data-key="{session.ready.session}"]')
 
 
-async def test_a_session_is_a_line_with_its_figures_and_goes_when_it_closes(
-    dashboard: Page, url: str
-) -> None:
+async def test_session_row_shows_figures_until_it_closes(dashboard: Page, url: str) -> None:
     async with Session.connect(url) as session:
         context = await session.start()
         await context.push(f"{SECRET} music is heard here. And")
@@ -64,7 +62,7 @@ async def test_a_session_is_a_line_with_its_figures_and_goes_when_it_closes(
     await expect(row(dashboard, session)).to_have_count(0)
 
 
-async def test_a_gap_is_shown_with_its_cause(dashboard: Page, url: str) -> None:
+async def test_gap_is_shown_with_its_cause(dashboard: Page, url: str) -> None:
     async with Session.connect(url) as session:
         context = await session.start()
         await context.push("Hello. ")
@@ -82,7 +80,7 @@ MANY_GAPS = {"rendered_late": 120, "text_late": 45, "disconnected": 6}
 
 
 async def busy(route: Route) -> None:
-    """An answer whose sessions fill their line: typing modes, gaps, large figures."""
+    """Answer with sessions that fill their rows: typing modes, gaps, large figures."""
     status = await (await route.fetch()).json()
     for each in status["sessions"]:
         figures = {"characters": 12_345_678, "characters_waiting": 123_456, "buffered_s": 123.4}
@@ -91,7 +89,7 @@ async def busy(route: Route) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 700, 1023, 1024, 1216, 1217, 1280, 1440, 1920])
-async def test_nothing_is_clipped_on_any_screen(dashboard: Page, url: str, width: int) -> None:
+async def test_nothing_is_clipped_at_any_width(dashboard: Page, url: str, width: int) -> None:
     clipped = """() => [...document.querySelectorAll(
       "dd, th, td, button, figcaption *, h2, #server")]
       .filter((each) => getComputedStyle(each).display !== "inline")
@@ -114,7 +112,7 @@ async def test_nothing_is_clipped_on_any_screen(dashboard: Page, url: str, width
 
 
 @pytest.mark.parametrize(("width", "cards"), [(1023, True), (1024, False)])
-async def test_below_1024_pixels_a_session_is_a_card_and_still_a_row_of_a_table(
+async def test_session_is_a_card_with_row_role_below_1024_pixels(
     dashboard: Page, url: str, width: int, cards: bool
 ) -> None:
     await dashboard.set_viewport_size({"width": width, "height": 800})
@@ -132,7 +130,7 @@ async def test_below_1024_pixels_a_session_is_a_card_and_still_a_row_of_a_table(
         assert ("Open for" in first) == cards
 
 
-async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: str) -> None:
+async def test_session_is_ended_by_keyboard(dashboard: Page, url: str) -> None:
     async with Session.connect(url) as session:
         context = await session.start()
         await row(dashboard, session).get_by_role("button").focus()
@@ -150,7 +148,7 @@ async def test_a_session_is_ended_with_the_keyboard_alone(dashboard: Page, url: 
 
 
 @pytest.mark.parametrize("key", ["Enter", "Escape"])
-async def test_a_session_lives_on_when_the_question_is_denied(
+async def test_session_continues_when_ending_is_not_confirmed(
     dashboard: Page, url: str, key: str
 ) -> None:
     async with Session.connect(url) as session:
@@ -163,9 +161,7 @@ async def test_a_session_lives_on_when_the_question_is_denied(
         await expect(button).to_be_focused()
 
 
-async def test_the_focus_stays_where_it_is_while_the_lines_change(
-    dashboard: Page, url: str
-) -> None:
+async def test_focus_stays_while_rows_change(dashboard: Page, url: str) -> None:
     async with Session.connect(url) as first, Session.connect(url) as second:
         await row(dashboard, second).get_by_role("button").focus()
         await first.close()
@@ -173,7 +169,7 @@ async def test_the_focus_stays_where_it_is_while_the_lines_change(
         await expect(row(dashboard, second).get_by_role("button")).to_be_focused()
 
 
-async def test_the_memory_of_a_card_is_shown_where_there_is_one(dashboard: Page) -> None:
+async def test_gpu_memory_is_shown_where_there_is_a_gpu(dashboard: Page) -> None:
     card = {"name": "A card", "memory_used_bytes": 12_345_678_901, "memory_total_bytes": 85e9}
 
     async def with_a_card(route: Route) -> None:
@@ -186,7 +182,7 @@ async def test_the_memory_of_a_card_is_shown_where_there_is_one(dashboard: Page)
     await expect(dashboard.locator("#server")).to_contain_text(" · A card: 12.3 of 85.0 GB")
 
 
-async def test_who_is_not_the_operator_is_told_so(dashboard: Page) -> None:
+async def test_hidden_sessions_are_explained_to_non_operators(dashboard: Page) -> None:
     async def without_sessions(route: Route) -> None:
         status = await (await route.fetch()).json()
         await route.fulfill(json={**status, "sessions": None})
@@ -196,7 +192,9 @@ async def test_who_is_not_the_operator_is_told_so(dashboard: Page) -> None:
     await expect(note).to_be_visible()
 
 
-async def test_a_session_whose_client_is_gone_is_shown_as_away(dashboard: Page, url: str) -> None:
+async def test_session_with_a_disconnected_client_is_shown_as_away(
+    dashboard: Page, url: str
+) -> None:
     async with connect(f"ws{url.removeprefix('http')}/ws/tts") as socket:
         session = json.loads(await socket.recv())["session"]
         cells = dashboard.locator(f'#sessions tr[data-key="{session}"] td')
@@ -205,14 +203,14 @@ async def test_a_session_whose_client_is_gone_is_shown_as_away(dashboard: Page, 
         await expect(cells.first).to_contain_text("away")
 
 
-async def test_a_server_that_does_not_answer_is_said_and_found_again(dashboard: Page) -> None:
+async def test_unreachable_server_is_reported_and_recovered(dashboard: Page) -> None:
     await dashboard.route("**/v1/status", lambda route: route.abort())
     await expect(dashboard.locator("#link")).to_contain_text("No answer")
     await dashboard.unroute("**/v1/status")
     await expect(dashboard.locator("#link")).to_have_text("Live")
 
 
-async def test_it_asks_once_a_second_and_not_while_it_is_hidden(page: Page, url: str) -> None:
+async def test_polls_every_second_and_not_while_hidden(page: Page, url: str) -> None:
     asked = 0
 
     async def numbered(route: Route) -> None:
@@ -222,7 +220,7 @@ async def test_it_asks_once_a_second_and_not_while_it_is_hidden(page: Page, url:
         status["figures"]["connections"] = asked
         await route.fulfill(json=status)
 
-    async def shown(number: int) -> None:  # with an answer the next timer is set, too
+    async def shown(number: int) -> None:  # the answer also sets the next timer
         await expect(page.locator("#connections")).to_have_text(str(number))
 
     await page.clock.install(time=START)
@@ -243,7 +241,7 @@ async def test_it_asks_once_a_second_and_not_while_it_is_hidden(page: Page, url:
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_nothing_moves_while_figures_come_in(
+async def test_layout_is_stable_while_figures_change(
     dashboard: Page, url: str, size: dict[str, int]
 ) -> None:
     await dashboard.set_viewport_size(size)  # type: ignore[arg-type]
@@ -266,7 +264,7 @@ async def test_nothing_moves_while_figures_come_in(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(dashboard: Page, url: str, scheme: str) -> None:
+async def test_axe_finds_no_violations(dashboard: Page, url: str, scheme: str) -> None:
     await dashboard.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     async with Session.connect(url) as session:
         await expect(row(dashboard, session)).to_be_visible()
@@ -277,9 +275,7 @@ async def test_axe_finds_nothing(dashboard: Page, url: str, scheme: str) -> None
             assert not found.response["violations"], json.dumps(found.response["violations"])
 
 
-async def test_it_is_one_screen_on_a_desk_and_never_wider_than_a_phone(
-    dashboard: Page, url: str
-) -> None:
+async def test_fits_one_desktop_screen_and_the_width_of_a_phone(dashboard: Page, url: str) -> None:
     tall = "document.documentElement.scrollHeight <= innerHeight"
     wide_list = "list => list.scrollWidth <= list.clientWidth"
     wide = "document.documentElement.scrollWidth <= innerWidth"
@@ -292,7 +288,7 @@ async def test_it_is_one_screen_on_a_desk_and_never_wider_than_a_phone(
 
 
 async def hide(page: Page, hidden: bool) -> None:
-    """What the browser does when the page's tab is left, or shown again."""
+    """Simulate the browser hiding or showing the page's tab."""
     await page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
@@ -303,7 +299,7 @@ async def hide(page: Page, hidden: bool) -> None:
 
 
 async def ask_again(page: Page) -> None:
-    """Wait for two more answers: the second one was asked for after this call."""
+    """Wait for two more answers; the second is requested after this call."""
     for _ in range(2):
         async with page.expect_response("**/v1/status"):
             pass

@@ -1,4 +1,4 @@
-"""No word is lost, and none is heard that nobody asked for: drafts, edits, undo, and what waits."""
+"""Drafts, edits, undo and waiting text: no loss, and no speech without a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.browser.speaking_page import SpeakingPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-AWAY_S = 5.0  # after so long what is entered waits for an answer
+AWAY_S = 5.0  # after this time entered text waits for a decision
 DEVICE_VOICE = """
 globalThis.spokenHere = [];
 Object.defineProperty(globalThis, "speechSynthesis", { value: {
@@ -24,65 +24,59 @@ Object.defineProperty(globalThis, "speechSynthesis", { value: {
 """
 
 
-async def spoken(speaking: SpeakingPage) -> int:
-    """Wait until something was heard to its end; how many characters of the first context."""
-    await speaking.shown("tap.dry_at() > 0")
+async def wait_spoken(speaking: SpeakingPage) -> int:
+    """Wait until speech has ended. Returns the characters heard of the first context."""
+    await speaking.wait_until("tap.dry_at() > 0")
     return max(int(header["text"][1]) for header in speaking.messages("audio"))
 
 
-async def test_a_draft_is_there_after_a_reload_and_is_spoken_when_asked(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_draft_survives_reload_and_is_spoken_on_request(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("I would like some coffee")
     await speaking.page.reload()
     await speaking.connected()
     await expect(speaking.text).to_have_value("I would like some coffee")
-    await speaking.mode("As I type")
+    await speaking.choose_mode("As I type")
     await speaking.press("End")
     await speaking.type(" please")
     await asyncio.sleep(0.5)
     assert speaking.contexts() == {}
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert list(speaking.contexts().values()) == ["I would like some coffee please"]
 
 
-async def test_what_was_heard_of_a_draft_is_not_said_again_after_a_reload(
-    speaking: SpeakingPage,
-) -> None:
+async def test_heard_part_of_a_draft_is_not_repeated_after_reload(speaking: SpeakingPage) -> None:
     await speaking.text.fill("One two three. ")
-    assert await spoken(speaking) == len("One two three. ")
+    assert await wait_spoken(speaking) == len("One two three. ")
     await speaking.page.reload()
     await speaking.connected()
     sent = len(speaking.sent)
     await speaking.press("Control+End")
     await speaking.type("Four five.")
     await speaking.press("Enter")
-    await speaking.shown("tap.loud()")
+    await speaking.wait_until("tap.loud()")
     said = "".join(m["text"] for m in speaking.sent[sent:] if m["type"] == "text")
     assert said.strip() == "Four five."
     await expect(speaking.said).to_have_text(["One two three. Four five."])
 
 
-async def test_what_was_heard_is_marked_as_heard_after_a_reload_in_mid_sentence(
-    speaking: SpeakingPage,
-) -> None:
+async def test_heard_text_is_marked_after_reload_in_mid_sentence(speaking: SpeakingPage) -> None:
     await speaking.type("The weather is nice today, and we go to the park.", delay_ms=10)
-    await speaking.shown("tap.lit.some(({ word }) => word.startsWith('today'))")
+    await speaking.wait_until("tap.lit.some(({ word }) => word.startsWith('today'))")
     await speaking.page.reload()
     await speaking.connected()
-    await speaking.shown("[...CSS.highlights.get('heard')].some((each) => each.endOffset >= 20)")
+    await speaking.wait_until(
+        "[...CSS.highlights.get('heard')].some((each) => each.endOffset >= 20)"
+    )
 
 
-async def test_editing_an_entry_says_nothing_and_gives_the_draft_back(
-    speaking: SpeakingPage,
-) -> None:
+async def test_editing_an_entry_is_silent_and_restores_the_draft(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1")
-    await speaking.heard_all()
-    await speaking.mode("On Enter")
+    await speaking.wait_all_heard()
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("My draft")
-    await speaking.mode("As I type")
+    await speaking.choose_mode("As I type")
     await speaking.press("Escape")
     before = len(speaking.contexts())
     await speaking.page.get_by_role("button", name="Edit").click()
@@ -99,9 +93,9 @@ async def test_editing_an_entry_says_nothing_and_gives_the_draft_back(
     await expect(speaking.text).to_have_value("")
 
 
-async def test_a_draft_that_was_put_aside_survives_a_reload(speaking: SpeakingPage) -> None:
+async def test_draft_set_aside_survives_reload(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1")
-    await speaking.mode("On Enter")
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("My draft")
     await speaking.page.get_by_role("button", name="Edit").click()
     await speaking.page.reload()
@@ -111,10 +105,8 @@ async def test_a_draft_that_was_put_aside_survives_a_reload(speaking: SpeakingPa
     await expect(speaking.text).to_have_value("My draft")
 
 
-async def test_clear_can_be_undone_and_then_nothing_is_said_by_itself(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_undone_clear_is_not_spoken_automatically(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("A long and precious text")
     await speaking.page.get_by_role("button", name="Clear", exact=True).click()
     await expect(speaking.text).to_have_value("")
@@ -125,7 +117,7 @@ async def test_clear_can_be_undone_and_then_nothing_is_said_by_itself(
     assert speaking.contexts() == {}
 
 
-async def test_a_cleared_history_comes_back(speaking: SpeakingPage) -> None:
+async def test_clearing_the_history_can_be_undone(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1", "Alt+2")
     await expect(speaking.said).to_have_count(2)
     await speaking.page.get_by_role("button", name="Clear history").click()
@@ -136,25 +128,21 @@ async def test_a_cleared_history_comes_back(speaking: SpeakingPage) -> None:
     await expect(speaking.said).to_have_count(2)
 
 
-# --- what is spoken stays -------------------------------------------------------------------------
+# --- spoken text is fixed -------------------------------------------------------------------------
 
 
-async def test_what_is_typed_before_spoken_words_goes_on_behind_them_as_words(
-    speaking: SpeakingPage,
-) -> None:
+async def test_text_typed_before_spoken_words_moves_behind_them(speaking: SpeakingPage) -> None:
     await speaking.text.fill("I saw the cat. ")
-    await spoken(speaking)
+    await wait_spoken(speaking)
     await speaking.press("Home")
     await speaking.type("Please ")
     await expect(speaking.text).to_have_value("I saw the cat. Please ")
     await expect(speaking.notice).to_contain_text("spoken already")
 
 
-async def test_a_suggestion_for_a_spoken_word_is_said_only_if_one_wants(
-    speaking: SpeakingPage,
-) -> None:
+async def test_correction_of_a_spoken_word_is_said_only_on_request(speaking: SpeakingPage) -> None:
     await speaking.text.fill("I saw the cat. ")
-    await spoken(speaking)
+    await wait_spoken(speaking)
     await speaking.page.evaluate(
         "() => { const area = document.getElementById('text'); area.setRangeText('THE', 6, 9);"
         "  area.dispatchEvent(new InputEvent('input',"
@@ -166,12 +154,10 @@ async def test_a_suggestion_for_a_spoken_word_is_said_only_if_one_wants(
     await expect(speaking.text).to_be_focused()
 
 
-async def test_undo_and_redo_change_what_is_not_spoken_and_nothing_else(
-    speaking: SpeakingPage,
-) -> None:
+async def test_undo_and_redo_change_only_unspoken_text(speaking: SpeakingPage) -> None:
     await speaking.text.fill("I saw the cat. ")
-    await spoken(speaking)
-    await speaking.mode("On Enter")
+    await wait_spoken(speaking)
+    await speaking.choose_mode("On Enter")
     await speaking.text.focus()
     await speaking.press("Control+End")
     await speaking.type("And dogs", delay_ms=5)
@@ -184,18 +170,16 @@ async def test_undo_and_redo_change_what_is_not_spoken_and_nothing_else(
     await expect(speaking.text).to_have_value("I saw the cat. And dogs")
 
 
-async def test_a_script_that_the_voice_cannot_read_is_not_marked_as_heard(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_unreadable_script_is_not_marked_as_heard(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("Hello 你好 world.")
     await speaking.press("Enter")
     marked = (
         "(name) => [...CSS.highlights.get(name)].map((range) =>"
         " range.startContainer.data.slice(range.startOffset, range.endOffset)).join('')"
     )
-    await speaking.shown("[...CSS.highlights.get('heard')].length > 0")
-    await speaking.heard_all()
+    await speaking.wait_until("[...CSS.highlights.get('heard')].length > 0")
+    await speaking.wait_all_heard()
     assert await speaking.page.evaluate(marked, "unread") == "你好"
     assert "你好" not in await speaking.page.evaluate(marked, "heard")
     await speaking.text.fill("你好")
@@ -215,7 +199,7 @@ async def cable(url: str) -> AsyncIterator[Cable]:
 
 @pytest_asyncio.fixture(loop_scope="package")
 async def away(page: Page, cable: Cable) -> SpeakingPage:
-    """The page, whose server went away a while ago."""
+    """The page, some time after its server became unreachable."""
     await page.add_init_script(DEVICE_VOICE)
     speaking = await SpeakingPage(page).open(cable.url)
     cable.cut()
@@ -223,7 +207,7 @@ async def away(page: Page, cable: Cable) -> SpeakingPage:
     return speaking
 
 
-async def test_what_is_entered_meanwhile_waits_and_is_not_said_by_itself(
+async def test_text_entered_while_away_waits_for_a_decision(
     away: SpeakingPage, cable: Cable
 ) -> None:
     await away.type("Is anybody there?")
@@ -238,14 +222,14 @@ async def test_what_is_entered_meanwhile_waits_and_is_not_said_by_itself(
     assert away.contexts() == {}
     await expect(away.text).to_have_value("half a draft")
     await waiting.get_by_role("button", name="Say it: Is anybody there?").click()
-    await away.loud()
+    await away.wait_heard()
     await expect(away.said).to_have_text(["Is anybody there?"])
     await waiting.get_by_role("button", name="Keep").click()
     await expect(away.said).to_have_text(["Yes, please.", "Is anybody there?"])
     await expect(waiting).to_be_hidden()
 
 
-async def test_what_is_to_be_read_aloud_meanwhile_is_not_read_later(
+async def test_read_aloud_requested_while_away_is_not_read_later(
     away: SpeakingPage, cable: Cable
 ) -> None:
     await away.type("Some text")
@@ -258,7 +242,7 @@ async def test_what_is_to_be_read_aloud_meanwhile_is_not_read_later(
     await expect(away.text).to_have_value("Some text")
 
 
-async def test_this_device_s_voice_says_it_now(away: SpeakingPage) -> None:
+async def test_device_voice_speaks_waiting_text(away: SpeakingPage) -> None:
     await away.type("Help me please")
     await away.press("Enter")
     await away.page.get_by_role("button", name="Say it now with this device's voice").click()
@@ -267,7 +251,7 @@ async def test_this_device_s_voice_says_it_now(away: SpeakingPage) -> None:
     await expect(away.said).to_have_text(["Help me please"])
 
 
-async def test_what_waits_survives_a_reload_and_can_be_discarded_and_brought_back(
+async def test_waiting_text_survives_reload_and_discard_can_be_undone(
     away: SpeakingPage, cable: Cable
 ) -> None:
     await away.press("Alt+2")
@@ -282,7 +266,7 @@ async def test_what_waits_survives_a_reload_and_can_be_discarded_and_brought_bac
     assert away.contexts() == {}
 
 
-async def test_what_was_begun_when_the_server_went_away_waits_too(page: Page, cable: Cable) -> None:
+async def test_text_begun_before_the_server_went_away_waits_too(page: Page, cable: Cable) -> None:
     speaking = await SpeakingPage(page).open(cable.url)
     text = "The quick brown fox jumps over the lazy dog, and the dog sleeps on. " * 4
     cable.cut_after(60_000)

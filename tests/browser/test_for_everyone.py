@@ -1,4 +1,4 @@
-"""The whole flow with a screen reader's tree, and with keys alone; axe-core in any light."""
+"""The whole flow by accessibility tree and by keyboard; axe-core in all colour schemes."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ async def press(page: Page, name: str) -> None:
     await page.get_by_role("button", name=name, exact=True).click()
 
 
-async def assert_no_fault(page: Page) -> None:
+async def assert_no_violations(page: Page) -> None:
     found = (await Axe().run(page)).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_axe_finds_no_fault_in_any_state_of_the_page(
+async def test_axe_finds_no_violations_in_any_page_state(
     browser: Browser, url: str, mode: str
 ) -> None:
     async with cable_to(url) as cable, shown(browser, cable.url, mode) as page:
@@ -57,42 +57,44 @@ async def test_axe_finds_no_fault_in_any_state_of_the_page(
         await press(page, "Clear")
         await expect(page.locator("#notice")).to_contain_text("Undo")
         await page.locator("#history summary").first.click()
-        await assert_no_fault(page)
+        await assert_no_violations(page)
         await press(page, "Change the phrases")
-        await assert_no_fault(page)
+        await assert_no_violations(page)
         await page.locator("#phrases button").first.click()
-        await assert_no_fault(page)
+        await assert_no_violations(page)
         await press(page, "Cancel")
         await press(page, "Show large")
-        await assert_no_fault(page)
+        await assert_no_violations(page)
         await press(page, "Close")
         await press(page, "Settings")
-        await assert_no_fault(page)
+        await assert_no_violations(page)
         await press(page, "Close")
         cable.cut()
         await expect(page.locator("#connection-text")).to_contain_text("cannot be reached")
-        await page.wait_for_timeout(5500)  # then it waits
+        await page.wait_for_timeout(5500)  # by then the text waits
         await page.locator("#text").fill("Nobody hears this")
         await page.locator("#say").click()
         await expect(page.get_by_role("region", name="Waiting")).to_be_visible()
-        await assert_no_fault(page)
+        await assert_no_violations(page)
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_axe_finds_no_fault_on_the_dashboard(browser: Browser, url: str, mode: str) -> None:
+async def test_axe_finds_no_violations_on_the_dashboard(
+    browser: Browser, url: str, mode: str
+) -> None:
     async with shown(browser, url, mode, "/dashboard") as page:
         await expect(page.locator("#link")).to_have_text("Live")
         speaker = await page.context.new_page()
         await speaker.goto(url)
         await expect(page.locator("#sessions tr")).not_to_have_count(0)
-        await assert_no_fault(page)
+        await assert_no_violations(page)
 
 
-# --- what a screen reader has ---------------------------------------------------------------------
+# --- screen reader --------------------------------------------------------------------------------
 
 
 async def assert_named(scope: Locator) -> None:
-    """Every control of it has a name, and no two buttons the same."""
+    """Assert that every control has a name and that button names are unique."""
     nameless = await scope.locator("button, input, textarea, summary").evaluate_all(
         "all => all.filter((each) => each.checkVisibility()"
         " && !(each.ariaLabel || each.ariaLabelledByElements?.length || each.labels?.length"
@@ -101,9 +103,7 @@ async def assert_named(scope: Locator) -> None:
     assert nameless == []
 
 
-async def test_a_screen_reader_is_told_names_roles_and_news_through_the_whole_flow(
-    speaking: SpeakingPage,
-) -> None:
+async def test_names_roles_and_announcements_through_the_whole_flow(speaking: SpeakingPage) -> None:
     page = speaking.page
     by = page.get_by_role
     text = by("textbox", name="Type, and be heard")
@@ -126,15 +126,15 @@ async def test_a_screen_reader_is_told_names_roles_and_news_through_the_whole_fl
     await expect(by("status").filter(has_text="Connected")).to_have_count(1)
     await assert_named(page.locator("body"))
 
-    await speaking.type("Hello there, my friend. ")  # type, and be heard
-    await speaking.loud()
+    await speaking.type("Hello there, my friend. ")  # type and hear
+    await speaking.wait_heard()
     await by("button", name="Speak", exact=False).first.click()
     await by("button", name="Stop").click()
     await by("tab", name="People").click()
     await expect(by("tab", selected=True)).to_have_accessible_name("People")
     await by("tabpanel", name="People").get_by_role("button", name="How are you?").click()
 
-    history = by("region", name="History")  # each entry's controls say whose they are
+    history = by("region", name="History")  # control names include the entry's text
     await expect(history.get_by_role("listitem")).to_have_count(2)
     entry = history.get_by_role("listitem").first
     for name in ("Say again How are you?", "Edit How are you?"):
@@ -160,7 +160,7 @@ async def test_a_screen_reader_is_told_names_roles_and_news_through_the_whole_fl
     await assert_named(dialog)
 
 
-async def test_what_is_seen_of_a_slider_is_said_of_it(speaking: SpeakingPage) -> None:
+async def test_slider_announces_its_visible_value(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     volume = speaking.page.get_by_role("slider", name="Volume")
     await expect(volume).to_have_attribute("aria-valuetext", "100 %")
@@ -170,11 +170,11 @@ async def test_what_is_seen_of_a_slider_is_said_of_it(speaking: SpeakingPage) ->
     )
 
 
-# --- with keys alone ------------------------------------------------------------------------------
+# --- keyboard only --------------------------------------------------------------------------------
 
 
 async def tab_to(speaking: SpeakingPage, target: Locator, key: str = "Tab") -> None:
-    """As often as it takes."""
+    """Press the key until the target has the focus."""
     for _ in range(60):
         if await target.evaluate("each => each === document.activeElement"):
             return
@@ -182,19 +182,19 @@ async def tab_to(speaking: SpeakingPage, target: Locator, key: str = "Tab") -> N
     raise AssertionError(f"{target} is not reached")
 
 
-async def test_everything_is_done_with_keys_alone(speaking: SpeakingPage) -> None:
+async def test_whole_flow_by_keyboard(speaking: SpeakingPage) -> None:
     page = speaking.page
     by = page.get_by_role
     text = speaking.text
-    await speaking.page.keyboard.type("Hello there. ", delay=20)  # type, be heard, stop
-    await speaking.loud()
+    await speaking.page.keyboard.type("Hello there. ", delay=20)  # type, hear, stop
+    await speaking.wait_heard()
     await speaking.press("Enter", "Escape")
     await tab_to(speaking, by("tab", name="Quick"))  # a phrase
     await speaking.press("ArrowRight", "Tab", "Enter")
     await expect(speaking.said.first).to_have_text("Hello, nice to see you.")
     await speaking.press("Escape")
 
-    await tab_to(speaking, by("button", name="Edit Hello there"))  # an entry of the history
+    await tab_to(speaking, by("button", name="Edit Hello there"))  # a history entry
     await speaking.press("Enter")
     await expect(text).to_be_focused()
     await expect(text).to_have_value("Hello there. ")
@@ -210,7 +210,7 @@ async def test_everything_is_done_with_keys_alone(speaking: SpeakingPage) -> Non
     await speaking.press("Escape")
     await expect(text).to_be_focused()
 
-    await tab_to(speaking, by("button", name="Add a phrase"))  # a phrase of one's own
+    await tab_to(speaking, by("button", name="Add a phrase"))  # a new phrase
     await speaking.press("Enter")
     await page.keyboard.type("Mine.")
     await speaking.press("Tab", "Tab", "Tab", "Enter")

@@ -1,4 +1,4 @@
-"""What was said: found, said again, copied, kept as a phrase, downloaded."""
+"""The history: find, repeat, copy, keep as a phrase, download."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 async def more(speaking: SpeakingPage, name: str) -> None:
-    """Press one of the first entry's buttons that are seldom needed."""
+    """Press a button in the first entry's menu of rarely used actions."""
     entry = speaking.page.locator("#history li").first
     if not await entry.locator("details[open]").count():
         await entry.locator("summary").click()
     await entry.get_by_role("button", name=name).click()
 
 
-async def test_what_was_said_is_found_and_said_again(speaking: SpeakingPage) -> None:
+async def test_history_entry_is_found_and_repeated(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1", "Alt+2")
-    await speaking.heard_all(2)
+    await speaking.wait_all_heard(2)
     await speaking.page.get_by_label("Search the history").fill("YES")
     await expect(speaking.said).to_have_text(["Yes, please."])
     await speaking.page.get_by_role("button", name="Say again").click()
-    await speaking.heard_all(3)
+    await speaking.wait_all_heard(3)
     assert list(speaking.contexts().values())[-1] == "Yes, please."
     await speaking.page.get_by_label("Search the history").fill("nothing like it")
     await expect(
@@ -36,9 +36,9 @@ async def test_what_was_said_is_found_and_said_again(speaking: SpeakingPage) -> 
     ).to_be_visible()
 
 
-async def test_sound_that_was_heard_is_downloaded_as_it_was(speaking: SpeakingPage) -> None:
+async def test_recent_sound_is_downloaded_unchanged(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     async with speaking.page.expect_download() as download:
         await more(speaking, "Save as WAV")
     with wave.open(io.BytesIO((await (await download.value).path()).read_bytes())) as file:
@@ -49,11 +49,11 @@ async def test_sound_that_was_heard_is_downloaded_as_it_was(speaking: SpeakingPa
 @pytest.mark.parametrize(
     ("name", "magic"), [("MP3", (b"ID3", b"\xff\xfb", b"\xff\xf3")), ("WAV", (b"RIFF",))]
 )
-async def test_the_server_makes_a_file_of_yesterday_s_words(
+async def test_older_entry_is_synthesized_anew_for_download(
     speaking: SpeakingPage, name: str, magic: tuple[bytes, ...]
 ) -> None:
     await speaking.press("Alt+1")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     await speaking.page.reload()
     await speaking.connected()
     async with speaking.page.expect_download() as download:
@@ -65,7 +65,7 @@ async def test_the_server_makes_a_file_of_yesterday_s_words(
     assert len(data) > 2000
 
 
-async def test_an_entry_is_copied_and_becomes_a_phrase(speaking: SpeakingPage) -> None:
+async def test_entry_is_copied_and_kept_as_a_phrase(speaking: SpeakingPage) -> None:
     await speaking.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await speaking.press("Alt+1")
     await more(speaking, "Copy")
@@ -77,7 +77,7 @@ async def test_an_entry_is_copied_and_becomes_a_phrase(speaking: SpeakingPage) -
     await expect(speaking.page.get_by_role("tab", name="Starred")).to_have_count(1)
 
 
-async def test_what_an_older_page_kept_is_still_there(speaking: SpeakingPage) -> None:
+async def test_data_stored_by_an_older_page_is_kept(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "() => { localStorage.removeItem('duplex-tts.history');"
         "  localStorage.setItem('duplex-tts.said', JSON.stringify(['Old words'])) }"

@@ -1,4 +1,4 @@
-"""On another device of the network, by http: the browser has no AudioWorklet and no microphone."""
+"""The page over http from another device: no AudioWorklet and no microphone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.browser.speaking_page import RAMP_S, Samples, SpeakingPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
-EQUAL = 1e-6  # a start time is a float: the browser may interpolate by 1e-12 of a sample
+EQUAL = 1e-6  # float start times: the browser may interpolate by 1e-12 of a sample
 SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog sleeps on."
 
-# Notes every source that the page schedules, and renders the same schedule once more, offline.
+# Records every source that the page schedules, and renders the same schedule again offline.
 _TAP = """
 const made = [];
 const create = AudioContext.prototype.createBufferSource;
@@ -69,7 +69,7 @@ globalThis.scheduled = {
 
 @dataclass(frozen=True)
 class Rendered:
-    """What the schedule sounds like; `stretches`: [begin, end) where sources follow each other."""
+    """The rendered schedule; `stretches`: [begin, end) of consecutive sources."""
 
     samples: Samples
     rate_hz: int
@@ -88,7 +88,7 @@ class Rendered:
         return cls(samples, round(found["rate"]), found["late"], stretches)
 
     def assert_is(self, *sent: Samples) -> None:
-        """A stretch for each, sample for sample but for short ramps at its ends; then silence."""
+        """Assert one stretch for each, equal except for short ramps at its ends, then silence."""
         ramp = round(RAMP_S * self.rate_hz) + 1
         for (begin, end), part in zip(self.stretches, sent, strict=True):
             heard = self.samples[begin:end]
@@ -110,17 +110,17 @@ async def done(speaking: SpeakingPage, contexts: int) -> None:
         while len(speaking.messages("done")) < contexts:
             speaking.news.clear()
             await speaking.news.wait()
-    await asyncio.sleep(len(speaking.audio()) / 24_000 + 0.5)  # until it is heard
+    await asyncio.sleep(len(speaking.audio()) / 24_000 + 0.5)  # until it has played
 
 
 async def rendered(speaking: SpeakingPage) -> Rendered:
     return Rendered.of(await speaking.page.evaluate("scheduled.render()"))
 
 
-async def test_it_connects_and_plays_the_samples_that_the_server_sent(page: Page, url: str) -> None:
+async def test_plays_the_samples_the_server_sent(page: Page, url: str) -> None:
     async with cable_to(url) as cable:
         speaking = await opened(page, cable.url)
-        cable.hold()  # then no busy server is to blame for a gap
+        cable.hold()  # rules out gaps from a busy server
         await speaking.text.fill(SENTENCE)
         await speaking.press("Enter")
         await asyncio.sleep(0.5)
@@ -132,7 +132,7 @@ async def test_it_connects_and_plays_the_samples_that_the_server_sent(page: Page
         await expect(speaking.said).to_have_text([SENTENCE])
 
 
-async def test_pauses_are_silence_and_what_follows_is_whole(page: Page, url: str) -> None:
+async def test_pauses_are_silent_and_later_speech_is_complete(page: Page, url: str) -> None:
     async with cable_to(url) as cable:
         speaking = await opened(page, cable.url)
         for number in (1, 2):
@@ -147,11 +147,11 @@ async def test_pauses_are_silence_and_what_follows_is_whole(page: Page, url: str
         (await rendered(speaking)).assert_is(one, two)
 
 
-async def test_stop_is_silence_at_once_and_without_a_click(page: Page, url: str) -> None:
+async def test_stop_is_immediate_and_without_a_click(page: Page, url: str) -> None:
     speaking = await opened(page, url)
     await speaking.text.fill(f"{SENTENCE} {SENTENCE}")
     await speaking.press("Enter")
-    await speaking.shown("scheduled.loud()")
+    await speaking.wait_until("scheduled.loud()")
     await asyncio.sleep(0.5)
     await speaking.press("Escape")
     await asyncio.sleep(0.3)
@@ -162,11 +162,11 @@ async def test_stop_is_silence_at_once_and_without_a_click(page: Page, url: str)
     sent = speaking.audio()
     assert np.flatnonzero(heard.samples)[-1] - heard.stretches[0][0] < len(sent)
     assert np.abs(np.diff(heard.samples)).max() <= np.abs(np.diff(sent)).max() + 0.01
-    await speaking.press("Alt+1")  # and it goes on from there
-    await speaking.shown(f"scheduled.count() > {count} + 10")
+    await speaking.press("Alt+1")  # later speech continues from there
+    await speaking.wait_until(f"scheduled.count() > {count} + 10")
 
 
-async def test_the_microphone_is_said_to_need_https(page: Page, url: str) -> None:
+async def test_microphone_notice_asks_for_https(page: Page, url: str) -> None:
     speaking = await opened(page, url)
     await page.evaluate("document.getElementById('new-voice').hidden = false")
     await page.get_by_role("button", name="Settings").click()
@@ -193,10 +193,10 @@ JITTER = """async ([rate, prebuffer, chunks, size]) => {
 
 
 @pytest.mark.parametrize("size", [128, 1024])
-async def test_the_jitter_buffer_is_the_same_in_blocks_of_any_size(
+async def test_jitter_buffer_output_is_independent_of_block_size(
     page: Page, url: str, size: int
 ) -> None:
-    """Of a worklet, and of buffer sources: it waits for the prebuffer, then nothing is missing."""
+    """For worklet and buffer sources: waits for the prebuffer, then plays every sample."""
     await page.goto(url)
     chunks = np.random.default_rng(1).uniform(-0.1, 0.1, (6, 2 * size)).astype(np.float32)
     found = await page.evaluate(JITTER, [8000, 3 * size, chunks.tolist(), size])

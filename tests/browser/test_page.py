@@ -1,4 +1,4 @@
-"""The page itself: for everyone, with any keyboard, in any light; and what it keeps to itself."""
+"""The page: accessibility, layout, keyboard, privacy and idle behaviour."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_axe_finds_no_fault(
+async def test_axe_finds_no_violations(
     browser: Browser, url: str, size: ViewportSize, scheme: Any
 ) -> None:
     async with await browser.new_context(viewport=size, color_scheme=scheme) as profile:
@@ -32,14 +32,14 @@ async def test_axe_finds_no_fault(
         speaking = await SpeakingPage(page).open(url)
         await speaking.press("Alt+1")
         await speaking.type("Words that are lit ")
-        await speaking.loud()
+        await speaking.wait_heard()
         found = (await Axe().run(page)).response["violations"]
         assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.parametrize("large", [False, True], ids=["plain", "200 %"])
-async def test_axe_finds_no_fault_with_forced_colours_and_large_text(
+async def test_axe_finds_no_violations_with_forced_colours_and_large_text(
     browser: Browser, url: str, large: bool
 ) -> None:
     async with await browser.new_context(viewport=PHONE, forced_colors="active") as profile:
@@ -50,27 +50,27 @@ async def test_axe_finds_no_fault_with_forced_colours_and_large_text(
         await speaking.press("Alt+1")
         await page.get_by_role("button", name="Settings").click()
         await page.wait_for_timeout(200)
-        for _ in range(2):  # with the settings, and without
+        for _ in range(2):  # with settings open and closed
             found = (await Axe().run(page)).response["violations"]
             assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
             await speaking.press("Escape")
 
 
-async def test_nothing_moves_while_words_light_up(speaking: SpeakingPage) -> None:
+async def test_layout_is_stable_while_words_are_highlighted(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "() => { tap.shifts = []; new PerformanceObserver((list) => tap.shifts.push("
         "  ...list.getEntries().map((entry) => entry.value))"
         ").observe({ type: 'layout-shift', buffered: false }); }"
     )
     await speaking.text.fill("Many words of this sentence light up, and all of them stay in place.")
-    await speaking.loud()
+    await speaking.wait_heard()
     await speaking.page.wait_for_timeout(2500)
     assert len(await speaking.page.evaluate("tap.lit")) > 5
     assert await speaking.page.evaluate("tap.shifts") == []
 
 
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-async def test_everything_is_there_with_text_of_twice_the_size(
+async def test_nothing_overflows_at_double_text_size(
     speaking: SpeakingPage, size: ViewportSize
 ) -> None:
     await speaking.page.set_viewport_size(size)
@@ -87,11 +87,9 @@ async def test_everything_is_there_with_text_of_twice_the_size(
     assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-async def test_with_forced_colours_the_light_is_seen_and_the_text_is_there_once(
-    speaking: SpeakingPage,
-) -> None:
+async def test_forced_colours_show_the_highlight_and_the_text_once(speaking: SpeakingPage) -> None:
     await speaking.page.emulate_media(forced_colors="active")
-    await speaking.mode("On Enter")
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("Words that nobody speaks")
     area = "getComputedStyle(document.getElementById('text')).webkitTextFillColor"
     assert await speaking.page.evaluate(area) == "rgba(0, 0, 0, 0)"
@@ -100,7 +98,7 @@ async def test_with_forced_colours_the_light_is_seen_and_the_text_is_there_once(
 
 
 async def ink(speaking: SpeakingPage, highlight: str) -> int:
-    """Pixels of the text that are not the paper's, with all of it in this light."""
+    """Count the non-background pixels of the text with all of it in this highlight."""
     await speaking.page.evaluate(
         """(name) => {
           const container = document.getElementById("mirror").firstChild;
@@ -126,8 +124,8 @@ TEXTS = (
 )
 
 
-async def test_the_light_lies_where_the_words_are(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_highlight_aligns_with_the_words(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     for text in TEXTS:
         await speaking.text.fill(text)
         area, mirror = await speaking.page.evaluate(
@@ -138,8 +136,8 @@ async def test_the_light_lies_where_the_words_are(speaking: SpeakingPage) -> Non
         assert area == mirror, text
 
 
-async def test_right_to_left_text_begins_at_the_right(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_right_to_left_text_starts_at_the_right(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("مرحبا")
     left, right = await speaking.page.evaluate(
         "() => { const range = new Range(); const mirror = document.getElementById('mirror');"
@@ -150,7 +148,7 @@ async def test_right_to_left_text_begins_at_the_right(speaking: SpeakingPage) ->
     assert right < 40 < left
 
 
-async def test_everything_is_reached_and_done_with_the_keyboard(speaking: SpeakingPage) -> None:
+async def test_all_controls_work_by_keyboard(speaking: SpeakingPage) -> None:
     await expect(speaking.text).to_be_focused()
     reached: list[str] = []
     for _ in range(30):
@@ -164,13 +162,15 @@ async def test_everything_is_reached_and_done_with_the_keyboard(speaking: Speaki
     for name in ("Settings", "Speak", "Stop", "Clear", "Quick", "Yes, please.", "Dashboard"):
         assert any(each.startswith(name) for each in reached), (name, reached)
     await speaking.press("Alt+2")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     await speaking.press("Alt+r")
-    await speaking.heard_all(2)
+    await speaking.wait_all_heard(2)
     assert list(speaking.contexts().values()) == ["No, thank you."] * 2
 
 
-async def test_text_is_text_and_stays_with_this_server(speaking: SpeakingPage, url: str) -> None:
+async def test_markup_is_plain_text_and_nothing_is_sent_elsewhere(
+    speaking: SpeakingPage, url: str
+) -> None:
     asked: list[str] = []
     speaking.page.on("request", lambda request: asked.append(request.url))
     await speaking.page.goto(url)
@@ -184,12 +184,10 @@ async def test_text_is_text_and_stays_with_this_server(speaking: SpeakingPage, u
     assert evil not in "".join(asked)
 
 
-async def test_the_demo_is_read_and_heard_once_and_is_nobody_s_words(
-    speaking: SpeakingPage,
-) -> None:
+async def test_demo_is_spoken_once_and_not_stored(speaking: SpeakingPage) -> None:
     demo = speaking.page.get_by_role("button", name="Hear a demo")
     await demo.click()
-    await speaking.loud()
+    await speaking.wait_heard()
     await expect(speaking.page.locator("#demo-text")).to_contain_text("This text is still")
     await expect(demo).to_be_hidden()
     await speaking.press("Escape")
@@ -201,10 +199,10 @@ async def test_the_demo_is_read_and_heard_once_and_is_nobody_s_words(
     await expect(demo).to_be_hidden()
 
 
-async def test_at_rest_the_page_does_nothing(speaking: SpeakingPage) -> None:
+async def test_idle_page_does_nothing(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1")
-    await speaking.heard_all()
-    await speaking.page.wait_for_timeout(1500)  # the last acknowledgement
+    await speaking.wait_all_heard()
+    await speaking.page.wait_for_timeout(1500)  # for the last acknowledgement
     frames, sent = await speaking.page.evaluate("tap.frames.length"), len(speaking.sent)
     await speaking.page.wait_for_timeout(1000)
     assert await speaking.page.evaluate("tap.frames.length") == frames > 0
@@ -232,7 +230,7 @@ async () => {
 """
 
 
-async def test_edits_and_offsets(speaking: SpeakingPage) -> None:
+async def test_edits_and_offsets_are_correct(speaking: SpeakingPage) -> None:
     assert await speaking.page.evaluate(EDITS) == {
         "appended": {"at": 3, "removed": 0, "inserted": " two"},
         "changed": {"at": 2, "removed": 3, "inserted": "dog"},
@@ -248,7 +246,7 @@ async def test_edits_and_offsets(speaking: SpeakingPage) -> None:
     }
 
 
-async def test_a_server_that_cannot_be_reached_is_named_as_such(page: Page, url: str) -> None:
+async def test_unreachable_server_is_reported(page: Page, url: str) -> None:
     await page.route_web_socket("**/ws/tts", lambda cable: cable.close(code=1006))
     await page.goto(url)
     await expect(page.locator("#connection-text")).to_have_text("The server cannot be reached")
@@ -260,8 +258,6 @@ async def test_a_server_that_cannot_be_reached_is_named_as_such(page: Page, url:
     )
 
 
-async def test_where_the_engine_cannot_learn_voices_the_page_says_so(
-    speaking: SpeakingPage,
-) -> None:
+async def test_missing_voice_learning_is_reported(speaking: SpeakingPage) -> None:
     await expect(speaking.page.locator("#voices-note")).to_contain_text("these voices only")
     await expect(speaking.page.locator("#new-voice")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""On a phone, with its keyboard open; and that the focus never leaves the text."""
+"""The page on a phone with its keyboard open; the focus stays in the text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def phone() -> dict[str, Any]:
     return {"viewport": KEYBOARD_OPEN, "has_touch": True, "is_mobile": True}
 
 
-async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
+async def test_main_controls_are_visible_with_the_keyboard_open(
     browser: Browser, url: str, phone: dict[str, Any]
 ) -> None:
     async with await browser.new_context(**phone) as profile:
@@ -41,7 +41,7 @@ async def test_with_the_keyboard_open_what_one_needs_is_in_sight(
         await expect(speaking.page.get_by_role("heading", name="History")).to_be_in_viewport()
         tools = await speaking.page.locator(".tools").bounding_box()
         assert tools
-        assert tools["height"] < 60  # one strip
+        assert tools["height"] < 60  # a single row
         assert await speaking.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -50,7 +50,7 @@ async def press(page: Page, name: str) -> None:
 
 
 def smaller(than: float) -> str:
-    """The controls that a finger may miss."""
+    """An expression that lists the controls smaller than this."""
     return (
         "[...document.querySelectorAll('button, summary, a, input, textarea')]"
         ".filter((each) => each.checkVisibility({ visibilityProperty: true }))"
@@ -61,7 +61,7 @@ def smaller(than: float) -> str:
 
 
 @pytest.mark.parametrize(("large", "least"), [(False, 44), (True, 60)], ids=["plain", "large"])
-async def test_every_control_of_a_phone_is_large_enough(
+async def test_phone_controls_are_large_enough(
     browser: Browser, url: str, phone: dict[str, Any], large: bool, least: int
 ) -> None:
     phone["viewport"] = {"width": 390, "height": 844}
@@ -90,7 +90,7 @@ async def test_every_control_of_a_phone_is_large_enough(
         assert large or await dashboard.evaluate(smaller(least)) == []
 
 
-async def test_the_focus_never_leaves_the_text(speaking: SpeakingPage) -> None:
+async def test_focus_never_leaves_the_text(speaking: SpeakingPage) -> None:
     page = speaking.page
     await speaking.type("One two three. ", delay_ms=5)
     for name in ("Speak", "Stop", "Repeat", "Stop", "Yes, please.", "Say again", "Clear"):
@@ -103,24 +103,22 @@ async def test_the_focus_never_leaves_the_text(speaking: SpeakingPage) -> None:
     await expect(speaking.text).to_be_focused()
     await speaking.press("Escape")
     await speaking.text.blur()
-    await speaking.press("g", "o")  # what is typed at nothing goes into the text
+    await speaking.press("g", "o")  # keys typed without a focused field go into the text
     await expect(speaking.text).to_have_value("go")
 
 
-async def test_typing_goes_on_after_the_settings_were_closed(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_typing_continues_after_closing_the_settings(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.page.keyboard.type("at once")
     await expect(speaking.text).to_have_value("at once")
 
 
-async def test_the_view_follows_the_voice_but_not_against_the_person(
-    speaking: SpeakingPage,
-) -> None:
+async def test_view_follows_the_voice_except_after_scrolling(speaking: SpeakingPage) -> None:
     paper = "document.getElementById('paper')"
     await speaking.text.fill(LONG)
     await speaking.press("Control+Home")
     await speaking.page.evaluate(f"{paper}.scrollTop = 0")
-    await speaking.shown(f"{paper}.scrollTop > 30")
+    await speaking.wait_until(f"{paper}.scrollTop > 30")
     now = "[...CSS.highlights.get('now')][0]"
     inside = (
         f"(() => {{ const lit = {now}; if (!lit) return true; const range = new Range();"

@@ -1,4 +1,4 @@
-"""Phrases as tiles: one tap says one; they are one's own, in any number."""
+"""Phrases as tiles: speaking, editing, ordering, saving, and speed with many phrases."""
 
 from __future__ import annotations
 
@@ -30,19 +30,15 @@ def tiles(page: Page) -> Locator:
     return page.locator("#phrases button span")
 
 
-async def test_one_tap_says_a_phrase_and_typing_goes_on_in_the_text(
-    speaking: SpeakingPage,
-) -> None:
+async def test_tap_says_a_phrase_and_keeps_the_focus(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("tab", name="Needs").click()
     await speaking.page.get_by_role("button", name="I need a break.").click()
     await expect(speaking.text).to_be_focused()
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert list(speaking.contexts().values()) == ["I need a break."]
 
 
-async def test_a_phrase_is_added_changed_and_deleted_and_comes_back(
-    speaking: SpeakingPage,
-) -> None:
+async def test_phrase_is_added_edited_deleted_and_restored(speaking: SpeakingPage) -> None:
     page = speaking.page
     await add(speaking, "<b>Tea</b>, please.", "Drinks")
     await expect(page.get_by_role("tab", selected=True)).to_have_text("Drinks")
@@ -76,10 +72,8 @@ async def test_phrases_are_moved_by_dragging_and_by_keys(speaking: SpeakingPage)
     assert speaking.contexts() == {}
 
 
-async def test_an_abbreviation_becomes_its_phrase_and_can_be_taken_back(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_abbreviation_expands_and_can_be_undone(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await add(speaking, "I will be there.", short="IBT")
     await speaking.text.focus()
     await speaking.type("Yes, ibt ", delay_ms=5)
@@ -88,12 +82,12 @@ async def test_an_abbreviation_becomes_its_phrase_and_can_be_taken_back(
     await expect(speaking.text).to_have_value("Yes, ibt ")
     await speaking.text.fill("omw")
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert list(speaking.contexts().values()) == ["I am on my way."]
 
 
-async def test_a_phrase_may_go_into_the_text_instead(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_phrase_can_be_inserted_into_the_text(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.page.get_by_role("button", name="Settings").click()
     await speaking.page.get_by_label("A tap puts the phrase into the text").check()
     await speaking.page.get_by_role("button", name="Close").click()
@@ -104,7 +98,7 @@ async def test_a_phrase_may_go_into_the_text_instead(speaking: SpeakingPage) -> 
     assert speaking.contexts() == {}
 
 
-async def test_where_one_holds_a_tile_a_slip_says_nothing(speaking: SpeakingPage) -> None:
+async def test_hold_to_speak_ignores_short_taps(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     await speaking.page.get_by_label("Hold to say").fill("0.5")
     await speaking.page.get_by_role("button", name="Close").click()
@@ -116,12 +110,14 @@ async def test_where_one_holds_a_tile_a_slip_says_nothing(speaking: SpeakingPage
     assert speaking.contexts() == {}
     await tile.hover()
     await speaking.page.mouse.down()
-    await speaking.loud()
+    await speaking.wait_heard()
     await speaking.page.mouse.up()
     assert list(speaking.contexts().values()) == ["Yes, please."]
 
 
-async def test_everything_goes_into_a_file_and_back(speaking: SpeakingPage, tmp_path: Path) -> None:
+async def test_all_data_is_saved_to_a_file_and_loaded(
+    speaking: SpeakingPage, tmp_path: Path
+) -> None:
     page = speaking.page
     await add(speaking, "Kept in a file.", "Files")
     await speaking.press("Alt+1")
@@ -148,7 +144,7 @@ async def test_everything_goes_into_a_file_and_back(speaking: SpeakingPage, tmp_
     await expect(page.get_by_role("tab", name="Files")).to_have_count(0)
 
 
-async def test_tabs_and_tiles_are_walked_with_arrow_keys(speaking: SpeakingPage) -> None:
+async def test_arrow_keys_move_through_tabs_and_tiles(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("tab", name="Quick").focus()
     await speaking.press("ArrowRight")
     await expect(speaking.page.get_by_role("tab", name="People")).to_be_focused()
@@ -156,10 +152,8 @@ async def test_tabs_and_tiles_are_walked_with_arrow_keys(speaking: SpeakingPage)
     await expect(speaking.page.get_by_role("button", name="How are you?")).to_be_focused()
 
 
-async def test_two_hundred_phrases_and_a_thousand_entries_are_quick(
-    speaking: SpeakingPage,
-) -> None:
-    """Script, style and layout of an interaction: the least of five, on a busy machine."""
+async def test_200_phrases_and_1000_entries_stay_fast(speaking: SpeakingPage) -> None:
+    """Script, style and layout time of an interaction: minimum of five, for busy machines."""
     history = [{"text": f"Something that was said, number {at}."} for at in range(1000)]
     await speaking.page.evaluate(
         "([board, history]) => { localStorage.setItem('duplex-tts.board', JSON.stringify(board));"

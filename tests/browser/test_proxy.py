@@ -1,4 +1,4 @@
-"""The pages in a real browser, behind a real proxy with TLS and a path."""
+"""The pages in a real browser behind a real proxy with TLS and a path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 @pytest.mark.parametrize("way", ["nginx, stripped", "nginx, passed on", "caddy, stripped"])
-async def test_both_pages_are_live_below_a_path(
+async def test_both_pages_work_below_a_path(
     browser: Browser, url: str, tmp_path: Path, way: str
 ) -> None:
     address = url.removeprefix("http://")

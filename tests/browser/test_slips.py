@@ -1,4 +1,4 @@
-"""Slips, and what a stranger tries: each is told in words, undone, or without harm."""
+"""Mistakes and unusual input: each is reported, undoable or harmless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.browser.speaking_page import SpeakingPage
-from tests.browser.test_drafts import spoken
+from tests.browser.test_drafts import wait_spoken
 from tests.browser.test_phrases import add, tiles
 from tests.support.live_server import live_server
 
@@ -21,9 +21,9 @@ async def press(speaking: SpeakingPage, name: str) -> None:
 
 
 async def correct(speaking: SpeakingPage) -> None:
-    """Replace a spoken word, as a phone's keyboard does."""
+    """Replace a spoken word as a phone's keyboard does."""
     await speaking.text.fill("I saw the cat. ")
-    await spoken(speaking)
+    await wait_spoken(speaking)
     await speaking.page.evaluate(
         "() => { const area = document.getElementById('text'); area.setRangeText('THE', 6, 9);"
         "  area.dispatchEvent(new InputEvent('input',"
@@ -32,14 +32,14 @@ async def correct(speaking: SpeakingPage) -> None:
     await expect(speaking.notice).to_contain_text("spoken already")
 
 
-async def test_a_correction_is_offered_for_the_text_at_hand_only(speaking: SpeakingPage) -> None:
+async def test_correction_is_offered_for_the_current_text_only(speaking: SpeakingPage) -> None:
     await correct(speaking)
     await speaking.press("Enter")
     await expect(speaking.notice).to_be_empty()
 
 
-async def test_an_undo_goes_with_what_it_would_undo(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_undo_offer_ends_with_its_target(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     for undone_by in ("Control+z", "x"):
         await speaking.text.fill("A long and precious text")
         await press(speaking, "Clear")
@@ -48,10 +48,8 @@ async def test_an_undo_goes_with_what_it_would_undo(speaking: SpeakingPage) -> N
         await expect(speaking.notice).to_be_empty()
 
 
-async def test_a_cleared_edit_comes_back_and_the_draft_is_put_aside_again(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_undoing_a_cleared_edit_sets_the_draft_aside_again(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.press("Alt+1")
     await speaking.text.fill("My draft")
     await speaking.page.locator("#history").get_by_role("button", name="Edit").click()
@@ -64,9 +62,7 @@ async def test_a_cleared_edit_comes_back_and_the_draft_is_put_aside_again(
     await expect(speaking.text).to_have_value("My draft")
 
 
-async def test_what_is_said_after_clearing_the_history_stays_when_that_is_undone(
-    speaking: SpeakingPage,
-) -> None:
+async def test_undoing_a_cleared_history_keeps_newer_entries(speaking: SpeakingPage) -> None:
     await speaking.press("Alt+1")
     await speaking.page.get_by_label("Search the history").fill("zzz")
     await press(speaking, "Clear history")
@@ -78,26 +74,24 @@ async def test_what_is_said_after_clearing_the_history_stays_when_that_is_undone
     await expect(speaking.page.locator("#history-empty")).to_be_hidden()
 
 
-async def test_what_was_heard_before_a_stop_is_in_the_history_after_a_clear(
+async def test_text_heard_before_a_stop_stays_in_history_after_clear(
     speaking: SpeakingPage,
 ) -> None:
     await speaking.text.fill("One two three. ")
-    await spoken(speaking)
+    await wait_spoken(speaking)
     await speaking.press("Escape")
     await press(speaking, "Clear")
     await expect(speaking.said).to_have_text(["One two three."])
 
 
-async def test_a_blank_is_never_underlined(speaking: SpeakingPage) -> None:
+async def test_spaces_are_never_underlined(speaking: SpeakingPage) -> None:
     await speaking.text.fill("The weather is nice today. ")
-    await speaking.shown("tap.lit.some(({ word }) => word.startsWith('today'))")
-    await speaking.shown("[...CSS.highlights.get('now')].length === 0")
+    await speaking.wait_until("tap.lit.some(({ word }) => word.startsWith('today'))")
+    await speaking.wait_until("[...CSS.highlights.get('now')].length === 0")
     assert await speaking.page.evaluate("[...CSS.highlights.get('coming')].length") == 0
 
 
-async def test_an_abbreviation_stands_for_one_phrase_and_a_phrase_has_words(
-    speaking: SpeakingPage,
-) -> None:
+async def test_abbreviations_are_unique_and_phrases_not_empty(speaking: SpeakingPage) -> None:
     dialog = speaking.page.get_by_role("dialog", name="New phrase")
     await add(speaking, "Time for you.", short="TY")
     await expect(dialog).to_be_visible()
@@ -109,9 +103,7 @@ async def test_an_abbreviation_stands_for_one_phrase_and_a_phrase_has_words(
     await expect(dialog).to_be_visible()
 
 
-async def test_a_phrase_is_found_and_said_by_enter_and_none_is_said_to_be_none(
-    speaking: SpeakingPage,
-) -> None:
+async def test_enter_says_the_found_phrase_and_no_match_is_reported(speaking: SpeakingPage) -> None:
     find = speaking.page.get_by_label("Find a phrase")
     await find.fill("break")
     await expect(tiles(speaking.page)).to_have_text(["I need a break."])
@@ -129,13 +121,15 @@ async def test_a_phrase_is_found_and_said_by_enter_and_none_is_said_to_be_none(
         ("omw And", "I am on my way. And"),
     ],
 )
-async def test_a_phrase_ends_with_one_mark(speaking: SpeakingPage, typed: str, text: str) -> None:
-    await speaking.mode("On Enter")
+async def test_phrase_ends_with_one_punctuation_mark(
+    speaking: SpeakingPage, typed: str, text: str
+) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.type(typed, delay_ms=5)
     await expect(speaking.text).to_have_value(text)
 
 
-async def test_a_short_tap_is_told_to_be_too_short(speaking: SpeakingPage) -> None:
+async def test_too_short_tap_is_reported(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     await speaking.page.get_by_label("Hold to say").fill("1")
     await press(speaking, "Close")
@@ -143,7 +137,7 @@ async def test_a_short_tap_is_told_to_be_too_short(speaking: SpeakingPage) -> No
     await expect(speaking.notice).to_have_text("Hold it for 1 s.")
 
 
-async def test_a_file_of_a_later_page_is_named_as_such(speaking: SpeakingPage) -> None:
+async def test_file_from_a_newer_page_is_reported(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     await speaking.page.get_by_label("or load one").set_input_files(
         {
@@ -155,43 +149,43 @@ async def test_a_file_of_a_later_page_is_named_as_such(speaking: SpeakingPage) -
     await expect(speaking.page.locator("#import-status")).to_contain_text("a later version")
 
 
-async def test_marks_alone_are_not_spoken_and_said_so(speaking: SpeakingPage) -> None:
+async def test_punctuation_alone_is_not_spoken_and_is_reported(speaking: SpeakingPage) -> None:
     await speaking.text.fill("!!! ... ?")
     await speaking.press("Enter")
     await expect(speaking.page.locator("#history li")).to_contain_text("Not spoken")
 
 
 @pytest.mark.parametrize("begun", ["ter", "terrible", "terrible "])
-async def test_after_a_clear_the_next_text_is_heard_and_the_cleared_one_is_not(
-    speaking: SpeakingPage, begun: str
-) -> None:
+async def test_only_text_typed_after_clear_is_heard(speaking: SpeakingPage, begun: str) -> None:
     await speaking.type(begun, delay_ms=5)
     await press(speaking, "Clear")
     await speaking.type("I love you dearly.", delay_ms=5)
     await speaking.press("Enter")
     await expect(speaking.said).to_have_text(["I love you dearly."])
-    await speaking.shown("tap.lit.some(({ word }) => word.startsWith('dearly'))")
+    await speaking.wait_until("tap.lit.some(({ word }) => word.startsWith('dearly'))")
     lit = {one["word"] for one in await speaking.page.evaluate("tap.lit")}
     assert lit >= {"love"}
     assert not lit & {"ter", "terrible"}
 
 
-async def test_another_typing_mode_speaks_nothing_that_stands_there(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_changing_the_typing_mode_does_not_speak_existing_text(
+    speaking: SpeakingPage,
+) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("Hello my dear friend, how are you")
-    await speaking.mode("As I type")
+    await speaking.choose_mode("As I type")
     await expect(speaking.page.locator("#hint-text")).to_contain_text("when you press Speak")
     assert speaking.contexts() == {}
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert list(speaking.contexts().values()) == ["Hello my dear friend, how are you"]
 
 
-async def test_a_pause_is_said_and_is_none_where_nothing_is_heard(speaking: SpeakingPage) -> None:
+async def test_pause_is_reported_and_needs_speech(speaking: SpeakingPage) -> None:
     await press(speaking, "Pause")
     await expect(speaking.notice).to_have_text("Nothing is being said.")
     await speaking.text.fill("A sentence that is long enough to be paused in its middle. ")
-    await speaking.loud()
+    await speaking.wait_heard()
     await press(speaking, "Pause")
     await expect(speaking.notice).to_contain_text("Paused")
     await speaking.press("Alt+1")
@@ -200,7 +194,7 @@ async def test_a_pause_is_said_and_is_none_where_nothing_is_heard(speaking: Spea
     await expect(speaking.notice).to_be_empty()
 
 
-async def test_a_browser_that_keeps_nothing_is_said_to(speaking: SpeakingPage) -> None:
+async def test_missing_browser_storage_is_reported(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "() => { Storage.prototype.setItem = () => { throw new DOMException('full') } }"
     )
@@ -208,7 +202,7 @@ async def test_a_browser_that_keeps_nothing_is_said_to(speaking: SpeakingPage) -
     await expect(speaking.notice).to_contain_text("This browser keeps nothing")
 
 
-async def test_phrases_of_two_tabs_are_all_kept(speaking: SpeakingPage, url: str) -> None:
+async def test_phrases_of_two_tabs_are_merged(speaking: SpeakingPage, url: str) -> None:
     other = SpeakingPage(await speaking.page.context.new_page())
     await other.open(url)
     await add(other, "Of the other tab.")
@@ -219,7 +213,7 @@ async def test_phrases_of_two_tabs_are_all_kept(speaking: SpeakingPage, url: str
     await expect(tiles(speaking.page).filter(has_text="Of the other tab.")).to_have_count(1)
 
 
-async def test_without_its_key_a_page_says_that_nothing_is_heard(page: Page) -> None:
+async def test_missing_key_is_reported_as_not_heard(page: Page) -> None:
     async with live_server(access={"api_keys": "a-key-of-a-test-which-nobody-has"}) as live:
         await page.goto(live.http)
         await page.get_by_role("button", name="Not now").click()
@@ -247,7 +241,7 @@ DROP = """(bytes) => {
     [("Café".encode("latin-1"), "Café"), ("Café".encode(), "Café"), (os.urandom(3000), "")],
     ids=["latin-1", "utf-8", "binary"],
 )
-async def test_a_dropped_file_is_read_as_the_text_that_it_is(
+async def test_dropped_file_is_decoded_by_its_encoding(
     speaking: SpeakingPage, data: bytes, text: str
 ) -> None:
     await speaking.page.evaluate(DROP, base64.b64encode(data).decode())
@@ -256,26 +250,24 @@ async def test_a_dropped_file_is_read_as_the_text_that_it_is(
 
 
 @pytest.mark.parametrize("size", ["1", "2.5"])
-async def test_the_caret_is_in_sight_when_the_keyboard_opens(
+async def test_caret_is_visible_when_the_keyboard_opens(
     browser: Browser, url: str, size: str
 ) -> None:
     phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
     async with await browser.new_context(**phone) as profile:  # type: ignore[arg-type]
         speaking = await SpeakingPage(await profile.new_page()).open(url)
-        await speaking.mode("On Enter")
+        await speaking.choose_mode("On Enter")
         style = "document.documentElement.style"
         await speaking.page.evaluate(f"{style}.setProperty('--text-size', {size})")
         await speaking.text.fill("A short sentence, one of many. " * 14)
         await speaking.page.set_viewport_size({"width": 390, "height": 500})
-        await speaking.shown(
+        await speaking.wait_until(
             "(() => { const paper = document.getElementById('paper');"
             "  return paper.scrollTop + paper.clientHeight > paper.scrollHeight - 20 })()"
         )
 
 
-async def test_a_slider_can_be_moved_by_a_finger_where_letters_are_large(
-    speaking: SpeakingPage,
-) -> None:
+async def test_slider_is_draggable_with_large_text(speaking: SpeakingPage) -> None:
     await speaking.page.set_viewport_size({"width": 390, "height": 844})
     await speaking.page.evaluate("document.documentElement.style.fontSize = '200%'")
     await speaking.page.get_by_role("button", name="Settings").click()
@@ -285,7 +277,7 @@ async def test_a_slider_can_be_moved_by_a_finger_where_letters_are_large(
     assert min(widths) > 200
 
 
-async def test_switches_reach_sliders_and_end_the_scanning(speaking: SpeakingPage) -> None:
+async def test_switches_reach_sliders_and_end_scanning(speaking: SpeakingPage) -> None:
     scan = speaking.page.get_by_label("Scan with")
     await speaking.page.get_by_role("button", name="Settings").click()
     await scan.fill("2")
@@ -300,9 +292,7 @@ async def test_switches_reach_sliders_and_end_the_scanning(speaking: SpeakingPag
     await expect(scan).to_have_value("0")
 
 
-async def test_a_voice_that_cannot_be_had_is_told_where_it_was_asked_for(
-    speaking: SpeakingPage,
-) -> None:
+async def test_unavailable_voice_is_reported_in_the_voice_list(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     await press(speaking, "Sample of emma")
     said = speaking.page.get_by_role("dialog", name="Settings").get_by_role("status")

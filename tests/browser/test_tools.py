@@ -1,4 +1,4 @@
-"""Beside the words: attention, a large text, reading aloud, suggested words."""
+"""Tools: attention sound, large view, reading aloud, suggestions, typing notice, switches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ async def press(speaking: SpeakingPage, name: str) -> None:
     await speaking.page.get_by_role("button", name=name, exact=True).click()
 
 
-async def test_attention_is_a_short_sound_that_needs_no_server(speaking: SpeakingPage) -> None:
+async def test_attention_sound_needs_no_server(speaking: SpeakingPage) -> None:
     await press(speaking, "Attention")
     await expect(speaking.text).to_be_focused()
-    await speaking.loud()
-    await speaking.shown("tap.dry_at() > 0")
+    await speaking.wait_heard()
+    await speaking.wait_until("tap.dry_at() > 0")
     recording = await speaking.recording()
     (stretch,) = recording.stretches
     assert 0.2 < stretch.length / recording.rate_hz < 1
@@ -33,8 +33,8 @@ async def test_attention_is_a_short_sound_that_needs_no_server(speaking: Speakin
 
 
 @pytest.mark.parametrize("how", ["Escape", "Close"])
-async def test_the_text_is_shown_large_and_turned_round(speaking: SpeakingPage, how: str) -> None:
-    await speaking.mode("On Enter")
+async def test_large_view_shows_and_rotates_the_text(speaking: SpeakingPage, how: str) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill("Please speak slowly")
     await press(speaking, "Show large")
     text = speaking.page.locator("#large-text")
@@ -45,35 +45,35 @@ async def test_the_text_is_shown_large_and_turned_round(speaking: SpeakingPage, 
     assert await text.evaluate("(each) => getComputedStyle(each).rotate") == "180deg"
     await (speaking.press(how) if how == "Escape" else press(speaking, how))
     await expect(speaking.text).to_be_focused()
-    await speaking.page.wait_for_timeout(100)  # a person takes longer to type
+    await speaking.page.wait_for_timeout(100)  # typing is slower than this
     await speaking.page.keyboard.type("!")
     await expect(speaking.text).to_have_value("Please speak slowly!")
 
 
-async def test_a_text_is_read_from_the_caret_and_stays(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_reading_starts_at_the_caret_and_keeps_the_text(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill(THREE)
     at = THREE.index("Then")
     await speaking.text.evaluate("(area, at) => area.setSelectionRange(at, at)", at)
     await press(speaking, "Read aloud")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert list(speaking.contexts().values()) == [THREE[THREE.index("Then") :]]
     await expect(speaking.text).to_have_value(THREE)
     await expect(speaking.said).to_have_count(0)
 
 
-async def test_reading_pauses_goes_on_and_skips_by_sentences(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_reading_pauses_resumes_and_skips_sentences(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.text.fill(THREE)
     await press(speaking, "Read aloud")
-    await speaking.loud()
+    await speaking.wait_heard()
     await press(speaking, "Pause")
     await asyncio.sleep(0.3)
     stands = await speaking.page.evaluate("tap.context.currentTime")
     await asyncio.sleep(0.5)
     assert await speaking.page.evaluate("tap.context.currentTime") == stands
     await press(speaking, "Go on")
-    await speaking.shown(f"tap.context.currentTime > {stands}")
+    await speaking.wait_until(f"tap.context.currentTime > {stands}")
     await press(speaking, "Forward by a sentence")
     await press(speaking, "Forward by a sentence")
     await press(speaking, "Back by a sentence")
@@ -82,7 +82,7 @@ async def test_reading_pauses_goes_on_and_skips_by_sentences(speaking: SpeakingP
     assert starts == ["The", "Then", "And", "Then"]
 
 
-async def test_a_text_file_is_dropped_in_and_said_when_asked(speaking: SpeakingPage) -> None:
+async def test_dropped_text_file_is_spoken_on_request(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         """(text) => {
           const dataTransfer = new DataTransfer();
@@ -96,12 +96,12 @@ async def test_a_text_file_is_dropped_in_and_said_when_asked(speaking: SpeakingP
     await asyncio.sleep(0.3)
     assert speaking.contexts() == {}
     await press(speaking, "Read aloud")
-    await speaking.loud()
+    await speaking.wait_heard()
     assert list(speaking.contexts().values()) == [THREE]
 
 
-async def test_words_are_suggested_from_what_was_said_before(speaking: SpeakingPage) -> None:
-    await speaking.mode("On Enter")
+async def test_suggestions_come_from_earlier_texts(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     for text in ("My physiotherapist comes today", "My physiotherapist is kind"):
         await speaking.text.fill(text)
         await speaking.press("Enter")
@@ -117,19 +117,17 @@ async def test_words_are_suggested_from_what_was_said_before(speaking: SpeakingP
     await expect(speaking.text).to_have_value("my physiotherapist is ")
 
 
-async def test_who_waits_is_told_that_one_is_still_typing_if_one_wants(
-    speaking: SpeakingPage,
-) -> None:
-    await speaking.mode("On Enter")
+async def test_typing_notice_is_optional(speaking: SpeakingPage) -> None:
+    await speaking.choose_mode("On Enter")
     await speaking.page.get_by_role("button", name="Settings").click()
     await expect(speaking.page.get_by_label("I am still typing")).to_have_value("0")
     await speaking.page.get_by_label("I am still typing").fill("5")
     await speaking.page.get_by_role("button", name="Close").click()
     await speaking.type("This takes me quite a long while", delay_ms=180)
-    await speaking.loud()
+    await speaking.wait_heard()
     assert set(speaking.contexts().values()) == {"I am still typing."}
     await expect(speaking.said).to_have_count(0)
-    await asyncio.sleep(6)  # nobody types any more
+    await asyncio.sleep(6)  # typing has stopped
     said = len(speaking.contexts())
     await asyncio.sleep(6)
     assert len(speaking.contexts()) == said
@@ -150,7 +148,7 @@ async def scan_with(speaking: SpeakingPage, switches: int, seconds: str = "0.5")
     await speaking.page.get_by_role("button", name="Close").click()
 
 
-async def test_two_switches_reach_a_phrase(speaking: SpeakingPage) -> None:
+async def test_two_switch_scanning_selects_a_phrase(speaking: SpeakingPage) -> None:
     await scan_with(speaking, 2)
     while "Yes, please." not in await scanned(speaking):
         await speaking.press(" ")
@@ -159,23 +157,23 @@ async def test_two_switches_reach_a_phrase(speaking: SpeakingPage) -> None:
     await speaking.press(" ")
     assert await scanned(speaking) == ["No, thank you."]
     await speaking.press("Enter")
-    await speaking.loud()
+    await speaking.wait_heard()
     assert list(speaking.contexts().values()) == ["No, thank you."]
     await expect(speaking.text).to_have_value("")
 
 
-async def test_one_switch_waits_for_the_page_to_go_on(speaking: SpeakingPage) -> None:
+async def test_one_switch_scanning_advances_automatically(speaking: SpeakingPage) -> None:
     await scan_with(speaking, 1)
     marked = "document.querySelector('[data-scanned]')?.closest('#phrases')"
-    await speaking.shown(f"{marked} !== undefined && {marked} !== null")
+    await speaking.wait_until(f"{marked} !== undefined && {marked} !== null")
     await speaking.press("Enter")
-    await speaking.shown("document.querySelectorAll('[data-scanned]').length === 1")
+    await speaking.wait_until("document.querySelectorAll('[data-scanned]').length === 1")
     await speaking.press(" ")
-    await speaking.loud()
+    await speaking.wait_heard()
     assert len(speaking.contexts()) == 1
 
 
-async def test_large_buttons_are_sixty_pixels_high_and_stay_so(speaking: SpeakingPage) -> None:
+async def test_large_buttons_setting_is_60_pixels_and_persists(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
     await speaking.page.get_by_role("checkbox", name="Large buttons").check()
     await speaking.page.reload()

@@ -1,4 +1,4 @@
-"""Voices of one's own: the page before a real server, whose fake engine can learn them."""
+"""Learned voices: the page with a real server whose fake engine can learn voices."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_S = 30
 
 
 class Learner(CloningModel):
-    """Keeps the sound of each voice."""
+    """Stores the recording of each voice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,14 +55,14 @@ async def speaking(page: Page, learner: Learner) -> AsyncIterator[SpeakingPage]:
         await page.get_by_text("Add a voice").click()
         yield speaking
         assert not [each for each in speaking.complaints if "409" not in each]
-        await page.goto("about:blank")  # a server waits for those who listen
+        await page.goto("about:blank")  # the server waits for open connections
 
 
 def status(speaking: SpeakingPage) -> Locator:
     return speaking.page.locator("#new-voice-status")
 
 
-async def test_a_file_becomes_a_voice_that_speaks_from_now_on(
+async def test_voice_from_a_file_is_selected_and_speaks(
     speaking: SpeakingPage, learner: Learner
 ) -> None:
     add = speaking.page.get_by_role("button", name="Add", exact=True)
@@ -76,18 +76,20 @@ async def test_a_file_becomes_a_voice_that_speaks_from_now_on(
     await speaking.press("Enter")
     await expect(status(speaking)).to_have_text("Anna can speak now.")
     assert learner.learned == {"Anna": (LONGEST_S, SENT_HZ)}
-    assert np.abs(learner.sounds["Anna"]).max() == pytest.approx(0.3, rel=0.02)  # mixed, not added
+    assert np.abs(learner.sounds["Anna"]).max() == pytest.approx(
+        0.3, rel=0.02
+    )  # channels are averaged, not added
     turns = np.count_nonzero(np.diff(np.signbit(learner.sounds["Anna"])))
-    assert turns == pytest.approx(0.05 * 8000 / np.pi * LONGEST_S, rel=0.01)  # as fast as it was
+    assert turns == pytest.approx(0.05 * 8000 / np.pi * LONGEST_S, rel=0.01)  # speed unchanged
     await expect(speaking.page.locator("#voices input[value=Anna]")).to_be_checked()
     await speaking.page.get_by_role("button", name="Close").click()
     await speaking.text.fill("I am Anna.")
     await speaking.press("Enter")
-    await speaking.heard_all()
+    await speaking.wait_all_heard()
     assert [m["voice"] for m in speaking.sent if m["type"] == "start"] == ["Anna"]
 
 
-async def test_a_file_may_be_dropped(speaking: SpeakingPage) -> None:
+async def test_voice_file_can_be_dropped(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         """(file) => {
           const bytes = Uint8Array.from(atob(file), (letter) => letter.charCodeAt());
@@ -105,9 +107,7 @@ async def test_a_file_may_be_dropped(speaking: SpeakingPage) -> None:
     await expect(speaking.page.get_by_label("Its name")).to_be_focused()
 
 
-async def test_one_may_record_oneself_with_the_keyboard(
-    speaking: SpeakingPage, learner: Learner
-) -> None:
+async def test_voice_is_recorded_by_keyboard(speaking: SpeakingPage, learner: Learner) -> None:
     await speaking.page.context.grant_permissions(["microphone"])
     await speaking.page.get_by_role("button", name="Record").focus()
     await speaking.press("Enter")
@@ -119,12 +119,10 @@ async def test_one_may_record_oneself_with_the_keyboard(
     await speaking.press("Enter")
     await expect(status(speaking)).to_have_text("My-own can speak now.")
     assert len(learner.sounds["My-own"]) > 5 * SENT_HZ
-    assert np.abs(learner.sounds["My-own"]).max() > 0.03  # the microphone of tests beeps
+    assert np.abs(learner.sounds["My-own"]).max() > 0.03  # the fake microphone beeps
 
 
-async def test_what_cannot_become_a_voice_is_refused_in_words(
-    speaking: SpeakingPage,
-) -> None:
+async def test_unusable_voice_file_is_refused_with_a_message(speaking: SpeakingPage) -> None:
     file = speaking.page.get_by_label("an audio file")
     await file.set_input_files(file_of(recording(1.5)))
     await expect(status(speaking)).to_have_text("This is too short (1.5 s): at least 5 seconds.")
@@ -137,13 +135,11 @@ async def test_what_cannot_become_a_voice_is_refused_in_words(
     await speaking.press("Enter")
     await expect(status(speaking)).to_contain_text("The voice was not added: there is a voice")
     await speaking.page.get_by_label("Its name").fill("another")
-    await speaking.press("Enter")  # the recording is still there
+    await speaking.press("Enter")  # the recording is still available
     await expect(status(speaking)).to_have_text("another can speak now.")
 
 
-async def test_a_learned_voice_can_be_removed_and_the_server_s_own_cannot(
-    speaking: SpeakingPage, learner: Learner
-) -> None:
+async def test_only_learned_voices_can_be_removed(speaking: SpeakingPage, learner: Learner) -> None:
     await speaking.page.get_by_label("an audio file").set_input_files(file_of(recording()))
     await expect(speaking.page.locator("#new-voice-preview")).to_be_visible()
     await speaking.page.get_by_label("Its name").fill("Anna")
@@ -152,14 +148,14 @@ async def test_a_learned_voice_can_be_removed_and_the_server_s_own_cannot(
     await expect(remove).to_have_count(1)
     await expect(remove).to_have_accessible_name("Remove Anna")
     await remove.click()
-    assert learner.learned  # a second word is wanted
+    assert learner.learned  # confirmation is required
     await speaking.page.get_by_role("button", name="Really remove Anna").click()
     await expect(speaking.page.locator("#voices input[value=Anna]")).to_have_count(0)
     assert not learner.learned
     await expect(speaking.page.locator("#voices input:checked")).to_be_focused()
 
 
-async def test_a_microphone_that_is_denied_is_said(speaking: SpeakingPage) -> None:
+async def test_denied_microphone_is_reported(speaking: SpeakingPage) -> None:
     await speaking.page.evaluate(
         "() => { navigator.mediaDevices.getUserMedia = () =>"
         "  Promise.reject(new DOMException('no', 'NotAllowedError')) }"
@@ -170,7 +166,7 @@ async def test_a_microphone_that_is_denied_is_said(speaking: SpeakingPage) -> No
     )
 
 
-async def test_axe_finds_no_serious_fault_there(speaking: SpeakingPage) -> None:
+async def test_axe_finds_no_serious_violations_in_the_preview(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_label("an audio file").set_input_files(file_of(recording()))
     await expect(speaking.page.locator("#new-voice-preview")).to_be_visible()
     found = (await Axe().run(speaking.page)).response["violations"]

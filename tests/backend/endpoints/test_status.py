@@ -1,4 +1,4 @@
-"""The dashboard's endpoint: what it tells, to whom, and how a session is ended."""
+"""The status endpoint: content, access, and ending a session."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SECRET = "the words of a user"
 
 
 class Socket:
-    """A client's end of a WebSocket, as an ASGI application sees it: says its lines, then waits."""
+    """The client side of an ASGI WebSocket: sends its lines, then waits."""
 
     def __init__(self, *lines: dict[str, Any]) -> None:
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -107,10 +107,10 @@ async def serving(**keys: str) -> AsyncIterator[Server]:
             await asyncio.gather(*server.tasks, return_exceptions=True)
 
 
-# --- what it tells --------------------------------------------------------------------------------
+# --- content --------------------------------------------------------------------------------------
 
 
-def test_a_server_at_rest_says_so() -> None:
+def test_idle_server_status() -> None:
     async def play() -> dict[str, Any]:
         async with serving() as server:
             return await server.status()
@@ -131,7 +131,7 @@ def test_a_server_at_rest_says_so() -> None:
     assert status["ttfa_goal_s"] == 0.15
 
 
-def test_a_card_tells_its_name_and_its_memory_as_they_are_now() -> None:
+def test_device_status_has_name_and_current_memory() -> None:
     async def play() -> tuple[list[Any], str]:
         async with serving() as server:
             told = []
@@ -146,7 +146,7 @@ def test_a_card_tells_its_name_and_its_memory_as_they_are_now() -> None:
     assert 'duplex_tts_device_memory_used_bytes{device="a card"} 5.0' in metrics
 
 
-def test_the_sessions_and_the_sums_are_told_without_a_word_of_the_text() -> None:
+def test_status_has_sessions_and_sums_but_no_text() -> None:
     async def play() -> tuple[str, str, dict[str, Any]]:
         async with serving() as server:
             client = await server.connect({"type": "text", "text": SECRET, "context": SECRET})
@@ -168,10 +168,10 @@ def test_the_sessions_and_the_sums_are_told_without_a_word_of_the_text() -> None
     assert first["age_s"] == pytest.approx(2)
 
 
-def test_the_text_that_waits_is_summed_over_the_sessions() -> None:
+def test_waiting_text_is_summed_over_sessions() -> None:
     async def play() -> dict[str, Any]:
         async with serving() as server:
-            held = {"type": "start", "mode": "batch"}  # a sentence without an end waits for it
+            held = {"type": "start", "mode": "batch"}  # an unfinished sentence waits
             for _ in range(2):
                 await server.connect(held, {"type": "text", "text": "ten chars."[:-1]})
             return await server.status()
@@ -181,7 +181,7 @@ def test_the_text_that_waits_is_summed_over_the_sessions() -> None:
     assert [each["characters_waiting"] for each in status["sessions"]] == [9, 9]
 
 
-def test_the_answer_is_never_kept_in_a_cache() -> None:
+def test_status_is_not_cached() -> None:
     async def play() -> str:
         async with serving() as server:
             return (await server.request("GET", "/v1/status")).headers["cache-control"]
@@ -189,7 +189,7 @@ def test_the_answer_is_never_kept_in_a_cache() -> None:
     assert clock.run(play()) == "no-store"
 
 
-def test_the_prometheus_figures_and_the_status_agree() -> None:
+def test_prometheus_and_status_figures_agree() -> None:
     metrics = Metrics()
     metrics.count_step(audio_s=2.0, busy_s=0.5)
     metrics.observe_first_sound(0.08)
@@ -208,10 +208,10 @@ def test_the_prometheus_figures_and_the_status_agree() -> None:
     assert b"duplex_tts_event_loop_lag_seconds_count 1.0" in metrics.render()
 
 
-# --- what a session says about itself -------------------------------------------------------------
+# --- session status -------------------------------------------------------------------------------
 
 
-def test_what_is_left_to_hear_runs_out_as_time_passes_also_after_the_context_is_done() -> None:
+def test_buffered_audio_decreases_with_time_also_after_done() -> None:
     left_s: list[float] = []
 
     async def play(client: ScriptedClient) -> None:
@@ -226,7 +226,7 @@ def test_what_is_left_to_hear_runs_out_as_time_passes_also_after_the_context_is_
     assert left_s == pytest.approx([1.01, 0.51, 0.01])
 
 
-def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() -> None:
+def test_buffered_audio_excludes_cancelled_and_batch_contexts() -> None:
     left_s: list[float] = []
 
     async def play(client: ScriptedClient) -> None:
@@ -243,7 +243,7 @@ def test_a_cancelled_context_leaves_nothing_to_hear_and_batch_has_no_listener() 
     assert left_s[1] == 0
 
 
-def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
+def test_session_status_lists_typing_modes_of_open_contexts() -> None:
     seen: list[object] = []
 
     async def play(client: ScriptedClient) -> None:
@@ -256,7 +256,7 @@ def test_a_session_tells_the_typing_modes_of_its_open_contexts() -> None:
     assert seen == [[], ["auto", "sentence"]]
 
 
-def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:
+def test_character_count_excludes_refused_text() -> None:
     async def play(client: ScriptedClient) -> None:
         client.send(Text("a", "Some words. "), Text("a", "z" * 200))
         await client.wait(1)
@@ -267,10 +267,10 @@ def test_characters_count_what_was_taken_in_not_what_was_refused() -> None:
     assert client.codes() == ["text_limit"]
 
 
-# --- ending one -----------------------------------------------------------------------------------
+# --- ending a session -----------------------------------------------------------------------------
 
 
-def test_ending_a_session_hangs_up_on_it_alone_and_frees_all_of_it() -> None:
+def test_ending_a_session_closes_only_it_and_frees_its_resources() -> None:
     async def play() -> None:
         async with serving() as server:
             one = await server.connect({"type": "text", "text": "This one is going to be"})
@@ -293,10 +293,10 @@ def test_ending_a_session_hangs_up_on_it_alone_and_frees_all_of_it() -> None:
 
 REFUSED = [
     ({"peer": "192.168.1.7"}, "another machine"),
-    ({"origin": "https://evil.example"}, "another's page"),
+    ({"origin": "https://evil.example"}, "a page of another site"),
     ({"origin": "null"}, "a page without an origin"),
-    ({"origin": "http://127.0.0.1:9000"}, "another server's page on this machine"),
-    ({"origin": "http://evil.example:8000", "host": "evil.example:8000"}, "a name rebound to us"),
+    ({"origin": "http://127.0.0.1:9000"}, "a page of another local server"),
+    ({"origin": "http://evil.example:8000", "host": "evil.example:8000"}, "a rebound name"),
     ({"host": "evil.example:8000"}, "a foreign name"),
     ({"host": "[::1"}, "a broken name"),
 ]
@@ -310,7 +310,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize("headers", [each for each, _ in REFUSED], ids=[why for _, why in REFUSED])
-def test_who_is_not_the_operator_ends_nothing_and_sees_no_session(headers: dict[str, str]) -> None:
+def test_non_operator_cannot_see_or_end_sessions(headers: dict[str, str]) -> None:
     async def play() -> None:
         async with serving() as server:
             client = await server.connect()
@@ -326,7 +326,7 @@ def test_who_is_not_the_operator_ends_nothing_and_sees_no_session(headers: dict[
 
 
 @pytest.mark.parametrize("headers", ALLOWED, ids=str)
-def test_the_operator_on_this_machine_ends_a_session(headers: dict[str, str]) -> None:
+def test_local_operator_can_end_a_session(headers: dict[str, str]) -> None:
     async def play() -> None:
         async with serving() as server:
             client = await server.connect()
@@ -336,7 +336,7 @@ def test_the_operator_on_this_machine_ends_a_session(headers: dict[str, str]) ->
     clock.run(play())
 
 
-def test_a_client_without_an_address_is_nobody() -> None:
+def test_client_without_an_address_is_not_operator() -> None:
     request: Any = SimpleNamespace(client=None, headers={"host": "localhost"})
     assert not is_operator(request, Access(AccessSettings()))
 
@@ -345,7 +345,7 @@ KEYS = {"api_keys": "guest", "admin_key": "boss"}
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/metrics"])
-def test_where_keys_are_set_the_figures_want_one_also_on_this_machine(path: str) -> None:
+def test_figures_need_a_key_when_keys_are_set_also_locally(path: str) -> None:
     async def play() -> list[int]:
         async with serving(**KEYS) as server:
             given = [{}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer guest"}]
@@ -357,7 +357,7 @@ def test_where_keys_are_set_the_figures_want_one_also_on_this_machine(path: str)
 @pytest.mark.parametrize(
     ("key", "seen", "ended"), [("guest", False, 403), ("boss", True, 204), ("wrong", None, 401)]
 )
-def test_where_keys_are_set_the_sessions_want_an_admins(
+def test_sessions_need_an_admin_key_when_keys_are_set(
     key: str, seen: bool | None, ended: int
 ) -> None:
     async def play() -> None:
@@ -372,12 +372,12 @@ def test_where_keys_are_set_the_sessions_want_an_admins(
     clock.run(play())
 
 
-# --- the loop -------------------------------------------------------------------------------------
+# --- event loop lag -------------------------------------------------------------------------------
 
 
-def test_a_blocked_loop_is_seen_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_loop_is_measured_as_lag(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
-    naps: Sequence[float] = [0.25, 0.25, 0.65]  # the third one is 0.4 s late
+    naps: Sequence[float] = [0.25, 0.25, 0.65]  # the third is 0.4 s late
     remaining = iter(naps)
     metrics = Metrics()
 
