@@ -125,7 +125,7 @@ def status_routes(
 
     @router.delete("/v1/sessions/{session_id}", status_code=204)
     async def end_session(session_id: str, request: Request) -> None:
-        """Hang up on a session. 401, 403 for who is not the operator, 404 for no such session."""
+        """End a session. 401 or 403 without operator rights, 404 if there is no such session."""
         _authorize(request, access)
         if not is_operator(request, access):
             raise HTTPException(
