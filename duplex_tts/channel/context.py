@@ -114,6 +114,7 @@ class Context:
         self._iteration_ended = False
         self._lost: ClientError | None = None
         self.over = False  # nothing more will arrive
+        self.is_suspended = False  # the server has no room for it; `restart` starts it again
 
     # --- commands ---------------------------------------------------------------------------------
 
@@ -160,9 +161,13 @@ class Context:
 
     def cancel_now(self) -> None:
         """The synchronous form of `cancel`."""
-        if not self._cancelled:
-            self._post("cancel")
-            self._cancelled = True
+        if self._cancelled:
+            return
+        self._post("cancel")
+        self._cancelled = True
+        if self.is_suspended:  # nothing is on the server
+            self._finish(Cancelled(self.id, self.heard_to, 0.0))
+        else:
             self._timeout.expect_reply(monotonic())
 
     def flush_now(self) -> None:
@@ -186,7 +191,7 @@ class Context:
     def _post(self, type_: str, **fields: object) -> None:
         if self._lost is not None:
             raise self._lost
-        if self.over or self._cancelled:
+        if self.over or self._cancelled or self.is_suspended:
             return
         assert self._channel is not None, "the context is not attached to a channel"
         self._channel.post_command(self._wire_id, type_, **fields)
@@ -216,7 +221,13 @@ class Context:
     def attach(self, channel: Channel, wire_id: str) -> None:
         """Start the context on the server, under this id."""
         self._channel, self._wire_id = channel, wire_id
+        self.is_suspended = False
         self._post("start", **self.parameters)
+
+    def suspend(self) -> None:
+        """Note that the server refused to start it for now: commands wait for `restart`."""
+        self.is_suspended = True
+        self._timeout.expect_nothing()
 
     def restart(self, channel: Channel, wire_id: str) -> Restarted | None:
         """Start the context again for its unheard text, after the server has lost it.
@@ -276,6 +287,8 @@ class Context:
 
         `queued`: other contexts of the session are being spoken.
         """
+        if self.is_suspended:
+            return 0.0
         may_queue = queued or self.parameters.get("mode") == "batch"
         return self._timeout.overdue_s(monotonic()) / (QUEUED_FACTOR if may_queue else 1)
 

@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from duplex_tts.channel import wire
 from duplex_tts.channel.context import Channel, Context
@@ -102,8 +103,7 @@ class SessionState:
         self._notify = notify
         self._ended: dict[str, int] = {}  # last `seq` by wire id; oldest dropped beyond a limit
         self._suffixes = itertools.count(2)
-        self._refused_at_s: dict[Context, float] = {}  # first by an overloaded server
-        self._retries: dict[Context, asyncio.TimerHandle] = {}  # not open meanwhile
+        self._suspended_at_s: WeakKeyDictionary[Context, float] = WeakKeyDictionary()
 
     def open_context(self, context: Context) -> None:
         """Open a context. Raises `ValueError` when one with this id is open."""
@@ -126,11 +126,8 @@ class SessionState:
     def fail_all(self, error: ClientError) -> None:
         """Fail all contexts and awaited pings."""
         contexts, self.contexts = self.contexts, {}
-        for timer in self._retries.values():
-            timer.cancel()
-        for context in (*contexts.values(), *self._retries):
+        for context in contexts.values():
             context.fail(error)
-        self._retries.clear()
         self.keepalive.fail_pings(error)
 
     def send_ping(self, result: PingResult | None = None) -> None:
@@ -183,7 +180,7 @@ class SessionState:
             self._restart_context(context, f"{context.id}~{next(self._suffixes)}")
         elif isinstance(reply, Error) and self._may_retry(context, reply):
             self._remove_context(wire_id, context.last_seq)
-            self._retry_later(context, (reply.retry_after_ms or _RETRY_AFTER_MS) / 1000)
+            self._suspend_context(context, _retry_after_s(reply))
         else:
             self._deliver_event(wire_id, context, reply)
 
@@ -191,19 +188,24 @@ class SessionState:
         """Whether a context that the server has no capacity for may wait and try again."""
         if error.code != OVERLOADED or context.last_seq >= 0 or not self.capacity_wait_s:
             return False
-        refused_at_s = self._refused_at_s.setdefault(context, self._clock())
-        wait_s = (error.retry_after_ms or _RETRY_AFTER_MS) / 1000
-        if self._clock() + wait_s - refused_at_s <= self.capacity_wait_s:
-            return True
-        del self._refused_at_s[context]
-        return False
+        since_s = self._suspended_at_s.setdefault(context, self._clock())
+        return self._clock() + _retry_after_s(error) - since_s <= self.capacity_wait_s
 
-    def _retry_later(self, context: Context, wait_s: float) -> None:
+    def _suspend_context(self, context: Context, wait_s: float) -> None:
+        """Start the context again in a while; until then it is open, but not on the server."""
+        wire_id = f"{context.id}~{next(self._suffixes)}"
+        self.contexts[wire_id] = context
+        context.suspend()
+
         def retry() -> None:
-            del self._retries[context]
-            self._restart_context(context, f"{context.id}~{next(self._suffixes)}")
+            if self.contexts.get(wire_id) is not context:
+                return  # the session was lost, or continues over HTTP
+            if context.over:  # cancelled
+                self._remove_context(wire_id, context.last_seq)
+            elif context.is_suspended:
+                self._restart_context(context, wire_id)
 
-        self._retries[context] = asyncio.get_running_loop().call_later(wait_s, retry)
+        asyncio.get_running_loop().call_later(wait_s, retry)
 
     def _deliver_event(
         self, wire_id: str, context: Context, event: Audio | Done | Cancelled | Retracted | Error
@@ -252,7 +254,8 @@ class SessionState:
         self._ended.clear()
         contexts, self.contexts = self.contexts, {}
         for context in contexts.values():
-            self._restart_context(context, context.id)
+            if not context.over:
+                self._restart_context(context, context.id)
         self._restart_pings()
 
     def _restart_pings(self) -> None:
@@ -264,7 +267,11 @@ class SessionState:
             self.send_ping(result)
 
     def _last_seqs(self) -> dict[str, int]:
-        return {wire_id: context.last_seq for wire_id, context in self.contexts.items()}
+        return {
+            wire_id: context.last_seq
+            for wire_id, context in self.contexts.items()
+            if not context.is_suspended
+        }
 
     def _restart_context(self, context: Context, wire_id: str) -> None:
         self.contexts[wire_id] = context
@@ -274,3 +281,7 @@ class SessionState:
             return
         self._health.restarts += 1
         self._notify(restarted)
+
+
+def _retry_after_s(error: Error) -> float:
+    return (error.retry_after_ms or _RETRY_AFTER_MS) / 1000

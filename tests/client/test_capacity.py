@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from duplex_tts.errors import Refused, SpeechFailed
-from duplex_tts.events import Done
+from duplex_tts.errors import ConnectionLost, Refused, SpeechFailed
+from duplex_tts.events import Cancelled, Done
 from duplex_tts.options import Options
 from duplex_tts.session import Session
 from tests.support.scripted_server import READY, ScriptedConnection, run_server
@@ -76,29 +76,53 @@ async def test_a_wait_longer_than_allowed_raises_at_once() -> None:
             await asyncio.wait_for(session.speak(TEXT).done(), 5)
 
 
-async def test_cancel_ends_an_utterance_that_waits_for_capacity() -> None:
-    async def script(peer: ScriptedConnection) -> None:
-        await refuse(peer, retry_after_ms=100)
+async def refuse_for_a_minute(peer: ScriptedConnection) -> None:
+    """Refuse the next context and answer a ping, which then has arrived after the refusal."""
+    await refuse(peer, retry_after_ms=60_000)
+    while (message := await peer.receive_any(pings=True))["type"] != "ping":
+        pass
+    await peer.send_pong(message)
 
+
+async def test_cancel_ends_an_utterance_that_waits_for_capacity_at_once() -> None:
     async with (
-        run_server(script) as url,
-        Session.connect(url, options=Options(capacity_wait_s=5)) as session,
+        run_server(refuse_for_a_minute) as url,
+        Session.connect(url, options=Options(capacity_wait_s=100)) as session,
     ):
         utterance = session.speak(TEXT)
-        await asyncio.sleep(0.05)
+        await session.ping()
         utterance.cancel()
-        await asyncio.wait_for(utterance.done(), 5)
+        cancelled = await asyncio.wait_for(utterance.done(), 5)
+        assert cancelled == Cancelled(utterance.id, 0, 0.0)
 
 
 async def test_closing_ends_an_utterance_that_waits_for_capacity() -> None:
-    async def script(peer: ScriptedConnection) -> None:
-        await refuse(peer, retry_after_ms=60_000)
-
-    async with run_server(script) as url:
+    async with run_server(refuse_for_a_minute) as url:
         async with Session.connect(url, options=Options(capacity_wait_s=100)) as session:
             utterance = session.speak(TEXT)
-            await asyncio.sleep(0.05)
-        assert utterance.finished
+            await session.ping()
+            assert not utterance.finished
+        with pytest.raises(ConnectionLost):
+            await utterance.done()
+
+
+async def test_an_utterance_that_waits_is_spoken_by_a_new_session() -> None:
+    async def break_off(peer: ScriptedConnection) -> None:
+        await refuse_for_a_minute(peer)
+        peer.reset_connection()
+
+    async def forget(peer: ScriptedConnection) -> None:
+        await peer.receive("resume")
+        await peer.refuse_resume()
+        await speak(peer)
+
+    async with (
+        run_server(break_off, forget) as url,
+        Session.connect(url, options=Options(capacity_wait_s=100)) as session,
+    ):
+        utterance = session.speak(TEXT)
+        await session.ping()
+        assert isinstance(await asyncio.wait_for(utterance.done(), 10), Done)
 
 
 async def test_a_connection_that_was_refused_is_opened_once_there_is_capacity() -> None:
