@@ -64,7 +64,7 @@ class Context:
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
-        self._choice = Speak(0, 0)  # the release
+        self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Context:
         self._text.push_text(text, self._services.clock())
         self._record.add_text(len(text))
         if self._live is not None:
-            self._live.has_text = True
+            self._live.active_s = self._services.clock()
         self._on_text_changed()
 
     def retract_text(self, to: int) -> int:
@@ -218,7 +218,7 @@ class Context:
         """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.on_released(sentence.last_input_s)
         self._text.mark_released(sentence, choice)
-        self._choice, self._handle = choice, handle
+        self._choice, self._flush_to, self._handle = choice, sentence.flush_to, handle
         handle.extend(create_release(sentence, choice), self._deadline_s())
         try:
             caught_up = False
@@ -227,7 +227,7 @@ class Context:
                 self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
                 caught_up, choice = chunk.caught_up, self._choice
                 self._hold_chunk(chunk, start_ms)
-                awaited = caught_up and (choice.final or sentence.flush_to >= choice.to)
+                awaited = caught_up and (choice.final or self._flush_to >= choice.to)
                 if self._streaming.immediate_send or awaited:
                     await self._deliver_held()
                 handle.deadline_s = self._deadline_s()
@@ -241,7 +241,7 @@ class Context:
             self._extend_queued_release(self._handle)
 
     def _extend_queued_release(self, handle: UtteranceHandle) -> None:
-        """Decide anew on a release that no engine thread has taken yet."""
+        """Replace a release that no engine thread has taken by the pacer's new choice."""
         sentence = self._text.pending_sentence()
         undone = replace(sentence, released=sentence.spoken)
         choice = self._pacer.decide(undone, self._services.clock())
@@ -249,7 +249,7 @@ class Context:
             return
         if handle.replace(create_release(sentence, choice)):
             self._text.mark_released(sentence, choice)
-            self._choice = choice
+            self._choice, self._flush_to = choice, sentence.flush_to
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())

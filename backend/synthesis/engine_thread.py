@@ -5,6 +5,7 @@ Results go through a callback, which must bring them to the event loop (`schedul
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,10 +23,22 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class StepResult:
-    """What one engine step brought, and what it cost its thread."""
+class RenderResult:
+    """What a step brought for one utterance. `is_first`: its listener had heard nothing before.
+    `due_s`: the deadline at the step's start, of a listener that had; else infinite.
+    """
 
-    results: list[tuple[UtteranceHandle, Result]]
+    handle: UtteranceHandle
+    result: Result
+    is_first: bool = False
+    due_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """The results of one engine step, and what it cost its thread."""
+
+    results: list[RenderResult]
     busy_s: float = 0.0
     audio_s: float = 0.0
 
@@ -118,7 +131,8 @@ class EngineThread:
                 if name in work.releases and name in self._begun:
                     engine.extend(name, work.releases[name])
             except Exception as error:  # noqa: BLE001 - the engine boundary
-                self._finish(StepResult([(handle, self._fail(engine, handle, error))]), [handle])
+                failure = RenderResult(handle, self._fail(engine, handle, error))
+                self._finish(StepResult([failure]), [handle])
             else:
                 if name in self._begun:
                     ready.append(handle)
@@ -126,40 +140,50 @@ class EngineThread:
         return ready
 
     def _step(self, engine: Engine, handles: list[UtteranceHandle]) -> StepResult:
+        before = {handle.utterance.id: _before_step(handle) for handle in handles}
         started_s = time.perf_counter()
         results: list[Result]
         self._current_step = tuple(handles)
         try:
-            results = list(engine.step([handle.utterance.id for handle in handles]))
+            results = list(engine.step(list(before)))
         except Exception as error:  # noqa: BLE001 - the engine boundary
             results = [self._fail(engine, handle, error) for handle in handles]
         self._current_step = ()
         busy_s = time.perf_counter() - started_s
         results += self._fail_those_out_of_time(engine, handles, results, busy_s)
-        known = {handle.utterance.id: handle for handle in handles}
-        told = [(known[r.utterance_id], r) for r in results if r.utterance_id in known]
-        samples = sum(len(r.pcm) for _, r in told if isinstance(r, Chunk))
-        return StepResult(told, busy_s, samples / self._info.sample_rate_hz)
+        known = [each for each in results if each.utterance_id in before]
+        samples = sum(len(each.pcm) for each in known if isinstance(each, Chunk))
+        rendered = [before[each.utterance_id](each) for each in known]
+        return StepResult(rendered, busy_s, samples / self._info.sample_rate_hz)
 
     def _finish(self, step: StepResult, handles: list[UtteranceHandle]) -> None:
         """Give the utterances back to the queue and hand the results over."""
         if self._abandoned:
             return
-        last = dict(step.results)
-        told = list(step.results)
+        delivered = []
         for handle in handles:
-            result = last.get(handle)
-            failed = isinstance(result, Failure)
-            if failed:
-                self._begun.discard(handle.utterance.id)
-            caught_up = failed or (isinstance(result, Chunk) and result.caught_up)
-            audio_s = (
-                len(result.pcm) / self._info.sample_rate_hz if isinstance(result, Chunk) else 0
-            )
-            newest = self._queue.give_back(handle, audio_s, caught_up=caught_up, failed=failed)
-            if isinstance(result, Chunk) and result.caught_up and not newest:
-                told[told.index((handle, result))] = handle, replace(result, caught_up=False)
-        self._deliver(StepResult(told, step.busy_s, step.audio_s))
+            own = [each for each in step.results if each.handle is handle]
+            delivered += self._give_back(handle, own)
+        self._deliver(replace(step, results=delivered))
+
+    def _give_back(self, handle: UtteranceHandle, own: list[RenderResult]) -> list[RenderResult]:
+        """Give an utterance back with its results. A chunk that has caught up with a release that
+        was replaced meanwhile has not caught up.
+        """
+        failed = any(isinstance(each.result, Failure) for each in own)
+        if failed:
+            self._begun.discard(handle.utterance.id)
+        chunks = [each.result for each in own if isinstance(each.result, Chunk)]
+        caught_up = any(chunk.caught_up for chunk in chunks)
+        audio_s = sum(len(chunk.pcm) for chunk in chunks) / self._info.sample_rate_hz
+        if self._queue.give_back(handle, audio_s, caught_up=caught_up, failed=failed):
+            return own
+        return [
+            replace(each, result=replace(each.result, caught_up=False))
+            if isinstance(each.result, Chunk)
+            else each
+            for each in own
+        ]
 
     def _fail_those_out_of_time(
         self, engine: Engine, handles: list[UtteranceHandle], results: list[Result], busy_s: float
@@ -187,12 +211,20 @@ class EngineThread:
         self._worked_s.pop(utterance_id, None)
         try:
             engine.abort(utterance_id)
-        except Exception as error:  # noqa: BLE001 - the engine boundary; nobody waits for this
+        except Exception as error:  # noqa: BLE001 - the engine boundary; only logged
             _to_client_error(self._info, error)
 
 
+def _before_step(handle: UtteranceHandle) -> Callable[[Result], RenderResult]:
+    """What makes a `RenderResult`, as the listener is now: giving the utterance back changes it."""
+    listener = handle.listener
+    is_first = listener is not None and not listener.has_heard
+    due_s = math.inf if is_first else handle.deadline_s
+    return lambda result: RenderResult(handle, result, is_first, due_s)
+
+
 def _to_client_error(info: EngineInfo, error: Exception) -> DuplexError:
-    """What clients are told of an engine's error; a bug is logged."""
+    """The error that clients get for an engine's error; bugs are logged."""
     if isinstance(error, DuplexError):
         return error
     log.error("engine.failed", engine=info.name, exc_info=error)

@@ -13,7 +13,7 @@ from backend.errors import Overloaded
 _FULL_SHARE = 0.95  # of the threads' wall-clock time, which includes other processes' load
 _HORIZON_S = 1.0  # deadlines up to here are protected
 _SILENT_S = 5.0  # a listener that is dry for longer waits for text and is no load
-_OPENING_S = 2.0  # a new context without text counts as a newcomer for this long
+_OPENING_S = 2.0  # after its opening, or text, a newcomer is expected to speak for this long
 _RETRY_S = 5.0  # suggested to clients while the machine is full
 _RTF_SMOOTHING = 0.01  # weight of a new step: a first word costs twice what a sentence does
 _COST_SMOOTHING = 0.05
@@ -28,13 +28,13 @@ _LATE_FADES_S = 10.0  # to 1/e: a late burst is forgotten, even without new chun
 class LiveListener:
     """The listener of one live context, as the threads see it."""
 
-    __slots__ = ("dry_at_s", "has_text", "opened_s", "priority", "thread")
+    __slots__ = ("active_s", "dry_at_s", "is_queued", "priority", "thread")
 
     def __init__(self, priority: int = 0) -> None:
         self.priority = priority  # among newcomers; the lowest comes first
         self.thread: object = None  # holds the state of its utterance
-        self.opened_s = -math.inf
-        self.has_text = False
+        self.active_s = -math.inf  # when its context was opened, or last got text
+        self.is_queued = False  # a release waits for a thread, or is being rendered
         self.dry_at_s = -math.inf  # when playback runs dry; -inf before the first sound
 
     @property
@@ -64,7 +64,7 @@ class LiveListeners:
 
     def add(self, listener: LiveListener, now_s: float) -> None:
         """Add the listener of a new context."""
-        listener.opened_s = now_s
+        listener.active_s = now_s
         self._all[listener] = None
 
     def remove(self, listener: LiveListener) -> None:
@@ -83,17 +83,15 @@ class LiveListeners:
         self._busy_s += _RTF_SMOOTHING * (busy_s - self._busy_s)
         self._audio_s += _RTF_SMOOTHING * (audio_s - self._audio_s)
 
-    def count_render(self, listener: LiveListener | None, cost_s: float) -> None:
-        """Count a rendered chunk; `listener`: None for a batch job."""
-        if listener is None:
-            return
-        if listener.has_heard:
-            self._later_s += _COST_SMOOTHING * (cost_s - self._later_s)
-        else:
+    def count_render(self, cost_s: float, *, first: bool) -> None:
+        """Count a rendered chunk. `first`: it is a listener's first sound."""
+        if first:
             self._first_s += _COST_SMOOTHING * (cost_s - self._first_s)
+        else:
+            self._later_s += _COST_SMOOTHING * (cost_s - self._later_s)
 
     def count_deadline(self, now_s: float, *, late: bool) -> None:
-        """Count a delivered chunk that had a deadline."""
+        """Count a chunk for a listener that had begun to hear."""
         self._late = self._late_now(now_s) + _LATE_SMOOTHING * (late - self._late_now(now_s))
         self._late_at_s = now_s
 
@@ -135,7 +133,7 @@ class LiveListeners:
             if each.has_heard:
                 playing += each.dry_at_s > now_s - _SILENT_S
             else:
-                newcomers += each.has_text or each.opened_s > now_s - _OPENING_S
+                newcomers += each.is_queued or each.active_s > now_s - _OPENING_S
         return newcomers, playing
 
     def fits(self, now_s: float, late: int, thread: object) -> bool:
@@ -163,14 +161,18 @@ class LiveListeners:
                 return False
         return True
 
-    def room(self, now_s: float, due: int) -> int:
-        """How many newcomers a step that advances `due` playing utterances has room for, so that it
-        ends before the next of all deadlines.
+    def room(self, now_s: float, due: int) -> int | None:
+        """How many newcomers a step that advances `due` playing utterances has room for, if it is
+        to end before the next deadline; 0 while a listener waits dry, None for any number.
         """
-        dues_s = [each.dry_at_s for each in tuple(self._all) if each.dry_at_s > now_s]
-        left_s = min(dues_s, default=math.inf) - now_s
-        if math.isinf(left_s):
-            return due
+        dues_s = [
+            each.dry_at_s
+            for each in tuple(self._all)
+            if each.has_heard and (each.is_queued or each.dry_at_s > now_s)
+        ]
+        if not dues_s:
+            return None
+        left_s = min(dues_s) - now_s - _DELIVERY_S
         return max(0, int(left_s / (self._first_s * _MARGIN)) - due)
 
 

@@ -195,18 +195,19 @@ class Scheduler:
         assert self._loop is not None, "call start_threads() first"
         try:
             self._loop.call_soon_threadsafe(self._deliver_step, step)
-        except RuntimeError:  # the loop has closed: nobody is left to tell
+        except RuntimeError:  # the loop has closed
             log.debug("scheduler.loop_closed")
 
     def _deliver_step(self, step: StepResult) -> None:
         now_s = self._now_s()
         self.listeners.count_step(step.busy_s, step.audio_s)
         self._metrics.count_step(step.audio_s, step.busy_s)
-        for handle, result in step.results:
-            if isinstance(result, Chunk):
-                self.listeners.count_render(handle.listener, step.busy_s / len(step.results))
-            if not math.isinf(handle.deadline_s):
-                self.listeners.count_deadline(now_s, late=now_s > handle.deadline_s)
-            handle.deliver_result(result, step.busy_s)
-            if isinstance(result, Failure) and isinstance(result.error, EngineDead):
-                self._on_dead(result.error)
+        for each in step.results:
+            if isinstance(each.result, Chunk):
+                share_s = step.busy_s / len(step.results)
+                self.listeners.count_render(share_s, first=each.is_first)
+            if not math.isinf(each.due_s):
+                self.listeners.count_deadline(now_s, late=now_s > each.due_s)
+            each.handle.deliver_result(each.result, step.busy_s)
+            if isinstance(each.result, Failure) and isinstance(each.result.error, EngineDead):
+                self._on_dead(each.result.error)

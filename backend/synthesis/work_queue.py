@@ -91,6 +91,7 @@ class WorkQueue:
         with self._lock:
             utterance.release, utterance.is_taken = release, False
             utterance.queued_at_s = self._clock()
+            self._mark_queued(utterance, queued=True)
             if not utterance.in_step:
                 self._wait(utterance)
 
@@ -107,6 +108,7 @@ class WorkQueue:
         with self._lock:
             utterance.is_closed = True
             self._waiting.pop(utterance, None)
+            self._mark_queued(utterance, queued=False)
             seat = utterance.seat
             if seat is not None:
                 seat.aborted.append(utterance.utterance.id)
@@ -139,9 +141,10 @@ class WorkQueue:
         """Wait for work. Returns None when the thread is to end."""
         with self._lock:
             while not seat.leaving:
-                if work := self._poll(seat):
+                work = self._poll(seat)
+                seat.idle = work is None
+                if work is not None:
                     return work
-                seat.idle = True
                 seat.wake.wait()
             return None
 
@@ -180,8 +183,8 @@ class WorkQueue:
     def give_back(
         self, utterance: UtteranceHandle, audio_s: float, *, caught_up: bool, failed: bool
     ) -> bool:
-        """Return an utterance after a step that rendered `audio_s`. Returns whether its release is
-        still the newest one.
+        """Take an utterance back after a step that rendered `audio_s`. Returns whether its release
+        is still the newest one.
         """
         with self._lock:
             utterance.in_step = False
@@ -191,9 +194,15 @@ class WorkQueue:
             newest = utterance.is_taken
             if (caught_up and newest) or failed:
                 utterance.release = None
+                self._mark_queued(utterance, queued=False)
             elif not utterance.is_closed:
                 self._wait(utterance)
             return newest
+
+    @staticmethod
+    def _mark_queued(utterance: UtteranceHandle, *, queued: bool) -> None:
+        if utterance.listener is not None:
+            utterance.listener.is_queued = queued
 
     def _defer(self, utterance: UtteranceHandle, audio_s: float) -> None:
         """Postpone the deadline by the rendered audio, so that no thread takes the utterance again

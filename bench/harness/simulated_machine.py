@@ -149,8 +149,9 @@ class _SimulatedThread(EngineThread):
     def _cost_of(self, step: StepResult) -> float:
         costs = self._costs
         cost_s = costs.step_s
-        for _, result in step.results:
-            words = (result.end - result.start) / 6 if isinstance(result, Chunk) else 0
+        for each in step.results:
+            chunk = each.result
+            words = (chunk.end - chunk.start) / 6 if isinstance(chunk, Chunk) else 0
             cost_s += costs.utterance_s + costs.word_s * words
         return cost_s * self._dice.uniform(1 - costs.jitter, 1 + costs.jitter)
 

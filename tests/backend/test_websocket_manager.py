@@ -252,6 +252,26 @@ async def test_a_client_that_sends_without_reading_is_disconnected(
         await assert_nothing_left(live)
 
 
+# --- a release that waits for a thread -----------------------------------------------------------
+
+
+async def test_a_queued_release_grows_with_its_text() -> None:
+    gate = threading.Semaphore(1)  # for the warm-up
+    model = FakeModel(gate=gate)
+    async with live_server(model) as live, live.connect() as first, live.connect() as second:
+        model.engines[0].entered.clear()
+        await first.send("text", text="Hello there. ")
+        assert await asyncio.to_thread(model.engines[0].entered.wait, 5)
+        for word in ("One ", "two ", "three ", "four ", "five "):
+            await second.send("text", text=word)
+            await second.send("ping", id=word)
+            await second.receive_until("pong")
+        gate.release(100)
+        audio = await second.receive()
+        assert audio["type"] == "audio"
+        assert audio["text"][1] >= len("One two three four ")
+
+
 # --- limits and shutdown --------------------------------------------------------------------------
 
 

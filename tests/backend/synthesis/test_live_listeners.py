@@ -77,8 +77,11 @@ def test_listeners_that_wait_for_text_are_no_load() -> None:
     silent = add_newcomer(made)
     assert is_full(made), "a context that has just opened is about to speak"
     assert not is_full(made, NOW_S + 3), "without text it is not"
-    silent.has_text = True
-    assert is_full(made, NOW_S + 3)
+    silent.active_s = NOW_S + 3
+    assert is_full(made, NOW_S + 4), "it gets text"
+    assert not is_full(made, NOW_S + 60), "and keeps it unspoken"
+    silent.is_queued = True
+    assert is_full(made, NOW_S + 60), "its first sound is due"
 
 
 def test_a_machine_without_listeners_is_never_full() -> None:
@@ -166,8 +169,37 @@ def test_what_is_late_already_goes_first() -> None:
 
 def test_renders_that_cost_more_make_newcomers_wait_longer() -> None:
     made = listeners()
-    playing = add_playing(made, ahead_s=0.2)
+    add_playing(made, ahead_s=0.2)
     assert made.fits(NOW_S, late=0, thread=None)
     for _ in range(100):
-        made.count_render(playing, 0.15)
+        made.count_render(0.15, first=False)
     assert not made.fits(NOW_S, late=0, thread=None)
+
+
+# --- room in a step ------------------------------------------------------------------------------
+
+
+def test_a_step_has_room_for_any_number_while_nobody_plays() -> None:
+    made = listeners(batched=True)
+    add_newcomer(made)
+    assert made.room(NOW_S, due=1) is None
+
+
+def test_a_step_has_room_for_newcomers_until_the_next_deadline() -> None:
+    made = listeners(batched=True)
+    add_playing(made, ahead_s=0.5)
+    far = made.room(NOW_S, due=1)
+    add_playing(made, ahead_s=0.2)
+    near = made.room(NOW_S, due=2)
+    assert far is not None
+    assert near is not None
+    assert far > near > 0
+
+
+def test_a_step_has_no_room_while_a_listener_waits_dry() -> None:
+    made = listeners(batched=True)
+    add_playing(made, ahead_s=0.5)
+    late = add_playing(made, ahead_s=-0.1)
+    assert made.room(NOW_S, due=2) != 0, "it waits for its writer"
+    late.is_queued = True
+    assert made.room(NOW_S, due=2) == 0

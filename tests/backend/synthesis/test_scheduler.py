@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager, contextmanager
 import pytest
 
 from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
-from backend.errors import EngineFailed, VoiceUnavailable
+from backend.errors import EngineFailed, Overloaded, VoiceUnavailable
 from backend.monitoring.metrics import Metrics
+from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from tests.support.engines.fake_engine import FakeEngine, FakeModel, decode_pcm
@@ -388,3 +389,50 @@ def test_a_result_for_a_closed_event_loop_is_dropped() -> None:
         gate.release(ALL)
         scheduler.stop_threads()
         assert engine_threads() == []
+
+
+# --- what is measured ----------------------------------------------------------------------------
+
+
+async def speak_to(scheduler: Scheduler, listener: LiveListener, ahead_s: float) -> None:
+    """Speak one release to a listener that has so much left to hear."""
+    now_s = asyncio.get_running_loop().time()
+    listener.dry_at_s = now_s + ahead_s
+    async with scheduler.open_utterance(Utterance(scheduler.next_id(), "heart"), listener) as made:
+        made.extend(release("one two"), max(listener.dry_at_s, now_s - 1))
+        await read_rest(made)
+
+
+async def test_audio_after_its_deadline_means_overload() -> None:
+    async with running_scheduler(FakeModel(), threads=8) as scheduler:
+        listener, now_s = LiveListener(), asyncio.get_running_loop().time()
+        scheduler.listeners.add(listener, now_s)
+        for _ in range(20):
+            await speak_to(scheduler, listener, ahead_s=60.0)
+        scheduler.listeners.check_capacity(now_s)
+        for _ in range(20):
+            await speak_to(scheduler, listener, ahead_s=-1.0)
+        with pytest.raises(Overloaded):
+            scheduler.listeners.check_capacity(asyncio.get_running_loop().time())
+
+
+async def test_first_sounds_are_never_late_however_long_they_wait() -> None:
+    async with running_scheduler(FakeModel(), threads=8) as scheduler:
+        for _ in range(20):
+            await speak_to(scheduler, LiveListener(), ahead_s=-math.inf)
+        now_s = asyncio.get_running_loop().time()
+        scheduler.listeners.add(LiveListener(), now_s)
+        scheduler.listeners.check_capacity(now_s)
+
+
+async def test_the_cost_of_first_sounds_is_measured() -> None:
+    async with running_scheduler(FakeModel()) as scheduler:
+        now_s = asyncio.get_running_loop().time()
+        scheduler.listeners.add(LiveListener(), now_s)
+        assumed_s = scheduler.listeners.first_wait_s(now_s)
+        for _ in range(60):
+            await speak_to(scheduler, LiveListener(), ahead_s=60.0)
+        assert scheduler.listeners.first_wait_s(now_s) > 0.9 * assumed_s
+        for _ in range(60):
+            await speak_to(scheduler, LiveListener(), ahead_s=-math.inf)
+        assert scheduler.listeners.first_wait_s(now_s) < 0.5 * assumed_s, "it renders at once"
