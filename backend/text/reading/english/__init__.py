@@ -1,0 +1,5 @@
+"""English: the rules in the order in which they are asked."""
+
+from backend.text.reading.language import Language
+
+ENGLISH = Language("en", rules=())

@@ -1,0 +1,33 @@
+"""What a language's folder provides. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backend.text.reading.written_words import WordCursor
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a rule says for the next `count` written words: `spoken`, without the marks around them.
+    `trail`: the marks behind; None: those of the last word (a rule that reads the dot of an
+    abbreviation removes it).
+    """
+
+    spoken: str
+    count: int = 1
+    trail: str | None = None
+
+
+Rule = Callable[[WordCursor], Reading | None]
+"""Reads the words at the cursor; None if the rule is not for them. It looks ahead with `peek`
+alone, and only as far as what it has seen so far demands: each look delays speech by a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """`rules`: asked in order; the first that answers wins. A word that none reads says itself."""
+
+    code: str
+    rules: Sequence[Rule]

@@ -1,0 +1,118 @@
+"""Splits a growing text into written words, and lets rules look ahead of the one they read. Pure.
+
+A rule never sees a word that may still grow: looking at one raises `MoreTextNeeded`. So what a rule
+says depends on the text alone, never on the pieces in which it arrives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+FILLER = "\u2060"
+"""Stands in a masked text for a character that is not there: the accent of a letter that was
+composed, the rest of an entity. A masked text is as long as its source, so that offsets hold."""
+
+LONGEST_WORD = 100  # characters; longer runs are cut here
+# Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
+SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|[^\s{SPACELESS}]{{1,{LONGEST_WORD}}}")
+_OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
+_CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenWord:
+    """`text[start:end]`, a run of characters without spaces inside; the next one's `start` is
+    `behind`, one space further.
+
+    Without fillers it is `lead + core + trail`: opening marks, the word, closing marks. A run of
+    marks alone is all `core`. `is_glued`: no space was before it (it was cut from a long run, or
+    its script has none).
+    """
+
+    start: int
+    end: int
+    behind: int
+    lead: str
+    core: str
+    trail: str
+    is_glued: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole word."""
+        return self.lead + self.core + self.trail
+
+
+NO_WORD = WrittenWord(0, 0, 0, "", "", "")
+"""What is behind the last word."""
+
+
+class MoreTextNeeded(Exception):
+    """A rule looked at a word that is not complete yet."""
+
+
+def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
+    """The complete words of `text` from `start` on: those that are followed by a space or another
+    word, and the last one if the text is `final`. The first space behind a word belongs to it,
+    further ones to the next.
+    """
+    words: list[WrittenWord] = []
+    for match in _WORD.finditer(text, start):
+        end = match.end()
+        if end == len(text) and not final:
+            break
+        begin = words[-1].behind if words else start
+        behind = end + text[end : end + 1].isspace()
+        glued = match.start() > 0 and not text[match.start() - 1].isspace()
+        words.append(_create_word(match[0], (begin, end, behind), glued))
+    return words
+
+
+def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
+    word = run.replace(FILLER, "")
+    core = word.lstrip(_OPENING)
+    lead = word[: len(word) - len(core)]
+    bare = core.rstrip(_CLOSING)
+    if not bare:
+        return WrittenWord(*offsets, "", word, "", is_glued)
+    return WrittenWord(*offsets, lead, bare, core[len(bare) :], is_glued)
+
+
+class WordCursor:
+    """Looks at the words from the one to be read on."""
+
+    def __init__(self, words: Sequence[WrittenWord], at: int, *, final: bool) -> None:
+        self._words = words
+        self._at = at
+        self._final = final
+        self.seen_to = words[at].behind
+        """Offset up to which text was looked at."""
+
+    @property
+    def word(self) -> WrittenWord:
+        """The word to be read."""
+        return self._words[self._at]
+
+    def peek(self, ahead: int = 1) -> WrittenWord:
+        """The word `ahead` of it; `NO_WORD` behind the end of a final text. Raises
+        `MoreTextNeeded` if it is not complete.
+        """
+        at = self._at + ahead
+        if at < len(self._words):
+            self.seen_to = max(self.seen_to, self._words[at].behind)
+            return self._words[at]
+        if not self._final:
+            raise MoreTextNeeded
+        return NO_WORD
+
+    def previous(self, back: int = 1) -> WrittenWord:
+        """The word `back` before it; `NO_WORD` if there is none."""
+        at = self._at - back
+        return self._words[at] if at >= 0 else NO_WORD
+
+    def take(self, count: int) -> Iterator[WrittenWord]:
+        """The word to be read and those behind it, `count` in all."""
+        return iter(self._words[self._at : self._at + count])
