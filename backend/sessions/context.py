@@ -18,7 +18,7 @@ from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
 from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
-from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
+from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing, Word
 from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
@@ -28,6 +28,7 @@ from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.text.pacer import Pacer, PendingSentence, Speak
+from backend.text.reading.spoken_text import SpokenText
 from backend.text.text_buffer import TextBuffer
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
@@ -65,6 +66,7 @@ class Context:
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
+        self._spoken = SpokenText((), "")  # what the release says
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -217,9 +219,9 @@ class Context:
     ) -> bool:
         """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.on_released(sentence.last_input_s)
-        self._text.mark_released(sentence, choice)
+        self._spoken = self._text.mark_released(sentence, choice)
         self._choice, self._flush_to, self._handle = choice, sentence.flush_to, handle
-        handle.extend(create_release(sentence, choice), self._deadline_s())
+        handle.extend(create_release(self._spoken, choice), self._deadline_s())
         try:
             caught_up = False
             while not caught_up:
@@ -227,6 +229,8 @@ class Context:
                 self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
                 caught_up, choice = chunk.caught_up, self._choice
                 self._hold_chunk(chunk, start_ms)
+                if caught_up:
+                    self._hold_silence(choice.silence_ms)
                 awaited = caught_up and (choice.final or self._flush_to >= choice.to)
                 if self._streaming.immediate_send or awaited:
                     await self._deliver_held()
@@ -247,28 +251,34 @@ class Context:
         choice = self._pacer.decide(undone, self._services.clock())
         if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
             return
-        if handle.replace(create_release(sentence, choice)):
+        if not self._text.is_read_to(choice.to):
+            return
+        spoken = self._text.say(sentence, choice)
+        if handle.replace(create_release(spoken, choice)):
             self._text.mark_released(sentence, choice)
-            self._choice, self._flush_to = choice, sentence.flush_to
+            self._choice, self._flush_to, self._spoken = choice, sentence.flush_to, spoken
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
 
     def _hold_chunk(self, chunk: Chunk, start_ms: float) -> None:
         """Convert an engine's chunk to the context's offsets and times; queue it for delivery."""
-        offset = self._text.utterance_start
+        spoken, offset = self._spoken, self._text.utterance_start
         words = tuple(
-            replace(
-                word,
-                start=word.start + offset,
-                end=word.end + offset,
-                start_ms=word.start_ms + start_ms,
-                end_ms=word.end_ms + start_ms,
-            )
-            for word in chunk.words
+            Word(start + offset, end + offset, heard[0] + start_ms, heard[1] + start_ms)
+            for (start, end), heard in spoken.group_words(chunk.words)
         )
         pcm = chunk.pcm * np.float32(self._gain)
-        span = RenderedSpan(pcm, self._text.mark_spoken(chunk.end), words)
+        reached = spoken.to_written(chunk.end, self._choice.to)
+        self._hold_span(RenderedSpan(pcm, self._text.mark_spoken(reached), words))
+
+    def _hold_silence(self, silence_ms: int) -> None:
+        """Queue silence for delivery."""
+        rate_hz, at = self._services.tts.info.sample_rate_hz, self._text.spoken
+        silence = np.zeros(silence_ms * rate_hz // 1000, np.float32)
+        self._hold_span(RenderedSpan(silence, (at, at)))
+
+    def _hold_span(self, span: RenderedSpan) -> None:
         if len(span.pcm) or span.text[0] < span.text[1]:
             self._undelivered.append(span)
 

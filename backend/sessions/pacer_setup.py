@@ -7,14 +7,15 @@ import math
 from backend.config import Settings
 from backend.engines.base import Release
 from backend.events import Start
-from backend.text.pacer import Pacing, PendingSentence, Speak
+from backend.text.pacer import Pacing, Speak
+from backend.text.reading.spoken_text import SpokenText
 from backend.tts_manager import TTSManager
 
 
-def create_release(sentence: PendingSentence, choice: Speak) -> Release:
-    """Build the engine's release from the pacer's choice."""
-    known = sentence.text[: choice.known]
-    return Release(known, choice.to, choice.final, choice.must_reach, choice.pause)
+def create_release(spoken: SpokenText, choice: Speak) -> Release:
+    """Build the engine's release from the pacer's choice: `spoken` as far as it allows."""
+    to = spoken.to_spoken(choice.to)
+    return Release(spoken.text, to, choice.final, choice.must_reach, choice.pause)
 
 
 def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:

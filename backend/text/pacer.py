@@ -66,14 +66,15 @@ class Pacing:
 class PendingSentence:
     """A sentence and its progress; offsets from its start.
 
-    `words`: the end of each word, trailing spaces included. `released`: given to the engine up to
-    here. `spoken`: rendered up to here. `flush_to`: flush or end require it at once up to here.
-    `speed`: of its writer, in characters per second. `usual_gap_s`: median time between two
-    arrivals of text.
+    `finished`: the ends of the words whose reading no further text can change, trailing spaces
+    included. `stops`: ends of words behind which silence was asked for, and its ms. `released`:
+    given to the engine up to here. `spoken`: rendered up to here. `flush_to`: flush or end require
+    it at once up to here. `speed`: of its writer, in characters per second. `usual_gap_s`: median
+    time between two arrivals of text.
     """
 
     text: str
-    words: Sequence[int]
+    finished: Sequence[int]
     released: int
     spoken: int
     complete: bool
@@ -82,18 +83,13 @@ class PendingSentence:
     first: bool
     speed: float = math.inf
     usual_gap_s: float = 0.0
-
-    @property
-    def finished_words(self) -> list[int]:
-        """The ends of the words that can no longer change: a space follows."""
-        text, size = self.text, len(self.text)
-        return [end for end in self.words if text[end - 1].isspace() or end < size]
+    stops: Sequence[tuple[int, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Speak:
     """Speak up to `to`, knowing the text up to `known`. `pause`: more text is unlikely to arrive
-    before this is played.
+    before this is played. `silence_ms`: behind it.
     """
 
     to: int
@@ -101,6 +97,7 @@ class Speak:
     final: bool = False
     must_reach: bool = False
     pause: bool = False
+    silence_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +151,14 @@ class Pacer:
 
     def decide(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         """What to speak now, or how long to wait unless text arrives."""
+        choice = self._decide_freely(sentence, now_s)
+        for end, silence_ms in sentence.stops if isinstance(choice, Speak) else ():
+            if sentence.released < end <= choice.to:
+                return Speak(end, choice.known, must_reach=True, pause=True, silence_ms=silence_ms)
+        return choice
+
+    def _decide_freely(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
+        """The choice, without regard to `stops`."""
         pacing, size = self.pacing, len(sentence.text)
         if sentence.complete and sentence.flush_to >= size:
             return Speak(size, size, final=True, must_reach=True)
@@ -185,7 +190,7 @@ class Pacer:
     # --- writers faster than speech ---------------------------------------------------------------
 
     def _grow_by_words(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
-        pacing, finished = self.pacing, sentence.finished_words
+        pacing, finished = self.pacing, sentence.finished
         known = finished[-1] if finished else 0
         due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # any later, and playback would run dry
         at_length = self._end_with_lookahead(sentence, finished, pacing.lookahead)
@@ -235,12 +240,12 @@ class Pacer:
     def _speak_after_long_pause(
         self, sentence: PendingSentence, known: int, now_s: float, patience: float = 1.0
     ) -> Speak | Wait:
-        """After a long pause speak a complete last word or, `patience` times later, all finished
-        words.
+        """After a long pause speak a complete last word or, `patience` times later, all words that
+        a space follows, also if the next word could change their reading.
         """
         if not self.pacing.word_timeout_s:
             return Wait()
-        to = max(known, sentence.released)
+        to = max(known, sentence.released, _whole_words_end(sentence.text))
         if self._last_word_is_whole(sentence):
             to, patience = len(sentence.text), 1.0
         if to <= sentence.spoken:
@@ -264,7 +269,7 @@ class Pacer:
     # --- writers slower than speech ---------------------------------------------------------------
 
     def _grow_by_phrases(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
-        finished = sentence.finished_words
+        finished = sentence.finished
         to = phrase_end(sentence.text, sentence.released, finished, first=sentence.first)
         if to > sentence.released:
             return self._wait_while_ahead(
@@ -289,12 +294,20 @@ def _speak_to(sentence: PendingSentence, to: int) -> Speak:
     """Speak up to `to`, with all words behind it as lookahead: a partial word, once it has a
     letter, is better than none.
     """
-    finished = sentence.finished_words
+    finished = sentence.finished
     last = finished[-1] if finished else 0
     return Speak(to, len(sentence.text) if _has_partial_word(sentence) else max(to, last))
 
 
+def _whole_words_end(text: str) -> int:
+    """The end of the last word that a space follows, the space included."""
+    size = len(text)
+    while size and not text[size - 1].isspace():
+        size -= 1
+    return size
+
+
 def _has_partial_word(sentence: PendingSentence) -> bool:
     """Whether the next word has begun behind the finished ones."""
-    finished = sentence.finished_words
+    finished = sentence.finished
     return any(map(str.isalnum, sentence.text[finished[-1] if finished else 0 :]))

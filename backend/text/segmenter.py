@@ -21,8 +21,6 @@ from unicodedata import category
 
 import sentencex
 
-from backend.text.words import speakable
-
 _LONGEST = 4000  # characters; longer sentences are cut at a word, to bound the memory
 _CONTEXT = 120  # characters before a boundary given to the library, to bound the time
 _PATIENCE = 80  # characters after which a word counts as complete, for the same reason
@@ -218,7 +216,7 @@ class Segmenter:
         gap = low + _LONGEST_GAP // 2
         left_out = max(0, high - low - _LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
-        spoken = _SPACE.sub(" ", speakable(shown)) + following
+        spoken = _SPACE.sub(" ", shown) + following
         boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]

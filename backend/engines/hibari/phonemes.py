@@ -1,40 +1,35 @@
-"""Text to phonemes, mapped back to the words that they come from.
+"""Spoken text to phonemes, mapped back to the words that they come from.
 
-hibari first rewrites the whole line ("$3.2 billion" becomes "3.2 billion dollars"), then reads it
-token by token. A `Unit` is the smallest piece of text that can be read by itself: mostly a word,
-but all of "$3.2 billion" or "January 5th, 2024". Speech is never cut inside a unit.
+A `Unit` is the smallest piece of text that can be read by itself: mostly a word, but all of "three
+dollars and fifty cents" if that is what was said for one written word. Speech is never cut inside a
+unit.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections import deque
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
-from typing import Any, Self, SupportsIndex
 
 from hibari.g2p import ASSETS, G2P
-from hibari.g2p.normalize import normalize as hibari_normalize
 from hibari.g2p.oov import OOV
 
-from backend.engines.hibari.text_pieces import is_short, smaller_parts, split_spans
+from backend.engines.hibari.text_pieces import smaller_parts, split_spans
+from backend.text.reading.spoken_text import TIE
 
 Span = tuple[int, int]
 
 MOST_PHONEMES = 240  # of a unit: it is encoded in one engine step
 
 _WORD = re.compile(r"\S+")
-_BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would let a text set phonemes
-_CONTINUATIONS = tuple(
-    f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
-)
+_TIED = re.compile(rf"[^\s{TIE}]+(?:{TIE}[^\s{TIE}]+)*")
+_TO_LINE = str.maketrans({TIE: " ", "[": "(", "]": ")"})  # "[word](/ˈX/)" sets phonemes
 # Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
 _PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
-_REACH_WORDS = 3  # words behind a boundary after which later text cannot change what is before it
-_REACH_CHARACTERS = 100  # the same in characters; also the context before a boundary
 _CACHED_WORDS = 4096  # unknown words cached, for all utterances
 
 
@@ -82,12 +77,8 @@ class PhonemeReader:
         ]
 
     def _read_span(self, text: str) -> list[Unit]:
-        line = normalise(text)
-        smaller = smaller_parts(text)
-        if smaller and not all(map(is_short, line.split())):  # " , , ," has become one word
-            return self._read_spans(text, smaller)
         units = []
-        for unit in self._build_units(text, line):
+        for unit in self._build_units(text):
             smaller = smaller_parts(text[unit.start : unit.end])
             if smaller and len(unit.phonemes) > MOST_PHONEMES:
                 units += self._read_spans(
@@ -97,17 +88,17 @@ class PhonemeReader:
                 units.append(unit)
         return units
 
-    def _build_units(self, text: str, line: TracedText) -> list[Unit]:
-        readings = self._read_line(str(line))
-        found = [_trim(text, line.source(*m.span())) for m in _WORD.finditer(line)]
+    def _build_units(self, text: str) -> list[Unit]:
+        line = text.translate(_TO_LINE)
+        starts = [word.start() for word in _WORD.finditer(line)]
+        readings = deque(zip(starts, self._read_line(line), strict=True))
         units = []
-        for start, end in _merge_words(text, found):
-            own = [
-                reading
-                for (a, b), reading in zip(found, readings, strict=False)
-                if start <= a and b <= end and reading
-            ]
-            units.append(Unit(start, end, " ".join(own), self._is_doubtful(text[start:end])))
+        for tied in _TIED.finditer(text):
+            own = []
+            while readings and readings[0][0] < tied.end():
+                own.append(readings.popleft()[1])
+            phonemes = " ".join(filter(None, own))
+            units.append(Unit(*tied.span(), phonemes, self._is_doubtful(tied.group())))
         return units
 
     def _is_doubtful(self, word: str) -> bool:
@@ -123,11 +114,13 @@ class PhonemeReader:
         return found == word and not following.startswith(word)
 
     def _read_line(self, line: str) -> list[str]:
-        """The phonemes of each word of a normalised line."""
+        """The phonemes of each word of a line."""
+        words = line.split()
         try:
-            return self._read_tokens(line)
+            readings = self._read_tokens(line)
         except _PACKAGE_ERRORS:
-            return [self._read_word(word) for word in line.split()]
+            readings = []
+        return readings if len(readings) == len(words) else [self._read_word(w) for w in words]
 
     def _read_word(self, word: str) -> str:
         try:
@@ -142,145 +135,4 @@ class PhonemeReader:
             if token.whitespace:
                 readings.append(current.strip())
                 current = ""
-        return [*readings, current.strip()]
-
-
-def is_firm(text: str, boundary: int) -> bool:
-    """Whether no text that may follow `text` changes the reading of what is before `boundary`.
-
-    Tests continuations known to change it: "$3.2" is another number before "billion", "the 5" a
-    date before "January", "St." a saint before a name.
-    """
-    behind = text[boundary:].split()
-    if len(behind) >= _REACH_WORDS or sum(map(len, behind)) >= _REACH_CHARACTERS:
-        return True
-    text = text[: boundary + 2 * _REACH_CHARACTERS]
-    furthest = max(0, boundary - _REACH_CHARACTERS)
-    start = max(furthest, text.rfind(" ", furthest, max(0, boundary - 24)) + 1)
-    text, boundary = text[start:], boundary - start
-    words = list(_WORD.finditer(text, 0, boundary))
-    if not words:
-        return True
-    before = _read_prefix(normalise(text + " so it is"), words[-1].end())
-    return all(
-        _read_prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
-    )
-
-
-def _read_prefix(line: TracedText, end: int) -> str | None:
-    """The part of `line` that comes from the source before `end`; None if a word crosses `end`."""
-    parts = []
-    for m in _WORD.finditer(line):
-        a, b = line.source(*m.span())
-        if a >= end:
-            break
-        if b > end:
-            return None
-        parts.append(m.group())
-    return " ".join(parts)
-
-
-def _merge_words(text: str, pieces: Sequence[Span]) -> list[Span]:
-    """The words of `text`; words that share a piece are merged."""
-    merged: list[Span] = []
-    words = (m.span() for m in _WORD.finditer(text))
-    for start, end in sorted([*words, *pieces]):
-        if merged and start < merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def _trim(text: str, span: Span) -> Span:
-    start, end = span
-    piece = text[start:end]
-    return end - len(piece.lstrip()), start + len(piece.rstrip())
-
-
-class TracedText(str):
-    """A string that maps each of its characters to a span of its source."""
-
-    spans: list[Span]
-
-    @classmethod
-    def of(cls, text: str, spans: Sequence[Span]) -> Self:
-        """`text`, with one span of the source for each character."""
-        self = cls(text)
-        self.spans = list(spans)
-        return self
-
-    def source(self, start: int, end: int) -> Span:
-        """The span of the source that `self[start:end]` comes from."""
-        spans = self.spans[start:end]
-        return min(a for a, _ in spans), max(b for _, b in spans)
-
-    def strip(self, chars: str | None = None, /) -> Self:
-        """As `str.strip`."""
-        start = len(self) - len(str(self).lstrip(chars))
-        text = str(self).strip(chars)
-        return type(self).of(text, self.spans[start : start + len(text)])
-
-    def replace(self, old: str, new: str, count: SupportsIndex = -1, /) -> Self:
-        """As `str.replace`; ignores `count`."""
-        replaced: Self = substitute(re.compile(re.escape(old)), lambda _: new, self)
-        return replaced
-
-
-def substitute(
-    pattern: re.Pattern[str], repl: Callable[[re.Match[str]], str] | str, text: Any
-) -> Any:
-    """`pattern.sub(repl, text)` for a `TracedText`: a replacement maps to all of the text that it
-    replaces.
-    """
-    if pattern.search(text) is None:
-        return text
-    parts: list[str] = []
-    spans: list[Span] = []
-    done = 0
-    for m in pattern.finditer(text):
-        new = repl(m) if callable(repl) else m.expand(repl) if "\\" in repl else repl
-        start, end = m.span()
-        parts += text[done:start], new
-        spans += text.spans[done:start]
-        if new == m.group():
-            spans += text.spans[start:end]
-        elif new:
-            at = text.spans[min(start, len(text) - 1)][0]
-            spans += [text.source(start, end) if start < end else (at, at)] * len(new)
-        done = end
-    return type(text).of("".join([*parts, text[done:]]), spans + text.spans[done:])
-
-
-class _Pattern:
-    def __init__(self, pattern: re.Pattern[str]) -> None:
-        self._pattern = pattern
-
-    def sub(self, repl: Callable[[re.Match[str]], str] | str, text: TracedText) -> TracedText:
-        traced: TracedText = substitute(self._pattern, repl, text)
-        return traced
-
-
-def _make_tracing(function: FunctionType) -> Callable[[TracedText], TracedText]:
-    """The package's own function (so that it cannot differ), with patterns that keep the mapping of
-    a `TracedText`.
-    """
-    names: dict[str, object] = {
-        name: _Pattern(value) if isinstance(value, re.Pattern) else value
-        for name, value in function.__globals__.items()
-    }
-    names["re"] = SimpleNamespace(
-        escape=re.escape,
-        sub=lambda pattern, repl, text: substitute(re.compile(pattern), repl, text),
-    )
-    return FunctionType(function.__code__, names)
-
-
-_normalise = _make_tracing(hibari_normalize)
-
-
-def normalise(text: str) -> TracedText:
-    """The package's normalised form of `text`, mapped to `text`."""
-    return _normalise(
-        TracedText.of(text.translate(_BRACKETS), [(i, i + 1) for i in range(len(text))])
-    )
+        return [*readings, current.strip()] if current else readings

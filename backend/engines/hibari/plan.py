@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
-from backend.engines.hibari.phonemes import Unit, is_firm
+from backend.engines.hibari.phonemes import Unit
 from backend.engines.hibari.text_pieces import LONGEST, effort, window_end
 
 _LEFT_CHARACTERS = 80  # of spoken text read again as context,
@@ -57,21 +57,21 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
     more = len(ready) < len(units) and units[len(ready)].end <= end
     more = more or (known < len(text) and known < end)
     if not (must or more):
-        while ready and not _may_end(text, units, len(ready)):
+        while ready and not _may_end(units, len(ready)):
             ready.pop()
     rest = units[len(ready) :]
     reach = min(rest[0].start if rest else known, end)
     return SpeechPlan(ready, rest, max(reach, spoken_to), more, effort(text[spoken_to:known]))
 
 
-def _may_end(text: str, units: list[Unit], count: int) -> bool:
+def _may_end(units: list[Unit], count: int) -> bool:
     """Whether speech may stop behind the first `count` units: not before a mark ("word - and"),
     whose pause depends on the word behind it, and not where the next word may change the reading.
     """
     rest, last = units[count:], units[count - 1]
     if last.is_doubtful and not any(u.is_voiced for u in rest):
         return False
-    return any(u.is_voiced for u in rest or units) and is_firm(text, last.end)
+    return any(u.is_voiced for u in rest or units)
 
 
 def _read_behind(text: str, spoken_to: int, read: Callable[[str], list[Unit]]) -> list[Unit]:

@@ -91,11 +91,6 @@ def effort(text: str) -> int:
     return sum(piece.effort for piece in split_pieces(text))
 
 
-def is_short(word: str) -> bool:
-    """Whether the package can read the word as a whole in bounded time."""
-    return len(word) <= LONGEST and len(_find_part_starts(word)) <= MOST_PARTS
-
-
 def _split_word(text: str, start: int, end: int) -> Iterator[TextPiece]:
     at = start
     while at < end:

@@ -1,7 +1,8 @@
 """Unicode: the plain form of a character. Pure.
 
-Composed (macOS sends an accented letter as two code points), without the variants that are only
-another look (full width, mathematical bold), without what cannot be seen, without pictures.
+Without the variants that are only another look (full width, mathematical bold), without what cannot
+be seen, without pictures. An accent that is a character of its own stays: words are composed once
+they are complete (`reading.written_words`).
 """
 
 from __future__ import annotations
@@ -34,28 +35,17 @@ _LOOKS = frozenset(("<wide>", "<narrow>", "<font>", "<circle>", "<square>", "<co
 _LOOKS |= {"<initial>", "<medial>", "<final>", "<isolated>", "<vertical>"}
 # Signs that rules know: micro, numero, ellipses, primes, ordinals.
 _READ_AS_THEY_ARE = frozenset("µ№…‥″‴‶‷⁗℅℆™℠ªº")
-_LONGEST_CLUSTER = 8
 _SUPERSCRIPT = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
 
 def read_character(ahead: Ahead, state: ReaderState) -> Token:
-    """The plain form of the next character, together with the accents behind it. A letter needs
-    the character behind it.
-    """
+    """The plain form of the next character."""
     character = ahead.text[ahead.at]
     if character in _GROUPING:
         return Token(read_grouping_space(ahead, state, 1))
     if character in _JOINERS:
         return Token(character if _may_join(state.last) else FILLER)
-    if "\u0300" <= character <= "\u036f":
-        return Token(FILLER)  # its letter was decided before
-    if not character.isalpha():
-        return Token(find_plain_form(character) or FILLER)
-    size = 1
-    while size < _LONGEST_CLUSTER and _extends(ahead.peek(size)):
-        size += 1
-    cluster = ahead.text[ahead.at : ahead.at + size]
-    return Token(_compose(cluster))
+    return Token(find_plain_form(character) or FILLER)
 
 
 def read_superscript(ahead: Ahead) -> str:
@@ -115,24 +105,6 @@ def _find_look(character: str) -> str:
     plain = "".join(chr(int(code, 16)) for code in codes.split() if kind)
     is_look = kind in _LOOKS or (kind == "<super>" and plain.isalpha())
     return plain if is_look and character not in _READ_AS_THEY_ARE else character
-
-
-@lru_cache(4096)
-def _compose(cluster: str) -> str:
-    composed = normalize("NFC", cluster)
-    if len(composed) > len(cluster):
-        composed = cluster
-    plain = "".join(find_plain_form(character) for character in composed)
-    return plain.ljust(len(cluster), FILLER)
-
-
-def _extends(character: str) -> bool:
-    """Whether it may be composed with the one before: accents, vowel signs, Hangul vowels and
-    finals.
-    """
-    if character < "\u0300":
-        return False
-    return category(character)[0] == "M" or "\u1161" <= character <= "\u11ff"
 
 
 def _may_join(last: str) -> bool:

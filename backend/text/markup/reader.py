@@ -17,8 +17,7 @@ from backend.text.markup.marks import Mark
 from backend.text.markup.silent import read_silent
 from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, blank, keep, remove
 
-# Text in which nothing can be a mark; a letter only if no accent follows it.
-_PLAIN = re.compile(r"(?:[A-Za-z](?=[\x00-\x7f])|[0-9 \t\n.,;?\"'()%$/@{}^])+")
+_PLAIN = re.compile(r"[A-Za-z0-9 \t\n.,;?\"'()%$/@{}^]+")  # nothing in it can be a mark
 
 
 @dataclass(frozen=True, slots=True)

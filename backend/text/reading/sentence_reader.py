@@ -6,6 +6,8 @@ A word is read once no text that may follow can change its reading; from then on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
 
 from backend.text.reading.language import Language, Reading
 from backend.text.reading.spoken_word import SpokenWord
@@ -20,13 +22,26 @@ _LONGEST_READING = 24  # spoken words; longer readings are split
 _LEFT_WORDS = 3  # read words that rules may look back at
 
 
+@dataclass(frozen=True, slots=True)
+class _ReadWords:
+    """What was read at once, and how far the text was looked at for it. `is_mark`: its reading was
+    given.
+    """
+
+    written: Sequence[WrittenWord]
+    spoken: Sequence[SpokenWord]
+    seen_to: int
+    is_mark: bool = False
+
+
 class SentenceReader:
     """The reading of one sentence, in offsets of its masked text."""
 
     def __init__(self, language: Language) -> None:
-        self._language = language
-        self._text = ""
-        self._left: list[WrittenWord] = []  # the last words read
+        self.language = language
+        self._read: list[_ReadWords] = []
+        self._marks: list[SpokenWord] = []  # not yet read, in order
+        self.text = ""
         self.words: list[SpokenWord] = []
         """What is read; it tiles the text up to `read_to`."""
 
@@ -35,47 +50,85 @@ class SentenceReader:
         """Offset up to which the reading is certain."""
         return self.words[-1].end if self.words else 0
 
-    def push_text(self, text: str) -> None:
-        """Append `text` and read what it makes certain."""
-        self._text += text
-        self._read_on(final=False)
-
-    def end_text(self) -> None:
-        """Read all of the text, as if nothing more followed. More text may follow: it is read by
-        itself, however it continues the last word.
+    def push_text(self, text: str, marks: Sequence[SpokenWord] = ()) -> None:
+        """Append `text` and read what it makes certain. `marks`: parts of it whose reading is
+        given, in order.
         """
-        self._read_on(final=True)
-        if self.read_to < len(self._text):  # spaces only
-            self.words.append(SpokenWord(self.read_to, len(self._text), ""))
+        self.text += text
+        self._marks += marks
+        self._read_marked(len(self.text))
+        self._read_written(len(self.text), final=False)
+
+    def end_text(self, upto: int | None = None) -> None:
+        """Read all of the text, or what is before `upto`, as if nothing followed. What does follow
+        is read by itself, even if it continues the last word.
+        """
+        self._read_marked(len(self.text) if upto is None else upto)
+        self._read_written(len(self.text) if upto is None else upto, final=True)
+
+    def retract_to(self, to: int, fixed: int) -> None:
+        """Forget the text from `to` on, and readings that have seen it; those of the text before
+        `fixed` stay.
+        """
+        self.text = self.text[:to]
+        kept = list(
+            takewhile(lambda part: part.seen_to <= to or part.spoken[-1].end <= fixed, self._read)
+        )
+        marks = [word for part in self._read[len(kept) :] if part.is_mark for word in part.spoken]
+        self._marks = [mark for mark in [*marks, *self._marks] if mark.end <= to]
+        self._read, self.words = kept, [word for part in kept for word in part.spoken]
 
     def read_rest(self) -> list[SpokenWord]:
-        """The words behind `read_to` as they are read if nothing more follows."""
-        guess = SentenceReader(self._language)
-        guess._text, guess._left = self._text, list(self._left)
-        guess.words = self.words[-1:]
+        """The words behind `read_to`, as they are read if nothing more follows."""
+        guess = SentenceReader(self.language)
+        guess.text, guess._marks = self.text, list(self._marks)
+        guess._read, guess.words = self._read[-_LEFT_WORDS:], self.words[-1:]
         guess.end_text()
         return guess.words[len(self.words[-1:]) :]
 
-    def _read_on(self, *, final: bool) -> None:
-        written = split_words(self._text, self.read_to, final=final)
+    def _read_marked(self, end: int) -> None:
+        """Read the text up to the last mark before `end`."""
+        while self._marks and self._marks[0].start < end:
+            mark = self._marks.pop(0)
+            self._read_written(mark.start, final=True)
+            self._add(_ReadWords((), [mark], mark.end, is_mark=True))
+
+    def _read_written(self, end: int, *, final: bool) -> None:
+        """Read the text up to `end`; `final`: what is behind has no influence."""
+        text, start = self.text[:end], self.read_to
+        written = split_words(text, start, final=final)
+        left = [word for part in self._read[-_LEFT_WORDS:] for word in part.written][-_LEFT_WORDS:]
         at = 0
-        all_words = [*self._left, *written]
         while at < len(written):
-            cursor = WordCursor(all_words, len(self._left) + at, final=final)
+            cursor = WordCursor([*left, *written], len(left) + at, final=final)
             try:
                 reading = self._ask_rules(cursor)
             except MoreTextNeeded:
-                break
+                return
             words = written[at : at + reading.count]
-            self.words += _create_spoken(words, reading)
+            seen_to = max(cursor.seen_to, words[-1].behind)
+            self._add(_ReadWords(words, list(_create_spoken(words, reading)), seen_to))
             at += len(words)
-        self._left = all_words[: len(self._left) + at][-_LEFT_WORDS:]
+        if final and self.read_to < end:  # spaces only
+            self._add(_ReadWords((), [SpokenWord(self.read_to, end, "")], end))
+
+    def _add(self, part: _ReadWords) -> None:
+        self._read.append(part)
+        self.words += part.spoken
 
     def _ask_rules(self, cursor: WordCursor) -> Reading:
-        for rule in self._language.rules:
+        for rule in self.language.rules:
             if (reading := rule(cursor)) is not None:
                 return reading
         return Reading(cursor.word.core)
+
+
+def read_plainly(text: str, language: Language) -> str:
+    """What is said for a whole text without markup."""
+    reader = SentenceReader(language)
+    reader.push_text(text)
+    reader.end_text()
+    return " ".join(word.spoken for word in reader.words if word.spoken)
 
 
 def _create_spoken(words: Sequence[WrittenWord], reading: Reading) -> Iterator[SpokenWord]:
@@ -84,14 +137,14 @@ def _create_spoken(words: Sequence[WrittenWord], reading: Reading) -> Iterator[S
     spoken = reading.spoken.split()
     # An engine renders a word in one step: a number of 100 digits becomes several.
     parts = max(1, min(-(-len(spoken) // _LONGEST_READING), last.end - first.start))
-    size = -(-len(spoken) // parts) if spoken else 1
-    for part in range(parts):
-        start = first.start + (last.end - first.start) * part // parts
-        end = first.start + (last.end - first.start) * (part + 1) // parts
+    size = max(1, -(-len(spoken) // parts))
+    ends = [first.start + (last.end - first.start) * part // parts for part in range(1, parts)]
+    ends.append(last.behind)
+    start = first.start
+    for part, end in enumerate(ends):
+        lead = first.lead if part == 0 else ""
         said = " ".join(spoken[part * size : (part + 1) * size])
-        is_last = part + 1 == parts
-        yield SpokenWord(
-            start,
-            last.behind if is_last else end,
-            (first.lead if part == 0 else "") + said + (trail if is_last else ""),
-        )
+        behind = trail if part + 1 == parts else ""
+        is_joined = part == 0 and first.is_joined
+        yield SpokenWord(start, end, lead + said + behind, is_joined=is_joined)
+        start = end

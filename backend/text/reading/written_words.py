@@ -7,17 +7,20 @@ says depends on the text alone, never on the pieces in which it arrives.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 FILLER = "\u2060"
-"""Stands in a masked text for a character that is not there: the accent of a letter that was
-composed, the rest of an entity. A masked text is as long as its source, so that offsets hold."""
+"""Stands in a masked text for a character that is not there: a soft hyphen, the rest of an entity.
+A masked text is as long as its source, so that offsets hold."""
 
 LONGEST_WORD = 100  # characters; longer runs are cut here
 # Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|[^\s{SPACELESS}]{{1,{LONGEST_WORD}}}")
+_JOIN = re.compile(rf"[{SPACELESS}]\S|\S[{SPACELESS}]")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
 
@@ -28,8 +31,7 @@ class WrittenWord:
     `behind`, one space further.
 
     Without fillers it is `lead + core + trail`: opening marks, the word, closing marks. A run of
-    marks alone is all `core`. `is_glued`: no space was before it (it was cut from a long run, or
-    its script has none).
+    marks alone is all `core`. `is_joined`: no space belongs before it, since its script has none.
     """
 
     start: int
@@ -38,7 +40,7 @@ class WrittenWord:
     lead: str
     core: str
     trail: str
-    is_glued: bool = False
+    is_joined: bool = False
 
     @property
     def text(self) -> str:
@@ -66,19 +68,21 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
             break
         begin = words[-1].behind if words else start
         behind = end + text[end : end + 1].isspace()
-        glued = match.start() > 0 and not text[match.start() - 1].isspace()
-        words.append(_create_word(match[0], (begin, end, behind), glued))
+        joined = _JOIN.match(text, max(0, match.start() - 1)) is not None
+        words.append(_create_word(match[0], (begin, end, behind), joined))
     return words
 
 
-def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
+def _create_word(run: str, offsets: tuple[int, int, int], is_joined: bool) -> WrittenWord:
     word = run.replace(FILLER, "")
+    if not word.isascii():  # macOS sends an accented letter as two code points
+        word = normalize("NFC", word)
     core = word.lstrip(_OPENING)
     lead = word[: len(word) - len(core)]
     bare = core.rstrip(_CLOSING)
     if not bare:
-        return WrittenWord(*offsets, "", word, "", is_glued)
-    return WrittenWord(*offsets, lead, bare, core[len(bare) :], is_glued)
+        return WrittenWord(*offsets, "", word, "", is_joined)
+    return WrittenWord(*offsets, lead, bare, core[len(bare) :], is_joined)
 
 
 class WordCursor:
@@ -88,8 +92,11 @@ class WordCursor:
         self._words = words
         self._at = at
         self._final = final
-        self.seen_to = words[at].behind
-        """Offset up to which text was looked at."""
+        is_last = at + 1 == len(words)
+        self.seen_to = sys.maxsize if final and is_last else words[at].behind
+        """Offset up to which text was looked at; text behind it has no influence. An end of the
+        text that was looked at counts as further than any text.
+        """
 
     @property
     def word(self) -> WrittenWord:
@@ -106,6 +113,7 @@ class WordCursor:
             return self._words[at]
         if not self._final:
             raise MoreTextNeeded
+        self.seen_to = sys.maxsize
         return NO_WORD
 
     def previous(self, back: int = 1) -> WrittenWord:

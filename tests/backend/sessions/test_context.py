@@ -125,7 +125,7 @@ def test_word_offsets_and_times_are_relative_to_the_context() -> None:
         await client.wait_settled()
 
     words = [word for audio in run_script(script).events_of(Audio) for word in audio.words]
-    assert [text[word.start : word.end] for word in words] == ["One ", "two. ", "Three  ", "four. "]
+    assert [text[word.start : word.end] for word in words] == ["One", "two.", "Three", "four."]
     assert [(word.start_ms, word.end_ms) for word in words] == [
         (0, 30),
         (30, 70),

@@ -33,7 +33,7 @@ def sentence_of(
     """A sentence whose last character arrived at `at_s`, at a model's or another `speed`."""
     return PendingSentence(
         text=text,
-        words=word_ends(text),
+        finished=[end for end in word_ends(text) if text[end - 1].isspace() or end < len(text)],
         released=released,
         spoken=released if spoken is None else spoken,
         complete=complete,
@@ -471,7 +471,11 @@ def test_releases_move_forward_and_stay_within_the_text(
         assert sentence.released <= choice.to <= choice.known <= len(sentence.text)
         assert choice.must_reach or choice.final or choice.to > sentence.released
         assert not choice.final or (sentence.complete and choice.to == len(sentence.text))
-        assert choice.must_reach or choice.to in sentence.words or choice.final
+        assert (
+            choice.must_reach
+            or choice.to in [*sentence.finished, len(sentence.text)]
+            or choice.final
+        )
     elif choice.until_s is not None:
         assert choice.until_s > now_s
 

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from backend.errors import ContextEnded, TextLimit
 from backend.text.pacer import Speak
+from backend.text.reading.written_words import FILLER
 from backend.text.text_buffer import TextBuffer
 
 
@@ -110,10 +111,11 @@ def test_a_sentence_end_inside_released_text_is_ignored() -> None:
     assert buffer.pending_sentence().text == "He "
 
 
-def test_later_text_does_not_change_how_released_text_is_masked() -> None:
+def test_a_flush_reads_the_beginning_of_a_mark_as_text() -> None:
     buffer = create_buffer("#")
+    assert buffer.pending_sentence().text == ""
+    buffer.flush_text()
     assert buffer.pending_sentence().text == "#"
-    speak(buffer, 1)
     buffer.push_text(" one", 0.0)  # as "# one" it would be a heading, whose mark is not spoken
     assert buffer.pending_sentence().text == "# one"
     assert create_buffer("# one").pending_sentence().text == "  one"
@@ -301,9 +303,10 @@ class TextBufferMachine(RuleBasedStateMachine):
         sentence, start = self.buffer.pending_sentence(), self.buffer.utterance_start
         assert 0 <= sentence.spoken <= sentence.released <= len(sentence.text)
         assert 0 <= sentence.flush_to <= len(sentence.text)
-        assert sentence.complete or start + len(sentence.text) == len(self.text)
+        held = 0 if sentence.complete else len(self.text) - start - len(sentence.text)
+        assert 0 <= held <= 3  # the longest beginning of a mark among these texts
         for mine, given in zip(sentence.text, self.text[start:], strict=False):
-            assert mine in (given, " ")
+            assert mine in (given, " ", FILLER)
 
     @invariant()
     def finished_means_all_is_spoken(self) -> None:

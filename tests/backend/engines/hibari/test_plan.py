@@ -37,11 +37,6 @@ def test_a_word_before_a_bare_mark_waits_for_the_next_word() -> None:
     assert plan_words(Release("one two - three ", 10), 4) == (["two", "-"], 10, False)
 
 
-def test_a_number_waits_for_the_next_word_unless_it_must_be_spoken() -> None:
-    assert plan_words(Release("about $3.2 ", 11)) == (["about"], 6, False)
-    assert plan_words(Release("about $3.2 ", 11, must_reach=True)) == (["about", "$3.2"], 11, False)
-
-
 def test_a_word_that_grew_after_it_was_spoken_is_continued() -> None:
     assert plan_words(Release("hello", 3, must_reach=True)) == (["hel"], 3, False)
     assert plan_words(Release("hello there", 11, final=True), 3) == (["lo", "there"], 11, False)

@@ -73,7 +73,7 @@ def test_held_text_is_decided_once(first: str, second: str) -> None:
 @pytest.mark.parametrize(
     ("text", "decided"),
     [
-        ("hello wor", "hello wo"),
+        ("hello wor", "hello wor"),
         ("hello world. ", "hello world. "),
         ("It is 5", "It is 5"),
         ("Wait, what?", "Wait, what?"),

@@ -1,0 +1,71 @@
+"""An utterance as an engine reads it: spoken words in a row, mapped to what was written. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from string import whitespace
+
+from backend.events import Word
+from backend.text.reading.spoken_word import SpokenWord
+from backend.text.reading.written_words import FILLER
+
+Span = tuple[int, int]
+
+TIE = "\u00a0"
+"""Between the words that are said for one written word: speech is not cut there."""
+BLANK = whitespace + TIE + FILLER
+"""Characters of a masked text that say nothing."""
+
+
+class SpokenText:
+    """What is said for `words`, the reading of the beginning of `written`. A written word without
+    sound adds nothing; it is spoken together with what is before it.
+    """
+
+    def __init__(self, words: Sequence[SpokenWord], written: str) -> None:
+        self._words, self._written = words, written
+        self._word_ends = [word.end for word in words]
+        parts: list[str] = []
+        self._ends: list[int] = []  # of each word in `text`, the space behind it included
+        size = 0
+        for n, word in enumerate(words):
+            said = word.spoken.replace(" ", TIE)
+            is_last = n + 1 == len(words)
+            if said and (
+                written[word.end - 1].isspace() if is_last else not words[n + 1].is_joined
+            ):
+                said += " "
+            parts.append(said)
+            size += len(said)
+            self._ends.append(size)
+        self.text = "".join(parts)
+        """What is said, the words separated by spaces."""
+
+    def to_spoken(self, written: int) -> int:
+        """Where the text that was written before offset `written` ends in `text`."""
+        count = bisect_right(self._word_ends, written)
+        return self._ends[count - 1] if count else 0
+
+    def to_written(self, spoken: int, limit: int) -> int:
+        """Offset up to which all that was written is said once `text[:spoken]` is: `limit` at most,
+        and `limit` as soon as all that is said before it is.
+        """
+        if spoken >= self.to_spoken(limit):
+            return limit
+        count = bisect_right(self._ends, spoken)
+        return self._words[count - 1].end if count else 0
+
+    def group_words(self, heard: Sequence[Word]) -> Iterator[tuple[Span, tuple[float, float]]]:
+        """The written words of spoken ones, without the spaces around them, and when each is heard
+        (ms).
+        """
+        for at, group in groupby(heard, lambda word: bisect_right(self._ends, word.start)):
+            times = list(group)
+            yield self._find_span(self._words[at]), (times[0].start_ms, times[-1].end_ms)
+
+    def _find_span(self, word: SpokenWord) -> Span:
+        written = self._written[word.start : word.end]
+        start = word.start + len(written) - len(written.lstrip(BLANK))
+        return start, word.start + len(written.rstrip(BLANK))
