@@ -13,13 +13,14 @@ from unicode_rbnf import RbnfEngine
 LARGEST = 10**15 - 1
 """Larger whole numbers are read digit by digit."""
 
+_MOST_DIGITS = 15
 _ENGINE = RbnfEngine.for_language("en")
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @lru_cache(4096)
 def cardinal(number: int) -> str:
-    """ "one hundred twenty three"; digits if it is larger than `LARGEST`. Negative: "minus five"."""
+    """As "one hundred twenty three" or "minus five"; digit by digit beyond `LARGEST`."""
     if abs(number) > LARGEST:
         return ("minus " if number < 0 else "") + spell_digits(str(abs(number)))
     return _spell(number, "spellout-cardinal")
@@ -27,7 +28,7 @@ def cardinal(number: int) -> str:
 
 @lru_cache(1024)
 def ordinal(number: int) -> str:
-    """ "one hundred twenty third"; `number` is at least 0 and at most `LARGEST`."""
+    """As "one hundred twenty third"; `number` is at least 0 and at most `LARGEST`."""
     return _spell(number, "spellout-ordinal")
 
 
@@ -47,14 +48,25 @@ def spell_digits(digits: str, zero: str = "zero") -> str:
 
 
 def decimal(whole: str, fraction: str) -> str:
-    """ "three point one four" for "3" and "14"; both are strings of digits, `whole` may be empty."""
+    """As "three point one four" for "3" and "14": strings of digits, `whole` may be empty."""
     point = f"point {spell_digits(fraction)}"
     return f"{whole_number(whole)} {point}" if whole else point
 
 
 def whole_number(digits: str) -> str:
     """A string of digits as a number; digit by digit behind a leading zero."""
-    return spell_digits(digits) if digits[0] == "0" and len(digits) > 1 else cardinal(int(digits))
+    is_spelled = (digits[0] == "0" and len(digits) > 1) or len(digits) > _MOST_DIGITS
+    return spell_digits(digits) if is_spelled else cardinal(int(digits))
+
+
+def digit_pairs(digits: str) -> str:
+    """As rooms, flights and models are read: "one oh one", "seven forty seven", "ninety ninety"."""
+    if len(digits) == 4 and digits[0] != "0":
+        return year(int(digits))
+    if len(digits) != 3 or digits[0] == "0" or digits[1:] == "00":
+        return whole_number(digits)
+    rest = int(digits[1:])
+    return f"{cardinal(int(digits[0]))} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
 
 
 def _spell(number: int, ruleset: str) -> str:

@@ -1,0 +1,222 @@
+"""Reads operators and expressions: "5 - 3", "10-3=7", "x²", "≥". Pure."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from backend.text.reading.english.number_forms import number_value, say_number
+from backend.text.reading.language import Reading
+from backend.text.reading.written_words import WordCursor, WrittenWord
+
+OPERATORS = {
+    "=": "equals",
+    "==": "equals",
+    "===": "equals",
+    ":=": "equals",
+    "≡": "is identical to",
+    "!=": "is not equal to",
+    "!==": "is not equal to",
+    "≠": "is not equal to",
+    ">=": "greater than or equal to",
+    "≥": "greater than or equal to",
+    "⩾": "greater than or equal to",
+    "<=": "less than or equal to",
+    "≤": "less than or equal to",
+    "⩽": "less than or equal to",
+    "<": "less than",
+    ">": "greater than",
+    "≪": "much less than",
+    "≫": "much greater than",
+    "+": "plus",
+    "−": "minus",
+    "×": "times",
+    "⋅": "times",
+    "·": "times",
+    "÷": "divided by",
+    "±": "plus or minus",
+    "∓": "minus or plus",
+    "+/-": "plus or minus",
+    "~": "about",
+    "≈": "about",
+    "∼": "about",
+    "∝": "proportional to",
+    "->": "to",
+    "→": "to",
+    "=>": "to",
+    "⇒": "to",
+    "-->": "to",
+    "^": "to the power of",
+    "√": "square root of",
+    "∞": "infinity",
+    "∑": "sum",
+    "∫": "integral",
+    "∂": "partial",
+    "∆": "delta",
+    "∈": "in",
+    "∪": "union",
+    "∩": "intersection",
+    "%": "percent",
+    "°": "degrees",
+    "§": "section",
+    "№": "number",
+}
+_DASHES = frozenset("-‐‑‒–—")
+_RESULTS = frozenset(("is", "=", "equals", "are", "gives", "makes", "=="))
+_SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
+_SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
+_TOKEN = re.compile(
+    r"(?P<number>\d+(?:[.,]\d+)*)|(?P<letters>[A-Za-z]+)|(?P<greek>[Α-Ωα-ωϑϕ∆µ])"
+    r"|\^\{?(?P<power>-?\w{1,9})\}?|(?P<superscript>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+)|(?P<subscript>[₀-₉]+)"
+    r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅√∞−-])|(?P<bracket>[()])"
+)
+_HINT = re.compile(r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])\+(?=[\w(])")
+_STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+]")
+_ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
+_SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
+_FUNCTIONS = frozenset("sin cos tan log exp lim max min det mod".split())
+_POWERS = {"2": "squared", "3": "cubed"}
+_NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
+
+
+def read_operator(cursor: WordCursor) -> Reading | None:
+    """An operator that is a word of its own."""
+    core = cursor.word.core
+    if core in _DASHES:
+        return _read_dash(cursor)
+    if core in ("x", "X", "*", "/", "#"):
+        return _read_between(cursor, core)
+    if (said := OPERATORS.get(core)) is None:
+        return _read_greek(core)
+    if said.startswith("is ") and cursor.previous().core.lower() in ("is", "are", "was"):
+        said = said[3:]
+    return Reading(said)
+
+
+def _read_greek(core: str) -> Reading | None:
+    if len(core) != 1 or not "Ͱ" <= core <= "Ͽ":
+        return None
+    return Reading(_say_greek(core))
+
+
+def _say_greek(letter: str) -> str:
+    name = unicodedata.name(letter, "").replace(" WITH TONOS", "").split()
+    return name[-1].lower().replace("lamda", "lambda") if name else ""
+
+
+def _is_numeric(word: WrittenWord) -> bool:
+    return bool(_NUMERIC.match(word.core))
+
+
+def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
+    """ "x", "*", "/" between numbers, "#" before one."""
+    before = cursor.previous()
+    is_left = any(c.isdigit() for c in before.core) or before.core in ("cm", "m", "mm", "in", "ft")
+    is_letter = mark in "*/" and len(before.core) == 1
+    if mark != "#" and (before.trail not in ("", ")", '"', "'") or not (is_left or is_letter)):
+        return None
+    following = cursor.peek()
+    if not _is_numeric(following) and not (mark in "*/" and len(following.core) == 1):
+        return None
+    if mark == "#":
+        return Reading("number")
+    if mark == "/":
+        return Reading("divided by")
+    if mark == "*" or (not following.trail and cursor.peek(2).core in _RESULTS):
+        return Reading("times")
+    return Reading("by")
+
+
+def _read_dash(cursor: WordCursor) -> Reading | None:
+    """A dash between numbers: minus or to; None elsewhere."""
+    before = cursor.previous()
+    is_behind_unit = any(c.isdigit() for c in cursor.previous(2).core) and before.core.isalpha()
+    is_number = any(c.isdigit() for c in before.core) or (is_behind_unit and len(before.core) < 5)
+    if not is_number or before.trail not in ("", ")", ".", '"', "'"):
+        return None
+    following = cursor.peek()
+    if not _is_numeric(following):
+        return Reading("to") if _is_month(following) else None
+    low, high = number_value(before.core), number_value(following.core)
+    if low is None or high is None:
+        is_product = not following.trail and cursor.peek(2).core in _RESULTS
+        return Reading("minus" if is_product and not is_behind_unit else "to")
+    if before.core.startswith("0") or low >= high:
+        return Reading("minus")
+    is_minus = not following.trail and cursor.peek(2).core in _RESULTS - {"are"}
+    return Reading("minus" if is_minus else "to")
+
+
+def _is_month(word: WrittenWord) -> bool:
+    return word.core[:3] in "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def read_expression(cursor: WordCursor) -> Reading | None:
+    """A word that is an expression: "10-3=7", "x²", "key=value", "H₂O"."""
+    core = cursor.word.core
+    if len(core) > 60 or not _HINT.search(core) or _ADDRESS.search(core):
+        return None
+    if core[0].isalpha() and not _STRONG.search(core):
+        return None
+    if (
+        _SIGNED.fullmatch(core)
+        or core[-1] in "+=*"
+        or (core[0].isdigit() and not _is_calculation(core))
+    ):
+        return None
+    said = say_expression(core)
+    return Reading(said) if said else None
+
+
+def _is_calculation(core: str) -> bool:
+    """Not a range with a real minus sign ("10−20%") nor a number with a unit ("5m²")."""
+    if re.search(r"[=×÷*^√≠≤≥≈±+⋅·⁻⁴-⁹]", core):
+        return not re.fullmatch(r"[\d.,]+[A-Za-zµΩ/]+\^?-?\d?", core)
+    return bool(re.fullmatch(r"[\d.,]+(?:−[\d.,]+)+|[\d.,]+[²³]", core))
+
+
+def say_expression(text: str) -> str | None:
+    """An expression in words; None if it has other marks."""
+    said: list[str] = []
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if not match:
+            return None
+        said.append(_say_token(match))
+        at = match.end()
+    return " ".join(word for word in said if word)
+
+
+def _say_token(match: re.Match[str]) -> str:
+    token, kind = match[0], match.lastgroup
+    if kind == "number":
+        return say_number(token) or ""
+    if kind == "letters":
+        return _say_letters(token)
+    if kind == "greek":
+        return _say_greek(token)
+    if kind == "power":
+        return _say_power(match["power"])
+    if kind == "superscript":
+        return _say_power(token.translate(_SUPERSCRIPT))
+    if kind == "subscript":
+        return say_number(token.translate(_SUBSCRIPT)) or ""
+    if kind == "bracket":
+        return ""
+    return {"-": "minus", "*": "times", "/": "over"}.get(token) or OPERATORS[token]
+
+
+def _say_power(power: str) -> str:
+    if power in _POWERS:
+        return _POWERS[power]
+    sign = "minus " if power.startswith("-") else ""
+    digits = power.lstrip("-+")
+    said = say_number(digits) if digits.isdigit() and digits.isascii() else _say_letters(digits)
+    return f"to the power of {sign}{said}"
+
+
+def _say_letters(letters: str) -> str:
+    if letters in _FUNCTIONS or (len(letters) > 2 and not letters.isupper()):
+        return letters
+    return " ".join(letters.upper())

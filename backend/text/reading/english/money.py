@@ -1,0 +1,163 @@
+"""Reads amounts of money, with the sign or the code before or behind. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from backend.text.reading.english.currencies import Currency, find_currency
+from backend.text.reading.english.figure import (
+    CURRENCY,
+    Amount,
+    Figure,
+    find_figure,
+    replace_currency,
+)
+from backend.text.reading.english.nouns import is_attribute
+from backend.text.reading.english.number_forms import say_number, split_decimal
+from backend.text.reading.english.number_words import cardinal
+from backend.text.reading.english.units import find_unit
+from backend.text.reading.language import Reading
+from backend.text.reading.written_words import NO_WORD, WordCursor
+
+_GLUED = {
+    "k": "thousand",
+    "m": "million",
+    "mn": "million",
+    "mm": "million",
+    "mln": "million",
+    "mio": "million",
+    "b": "billion",
+    "bn": "billion",
+    "bln": "billion",
+    "t": "trillion",
+    "tn": "trillion",
+    "trn": "trillion",
+    "cr": "crore",
+}
+MAGNITUDES = frozenset(
+    "hundred thousand million billion trillion quadrillion lakh lakhs crore crores".split()
+)
+_SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
+_SIGN_ALONE = re.compile(CURRENCY)
+_PER = {"mo": "month", "yr": "year", "wk": "week", "hr": "hour", "pp": "person", "ea": "each"}
+
+
+def read_leading_code(cursor: WordCursor) -> Reading | None:
+    """A code or a sign that is a word of its own before the figure: "EUR 29,99", "Rs. 500"."""
+    word = cursor.word
+    name = word.core
+    if len(name) > 4 or word.trail not in ("", ".") or (word.trail and name != "Rs"):
+        return None
+    if not (len(name) == 3 and name.isupper()) and not _SIGN_ALONE.fullmatch(name):
+        return None
+    currency = find_currency(name)
+    following = cursor.peek() if currency else NO_WORD
+    if not currency or following.lead or following.core[:1] not in tuple("0123456789.-−–"):
+        return None
+    figure = find_figure(cursor, 1)
+    if figure is None or figure.amount.currency:
+        return None
+    return _say_money(replace_currency(figure, name), currency)
+
+
+def read_money(figure: Figure) -> Reading | None:
+    """A figure with a currency at it or in the next word."""
+    amount = figure.amount
+    if amount.currency:
+        currency = find_currency(amount.currency)
+        return _say_money(figure, currency) if currency else None
+    if amount.suffix:
+        return _read_glued_behind(figure)
+    following = figure.next()
+    magnitude = ""
+    ahead = figure.count
+    if following.core in MAGNITUDES and not following.lead and not following.trail:
+        magnitude, ahead = following.core, ahead + 1
+        following = figure.cursor.peek(ahead)
+    currency = None if following.lead else _find_behind(following.core)
+    if currency is None:
+        return None
+    said = amount.say_leads() + _say_amount(amount, currency, magnitude)
+    return Reading(said, ahead + 1)
+
+
+def _find_behind(core: str) -> Currency | None:
+    if core in ("Rs", "Ft") or not core:
+        return None
+    return find_currency(core) if len(core) <= 3 else None
+
+
+def _read_glued_behind(figure: Figure) -> Reading | None:
+    """ "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
+    match = re.fullmatch(
+        r"(k|m|bn|mn)?([$£€¥₹₽₿¢₩₺₴₦₫₪₱฿]|[A-Z]{3}|zł|Kč)(/[a-z]+)?", figure.amount.suffix
+    )
+    currency = find_currency(match[2]) if match else None
+    if not match or not currency:
+        return None
+    said = figure.amount.say_leads() + _say_amount(
+        figure.amount, currency, _GLUED.get(match[1] or "", "")
+    )
+    return Reading(said + _say_per(match[3]), figure.count)
+
+
+def _say_money(figure: Figure, currency: Currency) -> Reading | None:
+    amount = figure.amount
+    match = _SUFFIX.fullmatch(amount.suffix)
+    magnitude = _GLUED.get(match[1].lower(), "") if match else ""
+    if not match or (match[1] and not magnitude):
+        return None
+    count, following = figure.count, figure.next()
+    if not amount.suffix and not following.lead:
+        if following.core in MAGNITUDES or following.core in ("bn", "mn", "mln", "m"):
+            magnitude = _GLUED.get(following.core, following.core)
+            count += 1
+        elif following.core.isupper() and (behind := _find_behind(following.core)):
+            currency, count = behind, count + 1
+    said = _say_amount(amount, currency, magnitude, is_one=_is_attribute(figure, count))
+    if match[2] or match[6]:
+        said += " plus"
+    if match[5]:
+        said += " " + match[5].replace("-", " ")
+    return Reading(amount.say_leads() + said + _say_per(match[4]), count)
+
+
+def _is_attribute(figure: Figure, count: int) -> bool:
+    return is_attribute(figure.cursor, count)
+
+
+def _say_per(unit: str | None) -> str:
+    if not unit:
+        return ""
+    symbol = unit.strip("/.")
+    known = find_unit(symbol)
+    return f" per {_PER.get(symbol) or (known.one if known else symbol)}"
+
+
+def _say_amount(amount: Amount, currency: Currency, magnitude: str, *, is_one: bool = False) -> str:
+    """The numbers and the name of the currency; `is_one`: in the singular whatever the number."""
+    if amount.high:
+        low_magnitude = _GLUED.get(amount.low_suffix.lower(), "")
+        low = say_number(amount.low) or ""
+        high = say_number(amount.high.lstrip("-")) or ""
+        low = f"{low} {low_magnitude}" if low_magnitude else low
+        return f"{low} to {high} {magnitude} {currency.many}"
+    is_continental = currency.one == "euro" and amount.currency not in ("€",)
+    parts = split_decimal(amount.low, is_grouped=is_continental)
+    if parts and parts[1] and not magnitude and currency.minor and len(parts[1]) <= 2:
+        return _say_minor(int(parts[0] or 0), int(parts[1].ljust(2, "0")), currency)
+    if parts and not parts[1]:
+        number = cardinal(int(parts[0])) if len(parts[0]) < 300 else say_number(parts[0]) or ""
+    else:
+        number = say_number(amount.low) or ""
+    is_single = is_one or (parts is not None and parts[0] == "1" and not parts[1] and not magnitude)
+    return f"{number} {magnitude} {currency.one if is_single else currency.many}"
+
+
+def _say_minor(whole: int, hundredths: int, currency: Currency) -> str:
+    one, many = currency.minor or ("", "")
+    cents = f"{cardinal(hundredths)} {one if hundredths == 1 else many}"
+    if not whole and hundredths:
+        return cents
+    units = f"{cardinal(whole)} {currency.one if whole == 1 else currency.many}"
+    return f"{units} and {cents}" if hundredths else units

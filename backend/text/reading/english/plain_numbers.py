@@ -1,0 +1,221 @@
+"""Reads numbers without units: lists, years, decades, ordinals, ranges, what letters are glued to. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from backend.text.reading.english.dates import say_years
+from backend.text.reading.english.figure import Figure, normalise_dashes
+from backend.text.reading.english.nouns import is_counted
+from backend.text.reading.english.number_forms import say_number, say_ordinal, split_decimal
+from backend.text.reading.english.number_words import (
+    cardinal,
+    digit_pairs,
+    spell_digits,
+    whole_number,
+    year,
+)
+from backend.text.reading.language import Reading
+from backend.text.reading.written_words import WordCursor
+
+_IDIOMS = {
+    "24/7": "twenty four seven",
+    "9/11": "nine eleven",
+    "50/50": "fifty fifty",
+    "20/20": "twenty twenty",
+}
+_YEAR_CUES = frozenset(
+    "in since of until till by before after from during year early late mid circa about around ca "
+    "spring summer autumn fall winter between to and january february march april may june july "
+    "august september october november december".split()
+)
+_LISTED = frozenset(
+    "pages chapters options rooms steps items lines questions figures numbers sections parts days "
+    "weeks levels episodes seasons tables verses rows columns exercises units grades rules versions "
+    "sizes ages channels gates articles tasks paragraphs".split()
+)
+_PREFIXED = re.compile(
+    r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(\d.*)",
+    re.IGNORECASE,
+)
+_DECADE = re.compile(r"(\d{2}|\d{4})['’]?s")
+_ORDINAL = re.compile(
+    r"(\d[\d,]*(?:st|nd|rd|th))(?:-(\d[\d,]*(?:st|nd|rd|th)|[a-z]+(?:-[a-z]+)*))?", re.IGNORECASE
+)
+_DIMENSION = re.compile(r"\d+(?:\.\d+)?(?:[x×*]\d+(?:\.\d+)?){1,3}")
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
+_MARKS = {
+    "%": "percent",
+    "+": "plus",
+    "=": "equals",
+    "/": "slash",
+    "&": "and",
+    "@": "at",
+    "°": "degrees",
+    "#": "number",
+    "_": "underscore",
+    "\\": "backslash",
+    "$": "dollars",
+    "€": "euros",
+    "£": "pounds",
+    "×": "times",
+    "^": "to the",
+}
+
+
+def read_idiom(cursor: WordCursor) -> Reading | None:
+    """Numbers that are said in their own way: "24/7", "the 7-11 store"."""
+    core = normalise_dashes(cursor.word.core)
+    if said := _IDIOMS.get(core):
+        return Reading(said)
+    if core == "7-11":
+        is_shop = cursor.previous().core.lower() in ("the", "a", "at", "to")
+        if is_shop or cursor.peek().core.lower().startswith("store"):
+            return Reading("seven eleven")
+    return None
+
+
+def read_dimension(cursor: WordCursor) -> Reading | None:
+    """ "2x4", "1920x1080"; units may follow in the last part: "4x6cm" is left to `read_mixed`."""
+    core = cursor.word.core
+    if "x" not in core and "×" not in core or not _DIMENSION.fullmatch(core):
+        return None
+    parts = re.split(r"[x×*]", core)
+    is_product = "×" in core and max(map(len, parts)) < 3
+    said = [digit_pairs(p) if p.isdigit() and len(p) == 4 else say_number(p) or "" for p in parts]
+    return Reading((" times " if is_product else " by ").join(said))
+
+
+def read_decade(cursor: WordCursor) -> Reading | None:
+    """ "1980s", "'90s", "80's"."""
+    match = _DECADE.fullmatch(cursor.word.core)
+    return Reading(_say_decade(match[1])) if match and match[1][-1] == "0" else None
+
+
+def _say_decade(digits: str) -> str:
+    if len(digits) == 2 and digits != "00":
+        head, last = "", cardinal(int(digits))
+    elif digits == "00":
+        head, last = "", "two thousand"
+    else:
+        *before, last = year(int(digits)).split()
+        head = " ".join(before) + " "
+    return head + (last[:-1] + "ies" if last.endswith("y") else last + "s")
+
+
+def read_prefixed(cursor: WordCursor) -> Reading | None:
+    """ "mid-1980s", "pre-1914", "top-10"."""
+    match = _PREFIXED.fullmatch(normalise_dashes(cursor.word.core))
+    if not match:
+        return None
+    rest = match[2]
+    if decade := _DECADE.fullmatch(rest):
+        said: str | None = _say_decade(decade[1])
+    elif re.fullmatch(r"[12]\d{3}", rest):
+        said = year(int(rest))
+    else:
+        said = say_ordinal(rest) or (say_number(rest) if rest.isdigit() else read_mixed(rest))
+    return Reading(f"{match[1]} {said}")
+
+
+def read_ordinal(cursor: WordCursor) -> Reading | None:
+    """ "2nd", "1st-3rd", "19th-century"."""
+    match = _ORDINAL.fullmatch(normalise_dashes(cursor.word.core))
+    first = say_ordinal(match[1]) if match else None
+    if not match or not first:
+        return None
+    if not match[2]:
+        return Reading(first)
+    last = say_ordinal(match[2])
+    return Reading(f"{first} to {last}" if last else f"{first} {match[2].replace('-', ' ')}")
+
+
+def read_plain(figure: Figure) -> Reading | None:
+    """A number, a list or a range without anything else than marks before it."""
+    amount = figure.amount
+    if amount.suffix in ("+", "x", "X"):
+        name = "plus" if amount.suffix == "+" else "x"
+        return Reading(f"{amount.say_leads()}{amount.say_numbers()} {name}", figure.count)
+    if amount.suffix or amount.currency:
+        return None
+    leads = amount.say_leads()
+    if amount.high:
+        said = _say_range(figure)
+        return Reading(leads + said, figure.count) if said else None
+    if "," in amount.low and _is_list(figure):
+        return Reading(_say_list(amount.low), figure.count)
+    if re.fullmatch(r"[12]\d{3}", amount.low) and not leads:
+        return Reading(_say_four_digits(figure), figure.count)
+    if amount.low == "8/10" and not leads:
+        return Reading("eight out of ten", figure.count)
+    return Reading(leads + (say_number(amount.low) or ""), figure.count)
+
+
+def _is_list(figure: Figure) -> bool:
+    low = figure.amount.low
+    if not re.fullmatch(r"\d+(?:,\d+)+", low):
+        return False
+    if figure.cursor.previous().core.lower() in _LISTED:
+        return len(low.partition(",")[2]) != 3 or low.count(",") > 1
+    parts = split_decimal(low)
+    if parts and not parts[1]:
+        return False  # grouped
+    if figure.last.trail not in ("", ","):
+        return False
+    return figure.cursor.peek(figure.count).core.lower() in ("or", "and", "&")
+
+
+def _say_list(text: str) -> str:
+    return ", ".join(whole_number(part) for part in text.split(","))
+
+
+def _say_four_digits(figure: Figure) -> str:
+    """A year, unless the number counts something."""
+    number = int(figure.amount.low)
+    before = figure.cursor.previous().core.lower()
+    is_asked = before in _YEAR_CUES
+    if number < 1100 and not is_asked:
+        return cardinal(number)
+    if number % 100 and not is_asked and is_counted(figure.next().core):
+        return cardinal(number)
+    return year(number)
+
+
+def _say_range(figure: Figure) -> str | None:
+    amount = figure.amount
+    text = f"{amount.low}-{amount.high}"
+    if amount.low_suffix:
+        return None
+    if re.fullmatch(r"[12]\d{3}-(?:\d\d|[12]\d{3})", text):
+        return say_years(text)
+    if "," in text and figure.cursor.previous().core.lower() in _LISTED:
+        return ", ".join(
+            " to ".join(whole_number(n) for n in part.split("-")) for part in text.split(",")
+        )
+    is_model = amount.is_descending and len(amount.low) > 2 and text.replace("-", "").isdigit()
+    if is_model:
+        return f"{digit_pairs(amount.low)} {digit_pairs(amount.high)}"
+    return amount.say_numbers()
+
+
+def read_mixed(text: str) -> str:
+    """Whatever else has digits in it, token by token."""
+    said = []
+    for token in _TOKEN.findall(normalise_dashes(text)):
+        if token[0].isdigit():
+            said.append(_say_digits(token))
+        elif token.isalpha():
+            is_spelled = len(token) == 1 or (token.isupper() and len(token) <= 3)
+            said.append(" ".join(token) if is_spelled else token)
+        else:
+            said.append(_MARKS.get(token, ""))
+    return " ".join(part for part in said if part)
+
+
+def _say_digits(token: str) -> str:
+    if token.isascii():
+        if token.isdigit() and len(token) == 4:
+            return digit_pairs(token)
+        return say_number(token) or spell_digits(token)
+    digits = "".join(str(int(c)) for c in token if c.isdecimal())
+    return whole_number(digits) if digits else ""

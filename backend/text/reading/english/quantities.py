@@ -1,0 +1,258 @@
+"""Reads numbers with units, glued or as the next words; primes; percent. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from backend.text.reading.english.figure import Figure, normalise_dashes
+from backend.text.reading.english.nouns import is_attribute, is_counted
+from backend.text.reading.english.number_forms import (
+    is_singular,
+    number_value,
+    say_number,
+)
+from backend.text.reading.english.number_words import cardinal
+from backend.text.reading.english.units import Unit, find_unit
+from backend.text.reading.language import Reading
+from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
+
+_LETTERED = frozenset(
+    "seat gate room apt apartment unit suite row platform section class grade size figure fig step "
+    "table exhibit flat block building terminal iphone type model appendix chapter article".split()
+)
+# Glued letters that are said as letters: 10K, 5G, 3D.
+_LETTERS = frozenset("K G M B D H T X P b d k p x c G Gs Ms EB".split())
+# Words, when a space is before them.
+_WORDS = frozenset("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad".split())
+_COUNTED_IN_MILLIONS = frozenset(
+    "people users views followers subscribers downloads copies jobs".split()
+)
+_MEASURED = frozenset("tall long wide deep high thick by x × of".split())
+_AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
+_PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
+_SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
+_ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
+_SPEECH = frozenset("he she they i we it said says asked and but".split())
+_DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
+_MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
+
+
+def read_primes(cursor: WordCursor) -> Reading | None:
+    """Feet, inches and angles: "6'2\\"", "6′", "55\\"", "40°26′46″"."""
+    word = cursor.word
+    core, mark = word.core, word.trail[:1]
+    if match := _ANGLE.fullmatch(core):
+        return _read_angle(match)
+    if match := _PRIME.fullmatch(core):
+        trail = word.trail[1:] if match[2] and mark in ('"', "”") else word.trail
+        return _say_feet(match[1], match[2], trail)
+    if match := _SECOND_PRIME.fullmatch(normalise_dashes(core)):
+        return _say_inches(cursor, match[1], word.trail)
+    if mark not in ('"', "”", "'", "’") or not re.fullmatch(
+        r"\d{1,3}(?:\.\d+)?|\d{1,2}-\d{1,2}", core
+    ):
+        return None
+    if _is_quoted(cursor):
+        return None
+    if mark in ("'", "’"):
+        return _say_feet(core, None, word.trail[1:])
+    if cursor.peek().core.lower() in _SPEECH:
+        return None
+    return _say_inches(cursor, core, word.trail[1:])
+
+
+def _is_quoted(cursor: WordCursor) -> bool:
+    return bool(cursor.word.lead) or any(cursor.previous(back).lead for back in (1, 2, 3))
+
+
+def _say_feet(feet: str, inches: str | None, trail: str) -> Reading:
+    said = f"{say_number(feet)} {'foot' if feet == '1' else 'feet'}"
+    if inches:
+        said += f" {say_number(inches)} {'inch' if inches == '1' else 'inches'}"
+    return Reading(said, trail=trail)
+
+
+def _say_inches(cursor: WordCursor, text: str, trail: str) -> Reading:
+    low, _, high = text.partition("-")
+    said = f"{say_number(low)} to {say_number(high)}" if high else f"{say_number(low)}"
+    is_one = text == "1" or (not trail and is_attribute_now(cursor))
+    return Reading(f"{said} {'inch' if is_one else 'inches'}", trail=trail)
+
+
+def is_attribute_now(cursor: WordCursor) -> bool:
+    """Like `is_attribute` of the one word, whose trail is a mark of inches."""
+    before = cursor.previous()
+    if before.trail or before.core.lower() not in ("a", "an", "the", "this", "that", "my", "your"):
+        return False
+    return cursor.peek().core[:1].isalpha()
+
+
+def _read_angle(match: re.Match[str]) -> Reading:
+    said = f"{say_number(match[1])} degrees {say_number(match[2])} minutes"
+    if match[3]:
+        said += f" {say_number(match[3])} seconds"
+    names = {"N": " north", "S": " south", "E": " east", "W": " west"}
+    return Reading(said + names.get(match[4], ""))
+
+
+def read_quantity(figure: Figure) -> Reading | None:
+    """A figure and its unit."""
+    suffix = figure.amount.suffix
+    if not suffix:
+        return _read_spaced(figure)
+    if _DURATION.fullmatch(figure.cursor.word.core):
+        return _read_duration(figure.cursor.word.core)
+    if suffix[0] == "-":
+        return _read_hyphenated(figure, suffix[1:].split("-"))
+    plus = " plus" if suffix[-1] == "+" else ""
+    symbol = suffix.rstrip("+")
+    if symbol in _LETTERS or (symbol.isupper() and _is_lettered(figure)):
+        return None
+    unit = _find_glued(figure, symbol)
+    if unit is None:
+        return None
+    count = figure.count
+    if symbol.endswith("/100") and not figure.last.trail:
+        return None
+    is_one = _is_one(figure, count)
+    trail = trail_of_unit(figure.cursor, count, symbol)
+    return Reading(_say(figure, unit, is_one=is_one) + plus, count, trail)
+
+
+def _find_glued(figure: Figure, symbol: str) -> Unit | None:
+    amount, cursor = figure.amount, figure.cursor
+    if symbol == "m":
+        if re.fullmatch(r"\d+(?:h|hrs?)", cursor.previous().core):
+            return Unit("minute", "minutes")
+        following = figure.next()
+        if following.core.lower() in _COUNTED_IN_MILLIONS:
+            return Unit("million", "million")
+        if re.fullmatch(r"\d+s", following.core):
+            return Unit("minute", "minutes")
+    if symbol == "s" and (_is_lettered(figure) or amount.low[-1:] == "0" and _is_decade(figure)):
+        return None
+    return find_unit(symbol)
+
+
+def _is_lettered(figure: Figure) -> bool:
+    return figure.cursor.previous().core.lower() in _LETTERED
+
+
+def _is_decade(figure: Figure) -> bool:
+    """Whether "80s" is a decade rather than seconds."""
+    digits, before = figure.amount.low, figure.cursor.previous().core.lower()
+    if len(digits) == 4 and digits.isdigit():
+        return True
+    cues = "the early late mid his her their my our your in low high upper lower".split()
+    is_cued = before in cues or before.endswith(("'s", "’s")) or figure.cursor.word.lead != ""
+    return len(digits) == 2 and is_cued
+
+
+def _read_duration(core: str) -> Reading:
+    parts = re.findall(r"(\d+)([a-z]+)", core)
+    said = []
+    for number, symbol in parts:
+        unit = find_unit(symbol)
+        name = _MINUTES.get(symbol) or (unit.one if unit else symbol)
+        said.append(f"{say_number(number)} {name}{'' if number == '1' else 's'}")
+    return Reading(" ".join(said))
+
+
+def _read_hyphenated(figure: Figure, parts: list[str]) -> Reading | None:
+    """ "5-kg", "10-year-old", "256-bit"."""
+    if not all(part.replace("'", "").isalpha() or part.rstrip("²³").isalpha() for part in parts):
+        return None
+    symbol = parts[0]
+    is_symbol = (len(parts) == 1 or parts[1] != "1") and symbol not in _LETTERS
+    unit = find_unit(symbol) if is_symbol and symbol not in ("a", "in") else None
+    if symbol == "in" and len(parts) == 1:
+        unit = find_unit("in")
+    words = [unit.one if unit else symbol, *parts[1:]]
+    amount = figure.amount
+    return Reading(f"{amount.say_leads()}{amount.say_numbers()} {' '.join(words)}", figure.count)
+
+
+def _read_spaced(figure: Figure) -> Reading | None:
+    following = figure.next()
+    if following.lead or not following.core:
+        return None
+    symbol, count = following.core, figure.count + 1
+    if _is_no_unit(figure, following):
+        return None
+    if symbol in _AREAS and following.trail in ("", "."):
+        return _read_area(figure, symbol, count)
+    if symbol.endswith("/100") and (unit := find_unit(symbol[:-4])):
+        below = find_unit(figure.cursor.peek(count).core)
+        if below:
+            said = f"{unit.many} per one hundred {below.many}"
+            return Reading(f"{_say_number(figure)} {said}", count + 1)
+    unit = find_unit(symbol)
+    if unit is None:
+        return None
+    is_one = _is_one(figure, count)
+    return Reading(
+        _say(figure, unit, is_one=is_one), count, trail_of_unit(figure.cursor, count, symbol)
+    )
+
+
+def _is_no_unit(figure: Figure, word: WrittenWord) -> bool:
+    symbol, cursor = word.core, figure.cursor
+    if symbol == "in":
+        if word.trail.startswith("."):
+            return False
+        is_measured = cursor.previous().core in ("ft", "feet", "foot")
+        return not is_measured and cursor.peek(figure.count + 1).core.lower() not in _MEASURED
+    if symbol == "K" and (number_value(figure.amount.low) or 0) < 100:
+        return True
+    if symbol == "Mt" or (len(symbol) == 1 and symbol.isupper() and _is_lettered(figure)):
+        return True
+    return symbol in _WORDS
+
+
+def _read_area(figure: Figure, symbol: str, count: int) -> Reading | None:
+    unit = find_unit(figure.cursor.peek(count).core)
+    if unit is None:
+        return None
+    name = _AREAS[symbol]
+    is_one = _is_one(figure, count + 1)
+    area = Unit(f"{name} {unit.one}", f"{name} {unit.many}")
+    trail = trail_of_unit(figure.cursor, count + 1, "")
+    return Reading(_say(figure, area, is_one=is_one), count + 1, trail)
+
+
+def trail_of_unit(cursor: WordCursor, count: int, symbol: str) -> str | None:
+    """The trail of the last of `count` words, without the dot of an abbreviation."""
+    trail = cursor.peek(count - 1).trail
+    if not trail.startswith(".") or symbol in ("%", "°C", "°F", "°"):
+        return None
+    following = cursor.peek(count)
+    if following is NO_WORD or following.core[:1].isupper() or following.lead:
+        return trail
+    return trail[1:]
+
+
+def _is_one(figure: Figure, count: int) -> bool:
+    amount = figure.amount
+    if not amount.high and is_singular(amount.low):
+        return True
+    return is_attribute(figure.cursor, count) and not is_counted(figure.cursor.peek(count).core[:0])
+
+
+def _say_number(figure: Figure) -> str:
+    return figure.amount.say_leads() + figure.amount.say_numbers()
+
+
+def _say(figure: Figure, unit: Unit, *, is_one: bool) -> str:
+    amount = figure.amount
+    name = unit.one if is_one else unit.many
+    low_unit = find_unit(amount.low_suffix)
+    if amount.high and low_unit:
+        low = f"{say_number(amount.low)} {low_unit.many}"
+        if low_unit == unit:
+            low = f"{say_number(amount.low)}"
+        sign = "minus " if amount.high.startswith("-") else ""
+        high = say_number(amount.high.lstrip("-"))
+        return f"{amount.say_leads()}{low} to {sign}{high} {name}"
+    if not amount.high and amount.low.isdigit() and len(amount.low) <= 15 and amount.low[0] != "0":
+        return f"{amount.say_leads()}{cardinal(int(amount.low))} {name}"
+    return f"{_say_number(figure)} {name}"
