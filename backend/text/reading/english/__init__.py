@@ -1,5 +1,6 @@
 """English: the rules in the order in which they are asked."""
 
+from backend.text.reading.english.wording import WORD_RULES
 from backend.text.reading.language import Language
 
-ENGLISH = Language("en", rules=())
+ENGLISH = Language("en", rules=WORD_RULES)
