@@ -6,6 +6,8 @@ the same tables.
 
 from __future__ import annotations
 
+from backend.text.reading.english.word_sets import word_set
+
 TITLES = {
     "adm": "Admiral",
     "amb": "Ambassador",
@@ -47,7 +49,7 @@ TITLES = {
 }
 """Before a name, with a capital."""
 
-BARE_TITLES = frozenset("capt dr gov lt mr mrs ms mt prof rev sgt st".split())
+BARE_TITLES = word_set("capt dr gov lt mr mrs ms mt prof rev sgt st")
 """Titles that are also written without a full stop."""
 
 STREETS = {"dr": "Drive", "st": "Street", "mt": "Mountain", "ft": "Fort", "ste": "Suite"}
@@ -109,7 +111,7 @@ NUMBERED = {
 }
 """Before a number, a Roman numeral or a letter."""
 
-MAYBE_WORDS = frozenset("art arts ex fig gr no op p par q sec secs tab".split())
+MAYBE_WORDS = word_set("art arts ex fig gr no op p par q sec secs tab")
 """Those that are also words or something else: a full stop alone does not make them read."""
 
 COMMON = {
@@ -181,26 +183,26 @@ COMMON = {
 }
 """With their full stop."""
 
-CAPITAL_ONLY = frozenset("ave blvd bros co corp ct ed inc jct jr ln ltd pl rd sr".split())
+CAPITAL_ONLY = word_set("ave blvd bros co corp ct ed inc jct jr ln ltd pl rd sr")
 """Those of `COMMON` that need a capital: "ed." behind a number is the one exception."""
 
-BARE = frozenset(
-    "approx attn blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty sr vs".split()
+BARE = word_set(
+    "approx attn blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty sr vs"
 )
 """Those of `COMMON` that are also written without a full stop."""
 
-WORDLIKE = frozenset("alt diff esp max min prev ref req temp temps".split())
+WORDLIKE = word_set("alt diff esp max min prev ref req temp temps")
 """Those of `COMMON` that are said as they are written at the end of a sentence."""
 
-SILENT_STOP = frozenset("al cit et ibid loc op".split())
+SILENT_STOP = word_set("al cit et ibid loc op")
 """Said as they are written; their full stop is no pause."""
 
-LEADING = frozenset("approx ca cf esp est excl incl misc viz vs e.g i.e".split())
+LEADING = word_set("approx assoc asst ca cf esp est excl incl misc viz vs e.g i.e")
 """Abbreviations that no sentence ends with."""
 
-NEVER_BEFORE_SMALL = frozenset(
+NEVER_BEFORE_SMALL = word_set(
     "gal hr hrs lb lbs mi min mins mo mos mph oz pt pts qt sec secs tbsp tsp wk wks yd yds yr yrs"
-    " a.m p.m mg kg km cm mm ml".split()
+    " a.m p.m mg kg km cm mm ml"
 )
 """Units: their full stop ends no sentence before a small letter."""
 
@@ -234,8 +236,8 @@ DAYS = {
 """With a capital: "I sat." is a verb."""
 
 CALENDAR = MONTHS | DAYS
-DATE_CUES = frozenset(
-    "by each early every from in last late mid next on since this through till to until".split()
+DATE_CUES = word_set(
+    "by each early every from in last late mid next on since this through till to until"
 )
 """Words before a month or a day that is written without a full stop."""
 

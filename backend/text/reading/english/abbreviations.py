@@ -25,13 +25,14 @@ from backend.text.reading.english.abbreviation_table import (
 )
 from backend.text.reading.english.capitals import add_ending, spell
 from backend.text.reading.english.roman import roman_value
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 _LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _YEAR_NOTES = {"c": "circa", "b": "born", "d": "died"}
-_ALWAYS_TITLES = frozenset("mr mrs ms dr".split())
-_WORD_DAYS = frozenset("sat sun wed mon mar".split())  # also words: a full stop is not enough
+_ALWAYS_TITLES = word_set("mr mrs ms dr")
+_WORD_DAYS = word_set("sat sun wed mon mar")  # also words: a full stop is not enough
 _OPENING = "\"'‘“„«([{¿¡"
 _CLOSING = "\"'’”»)]}.,;:!?…"
 
@@ -109,7 +110,7 @@ def _read_calendar(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
 
 
 def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
-    """ "Doctor" before a name, "Drive" behind one."""
+    """Says "Doctor" before a name, "Drive" behind one."""
     if key not in STREETS:
         if not has_stop and key not in _ALWAYS_TITLES and not cursor.peek().core[:1].isupper():
             return None
@@ -132,7 +133,9 @@ def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
 
 
 def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
-    if not has_stop and (key in MAYBE_WORDS - {"fig", "pp"} or key in ("div", "ver", "tel", "dist")):
+    if not has_stop and (
+        key in MAYBE_WORDS - {"fig", "pp"} or key in ("div", "ver", "tel", "dist")
+    ):
         return None
     if len(cursor.word.trail) > has_stop:
         return None
@@ -202,7 +205,7 @@ _NEVER_SMALL = (
     - MAYBE_WORDS
     - {"sat", "sun", "wed", "mar", "ed", "pl", "mi"}
 ) | {"fig", "figs"}
-_BEFORE_NUMBERS = frozenset("avg c ca max min temp".split())
+_BEFORE_NUMBERS = word_set("avg c ca max min temp")
 
 
 def _may_end_numbered(key: str, following: str, is_complete: bool) -> bool:

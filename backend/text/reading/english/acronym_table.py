@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-SHORT_WORDS = frozenset(
-    """ah am an as at be by do ex go ha he hi if in is it me my no of oh on or ow so to uh um up us we
-    ya ye yo
-    act add ads age ago aid aim air ale all and ant any ape app apt arc are arm art ash ask ate awe axe
-    bad bag ban bar bat bay bed bee beg bet bid big bin bit bob bow box boy bro bud bug bun bus but buy
-    bye can cap car cat cop cow cry cub cup cut dad dam day den dew did die dig dim din dip dog dot dry
-    dub due dug dye ear eat egg ego elf end era eve eye fan far fat fax fed fee few fig fin fit fix flu
-    fly fog for fox fry fun fur gag gap gas gel gem get gin god got gum gun gut guy gym had ham has hat
-    hay hen her hey hid him hip his hit hog hop hot how hub hug hum hut ice icy ill ink inn its jam jar
-    jaw jet job jog joy jug key kid kin kit lab lad lag lap law lay led leg let lid lie lip lit log lot
-    low mad man map mat may men met mix mob mom mop mud mug nap net new nil nod nor not now nut oak oar
-    odd off oil old one our out owe owl own pad pal pan pat paw pay pea pen pet pie pig pin pit pop pot
-    pub put rag ram ran rap rat raw ray red rib rid rim rip rob rod rot row rub rug run rye sad saw say
-    sea see set sew she shy sin sip sir sit six ski sky sly sob son soy spa spy sub sue sum sun tab tag
-    tan tap tax tea ten the tie tin tip toe ton too top toy try tub two use van vet via vow wag war was
-    wax way web wed wet who why wig win wit won wow yak yam yay yep yes yet you zip zoo sat sum god bot
-    dev mod max min cam sim rom gif lan wan vat pro rep pic""".split()
+from backend.text.reading.english.word_sets import word_set
+
+SHORT_WORDS = word_set(
+    """ah am an as at be by do ex go ha he hi if in is it me my no of oh on or ow so to uh um
+    up us we ya ye yo act add ads age ago aid aim air ale all and ant any ape app apt arc
+    are arm art ash ask ate awe axe bad bag ban bar bat bay bed bee beg bet bid big bin bit
+    bob bow box boy bro bud bug bun bus but buy bye can cap car cat cop cow cry cub cup cut
+    dad dam day den dew did die dig dim din dip dog dot dry dub due dug dye ear eat egg ego
+    elf end era eve eye fan far fat fax fed fee few fig fin fit fix flu fly fog for fox fry
+    fun fur gag gap gas gel gem get gin god got gum gun gut guy gym had ham has hat hay hen
+    her hey hid him hip his hit hog hop hot how hub hug hum hut ice icy ill ink inn its jam
+    jar jaw jet job jog joy jug key kid kin kit lab lad lag lap law lay led leg let lid lie
+    lip lit log lot low mad man map mat may men met mix mob mom mop mud mug nap net new nil
+    nod nor not now nut oak oar odd off oil old one our out owe owl own pad pal pan pat paw
+    pay pea pen pet pie pig pin pit pop pot pub put rag ram ran rap rat raw ray red rib rid
+    rim rip rob rod rot row rub rug run rye sad saw say sea see set sew she shy sin sip sir
+    sit six ski sky sly sob son soy spa spy sub sue sum sun tab tag tan tap tax tea ten the
+    tie tin tip toe ton too top toy try tub two use van vet via vow wag war was wax way web
+    wed wet who why wig win wit won wow yak yam yay yep yes yet you zip zoo sat sum god bot
+    dev mod max min cam sim rom gif lan wan vat pro rep pic"""
 )
 """Words of two and three letters; other capitals of that length are spelled."""
 
@@ -98,19 +101,19 @@ SAID = {
 }
 """Said as given. Other capitals of four letters and more are said if they can be pronounced."""
 
-SPELLED = frozenset(
-    """ASAP UCLA ESPN ISBN USSR LGBT LGBTQ HDMI HTML HTTP HTTPS YMCA USDA USAF USPS IMDB UCSD UNSC AARP
-    AAPL ACLU ADHD AFAIK AIIB ALS API APIS ATM AWS BMI BYOB CEO CIA COO DHL DIY DNA DOI DOJ DUI EMEA
-    EOD ERP ESG ETA ETF EU EUR EV FAQ FAQS FDA FIR FOIA FOV GDPR HBO HIIT HIV HR HVAC IBM ICU ID IDE
-    IDK IMHO IMO IOT IP IPA IPO IQ IRA IRC IRL IRS ISIN ISP ITV IUD IV IVF KGB LOA MIA MOU MRI NBA NDA
-    NHS NIH NSA OCD OCR ODI OEM OMG OS OSX OTC PTO QA RIP ROI RSVP SEO SSO SUV TBA TIL TNA UAE UI
-    UFO UNHCR URI URL USA USB USC USD UX VFX VIP WHO AUD AED CAD USMC USMCA UAW UAV ABC AAPI AOL AOC
-    IIRC IAEA IATSE ICBM IDF IED IFC IMF IOC IPCC IOU OECD OAS OAU EEOC EIB EEA ECB EASA ECG EEG
-    EKG EPA ESA ESL SOS""".split()
+SPELLED = word_set(
+    """ASAP UCLA ESPN ISBN USSR LGBT LGBTQ HDMI HTML HTTP HTTPS YMCA USDA USAF USPS IMDB UCSD
+    UNSC AARP AAPL ACLU ADHD AFAIK AIIB ALS API APIS ATM AWS BMI BYOB CEO CIA COO DHL DIY
+    DNA DOI DOJ DUI EMEA EOD ERP ESG ETA ETF EU EUR EV FAQ FAQS FDA FIR FOIA FOV GDPR HBO
+    HIIT HIV HR HVAC IBM ICU ID IDE IDK IMHO IMO IOT IP IPA IPO IQ IRA IRC IRL IRS ISIN ISP
+    ITV IUD IV IVF KGB LOA MIA MOU MRI NBA NDA NHS NIH NSA OCD OCR ODI OEM OMG OS OSX OTC
+    PTO QA RIP ROI RSVP SEO SSO SUV TBA TIL TNA UAE UI UFO UNHCR URI URL USA USB USC USD UX
+    VFX VIP WHO AUD AED CAD USMC USMCA UAW UAV ABC AAPI AOL AOC IIRC IAEA IATSE ICBM IDF IED
+    IFC IMF IOC IPCC IOU OECD OAS OAU EEOC EIB EEA ECB EASA ECG EEG EKG EPA ESA ESL SOS"""
 )
 """Letter by letter, though they could be pronounced."""
 
-DOUBTFUL = frozenset("AD AM IT LED SAT US WHO".split())
+DOUBTFUL = word_set("AD AM IT LED SAT US WHO")
 """Both words and letters: their neighbours decide."""
 
 MIXED = {

@@ -12,24 +12,26 @@ from backend.text.reading.english.acronym_table import (
     SHORT_WORDS,
     SPELLED,
 )
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
 _CAPITALS = re.compile(r"([A-Z]{2,})(['’]?s|['’]S)?")
-_ONSETS = frozenset(
-    """b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph phr pl pr ps q r
-    rh s sc sch scr sh shr sk sl sm sn sp sph spl spr sq st str sw t th thr tr tw v w wh wr y z""".split()
+_ONSETS = word_set(
+    """b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph phr pl pr
+    ps q r rh s sc sch scr sh shr sk sl sm sn sp sph spl spr sq st str sw t th thr tr tw v w
+    wh wr y z"""
 )
 _CONSONANT_RUN = re.compile(r"[^aeiouy]+")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
 _LONGEST_CLUSTER = 3  # consonants in a row inside a word that can be said
 _LOOK_AROUND = 3  # words to either side that tell whether a text is in capitals
-_THE = frozenset("a an her his my our the their this your".split())
-_BEFORE_PRONOUN = frozenset("do did done get got love hate want need that's".split())
-_BEFORE_WHO = frozenset("guess know knows see tell wonder exactly".split())
+_THE = word_set("a an her his my our the their this your")
+_BEFORE_PRONOUN = word_set("do did done get got love hate want need that's")
+_BEFORE_WHO = word_set("guess know knows see tell wonder exactly")
 
 
 def spell(letters: str) -> str:
-    """ "F B I" for "fbi"."""
+    """Says "F B I" for "fbi"."""
     return " ".join(letters.upper())
 
 
@@ -91,7 +93,7 @@ def _read_doubtful(cursor: WordCursor, capitals: str) -> str:
         case "US":
             is_word = last != "the" and _is_shouted(cursor)
         case "WHO":
-            is_word = last in _BEFORE_WHO or last != "the" and _is_shouted(cursor)
+            is_word = last in _BEFORE_WHO or (last != "the" and _is_shouted(cursor))
         case _:
             is_word = _is_shouted(cursor)
     return capitals.lower() if is_word else spell(capitals)
@@ -145,4 +147,6 @@ def split_camel(core: str) -> str | None:
     needs_help = any(len(part) > 1 and part.isupper() for part in parts)
     if not needs_help and (core[0].isupper() or len(parts[0]) == 1):
         return None  # "YouTube", "iPhone"
-    return " ".join(say_capitals(part) if len(part) > 1 and part.isupper() else part for part in parts)
+    return " ".join(
+        say_capitals(part) if len(part) > 1 and part.isupper() else part for part in parts
+    )

@@ -36,9 +36,22 @@ _NAMES = {
     "notepad++": "notepad plus plus",
 }
 _OPERATORS = order_marks(
-    {"===": "equals", "==": "equals", "!==": "is not equal to", "!=": "is not equal to", "=": "equals"}
+    {
+        "===": "equals",
+        "==": "equals",
+        "!==": "is not equal to",
+        "!=": "is not equal to",
+        "=": "equals",
+    }
     | {"<=": "less than or equal to", ">=": "greater than or equal to", "=>": "to", "->": "to"}
-    | {"<": "less than", ">": "greater than", "&&": "and", "&": "and", "||": "or", "++": "plus plus"}
+    | {
+        "<": "less than",
+        ">": "greater than",
+        "&&": "and",
+        "&": "and",
+        "||": "or",
+        "++": "plus plus",
+    }
     | {"--": "minus minus", "+=": "plus equals", "-=": "minus equals", "+": "plus", "*": "times"}
     | {"/": "slash", "\\": "backslash", "@": "at", "#": "hash", "%": "percent", "$": "dollar"}
     | {"^": "to the power of", "~": "tilde", ".": "dot", "::": "", "<-": "", ":=": "equals"}

@@ -9,15 +9,16 @@ from backend.text.reading.english.abbreviation_table import CALENDAR
 from backend.text.reading.english.capitals import read_mixed, say_capitals
 from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.identifiers import read_identifier, say_letters_and_digits
+from backend.text.reading.english.word_sets import word_set
 
 _HYPHENS = re.compile(r"[-‐‑]")
 _GLUE = re.compile(r"(-{2,}|[—―–]|\.{2,}|…|[,;:!?]+|(?<=[a-z]{2})\.(?=[A-Z][a-z]))")
 _ODD = re.compile(r"[^\w'-]+")
-_OR = frozenset(
-    """he/she she/he his/her her/his him/her her/him he/him yes/no no/yes true/false on/off s/he
-    either/or win/lose pass/fail man/woman men/women boys/girls""".split()
+_OR = word_set(
+    """he/she she/he his/her her/his him/her her/him he/him yes/no no/yes true/false on/off
+    s/he either/or win/lose pass/fail man/woman men/women boys/girls"""
 )
-_ALIKE = frozenset("and/or he/him she/her they/them him/his".split())
+_ALIKE = word_set("and/or he/him she/her they/them him/his")
 _DAY_NAMES = {name.lower(): name for name in CALENDAR.values()} | CALENDAR
 
 
@@ -52,7 +53,7 @@ def read_compound(core: str) -> str | None:
 
 
 def _read_glued(core: str) -> str | None:
-    """ "Hello—world", "Yes,ok": with the pause that the mark makes."""
+    """Says "Hello—world", "Yes,ok": with the pause that the mark makes."""
     pieces = _GLUE.split(core)
     if len(pieces) == 1:
         return None

@@ -103,7 +103,7 @@ def say_digits(digits: str) -> str:
     """
     if "." in digits:
         return " point ".join(map(say_digits, digits.split(".")))
-    if digits[0] == "0" and len(digits) > 1 or len(digits) > 4 or not digits.isascii():
+    if (digits[0] == "0" and len(digits) > 1) or len(digits) > 4 or not digits.isascii():
         return spell_digits(str(int(digits)).zfill(len(digits)))
     number = int(digits)
     if len(digits) <= 2 or number % 1000 == 0:

@@ -5,25 +5,27 @@ A letter that is said by its name is one capital, the article is a small "a".
 
 from __future__ import annotations
 
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 # Words in front of a letter that names something.
-_NAMED = frozenset(
-    """an appendix answer answers apartment bin block box building bus category chapter choice choose
-    class column deck division drive dock door event exhibit factor figure flat gate grade grades group
-    hall hepatitis influenza item key lane layer letter letters level line list lot model note object
-    option page panel parcel part period phase pick plan platform player point position question
-    rank room route row schedule season section select sector series set shelf side size stage
-    stand step straight string suite table tab team terminal tier track type unit variable variant
-    version vitamin vitamins wing zone""".split()
+_NAMED = word_set(
+    """an appendix answer answers apartment bin block box building bus category chapter choice
+    choose class column deck division drive dock door event exhibit factor figure flat gate
+    grade grades group hall hepatitis influenza item key lane layer letter letters level
+    line list lot model note object option page panel parcel part period phase pick plan
+    platform player point position question rank room route row schedule season section
+    select sector series set shelf side size stage stand step straight string suite table
+    tab team terminal tier track type unit variable variant version vitamin vitamins wing
+    zone"""
 )
 # The same in front of a small "a": fewer, for "part a" and "choose a card" are other things.
-_NAMED_SMALL = frozenset("hepatitis letter letters variable vitamin vitamins".split())
+_NAMED_SMALL = word_set("hepatitis letter letters variable vitamin vitamins")
 # Words behind a letter at the beginning of a sentence; behind an article there is a noun.
-_BEHIND = frozenset(
-    """and are as at can comes follows for from goes has have here in is isn't means on or plus points
-    stands then to versus vs was were will with""".split()
+_BEHIND = word_set(
+    """and are as at can comes follows for from goes has have here in is isn't means on or plus
+    points stands then to versus vs was were will with"""
 )
 _MARKS = ",;:.)!?"
 

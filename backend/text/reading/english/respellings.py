@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from backend.text.reading.english.word_sets import word_set
+
 NAMES = {
     "nguyen": "Win",
     "siobhan": "Shivawn",
@@ -107,16 +109,17 @@ CASUAL = {
     "ok": "okay",
 }
 
-DOUBLED = frozenset(
-    """aww been beer boo boom boss brr call class cool deep dude eek egg food free freedom geez good
-    goodbye goodnight happy hello hmm kiss meet miss mood moon need ooh oops pizza pretty really see
-    seen sheesh shh sleep sorry soon speed sweet tell three too tree well week whoop will woohoo yass
-    yell yummy""".split()
+DOUBLED = word_set(
+    """aww been beer boo boom boss brr call class cool deep dude eek egg food free freedom geez
+    good goodbye goodnight happy hello hmm kiss meet miss mood moon need ooh oops pizza
+    pretty really see seen sheesh shh sleep sorry soon speed sweet tell three too tree well
+    week whoop will woohoo yass yell yummy"""
 )
 """Words with a doubled letter that people write longer: "goooood"."""
 
-PIPES = frozenset(
-    """acid apron balloon based battery bullet bullets crystal exposure free glass glazed levels mine
-    ore paint pencil pipe pipes plate poisoning shield shot sheet solder weight weights""".split()
+PIPES = word_set(
+    """acid apron balloon based battery bullet bullets crystal exposure free glass glazed
+    levels mine ore paint pencil pipe pipes plate poisoning shield shot sheet solder weight
+    weights"""
 )
 """Words behind the metal lead."""

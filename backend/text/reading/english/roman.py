@@ -6,34 +6,36 @@ import re
 
 from backend.text.reading.english.abbreviation_table import NUMBERED
 from backend.text.reading.english.number_words import cardinal, ordinal
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
 _NUMERAL = re.compile(r"M{0,3}(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _CUES = (
-    frozenset(
-        """act annex apollo appendix article book bowl canto chapter class division episode fantasy figure
-    gemini generation grade group habilis item level lesson mark no number olympiad page paragraph part
-    phase quarter rank round saturn scene schedule season section stage step table tier title type unit
-    volume war wars wwe""".split()
+    word_set(
+        """act annex apollo appendix article book bowl canto chapter class division episode fantasy
+    figure gemini generation grade group habilis item level lesson mark no number olympiad
+    page paragraph part phase quarter rank round saturn scene schedule season section stage
+    step table tier title type unit volume war wars wwe"""
     )
     | NUMBERED.keys()
 )
-_RULERS = frozenset(
-    """abdullah akbar albert alexander alfonso anne babur benedict bonaparte catherine charles christian
-    clement constantine darius edward elizabeth ferdinand francis franz frederick george gregory gustav
-    haakon harald henry hussein innocent isabella ivan james john joseph juan julius karl leo leopold
-    louis ludwig margaret margrethe maria mary maximilian mehmed mohammed murad napoleon nero nicholas
-    olav otto paul pedro peter philip pius pope rama ramesses ramses richard robert rudolf selim sixtus
-    stephen suleiman thutmose tutankhamun umberto urban victor wilhelm william xerxes""".split()
+_RULERS = word_set(
+    """abdullah akbar albert alexander alfonso anne babur benedict bonaparte catherine charles
+    christian clement constantine darius edward elizabeth ferdinand francis franz frederick
+    george gregory gustav haakon harald henry hussein innocent isabella ivan james john
+    joseph juan julius karl leo leopold louis ludwig margaret margrethe maria mary
+    maximilian mehmed mohammed murad napoleon nero nicholas olav otto paul pedro peter
+    philip pius pope rama ramesses ramses richard robert rudolf selim sixtus stephen
+    suleiman thutmose tutankhamun umberto urban victor wilhelm william xerxes"""
 )
-_CROWNS = frozenset("emperor empress kaiser king pharaoh pope prince queen shah sultan tsar".split())
-_CENTURIES = frozenset("century centuries olympiad olympics".split())
-_REIGNED = frozenset("abdicated became crowned died of reigned ruled".split())
-_SMALL_WORDS = frozenset("a an and at by for from her his in my no on our the their to use with".split())
+_CROWNS = word_set("emperor empress kaiser king pharaoh pope prince queen shah sultan tsar")
+_CENTURIES = word_set("century centuries olympiad olympics")
+_REIGNED = word_set("abdicated became crowned died of reigned ruled")
+_SMALL_WORDS = word_set("a an and at by for from her his in my no on our the their to use with")
 # Numerals that are more often letters: they need a word that asks for a number.
-_LETTERS = frozenset("CC CD CI CL CM CV DC DI DL DM DX LI LC MC MD MI ML MM MV XL XX XXL XXX LX".split())
+_LETTERS = word_set("CC CD CI CL CM CV DC DI DL DM DX LI LC MC MD MI ML MM MV XL XX XXL XXX LX")
 
 
 def roman_value(numeral: str) -> int:
@@ -92,7 +94,7 @@ def _say_behind(cursor: WordCursor, core: str, value: int) -> str:
 
 
 def _say_first(cursor: WordCursor, name: str) -> str:
-    """ "I" behind a name is the pronoun, but for kings and chapters."""
+    """Says "I" behind a name is the pronoun, but for kings and chapters."""
     before = cursor.previous()
     if not before.core[:1].isupper() or before.trail:
         return ""

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from unicodedata import name, normalize
 
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
@@ -71,7 +72,7 @@ _NAMES = {
     "#": "hash",
     "w/": "with",
 }
-_ARROWS = frozenset("-> --> => ==> ⇒ → ⟶ ⟹ ➔ ➜ ➝ ➞ ➡".split())
+_ARROWS = word_set("-> --> => ==> ⇒ → ⟶ ⟹ ➔ ➜ ➝ ➞ ➡")
 _DASHES = re.compile(r"[-‐‑‒–—―−]+")
 _EMOTICON = re.compile(
     r"[:;=8xX]['’]?[-o^]?[)(\]\[DPpOo3*|/\\@$#><cC}{]+|[)(\]\[D]+[-o^]?['’]?[:;=]|\^_*\^|[-oO>]_+[-oO<]"
@@ -153,7 +154,7 @@ def _is_foreign(letter: str) -> bool:
 
 
 def _name_greek(letter: str) -> str:
-    """ "alpha" for a Greek letter; "" for others."""
+    """Says "alpha" for a Greek letter; "" for others."""
     words = name(letter, "").split()
     if words[:1] != ["GREEK"] or "LETTER" not in words:
         return ""

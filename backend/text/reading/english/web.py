@@ -6,24 +6,28 @@ import re
 
 from backend.text.reading.english.identifiers import order_marks, say_hash, say_marked, say_run
 from backend.text.reading.english.number_words import spell_digits
+from backend.text.reading.english.word_sets import word_set
 
 _SCHEME = re.compile(r"(?:https?|ftps?|sftp|file|ssh|git|wss?|postgres|redis|s3)://", re.I)
 _EMAIL = re.compile(r"(?:mailto:)?[\w.+%-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _HOST = re.compile(r"(?:[A-Za-z0-9-]+\.)+([A-Za-z]{2,})(?::\d+)?(?:[/?#]\S*)?")
 _FILE = re.compile(r"[\w~+-]*(?:\.[\w+-]+)+")
 _IPV6 = re.compile(r"(?=.*:.*:)[0-9A-Fa-f:]{2,39}(?:/\d+|%\w+)?")
-_PATH = re.compile(r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.~+@%\\/-]*|[\w.~+@-]+(?:[/\\][\w.~+@-]+){2,}/?")
-_DOMAINS = frozenset(
-    """ac ai app at au be biz blog br ca cc ch cloud cn co com cz de dev dk edu es eu example fi fm fr
-    gov gr hk id ie il in info int io it jp kr ly me mil mobi mx museum net nl no nz online org page
-    pl pt pro ro ru se sg sh site so store tech test to top tr tv tw ua uk us xyz za local""".split()
+_PATH = re.compile(
+    r"(?:~|\.{1,2}|[A-Za-z]:)?[/\\][\w.~+@%\\/-]*|[\w.~+@-]+(?:[/\\][\w.~+@-]+){2,}/?"
 )
-_ENDINGS = frozenset(
-    """apk avi bash bat bin bmp bz2 c cc cfg class conf cpp cs css csv dart db deb dll dmg doc docx env
-    exe flac gif git gitignore go gz h hpp htm html ico ini ipynb iso jar java jpeg jpg js json jsx kt
-    lock log lua m4a md mkv mov mp3 mp4 mpeg msi net ogg onnx pdf php pkl png ppt pptx ps1 psd py pyc r
-    rar rb rpm rs rst rtf scala sh so sql svg swift tar tex tgz tiff toml ts tsx ttf txt wav webm webp
-    whl wmv xls xlsx xml yaml yml zip zsh""".split()
+_DOMAINS = word_set(
+    """ac ai app at au be biz blog br ca cc ch cloud cn co com cz de dev dk edu es eu example
+    fi fm fr gov gr hk id ie il in info int io it jp kr ly me mil mobi mx museum net nl no
+    nz online org page pl pt pro ro ru se sg sh site so store tech test to top tr tv tw ua
+    uk us xyz za local"""
+)
+_ENDINGS = word_set(
+    """apk avi bash bat bin bmp bz2 c cc cfg class conf cpp cs css csv dart db deb dll dmg doc
+    docx env exe flac gif git gitignore go gz h hpp htm html ico ini ipynb iso jar java jpeg
+    jpg js json jsx kt lock log lua m4a md mkv mov mp3 mp4 mpeg msi net ogg onnx pdf php pkl
+    png ppt pptx ps1 psd py pyc r rar rb rpm rs rst rtf scala sh so sql svg swift tar tex
+    tgz tiff toml ts tsx ttf txt wav webm webp whl wmv xls xlsx xml yaml yml zip zsh"""
 )
 _MARKS = order_marks(
     {".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark"}
@@ -95,7 +99,9 @@ def _is_dotted_name(parts: list[str]) -> bool:
 
 
 def _read_ipv6(core: str) -> str | None:
-    if not _IPV6.fullmatch(core) or not any(c in core for c in "abcdefABCDEF") and "::" not in core:
+    if not _IPV6.fullmatch(core) or (
+        not any(c in core for c in "abcdefABCDEF") and "::" not in core
+    ):
         return None
     groups = re.split(r"(::|:|/|%)", core)
     said = {"::": "double colon", ":": "colon", "/": "slash", "%": "percent", "": ""}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from backend.text.reading.english.abbreviation_table import CALENDAR
 from backend.text.reading.english.abbreviations import (
     ABBREVIATIONS,
     read_abbreviation,
@@ -26,12 +25,13 @@ from backend.text.reading.english.symbols import (
     read_symbol,
 )
 from backend.text.reading.english.web import read_address, read_hash, read_path
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import WordCursor
 
 _PLAIN = re.compile(r"[A-Z]?[a-z]+(?:'[a-z]+)?")
 _ROMAN = re.compile(r"[IVXLCDM]+(?:['’]s)?")
-_SMALL_ROMAN = frozenset("ii iii iv vi vii viii ix xi xii xiii xiv xv".split())
+_SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
 _SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | frozenset(["lead", "a"])
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'"])
@@ -41,10 +41,8 @@ def read_word(cursor: WordCursor) -> Reading | None:
     """Everything but numbers. A plain word takes a few comparisons and never looks ahead."""
     word = cursor.word
     core = word.core
-    if _PLAIN.fullmatch(core):
-        reading = _read_plain(cursor, core)
-    else:
-        reading = _read_shaped(cursor, core)
+    is_plain = _PLAIN.fullmatch(core) is not None
+    reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
     trail = word.trail if reading is None or reading.trail is None else reading.trail
     if trail in _PLAIN_ENDINGS:
         return reading
@@ -102,15 +100,13 @@ def _read_folded(cursor: WordCursor, folded: str) -> Reading:
 
 def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
     """Words whose neighbours count: letters, abbreviations, Roman numerals, capitals."""
-    if core.lower() in ABBREVIATIONS:
-        if (reading := read_abbreviation(cursor, core)) is not None:
-            return reading
-    if "." in core or len(core) == 1:
-        if core == "A" and cursor.word.trail == "." or core != "A":
-            if (reading := read_dotted(cursor, core)) is not None:
-                return reading
-        if len(core) == 1 and core.isalpha():
-            return read_letter(cursor)
+    reading = read_abbreviation(cursor, core) if core.lower() in ABBREVIATIONS else None
+    if reading is None and ("." in core or len(core) == 1):
+        reading = read_dotted(cursor, core)
+    if reading is None and len(core) == 1 and core.isalpha():
+        reading = read_letter(cursor)
+    if reading is not None:
+        return reading
     if _ROMAN.fullmatch(core) and (reading := read_roman(cursor)) is not None:
         return reading
     if is_emoticon(core):
