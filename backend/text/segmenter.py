@@ -9,7 +9,8 @@ The library's answer may change with more text, so it is asked once or twice abo
 points that depend on the text alone: when the first character of the next word is known, which
 decides "there. H", and, if it saw no end then, when that word is complete ("the U.S. The",
 "there.Second"). It is given the text up to that point, and its answer is final. So the result does
-not depend on the pieces in which the text arrives.
+not depend on the pieces in which the text arrives. The language's table of abbreviations, the one
+that the reading uses, is asked about each end that the library sees, and may say no.
 """
 
 from __future__ import annotations
@@ -21,14 +22,19 @@ from unicodedata import category
 
 import sentencex
 
+from backend.text.reading.languages import find_language
+from backend.text.sentence_bounds import (
+    LONGEST_GAP,
+    is_in_name,
+    move_between_words,
+    word_before,
+)
+
 _LONGEST = 4000  # characters; longer sentences are cut at a word, to bound the memory
 _CONTEXT = 120  # characters before a boundary given to the library, to bound the time
 _PATIENCE = 80  # characters after which a word counts as complete, for the same reason
-_LONGEST_GAP = 160  # characters between two words; of longer gaps the library gets both ends
 _NEWLINES = "\n\x0b\x0c\x85\u2028\u2029"
-_CLOSING = ("Pe", "Pf", "Po")
 _SPACE = pattern(r"\s")  # sentencex 1.0.32 panics at "A", a no-break space, "."
-_NAME = pattern(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
 _NEXT_WORD = " X"  # a neutral next word: after "Dr." it begins no sentence
 
 
@@ -55,6 +61,7 @@ class Segmenter:
     def __init__(self, language: str = "en") -> None:
         """`language`: whose abbreviations are known; full stops of all scripts are."""
         self._language = language
+        self._may_end = find_language(language).may_end_sentence
         self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
         self._settled = 0
         self._restart(0, "")
@@ -134,7 +141,7 @@ class Segmenter:
     def _close_rechecked(self) -> list[Sentence]:
         sentences = []
         while self._recheck_from is not None and (
-            cut := self._find_end(self._recheck_from, len(self._text))
+            cut := self._find_end(self._recheck_from, len(self._text), is_complete=True)
         ):
             sentences += [self._close(cut), *self._close_complete()]
         return sentences
@@ -144,6 +151,8 @@ class Segmenter:
         if self._first_letter is None:
             return False
         size = len(self._text)
+        if not self._may_end(word_before(self._text, size), _NEXT_WORD[1:], False):
+            return False
         ends = self._library_ends(self._word_end, size, _NEXT_WORD)
         return any(self._word_end <= end <= size + 1 for end in ends)
 
@@ -165,7 +174,7 @@ class Segmenter:
         if self._recheck_from is not None and (
             character.isspace() or at - self._recheck_from >= _PATIENCE
         ):
-            cut = self._find_end(self._recheck_from, at)
+            cut = self._find_end(self._recheck_from, at, is_complete=True)
             self._recheck_from = None
         if not cut and character.isalnum():
             cut = self._begin_word(at)
@@ -197,14 +206,20 @@ class Segmenter:
             return 0
         return self._find_end(gap_start, at + 1)
 
-    def _find_end(self, low: int, high: int) -> int:
-        """The first sentence end from `low` on, given the text up to `high`, or 0."""
+    def _find_end(self, low: int, high: int, *, is_complete: bool = False) -> int:
+        """The first sentence end from `low` on, given the text up to `high`, or 0. `is_complete`:
+        the last word before `high` is.
+        """
         if self._first_letter is None:
             return 0
         for end in self._library_ends(low, high):
             if low <= end < high:
-                cut = self._move_between_words(end, high)
-                if self._first_letter < cut < high and not self._is_in_name(cut, high):
+                cut = move_between_words(self._text, end, high)
+                if not self._first_letter < cut < high or is_in_name(self._text, cut, high):
+                    continue
+                behind = self._text[cut:high].split(None, 1)
+                is_whole = is_complete or len(behind) > 1
+                if not behind or self._may_end(word_before(self._text, cut), behind[0], is_whole):
                     return cut
         return 0
 
@@ -213,35 +228,10 @@ class Segmenter:
         start = max(0, low - _CONTEXT)
         if start:
             start = self._text.find(" ", start, low) + 1 or start
-        gap = low + _LONGEST_GAP // 2
-        left_out = max(0, high - low - _LONGEST_GAP)
+        gap = low + LONGEST_GAP // 2
+        left_out = max(0, high - low - LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
         spoken = _SPACE.sub(" ", shown) + following
         boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
-
-    def _move_between_words(self, end: int, high: int) -> int:
-        """Move `end` behind the last space between its two words, else behind closing marks.
-
-        The library does not see unspoken marks and may have cut among them.
-        """
-        left = right = end
-        first, last = max(0, end - _LONGEST_GAP // 2), min(high, end + _LONGEST_GAP // 2)
-        while left > first and not self._text[left - 1].isalnum():
-            left -= 1
-        while right < last and not self._text[right].isalnum():
-            right += 1
-        for cut in range(right, left, -1):
-            if self._text[cut - 1].isspace():
-                return cut
-        while end < right and category(self._text[end]) in _CLOSING:
-            end += 1
-        return end
-
-    def _is_in_name(self, cut: int, high: int) -> bool:
-        """Whether a cut at a full stop without a space is inside an address or a name."""
-        before = self._text[cut - 1]
-        if before.isspace() or not before.isascii():
-            return False
-        return _NAME.search(self._text[:high].rsplit(None, 1)[-1]) is not None

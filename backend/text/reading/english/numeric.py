@@ -8,7 +8,7 @@ from backend.text.reading.english.arithmetic import read_expression, read_operat
 from backend.text.reading.english.cues import read_cue
 from backend.text.reading.english.dates import read_day, read_month, read_numeric_date
 from backend.text.reading.english.figure import Figure, find_figure
-from backend.text.reading.english.identifiers import (
+from backend.text.reading.english.digit_strings import (
     read_identifier,
     read_phone_number,
     read_version,

@@ -1,0 +1,216 @@
+"""Reads abbreviations, and says whether their full stop may end a sentence. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from backend.text.reading.english.abbreviation_table import (
+    BARE,
+    BARE_TITLES,
+    CALENDAR,
+    CAPITAL_ONLY,
+    COMMON,
+    DATE_CUES,
+    DAYS,
+    DOTTED,
+    LEADING,
+    MAYBE_WORDS,
+    MONTHS,
+    NEVER_BEFORE_SMALL,
+    NUMBERED,
+    SILENT_STOP,
+    STREETS,
+    TITLES,
+    WORDLIKE,
+)
+from backend.text.reading.english.capitals import add_ending, spell
+from backend.text.reading.english.roman import roman_value
+from backend.text.reading.english.word_sets import word_set
+from backend.text.reading.language import Reading
+from backend.text.reading.written_words import WordCursor
+
+_LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_YEAR_NOTES = {"c": "circa", "b": "born", "d": "died"}
+_ALWAYS_TITLES = word_set("mr mrs ms dr")
+_WORD_DAYS = word_set("sat sun wed mon mar")  # also words: a full stop is not enough
+_OPENING = "\"'‘“„«([{¿¡"
+_CLOSING = "\"'’”»)]}.,;:!?…"
+
+ABBREVIATIONS = (
+    TITLES.keys()
+    | NUMBERED.keys()
+    | COMMON.keys()
+    | CALENDAR.keys()
+    | SILENT_STOP
+    | _YEAR_NOTES.keys()
+)
+"""In small letters, without full stops."""
+
+
+def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
+    """`core` is the word at the cursor; it is one of `ABBREVIATIONS` in any case."""
+    key = core.lower()
+    has_stop = cursor.word.trail.startswith(".") and not cursor.word.trail.startswith("..")
+    is_capital = core[0].isupper()
+    if key in CALENDAR and is_capital and (core.istitle() or has_stop):
+        return _read_calendar(cursor, key, has_stop)
+    if key in TITLES and is_capital and (has_stop or (key in BARE_TITLES and core.istitle())):
+        reading = _read_title(cursor, key, has_stop)
+    elif key == "ft" and has_stop and cursor.peek().core[:1].isupper():
+        reading = Reading("featuring", trail="")
+    else:
+        reading = None
+    if reading is None and key in NUMBERED:
+        reading = _read_numbered(cursor, key, has_stop)
+    if reading is None and key in COMMON and (has_stop or key in BARE):
+        reading = _read_common(cursor, key, has_stop)
+    if reading is None and has_stop and key in SILENT_STOP:
+        return Reading(core, trail=_drop_stop(cursor))
+    if reading is None and has_stop and key in _YEAR_NOTES and cursor.peek().core[:3].isdigit():
+        return Reading(_YEAR_NOTES[key], trail="")
+    return reading
+
+
+def read_dotted(cursor: WordCursor, core: str) -> Reading | None:
+    """`U.S.`, `e.g.`, `J.`: letters with full stops."""
+    base, ending = core, ""
+    if core.endswith(("'s", "’s")):
+        base, ending = core[:-2].rstrip("."), "'s"
+    has_stop = cursor.word.trail.startswith(".") or base != core
+    said = DOTTED.get(base.lower())
+    is_initial = len(base) == 1 and base.isupper() and cursor.word.trail == "." and not ending
+    if said is None and (is_initial or (_LETTERS.fullmatch(base) and (base.isupper() or has_stop))):
+        if base.islower() and base.count(".") > 1 and not cursor.peek().core:
+            return None  # "a.b.c." at the end of a sentence
+        said = spell(base.replace(".", ""))
+    if said is None:
+        return None
+    if ending:
+        return Reading(add_ending(said, ending))
+    return Reading(said, trail=_drop_stop(cursor))
+
+
+def _drop_stop(cursor: WordCursor) -> str:
+    """The marks behind an abbreviation without its full stop, unless that ends the sentence."""
+    trail = cursor.word.trail
+    if not trail.startswith(".") or trail.startswith(".."):
+        return trail
+    return trail[1:] or ("" if cursor.peek().core else ".")
+
+
+def _read_calendar(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
+    before = cursor.previous()
+    is_cued = before.core.lower() in DATE_CUES or before.core.lower() in CALENDAR
+    if not has_stop:
+        clear = key in DAYS and key not in _WORD_DAYS
+        return Reading(CALENDAR[key]) if clear or is_cued else None
+    if key in _WORD_DAYS and not is_cued and not cursor.peek().core:
+        return None  # "Look at the Sun."
+    return Reading(CALENDAR[key], trail=_drop_stop(cursor))
+
+
+def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
+    """Says "Doctor" before a name, "Drive" behind one."""
+    if key not in STREETS:
+        if not has_stop and key not in _ALWAYS_TITLES and not cursor.peek().core[:1].isupper():
+            return None
+        return Reading(TITLES[key], trail=_drop_stop(cursor))
+    before, following = cursor.previous(), cursor.peek().core
+    is_street = before.core[:1].isupper() or before.core[:1].isdigit()
+    is_street = is_street and not before.trail and bool(cursor.previous(2).core)
+    if key == "ste" and following[:1].isdigit():
+        return Reading("suite", trail="")
+    if following[:1].isupper() and len(cursor.word.trail) <= 1:
+        has_number = cursor.previous(2).core[:1].isdigit() or before.core[:1].isdigit()
+        is_street = is_street and has_number
+    elif not is_street and key == "dr":
+        return Reading(TITLES[key], trail=_drop_stop(cursor))
+    elif not is_street and before.core:
+        is_street = before.core[:1].isupper()
+    if not is_street and not following[:1].isupper():
+        return None
+    return Reading((STREETS if is_street else TITLES)[key], trail=_drop_stop(cursor))
+
+
+def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
+    if not has_stop and (
+        key in MAYBE_WORDS - {"fig", "pp"} or key in ("div", "ver", "tel", "dist")
+    ):
+        return None
+    if len(cursor.word.trail) > has_stop:
+        return None
+    following = cursor.peek().core
+    if _is_numbering(following):
+        return Reading(NUMBERED[key], trail="")
+    if key == "sec" and has_stop and cursor.word.core == "Sec" and following[:1].isupper():
+        return Reading("Secretary", trail="")
+    if not has_stop or key in MAYBE_WORDS or key in COMMON or key in TITLES:
+        return None
+    return Reading(NUMBERED[key], trail=_drop_stop(cursor))
+
+
+def _is_numbering(following: str) -> bool:
+    """Whether a word numbers what is before it: "5", "#5", "IV", "B"."""
+    if following[:1].isdigit() or following[1:2].isdigit():
+        return True
+    if len(following) == 1:
+        return following.isupper() and following != "I" and following.isascii()
+    return roman_value(following) > 0
+
+
+def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
+    word = cursor.word
+    if key == "ed":
+        is_edition = cursor.previous().core[:1].isdigit() and has_stop
+        return Reading("edition", trail=_drop_stop(cursor)) if is_edition else None
+    if key in CAPITAL_ONLY and not word.core[0].isupper():
+        return None
+    if not has_stop:
+        return Reading(COMMON[key])
+    if key in WORDLIKE and not cursor.peek().core:
+        return None
+    if key == "est" and cursor.peek().core[:4].isdigit():
+        return Reading("established", trail="")
+    return Reading(COMMON[key], trail=_drop_stop(cursor))
+
+
+def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
+    """Whether a sentence may end between two written words, the first with its full stop.
+
+    `behind` is as much of the second as is known; `is_complete`: all of it. What this answers for
+    a part may become true once the word is complete, never false.
+    """
+    word = before.lstrip(_OPENING).rstrip("\"'’”»)]}")
+    if not word.endswith(".") or word.endswith(".."):
+        return True
+    key = word.rstrip(".").lower()
+    following = behind.lstrip(_OPENING)
+    if not following:
+        return True
+    if key in LEADING:
+        return False
+    if key in TITLES and word[0].isupper():
+        return key in STREETS and following[0].isalpha() and following[0].isupper()
+    if following[0].islower():
+        return key not in _NEVER_SMALL
+    if key in NUMBERED:
+        return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
+    if following[0].isdigit():
+        return key not in _BEFORE_NUMBERS and key not in MONTHS
+    return True
+
+
+_NEVER_SMALL = (
+    (COMMON.keys() | NUMBERED.keys() | NEVER_BEFORE_SMALL | CALENDAR.keys() | SILENT_STOP)
+    - MAYBE_WORDS
+    - {"sat", "sun", "wed", "mar", "ed", "pl", "mi"}
+) | {"fig", "figs"}
+_BEFORE_NUMBERS = word_set("avg c ca max min temp")
+
+
+def _may_end_numbered(key: str, following: str, is_complete: bool) -> bool:
+    if following[:1].isdigit():
+        return False
+    if key in MAYBE_WORDS and key != "fig":
+        return True
+    return is_complete and not _is_numbering(following)

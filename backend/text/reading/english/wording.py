@@ -1,0 +1,128 @@
+"""English words: letters, names, symbols. The rule asks the others by the shape of a word. Pure."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from backend.text.reading.english.abbreviations import (
+    ABBREVIATIONS,
+    read_abbreviation,
+    read_dotted,
+)
+from backend.text.reading.english.capitals import read_capitals
+from backend.text.reading.english.casual import RESPELLED, read_lead, shorten_letters
+from backend.text.reading.english.code import read_code
+from backend.text.reading.english.compounds import read_compound, say_part
+from backend.text.reading.english.identifiers import read_identifier
+from backend.text.reading.english.letters import read_letter
+from backend.text.reading.english.roman import read_roman
+from backend.text.reading.english.symbols import (
+    drop_foreign,
+    fold_marks,
+    fold_shapes,
+    is_emoticon,
+    read_symbol,
+)
+from backend.text.reading.english.web import read_address, read_hash, read_path
+from backend.text.reading.english.word_sets import word_set
+from backend.text.reading.language import Reading, Rule
+from backend.text.reading.written_words import WordCursor
+
+_PLAIN = re.compile(r"[A-Z]?[a-z]+(?:'[a-z]+)?")
+_ROMAN = re.compile(r"[IVXLCDM]+(?:['’]s)?")
+_SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
+# Words in small or first-capital letters that are not simply said.
+_SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | frozenset(["lead", "a"])
+_PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'"])
+
+
+def read_word(cursor: WordCursor) -> Reading | None:
+    """Everything but numbers. A plain word takes a few comparisons and never looks ahead."""
+    word = cursor.word
+    core = word.core
+    is_plain = _PLAIN.fullmatch(core) is not None
+    reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
+    trail = word.trail if reading is None or reading.trail is None else reading.trail
+    if trail in _PLAIN_ENDINGS:
+        return reading
+    said, count = (core, 1) if reading is None else (reading.spoken, reading.count)
+    return Reading(said, count, fold_marks(trail))
+
+
+WORD_RULES: tuple[Rule, ...] = (read_word,)
+"""Asked behind the rules of numbers."""
+
+
+def _read_plain(cursor: WordCursor, core: str) -> Reading | None:
+    key = core.lower()
+    if len(core) == 1:
+        reading = read_abbreviation(cursor, core) if key in ABBREVIATIONS else None
+        return reading or read_letter(cursor)
+    if key not in _SPECIAL:
+        said = shorten_letters(core)
+        if said is None and core.endswith("'s"):
+            said = _say_possessive(core)
+        return None if said is None else Reading(RESPELLED.get(said.lower(), said))
+    if key == "lead":
+        return read_lead(cursor)
+    if key in ABBREVIATIONS and (reading := read_abbreviation(cursor, core)) is not None:
+        return reading
+    if key in _SMALL_ROMAN:
+        return read_roman(cursor)
+    return Reading(RESPELLED[key]) if key in RESPELLED else None
+
+
+def _say_possessive(core: str) -> str | None:
+    base = RESPELLED.get(core[:-2].lower())
+    return None if base is None else f"{base}'s"
+
+
+def _read_shaped(cursor: WordCursor, core: str) -> Reading | None:
+    if not any(map(str.isalnum, core)):
+        return read_symbol(cursor)
+    if not core.isascii():
+        folded = drop_foreign(fold_shapes(core))
+        if folded != core:
+            return _read_folded(cursor, folded)
+    return _read_in_context(cursor, core) or _read_by_itself(core, cursor.word.trail)
+
+
+def _read_folded(cursor: WordCursor, folded: str) -> Reading:
+    """A word with foreign letters or shapes, as plain text, possibly several words."""
+    if not any(map(str.isalnum, folded)):
+        return Reading("", trail=cursor.word.trail if cursor.previous().core else "")
+    if " " in folded:
+        return Reading(" ".join(say_part(part) for part in folded.split()))
+    reading = _read_in_context(cursor, folded) if not _PLAIN.fullmatch(folded) else None
+    return reading or _read_by_itself(folded, cursor.word.trail) or Reading(folded)
+
+
+def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
+    """Words whose neighbours count: letters, abbreviations, Roman numerals, capitals."""
+    reading = read_abbreviation(cursor, core) if core.lower() in ABBREVIATIONS else None
+    if reading is None and ("." in core or len(core) == 1):
+        reading = read_dotted(cursor, core)
+    if reading is None and len(core) == 1 and core.isalpha():
+        reading = read_letter(cursor)
+    if reading is not None:
+        return reading
+    if _ROMAN.fullmatch(core) and (reading := read_roman(cursor)) is not None:
+        return reading
+    if is_emoticon(core):
+        return Reading("", trail="")
+    said = read_capitals(cursor, core) if core[:2].isupper() else None
+    return None if said is None else Reading(said)
+
+
+@lru_cache(2048)
+def _read_by_itself(core: str, trail: str) -> Reading | None:
+    """Words that are read alike anywhere."""
+    if (address := read_address(core)) is not None:
+        return Reading(address[0])
+    for said in (read_code(core, trail), read_hash(core), read_identifier(core)):
+        if said is not None:
+            closes = core.startswith(":") and trail.startswith(":")
+            return Reading(said, trail=trail[1:] if closes else None)
+    said = read_path(core) or read_compound(core)
+    return None if said is None else Reading(said)
