@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from backend.text.reading.compatibility import expand
+
 FILLER = "\u2060"
 """Stands in a masked text for a character that is not there: the accent of a letter that was
 composed, the rest of an entity. A masked text is as long as its source, so that offsets hold."""
@@ -17,7 +19,8 @@ composed, the rest of an entity. A masked text is as long as its source, so that
 LONGEST_WORD = 100  # characters; longer runs are cut here
 # Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|[^\s{SPACELESS}]{{1,{LONGEST_WORD}}}")
+# Fillers do not count.
+_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
 
@@ -72,7 +75,7 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
 
 
 def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
-    word = run.replace(FILLER, "")
+    word = expand(run.replace(FILLER, ""))
     core = word.lstrip(_OPENING)
     lead = word[: len(word) - len(core)]
     bare = core.rstrip(_CLOSING)
