@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from unicodedata import category, decomposition, normalize
+from unicodedata import category, normalize
 
 from backend.text.markup.state import Ahead, ReaderState, Token, Undecided
+from backend.text.reading.compatibility import find_look
 from backend.text.reading.written_words import FILLER
 
 # Unicode blocks rather than today's emoji, so that future ones are silent too; signs that are read
@@ -30,11 +31,6 @@ _HYPHENS = frozenset("\u2010\u2011")
 _JOINERS = "\u200c\u200d"  # part of the spelling in some scripts
 _GROUPING = frozenset("\u00a0\u202f\u2009\u2007\u2008\u2005\u2006")  # spaces between digits
 _LINE_ENDS = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
-# Other decompositions change what is said: a fraction has a name, a raised digit is a power.
-_LOOKS = frozenset(("<wide>", "<narrow>", "<font>", "<circle>", "<square>", "<compat>", "<sub>"))
-_LOOKS |= {"<initial>", "<medial>", "<final>", "<isolated>", "<vertical>"}
-# Signs that rules know: micro, numero, ellipses, primes, ordinals.
-_READ_AS_THEY_ARE = frozenset("µ№…‥″‴‶‷⁗℅℆™℠ªº")
 _SUPERSCRIPT = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
 
@@ -84,27 +80,8 @@ def find_plain_form(character: str) -> str:
     if character in _HYPHENS:
         return "-"
     composed = normalize("NFC", character)
-    plain = _find_look(composed) if len(composed) == 1 else character
+    plain = find_look(composed) if len(composed) == 1 else character
     return plain if len(plain) == 1 else character
-
-
-def expand(word: str) -> str:
-    """`word` with the characters that are several ("ﬁ", "㎏", "Ⅳ") in full."""
-    return word if word.isascii() else "".join(map(_expand_character, word))
-
-
-@lru_cache(4096)
-def _expand_character(character: str) -> str:
-    expanded = _find_look(character)
-    return character if " " in expanded else expanded
-
-
-def _find_look(character: str) -> str:
-    """What the character is another look of, one level: "㎡" is "m²", not "m2"."""
-    kind, _, codes = decomposition(character).partition(" ")
-    plain = "".join(chr(int(code, 16)) for code in codes.split() if kind)
-    is_look = kind in _LOOKS or (kind == "<super>" and plain.isalpha())
-    return plain if is_look and character not in _READ_AS_THEY_ARE else character
 
 
 def _may_join(last: str) -> bool:

@@ -10,15 +10,15 @@ from html.entities import html5
 
 from backend.text.markup.characters import find_plain_form, read_grouping_space
 from backend.text.markup.silent import COMMENT
-from backend.text.markup.ssml import read_ssml_tag
-from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, blank, remove
+from backend.text.markup.ssml import read_nested_tag, read_ssml_tag
+from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, blank, remove, separate
 from backend.text.markup.tags import BLOCKS, INLINE, SILENT, Tag, find_tag, is_generic_type
 from backend.text.reading.written_words import FILLER
 
 _ENTITY = re.compile(r"&(?:#(\d{1,7})|#[xX]([0-9a-fA-F]{1,6})|([A-Za-z][A-Za-z0-9]{1,31}));")
 _OPEN_ENTITY = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
 _DECLARATION = re.compile(r"<(?:![A-Za-z][^<>]{0,200}>|\?[A-Za-z][^<>]{0,200}\?>)")
-_OPEN_DECLARATION = re.compile(r"<(?:![A-Za-z]|\?[A-Za-z])[^<>]{0,200}\Z")
+_OPEN_DECLARATION = re.compile(r"<[!?](?:[A-Za-z][^<>]{0,200})?\Z")
 _ADDRESS = re.compile(
     r"<(?:[a-z][a-z0-9+.-]{1,30}:/|(?:mailto|tel):|[\w.+-]{1,64}@|www\.)", re.IGNORECASE
 )
@@ -29,15 +29,16 @@ _LARGEST_CODE = 0x10FFFF
 def read_less(ahead: Ahead, state: ReaderState) -> Token | None:
     """A tag, a comment, an address in angle brackets; None: this is text."""
     after = ahead.peek()
+    if state.is_in_region:
+        tag = find_tag(ahead) if after.isascii() else None
+        return read_nested_tag(state, tag) if tag else None
     if after in ("!", "?"):
         return _read_declaration(ahead, state)
     if not (after.isascii() and (after.isalnum() or after == "/")):
         return None
-    if state.code_is_open and not state.region:
+    if state.code_is_open:
         state.address_is_open = True
         return remove()
-    if state.region:
-        return _read_tag(ahead, state)
     if address := _read_address(ahead, state):
         return address
     return None if after.isdigit() else _read_tag(ahead, state)
@@ -73,10 +74,10 @@ def _read_tag(ahead: Ahead, state: ReaderState) -> Token | None:
         state.ssml = True
     if state.ssml and (token := read_ssml_tag(ahead, state, tag)) is not None:
         return token
-    return _read_html_tag(state, tag)
+    return _read_html_tag(ahead, state, tag)
 
 
-def _read_html_tag(state: ReaderState, tag: Tag) -> Token:
+def _read_html_tag(ahead: Ahead, state: ReaderState, tag: Tag) -> Token:
     if tag.name in SILENT:
         if not tag.is_closing and not tag.is_empty:
             state.silent = tag.name
@@ -85,7 +86,7 @@ def _read_html_tag(state: ReaderState, tag: Tag) -> Token:
         return Token(FILLER * (tag.size - 1) + "\n")
     if tag.name == "sup":
         state.superscript = not tag.is_closing and not tag.is_empty
-    return remove(tag.size) if tag.name in INLINE else blank(tag.size)
+    return remove(tag.size) if tag.name in INLINE else separate(ahead, state, tag.size)
 
 
 def read_ampersand(ahead: Ahead, state: ReaderState) -> Token | None:

@@ -65,7 +65,7 @@ class MarkupReader:
         text, masks = state.held, []
         while at < len(text):
             try:
-                token = self._read_next(Ahead(text, at, final))
+                token = self._read_next(self._look_ahead(text, at, final=final))
             except Undecided:
                 break
             self.marks += token.marks
@@ -74,6 +74,11 @@ class MarkupReader:
             at += size
         state.held = text[at:]
         return "".join(masks)
+
+    def _look_ahead(self, text: str, at: int, *, final: bool) -> Ahead:
+        """In a region no further than to its end: it is decided as a whole."""
+        left = self._state.region_end - self._state.offset
+        return Ahead(text[at : at + left], 0, True) if left > 0 else Ahead(text, at, final)
 
     def _read_next(self, ahead: Ahead) -> Token:
         state = self._state
@@ -109,7 +114,7 @@ class MarkupReader:
             return read_less(ahead, state)
         if character == "&":
             return read_ampersand(ahead, state)
-        if state.region:
+        if state.is_in_region:
             return None
         if character in markdown.RUNS and (token := markdown.read_long_run(ahead, state)):
             return token

@@ -34,10 +34,14 @@ class ReaderState:
     address_is_open: bool = False  # the next ">" closes it
     superscript: bool = False
     is_at_start: bool = True  # nothing but spaces and declarations so far
-    region: str = ""  # name of the element whose content is literal
-    prosody: tuple[tuple[str, float, float], ...] = (("", 1.0, 1.0),)
-    """Open elements: name, rate, volume."""
-    languages: tuple[str, ...] = ("",)
+    region_end: int = 0  # the text up to this offset has a mark of its own: it is literal
+    prosody: tuple[tuple[float, float], ...] = ((1.0, 1.0),)  # rate, volume of open elements
+    languages: tuple[str, ...] = ("",)  # of open elements
+
+    @property
+    def is_in_region(self) -> bool:
+        """Whether the next character is literal."""
+        return self.offset < self.region_end
 
     def add_decided(self, raw: str, mask: str) -> str:
         """Count `raw` as decided; returns its mask, with `FILLER` only inside and behind words:
@@ -121,3 +125,9 @@ def blank(count: int = 1) -> Token:
 def remove(count: int = 1) -> Token:
     """Nothing: the word goes on behind it."""
     return Token(FILLER * count)
+
+
+def separate(ahead: Ahead, state: ReaderState, count: int) -> Token:
+    """Spaces between two words, else nothing. Raises `Undecided`."""
+    is_inside = state.last.isalnum() and ahead.peek(count).isalnum()
+    return blank(count) if is_inside else remove(count)

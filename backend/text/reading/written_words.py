@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from unicodedata import normalize
 
+from backend.text.reading.compatibility import expand
+
 FILLER = "\u2060"
 """Stands in a masked text for a character that is not there: a soft hyphen, the rest of an entity.
 A masked text is as long as its source, so that offsets hold."""
@@ -19,7 +21,8 @@ A masked text is as long as its source, so that offsets hold."""
 LONGEST_WORD = 100  # characters; longer runs are cut here
 # Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|[^\s{SPACELESS}]{{1,{LONGEST_WORD}}}")
+# Fillers do not count.
+_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
 _JOIN = re.compile(rf"[{SPACELESS}]\S|\S[{SPACELESS}]")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
@@ -76,7 +79,7 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
 def _create_word(run: str, offsets: tuple[int, int, int], is_joined: bool) -> WrittenWord:
     word = run.replace(FILLER, "")
     if not word.isascii():  # macOS sends an accented letter as two code points
-        word = normalize("NFC", word)
+        word = expand(normalize("NFC", word))
     core = word.lstrip(_OPENING)
     lead = word[: len(word) - len(core)]
     bare = core.rstrip(_CLOSING)

@@ -70,7 +70,7 @@ _MINOR = {
     "rand": ("cent", "cents"),
 }
 # Codes that are words: capitals are often shouted.
-_WORDS = frozenset("ALL TOP CUP PEN MAD COP GEL TRY SOS MOP BAM".split())
+_WORDS = frozenset(["ALL", "TOP", "CUP", "PEN", "MAD", "COP", "GEL", "TRY", "SOS", "MOP", "BAM"])
 
 
 @dataclass(frozen=True, slots=True)

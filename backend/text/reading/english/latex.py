@@ -48,7 +48,26 @@ _COMMANDS = {
     "tan": "tangent",
 }
 _SILENT = frozenset(
-    "left right quad qquad text mathrm mathbf mathit displaystyle , ; ! ( ) [ ] { }".split()
+    [
+        "left",
+        "right",
+        "quad",
+        "qquad",
+        "text",
+        "mathrm",
+        "mathbf",
+        "mathit",
+        "displaystyle",
+        ",",
+        ";",
+        "!",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+    ]
 )
 _OPENING = ("$$", "$", r"\(", r"\[")
 _START = re.compile(r"\$\$?[^\s\d.$-]|\$\$?-?\d+[a-z^_=+*\\]|\\[(\[]|\\[a-zA-Z]+[{\\^_]?")

@@ -6,7 +6,6 @@ from unicodedata import normalize
 
 import pytest
 
-from backend.text.markup.characters import expand
 from backend.text.markup.reader import MarkupReader
 from tests.backend.text.markup.texts import said
 
@@ -40,28 +39,6 @@ from tests.backend.text.markup.texts import said
 )
 def test_the_plain_form(text: str, plain: str) -> None:
     assert normalize("NFC", said(text)) == plain
-
-
-@pytest.mark.parametrize(
-    ("word", "expanded"),
-    [
-        ("ﬁnd", "find"),
-        ("oﬀer", "offer"),
-        ("5㎏", "5kg"),
-        ("20㎡", "20m²"),
-        ("25℃", "25°C"),
-        ("Ⅳ", "IV"),
-        ("⑴", "(1)"),
-        ("½", "½"),
-        ("№", "№"),
-        ("…", "…"),
-        ("″", "″"),
-        ("plain", "plain"),
-        ("größer", "größer"),
-    ],
-)
-def test_a_character_that_is_several_is_expanded(word: str, expanded: str) -> None:
-    assert expand(word) == expanded
 
 
 def test_a_letter_does_not_wait_for_an_accent() -> None:

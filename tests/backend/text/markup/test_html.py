@@ -19,7 +19,7 @@ from tests.backend.text.markup.texts import said
         ("<3 a < b, <5%, x<y, x <= y, a<-b, </3", "<3 a < b, <5%, x<y, x <= y, a<-b, </3"),
         ("List<String> and vector<int> x", "List<String> and vector<int> x"),
         ("an answer<answer>42</answer> x<B>y</B>", "an answer 42 xy"),
-        ("<emotion value='sad'/>Hello <unknown>there</unknown>.", "Hello there ."),
+        ("<emotion value='sad'/>Hello <unknown>there</unknown>.", "Hello there."),
         ("<script>if (a<b) { x }</script>ok", "ok"),
         ("<STYLE type='x'>p { } </style >ok", "ok"),
         ("<!-- note --> here <!-- a > b -- c --> too", "here too"),

@@ -15,6 +15,7 @@ FRAGMENTS = (
     *("**", "```", "##", "--", "](", "~~", "  ", "\r\n", "000", "![a](b)", "[^1]", "[ ]", "- [x]"),
     *("[pause", " 500ms]", "[laugh]", "[clear ", "throat]", "&amp;", "&#", "&nbsp;", "<b>", "</b>"),
     *("<think>", "</think>", "<!--", "-->", "<script>", "</script", "<a href='", "<br/>", "<sup>"),
+    *("<?xml", "?>", "<!DOCTYPE", "<emphasis>", "<custom>", "</custom>", "<p>", "</p>", "<s>"),
     *("</sup>", "<https://", "<m@", "<speak>", "<sub alias='x'>", "</sub>", '<break time="1s"/>'),
     *('<say-as interpret-as="digits">', "</say-as>", '<phoneme ph="a">', "</phoneme>"),
     *('<prosody rate="fast">', "</prosody>", '<lang xml:lang="de">', "</lang>", "<spell>"),
