@@ -94,4 +94,5 @@ def _create_spoken(words: Sequence[WrittenWord], reading: Reading) -> Iterator[S
             start,
             last.behind if is_last else end,
             (first.lead if part == 0 else "") + said + (trail if is_last else ""),
+            reading.phonemes if parts == 1 else None,
         )
