@@ -49,6 +49,7 @@ from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
+from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
@@ -104,12 +105,13 @@ def create_app(
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
     wyoming = _create_wyoming(settings, access)
+    lexicons = _create_lexicons(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with tts, watching_the_loop(metrics):
+        async with tts, lexicons, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.services = Services(settings, tts, metrics, clock)
+            app.state.services = Services(settings, tts, metrics, clock, lexicons=lexicons)
             async with (
                 WebSocketManager(app.state.services, access) as app.state.connections,
                 wyoming(app),
@@ -154,6 +156,13 @@ def _add_routes(
         ready = app.state.connections.is_accepting and tts.has_all_threads
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
+
+
+def _create_lexicons(settings: Settings) -> LexiconStore:
+    folder = settings.lexicon.folder
+    if folder:
+        return LexiconStore(Path(folder).expanduser().absolute())
+    return LexiconStore(models_folder(settings.engine.models) / "lexicons")
 
 
 def _create_wyoming(

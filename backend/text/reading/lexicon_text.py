@@ -111,6 +111,11 @@ def _parse_line(line: str) -> LexiconEntry | None:
     written = written.strip()
     if len(written) > 2 and written[0] == written[-1] == '"':
         written = written[1:-1]
+    return parse_entry(written, said)
+
+
+def parse_entry(written: str, said: str) -> LexiconEntry:
+    """An entry of two columns; `said` may have flags behind it. Raises `BadLexicon`."""
     flags: list[str] = []
     if match := _FLAGS.search(said):
         said = said[: match.start()]
