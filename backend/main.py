@@ -34,6 +34,7 @@ from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
+from backend.endpoints.lexicon import LEXICON, lexicon_routes
 from backend.endpoints.native import native_routes
 from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
@@ -51,6 +52,7 @@ from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
 from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
+from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
@@ -129,7 +131,7 @@ def create_app(
 
 def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
     """Add the middleware, innermost first, and the pages."""
-    larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
+    larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES, LEXICON: LARGEST_LEXICON_BYTES}
     app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
     app.add_middleware(PathAliases)
@@ -144,6 +146,7 @@ def _add_routes(
     app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
     app.include_router(openai_routes(access))
+    app.include_router(lexicon_routes(access))
     app.include_router(voice_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 

@@ -20,6 +20,7 @@ from duplex_tts.events import (
     Retracted,
     Word,
 )
+from duplex_tts.options import Options
 from duplex_tts.session import Session
 from tests.support.scripted_server import READY, ScriptedConnection, audio_message, idle, run_server
 

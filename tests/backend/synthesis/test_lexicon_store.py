@@ -26,6 +26,10 @@ def said(
     return {entry.written: entry.said for entry in lexicon.entries}.get(written)
 
 
+def list_files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, "utf-8")
@@ -107,8 +111,7 @@ async def test_additions_apply_at_once_and_keep_comments(tmp_path: Path) -> None
         assert said(store, "Nguyen") is None
         with pytest.raises(UnknownLexicon, match="Nguyen"):
             await store.remove_entry(None, "Nguyen")
-    names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert sorted(names) == ["heart.txt", "lexicon.txt"]
+    assert list_files(tmp_path) == ["heart.txt", "lexicon.txt"]
 
 
 async def test_edit_of_a_file_that_was_just_changed_by_hand(tmp_path: Path) -> None:
@@ -131,7 +134,7 @@ async def test_no_voice_leaves_the_folder(tmp_path: Path, voice: str) -> None:
     async with LexiconStore(tmp_path / "in") as store:
         with pytest.raises(BadLexicon):
             await store.add_entries(voice, [create_entry("Nguyen", "win")])
-        assert not list(tmp_path.rglob("*.txt"))
+        assert not list_files(tmp_path)
 
 
 async def test_dictionaries(tmp_path: Path) -> None:
