@@ -239,6 +239,16 @@ class AccessSettings(Section):
     )
 
 
+class LexiconSettings(Section):
+    """How names are said."""
+
+    folder: str = Field(
+        default="",
+        description="Folder of the lexicon files, read again when they change; empty is lexicons/ "
+        "in the folder of engine.models.",
+    )
+
+
 class WyomingSettings(Section):
     """Home Assistant's protocol, on its own TCP port."""
 
@@ -270,6 +280,7 @@ class Settings(Section):
     bidirectional_streaming: BidirectionalStreaming = BidirectionalStreaming()
     latency_optimization: LatencyOptimization = LatencyOptimization()
     access: AccessSettings = AccessSettings()
+    lexicon: LexiconSettings = LexiconSettings()
     wyoming: WyomingSettings = WyomingSettings()
     log: LogSettings = LogSettings()
 

@@ -50,6 +50,18 @@ class BadText(DuplexError):
     code = "bad_text"
 
 
+class BadLexicon(DuplexError):
+    """An entry of a lexicon is malformed, or there are too many; the message names the entry."""
+
+    code = "bad_lexicon"
+
+
+class UnknownLexicon(DuplexError):
+    """No such pronunciation dictionary."""
+
+    code = "unknown_lexicon"
+
+
 class UnreadableText(DuplexError):
     """All of the text is in a script that the engine cannot read."""
 

@@ -50,6 +50,7 @@ class Start:
     """Open a context with these parameters; None is the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
     `typing`: the units in which unfinished text is spoken. `priority`: among first sounds.
+    `lexicon`: how words are said, by what is written. `dictionaries`: ids of stored ones.
     """
 
     context: str
@@ -71,6 +72,8 @@ class Start:
     volume: float | None = None
     typing: Typing | None = None
     priority: Priority | None = None
+    lexicon: dict[str, str] | None = None
+    dictionaries: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

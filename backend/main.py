@@ -34,6 +34,7 @@ from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
+from backend.endpoints.lexicon import LEXICON, lexicon_routes
 from backend.endpoints.native import native_routes
 from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
@@ -49,7 +50,9 @@ from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
+from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
+from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
@@ -104,12 +107,13 @@ def create_app(
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
     wyoming = _create_wyoming(settings, access)
+    lexicons = _create_lexicons(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with tts, watching_the_loop(metrics):
+        async with tts, lexicons, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.services = Services(settings, tts, metrics, clock)
+            app.state.services = Services(settings, tts, metrics, clock, lexicons=lexicons)
             async with (
                 WebSocketManager(app.state.services, access) as app.state.connections,
                 wyoming(app),
@@ -127,7 +131,7 @@ def create_app(
 
 def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
     """Add the middleware, innermost first, and the pages."""
-    larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES}
+    larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES, LEXICON: LARGEST_LEXICON_BYTES}
     app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
     install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
     app.add_middleware(PathAliases)
@@ -142,6 +146,7 @@ def _add_routes(
     app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
     app.include_router(openai_routes(access))
+    app.include_router(lexicon_routes(access))
     app.include_router(voice_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 
@@ -154,6 +159,13 @@ def _add_routes(
         ready = app.state.connections.is_accepting and tts.has_all_threads
         response.status_code = 200 if ready else 503
         return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
+
+
+def _create_lexicons(settings: Settings) -> LexiconStore:
+    folder = settings.lexicon.folder
+    if folder:
+        return LexiconStore(Path(folder).expanduser().absolute())
+    return LexiconStore(models_folder(settings.engine.models) / "lexicons")
 
 
 def _create_wyoming(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from duplex_tts.events import SessionEvent
@@ -22,8 +22,9 @@ class Options:
     this long after its text has ended fails (`no_progress`); ten times as long where it may queue:
     while others of the session are spoken, and in mode `batch`. `capacity_wait_s`: how long a
     session or an utterance that an overloaded server refuses waits in all, trying again when the
-    server says; 0: not at all. `fallback`: use HTTP when no WebSocket can be opened. `on_event`:
-    called on the event loop with each `SessionEvent`.
+    server says; 0: not at all. `fallback`: use HTTP when no WebSocket can be opened. `lexicon`: how
+    words are said in all utterances, such as {"Nguyen": "win"}. `on_event`: called on the event
+    loop with each `SessionEvent`.
     """
 
     max_age_s: float = 55 * 60
@@ -33,6 +34,7 @@ class Options:
     progress_timeout_s: float = 60.0
     capacity_wait_s: float = 0.0
     fallback: bool = True
+    lexicon: Mapping[str, str] = field(default_factory=dict)
     on_event: Callable[[SessionEvent], None] | None = None
 
     def __post_init__(self) -> None:

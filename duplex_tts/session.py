@@ -39,6 +39,7 @@ class Session:
 
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self._failover = Failover(url, key, options)
+        self._lexicon = options.lexicon
         self._slots = asyncio.Semaphore(options.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
@@ -176,6 +177,9 @@ class Session:
         self, id_: str, parameters: Parameters, on_arrival: Callable[[Arrival], None] | None = None
     ) -> Context:
         channel = await self._failover.current_channel()
+        if self._lexicon:
+            lexicon = {**self._lexicon, **(parameters.get("lexicon") or {})}
+            parameters = {**parameters, "lexicon": lexicon}
         context = Context(id_, parameters, _default_form(channel.ready), on_arrival)
         channel.open_context(context)
         self._utterances += 1

@@ -62,6 +62,7 @@ def voice_routes(access: Access) -> APIRouter:
         try:
             owner = access.authorize(_get_key(request))
             await services.tts.remove_voice(name)
+            await services.lexicons.forget_voice(name)
         except DuplexError as error:
             return _error_response(services, error)
         log.info("voice.removed", voice=name, by=owner)

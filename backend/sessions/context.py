@@ -36,13 +36,17 @@ _MAX_FLUSHES = 10_000  # unanswered, per context
 
 
 class Context:
-    """Text in, audio out, in order. Raises what `resolve_params` and `parse_format` raise."""
+    """Text in, audio out, in order. Raises what `resolve_params`, `lexicon_for`
+    and `parse_format` raise.
+    """
 
     def __init__(
         self, start: Start, services: Services, send_queue: SendQueue, session: SessionRecord
     ) -> None:
         self.id = start.context
         self._voice_params = services.tts.resolve_params(start)
+        # Again before each sentence: what the lexicons say applies to all that is not spoken yet.
+        services.lexicons.lexicon_for(self._voice_params.voice, start.lexicon, start.dictionaries)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
         output = OutputParams(target, start.frames, parse_volume(start.volume))
         self._services = services

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from backend.config import Settings
 from backend.monitoring.metrics import Metrics
 from backend.sessions.client_slots import ClientSlots
+from backend.synthesis.lexicon_store import LexiconStore
 from backend.tts_manager import TTSManager
 
 
@@ -22,6 +23,7 @@ class Services:
     clock: Callable[[], float]  # seconds; the event loop's
     # At most one context reads text per turn of the event loop.
     reading_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lexicons: LexiconStore = field(default_factory=LexiconStore)
     client_slots: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:

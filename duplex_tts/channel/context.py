@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -37,9 +37,11 @@ flush.
 REFUSALS = frozenset(
     {
         "bad_format",
+        "bad_lexicon",
         "bad_message",
         "overloaded",
         "too_many_contexts",
+        "unknown_lexicon",
         "unknown_voice",
         "unsupported",
         "voice_unavailable",
@@ -62,6 +64,8 @@ class Parameters(TypedDict, total=False):
     typing: Literal["auto", "word", "phrase", "sentence"] | None
     priority: Literal["interactive", "normal", "background"] | None
     frames: Literal["binary", "json"] | None
+    lexicon: Mapping[str, str] | None
+    dictionaries: Sequence[str] | None
 
 
 Arrival = ContextEvent | ClientError

@@ -13,6 +13,7 @@ from rich.markup import escape
 from duplex_tts.cli.batch import batch
 from duplex_tts.cli.bench_check import bench_problem
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
+from duplex_tts.cli.lexicon import app as lexicon
 from duplex_tts.cli.say import say
 from duplex_tts.cli.server_program import exec_program
 from duplex_tts.cli.shared_options import reporting_errors, stderr
@@ -57,6 +58,7 @@ app.command("say")(say)
 app.command("type")(type_)
 app.command("batch")(batch)
 app.add_typer(voices, name="voices")
+app.add_typer(lexicon, name="lexicon")
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from duplex_tts.channel.address import authorization, http_url
-from duplex_tts.cli.shared_options import (
-    FAILED,
-    Key,
-    Url,
-    ensure_server,
-    print_error,
-    reporting_errors,
-)
-from duplex_tts.errors import ClientError, ConnectionLost
+from duplex_tts.cli.server_api import server_api
+from duplex_tts.cli.shared_options import FAILED, Key, Url, print_error
 
 _PATH = "/v1/voices"
 _LIST_TIMEOUT_S = 5.0
@@ -31,30 +19,6 @@ _CREATE_TIMEOUT_S = 300.0  # on a CPU, queued after the recordings of others
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
 _out = Console(highlight=False)
-
-
-class VoiceRefused(ClientError):
-    """The server refused the request; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class _VoicesApi:
-    """The HTTP API of the server at `address`."""
-
-    client: httpx.Client
-    address: str
-
-    def send_request(self, method: str, path: str, **content: Any) -> dict[str, Any]:
-        """Return the JSON response. Raises `VoiceRefused` with the server's message."""
-        response = self.client.request(method, http_url(self.address, path), **content)
-        try:
-            body = response.json()
-        except ValueError:
-            body = {}
-        if response.is_success and isinstance(body, dict) and body:
-            return body
-        reason = body.get("message") if isinstance(body, dict) else None
-        raise VoiceRefused(str(reason or f"{response.url} answers {response.status_code}"))
 
 
 @app.callback()
@@ -68,7 +32,7 @@ def voices(context: typer.Context, url: Url = None, key: Key = None) -> None:
 @app.command("list")
 def list_(context: typer.Context, url: Url = None, key: Key = None) -> None:
     """List the voices of the server."""
-    with _voices_api(context, url, key, _LIST_TIMEOUT_S) as api:
+    with server_api(context, url, key, _LIST_TIMEOUT_S) as api:
         listing = api.send_request("GET", _PATH)
     try:
         _out.print(_voice_table(listing))
@@ -110,7 +74,7 @@ def add(
     Record one person without background noise, speaking in the style you want to hear. Ask the
     person for permission first.
     """
-    with _voices_api(context, url, key, _CREATE_TIMEOUT_S) as api, recording.open("rb") as audio:
+    with server_api(context, url, key, _CREATE_TIMEOUT_S) as api, recording.open("rb") as audio:
         files = {"audio": (recording.name, audio)}
         voice = api.send_request("POST", _PATH, data={"name": name}, files=files)["name"]
     _out.print(f'{voice} is ready: duplex-tts say "Hello" --voice {voice}', markup=False)
@@ -124,23 +88,6 @@ def remove(
     key: Key = None,
 ) -> None:
     """Remove a voice created from a recording. Speech that already uses it is not interrupted."""
-    with _voices_api(context, url, key, _CREATE_TIMEOUT_S) as api:
+    with server_api(context, url, key, _CREATE_TIMEOUT_S) as api:
         api.send_request("DELETE", f"{_PATH}/{quote(name, safe='')}")
     _out.print(f"{name} was removed", markup=False)
-
-
-@contextmanager
-def _voices_api(
-    context: typer.Context, url: str | None, key: str | None, timeout_s: float
-) -> Iterator[_VoicesApi]:
-    """Connect to the server over HTTP. Errors of the block are printed as one line."""
-    url, key = url or context.obj[0], key or context.obj[1]
-    with reporting_errors(), ensure_server(url) as address:
-        voices = http_url(address, _PATH)
-        try:
-            with httpx.Client(
-                headers=authorization(key), timeout=timeout_s, trust_env=False
-            ) as client:
-                yield _VoicesApi(client, address)
-        except httpx.HTTPError as error:
-            raise ConnectionLost(f"no speech server answers at {voices} ({error})") from error

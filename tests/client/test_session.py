@@ -20,6 +20,7 @@ from duplex_tts.events import (
     Retracted,
     Word,
 )
+from duplex_tts.options import Options
 from duplex_tts.session import Session
 from tests.support.scripted_server import READY, ScriptedConnection, audio_message, idle, run_server
 
@@ -586,6 +587,23 @@ async def test_volume_and_typing_are_sent_only_when_given() -> None:
         await session.ping()
     assert (starts[0]["volume"], starts[0]["typing"]) == (0.5, "phrase")
     assert not {"volume", "typing"} & set(starts[1])
+
+
+async def test_lexicon_of_the_session_and_of_an_utterance_are_sent_together() -> None:
+    starts = []
+
+    async def script(peer: ScriptedConnection) -> None:
+        for _ in range(2):
+            starts.append(await peer.receive("start"))
+
+    options = Options(lexicon={"Nguyen": "win", "Anna": "ahna"})
+    async with run_server(script) as url, Session.connect(url, options=options) as session:
+        await session.start(lexicon={"Anna": "anner"}, dictionaries=["ours"])
+        await session.start()
+        await session.ping()
+    assert starts[0]["lexicon"] == {"Nguyen": "win", "Anna": "anner"}
+    assert starts[0]["dictionaries"] == ["ours"]
+    assert starts[1]["lexicon"] == {"Nguyen": "win", "Anna": "ahna"}
 
 
 async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:

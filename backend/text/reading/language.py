@@ -12,12 +12,13 @@ from backend.text.reading.written_words import WordCursor
 class Reading:
     """What a rule says for the next `count` written words: `spoken`, without the marks around them.
     `trail`: the marks behind; None: those of the last word (a rule that reads the dot of an
-    abbreviation removes it).
+    abbreviation removes it). `phonemes`: IPA that says all of it instead, on engines that read IPA.
     """
 
     spoken: str
     count: int = 1
     trail: str | None = None
+    phonemes: str | None = None
 
 
 Rule = Callable[[WordCursor], Reading | None]

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from backend import errors
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
+from backend.endpoints.lexicon import lexicon_routes
 from backend.endpoints.native import native_routes
 from backend.endpoints.status import status_routes
 from backend.endpoints.voices import voice_routes
@@ -102,6 +103,7 @@ def test_documented_native_routes_match_the_code() -> None:
     routers = [
         native_routes(access),
         voice_routes(access),
+        lexicon_routes(access),
         status_routes(Settings(), tts, tts.metrics, access),
     ]
     routes = [route for router in routers for route in router.routes]

@@ -38,7 +38,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Served:
             return httpx.Response(status, content=body)
 
         client = partial(httpx.Client, transport=httpx.MockTransport(respond))
-        monkeypatch.setattr("duplex_tts.cli.voices.httpx.Client", client)
+        monkeypatch.setattr("duplex_tts.cli.server_api.httpx.Client", client)
         return requests
 
     return serve

@@ -74,7 +74,7 @@ _HINT = re.compile(r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉�
 _STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+]")
 _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
-_FUNCTIONS = frozenset(["sin", "cos", "tan", "log", "exp", "lim", "max", "min", "det", "mod"])
+_FUNCTIONS = frozenset("sin cos tan log exp lim max min det mod".split())
 _POWERS = {"2": "squared", "3": "cubed"}
 _NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
 
@@ -148,20 +148,7 @@ def _read_dash(cursor: WordCursor) -> Reading | None:
 
 
 def _is_month(word: WrittenWord) -> bool:
-    return word.core[:3] in [
-        "Jan",
-        "Feb",
-        "Mar",
-        "Apr",
-        "May",
-        "Jun",
-        "Jul",
-        "Aug",
-        "Sep",
-        "Oct",
-        "Nov",
-        "Dec",
-    ]
+    return word.core[:3] in "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def read_expression(cursor: WordCursor) -> Reading | None:

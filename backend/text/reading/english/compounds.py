@@ -16,9 +16,9 @@ _GLUE = re.compile(r"(-{2,}|[—―–]|\.{2,}|…|[,;:!?]+|(?<=[a-z]{2})\.(?=[A
 _ODD = re.compile(r"[^\w'-]+")
 _OR = word_set(
     """he/she she/he his/her her/his him/her her/him he/him yes/no no/yes true/false on/off
-    s/he either/or win/lose pass/fail man/woman men/women boys/girls"""
+    s/he  win/lose pass/fail man/woman men/women boys/girls"""
 )
-_ALIKE = word_set("and/or he/him she/her they/them him/his")
+_ALIKE = word_set("either/or and/or he/him she/her they/them him/his")
 _DAY_NAMES = {name.lower(): name for name in CALENDAR.values()} | CALENDAR
 
 
@@ -71,7 +71,7 @@ def _say_glue(mark: str, core: str) -> str:
     if mark == "–":
         sides = [side.lower() for side in core.split("–")]
         if all(side in _DAY_NAMES for side in sides):
-            return " to "
+            return " to "  # "Mon–Fri"
         if core.istitle() or core.isupper():
             return " "
     if mark[:1] in "-—―–" and mark:
@@ -96,11 +96,7 @@ def _read_hyphened(core: str) -> str | None:
     parts = [part for part in _HYPHENS.split(core) if part]
     if not parts:
         return None
-    if len(parts) == 2 and all(part.lower() in _DAY_NAMES for part in parts):
-        if all(part[0].isupper() for part in parts):
-            return " to ".join(_DAY_NAMES[part.lower()] for part in parts)
-    said = [
-        CALENDAR[part.lower()] if part.istitle() and part.lower() in CALENDAR else say_part(part)
-        for part in parts
-    ]
+    said = [say_part(part) for part in parts]
+    if len(parts) == 2 and parts[0].lower() in _BEFORE_DATES and parts[1].istitle():
+        said[1] = _DAY_NAMES.get(parts[1].lower(), said[1])
     return None if said == parts and len(parts) > 1 else " ".join(said)

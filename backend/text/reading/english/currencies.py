@@ -70,7 +70,7 @@ _MINOR = {
     "rand": ("cent", "cents"),
 }
 # Codes that are words: capitals are often shouted.
-_WORDS = frozenset(["ALL", "TOP", "CUP", "PEN", "MAD", "COP", "GEL", "TRY", "SOS", "MOP", "BAM"])
+_WORDS = frozenset("ALL TOP CUP PEN MAD COP GEL TRY SOS MOP BAM".split())
 
 
 @dataclass(frozen=True, slots=True)

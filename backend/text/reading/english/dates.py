@@ -10,20 +10,9 @@ from backend.text.reading.english.times import say_clock
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = (
+    "January February March April May June July August September October November December"
+).split()
 _SHORT = {name[:3]: name for name in _MONTHS} | {"Sept": "September"}
 MONTHS = _SHORT | {name: name for name in _MONTHS}
 MONTHS |= {short.upper(): name for short, name in MONTHS.items()}
@@ -37,22 +26,7 @@ _ISO = re.compile(
 _NUMERIC = re.compile(r"(\d\d?)([-/.])(\d\d?)\2(\d{4}|\d\d)")
 _MONTH_YEAR = re.compile(r"(\d\d?)/([12]\d{3})|([12]\d{3})[-/](\d\d)")
 _DAY_MONTH = re.compile(r"(\d\d?)/(\d\d?)")
-_DATE_CUES = frozenset(
-    [
-        "on",
-        "since",
-        "until",
-        "till",
-        "before",
-        "after",
-        "due",
-        "by",
-        "dated",
-        "born",
-        "expires",
-        "from",
-    ]
-)
+_DATE_CUES = frozenset("on since until till before after due by dated born expires from".split())
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 

@@ -11,123 +11,21 @@ from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
 _PHONE_CUES = frozenset(
-    [
-        "call",
-        "dial",
-        "phone",
-        "tel",
-        "telephone",
-        "fax",
-        "text",
-        "ring",
-        "mobile",
-        "cell",
-        "card",
-        "account",
-        "iban",
-        "isbn",
-        "number",
-        "whatsapp",
-        "sms",
-        "contact",
-        "hotline",
-        "helpline",
-        "at",
-        "on",
-        "no",
-    ]
+    "call dial phone tel telephone fax text ring mobile cell card account iban isbn number whatsapp "
+    "sms contact hotline helpline at on no".split()
 )
-_CALL_CUES = frozenset(
-    ["call", "dial", "phone", "text", "ring", "calling", "dialing", "dialed", "called"]
-)
+_CALL_CUES = frozenset("call dial phone text ring calling dialing dialed called".split())
 _DIGIT_CUES = frozenset(
-    [
-        "pin",
-        "code",
-        "passcode",
-        "password",
-        "zip",
-        "zipcode",
-        "postcode",
-        "otp",
-        "cvv",
-        "cvc",
-        "account",
-        "card",
-        "serial",
-        "extension",
-        "ext",
-        "isbn",
-        "imei",
-        "ssn",
-        "tracking",
-        "order",
-        "ticket",
-        "invoice",
-        "reference",
-        "ref",
-        "id",
-        "case",
-        "booking",
-        "confirmation",
-        "member",
-        "policy",
-    ]
+    "pin code passcode password zip zipcode postcode otp cvv cvc account card serial extension ext "
+    "isbn imei ssn tracking order ticket invoice reference ref id case booking confirmation member "
+    "policy".split()
 )
 _PAIR_CUES = frozenset(
-    [
-        "room",
-        "flight",
-        "route",
-        "highway",
-        "hwy",
-        "suite",
-        "apartment",
-        "apt",
-        "unit",
-        "bus",
-        "gate",
-        "boeing",
-        "airbus",
-        "error",
-        "status",
-        "rfc",
-        "port",
-        "rtx",
-        "gtx",
-        "gtx",
-        "rx",
-        "iso",
-        "model",
-        "area",
-        "interstate",
-        "studio",
-        "office",
-        "locker",
-        "http",
-        "exit",
-        "rte",
-    ]
+    "room flight route highway hwy suite apartment apt unit bus gate boeing airbus error status "
+    "rfc port rtx gtx gtx rx iso model area interstate studio office locker http exit rte".split()
 )
-_BETWEEN = frozenset(["is", "was", "number", "no", "nr", "code"])
-_SHORT_NUMBERS = frozenset(
-    [
-        "911",
-        "999",
-        "112",
-        "111",
-        "101",
-        "211",
-        "311",
-        "411",
-        "511",
-        "611",
-        "711",
-        "811",
-        "988",
-        "000",
-    ]
-)
+_BETWEEN = frozenset("is was number no nr code".split())
+_SHORT_NUMBERS = frozenset("911 999 112 111 101 211 311 411 511 611 711 811 988 000".split())
 _GROUPS = re.compile(r"\+?\d+(?:[-./]\d+)*")
 _SHAPES = frozenset(
     [
@@ -235,9 +133,7 @@ def read_identifier(cursor: WordCursor) -> Reading | None:
         return Reading(spell_digits(digits))  # the rest of a very long number
     if cue in _CALL_CUES and (digits in _SHORT_NUMBERS or len(digits) >= 5):
         return Reading(spell_digits(digits))
-    if (cue in _DIGIT_CUES and len(digits) >= 4) or (
-        len(digits) >= 5 and digits != cursor.word.core
-    ):
+    if cue in _DIGIT_CUES and len(digits) >= 4 or (len(digits) >= 5 and digits != cursor.word.core):
         return Reading(spell_digits(digits))
     before = cursor.previous().core
     is_name = cue in _PAIR_CUES or (cue in _DIGIT_CUES and len(digits) == 3)

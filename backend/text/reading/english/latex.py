@@ -48,26 +48,7 @@ _COMMANDS = {
     "tan": "tangent",
 }
 _SILENT = frozenset(
-    [
-        "left",
-        "right",
-        "quad",
-        "qquad",
-        "text",
-        "mathrm",
-        "mathbf",
-        "mathit",
-        "displaystyle",
-        ",",
-        ";",
-        "!",
-        "(",
-        ")",
-        "[",
-        "]",
-        "{",
-        "}",
-    ]
+    "left right quad qquad text mathrm mathbf mathit displaystyle , ; ! ( ) [ ] { }".split()
 )
 _OPENING = ("$$", "$", r"\(", r"\[")
 _START = re.compile(r"\$\$?[^\s\d.$-]|\$\$?-?\d+[a-z^_=+*\\]|\\[(\[]|\\[a-zA-Z]+[{\\^_]?")

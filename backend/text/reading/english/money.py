@@ -35,18 +35,7 @@ _GLUED = {
     "cr": "crore",
 }
 MAGNITUDES = frozenset(
-    [
-        "hundred",
-        "thousand",
-        "million",
-        "billion",
-        "trillion",
-        "quadrillion",
-        "lakh",
-        "lakhs",
-        "crore",
-        "crores",
-    ]
+    "hundred thousand million billion trillion quadrillion lakh lakhs crore crores".split()
 )
 _SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
 _SIGN_ALONE = re.compile(CURRENCY)

@@ -5,113 +5,16 @@ from __future__ import annotations
 from backend.text.reading.written_words import WordCursor
 
 _DETERMINERS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "this",
-        "that",
-        "another",
-        "every",
-        "each",
-        "one",
-        "his",
-        "her",
-        "its",
-        "my",
-        "your",
-        "our",
-        "their",
-        "per",
-        "no",
-    ]
+    "a an the this that another every each one his her its my your our their per no".split()
 )
-_ARTICLES = frozenset(["a", "an", "another", "every"])
+_ARTICLES = frozenset("a an another every".split())
 _NO_NOUNS = frozenset(
-    [
-        "of",
-        "or",
-        "and",
-        "is",
-        "was",
-        "were",
-        "are",
-        "be",
-        "in",
-        "on",
-        "at",
-        "to",
-        "from",
-        "by",
-        "with",
-        "for",
-        "as",
-        "if",
-        "but",
-        "than",
-        "then",
-        "that",
-        "which",
-        "who",
-        "we",
-        "you",
-        "i",
-        "he",
-        "she",
-        "it",
-        "they",
-        "this",
-        "these",
-        "those",
-        "not",
-        "more",
-        "less",
-        "each",
-        "per",
-        "away",
-        "ago",
-        "long",
-        "tall",
-        "wide",
-        "deep",
-        "high",
-        "thick",
-        "later",
-        "earlier",
-        "now",
-        "here",
-        "there",
-        "today",
-        "only",
-        "off",
-        "out",
-        "up",
-        "down",
-        "over",
-        "under",
-        "before",
-        "after",
-        "when",
-        "while",
-        "will",
-        "would",
-        "can",
-        "could",
-        "may",
-        "must",
-        "has",
-        "have",
-        "had",
-        "do",
-        "does",
-        "did",
-        "so",
-        "until",
-        "since",
-        "total",
-    ]
+    "of or and is was were are be in on at to from by with for as if but than then that which who "
+    "we you i he she it they this these those not more less each per away ago long tall wide deep "
+    "high thick later earlier now here there today only off out up down over under before after "
+    "when while will would can could may must has have had do does did so until since total".split()
 )
-_ADJECTIVES = frozenset(["tall", "long", "wide", "deep", "high", "thick", "heavy", "old"])
+_ADJECTIVES = frozenset("tall long wide deep high thick heavy old".split())
 
 
 def is_attribute(cursor: WordCursor, count: int) -> bool:
@@ -136,6 +39,12 @@ def is_attribute(cursor: WordCursor, count: int) -> bool:
 
 def is_counted(core: str) -> bool:
     """Whether a word looks like a noun in the plural, as behind a number that counts."""
-    return (core.endswith("s") and core.islower() and core not in _NO_NOUNS and len(core) > 3) or (
-        core in ("people", "men", "women", "children", "sheep", "fish", "feet", "more", "other")
+    return (
+        core.endswith("s")
+        and core.islower()
+        and core not in _NO_NOUNS
+        and len(core) > 3
+        or (
+            core in ("people", "men", "women", "children", "sheep", "fish", "feet", "more", "other")
+        )
     )

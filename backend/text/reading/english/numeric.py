@@ -7,12 +7,12 @@ from collections.abc import Callable
 from backend.text.reading.english.arithmetic import read_expression, read_operator
 from backend.text.reading.english.cues import read_cue
 from backend.text.reading.english.dates import read_day, read_month, read_numeric_date
+from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.digit_strings import (
     read_identifier,
     read_phone_number,
     read_version,
 )
-from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.latex import read_latex
 from backend.text.reading.english.money import read_leading_code, read_money
 from backend.text.reading.english.number_forms import VULGAR

@@ -25,83 +25,14 @@ _IDIOMS = {
     "20/20": "twenty twenty",
 }
 _YEAR_CUES = frozenset(
-    [
-        "in",
-        "since",
-        "of",
-        "until",
-        "till",
-        "by",
-        "before",
-        "after",
-        "from",
-        "during",
-        "year",
-        "early",
-        "late",
-        "mid",
-        "circa",
-        "about",
-        "around",
-        "ca",
-        "spring",
-        "summer",
-        "autumn",
-        "fall",
-        "winter",
-        "between",
-        "to",
-        "and",
-        "january",
-        "february",
-        "march",
-        "april",
-        "may",
-        "june",
-        "july",
-        "august",
-        "september",
-        "october",
-        "november",
-        "december",
-    ]
+    "in since of until till by before after from during year early late mid circa about around ca "
+    "spring summer autumn fall winter between to and january february march april may june july "
+    "august september october november december".split()
 )
 _LISTED = frozenset(
-    [
-        "pages",
-        "chapters",
-        "options",
-        "rooms",
-        "steps",
-        "items",
-        "lines",
-        "questions",
-        "figures",
-        "numbers",
-        "sections",
-        "parts",
-        "days",
-        "weeks",
-        "levels",
-        "episodes",
-        "seasons",
-        "tables",
-        "verses",
-        "rows",
-        "columns",
-        "exercises",
-        "units",
-        "grades",
-        "rules",
-        "versions",
-        "sizes",
-        "ages",
-        "channels",
-        "gates",
-        "articles",
-        "tasks",
-        "paragraphs",
-    ]
+    "pages chapters options rooms steps items lines questions figures numbers sections parts days "
+    "weeks levels episodes seasons tables verses rows columns exercises units grades rules versions "
+    "sizes ages channels gates articles tasks paragraphs".split()
 )
 _PREFIXED = re.compile(
     r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(\d.*)",
@@ -147,7 +78,7 @@ def read_idiom(cursor: WordCursor) -> Reading | None:
 def read_dimension(cursor: WordCursor) -> Reading | None:
     """ "2x4", "1920x1080"; units may follow in the last part: "4x6cm" is left to `read_mixed`."""
     core = cursor.word.core
-    if ("x" not in core and "×" not in core) or not _DIMENSION.fullmatch(core):
+    if "x" not in core and "×" not in core or not _DIMENSION.fullmatch(core):
         return None
     parts = re.split(r"[x×*]", core)
     is_product = "×" in core and max(map(len, parts)) < 3

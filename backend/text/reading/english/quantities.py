@@ -17,96 +17,22 @@ from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
 _LETTERED = frozenset(
-    [
-        "seat",
-        "gate",
-        "room",
-        "apt",
-        "apartment",
-        "unit",
-        "suite",
-        "row",
-        "platform",
-        "section",
-        "class",
-        "grade",
-        "size",
-        "figure",
-        "fig",
-        "step",
-        "table",
-        "exhibit",
-        "flat",
-        "block",
-        "building",
-        "terminal",
-        "iphone",
-        "type",
-        "model",
-        "appendix",
-        "chapter",
-        "article",
-    ]
+    "seat gate room apt apartment unit suite row platform section class grade size figure fig step "
+    "table exhibit flat block building terminal iphone type model appendix chapter article".split()
 )
 # Glued letters that are said as letters: 10K, 5G, 3D.
-_LETTERS = frozenset(
-    [
-        "K",
-        "G",
-        "M",
-        "B",
-        "D",
-        "H",
-        "T",
-        "X",
-        "P",
-        "b",
-        "d",
-        "k",
-        "p",
-        "x",
-        "c",
-        "G",
-        "Gs",
-        "Ms",
-        "EB",
-    ]
-)
+_LETTERS = frozenset("K G M B D H T X P b d k p x c G Gs Ms EB".split())
 # Words, when a space is before them.
-_WORDS = frozenset(
-    [
-        "in",
-        "d",
-        "us",
-        "em",
-        "ins",
-        "rem",
-        "PS",
-        "Da",
-        "ct",
-        "ac",
-        "MP",
-        "AU",
-        "at",
-        "deg",
-        "doz",
-        "ha.",
-        "a",
-        "H",
-        "Cal",
-        "Pa.",
-        "mad",
-    ]
-)
+_WORDS = frozenset("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad".split())
 _COUNTED_IN_MILLIONS = frozenset(
-    ["people", "users", "views", "followers", "subscribers", "downloads", "copies", "jobs"]
+    "people users views followers subscribers downloads copies jobs".split()
 )
-_MEASURED = frozenset(["tall", "long", "wide", "deep", "high", "thick", "by", "x", "×", "of"])
+_MEASURED = frozenset("tall long wide deep high thick by x × of".split())
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
 _SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
 _ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
-_SPEECH = frozenset(["he", "she", "they", "i", "we", "it", "said", "says", "asked", "and", "but"])
+_SPEECH = frozenset("he she they i we it said says asked and but".split())
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
@@ -203,7 +129,7 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
             return Unit("million", "million")
         if re.fullmatch(r"\d+s", following.core):
             return Unit("minute", "minutes")
-    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and _is_decade(figure))):
+    if symbol == "s" and (_is_lettered(figure) or amount.low[-1:] == "0" and _is_decade(figure)):
         return None
     return find_unit(symbol)
 
@@ -217,23 +143,7 @@ def _is_decade(figure: Figure) -> bool:
     digits, before = figure.amount.low, figure.cursor.previous().core.lower()
     if len(digits) == 4 and digits.isdigit():
         return True
-    cues = [
-        "the",
-        "early",
-        "late",
-        "mid",
-        "his",
-        "her",
-        "their",
-        "my",
-        "our",
-        "your",
-        "in",
-        "low",
-        "high",
-        "upper",
-        "lower",
-    ]
+    cues = "the early late mid his her their my our your in low high upper lower".split()
     is_cued = before in cues or before.endswith(("'s", "’s")) or figure.cursor.word.lead != ""
     return len(digits) == 2 and is_cued
 

@@ -15,68 +15,13 @@ _TIME = re.compile(
     rf"(?:-(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?)?"
 )
 _COLON = re.compile(r"(\d{1,4}):(\d{1,4})(?:-(\d{1,3}))?")
-_RATIO_CUES = frozenset(["ratio", "scale", "odds", "mix", "score", "proportion", "aspect"])
+_RATIO_CUES = frozenset("ratio scale odds mix score proportion aspect".split())
 _BOOKS = frozenset(
-    [
-        "genesis",
-        "exodus",
-        "leviticus",
-        "numbers",
-        "deuteronomy",
-        "joshua",
-        "judges",
-        "ruth",
-        "samuel",
-        "kings",
-        "chronicles",
-        "ezra",
-        "nehemiah",
-        "esther",
-        "job",
-        "psalm",
-        "psalms",
-        "proverbs",
-        "ecclesiastes",
-        "isaiah",
-        "jeremiah",
-        "lamentations",
-        "ezekiel",
-        "daniel",
-        "hosea",
-        "joel",
-        "amos",
-        "obadiah",
-        "jonah",
-        "micah",
-        "nahum",
-        "habakkuk",
-        "zephaniah",
-        "haggai",
-        "zechariah",
-        "malachi",
-        "matthew",
-        "mark",
-        "luke",
-        "john",
-        "acts",
-        "romans",
-        "corinthians",
-        "galatians",
-        "ephesians",
-        "philippians",
-        "colossians",
-        "thessalonians",
-        "timothy",
-        "titus",
-        "philemon",
-        "hebrews",
-        "james",
-        "peter",
-        "jude",
-        "revelation",
-        "surah",
-        "quran",
-    ]
+    "genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra "
+    "nehemiah esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel "
+    "daniel hosea joel amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi "
+    "matthew mark luke john acts romans corinthians galatians ephesians philippians colossians "
+    "thessalonians timothy titus philemon hebrews james peter jude revelation surah quran".split()
 )
 
 

@@ -9,43 +9,10 @@ from functools import lru_cache
 from backend.text.reading.english.unit_symbols import OTHERS, PREFIXED, PREFIXES
 
 _NOT_UNITS = frozenset(
-    [
-        "am",
-        "pm",
-        "as",
-        "das",
-        "has",
-        "at",
-        "dad",
-        "Ms",
-        "Es",
-        "PB.",
-        "fs",
-        "hs",
-        "ms.",
-        "Em",
-        "cat",
-        "pas",
-        "ad",
-        "PF",
-        "MA",
-        "MH",
-        "mad",
-    ]
+    "am pm as das has at dad Ms Es PB. fs hs ms. Em cat pas ad PF MA MH mad".split()
 )
 _UNCHANGED = frozenset(
-    [
-        "hertz",
-        "lux",
-        "kelvin",
-        "percent",
-        "horsepower",
-        "mille",
-        "thousand",
-        "mercury",
-        "dozen",
-        "siemens",
-    ]
+    "hertz lux kelvin percent horsepower mille thousand mercury dozen siemens".split()
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "henry": "henries"}
 _POWERS = {"²": "square", "^2": "square", "2": "square", "³": "cubic", "^3": "cubic", "3": "cubic"}
