@@ -237,7 +237,7 @@ DAYS = {
 
 CALENDAR = MONTHS | DAYS
 DATE_CUES = word_set(
-    "by each early every from in last late mid next on since this through till to until"
+    "by each early every from in last late mid next on since this through till to until you"
 )
 """Words before a month or a day that is written without a full stop."""
 

@@ -117,7 +117,8 @@ def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
         return Reading(TITLES[key], trail=_drop_stop(cursor))
     before, following = cursor.previous(), cursor.peek().core
     is_street = before.core[:1].isupper() or before.core[:1].isdigit()
-    is_street = is_street and not before.trail and bool(cursor.previous(2).core)
+    is_first = not cursor.previous(2).core and not before.core[:1].isdigit()
+    is_street = is_street and not before.trail and not is_first
     if key == "ste" and following[:1].isdigit():
         return Reading("suite", trail="")
     if following[:1].isupper() and len(cursor.word.trail) <= 1:

@@ -1,4 +1,4 @@
-"""Careless spellings: repeated letters, missing apostrophes, homographs by their neighbours. Pure."""
+"""Careless spellings: repeated letters, missing apostrophes; one homograph. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESPELLED = NAMES | CASUAL
 @lru_cache(1024)
 def shorten_letters(core: str) -> str | None:
     """Says "so" for "sooooo"; None if no letter stands three times in a row."""
-    if not _LONG.search(core) or len(set(core.lower())) == 1:
+    if not _LONG.search(core) or len(set(core.lower())) == 1 or "XX" in core:
         return None
     doubled = _LONG.sub(r"\1\1", core)
     return doubled if doubled.lower() in DOUBLED else _LONG.sub(r"\1", core)

@@ -65,7 +65,7 @@ _USER = re.compile(r"@(\w[\w.-]*)")
 _TAG = re.compile(r"#(\w+)")
 _SNAKE = re.compile(r"_*[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)+_*|_+[A-Za-z0-9]+_*|[A-Za-z0-9]+_+")
 _SMILE = re.compile(r":([a-z][a-z0-9_+-]*)")
-_OPERATOR_INSIDE = re.compile(r"[\w)\]]\s*(?:[=!<>]=|=>|->|&&|\|\||::|[=&+*^<>%])")
+_OPERATOR_INSIDE = re.compile(r"[\w)\]]\s*(?:[=!<>]=|=>|->|&&|\|\||::|[=&+*^<>%@])")
 
 
 def read_code(core: str, trail: str) -> str | None:

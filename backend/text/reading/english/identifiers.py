@@ -1,4 +1,4 @@
-"""Names made of letters, digits and marks: "GPT-4", "x86_64", "main.py", parts of addresses. Pure."""
+"""Names made of letters, digits and marks: "GPT-4", "x86_64", parts of addresses. Pure."""
 
 from __future__ import annotations
 

@@ -30,15 +30,14 @@ _BEHIND = word_set(
 _MARKS = ",;:.)!?"
 
 
-def read_letter(cursor: WordCursor) -> Reading | None:
+def read_letter(cursor: WordCursor, core: str) -> Reading | None:
     """A word of one letter."""
-    core = cursor.word.core
     if core == "A":
         return Reading("A" if _is_name(cursor) else "a")
     if core == "a":
         is_name = cursor.previous().core.lower() in _NAMED_SMALL and not cursor.previous().trail
         return Reading("A") if is_name else None
-    if core == "I" or not core.isascii():
+    if core == "I" or len(core.upper()) > 1:
         return None
     if core in "ns" and (cursor.word.lead or cursor.previous().core.endswith("'")):
         return Reading("and", trail="") if core == "n" else None  # rock 'n' roll

@@ -15,7 +15,7 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _CUES = (
     word_set(
         """act annex apollo appendix article book bowl canto chapter class division episode fantasy
-    figure gemini generation grade group habilis item level lesson mark no number olympiad
+    figure gemini grade group level lesson mark no number olympiad
     page paragraph part phase quarter rank round saturn scene schedule season section stage
     step table tier title type unit volume war wars wwe"""
     )
@@ -49,10 +49,12 @@ def roman_value(numeral: str) -> int:
     )
 
 
-def read_roman(cursor: WordCursor) -> Reading | None:
+def read_roman(cursor: WordCursor, core: str) -> Reading | None:
     """`Chapter IV` -> "four", `Louis XIV` -> "the fourteenth", `the XX century` -> "twentieth"."""
     word = cursor.word
-    core, ending = word.core, ""
+    ending = ""
+    if len(core) == 1 and core not in "IVX":
+        return None
     if core.endswith(("'s", "’s")):
         core, ending = core[:-2], "'s"
     value = roman_value(core.upper())
@@ -60,33 +62,37 @@ def read_roman(cursor: WordCursor) -> Reading | None:
         return None
     before = cursor.previous()
     if core.islower():
-        return Reading(cardinal(value)) if _is_small_numeral(word, before) else None
+        return _read_small(word, before, value)
     if before.trail and before.trail != ".":
         return _read_alone(word, core, value)
     said = _say_behind(cursor, core, value)
     return Reading(said + ending) if said else _read_alone(word, core, value)
 
 
-def _is_small_numeral(word: WrittenWord, before: WrittenWord) -> bool:
+def _read_small(word: WrittenWord, before: WrittenWord, value: int) -> Reading | None:
+    """As in "page iv", "(ii)"."""
     if set(word.core) - set("ivx") or len(word.core) < 2:
-        return False
-    return before.core.lower() in _CUES or (word.lead == "(" and word.trail.startswith(")"))
+        return None
+    is_number = before.core.lower() in _CUES or (word.lead == "(" and word.trail.startswith(")"))
+    if is_number:
+        return Reading(cardinal(value))
+    return Reading("I V") if word.core == "iv" else None
 
 
 def _say_behind(cursor: WordCursor, core: str, value: int) -> str:
     """What a numeral is behind the words before it; "" if it is none there."""
     before = cursor.previous()
     name = before.core.lower()
-    if core == "I":
+    if core == "I":  # far more often the pronoun
         return _say_first(cursor, name)
     if name in _RULERS and before.core.istitle():
         return f"the {ordinal(value)}" if value < 100 else ""
     if name in _CUES and (len(core) > 1 or before.core[0].isupper() or before.trail):
         return cardinal(value)
+    if name == "the" and value < 40 and cursor.peek().core.lower() in _CENTURIES:
+        return ordinal(value)
     if len(core) == 1 or core in _LETTERS or value > 100:
         return ""
-    if name == "the" and cursor.peek().core.lower() in _CENTURIES:
-        return ordinal(value)
     is_name = before.core[:1].isupper() and not before.core.isupper() and name not in _SMALL_WORDS
     if is_name and (core not in ("IV", "VI", "XI") or cursor.previous(2).core):
         return cardinal(value)

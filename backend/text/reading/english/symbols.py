@@ -75,15 +75,16 @@ _NAMES = {
 _ARROWS = word_set("-> --> => ==> ⇒ → ⟶ ⟹ ➔ ➜ ➝ ➞ ➡")
 _DASHES = re.compile(r"[-‐‑‒–—―−]+")
 _EMOTICON = re.compile(
-    r"[:;=8xX]['’]?[-o^]?[)(\]\[DPpOo3*|/\\@$#><cC}{]+|[)(\]\[D]+[-o^]?['’]?[:;=]|\^_*\^|[-oO>]_+[-oO<]"
+    r"[:;=]['’]?[-o^]?[)(\]\[DPpOo3*|/\\@$#><cC}{]+|[)(\]\[]+[-o^]?['’]?[:;=]|\^_*\^|[-oO>]_+[-oO<]"
     r"|[<>]?:[-']?[()DPpOo|/\\]+|¯\\_\(ツ\)_/¯|\(╯°□°\).*|[xX]D+|<3+|</3|\\o/"
 )
 _REPEATED = re.compile(r"([!?])\1+")
 _PAUSES = re.compile(r"[.,;:!?…—]")
 _MARKS = str.maketrans(
     {"؟": "?", "،": ",", "؛": ";", "。": ".", "、": ",", "，": ",", "！": "!", "？": "?", "；": ";"}
-    | {"：": ":", "\u037e": ";", "।": ".", "’": "'", "‘": "'", "`": "'", "´": "'", "ʼ": "'"}
+    | {"：": ":", "\u037e": ";", "।": "."}
 )
+_APOSTROPHES = str.maketrans("’‘`´ʼ", "'''''")
 _SILENT = re.compile(r"[™®℠\u2020\u2021•·■●◆✓✔✗✘★☆]")
 # Letters and digits in the shapes of Unicode's compatibility blocks; not superscripts, fractions.
 _SHAPES = re.compile(
@@ -109,6 +110,8 @@ def read_symbol(cursor: WordCursor) -> Reading | None:
         return Reading("", trail="")
     if core in ('"', "'", "“", "”", "(", ")", "[", "]"):
         return Reading("", trail="")
+    if ".." in core or "…" in core:
+        return Reading("", trail="…")
     return Reading("", trail="".join(dict.fromkeys(_PAUSES.findall(core.translate(_MARKS)))))
 
 
@@ -129,12 +132,12 @@ def fold_shapes(core: str) -> str:
     plain ones; trade marks are left out.
     """
     plain = _SHAPES.sub(lambda shaped: normalize("NFKC", shaped[0]), normalize("NFC", core))
-    return _SILENT.sub("", plain.translate(_MARKS))
+    return _SILENT.sub("", plain.translate(_MARKS).translate(_APOSTROPHES))
 
 
 @lru_cache(1024)
 def drop_foreign(core: str) -> str:
-    """`core` without letters of scripts that English does not read; Greek letters by their names."""
+    """`core` without letters of scripts that English does not read; one Greek letter is named."""
     said: list[str] = []
     for run in _RUNS.findall(core):
         foreign = [letter for letter in run if _is_foreign(letter)]

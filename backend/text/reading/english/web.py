@@ -38,21 +38,20 @@ _PLAIN_MARKS = order_marks({".": "dot", "/": "slash", "@": "at", "+": "plus", ":
 _LONGEST_PATH = 48  # characters of a path that are read; the rest of it is silent
 
 
-def read_address(core: str) -> tuple[str, str] | None:
-    """What is said for an address, and the closing marks cut off it; None if it is none."""
+def read_address(core: str) -> str | None:
+    """What is said for a URL, an e-mail address, a host; None if it is none of them."""
     text = core.strip("<>")
-    for mark in "),;":  # "https://x.org)." is split before its last marks alone
-        text = text.rstrip(mark)
-    tail = "," if core.endswith(",") else ""
     if scheme := _SCHEME.match(text):
-        return say_url(text[scheme.end() :]), tail
+        return say_url(text[scheme.end() :])
     if text.lower().startswith("www.") and len(text) > 4:
-        return say_url(text), tail
+        return say_url(text)
     if _EMAIL.fullmatch(text):
-        return say_marked(text.removeprefix("mailto:"), _MARKS), tail
+        return say_marked(text.removeprefix("mailto:"), _MARKS)
     if (host := _HOST.fullmatch(text)) and _is_domain(text, host[1]):
-        return say_url(text), tail
-    return None
+        return say_url(text)
+    if text.startswith("localhost:") and text[10:].isdigit():
+        return say_marked(text, _MARKS)
+    return _read_ipv6(text) if text.count(":") > 1 else None
 
 
 def _is_domain(text: str, top: str) -> bool:
@@ -78,9 +77,8 @@ def _shorten(path: str) -> str:
 def read_path(core: str) -> str | None:
     """A path, a file name, a dotted name ("node.js", "os.path", ".NET"), an IPv6 address."""
     if "/" in core or "\\" in core:
-        return say_marked(core, _MARKS) if _PATH.fullmatch(core) and len(core) > 1 else None
-    if ":" in core:
-        return _read_ipv6(core)
+        is_path = _PATH.fullmatch(core) or core.rpartition(".")[2].lower() in _ENDINGS
+        return say_marked(core, _MARKS) if is_path and len(core) > 1 else None
     if not _FILE.fullmatch(core) or not any(map(str.isalpha, core)):
         return None
     parts = core.split(".")

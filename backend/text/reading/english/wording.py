@@ -31,10 +31,12 @@ from backend.text.reading.written_words import WordCursor
 
 _PLAIN = re.compile(r"[A-Z]?[a-z]+(?:'[a-z]+)?")
 _ROMAN = re.compile(r"[IVXLCDM]+(?:['’]s)?")
+_OPENS = re.compile(r"[(\[{]")
+_CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
 _SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | frozenset(["lead", "a"])
-_PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'"])
+_PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
 
 
 def read_word(cursor: WordCursor) -> Reading | None:
@@ -58,7 +60,7 @@ def _read_plain(cursor: WordCursor, core: str) -> Reading | None:
     key = core.lower()
     if len(core) == 1:
         reading = read_abbreviation(cursor, core) if key in ABBREVIATIONS else None
-        return reading or read_letter(cursor)
+        return reading or read_letter(cursor, core)
     if key not in _SPECIAL:
         said = shorten_letters(core)
         if said is None and core.endswith("'s"):
@@ -69,7 +71,7 @@ def _read_plain(cursor: WordCursor, core: str) -> Reading | None:
     if key in ABBREVIATIONS and (reading := read_abbreviation(cursor, core)) is not None:
         return reading
     if key in _SMALL_ROMAN:
-        return read_roman(cursor)
+        return read_roman(cursor, core)
     return Reading(RESPELLED[key]) if key in RESPELLED else None
 
 
@@ -93,7 +95,7 @@ def _read_folded(cursor: WordCursor, folded: str) -> Reading:
     if not any(map(str.isalnum, folded)):
         return Reading("", trail=cursor.word.trail if cursor.previous().core else "")
     if " " in folded:
-        return Reading(" ".join(say_part(part) for part in folded.split()))
+        return Reading(" ".join(say_part(part.strip("-")) for part in folded.split()))
     reading = _read_in_context(cursor, folded) if not _PLAIN.fullmatch(folded) else None
     return reading or _read_by_itself(folded, cursor.word.trail) or Reading(folded)
 
@@ -101,16 +103,18 @@ def _read_folded(cursor: WordCursor, folded: str) -> Reading:
 def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
     """Words whose neighbours count: letters, abbreviations, Roman numerals, capitals."""
     reading = read_abbreviation(cursor, core) if core.lower() in ABBREVIATIONS else None
+    if reading is None and _ROMAN.fullmatch(core):
+        reading = read_roman(cursor, core)
     if reading is None and ("." in core or len(core) == 1):
         reading = read_dotted(cursor, core)
     if reading is None and len(core) == 1 and core.isalpha():
-        reading = read_letter(cursor)
+        reading = read_letter(cursor, core)
     if reading is not None:
-        return reading
-    if _ROMAN.fullmatch(core) and (reading := read_roman(cursor)) is not None:
         return reading
     if is_emoticon(core):
         return Reading("", trail="")
+    if core.isupper() and len(core) > 3:
+        core = shorten_letters(core) or core  # "SOOOO"
     said = read_capitals(cursor, core) if core[:2].isupper() else None
     return None if said is None else Reading(said)
 
@@ -118,11 +122,10 @@ def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
 @lru_cache(2048)
 def _read_by_itself(core: str, trail: str) -> Reading | None:
     """Words that are read alike anywhere."""
-    if (address := read_address(core)) is not None:
-        return Reading(address[0])
-    for said in (read_code(core, trail), read_hash(core), read_identifier(core)):
-        if said is not None:
-            closes = core.startswith(":") and trail.startswith(":")
-            return Reading(said, trail=trail[1:] if closes else None)
-    said = read_path(core) or read_compound(core)
+    if (said := read_address(core)) is not None:
+        return Reading(said)
+    if (said := read_code(core, trail)) is not None:
+        closed = _CLOSERS.get(core[:1]) or (")]}" if _OPENS.search(core) else "")
+        return Reading(said, trail=trail.lstrip(closed) if closed else None)
+    said = read_hash(core) or read_identifier(core) or read_path(core) or read_compound(core)
     return None if said is None else Reading(said)
