@@ -12,6 +12,8 @@ from backend.text.reading.english.identifiers import read_identifier, say_letter
 from backend.text.reading.english.word_sets import word_set
 
 _HYPHENS = re.compile(r"[-‐‑]")
+_RANGE = re.compile(r"[-‐‑–—]")
+_BEFORE_DATES = word_set("early late mid non post pre")
 _GLUE = re.compile(r"(-{2,}|[—―–]|\.{2,}|…|[,;:!?]+|(?<=[a-z]{2})\.(?=[A-Z][a-z]))")
 _ODD = re.compile(r"[^\w'-]+")
 _OR = word_set(
@@ -40,6 +42,8 @@ def say_part(part: str) -> str:
 
 def read_compound(core: str) -> str | None:
     """What is said for a word of several parts; None if it is to be said as it is."""
+    if (days := _read_days(core)) is not None:
+        return days
     if (glued := _read_glued(core)) is not None:
         return glued
     if "/" in core:
@@ -50,6 +54,14 @@ def read_compound(core: str) -> str | None:
         return " ".join(say_part(part) for part in _ODD.split(core) if part) or None
     said = say_part(core)
     return None if said == core else said
+
+
+def _read_days(core: str) -> str | None:
+    """As in "Mon-Fri", "Jan–Mar": from one to the other."""
+    ends = _RANGE.split(core)
+    if len(ends) != 2 or not all(end.istitle() and end.lower() in _DAY_NAMES for end in ends):
+        return None
+    return " to ".join(_DAY_NAMES[end.lower()] for end in ends)
 
 
 def _read_glued(core: str) -> str | None:
@@ -68,12 +80,8 @@ def _read_side(text: str) -> str:
 
 
 def _say_glue(mark: str, core: str) -> str:
-    if mark == "–":
-        sides = [side.lower() for side in core.split("–")]
-        if all(side in _DAY_NAMES for side in sides):
-            return " to "  # "Mon–Fri"
-        if core.istitle() or core.isupper():
-            return " "
+    if mark == "–" and (core.istitle() or core.isupper()):
+        return " "
     if mark[:1] in "-—―–" and mark:
         return "— "
     return f"{mark[:1] if mark[:1] != '.' or len(mark) == 1 else '…'} " if mark else ""
