@@ -23,7 +23,7 @@ LONGEST_WORD = 100  # characters; longer runs are cut here
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 # Fillers do not count.
 _WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
-_JOIN = re.compile(rf"[{SPACELESS}]\S|\S[{SPACELESS}]")
+_SPACELESS = re.compile(f"[{SPACELESS}]")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
 
@@ -34,7 +34,8 @@ class WrittenWord:
     `behind`, one space further.
 
     Without fillers it is `lead + core + trail`: opening marks, the word, closing marks. A run of
-    marks alone is all `core`. `is_joined`: no space belongs before it, since its script has none.
+    marks alone is all `core`. `is_glued`: no space was before it (it was cut from a long run,
+    or its script has none).
     """
 
     start: int
@@ -43,7 +44,12 @@ class WrittenWord:
     lead: str
     core: str
     trail: str
-    is_joined: bool = False
+    is_glued: bool = False
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether no space belongs before it, since its script has none."""
+        return self.is_glued and _SPACELESS.match(self.text) is not None
 
     @property
     def text(self) -> str:
@@ -71,12 +77,12 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
             break
         begin = words[-1].behind if words else start
         behind = end + text[end : end + 1].isspace()
-        joined = _JOIN.match(text, max(0, match.start() - 1)) is not None
-        words.append(_create_word(match[0], (begin, end, behind), joined))
+        glued = match.start() > 0 and not text[match.start() - 1].isspace()
+        words.append(_create_word(match[0], (begin, end, behind), glued))
     return words
 
 
-def _create_word(run: str, offsets: tuple[int, int, int], is_joined: bool) -> WrittenWord:
+def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
     word = run.replace(FILLER, "")
     if not word.isascii():  # macOS sends an accented letter as two code points
         word = expand(normalize("NFC", word))
@@ -84,8 +90,8 @@ def _create_word(run: str, offsets: tuple[int, int, int], is_joined: bool) -> Wr
     lead = word[: len(word) - len(core)]
     bare = core.rstrip(_CLOSING)
     if not bare:
-        return WrittenWord(*offsets, "", word, "", is_joined)
-    return WrittenWord(*offsets, lead, bare, core[len(bare) :], is_joined)
+        return WrittenWord(*offsets, "", word, "", is_glued)
+    return WrittenWord(*offsets, lead, bare, core[len(bare) :], is_glued)
 
 
 class WordCursor:
