@@ -40,6 +40,7 @@ from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
 from backend.endpoints.pages import install_pages as install_pages
 from backend.endpoints.path_aliases import PathAliases
+from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
@@ -148,6 +149,7 @@ def _add_routes(
     app.include_router(openai_routes(access))
     app.include_router(lexicon_routes(access))
     app.include_router(voice_routes(access))
+    app.include_router(reading_routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 
     @app.get("/healthz")

@@ -16,7 +16,16 @@ import structlog
 
 from backend.audio.loudness import gain_to_target, measure_lufs
 from backend.config import EngineSettings
-from backend.engines.base import SPEED, Device, EngineInfo, Model, Pcm, Release, Utterance
+from backend.engines.base import (
+    SPEED,
+    Device,
+    EngineInfo,
+    Model,
+    Pcm,
+    PhonemicModel,
+    Release,
+    Utterance,
+)
 from backend.errors import (
     BadMessage,
     EngineDead,
@@ -133,6 +142,14 @@ class TTSManager:
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`."""
         return self._model.is_whole_word(word)
+
+    def read_phonemes(self, release: Release, voice: str) -> dict[int, str] | None:
+        """The phonemes of the words of a release, by their offsets; None if the engine has none.
+        Blocks (about 0.1 ms a word).
+        """
+        if not isinstance(self._model, PhonemicModel):
+            return None
+        return dict(self._model.read_phonemes(release, voice))
 
     def voices(self) -> tuple[Voice, ...]:
         """All voices. Does not block."""

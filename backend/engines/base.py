@@ -37,6 +37,7 @@ class EngineInfo:
     otherwise the pacer releases whole clauses. `max_batch`: most utterances passed to one step.
     `parameters`: what a context may set, by the names of `events.Start`. `clones`: voices can be
     learned from recordings. `lufs`: loudness of its voices; None: each is measured.
+    `sounds`: what it can do but speak ("laugh"); a text asks for one by its name in brackets.
     `step_limit_s`: a longer call counts as hanging; the engine is abandoned and that call's
     utterances fail.
     """
@@ -50,6 +51,7 @@ class EngineInfo:
     clones: bool = False
     lufs: float | None = None
     step_limit_s: float = 2.0
+    sounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +85,16 @@ class Utterance:
 class Release:
     """The sentence known so far, and how far it may be spoken.
 
-    `text` agrees with every earlier release up to what has been spoken; the text behind `speak_to`
-    is lookahead and may change. `speak_to` is an upper bound at the end of a word (spaces
-    included): the engine may stop earlier, rather than inside a number, a date, an amount with its
-    magnitude or an abbreviation, unless `must_reach`. `final`: this is the whole sentence and
-    `speak_to` its end; implies `must_reach`. `pause`: silence will follow, since the rest is not
-    written yet: speech ends like a phrase within a sentence, and what follows begins with its own
-    onset.
+    `text` is what is said, in plain words and punctuation marks: the reading of what was written
+    (`backend.text.reading`). Words joined by no-break spaces are said for one written word, and are
+    best spoken in one chunk; single capitals are said by their names. It agrees with every earlier
+    release up to what has been spoken; the text behind `speak_to` is lookahead and may change.
+    `speak_to` is an upper bound at the end of a word (spaces included): the engine may stop
+    earlier, at a boundary that it can defend, unless `must_reach`. `final`: this is the whole
+    sentence and `speak_to` its end; implies `must_reach`. `pause`: silence will follow, since the
+    rest is not written yet: speech ends like a phrase within a sentence, and what follows begins
+    with its own onset. `pronunciations`: by the offsets of words, how those are said instead, in
+    IPA; an engine that has no phonemes reads the text.
     """
 
     text: str
@@ -97,6 +102,7 @@ class Release:
     final: bool = False
     must_reach: bool = False
     pause: bool = False
+    pronunciations: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,16 @@ class Model(Protocol):
 
     def create_engine(self) -> Engine:
         """A new engine for the calling thread to own."""
+
+
+@runtime_checkable
+class PhonemicModel(Model, Protocol):
+    """A model that speaks phonemes."""
+
+    def read_phonemes(self, release: Release, voice: str) -> list[tuple[int, str]]:
+        """The words of a release, as their offsets and phonemes (the model's own alphabet). Blocks
+        (about 0.1 ms a word). Raises `UnknownVoice`.
+        """
 
 
 @runtime_checkable

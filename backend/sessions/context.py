@@ -23,10 +23,12 @@ from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpa
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.pacer_setup import create_pacing, create_release
+from backend.sessions.reading_setup import create_language_source
 from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
+from backend.text.markup.reader import MarkupOptions
 from backend.text.pacer import Pacer, PendingSentence, Speak
 from backend.text.reading.spoken_text import SpokenText
 from backend.text.text_buffer import TextBuffer
@@ -45,8 +47,6 @@ class Context:
     ) -> None:
         self.id = start.context
         self._voice_params = services.tts.resolve_params(start)
-        # Again before each sentence: what the lexicons say applies to all that is not spoken yet.
-        services.lexicons.lexicon_for(self._voice_params.voice, start.lexicon, start.dictionaries)
         target = parse_format(start.format, start.sample_rate, start.bit_rate)
         output = OutputParams(target, start.frames, parse_volume(start.volume))
         self._services = services
@@ -62,7 +62,12 @@ class Context:
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
-        self._text = TextBuffer(services.settings.server.max_text_length)
+        language = create_language_source(
+            start, self._voice_params.voice, info.languages, services.lexicons
+        )
+        markup = MarkupOptions(ssml=bool(start.ssml))
+        limit = services.settings.server.max_text_length
+        self._text = TextBuffer(limit, language, markup, info.sounds)
         self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
         self._gain = 1.0  # the voice's, once loaded
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses

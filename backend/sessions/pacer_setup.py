@@ -14,8 +14,14 @@ from backend.tts_manager import TTSManager
 
 def create_release(spoken: SpokenText, choice: Speak) -> Release:
     """Build the engine's release from the pacer's choice: `spoken` as far as it allows."""
-    to = spoken.to_spoken(choice.to)
-    return Release(spoken.text, to, choice.final, choice.must_reach, choice.pause)
+    return Release(
+        spoken.text,
+        spoken.to_spoken(choice.to),
+        final=choice.final,
+        must_reach=choice.must_reach,
+        pause=choice.pause,
+        pronunciations=spoken.pronunciations,
+    )
 
 
 def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:

@@ -11,7 +11,7 @@ event loop between slices.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from itertools import takewhile
 
 from backend.errors import ContextEnded, TextLimit
@@ -40,8 +40,12 @@ class TextBuffer:
         limit: int,
         language: Callable[[], Language] = lambda: ENGLISH,
         markup: MarkupOptions | None = None,
+        sounds: Container[str] = (),
     ) -> None:
-        """`limit`: maximum characters not yet spoken. `language`: how the next sentence is read."""
+        """`limit`: maximum characters not yet spoken. `language`: how the next sentence is read.
+        `sounds`: those that the engine can make.
+        """
+        self._sounds = sounds
         self._limit = limit
         self._language = language
         self._masked = MaskedText(markup or MarkupOptions())
@@ -264,7 +268,8 @@ class TextBuffer:
     def say(self, sentence: PendingSentence, choice: Speak) -> SpokenText:
         """What is said for the current utterance, so far as the choice lets it be known."""
         words = [*self._reader.words, *self._reader.read_rest()]
-        return SpokenText([word for word in words if word.end <= choice.known], sentence.text)
+        known = [word for word in words if word.end <= choice.known]
+        return SpokenText(known, sentence.text, self._sounds)
 
     def mark_spoken(self, end: int) -> tuple[int, int]:
         """Mark the utterance as rendered up to its offset `end`. Returns the span of the context

@@ -18,6 +18,7 @@ from hibari import voices as catalogue
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.hibari.network import Network
 from backend.engines.hibari.phonemes import PhonemeReader
+from backend.engines.hibari.plan import pronounce
 from backend.engines.hibari.score import Score
 from backend.engines.hibari.utterance import HibariUtterance
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ
@@ -89,6 +90,15 @@ class HibariModel:
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`."""
         return self._reader(self.default_voice).is_whole_word(word)
+
+    def read_phonemes(self, release: Release, voice: str) -> list[tuple[int, str]]:
+        """See `PhonemicModel.read_phonemes`."""
+        if voice not in self._locks:
+            raise self._unknown_voice(voice)
+        reader = self._reader(voice)
+        given = {at: reader.read_ipa(ipa) for at, ipa in release.pronunciations.items()}
+        units = pronounce(reader.read_units(release.text), given)
+        return [(unit.start, unit.phonemes) for unit in units]
 
     def create_engine(self) -> HibariEngine:
         """A new engine for the calling thread to own."""

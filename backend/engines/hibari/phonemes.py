@@ -18,6 +18,7 @@ from pathlib import Path
 from hibari.g2p import ASSETS, G2P
 from hibari.g2p.oov import OOV
 
+from backend.engines.hibari.ipa import convert_ipa
 from backend.engines.hibari.text_pieces import smaller_parts, split_spans
 from backend.text.reading.spoken_text import TIE
 
@@ -28,6 +29,7 @@ MOST_PHONEMES = 240  # of a unit: it is encoded in one engine step
 _WORD = re.compile(r"\S+")
 _TIED = re.compile(rf"[^\s{TIE}]+(?:{TIE}[^\s{TIE}]+)*")
 _TO_LINE = str.maketrans({TIE: " ", "[": "(", "]": ")"})  # "[word](/ˈX/)" sets phonemes
+_LETTERS = re.compile(rf"\b[A-Z](?:{TIE}[A-Z]){{1,7}}\b")  # read as one: "F.B.I", not "F B I"
 # Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
 _PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 _CACHED_WORDS = 4096  # unknown words cached, for all utterances
@@ -69,6 +71,10 @@ class PhonemeReader:
         """
         return self._read_spans(text, split_spans(text))
 
+    def read_ipa(self, ipa: str) -> str:
+        """The phonemes for a pronunciation in IPA; "" if the voices know none of its sounds."""
+        return convert_ipa(ipa, self._alphabet)[:MOST_PHONEMES]
+
     def _read_spans(self, text: str, spans: Iterable[Span]) -> list[Unit]:
         return [
             replace(unit, start=start + unit.start, end=start + unit.end)
@@ -89,7 +95,8 @@ class PhonemeReader:
         return units
 
     def _build_units(self, text: str) -> list[Unit]:
-        line = text.translate(_TO_LINE)
+        line = _LETTERS.sub(lambda letters: letters[0].replace(TIE, "."), text)
+        line = line.translate(_TO_LINE)
         starts = [word.start() for word in _WORD.finditer(line)]
         readings = deque(zip(starts, self._read_line(line), strict=True))
         units = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
@@ -13,6 +14,7 @@ _LEFT_CHARACTERS = 80  # of spoken text read again as context,
 _LEFT_EFFORT = 300  # if that costs at most this, in ordinary characters
 _RIGHT_EFFORT = 400  # of text read at once, in ordinary characters
 _LOOKAHEAD = 100  # characters of it used as lookahead only, or a quarter if it is shorter
+_MARKS_BEHIND = re.compile(r"\W*$")
 _NEW_PHONEMES = 260  # planned at once, spaces included
 
 
@@ -47,10 +49,11 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
     must = release.final or release.must_reach
     text, end = release.text, release.speak_to
     known = window_end(text, spoken_to, _RIGHT_EFFORT)
-    units = _read_behind(text[:known], spoken_to, read)
+    given = release.pronunciations
+    units = pronounce(_read_behind(text[:known], spoken_to, read), given)
     if must and any(u.start < end < u.end for u in units):
         text, known = text[:end], min(known, end)  # the text behind will be read separately
-        units = _read_behind(text[:known], spoken_to, read)
+        units = pronounce(_read_behind(text[:known], spoken_to, read), given)
     lookahead = min(_LOOKAHEAD, (known - spoken_to) // 4)
     trusted = known if known == len(text) else known - lookahead
     ready = _take_fitting([u for u in units if u.end <= end], trusted)
@@ -62,6 +65,20 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
     rest = units[len(ready) :]
     reach = min(rest[0].start if rest else known, end)
     return SpeechPlan(ready, rest, max(reach, spoken_to), more, effort(text[spoken_to:known]))
+
+
+def pronounce(units: list[Unit], pronunciations: Mapping[int, str]) -> list[Unit]:
+    """`units`, with the phonemes that are given for some of them, by where they start; the marks
+    behind a word stay.
+    """
+    if not pronunciations:
+        return units
+    return [
+        replace(unit, phonemes=given + _MARKS_BEHIND.findall(unit.phonemes)[0])
+        if (given := pronunciations.get(unit.start))
+        else unit
+        for unit in units
+    ]
 
 
 def _may_end(units: list[Unit], count: int) -> bool:

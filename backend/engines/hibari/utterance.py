@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,7 +87,8 @@ class HibariUtterance:
 
     def extend(self, release: Release) -> None:
         """Replace the release."""
-        self._release = release
+        phonemes = {at: self._reader.read_ipa(ipa) for at, ipa in release.pronunciations.items()}
+        self._release = replace(release, pronunciations=phonemes) if phonemes else release
         self._plan = None
         self._chunks = 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from string import whitespace
 
@@ -24,14 +24,23 @@ class SpokenText:
     sound adds nothing; it is spoken together with what is before it.
     """
 
-    def __init__(self, words: Sequence[SpokenWord], written: str) -> None:
+    def __init__(
+        self, words: Sequence[SpokenWord], written: str, sounds: Container[str] = ()
+    ) -> None:
+        """`sounds`: those that the engine can make; others are silent."""
         self._words, self._written = words, written
         self._word_ends = [word.end for word in words]
         parts: list[str] = []
         self._ends: list[int] = []  # of each word in `text`, the space behind it included
         size = 0
+        self.pronunciations: dict[int, str] = {}
+        """IPA of words, by their offsets in `text`."""
         for n, word in enumerate(words):
             said = word.spoken.replace(" ", TIE)
+            if word.sound in sounds:
+                said = f"[{word.sound}]"
+            if word.phonemes and said:
+                self.pronunciations[size] = word.phonemes
             is_last = n + 1 == len(words)
             if said and (
                 written[word.end - 1].isspace() if is_last else not words[n + 1].is_joined
@@ -42,6 +51,11 @@ class SpokenText:
             self._ends.append(size)
         self.text = "".join(parts)
         """What is said, the words separated by spaces."""
+
+    @property
+    def plain(self) -> str:
+        """`text` with plain spaces, also at its ends none."""
+        return self.text.replace(TIE, " ").strip()
 
     def to_spoken(self, written: int) -> int:
         """Where the text that was written before offset `written` ends in `text`."""
@@ -64,6 +78,15 @@ class SpokenText:
         for at, group in groupby(heard, lambda word: bisect_right(self._ends, word.start)):
             times = list(group)
             yield self._find_span(self._words[at]), (times[0].start_ms, times[-1].end_ms)
+
+    def list_words(self) -> Iterator[tuple[Span, int, SpokenWord]]:
+        """The written words that have sound: where they are written, without the spaces around
+        them, where they are in `text`, and what is said.
+        """
+        starts = [0, *self._ends]
+        for word, start, end in zip(self._words, starts, self._ends, strict=False):
+            if start < end:
+                yield self._find_span(word), start, word
 
     def _find_span(self, word: SpokenWord) -> Span:
         written = self._written[word.start : word.end]

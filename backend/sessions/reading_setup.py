@@ -1,0 +1,43 @@
+"""Between a context and the reading of its text: the language with the lexicons that apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from backend.errors import DuplexError
+from backend.events import Start
+from backend.synthesis.lexicon_store import LexiconStore
+from backend.text.reading.language import Language
+from backend.text.reading.languages import find_language
+from backend.text.reading.lexicon import Lexicon, create_lexicon_rule
+
+log = structlog.get_logger(__name__)
+
+
+def create_language_source(
+    start: Start, voice: str, languages: tuple[str, ...], lexicons: LexiconStore
+) -> Callable[[], Language]:
+    """How the next sentence is read: asked again for each, since lexicons change. `languages`: the
+    engine's; the first is that of a context that names none. Raises `BadLexicon`,
+    `UnknownLexicon`.
+    """
+    language = find_language(start.language or languages[0])
+    known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
+
+    def find_current() -> Language:
+        nonlocal known
+        try:
+            known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
+        except DuplexError as error:  # a dictionary was removed: go on with the last ones
+            log.warning("lexicon.gone", why=error.message)
+        return add_lexicon(language, known)
+
+    return find_current
+
+
+def add_lexicon(language: Language, lexicon: Lexicon) -> Language:
+    """`language`, with what a lexicon says before its own rules."""
+    return replace(language, rules=(create_lexicon_rule(lexicon), *language.rules))
