@@ -29,14 +29,16 @@ def read_bracket_mark(ahead: Ahead, state: ReaderState) -> Token | None:
     end = re.search(r"[\[\]\n]", body)
     inside = body[: end.start()] if end else body
     is_closed = end is not None and end[0] == "]"
+    is_complete = end is not None or len(body) > _LONGEST or ahead.final
     if inside.startswith("^"):
-        return _read_footnote(ahead, state, inside if is_closed else None, bool(end))
+        if not is_complete:
+            raise Undecided
+        return _read_footnote(ahead, state, len(inside) + 2) if is_closed else None
     if is_closed:
         if state.line_is_blank and _is_task(ahead, inside):
             return blank(3)
         return _read_named(state, inside)
-    may_be_mark = end is None and len(body) <= _LONGEST and _may_become_mark(inside, state)
-    if may_be_mark and not ahead.final:
+    if not is_complete and _may_become_mark(inside, state):
         raise Undecided
     return None
 
@@ -62,15 +64,8 @@ def _read_named(state: ReaderState, inside: str) -> Token | None:
     return None
 
 
-def _read_footnote(
-    ahead: Ahead, state: ReaderState, inside: str | None, is_over: bool
-) -> Token | None:
+def _read_footnote(ahead: Ahead, state: ReaderState, size: int) -> Token:
     """`[^1]`: silent, as is the colon behind it at the start of a line."""
-    if inside is None:
-        if not is_over and ahead.room <= _LONGEST and not ahead.final:
-            raise Undecided
-        return None
-    size = len(inside) + 2
     if state.line_is_blank and ahead.peek(size) == ":":
         return blank(size + 1)
     return remove(size)

@@ -166,7 +166,7 @@ def _read_fence(ahead: Ahead, state: ReaderState, count: int) -> Token:
     info = _INFO_STRING.match(ahead.text, ahead.at + count)
     assert info is not None
     after = ahead.text[info.end() : info.end() + 1]
-    if after == "" and info.end() - info.start() < 60 and not ahead.final:
+    if after == "" and not ahead.final:
         raise Undecided
     if count == LONG_RUN:
         state.run = ahead.text[ahead.at]
