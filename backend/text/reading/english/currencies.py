@@ -9,6 +9,8 @@ from functools import lru_cache
 from babel.core import get_global
 from babel.numbers import get_currency_name
 
+from backend.text.reading.english.word_sets import word_set
+
 _SIGNS = {
     "$": "USD",
     "£": "GBP",
@@ -70,7 +72,7 @@ _MINOR = {
     "rand": ("cent", "cents"),
 }
 # Codes that are words: capitals are often shouted.
-_WORDS = frozenset("ALL TOP CUP PEN MAD COP GEL TRY SOS MOP BAM".split())
+_WORDS = word_set("ALL TOP CUP PEN MAD COP GEL TRY SOS MOP BAM")
 
 
 @dataclass(frozen=True, slots=True)

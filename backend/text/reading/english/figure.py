@@ -1,4 +1,4 @@
-"""Written words with digits, taken apart: relation, sign, currency, numbers, what is glued. Pure."""
+"""Written words with digits, taken apart: marks, currency, numbers, what is glued. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MIXED = re.compile(r"[1-9]/\d{1,2}(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A word with one number or a range: `leads`, `currency`, `low`, `low_suffix`, `high`, `suffix`.
+    """A word with one number or a range.
 
     "≤-$10k-$15k" is (("≤", "-"), "$", "10", "k", "15", "k"). `high` is empty without a range.
     """
@@ -111,7 +111,8 @@ def normalise_dashes(text: str) -> str:
 def parse_amount(text: str) -> Amount | None:
     """Take a word apart; None if no number is at its beginning, behind leads and a currency."""
     text = normalise_dashes(text)
-    at, leads, currency = 0, [], ""
+    leads: list[str] = []
+    at, currency = 0, ""
     while len(leads) < 3 and (match := _LEAD.match(text, at)):
         leads.append(match[0])
         at = match.end()

@@ -16,6 +16,7 @@ from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import say_number, split_decimal
 from backend.text.reading.english.number_words import cardinal
 from backend.text.reading.english.units import find_unit
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
 
@@ -34,8 +35,10 @@ _GLUED = {
     "trn": "trillion",
     "cr": "crore",
 }
-MAGNITUDES = frozenset(
-    "hundred thousand million billion trillion quadrillion lakh lakhs crore crores".split()
+MAGNITUDES = word_set(
+    """
+    hundred thousand million billion trillion quadrillion lakh lakhs crore crores
+    """
 )
 _SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
 _SIGN_ALONE = re.compile(CURRENCY)
@@ -88,7 +91,7 @@ def _find_behind(core: str) -> Currency | None:
 
 
 def _read_glued_behind(figure: Figure) -> Reading | None:
-    """ "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
+    """Reads "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
     match = re.fullmatch(
         r"(k|m|bn|mn)?([$£€¥₹₽₿¢₩₺₴₦₫₪₱฿]|[A-Z]{3}|zł|Kč)(/[a-z]+)?", figure.amount.suffix
     )

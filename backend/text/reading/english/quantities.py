@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.figure import Figure, normalise_dashes
-from backend.text.reading.english.nouns import is_attribute, is_counted
+from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import (
     is_singular,
     number_value,
@@ -13,32 +13,37 @@ from backend.text.reading.english.number_forms import (
 )
 from backend.text.reading.english.number_words import cardinal
 from backend.text.reading.english.units import Unit, find_unit
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
-_LETTERED = frozenset(
-    "seat gate room apt apartment unit suite row platform section class grade size figure fig step "
-    "table exhibit flat block building terminal iphone type model appendix chapter article".split()
+_LETTERED = word_set(
+    """
+    seat gate room apt apartment unit suite row platform section class grade size figure fig step
+    table exhibit flat block building terminal iphone type model appendix chapter article
+    """
 )
 # Glued letters that are said as letters: 10K, 5G, 3D.
-_LETTERS = frozenset("K G M B D H T X P b d k p x c G Gs Ms EB".split())
+_LETTERS = word_set("K G M B D H T X P b d k p x c G Gs Ms EB")
 # Words, when a space is before them.
-_WORDS = frozenset("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad".split())
-_COUNTED_IN_MILLIONS = frozenset(
-    "people users views followers subscribers downloads copies jobs".split()
+_WORDS = word_set("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad")
+_COUNTED_IN_MILLIONS = word_set(
+    """
+    people users views followers subscribers downloads copies jobs
+    """
 )
-_MEASURED = frozenset("tall long wide deep high thick by x × of".split())
+_MEASURED = word_set("tall long wide deep high thick by x × of")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
 _SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
 _ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
-_SPEECH = frozenset("he she they i we it said says asked and but".split())
+_SPEECH = word_set("he she they i we it said says asked and but")
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
 
 def read_primes(cursor: WordCursor) -> Reading | None:
-    """Feet, inches and angles: "6'2\\"", "6′", "55\\"", "40°26′46″"."""
+    """Feet, inches and angles, as in "6′2″" and "40°26′46″", with ASCII marks as well."""
     word = cursor.word
     core, mark = word.core, word.trail[:1]
     if match := _ANGLE.fullmatch(core):
@@ -129,7 +134,7 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
             return Unit("million", "million")
         if re.fullmatch(r"\d+s", following.core):
             return Unit("minute", "minutes")
-    if symbol == "s" and (_is_lettered(figure) or amount.low[-1:] == "0" and _is_decade(figure)):
+    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and _is_decade(figure))):
         return None
     return find_unit(symbol)
 
@@ -143,7 +148,23 @@ def _is_decade(figure: Figure) -> bool:
     digits, before = figure.amount.low, figure.cursor.previous().core.lower()
     if len(digits) == 4 and digits.isdigit():
         return True
-    cues = "the early late mid his her their my our your in low high upper lower".split()
+    cues = [
+        "the",
+        "early",
+        "late",
+        "mid",
+        "his",
+        "her",
+        "their",
+        "my",
+        "our",
+        "your",
+        "in",
+        "low",
+        "high",
+        "upper",
+        "lower",
+    ]
     is_cued = before in cues or before.endswith(("'s", "’s")) or figure.cursor.word.lead != ""
     return len(digits) == 2 and is_cued
 
@@ -159,7 +180,7 @@ def _read_duration(core: str) -> Reading:
 
 
 def _read_hyphenated(figure: Figure, parts: list[str]) -> Reading | None:
-    """ "5-kg", "10-year-old", "256-bit"."""
+    """Reads "5-kg", "10-year-old", "256-bit"."""
     if not all(part.replace("'", "").isalpha() or part.rstrip("²³").isalpha() for part in parts):
         return None
     symbol = parts[0]
@@ -186,7 +207,8 @@ def _read_spaced(figure: Figure) -> Reading | None:
         if below:
             said = f"{unit.many} per one hundred {below.many}"
             return Reading(f"{_say_number(figure)} {said}", count + 1)
-    unit = find_unit(symbol)
+    is_cup = symbol == "c" and following.trail.startswith(".")
+    unit = Unit("cup", "cups") if is_cup else find_unit(symbol)
     if unit is None:
         return None
     is_one = _is_one(figure, count)
@@ -235,7 +257,7 @@ def _is_one(figure: Figure, count: int) -> bool:
     amount = figure.amount
     if not amount.high and is_singular(amount.low):
         return True
-    return is_attribute(figure.cursor, count) and not is_counted(figure.cursor.peek(count).core[:0])
+    return is_attribute(figure.cursor, count)
 
 
 def _say_number(figure: Figure) -> str:

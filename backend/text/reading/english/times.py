@@ -6,6 +6,7 @@ import re
 
 from backend.text.reading.english.figure import normalise_dashes
 from backend.text.reading.english.number_words import cardinal, whole_number
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
 
@@ -14,14 +15,17 @@ _TIME = re.compile(
     rf"(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?"
     rf"(?:-(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?)?"
 )
+_WITH_H = re.compile(r"(\d\d?)h([0-5]\d)|(\d\d?):([0-5]\d)h")
 _COLON = re.compile(r"(\d{1,4}):(\d{1,4})(?:-(\d{1,3}))?")
-_RATIO_CUES = frozenset("ratio scale odds mix score proportion aspect".split())
-_BOOKS = frozenset(
-    "genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra "
-    "nehemiah esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel "
-    "daniel hosea joel amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi "
-    "matthew mark luke john acts romans corinthians galatians ephesians philippians colossians "
-    "thessalonians timothy titus philemon hebrews james peter jude revelation surah quran".split()
+_RATIO_CUES = word_set("ratio scale odds mix score proportion aspect")
+_BOOKS = word_set(
+    """
+    genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra
+    nehemiah esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel
+    daniel hosea joel amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi
+    matthew mark luke john acts romans corinthians galatians ephesians philippians colossians
+    thessalonians timothy titus philemon hebrews james peter jude revelation surah quran
+    """
 )
 
 
@@ -44,8 +48,10 @@ def _say_minutes(digits: str) -> str:
 
 
 def read_time(cursor: WordCursor) -> Reading | None:
-    """ "10:30 PM", "7am", "9:00-17:00", "5-6 pm"."""
+    """Reads "10:30 PM", "7am", "9:00-17:00", "5-6 pm"."""
     core = normalise_dashes(cursor.word.core)
+    if match := _WITH_H.fullmatch(core):
+        return Reading(say_clock(match[1] or match[3], match[2] or match[4]))
     match = _TIME.fullmatch(core)
     if not match:
         return _read_colon(cursor, core)
@@ -64,7 +70,7 @@ def read_time(cursor: WordCursor) -> Reading | None:
     if is_whole:
         minute = minute2 = None
     first = say_clock(hour, minute, second, _name_half(half))
-    if not half and after and not int(minute or 0):
+    if not half and not int(minute or 0) and (after or int(hour) <= 12):
         first = cardinal(int(hour))
     return Reading(f"{first} to {say_clock(hour2, minute2, second2, after)}", count, trail)
 
@@ -100,7 +106,7 @@ def _is_chapter(cursor: WordCursor) -> bool:
 
 
 def _read_colon(cursor: WordCursor, core: str) -> Reading | None:
-    """ "3:1", "16:9", "John 3:16-18"."""
+    """Reads "3:1", "16:9", "John 3:16-18"."""
     match = _COLON.fullmatch(core)
     if not match:
         return None
