@@ -62,6 +62,7 @@ OPERATORS = {
     "§§": "sections",
     "¶": "paragraph",
     "&": "and",
+    "@": "at",
     "№": "number",
 }
 _DASHES = frozenset("-‐‑‒–—")

@@ -39,6 +39,7 @@ _LEAD = re.compile(r"\+/-|\+-|<=|>=|§§|[<>≤≥~≈±=@#№§×+-]")
 _CURRENCY = re.compile(CURRENCY)
 _NUMBER = re.compile(NUMBER)
 _RANGE = re.compile(rf"([^\d-]{{0,12}}[²³]?)-({CURRENCY})?(-?{NUMBER})(.*)", re.DOTALL)
+_NO_CENTS = re.compile(r"[.,]-+")
 _GROUP_HEAD = re.compile(r"[^\w\s]*[1-9]\d{0,2}")
 _GROUP = re.compile(r"\d{3}(?!\d)")
 _MOST_GROUPS = 7
@@ -126,6 +127,8 @@ def parse_amount(text: str) -> Amount | None:
     if not number or say_number(number[0]) is None:
         return None
     behind = _RANGE.fullmatch(text, number.end())
+    if _NO_CENTS.fullmatch(text, number.end()):
+        return Amount(tuple(leads), currency, number[0], "", "", "")
     if behind and say_number(behind[3].lstrip("-")) is not None:
         low_suffix, second, high, suffix = behind.groups()
         currency = currency or second or ""

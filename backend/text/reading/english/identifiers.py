@@ -143,6 +143,8 @@ def read_identifier(cursor: WordCursor) -> Reading | None:
     if not digits.isdigit() or not digits.isascii():
         return None
     cue = _previous_cue(cursor)
+    if len(digits) == 2 and cursor.word.lead[-1:] in ("'", "’", "‘"):
+        return None  # a year
     if digits[0] == "0" and len(digits) > 1:
         if len(digits) == 4 and cursor.peek().core.lower() in ("hours", "hrs", "zulu"):
             return Reading(_say_military(digits))

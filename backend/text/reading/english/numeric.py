@@ -80,6 +80,8 @@ def read_lettered(cursor: WordCursor) -> Reading | None:
     if not core[:1].isalpha():
         return None
     if core.isalpha():
+        if not core.isascii() and len(core) > 1 and (reading := read_expression(cursor)):
+            return reading
         return (
             read_month(cursor)
             or (read_cue(cursor) if cursor.word.trail else None)
@@ -91,7 +93,11 @@ def read_lettered(cursor: WordCursor) -> Reading | None:
     if not _MARKS_IN_WORDS.isdisjoint(core) and (reading := read_expression(cursor)):
         return reading
     return (
-        read_prefixed(cursor) or read_cue(cursor) or read_month(cursor) or read_leading_code(cursor)
+        read_unit_alone(cursor)
+        or read_prefixed(cursor)
+        or read_cue(cursor)
+        or read_month(cursor)
+        or read_leading_code(cursor)
     )
 
 

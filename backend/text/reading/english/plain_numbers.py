@@ -17,6 +17,7 @@ from backend.text.reading.english.number_words import (
     whole_number,
     year,
 )
+from backend.text.reading.english.quantities import SINCE
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
@@ -171,7 +172,7 @@ def _read_suffix(figure: Figure) -> Reading | None:
     said = year(int(amount.low)) if is_year else amount.say_leads() + amount.say_numbers()
     if suffix in ("'s", "’s"):
         return Reading(said + "'s", figure.count)
-    if suffix in ("-present", "-today", "-now", "-date"):
+    if suffix[0] == "-" and suffix[1:] in SINCE:
         return Reading(f"{said} to {suffix[1:]}", figure.count)
     if match := re.fullmatch(r"/([A-Za-z]{2,})", suffix):
         return Reading(f"{said} per {match[1]}", figure.count)

@@ -7,6 +7,7 @@ import re
 from backend.text.reading.english.figure import Figure, normalise_dashes
 from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import (
+    VULGAR,
     is_singular,
     number_value,
     say_number,
@@ -26,7 +27,7 @@ _LETTERED = word_set(
 # Glued letters that are said as letters: 10K, 5G, 3D.
 _LETTERS = word_set("K G M B D H T X P b d k p x c G Gs Ms EB")
 # Words, when a space is before them.
-_WORDS = word_set("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad")
+_WORDS = word_set("in d us em ins rem PS Da ct ac MP AU at doz ha. a H Cal Pa. mad")
 _COUNTED_IN_MILLIONS = word_set(
     """
     people users views followers subscribers downloads copies jobs
@@ -35,10 +36,18 @@ _COUNTED_IN_MILLIONS = word_set(
 _MEASURED = word_set("tall long wide deep high thick by x × of")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
+_BEFORE_PRIME = re.compile(
+    rf"\d{{1,3}}(?:\.\d+)?[{VULGAR}]?|[{VULGAR}]|\d{{1,2}}/\d{{1,2}}|\d{{1,2}}-\d{{1,2}}"
+)
 _SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
 _ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
 _SPEECH = word_set("he she they i we it said says asked and but")
+_RATE = re.compile(r"([a-z]{3,})/([a-z]{2,})")
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
+SINCE = word_set("present today now date")
+"""What stands for the end of a range: "1990-present"."""
+
+_DECADE = re.compile(r"\d*0s")
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
 
@@ -50,17 +59,17 @@ def read_primes(cursor: WordCursor) -> Reading | None:
         return _read_angle(match)
     if match := _PRIME.fullmatch(core):
         trail = word.trail[1:] if match[2] and mark in ('"', "”") else word.trail
-        return _say_feet(match[1], match[2], trail)
+        return _say_feet(cursor, match[1], match[2], trail)
     if match := _SECOND_PRIME.fullmatch(normalise_dashes(core)):
         return _say_inches(cursor, match[1], word.trail)
-    if mark not in ('"', "”", "'", "’") or not re.fullmatch(
-        r"\d{1,3}(?:\.\d+)?|\d{1,2}-\d{1,2}", core
-    ):
+    if mark not in ('"', "”", "'", "’") or not _BEFORE_PRIME.fullmatch(core):
         return None
     if _is_quoted(cursor):
         return None
+    if word.trail.startswith("''"):
+        return _say_inches(cursor, core, word.trail[2:])
     if mark in ("'", "’"):
-        return _say_feet(core, None, word.trail[1:])
+        return _say_feet(cursor, core, None, word.trail[1:])
     if cursor.peek().core.lower() in _SPEECH:
         return None
     return _say_inches(cursor, core, word.trail[1:])
@@ -70,8 +79,9 @@ def _is_quoted(cursor: WordCursor) -> bool:
     return bool(cursor.word.lead) or any(cursor.previous(back).lead for back in (1, 2, 3))
 
 
-def _say_feet(feet: str, inches: str | None, trail: str) -> Reading:
-    said = f"{say_number(feet)} {'foot' if feet == '1' else 'feet'}"
+def _say_feet(cursor: WordCursor, feet: str, inches: str | None, trail: str) -> Reading:
+    is_one = feet == "1" or (not inches and not trail and is_attribute_now(cursor))
+    said = f"{say_number(feet)} {'foot' if is_one else 'feet'}"
     if inches:
         said += f" {say_number(inches)} {'inch' if inches == '1' else 'inches'}"
     return Reading(said, trail=trail)
@@ -107,6 +117,8 @@ def read_quantity(figure: Figure) -> Reading | None:
         return _read_spaced(figure)
     if _DURATION.fullmatch(figure.cursor.word.core):
         return _read_duration(figure.cursor.word.core)
+    if suffix[0] == "-" and ("—" in figure.cursor.word.core or suffix[1:] in SINCE):
+        return None
     if suffix[0] == "-":
         return _read_hyphenated(figure, suffix[1:].split("-"))
     plus = " plus" if suffix[-1] == "+" else ""
@@ -139,6 +151,16 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
     return find_unit(symbol)
 
 
+def read_unit_alone(cursor: WordCursor) -> Reading | None:
+    """Reads "km/h" without a number."""
+    core = cursor.word.core
+    above, slash, below = core.partition("/")
+    if not slash or (not core.islower() and len(core) < 4) or above == "min":
+        return None
+    unit = find_unit(core) if find_unit(above) and find_unit(below) else None
+    return Reading(unit.many) if unit else None
+
+
 def _is_lettered(figure: Figure) -> bool:
     return figure.cursor.previous().core.lower() in _LETTERED
 
@@ -165,7 +187,13 @@ def _is_decade(figure: Figure) -> bool:
         "upper",
         "lower",
     ]
-    is_cued = before in cues or before.endswith(("'s", "’s")) or figure.cursor.word.lead != ""
+    is_listed = any(_DECADE.fullmatch(figure.cursor.previous(back).core) for back in (1, 2))
+    is_cued = (
+        is_listed
+        or before in cues
+        or before.endswith(("'s", "’s"))
+        or figure.cursor.word.lead != ""
+    )
     return len(digits) == 2 and is_cued
 
 
@@ -189,11 +217,13 @@ def _read_hyphenated(figure: Figure, parts: list[str]) -> Reading | None:
     if symbol == "in" and len(parts) == 1:
         unit = find_unit("in")
     words = [unit.one if unit else symbol, *parts[1:]]
-    amount = figure.amount
-    return Reading(f"{amount.say_leads()}{amount.say_numbers()} {' '.join(words)}", figure.count)
+    trail = trail_of_unit(figure.cursor, figure.count, symbol) if unit else None
+    return Reading(f"{_say_number(figure)} {' '.join(words)}", figure.count, trail)
 
 
 def _read_spaced(figure: Figure) -> Reading | None:
+    if figure.count > 1 and "/" in figure.amount.low and figure.last.trail[:1] in ('"', "″"):
+        return Reading(f"{_say_number(figure)} inches", figure.count, figure.last.trail[1:])
     following = figure.next()
     if following.lead or not following.core:
         return None
@@ -209,6 +239,8 @@ def _read_spaced(figure: Figure) -> Reading | None:
             return Reading(f"{_say_number(figure)} {said}", count + 1)
     is_cup = symbol == "c" and following.trail.startswith(".")
     unit = Unit("cup", "cups") if is_cup else find_unit(symbol)
+    if unit is None and (match := _RATE.fullmatch(symbol)):
+        return Reading(f"{_say_number(figure)} {match[1]} per {match[2]}", count)
     if unit is None:
         return None
     is_one = _is_one(figure, count)

@@ -16,6 +16,7 @@ _TIME = re.compile(
     rf"(?:-(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?)?"
 )
 _WITH_H = re.compile(r"(\d\d?)h([0-5]\d)|(\d\d?):([0-5]\d)h")
+_HALF_RANGE = re.compile(rf"({_AMPM})-(\d\d?)(?::([0-5]\d))?({_AMPM})?")
 _COLON = re.compile(r"(\d{1,4}):(\d{1,4})(?:-(\d{1,3}))?")
 _RATIO_CUES = word_set("ratio scale odds mix score proportion aspect")
 _BOOKS = word_set(
@@ -61,6 +62,8 @@ def read_time(cursor: WordCursor) -> Reading | None:
     is_clear = bool(half or half2) or (":" in core and "." not in core)
     if ":" in core and not (half or half2) and _is_chapter(cursor):
         return _read_colon(cursor, core)
+    if hour2 is None and not half and (reading := _read_long_range(cursor, match)):
+        return reading
     count, trail, after = _find_half(cursor, half2 or ("" if hour2 else half), int(hour2 or hour))
     if not (is_clear or after):
         return None
@@ -73,6 +76,22 @@ def read_time(cursor: WordCursor) -> Reading | None:
     if not half and not int(minute or 0) and (after or int(hour) <= 12):
         first = cardinal(int(hour))
     return Reading(f"{first} to {say_clock(hour2, minute2, second2, after)}", count, trail)
+
+
+def _read_long_range(cursor: WordCursor, first: re.Match[str]) -> Reading | None:
+    """Reads "10 a.m.-5 p.m."."""
+    following = normalise_dashes(cursor.peek().core) if not cursor.word.trail else ""
+    match = _HALF_RANGE.fullmatch(following)
+    if not match:
+        return None
+    half, count, trail = match[4], 2, None
+    if not half and re.fullmatch(_AMPM, cursor.peek(2).core):
+        half, count = cursor.peek(2).core, 3
+        trail = _trail_of_half(cursor, 2, half)
+    start = say_clock(first[1], first[2], first[3], _name_half(match[1]))
+    return Reading(
+        f"{start} to {say_clock(match[2], match[3], None, _name_half(half))}", count, trail
+    )
 
 
 def _name_half(text: str | None) -> str:
