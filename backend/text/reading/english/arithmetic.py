@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from backend.text.reading.english.number_forms import number_value, say_number
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
@@ -30,7 +31,6 @@ OPERATORS = {
     "≫": "much greater than",
     "+": "plus",
     "−": "minus",
-    "×": "times",
     "⋅": "times",
     "·": "times",
     "÷": "divided by",
@@ -59,6 +59,10 @@ OPERATORS = {
     "%": "percent",
     "°": "degrees",
     "§": "section",
+    "§§": "sections",
+    "¶": "paragraph",
+    "&": "and",
+    "@": "at",
     "№": "number",
 }
 _DASHES = frozenset("-‐‑‒–—")
@@ -70,11 +74,13 @@ _TOKEN = re.compile(
     r"|\^\{?(?P<power>-?\w{1,9})\}?|(?P<superscript>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+)|(?P<subscript>[₀-₉]+)"
     r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅√∞−-])|(?P<bracket>[()])"
 )
-_HINT = re.compile(r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])\+(?=[\w(])")
-_STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+]")
+_HINT = re.compile(
+    r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
+)
+_STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+<>]|[Ͱ-Ͽ]")
 _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
-_FUNCTIONS = frozenset("sin cos tan log exp lim max min det mod".split())
+_FUNCTIONS = word_set("sin cos tan log exp lim max min det mod")
 _POWERS = {"2": "squared", "3": "cubed"}
 _NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
 
@@ -84,7 +90,7 @@ def read_operator(cursor: WordCursor) -> Reading | None:
     core = cursor.word.core
     if core in _DASHES:
         return _read_dash(cursor)
-    if core in ("x", "X", "*", "/", "#"):
+    if core in ("x", "X", "×", "*", "/", "#"):
         return _read_between(cursor, core)
     if (said := OPERATORS.get(core)) is None:
         return _read_greek(core)
@@ -94,12 +100,14 @@ def read_operator(cursor: WordCursor) -> Reading | None:
 
 
 def _read_greek(core: str) -> Reading | None:
-    if len(core) != 1 or not "Ͱ" <= core <= "Ͽ":
-        return None
-    return Reading(_say_greek(core))
+    said = say_greek(core)
+    return Reading(said) if said else None
 
 
-def _say_greek(letter: str) -> str:
+def say_greek(letter: str) -> str:
+    """The name of a Greek letter; empty for other text."""
+    if len(letter) != 1 or not "Ͱ" <= letter <= "Ͽ":
+        return ""
     name = unicodedata.name(letter, "").replace(" WITH TONOS", "").split()
     return name[-1].lower().replace("lamda", "lambda") if name else ""
 
@@ -109,7 +117,7 @@ def _is_numeric(word: WrittenWord) -> bool:
 
 
 def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
-    """ "x", "*", "/" between numbers, "#" before one."""
+    """Reads "x", "*", "/" between numbers, "#" before one."""
     before = cursor.previous()
     is_left = any(c.isdigit() for c in before.core) or before.core in ("cm", "m", "mm", "in", "ft")
     is_letter = mark in "*/" and len(before.core) == 1
@@ -120,6 +128,11 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
         return None
     if mark == "#":
         return Reading("number")
+    is_long = len(before.core) > 2 and len(following.core) > 2
+    if mark in "xX" and re.search(r"[\^⁰¹²³⁴-⁹⁻]", following.core):
+        return Reading("times")
+    if mark == "×":
+        return Reading("by" if is_long and before.core.isdigit() else "times")
     if mark == "/":
         return Reading("divided by")
     if mark == "*" or (not following.trail and cursor.peek(2).core in _RESULTS):
@@ -148,7 +161,20 @@ def _read_dash(cursor: WordCursor) -> Reading | None:
 
 
 def _is_month(word: WrittenWord) -> bool:
-    return word.core[:3] in "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    return word.core[:3] in [
+        "Jan",
+        "Feb",
+        "Mar",
+        "Apr",
+        "May",
+        "Jun",
+        "Jul",
+        "Aug",
+        "Sep",
+        "Oct",
+        "Nov",
+        "Dec",
+    ]
 
 
 def read_expression(cursor: WordCursor) -> Reading | None:
@@ -170,7 +196,7 @@ def read_expression(cursor: WordCursor) -> Reading | None:
 
 def _is_calculation(core: str) -> bool:
     """Not a range with a real minus sign ("10−20%") nor a number with a unit ("5m²")."""
-    if re.search(r"[=×÷*^√≠≤≥≈±+⋅·⁻⁴-⁹]", core):
+    if re.search(r"[=×÷*^√≠≤≥≈±+⋅·⁻⁴-⁹<>πθφω]", core):
         return not re.fullmatch(r"[\d.,]+[A-Za-zµΩ/]+\^?-?\d?", core)
     return bool(re.fullmatch(r"[\d.,]+(?:−[\d.,]+)+|[\d.,]+[²³]", core))
 
@@ -195,7 +221,7 @@ def _say_token(match: re.Match[str]) -> str:
     if kind == "letters":
         return _say_letters(token)
     if kind == "greek":
-        return _say_greek(token)
+        return say_greek(token)
     if kind == "power":
         return _say_power(match["power"])
     if kind == "superscript":
@@ -204,7 +230,7 @@ def _say_token(match: re.Match[str]) -> str:
         return say_number(token.translate(_SUBSCRIPT)) or ""
     if kind == "bracket":
         return ""
-    return {"-": "minus", "*": "times", "/": "over"}.get(token) or OPERATORS[token]
+    return {"-": "minus", "*": "times", "/": "over"}.get(token) or OPERATORS.get(token, "times")
 
 
 def _say_power(power: str) -> str:

@@ -82,6 +82,8 @@ def read_cue(cursor: WordCursor) -> Reading | None:
     if word.trail == "." and len(core) <= _LONGEST:
         name = _CUES.get(core.lower())
         if name and _is_number(cursor.peek().core) and not cursor.peek().lead:
+            if name == "estimated" and re.fullmatch(r"[12]\d{3}", cursor.peek().core):
+                name = "established"
             return Reading(_match_case(name, core), trail="")
         return None
     if "." not in core[1 : _LONGEST + 2]:

@@ -9,6 +9,8 @@ from functools import lru_cache
 from babel.core import get_global
 from babel.numbers import get_currency_name
 
+from backend.text.reading.english.word_sets import word_set
+
 _SIGNS = {
     "$": "USD",
     "£": "GBP",
@@ -70,7 +72,9 @@ _MINOR = {
     "rand": ("cent", "cents"),
 }
 # Codes that are words: capitals are often shouted.
-_WORDS = frozenset("ALL TOP CUP PEN MAD COP GEL TRY SOS MOP BAM".split())
+_WORDS = word_set("ALL TOP CUP PEN SOS")
+CODES_NOT_BEFORE = word_set("TRY MAD COP GEL MOP BAM")
+"""Codes that are read behind a number only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,8 @@ def find_currency(text: str) -> Currency | None:
     if is_currency_code(text):
         return _create_currency(text, is_short=text in ("EUR", "JPY"))
     prefix = text.rstrip("$£€¥")
+    if prefix != text and is_currency_code(prefix):
+        return find_currency(prefix)
     if prefix != text and (sign := find_currency(text[len(prefix) :])):
         spelled = " ".join(prefix)
         return Currency(f"{spelled} {sign.one}", f"{spelled} {sign.many}", sign.minor)

@@ -7,12 +7,24 @@ import re
 from backend.text.reading.english.figure import normalise_dashes
 from backend.text.reading.english.number_words import cardinal, ordinal, year
 from backend.text.reading.english.times import say_clock
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
-_MONTHS = (
-    "January February March April May June July August September October November December"
-).split()
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 _SHORT = {name[:3]: name for name in _MONTHS} | {"Sept": "September"}
 MONTHS = _SHORT | {name: name for name in _MONTHS}
 MONTHS |= {short.upper(): name for short, name in MONTHS.items()}
@@ -26,7 +38,8 @@ _ISO = re.compile(
 _NUMERIC = re.compile(r"(\d\d?)([-/.])(\d\d?)\2(\d{4}|\d\d)")
 _MONTH_YEAR = re.compile(r"(\d\d?)/([12]\d{3})|([12]\d{3})[-/](\d\d)")
 _DAY_MONTH = re.compile(r"(\d\d?)/(\d\d?)")
-_DATE_CUES = frozenset("on since until till before after due by dated born expires from".split())
+_DATE_CUES = word_set("on since until till before after due by dated born expires from")
+_SEASON = re.compile(r"([12]\d)(\d\d)/(\d\d)")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
@@ -54,8 +67,11 @@ def read_month(cursor: WordCursor) -> Reading | None:
 
 
 def _read_months(cursor: WordCursor) -> Reading | None:
-    """ "Jan-Mar"."""
-    first, dash, second = normalise_dashes(cursor.word.core).partition("-")
+    """Reads "Jan-Mar"."""
+    core = cursor.word.core
+    if "-" not in (core := normalise_dashes(core)):
+        return None
+    first, dash, second = core.replace(".", "").partition("-")
     if dash and first in MONTHS and second in MONTHS:
         return Reading(f"{MONTHS[first]} to {MONTHS[second]}")
     return None
@@ -84,12 +100,14 @@ def read_day(cursor: WordCursor) -> Reading | None:
     """A day before its month: "5 May", "25th December 2024"."""
     word = cursor.word
     match = _DAYS.fullmatch(normalise_dashes(word.core))
-    if not match or word.trail or not 1 <= int(match[1]) <= 31 or int(match[2] or 1) > 31:
+    if not match or not 1 <= int(match[1]) <= 31 or int(match[2] or 1) > 31:
         return None
+    if word.trail:
+        return _read_second_day(cursor, int(match[1]))
     following = cursor.peek()
     month = MONTHS.get(following.core)
     if not month or following.lead:
-        return None
+        return _read_second_day(cursor, int(match[1]))
     day = ordinal(int(match[1])) + (f" to {ordinal(int(match[2]))}" if match[2] else "")
     article = "" if cursor.previous().core.lower() == "the" else "the "
     if following.trail not in ("", ",", "."):
@@ -100,8 +118,18 @@ def read_day(cursor: WordCursor) -> Reading | None:
     return reading
 
 
+def _read_second_day(cursor: WordCursor, day: int) -> Reading | None:
+    """The second day of "Nov 25 and 26", "June 2 - 5"."""
+    if cursor.previous().core not in ("and", "or", "to", "-", "–", "—", "&"):
+        return None
+    is_date = cursor.previous(3).core in MONTHS and _DAYS.fullmatch(cursor.previous(2).core)
+    if not is_date or not cursor.word.core.isdigit():
+        return None
+    return _add_year(cursor, ordinal(day), 1)
+
+
 def read_numeric_date(cursor: WordCursor) -> Reading | None:
-    """ "2024-01-05", "12/25/2024", "25.12.2024", "31/12", "01/2024", ISO 8601 with a time."""
+    """Reads "2024-01-05", "12/25/2024", "25.12.2024", "31/12", "01/2024", ISO 8601 with a time."""
     core = normalise_dashes(cursor.word.core)
     if match := _ISO.fullmatch(core):
         return _read_iso(match)
@@ -112,6 +140,8 @@ def read_numeric_date(cursor: WordCursor) -> Reading | None:
         is_season = "-" in core and month == in_year % 100 + 1
         if 1 <= month <= 12 and not is_season:
             return Reading(f"{_MONTHS[month - 1]} {year(in_year)}")
+    if (match := _SEASON.fullmatch(core)) and match[2] < match[3]:
+        return Reading(say_years(core.replace("/", "-")))
     if match := _DAY_MONTH.fullmatch(core):
         return _read_day_month(cursor, int(match[1]), int(match[2]))
     return None
@@ -142,11 +172,12 @@ def _read_numeric(match: re.Match[str]) -> Reading | None:
 
 
 def _read_day_month(cursor: WordCursor, first: int, second: int) -> Reading | None:
-    """ "12/25" and "31/12" are dates, other fractions only behind a word that asks for one."""
-    is_asked = cursor.previous().core.lower() in _DATE_CUES
+    """Reads "12/25" and "31/12" are dates, other fractions only behind a word that asks for one."""
+    cue = cursor.previous().core.lower()
+    is_asked = cue in _DATE_CUES
     month, day = (second, first) if first > 12 else (first, second)
     is_plain = first > 12 or (12 < second <= 31 and second not in (16, 20))
-    if not (is_plain or (is_asked and second > 4)):
+    if not (is_plain or (is_asked and (second > 4 or cue == "on"))):
         return None
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return None

@@ -1,4 +1,4 @@
-"""Written words with digits, taken apart: relation, sign, currency, numbers, what is glued. Pure."""
+"""Written words with digits, taken apart: marks, currency, numbers, what is glued. Pure."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ _LEAD = re.compile(r"\+/-|\+-|<=|>=|§§|[<>≤≥~≈±=@#№§×+-]")
 _CURRENCY = re.compile(CURRENCY)
 _NUMBER = re.compile(NUMBER)
 _RANGE = re.compile(rf"([^\d-]{{0,12}}[²³]?)-({CURRENCY})?(-?{NUMBER})(.*)", re.DOTALL)
+_NO_CENTS = re.compile(r"[.,]-+")
 _GROUP_HEAD = re.compile(r"[^\w\s]*[1-9]\d{0,2}")
 _GROUP = re.compile(r"\d{3}(?!\d)")
 _MOST_GROUPS = 7
@@ -47,7 +48,7 @@ _MIXED = re.compile(r"[1-9]/\d{1,2}(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """A word with one number or a range: `leads`, `currency`, `low`, `low_suffix`, `high`, `suffix`.
+    """A word with one number or a range.
 
     "≤-$10k-$15k" is (("≤", "-"), "$", "10", "k", "15", "k"). `high` is empty without a range.
     """
@@ -111,7 +112,8 @@ def normalise_dashes(text: str) -> str:
 def parse_amount(text: str) -> Amount | None:
     """Take a word apart; None if no number is at its beginning, behind leads and a currency."""
     text = normalise_dashes(text)
-    at, leads, currency = 0, [], ""
+    leads: list[str] = []
+    at, currency = 0, ""
     while len(leads) < 3 and (match := _LEAD.match(text, at)):
         leads.append(match[0])
         at = match.end()
@@ -125,6 +127,8 @@ def parse_amount(text: str) -> Amount | None:
     if not number or say_number(number[0]) is None:
         return None
     behind = _RANGE.fullmatch(text, number.end())
+    if _NO_CENTS.fullmatch(text, number.end()):
+        return Amount(tuple(leads), currency, number[0], "", "", "")
     if behind and say_number(behind[3].lstrip("-")) is not None:
         low_suffix, second, high, suffix = behind.groups()
         currency = currency or second or ""

@@ -6,6 +6,7 @@ import re
 
 from backend.text.reading.english.arithmetic import say_expression
 from backend.text.reading.english.number_forms import say_fraction
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
 
@@ -47,8 +48,10 @@ _COMMANDS = {
     "cos": "cosine",
     "tan": "tangent",
 }
-_SILENT = frozenset(
-    "left right quad qquad text mathrm mathbf mathit displaystyle , ; ! ( ) [ ] { }".split()
+_SILENT = word_set(
+    """
+    left right quad qquad text mathrm mathbf mathit displaystyle , ; ! ( ) [ ] { }
+    """
 )
 _OPENING = ("$$", "$", r"\(", r"\[")
 _START = re.compile(r"\$\$?[^\s\d.$-]|\$\$?-?\d+[a-z^_=+*\\]|\\[(\[]|\\[a-zA-Z]+[{\\^_]?")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 
-from backend.text.reading.english.currencies import Currency, find_currency
+from backend.text.reading.english.currencies import CODES_NOT_BEFORE, Currency, find_currency
 from backend.text.reading.english.figure import (
     CURRENCY,
     Amount,
     Figure,
     find_figure,
+    normalise_dashes,
+    parse_amount,
     replace_currency,
 )
 from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import say_number, split_decimal
 from backend.text.reading.english.number_words import cardinal
 from backend.text.reading.english.units import find_unit
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
 
@@ -34,8 +37,10 @@ _GLUED = {
     "trn": "trillion",
     "cr": "crore",
 }
-MAGNITUDES = frozenset(
-    "hundred thousand million billion trillion quadrillion lakh lakhs crore crores".split()
+MAGNITUDES = word_set(
+    """
+    hundred thousand million billion trillion quadrillion lakh lakhs crore crores
+    """
 )
 _SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
 _SIGN_ALONE = re.compile(CURRENCY)
@@ -50,7 +55,7 @@ def read_leading_code(cursor: WordCursor) -> Reading | None:
         return None
     if not (len(name) == 3 and name.isupper()) and not _SIGN_ALONE.fullmatch(name):
         return None
-    currency = find_currency(name)
+    currency = None if name in CODES_NOT_BEFORE else find_currency(name)
     following = cursor.peek() if currency else NO_WORD
     if not currency or following.lead or following.core[:1] not in tuple("0123456789.-−–"):
         return None
@@ -74,11 +79,12 @@ def read_money(figure: Figure) -> Reading | None:
     if following.core in MAGNITUDES and not following.lead and not following.trail:
         magnitude, ahead = following.core, ahead + 1
         following = figure.cursor.peek(ahead)
-    currency = None if following.lead else _find_behind(following.core)
+    name, slash, unit = following.core.partition("/")
+    currency = None if following.lead else _find_behind(name)
     if currency is None:
         return None
     said = amount.say_leads() + _say_amount(amount, currency, magnitude)
-    return Reading(said, ahead + 1)
+    return Reading(said + (_say_per(unit) if slash else ""), ahead + 1)
 
 
 def _find_behind(core: str) -> Currency | None:
@@ -88,7 +94,7 @@ def _find_behind(core: str) -> Currency | None:
 
 
 def _read_glued_behind(figure: Figure) -> Reading | None:
-    """ "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
+    """Reads "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
     match = re.fullmatch(
         r"(k|m|bn|mn)?([$£€¥₹₽₿¢₩₺₴₦₫₪₱฿]|[A-Z]{3}|zł|Kč)(/[a-z]+)?", figure.amount.suffix
     )
@@ -104,10 +110,14 @@ def _read_glued_behind(figure: Figure) -> Reading | None:
 def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     amount = figure.amount
     match = _SUFFIX.fullmatch(amount.suffix)
+    if match and (behind := _find_behind(match[1])) and match[1].isupper():
+        return Reading(amount.say_leads() + _say_amount(amount, behind, ""), figure.count)
     magnitude = _GLUED.get(match[1].lower(), "") if match else ""
     if not match or (match[1] and not magnitude):
         return None
     count, following = figure.count, figure.next()
+    if not amount.suffix and (reading := _read_long_range(figure, currency)):
+        return reading
     if not amount.suffix and not following.lead:
         if following.core in MAGNITUDES or following.core in ("bn", "mn", "mln", "m"):
             magnitude = _GLUED.get(following.core, following.core)
@@ -120,6 +130,19 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     if match[5]:
         said += " " + match[5].replace("-", " ")
     return Reading(amount.say_leads() + said + _say_per(match[4]), count)
+
+
+def _read_long_range(figure: Figure, currency: Currency) -> Reading | None:
+    """Reads "$3 billion-$4 billion"."""
+    low, dash, rest = normalise_dashes(figure.next().core).partition("-")
+    second = parse_amount(rest) if dash and low in MAGNITUDES else None
+    if second is None or second.suffix or second.high:
+        return None
+    magnitude = figure.cursor.peek(figure.count + 1).core
+    count = figure.count + (2 if magnitude in MAGNITUDES else 1)
+    magnitude = magnitude if magnitude in MAGNITUDES else ""
+    first = figure.amount.say_leads() + figure.amount.say_numbers()
+    return Reading(f"{first} {low} to {_say_amount(second, currency, magnitude)}", count)
 
 
 def _is_attribute(figure: Figure, count: int) -> bool:

@@ -83,10 +83,11 @@ def say_ordinal(text: str) -> str | None:
 def say_fraction(numerator: int, denominator: int) -> str:
     """As "three quarters"; "seventeen over twenty three" if the denominator has no fit name."""
     top = cardinal(numerator)
-    if denominator > 20 and denominator not in (32, 50, 64, 100, 1000) or denominator < 2:
+    if (denominator > 20 and denominator not in (32, 50, 64, 100, 1000)) or denominator < 2:
         return f"{top} over {cardinal(denominator)}"
+    name = ordinal(denominator).removeprefix("one ")
     one, many = {2: ("half", "halves"), 4: ("quarter", "quarters")}.get(
-        denominator, (ordinal(denominator), ordinal(denominator) + "s")
+        denominator, (name, name + "s")
     )
     return f"{top} {one if numerator == 1 else many}"
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from backend.text.reading.english.arithmetic import read_expression, read_operator
 from backend.text.reading.english.cues import read_cue
 from backend.text.reading.english.dates import read_day, read_month, read_numeric_date
+from backend.text.reading.english.dimensions import read_dimension
 from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.digit_strings import (
     read_identifier,
@@ -18,7 +19,6 @@ from backend.text.reading.english.money import read_leading_code, read_money
 from backend.text.reading.english.number_forms import VULGAR
 from backend.text.reading.english.plain_numbers import (
     read_decade,
-    read_dimension,
     read_idiom,
     read_mixed,
     read_ordinal,
@@ -48,7 +48,7 @@ _FIGURE_RULES: tuple[Callable[[Figure], Reading | None], ...] = (
     read_quantity,
     read_plain,
 )
-_MARKS_IN_WORDS = frozenset("=^*+×÷≠≤≥−₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹π√")
+_MARKS_IN_WORDS = frozenset("<>=^*+×÷≠≤≥−₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹π√")
 
 
 def read_figures(cursor: WordCursor) -> Reading | None:
@@ -69,7 +69,7 @@ def read_figures(cursor: WordCursor) -> Reading | None:
 
 
 def _read_lettered_money(cursor: WordCursor) -> Reading | None:
-    """ "US$5", "EUR100", "Rs.500"."""
+    """Reads "US$5", "EUR100", "Rs.500"."""
     figure = find_figure(cursor)
     return read_money(figure) if figure and figure.amount.currency else None
 
@@ -80,6 +80,8 @@ def read_lettered(cursor: WordCursor) -> Reading | None:
     if not core[:1].isalpha():
         return None
     if core.isalpha():
+        if not core.isascii() and len(core) > 1 and (reading := read_expression(cursor)):
+            return reading
         return (
             read_month(cursor)
             or (read_cue(cursor) if cursor.word.trail else None)
@@ -91,7 +93,11 @@ def read_lettered(cursor: WordCursor) -> Reading | None:
     if not _MARKS_IN_WORDS.isdisjoint(core) and (reading := read_expression(cursor)):
         return reading
     return (
-        read_prefixed(cursor) or read_cue(cursor) or read_month(cursor) or read_leading_code(cursor)
+        read_unit_alone(cursor)
+        or read_prefixed(cursor)
+        or read_cue(cursor)
+        or read_month(cursor)
+        or read_leading_code(cursor)
     )
 
 

@@ -1,11 +1,13 @@
-"""Reads numbers without units: lists, years, decades, ordinals, ranges, what letters are glued to. Pure."""
+"""Reads numbers without units: lists, years, decades, ordinals, ranges. Pure."""
 
 from __future__ import annotations
 
 import re
 
+from backend.text.reading.english.arithmetic import say_greek
 from backend.text.reading.english.dates import say_years
 from backend.text.reading.english.figure import Figure, normalise_dashes
+from backend.text.reading.english.identifiers import is_model
 from backend.text.reading.english.nouns import is_counted
 from backend.text.reading.english.number_forms import say_number, say_ordinal, split_decimal
 from backend.text.reading.english.number_words import (
@@ -15,6 +17,8 @@ from backend.text.reading.english.number_words import (
     whole_number,
     year,
 )
+from backend.text.reading.english.quantities import SINCE
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
@@ -23,16 +27,23 @@ _IDIOMS = {
     "9/11": "nine eleven",
     "50/50": "fifty fifty",
     "20/20": "twenty twenty",
+    "24-7": "twenty four seven",
+    "24/7/365": "twenty four seven, three sixty five",
+    "7/24": "seven twenty four",
 }
-_YEAR_CUES = frozenset(
-    "in since of until till by before after from during year early late mid circa about around ca "
-    "spring summer autumn fall winter between to and january february march april may june july "
-    "august september october november december".split()
+_YEAR_CUES = word_set(
+    """
+    in since of until till by before after from during year early late mid circa about around ca
+    spring summer autumn fall winter between to and january february march april may june july
+    august september october november december
+    """
 )
-_LISTED = frozenset(
-    "pages chapters options rooms steps items lines questions figures numbers sections parts days "
-    "weeks levels episodes seasons tables verses rows columns exercises units grades rules versions "
-    "sizes ages channels gates articles tasks paragraphs".split()
+_LISTED = word_set(
+    """
+    pages chapters options rooms steps items lines questions figures numbers sections parts days
+    weeks levels episodes seasons tables verses rows columns exercises units grades rules versions
+    sizes ages channels gates articles tasks paragraphs
+    """
 )
 _PREFIXED = re.compile(
     r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(\d.*)",
@@ -42,7 +53,7 @@ _DECADE = re.compile(r"(\d{2}|\d{4})['’]?s")
 _ORDINAL = re.compile(
     r"(\d[\d,]*(?:st|nd|rd|th))(?:-(\d[\d,]*(?:st|nd|rd|th)|[a-z]+(?:-[a-z]+)*))?", re.IGNORECASE
 )
-_DIMENSION = re.compile(r"\d+(?:\.\d+)?(?:[x×*]\d+(?:\.\d+)?){1,3}")
+_RATING = re.compile(r"([2-9]|[1-9]\d+)/(\d+)")
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _MARKS = {
     "%": "percent",
@@ -60,6 +71,7 @@ _MARKS = {
     "£": "pounds",
     "×": "times",
     "^": "to the",
+    "—": ",",
 }
 
 
@@ -75,19 +87,8 @@ def read_idiom(cursor: WordCursor) -> Reading | None:
     return None
 
 
-def read_dimension(cursor: WordCursor) -> Reading | None:
-    """ "2x4", "1920x1080"; units may follow in the last part: "4x6cm" is left to `read_mixed`."""
-    core = cursor.word.core
-    if "x" not in core and "×" not in core or not _DIMENSION.fullmatch(core):
-        return None
-    parts = re.split(r"[x×*]", core)
-    is_product = "×" in core and max(map(len, parts)) < 3
-    said = [digit_pairs(p) if p.isdigit() and len(p) == 4 else say_number(p) or "" for p in parts]
-    return Reading((" times " if is_product else " by ").join(said))
-
-
 def read_decade(cursor: WordCursor) -> Reading | None:
-    """ "1980s", "'90s", "80's"."""
+    """Reads "1980s", "'90s", "80's"."""
     match = _DECADE.fullmatch(cursor.word.core)
     return Reading(_say_decade(match[1])) if match and match[1][-1] == "0" else None
 
@@ -104,7 +105,7 @@ def _say_decade(digits: str) -> str:
 
 
 def read_prefixed(cursor: WordCursor) -> Reading | None:
-    """ "mid-1980s", "pre-1914", "top-10"."""
+    """Reads "mid-1980s", "pre-1914", "top-10"."""
     match = _PREFIXED.fullmatch(normalise_dashes(cursor.word.core))
     if not match:
         return None
@@ -119,7 +120,7 @@ def read_prefixed(cursor: WordCursor) -> Reading | None:
 
 
 def read_ordinal(cursor: WordCursor) -> Reading | None:
-    """ "2nd", "1st-3rd", "19th-century"."""
+    """Reads "2nd", "1st-3rd", "19th-century"."""
     match = _ORDINAL.fullmatch(normalise_dashes(cursor.word.core))
     first = say_ordinal(match[1]) if match else None
     if not match or not first:
@@ -136,8 +137,8 @@ def read_plain(figure: Figure) -> Reading | None:
     if amount.suffix in ("+", "x", "X"):
         name = "plus" if amount.suffix == "+" else "x"
         return Reading(f"{amount.say_leads()}{amount.say_numbers()} {name}", figure.count)
-    if amount.suffix or amount.currency:
-        return None
+    if amount.suffix:
+        return _read_suffix(figure)
     leads = amount.say_leads()
     if amount.high:
         said = _say_range(figure)
@@ -146,9 +147,38 @@ def read_plain(figure: Figure) -> Reading | None:
         return Reading(_say_list(amount.low), figure.count)
     if re.fullmatch(r"[12]\d{3}", amount.low) and not leads:
         return Reading(_say_four_digits(figure), figure.count)
-    if amount.low == "8/10" and not leads:
-        return Reading("eight out of ten", figure.count)
+    if (rating := _RATING.fullmatch(amount.low)) and (rating[1] == rating[2] or rating[2] == "10"):
+        return Reading(
+            leads + f"{say_number(rating[1])} out of {say_number(rating[2])}", figure.count
+        )
+    if figure.cursor.word.lead[-1:] in ("'", "’", "‘") and _is_short_year(figure):
+        return Reading(("oh " if amount.low[0] == "0" else "") + cardinal(int(amount.low)))
     return Reading(leads + (say_number(amount.low) or ""), figure.count)
+
+
+def _is_short_year(figure: Figure) -> bool:
+    """Whether it is "'69", and no quotation."""
+    return (
+        figure.amount.low.isdigit() and len(figure.amount.low) == 2 and figure.last.trail[:1] != "'"
+    )
+
+
+def _read_suffix(figure: Figure) -> Reading | None:
+    """Reads "1984's", "5/day", "1990-present", "1.5M views"."""
+    amount, suffix = figure.amount, figure.amount.suffix
+    if amount.high:
+        return None
+    is_year = re.fullmatch(r"[12]\d{3}", amount.low)
+    said = year(int(amount.low)) if is_year else amount.say_leads() + amount.say_numbers()
+    if suffix in ("'s", "’s"):
+        return Reading(said + "'s", figure.count)
+    if suffix[0] == "-" and suffix[1:] in SINCE:
+        return Reading(f"{said} to {suffix[1:]}", figure.count)
+    if match := re.fullmatch(r"/([A-Za-z]{2,})", suffix):
+        return Reading(f"{said} per {match[1]}", figure.count)
+    if suffix in ("M", "B") and (is_counted(figure.next().core) or "." in amount.low):
+        return Reading(f"{said} {'million' if suffix == 'M' else 'billion'}", figure.count)
+    return None
 
 
 def _is_list(figure: Figure) -> bool:
@@ -192,8 +222,11 @@ def _say_range(figure: Figure) -> str | None:
         return ", ".join(
             " to ".join(whole_number(n) for n in part.split("-")) for part in text.split(",")
         )
-    is_model = amount.is_descending and len(amount.low) > 2 and text.replace("-", "").isdigit()
-    if is_model:
+    is_named = amount.is_descending and len(amount.low) > 2 and text.replace("-", "").isdigit()
+    is_share = amount.is_descending and re.fullmatch(r"\d0-\d0", text)
+    if is_share and int(amount.low) + int(amount.high) == 100:
+        return f"{say_number(amount.low)} {say_number(amount.high)}"
+    if is_named or (re.fullmatch(r"\d{3}-\d{3}", text) and is_model(figure.cursor)):
         return f"{digit_pairs(amount.low)} {digit_pairs(amount.high)}"
     return amount.say_numbers()
 
@@ -201,15 +234,15 @@ def _say_range(figure: Figure) -> str | None:
 def read_mixed(text: str) -> str:
     """Whatever else has digits in it, token by token."""
     said = []
-    for token in _TOKEN.findall(normalise_dashes(text)):
+    for token in _TOKEN.findall(text):
         if token[0].isdigit():
             said.append(_say_digits(token))
-        elif token.isalpha():
+        elif token.isalpha() and not say_greek(token):
             is_spelled = len(token) == 1 or (token.isupper() and len(token) <= 3)
             said.append(" ".join(token) if is_spelled else token)
         else:
-            said.append(_MARKS.get(token, ""))
-    return " ".join(part for part in said if part)
+            said.append(say_greek(token) or _MARKS.get(token, ""))
+    return " ".join(part for part in said if part).replace(" ,", ",")
 
 
 def _say_digits(token: str) -> str:

@@ -5,57 +5,71 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.figure import Figure, normalise_dashes
-from backend.text.reading.english.nouns import is_attribute, is_counted
+from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import (
+    VULGAR,
     is_singular,
     number_value,
     say_number,
 )
 from backend.text.reading.english.number_words import cardinal
 from backend.text.reading.english.units import Unit, find_unit
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
-_LETTERED = frozenset(
-    "seat gate room apt apartment unit suite row platform section class grade size figure fig step "
-    "table exhibit flat block building terminal iphone type model appendix chapter article".split()
+_LETTERED = word_set(
+    """
+    seat gate room apt apartment unit suite row platform section class grade size figure fig step
+    table exhibit flat block building terminal iphone type model appendix chapter article
+    """
 )
 # Glued letters that are said as letters: 10K, 5G, 3D.
-_LETTERS = frozenset("K G M B D H T X P b d k p x c G Gs Ms EB".split())
+_LETTERS = word_set("K G M B D H T X P b d k p x c G Gs Ms EB")
 # Words, when a space is before them.
-_WORDS = frozenset("in d us em ins rem PS Da ct ac MP AU at deg doz ha. a H Cal Pa. mad".split())
-_COUNTED_IN_MILLIONS = frozenset(
-    "people users views followers subscribers downloads copies jobs".split()
+_WORDS = word_set("in d us em ins rem PS Da ct ac MP AU at doz ha. a H Cal Pa. mad")
+_COUNTED_IN_MILLIONS = word_set(
+    """
+    people users views followers subscribers downloads copies jobs
+    """
 )
-_MEASURED = frozenset("tall long wide deep high thick by x × of".split())
+_MEASURED = word_set("tall long wide deep high thick by x × of")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
+_BEFORE_PRIME = re.compile(
+    rf"\d{{1,3}}(?:\.\d+)?[{VULGAR}]?|[{VULGAR}]|\d{{1,2}}/\d{{1,2}}|\d{{1,2}}-\d{{1,2}}"
+)
 _SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
 _ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
-_SPEECH = frozenset("he she they i we it said says asked and but".split())
+_SPEECH = word_set("he she they i we it said says asked and but")
+_RATE = re.compile(r"([a-z]{3,})/([a-z]{2,})")
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
+SINCE = word_set("present today now date")
+"""What stands for the end of a range: "1990-present"."""
+
+_DECADE = re.compile(r"\d*0s")
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
 
 def read_primes(cursor: WordCursor) -> Reading | None:
-    """Feet, inches and angles: "6'2\\"", "6′", "55\\"", "40°26′46″"."""
+    """Feet, inches and angles, as in "6′2″" and "40°26′46″", with ASCII marks as well."""
     word = cursor.word
     core, mark = word.core, word.trail[:1]
     if match := _ANGLE.fullmatch(core):
         return _read_angle(match)
     if match := _PRIME.fullmatch(core):
         trail = word.trail[1:] if match[2] and mark in ('"', "”") else word.trail
-        return _say_feet(match[1], match[2], trail)
+        return _say_feet(cursor, match[1], match[2], trail)
     if match := _SECOND_PRIME.fullmatch(normalise_dashes(core)):
         return _say_inches(cursor, match[1], word.trail)
-    if mark not in ('"', "”", "'", "’") or not re.fullmatch(
-        r"\d{1,3}(?:\.\d+)?|\d{1,2}-\d{1,2}", core
-    ):
+    if mark not in ('"', "”", "'", "’") or not _BEFORE_PRIME.fullmatch(core):
         return None
     if _is_quoted(cursor):
         return None
+    if word.trail.startswith("''"):
+        return _say_inches(cursor, core, word.trail[2:])
     if mark in ("'", "’"):
-        return _say_feet(core, None, word.trail[1:])
+        return _say_feet(cursor, core, None, word.trail[1:])
     if cursor.peek().core.lower() in _SPEECH:
         return None
     return _say_inches(cursor, core, word.trail[1:])
@@ -65,8 +79,9 @@ def _is_quoted(cursor: WordCursor) -> bool:
     return bool(cursor.word.lead) or any(cursor.previous(back).lead for back in (1, 2, 3))
 
 
-def _say_feet(feet: str, inches: str | None, trail: str) -> Reading:
-    said = f"{say_number(feet)} {'foot' if feet == '1' else 'feet'}"
+def _say_feet(cursor: WordCursor, feet: str, inches: str | None, trail: str) -> Reading:
+    is_one = feet == "1" or (not inches and not trail and is_attribute_now(cursor))
+    said = f"{say_number(feet)} {'foot' if is_one else 'feet'}"
     if inches:
         said += f" {say_number(inches)} {'inch' if inches == '1' else 'inches'}"
     return Reading(said, trail=trail)
@@ -102,6 +117,8 @@ def read_quantity(figure: Figure) -> Reading | None:
         return _read_spaced(figure)
     if _DURATION.fullmatch(figure.cursor.word.core):
         return _read_duration(figure.cursor.word.core)
+    if suffix[0] == "-" and ("—" in figure.cursor.word.core or suffix[1:] in SINCE):
+        return None
     if suffix[0] == "-":
         return _read_hyphenated(figure, suffix[1:].split("-"))
     plus = " plus" if suffix[-1] == "+" else ""
@@ -129,9 +146,19 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
             return Unit("million", "million")
         if re.fullmatch(r"\d+s", following.core):
             return Unit("minute", "minutes")
-    if symbol == "s" and (_is_lettered(figure) or amount.low[-1:] == "0" and _is_decade(figure)):
+    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and _is_decade(figure))):
         return None
     return find_unit(symbol)
+
+
+def read_unit_alone(cursor: WordCursor) -> Reading | None:
+    """Reads "km/h" without a number."""
+    core = cursor.word.core
+    above, slash, below = core.partition("/")
+    if not slash or (not core.islower() and len(core) < 4) or above == "min":
+        return None
+    unit = find_unit(core) if find_unit(above) and find_unit(below) else None
+    return Reading(unit.many) if unit else None
 
 
 def _is_lettered(figure: Figure) -> bool:
@@ -143,8 +170,30 @@ def _is_decade(figure: Figure) -> bool:
     digits, before = figure.amount.low, figure.cursor.previous().core.lower()
     if len(digits) == 4 and digits.isdigit():
         return True
-    cues = "the early late mid his her their my our your in low high upper lower".split()
-    is_cued = before in cues or before.endswith(("'s", "’s")) or figure.cursor.word.lead != ""
+    cues = [
+        "the",
+        "early",
+        "late",
+        "mid",
+        "his",
+        "her",
+        "their",
+        "my",
+        "our",
+        "your",
+        "in",
+        "low",
+        "high",
+        "upper",
+        "lower",
+    ]
+    is_listed = any(_DECADE.fullmatch(figure.cursor.previous(back).core) for back in (1, 2))
+    is_cued = (
+        is_listed
+        or before in cues
+        or before.endswith(("'s", "’s"))
+        or figure.cursor.word.lead != ""
+    )
     return len(digits) == 2 and is_cued
 
 
@@ -159,7 +208,7 @@ def _read_duration(core: str) -> Reading:
 
 
 def _read_hyphenated(figure: Figure, parts: list[str]) -> Reading | None:
-    """ "5-kg", "10-year-old", "256-bit"."""
+    """Reads "5-kg", "10-year-old", "256-bit"."""
     if not all(part.replace("'", "").isalpha() or part.rstrip("²³").isalpha() for part in parts):
         return None
     symbol = parts[0]
@@ -168,11 +217,13 @@ def _read_hyphenated(figure: Figure, parts: list[str]) -> Reading | None:
     if symbol == "in" and len(parts) == 1:
         unit = find_unit("in")
     words = [unit.one if unit else symbol, *parts[1:]]
-    amount = figure.amount
-    return Reading(f"{amount.say_leads()}{amount.say_numbers()} {' '.join(words)}", figure.count)
+    trail = trail_of_unit(figure.cursor, figure.count, symbol) if unit else None
+    return Reading(f"{_say_number(figure)} {' '.join(words)}", figure.count, trail)
 
 
 def _read_spaced(figure: Figure) -> Reading | None:
+    if figure.count > 1 and "/" in figure.amount.low and figure.last.trail[:1] in ('"', "″"):
+        return Reading(f"{_say_number(figure)} inches", figure.count, figure.last.trail[1:])
     following = figure.next()
     if following.lead or not following.core:
         return None
@@ -186,7 +237,10 @@ def _read_spaced(figure: Figure) -> Reading | None:
         if below:
             said = f"{unit.many} per one hundred {below.many}"
             return Reading(f"{_say_number(figure)} {said}", count + 1)
-    unit = find_unit(symbol)
+    is_cup = symbol == "c" and following.trail.startswith(".")
+    unit = Unit("cup", "cups") if is_cup else find_unit(symbol)
+    if unit is None and (match := _RATE.fullmatch(symbol)):
+        return Reading(f"{_say_number(figure)} {match[1]} per {match[2]}", count)
     if unit is None:
         return None
     is_one = _is_one(figure, count)
@@ -235,7 +289,7 @@ def _is_one(figure: Figure, count: int) -> bool:
     amount = figure.amount
     if not amount.high and is_singular(amount.low):
         return True
-    return is_attribute(figure.cursor, count) and not is_counted(figure.cursor.peek(count).core[:0])
+    return is_attribute(figure.cursor, count)
 
 
 def _say_number(figure: Figure) -> str:

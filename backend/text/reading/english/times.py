@@ -6,6 +6,7 @@ import re
 
 from backend.text.reading.english.figure import normalise_dashes
 from backend.text.reading.english.number_words import cardinal, whole_number
+from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
 
@@ -14,14 +15,18 @@ _TIME = re.compile(
     rf"(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?"
     rf"(?:-(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?)?"
 )
+_WITH_H = re.compile(r"(\d\d?)h([0-5]\d)|(\d\d?):([0-5]\d)h")
+_HALF_RANGE = re.compile(rf"({_AMPM})-(\d\d?)(?::([0-5]\d))?({_AMPM})?")
 _COLON = re.compile(r"(\d{1,4}):(\d{1,4})(?:-(\d{1,3}))?")
-_RATIO_CUES = frozenset("ratio scale odds mix score proportion aspect".split())
-_BOOKS = frozenset(
-    "genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra "
-    "nehemiah esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel "
-    "daniel hosea joel amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi "
-    "matthew mark luke john acts romans corinthians galatians ephesians philippians colossians "
-    "thessalonians timothy titus philemon hebrews james peter jude revelation surah quran".split()
+_RATIO_CUES = word_set("ratio scale odds mix score proportion aspect")
+_BOOKS = word_set(
+    """
+    genesis exodus leviticus numbers deuteronomy joshua judges ruth samuel kings chronicles ezra
+    nehemiah esther job psalm psalms proverbs ecclesiastes isaiah jeremiah lamentations ezekiel
+    daniel hosea joel amos obadiah jonah micah nahum habakkuk zephaniah haggai zechariah malachi
+    matthew mark luke john acts romans corinthians galatians ephesians philippians colossians
+    thessalonians timothy titus philemon hebrews james peter jude revelation surah quran
+    """
 )
 
 
@@ -44,8 +49,10 @@ def _say_minutes(digits: str) -> str:
 
 
 def read_time(cursor: WordCursor) -> Reading | None:
-    """ "10:30 PM", "7am", "9:00-17:00", "5-6 pm"."""
+    """Reads "10:30 PM", "7am", "9:00-17:00", "5-6 pm"."""
     core = normalise_dashes(cursor.word.core)
+    if match := _WITH_H.fullmatch(core):
+        return Reading(say_clock(match[1] or match[3], match[2] or match[4]))
     match = _TIME.fullmatch(core)
     if not match:
         return _read_colon(cursor, core)
@@ -55,6 +62,8 @@ def read_time(cursor: WordCursor) -> Reading | None:
     is_clear = bool(half or half2) or (":" in core and "." not in core)
     if ":" in core and not (half or half2) and _is_chapter(cursor):
         return _read_colon(cursor, core)
+    if hour2 is None and not half and (reading := _read_long_range(cursor, match)):
+        return reading
     count, trail, after = _find_half(cursor, half2 or ("" if hour2 else half), int(hour2 or hour))
     if not (is_clear or after):
         return None
@@ -64,9 +73,25 @@ def read_time(cursor: WordCursor) -> Reading | None:
     if is_whole:
         minute = minute2 = None
     first = say_clock(hour, minute, second, _name_half(half))
-    if not half and after and not int(minute or 0):
+    if not half and not int(minute or 0) and (after or int(hour) <= 12):
         first = cardinal(int(hour))
     return Reading(f"{first} to {say_clock(hour2, minute2, second2, after)}", count, trail)
+
+
+def _read_long_range(cursor: WordCursor, first: re.Match[str]) -> Reading | None:
+    """Reads "10 a.m.-5 p.m."."""
+    following = normalise_dashes(cursor.peek().core) if not cursor.word.trail else ""
+    match = _HALF_RANGE.fullmatch(following)
+    if not match:
+        return None
+    half, count, trail = match[4], 2, None
+    if not half and re.fullmatch(_AMPM, cursor.peek(2).core):
+        half, count = cursor.peek(2).core, 3
+        trail = _trail_of_half(cursor, 2, half)
+    start = say_clock(first[1], first[2], first[3], _name_half(match[1]))
+    return Reading(
+        f"{start} to {say_clock(match[2], match[3], None, _name_half(half))}", count, trail
+    )
 
 
 def _name_half(text: str | None) -> str:
@@ -100,7 +125,7 @@ def _is_chapter(cursor: WordCursor) -> bool:
 
 
 def _read_colon(cursor: WordCursor, core: str) -> Reading | None:
-    """ "3:1", "16:9", "John 3:16-18"."""
+    """Reads "3:1", "16:9", "John 3:16-18"."""
     match = _COLON.fullmatch(core)
     if not match:
         return None

@@ -162,7 +162,7 @@ OTHERS = _invert(
         "I U": "IU",
         "degree": "° º deg",
         "degree Celsius": "°C ºC ℃ °c C",
-        "degree Fahrenheit": "°F ºF ℉ °f",
+        "degree Fahrenheit": "F °F ºF ℉ °f",
         "kelvin": "°K",
         "angstrom": "Å",
         "square foot": "sqft",

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from backend.text.reading.english.unit_symbols import OTHERS, PREFIXED, PREFIXES
+from backend.text.reading.english.word_sets import word_set
 
-_NOT_UNITS = frozenset(
-    "am pm as das has at dad Ms Es PB. fs hs ms. Em cat pas ad PF MA MH mad".split()
+_NOT_UNITS = word_set(
+    """
+    am pm as das has at dad Ms Es PB. fs hs ms. Em cat pas ad PF MA MH mad
+    """
 )
-_UNCHANGED = frozenset(
-    "hertz lux kelvin percent horsepower mille thousand mercury dozen siemens".split()
+_UNCHANGED = word_set(
+    """
+    hertz lux kelvin percent horsepower mille thousand mercury dozen siemens
+    """
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "henry": "henries"}
 _POWERS = {"²": "square", "^2": "square", "2": "square", "³": "cubic", "^3": "cubic", "3": "cubic"}
@@ -78,7 +83,7 @@ def _name_plain(symbol: str) -> str | None:
     for size in (1, 2):
         prefix, base = PREFIXES.get(symbol[:size]), PREFIXED.get(symbol[size:])
         if prefix and base:
-            return prefix + base
+            return f"{prefix} ohm" if base == "ohm" else prefix + base
     return None
 
 

@@ -1,8 +1,8 @@
-"""Writes lists of words as text. Pure."""
+"""Sets of words, written as text. Pure."""
 
 from __future__ import annotations
 
 
 def word_set(text: str) -> frozenset[str]:
-    """The words of `text`, which are separated by spaces and newlines."""
+    """The words of `text`."""
     return frozenset(text.split())
