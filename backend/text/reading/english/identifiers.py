@@ -74,7 +74,7 @@ _SMALL = {
 @lru_cache(2048)
 def say_run(run: str) -> str:
     """A run of letters, of digits or a decimal number, out of context."""
-    if run[0].isdigit():
+    if run[0].isdecimal():
         return say_digits(run)
     if len(run) > _LONGEST_SAID:
         run = run[:_LONGEST_SAID]
@@ -133,7 +133,7 @@ def say_hash(text: str) -> str | None:
     """Hexadecimal digits, spelled; None if `text` is none."""
     if not _HEX.fullmatch(text.replace("-", "")) or text.count("-") not in (0, 4):
         return None
-    return " ".join(spell_digits(c) if c.isdigit() else c.upper() for c in text if c != "-")
+    return " ".join(spell_digits(c) if c.isdecimal() else c.upper() for c in text if c != "-")
 
 
 def say_letters_and_digits(text: str) -> str:
@@ -141,7 +141,7 @@ def say_letters_and_digits(text: str) -> str:
     said = []
     for match in _RUN.finditer(text):
         run = match[0]
-        beside = text[match.end() : match.end() + 1].isdigit()
+        beside = text[match.end() : match.end() + 1].isdecimal()
         if run.isalpha() and run.isascii() and beside and len(run) <= 2 and not run.istitle():
             said.append(spell(run))
         else:
