@@ -30,9 +30,10 @@ from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 _LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
-_YEAR_NOTES = {"c": "circa", "b": "born", "d": "died"}
+_YEAR_NOTES = {"c": "circa", "b": "born", "d": "died", "v": ""}
 _ALWAYS_TITLES = word_set("mr mrs ms dr")
 _WORD_DAYS = word_set("sat sun wed mon mar")  # also words: a full stop is not enough
+_NO_STREETS = word_set("a and ask at call in my on our see tell that the this to")
 _OPENING = "\"'‘“„«([{¿¡"
 _CLOSING = "\"'’”»)]}.,;:!?…"
 
@@ -66,9 +67,18 @@ def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
         reading = _read_common(cursor, key, has_stop)
     if reading is None and has_stop and key in SILENT_STOP:
         return Reading(core, trail=_drop_stop(cursor))
-    if reading is None and has_stop and key in _YEAR_NOTES and cursor.peek().core[:3].isdigit():
-        return Reading(_YEAR_NOTES[key], trail="")
+    if reading is None and has_stop and key in _YEAR_NOTES and not is_capital:
+        return _read_note(cursor, key)
     return reading
+
+
+def _read_note(cursor: WordCursor, key: str) -> Reading | None:
+    """As in "c. 1900", "Smith v. Jones"."""
+    following = cursor.peek().core
+    if key == "v":
+        is_case = cursor.previous().core[:1].isupper() and following[:1].isupper()
+        return Reading("versus", trail="") if is_case else None
+    return Reading(_YEAR_NOTES[key], trail="") if following[:3].isdecimal() else None
 
 
 def read_dotted(cursor: WordCursor, core: str) -> Reading | None:
@@ -115,22 +125,26 @@ def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
         if not has_stop and key not in _ALWAYS_TITLES and not cursor.peek().core[:1].isupper():
             return None
         return Reading(TITLES[key], trail=_drop_stop(cursor))
-    before, following = cursor.previous(), cursor.peek().core
-    is_street = before.core[:1].isupper() or before.core[:1].isdigit()
-    is_first = not cursor.previous(2).core and not before.core[:1].isdigit()
-    is_street = is_street and not before.trail and not is_first
-    if key == "ste" and following[:1].isdigit():
+    following = cursor.peek().core
+    if key == "ste" and following[:1].isdecimal():
         return Reading("suite", trail="")
-    if following[:1].isupper() and len(cursor.word.trail) <= 1:
-        has_number = cursor.previous(2).core[:1].isdigit() or before.core[:1].isdigit()
-        is_street = is_street and has_number
-    elif not is_street and key == "dr":
-        return Reading(TITLES[key], trail=_drop_stop(cursor))
-    elif not is_street and before.core:
-        is_street = before.core[:1].isupper()
-    if not is_street and not following[:1].isupper():
+    is_street = _is_street(cursor, following)
+    if not is_street and key != "dr" and not following[:1].isupper():
         return None
     return Reading((STREETS if is_street else TITLES)[key], trail=_drop_stop(cursor))
+
+
+def _is_street(cursor: WordCursor, following: str) -> bool:
+    """Whether "St." or "Dr." is behind a name: "Elm St. near", "5 Elm St. Boston"."""
+    before = cursor.previous()
+    is_ordinal = before.core[:1].isdecimal() and before.core[-2:] in ("st", "nd", "rd", "th")
+    if before.trail or before.core.lower() in _NO_STREETS:
+        return False
+    if not (before.core[:1].isupper() or is_ordinal):
+        return False
+    if following[:1].isupper() and len(cursor.word.trail) <= 1:
+        return is_ordinal or cursor.previous(2).core[:1].isdecimal()
+    return True
 
 
 def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
@@ -152,7 +166,7 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
 
 def _is_numbering(following: str) -> bool:
     """Whether a word numbers what is before it: "5", "#5", "IV", "B"."""
-    if following[:1].isdigit() or following[1:2].isdigit():
+    if following[:1].isdecimal() or following[1:2].isdecimal():
         return True
     if len(following) == 1:
         return following.isupper() and following != "I" and following.isascii()
@@ -162,7 +176,7 @@ def _is_numbering(following: str) -> bool:
 def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
     word = cursor.word
     if key == "ed":
-        is_edition = cursor.previous().core[:1].isdigit() and has_stop
+        is_edition = cursor.previous().core[:1].isdecimal() and has_stop
         return Reading("edition", trail=_drop_stop(cursor)) if is_edition else None
     if key in CAPITAL_ONLY and not word.core[0].isupper():
         return None
@@ -170,7 +184,7 @@ def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None
         return Reading(COMMON[key])
     if key in WORDLIKE and not cursor.peek().core:
         return None
-    if key == "est" and cursor.peek().core[:4].isdigit():
+    if key == "est" and cursor.peek().core[:4].isdecimal():
         return Reading("established", trail="")
     return Reading(COMMON[key], trail=_drop_stop(cursor))
 
@@ -196,7 +210,7 @@ def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
         return key not in _NEVER_SMALL
     if key in NUMBERED:
         return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
-    if following[0].isdigit():
+    if following[0].isdecimal():
         return key not in _BEFORE_NUMBERS and key not in MONTHS
     return True
 
@@ -210,7 +224,7 @@ _BEFORE_NUMBERS = word_set("avg c ca max min temp")
 
 
 def _may_end_numbered(key: str, following: str, is_complete: bool) -> bool:
-    if following[:1].isdigit():
+    if following[:1].isdecimal():
         return False
     if key in MAYBE_WORDS and key != "fig":
         return True

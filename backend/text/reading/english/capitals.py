@@ -22,6 +22,8 @@ _ONSETS = word_set(
     wh wr y z"""
 )
 _CONSONANT_RUN = re.compile(r"[^aeiouy]+")
+_CONTRACTION = re.compile(r"[A-Z]+['’](?:S|T|D|M|RE|VE|LL)|Y['’]ALL|O['’]CLOCK")
+_SHOUTED_S = ("'S", "’S")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
 _LONGEST_CLUSTER = 3  # consonants in a row inside a word that can be said
 _LOOK_AROUND = 3  # words to either side that tell whether a text is in capitals
@@ -68,11 +70,18 @@ def read_capitals(cursor: WordCursor, core: str) -> str | None:
     """A word in capitals, with the ending of a plural or a possessive."""
     match = _CAPITALS.fullmatch(core)
     if match is None:
-        return None
+        return _lower_contraction(core) if _CONTRACTION.fullmatch(core) else None
     capitals, ending = match[1], match[2]
+    if ending in _SHOUTED_S and (capitals in DOUBTFUL or is_spoken_word(capitals)):
+        return f"{capitals.lower()}'s"
     if ending:
         return add_ending(say_capitals(capitals), ending)
     return _read_doubtful(cursor, capitals) if capitals in DOUBTFUL else say_capitals(capitals)
+
+
+def _lower_contraction(core: str) -> str:
+    said = core.lower().replace("’", "'")
+    return said.capitalize() if said.startswith("i'") else said
 
 
 def add_ending(said: str, ending: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from backend.text.reading.english.identifiers import order_marks, say_marked, say_run
+from backend.text.reading.english.identifiers import order_marks, say_letters_and_digits, say_marked
 
 _NAMES = {
     "c++": "C plus plus",
@@ -76,7 +76,7 @@ def read_code(core: str, trail: str) -> str | None:
         if (said := read(core, trail)) is not None:
             return said
     if _SNAKE.fullmatch(core):
-        return " ".join(say_run(part) for part in re.split(r"_+|(?<=[a-z])(?=\d)", core) if part)
+        return " ".join(say_letters_and_digits(part) for part in core.split("_") if part)
     if _CALL.fullmatch(core) or _OPERATOR_INSIDE.search(core):
         return say_marked(core, _OPERATORS)
     return None
@@ -86,11 +86,11 @@ def _read_prefixed(core: str, trail: str) -> str | None:
     if core[0] not in "-@#:$\\":
         return None
     if (match := _SMILE.fullmatch(core)) and trail.startswith(":"):
-        return " ".join(map(say_run, re.split(r"[_+-]+", match[1])))
+        return " ".join(map(say_letters_and_digits, re.split(r"[_+-]+", match[1])))
     if match := _USER.fullmatch(core):
         return f"at {say_marked(match[1], _OPERATORS)}"
     if match := _TAG.fullmatch(core):
-        kind = "number" if match[1].isdigit() else "hashtag"
+        kind = "number" if match[1].isdecimal() else "hashtag"
         return f"{kind} {say_marked(match[1], _OPERATORS)}"
     if match := _FLAG.fullmatch(core):
         dashes = "dash dash " if match[1] == "--" else "dash " if len(match[2]) <= 2 else ""
@@ -104,7 +104,8 @@ def _read_suffixed(core: str, trail: str) -> str | None:
     if match := _MARK_GRADE.fullmatch(core):
         return f"{match[1]} {'plus' if match[2] == '+' else 'minus'}"
     if match := _STEP.fullmatch(core):
-        return f"{say_run(match[1])} {'plus plus' if match[2] == '++' else 'minus minus'}"
+        step = "plus plus" if match[2] == "++" else "minus minus"
+        return f"{say_letters_and_digits(match[1])} {step}"
     if match := _PLUS.fullmatch(core):
-        return f"{say_run(match[1])} plus"
+        return f"{say_letters_and_digits(match[1])} plus"
     return None

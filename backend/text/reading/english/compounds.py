@@ -33,7 +33,7 @@ def say_part(part: str) -> str:
         return part.upper() if part.isalpha() else say_letters_and_digits(part)
     if part.isalpha() and part.isascii() and part.isupper():
         return say_capitals(part)
-    if any(map(str.isdigit, part)):
+    if any(map(str.isdecimal, part)):
         return read_identifier(part) or say_letters_and_digits(part)
     if part[1:].islower():
         return shorten_letters(part) or part
@@ -104,7 +104,7 @@ def _read_hyphened(core: str) -> str | None:
     parts = [part for part in _HYPHENS.split(core) if part]
     if not parts:
         return None
-    said = [say_part(part) for part in parts]
+    said = [part if part == "a" else say_part(part) for part in parts]
     if len(parts) == 2 and parts[0].lower() in _BEFORE_DATES and parts[1].istitle():
         said[1] = _DAY_NAMES.get(parts[1].lower(), said[1])
     return None if said == parts and len(parts) > 1 else " ".join(said)

@@ -14,7 +14,90 @@ from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
-_PHONE_CUES = word_set(
+_RUN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:\.\d+)+|\d+")
+_NAME = re.compile(r"[A-Za-z]+(?:['’]s)?|\d")
+_LETTERS_AND_DIGITS = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9]+(?:[-‐‑._][A-Za-z0-9]+)*")
+_OFFSET = re.compile(r"(UTC|GMT)([+-−–-])(\d{1,2})(?::?(\d\d))?")
+_TO = re.compile(r"([BCDFGP])2([BCFGP])")
+_HEX = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{7,}|(?=.*\d)(?=.*[A-F])[0-9A-F]{7,}")
+_LONGEST_SAID = 40  # characters of a run of letters that are said; the rest is silent
+
+# Parts of names in small letters that are not said as they are written.
+_SMALL = {
+    "py": "pie",
+    "js": "J S",
+    "ts": "T S",
+    "md": "M D",
+    "usr": "user",
+    "etc": "etsy",
+    "src": "source",
+    "lib": "lib",
+    "env": "env",
+    "utf": "U T F",
+    "sha": "sha",
+    "io": "I O",
+    "ai": "A I",
+    "ui": "U I",
+    "id": "I D",
+    "api": "A P I",
+    "url": "U R L",
+    "uk": "U K",
+    "us": "U S",
+    "eu": "E U",
+    "tv": "T V",
+    "exe": "E X E",
+    "ios": "I O S",
+    "iso": "I S O",
+    "json": "Jason",
+    "yaml": "yammel",
+    "toml": "tommel",
+    "sql": "sequel",
+    "jpeg": "jay peg",
+    "jpg": "jay peg",
+    "readme": "read me",
+    "ipv": "I P V",
+    "usb": "U S B",
+    "ascii": "askey",
+    "gui": "gooey",
+    "dev": "dev",
+    "tmp": "temp",
+    "cfg": "config",
+    "www": "W W W",
+    "stdin": "standard in",
+    "stdout": "standard out",
+    "stderr": "standard error",
+}
+
+
+@lru_cache(2048)
+def say_run(run: str) -> str:
+    """A run of letters, of digits or a decimal number, out of context."""
+    if run[0].isdecimal():
+        return say_digits(run)
+    if len(run) > _LONGEST_SAID:
+        run = run[:_LONGEST_SAID]
+    if (small := _SMALL.get(run)) is not None:
+        return small
+    if len(run) == 1:
+        return run.upper()
+    if run.isupper():
+        return say_capitals(run)
+    if not run.islower():
+        return read_mixed(run) or run
+    if run in CASUAL:
+        return CASUAL[run]
+    return spell(run) if run.isascii() and not _has_syllable(run) else run
+
+
+def _has_syllable(run: str) -> bool:
+    """Whether a part of a name can be said: names are laxer than words ("org", "args")."""
+    return any(letter in "aeiouy" for letter in run) and is_pronounceable("a" + run)
+
+
+@lru_cache(2048)
+def say_digits(digits: str) -> str:
+    """Digits in a name: "four", "ninety five", "one oh one", "ninety seven hundred", "two point
+    ten"; longer ones and those with a leading zero digit by digit.
     """
     call dial phone tel telephone fax text ring mobile cell card account iban isbn number whatsapp
     sms contact hotline helpline at on no
@@ -72,7 +155,7 @@ def read_phone_number(cursor: WordCursor) -> Reading | None:
     groups = re.split(r"[-./ ()]+", text.removeprefix("+"))
     if not _is_phone(cursor, words, groups, text):
         return None
-    return " ".join(spell_digits(c) if c.isdigit() else c.upper() for c in text if c != "-")
+    return " ".join(spell_digits(c) if c.isdecimal() else c.upper() for c in text if c != "-")
 
 
 def say_letters_and_digits(text: str) -> str:
@@ -80,7 +163,7 @@ def say_letters_and_digits(text: str) -> str:
     said = []
     for match in _RUN.finditer(text):
         run = match[0]
-        beside = text[match.end() : match.end() + 1].isdigit()
+        beside = text[match.end() : match.end() + 1].isdecimal()
         if run.isalpha() and run.isascii() and beside and len(run) <= 2 and not run.istitle():
             said.append(spell(run))
         else:

@@ -49,7 +49,7 @@ def read_address(core: str) -> str | None:
         return say_marked(text.removeprefix("mailto:"), _MARKS)
     if (host := _HOST.fullmatch(text)) and _is_domain(text, host[1]):
         return say_url(text)
-    if text.startswith("localhost:") and text[10:].isdigit():
+    if text.startswith("localhost:") and text[10:].isdecimal():
         return say_marked(text, _MARKS)
     return _read_ipv6(text) if text.count(":") > 1 else None
 
@@ -93,7 +93,7 @@ def read_path(core: str) -> str | None:
 
 def _is_dotted_name(parts: list[str]) -> bool:
     """Whether it is a name of a program: "os.path", "a.b.c"; also ".bashrc"."""
-    return all(part.islower() or not part or part.isdigit() for part in parts) or parts[0] == ""
+    return all(part.islower() or not part or part.isdecimal() for part in parts) or parts[0] == ""
 
 
 def _read_ipv6(core: str) -> str | None:
@@ -107,7 +107,7 @@ def _read_ipv6(core: str) -> str | None:
 
 
 def _spell_group(group: str) -> str:
-    return " ".join(spell_digits(c) if c.isdigit() else c.upper() for c in group)
+    return " ".join(spell_digits(c) if c.isdecimal() else c.upper() for c in group)
 
 
 def read_hash(core: str) -> str | None:

@@ -115,7 +115,7 @@ def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
         return Reading("", trail="")
     if core.isupper() and len(core) > 3:
         core = shorten_letters(core) or core  # "SOOOO"
-    said = read_capitals(cursor, core) if core[:2].isupper() else None
+    said = read_capitals(cursor, core) if core[:3].isupper() else None
     return None if said is None else Reading(said)
 
 
