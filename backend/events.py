@@ -72,6 +72,7 @@ class Start:
     volume: float | None = None
     typing: Typing | None = None
     priority: Priority | None = None
+    ssml: bool | None = None
     lexicon: dict[str, str] | None = None
     dictionaries: tuple[str, ...] | None = None
 
