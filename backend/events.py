@@ -49,7 +49,8 @@ class Word:
 class Start:
     """Open a context with these parameters; None is the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
-    `typing`: the units in which unfinished text is spoken. `priority`: among first sounds.
+    `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
+    tags are carried out, also if the text does not begin with `<speak>`.
     """
 
     context: str
@@ -71,6 +72,7 @@ class Start:
     volume: float | None = None
     typing: Typing | None = None
     priority: Priority | None = None
+    ssml: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
