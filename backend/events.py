@@ -49,8 +49,9 @@ class Word:
 class Start:
     """Open a context with these parameters; None is the server's default. An engine has some of
     `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
-    `typing`: the units in which unfinished text is spoken. `priority`: among first sounds.
-    `lexicon`: how words are said, by what is written. `dictionaries`: ids of stored ones.
+    `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
+    tags are carried out, also if the text does not begin with `<speak>`. `lexicon`: how words are
+    said, by what is written. `dictionaries`: ids of stored ones.
     """
 
     context: str

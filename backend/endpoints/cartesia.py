@@ -39,7 +39,7 @@ def cartesia_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             return _error_response(request, error)
         body = AudioBody(audio.media_type, build_refusal)
-        return SpeechResponse(_get_services(request), start, speech.plain_text, body)
+        return SpeechResponse(_get_services(request), start, speech.transcript, body)
 
     @router.post("/tts/sse")
     async def events(request: Request) -> Response:
@@ -48,7 +48,7 @@ def cartesia_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             return _error_response(request, error)
         return SpeechResponse(
-            _get_services(request), start, speech.plain_text, CartesiaEvents(speech)
+            _get_services(request), start, speech.transcript, CartesiaEvents(speech)
         )
 
     return router

@@ -10,9 +10,11 @@ from backend.errors import DuplexError
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.deepgram.query import (
     SpeakRequest,
+    count_characters,
     decode_text,
     parse_file_query,
     parse_stream_query,
+    pronounce_text,
 )
 from backend.sessions.services import Services
 from backend.transport.auth import Access, authorization_key
@@ -54,8 +56,8 @@ def deepgram_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             services.metrics.count_error(error.code)
             return create_refusal_response(deepgram.build_refusal(error.code, error.message))
-        body = deepgram.DeepgramBody(speech, audio.media_type, len(text))
-        return SpeechResponse(services, speech.start, text, body)
+        body = deepgram.DeepgramBody(speech, audio.media_type, count_characters(text))
+        return SpeechResponse(services, speech.start, pronounce_text(text), body)
 
     return router
 

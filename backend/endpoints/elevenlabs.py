@@ -173,8 +173,8 @@ async def _serve_speech(
         audio = _validate_start(services, start)
     except DuplexError as error:
         return _error_response(services, error)
-    text = speech_request.plain_text
-    return SpeechResponse(services, start, text, create_translator(text, audio))
+    translator = create_translator(speech_request.reported_text, audio)
+    return SpeechResponse(services, start, speech_request.text, translator)
 
 
 def _create_audio_body(_: str, audio: AudioFormat) -> HttpTranslator:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from backend.events import Audio, Word
+from backend.protocols.markup import HIDDEN
 
 _MAX_MERGED_BYTES = 180_000  # base64 and the alignment then stay under 256 KiB
 
@@ -38,7 +39,7 @@ class Alignment:
         return len(self._characters)
 
     def append_text(self, text: str) -> None:
-        """Add text that was sent to the core."""
+        """Add text that was sent to the core, with markup hidden."""
         self._characters.extend(text)
 
     def pop_spoken(self, audio: Audio) -> list[Character]:
@@ -47,7 +48,7 @@ class Alignment:
         assert first == self.start, "the spans of a context tile its text"
         text = "".join(self._characters.popleft() for _ in range(end - first))
         self.start = end
-        return _time_characters(text, audio)
+        return _drop_hidden(_time_characters(text, audio), audio)
 
 
 class TailMerger:
@@ -119,17 +120,38 @@ def join_words(characters: Sequence[Character]) -> list[Character]:
     return joined
 
 
+def _drop_hidden(characters: list[Character], audio: Audio) -> list[Character]:
+    """Drop what is hidden; its time goes to the character before it, at the beginning to the next
+    one. Sound without any character has a space.
+    """
+    shown: list[Character] = []
+    for character in characters:
+        if character.text != HIDDEN:
+            shown.append(character)
+        elif shown:
+            shown[-1] = shown[-1]._replace(end_ms=character.end_ms)
+    if shown and characters[0].text == HIDDEN:
+        shown[0] = shown[0]._replace(start_ms=characters[0].start_ms)
+    if not shown and characters and audio.duration_ms:
+        return [Character(" ", audio.start_ms, audio.start_ms + audio.duration_ms)]
+    return shown
+
+
 def _word_spans(text: str, audio: Audio) -> Iterable[tuple[int, int, Word]]:
     """Yield each word with its span in `text`, without surrounding white space."""
     offset, size = audio.text[0], len(text)
     for word in audio.words or (Word(offset, offset + size, audio.start_ms, float("inf")),):
         first, last = max(0, word.start - offset), min(size, word.end - offset)
-        while first < last and text[first].isspace():
+        while first < last and _is_silent(text[first]):
             first += 1
-        while first < last and text[last - 1].isspace():
+        while first < last and _is_silent(text[last - 1]):
             last -= 1
         if first < last:
             yield first, last, word
+
+
+def _is_silent(character: str) -> bool:
+    return character.isspace() or character == HIDDEN
 
 
 def _spread_evenly(count: int, start_ms: float, end_ms: float) -> list[float]:

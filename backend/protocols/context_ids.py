@@ -22,6 +22,10 @@ class WireContext:
     markup: MarkupFilter
     transcript: Alignment = field(default_factory=Alignment)
 
+    def append_sent(self, text: str) -> None:
+        """Add text that was sent to the core to the transcript."""
+        self.transcript.append_text(self.markup.hide_marks(text))
+
 
 C = TypeVar("C", bound=WireContext)
 

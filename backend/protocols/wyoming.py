@@ -140,16 +140,22 @@ class WyomingProtocol:
             raise BadMessage(
                 "one text at a time: wait for the end of its audio, or open another connection"
             )
-        if request.text_format not in (None, "text"):
+        if request.text_format not in (None, "text", "ssml"):
             raise Unsupported(
-                f"text_format {request.text_format[:40]!r} is not supported; send plain text"
+                f"text_format {request.text_format[:40]!r} is not supported; send text or ssml"
             )
         self._contexts += 1
         self._context = str(self._contexts)
         self._receiving_text = self._streamed = streamed
         self._audio_started = False
         voice = request.voice or _Voice()
-        return Start(self._context, voice=voice.name, language=voice.language, mode="stream")
+        return Start(
+            self._context,
+            voice=voice.name,
+            language=voice.language,
+            mode="stream",
+            ssml=request.text_format == "ssml" or None,
+        )
 
     def _handle_chunk(self, text: str) -> Sequence[Command]:
         if not self._receiving_text:

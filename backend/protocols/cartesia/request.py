@@ -11,10 +11,11 @@ from backend.errors import BadFormat, BadMessage
 from backend.events import Failed, Start
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import LenientModel
-from backend.protocols.markup import strip_markup, tag_markup
+from backend.protocols.markup import hide_marks, tag_markup
 from backend.protocols.voice_names import FindVoice
 
 MARKUP = tag_markup("spell", "break", "emotion", "speed", "volume")
+"""The tags of Cartesia's page "SSML Tags"; the core carries them out."""
 
 _SPEEDS = {"slowest": 0.6, "slow": 0.8, "normal": 1.0, "fast": 1.2, "fastest": 1.5}
 _ENCODINGS = {
@@ -83,6 +84,7 @@ class CartesiaSpeechRequest(LenientModel):
             volume=self.generation_config.volume if self.generation_config else None,
             language=self.language or self.locale,
             mode="stream",
+            ssml=True,
         )
 
     def _resolve_voice(self, find_voice: FindVoice) -> str | None:
@@ -127,9 +129,9 @@ class CartesiaHttpRequest(CartesiaSpeechRequest):
     context_id: str | None = None
 
     @property
-    def plain_text(self) -> str:
-        """The text without markup, which is ignored."""
-        return strip_markup(self.transcript, MARKUP)
+    def reported_text(self) -> str:
+        """The text as it is reported as spoken: tags are hidden."""
+        return hide_marks(self.transcript, MARKUP)
 
 
 def error_fields(failed: Failed) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class CartesiaProtocol:
         if request.flush or not request.more:
             text += context.markup.flush_held()
         if text:
-            context.transcript.append_text(text)
+            context.append_sent(text)
             yield Text(context.id, text)
         if request.flush or (text.strip() and request.more and request.max_buffer_delay_ms == 0):
             yield Flush(context.id)
@@ -218,7 +218,7 @@ class CartesiaEvents:
 
     def __init__(self, request: CartesiaHttpRequest) -> None:
         self._context = CartesiaContext(
-            "", request.context_id or "", MarkupFilter(MARKUP), Alignment(request.plain_text)
+            "", request.context_id or "", MarkupFilter(MARKUP), Alignment(request.reported_text)
         )
         self._context.timestamps = bool(request.add_timestamps)
         self.refuse = build_refusal

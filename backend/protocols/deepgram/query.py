@@ -16,7 +16,7 @@ from pydantic import Field
 from backend.errors import BadFormat, BadMessage, Unsupported
 from backend.events import Start
 from backend.protocols.json_fields import LenientModel, read_json
-from backend.protocols.markup import PRONUNCIATIONS, strip_markup
+from backend.protocols.markup import PRONUNCIATIONS, keep_word, replace_markup, to_phoneme_tag
 from backend.protocols.voice_names import FindVoice
 
 DEFAULT_MODEL = "aura-2-thalia-en"
@@ -85,6 +85,7 @@ def _build_request(query: Mapping[str, str], find_voice: FindVoice, start: Start
         sample_rate=_parse_integer(query, "sample_rate"),
         speed=_parse_number(query, "speed"),
         mode="stream",
+        ssml=True,
     )
     return SpeakRequest(start, model)
 
@@ -115,4 +116,14 @@ def decode_text(body: bytes, content_type: str) -> str:
             body = json.dumps({"text": body.decode()}).encode()
         except UnicodeDecodeError as error:
             raise BadMessage(f"the text is not UTF-8: {error}") from error
-    return strip_markup(read_json(_SpeakBody, body).text, PRONUNCIATIONS)
+    return read_json(_SpeakBody, body).text
+
+
+def pronounce_text(text: str) -> str:
+    """The text with its pronunciations as tags of SSML, which the core carries out."""
+    return replace_markup(text, PRONUNCIATIONS, to_phoneme_tag)
+
+
+def count_characters(text: str) -> int:
+    """The number of characters that Deepgram bills: of a pronunciation only those of its word."""
+    return len(replace_markup(text, PRONUNCIATIONS, keep_word))

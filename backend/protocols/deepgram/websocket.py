@@ -48,7 +48,7 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.deepgram.query import SpeakRequest
 from backend.protocols.json_fields import LenientModel, read_message
-from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter
+from backend.protocols.markup import PRONUNCIATIONS, MarkupFilter, to_phoneme_tag
 
 _HTTP_ERRORS = {  # code: status, Deepgram's code
     "invalid_api_key": (401, "INVALID_AUTH"),
@@ -88,7 +88,7 @@ class DeepgramProtocol:
         self._contexts = 0
         self._context: str | None = None  # the open one
         self._unflushed = False  # text followed the last flush
-        self._markup = MarkupFilter(PRONUNCIATIONS)
+        self._markup = MarkupFilter(PRONUNCIATIONS, to_phoneme_tag)
         self._closing = False
         self._sequence = 0  # of `Flushed` and `Cleared`
 

@@ -21,7 +21,7 @@ from backend.events import Audio, Done, Event, Failed, Start, Voice
 from backend.protocols.alignment import Alignment, Character, TailMerger
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import LenientModel
-from backend.protocols.markup import strip_markup, tag_markup
+from backend.protocols.markup import hide_marks, tag_markup
 
 DEFAULT_FORMAT = "mp3_44100_128"
 MARKUP = tag_markup("break", "phoneme")
@@ -57,9 +57,9 @@ class ElevenLabsSpeechRequest(LenientModel):
     seed: int | None = None
 
     @property
-    def plain_text(self) -> str:
-        """The text without markup, which is ignored."""
-        return strip_markup(self.text, MARKUP)
+    def reported_text(self) -> str:
+        """The text as it is reported as spoken: tags are hidden."""
+        return hide_marks(self.text, MARKUP)
 
     @property
     def speed(self) -> float | None:
@@ -81,6 +81,7 @@ def build_start(
         language=language,
         seed=None if seed is None else seed % _SEEDS,
         mode="stream",
+        ssml=True,
     )
 
 
@@ -145,7 +146,7 @@ class TimestampedLines:
     needs_sound = True
 
     def __init__(self, text: str) -> None:
-        """`text`: the whole spoken text."""
+        """`text`: the whole text as it is reported."""
         self._transcript = Alignment(text)
         self._length = len(text)
         self._tail = TailMerger()
@@ -186,7 +187,7 @@ class TimestampedObject:
     needs_sound = True
 
     def __init__(self, text: str) -> None:
-        """`text`: the whole spoken text."""
+        """`text`: the whole text as it is reported."""
         self._transcript = Alignment(text)
         self._data = bytearray()
         self._characters: list[Character] = []

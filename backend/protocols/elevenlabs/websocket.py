@@ -136,18 +136,18 @@ class ElevenLabsProtocol:
             context = self._contexts.open_context(name)
             yield self._build_context_start(context, received)
             text = "" if text == " " else text
-        plain = context.markup.filter_text(text) + (
+        sent = context.markup.filter_text(text) + (
             context.markup.flush_held() if received.flush else ""
         )
-        if plain := self._as_phrase(plain):
-            context.transcript.append_text(plain)
-            yield Text(context.id, plain)
-        if received.flush or (plain and self._query.auto_mode):
+        if sent := self._as_phrase(sent):
+            context.append_sent(sent)
+            yield Text(context.id, sent)
+        if received.flush or (sent and self._query.auto_mode):
             yield Flush(context.id)
 
     def _end_context(self, context: ElevenLabsContext) -> Iterator[Command]:
         if rest := context.markup.flush_held():
-            context.transcript.append_text(rest)
+            context.append_sent(rest)
             yield Text(context.id, rest)
         context.ended = True
         yield End(context.id)

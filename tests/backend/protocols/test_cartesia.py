@@ -79,7 +79,7 @@ def build_start(**fields: object) -> Start:
 def test_first_request_opens_a_context_and_the_next_continues_it() -> None:
     translator = create_protocol()
     start, text = decode_json(translator, **build_message("Hel", language="en"))
-    assert start == Start("1", "heart", "pcm_f32le", 24000, language="en", mode="stream")
+    assert start == Start("1", "heart", "pcm_f32le", 24000, language="en", mode="stream", ssml=True)
     assert text == Text("1", "Hel")
     assert decode_json(translator, **build_message("lo", voice="nobody")) == [Text("1", "lo")]
 
@@ -99,7 +99,7 @@ def test_null_fields_count_as_absent() -> None:
     nulls: dict[str, Any] = dict.fromkeys(named)
     nulls["output_format"] = {"container": None, "encoding": None, "sample_rate": 16000}
     start, *_ = decode_json(create_protocol(), **build_message(**nulls))
-    assert start == Start("1", "heart", "pcm_s16le", 16000, mode="stream")
+    assert start == Start("1", "heart", "pcm_s16le", 16000, mode="stream", ssml=True)
 
 
 def test_empty_last_transcript_only_ends_the_context() -> None:
@@ -147,11 +147,12 @@ def test_late_cancel_is_ignored() -> None:
     assert decode_json(translator, context_id="c", cancel=True) == []
 
 
-def test_tags_are_not_spoken() -> None:
+def test_tags_are_passed_on() -> None:
     text = 'Call <spell>ABC</spell>, <break time="1s"/>then <emotion value="sad" /> 1 < 2.'
-    assert decode_json(create_protocol(), **build_message(text))[1] == Text(
-        "1", "Call ABC, then  1 < 2."
-    )
+    start, passed = decode_json(create_protocol(), **build_message(text))
+    assert isinstance(start, Start)
+    assert start.ssml
+    assert passed == Text("1", text)
 
 
 def test_split_tag_is_not_spoken() -> None:
@@ -176,10 +177,13 @@ def test_incomplete_tag_is_spoken_at_a_flush_and_at_the_end(last: dict[str, Any]
     assert decode_json(translator, **build_message("", **last))[0] == Text("1", "<brea")
 
 
-def test_split_tag_is_removed_with_zero_buffer_delay() -> None:
+def test_split_tag_stays_whole_with_zero_buffer_delay() -> None:
     translator = create_protocol()
     decode_json(translator, **build_message("One. <bre", max_buffer_delay_ms=0))
-    assert decode_json(translator, **build_message('ak time="1s"/>', max_buffer_delay_ms=0)) == []
+    assert decode_json(translator, **build_message('ak time="1s"/>', max_buffer_delay_ms=0)) == [
+        Text("1", '<break time="1s"/>'),
+        Flush("1"),
+    ]
     assert decode_json(translator, **build_message("Two.", max_buffer_delay_ms=10_000)) == [
         Text("1", "Two.")
     ]

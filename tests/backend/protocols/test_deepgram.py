@@ -38,9 +38,11 @@ from backend.events import (
 from backend.protocols.base import Close
 from backend.protocols.deepgram.query import (
     SpeakRequest,
+    count_characters,
     decode_text,
     parse_file_query,
     parse_stream_query,
+    pronounce_text,
 )
 from backend.protocols.deepgram.websocket import DeepgramProtocol, build_refusal
 from backend.protocols.voice_names import find_voice
@@ -99,7 +101,7 @@ def test_query_of_livekit_and_pipecat_is_parsed() -> None:
     speech = parse_stream_query(query, find_test_voice)
     assert speech.model == "aura-2-helena-en"
     assert speech.start == Start(
-        "", "heart", "mulaw", sample_rate=8000, speed=1.25, language="en", mode="stream"
+        "", "heart", "mulaw", 8000, speed=1.25, language="en", mode="stream", ssml=True
     )
 
 
@@ -196,10 +198,13 @@ def test_body_without_text_is_refused(body: bytes, content_type: str) -> None:
         decode_text(body, content_type)
 
 
-def test_pronunciation_is_replaced_by_its_word() -> None:
+def test_pronunciation_becomes_a_tag() -> None:
     text = 'Take \\{"word": "dupilumab", "pronounce": "duːpˈɪljuːmæb"\\} daily.'
     body = json.dumps({"text": text}).encode()
-    assert decode_text(body, "application/json") == "Take dupilumab daily."
+    assert decode_text(body, "application/json") == text
+    tag = '<phoneme alphabet="ipa" ph="duːpˈɪljuːmæb">dupilumab</phoneme>'
+    assert pronounce_text(text) == f"Take {tag} daily."
+    assert count_characters(text) == len("Take dupilumab daily.")
 
 
 # --- client messages ------------------------------------------------------------------------------
@@ -297,11 +302,12 @@ def test_invalid_message_gets_a_warning(
     assert warning["description"] == warning["warn_msg"] == error.value.message
 
 
-def test_split_pronunciation_is_replaced_by_its_word(protocol: DeepgramProtocol) -> None:
+def test_split_pronunciation_becomes_a_tag(protocol: DeepgramProtocol) -> None:
     text = 'Take \\{"word": "dupilumab", "pronounce": "duːpˈɪ"\\} daily.'
     commands = [command for c in text for command in decode_message(protocol, "Speak", text=c)]
     commands += decode_message(protocol, "Flush")
-    assert "".join(c.text for c in commands if isinstance(c, Text)) == "Take dupilumab daily.\n"
+    tag = '<phoneme alphabet="ipa" ph="duːpˈɪ">dupilumab</phoneme>'
+    assert "".join(c.text for c in commands if isinstance(c, Text)) == f"Take {tag} daily.\n"
 
 
 @pytest.mark.parametrize("kind", ["Flush", "Close"])

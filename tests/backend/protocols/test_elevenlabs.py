@@ -131,15 +131,14 @@ def test_close_socket_closes_at_once_without_contexts() -> None:
     assert encode_parsed(translator, Pong(None)) == [Close()]
 
 
-def test_ssml_is_removed_if_enabled() -> None:
-    tags = 'One <break time="1s"/>two <phoneme alphabet="ipa" ph="x">three</phoneme> 1 < 2'
-    assert decode_json(create_protocol(enable_ssml_parsing=True), text=tags)[1] == Text(
-        "1", "One two three 1 < 2"
-    )
-    assert decode_json(create_protocol(), text="<p>One</p>")[1] == Text("1", "<p>One</p>")
-    assert decode_json(create_protocol(), text=tags)[1] == Text("1", "One two three 1 < 2"), (
-        "ElevenLabs applies these tags"
-    )
+@pytest.mark.parametrize("enabled", [True, False])
+def test_ssml_is_passed_on(enabled: bool) -> None:
+    tags = '<p>One</p> <break time="1s"/>two <phoneme alphabet="ipa" ph="x">three</phoneme> 1 < 2'
+    translator = create_protocol(enable_ssml_parsing=enabled)
+    assert decode_json(translator, text=tags)[1] == Text("1", tags)
+    translator = create_protocol(enable_ssml_parsing=enabled)
+    pieces = decode_json(translator, text="a <bre")[1:] + decode_json(translator, text="ak/> b")
+    assert pieces == [Text("1", "a "), Text("1", "<break/> b")]
 
 
 def test_key_is_required_in_the_first_message() -> None:
@@ -546,7 +545,7 @@ def test_tag_is_removed_also_one_character_at_a_time(query: dict[str, Any]) -> N
         if isinstance(m, dict)
         for c in (m.get("alignment") or {}).get("chars", [])
     ]
-    assert "".join(chars) == "a Hello  there, 1 < 2."
+    assert "".join(chars) == "a Hello   there, 1 < 2."
     spoken = decode_speech([m["audio"] for m in replies if isinstance(m, dict) and m.get("audio")])
     assert spoken == "aHellothere,1<2."
 
@@ -575,7 +574,7 @@ async def test_tags_are_not_spoken_over_http() -> None:
             response = await http.post(f"/v1/text-to-speech/heart{suffix}?{PCM}", json=body)
             assert len(response.content) == 8 * 240 * 2
         whole = await http.post(f"/v1/text-to-speech/heart/with-timestamps?{PCM}", json=body)
-        assert "".join(whole.json()["alignment"]["characters"]) == "Hi there."
+        assert "".join(whole.json()["alignment"]["characters"]) == "Hi  there."
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Markup is removed however the text is split; other text passes at once."""
+"""Marks are found however the text is split; other text passes at once."""
 
 from __future__ import annotations
 
@@ -9,15 +9,61 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.protocols.markup import PRONUNCIATIONS, Markup, MarkupFilter, strip_markup, tag_markup
+from backend.protocols.markup import (
+    HIDDEN,
+    PRONUNCIATIONS,
+    Markup,
+    MarkupFilter,
+    hide_marks,
+    keep_word,
+    replace_markup,
+    tag_markup,
+    to_phoneme_tag,
+)
 
 TAGS = tag_markup("break", "speed", "say-as", "p", "phoneme")
 TAG = re.compile(r"</?(?:break|speed|say-as|p|phoneme)(?:[\s/][^<>]{0,400})?>", re.IGNORECASE)
 
 
+def remove(mark: re.Match[str]) -> str:
+    return ""
+
+
 def filter_pieces(pieces: list[str], markup: Markup = TAGS) -> list[str]:
-    text = MarkupFilter(markup)
+    text = MarkupFilter(markup, keep_word if markup is PRONUNCIATIONS else remove)
     return [*(text.filter_text(piece) for piece in pieces), text.flush_held()]
+
+
+def strip_markup(text: str, markup: Markup) -> str:
+    return replace_markup(text, markup, keep_word if markup is PRONUNCIATIONS else remove)
+
+
+def test_a_mark_is_passed_on_in_one_piece() -> None:
+    text = MarkupFilter(TAGS)
+    pieces = [text.filter_text(piece) for piece in ("a <bre", "ak ti", 'me="1s"/> b')]
+    assert pieces == ["a ", "", '<break time="1s"/> b']
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('<speed ratio="1"/>Hi <p>you</p>.', "Hi you."),
+        ("One.<break/>Two", "One. Two"),
+        ("a < b <brea", "a < b <brea"),
+    ],
+)
+def test_a_hidden_mark_keeps_its_length(text: str, shown: str) -> None:
+    hidden = hide_marks(text, TAGS)
+    assert len(hidden) == len(text)
+    assert hidden.replace(HIDDEN, "") == shown
+
+
+def test_a_pronunciation_becomes_a_tag() -> None:
+    text = 'Say \\{"word": "A&B", "pronounce": "eɪ<b"\\} now'
+    assert (
+        replace_markup(text, PRONUNCIATIONS, to_phoneme_tag)
+        == 'Say <phoneme alphabet="ipa" ph="eɪ&lt;b">A&amp;B</phoneme> now'
+    )
 
 
 @pytest.mark.parametrize(

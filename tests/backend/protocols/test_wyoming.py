@@ -192,7 +192,7 @@ def test_second_text_during_speech_is_refused(protocol: WyomingProtocol, event: 
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (serialize_event(Synthesize("<speak>Hi</speak>", text_format="ssml")), Unsupported),
+        (serialize_event(Synthesize("Hi", text_format="xml")), Unsupported),
         (serialize_event(SynthesizeChunk("without a start")), BadMessage),
         (b'{"type": "synthesize"}\n', BadMessage),
         (b'{"type": "synthesize", "data": {"text": 5}}\n', BadMessage),
