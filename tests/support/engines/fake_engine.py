@@ -169,7 +169,7 @@ class FakeModel:
         self.info = EngineInfo(
             "fake",
             RATE_HZ,
-            ("qaa",),  # private use: a language without rules, which is said as it is written
+            ("qaa", "en"),  # private use: a language without rules, which is said as it is written
             incremental,
             max_batch,
             lufs=TARGET_LUFS,
