@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from unicodedata import category, normalize
 
-from backend.text.markup.state import Ahead, ReaderState, Token, Undecided
+from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, keep
 from backend.text.reading.compatibility import find_look
 from backend.text.reading.written_words import FILLER
 
@@ -19,7 +19,7 @@ from backend.text.reading.written_words import FILLER
 # aloud (degree, copyright, number) are outside of them, as are the enclosed digits.
 _PICTURE = re.compile(
     "[\u2022\u2023\u2043\u2139\u2190-\u21ff\u2300-\u23ff\u2500-\u2775\u2794-\u27bf\u2900-\u297f"
-    "\u2b00-\u2bff\ue000-\uf8ff\ufff9-\uffff\U0001f000-\U0001f0ff\U0001f130-\U0001fbff"
+    "\u2b00-\u2bff\ue000-\uf8ff\ufff9-\uffff\U0001f000-\U0001f0ff\U0001f150-\U0001fbff"
     "\U000f0000-\U0010ffff]"
 )
 _INVISIBLE = re.compile(
@@ -28,6 +28,7 @@ _INVISIBLE = re.compile(
 )
 _APOSTROPHES = frozenset("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u00b4\uff07")
 _HYPHENS = frozenset("\u2010\u2011")
+_ARROWS = frozenset("→⟶⇒⟹➔➜➝➞➡")  # read as "to" between words, silent as a bullet
 _JOINERS = "\u200c\u200d"  # part of the spelling in some scripts
 _GROUPING = frozenset("\u00a0\u202f\u2009\u2007\u2008\u2005\u2006")  # spaces between digits
 _LINE_ENDS = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
@@ -39,6 +40,8 @@ def read_character(ahead: Ahead, state: ReaderState) -> Token:
     character = ahead.text[ahead.at]
     if character in _GROUPING:
         return Token(read_grouping_space(ahead, state, 1))
+    if character in _ARROWS and not state.line_is_blank:
+        return keep(ahead)
     if character in _JOINERS:
         return Token(character if _may_join(state.last) else FILLER)
     return Token(find_plain_form(character) or FILLER)

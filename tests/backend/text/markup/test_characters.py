@@ -35,6 +35,8 @@ from tests.backend.text.markup.texts import said
         ("1️⃣ first, #️⃣", "1 first, #"),
         ("20°C © ® ⌘ ℹ️ ✓", "20°C © ®"),
         ("🙂🙂", ""),
+        ("→ A → B ➡️ C ← D\n⇒ E", "A → B ➡ C D E"),
+        ("🄷🄸 Ⓗⓘ", "HI Hi"),
     ],
 )
 def test_the_plain_form(text: str, plain: str) -> None:
