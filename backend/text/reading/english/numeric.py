@@ -25,7 +25,11 @@ from backend.text.reading.english.plain_numbers import (
     read_plain,
     read_prefixed,
 )
-from backend.text.reading.english.quantities import read_primes, read_quantity
+from backend.text.reading.english.quantities import (
+    read_primes,
+    read_quantity,
+    read_unit_alone,
+)
 from backend.text.reading.english.times import read_time
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import WordCursor
