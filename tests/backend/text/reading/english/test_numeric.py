@@ -10,9 +10,9 @@ from tests.support.reading import read_aloud, read_text
 
 _LISTED = (
     "0 1 5 12 31 007 1990 2024 000 1,2 1.5 3/4 12/25 1/2 ½ $ € ¢ US$ EUR USD Rs. £ kg m km/h °C "
-    "l/100 km % ‰ am a.m. PM Nov May Jan. No. p. - – — − + * × x / = ^ √ ² ³ < > ≤ ~ ± # § ( ) \" ' "
-    "′ ″ : , . ... or and is the a call PIN in st th s '90s million bn k K M sq ft in. \\frac { } $x "
-    "π α H₂O v2 1e-5 0x ٣ ５ \u2060 日 T10:30:00Z -year-old mid- to of 1st 24/7 911"
+    "l/100 km % ‰ am a.m. PM Nov May Jan. No. p. - – — − + * × x / = ^ √ ² ³ < > ≤ ~ ± # § ( ) "
+    "\" ' ′ ″ : , . ... or and is the a call PIN in st th s '90s million bn k K M sq ft in. "
+    "\\frac { } $x π α H₂O v2 1e-5 0x ٣ ５ \u2060 日 T10:30:00Z -year-old mid- to of 1st 24/7 911"
 )
 _PARTS = _LISTED.split()
 _TEXTS = st.one_of(
