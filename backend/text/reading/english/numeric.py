@@ -7,7 +7,12 @@ from collections.abc import Callable
 from backend.text.reading.english.arithmetic import read_expression, read_operator
 from backend.text.reading.english.cues import read_cue
 from backend.text.reading.english.dates import read_day, read_month, read_numeric_date
-from backend.text.reading.english.decades import read_decade, read_ordinal, read_prefixed
+from backend.text.reading.english.decades import (
+    read_decade,
+    read_ordinal,
+    read_powers,
+    read_prefixed,
+)
 from backend.text.reading.english.dimensions import read_dimension
 from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.identifiers import (
@@ -38,6 +43,7 @@ _WORD_RULES: tuple[Rule, ...] = (
     read_dimension,
     read_primes,
     read_ordinal,
+    read_powers,
 )
 _FIGURE_RULES: tuple[Callable[[Figure], Reading | None], ...] = (
     read_money,

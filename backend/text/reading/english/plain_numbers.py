@@ -20,6 +20,7 @@ from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
+_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
 _IDIOMS = {
     "24/7": "twenty four seven",
     "9/11": "nine eleven",
@@ -43,6 +44,7 @@ _LISTED = word_set(
     sizes ages channels gates articles tasks paragraphs
     """
 )
+_WIFI = re.compile(r"802\.11([a-z]{0,2})")
 _RATING = re.compile(r"([2-9]|[1-9]\d+)/(\d+)")
 
 
@@ -51,6 +53,8 @@ def read_idiom(cursor: WordCursor) -> Reading | None:
     core = normalise_dashes(cursor.word.core)
     if said := _IDIOMS.get(core):
         return Reading(said)
+    if match := _WIFI.fullmatch(core):
+        return Reading(f"eight oh two point eleven {' '.join(match[1].upper())}".strip())
     if core == "7-11":
         is_shop = cursor.previous().core.lower() in ("the", "a", "at", "to")
         if is_shop or cursor.peek().core.lower().startswith("store"):
@@ -103,8 +107,12 @@ def _read_suffix(figure: Figure) -> Reading | None:
         return Reading(f"{said} to {suffix[1:]}", figure.count)
     if match := re.fullmatch(r"/([A-Za-z]{2,})", suffix):
         return Reading(f"{said} per {match[1]}", figure.count)
-    if suffix in ("M", "B") and (is_counted(figure.next().core) or "." in amount.low):
-        return Reading(f"{said} {'million' if suffix == 'M' else 'billion'}", figure.count)
+    if match := re.fullmatch(r"/(\d{1,3})", suffix):
+        return Reading(f"{said} out of {whole_number(match[1])}", figure.count)
+    name, plus = suffix.rstrip("+"), " plus" if suffix[-1] == "+" else ""
+    is_large = name in ("M", "B") and (plus or "." in amount.low)
+    if name in _MAGNITUDES and (is_large or is_counted(figure.next().core)):
+        return Reading(f"{said} {_MAGNITUDES[name]}{plus}", figure.count)
     return None
 
 

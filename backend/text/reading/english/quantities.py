@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from backend.text.reading.english.decades import is_decade
 from backend.text.reading.english.figure import Figure
 from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import (
@@ -35,12 +36,12 @@ _COUNTED_IN_MILLIONS = word_set(
 _MEASURED = word_set("tall long wide deep high thick by x × of")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _RATE = re.compile(r"([a-z]{3,})/([a-z]{2,})")
+_PAIR = re.compile(r"([^\W\d]{1,4}|°[CF])/(\d+(?:[.,]\d+)?)([^\W\d]{1,4}|°[CF])")
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
 SINCE = word_set("present today now date")
 """What stands for the end of a range: "1990-present"."""
 
 _DOTTED = {"c": Unit("cup", "cups"), "pt": Unit("pint", "pints")}
-_DECADE = re.compile(r"\d*0s")
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
 
@@ -51,6 +52,8 @@ def read_quantity(figure: Figure) -> Reading | None:
         return _read_spaced(figure)
     if _DURATION.fullmatch(figure.cursor.word.core):
         return _read_duration(figure.cursor.word.core)
+    if match := _PAIR.fullmatch(suffix):
+        return _read_pair(figure, match[1], match[2], match[3])
     if suffix[0] == "-" and ("—" in figure.cursor.word.core or suffix[1:] in SINCE):
         return None
     if suffix[0] == "-":
@@ -70,6 +73,16 @@ def read_quantity(figure: Figure) -> Reading | None:
     return Reading(_say(figure, unit, is_one=is_one) + plus, count, trail)
 
 
+def _read_pair(figure: Figure, first: str, number: str, second: str) -> Reading | None:
+    """Reads "32GB/512GB"."""
+    units = find_unit(first), find_unit(second)
+    if not units[0] or not units[1] or first in _LETTERS:
+        return None
+    low = _say(figure, units[0], is_one=is_singular(figure.amount.low))
+    high = f"{say_number(number)} {units[1].one if number == '1' else units[1].many}"
+    return Reading(f"{low}, {high}", figure.count)
+
+
 def _find_glued(figure: Figure, symbol: str) -> Unit | None:
     amount, cursor = figure.amount, figure.cursor
     if symbol == "m":
@@ -80,7 +93,7 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
             return Unit("million", "million")
         if re.fullmatch(r"\d+s", following.core):
             return Unit("minute", "minutes")
-    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and _is_decade(figure))):
+    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and is_decade(figure))):
         return None
     return find_unit(symbol)
 
@@ -97,38 +110,6 @@ def read_unit_alone(cursor: WordCursor) -> Reading | None:
 
 def _is_lettered(figure: Figure) -> bool:
     return figure.cursor.previous().core.lower() in _LETTERED
-
-
-def _is_decade(figure: Figure) -> bool:
-    """Whether "80s" is a decade rather than seconds."""
-    digits, before = figure.amount.low, figure.cursor.previous().core.lower()
-    if len(digits) == 4 and digits.isdigit():
-        return True
-    cues = [
-        "the",
-        "early",
-        "late",
-        "mid",
-        "his",
-        "her",
-        "their",
-        "my",
-        "our",
-        "your",
-        "in",
-        "low",
-        "high",
-        "upper",
-        "lower",
-    ]
-    is_listed = any(_DECADE.fullmatch(figure.cursor.previous(back).core) for back in (1, 2))
-    is_cued = (
-        is_listed
-        or before in cues
-        or before.endswith(("'s", "’s"))
-        or figure.cursor.word.lead != ""
-    )
-    return len(digits) == 2 and is_cued
 
 
 def _read_duration(core: str) -> Reading:
@@ -171,6 +152,8 @@ def _read_spaced(figure: Figure) -> Reading | None:
         if below:
             said = f"{unit.many} per one hundred {below.many}"
             return Reading(f"{_say_number(figure)} {said}", count + 1)
+    if symbol in ("°", "º") and (degree := find_unit(f"°{figure.cursor.peek(count).core}")):
+        return Reading(f"{_say_number(figure)} {degree.many}", count + 1)
     is_dotted = following.trail.startswith(".")
     unit = _DOTTED.get(symbol) if is_dotted else None
     unit = unit or find_unit(symbol)

@@ -41,6 +41,8 @@ def find_unit(symbol: str) -> Unit | None:
     if not symbol or len(symbol) > 16 or not _UNIT.match(symbol):
         return None
     one = _name_ratio(symbol)
+    if symbol == "bit":
+        return Unit("bit", "bit")  # "64bit"
     return Unit(one, _pluralise(one)) if one else None
 
 
