@@ -5,6 +5,11 @@ import pytest
 from tests.support.reading import read_aloud
 
 CASES = [
+    ("Jan 1-Feb 2, 2024", "January first to February second, twenty twenty four"),
+    ("Jan 1–Feb 2", "January first to February second"),
+    ("7/4 here.", "July fourth here."),
+    ("7/4 inches", "seven quarters inches"),
+    ("due 10/5", "due October fifth"),
     ("12/25/2024", "December twenty fifth, twenty twenty four"),
     ("On 25.12.2024 here.", "On December twenty fifth, twenty twenty four here."),
     ("5.1.2024", "January fifth, twenty twenty four"),
