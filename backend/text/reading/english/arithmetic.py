@@ -196,6 +196,8 @@ def read_expression(cursor: WordCursor) -> Reading | None:
 
 def _is_calculation(core: str) -> bool:
     """Not a range with a real minus sign ("10−20%") nor a number with a unit ("5m²")."""
+    if re.fullmatch(r"\d{3,}(?:×\d{3,})+", core):
+        return False
     if re.search(r"[=×÷*^√≠≤≥≈±+⋅·⁻⁴-⁹<>πθφω]", core):
         return not re.fullmatch(r"[\d.,]+[A-Za-zµΩ/]+\^?-?\d?", core)
     return bool(re.fullmatch(r"[\d.,]+(?:−[\d.,]+)+|[\d.,]+[²³]", core))

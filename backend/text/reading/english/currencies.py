@@ -101,13 +101,13 @@ def find_currency(text: str) -> Currency | None:
         return _create_currency(code, is_short=False)
     if is_currency_code(text):
         return _create_currency(text, is_short=text in ("EUR", "JPY"))
-    prefix = text.rstrip("$£€¥")
-    if prefix != text and is_currency_code(prefix):
+    prefix, sign = text[:-1], find_currency(text[-1]) if text[-1:] in _SIGNS else None
+    if not sign or not prefix.isalpha():
+        return None
+    if is_currency_code(prefix):
         return find_currency(prefix)
-    if prefix != text and (sign := find_currency(text[len(prefix) :])):
-        spelled = " ".join(prefix)
-        return Currency(f"{spelled} {sign.one}", f"{spelled} {sign.many}", sign.minor)
-    return None
+    spelled = " ".join(prefix)
+    return Currency(f"{spelled} {sign.one}", f"{spelled} {sign.many}", sign.minor)
 
 
 def is_currency_code(text: str) -> bool:

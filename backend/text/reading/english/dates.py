@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.figure import normalise_dashes
+from backend.text.reading.english.nouns import is_counted
 from backend.text.reading.english.number_words import cardinal, ordinal, year
 from backend.text.reading.english.times import say_clock
+from backend.text.reading.english.units import find_unit
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
@@ -30,6 +32,7 @@ MONTHS = _SHORT | {name: name for name in _MONTHS}
 MONTHS |= {short.upper(): name for short, name in MONTHS.items()}
 
 _DAYS = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?(?:-(\d{1,2})(?:st|nd|rd|th)?)?")
+_ACROSS = re.compile(r"([1-9]|[12]\d|3[01])(?:st|nd|rd|th)?-([A-Z][A-Za-z]+)")
 _YEAR = re.compile(r"[12]\d{3}")
 _YEARS = re.compile(r"([12]\d{3})(?:-(\d\d|[12]\d{3}))?")
 _ISO = re.compile(
@@ -78,13 +81,24 @@ def _read_months(cursor: WordCursor) -> Reading | None:
 
 
 def _read_days(cursor: WordCursor, month: str, word: WrittenWord) -> Reading | None:
-    match = None if word.lead else _DAYS.fullmatch(normalise_dashes(word.core))
+    core = normalise_dashes(word.core)
+    if (across := _ACROSS.fullmatch(core)) and across[2] in MONTHS and not word.trail.strip("."):
+        return _read_across(cursor, f"{month} {ordinal(int(across[1]))}", MONTHS[across[2]])
+    match = None if word.lead else _DAYS.fullmatch(core)
     if not match or not 1 <= int(match[1]) <= 31 or int(match[2] or 1) > 31:
         return None
     said = f"{month} {ordinal(int(match[1]))}"
     if match[2]:
         said += f" to {ordinal(int(match[2]))}"
     return _add_year(cursor, said, 2)
+
+
+def _read_across(cursor: WordCursor, first: str, month: str) -> Reading | None:
+    """Reads "Jan 1-Feb 2", of which `first` is the first date in words."""
+    day = _DAYS.fullmatch(cursor.peek(2).core)
+    if not day or day[2] or not 1 <= int(day[1]) <= 31:
+        return None
+    return _add_year(cursor, f"{first} to {month} {ordinal(int(day[1]))}", 3)
 
 
 def _add_year(cursor: WordCursor, said: str, count: int) -> Reading:
@@ -177,11 +191,14 @@ def _read_day_month(cursor: WordCursor, first: int, second: int) -> Reading | No
     is_asked = cue in _DATE_CUES
     month, day = (second, first) if first > 12 else (first, second)
     is_plain = first > 12 or (12 < second <= 31 and second not in (16, 20))
+    is_plain = is_plain or (second < first <= 12 and second != 10)
     if not (is_plain or (is_asked and (second > 4 or cue == "on"))):
         return None
     if not (1 <= month <= 12 and 1 <= day <= 31):
         return None
-    if not is_asked and cursor.peek().core.lower() in ("of", "inch", "inches", "in", "mile", "mm"):
+    following = cursor.peek().core
+    is_measure = following in ("of", "inch", "in", "mile", "=") or find_unit(following)
+    if not is_asked and (is_measure or is_counted(following)):
         return None
     return Reading(f"{_MONTHS[month - 1]} {ordinal(day)}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.number_forms import say_number
-from backend.text.reading.english.number_words import digit_pairs
+from backend.text.reading.english.number_words import digit_pairs, say_plural
 from backend.text.reading.english.units import find_unit
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import NO_WORD, WordCursor
@@ -27,8 +27,13 @@ def read_dimension(cursor: WordCursor) -> Reading | None:
     parts = [(match[1], match[2] or "") for match in _PARTS.finditer(core)]
     if not all(_name_unit(number, unit) is not None for number, unit in parts):
         return None
+    is_plural = parts[-1][1] == "s" and not any(unit for _, unit in parts[:-1])
+    if is_plural:
+        parts[-1] = (parts[-1][0], "")
     said = [f"{_say(number)} {_name_unit(number, unit)}".strip() for number, unit in parts]
     is_plain = not any(unit for _, unit in parts)
+    if is_plural:
+        said[-1], is_plain = say_plural(said[-1]), False
     is_product = "×" in core and is_plain and all(len(number) < 3 for number, _ in parts)
     count = 1
     following = cursor.peek() if is_plain and not trail else NO_WORD

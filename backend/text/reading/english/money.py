@@ -44,7 +44,7 @@ MAGNITUDES = word_set(
 )
 _SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
 _SIGN_ALONE = re.compile(CURRENCY)
-_PER = {"mo": "month", "yr": "year", "wk": "week", "hr": "hour", "pp": "person", "ea": "each"}
+_PER = {"mo": "month", "yr": "year", "wk": "week", "hr": "hour", "pp": "person"}
 
 
 def read_leading_code(cursor: WordCursor) -> Reading | None:
@@ -153,6 +153,8 @@ def _say_per(unit: str | None) -> str:
     if not unit:
         return ""
     symbol = unit.strip("/.")
+    if symbol == "ea":
+        return " each"
     known = find_unit(symbol)
     return f" per {_PER.get(symbol) or (known.one if known else symbol)}"
 

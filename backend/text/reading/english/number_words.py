@@ -69,5 +69,12 @@ def digit_pairs(digits: str) -> str:
     return f"{cardinal(int(digits[0]))} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
 
 
+def say_plural(said: str) -> str:
+    """The plural of a number in words: "thousands", "twenties", "sixes"."""
+    if said.endswith("y"):
+        return said[:-1] + "ies"
+    return said + ("es" if said.endswith("x") else "s")
+
+
 def _spell(number: int, ruleset: str) -> str:
     return _ENGINE.format_number(number, ruleset_names=[ruleset]).text.replace("-", " ")

@@ -7,6 +7,12 @@ from collections.abc import Callable
 from backend.text.reading.english.arithmetic import read_expression, read_operator
 from backend.text.reading.english.cues import read_cue
 from backend.text.reading.english.dates import read_day, read_month, read_numeric_date
+from backend.text.reading.english.decades import (
+    read_decade,
+    read_ordinal,
+    read_powers,
+    read_prefixed,
+)
 from backend.text.reading.english.dimensions import read_dimension
 from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.digit_strings import (
@@ -15,21 +21,12 @@ from backend.text.reading.english.digit_strings import (
     read_version,
 )
 from backend.text.reading.english.latex import read_latex
+from backend.text.reading.english.mixed_tokens import read_mixed
 from backend.text.reading.english.money import read_leading_code, read_money
 from backend.text.reading.english.number_forms import VULGAR
-from backend.text.reading.english.plain_numbers import (
-    read_decade,
-    read_idiom,
-    read_mixed,
-    read_ordinal,
-    read_plain,
-    read_prefixed,
-)
-from backend.text.reading.english.quantities import (
-    read_primes,
-    read_quantity,
-    read_unit_alone,
-)
+from backend.text.reading.english.plain_numbers import read_idiom, read_plain
+from backend.text.reading.english.primes import read_primes
+from backend.text.reading.english.quantities import read_quantity, read_unit_alone
 from backend.text.reading.english.times import read_time
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import WordCursor
@@ -46,6 +43,7 @@ _WORD_RULES: tuple[Rule, ...] = (
     read_dimension,
     read_primes,
     read_ordinal,
+    read_powers,
 )
 _FIGURE_RULES: tuple[Callable[[Figure], Reading | None], ...] = (
     read_money,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 
-from backend.text.reading.english.arithmetic import say_greek
 from backend.text.reading.english.dates import say_years
 from backend.text.reading.english.figure import Figure, normalise_dashes
 from backend.text.reading.english.digit_strings import is_model
 from backend.text.reading.english.nouns import is_counted
-from backend.text.reading.english.number_forms import say_number, say_ordinal, split_decimal
+from backend.text.reading.english.number_forms import say_number, split_decimal
 from backend.text.reading.english.number_words import (
     cardinal,
     digit_pairs,
-    spell_digits,
     whole_number,
     year,
 )
@@ -22,6 +20,7 @@ from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
+_MAGNITUDES = {"k": "thousand", "K": "thousand", "M": "million", "B": "billion"}
 _IDIOMS = {
     "24/7": "twenty four seven",
     "9/11": "nine eleven",
@@ -45,34 +44,8 @@ _LISTED = word_set(
     sizes ages channels gates articles tasks paragraphs
     """
 )
-_PREFIXED = re.compile(
-    r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(\d.*)",
-    re.IGNORECASE,
-)
-_DECADE = re.compile(r"(\d{2}|\d{4})['’]?s")
-_ORDINAL = re.compile(
-    r"(\d[\d,]*(?:st|nd|rd|th))(?:-(\d[\d,]*(?:st|nd|rd|th)|[a-z]+(?:-[a-z]+)*))?", re.IGNORECASE
-)
+_WIFI = re.compile(r"802\.11([a-z]{0,2})")
 _RATING = re.compile(r"([2-9]|[1-9]\d+)/(\d+)")
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
-_MARKS = {
-    "%": "percent",
-    "+": "plus",
-    "=": "equals",
-    "/": "slash",
-    "&": "and",
-    "@": "at",
-    "°": "degrees",
-    "#": "number",
-    "_": "underscore",
-    "\\": "backslash",
-    "$": "dollars",
-    "€": "euros",
-    "£": "pounds",
-    "×": "times",
-    "^": "to the",
-    "—": ",",
-}
 
 
 def read_idiom(cursor: WordCursor) -> Reading | None:
@@ -80,55 +53,13 @@ def read_idiom(cursor: WordCursor) -> Reading | None:
     core = normalise_dashes(cursor.word.core)
     if said := _IDIOMS.get(core):
         return Reading(said)
+    if match := _WIFI.fullmatch(core):
+        return Reading(f"eight oh two point eleven {' '.join(match[1].upper())}".strip())
     if core == "7-11":
         is_shop = cursor.previous().core.lower() in ("the", "a", "at", "to")
         if is_shop or cursor.peek().core.lower().startswith("store"):
             return Reading("seven eleven")
     return None
-
-
-def read_decade(cursor: WordCursor) -> Reading | None:
-    """Reads "1980s", "'90s", "80's"."""
-    match = _DECADE.fullmatch(cursor.word.core)
-    return Reading(_say_decade(match[1])) if match and match[1][-1] == "0" else None
-
-
-def _say_decade(digits: str) -> str:
-    if len(digits) == 2 and digits != "00":
-        head, last = "", cardinal(int(digits))
-    elif digits == "00":
-        head, last = "", "two thousand"
-    else:
-        *before, last = year(int(digits)).split()
-        head = " ".join(before) + " "
-    return head + (last[:-1] + "ies" if last.endswith("y") else last + "s")
-
-
-def read_prefixed(cursor: WordCursor) -> Reading | None:
-    """Reads "mid-1980s", "pre-1914", "top-10"."""
-    match = _PREFIXED.fullmatch(normalise_dashes(cursor.word.core))
-    if not match:
-        return None
-    rest = match[2]
-    if decade := _DECADE.fullmatch(rest):
-        said: str | None = _say_decade(decade[1])
-    elif re.fullmatch(r"[12]\d{3}", rest):
-        said = year(int(rest))
-    else:
-        said = say_ordinal(rest) or (say_number(rest) if rest.isdigit() else read_mixed(rest))
-    return Reading(f"{match[1]} {said}")
-
-
-def read_ordinal(cursor: WordCursor) -> Reading | None:
-    """Reads "2nd", "1st-3rd", "19th-century"."""
-    match = _ORDINAL.fullmatch(normalise_dashes(cursor.word.core))
-    first = say_ordinal(match[1]) if match else None
-    if not match or not first:
-        return None
-    if not match[2]:
-        return Reading(first)
-    last = say_ordinal(match[2])
-    return Reading(f"{first} to {last}" if last else f"{first} {match[2].replace('-', ' ')}")
 
 
 def read_plain(figure: Figure) -> Reading | None:
@@ -176,8 +107,12 @@ def _read_suffix(figure: Figure) -> Reading | None:
         return Reading(f"{said} to {suffix[1:]}", figure.count)
     if match := re.fullmatch(r"/([A-Za-z]{2,})", suffix):
         return Reading(f"{said} per {match[1]}", figure.count)
-    if suffix in ("M", "B") and (is_counted(figure.next().core) or "." in amount.low):
-        return Reading(f"{said} {'million' if suffix == 'M' else 'billion'}", figure.count)
+    if match := re.fullmatch(r"/(\d{1,3})", suffix):
+        return Reading(f"{said} out of {whole_number(match[1])}", figure.count)
+    name, plus = suffix.rstrip("+"), " plus" if suffix[-1] == "+" else ""
+    is_large = name in ("M", "B") and (plus or "." in amount.low)
+    if name in _MAGNITUDES and (is_large or is_counted(figure.next().core)):
+        return Reading(f"{said} {_MAGNITUDES[name]}{plus}", figure.count)
     return None
 
 
@@ -206,6 +141,8 @@ def _say_four_digits(figure: Figure) -> str:
     is_asked = before in _YEAR_CUES
     if number < 1100 and not is_asked:
         return cardinal(number)
+    if figure.next().core in ("hours", "hrs"):
+        return year(number)
     if number % 100 and not is_asked and is_counted(figure.next().core):
         return cardinal(number)
     return year(number)
@@ -229,26 +166,3 @@ def _say_range(figure: Figure) -> str | None:
     if is_named or (re.fullmatch(r"\d{3}-\d{3}", text) and is_model(figure.cursor)):
         return f"{digit_pairs(amount.low)} {digit_pairs(amount.high)}"
     return amount.say_numbers()
-
-
-def read_mixed(text: str) -> str:
-    """Whatever else has digits in it, token by token."""
-    said = []
-    for token in _TOKEN.findall(text):
-        if token[0].isdigit():
-            said.append(_say_digits(token))
-        elif token.isalpha() and not say_greek(token):
-            is_spelled = len(token) == 1 or (token.isupper() and len(token) <= 3)
-            said.append(" ".join(token) if is_spelled else token)
-        else:
-            said.append(say_greek(token) or _MARKS.get(token, ""))
-    return " ".join(part for part in said if part).replace(" ,", ",")
-
-
-def _say_digits(token: str) -> str:
-    if token.isascii():
-        if token.isdigit() and len(token) == 4:
-            return digit_pairs(token)
-        return say_number(token) or spell_digits(token)
-    digits = "".join(str(int(c)) for c in token if c.isdecimal())
-    return whole_number(digits) if digits else ""

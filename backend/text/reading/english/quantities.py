@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from backend.text.reading.english.figure import Figure, normalise_dashes
+from backend.text.reading.english.decades import is_decade
+from backend.text.reading.english.figure import Figure
 from backend.text.reading.english.nouns import is_attribute
 from backend.text.reading.english.number_forms import (
-    VULGAR,
     is_singular,
     number_value,
     say_number,
@@ -35,79 +35,14 @@ _COUNTED_IN_MILLIONS = word_set(
 )
 _MEASURED = word_set("tall long wide deep high thick by x × of")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
-_PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
-_BEFORE_PRIME = re.compile(
-    rf"\d{{1,3}}(?:\.\d+)?[{VULGAR}]?|[{VULGAR}]|\d{{1,2}}/\d{{1,2}}|\d{{1,2}}-\d{{1,2}}"
-)
-_SECOND_PRIME = re.compile(r"(\d+(?:\.\d+)?(?:-\d+(?:\.\d+)?)?)(?:″|'')")
-_ANGLE = re.compile(r"(\d+)°(\d+)['’′](?:(\d+)[\"″”])?([NSEW]?)")
-_SPEECH = word_set("he she they i we it said says asked and but")
 _RATE = re.compile(r"([a-z]{3,})/([a-z]{2,})")
+_PAIR = re.compile(r"([^\W\d]{1,4}|°[CF])/(\d+(?:[.,]\d+)?)([^\W\d]{1,4}|°[CF])")
 _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
 SINCE = word_set("present today now date")
 """What stands for the end of a range: "1990-present"."""
 
-_DECADE = re.compile(r"\d*0s")
+_DOTTED = {"c": Unit("cup", "cups"), "pt": Unit("pint", "pints")}
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
-
-
-def read_primes(cursor: WordCursor) -> Reading | None:
-    """Feet, inches and angles, as in "6′2″" and "40°26′46″", with ASCII marks as well."""
-    word = cursor.word
-    core, mark = word.core, word.trail[:1]
-    if match := _ANGLE.fullmatch(core):
-        return _read_angle(match)
-    if match := _PRIME.fullmatch(core):
-        trail = word.trail[1:] if match[2] and mark in ('"', "”") else word.trail
-        return _say_feet(cursor, match[1], match[2], trail)
-    if match := _SECOND_PRIME.fullmatch(normalise_dashes(core)):
-        return _say_inches(cursor, match[1], word.trail)
-    if mark not in ('"', "”", "'", "’") or not _BEFORE_PRIME.fullmatch(core):
-        return None
-    if _is_quoted(cursor):
-        return None
-    if word.trail.startswith("''"):
-        return _say_inches(cursor, core, word.trail[2:])
-    if mark in ("'", "’"):
-        return _say_feet(cursor, core, None, word.trail[1:])
-    if cursor.peek().core.lower() in _SPEECH:
-        return None
-    return _say_inches(cursor, core, word.trail[1:])
-
-
-def _is_quoted(cursor: WordCursor) -> bool:
-    return bool(cursor.word.lead) or any(cursor.previous(back).lead for back in (1, 2, 3))
-
-
-def _say_feet(cursor: WordCursor, feet: str, inches: str | None, trail: str) -> Reading:
-    is_one = feet == "1" or (not inches and not trail and is_attribute_now(cursor))
-    said = f"{say_number(feet)} {'foot' if is_one else 'feet'}"
-    if inches:
-        said += f" {say_number(inches)} {'inch' if inches == '1' else 'inches'}"
-    return Reading(said, trail=trail)
-
-
-def _say_inches(cursor: WordCursor, text: str, trail: str) -> Reading:
-    low, _, high = text.partition("-")
-    said = f"{say_number(low)} to {say_number(high)}" if high else f"{say_number(low)}"
-    is_one = text == "1" or (not trail and is_attribute_now(cursor))
-    return Reading(f"{said} {'inch' if is_one else 'inches'}", trail=trail)
-
-
-def is_attribute_now(cursor: WordCursor) -> bool:
-    """Like `is_attribute` of the one word, whose trail is a mark of inches."""
-    before = cursor.previous()
-    if before.trail or before.core.lower() not in ("a", "an", "the", "this", "that", "my", "your"):
-        return False
-    return cursor.peek().core[:1].isalpha()
-
-
-def _read_angle(match: re.Match[str]) -> Reading:
-    said = f"{say_number(match[1])} degrees {say_number(match[2])} minutes"
-    if match[3]:
-        said += f" {say_number(match[3])} seconds"
-    names = {"N": " north", "S": " south", "E": " east", "W": " west"}
-    return Reading(said + names.get(match[4], ""))
 
 
 def read_quantity(figure: Figure) -> Reading | None:
@@ -117,6 +52,8 @@ def read_quantity(figure: Figure) -> Reading | None:
         return _read_spaced(figure)
     if _DURATION.fullmatch(figure.cursor.word.core):
         return _read_duration(figure.cursor.word.core)
+    if match := _PAIR.fullmatch(suffix):
+        return _read_pair(figure, match[1], match[2], match[3])
     if suffix[0] == "-" and ("—" in figure.cursor.word.core or suffix[1:] in SINCE):
         return None
     if suffix[0] == "-":
@@ -136,6 +73,16 @@ def read_quantity(figure: Figure) -> Reading | None:
     return Reading(_say(figure, unit, is_one=is_one) + plus, count, trail)
 
 
+def _read_pair(figure: Figure, first: str, number: str, second: str) -> Reading | None:
+    """Reads "32GB/512GB"."""
+    units = find_unit(first), find_unit(second)
+    if not units[0] or not units[1] or first in _LETTERS:
+        return None
+    low = _say(figure, units[0], is_one=is_singular(figure.amount.low))
+    high = f"{say_number(number)} {units[1].one if number == '1' else units[1].many}"
+    return Reading(f"{low}, {high}", figure.count)
+
+
 def _find_glued(figure: Figure, symbol: str) -> Unit | None:
     amount, cursor = figure.amount, figure.cursor
     if symbol == "m":
@@ -146,7 +93,7 @@ def _find_glued(figure: Figure, symbol: str) -> Unit | None:
             return Unit("million", "million")
         if re.fullmatch(r"\d+s", following.core):
             return Unit("minute", "minutes")
-    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and _is_decade(figure))):
+    if symbol == "s" and (_is_lettered(figure) or (amount.low[-1:] == "0" and is_decade(figure))):
         return None
     return find_unit(symbol)
 
@@ -163,38 +110,6 @@ def read_unit_alone(cursor: WordCursor) -> Reading | None:
 
 def _is_lettered(figure: Figure) -> bool:
     return figure.cursor.previous().core.lower() in _LETTERED
-
-
-def _is_decade(figure: Figure) -> bool:
-    """Whether "80s" is a decade rather than seconds."""
-    digits, before = figure.amount.low, figure.cursor.previous().core.lower()
-    if len(digits) == 4 and digits.isdigit():
-        return True
-    cues = [
-        "the",
-        "early",
-        "late",
-        "mid",
-        "his",
-        "her",
-        "their",
-        "my",
-        "our",
-        "your",
-        "in",
-        "low",
-        "high",
-        "upper",
-        "lower",
-    ]
-    is_listed = any(_DECADE.fullmatch(figure.cursor.previous(back).core) for back in (1, 2))
-    is_cued = (
-        is_listed
-        or before in cues
-        or before.endswith(("'s", "’s"))
-        or figure.cursor.word.lead != ""
-    )
-    return len(digits) == 2 and is_cued
 
 
 def _read_duration(core: str) -> Reading:
@@ -237,8 +152,11 @@ def _read_spaced(figure: Figure) -> Reading | None:
         if below:
             said = f"{unit.many} per one hundred {below.many}"
             return Reading(f"{_say_number(figure)} {said}", count + 1)
-    is_cup = symbol == "c" and following.trail.startswith(".")
-    unit = Unit("cup", "cups") if is_cup else find_unit(symbol)
+    if symbol in ("°", "º") and (degree := find_unit(f"°{figure.cursor.peek(count).core}")):
+        return Reading(f"{_say_number(figure)} {degree.many}", count + 1)
+    is_dotted = following.trail.startswith(".")
+    unit = _DOTTED.get(symbol) if is_dotted else None
+    unit = unit or find_unit(symbol)
     if unit is None and (match := _RATE.fullmatch(symbol)):
         return Reading(f"{_say_number(figure)} {match[1]} per {match[2]}", count)
     if unit is None:

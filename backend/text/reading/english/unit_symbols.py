@@ -86,6 +86,11 @@ PREFIXED = _invert(
 
 OTHERS = _invert(
     {
+        "megavolt": "MV",
+        "gigavolt": "GV",
+        "meganewton": "MN",
+        "megaton": "Mt",
+        "gigaton": "Gt",
         "newton meter": "Nm",
         "nanometer": "nm",
         "knot": "kn kt kts",

@@ -14,6 +14,8 @@ _NOT_UNITS = word_set(
     am pm as das has at dad Ms Es PB. fs hs ms. Em cat pas ad PF MA MH mad
     """
 )
+_SMALL = word_set("A T F K N V t l L")
+_LARGE = word_set("B b bit byte bits Hz J W Wh g eV Pa bps Bps")
 _UNCHANGED = word_set(
     """
     hertz lux kelvin percent horsepower mille thousand mercury dozen siemens
@@ -39,6 +41,8 @@ def find_unit(symbol: str) -> Unit | None:
     if not symbol or len(symbol) > 16 or not _UNIT.match(symbol):
         return None
     one = _name_ratio(symbol)
+    if symbol == "bit":
+        return Unit("bit", "bit")  # "64bit"
     return Unit(one, _pluralise(one)) if one else None
 
 
@@ -82,9 +86,16 @@ def _name_plain(symbol: str) -> str | None:
         return name
     for size in (1, 2):
         prefix, base = PREFIXES.get(symbol[:size]), PREFIXED.get(symbol[size:])
-        if prefix and base:
+        if prefix and base and _fits(symbol[:size], symbol[size:]):
             return f"{prefix} ohm" if base == "ohm" else prefix + base
     return None
+
+
+def _fits(prefix: str, base: str) -> bool:
+    """Whether they make a unit that is in use: "TV", "GT" and "Elm" are words."""
+    if base in _SMALL:
+        return prefix.islower()
+    return prefix not in "QRYZE" or base in _LARGE
 
 
 def _pluralise(name: str) -> str:
