@@ -27,7 +27,7 @@ from backend.text.reading.english.symbols import (
 from backend.text.reading.english.web import read_address, read_hash, read_path
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
-from backend.text.reading.written_words import WordCursor
+from backend.text.reading.written_words import LONGEST_WORD, WordCursor
 
 _PLAIN = re.compile(r"[A-Z]?[a-z]+(?:'[a-z]+)?")
 _ROMAN = re.compile(r"[IVXLCDM]+(?:['’]s)?")
@@ -43,6 +43,8 @@ def read_word(cursor: WordCursor) -> Reading | None:
     """Everything but numbers. A plain word takes a few comparisons and never looks ahead."""
     word = cursor.word
     core = word.core
+    if word.is_glued and _is_rest(cursor):
+        return Reading("", trail="")
     is_plain = _PLAIN.fullmatch(core) is not None
     reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
     trail = word.trail if reading is None or reading.trail is None else reading.trail
@@ -50,6 +52,14 @@ def read_word(cursor: WordCursor) -> Reading | None:
         return reading
     said, count = (core, 1) if reading is None else (reading.spoken, reading.count)
     return Reading(said, count, fold_marks(trail))
+
+
+def _is_rest(cursor: WordCursor) -> bool:
+    """Whether the word is the rest of an address or of data that is too long to be said."""
+    core, before = cursor.word.core, cursor.previous()
+    if before.end - before.start < LONGEST_WORD or core.isdecimal() or not core.isascii():
+        return False
+    return not core.isalpha() or any("://" in cursor.previous(back).core for back in (1, 2, 3))
 
 
 WORD_RULES: tuple[Rule, ...] = (read_word,)
@@ -83,8 +93,8 @@ def _say_possessive(core: str) -> str | None:
 def _read_shaped(cursor: WordCursor, core: str) -> Reading | None:
     if not any(map(str.isalnum, core)):
         return read_symbol(cursor)
-    if not core.isascii():
-        folded = drop_foreign(fold_shapes(core))
+    if "`" in core or not core.isascii():
+        folded = drop_foreign(fold_shapes(core)).rstrip("'")
         if folded != core:
             return _read_folded(cursor, folded)
     return _read_in_context(cursor, core) or _read_by_itself(core, cursor.word.trail)
