@@ -7,15 +7,11 @@ import re
 from backend.text.reading.english.abbreviation_table import (
     BARE,
     BARE_TITLES,
-    CALENDAR,
     CAPITAL_ONLY,
     COMMON,
-    DATE_CUES,
-    DAYS,
     DOTTED,
     LEADING,
     MAYBE_WORDS,
-    MONTHS,
     NEVER_BEFORE_SMALL,
     NUMBERED,
     SILENT_STOP,
@@ -23,6 +19,7 @@ from backend.text.reading.english.abbreviation_table import (
     TITLES,
     WORDLIKE,
 )
+from backend.text.reading.english.calendar_table import CALENDAR, DATE_CUES, DAYS, MONTHS
 from backend.text.reading.english.capitals import add_ending, spell
 from backend.text.reading.english.roman import roman_value
 from backend.text.reading.english.word_sets import word_set

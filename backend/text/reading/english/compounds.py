@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from backend.text.reading.english.abbreviation_table import CALENDAR
+from backend.text.reading.english.calendar_table import CALENDAR
 from backend.text.reading.english.capitals import read_mixed, say_capitals
 from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.identifiers import read_identifier, say_letters_and_digits
