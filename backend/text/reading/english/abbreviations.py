@@ -152,7 +152,7 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
     if len(cursor.word.trail) > has_stop:
         return None
     following = cursor.peek().core
-    if _is_numbering(following):
+    if _is_numbering(following) or (key in ("no", "nos") and following == "of"):
         return Reading(NUMBERED[key], trail="")
     if key == "sec" and has_stop and cursor.word.core == "Sec" and following[:1].isupper():
         return Reading("Secretary", trail="")
