@@ -6,7 +6,7 @@ import pytest
 
 from backend.text.reading.english.abbreviations import may_end_sentence
 from backend.text.reading.english.wording import WORD_RULES
-from tests.support.reading import read_text
+from tests.support.rule_reading import read_text
 
 
 @pytest.mark.parametrize(

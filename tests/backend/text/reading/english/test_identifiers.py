@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.text.reading.english.wording import WORD_RULES
-from tests.support.reading import read_text
+from tests.support.rule_reading import read_text
 
 
 @pytest.mark.parametrize(

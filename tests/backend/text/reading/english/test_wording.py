@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from backend.text.reading.english.wording import WORD_RULES
 from backend.text.reading.language import Language
 from backend.text.reading.sentence_reader import SentenceReader
-from tests.support.reading import read_text, read_words
+from tests.support.rule_reading import read_text, read_words
 
 FRAGMENTS = (
     *"aAIXVi 5²½éαя你`'’\"“”.,;:!?…-–—_/\\@#$%^&*=+|~<>()[]{}\u2060\u0301\u200d",
