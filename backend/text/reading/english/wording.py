@@ -11,9 +11,10 @@ from backend.text.reading.english.abbreviations import (
     read_dotted,
 )
 from backend.text.reading.english.capitals import read_capitals
-from backend.text.reading.english.casual import RESPELLED, read_lead, shorten_letters
+from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.code import read_code
 from backend.text.reading.english.compounds import read_compound, say_part
+from backend.text.reading.english.homographs import HOMOGRAPHS, read_homograph
 from backend.text.reading.english.identifiers import read_identifier
 from backend.text.reading.english.letters import read_letter
 from backend.text.reading.english.roman import read_roman
@@ -24,7 +25,7 @@ from backend.text.reading.english.symbols import (
     is_emoticon,
     read_symbol,
 )
-from backend.text.reading.english.web import read_address, read_hash, read_path
+from backend.text.reading.english.web import read_address, read_hash, read_numbered_code, read_path
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import LONGEST_WORD, WordCursor
@@ -35,7 +36,7 @@ _OPENS = re.compile(r"[(\[{]")
 _CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
-_SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | frozenset(["lead", "a"])
+_SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | HOMOGRAPHS
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
 
 
@@ -62,6 +63,18 @@ def _is_rest(cursor: WordCursor) -> bool:
     return not core.isalpha() or any("://" in cursor.previous(back).core for back in (1, 2, 3))
 
 
+def read_code_with_digits(cursor: WordCursor) -> Reading | None:
+    """An address, file or hash that begins with a digit, which rules of numbers would take."""
+    core = cursor.word.core
+    if not core[0].isdecimal():
+        return None
+    said = read_numbered_code(core)
+    return None if said is None else Reading(said)
+
+
+CODE_RULES: tuple[Rule, ...] = (read_code_with_digits,)
+"""Asked before the rules of numbers."""
+
 WORD_RULES: tuple[Rule, ...] = (read_word,)
 """Asked behind the rules of numbers."""
 
@@ -76,8 +89,8 @@ def _read_plain(cursor: WordCursor, core: str) -> Reading | None:
         if said is None and core.endswith("'s"):
             said = _say_possessive(core)
         return None if said is None else Reading(RESPELLED.get(said.lower(), said))
-    if key == "lead":
-        return read_lead(cursor)
+    if key in HOMOGRAPHS:
+        return read_homograph(cursor, key)
     if key in ABBREVIATIONS and (reading := read_abbreviation(cursor, core)) is not None:
         return reading
     if key in _SMALL_ROMAN:

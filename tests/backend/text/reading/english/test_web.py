@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.text.reading.english.wording import WORD_RULES
+from backend.text.reading.english.wording import CODE_RULES, WORD_RULES
 from tests.support.rule_reading import read_text
 
 
@@ -39,3 +39,22 @@ from tests.support.rule_reading import read_text
 )
 def test_web_are_read(text: str, spoken: str) -> None:
     assert read_text(text, WORD_RULES) == spoken
+
+
+@pytest.mark.parametrize(
+    ("text", "spoken"),
+    [
+        ("7zip.org", "seven zip dot org"),
+        ("2024-report.pdf", "twenty twenty four dash report dot P D F"),
+        ("123@x.org", "one twenty three at X dot org"),
+        ("2001:db8::1", "two zero zero one colon D B eight double colon one"),
+        ("9f86d081", "nine F eight six D zero eight one"),
+    ],
+)
+def test_codes_that_begin_with_a_digit_are_no_numbers(text: str, spoken: str) -> None:
+    assert read_text(text, CODE_RULES) == spoken
+
+
+@pytest.mark.parametrize("text", ["5.in", "3.5mm", "10kg", "2FA", "1000000e5", "10:30:15", "5"])
+def test_numbers_are_left_to_their_rules(text: str) -> None:
+    assert read_text(text, CODE_RULES) == text
