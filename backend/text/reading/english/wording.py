@@ -66,7 +66,7 @@ def _is_rest(cursor: WordCursor) -> bool:
 def read_code_with_digits(cursor: WordCursor) -> Reading | None:
     """An address, file or hash that begins with a digit, which rules of numbers would take."""
     core = cursor.word.core
-    if not core[0].isdecimal():
+    if not core[:1].isdecimal():
         return None
     said = read_numbered_code(core)
     return None if said is None else Reading(said)

@@ -17,8 +17,8 @@ from tests.support.rule_reading import read_text
         ("Visit example.com, please.", "Visit example dot com, please."),
         ("(see example.org)", "(see example dot org)"),
         (
-            "https://github.com/foo/bar-baz?x=1",
-            "github dot com slash foo slash bar dash baz question mark X equals one",
+            "https://x.org/foo/bar-baz?x=1",
+            "X dot org slash foo slash bar dash baz question mark X equals one",
         ),
         ("Mail name@x.org.", "Mail name at X dot org."),
         ("Write to info@acme.co.uk.", "Write to info at acme dot co dot U K."),
