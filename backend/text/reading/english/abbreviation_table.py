@@ -235,5 +235,16 @@ DOTTED = {
     "o.k": "okay",
     "d.i.y": "D I Y",
     "t.b.d": "T B D",
+    "t.b.a": "T B A",
+    "a.s.a.p": "A S A P",
+    "p.o": "P O",
+    "c.o.d": "C O D",
 }
 """Letters with full stops between them: with or without the last one, in small letters too."""
+
+DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West"}
+PLACES = word_set(
+    """Africa America Asia Carolina China Dakota Europe Germany Hollywood Ireland Jersey Korea
+    London Macedonia Sudan Sussex Virginia Yorkshire"""
+)
+"""Places that have a North or a South, an East or a West."""

@@ -9,11 +9,13 @@ from backend.text.reading.english.abbreviation_table import (
     BARE_TITLES,
     CAPITAL_ONLY,
     COMMON,
+    DIRECTIONS,
     DOTTED,
     LEADING,
     MAYBE_WORDS,
     NEVER_BEFORE_SMALL,
     NUMBERED,
+    PLACES,
     SILENT_STOP,
     STREETS,
     TITLES,
@@ -85,6 +87,8 @@ def read_dotted(cursor: WordCursor, core: str) -> Reading | None:
         base, ending = core[:-2].rstrip("."), "'s"
     has_stop = cursor.word.trail.startswith(".") or base != core
     said = DOTTED.get(base.lower())
+    if core in DIRECTIONS and cursor.word.trail == "." and cursor.peek().core in PLACES:
+        return Reading(DIRECTIONS[core], trail="")
     is_initial = len(base) == 1 and base.isupper() and cursor.word.trail == "." and not ending
     if said is None and (is_initial or (_LETTERS.fullmatch(base) and (base.isupper() or has_stop))):
         if base.islower() and base.count(".") > 1 and not cursor.peek().core:

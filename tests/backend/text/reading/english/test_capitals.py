@@ -20,6 +20,7 @@ from tests.support.rule_reading import read_text
         ("WHAT IS IT?", "what is it?"),
         ("I AM HERE.", "I am here."),
         ("AM I LATE?", "am I late?"),
+        ("AM I OK?", "am I okay?"),
         ("WHO ARE YOU?", "who are you?"),
         ("PLEASE CALL ME ASAP.", "please call me A S A P."),
         ("THE CEO OF IBM SAID NO.", "the C E O of I B M said no."),
