@@ -207,41 +207,6 @@ NEVER_BEFORE_SMALL = word_set(
 )
 """Units: their full stop ends no sentence before a small letter."""
 
-MONTHS = {
-    "jan": "January",
-    "feb": "February",
-    "mar": "March",
-    "apr": "April",
-    "jun": "June",
-    "jul": "July",
-    "aug": "August",
-    "sep": "September",
-    "sept": "September",
-    "oct": "October",
-    "nov": "November",
-    "dec": "December",
-}
-DAYS = {
-    "mon": "Monday",
-    "tue": "Tuesday",
-    "tues": "Tuesday",
-    "wed": "Wednesday",
-    "weds": "Wednesday",
-    "thu": "Thursday",
-    "thur": "Thursday",
-    "thurs": "Thursday",
-    "fri": "Friday",
-    "sat": "Saturday",
-    "sun": "Sunday",
-}
-"""With a capital: "I sat." is a verb."""
-
-CALENDAR = MONTHS | DAYS
-DATE_CUES = word_set(
-    "by each early every from in last late mid next on since this through till to until you"
-)
-"""Words before a month or a day that is written without a full stop."""
-
 DOTTED = {
     "a.m": "A M",
     "p.m": "P M",
@@ -270,5 +235,16 @@ DOTTED = {
     "o.k": "okay",
     "d.i.y": "D I Y",
     "t.b.d": "T B D",
+    "t.b.a": "T B A",
+    "a.s.a.p": "A S A P",
+    "p.o": "P O",
+    "c.o.d": "C O D",
 }
 """Letters with full stops between them: with or without the last one, in small letters too."""
+
+DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West"}
+PLACES = word_set(
+    """Africa America Asia Carolina China Dakota Europe Germany Hollywood Ireland Jersey Korea
+    London Macedonia Sudan Sussex Virginia Yorkshire"""
+)
+"""Places that have a North or a South, an East or a West."""

@@ -7,22 +7,21 @@ import re
 from backend.text.reading.english.abbreviation_table import (
     BARE,
     BARE_TITLES,
-    CALENDAR,
     CAPITAL_ONLY,
     COMMON,
-    DATE_CUES,
-    DAYS,
+    DIRECTIONS,
     DOTTED,
     LEADING,
     MAYBE_WORDS,
-    MONTHS,
     NEVER_BEFORE_SMALL,
     NUMBERED,
+    PLACES,
     SILENT_STOP,
     STREETS,
     TITLES,
     WORDLIKE,
 )
+from backend.text.reading.english.calendar_table import CALENDAR, DATE_CUES, DAYS, MONTHS
 from backend.text.reading.english.capitals import add_ending, spell
 from backend.text.reading.english.roman import roman_value
 from backend.text.reading.english.word_sets import word_set
@@ -88,6 +87,8 @@ def read_dotted(cursor: WordCursor, core: str) -> Reading | None:
         base, ending = core[:-2].rstrip("."), "'s"
     has_stop = cursor.word.trail.startswith(".") or base != core
     said = DOTTED.get(base.lower())
+    if core in DIRECTIONS and cursor.word.trail == "." and cursor.peek().core in PLACES:
+        return Reading(DIRECTIONS[core], trail="")
     is_initial = len(base) == 1 and base.isupper() and cursor.word.trail == "." and not ending
     if said is None and (is_initial or (_LETTERS.fullmatch(base) and (base.isupper() or has_stop))):
         if base.islower() and base.count(".") > 1 and not cursor.peek().core:
@@ -155,7 +156,7 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
     if len(cursor.word.trail) > has_stop:
         return None
     following = cursor.peek().core
-    if _is_numbering(following):
+    if _is_numbering(following) or (key in ("no", "nos") and following == "of"):
         return Reading(NUMBERED[key], trail="")
     if key == "sec" and has_stop and cursor.word.core == "Sec" and following[:1].isupper():
         return Reading("Secretary", trail="")

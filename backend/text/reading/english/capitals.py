@@ -96,7 +96,7 @@ def _read_doubtful(cursor: WordCursor, capitals: str) -> str:
     is_word = False
     match capitals:
         case "AM":
-            is_word = last == "i" or _is_shouted(cursor)
+            is_word = last == "i" or _is_shouted(cursor) or cursor.peek().core == "I"
         case "IT":
             is_word = last not in _THE and (last in _BEFORE_PRONOUN or _is_shouted(cursor))
         case "US":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from backend.text.reading.english.abbreviation_table import CALENDAR
-from backend.text.reading.english.capitals import read_mixed, say_capitals
+from backend.text.reading.english.calendar_table import CALENDAR
+from backend.text.reading.english.capitals import read_mixed, say_capitals, spell
 from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.identifiers import read_identifier, say_letters_and_digits
 from backend.text.reading.english.word_sets import word_set
 
 _HYPHENS = re.compile(r"[-‐‑]")
+_DOTTED = re.compile(r"(?:[A-Z]\.)+[A-Z]?")
 _RANGE = re.compile(r"[-‐‑–—]")
 _BEFORE_DATES = word_set("early late mid non post pre")
 _GLUE = re.compile(r"(-{2,}|[—―–]|\.{2,}|…|[,;:!?]+|(?<=[a-z]{2})\.(?=[A-Z][a-z]))")
@@ -31,6 +32,8 @@ def say_part(part: str) -> str:
         return said
     if len(part) == 1:
         return part.upper() if part.isalpha() else say_letters_and_digits(part)
+    if _DOTTED.fullmatch(part):
+        return spell(part.replace(".", ""))
     if part.isalpha() and part.isascii() and part.isupper():
         return say_capitals(part)
     if any(map(str.isdecimal, part)):

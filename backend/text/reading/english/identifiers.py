@@ -138,15 +138,23 @@ def say_hash(text: str) -> str | None:
 
 def say_letters_and_digits(text: str) -> str:
     """Each run of letters and digits by itself; short runs of letters beside digits are spelled."""
-    said = []
+    said: list[str] = []
     for match in _RUN.finditer(text):
         run = match[0]
         beside = text[match.end() : match.end() + 1].isdecimal()
-        if run.isalpha() and run.isascii() and beside and len(run) <= 2 and not run.istitle():
+        if run == "s" and text[0].isupper() and text[match.start() - 1].isdecimal():
+            said[-1] = _pluralize(said[-1])
+        elif run.isalpha() and run.isascii() and beside and len(run) <= 2 and not run.istitle():
             said.append(spell(run))
         else:
             said.append(say_run(run))
     return " ".join(said)
+
+
+def _pluralize(number: str) -> str:
+    if number.endswith("y"):
+        return number[:-1] + "ies"
+    return number + ("es" if number.endswith("x") else "s")
 
 
 @lru_cache(512)

@@ -116,10 +116,3 @@ DOUBLED = word_set(
     week whoop will woohoo yass yell yummy"""
 )
 """Words with a doubled letter that people write longer: "goooood"."""
-
-PIPES = word_set(
-    """acid apron balloon based battery bullet bullets crystal exposure free glass glazed
-    levels mine ore paint pencil pipe pipes plate poisoning shield shot sheet solder weight
-    weights"""
-)
-"""Words behind the metal lead."""

@@ -16,7 +16,7 @@ _CUES = (
     word_set(
         """act annex apollo appendix article book bowl canto chapter class division episode fantasy
     figure gemini grade group level lesson mark no number olympiad
-    page paragraph part phase quarter rank round saturn scene schedule season section stage
+    page paragraph part phase quarter rank rocky round saturn scene schedule season section stage
     step table tier title type unit volume war wars wwe"""
     )
     | NUMBERED.keys()

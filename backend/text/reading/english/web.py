@@ -82,6 +82,8 @@ def read_path(core: str) -> str | None:
     if not _FILE.fullmatch(core) or not any(map(str.isalpha, core)):
         return None
     parts = core.split(".")
+    if core[0].isdecimal() and not any(map(str.isalpha, "".join(parts[:-1]))):
+        return None  # "5.in": no space behind a full stop
     if any(part.istitle() and len(part) > 1 for part in parts[1:]):
         return None  # a full stop without a space behind it
     if core.replace(".", "").isupper() and all(len(part) == 1 for part in parts):
@@ -113,3 +115,18 @@ def _spell_group(group: str) -> str:
 def read_hash(core: str) -> str | None:
     """A hash or a UUID, spelled."""
     return say_hash(core)
+
+
+def read_numbered_code(core: str) -> str | None:
+    """A code that begins with a digit but is no number: "7zip.org", "2024-report.pdf", a UUID."""
+    if core.isdecimal() or not any(map(str.isalpha, core)):
+        return None
+    if "@" in core or core.count(":") > 1:
+        return read_address(core)
+    stem, dot, ending = core.rpartition(".")
+    if dot:
+        is_lettered = any(map(str.isalpha, stem))
+        is_file = ending in _ENDINGS and (is_lettered or len(ending) > 2) and _FILE.fullmatch(core)
+        return say_marked(core, _MARKS) if is_file else read_address(core) if is_lettered else None
+    is_number = sum(map(str.isalpha, core)) < 2  # "1000000e5"
+    return None if is_number else say_hash(core)

@@ -11,9 +11,10 @@ from backend.text.reading.english.abbreviations import (
     read_dotted,
 )
 from backend.text.reading.english.capitals import read_capitals
-from backend.text.reading.english.casual import RESPELLED, read_lead, shorten_letters
+from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.code import read_code
 from backend.text.reading.english.compounds import read_compound, say_part
+from backend.text.reading.english.homographs import HOMOGRAPHS, read_homograph
 from backend.text.reading.english.identifiers import read_identifier
 from backend.text.reading.english.letters import read_letter
 from backend.text.reading.english.roman import read_roman
@@ -24,10 +25,10 @@ from backend.text.reading.english.symbols import (
     is_emoticon,
     read_symbol,
 )
-from backend.text.reading.english.web import read_address, read_hash, read_path
+from backend.text.reading.english.web import read_address, read_hash, read_numbered_code, read_path
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
-from backend.text.reading.written_words import WordCursor
+from backend.text.reading.written_words import LONGEST_WORD, WordCursor
 
 _PLAIN = re.compile(r"[A-Z]?[a-z]+(?:'[a-z]+)?")
 _ROMAN = re.compile(r"[IVXLCDM]+(?:['’]s)?")
@@ -35,7 +36,7 @@ _OPENS = re.compile(r"[(\[{]")
 _CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
-_SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | frozenset(["lead", "a"])
+_SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | HOMOGRAPHS
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
 
 
@@ -43,6 +44,8 @@ def read_word(cursor: WordCursor) -> Reading | None:
     """Everything but numbers. A plain word takes a few comparisons and never looks ahead."""
     word = cursor.word
     core = word.core
+    if word.is_glued and _is_rest(cursor):
+        return Reading("", trail="")
     is_plain = _PLAIN.fullmatch(core) is not None
     reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
     trail = word.trail if reading is None or reading.trail is None else reading.trail
@@ -51,6 +54,26 @@ def read_word(cursor: WordCursor) -> Reading | None:
     said, count = (core, 1) if reading is None else (reading.spoken, reading.count)
     return Reading(said, count, fold_marks(trail))
 
+
+def _is_rest(cursor: WordCursor) -> bool:
+    """Whether the word is the rest of an address or of data that is too long to be said."""
+    core, before = cursor.word.core, cursor.previous()
+    if before.end - before.start < LONGEST_WORD or core.isdecimal() or not core.isascii():
+        return False
+    return not core.isalpha() or any("://" in cursor.previous(back).core for back in (1, 2, 3))
+
+
+def read_code_with_digits(cursor: WordCursor) -> Reading | None:
+    """An address, file or hash that begins with a digit, which rules of numbers would take."""
+    core = cursor.word.core
+    if not core[:1].isdecimal():
+        return None
+    said = read_numbered_code(core)
+    return None if said is None else Reading(said)
+
+
+CODE_RULES: tuple[Rule, ...] = (read_code_with_digits,)
+"""Asked before the rules of numbers."""
 
 WORD_RULES: tuple[Rule, ...] = (read_word,)
 """Asked behind the rules of numbers."""
@@ -66,8 +89,8 @@ def _read_plain(cursor: WordCursor, core: str) -> Reading | None:
         if said is None and core.endswith("'s"):
             said = _say_possessive(core)
         return None if said is None else Reading(RESPELLED.get(said.lower(), said))
-    if key == "lead":
-        return read_lead(cursor)
+    if key in HOMOGRAPHS:
+        return read_homograph(cursor, key)
     if key in ABBREVIATIONS and (reading := read_abbreviation(cursor, core)) is not None:
         return reading
     if key in _SMALL_ROMAN:
@@ -83,8 +106,8 @@ def _say_possessive(core: str) -> str | None:
 def _read_shaped(cursor: WordCursor, core: str) -> Reading | None:
     if not any(map(str.isalnum, core)):
         return read_symbol(cursor)
-    if not core.isascii():
-        folded = drop_foreign(fold_shapes(core))
+    if "`" in core or not core.isascii():
+        folded = drop_foreign(fold_shapes(core)).rstrip("'")
         if folded != core:
             return _read_folded(cursor, folded)
     return _read_in_context(cursor, core) or _read_by_itself(core, cursor.word.trail)
