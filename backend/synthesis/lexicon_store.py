@@ -31,7 +31,12 @@ from backend.synthesis.lexicon_files import (
 )
 from backend.text.reading.lexicon import Lexicon
 from backend.text.reading.lexicon_entry import LexiconEntry
-from backend.text.reading.lexicon_text import add_entries, parse_entry, remove_entries
+from backend.text.reading.lexicon_text import (
+    add_entries,
+    parse_entry,
+    parse_lexicon,
+    remove_entries,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -125,8 +130,8 @@ class LexiconStore:
 
     async def forget_voice(self, voice: str) -> None:
         """Delete the entries of a voice that is removed."""
-        if f"{VOICES}/{voice}" in self._files:
-            await self._delete(f"{VOICES}/{voice}")
+        if (key := f"{VOICES}/{voice}") in self._files:
+            await self._delete(key)
 
     # --- dictionaries -----------------------------------------------------------------------------
 
@@ -139,10 +144,10 @@ class LexiconStore:
     def get_dictionary(self, id_: str) -> Dictionary:
         """Raises `UnknownLexicon`."""
         file = self._require_dictionary(id_)
-        created_s = 0
-        with suppress(ValueError, KeyError):
-            created_s = int(datetime.fromisoformat(file.headings["created"]).timestamp())
-        name, description = file.headings.get("name", id_), file.headings.get("description", "")
+        heading, created_s = file.headings.get, 0
+        with suppress(ValueError):  # a file that was written by hand
+            created_s = int(datetime.fromisoformat(heading("created", "")).timestamp())
+        name, description = heading("name", id_), heading("description", "")
         return Dictionary(id_, name, description, created_s, file.version, file.lexicon.entries)
 
     async def create_dictionary(
@@ -174,8 +179,11 @@ class LexiconStore:
             old.description if description is None else description,
             datetime.fromtimestamp(old.created_s, UTC),
         )
-        text = add_entries(head, change(list(old.entries)))
-        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: text)
+
+        def edit(text: str) -> str:
+            return add_entries(head, change(parse_lexicon(text)[0]))
+
+        await self._edit(f"{DICTIONARIES}/{id_}", edit)
         return self.get_dictionary(id_)
 
     async def delete_dictionary(self, id_: str) -> None:
