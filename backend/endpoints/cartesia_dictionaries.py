@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from backend.errors import BadMessage, DuplexError
@@ -51,9 +52,8 @@ class DictionaryBody(LenientModel):
     description: str | None = None
     items: list[Item] | None = Field(default=None, max_length=10_000)
 
-    @property
-    def entries(self) -> list[LexiconEntry] | None:
-        """None: unchanged. Raises `BadLexicon`."""
+    def create_entries(self) -> list[LexiconEntry] | None:
+        """None: unchanged. Blocks for milliseconds. Raises `BadLexicon`."""
         return None if self.items is None else [item.create_entry() for item in self.items]
 
 
@@ -69,8 +69,9 @@ def cartesia_dictionary_routes(access: Access) -> APIRouter:
             body = read_json(DictionaryBody, await request.body())
             if not body.name:
                 raise BadMessage("name: expected the name of the dictionary")
+            entries = await run_in_threadpool(body.create_entries)
             created = await _get_services(request).lexicons.create_dictionary(
-                body.name, body.description or "", body.entries or []
+                body.name, body.description or "", entries or []
             )
             return _describe_dictionary(created)
 
@@ -101,7 +102,7 @@ def _add_single_routes(router: APIRouter, access: Access) -> None:
     async def change_dictionary(request: Request, id_: str) -> Response:
         async def change() -> dict[str, Any]:
             body = read_json(DictionaryBody, await request.body())
-            new = body.entries
+            new = await run_in_threadpool(body.create_entries)
             changed = await _get_services(request).lexicons.change_dictionary(
                 id_,
                 lambda old: old if new is None else new,
@@ -131,7 +132,11 @@ async def _answer(
     except DuplexError as error:
         services.metrics.count_error(error.code)
         return create_refusal_response(build_refusal(Failed.from_error(error)))
-    return Response(status_code=204) if result is None else JSONResponse(result)
+    return (
+        Response(status_code=204)
+        if result is None
+        else await run_in_threadpool(JSONResponse, result)
+    )
 
 
 def _describe_dictionary(dictionary: Dictionary) -> dict[str, Any]:
@@ -141,7 +146,7 @@ def _describe_dictionary(dictionary: Dictionary) -> dict[str, Any]:
         "description": dictionary.description,
         "owner_id": "duplex-tts",
         "pinned": False,
-        "items": [_describe_item(entry) for entry in dictionary.entries],
+        "items": [_describe_item(entry) for entry in dictionary.lexicon.entries],
         "created_at": datetime.fromtimestamp(dictionary.created_s, UTC).isoformat(),
     }
 

@@ -25,7 +25,7 @@ from backend.protocols.elevenlabs.http import build_refusal
 from backend.protocols.json_fields import read_json
 from backend.sessions.services import Services
 from backend.synthesis.lexicon_store import Dictionary
-from backend.text.reading.lexicon_entry import normalize
+from backend.text.reading.lexicon_entry import LexiconEntry, normalize
 from backend.text.reading.pls import MEDIA_TYPE, read_pls, write_pls
 from backend.transport.auth import Access, bearer_key
 from backend.transport.speech_response import create_refusal_response
@@ -44,9 +44,9 @@ def elevenlabs_dictionary_routes(access: Access) -> APIRouter:
     @router.post(f"{DICTIONARIES}/add-from-rules")
     async def add_from_rules(request: Request) -> Response:
         async def create() -> dict[str, Any]:
-            body = read_json(RulesBody, await request.body())
+            body, entries = await _read_rules(request)
             created = await _get_services(request).lexicons.create_dictionary(
-                body.name or "dictionary", body.description, body.entries
+                body.name or "dictionary", body.description, entries
             )
             return describe_created(created)
 
@@ -84,7 +84,7 @@ def _add_reading_routes(router: APIRouter, access: Access) -> None:
     async def get_dictionary(request: Request, id_: str) -> Response:
         async def describe() -> dict[str, Any]:
             dictionary = _get_services(request).lexicons.get_dictionary(id_)
-            rules = [describe_rule(entry) for entry in dictionary.entries]
+            rules = [describe_rule(entry) for entry in dictionary.lexicon.entries]
             return {**describe_dictionary(dictionary), "rules": rules}
 
         return await _answer(request, access, describe)
@@ -95,7 +95,7 @@ def _add_reading_routes(router: APIRouter, access: Access) -> None:
 
         async def write() -> bytes:
             dictionary = _get_services(request).lexicons.get_dictionary(id_)
-            return await run_in_threadpool(write_pls, dictionary.entries)
+            return await run_in_threadpool(write_pls, dictionary.lexicon.entries)
 
         return await _answer(request, access, write)
 
@@ -104,7 +104,7 @@ def _add_changing_routes(router: APIRouter, access: Access) -> None:
     @router.post(DICTIONARIES + "/{id_}/add-rules")
     async def add_rules(request: Request, id_: str) -> Response:
         async def change() -> dict[str, Any]:
-            new = read_json(RulesBody, await request.body()).entries
+            new = (await _read_rules(request))[1]
             return await _change(request, id_, lambda old: [*old, *new])
 
         return await _answer(request, access, change)
@@ -112,7 +112,7 @@ def _add_changing_routes(router: APIRouter, access: Access) -> None:
     @router.post(DICTIONARIES + "/{id_}/set-rules")
     async def set_rules(request: Request, id_: str) -> Response:
         async def change() -> dict[str, Any]:
-            new = read_json(RulesBody, await request.body()).entries
+            new = (await _read_rules(request))[1]
             return await _change(request, id_, lambda _: new)
 
         return await _answer(request, access, change)
@@ -141,12 +141,18 @@ def _add_changing_routes(router: APIRouter, access: Access) -> None:
         return await _answer(request, access, change)
 
 
+async def _read_rules(request: Request) -> tuple[RulesBody, list[LexiconEntry]]:
+    """The body and its entries. Raises `BadJson`, `BadMessage`, `BadLexicon`."""
+    body = read_json(RulesBody, await request.body())
+    return body, await run_in_threadpool(body.create_entries)
+
+
 async def _change(request: Request, id_: str, change: Any) -> dict[str, Any]:
     changed = await _get_services(request).lexicons.change_dictionary(id_, change)
     return {
         "id": changed.id,
         "version_id": changed.version,
-        "version_rules_num": len(changed.entries),
+        "version_rules_num": len(changed.lexicon),
     }
 
 
@@ -164,7 +170,7 @@ async def _answer(
         return create_refusal_response(build_refusal(Failed.from_error(error)))
     if isinstance(result, bytes):
         return Response(result, media_type=MEDIA_TYPE)
-    return JSONResponse(result)
+    return await run_in_threadpool(JSONResponse, result)
 
 
 async def _read_upload(request: Request) -> tuple[str, str, bytes]:

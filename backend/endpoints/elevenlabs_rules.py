@@ -49,9 +49,8 @@ class RulesBody(LenientModel):
     name: str = ""
     description: str = ""
 
-    @property
-    def entries(self) -> list[LexiconEntry]:
-        """Raises `BadLexicon`."""
+    def create_entries(self) -> list[LexiconEntry]:
+        """Blocks for milliseconds. Raises `BadLexicon`."""
         return [rule.create_entry() for rule in self.rules]
 
 
@@ -76,7 +75,7 @@ def describe_created(dictionary: Dictionary) -> dict[str, Any]:
         "created_by": "duplex-tts",
         "creation_time_unix": dictionary.created_s,
         "version_id": dictionary.version,
-        "version_rules_num": len(dictionary.entries),
+        "version_rules_num": len(dictionary.lexicon),
         "description": dictionary.description or None,
         "permission_on_resource": "admin",
     }
@@ -87,7 +86,7 @@ def describe_dictionary(dictionary: Dictionary) -> dict[str, Any]:
     return {
         "id": dictionary.id,
         "latest_version_id": dictionary.version,
-        "latest_version_rules_num": len(dictionary.entries),
+        "latest_version_rules_num": len(dictionary.lexicon),
         "name": dictionary.name,
         "permission_on_resource": "admin",
         "created_by": "duplex-tts",

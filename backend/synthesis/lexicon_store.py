@@ -55,7 +55,7 @@ class Dictionary:
     description: str
     created_s: int
     version: str
-    entries: Sequence[LexiconEntry]
+    lexicon: Lexicon
 
 
 class LexiconStore:
@@ -148,7 +148,7 @@ class LexiconStore:
         with suppress(ValueError):  # a file that was written by hand
             created_s = int(datetime.fromisoformat(heading("created", "")).timestamp())
         name, description = heading("name", id_), heading("description", "")
-        return Dictionary(id_, name, description, created_s, file.version, file.lexicon.entries)
+        return Dictionary(id_, name, description, created_s, file.version, file.lexicon)
 
     async def create_dictionary(
         self, name: str, description: str, entries: Iterable[LexiconEntry]
@@ -158,8 +158,7 @@ class LexiconStore:
             raise Overloaded(f"there are {MOST_FILES} dictionaries; delete unused ones")
         id_ = secrets.token_hex(10)
         head = _format_headings(name, description, datetime.now(UTC))
-        text = add_entries(head, entries)
-        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: text)
+        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: add_entries(head, entries))
         return self.get_dictionary(id_)
 
     async def change_dictionary(

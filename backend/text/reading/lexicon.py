@@ -78,6 +78,10 @@ class Lexicon:
         layers = reversed(self._layers)
         return list({entry.key: entry for layer in layers for entry in layer.entries}.values())
 
+    def __len__(self) -> int:
+        """How many entries there are, in all layers."""
+        return sum(len(layer.entries) for layer in self._layers)
+
     def read_words(self, cursor: WordCursor) -> Reading | None:
         """The rule: see `language.Rule`."""
         if not self._layers:
