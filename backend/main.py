@@ -32,8 +32,10 @@ from backend.audio.recordings import LARGEST_BYTES
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
+from backend.endpoints.cartesia_dictionaries import cartesia_dictionary_routes
 from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
+from backend.endpoints.elevenlabs_dictionaries import elevenlabs_dictionary_routes
 from backend.endpoints.lexicon import LEXICON, lexicon_routes
 from backend.endpoints.native import native_routes
 from backend.endpoints.not_found import install_not_found
@@ -144,8 +146,10 @@ def _add_routes(
 ) -> None:
     app.include_router(native_routes(access))
     app.include_router(cartesia_routes(access))
+    app.include_router(cartesia_dictionary_routes(access))
     app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
+    app.include_router(elevenlabs_dictionary_routes(access))
     app.include_router(openai_routes(access))
     app.include_router(lexicon_routes(access))
     app.include_router(voice_routes(access))

@@ -62,7 +62,8 @@ async def _read_request(
     access.authorize(_get_key(request))
     speech = read_json(CartesiaHttpRequest, await request.body())
     start = speech.build_start("", services.tts.find_voice)
-    services.tts.resolve_params(start)
+    params = services.tts.resolve_params(start)
+    services.lexicons.lexicon_for(params.voice, start.lexicon, start.dictionaries)
     return speech, start, parse_format(start.format, start.sample_rate, start.bit_rate)
 
 

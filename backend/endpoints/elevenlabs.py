@@ -169,7 +169,7 @@ async def _serve_speech(
         speech_request = read_json(ElevenLabsSpeechRequest, await request.body())
         output_format = request.query_params.get("output_format", elevenlabs_http.DEFAULT_FORMAT)
         start = _build_start(services, voice_id, output_format, speech_request)
-        start = replace(start, speed=speech_request.speed)
+        start = replace(start, speed=speech_request.speed, dictionaries=speech_request.dictionaries)
         audio = _validate_start(services, start)
     except DuplexError as error:
         return _error_response(services, error)
@@ -195,7 +195,8 @@ def _build_start(
 
 def _validate_start(services: Services, start: Start) -> AudioFormat:
     """Validate before the first word. Raises `DuplexError`."""
-    services.tts.resolve_params(start)
+    params = services.tts.resolve_params(start)
+    services.lexicons.lexicon_for(params.voice, start.lexicon, start.dictionaries)
     return parse_format(start.format, start.sample_rate, start.bit_rate)
 
 

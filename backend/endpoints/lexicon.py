@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +15,7 @@ from backend.protocols.json_fields import LenientModel, read_json
 from backend.sessions.services import Services
 from backend.text.reading import lexicon_text
 from backend.text.reading.lexicon_entry import LexiconEntry, create_entry
+from backend.text.reading.lexicon_text import BadLine
 from backend.text.reading.pls import MEDIA_TYPE, read_pls, write_pls
 from backend.transport.auth import Access, bearer_key
 
@@ -55,17 +57,14 @@ def lexicon_routes(access: Access) -> APIRouter:
         except DuplexError as error:
             return _error_response(services, error)
         file = services.lexicons.get_file(voice)
-        entries = file.lexicon.entries
+        entries = await run_in_threadpool(lambda: file.lexicon.entries)
         accepted = request.headers.get("accept", "")
         if MEDIA_TYPE in accepted:
             return Response(await run_in_threadpool(write_pls, entries), media_type=MEDIA_TYPE)
         if accepted.startswith("text/plain"):
             text = await run_in_threadpool(lexicon_text.add_entries, "", entries)
             return Response(text, media_type="text/plain")
-        bad = [{"line": line.number, "why": line.why} for line in file.bad_lines]
-        return JSONResponse(
-            {"voice": voice, "entries": list(map(describe_entry, entries)), "bad_lines": bad}
-        )
+        return await run_in_threadpool(_describe_file, voice, entries, file.bad_lines)
 
     @router.put(LEXICON)
     async def add_entries(request: Request) -> Response:
@@ -107,6 +106,14 @@ def describe_entry(entry: LexiconEntry) -> dict[str, Any]:
     """An entry as JSON."""
     fields: dict[str, Any] = {"written": entry.written, "said": entry.said}
     return {**fields, "match_case": entry.match_case, "parts": entry.parts}
+
+
+def _describe_file(
+    voice: str | None, entries: Sequence[LexiconEntry], bad_lines: Sequence[BadLine]
+) -> Response:
+    bad = [{"line": line.number, "why": line.why} for line in bad_lines]
+    described = [describe_entry(entry) for entry in entries]
+    return JSONResponse({"voice": voice, "entries": described, "bad_lines": bad})
 
 
 def _read_entries(body: bytes, content_type: str) -> list[LexiconEntry]:

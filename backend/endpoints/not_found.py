@@ -44,9 +44,13 @@ def _build_kokoro_refusal(failed: Failed) -> Refusal:
 
 
 _ELEVENLABS = _Vendor(
-    ("/v1/text-to-", "/v1/voices", "/v2/voices", "/v1/user", "/v1/history", "/v1/speech-to-"),
+    (
+        *("/v1/text-to-", "/v1/voices", "/v2/voices", "/v1/user", "/v1/history"),
+        *("/v1/speech-to-", "/v1/pronunciation-dictionaries"),
+    ),
     "POST /v1/text-to-speech/{voice_id}, its /stream and /with-timestamps, its WebSockets "
-    "/stream-input and /multi-stream-input; GET /v1/voices, /v1/models, /v1/user",
+    "/stream-input and /multi-stream-input; GET /v1/voices, /v1/models, /v1/user, "
+    "/v1/pronunciation-dictionaries",
     elevenlabs_http.build_refusal,
     lambda body, code: {**body["detail"], "error": code, "code": CLOSE_POLICY},
 )
@@ -56,8 +60,8 @@ _DEEPGRAM = _Vendor(
     lambda failed: deepgram.build_refusal(failed.code, failed.message),
 )
 _CARTESIA = _Vendor(
-    ("/tts", "/voices", "/infill", "/stt", "/access-token"),
-    "WebSocket /tts/websocket; POST /tts/bytes, /tts/sse",
+    ("/tts", "/voices", "/infill", "/stt", "/access-token", "/pronunciation-dicts"),
+    "WebSocket /tts/websocket; POST /tts/bytes, /tts/sse; /pronunciation-dicts",
     cartesia_request.build_refusal,
 )
 _KOKORO = _Vendor(("/dev/",), "POST /v1/audio/speech; GET /v1/audio/voices", _build_kokoro_refusal)

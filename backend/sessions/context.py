@@ -76,6 +76,7 @@ class Context:
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
         self._spoken = SpokenText((), "")  # what the release says
+        self._timed_to = 0  # offset up to which words were given times
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -276,7 +277,9 @@ class Context:
         words = tuple(
             Word(start + offset, end + offset, heard[0] + start_ms, heard[1] + start_ms)
             for (start, end), heard in spoken.group_words(chunk.words)
+            if start + offset >= self._timed_to  # an engine may say one in several chunks
         )
+        self._timed_to = words[-1].end if words else self._timed_to
         pcm = chunk.pcm * np.float32(self._gain)
         reached = spoken.to_written(chunk.end, self._choice.to)
         self._hold_span(RenderedSpan(pcm, self._text.mark_spoken(reached), words))

@@ -31,7 +31,12 @@ from backend.synthesis.lexicon_files import (
 )
 from backend.text.reading.lexicon import Lexicon
 from backend.text.reading.lexicon_entry import LexiconEntry
-from backend.text.reading.lexicon_text import add_entries, parse_entry, remove_entries
+from backend.text.reading.lexicon_text import (
+    add_entries,
+    parse_entry,
+    parse_lexicon,
+    remove_entries,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +55,7 @@ class Dictionary:
     description: str
     created_s: int
     version: str
-    entries: Sequence[LexiconEntry]
+    lexicon: Lexicon
 
 
 class LexiconStore:
@@ -125,8 +130,8 @@ class LexiconStore:
 
     async def forget_voice(self, voice: str) -> None:
         """Delete the entries of a voice that is removed."""
-        if f"{VOICES}/{voice}" in self._files:
-            await self._delete(f"{VOICES}/{voice}")
+        if (key := f"{VOICES}/{voice}") in self._files:
+            await self._delete(key)
 
     # --- dictionaries -----------------------------------------------------------------------------
 
@@ -139,11 +144,11 @@ class LexiconStore:
     def get_dictionary(self, id_: str) -> Dictionary:
         """Raises `UnknownLexicon`."""
         file = self._require_dictionary(id_)
-        created_s = 0
-        with suppress(ValueError, KeyError):
-            created_s = int(datetime.fromisoformat(file.headings["created"]).timestamp())
-        name, description = file.headings.get("name", id_), file.headings.get("description", "")
-        return Dictionary(id_, name, description, created_s, file.version, file.lexicon.entries)
+        heading, created_s = file.headings.get, 0
+        with suppress(ValueError):  # a file that was written by hand
+            created_s = int(datetime.fromisoformat(heading("created", "")).timestamp())
+        name, description = heading("name", id_), heading("description", "")
+        return Dictionary(id_, name, description, created_s, file.version, file.lexicon)
 
     async def create_dictionary(
         self, name: str, description: str, entries: Iterable[LexiconEntry]
@@ -153,8 +158,7 @@ class LexiconStore:
             raise Overloaded(f"there are {MOST_FILES} dictionaries; delete unused ones")
         id_ = secrets.token_hex(10)
         head = _format_headings(name, description, datetime.now(UTC))
-        text = add_entries(head, entries)
-        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: text)
+        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: add_entries(head, entries))
         return self.get_dictionary(id_)
 
     async def change_dictionary(
@@ -174,8 +178,11 @@ class LexiconStore:
             old.description if description is None else description,
             datetime.fromtimestamp(old.created_s, UTC),
         )
-        text = add_entries(head, change(list(old.entries)))
-        await self._edit(f"{DICTIONARIES}/{id_}", lambda _: text)
+
+        def edit(text: str) -> str:
+            return add_entries(head, change(parse_lexicon(text)[0]))
+
+        await self._edit(f"{DICTIONARIES}/{id_}", edit)
         return self.get_dictionary(id_)
 
     async def delete_dictionary(self, id_: str) -> None:

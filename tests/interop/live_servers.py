@@ -40,7 +40,8 @@ def running_server(*flags: str, key: str | None = None) -> Iterator[RunningServe
     """Run a server on a free port until the block ends. Blocks while it starts (seconds)."""
     command = [str(PYTHON), "-P", "-m", "backend.main", "--port", "0", *flags]
     environment = {**os.environ, "DUPLEX_TTS_ACCESS__API_KEYS": key or ""}
-    with tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryFile() as log, tempfile.TemporaryDirectory() as lexicons:
+        environment["DUPLEX_TTS_LEXICON__FOLDER"] = lexicons
         process = subprocess.Popen(
             command,
             cwd=ROOT,

@@ -226,3 +226,17 @@ def test_right_key_is_accepted(keyed_server: RunningServer, checker: SpeechCheck
         checker.expect_speech(
             decode(right.tts.generate(**REQUEST, transcript=HELLO).read(), "s16le", 24000), HELLO
         )
+
+
+def test_pronunciation_dictionaries(client: Cartesia) -> None:
+    items = [{"text": "Nguyen", "alias": "win"}, {"text": "bayou", "alias": "<<ˈ|b|aɪ|u>>"}]
+    made = client.pronunciation_dicts.create(name="names", items=items)
+    assert [item.text for item in made.items] == ["Nguyen", "bayou"]
+    assert made.id in [each.id for each in client.pronunciation_dicts.list(limit=1)]
+    changed = client.pronunciation_dicts.update(made.id, name="new", items=items[:1])
+    assert client.pronunciation_dicts.retrieve(made.id) == changed
+    spoken = client.tts.generate(**REQUEST, transcript="Nguyen.", pronunciation_dict_id=made.id)
+    assert spoken.read()
+    client.pronunciation_dicts.delete(made.id)
+    with pytest.raises(NotFoundError):
+        client.pronunciation_dicts.retrieve(made.id)

@@ -7,9 +7,13 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from elevenlabs import VoiceSettings
+from elevenlabs import PronunciationDictionaryVersionLocator, VoiceSettings
 from elevenlabs.client import AsyncElevenLabs, ElevenLabs
 from elevenlabs.core.api_error import ApiError
+from elevenlabs.pronunciation_dictionaries import (
+    BodyAddAPronunciationDictionaryV1PronunciationDictionariesAddFromRulesPostRulesItem_Alias as AliasRule,  # noqa: E501
+)
+from elevenlabs.pronunciation_dictionaries.rules import PronunciationDictionaryRule_Phoneme
 
 from tests.interop.conftest import WRONG_KEY
 from tests.interop.listening import HELLO, SENTENCE, STORY, SpeechChecker, TimedRecording, decode
@@ -250,3 +254,34 @@ def test_voices_and_models_are_listed(client: ElevenLabs) -> None:
     assert client.user.get().subscription.tier == "local"
     (model,) = client.models.list()
     assert model.can_do_text_to_speech
+
+
+def test_pronunciation_dictionaries(client: ElevenLabs) -> None:
+    alias = AliasRule(string_to_replace="Nguyen", alias="win")
+    phoneme = PronunciationDictionaryRule_Phoneme(
+        string_to_replace="Siobhan", phoneme="ʃɪˈvɔːn", alphabet="ipa"
+    )
+    dictionaries = client.pronunciation_dictionaries
+    made = dictionaries.create_from_rules(rules=[alias], name="names")
+    dictionaries.rules.add(made.id, rules=[phoneme])
+    assert [rule.string_to_replace for rule in dictionaries.get(made.id).rules] == [
+        "Nguyen",
+        "Siobhan",
+    ]
+    pls = b"".join(dictionaries.download(made.id, made.version_id))
+    uploaded = dictionaries.create_from_file(name="again", file=("names.pls", pls))
+    assert uploaded.version_rules_num == 2
+    listed = dictionaries.list().pronunciation_dictionaries
+    assert {each.id for each in listed} >= {made.id, uploaded.id}
+    locator = PronunciationDictionaryVersionLocator(
+        pronunciation_dictionary_id=made.id, version_id=made.version_id
+    )
+    spoken = client.text_to_speech.convert(
+        RACHEL, text="Nguyen.", pronunciation_dictionary_locators=[locator]
+    )
+    assert b"".join(spoken)
+    dictionaries.rules.remove(made.id, rule_strings=["Nguyen"])
+    dictionaries.update(made.id, archived=True)
+    with pytest.raises(ApiError) as caught:
+        dictionaries.get(made.id)
+    assert caught.value.status_code == 404

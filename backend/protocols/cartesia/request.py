@@ -25,6 +25,7 @@ _ENCODINGS = {
     "pcm_alaw": ("alaw", "wav_alaw"),
 }
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_url": 404, "overloaded": 503}
+_STATUS |= {"unknown_lexicon": 404}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
 _STATUS |= {"engine_dead": 503}
 
@@ -70,6 +71,7 @@ class CartesiaSpeechRequest(LenientModel):
     speed: float | str | None = None
     generation_config: GenerationConfig | None = None
     add_timestamps: bool | None = None
+    pronunciation_dict_id: str | None = None
 
     def build_start(self, context: str, find_voice: FindVoice) -> Start:
         """Build the context's `Start`. Raises `BadFormat`, `BadMessage`."""
@@ -85,6 +87,7 @@ class CartesiaSpeechRequest(LenientModel):
             language=self.language or self.locale,
             mode="stream",
             ssml=True,
+            dictionaries=(self.pronunciation_dict_id,) if self.pronunciation_dict_id else None,
         )
 
     def _resolve_voice(self, find_voice: FindVoice) -> str | None:

@@ -34,6 +34,7 @@ _FORMAT = re.compile(r"(?:(mp3|opus)_(\d{4,5})_(\d{2,3})|(pcm|ulaw|alaw|wav)_(\d
 _STATUS = {
     "invalid_api_key": 401,
     "unknown_voice": 404,
+    "unknown_lexicon": 404,
     "unknown_url": 404,
     "bad_json": 422,
     "bad_message": 422,
@@ -48,6 +49,12 @@ class VoiceSettings(LenientModel):
     speed: float | None = None
 
 
+class DictionaryLocator(LenientModel):
+    """A pronunciation dictionary; its latest version is used, whatever `version_id` says."""
+
+    pronunciation_dictionary_id: str
+
+
 class ElevenLabsSpeechRequest(LenientModel):
     """The body of a POST; `model_id`, `previous_text` and others are ignored."""
 
@@ -55,6 +62,12 @@ class ElevenLabsSpeechRequest(LenientModel):
     voice_settings: VoiceSettings | None = None
     language_code: str | None = None
     seed: int | None = None
+    pronunciation_dictionary_locators: tuple[DictionaryLocator, ...] = ()
+
+    @property
+    def dictionaries(self) -> tuple[str, ...]:
+        """The ids of the pronunciation dictionaries."""
+        return dictionary_ids(self.pronunciation_dictionary_locators)
 
     @property
     def reported_text(self) -> str:
@@ -83,6 +96,11 @@ def build_start(
         mode="stream",
         ssml=True,
     )
+
+
+def dictionary_ids(locators: Sequence[DictionaryLocator]) -> tuple[str, ...]:
+    """The ids of pronunciation dictionaries."""
+    return tuple(locator.pronunciation_dictionary_id for locator in locators)
 
 
 def parse_output_format(name: str) -> tuple[str, int, int | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import AliasChoices, Field, field_validator
 
-from backend.protocols.elevenlabs.http import DEFAULT_FORMAT, VoiceSettings
+from backend.protocols.elevenlabs.http import DEFAULT_FORMAT, DictionaryLocator, VoiceSettings
 from backend.protocols.json_fields import LenientModel
 
 _IDLE_S, _MAX_IDLE_S = 20.0, 180.0
@@ -36,6 +36,7 @@ class StreamMessage(LenientModel):
         default=None, max_length=128, validation_alias=AliasChoices("context_id", "contextId")
     )
     voice_settings: VoiceSettings | None = None
+    pronunciation_dictionary_locators: tuple[DictionaryLocator, ...] = ()
     flush: bool | None = None
     close_context: bool | None = None
     close_socket: bool | None = None

@@ -40,7 +40,7 @@ from backend.events import (
 from backend.protocols.alignment import Character, TailMerger
 from backend.protocols.base import CLOSE_POLICY, Close, Message, Refusal
 from backend.protocols.context_ids import WireContext, WireContexts
-from backend.protocols.elevenlabs.http import MARKUP, build_refusal
+from backend.protocols.elevenlabs.http import MARKUP, build_refusal, dictionary_ids
 from backend.protocols.elevenlabs.stream_request import StreamMessage, StreamQuery
 from backend.protocols.json_fields import read_message
 from backend.protocols.markup import MarkupFilter, tag_markup
@@ -154,7 +154,8 @@ class ElevenLabsProtocol:
 
     def _build_context_start(self, context: WireContext, received: StreamMessage) -> Start:
         speed = received.voice_settings.speed if received.voice_settings else None
-        return replace(self._start, context=context.id, speed=speed)
+        dictionaries = dictionary_ids(received.pronunciation_dictionary_locators)
+        return replace(self._start, context=context.id, speed=speed, dictionaries=dictionaries)
 
     def _as_phrase(self, text: str) -> str:
         """In `auto_mode` a message is a complete phrase: end it with a space."""

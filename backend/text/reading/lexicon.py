@@ -78,6 +78,10 @@ class Lexicon:
         layers = reversed(self._layers)
         return list({entry.key: entry for layer in layers for entry in layer.entries}.values())
 
+    def __len__(self) -> int:
+        """How many entries there are, in all layers."""
+        return sum(len(layer.entries) for layer in self._layers)
+
     def read_words(self, cursor: WordCursor) -> Reading | None:
         """The rule: see `language.Rule`."""
         if not self._layers:
@@ -112,7 +116,7 @@ class Lexicon:
             piece = replace(word, lead="", core=pieces[at], trail="")
             match = _find_end([layer.root for layer in self._layers], pieces[at], piece, 1)
             if match is not None and match.entry.phonemes is None:
-                said[at] = match.entry.said + match.ending
+                said[at] = match.entry.respelling + match.ending
         return Reading("".join(said)) if said != pieces else None
 
     def _read_parts(self, word: WrittenWord) -> Reading | None:
@@ -124,7 +128,7 @@ class Lexicon:
         while at < len(word.core):
             entry = _find_part(layers, word.core, lower, at)
             found = found or entry is not None
-            said += word.core[at] if entry is None else entry.said
+            said += word.core[at] if entry is None else entry.respelling
             at += 1 if entry is None else len(entry.written)
         is_plain = all(c.isalpha() or c in " '’-." for c in said)
         return Reading(said) if found and is_plain else None
@@ -197,7 +201,7 @@ def _say(match: _Match, cursor: WordCursor) -> Reading:
     if match.marks.endswith(".") and not trail and cursor.peek(match.count) is NO_WORD:
         trail = "."  # it ends the sentence as well
     if (ipa := entry.phonemes) is None:
-        return Reading(entry.said + match.ending, match.count, trail)
+        return Reading(entry.respelling + match.ending, match.count, trail)
     written = " ".join(_written(cursor, match.count))
     spoken = " ".join(_SYMBOLS.sub(" ", written).split()) or written
     return Reading(spoken, match.count, trail, ipa + _ending_phonemes(ipa, match.ending))

@@ -16,6 +16,7 @@ LONGEST_SAID = 200
 LONGEST_PART = 32
 
 _QUOTED = 40  # characters of a bad entry in its error
+_STRESSED = re.compile(r"(?<=-)[A-Z]{2,}\b|\b[A-Z]{2,}(?=-)")
 _MARKS_SAID = " '.-"
 _MARKS_IPA = " .|-‿'ˈˌːˑ↗↘"  # beside letters, modifiers and combining marks
 
@@ -37,6 +38,11 @@ class LexiconEntry:
     def phonemes(self) -> str | None:
         """The IPA, without slashes; None for a respelling."""
         return self.said[1:-1].strip() if self.said.startswith("/") else None
+
+    @property
+    def respelling(self) -> str:
+        """The plain words; syllables in capitals ("shi-VAWN") are stressed, not spelled."""
+        return _STRESSED.sub(lambda syllable: syllable[0].lower(), self.said)
 
     @property
     def is_exact(self) -> bool:

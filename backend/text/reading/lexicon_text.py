@@ -20,6 +20,7 @@ from backend.text.reading.lexicon_entry import LexiconEntry, create_entry, fold,
 
 MOST_ENTRIES = 10_000
 LARGEST_BYTES = 2 << 20
+MOST_BAD_LINES = 1000  # that are reported
 
 _FLAGS = re.compile(r"\s*\[([a-z ,]*)\]\s*$")
 _KNOWN_FLAGS = ("match case", "any case", "parts")
@@ -34,14 +35,17 @@ class BadLine:
 
 
 def parse_lexicon(text: str) -> tuple[list[LexiconEntry], list[BadLine]]:
-    """The entries of a file. Those beyond `MOST_ENTRIES` are reported, once."""
+    """The entries of a file, and the first bad lines. Entries beyond `MOST_ENTRIES` are reported
+    once.
+    """
     entries: list[LexiconEntry] = []
     bad: list[BadLine] = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
             entry = _parse_line(line)
         except BadLexicon as error:
-            bad.append(BadLine(number, error.message))
+            if len(bad) < MOST_BAD_LINES:
+                bad.append(BadLine(number, error.message))
             continue
         if entry is None:
             continue

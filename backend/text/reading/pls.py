@@ -14,6 +14,7 @@ import defusedxml.ElementTree
 from defusedxml import DefusedXmlException
 
 from backend.errors import BadLexicon
+from backend.text.reading.arpabet import ARPABET, convert_arpabet
 from backend.text.reading.lexicon_entry import LexiconEntry, create_entry
 from backend.text.reading.lexicon_text import LARGEST_BYTES, MOST_ENTRIES
 
@@ -26,8 +27,9 @@ _TRUE = {"true": True, "false": False, "1": True, "0": False}
 
 
 def read_pls(document: bytes) -> tuple[list[LexiconEntry], list[str]]:
-    """The entries, and why some lexemes are none: a pronunciation in another alphabet than IPA, a
-    malformed respelling. Raises `BadLexicon` if it is no such document, or has a DTD or entities.
+    """The entries, and why some lexemes are none: a pronunciation in another alphabet than IPA
+    and ARPAbet, a malformed respelling. Raises `BadLexicon` if it is no such document, or has a
+    DTD or entities.
     """
     if len(document) > LARGEST_BYTES:
         raise BadLexicon(f"a PLS document has at most {LARGEST_BYTES >> 20} MiB")
@@ -83,12 +85,18 @@ def _read_lexeme(lexeme: Element, alphabet: str) -> list[LexiconEntry]:
     chosen = next((child for child in said if child.get("prefer") in ("true", "1")), said[0])
     text = _text(chosen)
     if _local_name(chosen) == "phoneme":
-        if (used := chosen.get("alphabet", alphabet).lower()) != "ipa":
-            raise BadLexicon(f"{written[0][:40]!r}: is in {used[:40]!r}; only IPA is read")
-        text = f"/{text}/"
+        text = f"/{_to_ipa(written[0], text, chosen.get('alphabet', alphabet).lower())}/"
     match_case = _TRUE.get(lexeme.get(f"{{{_OWN}}}match-case", ""))
     parts = _TRUE.get(lexeme.get(f"{{{_OWN}}}parts", ""), False)
     return [create_entry(name, text, match_case=match_case, parts=parts) for name in written]
+
+
+def _to_ipa(written: str, phonemes: str, alphabet: str) -> str:
+    if alphabet in ARPABET:
+        return convert_arpabet(phonemes)
+    if alphabet != "ipa":
+        raise BadLexicon(f"{written[:40]!r}: is in {alphabet[:40]!r}; IPA and ARPAbet are read")
+    return phonemes
 
 
 def _local_name(element: Element) -> str:

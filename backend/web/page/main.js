@@ -7,6 +7,7 @@ import { Demo } from "./demo.js";
 import { Drafts } from "../text/drafts.js";
 import { Place } from "../text/highlight.js";
 import { History } from "./history.js";
+import { Lexicon } from "./lexicon.js";
 import { takeKeyFromLink } from "../shared/key.js";
 import { keepOffline } from "./offline.js";
 import { Online } from "../session/online.js";
@@ -53,6 +54,11 @@ const settings = new Settings(
   document.querySelectorAll("input[name=typing]"),
 );
 const { phrases, editor } = createBoard(settings);
+const lexicon = new Lexicon(elements({
+  dialog: "lexicon", open: "open-lexicon", close: "close-lexicon", form: "lexicon-form",
+  written: "lexicon-written", said: "lexicon-said", hear: "lexicon-hear",
+  entries: "lexicon-entries", status: "lexicon-status",
+}));
 const history = new History(
   elements({
     list: "history",
@@ -164,10 +170,12 @@ waiting.addEventListener("discarded", ({ detail: text }) => {
   notice.show("Discarded.", "", { label: "Undo", act: () => waiting.add(text) });
 });
 waiting.addEventListener("failed", () => notice.show("This device's voice does not speak. It still waits.", "problem"));
-voices.addEventListener("sample", ({ detail }) => {
-  field.break();
-  speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
-});
+for (const [part, type] of [[voices, "sample"], [lexicon, "hear"]]) {
+  part.addEventListener(type, ({ detail }) => {
+    field.break();
+    speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
+  });
+}
 voices.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
 newVoice.addEventListener("listening", stop); // keep playback out of the recording
 newVoice.addEventListener("added", async ({ detail: name }) => {

@@ -45,8 +45,8 @@ export class Take {
 
   /** Its parameters, for a similar take. */
   get manner() {
-    const { place, voice, speed, volume, typing, onConflict, ahead } = this;
-    return { place, voice, speed, volume, typing, onConflict, ahead };
+    const { place, voice, speed, volume, typing, lexicon, onConflict, ahead } = this;
+    return { place, voice, speed, volume, typing, lexicon, onConflict, ahead };
   }
 
   /** Whether the server's answer to a retraction is pending. */
@@ -165,8 +165,8 @@ export class Take {
       this.complete = this.ended;
       return false;
     }
-    const { id: context, voice, speed, volume, typing } = this;
-    send({ type: "start", context, voice, speed, volume, typing, sample_rate: rate });
+    const { id: context, voice, speed, volume, typing, lexicon } = this;
+    send({ type: "start", context, voice, speed, volume, typing, lexicon, sample_rate: rate });
     this.#started = true;
     return true;
   }

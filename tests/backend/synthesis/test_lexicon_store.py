@@ -140,14 +140,14 @@ async def test_no_voice_leaves_the_folder(tmp_path: Path, voice: str) -> None:
 async def test_dictionaries(tmp_path: Path) -> None:
     async with LexiconStore(tmp_path) as store:
         made = await store.create_dictionary("Our\nnames", "", [create_entry("Nguyen", "win")])
-        assert (made.name, [entry.said for entry in made.entries]) == ("Our names", ["win"])
+        assert (made.name, [entry.said for entry in made.lexicon.entries]) == ("Our names", ["win"])
         assert made.created_s > 0
         assert said(store, "Nguyen") is None
         assert said(store, "Nguyen", dictionaries=[made.id]) == "win"
         changed = await store.change_dictionary(
             made.id, lambda old: [*old, create_entry("Anna", "ahna")], name="Names"
         )
-        assert (changed.name, len(changed.entries)) == ("Names", 2)
+        assert (changed.name, len(changed.lexicon)) == ("Names", 2)
         assert (changed.id, changed.created_s) == (made.id, made.created_s)
         assert changed.version != made.version
         assert [dictionary.id for dictionary in store.list_dictionaries()] == [made.id]

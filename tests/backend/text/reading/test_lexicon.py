@@ -30,6 +30,8 @@ NAMES = {
     "McDonald's": "mick donalds",
     "東京": "toe kyo",
     "Côte d'Or": "coat door",
+    "Saoirse": "SUR-sha",
+    "FBI": "F B I",
 }
 
 
@@ -87,6 +89,7 @@ def spoken(text: str, lexicon: Lexicon) -> str:
         ("McDonald", "McDonald"),
         ("東京", "toe kyo"),
         ("Côte d’Or", "coat door"),
+        ("Saoirse and the FBI", "sur-sha and the F B I"),
     ],
 )
 def test_reads(text: str, said: str) -> None:

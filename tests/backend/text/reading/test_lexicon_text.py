@@ -69,6 +69,11 @@ def test_additions_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(entries), [line.number for line in bad]) == (2, [3])
 
 
+def test_reports_are_bounded_and_the_rest_is_read() -> None:
+    entries, bad = parse_lexicon("bad\n" * 5000 + "Nguyen = win\n")
+    assert (len(entries), len(bad)) == (1, lexicon_text.MOST_BAD_LINES)
+
+
 @pytest.mark.parametrize(
     ("written", "left", "count"),
     [
