@@ -81,7 +81,7 @@ def read_money(figure: Figure) -> Reading | None:
         following = figure.cursor.peek(ahead)
     name, slash, unit = following.core.partition("/")
     currency = None if following.lead else _find_behind(name)
-    if currency is None:
+    if currency is None or (slash and not unit.rstrip("²³").isalpha()):
         return None
     said = amount.say_leads() + _say_amount(amount, currency, magnitude)
     return Reading(said + (_say_per(unit) if slash else ""), ahead + 1)
