@@ -23,7 +23,7 @@ _PICTURE = re.compile(
 )
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e"
-    "\u2060-\u206f\u20e3\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
+    "\u2060-\u206f\u20dd-\u20e4\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff]"
 )
 _APOSTROPHES = frozenset("\u2018\u2019\u201b\u02bc\u02bb\u02b9\u00b4\uff07")
 _HYPHENS = frozenset("\u2010\u2011")
@@ -31,6 +31,7 @@ _ARROWS = frozenset("→⟶⇒⟹➔➜➝➞➡")  # read as "to" between words
 _JOINERS = "\u200c\u200d"  # part of the spelling in some scripts
 _GROUPING = frozenset("\u00a0\u202f\u2009\u2007\u2008\u2005\u2006")  # spaces between digits
 _LINE_ENDS = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
+_ACCENTS = re.compile("[\u0300-\u036f]+")
 _LONGEST_CLUSTER = 8
 _SUPERSCRIPT = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
@@ -103,6 +104,8 @@ def _compose(cluster: str) -> str:
     if len(composed) > len(cluster):
         composed = cluster
     plain = "".join(find_plain_form(character) for character in composed)
+    if plain[0].isascii():  # accents that no language writes: struck out or decorated
+        plain = _ACCENTS.sub("", plain)
     return plain.ljust(len(cluster), FILLER)
 
 
