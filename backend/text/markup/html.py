@@ -20,18 +20,22 @@ _OPEN_ENTITY = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-
 _DECLARATION = re.compile(r"<(?:![A-Za-z][^<>]{0,200}>|\?[A-Za-z][^<>]{0,200}\?>)")
 _OPEN_DECLARATION = re.compile(r"<[!?](?:[A-Za-z][^<>]{0,200})?\Z")
 _ADDRESS = re.compile(
-    r"<(?:[a-z][a-z0-9+.-]{1,30}:/|(?:mailto|tel):|[\w.+-]{1,64}@|www\.)", re.IGNORECASE
+    r"<(?:[a-z][a-z0-9+.-]{1,30}:/|(?:mailto|tel):|[\w.+-]{1,64}@|[\w/-]{1,64}\.\w)", re.IGNORECASE
 )
-_OPEN_ADDRESS = re.compile(r"<[\w.+-]{1,64}(?::/?)?\Z")
+_OPEN_ADDRESS = re.compile(r"<[\w./+-]{1,64}(?::/?)?\Z")
+_TOKEN_NAME = re.compile(r"<\|\w{1,40}\|>")
+_OPEN_TOKEN_NAME = re.compile(r"<\|(?:\w{1,40}\|?)?\Z")
 _LARGEST_CODE = 0x10FFFF
 
 
 def read_less(ahead: Ahead, state: ReaderState) -> Token | None:
-    """A tag, a comment, an address in angle brackets; None: this is text."""
+    """A tag, a comment, an address or file in angle brackets; None: this is text."""
     after = ahead.peek()
     if state.is_in_region:
         tag = find_tag(ahead) if after.isascii() else None
         return read_nested_tag(state, tag) if tag else None
+    if after == "|":
+        return _read_token_name(ahead)
     if after in ("!", "?"):
         return _read_declaration(ahead, state)
     if not (after.isascii() and (after.isalnum() or after == "/")):
@@ -49,6 +53,15 @@ def _read_address(ahead: Ahead, state: ReaderState) -> Token | None:
         state.address_is_open = True
         return remove()
     if not ahead.final and _OPEN_ADDRESS.match(ahead.text, ahead.at):
+        raise Undecided
+    return None
+
+
+def _read_token_name(ahead: Ahead) -> Token | None:
+    """A token of a language model that should not be in its text: `<|im_end|>`."""
+    if found := _TOKEN_NAME.match(ahead.text, ahead.at):
+        return blank(len(found[0]))
+    if not ahead.final and _OPEN_TOKEN_NAME.match(ahead.text, ahead.at):
         raise Undecided
     return None
 

@@ -21,7 +21,7 @@ _TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}')[ \t]{0,9}
 _OPEN_TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}|'[^'\n]{0,200})?\Z")
 _CLOSED_TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}')[ \t]{0,9}\Z")
 _TARGET = re.compile(r"[^\s()]+")
-_ESCAPED = frozenset("*_`#~[]|<>\\")
+_ESCAPED = frozenset("*_`#~[]|<>\\.!-+(){}$%&\"'")
 
 Rule = Callable[[Ahead, ReaderState], Token | None]
 

@@ -51,6 +51,7 @@ from tests.backend.text.markup.texts import said
         ("Said[^1] so.\n[^1]: A note.", "Said so. A note."),
         ("f(x) = [1, 2](3)", "f(x) = 1, 2"),
         (r"5 \* 3 \_a\_ C:\Users", r"5 * 3 _a_ C:\Users"),
+        (r"1\. Is \$5 \"it\"", '1. Is $5 "it"'),
         (
             "a -> b, C#, R&D, 50%, 20°C, © me@example.org",
             "a -> b, C#, R&D, 50%, 20°C, © me@example.org",
