@@ -230,7 +230,11 @@ class Context:
         """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.on_released(sentence.last_input_s)
         self._spoken = self._text.mark_released(sentence, choice)
-        self._choice, self._flush_to, self._handle = choice, sentence.flush_to, handle
+        self._choice, self._flush_to = choice, sentence.flush_to
+        if not choice.final and self._spoken.is_silent(sentence.spoken, choice.to):
+            await self._pass_silent_text()
+            return False
+        self._handle = handle
         handle.extend(create_release(self._spoken, choice), self._deadline_s())
         try:
             caught_up = False
@@ -248,6 +252,13 @@ class Context:
         finally:
             self._handle = None
         return choice.final
+
+    async def _pass_silent_text(self) -> None:
+        """Account for a release that says nothing; the engine has no part in it."""
+        at = self._text.mark_spoken(self._choice.to)
+        self._hold_span(RenderedSpan(np.zeros(0, np.float32), at))
+        self._hold_silence(self._choice.silence_ms)
+        await self._deliver_held()
 
     def _on_text_changed(self) -> None:
         self._changed.set()

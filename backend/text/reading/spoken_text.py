@@ -62,6 +62,10 @@ class SpokenText:
         count = bisect_right(self._word_ends, written)
         return self._ends[count - 1] if count else 0
 
+    def is_silent(self, start: int, end: int) -> bool:
+        """Whether nothing is said for what was written between two offsets."""
+        return self.to_spoken(start) >= self.to_spoken(end)
+
     def to_written(self, spoken: int, limit: int) -> int:
         """Offset up to which all that was written is said once `text[:spoken]` is: `limit` at most,
         and `limit` as soon as all that is said before it is.
