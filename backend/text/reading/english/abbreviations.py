@@ -6,7 +6,6 @@ import re
 
 from backend.text.reading.english.abbreviation_table import (
     BARE,
-    BARE_TITLES,
     CAPITAL_ONLY,
     COMMON,
     DIRECTIONS,
@@ -17,13 +16,12 @@ from backend.text.reading.english.abbreviation_table import (
     NUMBERED,
     PLACES,
     SILENT_STOP,
-    STREETS,
-    TITLES,
     WORDLIKE,
 )
 from backend.text.reading.english.calendar_table import CALENDAR, DATE_CUES, DAYS, MONTHS
 from backend.text.reading.english.capitals import add_ending, spell
 from backend.text.reading.english.roman import roman_value
+from backend.text.reading.english.title_table import BARE_TITLES, STREETS, TITLES
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
@@ -54,14 +52,12 @@ def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
     is_capital = core[0].isupper()
     if key in CALENDAR and is_capital and (core.istitle() or has_stop):
         return _read_calendar(cursor, key, has_stop)
-    if key in TITLES and is_capital and (has_stop or (key in BARE_TITLES and core.istitle())):
+    is_title = is_capital and (has_stop or (key in BARE_TITLES and core.istitle()))
+    reading = _read_numbered(cursor, key, has_stop) if key in NUMBERED else None
+    if reading is None and key in TITLES and is_title:
         reading = _read_title(cursor, key, has_stop)
-    elif key == "ft" and has_stop and cursor.peek().core[:1].isupper():
-        reading = Reading("featuring", trail="")
-    else:
-        reading = None
-    if reading is None and key in NUMBERED:
-        reading = _read_numbered(cursor, key, has_stop)
+    if reading is None and core == "ft" and has_stop and cursor.peek().core[:1].isupper():
+        return Reading("featuring", trail="")
     if reading is None and key in COMMON and (has_stop or key in BARE):
         reading = _read_common(cursor, key, has_stop)
     if reading is None and has_stop and key in SILENT_STOP:
@@ -127,8 +123,6 @@ def _read_title(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
             return None
         return Reading(TITLES[key], trail=_drop_stop(cursor))
     following = cursor.peek().core
-    if key == "ste" and following[:1].isdecimal():
-        return Reading("suite", trail="")
     is_street = _is_street(cursor, following)
     if not is_street and key != "dr" and not following[:1].isupper():
         return None
@@ -156,6 +150,8 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
     if len(cursor.word.trail) > has_stop:
         return None
     following = cursor.peek().core
+    if key in TITLES and not following[:1].isdecimal():
+        return None  # "Rev. J. Smith"
     if _is_numbering(following) or (key in ("no", "nos") and following == "of"):
         return Reading(NUMBERED[key], trail="")
     if key == "sec" and has_stop and cursor.word.core == "Sec" and following[:1].isupper():
