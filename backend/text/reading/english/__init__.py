@@ -2,7 +2,11 @@
 
 from backend.text.reading.english.abbreviations import may_end_sentence
 from backend.text.reading.english.numeric import NUMERIC_RULES
-from backend.text.reading.english.wording import WORD_RULES
+from backend.text.reading.english.wording import CODE_RULES, WORD_RULES
 from backend.text.reading.language import Language
 
-ENGLISH = Language("en", rules=(*NUMERIC_RULES, *WORD_RULES), may_end_sentence=may_end_sentence)
+ENGLISH = Language(
+    "en",
+    rules=(*CODE_RULES, *NUMERIC_RULES, *WORD_RULES),
+    may_end_sentence=may_end_sentence,
+)
