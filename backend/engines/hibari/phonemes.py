@@ -30,6 +30,7 @@ _WORD = re.compile(r"\S+")
 _TIED = re.compile(rf"[^\s{TIE}]+(?:{TIE}[^\s{TIE}]+)*")
 _TO_LINE = str.maketrans({TIE: " ", "[": "(", "]": ")"})  # "[word](/ˈX/)" sets phonemes
 _LETTERS = re.compile(rf"\b[A-Z](?:{TIE}[A-Z]){{1,7}}\b")  # read as one: "F.B.I", not "F B I"
+_LETTER_A = re.compile(r"[^\w\s]*A[^\w\s]*")
 # Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
 _PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 _CACHED_WORDS = 4096  # unknown words cached, for all utterances
@@ -105,6 +106,8 @@ class PhonemeReader:
             while readings and readings[0][0] < tied.end():
                 own.append(readings.popleft()[1])
             phonemes = " ".join(filter(None, own))
+            if _LETTER_A.fullmatch(tied.group()):  # the package takes it for the article
+                phonemes = phonemes.replace("ɐ", "ˈA")
             units.append(Unit(*tied.span(), phonemes, self._is_doubtful(tied.group())))
         return units
 

@@ -23,6 +23,7 @@ LONGEST_WORD = 100  # characters; longer runs are cut here
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 # Fillers do not count.
 _WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
+_LOOSE_ACCENT = re.compile("[\u0300-\u036f]")  # "s\u0336t\u0336": struck out
 _SPACELESS = re.compile(f"[{SPACELESS}]")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
@@ -85,7 +86,7 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
 def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
     word = run.replace(FILLER, "")
     if not word.isascii():  # macOS sends an accented letter as two code points
-        word = expand(normalize("NFC", word))
+        word = expand(_LOOSE_ACCENT.sub("", normalize("NFC", word)))
     core = word.lstrip(_OPENING)
     lead = word[: len(word) - len(core)]
     bare = core.rstrip(_CLOSING)

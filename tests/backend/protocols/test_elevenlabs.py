@@ -466,7 +466,7 @@ async def test_http_returns_audio_and_timestamps() -> None:
         for suffix in ("", "/stream"):
             response = await http.post(f"{path}{suffix}?{PCM}", json=body)
             assert response.headers["content-type"] == "audio/pcm"
-            assert len(response.content) == 8 * 240 * 2
+            assert len(response.content) == (8 * 240 + 24_000) * 2  # a second of silence
         whole = (await http.post(f"{path}/with-timestamps?{PCM}", json=body)).json()
         assert len(base64.b64decode(whole["audio_base64"])) == 8 * 240 * 2
         assert "".join(whole["alignment"]["characters"]) == "Hi there."
@@ -572,7 +572,7 @@ async def test_tags_are_not_spoken_over_http() -> None:
         body = {"text": 'Hi <break time="1.0s" />there.'}
         for suffix in ("", "/stream"):
             response = await http.post(f"/v1/text-to-speech/heart{suffix}?{PCM}", json=body)
-            assert len(response.content) == 8 * 240 * 2
+            assert len(response.content) == (8 * 240 + 24_000) * 2  # a second of silence
         whole = await http.post(f"/v1/text-to-speech/heart/with-timestamps?{PCM}", json=body)
         assert "".join(whole.json()["alignment"]["characters"]) == "Hi  there."
 

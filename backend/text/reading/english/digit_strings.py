@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from backend.text.reading.english.figure import normalise_dashes
 from backend.text.reading.english.nouns import is_counted
@@ -34,6 +35,7 @@ _PAIR_CUES = word_set(
 )
 _BETWEEN = word_set("is was number no nr")
 _SHORT_NUMBERS = word_set("911 999 112 111 101 211 311 411 511 611 711 811 988 000")
+_LONG = 5  # digits: "#12345" is a ticket
 _GROUPS = re.compile(r"\+?\d+(?:(?:[-./]|\)-?|\()\d+)*")
 _LETTERED_PHONE = re.compile(r"1-(8\d\d)-([A-Z]{2,}(?:-[A-Z]+)*)")
 _SHAPES = frozenset(
@@ -142,6 +144,13 @@ def read_identifier(cursor: WordCursor) -> Reading | None:
     digits = cursor.word.core.lstrip("#")
     if not digits.isdigit() or not digits.isascii():
         return None
+    reading = _read_cued(cursor, digits)
+    if reading is None or digits == cursor.word.core or len(digits) >= _LONG:
+        return reading
+    return replace(reading, spoken=f"number {reading.spoken}")
+
+
+def _read_cued(cursor: WordCursor, digits: str) -> Reading | None:
     cue = _previous_cue(cursor)
     if len(digits) == 2 and cursor.word.lead[-1:] in ("'", "’", "‘"):
         return None  # a year
@@ -154,7 +163,7 @@ def read_identifier(cursor: WordCursor) -> Reading | None:
     if cue in _CALL_CUES and (digits in _SHORT_NUMBERS or len(digits) >= 5):
         return Reading(spell_digits(digits))
     if (cue in _DIGIT_CUES and len(digits) >= 4) or (
-        len(digits) >= 5 and digits != cursor.word.core
+        len(digits) >= _LONG and digits != cursor.word.core
     ):
         return Reading(spell_digits(digits))
     if digits == "911" and cue not in _PAIR_CUES and not is_counted(cursor.peek().core):

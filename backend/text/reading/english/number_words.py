@@ -35,7 +35,7 @@ def ordinal(number: int) -> str:
 def year(number: int) -> str:
     """As years are read: "nineteen eighty four", "two thousand five", "nineteen hundred"."""
     century, rest = divmod(number, 100)
-    if not 1000 <= number <= 9999 or century % 10 == 0 and rest < 10:
+    if not 1000 <= number <= 9999 or (century % 10 == 0 and rest < 10):
         return cardinal(number)
     if rest == 0:
         return f"{cardinal(century)} hundred"

@@ -13,13 +13,13 @@ from backend.text.reading.english.decades import (
     read_powers,
     read_prefixed,
 )
-from backend.text.reading.english.dimensions import read_dimension
-from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.digit_strings import (
     read_identifier,
     read_phone_number,
     read_version,
 )
+from backend.text.reading.english.dimensions import read_dimension
+from backend.text.reading.english.figure import Figure, find_figure
 from backend.text.reading.english.latex import read_latex
 from backend.text.reading.english.mixed_tokens import read_mixed
 from backend.text.reading.english.money import read_leading_code, read_money

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.dates import say_years
-from backend.text.reading.english.figure import Figure, normalise_dashes
 from backend.text.reading.english.digit_strings import is_model
+from backend.text.reading.english.figure import Figure, normalise_dashes
 from backend.text.reading.english.nouns import is_counted
 from backend.text.reading.english.number_forms import say_number, split_decimal
 from backend.text.reading.english.number_words import (

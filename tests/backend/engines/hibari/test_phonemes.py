@@ -72,3 +72,23 @@ def test_a_word_whose_reading_depends_on_the_next_is_doubtful(text: str) -> None
     unit = load_reader().read_units(text)[-1]
     assert unit.is_doubtful
     assert not load_reader().read_units("a table ")[-1].is_doubtful
+
+
+@pytest.mark.parametrize(
+    ("spelled", "phonemes"),
+    [("F A Q", "ˌɛfˌAkjˈu"), ("A M", "ˌAˈɛm"), ("U S", "jˌuˈɛs"), ("A P I", "ˌApˌiˈI")],
+)
+def test_spelled_letters_are_said_as_one_word(spelled: str, phonemes: str) -> None:
+    (_, unit, _) = units(f"the {spelled.replace(' ', TIE)} now")
+    assert unit[1] == phonemes
+
+
+@pytest.mark.parametrize("text", ["Team A won", "He got an A.", 'Choose "A", then'])
+def test_a_capital_a_is_the_letter(text: str) -> None:
+    (letter,) = [phonemes for word, phonemes in units(text) if word.strip('".,') == "A"]
+    assert "ˈA" in letter
+
+
+def test_a_pronunciation_in_ipa_is_converted() -> None:
+    assert load_reader().read_ipa("ˈnaɪdʒəɹ") == "nˈIʤəɹ".replace("nˈ", "ˈn")
+    assert load_reader().read_ipa("ʘ!") == "!"

@@ -15,7 +15,6 @@ from tests.backend.text.markup.texts import said
     [
         ("cafe\u0301 nai\u0308ve", "café naïve"),
         (normalize("NFD", "Việt Nam résumé 한국어 が"), "Việt Nam résumé 한국어 が"),
-        ("s\u0336t\u0336 q\u0303 \u0437\u0430\u0301", "st q \u0437\u0430\u0301"),
         ("Ｆｕｌｌ １２３", "Full 123"),
         ("𝗕𝗼𝗹𝗱 𝒾𝓉 ℝ ①", "Bold it R 1"),
         ("x² ½ µm … № ™ ′ ″ 1ª 20º", "x² ½ µm … № ™ ′ ″ 1ª 20º"),
