@@ -61,6 +61,9 @@ class Context:
         self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
         self._gain = 1.0  # the voice's, once loaded
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses
+        self.is_advisable = self._is_live and not target.is_adaptive
+        if target.is_adaptive and send_queue.line is not None:
+            send_queue.line.is_adaptive = True
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
@@ -119,6 +122,8 @@ class Context:
     def update_position(self, heard_ms: float) -> None:
         """Set the listener's position, as the client reports it."""
         self._listener.on_played(heard_ms / 1000)
+        if (line := self._send_queue.line) is not None:
+            line.on_played(self.id, heard_ms, self._listener.unheard_s(heard_ms / 1000))
         self._update_live_listener()
         self._changed.set()
 
@@ -228,7 +233,8 @@ class Context:
                 caught_up, choice = chunk.caught_up, self._choice
                 self._hold_chunk(chunk, start_ms)
                 awaited = caught_up and (choice.final or self._flush_to >= choice.to)
-                if self._streaming.immediate_send or awaited:
+                immediate = self._streaming.immediate_send and not self._audio_sender.is_line_busy
+                if immediate or awaited:  # on a thin line the rest goes in fewer messages
                     await self._deliver_held()
                 handle.deadline_s = self._deadline_s()
         finally:
@@ -277,8 +283,7 @@ class Context:
             return
         span = join_spans(self._undelivered)
         self._undelivered.clear()
-        sent = await self._audio_sender.send_span(span, self._silence_s())
-        self._listener.on_sent(sent.audio_s, sent.audible_from_s)
+        await self._audio_sender.send_span(span, self._silence_s(), self._listener)
         self._update_live_listener()
 
     def _update_live_listener(self) -> None:

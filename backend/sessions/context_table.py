@@ -69,6 +69,10 @@ class ContextTable:
         left_s = max(0.0, self._audible_until_s - self._services.clock())
         return max([left_s, *(context.buffered_s for context, _ in self._running.values())])
 
+    def is_advisable(self, context_id: str) -> bool:
+        """Whether it is running for a live listener, in a format of a fixed rate."""
+        return context_id in self._running and self._running[context_id][0].is_advisable
+
     async def wait_finished(self) -> None:
         """Wait until no context runs. Cancel-safe."""
         await self._idle.wait()
