@@ -34,9 +34,9 @@ class AdaptiveOpusCodec:
         self._samples = 0  # received
         self._encoded = 0  # of them and of the padding at the end, in packets
 
-    def set_bits_per_s(self, bits_per_s: int) -> None:
-        """The bit rate of the packets encoded from now on."""
-        self._encoder.set_bits_per_s(bits_per_s)
+    def set_bits_per_s(self, bits_per_s: int, *, is_constant: bool = False) -> None:
+        """The bit rate of the packets encoded from now on; see `OpusEncoder`."""
+        self._encoder.set_bits_per_s(bits_per_s, is_constant=is_constant)
 
     def encode(self, pcm: Pcm) -> bytes:
         """See `codecs.Codec`."""

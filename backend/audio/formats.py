@@ -88,8 +88,10 @@ class Encoder(Protocol):
 
     blocking: bool
 
-    def set_bits_per_s(self, bits_per_s: int) -> None:
-        """The bit rate from now on, for an adaptive format; no effect on others."""
+    def set_bits_per_s(self, bits_per_s: int, *, is_constant: bool = False) -> None:
+        """The bit rate from now on, for an adaptive format; no effect on others. `is_constant`:
+        at any time, not on average.
+        """
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
         """Add `pcm` and return what is ready; may be empty."""
@@ -170,10 +172,10 @@ class StreamEncoder:
         self._has_audio = False
         self._finished = False
 
-    def set_bits_per_s(self, bits_per_s: int) -> None:
+    def set_bits_per_s(self, bits_per_s: int, *, is_constant: bool = False) -> None:
         """See `Encoder`."""
         if isinstance(self._codec, AdaptiveOpusCodec):
-            self._codec.set_bits_per_s(bits_per_s)
+            self._codec.set_bits_per_s(bits_per_s, is_constant=is_constant)
 
     def encode(self, pcm: Pcm) -> EncodedAudio:
         """See `Encoder`."""

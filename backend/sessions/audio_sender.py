@@ -153,7 +153,7 @@ class AudioSender:
             await self._send_queue.wait_line_free()
             ahead_s = listener.buffered_s if listener is not None else 0.0
             choice = line.choose_part(ahead_s)
-            self._encoder.set_bits_per_s(choice.bits_per_s)
+            self._encoder.set_bits_per_s(choice.bits_per_s, is_constant=choice.is_constant)
             samples = round(choice.seconds * self._source_hz)
             part, rest = cut_span(rest, start_ms, self._source_hz, min(samples, max_samples))
             start_ms += len(part.pcm) * 1000 / self._source_hz

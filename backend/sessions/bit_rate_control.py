@@ -1,8 +1,8 @@
 """Chooses the bit rate of Opus for a line, and how much may be on its way. Plain and synchronous.
 
 Encoded audio cannot be made smaller, and speech is rendered faster than it is heard. So audio is
-encoded when the line can take it: one part at a time on a near line, as much as a round trip takes
-on a far one. Then a line that becomes thin holds one part at the old rate, not a sentence.
+encoded when the line can take it: one part at a time on a near line, two on a far one. Then a line
+that becomes thin holds those at the old rate, not a sentence.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _FILL, _FILL_DRY = 0.9, 0.7  # of the line's speed; less for a listener with lit
 _TIGHT_FILL = 0.95  # where even the lowest rate hardly fits
 _AMPLE_S = 2.0  # that is, with less than this: the line shall be ahead of it
 _CAUTIOUS_BITS, _CAUTIOUS_S = 32_000, 1.0  # a listener with less could not wait for a larger part
+_PEAK_BITS = 22_000  # of speech at the lowest rate, headers included
 _STEP_UP = 2.0  # at most, per answered part
 _RESTED_BITS, _RESTED_S = 32_000, 1.0  # the first guess after the line was idle this long
 _RESTED_AHEAD_S = 3.0  # which the listener must be able to wait, if it is wrong
@@ -39,6 +40,7 @@ class Part:
 
     seconds: float
     bits_per_s: int
+    is_constant: bool
 
 
 class BitRateControl:
@@ -62,14 +64,20 @@ class BitRateControl:
         if is_idle and ahead_s > _RESTED_AHEAD_S:
             self._bits_per_s = max(self._bits_per_s, _RESTED_BITS)
         speed = self._meter.bits_per_s(now_s) or math.inf
-        longest_s = _LONGEST_S if self._bits_per_s < _RESTED_BITS else _PART_S
-        seconds = min(max(_NEED * ahead_s, _shortest_s(speed)), longest_s)
+        seconds = min(max(_NEED * ahead_s, _shortest_s(speed)), self._longest_s)
         ample, calm = min(ahead_s / _AMPLE_S, 1.0), min(ahead_s / _CAUTIOUS_S, 1.0)
         fits = speed * (_FILL_DRY + ample * (_FILL - _FILL_DRY)) - _HEADER_BYTES * 8 / seconds
         most = _CAUTIOUS_BITS + calm * (HIGHEST_BITS - _CAUTIOUS_BITS)
         if not is_idle:
             most = min(most, fits)
-        return Part(seconds, round(max(min(self._bits_per_s, most), LOWEST_BITS)))
+        bits_per_s = round(max(min(self._bits_per_s, most), LOWEST_BITS))
+        # A constant rate has no peaks for which a listener would wait; but takes more on average.
+        is_tight = bits_per_s <= _PEAK_BITS and ahead_s < _CAUTIOUS_S
+        return Part(seconds, bits_per_s, is_tight and speed > _PEAK_BITS)
+
+    @property
+    def _longest_s(self) -> float:
+        return _LONGEST_S if self._bits_per_s < _RESTED_BITS else _PART_S
 
     def has_room(self, now_s: float) -> bool:
         """Whether another part may be written."""
@@ -78,9 +86,8 @@ class BitRateControl:
             return True
         if not meter.answers or meter.rtt_s < _FAR_S:
             return False
-        part_bytes = self._bits_per_s / 8 * _PART_S + _HEADER_BYTES
-        round_trip_bytes = (meter.bits_per_s(now_s) or 0.0) / 8 * meter.rtt_s
-        return meter.undelivered_bytes <= min(max(round_trip_bytes, part_bytes), 4 * part_bytes)
+        part_bytes = self._bits_per_s / 8 * self._longest_s + _HEADER_BYTES
+        return meter.undelivered_bytes <= part_bytes
 
     def update(self, now_s: float) -> None:
         """Follow the meter: after each answer, and now and then while one is awaited."""

@@ -162,10 +162,18 @@ class SessionState:
                 self._process_advice(event)
                 self.keepalive.note_reply()
             case UnknownMessage():
+                self._process_unknown(event)
                 self.keepalive.note_reply()
             case _:
                 self._process_reply(event)
                 self.keepalive.note_reply()
+
+    def _process_unknown(self, message: UnknownMessage) -> None:
+        """Ignore a newer server's message; it may be a damaged one, so only when it comes again."""
+        error = ProtocolError(f"a message of unknown type {message.type[:40]!r}")
+        if not self.violations.is_persistent(error):
+            raise error
+        log.info("ignored: %s", error)
 
     def _process_advice(self, advice: Advice) -> None:
         log.warning(

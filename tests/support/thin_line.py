@@ -60,6 +60,8 @@ class ThinLine:
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         loop = asyncio.get_running_loop()
         free_at_s = arrived_s = 0.0
+        pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delivery = asyncio.create_task(self._deliver(pieces, writer))
         with suppress(ConnectionError):
             while data := await reader.read(_CHUNK_BYTES if self.bits_per_s else 1 << 16):
                 free_at_s = max(free_at_s, loop.time())
@@ -68,12 +70,19 @@ class ThinLine:
                 await asyncio.sleep(max(0.0, free_at_s - loop.time()))
                 late_s = self.delay_s + random.uniform(0, self.jitter_s)
                 arrived_s = max(arrived_s, loop.time() + late_s)
-                loop.call_at(arrived_s, self._deliver, writer, data)
-        writer.close()
+                pieces.put_nowait((arrived_s, data))
+        pieces.put_nowait((arrived_s, b""))
+        await delivery
 
-    def _deliver(self, writer: asyncio.StreamWriter, data: bytes) -> None:
-        self.down_bytes += len(data)
-        writer.write(data)
+    async def _deliver(
+        self, pieces: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        while (piece := await pieces.get())[1]:
+            await asyncio.sleep(max(0.0, piece[0] - loop.time()))
+            self.down_bytes += len(piece[1])
+            writer.write(piece[1])
+        writer.close()
 
 
 @asynccontextmanager
