@@ -44,7 +44,7 @@ class Part:
 
 
 class BitRateControl:
-    """One connection's control. `bits_per_s`: for the next part."""
+    """One connection's control."""
 
     def __init__(self, meter: LineMeter) -> None:
         self._meter = meter
@@ -117,8 +117,9 @@ class BitRateControl:
         seconds = now_s - before_at_s
         if seconds < _REPORT_S:
             return
-        self._is_stalled = unheard_s > _UNHEARD_S and 0 <= heard_s - before_s < _STALLED * seconds
         self._heard = heard_s, now_s
+        stands = math.isfinite(seconds) and 0 <= heard_s - before_s < _STALLED * seconds
+        self._is_stalled = stands and unheard_s > _UNHEARD_S
         self.update(now_s)
 
 
