@@ -17,7 +17,7 @@ from backend.audio.loudness import Limiter, first_audible
 from backend.events import Audio, Done, Frames, Word
 from backend.sessions.send_queue import SendQueue
 
-_SHORTEST_REST_S = 0.1
+_SHORTEST_REST_S = 0.04
 _MAX_SPAN_BYTES = 150_000  # per message: base64 plus header stays under 256 KiB
 
 
@@ -107,6 +107,7 @@ class AudioSender:
         self._silence_trimmer = SilenceTrimmer(source_hz)
         self._limiter = Limiter(source_hz)
         self._encoder = create_encoder(source_hz, output.format)
+        self._rank = send_queue.line.next_rank() if send_queue.line is not None else 0
         self.rendered_ms = 0.0  # PCM received
         self._kept_ms = 0.0  # of it, not trimmed
         self.audio_ms = 0.0  # encoded audio queued; lags by what the encoder holds
@@ -150,7 +151,7 @@ class AudioSender:
             return
         rest: RenderedSpan | None = span
         while rest is not None:
-            await self._send_queue.wait_line_free()
+            await self._send_queue.wait_line_free(self._rank)
             ahead_s = listener.buffered_s if listener is not None else 0.0
             choice = line.choose_part(ahead_s)
             self._encoder.set_bits_per_s(choice.bits_per_s, is_constant=choice.is_constant)

@@ -27,6 +27,7 @@ _STEP_UP = 2.0  # at most, per answered part
 _RESTED_BITS, _RESTED_S = 32_000, 1.0  # the first guess after the line was idle this long
 _RESTED_AHEAD_S = 3.0  # which the listener must be able to wait, if it is wrong
 _PART_S, _SHORTEST_S, _LONGEST_S = 0.4, 0.3, 0.8
+_LEAD_BITS, _MAX_LEAD_S = 20_000, 1.0  # three short parts at the lowest rate
 _NEED = 0.6  # a part lasts this share of what the listener has left to hear, at most
 _FAR_S = 0.03  # a round trip longer than this would leave the line idle between parts
 _STALLED = 0.3  # heard this share of the time or less,
@@ -64,7 +65,9 @@ class BitRateControl:
         if is_idle and ahead_s > _RESTED_AHEAD_S:
             self._bits_per_s = max(self._bits_per_s, _RESTED_BITS)
         speed = self._meter.bits_per_s(now_s) or math.inf
-        seconds = min(max(_NEED * ahead_s, _shortest_s(speed)), self._longest_s)
+        # A listener that hears nothing yet loses nothing by a longer part, and can wait longer then.
+        seconds = _NEED * ahead_s if ahead_s else _PART_S
+        seconds = min(max(seconds, _shortest_s(self._meter.fastest_bits_per_s)), self._longest_s)
         ample, calm = min(ahead_s / _AMPLE_S, 1.0), min(ahead_s / _CAUTIOUS_S, 1.0)
         fits = speed * (_FILL_DRY + ample * (_FILL - _FILL_DRY)) - _HEADER_BYTES * 8 / seconds
         most = _CAUTIOUS_BITS + calm * (HIGHEST_BITS - _CAUTIOUS_BITS)
@@ -74,6 +77,11 @@ class BitRateControl:
         # A constant rate has no peaks for which a listener would wait; but takes more on average.
         is_tight = bits_per_s <= _PEAK_BITS and ahead_s < _CAUTIOUS_S
         return Part(seconds, bits_per_s, is_tight and speed > _PEAK_BITS)
+
+    def lead_s(self, now_s: float) -> float:
+        """How long the shortest parts take on this line, and what is on its way before them."""
+        speed = self._meter.bits_per_s(now_s)
+        return min(_LEAD_BITS / speed, _MAX_LEAD_S) if speed else 0.0
 
     @property
     def _longest_s(self) -> float:
@@ -125,6 +133,8 @@ class BitRateControl:
 
 def _shortest_s(speed: float) -> float:
     """The shortest part with so little of headers that the line keeps up with speech."""
+    if speed > _PEAK_BITS:
+        return _SHORTEST_S
     room = _TIGHT_FILL * speed - LOWEST_BITS
     needed_s = _HEADER_BYTES * 8 / room if room > 0 else _LONGEST_S
     return min(max(needed_s, _SHORTEST_S), _LONGEST_S)

@@ -27,7 +27,7 @@ from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.text.pacer import Pacer, PendingSentence, Speak
+from backend.text.pacer import Pacer, PendingSentence, Speak, Wait
 from backend.text.text_buffer import TextBuffer
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
@@ -172,7 +172,7 @@ class Context:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
-            choice = self._pacer.decide(sentence, self._services.clock())
+            choice = self._decide(sentence)
             if isinstance(choice, Speak):
                 return sentence, choice
             try:
@@ -180,6 +180,11 @@ class Context:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _decide(self, sentence: PendingSentence) -> Speak | Wait:
+        line = self._send_queue.line
+        self._pacer.lead_s = 0.0 if line is None or self.is_advisable else line.lead_s
+        return self._pacer.decide(sentence, self._services.clock())
 
     async def _read_pending_text(self) -> None:
         """Read text up to the current sentence, a slice per turn of the event loop."""
@@ -250,7 +255,7 @@ class Context:
         """Replace a release that no engine thread has taken by the pacer's new choice."""
         sentence = self._text.pending_sentence()
         undone = replace(sentence, released=sentence.spoken)
-        choice = self._pacer.decide(undone, self._services.clock())
+        choice = self._decide(undone)
         if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
             return
         if handle.replace(create_release(sentence, choice)):

@@ -33,6 +33,7 @@ class Line:
         self._is_writing = False
         self._changed = asyncio.Event()
         self._is_busy = asyncio.Event()
+        self._rank = 0
         self.is_adaptive = False
 
     # --- for the connection -----------------------------------------------------------------------
@@ -116,6 +117,18 @@ class Line:
         """Wait until `has_room` may have changed. Cancel-safe."""
         self._changed.clear()
         await self._changed.wait()
+
+    @property
+    def lead_s(self) -> float:
+        """How much sooner than on a free line audio is to be released to arrive in time."""
+        return self._control.lead_s(self._clock()) if self.is_adaptive else 0.0
+
+    def next_rank(self) -> int:
+        """The rank of a new context: where audio competes for the line, the oldest comes first,
+        as a client plays one after the other.
+        """
+        self._rank += 1
+        return self._rank
 
     def choose_part(self, ahead_s: float) -> Part:
         """See `BitRateControl`."""

@@ -175,6 +175,11 @@ class LineMeter:
         return min(bounds)
 
     @property
+    def fastest_bits_per_s(self) -> float:
+        """The faster of the last two answers; infinite before the first."""
+        return max(self._samples, default=math.inf)
+
+    @property
     def has_two_samples(self) -> bool:
         """Whether a burst that a shaper let pass cannot be all that is known."""
         return len(self._samples) > 1

@@ -54,6 +54,7 @@ class SendQueue:
         self._replay_buffer = replay_buffer
         self._events: deque[Event] = deque()
         self._watchers: dict[str, Watcher] = {}  # by context
+        self._waiting_ranks: list[int] = []  # of contexts that wait for the line
         self._audio_count = 0  # audio events queued
         self._audio_bytes = 0
         self._not_empty = asyncio.Event()
@@ -91,11 +92,17 @@ class SendQueue:
         """Whether audio queued now would be written at once and arrive soon."""
         return self.line is None or (not self._audio_count and self.line.has_room)
 
-    async def wait_line_free(self) -> None:
-        """Wait for `is_line_free`. Cancel-safe."""
-        while not self.is_line_free():
-            assert self.line is not None
-            await self.line.wait_changed()
+    async def wait_line_free(self, rank: int) -> None:
+        """Wait for `is_line_free`; the lowest rank first. Cancel-safe."""
+        if self.line is None:
+            return
+        self._waiting_ranks.append(rank)
+        try:
+            while not self.is_line_free() or rank > min(self._waiting_ranks):
+                await self.line.wait_changed()
+        finally:
+            self._waiting_ranks.remove(rank)
+            self.line.notify()
 
     async def put_answer(self, event: Event) -> None:
         """Queue an answer; waits while many are queued. Cancel-safe."""

@@ -42,7 +42,7 @@ class AdvisingServer:
 def decode(data: bytes, rate_hz: int) -> Samples:
     """Decode an Ogg stream with FFmpeg."""
     resampler = av.AudioResampler("flt", "mono", rate_hz)
-    with av.open(io.BytesIO(data)) as reader:
+    with av.open(io.BytesIO(data), "r") as reader:
         frames = [out for frame in reader.decode(audio=0) for out in resampler.resample(frame)]
     frames += resampler.resample(None)
     return np.concatenate([frame.to_ndarray()[0] for frame in frames])
