@@ -65,7 +65,7 @@ class BitRateControl:
         if is_idle and ahead_s > _RESTED_AHEAD_S:
             self._bits_per_s = max(self._bits_per_s, _RESTED_BITS)
         speed = self._meter.bits_per_s(now_s) or math.inf
-        # A listener that hears nothing yet loses nothing by a longer part, and can wait longer then.
+        # Before its first sound a listener loses nothing by a longer part, and then waits longer.
         seconds = _NEED * ahead_s if ahead_s else _PART_S
         seconds = min(max(seconds, _shortest_s(self._meter.fastest_bits_per_s)), self._longest_s)
         ample, calm = min(ahead_s / _AMPLE_S, 1.0), min(ahead_s / _CAUTIOUS_S, 1.0)
