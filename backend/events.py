@@ -16,6 +16,7 @@ Mode = Literal["live", "stream", "batch"]
 Priority = Literal["interactive", "normal", "background"]
 Frames = Literal["binary", "json"]
 Typing = Literal["auto", "word", "phrase", "sentence"]
+BitRate = int | Literal["auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Start:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    bit_rate: int | None = None
+    bit_rate: BitRate | None = None
     volume: float | None = None
     typing: Typing | None = None
     priority: Priority | None = None
@@ -234,6 +235,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Advice:
+    """The context's audio arrives later than it is played; `format` with `bit_rate` would fit."""
+
+    context: str
+    code: str
+    message: str
+    format: str
+    bit_rate: BitRate
+
+
+@dataclass(frozen=True, slots=True)
 class Pong:
     """The answer to a `Ping`.
 
@@ -245,4 +257,4 @@ class Pong:
     received: int = 0
 
 
-Event = Ready | Audio | Done | Cancelled | Retracted | Flushed | Failed | Pong
+Event = Ready | Audio | Done | Cancelled | Retracted | Flushed | Failed | Advice | Pong

@@ -22,9 +22,10 @@ from backend.errors import (
     TakenOver,
     Unauthorized,
 )
-from backend.events import Resume
+from backend.events import Audio, Resume
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
 from backend.sessions.context_record import endpoint_of
+from backend.sessions.line import TICK_S
 from backend.sessions.services import Services
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
@@ -99,9 +100,10 @@ class WebSocketManager:
 
         `key`: the API key of the handshake, if any. `key_follows`: the protocol requires one in
         its first message instead. `resumable`: the session outlives a broken connection; requires
-        a protocol that decodes each message to at most one command.
+        a protocol that decodes each message to at most one command. The line to such a client is
+        measured, too.
         """
-        connection = WebSocketConnection(socket, protocol)
+        connection = WebSocketConnection(socket, protocol, measures_line=resumable)
         try:
             owner = "" if key_follows else self._access.authorize(key)
             self._check_admission()
@@ -147,6 +149,8 @@ class WebSocketManager:
                 tasks.create_task(self._send_events(connection, session), name="process")
                 tasks.create_task(self._receive_commands(connection, session), name="receive")
                 tasks.create_task(attachment.wait_revoked(), name="lost")
+                connection.start_probes(session.line)
+                tasks.create_task(self._watch_line(session), name="line")
         except* _SessionResumed as group:
             (resumed,) = (e.attachment for e in _select_errors(group, _SessionResumed))
         except* PeerGone as group:
@@ -197,7 +201,17 @@ class WebSocketManager:
     async def _send_events(self, connection: WebSocketConnection, session: Session) -> None:
         """Write queued events; waits while the client does not read."""
         while True:
-            await connection.send_event(await session.send_queue.get())
+            event = await session.send_queue.get()
+            size_bytes = await connection.send_event(event)
+            session.line.on_written(size_bytes, event if isinstance(event, Audio) else None)
+
+    async def _watch_line(self, session: Session) -> None:
+        """Look at the line while audio is on its way."""
+        while True:
+            await session.line.wait_busy()
+            await asyncio.sleep(TICK_S)
+            session.line.tick()
+            session.advise_if_late()
 
     async def drain(self) -> None:
         """Admit no one, let running speech end (up to `drain_timeout`), close all connections."""

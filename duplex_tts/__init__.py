@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         SpeechFailed,
     )
     from duplex_tts.events import (
+        Advice,
         Audio,
         Cancelled,
         Done,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_URL",
+    "Advice",
     "Audio",
     "BadAddress",
     "Cancelled",
@@ -83,6 +85,7 @@ _EXPORTS = {
         "SpeechFailed",
     ),
     "events": (
+        "Advice",
         "Audio",
         "Cancelled",
         "Done",

@@ -7,6 +7,7 @@ from the start of the context's audio.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,30 @@ class Pong:
     received: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """The context's audio arrives later than it is played: `format` with `bit_rate` (bits per
+    second, or "auto") would fit the line. Sent once per session, for a live listener.
+    """
+
+    context: str
+    code: str
+    message: str
+    format: str
+    bit_rate: int | Literal["auto"]
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMessage:
+    """A message of a type that this client does not know: of a newer server."""
+
+    type: str
+
+
 ContextReply = Audio | Done | Cancelled | Retracted | Error
 """What the server sends about a context."""
 
-Event = Ready | ContextReply | Pong
+Event = Ready | ContextReply | Advice | UnknownMessage | Pong
 
 
 # --- reported by a session ------------------------------------------------------------------------
@@ -144,4 +165,4 @@ class Returned:
 
 
 ContextEvent = ContextReply | Restarted
-SessionEvent = Resumed | Restarted | Replaced | FellBack | Returned
+SessionEvent = Resumed | Restarted | Replaced | FellBack | Returned | Advice

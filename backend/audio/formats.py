@@ -15,6 +15,7 @@ from typing import Protocol
 import av
 import numpy as np
 
+from backend.audio.adaptive_opus import AdaptiveOpusCodec
 from backend.audio.codecs import (
     Codec,
     LibavCodec,
@@ -26,27 +27,33 @@ from backend.audio.codecs import (
     wav_header,
 )
 from backend.audio.codecs import Pcm as Pcm
+from backend.audio.libopus import load_libopus
 from backend.errors import BadFormat
+from backend.events import BitRate
 
 DEFAULT_FORMAT = "pcm_s16le"
 MIN_RATE_HZ, MAX_RATE_HZ = 8000, 48000
+LOWEST_ADAPTIVE_BITS, HIGHEST_ADAPTIVE_BITS = 16_000, 64_000
 
 
 @dataclass(frozen=True, slots=True)
 class AudioFormat:
     """An encoding of `FORMATS`, its sample rate, and a lossy codec's target bit rate (None: the
-    encoding has no bit rate to choose).
+    encoding has no bit rate to choose). `is_adaptive`: the bit rate follows the line; `bits_per_s`
+    is then the first, `HIGHEST_ADAPTIVE_BITS` the most.
     """
 
     name: str
     sample_rate_hz: int
     bits_per_s: int | None = None
+    is_adaptive: bool = False
 
     @property
     def bytes_per_s(self) -> int:
         """Upper bound of the bytes for one second."""
         if self.bits_per_s:  # a variable rate peaks above its target; Ogg's pages take 1400
-            return self.bits_per_s // 8 * 2 + 1400
+            most = HIGHEST_ADAPTIVE_BITS if self.is_adaptive else self.bits_per_s
+            return most // 8 * 2 + 1400
         return FORMATS[self.name].sample_bytes * self.sample_rate_hz
 
     @property
@@ -81,6 +88,11 @@ class Encoder(Protocol):
 
     blocking: bool
 
+    def set_bits_per_s(self, bits_per_s: int, *, is_constant: bool = False) -> None:
+        """The bit rate from now on, for an adaptive format; no effect on others. `is_constant`:
+        at any time, not on average.
+        """
+
     def encode(self, pcm: Pcm) -> EncodedAudio:
         """Add `pcm` and return what is ready; may be empty."""
 
@@ -89,7 +101,7 @@ class Encoder(Protocol):
 
 
 def parse_format(
-    name: str | None, sample_rate_hz: int | None, bits_per_s: int | None = None
+    name: str | None, sample_rate_hz: int | None, bit_rate: BitRate | None = None
 ) -> AudioFormat:
     """The requested format; None means the default. Raises `BadFormat`, naming the choices."""
     name = DEFAULT_FORMAT if name is None else name
@@ -101,7 +113,12 @@ def parse_format(
         raise BadFormat(f"{name} takes sample_rate {_join_rates(spec.rates_hz)}, not {rate}")
     if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
         raise BadFormat(f"{name} takes sample_rate {MIN_RATE_HZ} to {MAX_RATE_HZ}, not {rate}")
-    return AudioFormat(name, rate, _bit_rate(name, bits_per_s))
+    if bit_rate == "auto":
+        if not spec.can_adapt:
+            choices = ", ".join(name for name, spec in FORMATS.items() if spec.can_adapt)
+            raise BadFormat(f'{name} takes no bit_rate "auto"; {choices} does')
+        return AudioFormat(name, rate, _bit_rate(name, None), is_adaptive=True)
+    return AudioFormat(name, rate, _bit_rate(name, bit_rate))
 
 
 def _bit_rate(name: str, bits_per_s: int | None) -> int | None:
@@ -155,6 +172,11 @@ class StreamEncoder:
         self._has_audio = False
         self._finished = False
 
+    def set_bits_per_s(self, bits_per_s: int, *, is_constant: bool = False) -> None:
+        """See `Encoder`."""
+        if isinstance(self._codec, AdaptiveOpusCodec):
+            self._codec.set_bits_per_s(bits_per_s, is_constant=is_constant)
+
     def encode(self, pcm: Pcm) -> EncodedAudio:
         """See `Encoder`."""
         if self._finished:
@@ -194,7 +216,7 @@ class BitRates:
 @dataclass(frozen=True, slots=True)
 class FormatSpec:
     """An encoding: default sample rate, codec factory, HTTP media type, allowed sample rates
-    (empty: all), and the most bytes per sample.
+    (empty: all), and the most bytes per sample. `can_adapt`: to the line, in mid-stream.
     """
 
     default_hz: int
@@ -204,6 +226,7 @@ class FormatSpec:
     bit_rates: BitRates | None = None
     sample_bytes: int = 1
     blocking: bool = False
+    can_adapt: bool = False
 
 
 def _s16(_: AudioFormat) -> Codec:
@@ -216,6 +239,13 @@ def _f32(_: AudioFormat) -> Codec:
 
 def _libav(encoding: LibavEncoding) -> Callable[[AudioFormat], Codec]:
     return lambda target: LibavCodec(encoding, target.sample_rate_hz, target.bits_per_s)
+
+
+def _open_opus(target: AudioFormat) -> Codec:
+    """Without libopus at hand an adaptive stream keeps its first bit rate."""
+    if target.is_adaptive and target.bits_per_s and load_libopus() is not None:
+        return AdaptiveOpusCodec(target.sample_rate_hz, target.bits_per_s)
+    return _libav_opus(target)
 
 
 def _wav(
@@ -240,7 +270,7 @@ _alaw = _libav(LibavEncoding("pcm_alaw", "alaw", "s16"))
 # One frame per Ogg page, so that 20 ms never wait for a page to fill; no bit reservoir, so that an
 # mp3 stream can be cut and played at any frame; flac without 8 KiB of padding for comments, in
 # blocks of 27 ms instead of 105.
-_opus = _libav(LibavEncoding("libopus", "ogg", "flt", {"page_duration": "20000"}))
+_libav_opus = _libav(LibavEncoding("libopus", "ogg", "flt", {"page_duration": "20000"}))
 _mp3 = _libav(
     LibavEncoding("libmp3lame", "mp3", "fltp", {"id3v2_version": "0"}, {"reservoir": "0"})
 )
@@ -265,7 +295,15 @@ FORMATS: dict[str, FormatSpec] = {
     "wav_mulaw": FormatSpec(8000, _wav(_mulaw, 7, 1), "audio/wav"),
     "wav_alaw": FormatSpec(8000, _wav(_alaw, 6, 1), "audio/wav"),
     "flac": FormatSpec(24000, _flac, "audio/flac", sample_bytes=2, blocking=True),
-    "opus": FormatSpec(24000, _opus, "audio/ogg", _OPUS_RATES_HZ, _OPUS_BITS, blocking=True),
+    "opus": FormatSpec(
+        24000,
+        _open_opus,
+        "audio/ogg",
+        _OPUS_RATES_HZ,
+        _OPUS_BITS,
+        blocking=True,
+        can_adapt=True,
+    ),
     "mp3": FormatSpec(24000, _mp3, "audio/mpeg", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
     "aac": FormatSpec(24000, _aac, "audio/aac", _MPEG_RATES_HZ, _MPEG_BITS, blocking=True),
 }

@@ -24,6 +24,7 @@ from backend.errors import (
     UnknownType,
 )
 from backend.events import (
+    Advice,
     Audio,
     Cancel,
     Cancelled,
@@ -98,6 +99,7 @@ _EVENT_TYPES: dict[type, str] = {
     Cancelled: "cancelled",
     Retracted: "retracted",
     Failed: "error",
+    Advice: "advice",
     Pong: "pong",
 }
 
@@ -282,5 +284,6 @@ def _encode_audio(event: Audio) -> str | bytes:
     if event.frames == "json":
         header["audio"] = base64.b64encode(event.data).decode("ascii")
         return json.dumps(header, ensure_ascii=False)
-    header_bytes = json.dumps(header, ensure_ascii=False).encode()
+    # Compact: on a thin line headers are a sixth of all bytes.
+    header_bytes = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     return struct.pack("<I", len(header_bytes)) + header_bytes + event.data

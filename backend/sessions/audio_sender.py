@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from backend.audio.loudness import Limiter, first_audible
 from backend.events import Audio, Done, Frames, Word
 from backend.sessions.send_queue import SendQueue
 
+_SHORTEST_REST_S = 0.04
 _MAX_SPAN_BYTES = 150_000  # per message: base64 plus header stays under 256 KiB
 
 
@@ -57,6 +59,17 @@ def split_span(
         part_from = part_to
 
 
+def cut_span(
+    span: RenderedSpan, start_ms: float, rate_hz: int, samples: int
+) -> tuple[RenderedSpan, RenderedSpan | None]:
+    """Cut off a part as `split_span` does; a rest too short for a message stays on it."""
+    if len(span.pcm) <= samples + round(_SHORTEST_REST_S * rate_hz):
+        return span, None
+    part = next(split_span(span, start_ms, rate_hz, samples))
+    words = span.words[len(part.words) :]
+    return part, RenderedSpan(span.pcm[samples:], (part.text[1], span.text[1]), words)
+
+
 @dataclass(frozen=True, slots=True)
 class OutputParams:
     """How a context's audio is sent. `volume`: a factor on the common loudness."""
@@ -66,16 +79,23 @@ class OutputParams:
     volume: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class SentAudio:
-    """Queued audio: its duration, and the position of its first audible sample."""
+class SpanListener(Protocol):
+    """Who hears the audio of a span."""
 
-    audio_s: float
-    audible_from_s: float | None
+    @property
+    def buffered_s(self) -> float:
+        """Audio taken for writing and not heard yet."""
+
+    def on_sent(self, audio_s: float, audible_from_s: float | None) -> None:
+        """Audio was queued; its first audible sample is at `audible_from_s`."""
 
 
 class AudioSender:
-    """One context's levels, encoder and outgoing audio."""
+    """One context's levels, encoder and outgoing audio.
+
+    An adaptive format is encoded in parts, each once the line can take it: a part's bit rate is
+    that of the line at that time.
+    """
 
     def __init__(
         self, context: str, output: OutputParams, source_hz: int, send_queue: SendQueue
@@ -87,27 +107,58 @@ class AudioSender:
         self._silence_trimmer = SilenceTrimmer(source_hz)
         self._limiter = Limiter(source_hz)
         self._encoder = create_encoder(source_hz, output.format)
+        self._rank = send_queue.line.next_rank() if send_queue.line is not None else 0
         self.rendered_ms = 0.0  # PCM received
         self._kept_ms = 0.0  # of it, not trimmed
         self.audio_ms = 0.0  # encoded audio queued; lags by what the encoder holds
         self._text_to = 0
         self._messages = 0
 
-    async def send_span(self, span: RenderedSpan, silent_s: float) -> SentAudio:
-        """Encode and queue a span; waits for room in the send queue.
+    @property
+    def is_line_busy(self) -> bool:
+        """Whether a span of an adaptive format would have to wait."""
+        return self._output.format.is_adaptive and not self._send_queue.is_line_free()
+
+    async def send_span(
+        self, span: RenderedSpan, silent_s: float, listener: SpanListener | None = None
+    ) -> None:
+        """Encode and queue a span; waits for room in the send queue and, if the format is adaptive,
+        on the line. `listener` is told each part.
 
         `silent_s`: how long the listener has heard nothing (infinite: never anything yet); leading
         silence is shortened by as much. A span without samples still accounts for its text.
         """
-        max_samples = int(_MAX_SPAN_BYTES / self._output.format.bytes_per_s * self._source_hz)
-        before_ms, start_ms = self.audio_ms, self._kept_ms
-        span = self._trim_silence(span, silent_s)
-        audible_from = first_audible(span.pcm, self._source_hz)
-        for part in split_span(self._apply_volume(span), start_ms, self._source_hz, max_samples):
+        start_ms = self._kept_ms
+        span = self._apply_volume(self._trim_silence(span, silent_s))
+        async for part in self._split_span(span, start_ms, listener):
+            before_ms = self.audio_ms
             encoded = await self._encode(partial(self._encoder.encode, part.pcm))
             await self._queue_audio(encoded, part.text, part.words)
-        from_s = None if audible_from is None else audible_from / self._source_hz
-        return SentAudio((self.audio_ms - before_ms) / 1000, from_s)
+            if listener is not None:
+                audible_from = first_audible(part.pcm, self._source_hz)
+                from_s = None if audible_from is None else audible_from / self._source_hz
+                listener.on_sent((self.audio_ms - before_ms) / 1000, from_s)
+
+    async def _split_span(
+        self, span: RenderedSpan, start_ms: float, listener: SpanListener | None
+    ) -> AsyncIterator[RenderedSpan]:
+        """Split a span into messages; those of an adaptive format when the line is free."""
+        max_samples = int(_MAX_SPAN_BYTES / self._output.format.bytes_per_s * self._source_hz)
+        line = self._send_queue.line
+        if line is None or not self._output.format.is_adaptive:
+            for part in split_span(span, start_ms, self._source_hz, max_samples):
+                yield part
+            return
+        rest: RenderedSpan | None = span
+        while rest is not None:
+            await self._send_queue.wait_line_free(self._rank)
+            ahead_s = listener.buffered_s if listener is not None else 0.0
+            choice = line.choose_part(ahead_s)
+            self._encoder.set_bits_per_s(choice.bits_per_s, is_constant=choice.is_constant)
+            samples = round(choice.seconds * self._source_hz)
+            part, rest = cut_span(rest, start_ms, self._source_hz, min(samples, max_samples))
+            start_ms += len(part.pcm) * 1000 / self._source_hz
+            yield part
 
     def _trim_silence(self, span: RenderedSpan, silent_s: float) -> RenderedSpan:
         """Remove leading silence; shift the words with it."""

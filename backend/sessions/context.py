@@ -29,7 +29,7 @@ from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.text.markup.reader import MarkupOptions
-from backend.text.pacer import Pacer, PendingSentence, Speak
+from backend.text.pacer import Pacer, PendingSentence, Speak, Wait
 from backend.text.reading.spoken_text import SpokenText
 from backend.text.text_buffer import TextBuffer
 
@@ -71,6 +71,9 @@ class Context:
         self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
         self._gain = 1.0  # the voice's, once loaded
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses
+        self.is_advisable = self._is_live and not target.is_adaptive
+        if target.is_adaptive and send_queue.line is not None:
+            send_queue.line.is_adaptive = True
         self._changed = asyncio.Event()
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
@@ -131,6 +134,8 @@ class Context:
     def update_position(self, heard_ms: float) -> None:
         """Set the listener's position, as the client reports it."""
         self._listener.on_played(heard_ms / 1000)
+        if (line := self._send_queue.line) is not None:
+            line.on_played(self.id, heard_ms, self._listener.unheard_s(heard_ms / 1000))
         self._update_live_listener()
         self._changed.set()
 
@@ -179,7 +184,7 @@ class Context:
                 return None
             await self._answer_flushes()
             sentence = self._text.pending_sentence()
-            choice = self._pacer.decide(sentence, self._services.clock())
+            choice = self._decide(sentence)
             if isinstance(choice, Speak):
                 return sentence, choice
             try:
@@ -187,6 +192,11 @@ class Context:
                     await self._changed.wait()
             except TimeoutError:
                 continue
+
+    def _decide(self, sentence: PendingSentence) -> Speak | Wait:
+        line = self._send_queue.line
+        self._pacer.lead_s = 0.0 if line is None or self.is_advisable else line.lead_s
+        return self._pacer.decide(sentence, self._services.clock())
 
     async def _read_pending_text(self) -> None:
         """Read text up to the current sentence, a slice per turn of the event loop."""
@@ -246,7 +256,8 @@ class Context:
                 if caught_up:
                     self._hold_silence(choice.silence_ms)
                 awaited = caught_up and (choice.final or self._flush_to >= choice.to)
-                if self._streaming.immediate_send or awaited:
+                immediate = self._streaming.immediate_send and not self._audio_sender.is_line_busy
+                if immediate or awaited:  # on a thin line the rest goes in fewer messages
                     await self._deliver_held()
                 handle.deadline_s = self._deadline_s()
         finally:
@@ -269,7 +280,7 @@ class Context:
         """Replace a release that no engine thread has taken by the pacer's new choice."""
         sentence = self._text.pending_sentence()
         undone = replace(sentence, released=sentence.spoken)
-        choice = self._pacer.decide(undone, self._services.clock())
+        choice = self._decide(undone)
         if not isinstance(choice, Speak) or choice.to < self._choice.to or choice == self._choice:
             return
         if not self._text.is_read_to(choice.to):
@@ -310,8 +321,7 @@ class Context:
             return
         span = join_spans(self._undelivered)
         self._undelivered.clear()
-        sent = await self._audio_sender.send_span(span, self._silence_s())
-        self._listener.on_sent(sent.audio_s, sent.audible_from_s)
+        await self._audio_sender.send_span(span, self._silence_s(), self._listener)
         self._update_live_listener()
 
     def _update_live_listener(self) -> None:

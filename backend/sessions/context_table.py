@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 
 from backend.errors import (
@@ -20,6 +21,7 @@ from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
 
 _REMEMBERED_IDS = 10_000  # of ended contexts, to refuse reuse; oldest forgotten beyond this
+_REMEMBERED_ADVISABLE = 100  # the latest contexts
 _MAX_TURN_PAUSE_S = 5.0  # of silence; after more, a new context needs admission again
 
 
@@ -41,6 +43,7 @@ class ContextTable:
         self._on_failed = on_failed
         self._record = record
         self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._advisable: deque[str] = deque(maxlen=_REMEMBERED_ADVISABLE)
         self._used: dict[str, None] = {}  # insertion order: oldest first
         self._audible_until_s = -math.inf  # when finished contexts are heard to their end
         self._idle = asyncio.Event()
@@ -68,6 +71,12 @@ class ContextTable:
         """Audio sent but not heard yet."""
         left_s = max(0.0, self._audible_until_s - self._services.clock())
         return max([left_s, *(context.buffered_s for context, _ in self._running.values())])
+
+    def is_advisable(self, context_id: str) -> bool:
+        """Whether it has a live listener and a format of a fixed rate; its audio may still be on
+        its way after it has ended.
+        """
+        return context_id in self._advisable
 
     async def wait_finished(self) -> None:
         """Wait until no context runs. Cancel-safe."""
@@ -101,6 +110,8 @@ class ContextTable:
         task = self._tasks.create_task(self._run_context(context), name=f"context {start.context}")
         self._running[start.context] = context, task
         self._idle.clear()
+        if context.is_advisable:
+            self._advisable.append(context.id)
         self._services.metrics.context_opened()
         context.open_record()
 

@@ -96,6 +96,15 @@ class Listener:
             self._has_sounded = True
             self._record.set_first_sound(starts_s + audible_from_s - first_s)
 
+    @property
+    def buffered_s(self) -> float:
+        """Audio taken for writing and not heard yet, by the clock or the reported position."""
+        return 0.0 if math.isinf(self._dry_at_s) else max(0.0, self._dry_at_s - self._clock())
+
+    def unheard_s(self, heard_s: float) -> float:
+        """Audio taken for writing and not heard at this position."""
+        return max(0.0, self._taken_s - heard_s)
+
     def on_played(self, heard_s: float) -> None:
         """The client reported its position."""
         now_s = self._clock()

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeGuard
 
-from backend.events import Audio, Cancelled, Done, Event, Failed, Retracted
+from backend.events import Advice, Audio, Cancelled, Done, Event, Failed, Retracted
 
-ReplayableEvent = Audio | Done | Cancelled | Retracted | Failed
+ReplayableEvent = Audio | Done | Cancelled | Retracted | Failed | Advice
 
 _EVENT_BYTES = 500  # per event beside its audio, about
 _DROPPED_ANSWERS_LIMIT = 1000  # contexts with a dropped answer; oldest dropped beyond this limit

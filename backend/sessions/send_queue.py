@@ -14,6 +14,7 @@ from typing import Protocol
 
 from backend.errors import SlowClient
 from backend.events import Audio, Cancelled, Done, Event
+from backend.sessions.line import Line
 from backend.sessions.replay_buffer import ReplayBuffer, event_size_bytes, is_replayable
 
 _ANSWERS_LIMIT = 1000  # unread; the client is disconnected beyond this
@@ -39,14 +40,21 @@ class SendQueue:
     """FIFO of events with separate bounds for audio and answers.
 
     With a `replay_buffer`, taken events can be queued again by `rewind`; queued and stored events
-    then share one byte limit.
+    then share one byte limit. `line`: to the client, if its connection measures one.
     """
 
-    def __init__(self, audio_limit: int, replay_buffer: ReplayBuffer | None = None) -> None:
+    def __init__(
+        self,
+        audio_limit: int,
+        replay_buffer: ReplayBuffer | None = None,
+        line: Line | None = None,
+    ) -> None:
+        self.line = line
         self._audio_limit = audio_limit
         self._replay_buffer = replay_buffer
         self._events: deque[Event] = deque()
         self._watchers: dict[str, Watcher] = {}  # by context
+        self._waiting_ranks: list[int] = []  # of contexts that wait for the line
         self._audio_count = 0  # audio events queued
         self._audio_bytes = 0
         self._not_empty = asyncio.Event()
@@ -80,6 +88,22 @@ class SendQueue:
             await self._room_freed.wait()
         self._append(event)
 
+    def is_line_free(self) -> bool:
+        """Whether audio queued now would be written at once and arrive soon."""
+        return self.line is None or (not self._audio_count and self.line.has_room)
+
+    async def wait_line_free(self, rank: int) -> None:
+        """Wait for `is_line_free`; the lowest rank first. Cancel-safe."""
+        if self.line is None:
+            return
+        self._waiting_ranks.append(rank)
+        try:
+            while not self.is_line_free() or rank > min(self._waiting_ranks):
+                await self.line.wait_changed()
+        finally:
+            self._waiting_ranks.remove(rank)
+            self.line.notify()
+
     async def put_answer(self, event: Event) -> None:
         """Queue an answer; waits while many are queued. Cancel-safe."""
         while len(self._events) - self._audio_count >= _ANSWERS_LIMIT // 2:
@@ -100,6 +124,8 @@ class SendQueue:
             await self._not_empty.wait()
         event = self._events.popleft()
         self._count_audio(event, -1)
+        if self.line is not None and isinstance(event, Audio):
+            self.line.on_taken()
         if self._replay_buffer is not None and is_replayable(event):
             self._replay_buffer.store(event)
         self._wake_waiters()
@@ -191,6 +217,8 @@ class SendQueue:
     def _wake_waiters(self) -> None:
         """Wake waiters after events were removed or replaced."""
         self._room_freed.set()
+        if self.line is not None:
+            self.line.notify()
         if self._events:
             self._not_empty.set()
             self._empty.clear()

@@ -21,6 +21,7 @@ from backend.errors import (
     SlowClient,
 )
 from backend.events import (
+    Advice,
     Cancel,
     Command,
     ContextCommand,
@@ -41,6 +42,7 @@ from backend.events import (
 from backend.monitoring.gap_causes import Cause
 from backend.sessions.context_record import SessionRecord
 from backend.sessions.context_table import ContextTable
+from backend.sessions.line import Line
 from backend.sessions.replay_buffer import ReplayBuffer
 from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
@@ -92,9 +94,11 @@ class Session:
         self.token = secrets.token_urlsafe(24)
         self.owner = owner
         self.is_resumable = replay_buffer is not None
+        self.line = Line(services.clock)
         self.send_queue = SendQueue(
-            services.settings.bidirectional_streaming.queue_size, replay_buffer
+            services.settings.bidirectional_streaming.queue_size, replay_buffer, self.line
         )
+        self._is_advised = False
         self._contexts = ContextTable(services, tasks, self.send_queue, self.refuse, self._record)
         self._received_count = 0  # messages received, without `Ping` and `Resume`
         self._end_requested = asyncio.Event()
@@ -173,6 +177,15 @@ class Session:
             )
         self.send_ready()
         return not lost
+
+    def advise_if_late(self) -> None:
+        """Tell a live listener of a fixed format, once per session, that its line is too thin."""
+        context = self.line.late_context
+        if self._is_advised or context is None or not self._contexts.is_advisable(context):
+            return
+        self._is_advised = True
+        message = "the audio arrives later than it is played: the line is too thin for this format"
+        self.send_queue.put_nowait(Advice(context, "thin_line", message, "opus", "auto"))
 
     def handle_or_refuse(self, command: Command) -> None:
         """Handle a command; errors are answered. Raises `SlowClient`."""
@@ -269,4 +282,5 @@ class Session:
     def _acknowledge(self, ping: Ping) -> None:
         if ping.after is not None:
             self.send_queue.acknowledge(ping.after, ping.answers)
+            self.line.on_acknowledged(ping.after)
         self.send_queue.put_nowait(Pong(ping.id, self._received_count))

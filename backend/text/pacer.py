@@ -114,6 +114,7 @@ class Pacer:
         self.pacing = pacing
         self._sent_s = 0.0
         self._dry_at_s = float("-inf")
+        self.lead_s = 0.0  # that audio takes on its way, more than on a free line
 
     # --- playback clock ---------------------------------------------------------------------------
 
@@ -174,7 +175,7 @@ class Pacer:
 
     def _wait_while_ahead(self, choice: Speak, mark_s: float, now_s: float) -> Speak | Wait:
         """Wait while more than `mark_s` is unplayed: the sentence may grow or change meanwhile."""
-        low_at_s = self._dry_at_s - mark_s
+        low_at_s = self._dry_at_s - mark_s - self.lead_s
         return Wait(low_at_s) if self.pacing.live and now_s < low_at_s else choice
 
     def _grow(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
@@ -192,7 +193,9 @@ class Pacer:
     def _grow_by_words(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         pacing, finished = self.pacing, sentence.finished
         known = finished[-1] if finished else 0
-        due_at_s = self._dry_at_s - pacing.ttfa_goal_s  # any later, and playback would run dry
+        due_at_s = (
+            self._dry_at_s - pacing.ttfa_goal_s - self.lead_s
+        )  # any later, and playback would run dry
         at_length = self._end_with_lookahead(sentence, finished, pacing.lookahead)
         at_once = self._end_with_lookahead(sentence, finished, pacing.lookahead_start)
         to = at_length if now_s < due_at_s else at_once

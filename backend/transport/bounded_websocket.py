@@ -7,10 +7,13 @@ parsed a slice per turn of the event loop, with reading paused meanwhile.
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
+
+from backend.transport.line_probes import LINE_PROBES, LineProbes
 
 _SLICE_BYTES = 512  # parsed per turn: 85 minimal frames, 1 to 2 ms
 _MAX_FRAGMENTS = 4096  # per message; even an empty one costs memory
@@ -46,6 +49,24 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         elif not self.close_sent:
             self.conn.fail(CloseCode.MESSAGE_TOO_BIG, "too many fragments")
             self.handle_parser_exception()
+
+    def handle_connect(self, event: Any) -> None:
+        """Begin the handshake; offer the application to measure the line."""
+        super().handle_connect(event)
+        if self.response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
+            self._probes = LineProbes(self._send_ping)
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[LINE_PROBES] = self._probes
+
+    def handle_pong(self, event: Any) -> None:
+        """Handle the answer to a probe or to uvicorn's own ping."""
+        if not self._probes.process_pong(bytes(event.data)):
+            super().handle_pong(event)
+
+    def _send_ping(self, payload: bytes) -> None:
+        if not self.close_sent and not self.transport.is_closing():
+            self.conn.send_ping(payload)
+            self.transport.write(b"".join(self.conn.data_to_send()))
 
     def handle_ping(self) -> None:
         """Answer a ping; abort if the peer does not read the pongs."""

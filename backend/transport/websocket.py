@@ -13,10 +13,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from backend.errors import DuplexError, IdleClient
 from backend.events import Event, Failed
 from backend.protocols.base import CLOSE_NORMAL, Close, Message, WireProtocol
+from backend.sessions.line import Line
+from backend.transport.line_probes import LINE_PROBES, LineProbes
 
 log = structlog.get_logger(__name__)
 
 CLOSE_GOING_AWAY = 1001
+_SHORT_FRAME, _LONG_FRAME = 4, 10  # bytes of a frame's header; 2 less for a tiny one
 _CLOSE_GRACE_S = 1.0  # the close frame may be read this long after a write failed
 
 
@@ -29,9 +32,12 @@ class PeerGone(Exception):
 
 
 class WebSocketConnection:
-    """A client's WebSocket."""
+    """A client's WebSocket. `measures_line`: probe the line to it."""
 
-    def __init__(self, socket: WebSocket, protocol: WireProtocol) -> None:
+    def __init__(
+        self, socket: WebSocket, protocol: WireProtocol, *, measures_line: bool = False
+    ) -> None:
+        self._measures_line = measures_line
         self.protocol = protocol
         self.is_silent = True  # nothing received yet
         self._socket = socket
@@ -65,10 +71,23 @@ class WebSocketConnection:
                         "the connection is closed"
                     ) from None
 
-    async def send_event(self, event: Event) -> None:
-        """Send an event; waits while the client does not read. Raises `PeerGone`."""
+    async def send_event(self, event: Event) -> int:
+        """Send an event; waits while the client does not read. Returns the bytes of its messages.
+        Raises `PeerGone`.
+        """
+        size_bytes = 0
         for message in self.protocol.encode(event):
             await self._write_message(message)
+            size_bytes += _size_bytes(message)
+        return size_bytes
+
+    def start_probes(self, line: Line) -> None:
+        """Begin to measure the line, if that is wanted and the server's WebSocket can."""
+        extensions = self._socket.scope.get("extensions") or {}
+        probes: LineProbes | None = extensions.get(LINE_PROBES) if self._measures_line else None
+        if probes is not None:
+            probes.on_answered = line.on_answered
+        line.start_connection(None if probes is None else probes.send)
 
     async def close_with_error(
         self, error: DuplexError, code: int, *, send_error: bool = True
@@ -104,6 +123,13 @@ class WebSocketConnection:
         except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
             await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
             raise PeerGone(is_clean=False) from error
+
+
+def _size_bytes(message: Message) -> int:
+    if isinstance(message, Close):
+        return 0
+    size_bytes = len(message if isinstance(message, bytes) else message.encode())
+    return size_bytes + (_SHORT_FRAME if size_bytes < 1 << 16 else _LONG_FRAME)
 
 
 def _extract_content(message: MutableMapping[str, Any]) -> str | bytes:

@@ -56,6 +56,7 @@ class Parameters(TypedDict, total=False):
     voice: str | None
     format: str | None
     sample_rate: int | None
+    bit_rate: int | Literal["auto"] | None
     speed: float | None
     volume: float | None
     seed: int | None

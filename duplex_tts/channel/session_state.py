@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import math
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 from duplex_tts.channel import wire
@@ -21,6 +22,7 @@ from duplex_tts.channel.keepalive import Keepalive, PingResult
 from duplex_tts.channel.send_queue import SendQueue
 from duplex_tts.errors import ClientError, ProtocolError, Refused
 from duplex_tts.events import (
+    Advice,
     Audio,
     Cancelled,
     Done,
@@ -28,9 +30,12 @@ from duplex_tts.events import (
     Event,
     Pong,
     Ready,
-    Restarted,
     Retracted,
+    SessionEvent,
+    UnknownMessage,
 )
+
+log = logging.getLogger(__name__)
 
 KEPT_ERRORS = 100
 REMEMBERED_IDS = 1_000
@@ -90,7 +95,7 @@ class SessionState:
         channel: Channel,
         clock: Callable[[], float],
         health: Health,
-        notify: Callable[[Restarted], None],
+        notify: Callable[[SessionEvent], None],
     ) -> None:
         self.ready = ready
         self.contexts: dict[str, Context] = {}  # by their ids on the wire
@@ -153,9 +158,29 @@ class SessionState:
                 raise ProtocolError("`ready` came twice")
             case Audio():
                 self._process_audio(event)
+            case Advice():
+                self._process_advice(event)
+                self.keepalive.note_reply()
+            case UnknownMessage():
+                self._process_unknown(event)
+                self.keepalive.note_reply()
             case _:
                 self._process_reply(event)
                 self.keepalive.note_reply()
+
+    def _process_unknown(self, message: UnknownMessage) -> None:
+        """Ignore a newer server's message; it may be a damaged one, so only when it comes again."""
+        error = ProtocolError(f"a message of unknown type {message.type[:40]!r}")
+        if not self.violations.is_persistent(error):
+            raise error
+        log.info("ignored: %s", error)
+
+    def _process_advice(self, advice: Advice) -> None:
+        log.warning(
+            "%s: format=%r, bit_rate=%r would fit", advice.message, advice.format, advice.bit_rate
+        )
+        context = self.contexts.get(advice.context)
+        self._notify(replace(advice, context=context.id) if context else advice)
 
     def _process_audio(self, audio: Audio) -> None:
         wire_id = audio.context

@@ -15,6 +15,7 @@ from typing import Any
 
 from duplex_tts.errors import ProtocolError
 from duplex_tts.events import (
+    Advice,
     Audio,
     Cancelled,
     Done,
@@ -23,6 +24,7 @@ from duplex_tts.events import (
     Pong,
     Ready,
     Retracted,
+    UnknownMessage,
     Word,
 )
 
@@ -56,7 +58,10 @@ def encode(type_: str, **fields: object) -> str:
 
 
 def decode(message: str | bytes) -> Event:
-    """Decode a WebSocket message to an event. Raises `ProtocolError` for an invalid one."""
+    """Decode a WebSocket message to an event; of an unknown type, to `UnknownMessage`.
+
+    Raises `ProtocolError` for an invalid one.
+    """
     try:
         if isinstance(message, str):
             header = json.loads(message)
@@ -67,7 +72,9 @@ def decode(message: str | bytes) -> Event:
             if body > len(message):
                 raise ValueError("the header is longer than the message")
             header, data = json.loads(message[_LENGTH.size : body]), message[body:]
-        return _DECODERS[header["type"]](header, data)
+        type_ = _check_text(header["type"])
+        decoder = _DECODERS.get(type_)
+        return decoder(header, data) if decoder else UnknownMessage(type_)
     except _MALFORMED as error:
         raise ProtocolError(f"not a message of this protocol: {error!r}") from error
 
@@ -115,6 +122,17 @@ def _decode_error(header: dict[str, Any], _: bytes) -> Error:
         _check_text(header["code"]),
         _check_text(header["message"]),
         None if wait_ms is None else _check_count(wait_ms),
+    )
+
+
+def _decode_advice(header: dict[str, Any], _: bytes) -> Advice:
+    bit_rate = header["bit_rate"]
+    return Advice(
+        _check_text(header["context"]),
+        _check_text(header["code"]),
+        _check_text(header["message"]),
+        _check_text(header["format"]),
+        "auto" if bit_rate == "auto" else _check_count(bit_rate),
     )
 
 
@@ -168,5 +186,6 @@ _DECODERS: dict[str, Callable[[dict[str, Any], bytes], Event]] = {
     ),
     "retracted": lambda h, _: Retracted(_check_text(h["context"]), _check_count(h["to"])),
     "error": _decode_error,
+    "advice": _decode_advice,
     "pong": _decode_pong,
 }

@@ -144,6 +144,7 @@ class SpeakingPage:
     received: list[tuple[dict[str, Any], Samples]] = field(default_factory=list)
     sent: list[dict[str, Any]] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    opus: bytes = b""  # received for contexts that asked for it
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -232,6 +233,9 @@ class SpeakingPage:
                 texts[message["context"]] = texts[message["context"]][: message["to"]]
         return texts
 
+    def _compressed_contexts(self) -> set[str]:
+        return {message["context"] for message in self.sent if message.get("format") == "opus"}
+
     async def recording(self) -> Recording:
         tapped = await self.page.evaluate("globalThis.tap.recording()")
         stretches = [
@@ -269,6 +273,9 @@ class SpeakingPage:
         if isinstance(message, str):
             message = struct.pack("<I", len(message.encode())) + message.encode()
         (size,) = struct.unpack_from("<I", message)
-        pcm = np.frombuffer(message[4 + size :], "<i2") / np.float32(32768)
-        self.received.append((json.loads(message[4 : 4 + size]), pcm))
+        header, data = json.loads(message[4 : 4 + size]), message[4 + size :]
+        if header.get("context") in self._compressed_contexts():
+            self.opus += data
+            data = b""
+        self.received.append((header, np.frombuffer(data, "<i2") / np.float32(32768)))
         self.news.set()

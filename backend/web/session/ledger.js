@@ -4,6 +4,7 @@
 
 const WITHOUT_COUNT = ["ready", "pong"]; // these belong to a connection, not to the session
 const GOES_ON = ["timeout", "engine_failed"]; // other errors end a context
+const ENDS = ["done", "cancelled"];
 
 export class Ledger {
   #token;
@@ -41,7 +42,7 @@ export class Ledger {
       this.#after[context] = seq;
     } else if (!WITHOUT_COUNT.includes(type)) {
       this.#answers++;
-      const over = type === "error" ? !GOES_ON.includes(code) : type !== "retracted";
+      const over = type === "error" ? !GOES_ON.includes(code) : ENDS.includes(type);
       if (over) delete this.#after[context];
     }
   }

@@ -10,17 +10,17 @@ const PING_AT_BYTES = 128 * 1024;
 const PONG_WITHIN_MS = 5000;
 const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 
-/** A binary message: its JSON header, and its samples as 16-bit integers. */
+/** A binary message: its JSON header, and its audio (an ArrayBuffer). */
 export function decodeAudio(buffer) {
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
-  // Copied: the samples may begin at an odd byte, which an Int16Array cannot.
-  return { header, samples: new Int16Array(buffer.slice(4 + size)) };
+  // Copied: samples may begin at an odd byte, which an Int16Array cannot.
+  return { header, audio: buffer.slice(4 + size) };
 }
 
 /**
  * Events: `ready` (a new session, with no state of an earlier one), `resumed` (the session
- * continues without loss), `message` (detail: {header, samples?}), `lost` (detail: {why}, a
+ * continues without loss), `message` (detail: {header, audio?}), `lost` (detail: {why}, a
  * readable message; it reconnects by itself), `locked` (detail: {wrong}; the server demands an API
  * key, `wrong` if the present key was refused; waits for `open` with another key).
  */
@@ -86,7 +86,7 @@ export class Connection extends EventTarget {
   // --- receiving ------------------------------------------------------------------------------
 
   #received(data) {
-    const { header, samples } =
+    const { header, audio } =
       typeof data === "string" ? { header: JSON.parse(data) } : decodeAudio(data);
     if (header.type === "ready") return this.#greeted(header);
     if (header.type === "pong") return this.#answered(header);
@@ -94,7 +94,7 @@ export class Connection extends EventTarget {
     if (!this.ready) return;
     this.#ledger.received(header);
     this.#acknowledge(data);
-    this.#tell("message", { header, samples });
+    this.#tell("message", { header, audio });
   }
 
   #greeted(header) {

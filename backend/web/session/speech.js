@@ -2,6 +2,7 @@
 // and how they continue when a voice is missing or the connection drops.
 
 import { wordStart } from "../text/edits.js";
+import { OpusStream } from "../playback/opus_stream.js";
 import { Take } from "./take.js";
 
 const MOST_FAILURES = 5;
@@ -18,7 +19,8 @@ export class Speech extends EventTarget {
   #takes = new Map(); // incomplete takes, by context id
   #heard = []; // takes whose audio may still be heard
   #lost = false;
-  manner = {}; // parameters of new takes: voice, speed, volume, typing
+  #compressed = false; // the line is thin: sound comes as Opus
+  #manner = {};
   defaultVoice = undefined;
   away = false; // audio requested now would come too late
 
@@ -32,6 +34,15 @@ export class Speech extends EventTarget {
     connection.addEventListener("lost", ({ detail }) => this.#disconnected(detail));
     player.addEventListener("report", () => this.#reportPlayed());
     player.addEventListener("dry", ({ detail: take }) => this.#ranDry(take));
+  }
+
+  /** Parameters of new takes: voice, speed, volume, typing. */
+  get manner() {
+    return { ...this.#manner, compressed: this.#compressed };
+  }
+
+  set manner(manner) {
+    this.#manner = manner;
   }
 
   /** Begin a take; see Take for the options. */
@@ -122,6 +133,7 @@ export class Speech extends EventTarget {
 
   #finish(take) {
     take.complete = true;
+    take.stream?.close();
     this.#takes.delete(take.id);
     this.#player.advance();
     this.#tell("finished", take);
@@ -129,14 +141,15 @@ export class Speech extends EventTarget {
 
   // --- server messages ------------------------------------------------------------------------
 
-  #received({ header, samples }) {
+  #received({ header, audio }) {
     const take = this.#takes.get(header.context);
     if (header.type === "error") return this.#failed(take, header);
+    if (header.type === "advice") return this.#compress();
     if (!take) return; // silenced while this was in flight
     if (header.type === "audio") {
-      take.receive(header, samples);
-      if (samples.length > 0) this.#tell("sound", take);
-      this.#player.advance();
+      take.receive(header);
+      if (take.compressed) this.#streamOf(take).push(new Uint8Array(audio));
+      else this.#addSamples(take, new Int16Array(audio));
       this.#tell("spoken", take);
       this.#pump(take);
     } else if (header.type === "retracted") {
@@ -144,8 +157,54 @@ export class Speech extends EventTarget {
       if (take.changing) this.#replace(take, take.sent.length, this.manner);
       this.#pump(take);
     } else if (header.type === "done") {
-      this.#finish(take);
+      this.#delivered(take);
     }
+  }
+
+  #addSamples(take, samples) {
+    if (samples.length === 0 || take.complete) return;
+    take.addSamples(samples);
+    this.#tell("sound", take);
+    this.#player.advance();
+  }
+
+  /** The server has finished the take. */
+  async #delivered(take) {
+    take.delivered = true;
+    if (take.stream) await take.stream.finish().catch(() => {}); // or it was silenced meanwhile
+    if (!take.complete) this.#finish(take);
+  }
+
+  // --- thin lines -----------------------------------------------------------------------------
+
+  /** The server advises against uncompressed sound: the rest of what is spoken comes as Opus, as
+   *  does everything later, until the page is left.
+   */
+  async #compress() {
+    if (this.#compressed) return;
+    if (!(await OpusStream.isSupported())) {
+      return this.#notice("The connection is slow: there may be gaps.", "problem");
+    }
+    this.#compressed = true;
+    for (const take of this.#takes.values()) this.change(take);
+    this.#notice("The connection is slow: sound is compressed from now on.", "found");
+  }
+
+  #streamOf(take) {
+    take.stream ??= new OpusStream(
+      this.#player.rate,
+      (samples) => this.#addSamples(take, samples),
+      () => this.#undecodable(take),
+    );
+    return take.stream;
+  }
+
+  #undecodable(take) {
+    if (take.complete) return;
+    this.#compressed = false;
+    this.#notice("This browser cannot decode the compressed sound.", "problem");
+    if (take.open) this.#connection.send({ type: "cancel", context: take.id });
+    this.#abandon(take, this.manner);
   }
 
   #failed(take, { code, message }) {

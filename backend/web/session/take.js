@@ -7,6 +7,7 @@ import { characterStart, toPoints, toUnits } from "./offsets.js";
 const OWED_AFTER_MS = 300; // text speakable for this long should have its audio here
 const FINISHED = /[.!?]\s+\S/; // a sentence, and the beginning of the next
 const SILENCE = new Int16Array(0);
+const COMPRESSED = { format: "opus", bit_rate: "auto" };
 
 let takes = 0;
 
@@ -18,6 +19,9 @@ export class Take {
   spoken = 0; // units whose audio is here: they can no longer change
   words = []; // {from, to, startMs, endMs}
   silent = []; // {from, to}: words that the voice cannot read, reported without audio
+  compressed = false; // sent as Opus, for a thin line
+  stream = null; // decodes it
+  delivered = false; // the server has finished it; its last audio may not be decoded yet
   complete = false; // no more audio will come
   chunks = []; // Int16Array
   frames = 0;
@@ -45,8 +49,8 @@ export class Take {
 
   /** Its parameters, for a similar take. */
   get manner() {
-    const { place, voice, speed, volume, typing, lexicon, onConflict, ahead } = this;
-    return { place, voice, speed, volume, typing, lexicon, onConflict, ahead };
+    const { place, voice, speed, volume, typing, lexicon, onConflict, ahead, compressed } = this;
+    return { place, voice, speed, volume, typing, lexicon, onConflict, ahead, compressed };
   }
 
   /** Whether the server's answer to a retraction is pending. */
@@ -56,7 +60,7 @@ export class Take {
 
   /** The server knows the context and has not finished it. */
   get open() {
-    return this.#started && !this.complete;
+    return this.#started && !this.complete && !this.delivered;
   }
 
   /** Send what the server does not know yet. `send` delivers a message. */
@@ -95,8 +99,8 @@ export class Take {
     this.onConflict?.(this, before);
   }
 
-  /** Audio arrived, with the text that it speaks. */
-  receive({ text, words }, samples) {
+  /** Audio arrived that speaks this text. */
+  receive({ text, words }) {
     this.spoken = Math.max(this.spoken, toUnits(this.sent, text[1]));
     for (const [from, to, startMs, endMs] of words) {
       this.words.push({
@@ -107,7 +111,10 @@ export class Take {
       });
     }
     this.#noteSilent(toUnits(this.sent, text[0]), toUnits(this.sent, text[1]));
-    if (samples.length === 0) return;
+  }
+
+  /** The next of its samples are there. */
+  addSamples(samples) {
     this.chunks.push(samples);
     this.frames += samples.length;
   }
@@ -166,7 +173,8 @@ export class Take {
       return false;
     }
     const { id: context, voice, speed, volume, typing, lexicon } = this;
-    send({ type: "start", context, voice, speed, volume, typing, lexicon, sample_rate: rate });
+    const sound = this.compressed ? COMPRESSED : { sample_rate: rate };
+    send({ type: "start", context, voice, speed, volume, typing, lexicon, ...sound });
     this.#started = true;
     return true;
   }

@@ -20,6 +20,7 @@ from backend.audio.formats import (
     parse_format,
 )
 from backend.errors import BadFormat
+from backend.events import BitRate
 
 SOURCE_HZ = 24000
 
@@ -292,10 +293,12 @@ def test_bytes_per_s_is_an_upper_bound(name: str) -> None:
         ("aac", 0, ["8000 to 320000"]),
         ("pcm_s16le", 64_000, ["no bit_rate"]),
         ("flac", 64_000, ["no bit_rate"]),
+        ("mp3", "auto", ["auto", "opus does"]),
+        ("pcm_s16le", "auto", ["auto", "opus does"]),
     ],
 )
 def test_a_refused_bit_rate_names_the_choices(
-    name: str, bits_per_s: int, expected: list[str]
+    name: str, bits_per_s: BitRate, expected: list[str]
 ) -> None:
     with pytest.raises(BadFormat) as refused:
         parse_format(name, None, bits_per_s)

@@ -12,6 +12,7 @@ import pytest
 
 from bench.client.fault_proxy import FaultProxy, fault_proxy, host_and_port
 from duplex_tts import (
+    Advice,
     Audio,
     Cancelled,
     ClientError,
@@ -301,6 +302,46 @@ async def test_a_damaged_message_is_received_again_after_a_resume() -> None:
         context = await session.start("c")
         await context.push("One")
         assert [type(event) async for event in context] == [Audio, Done]
+
+
+async def test_a_message_of_an_unknown_type_is_ignored_when_it_comes_again() -> None:
+    async def script(peer: ScriptedConnection) -> None:
+        await peer.receive("start")
+        await peer.receive_text(3)
+        await peer.send(type="news", context="c")
+
+    async def again(peer: ScriptedConnection) -> None:
+        resume = await peer.receive("resume")
+        assert resume["answers"] == 0  # it may have been damaged
+        await peer.send_resumed(received=2)
+        await peer.send(type="news", context="c")
+        await peer.send_audio("c", 0, 3)
+        await peer.send_done("c", ms=10, characters=3, chunks=1)
+
+    async with run_server(script, again) as url, Session.connect(url) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert [type(event) async for event in context] == [Audio, Done]
+        assert session.stats().resumes == 1
+
+
+async def test_advice_is_reported_and_changes_nothing() -> None:
+    events: list[SessionEvent] = []
+
+    async def script(peer: ScriptedConnection) -> None:
+        await peer.receive("start")
+        await peer.receive_text(3)
+        advice = {"context": "c", "code": "thin_line", "message": "late", "format": "opus"}
+        await peer.send(type="advice", **advice, bit_rate="auto")
+        await peer.send_audio("c", 0, 3)
+        await peer.send_done("c", ms=10, characters=3, chunks=1)
+
+    options = Options(on_event=events.append)
+    async with run_server(script) as url, Session.connect(url, options=options) as session:
+        context = await session.start("c")
+        await context.push("One")
+        assert [type(event) async for event in context] == [Audio, Done]
+    assert events == [Advice("c", "thin_line", "late", "opus", "auto")]
 
 
 async def test_contexts_restart_on_a_server_without_resuming() -> None:
