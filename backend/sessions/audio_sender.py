@@ -23,11 +23,14 @@ _MAX_SPAN_BYTES = 150_000  # per message: base64 plus header stays under 256 KiB
 
 @dataclass(frozen=True, slots=True)
 class RenderedSpan:
-    """PCM at the common loudness and the text it speaks, in the context's offsets and ms."""
+    """PCM at the common loudness and the text it speaks, in the context's offsets and ms.
+    `is_pause`: silence that the text asks for.
+    """
 
     pcm: Pcm = field(repr=False)
     text: tuple[int, int]
     words: tuple[Word, ...] = ()
+    is_pause: bool = False
 
 
 def join_spans(spans: Sequence[RenderedSpan]) -> RenderedSpan:
