@@ -28,13 +28,8 @@ MOST_PHONEMES = 240  # of a unit: it is encoded in one engine step
 
 _WORD = re.compile(r"\S+")
 _BRACKETS = str.maketrans("[]", "()")  # "[word](/ˈX/)" would let a text set phonemes
-_CONTINUATIONS = tuple(
-    f" {word}" for word in ("billion", "2024", "a.m.", "km", "- 10", "of May", "May", "IV", "Lee")
-)
 # Raised by the package on a few odd characters ("⑴", "¹", "xİ"); it has no error of its own.
 _PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
-_REACH_WORDS = 3  # words behind a boundary after which later text cannot change what is before it
-_REACH_CHARACTERS = 100  # the same in characters; also the context before a boundary
 _CACHED_WORDS = 4096  # unknown words cached, for all utterances
 
 
@@ -143,41 +138,6 @@ class PhonemeReader:
                 readings.append(current.strip())
                 current = ""
         return [*readings, current.strip()]
-
-
-def is_firm(text: str, boundary: int) -> bool:
-    """Whether no text that may follow `text` changes the reading of what is before `boundary`.
-
-    Tests continuations known to change it: "$3.2" is another number before "billion", "the 5" a
-    date before "January", "St." a saint before a name.
-    """
-    behind = text[boundary:].split()
-    if len(behind) >= _REACH_WORDS or sum(map(len, behind)) >= _REACH_CHARACTERS:
-        return True
-    text = text[: boundary + 2 * _REACH_CHARACTERS]
-    furthest = max(0, boundary - _REACH_CHARACTERS)
-    start = max(furthest, text.rfind(" ", furthest, max(0, boundary - 24)) + 1)
-    text, boundary = text[start:], boundary - start
-    words = list(_WORD.finditer(text, 0, boundary))
-    if not words:
-        return True
-    before = _read_prefix(normalise(text + " so it is"), words[-1].end())
-    return all(
-        _read_prefix(normalise(text + more), words[-1].end()) == before for more in _CONTINUATIONS
-    )
-
-
-def _read_prefix(line: TracedText, end: int) -> str | None:
-    """The part of `line` that comes from the source before `end`; None if a word crosses `end`."""
-    parts = []
-    for m in _WORD.finditer(line):
-        a, b = line.source(*m.span())
-        if a >= end:
-            break
-        if b > end:
-            return None
-        parts.append(m.group())
-    return " ".join(parts)
 
 
 def _merge_words(text: str, pieces: Sequence[Span]) -> list[Span]:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
-from backend.engines.hibari.phonemes import Unit, is_firm
+from backend.engines.hibari.firm_words import is_firm
+from backend.engines.hibari.phonemes import Unit
 from backend.engines.hibari.text_pieces import LONGEST, effort, window_end
 
 _LEFT_CHARACTERS = 80  # of spoken text read again as context,
