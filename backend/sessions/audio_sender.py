@@ -68,7 +68,9 @@ class OutputParams:
 
 @dataclass(frozen=True, slots=True)
 class SentAudio:
-    """Queued audio: its duration, and the position of its first audible sample."""
+    """Queued audio: its duration, and where in it the context's first audible sample is, if it is
+    in it.
+    """
 
     audio_s: float
     audible_from_s: float | None
@@ -92,6 +94,7 @@ class AudioSender:
         self.audio_ms = 0.0  # encoded audio queued; lags by what the encoder holds
         self._text_to = 0
         self._messages = 0
+        self._has_sounded = False
 
     async def send_span(self, span: RenderedSpan, silent_s: float) -> SentAudio:
         """Encode and queue a span; waits for room in the send queue.
@@ -102,7 +105,10 @@ class AudioSender:
         max_samples = int(_MAX_SPAN_BYTES / self._output.format.bytes_per_s * self._source_hz)
         before_ms, start_ms = self.audio_ms, self._kept_ms
         span = self._trim_silence(span, silent_s)
-        audible_from = first_audible(span.pcm, self._source_hz)
+        audible_from = None
+        if not self._has_sounded:
+            audible_from = first_audible(span.pcm, self._source_hz)
+            self._has_sounded = audible_from is not None
         for part in split_span(self._apply_volume(span), start_ms, self._source_hz, max_samples):
             encoded = await self._encode(partial(self._encoder.encode, part.pcm))
             await self._queue_audio(encoded, part.text, part.words)
