@@ -9,9 +9,9 @@ import pytest
 from hibari import voices
 from numpy.typing import NDArray
 
-from backend.engines.hibari.graphs import add_shape_constants, cut_graph
+from backend.engines.hibari.graphs import Shapes, add_shape_constants, cut_graph
 
-INPUTS = {"ids": [1, "L"]}
+INPUTS: Shapes = {"ids": [1, "L"]}
 OUTPUTS = ["/Transpose_22_output_0", "/Sub_output_0"]  # encodings and durations
 
 
