@@ -23,7 +23,6 @@ class ChunkConverter:
         self._rate_hz = rate_hz
         self._gain = np.float32(1.0)
         self._start_ms = 0.0
-        self._timed_to = 0  # offset up to which words were given times
         self.spoken = SpokenText((), "")
         """What the current release says; it grows until an engine thread takes it."""
 
@@ -33,13 +32,11 @@ class ChunkConverter:
 
     def convert_chunk(self, chunk: Chunk, released_to: int) -> RenderedSpan:
         """The chunk as a span of the context; `released_to`: in the utterance's written text."""
-        offset, start_ms = self._text.utterance_start, self._start_ms
+        offset, ms = self._text.utterance_start, self._start_ms
         words = tuple(
-            Word(start + offset, end + offset, heard[0] + start_ms, heard[1] + start_ms)
-            for (start, end), heard in self.spoken.group_words(chunk.words)
-            if start + offset >= self._timed_to  # an engine may say one in several chunks
+            Word(word.start + offset, word.end + offset, word.start_ms + ms, word.end_ms + ms)
+            for word in self.spoken.group_words(chunk.words)
         )
-        self._timed_to = words[-1].end if words else self._timed_to
         reached = self.spoken.to_written(chunk.end, released_to)
         return RenderedSpan(chunk.pcm * self._gain, self._text.mark_spoken(reached), words)
 

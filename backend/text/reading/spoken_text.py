@@ -75,13 +75,26 @@ class SpokenText:
         count = bisect_right(self._ends, spoken)
         return self._words[count - 1].end if count else 0
 
-    def group_words(self, heard: Sequence[Word]) -> Iterator[tuple[Span, tuple[float, float]]]:
-        """The written words of spoken ones, without the spaces around them, and when each is heard
-        (ms).
+    def group_words(self, heard: Sequence[Word]) -> Iterator[Word]:
+        """The written words of spoken ones, without the spaces around them. An engine may say a
+        word in several chunks: each has its share of what was written.
         """
         for at, group in groupby(heard, lambda word: bisect_right(self._ends, word.start)):
-            times = list(group)
-            yield self._find_span(self._words[at]), (times[0].start_ms, times[-1].end_ms)
+            words = list(group)
+            start, end = self._find_share(at, words[0].start, words[-1].end)
+            if start < end:
+                yield Word(start, end, words[0].start_ms, words[-1].end_ms)
+
+    def _find_share(self, at: int, start: int, end: int) -> Span:
+        """Where the part `text[start:end]` of a word is written."""
+        written_start, written_end = self._find_span(self._words[at])
+        said_start = self._ends[at - 1] if at else 0
+        said, size = self._ends[at] - said_start - 1, written_end - written_start
+        first, last = (
+            written_start + min(size, size * (offset - said_start) // max(1, said))
+            for offset in (start, end)
+        )
+        return first, last
 
     def list_words(self) -> Iterator[tuple[Span, int, SpokenWord]]:
         """The written words that have sound: where they are written, without the spaces around
