@@ -63,8 +63,8 @@ def read(  # noqa: PLR0913 - a parameter is an option
     echo '5 kg' | duplex-tts read --json
     ```
 
-    Single quotes keep the shell from replacing `$3`. Single capitals are said by their names: F B I.
-    To change how a word is said: `duplex-tts lexicon add`.
+    Single quotes keep the shell from replacing `$3`. Single capitals are said by their names (F B
+    I). To change how a word is said: `duplex-tts lexicon add`.
     """
     context.obj = None, None  # no options before a subcommand
     with reporting_errors():
