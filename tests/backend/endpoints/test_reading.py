@@ -69,6 +69,12 @@ async def test_words_point_to_what_is_written(tmp_path: Path) -> None:
     ]
 
 
+async def test_marks_that_only_pause_are_no_words(tmp_path: Path) -> None:
+    async with serve_reading(tmp_path) as http:
+        words = (await read(http, "Well 🎉 . So", language="qaa"))["words"]
+    assert [word["spoken"] for word in words] == ["Well", "So"]
+
+
 @pytest.mark.parametrize("text", [MARKED, "", " \n", "🙂", "Well... no? Yes! <b>x", "5. 6. 7"])
 async def test_sentences_tile_the_text(tmp_path: Path, text: str) -> None:
     async with serve_reading(tmp_path) as http:
