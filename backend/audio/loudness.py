@@ -5,8 +5,11 @@ Synchronous, no I/O. Levels are in dBFS (0: full scale), loudness in LUFS (ITU-R
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pyloudnorm
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
@@ -20,6 +23,8 @@ WINDOW_S = 0.005  # over which a level is measured
 
 _CEILING = 10 ** (-2.3 / 20)  # of samples: later codecs and resamplers may overshoot by 1 dB
 _OVERSAMPLING = 4  # BS.1770 annex 2: peaks between the samples
+_REACH = 10  # samples to each side that a value between two depends on,
+_MOST_OVERSHOOT = 2.25  # and how far above the largest of them it can be (2.242)
 _BLOCK_S = 0.001  # the limiter's resolution
 _ATTACK_BLOCKS, _RELEASE_BLOCKS = 5, 150  # blocks for the gain to change by 1
 _MOST_GAIN_DB = 20.0
@@ -89,17 +94,44 @@ class Limiter:
         nodes[0] = self._gain
         nodes = _limit_slope(nodes, 1 / _RELEASE_BLOCKS)
         self._gain = float(nodes[-1])
-        at = np.minimum(np.arange(len(nodes)) * self._block, len(pcm))
-        gain = np.interp(np.arange(len(pcm)), at, nodes).astype(np.float32)
-        limited: Pcm = np.clip(pcm * gain, -_CEILING, _CEILING)
+        limited: Pcm = np.clip(pcm * self._spread(nodes, len(pcm)), -_CEILING, _CEILING)
         return limited
 
     def _peaks(self, pcm: Pcm) -> NDArray[np.float64]:
-        """True peak of each block; the last block may be shorter."""
-        finer = np.abs(resample_poly(pcm, _OVERSAMPLING, 1))
-        size = self._block * _OVERSAMPLING
-        padded = np.pad(finer, (0, -len(finer) % size))
-        return np.asarray(padded.reshape(-1, size).max(1), np.float64)
+        """True peak of each block that may be above the ceiling, of others the largest sample; the
+        last block may be shorter.
+        """
+        size = self._block
+        padded = np.pad(pcm, (_REACH, -len(pcm) % size + _REACH))
+        windows = sliding_window_view(padded, size + 2 * _REACH)[::size]
+        nearby = sliding_window_view(np.abs(padded), size + 2 * _REACH)[::size].max(1)
+        peaks = np.asarray(nearby, np.float64)
+        loud = np.flatnonzero(nearby > _CEILING / _MOST_OVERSHOOT)
+        # Not `@`: its threads would wait actively beside the engine's.
+        finer = np.einsum("bi,io->bo", windows[loud], _interpolator(size))
+        peaks[loud] = np.abs(finer).max(1, initial=0.0)
+        return peaks
+
+    def _spread(self, nodes: NDArray[np.float64], samples: int) -> Pcm:
+        """The gain of each sample, linear from one node to the next; the last block may be
+        shorter.
+        """
+        steps = np.diff(nodes)[:, None]
+        gain = (nodes[:-1, None] + steps * (np.arange(self._block) / self._block)).reshape(-1)
+        rest = samples % self._block
+        if rest:
+            gain = gain[:samples]
+            gain[-rest:] = nodes[-2] + steps[-1] * (np.arange(rest) / rest)
+        return gain.astype(np.float32)
+
+
+@lru_cache
+def _interpolator(size: int) -> Pcm:
+    """Matrix from `size` samples, with `_REACH` more to each side, to the oversampled `size`."""
+    impulses = np.eye(size + 2 * _REACH, dtype=np.float32)
+    finer = resample_poly(impulses, _OVERSAMPLING, 1, axis=1)
+    inner = finer[:, _OVERSAMPLING * _REACH : _OVERSAMPLING * (_REACH + size)]
+    return np.ascontiguousarray(inner)
 
 
 def _limit_slope(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:

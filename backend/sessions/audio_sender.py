@@ -23,11 +23,14 @@ _MAX_SPAN_BYTES = 150_000  # per message: base64 plus header stays under 256 KiB
 
 @dataclass(frozen=True, slots=True)
 class RenderedSpan:
-    """PCM at the common loudness and the text it speaks, in the context's offsets and ms."""
+    """PCM at the common loudness and the text it speaks, in the context's offsets and ms.
+    `is_pause`: silence that the text asks for.
+    """
 
     pcm: Pcm = field(repr=False)
     text: tuple[int, int]
     words: tuple[Word, ...] = ()
+    is_pause: bool = False
 
 
 def join_spans(spans: Sequence[RenderedSpan]) -> RenderedSpan:
@@ -87,7 +90,7 @@ class SpanListener(Protocol):
         """Audio taken for writing and not heard yet."""
 
     def on_sent(self, audio_s: float, audible_from_s: float | None) -> None:
-        """Audio was queued; its first audible sample is at `audible_from_s`."""
+        """Audio was queued; the context's first audible sample is at `audible_from_s` in it."""
 
 
 class AudioSender:
@@ -113,6 +116,7 @@ class AudioSender:
         self.audio_ms = 0.0  # encoded audio queued; lags by what the encoder holds
         self._text_to = 0
         self._messages = 0
+        self._has_sounded = False
 
     @property
     def is_line_busy(self) -> bool:
@@ -135,9 +139,7 @@ class AudioSender:
             encoded = await self._encode(partial(self._encoder.encode, part.pcm))
             await self._queue_audio(encoded, part.text, part.words)
             if listener is not None:
-                audible_from = first_audible(part.pcm, self._source_hz)
-                from_s = None if audible_from is None else audible_from / self._source_hz
-                listener.on_sent((self.audio_ms - before_ms) / 1000, from_s)
+                listener.on_sent((self.audio_ms - before_ms) / 1000, self._find_sound(part.pcm))
 
     async def _split_span(
         self, span: RenderedSpan, start_ms: float, listener: SpanListener | None
@@ -159,6 +161,13 @@ class AudioSender:
             part, rest = cut_span(rest, start_ms, self._source_hz, min(samples, max_samples))
             start_ms += len(part.pcm) * 1000 / self._source_hz
             yield part
+
+    def _find_sound(self, pcm: Pcm) -> float | None:
+        """Where the context's first audible sample is, in seconds, if it is in `pcm`."""
+        if self._has_sounded or (at := first_audible(pcm, self._source_hz)) is None:
+            return None
+        self._has_sounded = True
+        return at / self._source_hz
 
     def _trim_silence(self, span: RenderedSpan, silent_s: float) -> RenderedSpan:
         """Remove leading silence; shift the words with it."""

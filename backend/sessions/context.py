@@ -11,15 +11,15 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
-
-import numpy as np
+from itertools import groupby
+from operator import attrgetter
 
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
-from backend.engines.base import Chunk
 from backend.errors import DuplexError, EngineDead, TextLimit
-from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing, Word
+from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
 from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
+from backend.sessions.chunk_converter import ChunkConverter
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.pacer_setup import create_pacing, create_release
@@ -30,8 +30,8 @@ from backend.synthesis.live_listeners import LiveListener
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.text.markup.reader import MarkupOptions
 from backend.text.pacer import Pacer, PendingSentence, Speak, Wait
-from backend.text.reading.spoken_text import SpokenText
 from backend.text.text_buffer import TextBuffer
+from backend.tts_manager import VoiceParams
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
@@ -78,8 +78,7 @@ class Context:
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
-        self._spoken = SpokenText((), "")  # what the release says
-        self._timed_to = 0  # offset up to which words were given times
+        self._converter = ChunkConverter(self._text, info.sample_rate_hz)
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -187,11 +186,19 @@ class Context:
             choice = self._decide(sentence)
             if isinstance(choice, Speak):
                 return sentence, choice
-            try:
-                async with asyncio.timeout_at(choice.until_s):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await self._wait_changed(choice.until_s)
+
+    async def _wait_changed(self, until_s: float | None) -> None:
+        """Wait for a change, until `until_s` at most (None: without a bound)."""
+        if until_s is None:
+            await self._changed.wait()
+            return
+        # With each token: `asyncio.timeout_at` costs three times as much.
+        timer = asyncio.get_running_loop().call_at(until_s, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
 
     def _decide(self, sentence: PendingSentence) -> Speak | Wait:
         line = self._send_queue.line
@@ -213,48 +220,58 @@ class Context:
 
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
         """Speak a sentence, all its releases; an error affects only this sentence."""
-        start_ms = self._audio_sender.rendered_ms  # everything is delivered between sentences
         chunk_size = self._services.settings.latency_optimization.chunk_size
+        params, volume = self._apply_change()
+        # Everything is delivered between sentences.
+        self._converter.begin_utterance(self._audio_sender.rendered_ms, self._gain * volume)
         try:
-            tts, params = self._services.tts, self._voice_params
-            async with tts.open_utterance(params, chunk_size, self._live) as handle:
-                final = await self._speak_release(handle, sentence, choice, start_ms)
+            async with self._services.tts.open_utterance(params, chunk_size, self._live) as handle:
+                final = await self._speak_release(handle, sentence, choice)
                 while not final:
                     next_choice = await self._next_choice()
                     assert next_choice is not None, "an open sentence is not finished"
-                    final = await self._speak_release(handle, *next_choice, start_ms)
+                    final = await self._speak_release(handle, *next_choice)
             self._text.close_utterance()
         except EngineDead:  # no further sentence can be spoken
             raise
         except DuplexError as error:
             self._listener.on_failed(error)
             self._send_queue.put_nowait(Failed.from_error(error, self.id))
-            self._undelivered.append(
-                RenderedSpan(np.zeros(0, np.float32), self._text.restart_utterance())
-            )
+            self._undelivered.append(self._converter.pass_failed_text())
             await self._deliver_held()
 
+    def _apply_change(self) -> tuple[VoiceParams, float]:
+        """The voice's parameters and the volume that marks in the text ask for here."""
+        change, params = self._text.change, self._voice_params
+        if change is None:
+            return params, 1.0
+        known = self._services.tts.info.parameters.get("speed")
+        speed = (
+            min(max(params.speed * change.rate, known.low), known.high) if known else params.speed
+        )
+        return replace(params, speed=speed), change.volume
+
     async def _speak_release(
-        self, handle: UtteranceHandle, sentence: PendingSentence, choice: Speak, start_ms: float
+        self, handle: UtteranceHandle, sentence: PendingSentence, choice: Speak
     ) -> bool:
         """Returns whether it was the sentence's last. It grows until an engine thread takes it."""
         self._listener.on_released(sentence.last_input_s)
-        self._spoken = self._text.mark_released(sentence, choice)
+        spoken = self._converter.spoken = self._text.mark_released(sentence, choice)
         self._choice, self._flush_to = choice, sentence.flush_to
-        if not choice.final and self._spoken.is_silent(sentence.spoken, choice.to):
-            await self._pass_silent_text()
+        if not choice.final and spoken.is_silent(sentence.spoken, choice.to):
+            self._hold_span(self._converter.pass_text(choice.to), choice.silence_ms)
+            await self._deliver_held()
             return False
         self._handle = handle
-        handle.extend(create_release(self._spoken, choice), self._deadline_s())
+        handle.extend(create_release(spoken, choice), self._deadline_s())
         try:
             caught_up = False
             while not caught_up:
                 chunk = await handle.next_chunk()
                 self._listener.on_rendered(len(chunk.pcm), handle.take_busy_s())
                 caught_up, choice = chunk.caught_up, self._choice
-                self._hold_chunk(chunk, start_ms)
-                if caught_up:
-                    self._hold_silence(choice.silence_ms)
+                span = self._converter.convert_chunk(chunk, choice.to)
+                self._hold_span(span, choice.silence_ms if caught_up else 0)
                 awaited = caught_up and (choice.final or self._flush_to >= choice.to)
                 immediate = self._streaming.immediate_send and not self._audio_sender.is_line_busy
                 if immediate or awaited:  # on a thin line the rest goes in fewer messages
@@ -263,13 +280,6 @@ class Context:
         finally:
             self._handle = None
         return choice.final
-
-    async def _pass_silent_text(self) -> None:
-        """Account for a release that says nothing; the engine has no part in it."""
-        at = self._text.mark_spoken(self._choice.to)
-        self._hold_span(RenderedSpan(np.zeros(0, np.float32), at))
-        self._hold_silence(self._choice.silence_ms)
-        await self._deliver_held()
 
     def _on_text_changed(self) -> None:
         self._changed.set()
@@ -288,41 +298,25 @@ class Context:
         spoken = self._text.say(sentence, choice)
         if handle.replace(create_release(spoken, choice)):
             self._text.mark_released(sentence, choice)
-            self._choice, self._flush_to, self._spoken = choice, sentence.flush_to, spoken
+            self._choice, self._flush_to = choice, sentence.flush_to
+            self._converter.spoken = spoken
 
     def _deadline_s(self) -> float:
         return self._pacer.deadline_s(self._services.clock())
 
-    def _hold_chunk(self, chunk: Chunk, start_ms: float) -> None:
-        """Convert an engine's chunk to the context's offsets and times; queue it for delivery."""
-        spoken, offset = self._spoken, self._text.utterance_start
-        words = tuple(
-            Word(start + offset, end + offset, heard[0] + start_ms, heard[1] + start_ms)
-            for (start, end), heard in spoken.group_words(chunk.words)
-            if start + offset >= self._timed_to  # an engine may say one in several chunks
-        )
-        self._timed_to = words[-1].end if words else self._timed_to
-        pcm = chunk.pcm * np.float32(self._gain)
-        reached = spoken.to_written(chunk.end, self._choice.to)
-        self._hold_span(RenderedSpan(pcm, self._text.mark_spoken(reached), words))
-
-    def _hold_silence(self, silence_ms: int) -> None:
-        """Queue silence for delivery."""
-        rate_hz, at = self._services.tts.info.sample_rate_hz, self._text.spoken
-        silence = np.zeros(silence_ms * rate_hz // 1000, np.float32)
-        self._hold_span(RenderedSpan(silence, (at, at)))
-
-    def _hold_span(self, span: RenderedSpan) -> None:
+    def _hold_span(self, span: RenderedSpan, silence_ms: int) -> None:
+        """Queue a span for delivery, and silence behind it."""
         if len(span.pcm) or span.text[0] < span.text[1]:
             self._undelivered.append(span)
+        if silence_ms:
+            self._undelivered.append(self._converter.create_silence(silence_ms))
 
     async def _deliver_held(self) -> None:
-        if not self._undelivered:
-            return
-        span = join_spans(self._undelivered)
-        self._undelivered.clear()
-        await self._audio_sender.send_span(span, self._silence_s(), self._listener)
-        self._update_live_listener()
+        held, self._undelivered = self._undelivered, []
+        for is_pause, spans in groupby(held, key=attrgetter("is_pause")):
+            silence_s = 0.0 if is_pause else self._silence_s()
+            await self._audio_sender.send_span(join_spans(list(spans)), silence_s, self._listener)
+            self._update_live_listener()
 
     def _update_live_listener(self) -> None:
         if self._live is not None:

@@ -153,7 +153,9 @@ class Pacer:
     def decide(self, sentence: PendingSentence, now_s: float) -> Speak | Wait:
         """What to speak now, or how long to wait unless text arrives."""
         choice = self._decide_freely(sentence, now_s)
-        for end, silence_ms in sentence.stops if isinstance(choice, Speak) else ():
+        if isinstance(choice, Wait):
+            return choice
+        for end, silence_ms in sentence.stops:
             if sentence.released < end <= choice.to:
                 return Speak(end, choice.known, must_reach=True, pause=True, silence_ms=silence_ms)
         return choice

@@ -97,7 +97,9 @@ def _release(before: str, trigger: str, gap_s: float, pacing: Pacing) -> Release
     text_buffer.push_text(trigger, gap_s)
     sentence = text_buffer.pending_sentence()
     choice = pacer.decide(sentence, gap_s)
-    return create_release(sentence, choice) if isinstance(choice, Speak) else None
+    if not isinstance(choice, Speak):
+        return None
+    return create_release(text_buffer.say(sentence, choice), choice)
 
 
 async def _sample(

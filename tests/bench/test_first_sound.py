@@ -153,14 +153,14 @@ def test_opening_release_equals_the_server_release() -> None:
             (latency.IDLE_S + 0.005, Ping()),  # delays the end
         ]
         tts.releases.clear()
-        run_context(tts, Start(str(number)), commands)
+        run_context(tts, Start(str(number), language="en"), commands)
         assert tts.releases[0] == opening.release
 
 
 def test_half_word_counts_as_lookahead() -> None:
     pacing = create_pacing(Settings(), Start("a"), RecordingTTSManager())
     opening = latency.find_opening(["Some", "body", " kno", "ws", " it."], pacing)
-    assert opening == latency.Opening("Somebody", " kno", Release("Somebody kno", 9))
+    assert opening == latency.Opening("Somebody", " kno", Release("Somebody kno ", 9))
 
 
 def test_text_released_only_by_its_end_has_no_opening() -> None:

@@ -23,10 +23,8 @@ WORDS = st.sampled_from(
 MARKS = st.sampled_from(
     [". ", "! ", "? ", ", ", " ", " ", " ", ".", "...", "\n", "\n\n", "\t", "  "]
 )
-OTHERS = st.sampled_from(
-    ["你好", "。", "نعم؟", "नमस्ते।", "é", "e\u0301", "ß", "\u00a0", "'", '"', "”"]
-)
-SYMBOLS = st.sampled_from(["🙂", "👍🏽", "👨‍👩‍👧", "→", "\x00", "\u200b", "\ufeff", "✅"])
+OTHERS = st.sampled_from(["你好", "。", "نعم؟", "नमस्ते।", "é", "ß", "\u00a0", "'", '"', "”"])
+SYMBOLS = st.sampled_from(["🙂", "👍🏽", "👨‍👩‍👧", "→", "\x00", "e\u0301", "\u200b", "✅"])
 MARKUP = st.sampled_from(
     ["*", "**", "_", "# ", "- ", "`", "```", "[a](b)", "~~", "|", "> ", "\n- "]
 )
@@ -144,7 +142,7 @@ def test_every_character_is_heard_exactly_once(
     assert client.single_event(Done).characters == len(text)
     for audio in client.events_of(Audio):
         assert audio.text[1] <= len(text)
-    assert client.heard_text() == "".join(normalize("NFC", text).split())
+    assert client.heard_text() == "".join(text.split())
 
 
 def _known_forms(span: str) -> str:

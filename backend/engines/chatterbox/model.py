@@ -36,6 +36,7 @@ from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
+from backend.text.markup.brackets import SOUNDS
 
 log = structlog.get_logger(__name__)
 
@@ -85,6 +86,7 @@ class ChatterboxModel:
             parameters=PARAMETERS[name],
             clones=True,
             step_limit_s=_STEP_LIMIT_S,
+            sounds=tuple(SOUNDS) if turbo else (),
         )
         self._built_in: dict[str, Conditioning] = {}
         if upstream.conds is not None:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from backend.text.reading.spoken_text import TIE
+
 MAX_CHARACTERS = 300  # of a passage: about 20 s of speech
 TOKENS_PER_S = 25
 _CHARACTERS_PER_S = 14.0  # of English read aloud
@@ -76,6 +78,7 @@ class TextTokens:
 
     def __call__(self, text: str) -> Tensor:
         """The text tokens, (n,), with the model's start and stop."""
+        text = text.replace(TIE, " ")
         if self._turbo:
             from chatterbox.tts_turbo import punc_norm
 

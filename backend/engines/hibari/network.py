@@ -22,6 +22,8 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from backend.engines.hibari.graphs import Shapes, add_shape_constants, cut_graph
+
 FloatArray = NDArray[np.float32]
 
 UNIT_FRAMES = 2  # durations count units of two frames: 25 ms
@@ -33,6 +35,13 @@ _PROSODY, _PROSODY_UNITS = "/Transpose_55_output_0", "/Gather_33_output_0"
 _DURATION = "/Sub_output_0"
 _F0, _ENERGY = "f0", "/Mul_62_output_0"
 _FRAMES = "/head/Add_output_0"
+_SHAPES: Shapes = {
+    "ids": [1, "L"],
+    _CONTENT_UNITS: [1, 128, "U"],
+    _PROSODY_UNITS: [1, 192, "U"],
+    _F0: [1, "F"],
+    _ENERGY: [1, "F"],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +61,9 @@ class Network:
     def __init__(self, path: Path) -> None:
         """Load and split the graph at `path`. Raises `ValueError` if it is not a hibari voice."""
         model = onnx.load(path)
-        self._text = _session(model, ["ids"], [_CONTENT, _PROSODY, _DURATION])
-        self._pitch = _session(model, [_PROSODY_UNITS], [_F0, _ENERGY])
-        self._spectrum = _session(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES])
+        self._text = _create_session(_cut_text_stage(model))
+        self._pitch = _create_session(_cut(model, [_PROSODY_UNITS], [_F0, _ENERGY]))
+        self._spectrum = _create_session(_cut(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES]))
 
     def encode(self, ids: list[int]) -> PhonemeEncoding:
         """Encodings and durations of the phonemes `ids`, padded with 0 at both ends."""
@@ -73,57 +82,29 @@ class Network:
         return frames
 
 
-def _session(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> ort.InferenceSession:
+def _cut(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+    return cut_graph(model, {name: _SHAPES[name] for name in inputs}, outputs)
+
+
+def _cut_text_stage(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The text stage, without the 170 operations that compute shapes in each run."""
+    inputs, outputs = ["ids"], [_CONTENT, _PROSODY, _DURATION]
+    part = _cut(model, inputs, outputs)
+    add_shape_constants(part, lambda length: {"ids": np.ones((1, length), np.int64)})
+    return _cut(part, inputs, outputs)
+
+
+def _create_session(part: onnx.ModelProto) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     # Every length is a new shape: an arena would keep the largest block of each kind forever.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    part = _cut(model, inputs, outputs)
     return ort.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        part.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        # It would round differently from the package's graph, whose divisors are not constant.
+        disabled_optimizers=["MatMulScaleFusion"],
     )
-
-
-def _cut(model: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
-    """The part of the graph that computes `outputs` from `inputs`, in graph order."""
-    graph = model.graph
-    maker = {name: node for node in graph.node for name in node.output}
-    weights = {weight.name: weight for weight in graph.initializer}
-    needed_nodes: set[str] = set()
-    needed_weights: dict[str, onnx.TensorProto] = {}
-    open_names = list(outputs)
-    while open_names:
-        name = open_names.pop()
-        if name in weights:
-            needed_weights[name] = weights[name]
-        elif name and name not in inputs:
-            if name not in maker:
-                raise ValueError(f"not a hibari voice: its graph has no {name}")
-            if maker[name].output[0] not in needed_nodes:
-                needed_nodes.add(maker[name].output[0])
-                open_names.extend(maker[name].input)
-    return onnx.helper.make_model(
-        onnx.helper.make_graph(
-            [node for node in graph.node if node.output[0] in needed_nodes],
-            graph.name,
-            [_declare(name) for name in inputs],
-            [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
-            list(needed_weights.values()),
-        ),
-        opset_imports=model.opset_import,
-        ir_version=model.ir_version,
-    )
-
-
-def _declare(name: str) -> onnx.ValueInfoProto:
-    shapes: dict[str, list[int | str]] = {
-        "ids": [1, "L"],
-        _CONTENT_UNITS: [1, 128, "U"],
-        _PROSODY_UNITS: [1, 192, "U"],
-        _F0: [1, "F"],
-        _ENERGY: [1, "F"],
-    }
-    kind = onnx.TensorProto.INT64 if name == "ids" else onnx.TensorProto.FLOAT
-    return onnx.helper.make_tensor_value_info(name, kind, shapes[name])

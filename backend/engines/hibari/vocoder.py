@@ -2,12 +2,14 @@
 
 A frame is 12.5 ms: a filter for a pulse train at the pitch, a level for noise, and a free spectrum.
 `hibari.dsp` renders a whole sentence of frames at once; this renders the same samples from frames
-as they arrive: the phase of the pulses, the overlap of the inverse STFT and the noise generator
+as they arrive: the phase of the pulses, the overlap of the inverse STFT and the place in the noise
 carry over, so that neither chunk edges nor joints of two renders are audible. The formula is in the
 docstring of `hibari.dsp`.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
 
 import numpy as np
 from hibari import dsp
@@ -30,13 +32,15 @@ _WINDOW: FloatArray = dsp.WIN
 _WEIGHT: FloatArray = (_WINDOW * _WINDOW).reshape(_OVERLAP, HOP)
 _VOICED_ABOVE_HZ = 40.0
 _HIGHEST_HARMONIC_HZ = 11_000.0
+_NOISE_FRAMES = 1024  # 12.8 s, longer than a sentence: no utterance hears a repetition
+_NOISE_STEP = 617  # frames between the noise of one seed and of the next; coprime to the above
 
 
 class StreamingVocoder:
     """Renders one utterance's frames, pushed in order, to samples: `HOP` per frame."""
 
     def __init__(self, seed: int) -> None:
-        self._noise = np.random.default_rng(seed)
+        self._noise_at = seed * _NOISE_STEP  # the next frame of noise
         self._phase = 0.0  # of the pulse train, in cycles
         self._f0: FloatArray = np.zeros(0, np.float32)  # from the last frame with a source on
         self._frames: FloatArray = np.zeros((0, 5 * BINS), np.float32)  # not yet synthesised
@@ -96,11 +100,16 @@ class StreamingVocoder:
         turn = np.tanh(theta)
         turn *= np.pi
         spectrum *= _polar(harmonic, turn)
-        # Drawn frame by frame, so that the noise does not depend on the chunks.
-        drawn = self._noise.standard_normal((len(frames), 2 * BINS), dtype=np.float32)
-        drawn.reshape(len(frames), BINS, 2)[:] *= dsp.ex(noise)[:, :, None]
-        spectrum += drawn.view(np.complex64)
+        drawn = self.take_noise(len(frames))
+        drawn *= dsp.ex(noise)
+        spectrum += drawn
         spectrum += _polar(free, phi)
+
+    def take_noise(self, n: int) -> NDArray[np.complex64]:
+        """The next `n` frames [n, BINS] of white noise: normal, of variance 1 in both parts."""
+        rows = np.arange(self._noise_at, self._noise_at + n) % _NOISE_FRAMES
+        self._noise_at += n
+        return _draw_noise()[rows]
 
     def _overlap_add(self, frames: FloatArray) -> None:
         n = len(frames)
@@ -123,6 +132,13 @@ class StreamingVocoder:
         self._skip -= skipped
         samples: Pcm = done[skipped:].reshape(-1)
         return samples
+
+
+@lru_cache(1)
+def _draw_noise() -> NDArray[np.complex64]:
+    # Drawn once: new noise for each utterance was a third of the cost of its samples.
+    drawn = np.random.default_rng(0).standard_normal((_NOISE_FRAMES, 2 * BINS), dtype=np.float32)
+    return drawn.view(np.complex64)
 
 
 def _polar(log_level: FloatArray, phase: FloatArray) -> NDArray[np.complex64]:

@@ -145,7 +145,6 @@ def _create_spoken(words: Sequence[WrittenWord], reading: Reading) -> Iterator[S
         lead = first.lead if part == 0 else ""
         said = " ".join(spoken[part * size : (part + 1) * size])
         behind = trail if part + 1 == parts else ""
-        is_joined = part == 0 and first.is_joined
         phonemes = reading.phonemes if parts == 1 else None
-        yield SpokenWord(start, end, lead + said + behind, phonemes, is_joined=is_joined)
+        yield SpokenWord(start, end, lead + said + behind, phonemes)
         start = end

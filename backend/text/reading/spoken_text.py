@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
@@ -9,12 +10,13 @@ from string import whitespace
 
 from backend.events import Word
 from backend.text.reading.spoken_word import SpokenWord
-from backend.text.reading.written_words import FILLER
+from backend.text.reading.written_words import FILLER, SPACELESS
 
 Span = tuple[int, int]
 
 TIE = "\u00a0"
 """Between the words that are said for one written word: speech is not cut there."""
+_SPACELESS = re.compile(f"[{SPACELESS}]")
 BLANK = whitespace + TIE + FILLER
 """Characters of a masked text that say nothing."""
 
@@ -35,16 +37,14 @@ class SpokenText:
         size = 0
         self.pronunciations: dict[int, str] = {}
         """IPA of words, by their offsets in `text`."""
-        for n, word in enumerate(words):
+        for word in words:
             said = word.spoken.replace(" ", TIE)
             if word.sound in sounds:
                 said = f"[{word.sound}]"
             if word.phonemes and said:
                 self.pronunciations[size] = word.phonemes
-            is_last = n + 1 == len(words)
-            if said and (
-                written[word.end - 1].isspace() if is_last else not words[n + 1].is_joined
-            ):
+            # Also behind the last one: where a word ends must not depend on the next.
+            if said and not _SPACELESS.match(said, len(said) - 1):
                 said += " "
             parts.append(said)
             size += len(said)

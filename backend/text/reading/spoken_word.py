@@ -16,7 +16,7 @@ class SpokenWord:
     possibly none (""); letters that are said by their names are single capitals ("F B I"). It has
     the punctuation marks at which a reader pauses. `phonemes`: IPA from a lexicon or a mark, which
     says all of it instead. `sound`: a sound of Chatterbox Turbo, such as "laugh"; other engines
-    are silent. `pause_ms`: silence behind it. `is_joined`: no space belongs before it.
+    are silent. `pause_ms`: silence behind it.
     """
 
     start: int
@@ -25,7 +25,6 @@ class SpokenWord:
     phonemes: str | None = None
     sound: str | None = None
     pause_ms: int = 0
-    is_joined: bool = False
 
     @property
     def plain(self) -> str:

@@ -24,7 +24,6 @@ SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U
 # Fillers do not count.
 _WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
 _LOOSE_ACCENT = re.compile("[\u0300-\u036f]")  # "s\u0336t\u0336": struck out
-_SPACELESS = re.compile(f"[{SPACELESS}]")
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
 
@@ -46,11 +45,6 @@ class WrittenWord:
     core: str
     trail: str
     is_glued: bool = False
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether no space belongs before it, since its script has none."""
-        return self.is_glued and _SPACELESS.match(self.text) is not None
 
     @property
     def text(self) -> str:

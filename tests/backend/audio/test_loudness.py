@@ -114,7 +114,7 @@ def test_the_gain_changes_slowly_and_recovers() -> None:
     assert np.allclose(heard[16_000:], speech[16_000:])
 
 
-def test_limiting_one_second_takes_under_10_ms() -> None:
+def test_limiting_one_second_takes_under_5_ms() -> None:
     loud, limiter = tone(1.0, 2.0), Limiter(RATE_HZ)
     limiter.limit(loud)
     costs_s = []
@@ -122,4 +122,4 @@ def test_limiting_one_second_takes_under_10_ms() -> None:
         started_s = time.thread_time()
         limiter.limit(loud)
         costs_s.append(time.thread_time() - started_s)
-    assert min(costs_s) < 0.010  # on the event loop
+    assert min(costs_s) < 0.005  # on the event loop

@@ -40,7 +40,9 @@ def decode_pcm(pcm: NDArray[np.float32]) -> str:
     assert len(pcm) % CHARACTER_SAMPLES == 0, "a character is cut"
     rows = pcm.reshape(-1, CHARACTER_SAMPLES).astype(np.float64)
     assert np.all(rows == rows[:, :1]), "a character is broken"
-    return "".join(chr(round((level - QUIETEST) * CODES / RANGE)) for level in rows[:, 0])
+    return "".join(
+        chr(round((level - QUIETEST) * CODES / RANGE)) for level in rows[:, 0] if level
+    )  # the rest is silence
 
 
 @dataclass

@@ -76,3 +76,13 @@ def test_text_tokens_equal_upstream(turbo: bool) -> None:
         assert tokens == tokenizer("Hello there.").input_ids[0].tolist()
     else:
         assert tokens == [255, *tokenizer.text_to_tokens("Hello there.")[0].tolist(), 0]
+
+
+def test_words_said_for_one_written_word_are_read_as_separate_words() -> None:
+    class Words:
+        def text_to_tokens(self, text: str) -> torch.Tensor:
+            assert text.rstrip(".") == "Five dollars now"
+            return torch.zeros(1, len(text))
+
+    hp = SimpleNamespace(start_text_token=1, stop_text_token=2)
+    TextTokens(Words(), SimpleNamespace(hp=hp, is_gpt=False))("five\u00a0dollars now")

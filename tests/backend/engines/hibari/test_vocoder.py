@@ -16,9 +16,9 @@ class SameNoise:
     """Gives the package the vocoder's noise: drawn frame by frame, not bin by bin."""
 
     def standard_normal(self, shape: tuple[int, int], dtype: type) -> FloatArray:
-        bins, n = shape[0], shape[1] // 2
-        drawn = np.random.default_rng(SEED).standard_normal((n, 2 * bins), dtype=np.float32)
-        return np.ascontiguousarray(drawn.view(np.complex64).T).view(np.float32)
+        n = shape[1] // 2
+        drawn = StreamingVocoder(SEED).take_noise(n)
+        return np.ascontiguousarray(drawn.T).view(np.float32)
 
 
 def speechlike(n: int) -> tuple[FloatArray, FloatArray]:
