@@ -30,16 +30,21 @@ def test_words_that_are_said_for_one_written_word_are_tied(spoken: SpokenText) -
     assert spoken.plain == "It is five dollars. Go now"
 
 
-@pytest.mark.parametrize(("count", "end"), [(6, " "), (5, " "), (0, "")])
-def test_the_space_behind_the_last_word_is_as_it_is_written(count: int, end: str) -> None:
-    assert SpokenText(WORDS[:count], WRITTEN).text.endswith(end)
-    last = SpokenText([SpokenWord(0, 2, "It")], "It")
-    assert last.text == "It"
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 6])
+def test_more_words_change_nothing_of_those_before(spoken: SpokenText, count: int) -> None:
+    part = SpokenText(WORDS[:count], WRITTEN).text
+    assert part.endswith(" ")
+    assert spoken.text.startswith(part)
 
 
-def test_joined_words_have_no_space_between_them() -> None:
-    words = [SpokenWord(0, 3, "hello"), SpokenWord(3, 4, "x", is_joined=True)]
-    assert SpokenText(words, "hi!x").text == "hellox"
+def test_scripts_without_spaces_have_none() -> None:
+    words = [
+        SpokenWord(0, 1, "你"),
+        SpokenWord(1, 2, "好"),
+        SpokenWord(2, 5, "ok"),
+        SpokenWord(5, 6, "再"),
+    ]
+    assert SpokenText(words, "你好ok 再").text == "你好ok 再"
 
 
 @pytest.mark.parametrize(
