@@ -79,7 +79,7 @@ Language = Annotated[
 ]
 Ssml = Annotated[
     bool,
-    typer.Option("--ssml", help="Carry out SSML, also if the text does not begin with <speak>."),
+    typer.Option("--ssml", help="Carry out SSML, also if the text does not begin with `speak`."),
 ]
 DeviceName = Annotated[
     str,
