@@ -23,8 +23,8 @@ class Options:
     while others of the session are spoken, and in mode `batch`. `capacity_wait_s`: how long a
     session or an utterance that an overloaded server refuses waits in all, trying again when the
     server says; 0: not at all. `fallback`: use HTTP when no WebSocket can be opened. `lexicon`: how
-    words are said in all utterances, such as {"Nguyen": "win"}. `on_event`: called on the event
-    loop with each `SessionEvent`.
+    words are said in all utterances, such as {"Nguyen": "win"}. `ssml`: SSML is carried out in all
+    utterances that do not set it. `on_event`: called on the event loop with each `SessionEvent`.
     """
 
     max_age_s: float = 55 * 60
@@ -35,6 +35,7 @@ class Options:
     capacity_wait_s: float = 0.0
     fallback: bool = True
     lexicon: Mapping[str, str] = field(default_factory=dict)
+    ssml: bool = False
     on_event: Callable[[SessionEvent], None] | None = None
 
     def __post_init__(self) -> None:

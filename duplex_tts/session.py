@@ -40,6 +40,7 @@ class Session:
     def __init__(self, url: str, key: str | None, options: Options) -> None:
         self._failover = Failover(url, key, options)
         self._lexicon = options.lexicon
+        self._ssml = options.ssml
         self._slots = asyncio.Semaphore(options.max_in_flight)
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_flight: dict[Utterance, None] = {}  # in the order of `speak`
@@ -180,6 +181,8 @@ class Session:
         if self._lexicon:
             lexicon = {**self._lexicon, **(parameters.get("lexicon") or {})}
             parameters = {**parameters, "lexicon": lexicon}
+        if self._ssml and parameters.get("ssml") is None:
+            parameters = {**parameters, "ssml": True}
         context = Context(id_, parameters, _default_form(channel.ready), on_arrival)
         channel.open_context(context)
         self._utterances += 1

@@ -82,4 +82,5 @@ def _describe_words(services: Services, sentence: ReadSentence, voice: str) -> l
             "phonemes": None if phonemes is None else phonemes.get(at, ""),
         }
         for (start, end), at, word in spoken.list_words()
+        if word.plain  # else it is a pause
     ]

@@ -80,8 +80,7 @@ class MaskedText:
         start = self._saved[0].length
         self._raw, self._raw_start = self._raw[start - self._raw_start :], start
         change = self.find_change(upto)
-        while self._marks and self._marks[0].end <= upto and self._marks[0] is not change:
-            self._marks.popleft()
+        self._marks = deque(m for m in self._marks if m.end > upto or m is change)
 
     def _keep_state(self, masked: str) -> str:
         self._marks += self._reader.marks

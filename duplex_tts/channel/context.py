@@ -67,6 +67,7 @@ class Parameters(TypedDict, total=False):
     frames: Literal["binary", "json"] | None
     lexicon: Mapping[str, str] | None
     dictionaries: Sequence[str] | None
+    ssml: bool | None
 
 
 Arrival = ContextEvent | ClientError

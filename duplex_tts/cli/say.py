@@ -22,6 +22,7 @@ from duplex_tts.cli.shared_options import (
     Language,
     Seed,
     Speed,
+    Ssml,
     Url,
     Voice,
     Volume,
@@ -75,6 +76,7 @@ def say(  # noqa: PLR0913 - a parameter is an option
     seed: Seed = None,
     language: Language = None,
     volume: Volume = None,
+    ssml: Ssml = False,
     device: DeviceName = AUTO,
     url: Url = None,
     key: Key = None,
@@ -88,12 +90,15 @@ def say(  # noqa: PLR0913 - a parameter is an option
     some-llm | duplex-tts say
     some-llm | duplex-tts say -o out.flac
     some-llm | duplex-tts say -o - --format opus | ssh phone ffplay -
+    duplex-tts say --ssml 'Wait. <break time="2s"/> Now.'
     ```
 
     Standard input is spoken as it arrives, even in the middle of a sentence. Ctrl-C stops: a new
     file keeps the speech so far, an existing file stays unchanged.
     """
     parameters = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
+    if ssml:
+        parameters["ssml"] = True
     report = SayReport()
     with reporting_errors() as interruption:
         player_device = device_from_name(device)

@@ -77,6 +77,10 @@ Seed = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="Language of the text, for example en or en-US.")
 ]
+Ssml = Annotated[
+    bool,
+    typer.Option("--ssml", help="Carry out SSML, also if the text does not begin with `speak`."),
+]
 DeviceName = Annotated[
     str,
     typer.Option(

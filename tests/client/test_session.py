@@ -606,6 +606,22 @@ async def test_lexicon_of_the_session_and_of_an_utterance_are_sent_together() ->
     assert starts[1]["lexicon"] == {"Nguyen": "win", "Anna": "ahna"}
 
 
+async def test_ssml_of_the_session_holds_where_an_utterance_does_not_set_it() -> None:
+    starts = []
+
+    async def script(peer: ScriptedConnection) -> None:
+        for _ in range(3):
+            starts.append(await peer.receive("start"))
+
+    options = Options(ssml=True)
+    async with run_server(script) as url, Session.connect(url, options=options) as session:
+        await session.start()
+        await session.start(ssml=False, voice="heart")
+        await session.start(ssml=None)
+        await session.ping()
+    assert [start.get("ssml") for start in starts] == [True, False, True]
+
+
 async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:
     paths = []
 

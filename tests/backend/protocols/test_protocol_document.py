@@ -14,6 +14,7 @@ from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.endpoints.lexicon import lexicon_routes
 from backend.endpoints.native import native_routes
+from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes
 from backend.endpoints.voices import voice_routes
 from backend.errors import DuplexError
@@ -104,6 +105,7 @@ def test_documented_native_routes_match_the_code() -> None:
         native_routes(access),
         voice_routes(access),
         lexicon_routes(access),
+        reading_routes(access),
         status_routes(Settings(), tts, tts.metrics, access),
     ]
     routes = [route for router in routers for route in router.routes]

@@ -388,7 +388,7 @@ def test_invalid_option_values_are_usage_errors(
     assert CliRunner().invoke(cli.app, arguments).exit_code == 2
 
 
-def test_volume_and_a_file_reach_the_server(
+def test_options_and_a_file_reach_the_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs: list[SayJob] = []
@@ -398,9 +398,11 @@ def test_volume_and_a_file_reach_the_server(
 
     monkeypatch.setattr(say_command, "say_aloud", fake_say)
     (tmp_path / "book.txt").write_text("Call me Ishmael.")
-    asked = ["say", "-f", str(tmp_path / "book.txt"), "--volume", "0.5", "--url", "host:1"]
+    asked = ["say", "-f", str(tmp_path / "book.txt"), "--volume", "0.5", "--ssml"]
+    asked += ["--url", "host:1"]
     assert CliRunner().invoke(cli.app, asked).exit_code == 0
     assert jobs[0].parameters.get("volume") == 0.5
+    assert jobs[0].parameters.get("ssml") is True
 
 
 # --- progress -------------------------------------------------------------------------------------
