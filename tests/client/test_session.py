@@ -318,7 +318,6 @@ async def test_leaving_the_block_leaves_no_task_and_keeps_the_callers_exception(
 @pytest.mark.parametrize(
     "message",
     [
-        '{"type": "sing"}',
         "not json",
         "[]",
         '{"type": "done", "context": "c"}',

@@ -73,7 +73,15 @@ class SpokenText:
         if spoken >= self.to_spoken(limit):
             return limit
         count = bisect_right(self._ends, spoken)
-        return self._words[count - 1].end if count else 0
+        reached = self._words[count - 1].end if count else 0
+        return self._find_part_end(count, spoken) or reached
+
+    def _find_part_end(self, at: int, spoken: int) -> int:
+        """Where `spoken`, inside a word that is said as it is written, is written; else 0."""
+        said_start = self._ends[at - 1] if at else 0
+        start, end = self._find_span(self._words[at])
+        is_plain = self._written[start:end] == self.text[said_start : said_start + end - start]
+        return start + spoken - said_start if is_plain and spoken > said_start else 0
 
     def group_words(self, heard: Sequence[Word]) -> Iterator[Word]:
         """The written words of spoken ones, without the spaces around them. An engine may say a

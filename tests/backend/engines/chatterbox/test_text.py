@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,

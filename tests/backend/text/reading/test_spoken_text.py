@@ -110,10 +110,22 @@ def test_heard_words_are_those_that_were_written(spoken: SpokenText) -> None:
         Word(SAID.index("Go"), SAID.index("Go") + 2, 500.0, 600.0),
     ]
     assert list(spoken.group_words(heard)) == [
-        ((0, 2), (0.0, 90.0)),
-        ((6, 9), (100.0, 400.0)),
-        ((12, 14), (500.0, 600.0)),
+        Word(0, 2, 0.0, 90.0),
+        Word(6, 9, 100.0, 400.0),
+        Word(12, 14, 500.0, 600.0),
     ]
+
+
+def test_a_word_said_in_two_chunks_is_shared_between_them() -> None:
+    spoken = SpokenText([SpokenWord(0, 9, "nineteen"), SpokenWord(9, 12, "ok")], "nineteen ok ")
+    assert list(spoken.group_words([Word(0, 4, 0.0, 40.0)])) == [Word(0, 4, 0.0, 40.0)]
+    assert list(spoken.group_words([Word(4, 8, 40.0, 80.0)])) == [Word(4, 8, 40.0, 80.0)]
+    assert [spoken.to_written(said, 12) for said in (0, 4, 8, 9, 12)] == [0, 4, 8, 9, 12]
+
+
+def test_what_is_said_otherwise_is_written_once_all_of_it_is_said() -> None:
+    spoken = SpokenText([SpokenWord(0, 3, "twenty one")], "21 ")
+    assert [spoken.to_written(said, 3) for said in (0, 6, 11)] == [0, 0, 3]
 
 
 def test_words_with_sound_are_listed_with_both_offsets(spoken: SpokenText) -> None:
