@@ -102,7 +102,8 @@ class SpokenText:
             written_start + min(size, size * (offset - said_start) // max(1, said))
             for offset in (start, end)
         )
-        return first, last
+        is_end = not any(map(str.isalnum, self.text[end : self._ends[at]]))  # marks at most
+        return first, written_end if is_end else last
 
     def list_words(self) -> Iterator[tuple[Span, int, SpokenWord]]:
         """The written words that have sound: where they are written, without the spaces around
