@@ -37,6 +37,8 @@ _CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
 _SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | HOMOGRAPHS
+_LOVERS = word_set("i we they")
+_BEFORE_LESS = word_set("are be by for have if is level of score takes than the value was were")
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
 
 
@@ -72,7 +74,18 @@ def read_code_with_digits(cursor: WordCursor) -> Reading | None:
     return None if said is None else Reading(said)
 
 
-CODE_RULES: tuple[Rule, ...] = (read_code_with_digits,)
+def read_heart(cursor: WordCursor) -> Reading | None:
+    """`I <3 you`, `Thanks <3`; not `x <3`, `is <3`."""
+    if not cursor.word.text.startswith("<3") or cursor.word.text.strip("3.,!?)") != "<":
+        return None
+    before = cursor.previous().core.lower()
+    if before in _LOVERS:
+        return Reading("love")
+    is_compared = len(before) == 1 or before in _BEFORE_LESS or not before.isalpha()
+    return None if before and is_compared else Reading("", trail=cursor.word.trail)
+
+
+CODE_RULES: tuple[Rule, ...] = (read_heart, read_code_with_digits)
 """Asked before the rules of numbers."""
 
 WORD_RULES: tuple[Rule, ...] = (read_word,)
