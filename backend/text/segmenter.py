@@ -25,6 +25,7 @@ import sentencex
 from backend.text.reading.languages import find_language
 from backend.text.sentence_bounds import (
     LONGEST_GAP,
+    hide_plain_words,
     is_in_name,
     move_between_words,
     word_before,
@@ -232,6 +233,8 @@ class Segmenter:
         left_out = max(0, high - low - LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
         spoken = _SPACE.sub(" ", shown) + following
+        if self._language == "en":
+            spoken = hide_plain_words(spoken)
         boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
