@@ -191,7 +191,7 @@ CAPITAL_ONLY = word_set("ave blvd bros co corp ct ed inc jct jr ln ltd pl rd sr"
 """Those of `COMMON` that need a capital: "ed." behind a number is the one exception."""
 
 BARE = word_set(
-    "approx attn blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty sr vs"
+    "approx attn ave blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty rd sr vs"
 )
 """Those of `COMMON` that are also written without a full stop."""
 

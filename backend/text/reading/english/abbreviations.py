@@ -25,6 +25,7 @@ from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 _LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_BARE_STREETS = word_set("ave rd")
 _BEFORE_NOUNS = word_set("a an any each his her its my our per phone serial tel the this your")
 _ADJECTIVES = {"approx": "approximate", "incl": "included"}
 _YEAR_NOTES = {"c": "circa", "b": "born", "d": "died", "v": ""}
@@ -125,6 +126,8 @@ def _drop_stop(cursor: WordCursor) -> str:
 def _read_calendar(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
     before = cursor.previous()
     is_cued = before.core.lower() in DATE_CUES or before.core.lower() in CALENDAR
+    if before.core in ("and", "or", "&"):
+        is_cued = cursor.previous(2).core.lower() in CALENDAR
     if not has_stop:
         clear = key in DAYS and key not in _WORD_DAYS
         if not clear and not is_cued and key in DAYS and cursor.word.trail == ",":
@@ -195,6 +198,9 @@ def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None
     if key == "ed":
         is_edition = cursor.previous().core[:1].isdecimal() and has_stop
         return Reading("edition", trail=_drop_stop(cursor)) if is_edition else None
+    if not has_stop and key in _BARE_STREETS:
+        is_street = _is_street(cursor, "") and word.core.istitle()
+        return Reading(COMMON[key]) if is_street else None
     if key in CAPITAL_ONLY and not word.core[0].isupper():
         return None
     if key in ALSO_WORDS and not (word.core[0].isupper() and cursor.peek().core[:1].isdecimal()):

@@ -30,6 +30,7 @@ _LONGEST_CLUSTER = 3  # consonants in a row inside a word that can be said
 _LONGEST_IN_LONG = 5  # the same in long words, which are seldom letters: "MONTHS", "BIRTHDAY"
 _LONG_WORD = 6  # letters
 _LOOK_AROUND = 3  # words to either side that tell whether a text is in capitals
+_LIGHTS = word_set("backlight bulb bulbs display lamp lamps light lighting lights screen strip tv")
 _THE = word_set("a an her his my our the their this your")
 _BEFORE_PRONOUN = word_set("do did done get got love hate want need that's")
 _BEFORE_WHO = word_set("guess know knows see tell wonder exactly")
@@ -105,6 +106,8 @@ def _read_doubtful(cursor: WordCursor, capitals: str) -> str:
             is_word = last == "i" or _is_shouted(cursor) or cursor.peek().core == "I"
         case "IT":
             is_word = last not in _THE and (last in _BEFORE_PRONOUN or _is_shouted(cursor))
+        case "LED":
+            is_word = _is_shouted(cursor) and cursor.peek().core.lower() not in _LIGHTS
         case "US":
             is_word = last != "the" and _is_shouted(cursor)
         case "WHO":

@@ -59,6 +59,7 @@ _OPERATORS = order_marks(
 _CALL = re.compile(r"[\w.:]+[(\[{].*|.*[\w\"'][)\]}](?:[;:.,]+.*)?")
 _FLAG = re.compile(r"(-{1,2})([A-Za-z][\w.-]*)(=\S+)?")
 _STEP = re.compile(r"([A-Za-z_]\w*)(\+\+|--)")
+_STEP_BEFORE = re.compile(r"\+\+([A-Za-z_]\w*)")
 _MARK_GRADE = re.compile(r"([A-F])([+−–-])")
 _PLUS = re.compile(r"([A-Za-z]\w*)\+")
 _USER = re.compile(r"@(\w[\w.-]*)")
@@ -101,6 +102,8 @@ def _read_prefixed(core: str, trail: str) -> str | None:
 
 
 def _read_suffixed(core: str, trail: str) -> str | None:
+    if match := _STEP_BEFORE.fullmatch(core):
+        return f"plus plus {say_letters_and_digits(match[1])}"
     if match := _MARK_GRADE.fullmatch(core):
         return f"{match[1]} {'plus' if match[2] == '+' else 'minus'}"
     if match := _STEP.fullmatch(core):

@@ -37,6 +37,7 @@ _CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
 _SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | HOMOGRAPHS
+_FACES = frozenset(["\\o/", "B-)", "8-)", "=)", "=(", "=D", "=P", "O:)", "0:)"])
 _LOVERS = word_set("i we they")
 _BEFORE_LESS = word_set("are be by for have if is level of score takes than the value was were")
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
@@ -75,7 +76,9 @@ def read_code_with_digits(cursor: WordCursor) -> Reading | None:
 
 
 def read_heart(cursor: WordCursor) -> Reading | None:
-    """`I <3 you`, `Thanks <3`; not `x <3`, `is <3`."""
+    """`I <3 you`, `Thanks <3`; not `x <3`, `is <3`. Also the faces that look like sums."""
+    if cursor.word.text in _FACES:
+        return Reading("", trail="")
     if not cursor.word.text.startswith("<3") or cursor.word.text.strip("3.,!?)") != "<":
         return None
     before = cursor.previous().core.lower()
