@@ -199,6 +199,7 @@ RULES: Mapping[str, Rule] = {
     "-": _read_dash,
     ":": _read_colon,
     "+": _read_plus,
+    "·": _read_plus,
     ">": _read_greater,
     "=": _read_equals,
     "|": _read_pipe,

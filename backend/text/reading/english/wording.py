@@ -25,7 +25,13 @@ from backend.text.reading.english.symbols import (
     is_emoticon,
     read_symbol,
 )
-from backend.text.reading.english.web import read_address, read_hash, read_numbered_code, read_path
+from backend.text.reading.english.web import (
+    is_file,
+    read_address,
+    read_hash,
+    read_numbered_code,
+    read_path,
+)
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import LONGEST_WORD, WordCursor
@@ -67,8 +73,12 @@ def _is_rest(cursor: WordCursor) -> bool:
 
 
 def read_code_with_digits(cursor: WordCursor) -> Reading | None:
-    """An address, file or hash that begins with a digit, which rules of numbers would take."""
+    """An address, file or hash that begins with a digit, an option: rules of numbers would take
+    them.
+    """
     core = cursor.word.core
+    if core.startswith("--") and core[2:3].isalpha() and (flag := read_code(core, "")):
+        return Reading(flag)
     if not core[:1].isdecimal():
         return None
     said = read_numbered_code(core)
@@ -166,5 +176,6 @@ def _read_by_itself(core: str, trail: str) -> Reading | None:
     if (said := read_code(core, trail)) is not None:
         closed = _CLOSERS.get(core[:1]) or (")]}" if _OPENS.search(core) else "")
         return Reading(said, trail=trail.lstrip(closed) if closed else None)
-    said = read_hash(core) or read_identifier(core) or read_path(core) or read_compound(core)
+    said = read_hash(core) or (read_path(core) if is_file(core) else None)
+    said = said or read_identifier(core) or read_path(core) or read_compound(core)
     return None if said is None else Reading(said)
