@@ -11,6 +11,10 @@ _PLAIN_WORDS = re.compile(
     r"\b(?:app|arc|art|ba|con|del|ex|fed|fig|id|la|ma|may|me|med|miss|mm|no|pa|pop|re|tab|ok"
     r"|No|Ok|OK|ID|ME|NO)(?=\.(?:\s|$))"
 )
+# It takes any abbreviation before "I" for an initial or a number: "Plan B. I like it."
+_PRONOUN = re.compile(r"\.[\"')]{0,2}\s+I(?:'(?:m|ll|ve|d))?$")
+_BEFORE_PRONOUN = re.compile(r"\s?[A-Za-z.]{0,19}[A-Za-z](?=\.[\"')]{0,2}\s+I(?:'(?:m|ll|ve|d))?$)")
+_LONGEST_PRONOUN = 12
 _CLOSING = ("Pe", "Pf", "Po")
 _NAME = re.compile(r"[@/\\_:=]|www\.|[A-Z]\.[A-Z]")
 
@@ -21,10 +25,12 @@ def word_before(text: str, end: int) -> str:
     return words[-1] if words else ""
 
 
-def hide_plain_words(text: str) -> str:
+def hide_plain_words(text: str, *, is_complete: bool) -> str:
     """English text of the same length in which words before a full stop are no abbreviations, for
-    the library; the table of the language decides about them.
+    the library; the table of the language decides about them. `is_complete`: its last word is.
     """
+    if is_complete and _PRONOUN.search(text, max(0, len(text) - _LONGEST_PRONOUN)):
+        text = _BEFORE_PRONOUN.sub(lambda word: "x" * len(word[0]), text)
     return _PLAIN_WORDS.sub(lambda word: "x" * len(word[0]), text)
 
 

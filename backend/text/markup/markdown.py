@@ -37,8 +37,10 @@ def _read_star(ahead: Ahead, state: ReaderState) -> Token | None:
     is_spaced = before == after == " " and not state.before_last.isspace()
     if count == 1 and is_spaced and not state.line_is_blank:
         return None
-    if count <= 2 and before.isdigit() and after.isdigit() and not state.star_is_open:
-        return keep(ahead, count)
+    if count == 1 and before.isdigit() and after.isdigit() and not state.star_is_open:
+        return keep(ahead)
+    if count == 2 and before.isalnum() and after.isdigit() and not state.star_is_open:
+        return Token("^" + FILLER)  # `x**2`
     if count == 1 and not state.star_is_open and _is_product(ahead, state):
         return None
     if count == 1 and before.isalnum() and after.isalnum() and not state.star_is_open:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ CASES = [
 
 @pytest.mark.parametrize("size", [1, 1000])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"])
-def test_a_text_is_cut_as_a_reader_would(case: dict, size: int) -> None:
+def test_a_text_is_cut_as_a_reader_would(case: dict[str, Any], size: int) -> None:
     segmenter, text = Segmenter(), case["text"]
     sentences = [
         sentence

@@ -201,7 +201,7 @@ WORDLIKE = word_set("adj alt diff dir esp max min prev ref req temp temps")
 ALSO_WORDS = word_set("long pop")
 """Those of `COMMON` that are words: read behind "the" and before a small letter or a number."""
 
-CLIPPED = word_set("info intro prob tech")
+CLIPPED = word_set("dev eng exec info intro prob tech")
 """Said as they are written; their full stop before a small letter is no end."""
 
 SILENT_STOP = word_set("al cit et ibid loc op")

@@ -28,6 +28,7 @@ _LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
 _BARE_STREETS = word_set("ave rd")
 _BEFORE_NOUNS = word_set("a an any each his her its my our per phone serial tel the this your")
 _ADJECTIVES = {"approx": "approximate", "incl": "included"}
+_NOUNS = SMALL_TITLES | ALSO_WORDS | CLIPPED | _ADJECTIVES.keys() | word_set("co corp jr lat no sr")
 _YEAR_NOTES = {"c": "circa", "b": "born", "d": "died", "v": ""}
 _ALWAYS_TITLES = word_set("mr mrs ms dr")
 _WORD_DAYS = word_set("sat sun wed mon mar")  # also words: a full stop is not enough
@@ -71,10 +72,11 @@ def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
 
 def _read_noun(cursor: WordCursor, key: str) -> Reading | None:
     """Words that are abbreviations before a small letter: "the no. is", "the gen. public"."""
-    if key not in SMALL_TITLES | ALSO_WORDS | CLIPPED | _ADJECTIVES.keys() | {"lat", "no"}:
+    if key not in _NOUNS:
         return None
     before, following = cursor.previous(), cursor.peek().core
-    is_noun = before.core.lower() in _BEFORE_NOUNS and before.trail in ("", ".")
+    is_noun = before.core.lower() in _BEFORE_NOUNS and not before.trail
+    is_noun = is_noun or before.trail == "."
     if not following[:1].islower() and not (key in ALSO_WORDS and following[:1].isdecimal()):
         return None
     if key in CLIPPED:

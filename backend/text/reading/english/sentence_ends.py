@@ -47,6 +47,8 @@ def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
         return True
     if key in LEADING:
         return False
+    if key == "ste":
+        return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
     if key in TITLES and word[0].isupper():
         return key in STREETS and following[0].isalpha() and following[0].isupper()
     if following[0].islower():
@@ -57,7 +59,8 @@ def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
     if key in NUMBERED:
         return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
     if following[0].isdecimal():
-        return key not in _BEFORE_NUMBERS and key not in MONTHS
+        is_day = word[0].isupper() and key in DAYS  # "Fri. 9 a.m."
+        return key not in _BEFORE_NUMBERS and key not in MONTHS and not is_day
     return True
 
 
@@ -71,6 +74,8 @@ def _may_be_month(following: str, is_complete: bool) -> bool:
 def _may_end_numbered(key: str, following: str, is_complete: bool) -> bool:
     if following[:1].isdecimal():
         return False
+    if following == "I":  # Vol. I
+        return key in MAYBE_WORDS - {"fig"}
     if key in MAYBE_WORDS and key != "fig":
         return True
     return is_complete and not is_numbering(following)

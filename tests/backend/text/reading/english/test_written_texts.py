@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def strip_marks(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", TEXTS, ids=lambda case: case["text"][:40])
-def test_a_text_is_read_as_a_reader_would(case: dict) -> None:
+def test_a_text_is_read_as_a_reader_would(case: dict[str, Any]) -> None:
     assert strip_marks(read(case["text"])) in [strip_marks(said) for said in case["readings"]]
 
 
