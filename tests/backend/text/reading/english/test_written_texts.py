@@ -64,3 +64,23 @@ def test_a_capital_a_is_the_letter(text: str, said: str) -> None:
 )
 def test_long_words_in_capitals_are_words(text: str, said: str) -> None:
     assert read(text) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Say <spell>hi</spell> now.", "say h i now"),
+        ("x<y and y>z", "x less than y and y greater than z"),
+        ("I <3 you", "i love you"),
+        ("It is <3 kg.", "it is less than three kilograms"),
+        ("x**2 here", "x squared here"),
+        ("Elm Ave is here.", "elm avenue is here"),
+        ("Ave Maria", "ave maria"),
+        ("The co. is old.", "the company is old"),
+        ("The no. is 5.", "the number is five"),
+        ("I said no. He left.", "i said no he left"),
+        ("AT&T's plan", "a t and t s plan"),
+    ],
+)
+def test_look_alikes_are_told_apart(text: str, said: str) -> None:
+    assert strip_marks(read(text)) == said.split()
