@@ -25,6 +25,7 @@ import sentencex
 from backend.text.reading.languages import find_language
 from backend.text.sentence_bounds import (
     LONGEST_GAP,
+    hide_plain_words,
     is_in_name,
     move_between_words,
     word_before,
@@ -212,7 +213,7 @@ class Segmenter:
         """
         if self._first_letter is None:
             return 0
-        for end in self._library_ends(low, high):
+        for end in self._library_ends(low, high, is_complete=is_complete):
             if low <= end < high:
                 cut = move_between_words(self._text, end, high)
                 if not self._first_letter < cut < high or is_in_name(self._text, cut, high):
@@ -223,7 +224,9 @@ class Segmenter:
                     return cut
         return 0
 
-    def _library_ends(self, low: int, high: int, following: str = "") -> list[int]:
+    def _library_ends(
+        self, low: int, high: int, following: str = "", *, is_complete: bool = False
+    ) -> list[int]:
         """The library's sentence ends in the spoken text from before `low` to `high`."""
         start = max(0, low - _CONTEXT)
         if start:
@@ -232,6 +235,8 @@ class Segmenter:
         left_out = max(0, high - low - LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
         spoken = _SPACE.sub(" ", shown) + following
+        if self._language == "en":
+            spoken = hide_plain_words(spoken, is_complete=is_complete)
         boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]

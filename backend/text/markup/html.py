@@ -85,7 +85,8 @@ def _read_tag(ahead: Ahead, state: ReaderState) -> Token | None:
         return None
     if tag.name == "speak" and not tag.is_closing and state.is_at_start:
         state.ssml = True
-    if state.ssml and (token := read_ssml_tag(ahead, state, tag)) is not None:
+    may_act = state.ssml or tag.name == "spell"  # no HTML
+    if may_act and (token := read_ssml_tag(ahead, state, tag)) is not None:
         return token
     return _read_html_tag(ahead, state, tag)
 

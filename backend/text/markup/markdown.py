@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from backend.text.markup.brackets import read_bracket_mark
+from backend.text.markup.links import read_close_bracket, read_open_bracket
 from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, blank, keep, remove
 from backend.text.reading.written_words import FILLER
 
@@ -17,10 +17,6 @@ LONG_RUN = 4
 """So many of the same mark are a rule or a drawing."""
 
 _INFO_STRING = re.compile(r"[^`\n]{0,60}")  # a language behind a code fence
-_TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}')[ \t]{0,9}\)")
-_OPEN_TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}|'[^'\n]{0,200})?\Z")
-_CLOSED_TITLE = re.compile(r"[ \t]{1,9}(?:\"[^\"\n]{0,200}\"|'[^'\n]{0,200}')[ \t]{0,9}\Z")
-_TARGET = re.compile(r"[^\s()]+")
 _ESCAPED = frozenset("*_`#~[]|<>\\.!-+(){}$%&\"'")
 
 Rule = Callable[[Ahead, ReaderState], Token | None]
@@ -41,8 +37,10 @@ def _read_star(ahead: Ahead, state: ReaderState) -> Token | None:
     is_spaced = before == after == " " and not state.before_last.isspace()
     if count == 1 and is_spaced and not state.line_is_blank:
         return None
-    if count <= 2 and before.isdigit() and after.isdigit() and not state.star_is_open:
-        return keep(ahead, count)
+    if count == 1 and before.isdigit() and after.isdigit() and not state.star_is_open:
+        return keep(ahead)
+    if count == 2 and before.isalnum() and after.isdigit() and not state.star_is_open:
+        return Token("^" + FILLER)  # `x**2`
     if count == 1 and not state.star_is_open and _is_product(ahead, state):
         return None
     if count == 1 and before.isalnum() and after.isalnum() and not state.star_is_open:
@@ -126,16 +124,29 @@ def _read_greater(ahead: Ahead, state: ReaderState) -> Token | None:
 
 
 def _read_equals(ahead: Ahead, state: ReaderState) -> Token | None:
-    """The line below a heading, a heading of a wiki."""
+    """The line below a heading, a heading of a wiki, `==marked==`; not `a == b`, `a==b`."""
     if not state.line_is_blank:
-        return None
+        return _read_highlight(ahead, state)
     count = ahead.count_run(LONG_RUN)
     after = ahead.peek(count)
+    if count == 2 and after.isalpha():
+        return remove(2)
     return blank(count) if count > 1 and (after == "" or after.isspace()) else keep(ahead, count)
 
 
+def _read_highlight(ahead: Ahead, state: ReaderState) -> Token | None:
+    if ahead.peek() != "=" or ahead.count_run(LONG_RUN) != 2:
+        return None
+    after = ahead.peek(2)
+    opens = state.last.isspace() and after.isalpha()
+    closes = not state.last.isspace() and not after.isalnum() and not state.last.isdigit()
+    return remove(2) if opens or closes else None
+
+
 def _read_pipe(ahead: Ahead, state: ReaderState) -> Token | None:
-    """A table's column."""
+    """A table's column; not `a || b`."""
+    if state.last == " " and not state.line_is_blank and ahead.peek() == "|":
+        return keep(ahead, 2) if ahead.peek(2) == " " else blank()
     return blank()
 
 
@@ -174,54 +185,11 @@ def _read_fence(ahead: Ahead, state: ReaderState, count: int) -> Token:
     return blank(count)
 
 
-def _read_open_bracket(ahead: Ahead, state: ReaderState) -> Token | None:
-    """A link's text, a task, a footnote, or a mark of ours; other brackets are silent."""
-    if (mark := read_bracket_mark(ahead, state)) is not None:
-        return mark
-    state.brackets += 1
-    return blank() if state.last.isalnum() else remove()
-
-
-def _read_close_bracket(ahead: Ahead, state: ReaderState) -> Token | None:
-    after = ahead.peek()
-    is_link = after == "(" and state.brackets > 0
-    state.brackets = max(0, state.brackets - 1)
-    if is_link:
-        state.target_depth = 1
-        return remove(2)
-    return blank() if after.isalnum() else remove()
-
-
-def read_link_target(ahead: Ahead, state: ReaderState) -> Token | None:
-    """The next characters of a link's target; None: it has ended."""
-    character = ahead.text[ahead.at]
-    if character == "(":
-        state.target_depth += 1
-        return remove()
-    if character == ")":
-        state.target_depth -= 1
-        return remove()
-    if not character.isspace():
-        address = _TARGET.match(ahead.text, ahead.at)
-        assert address is not None
-        return remove(len(address[0]))
-    title = _read_title(ahead)
-    state.target_depth = 0
-    return title
-
-
-def _read_title(ahead: Ahead) -> Token | None:
-    if title := _TITLE.match(ahead.text, ahead.at):
-        return remove(len(title[0]))
-    may_end = _OPEN_TITLE.match(ahead.text, ahead.at) or _CLOSED_TITLE.match(ahead.text, ahead.at)
-    if may_end and not ahead.final:
-        raise Undecided
-    return None
-
-
 def _read_backslash(ahead: Ahead, state: ReaderState) -> Token | None:
     r"""An escaped mark is text: `\*`."""
     after = ahead.peek()
+    if after == "*" and (state.last.isalpha() or ahead.peek(2).isalpha()):
+        return remove(2)  # it would be read as "times"
     return Token(FILLER + after) if after and after in _ESCAPED else None
 
 
@@ -233,13 +201,14 @@ RULES: Mapping[str, Rule] = {
     "-": _read_dash,
     ":": _read_colon,
     "+": _read_plus,
+    "·": _read_plus,
     ">": _read_greater,
     "=": _read_equals,
     "|": _read_pipe,
     "!": _read_exclamation,
     "`": _read_backtick,
-    "[": _read_open_bracket,
-    "]": _read_close_bracket,
+    "[": read_open_bracket,
+    "]": read_close_bracket,
     "\\": _read_backslash,
 }
 RUNS = frozenset("*_~#-=+")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from backend.text.markup import markdown
 from backend.text.markup.characters import read_character, read_superscript
 from backend.text.markup.html import read_ampersand, read_less
+from backend.text.markup.links import read_link_target
 from backend.text.markup.marks import Mark
 from backend.text.markup.silent import read_silent
 from backend.text.markup.state import Ahead, ReaderState, Token, Undecided, blank, keep, remove
@@ -93,7 +94,7 @@ class MarkupReader:
             if character != "\n":
                 return blank()
             state.fence = False
-        if state.target_depth and (token := markdown.read_link_target(ahead, state)):
+        if state.target_depth and (token := read_link_target(ahead, state)):
             return token
         return self._read_text(ahead, character)
 

@@ -129,5 +129,6 @@ def remove(count: int = 1) -> Token:
 
 def separate(ahead: Ahead, state: ReaderState, count: int) -> Token:
     """Spaces between two words, else nothing. Raises `Undecided`."""
-    is_inside = state.last.isalnum() and ahead.peek(count).isalnum()
+    after = ahead.peek(count) if state.last.isalnum() else ""
+    is_inside = after.isalnum() or after == "<"
     return blank(count) if is_inside else remove(count)

@@ -43,6 +43,9 @@ INLINE = frozenset(
 )
 """Elements that may be inside a word."""
 
+_MAY_BE_BARE = BLOCKS | {"audio", "button", "input", "script", "select", "textarea", "video"}
+"""Elements with attributes that have no value."""
+
 _TYPES = frozenset(
     (
         *("bool", "boolean", "char", "double", "float", "int", "long", "number", "object"),
@@ -87,9 +90,11 @@ def _create_tag(found: re.Match[str]) -> Tag:
 
 
 def is_generic_type(ahead: Ahead, tag: Tag, last: str) -> bool:
-    """Whether it is the type in `List<String>`."""
+    """Whether it is the type in `List<String>`, or no tag at all: `x<y and y>z`."""
     if tag.is_closing or tag.is_empty or tag.attributes or not last.isalnum():
         return False
+    if tag.size > len(tag.name) + 3 and tag.name not in _MAY_BE_BARE:
+        return True
     name = ahead.text[ahead.at + 1 : ahead.at + 1 + len(tag.name)]
     is_known = tag.name in BLOCKS | INLINE | SILENT
     return name in _TYPES or (name[0].isupper() and not is_known)

@@ -85,9 +85,15 @@ MAYBE_WORDS = word_set(
 
 COMMON = {
     "abbr": "abbreviation",
+    "acad": "academic",
+    "acct": "account",
+    "accts": "accounts",
+    "addr": "address",
+    "adj": "adjective",
     "alt": "alternative",
     "amt": "amount",
     "ans": "answer",
+    "appt": "appointment",
     "approx": "approximately",
     "assn": "association",
     "assoc": "associate",
@@ -105,8 +111,10 @@ COMMON = {
     "corp": "Corporation",
     "ct": "Court",
     "dept": "department",
+    "dia": "diameter",
     "depts": "departments",
     "diff": "difference",
+    "dir": "director",
     "doz": "dozen",
     "ea": "each",
     "ed": "edition",
@@ -122,6 +130,9 @@ COMMON = {
     "gov't": "government",
     "govt": "government",
     "hosp": "hospital",
+    "hr": "hour",
+    "hrs": "hours",
+    "ht": "height",
     "ibid": "ibid",
     "inc": "Incorporated",
     "incl": "including",
@@ -129,10 +140,15 @@ COMMON = {
     "intl": "international",
     "jct": "Junction",
     "jr": "junior",
+    "lang": "language",
+    "lb": "pound",
+    "lbs": "pounds",
     "ln": "Lane",
     "ltd": "limited",
     "max": "maximum",
+    "long": "longitude",
     "mfg": "manufacturing",
+    "mfr": "manufacturer",
     "mgmt": "management",
     "mgr": "manager",
     "min": "minimum",
@@ -140,10 +156,12 @@ COMMON = {
     "nat'l": "national",
     "natl": "national",
     "orig": "original",
+    "pct": "percent",
     "pkg": "package",
     "pkwy": "Parkway",
     "pl": "Place",
     "pls": "please",
+    "pop": "population",
     "prev": "previous",
     "qty": "quantity",
     "rd": "Road",
@@ -158,8 +176,14 @@ COMMON = {
     "temps": "temperatures",
     "tot": "total",
     "univ": "university",
+    "vel": "velocity",
     "viz": "namely",
     "vs": "versus",
+    "wk": "week",
+    "wks": "weeks",
+    "wt": "weight",
+    "yr": "year",
+    "yrs": "years",
 }
 """With their full stop."""
 
@@ -167,12 +191,18 @@ CAPITAL_ONLY = word_set("ave blvd bros co corp ct ed inc jct jr ln ltd pl rd sr"
 """Those of `COMMON` that need a capital: "ed." behind a number is the one exception."""
 
 BARE = word_set(
-    "approx attn blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty sr vs"
+    "approx attn ave blvd dept depts etc govt gov't int'l intl jr ltd mgmt misc nat'l qty rd sr vs"
 )
 """Those of `COMMON` that are also written without a full stop."""
 
-WORDLIKE = word_set("alt diff esp max min prev ref req temp temps")
+WORDLIKE = word_set("adj alt diff dir esp max min prev ref req temp temps")
 """Those of `COMMON` that are said as they are written at the end of a sentence."""
+
+ALSO_WORDS = word_set("long pop")
+"""Those of `COMMON` that are words: read behind "the" and before a small letter or a number."""
+
+CLIPPED = word_set("dev eng exec info intro prob tech")
+"""Said as they are written; their full stop before a small letter is no end."""
 
 SILENT_STOP = word_set("al cit et ibid loc op")
 """Said as they are written; their full stop is no pause."""
@@ -185,45 +215,3 @@ NEVER_BEFORE_SMALL = word_set(
     " a.m p.m mg kg km cm mm ml"
 )
 """Units: their full stop ends no sentence before a small letter."""
-
-DOTTED = {
-    "a.m": "A M",
-    "p.m": "P M",
-    "e.g": "for example",
-    "i.e": "that is",
-    "w.r.t": "with respect to",
-    "ph.d": "P H D",
-    "ph.ds": "P H D's",
-    "ph.d.s": "P H D's",
-    "b.sc": "B S C",
-    "m.sc": "M S C",
-    "ed.d": "E D D",
-    "psy.d": "sigh D",
-    "n.b": "N B",
-    "a.k.a": "A K A",
-    "r.i.p": "R I P",
-    "q.e.d": "Q E D",
-    "r.s.v.p": "R S V P",
-    "p.s": "P S",
-    "c.v": "C V",
-    "a.d": "A D",
-    "b.c": "B C",
-    "b.c.e": "B C E",
-    "c.e": "C E",
-    "i.q": "I Q",
-    "o.k": "okay",
-    "d.i.y": "D I Y",
-    "t.b.d": "T B D",
-    "t.b.a": "T B A",
-    "a.s.a.p": "A S A P",
-    "p.o": "P O",
-    "c.o.d": "C O D",
-}
-"""Letters with full stops between them: with or without the last one, in small letters too."""
-
-DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West"}
-PLACES = word_set(
-    """Africa America Asia Carolina China Dakota Europe Germany Hollywood Ireland Jersey Korea
-    London Macedonia Sudan Sussex Virginia Yorkshire"""
-)
-"""Places that have a North or a South, an East or a West."""

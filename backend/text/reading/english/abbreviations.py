@@ -1,38 +1,38 @@
-"""Reads abbreviations, and says whether their full stop may end a sentence. Pure."""
+"""Reads abbreviations. Pure."""
 
 from __future__ import annotations
 
 import re
 
 from backend.text.reading.english.abbreviation_table import (
+    ALSO_WORDS,
     BARE,
     CAPITAL_ONLY,
+    CLIPPED,
     COMMON,
-    DIRECTIONS,
-    DOTTED,
-    LEADING,
     MAYBE_WORDS,
-    NEVER_BEFORE_SMALL,
     NUMBERED,
-    PLACES,
     SILENT_STOP,
     WORDLIKE,
 )
-from backend.text.reading.english.calendar_table import CALENDAR, DATE_CUES, DAYS, MONTHS
+from backend.text.reading.english.calendar_table import CALENDAR, DATE_CUES, DAYS
 from backend.text.reading.english.capitals import add_ending, spell
+from backend.text.reading.english.dotted_table import DIRECTIONS, DOTTED, PLACES
 from backend.text.reading.english.roman import roman_value
-from backend.text.reading.english.title_table import BARE_TITLES, STREETS, TITLES
+from backend.text.reading.english.title_table import BARE_TITLES, SMALL_TITLES, STREETS, TITLES
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 _LETTERS = re.compile(r"[A-Za-z](?:\.[A-Za-z])+")
+_BARE_STREETS = word_set("ave rd")
+_BEFORE_NOUNS = word_set("a an any each his her its my our per phone serial tel the this your")
+_ADJECTIVES = {"approx": "approximate", "incl": "included"}
+_NOUNS = SMALL_TITLES | ALSO_WORDS | CLIPPED | _ADJECTIVES.keys() | word_set("co corp jr lat no sr")
 _YEAR_NOTES = {"c": "circa", "b": "born", "d": "died", "v": ""}
 _ALWAYS_TITLES = word_set("mr mrs ms dr")
 _WORD_DAYS = word_set("sat sun wed mon mar")  # also words: a full stop is not enough
 _NO_STREETS = word_set("a and ask at call in my on our see tell that the this to")
-_OPENING = "\"'‘“„«([{¿¡"
-_CLOSING = "\"'’”»)]}.,;:!?…"
 
 ABBREVIATIONS = (
     TITLES.keys()
@@ -40,6 +40,7 @@ ABBREVIATIONS = (
     | COMMON.keys()
     | CALENDAR.keys()
     | SILENT_STOP
+    | CLIPPED
     | _YEAR_NOTES.keys()
 )
 """In small letters, without full stops."""
@@ -56,6 +57,8 @@ def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
     reading = _read_numbered(cursor, key, has_stop) if key in NUMBERED else None
     if reading is None and key in TITLES and is_title:
         reading = _read_title(cursor, key, has_stop)
+    if reading is None and has_stop and not is_capital:
+        reading = _read_noun(cursor, key)
     if reading is None and core == "ft" and has_stop and cursor.peek().core[:1].isupper():
         return Reading("featuring", trail="")
     if reading is None and key in COMMON and (has_stop or key in BARE):
@@ -65,6 +68,23 @@ def read_abbreviation(cursor: WordCursor, core: str) -> Reading | None:
     if reading is None and has_stop and key in _YEAR_NOTES and not is_capital:
         return _read_note(cursor, key)
     return reading
+
+
+def _read_noun(cursor: WordCursor, key: str) -> Reading | None:
+    """Words that are abbreviations before a small letter: "the no. is", "the gen. public"."""
+    if key not in _NOUNS:
+        return None
+    before, following = cursor.previous(), cursor.peek().core
+    is_noun = before.core.lower() in _BEFORE_NOUNS and not before.trail
+    is_noun = is_noun or before.trail == "."
+    if not following[:1].islower() and not (key in ALSO_WORDS and following[:1].isdecimal()):
+        return None
+    if key in CLIPPED:
+        return Reading(key, trail=_drop_stop(cursor))
+    if not is_noun and not (before.trail == "," and following[0].isdecimal()):
+        return None
+    said = {"no": "number", "lat": "latitude"} | COMMON | TITLES | _ADJECTIVES
+    return Reading(said[key].lower(), trail=_drop_stop(cursor))
 
 
 def _read_note(cursor: WordCursor, key: str) -> Reading | None:
@@ -108,8 +128,13 @@ def _drop_stop(cursor: WordCursor) -> str:
 def _read_calendar(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None:
     before = cursor.previous()
     is_cued = before.core.lower() in DATE_CUES or before.core.lower() in CALENDAR
+    if before.core in ("and", "or", "&"):
+        is_cued = cursor.previous(2).core.lower() in CALENDAR
     if not has_stop:
         clear = key in DAYS and key not in _WORD_DAYS
+        if not clear and not is_cued and key in DAYS and cursor.word.trail == ",":
+            following = cursor.peek().core
+            is_cued = following.istitle() and following.lower() in CALENDAR
         return Reading(CALENDAR[key]) if clear or is_cued else None
     if key in _WORD_DAYS and not is_cued and not cursor.peek().core:
         return None  # "Look at the Sun."
@@ -152,7 +177,7 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
     following = cursor.peek().core
     if key in TITLES and not following[:1].isdecimal():
         return None  # "Rev. J. Smith"
-    if _is_numbering(following) or (key in ("no", "nos") and following == "of"):
+    if is_numbering(following) or (key in ("no", "nos") and following == "of"):
         return Reading(NUMBERED[key], trail="")
     if key == "sec" and has_stop and cursor.word.core == "Sec" and following[:1].isupper():
         return Reading("Secretary", trail="")
@@ -161,7 +186,7 @@ def _read_numbered(cursor: WordCursor, key: str, has_stop: bool) -> Reading | No
     return Reading(NUMBERED[key], trail=_drop_stop(cursor))
 
 
-def _is_numbering(following: str) -> bool:
+def is_numbering(following: str) -> bool:
     """Whether a word numbers what is before it: "5", "#5", "IV", "B"."""
     if following[:1].isdecimal() or following[1:2].isdecimal():
         return True
@@ -175,7 +200,12 @@ def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None
     if key == "ed":
         is_edition = cursor.previous().core[:1].isdecimal() and has_stop
         return Reading("edition", trail=_drop_stop(cursor)) if is_edition else None
+    if not has_stop and key in _BARE_STREETS:
+        is_street = _is_street(cursor, "") and word.core.istitle()
+        return Reading(COMMON[key]) if is_street else None
     if key in CAPITAL_ONLY and not word.core[0].isupper():
+        return None
+    if key in ALSO_WORDS and not (word.core[0].isupper() and cursor.peek().core[:1].isdecimal()):
         return None
     if not has_stop:
         return Reading(COMMON[key])
@@ -184,45 +214,3 @@ def _read_common(cursor: WordCursor, key: str, has_stop: bool) -> Reading | None
     if key == "est" and cursor.peek().core[:4].isdecimal():
         return Reading("established", trail="")
     return Reading(COMMON[key], trail=_drop_stop(cursor))
-
-
-def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
-    """Whether a sentence may end between two written words, the first with its full stop.
-
-    `behind` is as much of the second as is known; `is_complete`: all of it. What this answers for
-    a part may become true once the word is complete, never false.
-    """
-    word = before.lstrip(_OPENING).rstrip("\"'’”»)]}")
-    if not word.endswith(".") or word.endswith(".."):
-        return True
-    key = word.rstrip(".").lower()
-    following = behind.lstrip(_OPENING)
-    if not following:
-        return True
-    if key in LEADING:
-        return False
-    if key in TITLES and word[0].isupper():
-        return key in STREETS and following[0].isalpha() and following[0].isupper()
-    if following[0].islower():
-        return key not in _NEVER_SMALL
-    if key in NUMBERED:
-        return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
-    if following[0].isdecimal():
-        return key not in _BEFORE_NUMBERS and key not in MONTHS
-    return True
-
-
-_NEVER_SMALL = (
-    (COMMON.keys() | NUMBERED.keys() | NEVER_BEFORE_SMALL | CALENDAR.keys() | SILENT_STOP)
-    - MAYBE_WORDS
-    - {"sat", "sun", "wed", "mar", "ed", "pl", "mi"}
-) | {"fig", "figs"}
-_BEFORE_NUMBERS = word_set("avg c ca max min temp")
-
-
-def _may_end_numbered(key: str, following: str, is_complete: bool) -> bool:
-    if following[:1].isdecimal():
-        return False
-    if key in MAYBE_WORDS and key != "fig":
-        return True
-    return is_complete and not _is_numbering(following)

@@ -21,9 +21,16 @@ SHORT_WORDS = word_set(
     sit six ski sky sly sob son soy spa spy sub sue sum sun tab tag tan tap tax tea ten the
     tie tin tip toe ton too top toy try tub two use van vet via vow wag war was wax way web
     wed wet who why wig win wit won wow yak yam yay yep yes yet you zip zoo sat sum god bot
-    pac hud rem fud sam tow fob dev mod max min cam sim rom gif lan wan vat pro rep pic"""
+    pac hud rem fud sam tow fob dev mod max min cam sim rom gif lan wan vat pro rep pic
+    re ax ox sup abs git pip lib con vim hue tar gig gen rev mid del alt ref
+    amy ann bob dan ed eva hal ian ivy jim joe kay ken kim lee leo liz meg ned pam pat ray
+    rob ron roy sue tim tom ben bill
+    acts adds alms alps angst ankh ants arch arms arts asks ebbs eggs elks elms ends errs etch
+    hmm hmmm inch inks irks itch odds owls pfft psst shh"""
 )
-"""Words of two and three letters; other capitals of that length are spelled."""
+"""Words of two and three letters, other capitals of that length are spelled; and longer ones that
+do not look as if they could be said.
+"""
 
 SAID = {
     "JSON": "Jason",
@@ -86,12 +93,20 @@ SAID = {
     "IMAP": "eye map",
     "LLAMA": "llama",
     "MIDI": "middy",
+    "USAID": "U S aid",
+    "NOAA": "Noah",
+    "EEPROM": "E E prom",
+    "OAUTH": "O auth",
+    "DDOS": "D doss",
+    "CTRL": "control",
+    "ESC": "escape",
 }
 """Said as given. Other capitals of four letters and more are said if they can be pronounced."""
 
 SPELLED = word_set(
     """ASAP UCLA ESPN ISBN USSR LGBT LGBTQ HDMI HTML HTTP HTTPS YMCA USDA USAF USPS IMDB UCSD
-    UNSC AARP AAPL ACLU ADHD AFAIK AIIB ALS API APIS ATM AWS BMI BYOB CEO CIA COO DHL DIY
+    AEST HEIC ICAO ICYMI IMEI IYKYK USAA
+    USAC USMLE UNSC AARP AAPL ACLU ADHD AFAIK AIIB ALS API APIS ATM AWS BMI BYOB CEO CIA COO DHL DIY
     DNA DOI DOJ DUI EMEA EOD ERP ESG ETA ETF EU EUR EV FAQ FAQS FDA FIR FOIA FOV GDPR HBO
     HIIT HIV HR HVAC IBM ICU ID IDE IDK IMHO IMO IOT IP IPA IPO IQ IRA IRC IRL IRS ISIN ISP
     ITV IUD IV IVF KGB LOA MIA MOU MRI NBA NDA NHS NIH NSA OCD OCR ODI OEM OMG OS OSX OTC
@@ -139,4 +154,5 @@ MIXED = {
     "PhDs": "P H D's",
     "MoMA": "moma",
     "WebP": "web P",
+    "XBox": "X box",
 }

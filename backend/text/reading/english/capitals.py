@@ -12,21 +12,25 @@ from backend.text.reading.english.acronym_table import (
     SHORT_WORDS,
     SPELLED,
 )
+from backend.text.reading.english.respellings import CASUAL
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.written_words import WordCursor, WrittenWord
 
 _CAPITALS = re.compile(r"([A-Z]{2,})(['’]?s|['’]S)?")
 _ONSETS = word_set(
     """b bl br c ch chr cl cr d dr dw f fl fr g gh gl gn gr h j k kl kn kr l m n p ph phr pl pr
-    ps q r rh s sc sch scr sh shr sk sl sm sn sp sph spl spr sq st str sw t th thr tr tw v w
-    wh wr y z"""
+    chl chth kh phl pn ps pt q r rh s sc sch schl schm schn schw scl scr sh shr sk sl sm sn
+    sp sph spl spr sq st str sv sw t th thr thw tr ts tw v w wh wr x y z zl zw"""
 )
 _CONSONANT_RUN = re.compile(r"[^aeiouy]+")
 _CONTRACTION = re.compile(r"[A-Z]+['’](?:S|T|D|M|RE|VE|LL)|Y['’]ALL|O['’]CLOCK")
 _SHOUTED_S = ("'S", "’S")
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z]+|[A-Z]")
 _LONGEST_CLUSTER = 3  # consonants in a row inside a word that can be said
+_LONGEST_IN_LONG = 5  # the same in long words, which are seldom letters: "MONTHS", "BIRTHDAY"
+_LONG_WORD = 6  # letters
 _LOOK_AROUND = 3  # words to either side that tell whether a text is in capitals
+_LIGHTS = word_set("backlight bulb bulbs display lamp lamps light lighting lights screen strip tv")
 _THE = word_set("a an her his my our the their this your")
 _BEFORE_PRONOUN = word_set("do did done get got love hate want need that's")
 _BEFORE_WHO = word_set("guess know knows see tell wonder exactly")
@@ -44,7 +48,8 @@ def is_pronounceable(word: str) -> bool:
         return False
     runs = _CONSONANT_RUN.findall(word.replace("qu", "k"))
     onset = runs[0] if runs and word.startswith(runs[0]) else ""
-    return (not onset or onset in _ONSETS) and max(map(len, runs), default=0) <= _LONGEST_CLUSTER
+    longest = _LONGEST_CLUSTER if len(word) < _LONG_WORD else _LONGEST_IN_LONG
+    return (not onset or onset in _ONSETS) and max(map(len, runs), default=0) <= longest
 
 
 @lru_cache(2048)
@@ -53,7 +58,7 @@ def is_spoken_word(capitals: str) -> bool:
     if capitals in SPELLED:
         return False
     word = capitals.lower()
-    return word in SHORT_WORDS if len(word) <= 3 else is_pronounceable(word)
+    return word in SHORT_WORDS or (len(word) > 3 and is_pronounceable(word))
 
 
 @lru_cache(2048)
@@ -61,6 +66,8 @@ def say_capitals(capitals: str) -> str:
     """Two and more capitals, out of context: "F B I", "Jason", "stop"."""
     if capitals in SAID:
         return SAID[capitals]
+    if (careless := CASUAL.get(capitals.lower())) is not None:
+        return careless
     if capitals not in DOUBTFUL and is_spoken_word(capitals):
         return capitals.lower()
     return spell(capitals)
@@ -99,6 +106,8 @@ def _read_doubtful(cursor: WordCursor, capitals: str) -> str:
             is_word = last == "i" or _is_shouted(cursor) or cursor.peek().core == "I"
         case "IT":
             is_word = last not in _THE and (last in _BEFORE_PRONOUN or _is_shouted(cursor))
+        case "LED":
+            is_word = _is_shouted(cursor) and cursor.peek().core.lower() not in _LIGHTS
         case "US":
             is_word = last != "the" and _is_shouted(cursor)
         case "WHO":

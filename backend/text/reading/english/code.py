@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from backend.text.reading.english.capitals import spell
 from backend.text.reading.english.identifiers import order_marks, say_letters_and_digits, say_marked
 
 _NAMES = {
@@ -59,6 +60,7 @@ _OPERATORS = order_marks(
 _CALL = re.compile(r"[\w.:]+[(\[{].*|.*[\w\"'][)\]}](?:[;:.,]+.*)?")
 _FLAG = re.compile(r"(-{1,2})([A-Za-z][\w.-]*)(=\S+)?")
 _STEP = re.compile(r"([A-Za-z_]\w*)(\+\+|--)")
+_STEP_BEFORE = re.compile(r"\+\+([A-Za-z_]\w*)")
 _MARK_GRADE = re.compile(r"([A-F])([+−–-])")
 _PLUS = re.compile(r"([A-Za-z]\w*)\+")
 _USER = re.compile(r"@(\w[\w.-]*)")
@@ -72,6 +74,8 @@ def read_code(core: str, trail: str) -> str | None:
     """`C++`, `foo(bar`, `snake_case`, `--help`, `key=value`, `@user`, `#tag`, `:smile:`."""
     if (name := _NAMES.get(core.lower())) is not None:
         return name
+    if core.endswith(("'s", "’s")) and (name := _NAMES.get(core[:-2].lower())) is not None:
+        return f"{name}'s"
     for read in (_read_prefixed, _read_suffixed):
         if (said := read(core, trail)) is not None:
             return said
@@ -94,6 +98,8 @@ def _read_prefixed(core: str, trail: str) -> str | None:
         return f"{kind} {say_marked(match[1], _OPERATORS)}"
     if match := _FLAG.fullmatch(core):
         dashes = "dash dash " if match[1] == "--" else "dash " if len(match[2]) <= 2 else ""
+        if match[1] == "-" and len(match[2]) == 2 and match[2].isalpha():
+            return dashes + spell(match[2])
         return dashes + say_marked(match[2] + (match[3] or ""), _OPERATORS)
     if core[0] in "$\\" and core[1:2].isalpha():
         return say_marked(core, _OPERATORS)
@@ -101,6 +107,8 @@ def _read_prefixed(core: str, trail: str) -> str | None:
 
 
 def _read_suffixed(core: str, trail: str) -> str | None:
+    if match := _STEP_BEFORE.fullmatch(core):
+        return f"plus plus {say_letters_and_digits(match[1])}"
     if match := _MARK_GRADE.fullmatch(core):
         return f"{match[1]} {'plus' if match[2] == '+' else 'minus'}"
     if match := _STEP.fullmatch(core):

@@ -45,6 +45,8 @@ def say_part(part: str) -> str:
 
 def read_compound(core: str) -> str | None:
     """What is said for a word of several parts; None if it is to be said as it is."""
+    if core.lower() == "wi-fi":
+        return "Wi-Fi"
     if (days := _read_days(core)) is not None:
         return days
     if (glued := _read_glued(core)) is not None:

@@ -84,10 +84,10 @@ def say_run(run: str) -> str:
         return run.upper()
     if run.isupper():
         return say_capitals(run)
+    if run[1:].islower() and (careless := CASUAL.get(run.lower())) is not None:
+        return careless
     if not run.islower():
         return read_mixed(run) or run
-    if run in CASUAL:
-        return CASUAL[run]
     return spell(run) if run.isascii() and not _has_syllable(run) else run
 
 

@@ -35,13 +35,26 @@ def read_letter(cursor: WordCursor, core: str) -> Reading | None:
     if core == "A":
         return Reading("A" if _is_name(cursor) else "a")
     if core == "a":
-        is_name = cursor.previous().core.lower() in _NAMED_SMALL and not cursor.previous().trail
-        return Reading("A") if is_name else None
+        return Reading("A") if _is_small_name(cursor) else None
     if core == "I" or len(core.upper()) > 1:
         return None
     if core in "ns" and (cursor.word.lead or cursor.previous().core.endswith("'")):
         return Reading("and", trail="") if core == "n" else None  # rock 'n' roll
     return Reading(core.upper())
+
+
+def _is_small_name(cursor: WordCursor) -> bool:
+    """Whether a small a is the letter: "letter a", "a, b and c", "a < b", "x + a"."""
+    word, before = cursor.word, cursor.previous()
+    if before.core.lower() in _NAMED_SMALL and not before.trail:
+        return True
+    if word.trail and word.trail[0] in _MARKS:
+        return not word.trail.startswith("..")
+    is_operand = bool(before.core) and not any(map(str.isalnum, before.core))
+    if before.core and not is_operand and word.lead != "(":
+        return False
+    following = cursor.peek().core
+    return not any(map(str.isalnum, following)) and following not in ("-", "–", "—", "…", "...")
 
 
 def _is_name(cursor: WordCursor) -> bool:

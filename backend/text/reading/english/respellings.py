@@ -107,6 +107,8 @@ CASUAL = {
     "r'n'b": "R and B",
     "drum'n'bass": "drum and bass",
     "ok": "okay",
+    "ctrl": "control",
+    "cmd": "command",
 }
 
 DOUBLED = word_set(

@@ -32,6 +32,9 @@ _NAMES = {
     "&&": "and",
     "||": "or",
     "++": "plus plus",
+    "+=": "plus equals",
+    "-=": "minus equals",
+    ":=": "equals",
     "±": "plus or minus",
     "×": "times",
     "÷": "divided by",
@@ -84,6 +87,7 @@ _MARKS = str.maketrans(
     {"؟": "?", "،": ",", "؛": ";", "。": ".", "、": ",", "，": ",", "！": "!", "？": "?", "；": ";"}
     | {"：": ":", "\u037e": ";", "।": "."}
 )
+_LIGATURES = str.maketrans({"æ": "ae", "œ": "oe", "Æ": "Ae", "Œ": "Oe"})
 _APOSTROPHES = str.maketrans("’‘`´ʼ", "'''''")
 _SILENT = re.compile(r"[™®℠\u2020\u2021•·■●◆✓✔✗✘★☆]")
 # Letters and digits in the shapes of Unicode's compatibility blocks; not superscripts, fractions.
@@ -131,6 +135,8 @@ def fold_shapes(core: str) -> str:
     """Letters of other shapes (full width, mathematical, ligatures, subscripts) and apostrophes as
     plain ones; trade marks are left out.
     """
+    if "æ" in core or "œ" in core or "Æ" in core or "Œ" in core:
+        core = core.translate(_LIGATURES)
     plain = _SHAPES.sub(lambda shaped: normalize("NFKC", shaped[0]), normalize("NFC", core))
     return _SILENT.sub("", plain.translate(_MARKS).translate(_APOSTROPHES))
 

@@ -41,6 +41,7 @@ TITLES = {
     "sen": "Senator",
     "sgt": "Sergeant",
     "st": "Saint",
+    "sts": "Saints",
     "ste": "Saint",
     "supt": "Superintendent",
 }
@@ -48,6 +49,9 @@ TITLES = {
 
 BARE_TITLES = word_set("capt dr gov lt mr mrs ms mt prof rev sgt st")
 """Titles that are also written without a full stop."""
+
+SMALL_TITLES = word_set("atty capt gen gov lt maj pres prof sen sgt supt")
+"""Titles that are also written small, as nouns: "the pres. spoke"."""
 
 STREETS = {"dr": "Drive", "st": "Street", "mt": "Mountain", "ft": "Fort", "ste": "Suite"}
 """The second sense of titles: behind a name."""

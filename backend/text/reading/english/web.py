@@ -74,6 +74,12 @@ def _shorten(path: str) -> str:
     return path[: path.rfind("/", 1, _LONGEST_PATH)] if "/" in path[1:_LONGEST_PATH] else ""
 
 
+def is_file(core: str) -> bool:
+    """Whether it is a name with one of the known endings: "song.mp3"."""
+    name, dot, ending = core.rpartition(".")
+    return bool(name and dot) and ending in _ENDINGS and len(ending) > 1
+
+
 def read_path(core: str) -> str | None:
     """A path, a file name, a dotted name ("node.js", "os.path", ".NET"), an IPv6 address."""
     if "/" in core or "\\" in core:

@@ -25,7 +25,13 @@ from backend.text.reading.english.symbols import (
     is_emoticon,
     read_symbol,
 )
-from backend.text.reading.english.web import read_address, read_hash, read_numbered_code, read_path
+from backend.text.reading.english.web import (
+    is_file,
+    read_address,
+    read_hash,
+    read_numbered_code,
+    read_path,
+)
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading, Rule
 from backend.text.reading.written_words import LONGEST_WORD, WordCursor
@@ -37,6 +43,9 @@ _CLOSERS = {":": ":"}
 _SMALL_ROMAN = word_set("ii iii iv vi vii viii ix xi xii xiii xiv xv")
 # Words in small or first-capital letters that are not simply said.
 _SPECIAL = ABBREVIATIONS | RESPELLED.keys() | _SMALL_ROMAN | HOMOGRAPHS
+_FACES = frozenset(["\\o/", "B-)", "8-)", "=)", "=(", "=D", "=P", "O:)", "0:)"])
+_LOVERS = word_set("i we they")
+_BEFORE_LESS = word_set("are be by for have if is level of score takes than the value was were")
 _PLAIN_ENDINGS = frozenset(["", ".", ",", "?", "!", ";", ":", ")", '"', "”", "…", "'", "’"])
 
 
@@ -64,15 +73,32 @@ def _is_rest(cursor: WordCursor) -> bool:
 
 
 def read_code_with_digits(cursor: WordCursor) -> Reading | None:
-    """An address, file or hash that begins with a digit, which rules of numbers would take."""
+    """An address, file or hash that begins with a digit, an option: rules of numbers would take
+    them.
+    """
     core = cursor.word.core
+    if core.startswith("--") and core[2:3].isalpha() and (flag := read_code(core, "")):
+        return Reading(flag)
     if not core[:1].isdecimal():
         return None
     said = read_numbered_code(core)
     return None if said is None else Reading(said)
 
 
-CODE_RULES: tuple[Rule, ...] = (read_code_with_digits,)
+def read_heart(cursor: WordCursor) -> Reading | None:
+    """`I <3 you`, `Thanks <3`; not `x <3`, `is <3`. Also the faces that look like sums."""
+    if cursor.word.text in _FACES:
+        return Reading("", trail="")
+    if not cursor.word.text.startswith("<3") or cursor.word.text.strip("3.,!?)") != "<":
+        return None
+    before = cursor.previous().core.lower()
+    if before in _LOVERS:
+        return Reading("love")
+    is_compared = len(before) == 1 or before in _BEFORE_LESS or not before.isalpha()
+    return None if before and is_compared else Reading("", trail=cursor.word.trail)
+
+
+CODE_RULES: tuple[Rule, ...] = (read_heart, read_code_with_digits)
 """Asked before the rules of numbers."""
 
 WORD_RULES: tuple[Rule, ...] = (read_word,)
@@ -150,5 +176,6 @@ def _read_by_itself(core: str, trail: str) -> Reading | None:
     if (said := read_code(core, trail)) is not None:
         closed = _CLOSERS.get(core[:1]) or (")]}" if _OPENS.search(core) else "")
         return Reading(said, trail=trail.lstrip(closed) if closed else None)
-    said = read_hash(core) or read_identifier(core) or read_path(core) or read_compound(core)
+    said = read_hash(core) or (read_path(core) if is_file(core) else None)
+    said = said or read_identifier(core) or read_path(core) or read_compound(core)
     return None if said is None else Reading(said)

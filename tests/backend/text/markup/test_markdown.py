@@ -14,7 +14,7 @@ from tests.backend.text.markup.texts import said
         ("This is **bold**, this ***both***.", "This is bold, this both."),
         ("width*height un*frigging*believable", "width height un frigging believable"),
         ("2 * 3 = 6, 2*3, a*b, 2*x and *5*", "2 * 3 = 6, 2*3, a*b, 2*x and 5"),
-        ("2**10 and **2**", "2**10 and 2"),
+        ("2**10 and **2**", "2^10 and 2"),
         ("5* hotel", "5 hotel"),
         ("_so_ the snake_case __init__", "so the snake_case init"),
         ("foo__bar 1_000 x86_64", "foo bar 1_000 x86_64"),
