@@ -41,6 +41,8 @@ from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.voice_store import VoiceStore
 from backend.text.alphabets import foreign_script
+from backend.text.reading.english import ENGLISH
+from backend.text.reading.sentence_reader import read_plainly
 
 log = structlog.get_logger(__name__)
 
@@ -192,6 +194,7 @@ class TTSManager:
         for one-time initialisation. Raises `DuplexError`.
         """
         self._scheduler.start_threads()
+        await asyncio.to_thread(read_plainly, "$5", ENGLISH)  # loads the names of currencies
         try:
             await self.load_voice(self.default_voice)
             await self._render(self.default_voice, _WARM_UP_TEXT, chunk_characters=0)

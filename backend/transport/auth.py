@@ -83,13 +83,13 @@ def check_exposure(settings: Settings, access: Access) -> None:
     host = settings.server.host
     if not (is_loopback(host) or access.requires_key):
         raise ConfigError(
-            f"listening on {host or 'all addresses'} would let anyone who reaches this machine "
-            "use it; make a key with `duplex-tts key NAME`, or pass --insecure to allow it"
+            f"listening on {host or 'all addresses'} would open the server to every "
+            "client that reaches this machine; make a key with `duplex-tts key NAME`, or pass --insecure to allow it"
         )
     if settings.wyoming.port and not is_loopback(settings.wyoming.host):
         raise ConfigError(
             f"listening on {settings.wyoming.host or 'all addresses'} for Wyoming, which has no "
-            "keys, would let anyone who reaches this machine use it; "
+            "keys, would open it to every client that reaches this machine; "
             "pass --insecure to allow it"
         )
 
