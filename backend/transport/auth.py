@@ -83,8 +83,9 @@ def check_exposure(settings: Settings, access: Access) -> None:
     host = settings.server.host
     if not (is_loopback(host) or access.requires_key):
         raise ConfigError(
-            f"listening on {host or 'all addresses'} would open the server to every "
-            "client that reaches this machine; make a key with `duplex-tts key NAME`, or pass --insecure to allow it"
+            f"listening on {host or 'all addresses'} would open the server to every client "
+            "that reaches this machine; make a key with `duplex-tts key NAME`, or pass --insecure "
+            "to allow it"
         )
     if settings.wyoming.port and not is_loopback(settings.wyoming.host):
         raise ConfigError(
