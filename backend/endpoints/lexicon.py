@@ -18,12 +18,12 @@ from backend.text.reading.lexicon_entry import LexiconEntry, create_entry
 from backend.text.reading.lexicon_text import BadLine
 from backend.text.reading.pls import MEDIA_TYPE, read_pls, write_pls
 from backend.transport.auth import Access, bearer_key
+from backend.transport.error_response import create_error_response
 
 log = structlog.get_logger(__name__)
 
 LEXICON = "/v1/lexicon"
 _MOST_PROBLEMS = 20  # in an error
-_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_lexicon": 404}
 
 
 class EntryFields(LenientModel):
@@ -55,7 +55,7 @@ def lexicon_routes(access: Access) -> APIRouter:
             access.authorize(bearer_key(request.headers))
             voice = _get_voice(request)
         except DuplexError as error:
-            return _error_response(services, error)
+            return create_error_response(services.metrics, error)
         file = services.lexicons.get_file(voice)
         entries = await run_in_threadpool(lambda: file.lexicon.entries)
         accepted = request.headers.get("accept", "")
@@ -80,7 +80,7 @@ def lexicon_routes(access: Access) -> APIRouter:
             )
             await services.lexicons.add_entries(voice, entries)
         except DuplexError as error:
-            return _error_response(services, error)
+            return create_error_response(services.metrics, error)
         log.info("lexicon.added", voice=voice, entries=len(entries), by=owner)
         return JSONResponse({"added": len(entries)})
 
@@ -95,7 +95,7 @@ def lexicon_routes(access: Access) -> APIRouter:
                 raise BadMessage("written: expected the words whose entry is to be removed")
             await services.lexicons.remove_entry(voice, written)
         except DuplexError as error:
-            return _error_response(services, error)
+            return create_error_response(services.metrics, error)
         log.info("lexicon.removed", voice=voice, by=owner)
         return JSONResponse({"status": "ok"})
 
@@ -159,9 +159,3 @@ def _get_voice(request: Request) -> str | None:
 def _get_services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
-
-
-def _error_response(services: Services, error: DuplexError) -> Response:
-    services.metrics.count_error(error.code)
-    message = {"type": "error", "context": None, "code": error.code, "message": error.message}
-    return JSONResponse(message, _STATUS.get(error.code, 400))

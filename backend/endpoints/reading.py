@@ -17,10 +17,10 @@ from backend.sessions.services import Services
 from backend.text.markup.reader import MarkupOptions
 from backend.text.text_reading import ReadSentence, read_sentences
 from backend.transport.auth import Access, bearer_key
+from backend.transport.error_response import create_error_response
 
 READ = "/v1/read"
 MOST_CHARACTERS = 5000
-_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_lexicon": 404}
 
 
 class ReadBody(LenientModel):
@@ -48,9 +48,7 @@ def reading_routes(access: Access) -> APIRouter:
                 raise TextLimit(f"text: expected at most {MOST_CHARACTERS} characters")
             return JSONResponse(await run_in_threadpool(_describe_reading, services, body))
         except DuplexError as error:
-            services.metrics.count_error(error.code)
-            message = {"type": "error", "context": None, "code": error.code}
-            return JSONResponse(message | {"message": error.message}, _STATUS.get(error.code, 400))
+            return create_error_response(services.metrics, error)
 
     return router
 

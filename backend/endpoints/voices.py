@@ -22,13 +22,12 @@ from backend.events import Voice
 from backend.protocols.elevenlabs.http import describe_voices
 from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
+from backend.transport.error_response import create_error_response
 
 log = structlog.get_logger(__name__)
 
 VOICES = "/v1/voices"
 _COPY_BYTES = 1 << 20
-_STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "voice_exists": 409, "overloaded": 503}
-_STATUS |= {"engine_dead": 503}
 
 
 def voice_routes(access: Access) -> APIRouter:
@@ -115,8 +114,6 @@ def _get_services(request: Request) -> Services:
 
 
 def _error_response(services: Services, error: DuplexError) -> Response:
-    """The native `error` message, with the fields that ElevenLabs' clients read."""
-    services.metrics.count_error(error.code)
-    message = {"type": "error", "context": None, "code": error.code, "message": error.message}
+    """The native error, with the fields that ElevenLabs' clients read."""
     vendor_fields = {"status": error.code, "message": error.message}
-    return JSONResponse({**message, "detail": vendor_fields}, _STATUS.get(error.code, 400))
+    return create_error_response(services.metrics, error, detail=vendor_fields)

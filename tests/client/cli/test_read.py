@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from duplex_tts.cli import app as cli
+from tests.client.cli.conftest import Served
 
 WHERE = ["--url", "host:1", "--key", "secret"]
 TEXT = "Pay $3.\n🙂 Ask\u2014\x1b[1mDr. Li."
@@ -26,27 +25,6 @@ ANSWER = {
         {"from": 18, "to": 21, "spoken": "Doctor", "phonemes": "dˈɑktəɹ"},
     ],
 }
-
-Served = Callable[..., list[httpx.Request]]
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    """Answer all requests alike; returns the list of requests."""
-
-    def serve(status: int, answer: Any) -> list[httpx.Request]:
-        requests: list[httpx.Request] = []
-
-        def respond(request: httpx.Request) -> httpx.Response:
-            request.read()
-            requests.append(request)
-            return httpx.Response(status, json=answer)
-
-        client = partial(httpx.Client, transport=httpx.MockTransport(respond))
-        monkeypatch.setattr("duplex_tts.cli.server_api.httpx.Client", client)
-        return requests
-
-    return serve
 
 
 def run_read(*arguments: str, stdin: bytes | None = None) -> Result:

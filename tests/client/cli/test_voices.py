@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,35 +10,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from duplex_tts.cli import app as cli
+from tests.client.cli.conftest import Served
 
 WHERE = ["--url", "host:1", "--key", "secret"]
 HEART = {"name": "heart", "language": "en", "description": "warm", "ready": True}
 NOVA = {"name": "nova", "language": "en", "description": "clear", "ready": False}
 ANNA = {**HEART, "name": "anna", "description": "", "learned": True}
-
-Served = Callable[..., list[httpx.Request]]
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Served:
-    """Answer all requests alike; returns the list of requests."""
-
-    def serve(status: int, answer: Any) -> list[httpx.Request]:
-        requests: list[httpx.Request] = []
-
-        def respond(request: httpx.Request) -> httpx.Response:
-            request.read()
-            requests.append(request)
-            if isinstance(answer, Exception):
-                raise answer
-            body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            return httpx.Response(status, content=body)
-
-        client = partial(httpx.Client, transport=httpx.MockTransport(respond))
-        monkeypatch.setattr("duplex_tts.cli.server_api.httpx.Client", client)
-        return requests
-
-    return serve
 
 
 def run_voices(*arguments: str) -> Result:
