@@ -32,6 +32,7 @@ OPERATORS = {
     "+": "plus",
     "−": "minus",
     "⋅": "times",
+    "∙": "times",
     "·": "times",
     "÷": "divided by",
     "±": "plus or minus",
@@ -54,6 +55,9 @@ OPERATORS = {
     "∂": "partial",
     "∆": "delta",
     "∈": "in",
+    "∀": "for all",
+    "∃": "there exists",
+    "∠": "angle",
     "∪": "union",
     "∩": "intersection",
     "%": "percent",
@@ -72,16 +76,17 @@ _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:[.,]\d+)*)|(?P<letters>[A-Za-z]+)|(?P<greek>[Α-Ωα-ωϑϕ∆µ])"
     r"|\^\{?(?P<power>-?\w{1,9})\}?|(?P<superscript>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+)|(?P<subscript>[₀-₉]+)"
-    r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅√∞−-])|(?P<bracket>[()])"
+    r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅∙√∞∀∃∠∈∑−-])|(?P<bracket>[()])"
 )
 _HINT = re.compile(
-    r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
+    r"[=×÷*^√∞∀∃∠≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
 )
 _STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+<>]|[Ͱ-Ͽ]")
 _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
 _FUNCTIONS = word_set("sin cos tan log exp lim max min det mod")
 _POWERS = {"2": "squared", "3": "cubed"}
+_VALUE = re.compile(r"[$€£~]?(\d[\d.,]*)[%€]?")
 _NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
 
 
@@ -143,6 +148,8 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
 def _read_dash(cursor: WordCursor) -> Reading | None:
     """A dash between numbers: minus or to; None elsewhere."""
     before = cursor.previous()
+    if len(before.core) == 1 and before.core.isalpha() and not before.trail:
+        return _read_dash_of_letters(cursor)
     is_behind_unit = any(c.isdigit() for c in cursor.previous(2).core) and before.core.isalpha()
     is_number = any(c.isdigit() for c in before.core) or (is_behind_unit and len(before.core) < 5)
     if not is_number or before.trail not in ("", ")", ".", '"', "'"):
@@ -150,7 +157,9 @@ def _read_dash(cursor: WordCursor) -> Reading | None:
     following = cursor.peek()
     if not _is_numeric(following):
         return Reading("to") if _is_month(following) else None
-    low, high = number_value(before.core), number_value(following.core)
+    if following.core[:1] in tuple("-−–"):
+        return Reading("minus")
+    low, high = _find_value(before), _find_value(following)
     if low is None or high is None:
         is_product = not following.trail and cursor.peek(2).core in _RESULTS
         return Reading("minus" if is_product and not is_behind_unit else "to")
@@ -158,6 +167,20 @@ def _read_dash(cursor: WordCursor) -> Reading | None:
         return Reading("minus")
     is_minus = not following.trail and cursor.peek(2).core in _RESULTS - {"are"}
     return Reading("minus" if is_minus else "to")
+
+
+def _read_dash_of_letters(cursor: WordCursor) -> Reading | None:
+    """Reads "minus" in "a - b = c"."""
+    following = cursor.peek()
+    if following.lead or following.trail or not re.fullmatch(r"[A-Za-z]|[\d.]+", following.core):
+        return None
+    return Reading("minus") if cursor.peek(2).core in ("=", "==", "+", "*", "×") else None
+
+
+def _find_value(word: WrittenWord) -> float | None:
+    """The value of a number between a sign and a percent sign."""
+    match = _VALUE.fullmatch(word.core)
+    return number_value(match[1]) if match else None
 
 
 def _is_month(word: WrittenWord) -> bool:

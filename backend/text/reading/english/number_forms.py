@@ -97,7 +97,7 @@ def is_singular(text: str) -> bool:
     if text == "1" or text in VULGAR:
         return True
     match = _FRACTION.fullmatch(text)
-    return match is not None and match[1] is None
+    return match is not None and match[1] is None and int(match[2]) < int(match[3])
 
 
 def number_value(text: str) -> float | None:

@@ -15,7 +15,7 @@ from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.code import read_code
 from backend.text.reading.english.compounds import read_compound, say_part
 from backend.text.reading.english.homographs import HOMOGRAPHS, read_homograph
-from backend.text.reading.english.identifiers import read_identifier
+from backend.text.reading.english.identifiers import read_identifier, read_offset
 from backend.text.reading.english.letters import read_letter
 from backend.text.reading.english.roman import read_roman
 from backend.text.reading.english.symbols import (
@@ -146,6 +146,8 @@ def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
 def _read_by_itself(core: str, trail: str) -> Reading | None:
     """Words that are read alike anywhere."""
     if (said := read_address(core)) is not None:
+        return Reading(said)
+    if (said := read_offset(core)) is not None:
         return Reading(said)
     if (said := read_code(core, trail)) is not None:
         closed = _CLOSERS.get(core[:1]) or (")]}" if _OPENS.search(core) else "")
