@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from backend.text.reading.english.number_forms import number_value, say_number
+from backend.text.reading.english.dashes import DASHES, RESULTS, is_numeric, read_dash
+from backend.text.reading.english.number_forms import say_number
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
-from backend.text.reading.written_words import WordCursor, WrittenWord
+from backend.text.reading.written_words import WordCursor
 
 OPERATORS = {
     "=": "equals",
@@ -69,8 +70,6 @@ OPERATORS = {
     "@": "at",
     "№": "number",
 }
-_DASHES = frozenset("-‐‑‒–—")
-_RESULTS = frozenset(("is", "=", "equals", "are", "gives", "makes", "=="))
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TOKEN = re.compile(
@@ -86,15 +85,13 @@ _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
 _FUNCTIONS = word_set("sin cos tan log exp lim max min det mod")
 _POWERS = {"2": "squared", "3": "cubed"}
-_VALUE = re.compile(r"[$€£~]?(\d[\d.,]*)[%€]?")
-_NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
 
 
 def read_operator(cursor: WordCursor) -> Reading | None:
     """An operator that is a word of its own."""
     core = cursor.word.core
-    if core in _DASHES:
-        return _read_dash(cursor)
+    if core in DASHES:
+        return read_dash(cursor)
     if core in ("x", "X", "×", "*", "/", "#"):
         return _read_between(cursor, core)
     if (said := OPERATORS.get(core)) is None:
@@ -117,10 +114,6 @@ def say_greek(letter: str) -> str:
     return name[-1].lower().replace("lamda", "lambda") if name else ""
 
 
-def _is_numeric(word: WrittenWord) -> bool:
-    return bool(_NUMERIC.match(word.core))
-
-
 def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     """Reads "x", "*", "/" between numbers, "#" before one."""
     before = cursor.previous()
@@ -129,7 +122,7 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     if mark != "#" and (before.trail not in ("", ")", '"', "'") or not (is_left or is_letter)):
         return None
     following = cursor.peek()
-    if not _is_numeric(following) and not (mark in "*/" and len(following.core) == 1):
+    if not is_numeric(following) and not (mark in "*/" and len(following.core) == 1):
         return None
     if mark == "#":
         return Reading("number")
@@ -137,67 +130,13 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     if mark in "xX" and re.search(r"[\^⁰¹²³⁴-⁹⁻]", following.core):
         return Reading("times")
     if mark == "×":
-        return Reading("by" if is_long and before.core.isdigit() else "times")
+        is_size = (is_long and before.core.isdigit()) or (before.core.isalpha() and is_left)
+        return Reading("by" if is_size else "times")
     if mark == "/":
         return Reading("divided by")
-    if mark == "*" or (not following.trail and cursor.peek(2).core in _RESULTS):
+    if mark == "*" or (not following.trail and cursor.peek(2).core in RESULTS):
         return Reading("times")
     return Reading("by")
-
-
-def _read_dash(cursor: WordCursor) -> Reading | None:
-    """A dash between numbers: minus or to; None elsewhere."""
-    before = cursor.previous()
-    if len(before.core) == 1 and before.core.isalpha() and not before.trail:
-        return _read_dash_of_letters(cursor)
-    is_behind_unit = any(c.isdigit() for c in cursor.previous(2).core) and before.core.isalpha()
-    is_number = any(c.isdigit() for c in before.core) or (is_behind_unit and len(before.core) < 5)
-    if not is_number or before.trail not in ("", ")", ".", '"', "'"):
-        return None
-    following = cursor.peek()
-    if not _is_numeric(following):
-        return Reading("to") if _is_month(following) else None
-    if following.core[:1] in tuple("-−–"):
-        return Reading("minus")
-    low, high = _find_value(before), _find_value(following)
-    if low is None or high is None:
-        is_product = not following.trail and cursor.peek(2).core in _RESULTS
-        return Reading("minus" if is_product and not is_behind_unit else "to")
-    if before.core.startswith("0") or low >= high:
-        return Reading("minus")
-    is_minus = not following.trail and cursor.peek(2).core in _RESULTS - {"are"}
-    return Reading("minus" if is_minus else "to")
-
-
-def _read_dash_of_letters(cursor: WordCursor) -> Reading | None:
-    """Reads "minus" in "a - b = c"."""
-    following = cursor.peek()
-    if following.lead or following.trail or not re.fullmatch(r"[A-Za-z]|[\d.]+", following.core):
-        return None
-    return Reading("minus") if cursor.peek(2).core in ("=", "==", "+", "*", "×") else None
-
-
-def _find_value(word: WrittenWord) -> float | None:
-    """The value of a number between a sign and a percent sign."""
-    match = _VALUE.fullmatch(word.core)
-    return number_value(match[1]) if match else None
-
-
-def _is_month(word: WrittenWord) -> bool:
-    return word.core[:3] in [
-        "Jan",
-        "Feb",
-        "Mar",
-        "Apr",
-        "May",
-        "Jun",
-        "Jul",
-        "Aug",
-        "Sep",
-        "Oct",
-        "Nov",
-        "Dec",
-    ]
 
 
 def read_expression(cursor: WordCursor) -> Reading | None:

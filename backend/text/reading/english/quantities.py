@@ -173,7 +173,7 @@ def _is_no_unit(figure: Figure, word: WrittenWord) -> bool:
     if symbol == "in":
         if word.trail.startswith("."):
             return False
-        is_measured = cursor.previous().core in ("ft", "feet", "foot")
+        is_measured = cursor.previous().core in ("ft", "feet", "foot", "x", "×", "by")
         return not is_measured and cursor.peek(figure.count + 1).core.lower() not in _MEASURED
     if symbol == "K" and (number_value(figure.amount.low) or 0) < 100:
         return True

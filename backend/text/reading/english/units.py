@@ -18,7 +18,7 @@ _SMALL = word_set("A T F K N V t l L")
 _LARGE = word_set("B b bit byte bits Hz J W Wh g eV Pa bps Bps")
 _UNCHANGED = word_set(
     """
-    hertz lux kelvin percent horsepower mille thousand mercury dozen siemens
+    hertz lux kelvin percent horsepower mille thousand mercury dozen siemens old
     """
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "henry": "henries"}
