@@ -81,6 +81,7 @@ _HINT = re.compile(
     r"[=×÷*^√∞∀∃∠≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
 )
 _STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+<>]|[Ͱ-Ͽ]")
+_NOTE = re.compile(r"[A-Za-z]?[a-z]{3,}[⁰¹²³⁴-⁹]+")  # the mark of a footnote
 _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
 _FUNCTIONS = word_set("sin cos tan log exp lim max min det mod")
@@ -144,7 +145,7 @@ def read_expression(cursor: WordCursor) -> Reading | None:
     core = cursor.word.core
     if len(core) > 60 or not _HINT.search(core) or _ADDRESS.search(core):
         return None
-    if core[0].isalpha() and not _STRONG.search(core):
+    if core[0].isalpha() and (not _STRONG.search(core) or _NOTE.fullmatch(core)):
         return None
     if (
         _SIGNED.fullmatch(core)
@@ -201,7 +202,9 @@ def _say_power(power: str) -> str:
     if power in _POWERS:
         return _POWERS[power]
     sign = "minus " if power.startswith("-") else ""
-    digits = power.lstrip("-+")
+    digits = power.strip("-+")
+    if not digits:
+        return ""
     said = say_number(digits) if digits.isdigit() and digits.isascii() else _say_letters(digits)
     return f"to the power of {sign}{said}"
 

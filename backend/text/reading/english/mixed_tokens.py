@@ -6,7 +6,7 @@ import re
 
 from backend.text.reading.english.arithmetic import say_greek
 from backend.text.reading.english.currencies import find_currency
-from backend.text.reading.english.number_forms import say_number
+from backend.text.reading.english.number_forms import say_number, say_small_digits
 from backend.text.reading.english.number_words import digit_pairs, spell_digits, whole_number
 
 _TOKEN = re.compile(r"[$€£¥₹]\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
@@ -33,7 +33,7 @@ _MARKS = {
 def read_mixed(text: str) -> str:
     """What is said for a word such as "1080p" or "3-in-1"."""
     said = []
-    for token in _TOKEN.findall(text):
+    for token in _TOKEN.findall(say_small_digits(text)):
         if len(token) > 1 and token[0] in "$€£¥₹":
             said.append(_say_money(token))
         elif token[0].isdigit():

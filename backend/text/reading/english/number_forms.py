@@ -28,6 +28,7 @@ NUMBER = (
 
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,_'’.])\d{3})(?:\1\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}")
 _SCIENTIFIC = re.compile(r"(.+)[eE]([+-]?)(\d+)")
+_SMALL = re.compile(f"[{VULGAR}]|[⁰¹²³⁴-⁹₀-₉]+")
 _FRACTION = re.compile(r"(?:(\d+)[ -])?(\d+)[/⁄](\d+)")
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 
@@ -70,6 +71,16 @@ def split_decimal(text: str, *, is_grouped: bool = False) -> tuple[str, str] | N
     if marks[-1] in ".," and marks[-1] not in marks[:-1] and _GROUPED.fullmatch(whole):
         return re.sub(r"\D", "", whole), fraction
     return None
+
+
+def say_small_digits(text: str) -> str:
+    """`text` with fractions of one character and raised digits in words, for want of a rule."""
+    return text if text.isascii() else _SMALL.sub(_say_small, text)
+
+
+def _say_small(match: re.Match[str]) -> str:
+    digits = unicodedata.normalize("NFKC", match[0])
+    return f" {say_number(match[0] if '⁄' in digits else digits) or ''} "
 
 
 def say_ordinal(text: str) -> str | None:

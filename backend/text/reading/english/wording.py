@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 from backend.text.reading.english.abbreviations import (
@@ -17,6 +18,7 @@ from backend.text.reading.english.compounds import read_compound, say_part
 from backend.text.reading.english.homographs import HOMOGRAPHS, read_homograph
 from backend.text.reading.english.identifiers import read_identifier, read_offset
 from backend.text.reading.english.letters import read_letter
+from backend.text.reading.english.number_forms import say_small_digits
 from backend.text.reading.english.roman import read_roman
 from backend.text.reading.english.symbols import (
     drop_foreign,
@@ -48,6 +50,9 @@ def read_word(cursor: WordCursor) -> Reading | None:
         return Reading("", trail="")
     is_plain = _PLAIN.fullmatch(core) is not None
     reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
+    said = core if reading is None else reading.spoken
+    if not said.isascii() and (small := say_small_digits(said)) != said:
+        reading = Reading(small) if reading is None else replace(reading, spoken=small)
     trail = word.trail if reading is None or reading.trail is None else reading.trail
     if trail in _PLAIN_ENDINGS:
         return reading
