@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from backend.text.reading.english.number_forms import number_value, say_number
+from backend.text.reading.english.dashes import DASHES, RESULTS, is_numeric, read_dash
+from backend.text.reading.english.number_forms import say_number
 from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
-from backend.text.reading.written_words import WordCursor, WrittenWord
+from backend.text.reading.written_words import WordCursor
 
 OPERATORS = {
     "=": "equals",
@@ -32,6 +33,7 @@ OPERATORS = {
     "+": "plus",
     "−": "minus",
     "⋅": "times",
+    "∙": "times",
     "·": "times",
     "÷": "divided by",
     "±": "plus or minus",
@@ -54,6 +56,9 @@ OPERATORS = {
     "∂": "partial",
     "∆": "delta",
     "∈": "in",
+    "∀": "for all",
+    "∃": "there exists",
+    "∠": "angle",
     "∪": "union",
     "∩": "intersection",
     "%": "percent",
@@ -65,31 +70,29 @@ OPERATORS = {
     "@": "at",
     "№": "number",
 }
-_DASHES = frozenset("-‐‑‒–—")
-_RESULTS = frozenset(("is", "=", "equals", "are", "gives", "makes", "=="))
 _SUPERSCRIPT = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ", "0123456789-+n")
 _SUBSCRIPT = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 _TOKEN = re.compile(
     r"(?P<number>\d+(?:[.,]\d+)*)|(?P<letters>[A-Za-z]+)|(?P<greek>[Α-Ωα-ωϑϕ∆µ])"
     r"|\^\{?(?P<power>-?\w{1,9})\}?|(?P<superscript>[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿ]+)|(?P<subscript>[₀-₉]+)"
-    r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅√∞−-])|(?P<bracket>[()])"
+    r"|(?P<operator>===?|!=|<=|>=|=>|->|[=<>≤≥≠≈±+×÷*/·⋅∙√∞∀∃∠∈∑−-])|(?P<bracket>[()])"
 )
 _HINT = re.compile(
-    r"[=×÷*^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
+    r"[=×÷*^√∞∀∃∠≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉⋅·]|(?<=[\w)])[+<>](?=[\w(])|[Ͱ-Ͽ][A-Za-z]|[A-Za-z\d][πθφω]"
 )
 _STRONG = re.compile(r"[=×÷^√∞≠≤≥≈±−⁰¹²³⁴-⁹ⁿ₀-₉]|(?<![A-Za-z])[a-z]?[*+<>]|[Ͱ-Ͽ]")
+_NOTE = re.compile(r"[A-Za-z]?[a-z]{3,}[⁰¹²³⁴-⁹]+")  # the mark of a footnote
 _ADDRESS = re.compile(r"[?&@:\\\"#_|;{}\[\]]|//")
 _SIGNED = re.compile(r"[−±≈≤≥×<>~-]*[\d.,½¼¾]+%?(?:[-–—][−-]?[\d.,]+%?)?")
 _FUNCTIONS = word_set("sin cos tan log exp lim max min det mod")
 _POWERS = {"2": "squared", "3": "cubed"}
-_NUMERIC = re.compile(r"[-+−–$€£~<>≈]*[$€£]?[.\d]")
 
 
 def read_operator(cursor: WordCursor) -> Reading | None:
     """An operator that is a word of its own."""
     core = cursor.word.core
-    if core in _DASHES:
-        return _read_dash(cursor)
+    if core in DASHES:
+        return read_dash(cursor)
     if core in ("x", "X", "×", "*", "/", "#"):
         return _read_between(cursor, core)
     if (said := OPERATORS.get(core)) is None:
@@ -112,10 +115,6 @@ def say_greek(letter: str) -> str:
     return name[-1].lower().replace("lamda", "lambda") if name else ""
 
 
-def _is_numeric(word: WrittenWord) -> bool:
-    return bool(_NUMERIC.match(word.core))
-
-
 def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     """Reads "x", "*", "/" between numbers, "#" before one."""
     before = cursor.previous()
@@ -124,7 +123,7 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     if mark != "#" and (before.trail not in ("", ")", '"', "'") or not (is_left or is_letter)):
         return None
     following = cursor.peek()
-    if not _is_numeric(following) and not (mark in "*/" and len(following.core) == 1):
+    if not is_numeric(following) and not (mark in "*/" and len(following.core) == 1):
         return None
     if mark == "#":
         return Reading("number")
@@ -132,49 +131,13 @@ def _read_between(cursor: WordCursor, mark: str) -> Reading | None:
     if mark in "xX" and re.search(r"[\^⁰¹²³⁴-⁹⁻]", following.core):
         return Reading("times")
     if mark == "×":
-        return Reading("by" if is_long and before.core.isdigit() else "times")
+        is_size = (is_long and before.core.isdigit()) or (before.core.isalpha() and is_left)
+        return Reading("by" if is_size else "times")
     if mark == "/":
         return Reading("divided by")
-    if mark == "*" or (not following.trail and cursor.peek(2).core in _RESULTS):
+    if mark == "*" or (not following.trail and cursor.peek(2).core in RESULTS):
         return Reading("times")
     return Reading("by")
-
-
-def _read_dash(cursor: WordCursor) -> Reading | None:
-    """A dash between numbers: minus or to; None elsewhere."""
-    before = cursor.previous()
-    is_behind_unit = any(c.isdigit() for c in cursor.previous(2).core) and before.core.isalpha()
-    is_number = any(c.isdigit() for c in before.core) or (is_behind_unit and len(before.core) < 5)
-    if not is_number or before.trail not in ("", ")", ".", '"', "'"):
-        return None
-    following = cursor.peek()
-    if not _is_numeric(following):
-        return Reading("to") if _is_month(following) else None
-    low, high = number_value(before.core), number_value(following.core)
-    if low is None or high is None:
-        is_product = not following.trail and cursor.peek(2).core in _RESULTS
-        return Reading("minus" if is_product and not is_behind_unit else "to")
-    if before.core.startswith("0") or low >= high:
-        return Reading("minus")
-    is_minus = not following.trail and cursor.peek(2).core in _RESULTS - {"are"}
-    return Reading("minus" if is_minus else "to")
-
-
-def _is_month(word: WrittenWord) -> bool:
-    return word.core[:3] in [
-        "Jan",
-        "Feb",
-        "Mar",
-        "Apr",
-        "May",
-        "Jun",
-        "Jul",
-        "Aug",
-        "Sep",
-        "Oct",
-        "Nov",
-        "Dec",
-    ]
 
 
 def read_expression(cursor: WordCursor) -> Reading | None:
@@ -182,7 +145,7 @@ def read_expression(cursor: WordCursor) -> Reading | None:
     core = cursor.word.core
     if len(core) > 60 or not _HINT.search(core) or _ADDRESS.search(core):
         return None
-    if core[0].isalpha() and not _STRONG.search(core):
+    if core[0].isalpha() and (not _STRONG.search(core) or _NOTE.fullmatch(core)):
         return None
     if (
         _SIGNED.fullmatch(core)
@@ -239,7 +202,9 @@ def _say_power(power: str) -> str:
     if power in _POWERS:
         return _POWERS[power]
     sign = "minus " if power.startswith("-") else ""
-    digits = power.lstrip("-+")
+    digits = power.strip("-+")
+    if not digits:
+        return ""
     said = say_number(digits) if digits.isdigit() and digits.isascii() else _say_letters(digits)
     return f"to the power of {sign}{said}"
 

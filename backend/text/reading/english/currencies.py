@@ -39,6 +39,7 @@ _SIGNS = {
     "zł": "PLN",
     "Kč": "CZK",
     "Ft": "HUF",
+    "Fr": "CHF",
 }
 _PREFIXED = {
     "US$": "USD",

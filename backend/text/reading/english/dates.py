@@ -43,6 +43,8 @@ _MONTH_YEAR = re.compile(r"(\d\d?)/([12]\d{3})|([12]\d{3})[-/](\d\d)")
 _DAY_MONTH = re.compile(r"(\d\d?)/(\d\d?)")
 _DATE_CUES = word_set("on since until till before after due by dated born expires from")
 _SEASON = re.compile(r"([12]\d)(\d\d)/(\d\d)")
+_TWO_YEARS = re.compile(r"([12]\d{3})/([12]\d{3})")
+_NAMED = re.compile(r"(\d\d?)[-/]([A-Za-z]{3,9})[-/](\d{4}|\d\d)")
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
 
 
@@ -54,7 +56,8 @@ def read_month(cursor: WordCursor) -> Reading | None:
         return _read_months(cursor)
     is_short = word.core not in _MONTHS and word.core.title() not in _MONTHS
     if word.trail not in ("", "."):
-        return Reading(name) if is_short and word.trail[0] == "." else None
+        is_listed = is_short and word.trail == "," and cursor.peek().core in MONTHS
+        return Reading(name) if is_listed or (is_short and word.trail[0] == ".") else None
     if word.trail and not is_short:
         return None
     following = cursor.peek()
@@ -75,6 +78,8 @@ def _read_months(cursor: WordCursor) -> Reading | None:
     if "-" not in (core := normalise_dashes(core)):
         return None
     first, dash, second = core.replace(".", "").partition("-")
+    if first in MONTHS and re.fullmatch(r"\d\d?", second):
+        return Reading(f"{MONTHS[first]} {cardinal(int(second))}")
     if dash and first in MONTHS and second in MONTHS:
         return Reading(f"{MONTHS[first]} to {MONTHS[second]}")
     return None
@@ -154,6 +159,11 @@ def read_numeric_date(cursor: WordCursor) -> Reading | None:
         is_season = "-" in core and month == in_year % 100 + 1
         if 1 <= month <= 12 and not is_season:
             return Reading(f"{_MONTHS[month - 1]} {year(in_year)}")
+    if (match := _TWO_YEARS.fullmatch(core)) and int(match[2]) == int(match[1]) + 1:
+        return Reading(f"{year(int(match[1]))} to {year(int(match[2]))}")
+    if (match := _NAMED.fullmatch(core)) and match[2].title() in MONTHS:
+        behind = f", {year(int(match[3]))}" if len(match[3]) == 4 else f" {_short_year(match[3])}"
+        return Reading(f"{MONTHS[match[2].title()]} {ordinal(int(match[1]))}{behind}")
     if (match := _SEASON.fullmatch(core)) and match[2] < match[3]:
         return Reading(say_years(core.replace("/", "-")))
     if match := _DAY_MONTH.fullmatch(core):

@@ -13,7 +13,7 @@ from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
 _PREFIXED = re.compile(
-    r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(\d.*)",
+    r"(mid|pre|post|early|late|under|over|sub|non|re|top|ex|inter|circa|pro|anti|all)-(['’‘]?\d.*)",
     re.IGNORECASE,
 )
 _POWER = re.compile(r"(1(?:0{1,3}|,000|0,000|00,000))s")
@@ -26,9 +26,13 @@ _ORDINAL = re.compile(
 
 
 def read_decade(cursor: WordCursor) -> Reading | None:
-    """Reads "1980s", "'90s", "80's"."""
-    match = _DECADE.fullmatch(cursor.word.core)
-    return Reading(_say_decade(match[1])) if match and match[1][-1] == "0" else None
+    """Reads "1980s", "'90s", "80's", "1980s-90s"."""
+    parts = normalise_dashes(cursor.word.core).split("-")
+    matches = [_DECADE.fullmatch(part.lstrip("'’‘")) for part in parts]
+    decades = [match[1] for match in matches if match and match[1][-1] == "0"]
+    if len(decades) != len(parts) or len(parts) > 2:
+        return None
+    return Reading(" to ".join(map(_say_decade, decades)))
 
 
 def read_powers(cursor: WordCursor) -> Reading | None:
@@ -56,7 +60,7 @@ def read_prefixed(cursor: WordCursor) -> Reading | None:
     match = _PREFIXED.fullmatch(normalise_dashes(cursor.word.core))
     if not match:
         return None
-    rest = match[2]
+    rest = match[2].lstrip("'’‘")
     if decade := _DECADE.fullmatch(rest):
         said: str | None = _say_decade(decade[1])
     elif re.fullmatch(r"[12]\d{3}", rest):

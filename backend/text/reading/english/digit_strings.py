@@ -111,7 +111,9 @@ def _is_phone(cursor: WordCursor, words: list[WrittenWord], groups: list[str], t
         return total >= 7
     if groups[0].startswith("0") and lengths[0] >= 2:
         return total >= 7
-    return total >= 7 and max(lengths) <= 6 and _previous_cue(cursor) in _PHONE_CUES
+    is_account = re.fullmatch(r"[A-Z]{2}\d\d", cursor.previous().core) is not None  # IBAN
+    is_cued = is_account or _previous_cue(cursor) in _PHONE_CUES
+    return total >= 7 and max(lengths) <= 6 and is_cued
 
 
 def _is_grouped_word(text: str, groups: list[str], lengths: tuple[int, ...]) -> bool:
@@ -145,7 +147,7 @@ def read_identifier(cursor: WordCursor) -> Reading | None:
     if not digits.isdigit() or not digits.isascii():
         return None
     reading = _read_cued(cursor, digits)
-    if reading is None or digits == cursor.word.core or len(digits) >= _LONG:
+    if reading is None or digits == cursor.word.core:
         return reading
     return replace(reading, spoken=f"number {reading.spoken}")
 
@@ -169,6 +171,8 @@ def _read_cued(cursor: WordCursor, digits: str) -> Reading | None:
     if digits == "911" and cue not in _PAIR_CUES and not is_counted(cursor.peek().core):
         return Reading("nine one one")
     before = cursor.previous().core
+    if len(before) == 2 and before.isupper() and cursor.previous(2).core.lower() == "flight":
+        cue = "flight"
     is_name = cue in _PAIR_CUES or (cue in _DIGIT_CUES and len(digits) == 3)
     if is_name or (len(digits) == 4 and before.isupper() and len(before) > 1):
         return Reading(digit_pairs(digits))

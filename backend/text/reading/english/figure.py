@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from backend.text.reading.english.number_forms import NUMBER, number_value, say_number
+from backend.text.reading.english.number_forms import NUMBER, VULGAR, number_value, say_number
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
 CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹₽₿¢₩₺₴₦₫₪₱฿₡₲₵₸₮₭৳₾]|Rs\.?|[A-Z]{3}(?=\d))"
@@ -152,6 +152,8 @@ def _join_words(cursor: WordCursor, text: str, count: int) -> tuple[str, int]:
     following = cursor.peek(count)
     if not following.lead and _MIXED.match(following.core):
         return f"{text} {following.core}", count + 1
+    if not following.lead and following.core in tuple(VULGAR):
+        return text + following.core, count + 1
     while not following.lead and _GROUP.match(following.core) and count < _MOST_GROUPS:
         text, count = text + following.core, count + 1
         if following.trail or not following.core.isdigit():

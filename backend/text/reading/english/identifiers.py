@@ -19,7 +19,7 @@ from backend.text.reading.english.respellings import CASUAL
 _RUN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:\.\d+)+|\d+")
 _NAME = re.compile(r"[A-Za-z]+(?:['’]s)?|\d")
 _LETTERS_AND_DIGITS = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[A-Za-z0-9]+(?:[-‐‑._][A-Za-z0-9]+)*")
-_OFFSET = re.compile(r"(UTC|GMT)([+-−–-])(\d{1,2})(?::?(\d\d))?")
+_OFFSET = re.compile(r"(UTC|GMT)([+\-−–])(\d{1,2})(?::?(\d\d))?")
 _TO = re.compile(r"([BCDFGP])2([BCFGP])")
 _HEX = re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{7,}|(?=.*\d)(?=.*[A-F])[0-9A-F]{7,}")
 _LONGEST_SAID = 40  # characters of a run of letters that are said; the rest is silent
@@ -114,12 +114,18 @@ def say_digits(digits: str) -> str:
     return f"{cardinal(first)} {'oh ' if rest < 10 else ''}{cardinal(rest)}"
 
 
+def read_offset(core: str) -> str | None:
+    """A time zone: "U T C plus five thirty"."""
+    match = _OFFSET.fullmatch(core)
+    if not match:
+        return None
+    sign = "plus" if match[2] == "+" else "minus"
+    minutes = f" {cardinal(int(match[4]))}" if match[4] and match[4] != "00" else ""
+    return f"{spell(match[1])} {sign} {cardinal(int(match[3]))}{minutes}"
+
+
 def read_identifier(core: str) -> str | None:
     """Letters with digits: "M P three", "x eighty six sixty four", "U S one oh one"."""
-    if match := _OFFSET.fullmatch(core):
-        sign = "plus" if match[2] == "+" else "minus"
-        minutes = f" {cardinal(int(match[4]))}" if match[4] and match[4] != "00" else ""
-        return f"{spell(match[1])} {sign} {cardinal(int(match[3]))}{minutes}"
     if match := _TO.fullmatch(core):
         return f"{match[1]} to {match[2]}"
     base, ending = (core[:-2], core[-2:]) if core.endswith(("'s", "’s")) else (core, "")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from backend.text.reading.english.arithmetic import say_greek
-from backend.text.reading.english.number_forms import say_number
+from backend.text.reading.english.currencies import find_currency
+from backend.text.reading.english.number_forms import say_number, say_small_digits
 from backend.text.reading.english.number_words import digit_pairs, spell_digits, whole_number
 
-_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
+_TOKEN = re.compile(r"[$€£¥₹]\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
 _MARKS = {
     "%": "percent",
     "+": "plus",
@@ -32,8 +33,10 @@ _MARKS = {
 def read_mixed(text: str) -> str:
     """What is said for a word such as "1080p" or "3-in-1"."""
     said = []
-    for token in _TOKEN.findall(text):
-        if token[0].isdigit():
+    for token in _TOKEN.findall(say_small_digits(text)):
+        if len(token) > 1 and token[0] in "$€£¥₹":
+            said.append(_say_money(token))
+        elif token[0].isdigit():
             said.append(_say_digits(token))
         elif token.isalpha() and not say_greek(token):
             is_spelled = len(token) == 1 or (token.isupper() and len(token) <= 3)
@@ -41,6 +44,12 @@ def read_mixed(text: str) -> str:
         else:
             said.append(say_greek(token) or _MARKS.get(token, ""))
     return " ".join(part for part in said if part).replace(" ,", ",")
+
+
+def _say_money(token: str) -> str:
+    currency, number = find_currency(token[0]), token[1:]
+    name = "" if currency is None else currency.one if number == "1" else currency.many
+    return f"{_say_digits(number)} {name}"
 
 
 def _say_digits(token: str) -> str:

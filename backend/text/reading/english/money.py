@@ -42,7 +42,7 @@ MAGNITUDES = word_set(
     hundred thousand million billion trillion quadrillion lakh lakhs crore crores
     """
 )
-_SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
+_SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(['’]s)|(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
 _SIGN_ALONE = re.compile(CURRENCY)
 _PER = {"mo": "month", "yr": "year", "wk": "week", "hr": "hour", "pp": "person"}
 
@@ -51,9 +51,9 @@ def read_leading_code(cursor: WordCursor) -> Reading | None:
     """A code or a sign that is a word of its own before the figure: "EUR 29,99", "Rs. 500"."""
     word = cursor.word
     name = word.core
-    if len(name) > 4 or word.trail not in ("", ".") or (word.trail and name != "Rs"):
+    if len(name) > 4 or word.trail not in ("", ".") or (word.trail and name not in ("Rs", "Fr")):
         return None
-    if not (len(name) == 3 and name.isupper()) and not _SIGN_ALONE.fullmatch(name):
+    if not (len(name) == 3 and name.isupper()) and name != "Fr" and not _SIGN_ALONE.fullmatch(name):
         return None
     currency = None if name in CODES_NOT_BEFORE else find_currency(name)
     following = cursor.peek() if currency else NO_WORD
@@ -88,7 +88,7 @@ def read_money(figure: Figure) -> Reading | None:
 
 
 def _find_behind(core: str) -> Currency | None:
-    if core in ("Rs", "Ft") or not core:
+    if core in ("Rs", "Ft", "Fr") or not core:
         return None
     return find_currency(core) if len(core) <= 3 else None
 
@@ -119,17 +119,22 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     if not amount.suffix and (reading := _read_long_range(figure, currency)):
         return reading
     if not amount.suffix and not following.lead:
-        if following.core in MAGNITUDES or following.core in ("bn", "mn", "mln", "m"):
-            magnitude = _GLUED.get(following.core, following.core)
+        if following.core.removesuffix("'s") in MAGNITUDES or following.core in (
+            "bn",
+            "mn",
+            "mln",
+            "m",
+        ):
+            magnitude = _GLUED.get(following.core, following.core).removesuffix("'s")
             count += 1
         elif following.core.isupper() and (behind := _find_behind(following.core)):
             currency, count = behind, count + 1
     said = _say_amount(amount, currency, magnitude, is_one=_is_attribute(figure, count))
-    if match[2] or match[6]:
+    if match[2] or match[7]:
         said += " plus"
-    if match[5]:
-        said += " " + match[5].replace("-", " ")
-    return Reading(amount.say_leads() + said + _say_per(match[4]), count)
+    if match[6]:
+        said += " " + match[6].replace("-", " ")
+    return Reading(amount.say_leads() + said + _say_per(match[5]), count)
 
 
 def _read_long_range(figure: Figure, currency: Currency) -> Reading | None:

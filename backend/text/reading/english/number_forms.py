@@ -28,6 +28,7 @@ NUMBER = (
 
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([,_'’.])\d{3})(?:\1\d{3})*|[1-9]\d?(?:,\d\d)+,\d{3}")
 _SCIENTIFIC = re.compile(r"(.+)[eE]([+-]?)(\d+)")
+_SMALL = re.compile(f"[{VULGAR}]|[⁰¹²³⁴-⁹₀-₉]+")
 _FRACTION = re.compile(r"(?:(\d+)[ -])?(\d+)[/⁄](\d+)")
 _ORDINAL = re.compile(r"(\d[\d,]*)(?:st|nd|rd|th)", re.IGNORECASE)
 
@@ -72,6 +73,16 @@ def split_decimal(text: str, *, is_grouped: bool = False) -> tuple[str, str] | N
     return None
 
 
+def say_small_digits(text: str) -> str:
+    """`text` with fractions of one character and raised digits in words, for want of a rule."""
+    return text if text.isascii() else _SMALL.sub(_say_small, text)
+
+
+def _say_small(match: re.Match[str]) -> str:
+    digits = unicodedata.normalize("NFKC", match[0])
+    return f" {say_number(match[0] if '⁄' in digits else digits) or ''} "
+
+
 def say_ordinal(text: str) -> str | None:
     """What is said for "1st", "1,000th"; None for other strings."""
     match = _ORDINAL.fullmatch(text)
@@ -97,7 +108,7 @@ def is_singular(text: str) -> bool:
     if text == "1" or text in VULGAR:
         return True
     match = _FRACTION.fullmatch(text)
-    return match is not None and match[1] is None
+    return match is not None and match[1] is None and int(match[2]) < int(match[3])
 
 
 def number_value(text: str) -> float | None:

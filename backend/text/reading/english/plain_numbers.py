@@ -45,21 +45,46 @@ _LISTED = word_set(
     """
 )
 _WIFI = re.compile(r"802\.11([a-z]{0,2})")
+_VERSIONED = _LISTED | word_set(
+    "windows iphone ios ipad android macos python java playstation galaxy pixel type year"
+)
+_FOLLOWING = re.compile(r"(\d{1,2})/(\d{1,2})")
+_SHARES = re.compile(r"(\d0)[/-](\d0)")
 _RATING = re.compile(r"([2-9]|[1-9]\d+)/(\d+)")
 
 
 def read_idiom(cursor: WordCursor) -> Reading | None:
     """Numbers that are said in their own way: "24/7", "the 7-11 store"."""
     core = normalise_dashes(cursor.word.core)
-    if said := _IDIOMS.get(core):
+    if said := _IDIOMS.get(core) or _say_shares(core):
         return Reading(said)
     if match := _WIFI.fullmatch(core):
         return Reading(f"eight oh two point eleven {' '.join(match[1].upper())}".strip())
+    if reading := _read_versions(cursor, core):
+        return reading
     if core == "7-11":
         is_shop = cursor.previous().core.lower() in ("the", "a", "at", "to")
         if is_shop or cursor.peek().core.lower().startswith("store"):
             return Reading("seven eleven")
     return None
+
+
+def _read_versions(cursor: WordCursor, core: str) -> Reading | None:
+    """Reads "ten, eleven" in "Windows 10/11"."""
+    match = _FOLLOWING.fullmatch(core)
+    if not match or int(match[2]) != int(match[1]) + 1:
+        return None
+    if cursor.previous().core.lower() not in _VERSIONED:
+        return None
+    return Reading(f"{cardinal(int(match[1]))}, {cardinal(int(match[2]))}")
+
+
+def _say_shares(core: str) -> str | None:
+    """Says "sixty forty" for two shares of a hundred."""
+    match = _SHARES.fullmatch(core)
+    if not match or int(match[1]) + int(match[2]) != 100:
+        return None
+    return f"{cardinal(int(match[1]))} {cardinal(int(match[2]))}"
 
 
 def read_plain(figure: Figure) -> Reading | None:
@@ -160,9 +185,6 @@ def _say_range(figure: Figure) -> str | None:
             " to ".join(whole_number(n) for n in part.split("-")) for part in text.split(",")
         )
     is_named = amount.is_descending and len(amount.low) > 2 and text.replace("-", "").isdigit()
-    is_share = amount.is_descending and re.fullmatch(r"\d0-\d0", text)
-    if is_share and int(amount.low) + int(amount.high) == 100:
-        return f"{say_number(amount.low)} {say_number(amount.high)}"
     if is_named or (re.fullmatch(r"\d{3}-\d{3}", text) and is_model(figure.cursor)):
         return f"{digit_pairs(amount.low)} {digit_pairs(amount.high)}"
     return amount.say_numbers()

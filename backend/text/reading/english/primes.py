@@ -10,7 +10,7 @@ from backend.text.reading.english.word_sets import word_set
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
-_PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
+_PRIME = re.compile(r"(\d+(?:\.\d+)?)['’′](?:-?(\d{1,2}(?:\.\d+)?)(?:″|''|”)?)?")
 _BEFORE_PRIME = re.compile(
     rf"\d{{1,3}}(?:\.\d+)?[{VULGAR}]?|[{VULGAR}]|\d{{1,2}}/\d{{1,2}}|\d{{1,2}}-\d{{1,2}}"
 )

@@ -34,6 +34,7 @@ _COUNTED_IN_MILLIONS = word_set(
     """
 )
 _MEASURED = word_set("tall long wide deep high thick by x × of")
+_JEWELS = word_set("gold diamond diamonds ring necklace stone")
 _AREAS = {"sq": "square", "cu": "cubic", "fl": "fluid", "Sq": "square", "square": "square"}
 _RATE = re.compile(r"([a-z]{3,})/([a-z]{2,})")
 _PAIR = re.compile(r"([^\W\d]{1,4}|°[CF])/(\d+(?:[.,]\d+)?)([^\W\d]{1,4}|°[CF])")
@@ -172,10 +173,12 @@ def _is_no_unit(figure: Figure, word: WrittenWord) -> bool:
     if symbol == "in":
         if word.trail.startswith("."):
             return False
-        is_measured = cursor.previous().core in ("ft", "feet", "foot")
+        is_measured = cursor.previous().core in ("ft", "feet", "foot", "x", "×", "by")
         return not is_measured and cursor.peek(figure.count + 1).core.lower() not in _MEASURED
     if symbol == "K" and (number_value(figure.amount.low) or 0) < 100:
         return True
+    if symbol == "ct" and figure.cursor.peek(figure.count + 1).core.lower() in _JEWELS:
+        return False
     if symbol == "Mt" or (len(symbol) == 1 and symbol.isupper() and _is_lettered(figure)):
         return True
     return symbol in _WORDS

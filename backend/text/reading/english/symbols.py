@@ -74,6 +74,7 @@ _NAMES = {
     "\\": "backslash",
     "#": "hash",
     "w/": "with",
+    "∠": "angle",
 }
 _ARROWS = word_set("-> --> => ==> ⇒ → ⟶ ⟹ ➔ ➜ ➝ ➞ ➡")
 _DASHES = re.compile(r"[-‐‑‒–—―−]+")

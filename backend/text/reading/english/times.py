@@ -17,7 +17,7 @@ _TIME = re.compile(
 )
 _WITH_H = re.compile(r"(\d\d?)h([0-5]\d)|(\d\d?):([0-5]\d)h")
 _HALF_RANGE = re.compile(rf"({_AMPM})-(\d\d?)(?::([0-5]\d))?({_AMPM})?")
-_COLON = re.compile(r"(\d{1,4}):(\d{1,4})(?:-(\d{1,3}))?")
+_COLON = re.compile(r"(\d{1,4}):(\d{1,4}|\d{1,3}(?:,\d{3})+)(?:-(\d{1,3}))?")
 _RATIO_CUES = word_set("ratio scale odds mix score proportion aspect")
 _BOOKS = word_set(
     """
@@ -28,6 +28,32 @@ _BOOKS = word_set(
     thessalonians timothy titus philemon hebrews james peter jude revelation surah quran
     """
 )
+BOOKS_IN_SHORT = {
+    "gen": "genesis",
+    "exod": "exodus",
+    "lev": "leviticus",
+    "deut": "deuteronomy",
+    "josh": "joshua",
+    "ps": "psalm",
+    "prov": "proverbs",
+    "eccl": "ecclesiastes",
+    "isa": "isaiah",
+    "jer": "jeremiah",
+    "ezek": "ezekiel",
+    "matt": "matthew",
+    "rom": "romans",
+    "cor": "corinthians",
+    "gal": "galatians",
+    "eph": "ephesians",
+    "phil": "philippians",
+    "thess": "thessalonians",
+    "tim": "timothy",
+    "heb": "hebrews",
+    "pet": "peter",
+    "rev": "revelation",
+}
+"""Books of the Bible as they are shortened before a chapter and a verse."""
+_ALL_BOOKS = _BOOKS | BOOKS_IN_SHORT.keys()
 
 
 def say_clock(hour: str, minute: str | None, second: str | None = None, half: str = "") -> str:
@@ -121,7 +147,7 @@ def _trail_of_half(cursor: WordCursor, at: int, text: str) -> str | None:
 
 
 def _is_chapter(cursor: WordCursor) -> bool:
-    return cursor.previous().core.lower() in _BOOKS | _RATIO_CUES
+    return cursor.previous().core.lower() in _ALL_BOOKS | _RATIO_CUES
 
 
 def _read_colon(cursor: WordCursor, core: str) -> Reading | None:
@@ -129,8 +155,8 @@ def _read_colon(cursor: WordCursor, core: str) -> Reading | None:
     match = _COLON.fullmatch(core)
     if not match:
         return None
-    first, second = whole_number(match[1]), whole_number(match[2])
-    if cursor.previous().core.lower() in _BOOKS:
+    first, second = whole_number(match[1]), whole_number(match[2].replace(",", ""))
+    if cursor.previous().core.lower() in _ALL_BOOKS:
         last = f" to {whole_number(match[3])}" if match[3] else ""
         return Reading(f"{first} {second}{last}")
     last = f" to {whole_number(match[3])}" if match[3] else ""

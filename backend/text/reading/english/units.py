@@ -18,7 +18,7 @@ _SMALL = word_set("A T F K N V t l L")
 _LARGE = word_set("B b bit byte bits Hz J W Wh g eV Pa bps Bps")
 _UNCHANGED = word_set(
     """
-    hertz lux kelvin percent horsepower mille thousand mercury dozen siemens
+    hertz lux kelvin percent horsepower mille thousand mercury dozen siemens old
     """
 )
 _IRREGULAR = {"foot": "feet", "inch": "inches", "henry": "henries"}
@@ -103,7 +103,7 @@ def _pluralise(name: str) -> str:
     words = head.split()
     if words[0] == "degree":
         words[0] = "degrees"
-    elif words[-1] not in _UNCHANGED and not words[-1].isupper() and words[-1] != "of":
+    elif "of" in words or (words[-1] not in _UNCHANGED and not words[-1].isupper()):
         at = words.index("of") - 1 if "of" in words else -1
         words[at] = _IRREGULAR.get(words[at]) or (
             words[at] if words[at].endswith("hertz") else words[at] + "s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import lru_cache
 
 from backend.text.reading.english.abbreviations import (
@@ -15,8 +16,9 @@ from backend.text.reading.english.casual import RESPELLED, shorten_letters
 from backend.text.reading.english.code import read_code
 from backend.text.reading.english.compounds import read_compound, say_part
 from backend.text.reading.english.homographs import HOMOGRAPHS, read_homograph
-from backend.text.reading.english.identifiers import read_identifier
+from backend.text.reading.english.identifiers import read_identifier, read_offset
 from backend.text.reading.english.letters import read_letter
+from backend.text.reading.english.number_forms import say_small_digits
 from backend.text.reading.english.roman import read_roman
 from backend.text.reading.english.symbols import (
     drop_foreign,
@@ -57,6 +59,9 @@ def read_word(cursor: WordCursor) -> Reading | None:
         return Reading("", trail="")
     is_plain = _PLAIN.fullmatch(core) is not None
     reading = _read_plain(cursor, core) if is_plain else _read_shaped(cursor, core)
+    said = core if reading is None else reading.spoken
+    if not said.isascii() and (small := say_small_digits(said)) != said:
+        reading = Reading(small) if reading is None else replace(reading, spoken=small)
     trail = word.trail if reading is None or reading.trail is None else reading.trail
     if trail in _PLAIN_ENDINGS:
         return reading
@@ -172,6 +177,8 @@ def _read_in_context(cursor: WordCursor, core: str) -> Reading | None:
 def _read_by_itself(core: str, trail: str) -> Reading | None:
     """Words that are read alike anywhere."""
     if (said := read_address(core)) is not None:
+        return Reading(said)
+    if (said := read_offset(core)) is not None:
         return Reading(said)
     if (said := read_code(core, trail)) is not None:
         closed = _CLOSERS.get(core[:1]) or (")]}" if _OPENS.search(core) else "")
