@@ -202,7 +202,7 @@ def _say_power(power: str) -> str:
     if power in _POWERS:
         return _POWERS[power]
     sign = "minus " if power.startswith("-") else ""
-    digits = power.strip("-+")
+    digits = re.sub(r"\W", "", power)
     if not digits:
         return ""
     said = say_number(digits) if digits.isdigit() and digits.isascii() else _say_letters(digits)

@@ -88,6 +88,7 @@ class Currency:
 
 
 _CENT = Currency("cent", "cents", None)
+_CROWN = Currency("krone", "kroner", None)  # of any of the countries
 _BITCOIN = Currency("bitcoin", "bitcoin", None)
 
 
@@ -96,6 +97,8 @@ def find_currency(text: str) -> Currency | None:
     """The currency of a sign ("$", "US$", "zł") or of an ISO code in capitals."""
     if text in ("¢", "₿", "BTC"):
         return _CENT if text == "¢" else _BITCOIN
+    if text == "kr":
+        return _CROWN
     if code := _SIGNS.get(text):
         return _create_currency(code, is_short=True)
     if code := _PREFIXED.get(text):

@@ -10,6 +10,8 @@ from backend.text.reading.english.number_forms import say_number, say_small_digi
 from backend.text.reading.english.number_words import digit_pairs, spell_digits, whole_number
 
 _TOKEN = re.compile(r"[$€£¥₹]\d+(?:[.,]\d+)*|\d+(?:[.,]\d+)*|[^\W\d_]+|.", re.DOTALL)
+_SHORT = re.compile(r"[b-df-hj-np-tv-xz]{2,4}")  # without a vowel
+_ENDINGS = ("st", "nd", "rd", "th")
 _MARKS = {
     "%": "percent",
     "+": "plus",
@@ -40,7 +42,8 @@ def read_mixed(text: str) -> str:
             said.append(_say_digits(token))
         elif token.isalpha() and not say_greek(token):
             is_spelled = len(token) == 1 or (token.isupper() and len(token) <= 3)
-            said.append(" ".join(token) if is_spelled else token)
+            is_spelled = is_spelled or (token not in _ENDINGS and _SHORT.fullmatch(token))
+            said.append(" ".join(token.upper()) if is_spelled else token)
         else:
             said.append(say_greek(token) or _MARKS.get(token, ""))
     return " ".join(part for part in said if part).replace(" ,", ",")

@@ -43,6 +43,7 @@ MAGNITUDES = word_set(
     """
 )
 _SUFFIX = re.compile(r"([A-Za-z]{0,3})(\+?)(?:(['’]s)|(/)([^\W\d]+\.?[²³]?)|-([a-z-]+))?(\+?)")
+_DOTTED = ("Fr", "kr")
 _SIGN_ALONE = re.compile(CURRENCY)
 _PER = {"mo": "month", "yr": "year", "wk": "week", "hr": "hour", "pp": "person"}
 
@@ -51,9 +52,17 @@ def read_leading_code(cursor: WordCursor) -> Reading | None:
     """A code or a sign that is a word of its own before the figure: "EUR 29,99", "Rs. 500"."""
     word = cursor.word
     name = word.core
-    if len(name) > 4 or word.trail not in ("", ".") or (word.trail and name not in ("Rs", "Fr")):
+    if (
+        len(name) > 4
+        or word.trail not in ("", ".")
+        or (word.trail and name not in ("Rs", *_DOTTED))
+    ):
         return None
-    if not (len(name) == 3 and name.isupper()) and name != "Fr" and not _SIGN_ALONE.fullmatch(name):
+    if (
+        not (len(name) == 3 and name.isupper())
+        and name not in _DOTTED
+        and not _SIGN_ALONE.fullmatch(name)
+    ):
         return None
     currency = None if name in CODES_NOT_BEFORE else find_currency(name)
     following = cursor.peek() if currency else NO_WORD
@@ -96,7 +105,7 @@ def _find_behind(core: str) -> Currency | None:
 def _read_glued_behind(figure: Figure) -> Reading | None:
     """Reads "5€", "29,99€", "100USD", "5k€", "10€/kg"."""
     match = re.fullmatch(
-        r"(k|m|bn|mn)?([$£€¥₹₽₿¢₩₺₴₦₫₪₱฿]|[A-Z]{3}|zł|Kč)(/[a-z]+)?", figure.amount.suffix
+        r"(k|m|bn|mn)?([$£€¥₹₽₿¢₩₺₴₦₫₪₱฿]|[A-Z]{3}|zł|Kč|kr)(/[a-z]+)?", figure.amount.suffix
     )
     currency = find_currency(match[2]) if match else None
     if not match or not currency:

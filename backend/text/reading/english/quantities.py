@@ -42,7 +42,7 @@ _DURATION = re.compile(r"(?:\d+(?:d|h|hr|hrs|m|min|mins|s|sec)){2,}")
 SINCE = word_set("present today now date")
 """What stands for the end of a range: "1990-present"."""
 
-_DOTTED = {"c": Unit("cup", "cups"), "pt": Unit("pint", "pints")}
+_DOTTED = {"c": Unit("cup", "cups"), "pt": Unit("pint", "pints"), "st": Unit("stone", "stone")}
 _MINUTES = {"m": "minute", "d": "day", "h": "hour", "s": "second"}
 
 
