@@ -20,7 +20,8 @@ _OPEN_ENTITY = re.compile(r"&(?:#(?:\d{0,7}|[xX][0-9a-fA-F]{0,6})|[A-Za-z][A-Za-
 _DECLARATION = re.compile(r"<(?:![A-Za-z][^<>]{0,200}>|\?[A-Za-z][^<>]{0,200}\?>)")
 _OPEN_DECLARATION = re.compile(r"<[!?](?:[A-Za-z][^<>]{0,200})?\Z")
 _ADDRESS = re.compile(
-    r"<(?:[a-z][a-z0-9+.-]{1,30}:/|(?:mailto|tel):|[\w.+-]{1,64}@|[\w/-]{1,64}\.\w)", re.IGNORECASE
+    r"<(?:[a-z][a-z0-9+.-]{1,30}:/|(?:mailto|tel):|[\w.+-]{1,64}@|(?!\d+\.\d)[\w/-]{1,64}\.\w)",
+    re.IGNORECASE,
 )
 _OPEN_ADDRESS = re.compile(r"<[\w./+-]{1,64}(?::/?)?\Z")
 _TOKEN_NAME = re.compile(r"<\|\w{1,40}\|>")

@@ -121,6 +121,7 @@ DOUBTFUL = word_set("AD AM IT LED SAT US WHO")
 
 MIXED = {
     "iOS": "I O S",
+    "CoV": "co V",
     "iPadOS": "I pad O S",
     "macOS": "mac O S",
     "watchOS": "watch O S",

@@ -20,8 +20,9 @@ _POWER = re.compile(r"(1(?:0{1,3}|,000|0,000|00,000))s")
 _DECADE_CUES = word_set("the early late mid his her their my our your in low high upper lower")
 _DECADES = re.compile(r"\d*0s")
 _DECADE = re.compile(r"(\d{2}|\d{4})['’]?s")
+_FRACTION = re.compile(r"(\d{1,2}/\d{1,3})(?:rds?|ths?|nds?|st)")
 _ORDINAL = re.compile(
-    r"(\d[\d,]*(?:st|nd|rd|th))(?:-(\d[\d,]*(?:st|nd|rd|th)|[a-z]+(?:-[a-z]+)*))?", re.IGNORECASE
+    r"(\d[\d,]*(?:st|nd|rd|th))(?:[-/](\d[\d,]*(?:st|nd|rd|th)|[a-z]+(?:-[a-z]+)*))?", re.IGNORECASE
 )
 
 
@@ -72,13 +73,18 @@ def read_prefixed(cursor: WordCursor) -> Reading | None:
 
 def read_ordinal(cursor: WordCursor) -> Reading | None:
     """Reads "2nd", "1st-3rd", "19th-century"."""
-    match = _ORDINAL.fullmatch(normalise_dashes(cursor.word.core))
+    core = normalise_dashes(cursor.word.core)
+    if fraction := _FRACTION.fullmatch(core):
+        return Reading(say_number(fraction[1]) or "")
+    match = _ORDINAL.fullmatch(core)
     first = say_ordinal(match[1]) if match else None
     if not match or not first:
         return None
     if not match[2]:
         return Reading(first)
     last = say_ordinal(match[2])
+    if "/" in core and last:
+        return Reading(f"{first}, {last}")
     return Reading(f"{first} to {last}" if last else f"{first} {match[2].replace('-', ' ')}")
 
 

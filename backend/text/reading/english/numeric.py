@@ -50,6 +50,7 @@ _FIGURE_RULES: tuple[Callable[[Figure], Reading | None], ...] = (
     read_quantity,
     read_plain,
 )
+_NUMBER_SIGNS = frozenset(["Nº", "nº", "N°", "n°"])
 _MARKS_IN_WORDS = frozenset("<>=^*+×÷≠≤≥−₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹π√")
 
 
@@ -81,6 +82,8 @@ def read_lettered(cursor: WordCursor) -> Reading | None:
     core = cursor.word.core
     if not core[:1].isalpha():
         return None
+    if core in _NUMBER_SIGNS:
+        return Reading("number")
     if core.isalpha():
         if not core.isascii() and len(core) > 1 and (reading := read_expression(cursor)):
             return reading

@@ -29,6 +29,7 @@ _IDIOMS = {
     "24-7": "twenty four seven",
     "24/7/365": "twenty four seven, three sixty five",
     "7/24": "seven twenty four",
+    "401k": "four oh one K",
 }
 _YEAR_CUES = word_set(
     """
@@ -44,6 +45,7 @@ _LISTED = word_set(
     sizes ages channels gates articles tasks paragraphs
     """
 )
+_CLAUSE = re.compile(r"(\d{3})\(([a-z])(?:\)\((\d))?")  # "401(k)", "501(c)(3)"
 _WIFI = re.compile(r"802\.11([a-z]{0,2})")
 _VERSIONED = _LISTED | word_set(
     "windows iphone ios ipad android macos python java playstation galaxy pixel type year"
@@ -62,6 +64,9 @@ def read_idiom(cursor: WordCursor) -> Reading | None:
         return Reading(f"eight oh two point eleven {' '.join(match[1].upper())}".strip())
     if reading := _read_versions(cursor, core):
         return reading
+    if match := _CLAUSE.fullmatch(core):
+        letters = " ".join(filter(None, (match[2].upper(), match[3] and whole_number(match[3]))))
+        return Reading(f"{digit_pairs(match[1])} {letters}", trail=cursor.word.trail[1:])
     if core == "7-11":
         is_shop = cursor.previous().core.lower() in ("the", "a", "at", "to")
         if is_shop or cursor.peek().core.lower().startswith("store"):
@@ -123,7 +128,7 @@ def _read_suffix(figure: Figure) -> Reading | None:
     """Reads "1984's", "5/day", "1990-present", "1.5M views"."""
     amount, suffix = figure.amount, figure.amount.suffix
     if amount.high:
-        return None
+        return _read_large_range(figure)
     is_year = re.fullmatch(r"[12]\d{3}", amount.low)
     said = year(int(amount.low)) if is_year else amount.say_leads() + amount.say_numbers()
     if suffix in ("'s", "’s"):
@@ -139,6 +144,16 @@ def _read_suffix(figure: Figure) -> Reading | None:
     if name in _MAGNITUDES and (is_large or is_counted(figure.next().core)):
         return Reading(f"{said} {_MAGNITUDES[name]}{plus}", figure.count)
     return None
+
+
+def _read_large_range(figure: Figure) -> Reading | None:
+    """Reads "10k-20k", "10-20k"."""
+    amount = figure.amount
+    if amount.suffix not in ("k", "K", "M", "B") or amount.low_suffix not in ("", amount.suffix):
+        return None
+    is_name = not is_counted(figure.next().core)
+    name = amount.suffix.upper() if is_name else _MAGNITUDES[amount.suffix]
+    return Reading(f"{amount.say_leads()}{amount.say_numbers()} {name}", figure.count)
 
 
 def _is_list(figure: Figure) -> bool:

@@ -170,6 +170,8 @@ def _read_spaced(figure: Figure) -> Reading | None:
 
 def _is_no_unit(figure: Figure, word: WrittenWord) -> bool:
     symbol, cursor = word.core, figure.cursor
+    if len(symbol) == 1 and word.trail[:1] == ")":  # "a) 5 b) 6"
+        return not any("(" in cursor.previous(back).lead for back in (0, 1, 2, 3))
     if symbol == "in":
         if word.trail.startswith("."):
             return False
