@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from backend.text.reading.english.figure import HOURS_CUES
 from backend.text.reading.english.number_forms import number_value
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor, WrittenWord
@@ -39,6 +40,8 @@ def read_dash(cursor: WordCursor) -> Reading | None:
     if low is None or high is None:
         is_product = not following.trail and cursor.peek(2).core in RESULTS
         return Reading("minus" if is_product and not is_behind_unit else "to")
+    if cursor.previous(2).core.lower() in HOURS_CUES:
+        return Reading("to")
     if before.core.startswith("0") or low >= high:
         return Reading("minus")
     is_minus = not following.trail and cursor.peek(2).core in RESULTS - {"are"}

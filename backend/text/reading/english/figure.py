@@ -10,6 +10,8 @@ from backend.text.reading.english.number_forms import NUMBER, VULGAR, number_val
 from backend.text.reading.written_words import NO_WORD, WordCursor, WrittenWord
 
 CURRENCY = r"(?:[A-Z]{0,3}[$£€¥₹₽₿¢₩₺₴₦₫₪₱฿₡₲₵₸₮₭৳₾]|Rs\.?|[A-Z]{3}(?=\d))"
+HOURS_CUES = frozenset(["open", "opens", "from", "hours", "daily", "weekdays", "weekends"])
+"""Words before a range of hours, whatever its numbers: "Open 7-7"."""
 RELATIONS = {
     "<": "less than",
     ">": "greater than",

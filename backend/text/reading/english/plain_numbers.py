@@ -6,7 +6,7 @@ import re
 
 from backend.text.reading.english.dates import say_years
 from backend.text.reading.english.digit_strings import is_model
-from backend.text.reading.english.figure import Figure, normalise_dashes
+from backend.text.reading.english.figure import HOURS_CUES, Figure, normalise_dashes
 from backend.text.reading.english.nouns import is_counted
 from backend.text.reading.english.number_forms import say_number, split_decimal
 from backend.text.reading.english.number_words import (
@@ -193,6 +193,8 @@ def _say_range(figure: Figure) -> str | None:
     text = f"{amount.low}-{amount.high}"
     if amount.low_suffix:
         return None
+    if amount.low == amount.high and figure.cursor.previous().core.lower() in HOURS_CUES:
+        return f"{say_number(amount.low)} to {say_number(amount.high)}"
     if re.fullmatch(r"[12]\d{3}-(?:\d\d|[12]\d{3})", text):
         return say_years(text)
     if "," in text and figure.cursor.previous().core.lower() in _LISTED:

@@ -15,6 +15,7 @@ _TIME = re.compile(
     rf"(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?"
     rf"(?:-(\d{{1,2}})(?:[:.](\d\d)(?::(\d\d))?)?({_AMPM})?)?"
 )
+_SHORT_HALVES = re.compile(r"^(\d\d?(?::\d\d)?[ap])-(\d\d?(?::\d\d)?[ap])$")  # "6a-9p"
 _WITH_H = re.compile(r"(\d\d?)h([0-5]\d)|(\d\d?):([0-5]\d)h")
 _HALF_RANGE = re.compile(rf"({_AMPM})-(\d\d?)(?::([0-5]\d))?({_AMPM})?")
 _COLON = re.compile(r"(\d{1,4}):(\d{1,4}|\d{1,3}(?:,\d{3})+)(?:-(\d{1,3}))?")
@@ -76,7 +77,7 @@ def _say_minutes(digits: str) -> str:
 
 def read_time(cursor: WordCursor) -> Reading | None:
     """Reads "10:30 PM", "7am", "9:00-17:00", "5-6 pm"."""
-    core = normalise_dashes(cursor.word.core)
+    core = _SHORT_HALVES.sub(r"\1m-\2m", normalise_dashes(cursor.word.core))
     if match := _WITH_H.fullmatch(core):
         return Reading(say_clock(match[1] or match[3], match[2] or match[4]))
     match = _TIME.fullmatch(core)
