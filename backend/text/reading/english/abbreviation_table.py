@@ -212,6 +212,6 @@ LEADING = word_set("approx assoc asst ca cf esp est excl incl misc viz vs e.g i.
 
 NEVER_BEFORE_SMALL = word_set(
     "gal hr hrs lb lbs mi min mins mo mos mph oz pt pts qt sec secs tbsp tsp wk wks yd yds yr yrs"
-    " a.m p.m mg kg km cm mm ml"
+    " a.m p.m mg kg kgs km cm mm ml pcs pc qts gals doz cu fl bbl tbsps tsps"
 )
 """Units: their full stop ends no sentence before a small letter."""

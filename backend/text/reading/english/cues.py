@@ -7,7 +7,7 @@ import re
 from backend.text.reading.english.figure import parse_amount
 from backend.text.reading.english.number_forms import say_number
 from backend.text.reading.english.number_words import year
-from backend.text.reading.english.times import BOOKS_IN_SHORT
+from backend.text.reading.english.times import BOOKS_IN_SHORT, VERSE
 from backend.text.reading.language import Reading
 from backend.text.reading.written_words import WordCursor
 
@@ -74,7 +74,6 @@ _CUES = {
 }
 _GLUED = re.compile(r"([A-Za-z]{1,6})\.(\d.*)")
 _LONGEST = 6
-_VERSE = re.compile(r"\d+:\d")
 
 
 def read_cue(cursor: WordCursor) -> Reading | None:
@@ -83,7 +82,7 @@ def read_cue(cursor: WordCursor) -> Reading | None:
     core = word.core
     if word.trail == "." and len(core) <= _LONGEST:
         name = _CUES.get(core.lower())
-        if (book := BOOKS_IN_SHORT.get(core.lower())) and _VERSE.match(cursor.peek().core):
+        if (book := BOOKS_IN_SHORT.get(core.lower())) and VERSE.match(cursor.peek().core):
             return Reading(_match_case(book, core), trail="")
         if name and _is_number(cursor.peek().core) and not cursor.peek().lead:
             if name == "estimated" and re.fullmatch(r"[12]\d{3}", cursor.peek().core):

@@ -13,6 +13,7 @@ from backend.text.reading.english.abbreviation_table import (
 )
 from backend.text.reading.english.abbreviations import is_numbering
 from backend.text.reading.english.calendar_table import CALENDAR, DAYS, MONTHS
+from backend.text.reading.english.times import BOOKS_IN_SHORT, VERSE
 from backend.text.reading.english.title_table import SMALL_TITLES, STREETS, TITLES
 from backend.text.reading.english.word_sets import word_set
 
@@ -25,7 +26,7 @@ _NEVER_SMALL = (
         - MAYBE_WORDS
         - {"sat", "sun", "wed", "mar", "ed", "pl", "mi"}
     )
-    | {"app", "art", "ex", "fig", "figs", "lat", "no"}
+    | {"app", "art", "ex", "fig", "figs", "lat", "no", "sec", "secs"}
     | CLIPPED
     | SMALL_TITLES
 )
@@ -51,6 +52,8 @@ def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
         return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
     if key in TITLES and word[0].isupper():
         return key in STREETS and following[0].isalpha() and following[0].isupper()
+    if key in BOOKS_IN_SHORT and key not in NUMBERED and following[0].isdecimal():
+        return is_complete and not VERSE.match(following)
     if following[0].islower():
         is_named = word[0].isupper() and key in CALENDAR
         return key not in _NEVER_SMALL and word != "ed." and not is_named

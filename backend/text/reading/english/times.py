@@ -54,6 +54,7 @@ BOOKS_IN_SHORT = {
     "rev": "revelation",
 }
 """Books of the Bible as they are shortened before a chapter and a verse."""
+VERSE = re.compile(r"\d+:\d")
 _ALL_BOOKS = _BOOKS | BOOKS_IN_SHORT.keys()
 
 
