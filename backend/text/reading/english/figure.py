@@ -41,7 +41,7 @@ _LEAD = re.compile(r"\+/-|\+-|<=|>=|§§|[<>≤≥~≈±=@#№§×+-]")
 _CURRENCY = re.compile(CURRENCY)
 _NUMBER = re.compile(NUMBER)
 _RANGE = re.compile(rf"([^\d-]{{0,12}}[²³]?)-({CURRENCY})?(-?{NUMBER})(.*)", re.DOTALL)
-_NO_CENTS = re.compile(r"[.,]-+")
+_NO_CENTS = re.compile(r"[.,]-+|/-")
 _GROUP_HEAD = re.compile(r"[^\w\s]*[1-9]\d{0,2}")
 _GROUP = re.compile(r"\d{3}(?!\d)")
 _MOST_GROUPS = 7

@@ -29,6 +29,7 @@ _GLUED = {
     "mm": "million",
     "mln": "million",
     "mio": "million",
+    "mil": "million",
     "b": "billion",
     "bn": "billion",
     "bln": "billion",
@@ -124,6 +125,8 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     magnitude = _GLUED.get(match[1].lower(), "") if match else ""
     if not match or (match[1] and not magnitude):
         return None
+    if match[6] in MAGNITUDES:
+        magnitude = match[6]
     count, following = figure.count, figure.next()
     if not amount.suffix and (reading := _read_long_range(figure, currency)):
         return reading
@@ -132,6 +135,7 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
             "bn",
             "mn",
             "mln",
+            "mil",
             "m",
         ):
             magnitude = _GLUED.get(following.core, following.core).removesuffix("'s")
@@ -141,7 +145,7 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     said = _say_amount(amount, currency, magnitude, is_one=_is_attribute(figure, count))
     if match[2] or match[7]:
         said += " plus"
-    if match[6]:
+    if match[6] and match[6] not in MAGNITUDES:
         said += " " + match[6].replace("-", " ")
     return Reading(amount.say_leads() + said + _say_per(match[5]), count)
 
