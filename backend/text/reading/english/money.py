@@ -38,6 +38,7 @@ _GLUED = {
     "trn": "trillion",
     "cr": "crore",
 }
+_SPACED = ("bn", "mn", "mln", "mil", "m")  # those of them that may be words of their own
 MAGNITUDES = word_set(
     """
     hundred thousand million billion trillion quadrillion lakh lakhs crore crores
@@ -131,15 +132,9 @@ def _say_money(figure: Figure, currency: Currency) -> Reading | None:
     if not amount.suffix and (reading := _read_long_range(figure, currency)):
         return reading
     if not amount.suffix and not following.lead:
-        if following.core.removesuffix("'s") in MAGNITUDES or following.core in (
-            "bn",
-            "mn",
-            "mln",
-            "mil",
-            "m",
-        ):
-            magnitude = _GLUED.get(following.core, following.core).removesuffix("'s")
-            count += 1
+        name = following.core.removesuffix("'s")
+        if name in MAGNITUDES or name in _SPACED:
+            magnitude, count = _GLUED.get(name, name), count + 1
         elif following.core.isupper() and (behind := _find_behind(following.core)):
             currency, count = behind, count + 1
     said = _say_amount(amount, currency, magnitude, is_one=_is_attribute(figure, count))
