@@ -52,6 +52,11 @@ def may_end_sentence(before: str, behind: str, is_complete: bool) -> bool:
         return _may_end_numbered(key, following.rstrip(_CLOSING), is_complete)
     if key in TITLES and word[0].isupper():
         return key in STREETS and following[0].isalpha() and following[0].isupper()
+    return _may_end_before(word, following, is_complete)
+
+
+def _may_end_before(word: str, following: str, is_complete: bool) -> bool:
+    key = word.rstrip(".").lower()
     if key in BOOKS_IN_SHORT and key not in NUMBERED and following[0].isdecimal():
         return is_complete and not VERSE.match(following)
     if following[0].islower():
