@@ -11,7 +11,7 @@ from backend.text.markup.state import Ahead, Undecided
 
 _LONGEST = 400  # characters; longer tags are text
 _NAME = r"[A-Za-z][\w:.-]{0,40}"
-_ATTRIBUTES = r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*+"
+_ATTRIBUTES = r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*"
 _TAG = re.compile(rf"<(/?)({_NAME})([\s/]{_ATTRIBUTES})?>")
 _OPEN_TAG = re.compile(
     rf"<(?:/?{_NAME}(?:[\s/]{_ATTRIBUTES}(?:\"[^\"]*|'[^']*)?)?|/)?\Z", re.DOTALL

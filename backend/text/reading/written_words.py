@@ -22,7 +22,7 @@ LONGEST_WORD = 100  # characters; longer runs are cut here
 # Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
 SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 # Fillers do not count.
-_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*+){{1,{LONGEST_WORD}}}")
+_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*){{1,{LONGEST_WORD}}}")
 _LOOSE_ACCENT = re.compile("[\u0300-\u036f]")  # "s\u0336t\u0336": struck out
 _OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
 _CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
