@@ -138,7 +138,7 @@ class TextBuffer:
         return bool(self._reopened or self._unread or self._flushes or self._end_is_due)
 
     def read_slice(self) -> None:
-        """Read the markup of the next slice and segment it, if `is_behind`."""
+        """Read the markup of the next slice, segment it and read its words, if `is_behind`."""
         if not self.is_behind:
             return
         stop = self._flushes[0] if self._flushes else self.length
@@ -151,6 +151,7 @@ class TextBuffer:
             self._segment(self._masked.push_text(part))
         if self._masked.length == stop and not self._reopened:
             self._close_read()
+        self._read_current()
 
     def _segment(self, masked: str) -> None:
         """Find sentences; a change of speed or volume ends one, too."""
@@ -201,13 +202,7 @@ class TextBuffer:
         A sentence end found inside released text ("5 p.m. Sh", spoken as far as typed, becomes
         "She") is too late: the sentence goes on.
         """
-        late = list(takewhile(lambda sentence: sentence.end < self.released, self._complete))
-        complete = len(late) < len(self._complete)
-        parts = [*late, self._complete[len(late)] if complete else self._segmenter.open_sentence]
-        text = "".join(part.text for part in parts)[self._start - parts[0].start :]
-        if late and self.released - self._start >= _LONGEST_LATE:
-            text, complete = text[: self.released - self._start], True
-        self._read_sentence(text, complete=complete)
+        text, complete = self._read_current()
         words = self._reader.words
         return PendingSentence(
             text=text,
@@ -222,6 +217,17 @@ class TextBuffer:
             speed=self._speed.characters_per_s,
             usual_gap_s=self._speed.usual_gap_s,
         )
+
+    def _read_current(self) -> tuple[str, bool]:
+        """Read what is new in the current utterance; returns its text, and whether that is all."""
+        late = list(takewhile(lambda sentence: sentence.end < self.released, self._complete))
+        complete = len(late) < len(self._complete)
+        parts = [*late, self._complete[len(late)] if complete else self._segmenter.open_sentence]
+        text = "".join(part.text for part in parts)[self._start - parts[0].start :]
+        if late and self.released - self._start >= _LONGEST_LATE:
+            text, complete = text[: self.released - self._start], True
+        self._read_sentence(text, complete=complete)
+        return text, complete
 
     def _read_sentence(self, text: str, *, complete: bool) -> None:
         """Read what is new in the current utterance's `text`."""
