@@ -147,12 +147,15 @@ class SpeechChecker:
         response = json.loads(self._process.stdout.readline())
         return response["errors"] / max(1, response["words"]), response["heard"]
 
-    def expect_speech(self, clip: AudioClip, text: str, *, speed: float = 1.0) -> None:
+    def expect_speech(
+        self, clip: AudioClip, text: str, *, speed: float = 1.0, pause_s: float = 0.0
+    ) -> None:
         """Fail if over a tenth of the words are wrong, or the duration is off by over a tenth
-        (plus 0.1 s for the codec) from the native protocol's at this speed.
+        (plus 0.1 s for the codec) from the native protocol's at this speed. `pause_s`: silence that
+        the text asks for.
         """
         rate, transcript = self.word_error_rate(clip, text)
-        reference_s = self._reference_s(text) / speed
+        reference_s = self._reference_s(text) / speed + pause_s
         assert rate <= 0.1, f"{rate:.0%} of the words are wrong: {transcript!r} instead of {text!r}"
         deviation_s = abs(clip.duration_s - reference_s)
         assert deviation_s <= 0.1 * reference_s + 0.1, (

@@ -111,14 +111,14 @@ def test_streamed_timestamps_continue_across_lines(
     expect_cut(checker, clip, starts[STORY.index("Every")], ("harbor", "Every"))
 
 
-def test_break_tag_is_not_spoken_even_if_split(client: ElevenLabs, checker: SpeechChecker) -> None:
+def test_a_break_tag_is_silence_even_if_split(client: ElevenLabs, checker: SpeechChecker) -> None:
     text = 'Hello there, <break time="1.0s" />how are you doing today?'
     whole = client.text_to_speech.convert("heart", text=text, output_format="pcm_24000")
-    checker.expect_speech(decode(b"".join(whole), "s16le", 24000), HELLO)
+    checker.expect_speech(decode(b"".join(whole), "s16le", 24000), HELLO, pause_s=1.0)
     pieces = client.text_to_speech.convert_realtime(
         "heart", text=iter(text), output_format="pcm_24000"
     )
-    checker.expect_speech(decode(b"".join(pieces), "s16le", 24000), HELLO)
+    checker.expect_speech(decode(b"".join(pieces), "s16le", 24000), HELLO, pause_s=1.0)
 
 
 async def test_async_client_streams_audio(
