@@ -9,6 +9,8 @@ from backend.text.markup.marks import Change, Mark
 from backend.text.markup.reader import MarkupOptions, MarkupReader
 from backend.text.markup.state import ReaderState
 
+_APART = 64  # characters between saved states: saving costs more than reading again
+
 
 @dataclass(frozen=True, slots=True)
 class _SavedState:
@@ -46,11 +48,18 @@ class MaskedText:
     def push_text(self, raw: str) -> str:
         """Append text; returns the masked text that is certain now."""
         self._raw += raw
-        return self._keep_state(self._reader.push_text(raw))
+        masked = self._reader.push_text(raw)
+        self._take_marks()
+        if self.length - self._saved[-1].length >= _APART:
+            self._save_state()
+        return masked
 
     def end_text(self) -> str:
         """Read what is held back as it stands; more text may follow. Returns it, masked."""
-        return self._keep_state(self._reader.end_text())
+        masked = self._reader.end_text()
+        self._take_marks()
+        self._save_state()  # text that is read again must not be held back again
+        return masked
 
     def find_marks(self, start: int, end: int) -> list[Mark]:
         """The marks that begin in `text[start:end]`."""
@@ -82,11 +91,9 @@ class MaskedText:
         change = self.find_change(upto)
         self._marks = deque(m for m in self._marks if m.end > upto or m is change)
 
-    def _keep_state(self, masked: str) -> str:
+    def _take_marks(self) -> None:
         self._marks += self._reader.marks
         self._reader.marks.clear()
-        self._save_state()
-        return masked
 
     def _save_state(self) -> None:
         saved = _SavedState(self.length, self.masked_to, self._reader.save_state())
