@@ -83,7 +83,7 @@ class OutputParams:
 
 
 class SpanListener(Protocol):
-    """Who hears the audio of a span."""
+    """The listener of a span: its buffer, and notification of what was sent."""
 
     @property
     def buffered_s(self) -> float:

@@ -15,7 +15,7 @@ from backend.audio.formats import LOWEST_ADAPTIVE_BITS as LOWEST_BITS
 from backend.sessions.line_meter import LineMeter
 
 UNMEASURED_BITS = 24_000
-"""Where nobody answers probes."""
+"""While no probe is answered: the line cannot be measured."""
 
 _HEADER_BYTES = 200  # of a part's message, Ogg page and probe
 _FILL, _FILL_DRY = 0.9, 0.7  # of the line's speed; less for a listener with little left to hear,

@@ -39,7 +39,9 @@ class Line:
     # --- for the connection -----------------------------------------------------------------------
 
     def start_connection(self, send_probe: Callable[[int], None] | None) -> None:
-        """Begin anew. `send_probe`: sends a numbered WebSocket ping; None: it cannot."""
+        """Reset the measurements for a new connection. `send_probe`: sends a numbered WebSocket
+        ping; None: the transport cannot send one.
+        """
         self._meter = LineMeter()
         self._control = BitRateControl(self._meter)
         self._send_probe = send_probe
@@ -49,7 +51,7 @@ class Line:
         self._probe()  # before all audio: the time of an empty line
 
     def notify(self) -> None:
-        """Wake who waits for room: the send queue has changed."""
+        """Wake the tasks in `wait_changed`: the send queue has changed."""
         self._changed.set()
 
     def on_taken(self) -> None:

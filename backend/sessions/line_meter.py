@@ -1,7 +1,7 @@
 """Measures the line to one client: what is on its way, the delay, and the speed of delivery.
 
-The kernel's and a proxy's buffers hide a thin line from whoever writes: they take hundreds of
-kilobytes at once. So a WebSocket ping (a *probe*) follows the audio: when its pong arrives, all
+Writing does not show that a line is thin: the buffers of the kernel and of proxies accept hundreds
+of kilobytes at once. So a WebSocket ping (a *probe*) follows the audio: when its pong arrives, all
 that was written before it has reached the client. Plain and synchronous; the caller passes the
 time.
 """
@@ -65,7 +65,7 @@ class LineMeter:
         """Count a message given to the socket, with its audio if it has some."""
         if audio is not None and not self.undelivered_bytes:
             self._busy_since_s, self._is_from_idle = now_s, True
-            self._delivered = self._written  # answers; nobody probes for those
+            self._delivered = self._written  # answers to messages: no probe follows them
         self._written += size_bytes
         if audio is None:
             return
@@ -185,7 +185,7 @@ class LineMeter:
         return len(self._samples) > 1
 
     def is_blind(self, now_s: float) -> bool:
-        """Whether nobody answers probes: something on the way keeps them."""
+        """Whether no probe was ever answered: something between does not pass pings on."""
         return not self.answers and now_s - self._began_s > _BLIND_S
 
     def late_context(self, now_s: float) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from backend.text.markup.reader import MarkupOptions, MarkupReader
 from backend.text.reading.english import ENGLISH
 from backend.text.reading.sentence_reader import SentenceReader
 from backend.text.reading.spoken_word import SpokenWord
@@ -20,3 +21,9 @@ def read_text(text: str, step: int | None = None) -> list[SpokenWord]:
 def read_aloud(text: str) -> str:
     """What is said for a text."""
     return " ".join(word.spoken for word in read_text(text) if word.spoken)
+
+
+def mask_text(raw: str, *, ssml: bool = False) -> str:
+    """The mask of a whole text."""
+    reader = MarkupReader(MarkupOptions(ssml=ssml))
+    return reader.push_text(raw) + reader.end_text()

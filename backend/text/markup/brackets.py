@@ -20,7 +20,6 @@ _NAMES = (*SOUNDS, *_PAUSES_MS)
 _LONGEST = 24  # characters between the brackets
 _TIMED = re.compile(r"pause[\s:=]{1,3}(\d{1,6}(?:\.\d{0,3})?)\s?(ms|s|sec|seconds?)")
 _OPEN_TIMED = re.compile(r"pause[\s:=]{1,3}(?:\d{1,6}(?:\.\d{0,3})?(?:\s?[a-z]{0,12})?)?")
-_TASK = re.compile(r"\[[ xX]\]")
 
 
 def read_bracket_mark(ahead: Ahead, state: ReaderState) -> Token | None:

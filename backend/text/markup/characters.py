@@ -32,8 +32,6 @@ _ARROWS = frozenset("→⟶⇒⟹➔➜➝➞➡")  # read as "to" between words
 _JOINERS = "\u200c\u200d"  # part of the spelling in some scripts
 _GROUPING = frozenset("\u00a0\u202f\u2009\u2007\u2008\u2005\u2006")  # spaces between digits
 _LINE_ENDS = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\u2028\u2029")
-_ACCENTS = re.compile("[\u0300-\u036f]+")
-_LONGEST_CLUSTER = 8
 _SUPERSCRIPT = str.maketrans("0123456789+-−", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻")
 
 
@@ -87,26 +85,6 @@ def find_plain_form(character: str) -> str:
     composed = normalize("NFC", character)
     plain = find_look(composed) if len(composed) == 1 else character
     return plain if len(plain) == 1 else character
-
-
-@lru_cache(4096)
-def _compose(cluster: str) -> str:
-    composed = normalize("NFC", cluster)
-    if len(composed) > len(cluster):
-        composed = cluster
-    plain = "".join(find_plain_form(character) for character in composed)
-    if plain[0].isascii():  # accents that no language writes: struck out or decorated
-        plain = _ACCENTS.sub("", plain)
-    return plain.ljust(len(cluster), FILLER)
-
-
-def _extends(character: str) -> bool:
-    """Whether it may be composed with the one before: accents, vowel signs, Hangul vowels and
-    finals.
-    """
-    if character < "\u0300":
-        return False
-    return category(character)[0] == "M" or "\u1161" <= character <= "\u11ff"
 
 
 def _may_join(last: str) -> bool:

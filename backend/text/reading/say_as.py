@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from unicodedata import normalize
 
 from backend.text.reading.english import ENGLISH
-from backend.text.reading.english.number_words import (
+from backend.text.reading.english.numbers.number_words import (
     LARGEST,
     cardinal,
     decimal,

@@ -1,8 +1,8 @@
 """English: the rules in the order in which they are asked."""
 
-from backend.text.reading.english.numeric import NUMERIC_RULES
-from backend.text.reading.english.sentence_ends import may_end_sentence
-from backend.text.reading.english.wording import CODE_RULES, WORD_RULES
+from backend.text.reading.english.numbers.numeric import NUMERIC_RULES
+from backend.text.reading.english.words.sentence_ends import may_end_sentence
+from backend.text.reading.english.words.wording import CODE_RULES, WORD_RULES
 from backend.text.reading.language import Language
 
 ENGLISH = Language(

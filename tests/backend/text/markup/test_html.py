@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from backend.text.markup.mask import mask_text
 from backend.text.markup.reader import MarkupReader
 from tests.backend.text.markup.texts import said
+from tests.support.reading import mask_text
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backend.text.markup.mask import mask_text
 from backend.text.markup.reader import MarkupReader
 from backend.text.reading.written_words import FILLER
 from tests.backend.text.markup.texts import marked_texts, read_pieces
+from tests.support.reading import mask_text
 
 exactly = settings(derandomize=True, deadline=None, max_examples=500)
 

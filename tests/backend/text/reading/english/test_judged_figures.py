@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.text.markup.mask import mask_text
-from tests.support.reading import read_aloud, read_text
+from tests.support.reading import mask_text, read_aloud, read_text
 
 LINES = Path(__file__).with_name("judged_figures.txt").read_text(encoding="utf-8").splitlines()
 CASES = [(text, said.split(" / ")) for text, _, said in (line.partition(" ==> ") for line in LINES)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from backend.text.reading.english.sentence_ends import may_end_sentence
+from backend.text.reading.english.words.sentence_ends import may_end_sentence
 
 
 @pytest.mark.parametrize(

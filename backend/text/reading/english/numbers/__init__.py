@@ -1,0 +1,1 @@
+"""English numbers: money, dates, times, units, mathematics; `numeric` orders the rules."""

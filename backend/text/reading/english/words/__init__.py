@@ -1,0 +1,1 @@
+"""English words: letters, abbreviations, capitals, addresses, code; `wording` orders the rules."""
