@@ -8,12 +8,15 @@ session is bound by kernel launches.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from backend.engines.chatterbox.fused import add_norm, load_kernels
 
 
 class KeyValueCache:
@@ -38,20 +41,29 @@ class KeyValueCache:
 
 @dataclass(frozen=True, slots=True)
 class RowSpan:
-    """The new `positions`, (n, m), of `n` rows from `first_row` on.
+    """The new `positions`, (n, m), of `n` rows: a slice, or their indices, (n,).
 
-    `reach`: exclusive upper bound of all positions; attention is truncated to it.
+    `reach`: exclusive upper bound of all positions; attention is truncated to it. None: each row
+    attends to its own positions, one new per row (only where the kernels are available).
     """
 
-    first_row: int
+    rows: slice | Tensor
     positions: Tensor
-    reach: int
+    reach: int | None
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
         """Causal mask to add to the attention scores, (n, 1, m, reach): 0 or minus infinity."""
-        steps = torch.arange(self.reach, device=self.positions.device)
+        steps = torch.arange(self.reach or 0, device=self.positions.device)
         future = steps > self.positions[:, None, :, None]
         return torch.zeros_like(future, dtype=dtype).masked_fill_(future, float("-inf"))
+
+    def row_index(self) -> Tensor:
+        """The rows, (n, 1)."""
+        if isinstance(self.rows, Tensor):
+            return self.rows[:, None]
+        start = self.rows.start
+        rows = torch.arange(start, start + len(self.positions), device=self.positions.device)
+        return rows[:, None]
 
 
 class Backbone(Protocol):
@@ -70,30 +82,40 @@ class Backbone(Protocol):
 
 
 class _Attention:
-    """Causal attention of one call: stores the new keys and values, then attends."""
+    """Causal attention of one call: stores the new keys and values, then attends. `angles`: of the
+    rotary embedding, cosines and sines by position.
+    """
 
-    def __init__(self, cache: KeyValueCache, span: RowSpan, heads: int) -> None:
+    def __init__(
+        self, cache: KeyValueCache, span: RowSpan, heads: int, angles: Sequence[Tensor] = ()
+    ) -> None:
         self._cache = cache
         self._span = span
         self._heads = heads
-        self._mask = span.attention_mask(cache.keys.dtype)  # shared by all layers
-        self._row = torch.arange(span.positions.size(0), device=span.positions.device)[:, None]
+        self._angles = angles
+        self._kernels = load_kernels(cache.keys.device) if span.reach is None else None
+        if self._kernels is None:  # shared by all layers
+            self._mask = span.attention_mask(cache.keys.dtype)
+            self._rows = span.row_index()
+            self._turns = [each[span.positions][:, None] for each in angles]
 
-    def __call__(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Output (n, m, size); queries, keys and values are (n, heads, m, head size)."""
-        first, reach = self._span.first_row, self._span.reach
-        rows = slice(first, first + query.size(0))
-        keys, values = self._cache.keys[layer, rows], self._cache.values[layer, rows]
-        keys[self._row, :, self._span.positions] = key.transpose(1, 2)
-        values[self._row, :, self._span.positions] = value.transpose(1, 2)
-        attended = F.scaled_dot_product_attention(
-            query, keys[:, :, :reach], values[:, :, :reach], attn_mask=self._mask
-        )
-        return attended.transpose(1, 2).flatten(2)
-
-    def split(self, fused: Tensor) -> Tensor:
-        """Split a fused projection (n, m, 3 size) into (3, n, heads, m, head size)."""
-        return fused.unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
+    def __call__(self, layer: int, fused: Tensor) -> Tensor:
+        """Output (n, m, size) of a fused projection, (n, m, 3 size)."""
+        keys, values = self._cache.keys[layer], self._cache.values[layer]
+        rows, reach, positions = self._span.rows, self._span.reach, self._span.positions
+        if self._kernels is not None:
+            angles = self._angles or (fused.new_empty(0), fused.new_empty(0))
+            arguments = keys[rows], values[rows], positions, angles
+            attended: Tensor = self._kernels.attend(fused, *arguments)
+            return attended
+        query, key, value = fused.unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
+        if self._turns:
+            query, key = _rotate(torch.stack([query, key]), self._turns)
+        keys[self._rows, :, positions] = key.transpose(1, 2)
+        values[self._rows, :, positions] = value.transpose(1, 2)
+        known = keys[:, :, :reach][rows], values[:, :, :reach][rows]
+        result = F.scaled_dot_product_attention(query, *known, attn_mask=self._mask)
+        return result.transpose(1, 2).flatten(2)
 
 
 class LlamaBackbone:
@@ -117,24 +139,22 @@ class LlamaBackbone:
 
     def __call__(self, x: Tensor, cache: KeyValueCache, span: RowSpan) -> Tensor:
         """See `Backbone`."""
-        attend = _Attention(cache, span, self.heads)
-        cos, sin = self._rotations(cache.length)
-        angles = cos[span.positions][:, None], sin[span.positions][:, None]
+        attend = _Attention(cache, span, self.heads, self._rotations(cache.length))
+        added: Tensor | None = None
         for n, layer in enumerate(self._model.layers):
-            fused = F.linear(_rms_norm(x, layer.input_layernorm), self._projections[n])
-            parts = attend.split(fused)
-            query, key = _rotate(parts[:2], angles)
-            x = x + layer.self_attn.o_proj(attend(n, query, key, parts[2]))
-            fused = F.linear(_rms_norm(x, layer.post_attention_layernorm), self._gates[n])
-            gate, up = fused.chunk(2, -1)
-            x = x + layer.mlp.down_proj(F.silu(gate) * up)
-        return _rms_norm(x, self._model.norm)
+            x, normed = add_norm(x, added, layer.input_layernorm, x.dtype)
+            attended = attend(n, F.linear(normed, self._projections[n]))
+            added = layer.self_attn.o_proj(attended)
+            x, normed = add_norm(x, added, layer.post_attention_layernorm, x.dtype)
+            gate, up = F.linear(normed, self._gates[n]).chunk(2, -1)
+            added = layer.mlp.down_proj(F.silu(gate) * up)
+        return add_norm(x, added, self._model.norm, x.dtype)[1]
 
     def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
         if self._angles is None or len(self._angles[0]) < length:
             at = torch.arange(length, device=self.reference.device)[None]
             cos, sin = self._model.rotary_emb(self.reference[:1], at)
-            self._angles = cos[0], sin[0]
+            self._angles = cos[0].contiguous(), sin[0].contiguous()
         return self._angles
 
 
@@ -153,12 +173,14 @@ class Gpt2Backbone:
         """See `Backbone`."""
         attend = _Attention(cache, span, self.heads)
         x = x + self._model.wpe(span.positions)
+        added: Tensor | None = None
         for n, block in enumerate(self._model.h):
-            x = x + block.attn.c_proj(attend(n, *attend.split(block.attn.c_attn(block.ln_1(x)))))
-            inner = F.gelu(block.mlp.c_fc(block.ln_2(x)), approximate="tanh")  # upstream's formula
-            x = x + block.mlp.c_proj(inner)
-        hidden: Tensor = self._model.ln_f(x)
-        return hidden
+            x, normed = add_norm(x, added, block.ln_1, x.dtype)
+            added = block.attn.c_proj(attend(n, block.attn.c_attn(normed)))
+            x, normed = add_norm(x, added, block.ln_2, x.dtype)
+            inner = F.gelu(block.mlp.c_fc(normed), approximate="tanh")  # upstream's formula
+            added = block.mlp.c_proj(inner)
+        return add_norm(x, added, self._model.ln_f, x.dtype)[1]
 
 
 def _fuse(*projections: nn.Linear) -> Tensor:
@@ -169,12 +191,7 @@ def _fuse(*projections: nn.Linear) -> Tensor:
     return weight
 
 
-def _rms_norm(x: Tensor, norm: Any) -> Tensor:
-    """Upstream's `LlamaRMSNorm` in one operation: a step has 61."""
-    return F.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
-
-
-def _rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
+def _rotate(x: Tensor, angles: Sequence[Tensor]) -> Tensor:
     """Rotary position embedding (Su et al., 2021), halves swapped as in Llama."""
     cos, sin = angles
     low, high = x.chunk(2, -1)

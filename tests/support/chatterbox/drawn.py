@@ -40,11 +40,11 @@ class RecordedNoise:
         if turbo:  # upstream draws the new frames' noise separately
             mel[..., -normal[0].size(2) :] = normal[0]
         assert passage._noise is not None
-        passage._noise._frames = mel[0]
+        passage._noise._frames = mel[0].T
         assert passage._vocoder is not None
         source = passage._vocoder.source
-        source._start = (2 * self.uniform[0][0].clone() - 1) * math.pi
-        source._start[0] = 0
+        source.phases = (2 * self.uniform[0][0].clone() - 1) * math.pi
+        source.phases[0] = 0
         source._noise = waves[0][0]
 
 
