@@ -46,11 +46,14 @@ class SamplingRows:
         self.cfg_weight[slot] = sampling.cfg_weight
 
 
-def standard_scores(logits: Tensor, seen: Tensor, rows: SamplingRows, at: slice) -> Tensor:
+def standard_scores(
+    logits: Tensor, seen: Tensor, rows: SamplingRows, at: slice, *, sorts: bool = True
+) -> Tensor:
     """The standard model: repetition penalty, temperature, min_p, top_p.
 
-    `logits`, `seen`: (n, vocabulary), guidance applied; `at`: the sessions' slots. Returns
-    log-probabilities up to a constant, -inf for excluded tokens.
+    `logits`, `seen`: (n, vocabulary), guidance applied; `at`: the sessions' slots; `sorts`: False
+    if every `top_p` is 1, which saves a sort. Returns log-probabilities up to a constant, -inf for
+    excluded tokens.
     """
     scores = (
         _apply_repetition_penalty(logits, seen, rows.repetition_penalty[at]) / rows.temperature[at]
@@ -58,15 +61,23 @@ def standard_scores(logits: Tensor, seen: Tensor, rows: SamplingRows, at: slice)
     probabilities = scores.softmax(-1)
     threshold = rows.min_p[at] * probabilities.amax(-1, keepdim=True)
     scores = scores.masked_fill(probabilities < threshold, float("-inf"))
-    return _apply_top_p(scores, rows.top_p[at])
+    return _apply_top_p(scores, rows.top_p[at]) if sorts else scores
 
 
-def turbo_scores(logits: Tensor, seen: Tensor, rows: SamplingRows, at: slice) -> Tensor:
-    """Turbo: temperature, top_k, top_p, repetition penalty. See `standard_scores`."""
-    scores = logits / rows.temperature[at]
-    kth = scores.topk(min(TOP_K, scores.size(-1)))[0][..., -1:]
-    scores = _apply_top_p(scores.masked_fill(scores < kth, float("-inf")), rows.top_p[at])
-    return _apply_repetition_penalty(scores, seen, rows.repetition_penalty[at])
+def draw_turbo(logits: Tensor, seen: Tensor, rows: SamplingRows, noise: Tensor) -> Tensor:
+    """Draw one token per row, (n,), with Turbo's temperature, top_k, top_p, repetition penalty, of
+    the first n slots. Works on the `TOP_K` best tokens, not on the vocabulary.
+    """
+    at = slice(0, len(logits))
+    scores, tokens = (logits / rows.temperature[at]).topk(min(TOP_K, logits.size(-1)))
+    worse = scores.softmax(-1).flip(-1).cumsum(-1).flip(-1)  # the share of this and worse tokens
+    removed = (worse <= 1 - rows.top_p[at]) & (rows.top_p[at] < 1)
+    removed[..., 0] = False
+    scores = scores.masked_fill(removed, float("-inf"))
+    penalty = rows.repetition_penalty[at]
+    scores = _apply_repetition_penalty(scores, seen.gather(1, tokens), penalty)
+    best = draw(scores, noise.gather(1, tokens))
+    return tokens.gather(1, best[:, None])[:, 0]
 
 
 def draw(scores: Tensor, noise: Tensor) -> Tensor:

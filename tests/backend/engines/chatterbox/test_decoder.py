@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backend.engines.chatterbox.decoder import SpeechTokenDecoder, TokenSession
+from backend.engines.chatterbox.decoder import BURST, SpeechTokenDecoder, TokenSession
 from backend.engines.chatterbox.sampling import (
     Sampling,
     SamplingRows,
     draw,
+    draw_turbo,
     standard_scores,
-    turbo_scores,
 )
 from tests.support.chatterbox.tiny import SPEECH_END, devices, quiet, tiny_t3, voice
 
@@ -86,7 +86,7 @@ def test_single_session_draws_upstream_tokens(turbo: bool, which: int, device: s
     decoder = SpeechTokenDecoder(t3, 1, 640)
     session = create_session(seed, sampling, device)
     join(decoder, t3, session, seed, turbo)
-    for _ in range(COUNT - 1):
+    for _ in range(COUNT):
         decoder.advance([session])
     assert session.tokens == expected
 
@@ -202,25 +202,20 @@ def upstream_logits(t3: Any, text_: Tensor, tokens: list[int], seed: int, turbo:
     return logits
 
 
-def draw_next(logits: Tensor, session: TokenSession, noise: torch.Generator, start: int) -> int:
-    """A session's next token from upstream's logits; `noise` equals the session's generator."""
+def draw_next(logits: Tensor, session: TokenSession, start: int) -> int:
+    """A session's next token from upstream's logits."""
     rows, turbo = SamplingRows(1, logits.device), len(logits) == 1
     rows.set_row(0, session.sampling)
     seen = torch.zeros(1, logits.size(1), dtype=torch.bool)
     seen[0, session.tokens] = True
     if not (turbo and session.tokens):
         seen[0, start] = True
-    e = torch.empty(1, logits.size(1)).exponential_(1, generator=noise)
+    generator = torch.Generator().manual_seed(session.generator.initial_seed())
+    noise = torch.empty(session.draws + 1, logits.size(1)).exponential_(1, generator=generator)[-1:]
     if turbo:
-        return int(draw(turbo_scores(logits, seen, rows, slice(0, 1)), e))
+        return int(draw_turbo(logits, seen, rows, noise))
     guided = logits[:1] + session.sampling.cfg_weight * (logits[:1] - logits[1:])
-    return int(draw(standard_scores(guided, seen, rows, slice(0, 1)), e))
-
-
-def copy_generator(session: TokenSession) -> torch.Generator:
-    noise = torch.Generator()
-    noise.set_state(session.generator.get_state())
-    return noise
+    return int(draw(standard_scores(guided, seen, rows, slice(0, 1)), noise))
 
 
 class DecoderProbe:
@@ -263,7 +258,7 @@ def test_extended_text_continues_as_if_known_from_the_start(turbo: bool, which: 
         assert (expected - other).abs().max() > 10 * SAME_LOGITS
         for _ in range(4):
             expected = upstream_logits(t3, known, session.tokens, 5, turbo)
-            token = draw_next(expected, session, copy_generator(session), t3.hp.start_speech_token)
+            token = draw_next(expected, session, t3.hp.start_speech_token)
             decoder.advance([session])
             torch.testing.assert_close(probe.logits, expected, atol=SAME_LOGITS, rtol=0)
             assert session.tokens[-1] == token
@@ -275,7 +270,7 @@ def test_extending_text_recomputes_only_new_text_and_speech(turbo: bool) -> None
     decoder, session = SpeechTokenDecoder(t3, 1, 640), create_session(7, Sampling())
     prefix = decoder.compute_prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
     decoder.join(session, prefix, shorten(full, 9, turbo=turbo))
-    for _ in range(6):
+    for _ in range(7):
         decoder.advance([session])
     probe = DecoderProbe(t3, decoder)
     decoder.join(session, prefix, shorten(full, 12, turbo=turbo))
@@ -294,13 +289,13 @@ def test_stop_drawn_for_shorter_text_is_discarded(turbo: bool, count: int) -> No
     prefix = decoder.compute_prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
     reference, other = create_session(7, SAMPLINGS[turbo][0]), create_session(1, Sampling())
     decoder.join(reference, prefix, known)
-    for _ in range(count):
+    for _ in range(count + 1):
         decoder.advance([reference])
     decoder.leave(reference)
     decoder.stop_token = reference.tokens[count]
     decoder.join(session, prefix, known)
     decoder.join(other, prefix, known)
-    for _ in range(count):
+    for _ in range(count + 1):
         decoder.advance([session])
     decoder.stop_token = SPEECH_END
     assert (session.ended, session.tokens) == (True, reference.tokens[:count])
@@ -308,10 +303,9 @@ def test_stop_drawn_for_shorter_text_is_discarded(turbo: bool, count: int) -> No
     decoder.join(session, prefix, known)
     assert session.ended, "the stop holds for the same text"
     expected = upstream_logits(t3, full, session.tokens, 5, turbo)
-    token = draw_next(expected, session, copy_generator(session), t3.hp.start_speech_token)
+    token = draw_next(expected, session, t3.hp.start_speech_token)
     decoder.join(session, prefix, full)
-    if count:
-        decoder.advance([session])
+    decoder.advance([session])
     assert (session.ended, session.tokens) == (False, [*reference.tokens[:count], token])
 
 
@@ -373,7 +367,7 @@ def test_session_that_left_continues_where_it_was(turbo: bool) -> None:
             decoder.advance([session])
         decoder.leave(session)
     assert came_back.tokens == stayed.tokens
-    assert len(stayed.tokens) == 17
+    assert len(stayed.tokens) == 16
 
 
 @both
@@ -406,7 +400,7 @@ def test_row_can_be_filled_to_its_last_position(turbo: bool, spare: int) -> None
     session, other = create_session(7, Sampling()), create_session(8, Sampling())
     for each in (session, other):
         decoder.join(each, prefix, shorten(full, 5, turbo=turbo))
-    for _ in range(6):
+    for _ in range(7):
         decoder.advance([session])
     count = len(session.tokens)
     room = decoder._cache.length - prefix.positions - (1 if turbo else 2) - count
@@ -420,4 +414,48 @@ def test_row_can_be_filled_to_its_last_position(turbo: bool, spare: int) -> None
     for _ in range(8):
         decoder.advance([session, other])
     assert (session.ended, len(session.tokens)) == (True, count + spare)
-    assert (other.ended, len(other.tokens)) == (False, 9)
+    assert (other.ended, len(other.tokens)) == (False, 8)
+
+
+# --- bursts ---------------------------------------------------------------------------------------
+
+
+@both
+def test_bursts_draw_the_tokens_of_single_steps(turbo: bool) -> None:
+    """Also for sessions that want different numbers of tokens, leave in between, and stop."""
+    t3 = tiny_t3(turbo=turbo)
+    alone: dict[int, list[int]] = {}
+    for seed in SEEDS:
+        decoder, session = SpeechTokenDecoder(t3, 1, 640), create_session(seed, Sampling())
+        join(decoder, t3, session, seed, turbo)
+        while not session.ended:
+            decoder.advance([session])
+        alone[seed] = session.tokens
+    decoder = SpeechTokenDecoder(t3, 4, 640)
+    sessions = {seed: create_session(seed, Sampling()) for seed in SEEDS}
+    step = 0
+    while not all(session.ended for session in sessions.values()):
+        for seed, session in sessions.items():
+            if step == 9:
+                decoder.leave(session)
+            if session.slot < 0 and not session.ended:
+                join(decoder, t3, session, seed, turbo)
+        counts = [(step + n) % (BURST + 1) for n in range(len(sessions))]
+        decoder.advance(list(sessions.values()), counts)
+        step += 1
+    assert {seed: session.tokens for seed, session in sessions.items()} == alone
+
+
+@both
+def test_stop_is_not_drawn_before_the_minimum(turbo: bool) -> None:
+    t3 = tiny_t3(turbo=turbo)
+    decoder = SpeechTokenDecoder(t3, 2, 640)
+    free, bound = create_session(11, Sampling()), create_session(11, Sampling())
+    bound.min_tokens = 90
+    for session in (free, bound):
+        join(decoder, t3, session, 11, turbo)
+    while not (free.ended and bound.ended):
+        decoder.advance([free, bound], [BURST, BURST])
+    assert len(free.tokens) < 80
+    assert len(bound.tokens) >= 90
+    assert bound.tokens[: len(free.tokens)] == free.tokens
