@@ -20,11 +20,11 @@ log = structlog.get_logger(__name__)
 
 _MAX_GRAPHS = 256  # least recently used dropped beyond this limit
 # Runs before a shape is captured: many shapes occur once, and libraries allocate in their first
-# calls, which a capture must not include.
-_UNCAPTURED_RUNS = 2
+# call, which a capture must not include.
+_UNCAPTURED_RUNS = 1
 BATCH_SIZES = (1, 2, 4, 6, 8, 12, 16)
 
-Step = Callable[..., Tensor]
+Step = Callable[..., Any]  # its result: a tensor or a tuple of tensors
 Row = TypeVar("Row")
 
 
@@ -32,7 +32,8 @@ Row = TypeVar("Row")
 class _Captured:
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
-    result: Tensor
+    results: tuple[Tensor, ...]
+    is_tuple: bool
 
 
 class GraphCache:
@@ -66,7 +67,7 @@ class GraphCache:
         size = next((n for n in BATCH_SIZES if n >= count), count)
         return [*rows, *[rows[-1]] * (size - count if self._device.type == "cuda" else 0)]
 
-    def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Tensor:
+    def run(self, shape: Hashable, step: Step, *inputs: Tensor) -> Any:
         """The result of `step(*inputs)`, owned by the caller. `shape` identifies the graph: it must
         differ for different steps and input shapes.
         """
@@ -83,7 +84,8 @@ class GraphCache:
         for static, given in zip(captured.inputs, inputs, strict=True):
             static.copy_(given)
         captured.graph.replay()
-        return captured.result.clone()
+        results = tuple(result.clone() for result in captured.results)
+        return results if captured.is_tuple else results[0]
 
     def _should_capture(self, shape: Hashable) -> bool:
         """Count a run of this shape; returns whether to capture it."""
@@ -125,7 +127,8 @@ class GraphCache:
             except RuntimeError:
                 self._abandon_pool()
                 raise
-        return _Captured(graph, inputs, result)
+        is_tuple = isinstance(result, tuple)
+        return _Captured(graph, inputs, result if is_tuple else (result,), is_tuple)
 
     def _abandon_pool(self) -> None:
         """Detach the allocator from the pool of a failed capture. If `capture_end` failed too

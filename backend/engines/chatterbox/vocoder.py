@@ -18,7 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from backend.engines.chatterbox.excitation import FRAME_SAMPLES, ExcitationSource
+from backend.engines.chatterbox.excitation import (
+    FRAME_SAMPLES,
+    ExcitationSource,
+    ExcitationState,
+    compute_excitation,
+)
 from backend.engines.chatterbox.flow import MEL_BANDS
 from backend.engines.chatterbox.graphs import GraphCache
 
@@ -72,7 +77,7 @@ class VocoderInput:
 
 @dataclass(frozen=True, slots=True)
 class _VocoderRun:
-    """A stream's run: its samples, its frames, the phases after the new frames."""
+    """A stream's run: its samples, its frames, the cycles after each of them."""
 
     samples: Tensor
     frames: PastFrames
@@ -101,12 +106,12 @@ class HiftVocoder:
     @torch.inference_mode()
     def warm_up(self, rows: int) -> None:
         """Capture runs of the usual lengths for `rows` streams. Blocks briefly on CUDA."""
+        window = self.hift.stft_window
+        stream = VocoderStream(self, torch.Generator(window.device))
         for length in range(_LONGEST_WARM, _PAST_FRAMES, -_LENGTH_MULTIPLE):
-            frames = [self.hift.stft_window.new_zeros(MEL_BANDS, length)] * rows
+            part = VocoderInput(stream, *window.new_zeros(2, MEL_BANDS, length // 2))
             for _ in range(self._graphs.warm_ups):
-                self._run_filter(
-                    frames, [self.hift.stft_window.new_zeros(length * FRAME_SAMPLES)] * rows
-                )
+                self._run_same_length([part] * rows)
 
     @torch.inference_mode()
     def synthesize(self, parts: Sequence[VocoderInput]) -> list[Tensor]:
@@ -124,28 +129,22 @@ class HiftVocoder:
         return sounds
 
     def _run_same_length(self, parts: Sequence[VocoderInput]) -> list[_VocoderRun]:
-        pasts = [part.stream.past.last(part.before) for part in parts]
-        frames = [
-            torch.cat([past.mel, part.mel, part.following], 1)
-            for past, part in zip(pasts, parts, strict=True)
-        ]
-        pitch = self.hift.f0_predictor(torch.stack(frames))
-        waves, excitation = [], []
-        for part, past, f0 in zip(parts, pasts, pitch, strict=True):
-            start, end = part.before, part.before + part.mel.size(1)
-            waves.append(part.stream.source.compute_excitation(f0[start:end], f0[end:]))
-            excitation.append(torch.cat([past.excitation, waves[-1].samples]))
-        sounds = self._run_filter(frames, excitation)
+        batch, length = self._graphs.pad_rows(parts), parts[0].length
+        frames, state = _stack_inputs(batch, length)
+        inputs = state.past, state.noise, state.cycles, state.phases, state.first
+        sounds, excitation, cycles = self._graphs.run(
+            (len(batch), length), self._synthesize_frames, frames, *inputs
+        )
         return [
-            _VocoderRun(sound, PastFrames(frames[n], excitation[n]), waves[n].cycles)
-            for n, sound in enumerate(sounds)
+            _VocoderRun(sounds[n], PastFrames(frames[n], excitation[n]), cycles[n])
+            for n in range(len(parts))
         ]
 
-    def _run_filter(self, frames: Sequence[Tensor], excitation: Sequence[Tensor]) -> Tensor:
-        """Samples (n, 480 m) from n times frames (80, m) and excitation (480 m,)."""
-        mel = torch.stack(self._graphs.pad_rows(frames))
-        source = torch.stack(self._graphs.pad_rows(excitation))[:, None]
-        return self._graphs.run(tuple(mel.shape), self.hift.decode, mel, source)[: len(frames)]
+    def _synthesize_frames(self, frames: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """Samples, excitation and cycles of frames (n, 80, m)."""
+        pitch = self.hift.f0_predictor(frames)
+        excitation, cycles = compute_excitation(self.hift.m_source, pitch, ExcitationState(*state))
+        return self.hift.decode(frames, excitation[:, None]), excitation, cycles
 
     def _inverse_stft(self, magnitude: Tensor, phase: Tensor) -> Tensor:
         """`torch.istft` by overlap-add, without its check of the window, which synchronises."""
@@ -160,6 +159,23 @@ class HiftVocoder:
         length = self._size + self._hop * (frames.size(2) - 1)
         size, hop = (1, self._size), (1, self._hop)
         return F.fold(frames, (1, length), size, stride=hop).flatten(1)
+
+
+def _stack_inputs(parts: Sequence[VocoderInput], length: int) -> tuple[Tensor, ExcitationState]:
+    """The frames of parts that share a length, (n, 80, length), and their streams' state."""
+    streams = [part.stream for part in parts]
+    phases = torch.stack([stream.source.phases for stream in streams])
+    past = phases.new_zeros(len(parts), length * FRAME_SAMPLES)
+    noise = phases.new_zeros(len(parts), phases.size(1), length * FRAME_SAMPLES)
+    frames = []
+    for n, part in enumerate(parts):
+        before, start = part.stream.past.last(part.before), part.before * FRAME_SAMPLES
+        frames.append(torch.cat([before.mel, part.mel, part.following], 1))
+        past[n, :start] = before.excitation
+        noise[n, :, start:] = part.stream.source.noise_for(length * FRAME_SAMPLES - start)
+    cycles = torch.stack([stream.source.cycles for stream in streams])
+    first = torch.tensor([part.before for part in parts], device=phases.device)
+    return torch.stack(frames), ExcitationState(past, noise, cycles, phases, first)
 
 
 class VocoderStream:
@@ -189,7 +205,7 @@ class VocoderStream:
         new = part.mel.size(1)
         end = part.before + new
         self.past = run.frames.cut(max(0, end - _PAST_FRAMES - _LENGTH_MULTIPLE), end)
-        self.source.commit(new, run.cycles)
+        self.source.commit(new, run.cycles[:, end - 1 : end])
         self._fade_in = self._fade_in[new * FRAME_SAMPLES :]
 
 

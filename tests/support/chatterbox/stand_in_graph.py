@@ -19,19 +19,25 @@ class StandInGraph:
     """
 
     def __init__(
-        self, step: Callable[..., Tensor], inputs: tuple[Tensor, ...], pool: list[StandInGraph]
+        self, step: Callable[..., Any], inputs: tuple[Tensor, ...], pool: list[StandInGraph]
     ) -> None:
         self._step, self._inputs, self._pool = step, inputs, pool
-        self._first: Tensor | None = step(*inputs)  # the first replay has the same inputs
-        self.result = torch.zeros_like(self._first)
+        first = step(*inputs)
+        self.is_tuple = isinstance(first, tuple)
+        self._first: tuple[Tensor, ...] | None = self._to_tuple(first)  # of the first replay, too
+        self.results = tuple(torch.zeros_like(each) for each in self._first)
         pool.append(self)
 
+    def _to_tuple(self, result: Any) -> tuple[Tensor, ...]:
+        return result if self.is_tuple else (result,)
+
     def replay(self) -> None:
-        for graph in self._pool:
-            graph.result.fill_(torch.nan if graph.result.is_floating_point() else -1)
-        result = self._step(*self._inputs) if self._first is None else self._first
+        for result in (each for graph in self._pool for each in graph.results):
+            result.fill_(torch.nan if result.is_floating_point() else -1)
+        new = self._first or self._to_tuple(self._step(*self._inputs))
         self._first = None
-        self.result.copy_(result)
+        for result, value in zip(self.results, new, strict=True):
+            result.copy_(value)
 
 
 def use_stand_in_graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -45,7 +51,7 @@ def use_stand_in_graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     def capture(graphs: GraphCache, step: Any, inputs: tuple[Tensor, ...]) -> Any:
         graph: Any = StandInGraph(step, inputs, pools[graphs])
         captured.append(1)
-        return _Captured(graph, inputs, graph.result)
+        return _Captured(graph, inputs, graph.results, graph.is_tuple)
 
     monkeypatch.setattr(GraphCache, "__init__", pretend_cuda)
     monkeypatch.setattr(GraphCache, "_capture", capture)
