@@ -33,9 +33,9 @@ def speech(seconds: float) -> Pcm:
 
 
 def mark_all(mark: Watermark, sounds: list[Pcm]) -> list[Pcm]:
-    marked = [each for each in mark.apply(sounds, RATE_HZ) if each is not None]
-    assert len(marked) == len(sounds)
-    return marked
+    marked = mark.apply([torch.from_numpy(sound) for sound in sounds])
+    assert None not in marked
+    return [each.numpy() for each in marked if each is not None]
 
 
 def test_separately_marked_chunks_are_detected_together(mark: Watermark) -> None:
@@ -46,8 +46,8 @@ def test_separately_marked_chunks_are_detected_together(mark: Watermark) -> None
     marked = np.concatenate(parts)
     assert [len(part) for part in parts] == [len(part) for part in np.split(sound, cuts)]
     with torch.inference_mode():
-        found = mark._perth.get_watermark(marked, sample_rate=RATE_HZ)
-        nothing = mark._perth.get_watermark(sound, sample_rate=RATE_HZ)
+        found = mark.perth.get_watermark(marked, sample_rate=RATE_HZ)
+        nothing = mark.perth.get_watermark(sound, sample_rate=RATE_HZ)
     assert found > 0.9 > 0.5 > nothing
     assert np.square(marked - sound).mean() < 0.1 * np.square(sound).mean()
 
@@ -61,21 +61,40 @@ def test_watermark_leaves_chunk_edges_unchanged(mark: Watermark) -> None:
 
 def test_too_short_chunk_is_not_marked(mark: Watermark) -> None:
     for count in (0, 1, 500, 2399):
-        sound = speech(1)[:count]
-        assert mark.apply([sound], RATE_HZ)[0] is sound
+        sound = torch.from_numpy(speech(1)[:count])
+        assert mark.apply([sound])[0] is sound
 
 
 def test_out_of_memory_skips_only_chunks_that_do_not_fit(
     mark: Watermark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short(pcm: Pcm, sample_rate_hz: int) -> Pcm:
-        if len(pcm) > RATE_HZ:
+    def mark_little(rows: torch.Tensor) -> torch.Tensor:
+        if rows.size(1) > RATE_HZ:
             raise torch.OutOfMemoryError("no memory")
-        return pcm
+        return torch.zeros_like(rows)
 
-    monkeypatch.setattr(mark, "_mark", short)
-    sounds = [speech(0.5), speech(2), speech(0.7)]
-    assert [each is None for each in mark.apply(sounds, RATE_HZ)] == [False, True, False]
+    monkeypatch.setattr(mark, "_compute_mark", mark_little)
+    sounds = [torch.from_numpy(speech(seconds)) for seconds in (0.5, 2, 0.7)]
+    assert [each is None for each in mark.apply(sounds)] == [False, True, False]
+
+
+def test_mark_is_that_of_perth_at_its_own_rate(mark: Watermark) -> None:
+    """Perth resamples to 32 kHz and back, so the rest of the sound is not compared."""
+    sound = speech(2)
+    (marked,) = mark_all(mark, [sound])
+    with torch.inference_mode():
+        theirs = mark.perth.apply_watermark(sound, sample_rate=RATE_HZ)[: len(sound)] - sound
+    ours, inner = marked - sound, slice(RATE_HZ // 4, -RATE_HZ // 4)
+    correlation = np.corrcoef(ours[inner], theirs[inner])[0, 1]
+    assert correlation > 0.9
+
+
+def test_chunks_are_marked_together_as_alone(mark: Watermark) -> None:
+    sounds = [speech(seconds) for seconds in (0.25, 1.0, 0.5)]
+    together = mark_all(mark, sounds)
+    alone = [mark_all(mark, [sound])[0] for sound in sounds]
+    for one, other, sound in zip(together, alone, sounds, strict=True):
+        assert np.square(one - other).mean() < 0.1 * np.square(one - sound).mean()
 
 
 def test_watermark_is_on_by_default(tmp_path: Path) -> None:
