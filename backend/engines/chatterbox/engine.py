@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
 import structlog
+import torch
+from torch import Tensor
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
-from backend.engines.chatterbox.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.decoder import BURST, SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
 from backend.engines.chatterbox.flow import RenderJob
 from backend.engines.chatterbox.graphs import BATCH_SIZES
 from backend.engines.chatterbox.memory import compute_or_none
 from backend.engines.chatterbox.passage import Passage, RenderedSound, Renderer
+from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.text import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.watermark import Watermark
 from backend.errors import EngineFailed
 
 log = structlog.get_logger(__name__)
 
-_TOKENS_PER_STEP = 4  # more urgent speech waits at most for these and one render
 _JOINS_PER_STEP = 4  # each costs as much as a few tokens of all sessions
+_USUAL_EXAGGERATION = 0.5
+_ENOUGH_S = 1.0  # to play: until then others' first sounds come first
+_LEAST_SHARE = 0.7  # of the longest render's length: shorter ones are rendered apart
 
 _OUT_OF_MEMORY = (
     "the GPU has no memory left for this utterance; try again or lower chatterbox.slots"
 )
 
 Result = Chunk | Failure
+_Ready = tuple[ChatterboxUtterance, Passage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class ChatterboxEngine:
         self._device = parts.renderer.flow.device
         self._utterances: dict[str, ChatterboxUtterance] = {}
         self._batch_limit = BATCH_SIZES[-1]  # passages per render
+        self._render_times = RenderTimes()
         self._clock = time.monotonic
 
     def warm_up(self, voice: Conditioning | None) -> None:
@@ -75,7 +82,8 @@ class ChatterboxEngine:
         Blocks (seconds) on CUDA.
         """
         parts, started_s = self._parts, self._clock()
-        parts.decoder.warm_up()
+        prefix = None if voice is None else parts.voices.prefix(voice, _USUAL_EXAGGERATION)
+        parts.decoder.warm_up(prefix)
         if voice is not None:
             prompt = parts.voices.sound_prompt(voice)
             # Largest first: the memory pools hardly grow afterwards.
@@ -83,6 +91,7 @@ class ChatterboxEngine:
                 warm = partial(parts.renderer.warm_up, prompt, rows)
                 if fewer < parts.decoder.free_slots and not compute_or_none(warm):
                     self._batch_limit = max(1, fewer)
+            self._render_times = parts.renderer.measure_times(prompt, self._batch_limit)
         if parts.renderer.flow.graphs.warm_ups:
             log.info("engine.warm", seconds=round(self._clock() - started_s, 1))
 
@@ -175,37 +184,28 @@ class ChatterboxEngine:
         decoder = self._parts.decoder
         others = [other for other in self._utterances.values() if other not in named]
         passages = [utterance.passage for utterance in (*named, *others) if utterance.passage]
-        for _ in range(_TOKENS_PER_STEP):
-            active = [passage for passage in passages if not (passage.unread or passage.paused)]
-            decoder.advance([passage.session for passage in active])
-            for passage in active:
-                if passage.is_runaway and not passage.session.ended:
-                    log.info("passage.runaway", characters=len(passage.text))
-                    passage.session.ended, passage.open = True, False
-                if passage.has_all_tokens:
-                    decoder.leave(passage.session)
+        active = [passage for passage in passages if not (passage.unread or passage.paused)]
+        counts = [passage.draw_limit(BURST) for passage in active]
+        decoder.advance([passage.session for passage in active], counts)
+        for passage in active:
+            if passage.is_runaway and not passage.session.ended:
+                log.info("passage.runaway", characters=len(passage.text))
+                passage.session.ended, passage.open = True, False
+            if passage.has_all_tokens:
+                decoder.leave(passage.session)
         return True
 
     # --- sound ------------------------------------------------------------------------------------
 
-    def _render(self, utterances: Iterable[ChatterboxUtterance]) -> list[Result]:
-        """Render the next chunk of the most urgent passage and of those with its padded length."""
-        ready = [
-            (utterance, passage)
-            for utterance in utterances
-            if (passage := utterance.passage) is not None
-            and passage.prepared
-            and passage.is_ready(hurry=utterance.running_dry)
-        ]
-        work = compute_or_none(lambda: self._create_jobs(ready))
-        if work is None:
-            return [self._fail(ready[-1][0], _OUT_OF_MEMORY)]
-        batch = [entry for entry in work if entry[2].padded_length == work[0][2].padded_length]
-        batch = batch[: self._batch_limit]
+    def _render(self, utterances: Sequence[ChatterboxUtterance]) -> list[Result]:
+        """Render the next chunk of the most urgent passage, and with it those of others."""
+        batch = self._choose_batch(self._find_ready(utterances))
         if not batch:
             return []
-        passages = [(passage, job) for _, passage, job in batch]
-        sounds = compute_or_none(lambda: self._parts.renderer.render_next(passages))
+        work = compute_or_none(lambda: self._create_jobs(batch))
+        if work is None:
+            return [self._fail(batch[-1][0], _OUT_OF_MEMORY)]
+        sounds = compute_or_none(lambda: self._parts.renderer.render_next(work))
         if sounds is None:
             if len(batch) == 1:
                 return [self._fail(batch[0][0], _OUT_OF_MEMORY)]
@@ -215,29 +215,60 @@ class ChatterboxEngine:
             self._fail(utterance, _OUT_OF_MEMORY)
             if pcm is None
             else utterance.create_chunk(sound, pcm)
-            for (utterance, *_), sound, pcm in zip(
+            for (utterance, _), sound, pcm in zip(
                 batch, sounds, self._mark_sounds(sounds), strict=True
             )
         ]
 
-    def _create_jobs(
-        self, ready: Sequence[tuple[ChatterboxUtterance, Passage]]
-    ) -> list[tuple[ChatterboxUtterance, Passage, RenderJob]]:
+    def _find_ready(self, utterances: Sequence[ChatterboxUtterance]) -> list[_Ready]:
+        """Utterances whose next chunk can be rendered, most urgent first. While one waits for its
+        first sound, those that have enough to play wait.
+        """
+        somebody_waits = any(each.passage and each.awaits_first_sound for each in utterances)
+        return [
+            (utterance, passage)
+            for utterance in utterances
+            if (passage := utterance.passage) is not None
+            and passage.prepared
+            and not (somebody_waits and utterance.in_hand_s > _ENOUGH_S)
+            and passage.is_ready(hurry=utterance.running_dry)
+        ]
+
+    def _choose_batch(self, ready: Sequence[_Ready]) -> Sequence[_Ready]:
+        """The most urgent, and others that make its render hardly longer: not longer than it, nor
+        so short that padding them would cost more than another render.
+        """
+        if not ready:
+            return []
+        lengths = [
+            passage.next_length(self._parts.voices.sound_prompt(utterance.voice))
+            for utterance, passage in ready
+        ]
+        batch = [
+            entry
+            for entry, length in zip(ready, lengths, strict=True)
+            if _LEAST_SHARE * lengths[0] <= length <= lengths[0]
+        ]
+        return batch[: min(self._batch_limit, self._render_times.most_rows(lengths[0]))]
+
+    def _create_jobs(self, batch: Sequence[_Ready]) -> list[tuple[Passage, RenderJob]]:
         renderer, voices = self._parts.renderer, self._parts.voices
         return [
-            (
-                utterance,
-                passage,
-                passage.create_job(renderer, voices.sound_prompt(utterance.voice)),
-            )
-            for utterance, passage in ready
+            (passage, passage.create_job(renderer, voices.sound_prompt(utterance.voice)))
+            for utterance, passage in batch
         ]
 
     def _mark_sounds(self, sounds: Sequence[RenderedSound]) -> Sequence[Pcm | None]:
         """The samples of each, watermarked if configured; None where memory ran out."""
-        pcm = [sound.samples.cpu().numpy() for sound in sounds]
-        watermark = self._parts.watermark
-        return watermark.apply(pcm, SAMPLE_RATE_HZ) if watermark else pcm
+        samples: list[Tensor | None] = [sound.samples for sound in sounds]
+        if self._parts.watermark is not None:
+            samples = self._parts.watermark.apply([sound.samples for sound in sounds])
+        # One copy from the device for all: each waits for it.
+        marked = [each for each in samples if each is not None]
+        together = torch.cat(marked).cpu().numpy() if marked else np.zeros(0, np.float32)
+        ends = np.cumsum([0 if each is None else len(each) for each in samples])
+        parts = np.split(together, ends[:-1])
+        return [None if each is None else part for each, part in zip(samples, parts, strict=True)]
 
     def _fail(self, utterance: ChatterboxUtterance, why: str) -> Failure:
         """Abort the utterance; the others continue."""

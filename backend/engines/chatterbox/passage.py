@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ from backend.engines.chatterbox.flow import (
     Noise,
     RenderJob,
     SoundPrompt,
+    pad_length,
 )
+from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,
@@ -28,7 +31,7 @@ from backend.engines.chatterbox.text import (
 from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
 from backend.text.words import word_ends
 
-FIRST_TOKENS = 10  # 0.4 s of sound; needs 13 tokens with the lookahead
+FIRST_TOKENS = 9  # 0.36 s of sound; with the lookahead 12 tokens: three bursts
 _GROWTH = 2  # length of a chunk relative to the previous one, while the client is ahead
 _HELD_FRAMES = 8  # plan A: last frames of a render, which the next one may still change
 _SPEECH_TOKENS = 6561  # ids from here on are not sound
@@ -96,6 +99,25 @@ class Renderer:
             for _ in range(_WARM_CHUNKS):
                 self.render_next([(each, each.create_job(self, prompt)) for each in passages])
         return True
+
+    def measure_times(self, prompt: SoundPrompt, rows: int) -> RenderTimes:
+        """How long renders of up to `rows` passages take. Blocks briefly on CUDA; without it
+        nothing is measured, because nothing is captured.
+        """
+        if not self.flow.graphs.warm_ups:
+            return RenderTimes()
+        one_s, many_s = (self._time_render(prompt, count) for count in (1, rows))
+        length = pad_length(len(prompt.tokens) + FIRST_TOKENS)
+        return RenderTimes.fit(one_s, many_s, rows, length)
+
+    def _time_render(self, prompt: SoundPrompt, rows: int) -> float:
+        work = [self._create_long_passage() for _ in range(rows)]
+        jobs = [(each, each.create_job(self, prompt)) for each in work]
+        prompt.speaker.cpu()  # waits until the device is idle
+        start_s = time.perf_counter()
+        for sound in self.render_next(jobs):
+            sound.samples.cpu()
+        return time.perf_counter() - start_s
 
     def _create_long_passage(self) -> Passage:
         session = TokenSession(Sampling(), torch.Generator(self.flow.device))
@@ -189,11 +211,22 @@ class Passage:
         stuck = len(tokens) >= _STUCK_TOKENS and len(set(tokens[-_STUCK_TOKENS:])) == 1
         return stuck or len(tokens) >= max_tokens(self.text)
 
+    def draw_limit(self, most: int) -> int:
+        """How many tokens to draw now, at most `most`."""
+        if not self.open:
+            return most
+        return max(0, min(most, min_tokens(self._released_text) - len(self.session.tokens)))
+
     def is_ready(self, *, hurry: bool) -> bool:
         """Whether there are enough tokens for the next chunk: a short one if `hurry` or paused."""
         needed = FIRST_TOKENS if hurry or self.paused else self._chunk_tokens
         available = len(self.session.tokens) - LOOKAHEAD_TOKENS
         return self.has_all_tokens or available >= self._taken + needed
+
+    def next_length(self, prompt: SoundPrompt) -> int:
+        """The length of the next render, with the prompt, in tokens, as it is padded."""
+        wanted = self._taken + self._chunk_tokens + LOOKAHEAD_TOKENS
+        return pad_length(len(prompt.tokens) + min(wanted, len(self.session.tokens)))
 
     def create_job(self, renderer: Renderer, prompt: SoundPrompt) -> RenderJob:
         """The render of the next chunk. Except in a hurry its length does not depend on how many
@@ -207,7 +240,7 @@ class Passage:
         if final:
             tokens = [*tokens, *[_SILENCE] * renderer.silence]
         sounding = [token for token in tokens if token < _SPEECH_TOKENS]
-        ids = torch.tensor(sounding, dtype=torch.long, device=prompt.tokens.device)
+        ids = torch.tensor(sounding, dtype=torch.long)
         return RenderJob(prompt, ids, self._noise, final)
 
     def new_frames(self, renderer: Renderer, job: RenderJob, mel: Tensor) -> _NewFrames:

@@ -75,6 +75,16 @@ class ChatterboxUtterance:
         return 0 < self._dry_at_s - self._clock() < HURRY_S
 
     @property
+    def awaits_first_sound(self) -> bool:
+        """Whether the client has been given nothing to play."""
+        return self._dry_at_s == float("-inf")
+
+    @property
+    def in_hand_s(self) -> float:
+        """How long the client plays what it has been given."""
+        return max(0.0, self._dry_at_s - self._clock())
+
+    @property
     def waiting(self) -> bool:
         """Whether there is nothing to do until more text arrives."""
         return self.passage is None or self.passage.waiting

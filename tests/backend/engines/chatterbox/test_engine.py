@@ -89,8 +89,8 @@ def test_first_chunk_needs_13_tokens(turbo: bool) -> None:
     while not results:
         results = engine.step(["a"])
         steps += 1
-    assert steps == 3  # 1 + 3 * 4 tokens
-    assert 0 < len(results[0].pcm) <= 12 * 480
+    assert steps == 3  # of 4 tokens
+    assert 0 < len(results[0].pcm) <= 10 * 480
 
 
 def durations_s(chunks: list[Chunk]) -> list[float]:
@@ -106,8 +106,9 @@ def test_chunks_double_while_client_is_ahead_and_stay_short_before_an_underrun(
         decoder = engine._parts.decoder
         take = decoder._append_tokens
 
-        def endless(sessions: Any, tokens: Any) -> None:
-            take(sessions, [len(session.tokens) for session in sessions])
+        def endless(session: Any, tokens: Any) -> None:
+            first = len(session.tokens)
+            take(session, list(range(first, first + len(tokens))))
 
         monkeypatch.setattr(decoder, "_append_tokens", endless)
         engine._clock = lambda: now_s[min(len(chunks), len(now_s) - 1)]
@@ -121,9 +122,9 @@ def test_chunks_double_while_client_is_ahead_and_stay_short_before_an_underrun(
 
     monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0.15)
     ahead, late = first_chunks([0.0]), first_chunks([0.0, 9.0, 99.0])
-    assert durations_s(ahead) == durations_s(late) == [0.24, 0.8, 1.6, 3.2]
-    hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s left when the second is due
-    assert durations_s(hurried) == [0.24, 0.48, 0.8, 1.6]
+    assert durations_s(ahead) == durations_s(late) == [0.2, 0.72, 1.44, 2.88]
+    hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.1 s of 0.2 s left when the second is due
+    assert durations_s(hurried) == [0.2, 0.48, 0.72, 1.44]
     assert [chunk.start for chunk in hurried] == [0, *(chunk.end for chunk in hurried[:-1])]
 
 
@@ -232,8 +233,8 @@ def test_generation_repeating_one_token_is_ended(monkeypatch: pytest.MonkeyPatch
     decoder = engine._parts.decoder
     take = decoder._append_tokens
 
-    def stuck(sessions: Any, tokens: Any) -> None:
-        take(sessions, [77] * len(tokens))
+    def stuck(session: Any, tokens: Any) -> None:
+        take(session, [77] * len(tokens))
 
     monkeypatch.setattr(decoder, "_append_tokens", stuck)
     begin(engine, "a", TEXT * 4)
@@ -301,7 +302,7 @@ def test_out_of_memory_in_watermark_fails_one_utterance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Short:
-        def apply(self, sounds: list[Any], sample_rate_hz: int) -> list[Any]:
+        def apply(self, sounds: list[Any]) -> list[Any]:
             return [None, *sounds[1:]]
 
     engine = create_model(turbo=True).create_engine()
@@ -389,11 +390,11 @@ def test_out_of_memory_in_decoding_fails_the_least_urgent(
     decoder = engine._parts.decoder
     advance, calls = decoder.advance, []
 
-    def short(sessions: Any) -> None:
+    def short(sessions: Any, counts: Any) -> None:
         calls.append(len(sessions))
-        if len(calls) == 6:
+        if len(calls) == 2:
             raise torch.OutOfMemoryError("no memory")
-        advance(sessions)
+        advance(sessions, counts)
 
     monkeypatch.setattr(decoder, "advance", short)
     begin(engine, "soon")
@@ -413,7 +414,7 @@ def test_out_of_memory_while_joining_frees_the_slot(monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError("no memory")
 
     with monkeypatch.context() as patched:
-        patched.setattr(decoder, "_sample", short)
+        patched.setattr(decoder, "_read_text", short)
         begin(engine, "a")
         (failure,) = engine.step(["a"])
         assert isinstance(failure, Failure)
