@@ -27,7 +27,7 @@ def check_settings(flags: argparse.Namespace) -> tuple[Settings, list[Finding]]:
     else:
         return loaded.settings, [*_describe(loaded)]
     remedy = "correct or remove it; this lists all settings. The rest is checked with the defaults"
-    return Settings(), [Finding("error", Status.ERROR, text, remedy, "duplex-tts serve --help")]
+    return Settings(), [Finding("refused", Status.ERROR, text, remedy, "duplex-tts serve --help")]
 
 
 def _describe(loaded: LoadedSettings) -> Iterator[Finding]:

@@ -33,8 +33,11 @@ def run(inputs: CheckInputs) -> Iterator[Finding]:
     command = [program, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         yield _explain_failure(inputs, str(error))
+        return
+    except subprocess.TimeoutExpired:
+        yield _explain_failure(inputs, f"no answer within {_LIMIT_S:.0f} s")
         return
     rows = [line.split(", ") for line in done.stdout.splitlines()]
     rows = [row for row in rows if len(row) == len(_FIELDS.split(","))]
