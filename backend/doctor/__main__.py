@@ -42,7 +42,7 @@ network and changes nothing. Takes half a minute, some minutes with Chatterbox.
 
 Each line is ok, warning, error (the server cannot run as the settings ask) or
 absent (not needed), and says what mends it. Exit status: 0 without an error,
-else 1. It takes the options of `duplex-tts serve`: pass those that you serve with."""
+else 1. Pass it the options that you pass to `duplex-tts serve`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,12 +21,13 @@ from backend.doctor.findings import CheckInputs, Finding
 
 _END_S = 2.0  # until a killed process is left alone: one that waits for a driver cannot end
 _COMMAND = (sys.executable, "-P", "-m", "backend.doctor.child")
-_CACHES = (
+_FOLDERS = (
     "CUDA_CACHE_PATH",
     "NUMBA_CACHE_DIR",
     "TORCHINDUCTOR_CACHE_DIR",
     "TRITON_CACHE_DIR",
     "XDG_CACHE_HOME",
+    *("TMPDIR", "TEMP", "TMP"),  # some libraries leave files there
 )
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -89,7 +90,7 @@ def _environment(scratch: Path) -> Mapping[str, str]:
     """The environment of a check: no network, nothing written but temporary files."""
     return {
         **os.environ,
-        **dict.fromkeys(_CACHES, str(scratch)),
+        **dict.fromkeys(_FOLDERS, str(scratch)),
         **dict.fromkeys((*_OFFLINE, "PYTHONDONTWRITEBYTECODE"), "1"),
     }
 

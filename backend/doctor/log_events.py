@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -38,7 +39,8 @@ class LogEvents:
 def keeping_log_events() -> Iterator[LogEvents]:
     """Keep the events of the block instead of printing them."""
     former, kept = structlog.get_config(), LogEvents()
-    structlog.configure(processors=[kept])
+    everything = structlog.make_filtering_bound_logger(logging.INFO)
+    structlog.configure(processors=[kept], wrapper_class=everything)
     try:
         yield kept
     finally:

@@ -21,6 +21,8 @@ def steps_to_chatterbox(sections: Mapping[str, Sequence[Finding]]) -> list[str]:
         findings = sections.get(title, ())
         if title == "Weights" and any(each.values for each in findings):
             continue  # of one engine they are complete
-        missing = [each.command for each in findings if each.command]
+        missing = [
+            each.command for each in findings if each.status is not Status.OK and each.command
+        ]
         commands += missing[:1] if title == "Weights" else missing
     return [*dict.fromkeys(commands)]

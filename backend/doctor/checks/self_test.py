@@ -114,7 +114,8 @@ def _judge(inputs: CheckInputs, spoken: Rendering, rate_hz: int, text: str) -> F
     if problems and inputs.random_weights:  # any sound will do, but it must be one
         problems = [each for each in problems if "not numbers" in each or "no sound" in each]
     if not problems:
-        return Finding("sound", Status.OK, f"{duration_s:.1f} s, as expected", values=values)
+        judged = "its length means nothing" if inputs.random_weights else "as expected"
+        return Finding("sound", Status.OK, f"{duration_s:.1f} s, {judged}", values=values)
     remedy = f"check the weights with `duplex-tts download`, {_INSTEAD}"
     return Finding("sound", _bad(inputs), "; ".join(problems), remedy, values=values)
 
