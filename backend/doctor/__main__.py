@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from backend.doctor.isolation import CheckRunner
 from backend.doctor.redaction import Redaction, secrets_of
 from backend.doctor.report import Report, ReportPrinter, Section
 from backend.doctor.settings_check import TITLE, check_settings
-from backend.engines.weights import WEIGHTS
+from backend.engines.weights import WEIGHTS, weights_folder
 
 EMBEDDED = "hibari"
 _AT_ONCE = 3  # checks; the self-tests, which measure, run alone
@@ -48,6 +49,19 @@ else 1. Pass it the options that you pass to `duplex-tts serve`."""
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: check, print, exit."""
     options = _create_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # file names may have any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        report = _examine_and_print(options)
+    except BrokenPipeError:  # `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        sys.exit(1)
+    except OSError as error:
+        sys.exit(f"duplex-tts: {error}; set TMPDIR to a folder that can be written")
+    sys.exit(0 if report.can_serve else 1)
+
+
+def _examine_and_print(options: argparse.Namespace) -> Report:
     settings, findings = check_settings(options)
     inputs = CheckInputs(settings, random_weights=options.random_weights, budget_s=options.timeout)
     home = Path.home() if os.environ.get("HOME") else None
@@ -63,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(report.to_json())
     else:
         printer.print_verdict(report)
-    sys.exit(0 if report.can_serve else 1)
+    return report
 
 
 def _create_parser() -> argparse.ArgumentParser:
@@ -148,7 +162,7 @@ def _can_try(engine: str, inputs: CheckInputs) -> bool:
     if engine == EMBEDDED:
         return True
     try:
-        return not WEIGHTS[engine].missing_files(inputs.models / engine)
+        return not WEIGHTS[engine].missing_files(weights_folder(engine, inputs.models))
     except OSError:
         return False
 

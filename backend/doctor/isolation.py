@@ -49,19 +49,29 @@ class CheckRunner:
         """The check's findings, with one more if it crashed or hung. Blocks for the check's time
         limit at most, and some seconds.
         """
-        with tempfile.TemporaryFile(dir=self._scratch) as errors:
-            process = self._start(errors)
-            try:
-                _send(process, {"module": check.module, "inputs": inputs.to_json()})
-                findings, in_time = _receive(process, time.monotonic() + check.timeout_s)
-            finally:
-                _end(process)
+        try:
+            with tempfile.TemporaryFile(dir=self._scratch) as errors:
+                findings, failure = self._run(check, inputs, errors)
+        except OSError as error:  # no memory, too many processes, a full disk
+            findings, failure = [], f"cannot be run: {error}"
+        return [*findings, _describe_failure(check, inputs, failure)] if failure else findings
+
+    def _run(
+        self, check: Check, inputs: CheckInputs, errors: IO[bytes]
+    ) -> tuple[list[Finding], str]:
+        """The findings, and what went wrong with the check itself; empty if nothing did."""
+        process = self._start(errors)
+        try:
+            _send(process, {"module": check.module, "inputs": inputs.to_json()})
+            findings, in_time = _receive(process, time.monotonic() + check.timeout_s)
+        finally:
+            _end(process)
+            with self._lock:
                 self._running.discard(process)
-            if in_time and process.returncode == 0:
-                return findings
-            errors.seek(0)
-            reason = _describe_end(process.returncode, errors.read()) if in_time else ""
-        return [*findings, _describe_failure(check, inputs, reason)]
+        if not in_time:
+            return findings, f"hangs: no result within {check.timeout_s:.0f} s"
+        errors.seek(0)
+        return findings, _describe_end(process.returncode, errors.read())
 
     def stop(self) -> None:
         """End all checks, also those that have not begun; their findings are of no use."""
@@ -141,6 +151,8 @@ def _end(process: Process) -> None:
 
 def _describe_end(code: int | None, stderr: bytes) -> str:
     """Why a process ended by itself: its signal, or the last line that it printed."""
+    if code == 0:
+        return ""
     if code is not None and code < 0:
         with suppress(ValueError):
             return f"crashes ({signal.Signals(-code).name})"
@@ -149,7 +161,6 @@ def _describe_end(code: int | None, stderr: bytes) -> str:
     return f"fails: {last[:300]}" if last else f"fails with status {code}"
 
 
-def _describe_failure(check: Check, inputs: CheckInputs, reason: str) -> Finding:
-    text = reason or f"hangs: no result within {check.timeout_s:.0f} s"
+def _describe_failure(check: Check, inputs: CheckInputs, failure: str) -> Finding:
     status = check.failure_status(inputs)
-    return Finding("check", status, f"it {text}", check.remedy, check.command)
+    return Finding("check", status, f"it {failure}", check.remedy, check.command)

@@ -117,6 +117,14 @@ def test_ctrl_c_ends_a_hanging_check_at_once(home: Path, packages: Path) -> None
     assert "Traceback" not in errors
 
 
+def test_without_a_temporary_folder_it_says_so(home: Path, packages: Path) -> None:
+    (packages / "sitecustomize.py").write_text("import tempfile\ntempfile.tempdir = '/nowhere'")
+    _, errors = start(home, packages, "--quick").communicate(timeout=60)
+    assert errors.startswith("duplex-tts: ")
+    assert errors.endswith("set TMPDIR to a folder that can be written\n")
+    assert errors.count("\n") == 1
+
+
 def test_help_teaches(home: Path, packages: Path) -> None:
     out, _ = start(home, packages, "--help").communicate(timeout=60)
     for word in ("--all", "--quick", "--random-weights", "--timeout", "--json", "Exit status"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -121,6 +122,18 @@ def test_a_stopped_runner_ends_checks_with_what_they_started_and_begins_no_other
     assert not thread.is_alive()
     assert not is_running(int(started.read_text()))
     assert "SIGKILL" in runner.run(TORCH, NEEDED)[-1].text
+
+
+def test_a_process_that_cannot_be_started_is_said(
+    runner: CheckRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    (finding,) = runner.run(TORCH, NEEDED)
+    assert finding.status is Status.ERROR
+    assert finding.text.startswith("it cannot be run: ")
 
 
 def test_the_checks_neither_reach_the_network_nor_write_caches_elsewhere(
