@@ -10,7 +10,7 @@ import pytest
 
 from backend.doctor.checks import card
 from backend.doctor.findings import CheckInputs, Status
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 
 H100 = "NVIDIA H100 80GB HBM3, 580.95.05, 81559, 80000, 9.0, 3"
 TURBO = inputs_for(engine={"name": "chatterbox-turbo"})

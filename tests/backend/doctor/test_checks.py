@@ -28,7 +28,7 @@ from backend.doctor.checks import (
 )
 from backend.doctor.findings import CheckInputs, Finding, Status
 from backend.transport import connection_limits
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 
 TURBO = inputs_for(engine={"name": "chatterbox-turbo"})
 

@@ -14,7 +14,7 @@ import pytest
 from backend.doctor.checks.catalogue import CHECKS, Check, self_test
 from backend.doctor.findings import CheckInputs, Finding, Status
 from backend.doctor.isolation import CheckRunner
-from tests.backend.doctor.findings import inputs_for
+from tests.support.doctor_findings import inputs_for
 from tests.support.repository import ROOT
 
 TORCH = next(check for check in CHECKS if check.module == "torch_build")

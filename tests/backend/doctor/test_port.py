@@ -13,7 +13,7 @@ import pytest
 
 from backend.doctor.checks import port
 from backend.doctor.findings import Finding, Status
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 
 
 def check(number: int, host: str = "127.0.0.1", **sections: dict[str, object]) -> Finding:

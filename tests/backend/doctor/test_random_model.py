@@ -13,7 +13,7 @@ from backend.doctor.checks import self_test
 from backend.doctor.findings import CheckInputs, Status
 from backend.doctor.random_model import load_random_model
 from backend.errors import ConfigError
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 
 BENCH = "bench.chatterbox.random_weights"
 SETTINGS: dict[str, dict[str, object]] = {

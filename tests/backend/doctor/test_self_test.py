@@ -18,7 +18,7 @@ from backend.doctor.findings import CheckInputs, Finding, Status
 from backend.doctor.rendering import LONG_TEXT, SHORT_TEXT, sound_problems
 from backend.engines.base import Chunk, Device, Failure, Pcm, Release, Utterance
 from backend.errors import ConfigError, EngineFailed
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 from tests.support.engines.fake_engine import RATE_HZ, FakeModel
 
 Sound = Callable[[int], Pcm]

@@ -13,7 +13,7 @@ from backend.doctor.checks import voices, weights
 from backend.doctor.file_integrity import file_problem
 from backend.doctor.findings import CheckInputs, Finding, Status
 from backend.engines.weights import WEIGHTS
-from tests.backend.doctor.findings import by_name, inputs_for
+from tests.support.doctor_findings import by_name, inputs_for
 
 TURBO = "chatterbox-turbo"
 
