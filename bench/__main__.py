@@ -15,18 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from backend.doctor.machine import busy_share, git_commit, machine_name
 from bench.chatterbox import run as chatterbox_run
 from bench.client import barge_in, batch_kills, disconnects, gaps, session_reuse
 from bench.harness import plots
 from bench.harness.corpus import DEFAULT_TEXTS, BenchText, load_corpus
 from bench.harness.engine_baseline import load_model
-from bench.harness.machine import (
-    busy_share,
-    git_commit,
-    machine_name,
-    package_versions,
-    to_file_name,
-)
+from bench.harness.machine import package_versions, to_file_name
 from bench.harness.recording_client import ServerError
 from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.harness.setup import FULL, QUICK, Effort, Setup

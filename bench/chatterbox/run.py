@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from backend.config import ChatterboxSettings
+from backend.doctor.machine import machine_name
 from backend.engines.weights import WEIGHTS, weights_folder
-from bench.harness.machine import machine_name
 from bench.harness.plots import OURS, THEIRS
 from bench.harness.report import BenchReport
 

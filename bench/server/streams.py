@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from backend.doctor.machine import core_count
 from bench.harness import engine_baseline
-from bench.harness.machine import core_count
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
 

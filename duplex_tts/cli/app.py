@@ -81,6 +81,12 @@ def config(context: typer.Context) -> None:
     exec_program("backend.config_sources", context.args)
 
 
+@app.command(context_settings=_PASS_ON, add_help_option=False)
+def doctor(context: typer.Context) -> None:
+    """Check this machine and the settings, and say what to do (`duplex-tts doctor --help`)."""
+    exec_program("backend.doctor.__main__", context.args)
+
+
 @app.command()
 def key(
     name: Annotated[str, typer.Argument(help="Who will use it: a person, a device, a program.")],

@@ -11,11 +11,12 @@ from hibari import Hibari
 from rich.console import Console
 from typer.testing import CliRunner
 
+from backend.doctor.machine import machine_name
 from bench.__main__ import app
 from bench.harness import plots
 from bench.harness.corpus import BenchText, load_corpus, split_tokens, split_word_groups
 from bench.harness.judge import JUDGE_RATE_HZ, Judge, WordErrors, normalise, word_errors
-from bench.harness.machine import machine_name, to_file_name
+from bench.harness.machine import to_file_name
 from bench.harness.report import BenchReport, Figure, Result, create_table, to_markdown, write_json
 from bench.server import clause_peer
 from bench.server.accounting import Ledger, compose_dialogue
