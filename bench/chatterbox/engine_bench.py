@@ -9,7 +9,7 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -18,22 +18,26 @@ import numpy as np
 import torch
 
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import passage
-from backend.engines.chatterbox.decoder import TokenSession
+from backend.engines.chatterbox import passage, utterance
+from backend.engines.chatterbox.decoder import BURST, TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import expected_tokens
-from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners
+from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners, run_requests
 from bench.chatterbox.random_weights import quiet
 from bench.harness.report import Figure, Result
 
 _COPY_BYTES = 1 << 28
+_ENDLESS = 1 << 30
 _GOALS = {  # for an H100-class GPU
-    ("chatterbox-turbo", "token"): 1.5,
-    ("chatterbox", "token"): 3.0,
-    ("chatterbox-turbo", "first 1 p50"): 60.0,
-    ("chatterbox-turbo", "first 32 p95"): 250.0,
-    ("chatterbox-turbo", "streams"): 64.0,
+    ("chatterbox-turbo", "token"): 1.3,
+    ("chatterbox", "token"): 2.0,
+    ("chatterbox-turbo", "first 1 p50"): 40.0,
+    ("chatterbox-turbo", "first 32 p50"): 65.0,
+    ("chatterbox", "first 32 p50"): 150.0,
+    ("chatterbox-turbo", "requests p95"): 120.0,
+    ("chatterbox-turbo", "interrupted"): 1.0,
+    ("chatterbox-turbo", "streams"): 128.0,
 }
 
 Progress = Callable[[float], None]
@@ -44,11 +48,12 @@ class BenchPlan:
     """How much to measure."""
 
     batches: tuple[int, ...] = (1, 4, 16, 64)
-    streams: tuple[int, ...] = (1, 4, 16, 32, 64)
+    streams: tuple[int, ...] = (1, 16, 32, 64, 128, 256)
+    requests_per_s: float = 20.0
     tokens: int = 64
-    seconds: float = 12.0
+    seconds: float = 8.0
     texts: tuple[str, ...] = SENTENCES
-    warm_ups: int = 3  # a shape is captured at its third run
+    warm_ups: int = 2  # a shape is captured at its second run
 
 
 class ChatterboxBench:
@@ -61,12 +66,12 @@ class ChatterboxBench:
         self._device = torch.device(upstream.device)
         with quiet():
             self._engine = model.create_engine()
-        self._engine._parts.decoder.stop_token = -1  # never drawn: random weights stop at random
 
     def rows(self) -> dict[str, tuple[str, Callable[[Progress], Result]]]:
         """Label and measuring function of each row, by name."""
         return {
             "tokens": ("speech tokens", self.measure_tokens),
+            "requests": ("requests by a clock", self.measure_requests),
             "live": ("live streams", self.measure_live),
             "upstream": ("against upstream's generate()", self.measure_upstream),
         }
@@ -103,13 +108,13 @@ class ChatterboxBench:
         prefix = parts.voices.prefix(voice, 0.5)
         for seed in range(count):
             generator = torch.Generator(self._device).manual_seed(seed)
-            session = TokenSession(Sampling(), generator)
+            session = TokenSession(Sampling(), generator, min_tokens=_ENDLESS)
             parts.decoder.join(session, prefix, parts.tokens(self._plan.texts[0]))
             sessions.append(session)
         start_s = time.perf_counter()
-        for _ in range(self._plan.tokens):
-            parts.decoder.advance(sessions)
-        token_ms = (time.perf_counter() - start_s) * 1000 / self._plan.tokens
+        for _ in range(0, self._plan.tokens, BURST):
+            parts.decoder.advance(sessions, [BURST] * count)
+        token_ms = (time.perf_counter() - start_s) * 1000 / len(sessions[0].tokens)
         read_bytes = self._read_bytes(sessions)
         for session in sessions:
             parts.decoder.leave(session)
@@ -125,19 +130,42 @@ class ChatterboxBench:
         cached = 2 * layers * positions * t3.cfg.hidden_size
         return float(size * (sum(each.numel() for each in weights) + cached))
 
+    # --- requests ---------------------------------------------------------------------------------
+
+    def measure_requests(self, progress: Progress) -> Result:
+        """First sound and underruns of requests that come by a clock."""
+        plan, per_s = self._plan, self._plan.requests_per_s
+        with force_speech_length():
+            run_requests(self._engine, per_s, plan.seconds / 4, plan.texts)
+            live = run_requests(self._engine, per_s, plan.seconds, plan.texts)
+        progress(1.0)
+        p50_ms, p95_ms = (float(np.percentile(live.first_ms, p)) for p in (50, 95))
+        interrupted = 100 * len(live.interrupted) / len(live.first_ms)
+        label, note = f"{per_s:g} requests a second", f"{len(live.first_ms)} requests"
+        unit, late = " ms", "requests with an underrun"
+        figures = [
+            Figure(f"first sound p50, {label}", p50_ms, math.nan, True, unit, note),
+            Figure(f"first sound p95, {label}", p95_ms, self._goal("requests p95"), True, unit),
+            Figure(f"{late}, {label}", interrupted, self._goal("interrupted"), True, " %"),
+        ]
+        details = {"per_s": per_s, "first_ms": live.first_ms, "interrupted": interrupted}
+        return Result(figures, {"requests": details})
+
     # --- live streams -----------------------------------------------------------------------------
 
     def measure_live(self, progress: Progress) -> Result:
-        """First audio and underruns at several numbers of concurrent listeners."""
+        """First sound and underruns at several numbers of concurrent listeners."""
         figures: list[Figure] = []
         details: list[dict[str, float]] = []
         most = 0
         for n, count in enumerate(self._plan.streams, 1):
+            if count > self._engine._parts.decoder.free_slots:
+                break
             live = self._run_listeners(count)
             details.append({"streams": count, "underruns": live.underruns})
             measured = (
-                ("first", "p50", "first audio p50", live.first_ms),
-                ("first", "p95", "first audio p95", live.first_ms),
+                ("first", "p50", "first sound p50", live.first_ms),
+                ("first", "p95", "first sound p95", live.first_ms),
                 ("cancel", "p95", "cancel p95, including the current step", live.cancel_ms),
             )
             for what, p, label, values in measured:
@@ -212,9 +240,21 @@ class ChatterboxBench:
         return _GOALS.get((self._model.info.name, what), math.nan) if on_cuda else math.nan
 
 
-def force_speech_length() -> AbstractContextManager[Any]:
-    """End every passage at the expected length of its text."""
-    return mock.patch.object(passage, "max_tokens", expected_tokens)
+@contextmanager
+def force_speech_length() -> Iterator[None]:
+    """End every passage at the expected length of its text: random weights stop at random."""
+
+    class Endless(TokenSession):
+        """A session whose stop token is not drawn."""
+
+        def __init__(self, *arguments: Any, **fields: Any) -> None:
+            super().__init__(*arguments, **{**fields, "min_tokens": _ENDLESS})
+
+    with (
+        mock.patch.object(passage, "max_tokens", expected_tokens),
+        mock.patch.object(utterance, "TokenSession", Endless),
+    ):
+        yield
 
 
 @contextmanager

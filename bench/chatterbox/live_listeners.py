@@ -1,14 +1,20 @@
-"""Simulated real-time listeners that an engine serves directly, sentence by sentence."""
+"""Simulated real-time listeners that an engine serves directly, sentence by sentence.
+
+First sound is audible sound: the first 5 ms above -45 dBFS, when the listener plays them.
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from backend.engines.base import Chunk, Engine, Failure, Release, Utterance
+import numpy as np
+
+from backend.engines.base import Chunk, Engine, Failure, Pcm, Release, Utterance
 
 SENTENCES = (  # of several lengths, so that no cached shape serves all
     "The road went on along the river, and nobody said a word until it was dark.",
@@ -19,15 +25,21 @@ SENTENCES = (  # of several lengths, so that no cached shape serves all
 _CANCEL_EVERY_S = 0.25  # mean time between interruptions
 _AHEAD_S = 2.0  # buffered audio below which the next sentence is released
 _NAP_S = 0.002
+_RATE_HZ = 24_000
+_WINDOW = _RATE_HZ * 5 // 1000
+_AUDIBLE = 10 ** (-45 / 20)
 
 
 @dataclass(slots=True)
 class LiveResult:
-    """Measurements over all listeners."""
+    """Measurements over all listeners. `underruns`: chunks that came late; `interrupted`: requests
+    that heard one.
+    """
 
     first_ms: list[float] = field(default_factory=list)
     cancel_ms: list[float] = field(default_factory=list)
     underruns: int = 0
+    interrupted: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -36,6 +48,7 @@ class _LiveListener:
     utterance: str = ""
     waits: bool = False  # for audio of the current release
     dry_s: float = float("inf")  # when all received audio has been played
+    heard: bool = False
 
     def is_due(self, now_s: float) -> bool:
         """Whether the next sentence is to be released."""
@@ -95,6 +108,7 @@ def _interrupt(
     engine.abort(listener.utterance)
     listener.starts_s = time.perf_counter()
     listener.utterance, listener.waits, listener.dry_s = "", False, float("inf")
+    listener.heard = False
     results.cancel_ms.append((listener.starts_s - asked_s) * 1000)
 
 
@@ -109,11 +123,48 @@ def _start_sentence(engine: Engine, listener: _LiveListener, number: int, text: 
 def _receive(results: LiveResult, listener: _LiveListener, result: Chunk | Failure) -> None:
     if isinstance(result, Failure):
         raise result.error
-    now_s, audio_s = time.perf_counter(), len(result.pcm) / 24_000
-    if _awaits_first_sound(listener):
-        results.first_ms.append((now_s - listener.starts_s) * 1000)
-        listener.dry_s = now_s
-    elif now_s > listener.dry_s:
+    now_s, audio_s = time.perf_counter(), len(result.pcm) / _RATE_HZ
+    if not _awaits_first_sound(listener) and now_s > listener.dry_s:
         results.underruns += 1
-    listener.dry_s = max(listener.dry_s, now_s) + audio_s
+        results.interrupted.add(listener.utterance)
+    starts_s = now_s if _awaits_first_sound(listener) else max(listener.dry_s, now_s)
+    audible_s = _audible_after_s(result.pcm)
+    if not listener.heard and audible_s is not None:
+        listener.heard = True
+        results.first_ms.append((starts_s + audible_s - listener.starts_s) * 1000)
+    listener.dry_s = starts_s + audio_s
     listener.waits = not result.caught_up
+
+
+def _audible_after_s(pcm: Pcm) -> float | None:
+    """Seconds until the first audible window; None if all is silent."""
+    whole = pcm[: len(pcm) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
+    loud = np.flatnonzero(np.sqrt(np.square(whole).mean(1)) > _AUDIBLE)
+    return int(loud[0]) * _WINDOW / _RATE_HZ if len(loud) else None
+
+
+def run_requests(
+    engine: Engine, per_s: float, seconds: float, texts: Sequence[str] = SENTENCES
+) -> LiveResult:
+    """Serve requests of one sentence each that come by a clock, `per_s` a second for `seconds`,
+    whether or not earlier ones are served. Blocks until all are. Raises the engine's error.
+    """
+    results, start_s = LiveResult(), time.perf_counter()
+    coming = [_LiveListener(start_s + n / per_s) for n in range(math.ceil(per_s * seconds))]
+    waiting: dict[str, _LiveListener] = {}
+    numbers = itertools.count()
+    while coming or waiting:
+        while coming and time.perf_counter() >= coming[0].starts_s:
+            n, listener = next(numbers), coming.pop(0)
+            _start_sentence(engine, listener, n, texts[n % len(texts)])
+            waiting[listener.utterance] = listener
+        if not waiting:
+            time.sleep(_NAP_S)
+            continue
+        urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
+        for result in engine.step(urgent):
+            _receive(results, waiting[result.utterance_id], result)
+            if not waiting[result.utterance_id].waits:
+                del waiting[result.utterance_id]
+                engine.abort(result.utterance_id)
+    return results

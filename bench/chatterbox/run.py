@@ -50,8 +50,9 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
         )
     upstream = random_upstream(engine, device) if random_weights else load_upstream(folder, device)
     voices = Path(tempfile.gettempdir()) / "no voices"
-    model = ChatterboxModel(upstream, ChatterboxSettings(), voices)
     on_cuda = device.startswith("cuda")
+    slots = max(BenchPlan().streams) if on_cuda else 4
+    model = ChatterboxModel(upstream, ChatterboxSettings(slots=slots), voices)
     name = str(torch.cuda.get_device_name(device)) if on_cuda else machine_name()
     text = "Good day to you."
     small = BenchPlan((1, 4), (1,), tokens=8, seconds=4.0, texts=(text,), warm_ups=1)

@@ -5,20 +5,19 @@ Import only where Triton works: `fused` decides that.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
+# Kernels' parameters carry no types but `constexpr`: Triton reads the annotations.
 _BLOCK = 64  # keys that a program reads at once
 _PROGRAMS = 256  # enough to fill a card: with fewer rows their keys are split
 _MAX_SPLITS = 8
 
 
 @triton.jit
-def _rotated(at: Any, cos: Any, sin: Any, size: tl.constexpr, half: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rotated(at, cos, sin, size: tl.constexpr, half: tl.constexpr):  # type: ignore[no-untyped-def]
     lanes = tl.arange(0, size)
     value = tl.load(at + lanes).to(tl.float32)
     other = tl.load(at + (lanes + half) % size).to(tl.float32)
@@ -27,8 +26,8 @@ def _rotated(at: Any, cos: Any, sin: Any, size: tl.constexpr, half: tl.constexpr
 
 @triton.jit
 def _attend_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - a kernel has no objects
-    fused: Any, keys: Any, values: Any, positions: Any, cosines: Any, sines: Any,
-    out: Any, maxima: Any, sums: Any, parts: Any, row_stride: Any, head_stride: Any,
+    fused, keys, values, positions, cosines, sines,
+    out, maxima, sums, parts, row_stride, head_stride,
     heads: tl.constexpr, size: tl.constexpr, splits: tl.constexpr, block: tl.constexpr,
     rotary: tl.constexpr, scale: tl.constexpr,
 ):  # fmt: skip
@@ -91,7 +90,7 @@ def _attend_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913 - a kernel 
 
 @triton.jit
 def _merge_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    maxima: Any, sums: Any, parts: Any, out: Any, size: tl.constexpr, splits: tl.constexpr
+    maxima, sums, parts, out, size: tl.constexpr, splits: tl.constexpr
 ):
     pair = tl.program_id(0)
     each, lanes = tl.arange(0, splits), tl.arange(0, size)
@@ -105,7 +104,7 @@ def _merge_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913
 
 @triton.jit
 def _add_norm_kernel(  # type: ignore[no-untyped-def]  # noqa: PLR0913
-    x: Any, added: Any, weight: Any, bias: Any, total: Any, normed: Any,
+    x, added, weight, bias, total, normed,
     columns: tl.constexpr, padded: tl.constexpr, eps: tl.constexpr, centred: tl.constexpr,
     adds: tl.constexpr,
 ):  # fmt: skip

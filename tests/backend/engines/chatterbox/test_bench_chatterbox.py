@@ -32,7 +32,7 @@ def test_every_row_is_measured(turbo: bool, tmp_path: Path) -> None:
     results = {name: row(done.append) for name, (_, row) in bench.rows().items()}
     names = [figure.name for result in results.values() for figure in result.figures]
     assert names[:2] == ["time per token, batch 1", "time per token, batch 2"]
-    assert "first audio p95, 2 live" in names
+    assert "first sound p95, 2 live" in names
     assert names[-1] == "whole sentence, faster than upstream"
     figures = [figure for result in results.values() for figure in result.figures]
     assert all(math.isnan(figure.goal) for figure in figures), "no goals for a CPU"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,11 +69,22 @@ def create_session(seed: int, sampling: Sampling, device: str = "cpu") -> TokenS
     return TokenSession(sampling, torch.Generator(device).manual_seed(seed))
 
 
+def draw_by_token(session: TokenSession, count: int, decoder: SpeechTokenDecoder) -> None:
+    """The decoder's `_draw_noise`, a token at a time as upstream: on CUDA a block draws others."""
+    while BURST * session.blocks < session.draws + count:
+        for row in range(BURST):
+            at = BURST * (session.blocks % 2) + row
+            noise = decoder._noise[session.slot, at : at + 1]
+            noise.exponential_(1, generator=session.generator)
+        session.blocks += 1
+
+
 def join(
     decoder: SpeechTokenDecoder, t3: Any, session: TokenSession, seed: int, turbo: bool
 ) -> None:
     conditioning = voice(seed, turbo=turbo).t3.to(device=t3.speech_head.weight.device)
     prefix = decoder.compute_prefix(t3.prepare_conditioning(conditioning))
+    decoder._draw_noise = partial(draw_by_token, decoder=decoder)  # type: ignore[method-assign]
     decoder.join(session, prefix, text(seed, turbo=turbo))
 
 

@@ -112,7 +112,7 @@ def mel_jobs(flow: Flow) -> list[list[RenderJob]]:
     jobs = []
     for seed, (length, rows) in enumerate([(12, 1), (12, 2), (40, 1)]):
         noise = Noise(torch.Generator(device).manual_seed(seed))
-        ids = torch.arange(length, device=device)
+        ids = torch.arange(length)
         jobs.append([RenderJob(prompt, ids, noise, final=True)] * rows)
     return jobs
 
@@ -175,7 +175,7 @@ def draw_tokens(decoder: SpeechTokenDecoder) -> list[list[int]]:
 @on_cuda
 @both
 def test_every_replay_on_cuda_equals_the_first_run(turbo: bool) -> None:
-    """Several shapes in turn, with graphs from the third run on."""
+    """Several shapes in turn, with graphs from the second run on."""
     s3gen = TinyS3Gen(meanflow=turbo).eval().requires_grad_(requires_grad=False).to("cuda")
     flow, vocoder = Flow(s3gen), HiftVocoder(s3gen.mel2wav)
     decoder = SpeechTokenDecoder(copy.deepcopy(tiny_t3(turbo=turbo)).to("cuda"), 2, 512)
