@@ -39,7 +39,7 @@ from backend.protocols.voice_names import find_voice
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.synthesis.voice_store import VoiceStore
+from backend.synthesis.voice_store import AddedVoice, VoiceStore
 from backend.text.alphabets import foreign_script
 from backend.text.reading.english import ENGLISH
 from backend.text.reading.sentence_reader import read_plainly
@@ -174,7 +174,7 @@ class TTSManager:
         """Keep the voice usable while the block runs, even if it is removed."""
         return self._store.in_use(voice)
 
-    async def add_voice(self, name: str, recording: Path) -> Voice:
+    async def add_voice(self, name: str, recording: Path) -> AddedVoice:
         """Create a voice from a recording: see `VoiceStore.add_voice`."""
         try:
             return await self._store.add_voice(name, recording)

@@ -200,8 +200,9 @@ class CloningModel(Model, Protocol):
     """A model that learns voices from recordings; `EngineInfo.clones` is true."""
 
     def learn(self, name: str, audio: Path) -> Voice:
-        """Learn a voice from a recording (WAV, mono, 5 to 30 s) and store it across restarts. One
-        call at a time. Blocks (seconds). Raises `DuplexError`; then nothing is stored.
+        """Learn a voice from a recording (WAV, mono, 2.5 to 10 s, speech at -27 LUFS: see
+        `audio.reference`) and store it across restarts. One call at a time. Blocks (seconds).
+        Raises `DuplexError`; then nothing is stored.
         """
 
     def forget(self, name: str) -> None:
