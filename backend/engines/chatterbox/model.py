@@ -11,6 +11,7 @@ import torch
 
 from backend.config import ChatterboxSettings
 from backend.engines.base import Device, EngineInfo, Parameter, Utterance
+from backend.engines.chatterbox.background import use_priority_stream
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
@@ -180,7 +181,9 @@ class ChatterboxModel:
         """See `base.Model`. Raises `ConfigError` if the card has been filled meanwhile,
         `EngineDead`. Blocks (seconds) on CUDA.
         """
-        with explain_out_of_memory(), detect_device_loss(torch.device(self._upstream.device)):
+        device = torch.device(self._upstream.device)
+        with explain_out_of_memory(), detect_device_loss(device):
+            use_priority_stream(device)
             engine = ChatterboxEngine(self.info, self._create_parts(), self)
             engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine
