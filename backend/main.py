@@ -14,6 +14,7 @@ if __name__ == "__main__":  # imports take seconds; Ctrl-C then exits without tr
 import argparse
 import asyncio
 import gc
+import math
 import socket
 import sys
 import threading
@@ -107,7 +108,11 @@ def create_app(
     threads = settings.engine.threads or os.cpu_count() or 1
     if model.info.max_batch > 1:  # one thread steps all utterances
         threads = 1
-    limits = Limits(settings.bidirectional_streaming.task_timeout, settings.server.max_first_wait)
+    limits = Limits(
+        settings.bidirectional_streaming.task_timeout,
+        settings.server.max_first_wait,
+        settings.engine.idle_unload or math.inf,
+    )
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
     wyoming = _create_wyoming(settings, access)

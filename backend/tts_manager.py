@@ -267,6 +267,7 @@ class TTSManager:
         """Load a voice, downloading it if needed. Returns the gain that brings it to the common
         loudness. Raises `VoiceUnavailable`, and what the engine raises.
         """
+        self._scheduler.announce_utterance()
         if voice not in self._gains:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._loader, self._model.load_voice, voice)

@@ -196,6 +196,22 @@ class PhonemicModel(Model, Protocol):
 
 
 @runtime_checkable
+class UnloadableModel(Model, Protocol):
+    """A model that can leave its device while nobody speaks (`engine.idle_unload`). It has one
+    engine thread (`EngineInfo.max_batch` above 1), which calls these two, and drops its engine
+    before `release` and creates another after `restore`. Voices may be learned at any time.
+    """
+
+    def release(self) -> None:
+        """Move the weights to the host's memory and free the device's. Blocks (seconds)."""
+
+    def restore(self) -> None:
+        """Move them back; at once if they are there. Blocks (a second). Raises `ConfigError` if the
+        device has been filled meanwhile, `EngineDead`.
+        """
+
+
+@runtime_checkable
 class CloningModel(Model, Protocol):
     """A model that learns voices from recordings; `EngineInfo.clones` is true."""
 

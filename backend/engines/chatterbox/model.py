@@ -35,6 +35,7 @@ from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
 from backend.engines.chatterbox.watermark import Watermark
+from backend.engines.chatterbox.weight_residency import WeightResidency
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
 from backend.text.markup.brackets import SOUNDS
@@ -76,6 +77,7 @@ class ChatterboxModel:
         self._folder = VoiceFolder(voices)
         turbo = bool(upstream.t3.is_gpt)
         device = torch.device(upstream.device)
+        self._weights = WeightResidency((upstream.t3, upstream.s3gen, upstream.ve))
         self._slots = slots_for_device(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
         name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
@@ -131,7 +133,8 @@ class ChatterboxModel:
         `Unsupported` (name of a built-in voice), `EngineDead`.
         """
         self._reject_built_in(check_name(name))
-        with detect_device_loss(torch.device(self._upstream.device)):
+        device = torch.device(self._upstream.device)
+        with detect_device_loss(device), self._weights.on_device():
             voice = compute_conditioning(self._upstream, read_recording(audio))
         made = datetime.now(UTC).isoformat(timespec="seconds")
         self._folder.save_voice(name, voice, {"name": name, "engine": self.info.name, "made": made})
@@ -181,12 +184,24 @@ class ChatterboxModel:
         """See `base.Model`. Raises `ConfigError` if the card has been filled meanwhile,
         `EngineDead`. Blocks (seconds) on CUDA.
         """
-        device = torch.device(self._upstream.device)
-        with explain_out_of_memory(), detect_device_loss(device):
-            use_priority_stream(device)
+        with explain_out_of_memory(), detect_device_loss(torch.device(self._upstream.device)):
+            use_priority_stream(self._weights.device)
             engine = ChatterboxEngine(self.info, self._create_parts(), self)
             engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine
+
+    def release(self) -> None:
+        """See `base.UnloadableModel`."""
+        with detect_device_loss(torch.device(self._upstream.device)):
+            # The dropped engine's vocoder put itself in there: its graphs would stay.
+            self._upstream.s3gen.mel2wav.__dict__.pop("_istft", None)
+            self._weights.release()
+
+    def restore(self) -> None:
+        """See `base.UnloadableModel`."""
+        device = torch.device(self._upstream.device)
+        with explain_out_of_memory(), detect_device_loss(device):
+            self._weights.restore()
 
     def _create_parts(self) -> EngineParts:
         upstream, settings = self._upstream, self._settings
