@@ -36,6 +36,7 @@ from backend.errors import (
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
+from backend.synthesis.health_check import Health, HealthCheck
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
@@ -101,6 +102,9 @@ class TTSManager:
         self._model = model
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics, limits, self._set_fatal_error)
+        self._health = HealthCheck(
+            self._scheduler, self._open_probe, settings.health_interval, metrics
+        )
         self._store = VoiceStore(model)
         self._gains: dict[str, float] = {}  # by loaded voice
         # Downloads run one at a time and block nothing else.
@@ -130,6 +134,20 @@ class TTSManager:
     def has_all_threads(self) -> bool:
         """Whether no engine thread hangs: see `Scheduler.has_all_threads`."""
         return self._scheduler.has_all_threads
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the engine can speak without loading its weights first."""
+        return self._scheduler.is_loaded
+
+    async def check_health(self) -> Health:
+        """Whether the engine renders; see `HealthCheck.check`."""
+        if self.fatal_error is not None:
+            return Health(self.fatal_error.message, None)
+        return await self._health.check()
+
+    def _open_probe(self) -> UtteranceHandle:
+        return self.open_utterance(self.resolve_params(Start(context="health", seed=0)), 0)
 
     @property
     def rtf(self) -> float:
@@ -205,6 +223,7 @@ class TTSManager:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._health.stop()
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop_threads)
         await asyncio.to_thread(self._store.shut_down)

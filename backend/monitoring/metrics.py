@@ -88,6 +88,10 @@ class Metrics:
             ["device"],
             registry=registry,
         )
+        self._healthy = Gauge(
+            "duplex_tts_engine_healthy", "0 if the last health check failed.", registry=registry
+        )
+        self._healthy.set(1)
         self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
         self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
         self._create_histograms(registry)
@@ -134,6 +138,9 @@ class Metrics:
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors sent to clients, by code.", "code")
         self._lost_threads = counter("engine_threads_lost", "Engine threads given up: hanging.")
+        self._health_checks = counter(
+            "health_checks", "Renders that checked an idle engine: ok or failed.", "outcome"
+        )
         self._resumes = counter(
             "resumes",
             "Attempts to resume a session: ok, with a gap, or failed.",
@@ -193,6 +200,11 @@ class Metrics:
     def count_lost_thread(self) -> None:
         """Count an engine thread that hung and was abandoned."""
         self._lost_threads.inc()
+
+    def count_health_check(self, *, ok: bool) -> None:
+        """Count a render that checked an idle engine."""
+        self._health_checks.labels("ok" if ok else "failed").inc()
+        self._healthy.set(ok)
 
     def count_cancel(self) -> None:
         """Count a context cancelled by its client."""

@@ -45,7 +45,11 @@ class Scheduler:
         limits: Limits | None = None,
         on_dead: Callable[[EngineDead], None] = lambda _: None,
     ) -> None:
-        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`."""
+        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`.
+
+        `rendered_at_s`: loop time at which an engine last brought audio, that of health checks not
+        counted; -inf before.
+        """
         limits = limits or Limits()
         self.listeners = LiveListeners(
             threads, limits.max_first_wait_s, batched=model.info.max_batch > 1
@@ -60,6 +64,7 @@ class Scheduler:
         self._lost: list[EngineThread] = []
         self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, and for how long
         self._stopped = False
+        self.rendered_at_s = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
         self._handles: set[UtteranceHandle] = set()
@@ -127,6 +132,11 @@ class Scheduler:
     def has_all_threads(self) -> bool:
         """Whether no thread is missing; else too many have hung to replace them all."""
         return len(self._threads) == self._thread_target
+
+    @property
+    def patience_s(self) -> float:
+        """How long an engine may work on an utterance without a result."""
+        return self._limits.patience_s
 
     @property
     def is_loaded(self) -> bool:
@@ -204,6 +214,8 @@ class Scheduler:
         self._metrics.count_step(step.audio_s, step.busy_s)
         for each in step.results:
             if isinstance(each.result, Chunk):
+                if each.result.pcm.size and not each.handle.is_probe:
+                    self.rendered_at_s = now_s
                 share_s = step.busy_s / len(step.results)
                 self.listeners.count_render(share_s, first=each.is_first)
             if not math.isinf(each.due_s):
