@@ -20,6 +20,8 @@ from backend.engines.base import (
     SPEED,
     Device,
     EngineInfo,
+    EngineMemory,
+    MeasuredModel,
     Model,
     Pcm,
     PhonemicModel,
@@ -158,6 +160,12 @@ class TTSManager:
     def device(self) -> Device | None:
         """The engine's GPU; None on the CPU."""
         return self._model.device
+
+    async def measure_memory(self) -> EngineMemory | None:
+        """What the engine's memory is used for; None if it cannot tell."""
+        if not isinstance(self._model, MeasuredModel):
+            return None
+        return await asyncio.to_thread(self._model.measure_memory)
 
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`."""

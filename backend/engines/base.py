@@ -64,6 +64,22 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """What an engine occupies on its device, and its slots: the utterances that it can advance.
+
+    `weights_bytes`, `slots_bytes`: 0 while they are not on the device. `graphs_bytes`: the pools of
+    CUDA graphs. `free_bytes`: of the device, for whichever process. Both are None on a CPU.
+    """
+
+    weights_bytes: int
+    slots_bytes: int
+    graphs_bytes: int | None
+    free_bytes: int | None
+    slots_used: int
+    slots_total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """The fixed properties of a sentence to be spoken; its text follows in releases.
 
@@ -193,6 +209,14 @@ class PhonemicModel(Model, Protocol):
         """The words of a release, as their offsets and phonemes (the model's own alphabet). Blocks
         (about 0.1 ms a word). Raises `UnknownVoice`.
         """
+
+
+@runtime_checkable
+class MeasuredModel(Model, Protocol):
+    """A model that tells what its memory is used for."""
+
+    def measure_memory(self) -> EngineMemory:
+        """The present use. Blocks briefly: queries the device."""
 
 
 @runtime_checkable

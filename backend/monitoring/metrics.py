@@ -7,7 +7,7 @@ and never block. No metric contains anything that a client has written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +88,23 @@ class Metrics:
             ["device"],
             registry=registry,
         )
+        self._engine_memory = Gauge(
+            "duplex_tts_engine_memory_bytes",
+            "Device memory by use: weights, slots of utterances, pools of CUDA graphs, and what is "
+            "free.",
+            ["use"],
+            registry=registry,
+        )
+        self._slots = Gauge(
+            "duplex_tts_engine_slots",
+            "Utterances that the engine advances (used), and can advance (total).",
+            ["state"],
+            registry=registry,
+        )
+        self._loaded = Gauge(
+            "duplex_tts_engine_loaded", "0 while the weights are off the device.", registry=registry
+        )
+        self._loaded.set(1)
         self._healthy = Gauge(
             "duplex_tts_engine_healthy", "0 if the last health check failed.", registry=registry
         )
@@ -175,6 +192,21 @@ class Metrics:
         """Set the engine's GPU, and how much of its memory the server uses."""
         self._device_used.labels(name).set(used_bytes)
         self._device_total.labels(name).set(total_bytes)
+
+    def set_engine_memory(self, bytes_by_use: Mapping[str, int | None]) -> None:
+        """Set what the engine's memory is used for; None: unknown."""
+        for use, amount in bytes_by_use.items():
+            if amount is not None:
+                self._engine_memory.labels(use).set(amount)
+
+    def set_slots(self, *, used: int, total: int) -> None:
+        """Set the engine's slots."""
+        self._slots.labels("used").set(used)
+        self._slots.labels("total").set(total)
+
+    def set_engine_loaded(self, *, loaded: bool) -> None:
+        """Set whether the engine's weights are on its device."""
+        self._loaded.set(loaded)
 
     def count_text(self, characters: int) -> None:
         """Count characters received."""

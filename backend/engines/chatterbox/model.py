@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ import structlog
 import torch
 
 from backend.config import ChatterboxSettings
-from backend.engines.base import Device, EngineInfo, Parameter, Utterance
+from backend.engines.base import Device, EngineInfo, EngineMemory, Parameter, Utterance
 from backend.engines.chatterbox.background import use_priority_stream
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.memory import (
+    GraphPools,
     describe_device,
     explain_out_of_memory,
+    measure_free,
     slot_bytes,
     slots_for_device,
 )
@@ -78,7 +81,10 @@ class ChatterboxModel:
         turbo = bool(upstream.t3.is_gpt)
         device = torch.device(upstream.device)
         self._weights = WeightResidency((upstream.t3, upstream.s3gen, upstream.ve))
-        self._slots = slots_for_device(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
+        self._pools = GraphPools(self._weights.device)
+        self._slot_bytes = slot_bytes(upstream.t3, _POSITIONS)
+        self._slots = slots_for_device(device, settings.slots, self._slot_bytes)
+        self._decoder: weakref.ref[SpeechTokenDecoder] | None = None  # of the engine there is
         name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
             name,
@@ -109,6 +115,20 @@ class ChatterboxModel:
     def device(self) -> Device | None:
         """See `base.Model`."""
         return describe_device(torch.device(self._upstream.device))
+
+    def measure_memory(self) -> EngineMemory:
+        """See `base.MeasuredModel`."""
+        decoder = self._decoder() if self._decoder else None
+        slots_bytes = self._slots * self._slot_bytes if decoder else 0
+        slots_used = self._slots - decoder.free_slots if decoder else 0
+        return EngineMemory(
+            self._weights.device_bytes,
+            slots_bytes,
+            self._pools.measure(),
+            measure_free(self._weights.device),
+            slots_used,
+            self._slots,
+        )
 
     # --- voices -----------------------------------------------------------------------------------
 
@@ -207,6 +227,7 @@ class ChatterboxModel:
         upstream, settings = self._upstream, self._settings
         flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
         decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
+        self._decoder = weakref.ref(decoder)
         return EngineParts(
             decoder,
             Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
