@@ -62,19 +62,15 @@ def _set_level(pcm: FloatArray, lufs: float) -> FloatArray:
 
 def check_quality(frames: SpeechFrames) -> tuple[str, ...]:
     """What speaks against learning from these frames. Raises `BadMessage` if it is too much."""
-    # In noise it is not plain how much is speech.
-    return (*(_check_noise(frames) or _check_length(frames)), *_check_clipping(frames))
-
-
-def _check_length(frames: SpeechFrames) -> tuple[str, ...]:
     speech_s = float(frames.active.sum() * FRAME_S)
     if speech_s < _LEAST_SPEECH_S:
         raise BadMessage(
             f"audio: the recording is mostly silent: {speech_s:.1f} s of speech; 10 s are best"
         )
-    if speech_s < _SHORT_SPEECH_S:
-        return (f"only {speech_s:.1f} s of speech: 10 s make a better voice",)
-    return ()
+    warnings = _check_noise(frames)
+    if speech_s < _SHORT_SPEECH_S and not warnings:  # in noise it is not plain what is speech
+        warnings = (f"only {speech_s:.1f} s of speech: 10 s make a better voice",)
+    return (*warnings, *_check_clipping(frames))
 
 
 def _check_noise(frames: SpeechFrames) -> tuple[str, ...]:
@@ -82,7 +78,7 @@ def _check_noise(frames: SpeechFrames) -> tuple[str, ...]:
     if frames.voiced.sum() * FRAME_S < _LEAST_VOICED_S:
         if above_db < _VOICELESS_DB:
             raise BadMessage("audio: no voice is heard in the recording, only noise")
-        return ("hardly any voiced sound is heard: is it whispered?",)
+        return ("hardly any voiced sound is heard, as in a whisper",)
     share = min(float(np.median(frames.periodicity[frames.voiced])), 1 - 1e-9)
     harmonics_db = 10 * np.log10(share / (1 - share))
     if above_db < _DROWNED_DB and harmonics_db < _DROWNED_HARMONICS_DB:

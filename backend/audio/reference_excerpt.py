@@ -54,8 +54,14 @@ def _worth(frames: SpeechFrames) -> NDArray[np.float64]:
 
 
 def _trim(active: NDArray[np.bool_]) -> tuple[int, int]:
-    """From before the first sound to behind the last one."""
-    sounds = [(at, to) for at, to in _runs(active) if to - at >= _SOUND]
+    """From before the first sound to behind the last one. A sound has no pause within, and is no
+    click.
+    """
+    pauses = [(at, to) for at, to in _runs(~active) if to - at >= _PAUSE]
+    quiet = np.zeros(len(active), np.bool_)
+    for at, to in pauses:
+        quiet[at:to] = True
+    sounds = [(at, to) for at, to in _runs(~quiet) if active[at:to].sum() >= _SOUND]
     if not sounds:
         return 0, len(active)
     return max(0, sounds[0][0] - _MARGIN), min(len(active), sounds[-1][1] + _MARGIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -36,11 +37,17 @@ def background_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = torch.cuda.Stream(device, priority=_LOW)
+    stream = _background_stream(device)
     stream.wait_stream(torch.cuda.default_stream(device))  # on which the weights were loaded
     with torch.cuda.stream(stream):
         yield
         stream.synchronize()
+
+
+@cache
+def _background_stream(device: torch.device) -> Any:
+    """One for all: torch caches memory for each stream."""
+    return torch.cuda.Stream(device, priority=_LOW)
 
 
 def exact_matmuls() -> AbstractContextManager[object]:

@@ -168,6 +168,16 @@ def test_mostly_silent_recordings_are_refused() -> None:
     assert "mostly silent" in refusal(silence(4), speech(2), silence(4))
 
 
+@pytest.mark.parametrize("seconds", [0.02, 0.04, 0.06, 0.1])
+@pytest.mark.parametrize("long_ones", [0, 1, 2])
+def test_clicks_and_beeps_are_no_speech(seconds: float, long_ones: int) -> None:
+    """Whatever is trimmed of them."""
+    beeps = speech(20)
+    t = np.arange(len(beeps)) / RATE_HZ
+    beeps[(t % 0.7 > seconds) & (t < 20 - 0.3 * long_ones)] = 0
+    assert "silent" in refusal(beeps) or "speech" in refusal(beeps)
+
+
 def test_little_speech_is_warned_of() -> None:
     (warning,) = prepare(silence(1), speech(4), silence(1)).warnings
     assert "10 s make a better voice" in warning
