@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, cast
 
 import httpx
 import numpy as np
 import pytest
 
-from backend.engines.base import Chunk
+from backend.engines.base import Chunk, Failure
 from backend.errors import EngineFailed
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.health_check import Health, HealthCheck
@@ -190,7 +190,7 @@ def test_a_slow_check_answers_at_once_and_fails_after_the_patience() -> None:
     async def act() -> None:
         loop = asyncio.get_running_loop()
         began_s = loop.time()
-        both = await asyncio.gather(script.check(), script.check())
+        both = list(await asyncio.gather(script.check(), script.check()))
         assert both == [Health(None, None)] * 2
         assert loop.time() - began_s < 1
         await asyncio.sleep(30)
@@ -235,7 +235,7 @@ async def test_readiness_follows_what_the_engine_renders(max_batch: int) -> None
 
 
 def _break(engine: FakeEngine) -> None:
-    def fail(_: object) -> Any:
+    def fail(urgent: Sequence[str]) -> list[Chunk | Failure]:
         raise ZeroDivisionError
 
     engine.step = fail  # type: ignore[method-assign]
