@@ -95,6 +95,18 @@ class EngineSettings(Section):
     speed: float = Field(
         default=1.0, ge=0.5, le=2.0, description="Speed of a context that names none; 2 is fast."
     )
+    idle_unload: float = Field(
+        default=0.0,
+        ge=0,
+        description="Seconds without speech after which Chatterbox's weights leave the GPU for the "
+        "host's memory; the next context brings them back, in seconds. 0: never.",
+    )
+    health_interval: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds without speech after which a request of /readyz renders a word, to "
+        "prove that the engine works; at most once in so long. 0: never.",
+    )
     models: str = Field(
         default="",
         description="Folder of weights and voices; empty is models/ of a checkout, or the user's "

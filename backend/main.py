@@ -14,11 +14,13 @@ if __name__ == "__main__":  # imports take seconds; Ctrl-C then exits without tr
 import argparse
 import asyncio
 import gc
+import math
 import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not sibling files
@@ -54,6 +56,7 @@ from backend.lan import invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
+from backend.synthesis.health_check import Health
 from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
@@ -107,7 +110,11 @@ def create_app(
     threads = settings.engine.threads or os.cpu_count() or 1
     if model.info.max_batch > 1:  # one thread steps all utterances
         threads = 1
-    limits = Limits(settings.bidirectional_streaming.task_timeout, settings.server.max_first_wait)
+    limits = Limits(
+        settings.bidirectional_streaming.task_timeout,
+        settings.server.max_first_wait,
+        settings.engine.idle_unload or math.inf,
+    )
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
     wyoming = _create_wyoming(settings, access)
@@ -163,9 +170,18 @@ def _add_routes(
 
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, object]:
+        """Answers 503 while the engine cannot render; an idle one is made to, now and then."""
         ready = app.state.connections.is_accepting and tts.has_all_threads
+        health = await tts.check_health() if ready else Health(None, None)
+        ready = ready and health.problem is None
         response.status_code = 200 if ready else 503
-        return {"ready": ready, "engine": tts.info.name, "voice": tts.default_voice}
+        return {
+            "ready": ready,
+            "engine": tts.info.name,
+            "voice": tts.default_voice,
+            "loaded": tts.is_loaded,
+            **asdict(health),
+        }
 
 
 def _create_lexicons(settings: Settings) -> LexiconStore:

@@ -20,6 +20,8 @@ from backend.engines.base import (
     SPEED,
     Device,
     EngineInfo,
+    EngineMemory,
+    MeasuredModel,
     Model,
     Pcm,
     PhonemicModel,
@@ -36,10 +38,11 @@ from backend.errors import (
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
 from backend.protocols.voice_names import find_voice
+from backend.synthesis.health_check import Health, HealthCheck
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
-from backend.synthesis.voice_store import VoiceStore
+from backend.synthesis.voice_store import AddedVoice, VoiceStore
 from backend.text.alphabets import foreign_script
 from backend.text.reading.english import ENGLISH
 from backend.text.reading.sentence_reader import read_plainly
@@ -101,6 +104,9 @@ class TTSManager:
         self._model = model
         self._settings = settings
         self._scheduler = Scheduler(model, threads, metrics, limits, self._set_fatal_error)
+        self._health = HealthCheck(
+            self._scheduler, self._open_probe, settings.health_interval, metrics
+        )
         self._store = VoiceStore(model)
         self._gains: dict[str, float] = {}  # by loaded voice
         # Downloads run one at a time and block nothing else.
@@ -132,6 +138,20 @@ class TTSManager:
         return self._scheduler.has_all_threads
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether the engine can speak without loading its weights first."""
+        return self._scheduler.is_loaded
+
+    async def check_health(self) -> Health:
+        """Whether the engine renders; see `HealthCheck.check`."""
+        if self.fatal_error is not None:
+            return Health(self.fatal_error.message, None)
+        return await self._health.check()
+
+    def _open_probe(self) -> UtteranceHandle:
+        return self.open_utterance(self.resolve_params(Start(context="health", seed=0)), 0)
+
+    @property
     def rtf(self) -> float:
         """Recent seconds of computing per second of audio; 0 before the first audio."""
         return self._scheduler.rtf
@@ -140,6 +160,12 @@ class TTSManager:
     def device(self) -> Device | None:
         """The engine's GPU; None on the CPU."""
         return self._model.device
+
+    async def measure_memory(self) -> EngineMemory | None:
+        """What the engine's memory is used for; None if it cannot tell."""
+        if not isinstance(self._model, MeasuredModel):
+            return None
+        return await asyncio.to_thread(self._model.measure_memory)
 
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`."""
@@ -174,7 +200,7 @@ class TTSManager:
         """Keep the voice usable while the block runs, even if it is removed."""
         return self._store.in_use(voice)
 
-    async def add_voice(self, name: str, recording: Path) -> Voice:
+    async def add_voice(self, name: str, recording: Path) -> AddedVoice:
         """Create a voice from a recording: see `VoiceStore.add_voice`."""
         try:
             return await self._store.add_voice(name, recording)
@@ -205,6 +231,7 @@ class TTSManager:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._health.stop()
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop_threads)
         await asyncio.to_thread(self._store.shut_down)
@@ -267,6 +294,7 @@ class TTSManager:
         """Load a voice, downloading it if needed. Returns the gain that brings it to the common
         loudness. Raises `VoiceUnavailable`, and what the engine raises.
         """
+        self._scheduler.announce_utterance()
         if voice not in self._gains:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._loader, self._model.load_voice, voice)

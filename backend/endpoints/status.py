@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from starlette.responses import JSONResponse
 
 from backend.config import Settings
-from backend.engines.base import Device
+from backend.engines.base import Device, EngineMemory
 from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
@@ -34,7 +34,9 @@ _LAG_PERIOD_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine and its threads. `rtf`: of the last steps. `device`: None on a CPU."""
+    """The engine and its threads. `rtf`: of the last steps. `device`: None on a CPU. `loaded`: its
+    weights are on its device. `memory`: None if the engine does not tell.
+    """
 
     name: str
     voice: str
@@ -42,6 +44,8 @@ class EngineStatus:
     waiting: int
     rtf: float
     device: Device | None
+    loaded: bool
+    memory: EngineMemory | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,17 @@ def status_routes(
             metrics.set_device_memory(
                 device.name, device.memory_used_bytes, device.memory_total_bytes
             )
+        metrics.set_engine_loaded(loaded=tts.is_loaded)
+        if memory := await tts.measure_memory():
+            metrics.set_engine_memory(
+                {
+                    "weights": memory.weights_bytes,
+                    "slots": memory.slots_bytes,
+                    "graphs": memory.graphs_bytes,
+                    "free": memory.free_bytes,
+                }
+            )
+            metrics.set_slots(used=memory.slots_used, total=memory.slots_total)
         return Response(metrics.render(), media_type=metrics.content_type)
 
     @router.get("/openapi.json", include_in_schema=False)
@@ -114,6 +129,8 @@ def status_routes(
                 tts.waiting_utterances,
                 tts.rtf,
                 tts.device,
+                tts.is_loaded,
+                await tts.measure_memory(),
             ),
             figures=metrics.figures(),
             text_waiting=connections.waiting_characters,

@@ -43,16 +43,18 @@ def voice_routes(access: Access) -> APIRouter:
 
     @router.post(VOICES)
     async def add_voice(request: Request) -> Response:
-        """Create a voice from a recording: multipart/form-data with `name` and the file `audio`."""
+        """Create a voice from a recording: multipart/form-data with `name` and the file `audio`.
+        The response has `warnings`: what the recording lacks.
+        """
         services = _get_services(request)
         try:
             owner = access.authorize(_get_key(request))
             async with _read_upload(request) as (name, recording):
-                voice = await services.tts.add_voice(name, recording)
+                added = await services.tts.add_voice(name, recording)
         except DuplexError as error:
             return _error_response(services, error)
-        log.info("voice.added", voice=name, by=owner)
-        return JSONResponse(_describe_voice(voice), 201)
+        log.info("voice.added", voice=name, by=owner, warnings=len(added.warnings))
+        return JSONResponse({**_describe_voice(added.voice), "warnings": added.warnings}, 201)
 
     @router.delete(VOICES + "/{name}")
     async def remove_voice(request: Request, name: str) -> Response:

@@ -64,6 +64,22 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineMemory:
+    """What an engine occupies on its device, and its slots: the utterances that it can advance.
+
+    `weights_bytes`, `slots_bytes`: 0 while they are not on the device. `graphs_bytes`: the pools of
+    CUDA graphs. `free_bytes`: of the device, for whichever process. Both are None on a CPU.
+    """
+
+    weights_bytes: int
+    slots_bytes: int
+    graphs_bytes: int | None
+    free_bytes: int | None
+    slots_used: int
+    slots_total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """The fixed properties of a sentence to be spoken; its text follows in releases.
 
@@ -196,12 +212,37 @@ class PhonemicModel(Model, Protocol):
 
 
 @runtime_checkable
+class MeasuredModel(Model, Protocol):
+    """A model that tells what its memory is used for."""
+
+    def measure_memory(self) -> EngineMemory:
+        """The present use. Blocks briefly: queries the device."""
+
+
+@runtime_checkable
+class UnloadableModel(Model, Protocol):
+    """A model that can leave its device while nobody speaks (`engine.idle_unload`). It has one
+    engine thread (`EngineInfo.max_batch` above 1), which calls these two, and drops its engine
+    before `release` and creates another after `restore`. Voices may be learned at any time.
+    """
+
+    def release(self) -> None:
+        """Move the weights to the host's memory and free the device's. Blocks (seconds)."""
+
+    def restore(self) -> None:
+        """Move them back; at once if they are there. Blocks (a second). Raises `ConfigError` if the
+        device has been filled meanwhile, `EngineDead`.
+        """
+
+
+@runtime_checkable
 class CloningModel(Model, Protocol):
     """A model that learns voices from recordings; `EngineInfo.clones` is true."""
 
     def learn(self, name: str, audio: Path) -> Voice:
-        """Learn a voice from a recording (WAV, mono, 5 to 30 s) and store it across restarts. One
-        call at a time. Blocks (seconds). Raises `DuplexError`; then nothing is stored.
+        """Learn a voice from a recording (WAV, mono, 2.5 to 10 s, speech at -27 LUFS: see
+        `audio.reference`) and store it across restarts. One call at a time. Blocks (seconds).
+        Raises `DuplexError`; then nothing is stored.
         """
 
     def forget(self, name: str) -> None:

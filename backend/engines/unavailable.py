@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
-from backend.errors import EngineFailed
+from backend.errors import DuplexError
 
 
 @dataclass(slots=True)
 class UnavailableEngine:
-    """Refuses every utterance with the reason."""
+    """Refuses every utterance with the error."""
 
     info: EngineInfo
-    reason: str
+    error: DuplexError
 
     def begin(self, utterance: Utterance) -> None:
         """See `Engine`."""
-        raise EngineFailed(self.reason)
+        raise self.error
 
     def extend(self, utterance_id: str, release: Release) -> None:
         """See `Engine`."""

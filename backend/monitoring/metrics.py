@@ -7,7 +7,7 @@ and never block. No metric contains anything that a client has written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,6 +88,27 @@ class Metrics:
             ["device"],
             registry=registry,
         )
+        self._engine_memory = Gauge(
+            "duplex_tts_engine_memory_bytes",
+            "Device memory by use: weights, slots of utterances, pools of CUDA graphs, and what is "
+            "free.",
+            ["use"],
+            registry=registry,
+        )
+        self._slots = Gauge(
+            "duplex_tts_engine_slots",
+            "Utterances that the engine advances (used), and can advance (total).",
+            ["state"],
+            registry=registry,
+        )
+        self._loaded = Gauge(
+            "duplex_tts_engine_loaded", "0 while the weights are off the device.", registry=registry
+        )
+        self._loaded.set(1)
+        self._healthy = Gauge(
+            "duplex_tts_engine_healthy", "0 if the last health check failed.", registry=registry
+        )
+        self._healthy.set(1)
         self._recent_first_sound = RollingWindow(_FIRST_SOUND_BUCKETS_S, clock)
         self._recent_loop_lag = RollingWindow(_LOOP_LAG_BUCKETS_S, clock)
         self._create_histograms(registry)
@@ -134,6 +155,9 @@ class Metrics:
         self._cancels = counter("cancels", "Contexts cancelled.")
         self._errors = counter("errors", "Errors sent to clients, by code.", "code")
         self._lost_threads = counter("engine_threads_lost", "Engine threads given up: hanging.")
+        self._health_checks = counter(
+            "health_checks", "Renders that checked an idle engine: ok or failed.", "outcome"
+        )
         self._resumes = counter(
             "resumes",
             "Attempts to resume a session: ok, with a gap, or failed.",
@@ -169,6 +193,21 @@ class Metrics:
         self._device_used.labels(name).set(used_bytes)
         self._device_total.labels(name).set(total_bytes)
 
+    def set_engine_memory(self, bytes_by_use: Mapping[str, int | None]) -> None:
+        """Set what the engine's memory is used for; None: unknown."""
+        for use, amount in bytes_by_use.items():
+            if amount is not None:
+                self._engine_memory.labels(use).set(amount)
+
+    def set_slots(self, *, used: int, total: int) -> None:
+        """Set the engine's slots."""
+        self._slots.labels("used").set(used)
+        self._slots.labels("total").set(total)
+
+    def set_engine_loaded(self, *, loaded: bool) -> None:
+        """Set whether the engine's weights are on its device."""
+        self._loaded.set(loaded)
+
     def count_text(self, characters: int) -> None:
         """Count characters received."""
         self._characters.inc(characters)
@@ -193,6 +232,11 @@ class Metrics:
     def count_lost_thread(self) -> None:
         """Count an engine thread that hung and was abandoned."""
         self._lost_threads.inc()
+
+    def count_health_check(self, *, ok: bool) -> None:
+        """Count a render that checked an idle engine."""
+        self._health_checks.labels("ok" if ok else "failed").inc()
+        self._healthy.set(ok)
 
     def count_cancel(self) -> None:
         """Count a context cancelled by its client."""

@@ -11,15 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import structlog
-
-from backend.engines.base import Chunk, Engine, EngineInfo, Failure, Model
-from backend.engines.unavailable import UnavailableEngine
-from backend.errors import DuplexError, EngineFailed, SpeechTimeout
+from backend.engines.base import Chunk, Engine, Failure, Model, UnloadableModel
+from backend.errors import SpeechTimeout
+from backend.synthesis.limits import Limits
+from backend.synthesis.owned_engine import OwnedEngine, to_client_error
 from backend.synthesis.utterance_handle import Result, UtteranceHandle
 from backend.synthesis.work_queue import Work, WorkQueue
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +49,16 @@ class EngineThread:
         name: str,
         queue: WorkQueue,
         deliver: Callable[[StepResult], None],
-        patience_s: float,
+        limits: Limits,
     ) -> None:
-        """`patience_s`: how long the engine may work on an utterance without a result."""
         self.name = name
         self.seat = queue.join(max(1, model.info.max_batch))
         self._info = model.info
         self._model = model
         self._queue = queue
         self._deliver = deliver
-        self._patience_s = patience_s
+        self._limits = limits
+        self._owned = OwnedEngine(model)
         self._abandoned = False
         self._current_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
         self._begun: set[str] = set()  # these two are the thread's own
@@ -74,6 +71,11 @@ class EngineThread:
         long as it is the same step.
         """
         return self._current_step
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its engine can speak without loading first: see `OwnedEngine`."""
+        return self._owned.is_loaded
 
     @property
     def is_alive(self) -> bool:
@@ -104,19 +106,27 @@ class EngineThread:
     # --- on the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        engine = self._create_engine()
-        while (work := self._queue.take(self.seat)) is not None:
-            for utterance_id in work.aborted:
-                self._forget(engine, utterance_id)
-            ready = self._prepare(engine, work)
-            if ready:
-                self._finish(self._step(engine, ready), ready)
+        self._owned.load()
+        while (work := self._queue.take(self.seat, self._idle_s())) is not None:
+            if work.unload:
+                self._owned.unload()
+            else:
+                self._advance(work)
 
-    def _create_engine(self) -> Engine:
-        try:
-            return self._model.create_engine()
-        except Exception as error:  # noqa: BLE001 - the engine boundary
-            return UnavailableEngine(self._info, _to_client_error(self._info, error).message)
+    def _idle_s(self) -> float:
+        """After how long without work to unload the engine: never while it holds utterances."""
+        can_unload = isinstance(self._model, UnloadableModel) and self._owned.is_loaded
+        return self._limits.idle_unload_s if can_unload and not self._begun else math.inf
+
+    def _advance(self, work: Work) -> None:
+        for utterance_id in work.aborted:
+            self._forget(self._owned.engine, utterance_id)
+        if work.aborted and not work.utterances:
+            return
+        engine = self._owned.load()
+        ready = self._prepare(engine, work)
+        if ready:
+            self._finish(self._step(engine, ready), ready)
 
     def _prepare(self, engine: Engine, work: Work) -> list[UtteranceHandle]:
         """Give the engine what is new. Returns the utterances that it can advance."""
@@ -153,6 +163,8 @@ class EngineThread:
         results += self._fail_those_out_of_time(engine, handles, results, busy_s)
         known = [each for each in results if each.utterance_id in before]
         samples = sum(len(each.pcm) for each in known if isinstance(each, Chunk))
+        if samples:
+            self._owned.note_audio()
         rendered = [before[each.utterance_id](each) for each in known]
         return StepResult(rendered, busy_s, samples / self._info.sample_rate_hz)
 
@@ -197,22 +209,25 @@ class EngineThread:
         for handle in handles if not results else ():
             worked_s = self._worked_s.get(handle.utterance.id, 0.0) + busy_s
             self._worked_s[handle.utterance.id] = worked_s
-            if worked_s > self._patience_s:
-                why = f"no audio within task_timeout ({self._patience_s:g} s of the engine's time)"
+            patience_s = self._limits.patience_s
+            if worked_s > patience_s:
+                why = f"no audio within task_timeout ({patience_s:g} s of the engine's time)"
                 failed.append(self._fail(engine, handle, SpeechTimeout(why)))
         return failed
 
     def _fail(self, engine: Engine, handle: UtteranceHandle, error: Exception) -> Failure:
         self._forget(engine, handle.utterance.id)
-        return Failure(handle.utterance.id, _to_client_error(self._info, error))
+        return Failure(handle.utterance.id, to_client_error(self._info.name, error))
 
-    def _forget(self, engine: Engine, utterance_id: str) -> None:
+    def _forget(self, engine: Engine | None, utterance_id: str) -> None:
         self._begun.discard(utterance_id)
         self._worked_s.pop(utterance_id, None)
+        if engine is None:
+            return
         try:
             engine.abort(utterance_id)
         except Exception as error:  # noqa: BLE001 - the engine boundary; only logged
-            _to_client_error(self._info, error)
+            to_client_error(self._info.name, error)
 
 
 def _before_step(handle: UtteranceHandle) -> Callable[[Result], RenderResult]:
@@ -221,11 +236,3 @@ def _before_step(handle: UtteranceHandle) -> Callable[[Result], RenderResult]:
     is_first = listener is not None and not listener.has_heard
     due_s = math.inf if is_first else handle.deadline_s
     return lambda result: RenderResult(handle, result, is_first, due_s)
-
-
-def _to_client_error(info: EngineInfo, error: Exception) -> DuplexError:
-    """The error that clients get for an engine's error; bugs are logged."""
-    if isinstance(error, DuplexError):
-        return error
-    log.error("engine.failed", engine=info.name, exc_info=error)
-    return EngineFailed(f"the engine failed ({type(error).__name__}); its log says more")

@@ -14,7 +14,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import structlog
 
@@ -22,6 +21,7 @@ from backend.engines.base import Chunk, Failure, Model, Utterance
 from backend.errors import EngineDead, EngineFailed
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
+from backend.synthesis.limits import Limits as Limits
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.work_queue import WorkQueue
@@ -32,16 +32,6 @@ _CHECK_S = 0.25  # between two looks at what the threads are at
 _MOST_LOST = 8  # threads given up that still hang: each keeps its memory, and maybe a core
 _STOP_S = 1.5  # that all threads together get to end their steps
 _ALL_HANG = "no engine thread answers; restart the server"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`patience_s`: how long an engine may work on an utterance without a result, time in the queue
-    not counted. `max_first_wait_s`: a newcomer whose first sound is expected later is refused.
-    """
-
-    patience_s: float = math.inf
-    max_first_wait_s: float = math.inf
 
 
 class Scheduler:
@@ -55,7 +45,11 @@ class Scheduler:
         limits: Limits | None = None,
         on_dead: Callable[[EngineDead], None] = lambda _: None,
     ) -> None:
-        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`."""
+        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`.
+
+        `rendered_at_s`: loop time at which an engine last brought audio, that of health checks not
+        counted; -inf before.
+        """
         limits = limits or Limits()
         self.listeners = LiveListeners(
             threads, limits.max_first_wait_s, batched=model.info.max_batch > 1
@@ -63,13 +57,14 @@ class Scheduler:
         self._model = model
         self._thread_target = threads
         self._metrics = metrics
-        self._patience_s = limits.patience_s
+        self._limits = limits
         self._on_dead = on_dead
         self._queue = WorkQueue(self.listeners, self._now_s)
         self._numbers = itertools.count()
         self._lost: list[EngineThread] = []
         self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, and for how long
         self._stopped = False
+        self.rendered_at_s = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
         self._handles: set[UtteranceHandle] = set()
@@ -78,7 +73,7 @@ class Scheduler:
     def _create_thread(self) -> EngineThread:
         """A simulated machine makes others."""
         name = f"engine-{next(self._numbers)}"
-        return EngineThread(self._model, name, self._queue, self._post_step, self._patience_s)
+        return EngineThread(self._model, name, self._queue, self._post_step, self._limits)
 
     def _now_s(self) -> float:
         return self._loop.time() if self._loop else 0.0
@@ -137,6 +132,21 @@ class Scheduler:
     def has_all_threads(self) -> bool:
         """Whether no thread is missing; else too many have hung to replace them all."""
         return len(self._threads) == self._thread_target
+
+    @property
+    def patience_s(self) -> float:
+        """How long an engine may work on an utterance without a result."""
+        return self._limits.patience_s
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the engines can speak without loading their weights first."""
+        return all(thread.is_loaded for thread in self._threads)
+
+    def announce_utterance(self) -> None:
+        """Have unloaded engines load already: an utterance will come soon. Does not block."""
+        if not self.is_loaded:
+            self._queue.announce()
 
     @property
     def rtf(self) -> float:
@@ -204,6 +214,8 @@ class Scheduler:
         self._metrics.count_step(step.audio_s, step.busy_s)
         for each in step.results:
             if isinstance(each.result, Chunk):
+                if each.result.pcm.size and not each.handle.is_probe:
+                    self.rendered_at_s = now_s
                 share_s = step.busy_s / len(step.results)
                 self.listeners.count_render(share_s, first=each.is_first)
             if not math.isinf(each.due_s):

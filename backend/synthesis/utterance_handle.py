@@ -45,6 +45,7 @@ class UtteranceHandle:
     ) -> None:
         self.utterance = utterance
         self.listener = listener  # None in batch mode
+        self.is_probe = False  # of a health check: nobody hears it
         self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
         # The queue's, changed under its lock only:
         self.seat: Seat | None = None  # of the thread that holds its state

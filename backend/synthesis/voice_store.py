@@ -9,14 +9,17 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
 import structlog
 
-from backend.audio.recordings import write_mono_wav
+from backend.audio.reference import prepare_reference
 from backend.engines.base import CloningModel, Model
 from backend.errors import BadMessage, Overloaded, UnknownVoice, Unsupported, VoiceExists
 from backend.events import Voice
+from backend.synthesis.recording_decoder import decode_recording
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +27,14 @@ MOST_VOICES = 1000
 _MOST_WAITING = 4  # recordings: they are learned one by one
 _CLOSE_S = 1.0  # for work in progress to end
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class AddedVoice:
+    """A new voice, and what its recording lacks: sentences for the user."""
+
+    voice: Voice
+    warnings: tuple[str, ...] = ()
 
 
 class VoiceStore:
@@ -62,7 +73,7 @@ class VoiceStore:
                 if name in self._removed:
                     self._forget_voice(name).add_done_callback(_log_failure)
 
-    async def add_voice(self, name: str, recording: Path) -> Voice:
+    async def add_voice(self, name: str, recording: Path) -> AddedVoice:
         """Learn a voice from a recording and keep it. Takes seconds.
 
         Raises `Unsupported` (this engine clones no voices), `VoiceExists`, `Overloaded`, and
@@ -119,11 +130,13 @@ def _do_nothing() -> None:
     """Ends after all work submitted before it."""
 
 
-def _learn_voice(model: CloningModel, name: str, recording: Path) -> Voice:
+def _learn_voice(model: CloningModel, name: str, recording: Path) -> AddedVoice:
+    reference = prepare_reference(*decode_recording(recording))
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "recording.wav"
-        write_mono_wav(recording, wav)
-        return model.learn(name, wav)
+        soundfile.write(wav, reference.pcm, reference.rate_hz, subtype="FLOAT", format="WAV")
+        voice = model.learn(name, wav)
+    return AddedVoice(voice, reference.warnings)
 
 
 def _log_failure(forgetting: Future[None]) -> None:

@@ -6,6 +6,7 @@ idle thread may take it. A release that no thread has taken yet can be replaced.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,12 +20,19 @@ from backend.synthesis.utterance_handle import UtteranceHandle
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A thread's next work: abort `aborted`, then advance the utterances."""
+    """A thread's next work: abort `aborted`, then advance the utterances. Work without either only
+    wants the engine to be ready; `unload`: nothing will be spoken for a while.
+    """
 
     utterances: tuple[UtteranceHandle, ...]
     releases: dict[str, Release]  # new ones, by utterance id
     begun: frozenset[str]  # ids that the engine has not seen yet
     aborted: tuple[str, ...]
+    unload: bool = False
+
+
+_PREPARE = Work((), {}, frozenset(), ())
+_UNLOAD = Work((), {}, frozenset(), (), unload=True)
 
 
 class Wake(Protocol):
@@ -33,8 +41,8 @@ class Wake(Protocol):
     def notify(self) -> None:
         """Wake the thread."""
 
-    def wait(self) -> object:
-        """Wait until `notify`."""
+    def wait(self, timeout: float | None = None) -> object:
+        """Wait until `notify`, `timeout` seconds at most."""
 
 
 @dataclass(eq=False)
@@ -46,6 +54,8 @@ class Seat:
     aborted: list[str] = field(default_factory=list)
     idle: bool = False
     leaving: bool = False
+    wanted: bool = False  # an utterance will come soon
+    used_at_s: float = -math.inf  # when its thread last worked on one, probes not counted
 
 
 class WorkQueue:
@@ -114,6 +124,13 @@ class WorkQueue:
                 seat.aborted.append(utterance.utterance.id)
                 seat.wake.notify()
 
+    def announce(self) -> None:
+        """Have the threads get their engines ready: an utterance will come soon."""
+        with self._lock:
+            for seat in self._seats:
+                seat.wanted = True
+                seat.wake.notify()
+
     def unbind(
         self, handles: Iterable[UtteranceHandle], dropped: Iterable[UtteranceHandle]
     ) -> None:
@@ -137,15 +154,25 @@ class WorkQueue:
 
     # --- on a thread ------------------------------------------------------------------------------
 
-    def take(self, seat: Seat) -> Work | None:
-        """Wait for work. Returns None when the thread is to end."""
+    def take(self, seat: Seat, idle_s: float = math.inf) -> Work | None:
+        """Wait for work. Returns None when the thread is to end, and work to `unload` when it has
+        had none for `idle_s`; call it then without `idle_s`.
+        """
         with self._lock:
+            if math.isinf(seat.used_at_s):
+                seat.used_at_s = self._clock()
             while not seat.leaving:
                 work = self._poll(seat)
                 seat.idle = work is None
                 if work is not None:
                     return work
-                seat.wake.wait()
+                if seat.wanted:
+                    seat.wanted, seat.used_at_s = False, self._clock()
+                    return _PREPARE
+                left_s = seat.used_at_s + idle_s - self._clock()
+                if left_s <= 0:
+                    return _UNLOAD
+                seat.wake.wait(None if math.isinf(left_s) else left_s)
             return None
 
     def poll(self, seat: Seat) -> Work | None:
@@ -189,6 +216,8 @@ class WorkQueue:
         with self._lock:
             utterance.in_step = False
             self._stepping.discard(utterance)
+            if utterance.seat is not None and not utterance.is_probe:
+                utterance.seat.used_at_s = self._clock()
             if audio_s:
                 self._defer(utterance, audio_s)
             newest = utterance.is_taken

@@ -106,7 +106,7 @@ class _Alarm:
     def notify(self) -> None:
         self.event.set()
 
-    def wait(self) -> object:
+    def wait(self, timeout: float | None = None) -> object:
         raise AssertionError("a simulated thread polls")
 
 
@@ -165,7 +165,11 @@ class _SimulatedScheduler(Scheduler):
 
     def _create_thread(self) -> EngineThread:
         thread = _SimulatedThread(
-            self._model, f"simulated-{next(self._numbers)}", self._queue, self._post_step, 60.0
+            self._model,
+            f"simulated-{next(self._numbers)}",
+            self._queue,
+            self._post_step,
+            self._limits,
         )
         thread.simulate(self._costs, self._dice)
         return thread
@@ -176,7 +180,7 @@ class SimulatedTTS(TTSManager):
 
     def __init__(self, costs: Costs, threads: int, max_batch: int = 1, seed: int = 0) -> None:
         self.metrics = Metrics()
-        model, limits = SimulatedModel(max_batch), Limits(max_first_wait_s=1.5)
+        model, limits = SimulatedModel(max_batch), Limits(60.0, max_first_wait_s=1.5)
         super().__init__(model, EngineSettings(), self.metrics, threads, limits)
         self._scheduler = _SimulatedScheduler(costs, seed, model, threads, self.metrics, limits)
 

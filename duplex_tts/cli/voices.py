@@ -71,12 +71,15 @@ def add(
     duplex-tts say "Hello, it is me." --voice anna
     ```
 
-    Record one person without background noise, speaking in the style you want to hear. Ask the
-    person for permission first.
+    Record one person without background noise, speaking in the style you want to hear. The best 10
+    seconds are used; what the recording lacks is printed. Ask the person for permission first.
     """
     with server_api(context, url, key, _CREATE_TIMEOUT_S) as api, recording.open("rb") as audio:
         files = {"audio": (recording.name, audio)}
-        voice = api.send_request("POST", _PATH, data={"name": name}, files=files)["name"]
+        added = api.send_request("POST", _PATH, data={"name": name}, files=files)
+    for warning in added.get("warnings", []):
+        print_error(f"warning: {warning}")
+    voice = added["name"]
     _out.print(f'{voice} is ready: duplex-tts say "Hello" --voice {voice}', markup=False)
 
 

@@ -27,6 +27,9 @@ def exported_names() -> set[str]:
     metrics = Metrics()
     metrics.set_queue_depths(text=1, engine=1, outgoing=1)
     metrics.set_device_memory("a card", 1, 2)
+    metrics.set_engine_memory({"weights": 1})
+    metrics.set_slots(used=1, total=2)
+    metrics.count_health_check(ok=True)
     metrics.count_error("bad_json")
     families = text_string_to_metric_families(metrics.render().decode())
     names = {sample.name for family in families for sample in family.samples}

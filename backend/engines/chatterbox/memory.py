@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -19,6 +21,7 @@ T = TypeVar("T")
 # Of the memory free after loading the weights. The other half is for renders (0.15 GB for 4 s of
 # speech, 0.6 GB for 20 s, up to 16 at a time), the pools of the CUDA graphs, and voices.
 _FREE_SHARE = 0.5
+_REMEASURE_S = 60.0
 _CPU_SLOTS = 4  # one is already slower than real time; each takes 150 to 750 MB
 _REMEDY = (
     "end other processes that use it (nvidia-smi lists them), or use a smaller engine: "
@@ -73,6 +76,35 @@ def describe_device(device: torch.device) -> Device | None:
         return None
     properties = torch.cuda.get_device_properties(device)
     return Device(properties.name, torch.cuda.memory_reserved(device), properties.total_memory)
+
+
+class GraphPools:
+    """The size of the pools of CUDA graphs, measured once a minute at most: torch lists every block
+    for it, which takes some milliseconds of all threads.
+    """
+
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.monotonic) -> None:
+        self._device = device
+        self._clock = clock
+        self._measured_at_s = -math.inf
+        self._size_bytes: int | None = None
+
+    def measure(self) -> int | None:
+        """Their bytes; None without CUDA."""
+        if self._device.type == "cuda" and self._clock() - self._measured_at_s >= _REMEASURE_S:
+            self._measured_at_s = self._clock()
+            self._size_bytes = sum(
+                segment["total_size"]
+                for segment in torch.cuda.memory_snapshot()
+                if segment["device"] == (self._device.index or 0)
+                and tuple(segment["segment_pool_id"]) != (0, 0)
+            )
+        return self._size_bytes
+
+
+def measure_free(device: torch.device) -> int | None:
+    """The card's free memory, without releasing what torch caches; None without CUDA."""
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
 
 
 @contextmanager

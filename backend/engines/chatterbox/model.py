@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import structlog
 import torch
 
 from backend.config import ChatterboxSettings
-from backend.engines.base import Device, EngineInfo, Parameter, Utterance
+from backend.engines.base import Device, EngineInfo, EngineMemory, Parameter, Utterance
+from backend.engines.chatterbox.background import use_priority_stream
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
 from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
 from backend.engines.chatterbox.flow import Flow
 from backend.engines.chatterbox.memory import (
+    GraphPools,
     describe_device,
     explain_out_of_memory,
+    measure_free,
     slot_bytes,
     slots_for_device,
 )
@@ -34,6 +38,7 @@ from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
 from backend.engines.chatterbox.watermark import Watermark
+from backend.engines.chatterbox.weight_residency import WeightResidency
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
 from backend.text.markup.brackets import SOUNDS
@@ -75,7 +80,11 @@ class ChatterboxModel:
         self._folder = VoiceFolder(voices)
         turbo = bool(upstream.t3.is_gpt)
         device = torch.device(upstream.device)
-        self._slots = slots_for_device(device, settings.slots, slot_bytes(upstream.t3, _POSITIONS))
+        self._weights = WeightResidency((upstream.t3, upstream.s3gen, upstream.ve))
+        self._pools = GraphPools(self._weights.device)
+        self._slot_bytes = slot_bytes(upstream.t3, _POSITIONS)
+        self._slots = slots_for_device(device, settings.slots, self._slot_bytes)
+        self._decoder: weakref.ref[SpeechTokenDecoder] | None = None  # of the engine there is
         name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
             name,
@@ -107,6 +116,20 @@ class ChatterboxModel:
         """See `base.Model`."""
         return describe_device(torch.device(self._upstream.device))
 
+    def measure_memory(self) -> EngineMemory:
+        """See `base.MeasuredModel`."""
+        decoder = self._decoder() if self._decoder else None
+        slots_bytes = self._slots * self._slot_bytes if decoder else 0
+        slots_used = self._slots - decoder.free_slots if decoder else 0
+        return EngineMemory(
+            self._weights.device_bytes,
+            slots_bytes,
+            self._pools.measure(),
+            measure_free(self._weights.device),
+            slots_used,
+            self._slots,
+        )
+
     # --- voices -----------------------------------------------------------------------------------
 
     def voices(self) -> tuple[Voice, ...]:
@@ -130,7 +153,8 @@ class ChatterboxModel:
         `Unsupported` (name of a built-in voice), `EngineDead`.
         """
         self._reject_built_in(check_name(name))
-        with detect_device_loss(torch.device(self._upstream.device)):
+        device = torch.device(self._upstream.device)
+        with detect_device_loss(device), self._weights.on_device():
             voice = compute_conditioning(self._upstream, read_recording(audio))
         made = datetime.now(UTC).isoformat(timespec="seconds")
         self._folder.save_voice(name, voice, {"name": name, "engine": self.info.name, "made": made})
@@ -181,14 +205,29 @@ class ChatterboxModel:
         `EngineDead`. Blocks (seconds) on CUDA.
         """
         with explain_out_of_memory(), detect_device_loss(torch.device(self._upstream.device)):
+            use_priority_stream(self._weights.device)
             engine = ChatterboxEngine(self.info, self._create_parts(), self)
             engine.warm_up({**self._built_in, **self._learned}.get(self.default_voice))
         return engine
+
+    def release(self) -> None:
+        """See `base.UnloadableModel`."""
+        with detect_device_loss(torch.device(self._upstream.device)):
+            # The dropped engine's vocoder put itself in there: its graphs would stay.
+            self._upstream.s3gen.mel2wav.__dict__.pop("_istft", None)
+            self._weights.release()
+
+    def restore(self) -> None:
+        """See `base.UnloadableModel`."""
+        device = torch.device(self._upstream.device)
+        with explain_out_of_memory(), detect_device_loss(device):
+            self._weights.restore()
 
     def _create_parts(self) -> EngineParts:
         upstream, settings = self._upstream, self._settings
         flow = Flow(upstream.s3gen, block_causal=settings.block_causal)
         decoder = SpeechTokenDecoder(upstream.t3, self._slots, _POSITIONS)
+        self._decoder = weakref.ref(decoder)
         return EngineParts(
             decoder,
             Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),

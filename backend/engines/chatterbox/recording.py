@@ -10,18 +10,21 @@ import soundfile
 import torch
 
 from backend.audio.formats import Pcm
+from backend.engines.chatterbox.background import background_stream, exact_matmuls
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
 from backend.engines.chatterbox.voice import Conditioning
 from backend.errors import BadMessage
 
-SHORTEST_S = 5.0
+SHORTEST_S = 2.5
 LONGEST_S = 30.0
 _ENCODER_HZ = 16_000
 _SILENCE = 1e-3  # peak amplitude below which a recording is silent
 
 
 def read_recording(path: Path) -> Pcm:
-    """Read a recording of 5 to 30 s as mono at 24 kHz. Blocks. Raises `BadMessage`."""
+    """Read a recording of 2.5 to 30 s, which the server has decoded, as mono at 24 kHz. Blocks.
+    Raises `BadMessage`.
+    """
     import librosa
 
     try:
@@ -44,9 +47,14 @@ def read_recording(path: Path) -> Pcm:
 
 @torch.inference_mode()
 def compute_conditioning(upstream: Any, recording: Pcm) -> Conditioning:
-    """The voice of a recording at 24 kHz, as upstream's `prepare_conditionals` computes it. Blocks:
-    75 GFLOP for 10 s. Shares no state with the engine: safe during synthesis.
+    """The voice of a recording at 24 kHz, bit for bit as upstream's `prepare_conditionals` computes
+    it. Blocks: 75 GFLOP for 10 s. Shares no state with the engine: safe during synthesis.
     """
+    with background_stream(torch.device(upstream.device)), exact_matmuls():
+        return _compute(upstream, recording)
+
+
+def _compute(upstream: Any, recording: Pcm) -> Conditioning:
     import librosa
 
     s3gen, t3 = upstream.s3gen, upstream.t3

@@ -78,7 +78,7 @@ function show(status) {
     `${engine.name}, voice ${engine.voice}`,
     `up ${duration(status.uptime_s)}`,
     figures.memory_bytes ? `${number.format(Math.round(figures.memory_bytes / 1e6))} MB` : "",
-    engine.device ? memoryOf(engine.device) : "",
+    engine.device ? memoryOf(engine) : "",
   ].filter(Boolean).join(" · "));
   const unsent = status.messages_waiting;
   tile("connections", figures.connections, unsent ? `${number.format(unsent)} to be sent` : "all is sent");
@@ -175,9 +175,10 @@ function sum(counts) {
 }
 
 // Of the GPU that the engine runs on.
-function memoryOf(device) {
+function memoryOf({ device, memory, loaded }) {
   const [used, total] = [device.memory_used_bytes, device.memory_total_bytes].map((each) => (each / 1e9).toFixed(1));
-  return `${device.name}: ${used} of ${total} GB`;
+  const slots = memory ? `, ${memory.slots_used} of ${memory.slots_total} slots` : "";
+  return `${device.name}: ${used} of ${total} GB${loaded === false ? ", weights unloaded" : slots}`;
 }
 
 function time(seconds) {

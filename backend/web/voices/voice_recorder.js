@@ -120,7 +120,8 @@ export class NewVoice extends EventTarget {
     try {
       const answer = await fetch("v1/voices", { method: "POST", body: form, headers: keyHeaders() });
       if (!answer.ok) throw new Error(await complaint(answer));
-      this.#say(`${called} can speak now.`);
+      const { warnings = [] } = await answer.json().catch(() => ({}));
+      this.#say([`${called} can speak now.`, ...warnings.map((text) => `But: ${text}.`)].join(" "));
       this.#show(null);
       name.value = "";
       this.dispatchEvent(new CustomEvent("added", { detail: called }));

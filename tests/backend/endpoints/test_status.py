@@ -16,7 +16,7 @@ from fastapi import FastAPI
 
 from backend.config import AccessSettings, Settings
 from backend.endpoints.status import is_operator, status_routes, watching_the_loop
-from backend.engines.base import Device
+from backend.engines.base import Device, EngineMemory
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.monitoring.metrics import Metrics
 from backend.protocols.native import NativeProtocol
@@ -124,6 +124,8 @@ def test_idle_server_status() -> None:
         "waiting": 0,
         "rtf": 0,
         "device": None,
+        "loaded": True,
+        "memory": None,
     }
     assert status["sessions"] == []
     assert status["text_waiting"] == status["messages_waiting"] == 0
@@ -144,6 +146,37 @@ def test_device_status_has_name_and_current_memory() -> None:
     assert told[0] == {"name": "a card", "memory_used_bytes": 3, "memory_total_bytes": 24}
     assert told[1]["memory_used_bytes"] == 5
     assert 'duplex_tts_device_memory_used_bytes{device="a card"} 5.0' in metrics
+
+
+def test_memory_and_slots_are_shown_where_the_engine_tells() -> None:
+    async def play() -> tuple[Any, str, str]:
+        async with serving() as server:
+            before = (await server.request("GET", "/metrics")).text
+            memory = EngineMemory(4, 3, 2, None, slots_used=1, slots_total=5)
+            server.tts.model.measure_memory = lambda: memory  # type: ignore[attr-defined]
+            told = (await server.status())["engine"]["memory"]
+            return told, before, (await server.request("GET", "/metrics")).text
+
+    told, before, metrics = clock.run(play())
+    assert told == {
+        "weights_bytes": 4,
+        "slots_bytes": 3,
+        "graphs_bytes": 2,
+        "free_bytes": None,
+        "slots_used": 1,
+        "slots_total": 5,
+    }
+    assert "engine_memory_bytes{" not in before
+    for line in (
+        'duplex_tts_engine_memory_bytes{use="weights"} 4.0',
+        'duplex_tts_engine_memory_bytes{use="slots"} 3.0',
+        'duplex_tts_engine_memory_bytes{use="graphs"} 2.0',
+        'duplex_tts_engine_slots{state="used"} 1.0',
+        'duplex_tts_engine_slots{state="total"} 5.0',
+        "duplex_tts_engine_loaded 1.0",
+    ):
+        assert line in metrics.splitlines()
+    assert 'use="free"' not in metrics
 
 
 def test_status_has_sessions_and_sums_but_no_text() -> None:

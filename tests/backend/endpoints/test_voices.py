@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
+import soundfile
 
 from backend.audio.recordings import LARGEST_BYTES
 from tests.support.engines.cloning_model import CloningModel, recording
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import LiveServer, live_server, wait_until
+from tests.support.speech import RATE_HZ, noise, speech
 
 GOOD = recording()
 
@@ -52,6 +55,23 @@ async def test_added_voice_speaks() -> None:
         assert live.model.learned == {"anna": (7.0, 44_100)}  # type: ignore[attr-defined]
         async with live.connect() as client:
             assert await client.speak_text("a", "Hello there.", voice="anna") == "Hellothere."
+
+
+async def test_what_a_recording_lacks_is_said_or_refused() -> None:
+    async with serve_voices() as (live, http):
+        assert (await add_voice(http, "good")).json()["warnings"] == []
+        noisy = wav(speech(8) + noise(8, 0.01))
+        (warning,) = (await add_voice(http, "noisy", noisy)).json()["warnings"]
+        assert "noise" in warning
+        response = await add_voice(http, "noise", wav(noise(8, 0.1)))
+        assert "only noise" in check_refused(response, 400, "bad_message")
+        assert list(live.model.learned) == ["good", "noisy"]  # type: ignore[attr-defined]
+
+
+def wav(samples: Any) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE_HZ, format="WAV")
+    return file.getvalue()
 
 
 async def test_list_suits_native_and_elevenlabs_clients() -> None:

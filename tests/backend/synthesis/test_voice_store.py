@@ -49,8 +49,8 @@ def learned_names(store: VoiceStore) -> set[str]:
 
 async def test_a_voice_is_added_and_removed(file: Path) -> None:
     async with running_store(CloningModel()) as store:
-        voice = await store.add_voice("anna", file)
-        assert (voice.name, voice.learned) == ("anna", True)
+        added = await store.add_voice("anna", file)
+        assert (added.voice.name, added.voice.learned, added.warnings) == ("anna", True, ())
         assert learned_names(store) == {"anna"}
         await store.remove_voice("anna")
         assert learned_names(store) == set()

@@ -22,7 +22,7 @@ class CountingWake:
     def notify(self) -> None:
         self.wakes += 1
 
-    def wait(self) -> None:
+    def wait(self, timeout: float | None = None) -> None:
         raise AssertionError("these threads poll")
 
 

@@ -48,6 +48,17 @@ def test_a_recording_is_sent_with_its_name(served: Served, tmp_path: Path) -> No
     assert b"RIFF of anna" in request.content
 
 
+def test_what_a_recording_lacks_is_printed(served: Served, tmp_path: Path) -> None:
+    served(201, {**ANNA, "warnings": ["it is [quiet]", "it is short"]})
+    (tmp_path / "anna.wav").write_bytes(b"RIFF of anna")
+    result = run_voices("add", "anna", str(tmp_path / "anna.wav"), *WHERE)
+    assert (result.exit_code, result.stdout[:13]) == (0, "anna is ready")
+    assert result.stderr.splitlines() == [
+        "duplex-tts: warning: it is [quiet]",
+        "duplex-tts: warning: it is short",
+    ]
+
+
 def test_a_missing_recording_is_reported_before_anything_is_sent(served: Served) -> None:
     requests = served(201, ANNA)
     result = run_voices("add", "anna", "nowhere.wav", *WHERE)

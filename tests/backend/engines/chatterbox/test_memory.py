@@ -124,3 +124,22 @@ def test_other_errors_pass_through() -> None:
         compute()
     with pytest.raises(RuntimeError, match="size mismatch"):
         compute_or_none(compute)
+
+
+def test_graph_pools_are_measured_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = [
+        {"device": 0, "segment_pool_id": (0, 0), "total_size": 1},  # torch's own
+        {"device": 0, "segment_pool_id": (1, 0), "total_size": 2},
+        {"device": 0, "segment_pool_id": (2, 0), "total_size": 4},
+        {"device": 1, "segment_pool_id": (2, 0), "total_size": 8},
+    ]
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: segments)
+    now_s = 100.0
+    pools = memory.GraphPools(torch.device("cuda"), lambda: now_s)
+    assert pools.measure() == 6
+    segments.pop(1)
+    now_s += 59
+    assert pools.measure() == 6
+    now_s += 1
+    assert pools.measure() == 4
+    assert memory.GraphPools(torch.device("cpu")).measure() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from backend.config import ChatterboxSettings, EngineSettings
-from backend.engines.base import CloningModel, Device, Release, Utterance
+from backend.engines.base import CloningModel, Device, MeasuredModel, Release, Utterance
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel, set_precision
 from backend.engines.chatterbox.sampling import Sampling
@@ -150,6 +151,34 @@ def test_slots_follow_from_gpu_memory(
     monkeypatch.setattr(memory, "free_bytes", lambda device: each_bytes)
     with pytest.raises(ConfigError, match="no memory for an utterance"):
         ChatterboxModel(upstream, ChatterboxSettings(), tmp_path)
+
+
+@both
+def test_memory_is_told_by_use(turbo: bool, tmp_path: Path) -> None:
+    model = create_model(tmp_path, turbo=turbo, slots=2)
+    assert isinstance(model, MeasuredModel)
+    before = model.measure_memory()
+    weights = [model._upstream.t3, model._upstream.s3gen, model._upstream.ve]
+    assert before.weights_bytes == sum(
+        each.nbytes for part in weights for each in (*part.parameters(), *part.buffers())
+    )
+    assert (before.slots_bytes, before.slots_used, before.slots_total) == (0, 0, 2)
+    assert (before.graphs_bytes, before.free_bytes) == (None, None)
+    engine = model.create_engine()
+    cache = engine._parts.decoder._cache
+    during = model.measure_memory()
+    assert during.slots_bytes == pytest.approx(cache.keys.nbytes + cache.values.nbytes, rel=0.02)
+    engine.begin(Utterance("a", "default"))
+    engine.extend("a", Release("Good day.", 9, final=True))
+    engine.step(["a"])
+    assert model.measure_memory().slots_used == 1
+    engine.abort("a")
+    assert model.measure_memory().slots_used == 0
+    model.release()
+    del engine, cache
+    gc.collect()
+    after = model.measure_memory()
+    assert (after.weights_bytes, after.slots_bytes) == (0, 0)
 
 
 def test_gpu_filled_before_engine_creation_raises_with_remedy(

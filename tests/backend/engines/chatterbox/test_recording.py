@@ -16,7 +16,7 @@ from backend.engines.chatterbox.recording import (
 )
 from backend.errors import BadMessage
 from tests.support.chatterbox.recordings import recording
-from tests.support.chatterbox.tiny import SAME_MEL, quiet, tiny
+from tests.support.chatterbox.tiny import quiet, tiny
 
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
@@ -29,9 +29,9 @@ def test_supported_formats_are_read(tmp_path: Path, suffix: str) -> None:
     assert np.abs(read).max() > 0.2
 
 
-@pytest.mark.parametrize("seconds", [0.0, 4.9, 30.5])
+@pytest.mark.parametrize("seconds", [0.0, 2.4, 30.5])
 def test_recording_of_wrong_length_raises_with_limits(tmp_path: Path, seconds: float) -> None:
-    with pytest.raises(BadMessage, match="5 to 30 s"):
+    with pytest.raises(BadMessage, match=r"2\.5 to 30 s"):
         read_recording(recording(tmp_path / "voice.wav", seconds))
 
 
@@ -46,7 +46,7 @@ def test_silent_and_unreadable_recordings_raise(tmp_path: Path) -> None:
 
 
 @both
-def test_conditioning_equals_upstream(turbo: bool, tmp_path: Path) -> None:
+def test_conditioning_equals_upstreams_bit_for_bit(turbo: bool, tmp_path: Path) -> None:
     upstream = tiny(turbo=turbo)
     path = recording(tmp_path / "voice.wav", 12.0)
     if turbo:  # upstream fails with float64, which its loudness returns
@@ -56,7 +56,7 @@ def test_conditioning_equals_upstream(turbo: bool, tmp_path: Path) -> None:
         upstream.prepare_conditionals(path)
         expected = conditioning_of(upstream.conds)
         voice = compute_conditioning(upstream, read_recording(path))
-    torch.testing.assert_close(voice.speaker, expected.speaker, atol=1e-3, rtol=0)  # of length 1
+    assert torch.equal(voice.speaker, expected.speaker)
     assert torch.equal(voice.prompt_tokens, expected.prompt_tokens)
     for name, tensor in expected.sound.items():
-        torch.testing.assert_close(voice.sound[name], tensor, atol=SAME_MEL, rtol=0)
+        assert torch.equal(voice.sound[name], tensor), name
