@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import passage
+from backend.engines.chatterbox import speech_limits
 from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text import expected_tokens
+from backend.engines.chatterbox.speech_length import expected_tokens
 from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners
 from bench.chatterbox.random_weights import quiet
 from bench.harness.report import Figure, Result
@@ -214,7 +214,7 @@ class ChatterboxBench:
 
 def force_speech_length() -> AbstractContextManager[Any]:
     """End every passage at the expected length of its text."""
-    return mock.patch.object(passage, "max_tokens", expected_tokens)
+    return mock.patch.object(speech_limits, "max_tokens", lambda expected, _: expected)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -121,9 +122,9 @@ def test_chunks_double_while_client_is_ahead_and_stay_short_before_an_underrun(
 
     monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0.15)
     ahead, late = first_chunks([0.0]), first_chunks([0.0, 9.0, 99.0])
-    assert durations_s(ahead) == durations_s(late) == [0.24, 0.8, 1.6, 3.2]
-    hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.14 s of 0.24 s left when the second is due
-    assert durations_s(hurried) == [0.24, 0.48, 0.8, 1.6]
+    assert durations_s(ahead) == durations_s(late) == [0.22, 0.8, 1.6, 3.2]
+    hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.12 s of 0.22 s left when the second is due
+    assert durations_s(hurried) == [0.22, 0.48, 0.8, 1.6]
     assert [chunk.start for chunk in hurried] == [0, *(chunk.end for chunk in hurried[:-1])]
 
 
@@ -433,6 +434,9 @@ def test_single_chunk_equals_upstream_generate(
         torch.manual_seed(4)
         expected = upstream.generate(text)[0].numpy()
     monkeypatch.setattr("backend.engines.chatterbox.passage.FIRST_TOKENS", 1000)
+    # What the engine cuts of upstream's sound: noise at the end, silences.
+    monkeypatch.setattr("backend.engines.chatterbox.passage._NOISY_TOKENS", 0)
+    monkeypatch.setattr("backend.engines.chatterbox.silence.AUDIBLE_DBFS", -math.inf)
     engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", text, seed=4)
     engine.step(["a"])
