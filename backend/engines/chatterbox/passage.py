@@ -201,14 +201,21 @@ class Passage:
         """The silence that ends it; None while more text may follow."""
         return None if self.open or self.unread else self._limits.speech_end
 
+    def count_pace(self) -> None:
+        """Add its pace to the utterance's, if it ended by itself."""
+        if not self._is_cut:
+            self._limits.count_pace(len(self.session.tokens))
+
     def keep_chunk_short(self) -> None:
         """Make the next chunk as short as a first one: nothing of the last was to be heard."""
         self._chunk_tokens = FIRST_TOKENS
 
     def is_ready(self, *, hurry: bool) -> bool:
         """Whether there are enough tokens for the next chunk: a short one if `hurry` or paused."""
-        needed = FIRST_TOKENS if hurry or self.paused else self._chunk_tokens
-        available = len(self.session.tokens) - LOOKAHEAD_TOKENS
+        available, needed = len(self.session.tokens) - LOOKAHEAD_TOKENS, FIRST_TOKENS
+        if not (hurry or self.paused):
+            needed, doubted = self._chunk_tokens, self._limits.suspected_from
+            available = available if doubted is None else min(available, doubted)
         return self.has_all_tokens or available >= self._taken + needed
 
     def create_job(self, renderer: Renderer, prompt: SoundPrompt) -> RenderJob:
@@ -245,8 +252,6 @@ class Passage:
             self._chunk_tokens *= _GROWTH
         self._taken = self._requested
         self.done = new.final
-        if self.done and not self._is_cut:
-            self._limits.count_pace(len(self.session.tokens))
         return self._align_text(samples)
 
     def _crossfade(self, mel: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from backend.engines.chatterbox.speech_length import (
     min_tokens,
 )
 
-_LAST_SILENCE_S = 1.0  # once a text has taken its time, no more of it follows this
+_LAST_SILENCE_S = 1.0  # once most of a text's time is over, no more of it follows this
+_MOST = 0.9
 _BREATH_SILENCE_S = 0.3  # within a word or two nobody pauses
 
 
@@ -25,7 +26,8 @@ class SpeechLimits:
     utterance.
 
     `expected`: of what the model reads. `fewest`: less is not all of it. `enough`: the fewest of
-    what is released of it. `loop_from`: index of the first repeat once the tokens are in a loop.
+    what is released of it. `loop_from`: index of the first repeat once the tokens are in a loop;
+    `suspected_from`: while they may be.
     """
 
     def __init__(self, language: str = "en", pace: Pace | None = None) -> None:
@@ -39,6 +41,11 @@ class SpeechLimits:
     def loop_from(self) -> int | None:
         """See the class."""
         return self._loop.loop_from
+
+    @property
+    def suspected_from(self) -> int | None:
+        """See the class."""
+        return self._loop.suspected_from
 
     def longest_end(self, text: str, start: int) -> int:
         """How far `text[start:]` fits into the passage."""
@@ -61,7 +68,7 @@ class SpeechLimits:
         """The silence behind the whole text."""
         if self._is_one_breath:
             return SpeechEnd(self.fewest / TOKENS_PER_S, _BREATH_SILENCE_S)
-        return SpeechEnd(self.expected * self._pace.ratio / TOKENS_PER_S, _LAST_SILENCE_S)
+        return SpeechEnd(_MOST * self.expected * self._pace.ratio / TOKENS_PER_S, _LAST_SILENCE_S)
 
     def count_pace(self, tokens: int) -> None:
         """Add the passage, which ended by itself after so many tokens, to the utterance's pace."""

@@ -131,8 +131,7 @@ class ChatterboxUtterance:
         pcm, words = pauses.shorten(pcm, passage.speech_end), [*self._silent_words, *sound.words]
         self._silent_words = []
         if passage.done:
-            self._passages.popleft()
-            pauses.begin_passage()
+            self._pop_passage()
             return self._emit_chunk(self._finish_pause(pcm), sound.end, words)
         if pauses.ended:
             passage.cut_off(keep=0)
@@ -141,6 +140,12 @@ class ChatterboxUtterance:
             self._silent_words = words
             return self._emit_chunk(pcm, self._spoken_to, ())
         return self._emit_chunk(pcm, sound.end, words)
+
+    def _pop_passage(self) -> None:
+        passage = self._passages.popleft()
+        if not self._pauses.ended:
+            passage.count_pace()
+        self._pauses.begin_passage()
 
     def _finish_pause(self, pcm: Pcm) -> Pcm:
         """`pcm` with the silence behind the utterance, if it ends here."""
