@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -92,8 +92,8 @@ def use_script(
 ) -> ScriptedDecoder:
     """Give the engine a scripted decoder, and a sound that `heard_tokens` can read."""
     decoder, renderer = ScriptedDecoder(*scripts), engine._parts.renderer
-    silent: Any = dataclasses.replace(engine._parts, decoder=decoder)
-    monkeypatch.setattr(engine, "_parts", silent)
+    parts = dataclasses.replace(engine._parts, decoder=cast(Any, decoder))
+    monkeypatch.setattr(engine, "_parts", parts)
     monkeypatch.setattr(engine._parts.voices, "prefix", lambda *_: None)
     monkeypatch.setattr(type(renderer.flow), "render", lambda _, jobs: [*map(_spell_mel, jobs)])
     monkeypatch.setattr(
