@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backend.audio.codecs import Pcm
 from backend.audio.loudness import AUDIBLE_DBFS, WINDOW_S, levels_dbfs
@@ -46,7 +47,7 @@ class SilenceTrimmer:
             self._held = whole[-self._lead :]
             return whole[:0]
         dropped = int(min(quiet, silent_s * self._rate_hz))
-        return _fade_in(whole[dropped:], int(_FADE_S * self._rate_hz)) if dropped else whole
+        return fade_in(whole[dropped:], int(_FADE_S * self._rate_hz)) if dropped else whole
 
     def _take_held(self, pcm: Pcm) -> Pcm:
         whole: Pcm = np.concatenate([self._held, pcm]) if self._held.size else pcm
@@ -59,14 +60,20 @@ class SilenceTrimmer:
         loud = np.flatnonzero(levels > AUDIBLE_DBFS)
         if not len(loud):
             return len(pcm)
-        first = onset = int(loud[0])
-        while onset and levels[onset - 1] > _SOFT_DBFS:
-            onset -= 1
-        start = onset * self._window - int(_LEAD_S * self._rate_hz)
+        first = int(loud[0])
+        start = soft_onset(levels, first) * self._window - int(_LEAD_S * self._rate_hz)
         return max(0, start, first * self._window - self._lead)
 
 
-def _fade_in(pcm: Pcm, samples: int) -> Pcm:
+def soft_onset(levels: NDArray[np.float64], first: int) -> int:
+    """Index of the window in which the sound begins that is audible from window `first` on."""
+    while first and levels[first - 1] > _SOFT_DBFS:
+        first -= 1
+    return first
+
+
+def fade_in(pcm: Pcm, samples: int) -> Pcm:
+    """A copy of `pcm` whose first `samples` rise from 0."""
     faded = pcm.copy()
     ramp = np.linspace(0, 1, min(samples, len(faded)), endpoint=False, dtype=np.float32)
     faded[: len(ramp)] *= ramp

@@ -34,7 +34,8 @@ SPEED = Parameter(0.5, 2.0, 1.0)
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """An engine's properties. `incremental`: renders words of a growing sentence in its context;
-    otherwise the pacer releases whole clauses. `max_batch`: most utterances passed to one step.
+    otherwise the pacer releases whole clauses of at least `min_clause_length` characters: shorter
+    ones are spoken badly. `max_batch`: most utterances passed to one step.
     `parameters`: what a context may set, by the names of `events.Start`. `clones`: voices can be
     learned from recordings. `lufs`: loudness of its voices; None: each is measured.
     `sounds`: what it can do but speak ("laugh"); a text asks for one by its name in brackets.
@@ -52,6 +53,7 @@ class EngineInfo:
     lufs: float | None = None
     step_limit_s: float = 2.0
     sounds: tuple[str, ...] = ()
+    min_clause_length: int = 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,5 +46,6 @@ def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
         duplex=settings.bidirectional_streaming.enabled,
         preemptive=latency.preemptive_generation,
         incremental=tts.info.incremental,
+        min_clause_length=tts.info.min_clause_length,
         is_whole_word=tts.is_whole_word,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ _CLAUSE_END = re.compile(r"[,;:\u2014\u3001\uff0c\u060c]\s*$")
 _MARKED_WORD = re.compile(
     r"(?i)(?<![\w.])(?!www|https?|mailto|ftp)[^\W\d_]{2,}[.,;:!?…]+[\"'”’)\]]*$"
 )
+_WIDE_LETTER = 3  # letters that a Chinese, Japanese or Korean one takes the time of
 _LAST_WORD = re.compile(r"(?:^|\s)([^\W\d_]+)$")
 
 _KEEPS_UP = 20.0  # characters per second: a writer this fast stays ahead of speech
@@ -41,7 +43,8 @@ class Pacing:
 
     `live`: there is a listener; without one (batch) only whole sentences are spoken.
     `duplex`: speech may begin before the context is flushed or ended.
-    `incremental`: the engine speaks word by word; otherwise it is given clauses.
+    `incremental`: the engine speaks word by word; otherwise it is given clauses, none of fewer than
+    `min_clause_length` characters unless the rest is flushed, ended or long in coming.
     `is_whole_word`: whether a string is a word that no longer word begins with.
     """
 
@@ -59,6 +62,7 @@ class Pacing:
     duplex: bool = True
     preemptive: bool = True
     incremental: bool = True
+    min_clause_length: int = 25
     is_whole_word: Callable[[str], bool] = lambda word: False
 
 
@@ -216,10 +220,18 @@ class Pacer:
     ) -> int:
         if not self.pacing.incremental:
             clauses = [end for end in finished if _CLAUSE_END.search(sentence.text, 0, end)]
-            return clauses[-1] if clauses else 0
+            return clauses[-1] if clauses and self._is_clause(sentence, clauses[-1]) else 0
         if not lookahead and not _has_partial_word(sentence):
             lookahead = 1  # the next word has not begun
         return finished[-1 - lookahead] if len(finished) > lookahead else 0
+
+    def _is_clause(self, sentence: PendingSentence, end: int) -> bool:
+        """Whether an engine can speak the text up to `end` by itself."""
+        if self.pacing.incremental:
+            return True
+        text = sentence.text[sentence.released : end].strip()
+        wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+        return len(text) + (_WIDE_LETTER - 1) * wide >= self.pacing.min_clause_length
 
     def _min_first_length(self, sentence: PendingSentence) -> int:
         """Minimum characters of a context's first release: they last until the next word's."""
@@ -238,7 +250,7 @@ class Pacer:
         """
         pause_s = max(self.pacing.idle_s, _IDLE_GAPS * sentence.usual_gap_s)
         pause_at_s = sentence.last_input_s + pause_s
-        if known > sentence.released:
+        if known > sentence.released and self._is_clause(sentence, known):
             return _speak_to(sentence, known) if now_s >= pause_at_s else Wait(pause_at_s)
         return self._speak_after_long_pause(sentence, known, now_s)
 

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import passage, utterance
+from backend.engines.chatterbox import speech_limits
 from backend.engines.chatterbox.decoder import BURST, TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text import expected_tokens
+from backend.engines.chatterbox.speech_length import expected_tokens
 from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners, run_requests
 from bench.chatterbox.random_weights import quiet
 from bench.harness.report import Figure, Result
@@ -243,16 +243,9 @@ class ChatterboxBench:
 @contextmanager
 def force_speech_length() -> Iterator[None]:
     """End every passage at the expected length of its text: random weights stop at random."""
-
-    class Endless(TokenSession):
-        """A session whose stop token is not drawn."""
-
-        def __init__(self, *arguments: Any, **fields: Any) -> None:
-            super().__init__(*arguments, **{**fields, "min_tokens": _ENDLESS})
-
     with (
-        mock.patch.object(passage, "max_tokens", expected_tokens),
-        mock.patch.object(utterance, "TokenSession", Endless),
+        mock.patch.object(speech_limits, "min_tokens", expected_tokens),
+        mock.patch.object(speech_limits, "max_tokens", lambda expected, _: expected),
     ):
         yield
 

@@ -190,7 +190,7 @@ class ChatterboxEngine:
         for passage in active:
             if passage.is_runaway and not passage.session.ended:
                 log.info("passage.runaway", characters=len(passage.text))
-                passage.session.ended, passage.open = True, False
+                passage.cut_off()
             if passage.has_all_tokens:
                 decoder.leave(passage.session)
         return True

@@ -21,13 +21,9 @@ from backend.engines.chatterbox.flow import (
 )
 from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text import (
-    MAX_CHARACTERS,
-    expected_tokens,
-    has_words,
-    max_tokens,
-    min_tokens,
-)
+from backend.engines.chatterbox.silence import SpeechEnd
+from backend.engines.chatterbox.speech_limits import SpeechLimits
+from backend.engines.chatterbox.text import has_words
 from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
 from backend.text.words import word_ends
 
@@ -37,7 +33,7 @@ _HELD_FRAMES = 8  # plan A: last frames of a render, which the next one may stil
 _SPEECH_TOKENS = 6561  # ids from here on are not sound
 _SILENCE = 4299  # the token that upstream's Turbo appends three times
 _WARM_CHUNKS = 2
-_STUCK_TOKENS = 50  # of the same id in a row: 2 s
+_NOISY_TOKENS = 1  # at the end of speech: upstream's newer versions cut their noise too
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,8 @@ class Renderer:
 
     def _create_long_passage(self) -> Passage:
         session = TokenSession(Sampling(), torch.Generator(self.flow.device))
-        session.tokens = [_SILENCE] * max_tokens("")
-        passage = Passage(0, session, seed=0)
+        session.tokens = [_SILENCE] * (FIRST_TOKENS * _GROWTH**_WARM_CHUNKS + LOOKAHEAD_TOKENS)
+        passage = Passage(0, session, 0, SpeechLimits())
         passage.prepare(self)
         return passage
 
@@ -134,10 +130,12 @@ class Passage:
     once closed. `text`: what the model reads, including text not yet released.
     """
 
-    def __init__(self, start: int, session: TokenSession, seed: int) -> None:
+    def __init__(self, start: int, session: TokenSession, seed: int, limits: SpeechLimits) -> None:
         self.start = self.end = start
         self.text = ""
         self.open = False
+        self._limits = limits
+        self._is_cut = False
         self._seed = seed
         self.session = session
         self.done = False
@@ -154,7 +152,9 @@ class Passage:
     def extend_text(self, text: str, end: int, *, open_: bool) -> None:
         """Allow speech up to `end` of the utterance's text; `open_`: more text may follow."""
         self.end, self.open = end, open_
-        self.text = text[self.start : self.start + MAX_CHARACTERS if open_ else end]
+        self.text = text[self.start : self._limits.longest_end(text, self.start) if open_ else end]
+        self._limits.set_text(self.text, self._released_text)
+        self.session.min_tokens = self._limits.fewest
 
     def prepare(self, renderer: Renderer) -> None:
         """Note that the decoder has the current text; creates the sound's state the first time.
@@ -192,7 +192,7 @@ class Passage:
         """Whether it is open and has no tokens to draw before its text is extended."""
         if not self.open or self.unread:
             return False
-        return self.session.ended or len(self.session.tokens) >= min_tokens(self._released_text)
+        return self.session.ended or len(self.session.tokens) >= self._limits.enough
 
     @property
     def waiting(self) -> bool:
@@ -206,21 +206,44 @@ class Passage:
 
     @property
     def is_runaway(self) -> bool:
-        """Whether the model does not stop: too many tokens for the text, or one repeated."""
-        tokens = self.session.tokens
-        stuck = len(tokens) >= _STUCK_TOKENS and len(set(tokens[-_STUCK_TOKENS:])) == 1
-        return stuck or len(tokens) >= max_tokens(self.text)
+        """Whether the model does not stop: too many tokens for the text, or a loop."""
+        return self._limits.are_exceeded(self.session.tokens)
+
+    def cut_off(self, keep: int | None = None) -> None:
+        """End the speech behind `keep` tokens, by default all but the repeats of a loop; what is
+        rendered stays.
+        """
+        self.session.ended, self.open, self._is_cut = True, False, True
+        keep = self._limits.loop_from if keep is None else keep
+        if keep is not None:
+            del self.session.tokens[max(keep, self._taken, self._requested) :]
+
+    @property
+    def speech_end(self) -> SpeechEnd | None:
+        """The silence that ends it; None while more text may follow."""
+        return None if self.open or self.unread else self._limits.speech_end
+
+    def count_pace(self) -> None:
+        """Add its pace to the utterance's, if it ended by itself."""
+        if not self._is_cut:
+            self._limits.count_pace(len(self.session.tokens))
+
+    def keep_chunk_short(self) -> None:
+        """Make the next chunk as short as a first one: nothing of the last was to be heard."""
+        self._chunk_tokens = FIRST_TOKENS
 
     def draw_limit(self, most: int) -> int:
         """How many tokens to draw now, at most `most`."""
         if not self.open:
             return most
-        return max(0, min(most, min_tokens(self._released_text) - len(self.session.tokens)))
+        return max(0, min(most, self._limits.enough - len(self.session.tokens)))
 
     def is_ready(self, *, hurry: bool) -> bool:
         """Whether there are enough tokens for the next chunk: a short one if `hurry` or paused."""
-        needed = FIRST_TOKENS if hurry or self.paused else self._chunk_tokens
-        available = len(self.session.tokens) - LOOKAHEAD_TOKENS
+        available, needed = len(self.session.tokens) - LOOKAHEAD_TOKENS, FIRST_TOKENS
+        if not (hurry or self.paused):
+            needed, doubted = self._chunk_tokens, self._limits.suspected_from
+            available = available if doubted is None else min(available, doubted)
         return self.has_all_tokens or available >= self._taken + needed
 
     def next_length(self, prompt: SoundPrompt) -> int:
@@ -238,7 +261,8 @@ class Passage:
         self._requested = len(tokens) - LOOKAHEAD_TOKENS
         final = self.has_all_tokens and len(tokens) < wanted
         if final:
-            tokens = [*tokens, *[_SILENCE] * renderer.silence]
+            spoken = len(tokens) - (0 if self._is_cut else _NOISY_TOKENS)
+            tokens = [*tokens[: max(0, spoken)], *[_SILENCE] * renderer.silence]
         sounding = [token for token in tokens if token < _SPEECH_TOKENS]
         ids = torch.tensor(sounding, dtype=torch.long)
         return RenderJob(prompt, ids, self._noise, final)
@@ -276,7 +300,7 @@ class Passage:
 
     def _align_text(self, samples: Tensor) -> RenderedSound:
         """Estimate the text of the samples by duration: the model reports no word times."""
-        total = max(expected_tokens(self.text), self._taken)
+        total = max(self._limits.expected, self._taken)
         share = 1.0 if self.done else self._frames / (FRAMES_PER_TOKEN * total)
         reached = self.start + min(1.0, share) * len(self.text)
         start = self._spoken_to

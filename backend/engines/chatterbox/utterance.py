@@ -10,10 +10,14 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from backend.audio.loudness import first_audible
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.passage import Passage, RenderedSound
 from backend.engines.chatterbox.sampling import Sampling
+from backend.engines.chatterbox.silence import PauseShortener
+from backend.engines.chatterbox.speech_length import Pace
+from backend.engines.chatterbox.speech_limits import SpeechLimits
 from backend.engines.chatterbox.text import ends_long_clause, split_passages
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
 from backend.engines.chatterbox.voice import Conditioning
@@ -56,9 +60,14 @@ class ChatterboxUtterance:
         self.voice = voice
         self.params = params
         self._seed = utterance.seed
+        self._language = utterance.language or "en"
+        self._pace = Pace()
+        self._pauses = PauseShortener(SAMPLE_RATE_HZ)
+        self._final = False
         self._passages: deque[Passage] = deque()
         self._queued_to = 0
         self._spoken_to = 0
+        self._silent_words: list[int] = []  # ends of words whose sound was all silence
         self._audio_ms = 0.0
         self._count = 0
 
@@ -91,13 +100,15 @@ class ChatterboxUtterance:
 
     def extend(self, release: Release, device: torch.device) -> None:
         """Queue the text that the release adds, first in the last passage if that is open."""
-        end = max(self._queued_to, release.speak_to)
+        end, language = max(self._queued_to, release.speak_to), self._language
+        self._final = release.final
         closed = not self._grows or release.final or release.must_reach
         last = self._passages[-1] if self._passages and self._passages[-1].open else None
         start = last.start if last else self._queued_to
-        for low, high in split_passages(release.text, start, end, self._queued_to):
+        for low, high in split_passages(release.text, start, end, self._queued_to, language):
             passage = last or self._append_passage(low, device)
-            open_ = high == end and not (closed or ends_long_clause(release.text[low:high]))
+            ends = closed or ends_long_clause(release.text[low:high], language)
+            open_ = high == end and not ends
             passage.extend_text(release.text, high, open_=open_)
             last = None
         self._queued_to = end
@@ -106,7 +117,8 @@ class ChatterboxUtterance:
         seed = (self._seed + self._count) % _SEED_LIMIT  # different noise per passage
         generator = torch.Generator(device).manual_seed(seed)
         session = TokenSession(self.params.sampling, generator)
-        self._passages.append(Passage(start, session, seed))
+        limits = SpeechLimits(self._language, self._pace)
+        self._passages.append(Passage(start, session, seed, limits))
         self._count += 1
         return self._passages[-1]
 
@@ -119,27 +131,60 @@ class ChatterboxUtterance:
             if self.passage.speakable:
                 return None
             end = self._passages.popleft().end
-        return self._emit_chunk(np.zeros(0, np.float32), end, ())
+        return self._emit_chunk(self._finish_pause(np.zeros(0, np.float32)), end, ())
 
     def create_chunk(self, sound: RenderedSound, pcm: Pcm) -> Chunk:
-        """The chunk for a sound of the current passage; `pcm`: its samples."""
-        if self._passages[0].done:
-            self._passages.popleft()
-        return self._emit_chunk(pcm, sound.end, sound.words)
+        """The chunk for a sound of the current passage, its silences shortened; `pcm`: its samples.
+        Its words wait for the next chunk if it is silent.
+        """
+        passage, pauses = self._passages[0], self._pauses
+        pcm, words = pauses.shorten(pcm, passage.speech_end), [*self._silent_words, *sound.words]
+        self._silent_words = []
+        if passage.done:
+            self._pop_passage()
+            return self._emit_chunk(self._finish_pause(pcm), sound.end, words)
+        if pauses.ended:
+            passage.cut_off(keep=0)
+        if not len(pcm):
+            passage.keep_chunk_short()
+            self._silent_words = words
+            return self._emit_chunk(pcm, self._spoken_to, ())
+        return self._emit_chunk(pcm, sound.end, words)
+
+    def _pop_passage(self) -> None:
+        passage = self._passages.popleft()
+        if not self._pauses.ended:
+            passage.count_pace()
+        self._pauses.begin_passage()
+
+    def _finish_pause(self, pcm: Pcm) -> Pcm:
+        """`pcm` with the silence behind the utterance, if it ends here."""
+        ends = self._final and not self._passages
+        return np.concatenate([pcm, self._pauses.finish()]) if ends else pcm
 
     def _emit_chunk(self, pcm: Pcm, end: int, word_ends: Sequence[int]) -> Chunk:
         start, self._spoken_to = self._spoken_to, end
         words = _time_words(start, word_ends, self._audio_ms, len(pcm) * 1000 / SAMPLE_RATE_HZ)
         self._audio_ms += len(pcm) * 1000 / SAMPLE_RATE_HZ
-        self._dry_at_s = max(self._dry_at_s, self._clock()) + len(pcm) / SAMPLE_RATE_HZ
+        self._count_unplayed(pcm)
         return Chunk(self.id, pcm, start, end, words, caught_up=self.waiting)
+
+    def _count_unplayed(self, pcm: Pcm) -> None:
+        """Silence that reaches a client that has run dry may be cut on its way."""
+        now_s, samples = self._clock(), len(pcm)
+        if self._dry_at_s <= now_s:
+            audible = first_audible(pcm, SAMPLE_RATE_HZ)
+            samples -= samples if audible is None else audible
+        self._dry_at_s = max(self._dry_at_s, now_s) + samples / SAMPLE_RATE_HZ
 
 
 def _time_words(
     start: int, ends: Sequence[int], start_ms: float, duration_ms: float
 ) -> tuple[Word, ...]:
-    """The words that end at `ends`, with times proportional to their length."""
-    if not ends or not duration_ms:
+    """The words that end at `ends`, with times proportional to their length; all at one time if
+    nothing of them is heard.
+    """
+    if not ends:
         return ()
     scale = duration_ms / (ends[-1] - start)
     return tuple(

@@ -45,7 +45,9 @@ def test_pacing_is_created_from_the_settings() -> None:
         "ttfa_goal": 0.8,
     }
     config = make_settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
-    tts = InlineTTS(FakeModel(incremental=False))
+    model = FakeModel(incremental=False)
+    model.info = replace(model.info, min_clause_length=9)
+    tts = InlineTTS(model)
     start = Start("a", mode="batch")
     assert create_pacing(config, start, tts) == Pacing(
         min_text_length=1,
@@ -62,6 +64,7 @@ def test_pacing_is_created_from_the_settings() -> None:
         duplex=False,
         preemptive=False,
         incremental=False,
+        min_clause_length=9,
         is_whole_word=tts.is_whole_word,
     )
     assert create_pacing(config, replace(start, typing="sentence"), tts).typing == "sentence"
@@ -69,7 +72,7 @@ def test_pacing_is_created_from_the_settings() -> None:
 
 def test_a_non_incremental_engine_is_given_clauses() -> None:
     async def script(client: ScriptedClient) -> None:
-        for word in ["Well", "then,", "my", "dear", "friend,", "good", "day.", ""]:
+        for word in ["Well,", "then,", "my", "dear", "old", "friend,", "good", "day.", ""]:
             client.send(Text("a", f"{word} "))
             await client.wait(0.03)
         client.send(End("a"))
@@ -77,9 +80,9 @@ def test_a_non_incremental_engine_is_given_clauses() -> None:
 
     client = run_script(script, tts=InlineTTS(FakeModel(incremental=False)))
     spoken = [release.text[: release.speak_to] for release in client.tts.releases]
-    assert spoken[:2] == ["Well then, ", "Well then, my dear friend, "]
-    assert spoken[2].startswith("Well then, my dear friend, good day.")
-    assert len(spoken) == 3
+    assert spoken[0] == "Well, then, my dear old friend, ", "a clause is not a word or two"
+    assert spoken[1].startswith("Well, then, my dear old friend, good day.")
+    assert len(spoken) == 2
     client.assert_sums()
 
 

@@ -360,18 +360,60 @@ def test_without_duplex_nothing_is_spoken_before_flush_or_end() -> None:
 
 
 def test_a_non_incremental_engine_gets_whole_clauses() -> None:
-    assert isinstance(decide(sentence_of("Well then my friend "), pacing=CLAUSES), Wait)
-    assert decide(sentence_of("Well then, my friend "), pacing=CLAUSES) == Speak(11, 21)
-    assert decide(sentence_of("Well, then, my "), pacing=CLAUSES) == Speak(12, 15)
+    clause = "Well then, my good old friend, "
+    assert isinstance(decide(sentence_of("Well then my good old friend we "), pacing=CLAUSES), Wait)
+    assert decide(sentence_of(f"{clause}we are "), pacing=CLAUSES) == Speak(31, 38)
+    assert decide(sentence_of(f"{clause}now, we "), pacing=CLAUSES) == Speak(36, 39)
 
 
 @pytest.mark.parametrize("mark", [",", ";", ":", "—", "、", "，", "،"])
 def test_a_clause_ends_at_its_mark(mark: str) -> None:
-    assert decide(sentence_of(f"Well then{mark} my "), pacing=CLAUSES) == Speak(11, 14)
+    text = f"Well then my good old friend{mark} we "
+    assert decide(sentence_of(text), pacing=CLAUSES) == Speak(30, 33)
 
 
 def test_a_clause_without_a_mark_is_released_after_a_pause() -> None:
-    assert decide(sentence_of("Well then "), 0.1, CLAUSES) == Speak(10, 10)
+    text = "Well then my good old friend "
+    assert decide(sentence_of(text), 0.1, CLAUSES) == Speak(29, 29)
+
+
+@pytest.mark.parametrize(
+    "text", ["Well, ", "Well, I ", "Oh no, Mr. Miller, ", "\u4f60\u597d\uff0c"]
+)
+def test_a_short_clause_waits_for_the_next(text: str) -> None:
+    """Its pause is not enough: engines that take clauses speak gibberish behind a lone word."""
+    for speed in (math.inf, 5.5):
+        sentence = sentence_of(text, speed=speed)
+        assert isinstance(decide(sentence, 0.0, CLAUSES), Wait)
+        assert isinstance(decide(sentence, 1.4, CLAUSES), Wait)
+
+
+def test_a_short_clause_behind_what_was_released_waits_too() -> None:
+    text = "And so they went on through the night, well, "
+    sentence = sentence_of(text, released=39, first=False)
+    assert isinstance(decide(sentence, 0.5, CLAUSES), Wait)
+    assert decide(replace(sentence, text=f"{text}they ", complete=True), 0.5, CLAUSES) == Speak(
+        50, 50, final=True
+    )
+
+
+def test_a_short_clause_is_spoken_when_flushed_ended_or_long_alone() -> None:
+    text = "Well, "
+    assert decide(sentence_of(text, flush_to=6), pacing=CLAUSES) == Speak(6, 6, must_reach=True)
+    ended = sentence_of(text, complete=True)
+    assert decide(ended, pacing=CLAUSES) == Speak(6, 6, final=True)
+    assert decide(sentence_of(text), 2.0, CLAUSES) == Speak(6, 6, must_reach=True)
+
+
+def test_wide_letters_make_a_clause_of_a_third_of_the_length() -> None:
+    text = "\u4eca\u5929\u5929\u6c14\u771f\u4e0d\u9519\uff0c"
+    assert isinstance(decide(sentence_of(text + " \u6211 "), pacing=CLAUSES), Wait)
+    longer = f"\u6240\u4ee5{text} "
+    assert decide(sentence_of(f"{longer}\u6211 "), pacing=CLAUSES) == Speak(11, 13)
+
+
+def test_an_incremental_engine_speaks_a_lone_word() -> None:
+    assert decide(sentence_of("Well, I")) == Speak(6, 7)
 
 
 # --- playback clock -------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def tiny_t3(*, turbo: bool) -> Any:
         t3.speech_head.weight[:, 0] = 0
         t3.speech_head.weight[6561:] = 0  # ids without sound are rarely drawn
         t3.speech_head.weight[6561:, 0] = 3
-        t3.speech_head.weight[SPEECH_END, 0] = 10
+        t3.speech_head.weight[SPEECH_END, 0] = 1000
         _strengthen_attention(t3, turbo=turbo)
         for embedding in (t3.text_emb, t3.speech_emb):
             embedding.weight[:, 0] = 0
@@ -85,7 +85,7 @@ def _mark_positions(t3: Any, *, turbo: bool) -> None:
                 out.weight[:, 0] = 0
                 out.bias[0] = 0
         t3.tfmr.wpe.weight[:, 0] = -1
-        t3.tfmr.wpe.weight[1 + _TURBO_PROMPT + END_AFTER + 25 :, 0] = 60
+        t3.tfmr.wpe.weight[1 + _TURBO_PROMPT + END_AFTER + 25 :, 0] = 1
         return
     t3.cond_enc.emotion_adv_fc.weight[0] = 0
     for layer in t3.tfmr.layers:
@@ -93,7 +93,7 @@ def _mark_positions(t3: Any, *, turbo: bool) -> None:
         layer.mlp.down_proj.weight[0] = 0
     t3.text_pos_emb.emb.weight[:, 0] = 0
     t3.speech_pos_emb.emb.weight[:, 0] = -1
-    t3.speech_pos_emb.emb.weight[END_AFTER:, 0] = 60
+    t3.speech_pos_emb.emb.weight[END_AFTER:, 0] = 1
 
 
 def _turbo_config() -> Any:

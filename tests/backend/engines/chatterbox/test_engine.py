@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -122,9 +123,9 @@ def test_chunks_double_while_client_is_ahead_and_stay_short_before_an_underrun(
 
     monkeypatch.setattr("backend.engines.chatterbox.utterance.HURRY_S", 0.15)
     ahead, late = first_chunks([0.0]), first_chunks([0.0, 9.0, 99.0])
-    assert durations_s(ahead) == durations_s(late) == [0.2, 0.72, 1.44, 2.88]
+    assert durations_s(ahead) == durations_s(late) == [0.18, 0.72, 1.44, 2.88]
     hurried = first_chunks([0.0, 0.1, 0.1, 0.1])  # 0.1 s of 0.2 s left when the second is due
-    assert durations_s(hurried) == [0.2, 0.48, 0.72, 1.44]
+    assert durations_s(hurried) == [0.18, 0.48, 0.72, 1.44]
     assert [chunk.start for chunk in hurried] == [0, *(chunk.end for chunk in hurried[:-1])]
 
 
@@ -268,7 +269,7 @@ def test_most_urgent_utterance_gets_the_slot() -> None:
             order.append(result.utterance_id)
             if isinstance(result, Chunk) and result.caught_up:
                 waiting.remove(result.utterance_id)
-    assert order == sorted(order, reverse=True)
+    assert order[:3] == ["soon", "soon", "soon"], "it had the slot first"
 
 
 def test_joins_per_step_are_limited(
@@ -434,6 +435,9 @@ def test_single_chunk_equals_upstream_generate(
         torch.manual_seed(4)
         expected = upstream.generate(text)[0].numpy()
     monkeypatch.setattr("backend.engines.chatterbox.passage.FIRST_TOKENS", 1000)
+    # What the engine cuts of upstream's sound: noise at the end, silences.
+    monkeypatch.setattr("backend.engines.chatterbox.passage._NOISY_TOKENS", 0)
+    monkeypatch.setattr("backend.engines.chatterbox.silence.AUDIBLE_DBFS", -math.inf)
     engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", text, seed=4)
     engine.step(["a"])

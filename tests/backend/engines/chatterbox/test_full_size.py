@@ -4,6 +4,7 @@ recording. Takes minutes and 5 GB on two cores: runs only with SLOW_TESTS=1.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 
 from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import passage
+from backend.engines.chatterbox import passage, silence, speech_limits
 from backend.engines.chatterbox.model import ChatterboxModel
 from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
 from tests.support.chatterbox.drawn import NoWatermark, RecordedNoise
@@ -39,7 +40,9 @@ def limit_speech(upstream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     upstream.t3.speech_head.weight[upstream.t3.hp.stop_speech_token] = 0
     if upstream.t3.speech_head.bias is not None:
         upstream.t3.speech_head.bias[upstream.t3.hp.stop_speech_token] = -1e4
-    monkeypatch.setattr(passage, "max_tokens", lambda _: TOKENS)
+    monkeypatch.setattr(speech_limits, "max_tokens", lambda *_: TOKENS)
+    monkeypatch.setattr(passage, "_NOISY_TOKENS", 0)
+    monkeypatch.setattr(silence, "AUDIBLE_DBFS", -math.inf)
     monkeypatch.setattr(passage, "FIRST_TOKENS", 1000)
 
 

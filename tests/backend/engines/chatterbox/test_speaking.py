@@ -17,7 +17,7 @@ from tests.support.chatterbox.tiny import tiny
 from tests.support.live_server import Message, NativeClient, live_server, wait_until
 from tests.support.same_sound import assert_same_sound
 
-CLAUSE, REST = "Well then, my friend, ", "we shall see what comes of it."
+CLAUSE, REST = "Well then, my dear old friend, ", "we shall see what comes of it."
 both = pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
 
 

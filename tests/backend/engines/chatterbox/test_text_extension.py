@@ -17,7 +17,7 @@ from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
 from backend.engines.chatterbox.recording import conditioning_of
-from backend.engines.chatterbox.text import MAX_CHARACTERS, min_tokens
+from backend.engines.chatterbox.speech_length import longest_end, min_tokens
 from backend.text.words import word_ends
 from tests.backend.engines.chatterbox.test_engine import create_model, pcm, run
 from tests.backend.engines.chatterbox.test_speaking import assert_spoken, audio_of, speak_text
@@ -104,7 +104,7 @@ def test_paused_utterance_is_not_caught_up_before_it_is_rendered() -> None:
     model = create_model(turbo=True, text_extension=True)
     model._learned["long"] = conditioning_of(voice(9, turbo=True, prompt_tokens=120))
     engine = model.create_engine()
-    text, to = "Well, an old dear friend ", len("Well, an o")
+    text, to = "Well, an old dear friend ", len("Well, an ol")
     assert min_tokens(text[:to]) == FIRST_TOKENS + LOOKAHEAD_TOKENS, "both need all tokens"
     for id_, name in (("first", "default"), ("second", "long")):
         engine.begin(Utterance(id_, name))
@@ -212,7 +212,7 @@ def test_long_growing_text_continues_in_a_new_passage(turbo: bool, mark: str) ->
     for release in releases(text):
         speak_releases(engine, "a", iter([release]))
         if (passage := engine._utterances["a"].passage) is not None:
-            assert len(passage.text) <= MAX_CHARACTERS
+            assert len(passage.text) <= longest_end(text, passage.start) - passage.start
             starts.add(passage.start)
     assert len(starts) >= (3 if mark else 2)
     cuts = [text[:cut] for cut in sorted(starts)[1:]]
@@ -246,12 +246,12 @@ def test_released_text_stays_in_its_passage(turbo: bool) -> None:
     engine = create_engine(turbo=turbo)
     engine.begin(Utterance("a", "default"))
     text = "We went, and it was late; nobody spoke, " * 5 + "and we went on and on " * 9
-    first, second = (word_ends(text[:end])[-2] for end in (292, 330))
-    speak_releases(engine, "a", iter([Release(text[:300], first)]))
+    first, second = (word_ends(text[:end])[-2] for end in (267, 330))
+    speak_releases(engine, "a", iter([Release(text[:275], first)]))
     passage = passage_of(engine, "a")
     assert (passage.start, passage.end, passage.open) == (0, first, True)
     speak_releases(engine, "a", iter([Release(text[:340], second)]))
-    assert first <= passage.end <= MAX_CHARACTERS
+    assert first <= passage.end <= longest_end(text, 0)
     assert passage_of(engine, "a").start == passage.end
 
 
