@@ -233,6 +233,9 @@ class TTSManager:
             raise Unsupported(
                 f"language {start.language[:40]!r}; languages: {known}", start.context
             )
+        code = _primary_subtag(start.language or self.info.languages[0])
+        if code in self.info.missing_languages:
+            raise Unsupported(self.info.missing_languages[code], start.context)
         parameters = self._chosen_parameters(start)
         speed = parameters.pop("speed", self._settings.speed)
         seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed

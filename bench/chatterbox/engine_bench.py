@@ -104,7 +104,7 @@ class ChatterboxBench:
         for seed in range(count):
             generator = torch.Generator(self._device).manual_seed(seed)
             session = TokenSession(Sampling(), generator)
-            parts.decoder.join(session, prefix, parts.tokens(self._plan.texts[0]))
+            parts.decoder.join(session, prefix, parts.tokens(self._plan.texts[0]).tokens)
             sessions.append(session)
         start_s = time.perf_counter()
         for _ in range(self._plan.tokens):

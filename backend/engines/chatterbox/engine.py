@@ -18,7 +18,7 @@ from backend.engines.chatterbox.flow import RenderJob
 from backend.engines.chatterbox.graphs import BATCH_SIZES
 from backend.engines.chatterbox.memory import compute_or_none
 from backend.engines.chatterbox.passage import Passage, RenderedSound, Renderer
-from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.text_tokens import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
@@ -153,7 +153,8 @@ class ChatterboxEngine:
         passage, parts = utterance.passage, self._parts
         assert passage is not None
         prefix = parts.voices.prefix(utterance.voice, utterance.params.exaggeration)
-        parts.decoder.join(passage.session, prefix, parts.tokens(passage.text))
+        text = parts.tokens(passage.text, utterance.language)
+        parts.decoder.join(passage.session, prefix, text.tokens)
         passage.prepare(parts.renderer)
         return True
 

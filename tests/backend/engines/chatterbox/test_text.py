@@ -1,16 +1,11 @@
-"""Splitting text into passages, estimating and tokenizing them."""
+"""Splitting text into passages, and estimating their length."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-import torch
 
 from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,
-    TextTokens,
     ends_long_clause,
     expected_tokens,
     has_words,
@@ -18,7 +13,6 @@ from backend.engines.chatterbox.text import (
     min_tokens,
     split_passages,
 )
-from tests.support.chatterbox.tiny import CharacterTokenizer, tiny_t3
 
 LONG = "It was late, and the road went on; nobody spoke. " * 20
 
@@ -67,24 +61,3 @@ def test_token_bounds_allow_slow_and_fast_speech() -> None:
         assert max_tokens(text) >= 2 * expected_tokens(text) + 25
         assert min_tokens(text) < 0.75 * expected_tokens(text)
     assert max_tokens("Hi.") <= 4 * 25
-
-
-@pytest.mark.parametrize("turbo", [False, True])
-def test_text_tokens_equal_upstream(turbo: bool) -> None:
-    t3: Any = tiny_t3(turbo=turbo)
-    tokenizer = CharacterTokenizer()
-    tokens = TextTokens(tokenizer, t3)("hello  there").tolist()
-    if turbo:
-        assert tokens == tokenizer("Hello there.").input_ids[0].tolist()
-    else:
-        assert tokens == [255, *tokenizer.text_to_tokens("Hello there.")[0].tolist(), 0]
-
-
-def test_words_said_for_one_written_word_are_read_as_separate_words() -> None:
-    class Words:
-        def text_to_tokens(self, text: str) -> torch.Tensor:
-            assert text.rstrip(".") == "Five dollars now"
-            return torch.zeros(1, len(text))
-
-    hp = SimpleNamespace(start_text_token=1, stop_text_token=2)
-    TextTokens(Words(), SimpleNamespace(hp=hp, is_gpt=False))("five\u00a0dollars now")
