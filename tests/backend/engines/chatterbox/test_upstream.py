@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text_tokens import TextTokens
 from backend.engines.chatterbox.upstream import create_t3, load_upstream
 from backend.engines.chatterbox.variants import FAST_SOUND, TURBO, VARIANTS, variant_of
+from backend.engines.speed import measure_rtf
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 from bench.chatterbox.random_weights import ENGINES
@@ -96,6 +98,14 @@ def test_every_model_is_loaded_from_its_folder_without_network(engine: str, mode
     model = ChatterboxModel(upstream, ChatterboxSettings(watermark=False), models / "voices")
     assert model.info.name == engine
     assert speak(model, "the cat.").size > 0
+
+
+def test_how_fast_nano_speaks_is_measured_with_its_own_engine(models: Path) -> None:
+    folder, _ = write_model(models, "chatterbox-nano")
+    settings = ChatterboxSettings(device="cpu", watermark=False)
+    with quiet():
+        model = ChatterboxModel.load(folder, settings, models / "voices")
+        assert 0 < measure_rtf(model) < math.inf
 
 
 def speak(model: ChatterboxModel, text: str, language: str | None = None) -> Any:
