@@ -97,10 +97,15 @@ class ChatterboxModel:
 
     def voices(self) -> tuple[Voice, ...]:
         """See `base.Model`."""
-        learned = [
-            Voice(name, "en", "learned", ready=True, learned=True) for name in list(self._learned)
-        ]
-        return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
+        names = (*self._built_in, *list(self._learned))
+        return tuple(map(self._describe_voice, names))
+
+    def _describe_voice(self, name: str) -> Voice:
+        learned = name not in self._built_in
+        own, *others = self.info.languages
+        speaks = tuple(each for each in others if each not in self.info.missing_languages)
+        description = "learned" if learned else "built in"
+        return Voice(name, own, description, True, learned=learned, other_languages=speaks)
 
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`: always False, it has no lexicon."""
@@ -122,7 +127,7 @@ class ChatterboxModel:
         self._folder.save_voice(name, voice, {"name": name, "engine": self.info.name, "made": made})
         self._learned[name] = voice
         self._set_default_voice()
-        return Voice(name, "en", "learned", ready=True, learned=True)
+        return self._describe_voice(name)
 
     def forget(self, name: str) -> None:
         """See `base.CloningModel`."""

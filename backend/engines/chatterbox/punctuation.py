@@ -13,6 +13,15 @@ from backend.engines.chatterbox.traced_text import TracedText
 _SPACES = r"\s+"
 _GREEK_QUESTION = "\u037e"  # looks like a semicolon, and mostly is typed as one
 _COLON = r"(?<!\d):|:(?!\d)"
+# Beside a character that is written without spaces, and not between two words.
+_LOOSE_SPACE = regex.compile(
+    r"""(?V1)
+    (?<=[[^\x00-\x7f]--\p{L}])\ + | \ +(?=[[^\x00-\x7f]--\p{L}])
+    | (?<=[[\x21-\x7e]--\p{L}])\ +(?=[^\x00-\x7f])
+    | (?<=[^\x00-\x7f])\ +(?=[[\x21-\x7e]--\p{L}])""",
+    regex.VERBOSE,
+)
+_SPACELESS_LANGUAGES = ("ja", "zh")
 _QUOTES = (("\u201c", '"'), ("\u201d", '"'), ("\u2018", "'"), ("\u2019", "'"))
 _DASHES = (("\u2014", "-"), ("\u2013", "-"))
 _ENDED = regex.compile(r"[\p{Terminal_Punctuation}\u2026-][\p{Pe}\p{Pf}\p{Quotation_Mark}\s]*$")
@@ -27,6 +36,8 @@ def normalize_punctuation(
     if capitalize and text.text[:1].islower():
         text = _capitalize(text)
     text = text.sub(_SPACES, " ").strip()
+    if language in _SPACELESS_LANGUAGES:  # the reading parts marks and numbers from words
+        text = text.sub(_LOOSE_SPACE, "")
     if language == "el":
         text = text.replace(";", "?").replace(_GREEK_QUESTION, "?")
     if not turbo:

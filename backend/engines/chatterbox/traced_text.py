@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+
+import regex
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,14 @@ class TracedText:
 
     def replace(self, old: str, new: str) -> TracedText:
         """As `str.replace`."""
-        return self.sub(re.escape(old), new) if old in self.text else self
+        return self.sub(regex.escape(old), new) if old in self.text else self
 
-    def sub(self, pattern: str | re.Pattern[str], new: str) -> TracedText:
+    def sub(self, pattern: str | regex.Pattern[str], new: str) -> TracedText:
         """As `re.sub` with a literal replacement; the pattern matches no empty text."""
         parts: list[str] = []
         ends: list[int] = []
         done = 0
-        for match in re.finditer(pattern, self.text):
+        for match in regex.finditer(pattern, self.text):
             parts += self.text[done : match.start()], new
             ends += self.ends[done : match.start()]
             ends += [self.end_at(match.end())] * len(new)

@@ -92,6 +92,7 @@ def test_a_context_in_a_language_that_lacks_something_is_refused(
     upstream.tokenizer = create_multilingual_tokenizer(folder)
     model = ChatterboxModel(upstream, ChatterboxSettings(), tmp_path / "voices")
     assert len(model.info.languages) == 23
+    assert set(model.voices()[0].other_languages) == {*model.info.languages[1:]} - set(PACKAGES)
     tts = TTSManager(model, EngineSettings(), Metrics(), 1)
     for language in ("ja", "zh-TW", "he"):
         with pytest.raises(Unsupported, match="pip install") as caught:

@@ -84,6 +84,22 @@ def test_a_greek_question_stays_one() -> None:
     assert said("\u03a4\u03b9;", language="en").endswith(",")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("\u300c \u306f\u3044\u300d \u3068\u3002", "\u300c\u306f\u3044\u300d\u3068\u3002"),
+        ("3 \u67084 \u65e5\u3001 5 \u6642\u3002", "3\u67084\u65e5\u30015\u6642\u3002"),
+        ("\u4eca\u5929 \u5f88\u597d, \u597d\u3002", "\u4eca\u5929 \u5f88\u597d,\u597d\u3002"),
+        ("good day, 5 times\u3002", "good day, 5 times\u3002"),
+    ],
+)
+def test_chinese_and_japanese_get_no_spaces_beside_marks_and_numbers(
+    text: str, expected: str
+) -> None:
+    assert said(text, language="ja", capitalize=False) == expected
+    assert said(text, language="ko", capitalize=False) == text
+
+
 def test_only_the_models_that_know_capitals_get_one() -> None:
     assert said("\u00fcber", capitalize=True) == "\u00dcber."
     assert said("\u0131\u015f\u0131k", capitalize=False) == "\u0131\u015f\u0131k."

@@ -16,6 +16,9 @@ from backend.engines.chatterbox.text_tokens import TextTokens, TokenizedText
 from backend.engines.chatterbox.upstream import create_tokenizer
 from backend.engines.chatterbox.variants import VARIANTS
 from backend.text.markup.brackets import SOUNDS
+from backend.text.markup.reader import MarkupOptions
+from backend.text.reading.languages import find_language
+from backend.text.text_reading import read_sentences
 from tests.support.chatterbox.small_tokenizers import (
     MULTILINGUAL,
     write_bytes,
@@ -159,6 +162,41 @@ def test_every_text_has_ends_within_it(text: str, language: str, multilingual: A
         tokenized = read(text, code)
         assert_ends_are_places_in(text, tokenized)
         assert tokenized.ends[0] == 0
+
+
+READ = {
+    "ar": "\u0645\u0631\u062d\u0628\u0627\u060c 3:45 \u0648 12,5 %.",
+    "de": "Um 3:45 Uhr: Dr. M\u00fcller zahlt 1.234,56 \u20ac!",
+    "fr": "Il dit \u00ab Va. \u00bb 3,50 \u20ac : peu\u2026",
+    "hi": "\u0928\u092e\u0938\u094d\u0924\u0947\u0964",
+    "ja": "\u300c\u306f\u3044\u300d\u30683\u67084\u65e5\u30015\u6642\u3002",
+    "ko": "\ud55c \ud55c 45\ud55c.",
+    "ru": "\u043c\u0438\u0440 2024 \u0433. \u043c\u0438\u0440?",
+    "zh": "\u4f60\u597d\uff0c\u4eca3\u70b945\u5206\u3002",
+}
+
+
+def read_aloud(text: str, language: str) -> str:
+    """What the product's own reading gives to an engine."""
+    sentences = read_sentences(text, lambda: find_language(language), MarkupOptions())
+    return "".join(sentence.spoken.text for sentence in sentences)
+
+
+@pytest.mark.parametrize("language", READ)
+def test_the_reading_leaves_other_languages_as_they_are_written(
+    language: str, multilingual: Any
+) -> None:
+    text = READ[language]
+    tokenize = TextTokens(multilingual, model(is_multilingual=True))
+    spoken = tokenize(read_aloud(text, language), language)
+    assert spoken.tokens.tolist() == tokenize(text, language).tokens.tolist()
+
+
+def test_english_numbers_are_words_before_they_are_tokens() -> None:
+    tokenize = TextTokens(CharacterTokenizer(), model())
+    expanded = tokenize("It costs five dollars at three forty five.")
+    spoken = tokenize(read_aloud("It costs $5 at 3:45.", "en"))
+    assert spoken.tokens.tolist() == expanded.tokens.tolist()
 
 
 def test_standard_tokens_equal_upstream_for_english() -> None:
