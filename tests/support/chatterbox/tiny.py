@@ -261,10 +261,11 @@ def _parts(turbo: bool) -> tuple[Any, Any, Any]:
 def tiny(*, turbo: bool, engine: str = "") -> Any:
     """An upstream model; those of a kind share their weights. `engine`: see `tiny_t3`."""
     t3, s3gen, encoder = _parts(turbo)
-    kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
-    if engine:
+    if engine in ("chatterbox-multilingual", "chatterbox-nano"):
         t3 = tiny_t3(turbo=turbo, engine=engine)
-        kind = ChatterboxTurboTTS if turbo else ChatterboxMultilingualTTS
+    kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
+    if t3.hp.is_multilingual:
+        kind = ChatterboxMultilingualTTS
     with quiet():
         return kind(t3, s3gen, encoder, CharacterTokenizer(), "cpu", voice(0, turbo=turbo))
 
