@@ -31,6 +31,7 @@ from backend.engines.chatterbox.variants import FAST_SOUND, TURBO, VARIANTS, var
 from backend.engines.speed import measure_rtf
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
+from bench.chatterbox import random_weights
 from bench.chatterbox.random_weights import ENGINES
 from tests.support.chatterbox.small_tokenizers import MULTILINGUAL, write_bytes, write_graphemes
 from tests.support.chatterbox.tiny import CharacterTokenizer, TinyS3Gen, quiet, tiny, tiny_t3, voice
@@ -263,6 +264,20 @@ def test_full_size_language_models_have_their_parameters_and_slots(engine: str) 
     assert round(count / 1e6) == MILLIONS[engine]
     assert all(weight.is_meta for weight in t3.parameters())
     assert slot_bytes(t3, 1536) > 0
+
+
+@engines
+def test_random_weights_are_made_on_the_device_itself(
+    engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[Any] = []
+    monkeypatch.setattr(random_weights, "assemble", lambda _, parts, *rest: built.extend(parts))
+    random_weights.random_upstream(engine, "meta")
+    assert len(built) == 3
+    for part in built:
+        weights = list(part.parameters())
+        elsewhere = sum(weight.numel() for weight in weights if not weight.is_meta)
+        assert elsewhere < 0.01 * sum(weight.numel() for weight in weights)
 
 
 def test_full_size_nano_decodes(tmp_path: Path) -> None:
