@@ -78,10 +78,17 @@ class ServerSettings(Section):
 class EngineSettings(Section):
     """The engine, its threads, and the defaults of a context."""
 
-    name: Literal["auto", "hibari", "chatterbox", "chatterbox-turbo"] = Field(
+    name: Literal[
+        "auto",
+        "hibari",
+        "chatterbox",
+        "chatterbox-turbo",
+        "chatterbox-multilingual",
+        "chatterbox-nano",
+    ] = Field(
         default="auto",
-        description="The engine; auto is Chatterbox if a CUDA device and its weights are present, "
-        "else hibari.",
+        description="The engine; auto is Chatterbox if a CUDA device and its weights are present; "
+        "on a CPU Chatterbox Nano if its weights are present and it keeps up; else hibari.",
     )
     threads: int = Field(
         default=0,
@@ -134,6 +141,11 @@ class ChatterboxSettings(Section):
         default=False,
         description="Speak words while their clause is still being written, as the embedded voice "
         "does. Experimental: quality not measured.",
+    )
+    meanflow: bool = Field(
+        default=False,
+        description="Speak with Turbo's sound decoder, also the standard and the multilingual "
+        "model: 2 steps instead of 20, needs Turbo's weights. Quality not measured.",
     )
     watermark: bool = Field(
         default=True, description="Add an inaudible watermark of synthetic speech."

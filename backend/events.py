@@ -22,7 +22,8 @@ BitRate = int | Literal["auto"]
 @dataclass(frozen=True, slots=True)
 class Voice:
     """A voice of an engine. `ready`: needs no download. `learned`: made from a recording, and can
-    be removed. `gender`: female, male, or "" for unknown.
+    be removed. `gender`: female, male, or "" for unknown. `other_languages`: in which it can speak
+    besides its own.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Voice:
     ready: bool
     learned: bool = False
     gender: str = ""
+    other_languages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,13 +183,16 @@ class TTSManager:
         """All voices. Does not block."""
         return self._store.list_voices()
 
-    def check_readable(self, text: str) -> None:
-        """Raises `UnreadableText` if the text has words and the engine can read none of them."""
-        script = foreign_script(text, self.info.languages)
+    def check_readable(self, text: str, language: str | None) -> None:
+        """Raises `UnreadableText` if the text has words and none of them can be read in the
+        language, by default the engine's first.
+        """
+        language = language or self.info.languages[0]
+        script = foreign_script(text, (language,))
         if script is not None:
             raise UnreadableText(
-                f"all of the text is in a script ({script}) that {self.info.name} does not read; "
-                f"its languages: {', '.join(self.info.languages)}"
+                f"all of the text is in a script ({script}) that {self.info.name} does not read in "
+                f"the language {language}; its languages: {', '.join(self.info.languages)}"
             )
 
     def find_voice(self, name: str) -> str:
@@ -260,6 +263,9 @@ class TTSManager:
             raise Unsupported(
                 f"language {start.language[:40]!r}; languages: {known}", start.context
             )
+        code = _primary_subtag(start.language or self.info.languages[0])
+        if code in self.info.missing_languages:
+            raise Unsupported(self.info.missing_languages[code], start.context)
         parameters = self._chosen_parameters(start)
         speed = parameters.pop("speed", self._settings.speed)
         seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed

@@ -38,6 +38,7 @@ class EngineInfo:
     ones are spoken badly. `max_batch`: most utterances passed to one step.
     `parameters`: what a context may set, by the names of `events.Start`. `clones`: voices can be
     learned from recordings. `lufs`: loudness of its voices; None: each is measured.
+    `missing_languages`: those of `languages` that lack something, and what to do about each.
     `sounds`: what it can do but speak ("laugh"); a text asks for one by its name in brackets.
     `step_limit_s`: a longer call counts as hanging; the engine is abandoned and that call's
     utterances fail.
@@ -54,6 +55,7 @@ class EngineInfo:
     step_limit_s: float = 2.0
     sounds: tuple[str, ...] = ()
     min_clause_length: int = 25
+    missing_languages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

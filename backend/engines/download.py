@@ -192,7 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command, with a progress bar."""
     parser = argparse.ArgumentParser(
         prog="duplex-tts download",
-        description="Fetch the weights of an engine (about 3 GB). An interrupted download resumes "
+        description="Fetch the weights of an engine (2 to 3 GB). An interrupted download resumes "
         "where it stopped; existing files are checked, and fetched again if they differ.",
         epilog="environment: HF_ENDPOINT sets another hub, HF_TOKEN a token for it.",
     )

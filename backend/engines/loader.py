@@ -11,12 +11,15 @@ import structlog
 
 from backend.config import ChatterboxSettings, Settings
 from backend.engines.base import Model
-from backend.engines.weights import WEIGHTS, Weights, weights_folder
+from backend.engines.speed import measure_rtf
+from backend.engines.weights import WEIGHTS, weights_folder
 from backend.errors import ConfigError, DuplexError
 
 log = structlog.get_logger(__name__)
 
 _EMBEDDED = "hibari"
+_NANO = "chatterbox-nano"  # the only one that may keep up on a CPU
+_HIGHEST_RTF = 0.7  # of speech on a CPU, which the server's other work shares
 _INSTALL = "in a checkout run: make install-chatterbox"
 
 
@@ -24,12 +27,17 @@ def load_model(settings: Settings, models: Path) -> Model:
     """Choose and load the engine, and log the reason. Blocks (seconds); does not use the network.
     `models`: the folder of weights and voices. Raises `ConfigError`.
     """
-    requested = settings.engine.name
-    name, why = _choose_best(models) if requested == "auto" else (requested, "set by engine.name")
+    model: Model | None = None
+    name, why = str(settings.engine.name), "set by engine.name"
+    if name == "auto":
+        name, why, model = _choose_best(settings.chatterbox, models)
     log.info("engine.chosen", engine=name, why=why, models=str(models))
+    if model is not None:
+        return model
     if name == _EMBEDDED:
         return _load_hibari(models)
-    return _load_chatterbox(WEIGHTS[name], settings.chatterbox, models)
+    _check_device(name, settings.chatterbox.device)
+    return _load_chatterbox(name, settings.chatterbox, models)
 
 
 def cuda_device() -> str | None:
@@ -57,19 +65,37 @@ def is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def _choose_best(models: Path) -> tuple[str, str]:
-    """The name of the best engine, and the reason."""
-    present = [w for w in WEIGHTS.values() if not w.missing_files(weights_folder(w.engine, models))]
+def _choose_best(settings: ChatterboxSettings, models: Path) -> tuple[str, str, Model | None]:
+    """The name of the best engine, the reason, and the model if it had to be loaded to know."""
+    present = [
+        name for name, w in WEIGHTS.items() if not w.missing_files(weights_folder(name, models))
+    ]
     if not present:  # checked first: torch takes seconds to look for a device
         best = next(iter(WEIGHTS))
-        return _EMBEDDED, f"no weights of Chatterbox found (get them: duplex-tts download {best})"
-    engine = present[0].engine
+        why = f"no weights of Chatterbox found (get them: duplex-tts download {best})"
+        return _EMBEDDED, why, None
+    found = f"weights of {present[0]} found"
     if not is_installed("chatterbox"):
-        return _EMBEDDED, f"weights of {engine} found, but its package is missing; {_INSTALL}"
-    device = cuda_device()
-    if device is None:
-        return _EMBEDDED, f"weights of {engine} found, but no CUDA device: {explain_no_device()}"
-    return engine, f"its weights and a CUDA device are present ({device})"
+        return _EMBEDDED, f"{found}, but its package is missing; {_INSTALL}", None
+    device = None if settings.device == "cpu" else cuda_device()
+    if device is not None:
+        return present[0], f"its weights and a CUDA device are present ({device})", None
+    no_device = "chatterbox.device is cpu" if settings.device == "cpu" else explain_no_device()
+    if _NANO not in present:
+        return _EMBEDDED, f"{found}, but no CUDA device: {no_device}", None
+    model, speed = _load_if_fast(settings, models)
+    return _NANO if model else _EMBEDDED, f"{speed}; no CUDA device: {no_device}", model
+
+
+def _load_if_fast(settings: ChatterboxSettings, models: Path) -> tuple[Model | None, str]:
+    """Nano, loaded, if it keeps up on this CPU, and what was measured."""
+    model = _load_chatterbox(_NANO, settings.model_copy(update={"device": "cpu"}), models)
+    rtf = measure_rtf(model)
+    verdict = "keeps up" if rtf <= _HIGHEST_RTF else "does not keep up"
+    why = (
+        f"{_NANO} {verdict} on this CPU: {rtf:.2f} s for a second of speech, {_HIGHEST_RTF} allowed"
+    )
+    return model if rtf <= _HIGHEST_RTF else None, why
 
 
 def _load_hibari(models: Path) -> Model:
@@ -79,21 +105,18 @@ def _load_hibari(models: Path) -> Model:
         return HibariModel(models / "hibari")
 
 
-def _load_chatterbox(weights: Weights, settings: ChatterboxSettings, models: Path) -> Model:
-    folder = weights_folder(weights.engine, models)
+def _load_chatterbox(name: str, settings: ChatterboxSettings, models: Path) -> Model:
+    weights, folder = WEIGHTS[name], weights_folder(name, models)
     if missing := weights.missing_files(folder):
         raise ConfigError(
-            f"{weights.engine}: no {', '.join(missing)} in {folder}; "
-            f"run: duplex-tts download {weights.engine}"
+            f"{name}: no {', '.join(missing)} in {folder}; run: duplex-tts download {name}"
         )
     try:
         from backend.engines.chatterbox.model import ChatterboxModel
     except ImportError as error:
-        raise ConfigError(f"{weights.engine}: {error}; {_INSTALL}") from error
-    _check_device(settings.device)
-    remedy = f"`duplex-tts download {weights.engine}` checks its files"
-    with _wrap_load_errors(weights.engine, remedy):
-        return ChatterboxModel.load(folder, settings, models / "voices" / weights.engine)
+        raise ConfigError(f"{name}: {error}; {_INSTALL}") from error
+    with _wrap_load_errors(name, f"`duplex-tts download {name}` checks its files"):
+        return ChatterboxModel.load(folder, settings, models / "voices" / name)
 
 
 @contextmanager
@@ -109,10 +132,11 @@ def _wrap_load_errors(engine: str, remedy: str) -> Iterator[None]:
         raise ConfigError(f"{engine} could not be loaded ({why}); {remedy}") from error
 
 
-def _check_device(requested: str) -> None:
+def _check_device(engine: str, requested: str) -> None:
     if requested != "cpu" and cuda_device():
         return
     why = "chatterbox.device is cpu" if requested == "cpu" else explain_no_device()
     if requested == "cuda":
         raise ConfigError(f"chatterbox.device = cuda: no CUDA device found ({why}); use auto")
-    log.warning("engine.slow", why=f"Chatterbox is slower than real time on a CPU ({why})")
+    slow = "may be slower" if engine == _NANO else "is slower"
+    log.warning("engine.slow", why=f"{engine} {slow} than real time on a CPU ({why})")

@@ -66,6 +66,32 @@ WEIGHTS = {
                 "t3_cfg.safetensors",
             ),
         ),
+        Weights(
+            "chatterbox-multilingual",
+            "ResembleAI/chatterbox",
+            (
+                "grapheme_mtl_merged_expanded_v1.json",
+                "Cangjie5_TC.json",
+                "conds.pt",
+                "ve.safetensors",
+                "s3gen.safetensors",
+                "t3_mtl23ls_v3.safetensors",
+            ),
+        ),
+        Weights(
+            "chatterbox-nano",
+            "ResembleAI/chatterbox-nano",
+            (
+                "vocab.json",
+                "merges.txt",
+                "added_tokens.json",
+                "conds.pt",
+                "ve.safetensors",
+                "s3gen_meanflow.safetensors",
+                "t3_nano_v1.safetensors",
+            ),
+            ("*.json", "*.txt"),
+        ),
     )
 }
 """By engine name, best engine first."""

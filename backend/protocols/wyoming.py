@@ -211,7 +211,7 @@ class WyomingProtocol:
                 installed=voice.ready,
                 description=f"{voice.name} ({voice.description})",
                 version=None,
-                languages=[voice.language],
+                languages=[voice.language, *voice.other_languages],
             )
             for voice in self._voices
         ]

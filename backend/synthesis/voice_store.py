@@ -121,7 +121,7 @@ class VoiceStore:
         if not (self._model.info.clones and isinstance(self._model, CloningModel)):
             raise Unsupported(
                 f"the engine {self._model.info.name} learns no voices from recordings; "
-                "chatterbox-turbo and chatterbox do (docs/chatterbox.md)"
+                "those of Chatterbox do, such as chatterbox-turbo (docs/chatterbox.md)"
             )
         return self._model
 

@@ -7,63 +7,75 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from backend.engines.chatterbox.model import set_precision
+from backend.engines.chatterbox.upstream import assemble, create_t3
+from backend.engines.chatterbox.variants import VARIANTS
 
-ENGINES = ("chatterbox-turbo", "chatterbox")
+ENGINES = tuple(VARIANTS)
 _PROMPT_TOKENS = 250  # a reference of 10 s
 _TURBO_PROMPT = 375
-_TURBO_TEXT_TOKENS = 50_276
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """As of the package `tokenizers`."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
 
 
 class ByteTokenizer:
-    """About one token per four characters, as upstream's tokenizers; for both models."""
+    """About one token per four characters, as upstream's tokenizers; for all models."""
 
-    def text_to_tokens(self, text: str) -> torch.Tensor:
-        """The standard model's interface."""
-        ids = [3 + sum(map(ord, text[n : n + 2])) % 250 for n in range(0, len(text), 2)]
-        return torch.tensor([ids])
+    rewriters: Mapping[str, Any] = {}
 
-    def __call__(self, text: str, **_: Any) -> Any:
+    @property
+    def tokenizer(self) -> ByteTokenizer:
+        """As upstream's."""
+        return self
+
+    def encode(self, text: str) -> Encoding:
+        """As of the package `tokenizers`."""
+        return _encode(text, 2, 250)
+
+    def text_to_tokens(self, text: str, language_id: str = "") -> torch.Tensor:
+        """The interface of the standard and of the multilingual model."""
+        return torch.tensor([self.encode(text).ids])
+
+    def __call__(self, text: str, **options: Any) -> Any:
         """Turbo's interface."""
+        encoding = _encode(text, 4, 500)
+        if options.get("return_tensors"):
+            return SimpleNamespace(input_ids=torch.tensor([encoding.ids]))
+        return {"input_ids": encoding.ids, "offset_mapping": encoding.offsets}
 
-        class Encoding:
-            input_ids = torch.tensor(
-                [[sum(map(ord, text[n : n + 4])) for n in range(0, len(text), 4)]]
-            )
 
-            def __getitem__(self, name: str) -> torch.Tensor:
-                return torch.as_tensor(getattr(self, name))
-
-        return Encoding()
+def _encode(text: str, size: int, count: int) -> Encoding:
+    starts = range(0, len(text), size)
+    offsets = [(start, min(start + size, len(text))) for start in starts]
+    return Encoding([3 + sum(map(ord, text[a:b])) % count for a, b in offsets], offsets)
 
 
 def random_upstream(engine: str, device: str, seed: int = 0) -> Any:
-    """A `ChatterboxTTS` or `ChatterboxTurboTTS` with a random voice, in its serving precision.
-    Blocks (half a minute); takes 3.5 GB.
+    """An upstream model with a random voice, in its serving precision. Blocks (half a minute on a
+    CPU); takes up to 3.5 GB.
     """
+    variant = VARIANTS[engine]
     with quiet():
         from chatterbox.models.s3gen import S3Gen
-        from chatterbox.models.t3 import T3
         from chatterbox.models.voice_encoder import VoiceEncoder
-        from chatterbox.tts import ChatterboxTTS
-        from chatterbox.tts_turbo import ChatterboxTurboTTS
 
-        turbo = engine == "chatterbox-turbo"
         torch.manual_seed(seed)
-        t3 = T3(_turbo_config()) if turbo else T3()
-        if turbo:
-            del t3.tfmr.wte
-        parts = [t3, S3Gen(meanflow=turbo), VoiceEncoder()]
-        for part in parts:
-            part.to(device).eval()
-        kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
-        voice = random_voice(turbo=turbo, device=device)
-        return set_precision(kind(*parts, ByteTokenizer(), device, voice))
+        with torch.device(device):
+            parts = create_t3(variant), S3Gen(meanflow=variant.turbo), VoiceEncoder()
+        voice = random_voice(turbo=variant.turbo, device=device)
+        return assemble(variant, parts, ByteTokenizer(), device, voice)
 
 
 def random_voice(
@@ -91,20 +103,6 @@ def random_voice(
         "embedding": torch.randn(1, 192, generator=random),
     }
     return Conditionals(conditioning, sound).to(device)
-
-
-def _turbo_config() -> Any:
-    """The configuration of upstream's `ChatterboxTurboTTS.from_local`."""
-    from chatterbox.models.t3.modules.t3_config import T3Config
-
-    config = T3Config(text_tokens_dict_size=_TURBO_TEXT_TOKENS)
-    config.llama_config_name = "GPT2_medium"
-    config.speech_tokens_dict_size = 6563
-    config.input_pos_emb = None
-    config.speech_cond_prompt_len = _TURBO_PROMPT
-    config.use_perceiver_resampler = False
-    config.emotion_adv = False
-    return config
 
 
 @contextlib.contextmanager

@@ -32,7 +32,8 @@ def prepare(engine: str, device: str, *, random_weights: bool) -> tuple[str, Cha
     try:
         import torch
 
-        from backend.engines.chatterbox.model import ChatterboxModel, load_upstream
+        from backend.engines.chatterbox.model import ChatterboxModel
+        from backend.engines.chatterbox.upstream import load_upstream
         from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench
         from bench.chatterbox.random_weights import random_upstream
     except ImportError as error:

@@ -225,7 +225,12 @@ OUT_OF_RANGE = [
     ("bidirectional_streaming.enabled", '"maybe"', "true or false"),
     ("latency_optimization.streaming_threshold", "0", "a number, 0.01 or more"),
     ("latency_optimization.chunk_size", '"many"', "a whole number, 1 or more"),
-    ("engine.name", '"espeak"', "one of auto, hibari, chatterbox, chatterbox-turbo"),
+    (
+        "engine.name",
+        '"espeak"',
+        "one of auto, hibari, chatterbox, chatterbox-turbo, chatterbox-multilingual, "
+        "chatterbox-nano",
+    ),
     ("chatterbox.device", '"tpu"', "one of auto, cpu, cuda"),
     ("chatterbox.slots", "0", "a whole number from 1 to 256"),
     ("log.level", '"loud"', "one of debug, info, warning, error"),

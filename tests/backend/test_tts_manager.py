@@ -15,6 +15,7 @@ from backend.errors import (
     DuplexError,
     EngineFailed,
     UnknownVoice,
+    UnreadableText,
     Unsupported,
     VoiceUnavailable,
 )
@@ -50,6 +51,30 @@ def test_contexts_get_different_seeds() -> None:
 def test_requested_parameters_are_used() -> None:
     start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
     assert manager().resolve_params(start) == VoiceParams("second", 0.5, 0, "EN-us")
+
+
+@pytest.mark.parametrize("language", ["ja", "JA-jp", None])
+def test_a_language_that_lacks_something_is_refused_with_the_remedy(language: str | None) -> None:
+    model = FakeModel()
+    model.info = replace(
+        model.info, languages=("ja", "en"), missing_languages={"ja": "run: pip install it"}
+    )
+    tts = manager(model)
+    with pytest.raises(Unsupported, match="run: pip install it") as caught:
+        tts.resolve_params(Start("a", language=language))
+    assert (caught.value.context, caught.value.code) == ("a", "unsupported")
+    assert tts.resolve_params(Start("a", language="en")).language == "en"
+
+
+def test_text_in_a_script_of_another_language_is_unreadable() -> None:
+    model = FakeModel()
+    model.info = replace(model.info, languages=("en", "ru"))
+    tts = manager(model)
+    tts.check_readable("\u043c\u0438\u0440", "ru-RU")
+    tts.check_readable("peace", "en")
+    for language in (None, "en"):
+        with pytest.raises(UnreadableText, match=r"language en; its languages: en, ru"):
+            tts.check_readable("\u043c\u0438\u0440", language)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from backend.engines.chatterbox.graphs import BATCH_SIZES
 from backend.engines.chatterbox.memory import compute_or_none
 from backend.engines.chatterbox.passage import Passage, RenderedSound, Renderer
 from backend.engines.chatterbox.render_times import RenderTimes
-from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.text_tokens import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.watermark import Watermark
@@ -162,7 +162,8 @@ class ChatterboxEngine:
         passage, parts = utterance.passage, self._parts
         assert passage is not None
         prefix = parts.voices.prefix(utterance.voice, utterance.params.exaggeration)
-        parts.decoder.join(passage.session, prefix, parts.tokens(passage.text))
+        text = parts.tokens(passage.text, utterance.language)
+        parts.decoder.join(passage.session, prefix, text.tokens)
         passage.prepare(parts.renderer)
         return True
 

@@ -11,7 +11,7 @@ import structlog
 import torch
 
 from backend.config import ChatterboxSettings
-from backend.engines.base import Device, EngineInfo, EngineMemory, Parameter, Utterance
+from backend.engines.base import Device, EngineInfo, EngineMemory, Utterance
 from backend.engines.chatterbox.background import use_priority_stream
 from backend.engines.chatterbox.decoder import SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
@@ -32,8 +32,10 @@ from backend.engines.chatterbox.recording import (
     read_recording,
 )
 from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text import TextTokens
+from backend.engines.chatterbox.text_tokens import TextTokens
+from backend.engines.chatterbox.upstream import load_upstream
 from backend.engines.chatterbox.utterance import ChatterboxParams
+from backend.engines.chatterbox.variants import variant_of
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
 from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
@@ -49,27 +51,10 @@ BUILT_IN = "default"
 _POSITIONS = 1536  # per row: conditioning (35 or 376), 300 characters of text, 40 s of speech
 _STEP_LIMIT_S = 120.0  # a step may capture a graph; on a CPU some take a minute
 
-_COMMON = {
-    "temperature": Parameter(0.05, 5.0, 0.8),
-    "repetition_penalty": Parameter(1.0, 2.0, 1.2),
-}
-# Upstream's defaults, and the ranges of its demo where it has one.
-PARAMETERS = {
-    "chatterbox": {
-        "exaggeration": Parameter(0.25, 2.0, 0.5),
-        "cfg_weight": Parameter(0.0, 1.0, 0.5),
-        "top_p": Parameter(0.0, 1.0, 1.0),
-        "min_p": Parameter(0.0, 1.0, 0.05),
-        **_COMMON,
-    },
-    "chatterbox-turbo": {"top_p": Parameter(0.0, 1.0, 0.95), **_COMMON},
-}
-
 
 class ChatterboxModel:
-    """See `base.CloningModel`. `upstream`: a loaded `ChatterboxTTS` or `ChatterboxTurboTTS`;
-    `voices`: the folder of the learned voices. Raises `ConfigError` if the card has no room for an
-    utterance.
+    """See `base.CloningModel`. `upstream`: from `load_upstream`; `voices`: the folder of the
+    learned voices. Raises `ConfigError` if the card has no room for an utterance.
 
     Create one engine only: its KV cache and CUDA graphs belong to one thread.
     """
@@ -78,24 +63,24 @@ class ChatterboxModel:
         self._upstream = upstream
         self._settings = settings
         self._folder = VoiceFolder(voices)
-        turbo = bool(upstream.t3.is_gpt)
+        variant = variant_of(upstream.t3)
         device = torch.device(upstream.device)
         self._weights = WeightResidency((upstream.t3, upstream.s3gen, upstream.ve))
         self._pools = GraphPools(self._weights.device)
         self._slot_bytes = slot_bytes(upstream.t3, _POSITIONS)
         self._slots = slots_for_device(device, settings.slots, self._slot_bytes)
         self._decoder: weakref.ref[SpeechTokenDecoder] | None = None  # of the engine there is
-        name = "chatterbox-turbo" if turbo else "chatterbox"
         self.info = EngineInfo(
-            name,
+            variant.engine,
             SAMPLE_RATE_HZ,
-            ("en",),
+            variant.languages,
             incremental=settings.text_extension,
             max_batch=4 * self._slots,
-            parameters=PARAMETERS[name],
+            parameters=variant.parameters,
             clones=True,
             step_limit_s=_STEP_LIMIT_S,
-            sounds=tuple(SOUNDS) if turbo else (),
+            sounds=tuple(SOUNDS) if variant.turbo else (),
+            missing_languages=getattr(upstream.tokenizer, "missing_languages", {}),
         )
         self._built_in: dict[str, Conditioning] = {}
         if upstream.conds is not None:
@@ -105,11 +90,12 @@ class ChatterboxModel:
 
     @classmethod
     def load(cls, folder: Path, settings: ChatterboxSettings, voices: Path) -> ChatterboxModel:
-        """Load the weights in `folder`, Turbo's or the standard model's. Blocks (seconds). Raises
+        """Load the weights in `folder`, named after its engine. Blocks (seconds). Raises
         `ConfigError` if the card is too full.
         """
         with explain_out_of_memory():
-            return cls(load_upstream(folder, settings.device), settings, voices)
+            upstream = load_upstream(folder, settings.device, meanflow=settings.meanflow)
+            return cls(upstream, settings, voices)
 
     @property
     def device(self) -> Device | None:
@@ -134,10 +120,15 @@ class ChatterboxModel:
 
     def voices(self) -> tuple[Voice, ...]:
         """See `base.Model`."""
-        learned = [
-            Voice(name, "en", "learned", ready=True, learned=True) for name in list(self._learned)
-        ]
-        return (*(Voice(name, "en", "built in", True) for name in self._built_in), *learned)
+        names = (*self._built_in, *list(self._learned))
+        return tuple(map(self._describe_voice, names))
+
+    def _describe_voice(self, name: str) -> Voice:
+        learned = name not in self._built_in
+        own, *others = self.info.languages
+        speaks = tuple(each for each in others if each not in self.info.missing_languages)
+        description = "learned" if learned else "built in"
+        return Voice(name, own, description, True, learned=learned, other_languages=speaks)
 
     def is_whole_word(self, word: str) -> bool:
         """See `Model.is_whole_word`: always False, it has no lexicon."""
@@ -160,7 +151,7 @@ class ChatterboxModel:
         self._folder.save_voice(name, voice, {"name": name, "engine": self.info.name, "made": made})
         self._learned[name] = voice
         self._set_default_voice()
-        return Voice(name, "en", "learned", ready=True, learned=True)
+        return self._describe_voice(name)
 
     def forget(self, name: str) -> None:
         """See `base.CloningModel`."""
@@ -230,43 +221,8 @@ class ChatterboxModel:
         self._decoder = weakref.ref(decoder)
         return EngineParts(
             decoder,
-            Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.t3.is_gpt)),
+            Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.s3gen.meanflow)),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceCache(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,
         )
-
-
-def load_upstream(folder: Path, device: str) -> Any:
-    """Load upstream's model from `folder` onto `device` (`auto`: CUDA if available), ready to
-    serve. Blocks (seconds).
-    """
-    from chatterbox.tts import ChatterboxTTS
-    from chatterbox.tts_turbo import ChatterboxTurboTTS
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    turbo = (folder / "t3_turbo_v1.safetensors").exists()
-    return set_precision(
-        (ChatterboxTurboTTS if turbo else ChatterboxTTS).from_local(folder, device)
-    )
-
-
-def set_precision(upstream: Any) -> Any:
-    """Set an upstream model's precision: on CUDA bfloat16 for the language model, fp32 for the
-    rest, because upstream's token ids pass through floats. Returns the model.
-    """
-    for part in (upstream.t3, upstream.s3gen, upstream.ve):
-        part.requires_grad_(requires_grad=False)
-    if torch.device(upstream.device).type == "cuda":
-        # Weights only: the rotary frequencies, a buffer, would be off by whole turns.
-        for weight in upstream.t3.parameters():
-            weight.data = weight.data.to(torch.bfloat16)
-        # fp32 matrices are multiplied in TF32, process-wide: relative error 1e-3, as in torch's
-        # convolutions by default, and several times faster. Token ids are looked up, never
-        # multiplied. Torch's newer switch (backends.cuda.matmul.fp32_precision) makes reading the
-        # older ones raise.
-        torch.set_float32_matmul_precision("high")
-        # cuDNN's attention builds a plan for every new length, which delays speech.
-        torch.backends.cuda.enable_cudnn_sdp(False)
-    return upstream

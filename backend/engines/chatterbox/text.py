@@ -1,15 +1,10 @@
-"""Splits text into passages that fit the model, and tokenizes them."""
+"""Splits text into passages that fit the model."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Any
-
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from backend.engines.chatterbox.speech_length import (
     LONGEST_S,
@@ -75,26 +70,3 @@ def ends_long_clause(text: str, language: str = "en") -> bool:
 def has_words(text: str) -> bool:
     """Whether the text has anything to speak."""
     return any(map(str.isalnum, text))
-
-
-class TextTokens:
-    """Upstream's normalisation and tokenizer, for the standard model or for Turbo."""
-
-    def __init__(self, tokenizer: Any, t3: Any) -> None:
-        self._tokenizer = tokenizer
-        self._hp = t3.hp
-        self._turbo = bool(t3.is_gpt)
-
-    def __call__(self, text: str) -> Tensor:
-        """The text tokens, (n,), with the model's start and stop."""
-        text = text.replace(TIE, " ")
-        if self._turbo:
-            from chatterbox.tts_turbo import punc_norm
-
-            tokens = self._tokenizer(punc_norm(text), return_tensors="pt").input_ids
-            return torch.as_tensor(tokens)[0].long()
-        from chatterbox.tts import punc_norm
-
-        tokens = self._tokenizer.text_to_tokens(punc_norm(text))[0].long()
-        ends = (self._hp.start_text_token, self._hp.stop_text_token)
-        return F.pad(F.pad(tokens, (1, 0), value=ends[0]), (0, 1), value=ends[1])

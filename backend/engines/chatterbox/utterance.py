@@ -58,6 +58,7 @@ class ChatterboxUtterance:
         self._dry_at_s = float("-inf")  # when the client has played the audio so far
         self.id = utterance.id
         self.voice = voice
+        self.language = utterance.language
         self.params = params
         self._seed = utterance.seed
         self._language = utterance.language or "en"

@@ -161,7 +161,12 @@ def test_the_help_lists_the_engines() -> None:
 
 
 def test_required_files_are_among_those_downloaded() -> None:
-    assert list(WEIGHTS) == ["chatterbox-turbo", "chatterbox"]
+    assert list(WEIGHTS) == [
+        "chatterbox-turbo",
+        "chatterbox",
+        "chatterbox-multilingual",
+        "chatterbox-nano",
+    ]
     for weights in WEIGHTS.values():
         assert all(map(weights.includes, weights.required))
         assert not weights.includes("../evil.json")

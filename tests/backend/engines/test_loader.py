@@ -112,6 +112,60 @@ def test_with_weights_and_a_device_chatterbox_is_chosen_turbo_first(
     assert "a card" in why
 
 
+NANO = "chatterbox-nano"
+
+
+@pytest.mark.parametrize(("rtf", "taken"), [(0.5, True), (0.69, True), (0.8, False), (3.0, False)])
+@pytest.mark.parametrize("here", [[NANO], [TURBO, NANO]])
+def test_on_a_cpu_nano_is_chosen_if_it_was_measured_to_keep_up(
+    here: list[str], rtf: float, taken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for engine in here:
+        put_weights(tmp_path, engine)
+    measured: list[Any] = []
+
+    def measure(model: Any) -> float:
+        measured.append(model)
+        return rtf
+
+    monkeypatch.setattr(loader, "measure_rtf", measure)
+    model, why = load_with_reason(settings(device="auto"), tmp_path)
+    (nano,) = measured
+    assert model is (nano if taken else EMBEDDED)
+    assert nano.folder == tmp_path / NANO
+    assert nano.settings.device == "cpu"
+    assert why.startswith(f"{NANO} {'keeps up' if taken else 'does not keep up'} on this CPU")
+    assert f"{rtf:.2f} s for a second of speech" in why
+    assert "the driver is old" in why
+
+
+def test_on_a_card_nano_is_not_measured(
+    tmp_path: Path, machine: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(loader, "measure_rtf")
+    machine.device = "a card"
+    put_weights(tmp_path, NANO)
+    assert load_with_reason(settings(), tmp_path)[0].folder == tmp_path / NANO
+    put_weights(tmp_path, STANDARD)
+    assert load_with_reason(settings(), tmp_path)[0].folder == tmp_path / STANDARD
+
+
+def test_a_card_that_may_not_be_used_is_none(tmp_path: Path, machine: SimpleNamespace) -> None:
+    machine.device = "a card"
+    put_weights(tmp_path, TURBO)
+    model, why = load_with_reason(settings(device="cpu"), tmp_path)
+    assert model is EMBEDDED
+    assert why.endswith("chatterbox.device is cpu")
+
+
+@pytest.mark.parametrize(("engine", "slow"), [(NANO, "may be slower"), (STANDARD, "is slower")])
+def test_a_named_engine_on_a_cpu_is_said_to_be_slow(engine: str, slow: str, tmp_path: Path) -> None:
+    put_weights(tmp_path, engine)
+    with capture_logs() as logs:
+        load_model(settings(engine), tmp_path)
+    assert f"{engine} {slow}" in logs[-1]["why"]
+
+
 def test_incomplete_weights_do_not_count(tmp_path: Path, machine: SimpleNamespace) -> None:
     put_weights(tmp_path, TURBO)
     (tmp_path / TURBO / "t3_turbo_v1.safetensors").unlink()

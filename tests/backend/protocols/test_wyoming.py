@@ -116,6 +116,15 @@ def test_describe_lists_voices_and_streaming_support(protocol: WyomingProtocol) 
     ]
 
 
+def test_a_voice_is_offered_in_every_language_that_it_speaks() -> None:
+    voice = Voice("default", "en", "", ready=True, other_languages=("ar", "de"))
+    protocol = WyomingProtocol([voice])
+    (event,) = encode_events(protocol, Pong("info"))
+    assert isinstance(event, WyomingEvent)
+    (program,) = Info.from_event(event).tts
+    assert program.voices[0].languages == ["en", "ar", "de"]
+
+
 @pytest.mark.parametrize("text", ["hello", "info", None])
 def test_ping_is_answered_with_its_text(protocol: WyomingProtocol, text: str | None) -> None:
     (ping,) = decode_events(protocol, WyomingPing(text))

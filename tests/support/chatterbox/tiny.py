@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -31,10 +34,11 @@ with warnings.catch_warnings():
     from chatterbox.models.t3.llama_configs import LLAMA_CONFIGS
     from chatterbox.models.t3.modules.t3_config import T3Config
     from chatterbox.models.voice_encoder import VoiceEncoder
+    from chatterbox.mtl_tts import ChatterboxMultilingualTTS
     from chatterbox.tts import ChatterboxTTS
     from chatterbox.tts_turbo import ChatterboxTurboTTS
 
-from bench.chatterbox.random_weights import random_voice
+from bench.chatterbox.random_weights import Encoding, random_voice
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_cuda)])
@@ -46,12 +50,17 @@ END_AFTER = 35  # speech tokens, approximately
 _TURBO_PROMPT = 375
 
 
-def tiny_t3(*, turbo: bool) -> Any:
+def tiny_t3(*, turbo: bool, engine: str = "") -> Any:
     """A T3 of two layers that ends its speech: channel 0 of the hidden states carries only the
-    position, and the stop token's logit depends only on it.
+    position, and the stop token's logit depends only on it. `engine`: which of two alike.
     """
     torch.manual_seed(0)
-    t3 = T3(_turbo_config() if turbo else _standard_config())
+    if turbo:
+        config = _turbo_config("GPT2_small" if engine == "chatterbox-nano" else "GPT2_medium")
+    else:
+        config = _standard_config(2454 if engine == "chatterbox-multilingual" else 704)
+    with mock.patch.dict(LLAMA_CONFIGS, _BACKBONES):
+        t3 = T3(config)
     with torch.no_grad():
         t3.speech_head.weight.mul_(4)
         t3.speech_head.weight[:, 0] = 0
@@ -96,20 +105,35 @@ def _mark_positions(t3: Any, *, turbo: bool) -> None:
     t3.speech_pos_emb.emb.weight[END_AFTER:, 0] = 1
 
 
-def _turbo_config() -> Any:
-    LLAMA_CONFIGS["tiny_gpt2"] = LLAMA_CONFIGS["GPT2_medium"] | {
-        "n_layer": 2,
-        "n_embd": SIZE,
-        "hidden_size": SIZE,
-        "n_head": 4,
-        "vocab_size": 8,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "n_positions": 2048,
-        "n_ctx": 2048,
-    }
+_GPT2 = LLAMA_CONFIGS["GPT2_medium"] | {
+    "n_layer": 2,
+    "n_embd": SIZE,
+    "hidden_size": SIZE,
+    "n_head": 4,
+    "vocab_size": 8,
+    "bos_token_id": 0,
+    "eos_token_id": 0,
+    "n_positions": 2048,
+    "n_ctx": 2048,
+}
+_LLAMA = LLAMA_CONFIGS["Llama_520M"] | {
+    "num_hidden_layers": 2,
+    "hidden_size": SIZE,
+    "intermediate_size": 2 * SIZE,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": SIZE // 4,
+}
+_BACKBONES = {  # by upstream's names
+    "GPT2_medium": _GPT2,
+    "GPT2_small": _GPT2 | {"n_layer": 1, "n_head": 2},
+    "Llama_520M": _LLAMA,
+}
+
+
+def _turbo_config(backbone: str) -> Any:
     config = T3Config(text_tokens_dict_size=512)
-    config.llama_config_name = "tiny_gpt2"
+    config.llama_config_name = backbone
     config.speech_tokens_dict_size = 6563
     config.input_pos_emb = None
     config.speech_cond_prompt_len = _TURBO_PROMPT
@@ -118,17 +142,8 @@ def _turbo_config() -> Any:
     return config
 
 
-def _standard_config() -> Any:
-    LLAMA_CONFIGS["tiny_llama"] = LLAMA_CONFIGS["Llama_520M"] | {
-        "num_hidden_layers": 2,
-        "hidden_size": SIZE,
-        "intermediate_size": 2 * SIZE,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "head_dim": SIZE // 4,
-    }
-    config = T3Config.english_only()
-    config.llama_config_name = "tiny_llama"
+def _standard_config(text_tokens: int) -> Any:
+    config = T3Config(text_tokens)
     config.use_perceiver_resampler = False  # its size is fixed to 1024
     config.max_speech_tokens = 1100
     config.max_text_tokens = 512
@@ -203,19 +218,32 @@ class TinySpeechTokenizer(torch.nn.Module):  # type: ignore[misc]
 
 
 class CharacterTokenizer:
-    """One token per character for the standard model, one per word for Turbo."""
+    """One token per character for the models with Llama, one per word for those with GPT-2."""
 
-    def text_to_tokens(self, text: str) -> torch.Tensor:
-        """The standard model's interface."""
-        return torch.tensor([[3 + ord(character) % 250 for character in text]])
+    rewriters: Mapping[str, Any] = {}
 
-    def __call__(self, text: str, **_: Any) -> Any:
+    @property
+    def tokenizer(self) -> CharacterTokenizer:
+        """As upstream's."""
+        return self
+
+    def encode(self, text: str) -> Encoding:
+        """As of the package `tokenizers`."""
+        pieces = list(re.finditer(r"\[SPACE\]|.", text, re.DOTALL))
+        ids = [3 + ord(piece[0].replace("[SPACE]", " ")) % 250 for piece in pieces]
+        return Encoding(ids, [piece.span() for piece in pieces])
+
+    def text_to_tokens(self, text: str, language_id: str = "") -> torch.Tensor:
+        """The interface of the standard and of the multilingual model."""
+        return torch.tensor([self.encode(text.replace(" ", "[SPACE]")).ids])
+
+    def __call__(self, text: str, **options: Any) -> Any:
         """Turbo's interface."""
-
-        class Encoding:
-            input_ids = torch.tensor([[sum(map(ord, word)) % 512 for word in text.split()]])
-
-        return Encoding()
+        words = list(re.finditer(r"\S+", text))
+        ids = [sum(map(ord, word[0])) % 512 for word in words]
+        if options.get("return_tensors"):
+            return SimpleNamespace(input_ids=torch.tensor([ids]))
+        return {"input_ids": ids, "offset_mapping": [word.span() for word in words]}
 
 
 def voice(seed: int, *, turbo: bool, prompt_tokens: int = 50) -> Any:
@@ -230,10 +258,14 @@ def _parts(turbo: bool) -> tuple[Any, Any, Any]:
     return tiny_t3(turbo=turbo), s3gen, VoiceEncoder().eval()
 
 
-def tiny(*, turbo: bool) -> Any:
-    """A `ChatterboxTTS` or `ChatterboxTurboTTS`; instances of a kind share their weights."""
+def tiny(*, turbo: bool, engine: str = "") -> Any:
+    """An upstream model; those of a kind share their weights. `engine`: see `tiny_t3`."""
     t3, s3gen, encoder = _parts(turbo)
+    if engine in ("chatterbox-multilingual", "chatterbox-nano"):
+        t3 = tiny_t3(turbo=turbo, engine=engine)
     kind = ChatterboxTurboTTS if turbo else ChatterboxTTS
+    if t3.hp.is_multilingual:
+        kind = ChatterboxMultilingualTTS
     with quiet():
         return kind(t3, s3gen, encoder, CharacterTokenizer(), "cpu", voice(0, turbo=turbo))
 

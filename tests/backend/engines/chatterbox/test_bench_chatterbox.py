@@ -12,18 +12,21 @@ from typer.testing import CliRunner
 
 from backend.config import ChatterboxSettings
 from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.variants import VARIANTS
 from bench.__main__ import app
 from bench.chatterbox.engine_bench import BenchPlan, ChatterboxBench, limit_upstream_length
+from bench.chatterbox.random_weights import ENGINES
 from bench.harness.report import BenchReport, Figure, Result, to_markdown
 from tests.support.chatterbox.drawn import NoWatermark
 from tests.support.chatterbox.tiny import quiet, tiny
 
 
-@pytest.mark.parametrize("turbo", [False, True], ids=["standard", "turbo"])
-def test_every_row_is_measured(turbo: bool, tmp_path: Path) -> None:
-    upstream = tiny(turbo=turbo)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_row_is_measured(engine: str, tmp_path: Path) -> None:
+    upstream = tiny(turbo=VARIANTS[engine].turbo, engine=engine)
     upstream.watermarker = NoWatermark()
     model = ChatterboxModel(upstream, ChatterboxSettings(slots=2, watermark=False), tmp_path)
+    assert model.info.name == engine
     plan = BenchPlan(
         batches=(1, 2, 64), streams=(1, 2), tokens=3, seconds=0.5, texts=("Good day.",)
     )

@@ -17,6 +17,8 @@ from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import passage, silence, speech_limits
 from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.variants import VARIANTS
+from bench.chatterbox.engine_bench import generate_upstream
 from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream
 from tests.support.chatterbox.drawn import NoWatermark, RecordedNoise
 from tests.support.chatterbox.recordings import recording
@@ -53,13 +55,13 @@ def test_full_size_single_chunk_equals_upstream_generate(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = random_upstream(engine, "cpu")
-    turbo = engine == "chatterbox-turbo"
+    turbo = VARIANTS[engine].turbo
     upstream.watermarker = NoWatermark()
     limit_speech(upstream, monkeypatch)
     with quiet(), monkeypatch.context() as patched:
         drawn = RecordedNoise(patched)
         torch.manual_seed(4)
-        expected = upstream.generate(TEXT)[0].numpy()
+        expected = generate_upstream(upstream, TEXT)[0].numpy()
     settings = ChatterboxSettings(slots=1, watermark=False)
     model = ChatterboxModel(upstream, settings, tmp_path / "voices")
     spoken = speak(model, drawn, turbo=turbo)

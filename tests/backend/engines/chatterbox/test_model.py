@@ -15,8 +15,9 @@ import torch
 from backend.config import ChatterboxSettings, EngineSettings
 from backend.engines.base import CloningModel, Device, MeasuredModel, Release, Utterance
 from backend.engines.chatterbox import memory
-from backend.engines.chatterbox.model import ChatterboxModel, set_precision
+from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
+from backend.engines.chatterbox.upstream import set_precision
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
 from backend.events import Start
 from backend.tts_manager import TTSManager

@@ -1,21 +1,15 @@
-"""Splitting text into passages, and tokenizing them."""
+"""Splitting text into passages."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
-import torch
 
 from backend.engines.chatterbox.speech_length import LONGEST_S, expected_tokens, longest_end
 from backend.engines.chatterbox.text import (
-    TextTokens,
     ends_long_clause,
     has_words,
     split_passages,
 )
-from tests.support.chatterbox.tiny import CharacterTokenizer, tiny_t3
 
 LONG = "It was late, and the road went on; nobody spoke. " * 20
 CHINESE = "\u5929\u6c14\u5f88\u597d\uff0c\u6211\u4eec\u53bb\u516c\u56ed\u3002" * 30
@@ -82,24 +76,3 @@ def test_only_letters_and_digits_are_speakable() -> None:
     assert has_words("a")
     assert has_words("7")
     assert not has_words(" \u2014 ... !")
-
-
-@pytest.mark.parametrize("turbo", [False, True])
-def test_text_tokens_equal_upstream(turbo: bool) -> None:
-    t3: Any = tiny_t3(turbo=turbo)
-    tokenizer = CharacterTokenizer()
-    tokens = TextTokens(tokenizer, t3)("hello  there").tolist()
-    if turbo:
-        assert tokens == tokenizer("Hello there.").input_ids[0].tolist()
-    else:
-        assert tokens == [255, *tokenizer.text_to_tokens("Hello there.")[0].tolist(), 0]
-
-
-def test_words_said_for_one_written_word_are_read_as_separate_words() -> None:
-    class Words:
-        def text_to_tokens(self, text: str) -> torch.Tensor:
-            assert text.rstrip(".") == "Five dollars now"
-            return torch.zeros(1, len(text))
-
-    hp = SimpleNamespace(start_text_token=1, stop_text_token=2)
-    TextTokens(Words(), SimpleNamespace(hp=hp, is_gpt=False))("five\u00a0dollars now")
