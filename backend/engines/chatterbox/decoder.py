@@ -41,12 +41,15 @@ class TokenSession:
     """Decoding state of one passage.
 
     `tokens`: the speech tokens so far, without the stop token. `ended`: the stop token was drawn or
-    the row is full. `text`: the text tokens to speak. `slot`: -1 when not in the decoder.
+    the row is full. `text`: the text tokens to speak. `attended`: of each speech token, the text
+    token that the model attended to most; empty if that is not known. `slot`: -1 when not in the
+    decoder.
     """
 
     sampling: Sampling
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
+    attended: list[int] = field(default_factory=list)
     ended: bool = False
     text: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
     slot: int = -1

@@ -20,12 +20,14 @@ from backend.engines.chatterbox.flow import (
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text import (
     MAX_CHARACTERS,
+    TOKENS_PER_S,
     expected_tokens,
     has_words,
     max_tokens,
     min_tokens,
 )
 from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.word_times import WordAligner
 from backend.text.words import word_ends
 
 FIRST_TOKENS = 10  # 0.4 s of sound; needs 13 tokens with the lookahead
@@ -40,12 +42,14 @@ _STUCK_TOKENS = 50  # of the same id in a row: 2 s
 @dataclass(frozen=True, slots=True)
 class RenderedSound:
     """Samples (n,) of a render, which speak the utterance's text up to `end`; `words`: end offsets
-    of the words spoken.
+    of the words spoken. `word_ends_s`: when each of them ends, from the first sample on (a word
+    that is noticed late ends before it); empty if that is not known.
     """
 
     samples: Tensor
     end: int
     words: Sequence[int]
+    word_ends_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,8 @@ class Passage:
         self.session = session
         self.done = False
         self._read: str | None = None  # the decoder's text
+        self._aligner = WordAligner()
+        self._followed = 0  # tokens whose attention the aligner has
         self._spoken_to = start
         self._chunk_tokens = FIRST_TOKENS
         self._taken = 0  # tokens already rendered to chunks
@@ -134,10 +140,14 @@ class Passage:
         self.end, self.open = end, open_
         self.text = text[self.start : self.start + MAX_CHARACTERS if open_ else end]
 
-    def prepare(self, renderer: Renderer) -> None:
+    def prepare(self, renderer: Renderer, token_ends: Sequence[int] = ()) -> None:
         """Note that the decoder has the current text; creates the sound's state the first time.
-        Call before the first `create_job` and after the text was extended.
+        Call before the first `create_job` and after the text was extended. `token_ends`: of each
+        text token, the end in `text`; see `WordAligner`.
         """
+        if self.prepared:
+            self._follow_attention()  # to the tokens of the text before
+        self._aligner.extend_text(self.text, token_ends)
         self._read = self.text
         if self.prepared:
             return
@@ -170,7 +180,23 @@ class Passage:
         """Whether it is open and has no tokens to draw before its text is extended."""
         if not self.open or self.unread:
             return False
-        return self.session.ended or len(self.session.tokens) >= min_tokens(self._released_text)
+        return self.session.ended or self._may_have_spoken(self._released_text)
+
+    def _may_have_spoken(self, text: str) -> bool:
+        """Whether the tokens so far may be enough for the beginning of the text."""
+        reached = self._follow_attention().text_reached()
+        if reached is None:
+            return len(self.session.tokens) >= min_tokens(text)
+        return reached >= len(text)
+
+    def _follow_attention(self) -> WordAligner:
+        """The aligner, with the attention of all tokens that sound."""
+        tokens, attended = self.session.tokens, self.session.attended
+        known = min(len(tokens), len(attended))
+        sounding = [n for n in range(self._followed, known) if tokens[n] < _SPEECH_TOKENS]
+        self._aligner.add_attended([attended[n] for n in sounding])
+        self._followed = known
+        return self._aligner
 
     @property
     def waiting(self) -> bool:
@@ -223,12 +249,12 @@ class Passage:
 
     def commit(self, new: _NewFrames, samples: Tensor) -> RenderedSound:
         """Advance past `new`; `samples`: its frames, synthesized."""
-        self._held, self._frames = new.held, new.settled
+        first_frame, self._frames, self._held = self._frames, new.settled, new.held
         if self._requested - self._taken >= self._chunk_tokens:  # a full chunk
             self._chunk_tokens *= _GROWTH
         self._taken = self._requested
         self.done = new.final
-        return self._align_text(samples)
+        return self._align_text(samples, first_frame)
 
     def _crossfade(self, mel: Tensor) -> Tensor:
         """Cross-fade from the last render's held-back frames to the same frames of this one."""
@@ -241,8 +267,23 @@ class Passage:
         mel[:, span] = (1 - weight) * self._held[:, :count] + weight * mel[:, span]
         return mel
 
-    def _align_text(self, samples: Tensor) -> RenderedSound:
-        """Estimate the text of the samples by duration: the model reports no word times."""
+    def _align_text(self, samples: Tensor, first_frame: int) -> RenderedSound:
+        """The text of the samples, by attention if that is known, else by duration."""
+        final_end = self.end - self.start if self.done else None
+        spoken = self._frames / FRAMES_PER_TOKEN
+        words = self._follow_attention().find_words(spoken, final_end)
+        if words is None:
+            return self._share_text(samples)
+        start, last = self._spoken_to - self.start, self.end - self.start
+        words = [word for word in words if start < word.end < last + self.done]
+        self._spoken_to = self.start + max([start, *(word.end for word in words)])
+        first = first_frame / FRAMES_PER_TOKEN
+        times_s = [(word.token - first) / TOKENS_PER_S for word in words]
+        ends = [self.start + word.end for word in words]
+        return RenderedSound(samples, self._spoken_to, ends, times_s)
+
+    def _share_text(self, samples: Tensor) -> RenderedSound:
+        """Estimate the text of the samples by duration."""
         total = max(expected_tokens(self.text), self._taken)
         share = 1.0 if self.done else self._frames / (FRAMES_PER_TOKEN * total)
         reached = self.start + min(1.0, share) * len(self.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -60,6 +60,7 @@ class ChatterboxUtterance:
         self._queued_to = 0
         self._spoken_to = 0
         self._audio_ms = 0.0
+        self._word_end_ms = 0.0  # of the last word
         self._count = 0
 
     @property
@@ -109,30 +110,40 @@ class ChatterboxUtterance:
             if self.passage.speakable:
                 return None
             end = self._passages.popleft().end
-        return self._emit_chunk(np.zeros(0, np.float32), end, ())
+        return self._emit_chunk(np.zeros(0, np.float32), end)
 
     def create_chunk(self, sound: RenderedSound, pcm: Pcm) -> Chunk:
         """The chunk for a sound of the current passage; `pcm`: its samples."""
         if self._passages[0].done:
             self._passages.popleft()
-        return self._emit_chunk(pcm, sound.end, sound.words)
+        return self._emit_chunk(pcm, sound.end, self._time_words(sound, pcm))
 
-    def _emit_chunk(self, pcm: Pcm, end: int, word_ends: Sequence[int]) -> Chunk:
+    def _emit_chunk(self, pcm: Pcm, end: int, words: tuple[Word, ...] = ()) -> Chunk:
         start, self._spoken_to = self._spoken_to, end
-        words = _time_words(start, word_ends, self._audio_ms, len(pcm) * 1000 / SAMPLE_RATE_HZ)
-        self._audio_ms += len(pcm) * 1000 / SAMPLE_RATE_HZ
+        self._audio_ms += _duration_ms(pcm)
         self._dry_at_s = max(self._dry_at_s, self._clock()) + len(pcm) / SAMPLE_RATE_HZ
         return Chunk(self.id, pcm, start, end, words, caught_up=self.waiting)
 
+    def _time_words(self, sound: RenderedSound, pcm: Pcm) -> tuple[Word, ...]:
+        """The words of a sound. One begins where the one before ends, also in the chunk before;
+        with unknown times, where the sound begins.
+        """
+        duration_ms = _duration_ms(pcm)
+        if not sound.words or not duration_ms:
+            return ()
+        ends_ms = [self._audio_ms + 1000 * end_s for end_s in sound.word_ends_s]
+        if not ends_ms:
+            self._word_end_ms = self._audio_ms
+            scale = duration_ms / (sound.words[-1] - self._spoken_to)
+            ends_ms = [self._audio_ms + (end - self._spoken_to) * scale for end in sound.words]
+        words = []
+        for (low, high), end_ms in zip(
+            pairwise([self._spoken_to, *sound.words]), ends_ms, strict=True
+        ):
+            start_ms, self._word_end_ms = self._word_end_ms, max(self._word_end_ms, end_ms)
+            words.append(Word(low, high, start_ms, self._word_end_ms))
+        return tuple(words)
 
-def _time_words(
-    start: int, ends: Sequence[int], start_ms: float, duration_ms: float
-) -> tuple[Word, ...]:
-    """The words that end at `ends`, with times proportional to their length."""
-    if not ends or not duration_ms:
-        return ()
-    scale = duration_ms / (ends[-1] - start)
-    return tuple(
-        Word(low, high, start_ms + (low - start) * scale, start_ms + (high - start) * scale)
-        for low, high in pairwise([start, *ends])
-    )
+
+def _duration_ms(pcm: Pcm) -> float:
+    return len(pcm) * 1000 / SAMPLE_RATE_HZ
