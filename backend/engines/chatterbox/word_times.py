@@ -18,9 +18,9 @@ from backend.text.words import word_ends
 TAIL_TOKENS = 25  # 1 s behind the last letter
 REPEAT_TOKENS = 6  # more than outliers, fewer than a word
 _FASTEST = 0.8  # characters per speech token: 20 a second
-_LEADING_TOKENS = 12  # attention to the start and stop says nothing before
+_LEADING_TOKENS = 12  # in these, attention to the start and the end says nothing
 _MEMORY = 32  # speech tokens that the confidence covers
-_PRIOR = 4  # weight of the initial confidence, in speech tokens
+_PRIOR, _PRIOR_TOKENS = 0.7, 4  # confidence at the start, and how many speech tokens it weighs
 _LOST, _REGAINED = 0.4, 0.75  # confidence: far apart, so that trust does not flip
 _STUCK_TOKENS = 50  # in one text token: 2 s
 _SPOKEN_SLOWLY = 2.0  # speech tokens per character: 12.5 characters a second
@@ -58,6 +58,7 @@ class TokenSpans:
             ends.append(end)
         first = bisect_right(ends, 0)
         ends = ends[first : bisect_left(ends, len(text)) + 1]
+        ends[-1:] = [len(text)] * bool(ends)
         leading = sum(1 for _ in takewhile(str.isspace, text))
         starts = [leading, *ends[:-1]][: len(ends)]
         letters = max((n for n, char in enumerate(text, 1) if char.isalnum()), default=0)
@@ -77,16 +78,15 @@ class _Confidence:
     """
 
     def __init__(self) -> None:
-        self._agreement = 1.0
         self._count = 0
-        self.value = 1.0
+        self.value = _PRIOR
         self.trusted = True
 
     def add(self, agrees: bool, chance: float) -> None:
         """Count one speech token."""
         self._count += 1
-        self._agreement += (agrees - self._agreement) / min(_MEMORY, self._count + _PRIOR)
-        self.value = (self._agreement - chance) / (1 - chance)
+        agreement = (agrees - chance) / (1 - chance)  # as Cohen's kappa
+        self.value += (agreement - self.value) / min(_MEMORY, self._count + _PRIOR_TOKENS)
 
     def decide(self, *, stuck: bool, at_end: bool) -> None:
         """Update `trusted`. Who is stuck is not trusted, and trust is not regained at the end:
@@ -137,7 +137,7 @@ class WordAligner:
     @property
     def trusted(self) -> bool:
         """Whether there is attention, and it moves through the text in order."""
-        return self._path.count > 0 and self._confidence.trusted
+        return bool(self._spans.ends) and self._path.count > 0 and self._confidence.trusted
 
     def text_reached(self) -> int | None:
         """How far into the text the speech so far has got, at least; None if not known. Within a
@@ -188,9 +188,7 @@ class WordAligner:
     @property
     def is_tail(self) -> bool:
         """Whether the text has been spoken and speech goes on without it: invented."""
-        size = len(self._spans.ends)
-        last = self._spans.ends[-1] - self._spans.starts[-1] if self._spans.tail >= size else 0
-        return self._is_over and self._behind >= TAIL_TOKENS + round(last * _SPOKEN_SLOWLY)
+        return self._is_over and self._behind >= TAIL_TOKENS + self._last_word_tokens
 
     @property
     def is_repeating(self) -> bool:
@@ -201,18 +199,27 @@ class WordAligner:
     def _is_over(self) -> bool:
         return self.trusted and self._path.count * _FASTEST >= len(self._text.strip())
 
+    @property
+    def _last_word_tokens(self) -> float:
+        """How long the last text token may be spoken, if it has a letter."""
+        spans = self._spans
+        has_letter = spans.tail >= len(spans.ends)
+        return has_letter * (spans.ends[-1] - spans.starts[-1]) * _SPOKEN_SLOWLY
+
     def _observe(self, token: int) -> None:
         size = len(self._spans.ends)
-        inside = 0 <= token < size
-        self._path.observe(token if inside else None)
+        is_early = self._path.count < _LEADING_TOKENS
+        says = 0 <= token < size - is_early * (size > 1)
+        self._path.observe(token if says else None)
         if self._path.state != self._state:
             self._state, self._since = self._path.state, self._path.count - 1
         at_end = self._state == size - 1
-        if inside or at_end or self._path.count > _LEADING_TOKENS:
+        if says or not is_early:
             near = 1 if size > 5 else 0
-            agrees = abs(token - self._state) <= near if inside else token >= size and at_end
+            agrees = abs(token - self._state) <= near if says else token >= size and at_end
             self._confidence.add(agrees, min(0.75, (1 + 2 * near) / size))
-        stuck = self._path.count - self._since > _STUCK_TOKENS and not at_end
+        patience = _STUCK_TOKENS if self._confidence.trusted else _STUCK_TOKENS // 2
+        stuck = self._path.count - self._since > patience and not at_end
         self._confidence.decide(stuck=stuck, at_end=at_end)
         self._watch_end(token)
 
