@@ -18,7 +18,7 @@ from backend.text.words import word_ends
 TAIL_TOKENS = 25  # 1 s behind the last letter
 REPEAT_TOKENS = 6  # more than outliers, fewer than a word
 _FASTEST = 0.8  # characters per speech token: 20 a second
-_LEADING_TOKENS = 12  # in these, attention to the start and the end says nothing
+_LEADING_TOKENS = 12  # in these, attention to the start, stop and last mark says nothing
 _MEMORY = 32  # speech tokens that the confidence covers
 _PRIOR, _PRIOR_TOKENS = 0.7, 4  # confidence at the start, and how many speech tokens it weighs
 _LOST, _REGAINED = 0.4, 0.75  # confidence: far apart, so that trust does not flip
@@ -209,7 +209,7 @@ class WordAligner:
     def _observe(self, token: int) -> None:
         size = len(self._spans.ends)
         is_early = self._path.count < _LEADING_TOKENS
-        says = 0 <= token < size - is_early * (size > 1)
+        says = 0 <= token < (self._spans.tail if is_early else size)
         self._path.observe(token if says else None)
         if self._path.state != self._state:
             self._state, self._since = self._path.state, self._path.count - 1
