@@ -210,10 +210,14 @@ class Passage:
 
     @property
     def is_runaway(self) -> bool:
-        """Whether the model does not stop: too many tokens for the text, or one repeated."""
+        """Whether the model does not stop: too many tokens for the text, one repeated, or attention
+        that has left the text.
+        """
         tokens = self.session.tokens
         stuck = len(tokens) >= _STUCK_TOKENS and len(set(tokens[-_STUCK_TOKENS:])) == 1
-        return stuck or len(tokens) >= max_tokens(self.text)
+        if stuck or len(tokens) >= max_tokens(self.text):
+            return True
+        return not self.open and self._follow_attention().extra_tokens > 0
 
     def is_ready(self, *, hurry: bool) -> bool:
         """Whether there are enough tokens for the next chunk: a short one if `hurry` or paused."""

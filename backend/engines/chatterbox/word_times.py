@@ -15,6 +15,9 @@ from typing import NamedTuple
 from backend.engines.chatterbox.attention_path import AttentionPath
 from backend.text.words import word_ends
 
+STANDARD_HEADS = ((9, 2), (12, 15), (13, 11))  # layer and head that attend to the text in order
+TURBO_HEADS: tuple[tuple[int, int], ...] = ()  # none is known
+
 TAIL_TOKENS = 25  # 1 s behind the last letter
 REPEAT_TOKENS = 6  # more than outliers, fewer than a word
 _FASTEST = 0.8  # characters per speech token: 20 a second
@@ -188,7 +191,7 @@ class WordAligner:
     @property
     def is_tail(self) -> bool:
         """Whether the text has been spoken and speech goes on without it: invented."""
-        return self._is_over and self._behind >= TAIL_TOKENS + self._last_word_tokens
+        return self.trusted and self._is_over and self._beyond >= TAIL_TOKENS
 
     @property
     def is_repeating(self) -> bool:
@@ -196,15 +199,25 @@ class WordAligner:
         return self._is_over and self._back >= REPEAT_TOKENS
 
     @property
-    def _is_over(self) -> bool:
-        return self.trusted and self._path.count * _FASTEST >= len(self._text.strip())
+    def extra_tokens(self) -> int:
+        """How many of the latest speech tokens are not of the text, if there is a tail or a
+        repetition; else 0.
+        """
+        tail = self._beyond if self.is_tail else 0
+        return max(tail, self._back if self.is_repeating else 0)
 
     @property
-    def _last_word_tokens(self) -> float:
-        """How long the last text token may be spoken, if it has a letter."""
+    def _is_over(self) -> bool:
+        """Whether the text can have been spoken."""
+        return self._path.count * _FASTEST >= len(self._text.strip())
+
+    @property
+    def _beyond(self) -> int:
+        """The latest speech tokens that attended only to the end, less those that may speak it."""
         spans = self._spans
         has_letter = spans.tail >= len(spans.ends)
-        return has_letter * (spans.ends[-1] - spans.starts[-1]) * _SPOKEN_SLOWLY
+        slowly = has_letter * (spans.ends[-1] - spans.starts[-1]) * _SPOKEN_SLOWLY
+        return max(0, self._behind - round(slowly))
 
     def _observe(self, token: int) -> None:
         size = len(self._spans.ends)
@@ -226,9 +239,9 @@ class WordAligner:
     def _watch_end(self, token: int) -> None:
         """Count what the speech does once it has reached the last letter."""
         tail = min(self._spans.tail, len(self._spans.ends) - 1)
-        if self._state < tail:
-            self._behind = self._back = 0
-            return
+        is_there = self._state >= tail
         goes_back = 0 <= token < tail - min(3, tail // 2)
-        self._behind = max(0, self._behind + (1 if token >= tail else -2))
-        self._back = min(REPEAT_TOKENS, max(0, self._back + (1 if goes_back else -1)))
+        self._behind = max(0, self._behind + (1 if token >= tail else -2)) * is_there
+        # A long repetition costs the trust, or moves the path; what was found stays.
+        if self._back < REPEAT_TOKENS and self.trusted:
+            self._back = max(0, self._back + (1 if goes_back else -1)) * is_there

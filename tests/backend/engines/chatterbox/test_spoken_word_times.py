@@ -113,6 +113,23 @@ def test_without_attention_in_order_words_share_by_length(
     ]
 
 
+@both
+def test_speech_that_starts_again_is_ended(turbo: bool, plant: Any) -> None:
+    def speak_twice(n: int) -> int:
+        return n // 3 if n < 15 else n // 3 - 5
+
+    text = "Well then my friend."  # 5 text tokens
+    counts = []
+    for attend in (lambda n: n // 3, speak_twice):
+        engine = create_model(turbo=turbo).create_engine()
+        plant(engine, attend)
+        begin(engine, "a", text)
+        chunks = run(engine, "a")["a"]
+        assert_tiles(chunks, text)
+        counts.append(len(pcm(chunks)) // 960)
+    assert counts[1] <= 31 < 35 <= counts[0], "the model's own end comes later"
+
+
 # --- text extension -------------------------------------------------------------------------------
 
 

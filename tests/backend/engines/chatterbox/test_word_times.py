@@ -328,12 +328,13 @@ def test_speech_behind_the_text_is_noticed_within_a_second_and_a_half(pieces: st
     for text in (SHORT, LONG, SHORT.rstrip(".")):
         ends = token_ends(text, pieces)
         for seed in SEEDS:
-            spoken, _ = Speech(seed=seed).attend(text, ends)
+            spoken, times = Speech(seed=seed).attend(text, ends)
             aligner = follow(text, ends, spoken)
-            assert not aligner.is_tail
+            assert aligner.extra_tokens == 0
             late = TAIL_TOKENS + 14 * (text[-1] != ".")
             aligner.add_attended([len(ends) - 1] * late)
             assert aligner.is_tail
+            assert TAIL_TOKENS <= aligner.extra_tokens <= len(spoken) + late - max(times.values())
 
 
 @both
@@ -346,6 +347,7 @@ def test_speech_that_starts_again_is_noticed_within_half_a_second(pieces: str) -
             assert not aligner.is_repeating
             aligner.add_attended(spoken[:12])
             assert aligner.is_repeating
+            assert aligner.extra_tokens > 0
 
 
 @both
