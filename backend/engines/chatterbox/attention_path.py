@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LAG = 7  # speech tokens until a state is settled: drawn ahead of what is rendered
-_OUTLIER = (
-    2.0  # the cost of an observation this far off or farther: also the wildest counts no more
-)
+_OUTLIER = 2.0  # the cost of an observation this many text tokens off, or more
 _SKIP = 1.0  # the cost of each text token that is passed over
 _AHEAD_CHARACTERS = 12  # how far attention is believed at the start, then faster by
 _CHARACTERS_PER_TOKEN = 1.25  # than anybody speaks: 31 a second

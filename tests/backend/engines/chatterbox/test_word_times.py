@@ -99,6 +99,16 @@ def test_attention_that_stays_on_the_stop_for_a_while_is_passed_over(pieces: str
 
 
 @both
+def test_attention_at_the_start_to_what_cannot_be_spoken_yet_is_passed_over(pieces: str) -> None:
+    ends = token_ends(LONG, pieces)
+    attended, times = Speech().attend(LONG, ends)
+    attended[:16] = [len(ends) // 2] * 16
+    words = follow(LONG, ends, attended).find_words(len(attended), len(LONG))
+    assert words is not None
+    assert all(abs(w.token - times[w.end]) <= 1 for w in words[:-1] if times[w.end] > 30)
+
+
+@both
 def test_words_after_a_skip_or_a_repeat_have_their_times(pieces: str) -> None:
     ends = token_ends(LONG, pieces)
     size = len(ends)
@@ -298,6 +308,13 @@ def test_text_reached_is_not_ahead_of_speech(pieces: str) -> None:
     assert np.mean(np.array(behind) > 0) < 0.05
 
 
+def test_text_token_is_not_reached_to_its_end_when_it_begins() -> None:
+    text = "Extraordinary things."
+    assert follow(text, [13, 20, 21], [0] * 5).text_reached() == 4, "20 characters a second"
+    assert follow(text, [13, 20, 21], [0] * 15 + [1] * 5).text_reached() == 18
+    assert follow(text, [13, 20, 21], [0] * 30).text_reached() == 14
+
+
 @both
 def test_text_may_grow_while_it_is_spoken(pieces: str) -> None:
     """Its last token may become another: part of a longer word."""
@@ -363,9 +380,12 @@ def test_speech_of_the_text_is_no_tail(pieces: str, outliers: float) -> None:
 
 
 def test_attention_to_the_stop_before_the_text_can_be_spoken_is_no_tail() -> None:
-    ends = token_ends(LONG, "letters")
-    spoken, _ = Speech(characters_per_s=14).attend(LONG, ends)
-    aligner = follow(LONG, ends, spoken[:40])
-    for _ in range(100):
-        aligner.add_attended([len(ends) - 1])
-        assert not aligner.is_tail
+    """Too fast for speech: the rest of the text may come yet."""
+    ends = token_ends(LONG, "words")
+    spoken, _ = Speech(characters_per_s=30, pause_tokens=3).attend(LONG, ends)
+    aligner = follow(LONG, ends, spoken)
+    assert aligner.trusted
+    early = len(LONG) - len(spoken)  # 1 / 25 s a character
+    aligner.add_attended([len(ends) - 1] * early)
+    assert early > TAIL_TOKENS
+    assert not aligner.is_tail
