@@ -92,8 +92,8 @@ class _Confidence:
         self.value += (agreement - self.value) / min(_MEMORY, self._count + _PRIOR_TOKENS)
 
     def decide(self, *, stuck: bool, at_end: bool) -> None:
-        """Update `trusted`. Speech that is stuck in a text token is not, and trust is not regained at
-        the end: attention that stays on one token always draws the path there.
+        """Update `trusted`: not while speech is stuck in a text token. Trust is not regained at the
+        end: attention that stays on one token always draws the path there.
         """
         least = _LOST if self.trusted else _REGAINED
         self.trusted = self.value >= least and not stuck and (self.trusted or not at_end)
