@@ -8,7 +8,7 @@ session is bound by kernel launches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backend.engines.chatterbox.fused import add_norm, load_kernels
+
+Heads = Sequence[tuple[int, int]]  # layer and head of each
 
 
 class KeyValueCache:
@@ -39,17 +41,52 @@ class KeyValueCache:
             target[:, row, :, :positions] = origin[:, source_row, :, :positions]
 
 
+class AttentionWatch:
+    """Notes how much some heads attend to each position of a text, in every `step`th row.
+
+    `heads`: layer and head of each; `start`, `length`: of the text, (n,) each, of these rows.
+    """
+
+    def __init__(self, heads: Heads, start: Tensor, length: Tensor, step: int) -> None:
+        self._heads = heads
+        self._start, self._length = start[:, None], length[:, None]
+        self._step = step
+        self._weights: Tensor | None = None  # (n, positions)
+
+    def note(self, layer: int, queries: Callable[[], Tensor], keys: Tensor) -> None:
+        """Add the attention of a layer's heads. `queries`: computes (rows, heads, size); `keys`:
+        (rows, heads, positions, size).
+        """
+        heads = [head for each, head in self._heads if each == layer]
+        if not heads:
+            return
+        query, keys = queries()[:: self._step, heads], keys[:: self._step, heads]
+        scores = (keys @ query[..., None])[..., 0].float() * query.size(-1) ** -0.5
+        at = torch.arange(keys.size(2), device=keys.device)
+        inside = (at >= self._start) & (at < self._start + self._length)
+        weights = scores.masked_fill(~inside[:, None], float("-inf")).softmax(-1).sum(1)
+        self._weights = weights if self._weights is None else self._weights + weights
+
+    def most_attended(self) -> Tensor:
+        """Index in the text of the token most attended to, (n,); 0 if no head was watched."""
+        if self._weights is None:
+            return torch.zeros_like(self._start[:, 0])
+        return self._weights.argmax(-1) - self._start[:, 0]
+
+
 @dataclass(frozen=True, slots=True)
 class RowSpan:
     """The new `positions`, (n, m), of `n` rows: a slice, or their indices, (n,).
 
     `reach`: exclusive upper bound of all positions; attention is truncated to it. None: each row
-    attends to its own positions, one new per row (only where the kernels are available).
+    attends to its own positions, one new per row (only where the kernels are available). `watch`:
+    notes attention, of spans of one new position per row.
     """
 
     rows: slice | Tensor
     positions: Tensor
     reach: int | None
+    watch: AttentionWatch | None = None
 
     def attention_mask(self, dtype: torch.dtype) -> Tensor:
         """Causal mask to add to the attention scores, (n, 1, m, reach): 0 or minus infinity."""
@@ -97,7 +134,6 @@ class _Attention:
         if self._kernels is None:  # shared by all layers
             self._mask = span.attention_mask(cache.keys.dtype)
             self._rows = span.row_index()
-            self._turns = [each[span.positions][:, None] for each in angles]
 
     def __call__(self, layer: int, fused: Tensor) -> Tensor:
         """Output (n, m, size) of a fused projection, (n, m, 3 size)."""
@@ -107,15 +143,29 @@ class _Attention:
             angles = self._angles or (fused.new_empty(0), fused.new_empty(0))
             arguments = keys[rows], values[rows], positions, angles
             attended: Tensor = self._kernels.attend(fused, *arguments)
+            self._note(layer, fused)
             return attended
-        query, key, value = fused.unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
-        if self._turns:
-            query, key = _rotate(torch.stack([query, key]), self._turns)
+        query, key, value = self._split(fused)
         keys[self._rows, :, positions] = key.transpose(1, 2)
         values[self._rows, :, positions] = value.transpose(1, 2)
         known = keys[:, :, :reach][rows], values[:, :, :reach][rows]
         result = F.scaled_dot_product_attention(query, *known, attn_mask=self._mask)
+        self._note(layer, fused)
         return result.transpose(1, 2).flatten(2)
+
+    def _split(self, fused: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, rotated, (n, heads, m, head size) each."""
+        query, key, value = fused.unflatten(2, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
+        if self._angles:
+            turns = [each[self._span.positions][:, None] for each in self._angles]
+            query, key = _rotate(torch.stack([query, key]), turns)
+        return query, key, value
+
+    def _note(self, layer: int, fused: Tensor) -> None:
+        if (watch := self._span.watch) is not None:
+            keys = self._cache.keys[layer][self._span.rows]
+            keys = keys if self._span.reach is None else keys[:, :, : self._span.reach]
+            watch.note(layer, lambda: self._split(fused)[0][:, :, 0], keys)
 
 
 class LlamaBackbone:

@@ -15,7 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from backend.engines.chatterbox.backbone import KeyValueCache, RowSpan, create_backbone
+from backend.engines.chatterbox.backbone import (
+    AttentionWatch,
+    Heads,
+    KeyValueCache,
+    RowSpan,
+    create_backbone,
+)
 from backend.engines.chatterbox.fused import load_kernels
 from backend.engines.chatterbox.graphs import GraphCache
 from backend.engines.chatterbox.sampling import (
@@ -25,6 +31,7 @@ from backend.engines.chatterbox.sampling import (
     draw_turbo,
     standard_scores,
 )
+from backend.engines.chatterbox.word_times import STANDARD_HEADS, TURBO_HEADS
 
 _BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # sessions per step: padded to the next size
 _REACH_STEP = 128  # positions: without kernels attention is truncated at the next multiple
@@ -45,19 +52,22 @@ class Prefix:
 class TokenSession:
     """Decoding state of one passage.
 
-    `tokens`: the speech tokens so far, without the stop token. `min_tokens`: with fewer the stop
+    `tokens`: the speech tokens so far, without the stop token; `attended`: of each, the text token
+    that the model attended to most, empty if that is not known. `min_tokens`: with fewer the stop
     token is not drawn. `ended`: the stop token was drawn or the row is full. `text`: the text
-    tokens to speak. `slot`: -1 when not in the decoder. `draws`: tokens drawn, also a discarded
-    stop; `blocks`: blocks of noise drawn for them, the last two of which are `noise` while the
-    session is outside.
+    tokens to speak, from position `text_at` on. `slot`: -1 when not in the decoder. `draws`: tokens
+    drawn, also a discarded stop; `blocks`: blocks of noise drawn for them, the last two of which
+    are `noise` while the session is outside.
     """
 
     sampling: Sampling
     generator: torch.Generator
     tokens: list[int] = field(default_factory=list)
+    attended: list[int] = field(default_factory=list)
     min_tokens: int = 0
     ended: bool = False
     text: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    text_at: int = 0
     slot: int = -1
     position: int = 0
     draws: int = 0
@@ -85,7 +95,8 @@ class SpeechTokenDecoder:
         # Two blocks of noise per session, drawn in turn: a burst may span both.
         self._noise = torch.ones(slots, 2 * BURST, vocabulary, device=device)
         # A burst's inputs, a column per session; see `_column`.
-        self._inputs = torch.zeros(6, slots, dtype=torch.long, device=device)
+        self._inputs = torch.zeros(8, slots, dtype=torch.long, device=device)
+        self._heads = find_text_heads(t3, self._backbone)
         self._by_row = load_kernels(device) is not None
         self._graphs = GraphCache(device)
         self.stop_token: int = t3.hp.stop_speech_token
@@ -125,7 +136,8 @@ class SpeechTokenDecoder:
         cached = _common_prefix(text, session.text) if inside else 0
         if not inside:
             self._take_slot(session, prefix)
-        session.text, session.position, session.ended = text, length, False
+        session.text, session.text_at = text, prefix.positions
+        session.position, session.ended = length, False
         if cached or session.tokens:
             self._prefill(session, cached, prefix.positions)
         else:
@@ -282,17 +294,21 @@ class SpeechTokenDecoder:
         sorts = self._turbo or any(session.sampling.top_p < 1 for session in self._sessions)
         shape = size, self._reach(max(limits.values())), sorts
         most = BURST if self._graphs.warm_ups else max(limits.values())
-        drawn = self._graphs.run(shape, self._create_burst(*shape, most)).tolist()
+        drawn, attended = self._graphs.run(shape, self._create_burst(*shape, most)).tolist()
         for session, count in limits.items():
             self._append_tokens(session, [tokens[session.slot] for tokens in drawn[:count]])
+            if self._heads:
+                missing = len(session.tokens) - len(session.attended)
+                session.attended += [each[session.slot] for each in attended[:missing]]
 
     def _column(self, session: TokenSession, count: int) -> tuple[int, ...]:
         """Last token, its index in the speech, its position in the row, tokens to draw, tokens
-        without a stop, tokens drawn.
+        without a stop, tokens drawn, the text's position and length.
         """
         start = self._t3.hp.start_speech_token
         token, index = (session.tokens or [start])[-1], len(session.tokens)
-        return token, index, session.position, count, session.min_tokens, session.draws
+        text = session.text_at, len(session.text)
+        return token, index, session.position, count, session.min_tokens, session.draws, *text
 
     def _reach(self, count: int) -> int | None:
         if self._by_row:
@@ -303,42 +319,50 @@ class SpeechTokenDecoder:
     def _create_burst(
         self, size: int, reach: int | None, sorts: bool, most: int = BURST
     ) -> Callable[[], Tensor]:
-        """Draws `most` tokens of the first `size` slots, (most, size)."""
+        """Draws `most` tokens of the first `size` slots, and finds the text token that each
+        attends to: (2, most, size).
+        """
 
         def draw_burst() -> Tensor:
-            token, index, position, count, least, draws = self._inputs[:, :size].unbind()
-            drawn = []
+            token, index, position, count, least, draws, *text = self._inputs[:, :size].unbind()
+            drawn, attended = [], []
             for n in range(most):
                 noise = self._noise[:size].flatten(0, 1)
                 row = torch.arange(size, device=token.device) * 2 * BURST
                 noise = noise.index_select(0, row + (draws + n) % (2 * BURST))
-                new = self._draw_tokens((token, index, position), reach, (least, noise, sorts))
+                watch = AttentionWatch(self._heads, text[0], text[1], self._width)
+                hidden = self._feed_tokens((token, index, position), reach, watch)
+                new = self._draw_tokens(hidden, index, (least, noise, sorts))
                 going_on = n < count
                 token = torch.where(going_on, new, token)
                 index, position = index + going_on, position + going_on
                 drawn.append(new)
-            return torch.stack(drawn)
+                attended.append(watch.most_attended())
+            return torch.stack([torch.stack(drawn), torch.stack(attended)])
 
         return draw_burst
 
-    def _draw_tokens(
-        self,
-        inputs: tuple[Tensor, Tensor, Tensor],
-        reach: int | None,
-        sampling: tuple[Tensor, Tensor, bool],
+    def _feed_tokens(
+        self, inputs: tuple[Tensor, Tensor, Tensor], reach: int | None, watch: AttentionWatch
     ) -> Tensor:
-        """Feed the last tokens, draw the next ones, (n,)."""
+        """The hidden states after the last tokens, (rows, size)."""
         token, index, position = inputs
-        slots, start = slice(0, len(token)), self._t3.hp.start_speech_token
-        self._seen[slots].scatter_(1, token[:, None], value=True)
+        self._seen[: len(token)].scatter_(1, token[:, None], value=True)
         x = self._t3.speech_emb(token)
         if not self._turbo:
             x = x + self._t3.speech_pos_emb.emb(index)
         x = x.repeat_interleave(self._width, 0)[:, None]
         positions = position.repeat_interleave(self._width)[:, None]
-        hidden = self._backbone(x, self._cache, RowSpan(slice(0, len(x)), positions, reach))
+        span = RowSpan(slice(0, len(x)), positions, reach, watch if self._heads else None)
+        return self._backbone(x, self._cache, span)[:, -1]
+
+    def _draw_tokens(
+        self, hidden: Tensor, index: Tensor, sampling: tuple[Tensor, Tensor, bool]
+    ) -> Tensor:
+        """Draw the next tokens, (n,). `sampling`: fewest tokens, noise, whether top_p matters."""
         least, noise, sorts = sampling
-        logits = self._guided_logits(hidden[:, -1], slots)
+        slots, start = slice(0, len(index)), self._t3.hp.start_speech_token
+        logits = self._guided_logits(hidden, slots)
         stop = logits[:, self.stop_token]
         logits[:, self.stop_token] = stop.masked_fill(index < least, float("-inf"))
         seen, rows = self._seen[slots], self._rows
@@ -372,6 +396,12 @@ class SpeechTokenDecoder:
                 session.tokens.append(token)
             if session.ended:
                 return
+
+
+def find_text_heads(t3: Any, backbone: Any) -> Heads:
+    """The heads of this model that move through the text as it is spoken; empty if unknown."""
+    known = TURBO_HEADS if t3.is_gpt else STANDARD_HEADS
+    return [(layer, head) for layer, head in known if layer < backbone.layers]
 
 
 def _float_logits(hidden: Tensor, head: Any) -> Tensor:

@@ -164,7 +164,7 @@ class ChatterboxEngine:
         prefix = parts.voices.prefix(utterance.voice, utterance.params.exaggeration)
         text = parts.tokens(passage.text, utterance.language)
         parts.decoder.join(passage.session, prefix, text.tokens)
-        passage.prepare(parts.renderer)
+        passage.prepare(parts.renderer, text.ends)
         return True
 
     def _make_room(self) -> bool:

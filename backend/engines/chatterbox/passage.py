@@ -22,9 +22,11 @@ from backend.engines.chatterbox.flow import (
 from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.silence import SpeechEnd
+from backend.engines.chatterbox.speech_length import TOKENS_PER_S
 from backend.engines.chatterbox.speech_limits import SpeechLimits
 from backend.engines.chatterbox.text import has_words
 from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.word_times import WordAligner
 from backend.text.words import word_ends
 
 FIRST_TOKENS = 9  # 0.36 s of sound; with the lookahead 12 tokens: three bursts
@@ -39,12 +41,14 @@ _NOISY_TOKENS = 1  # at the end of speech: upstream's newer versions cut their n
 @dataclass(frozen=True, slots=True)
 class RenderedSound:
     """Samples (n,) of a render, which speak the utterance's text up to `end`; `words`: end offsets
-    of the words spoken.
+    of the words spoken. `word_ends_s`: when each of them ends, from the first sample on (a word
+    that is noticed late ends before it); empty if that is not known.
     """
 
     samples: Tensor
     end: int
     words: Sequence[int]
+    word_ends_s: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,8 @@ class Passage:
         self.session = session
         self.done = False
         self._read: str | None = None  # the decoder's text
+        self._aligner = WordAligner()
+        self._followed = 0  # tokens whose attention the aligner has
         self._spoken_to = start
         self._chunk_tokens = FIRST_TOKENS
         self._taken = 0  # tokens already rendered to chunks
@@ -156,10 +162,14 @@ class Passage:
         self._limits.set_text(self.text, self._released_text)
         self.session.min_tokens = self._limits.fewest
 
-    def prepare(self, renderer: Renderer) -> None:
+    def prepare(self, renderer: Renderer, token_ends: Sequence[int] = ()) -> None:
         """Note that the decoder has the current text; creates the sound's state the first time.
-        Call before the first `create_job` and after the text was extended.
+        Call before the first `create_job` and after the text was extended. `token_ends`: of each
+        text token, the end in `text`; see `WordAligner`.
         """
+        if self.prepared:
+            self._follow_attention()  # to the tokens of the text before
+        self._aligner.extend_text(self.text, token_ends)
         self._read = self.text
         if self.prepared:
             return
@@ -192,7 +202,23 @@ class Passage:
         """Whether it is open and has no tokens to draw before its text is extended."""
         if not self.open or self.unread:
             return False
-        return self.session.ended or len(self.session.tokens) >= self._limits.enough
+        return self.session.ended or self._may_have_spoken_all()
+
+    def _may_have_spoken_all(self) -> bool:
+        """Whether the tokens so far may be enough for the released text."""
+        reached = self._follow_attention().text_reached()
+        if reached is None:
+            return len(self.session.tokens) >= self._limits.enough
+        return reached >= len(self._released_text)
+
+    def _follow_attention(self) -> WordAligner:
+        """The aligner, with the attention of all tokens that sound."""
+        tokens, attended = self.session.tokens, self.session.attended
+        known = min(len(tokens), len(attended))
+        sounding = [n for n in range(self._followed, known) if tokens[n] < _SPEECH_TOKENS]
+        self._aligner.add_attended([attended[n] for n in sounding])
+        self._followed = max(self._followed, known)
+        return self._aligner
 
     @property
     def waiting(self) -> bool:
@@ -206,17 +232,25 @@ class Passage:
 
     @property
     def is_runaway(self) -> bool:
-        """Whether the model does not stop: too many tokens for the text, or a loop."""
-        return self._limits.are_exceeded(self.session.tokens)
+        """Whether the model does not stop: too many tokens for the text, a loop, or attention that
+        has left the text.
+        """
+        return self._limits.are_exceeded(self.session.tokens) or self._invented_tokens > 0
+
+    @property
+    def _invented_tokens(self) -> int:
+        """Tokens at the end that attention says are not of the text."""
+        return 0 if self.open else self._follow_attention().extra_tokens
 
     def cut_off(self, keep: int | None = None) -> None:
-        """End the speech behind `keep` tokens, by default all but the repeats of a loop; what is
-        rendered stays.
+        """End the speech behind `keep` tokens, by default all but the repeats of a loop and what is
+        invented; what is rendered stays.
         """
+        if keep is None:
+            keep = len(self.session.tokens) - self._invented_tokens
+            keep = keep if self._limits.loop_from is None else min(keep, self._limits.loop_from)
         self.session.ended, self.open, self._is_cut = True, False, True
-        keep = self._limits.loop_from if keep is None else keep
-        if keep is not None:
-            del self.session.tokens[max(keep, self._taken, self._requested) :]
+        del self.session.tokens[max(keep, self._taken, self._requested) :]
 
     @property
     def speech_end(self) -> SpeechEnd | None:
@@ -233,9 +267,11 @@ class Passage:
         self._chunk_tokens = FIRST_TOKENS
 
     def draw_limit(self, most: int) -> int:
-        """How many tokens to draw now, at most `most`."""
+        """How many tokens to draw now, at most `most`: an open passage stops where it pauses."""
         if not self.open:
             return most
+        if self._follow_attention().text_reached() is not None:
+            return 1
         return max(0, min(most, self._limits.enough - len(self.session.tokens)))
 
     def is_ready(self, *, hurry: bool) -> bool:
@@ -280,12 +316,12 @@ class Passage:
 
     def commit(self, new: _NewFrames, samples: Tensor) -> RenderedSound:
         """Advance past `new`; `samples`: its frames, synthesized."""
-        self._held, self._frames = new.held, new.settled
+        first_frame, self._frames, self._held = self._frames, new.settled, new.held
         if self._requested - self._taken >= self._chunk_tokens:  # a full chunk
             self._chunk_tokens *= _GROWTH
         self._taken = self._requested
         self.done = new.final
-        return self._align_text(samples)
+        return self._align_text(samples, first_frame)
 
     def _crossfade(self, mel: Tensor) -> Tensor:
         """Cross-fade from the last render's held-back frames to the same frames of this one."""
@@ -298,8 +334,23 @@ class Passage:
         mel[:, span] = (1 - weight) * self._held[:, :count] + weight * mel[:, span]
         return mel
 
-    def _align_text(self, samples: Tensor) -> RenderedSound:
-        """Estimate the text of the samples by duration: the model reports no word times."""
+    def _align_text(self, samples: Tensor, first_frame: int) -> RenderedSound:
+        """The text of the samples, by attention if that is known, else by duration."""
+        final_end = self.end - self.start if self.done else None
+        spoken = self._frames / FRAMES_PER_TOKEN
+        words = self._follow_attention().find_words(spoken, final_end)
+        if words is None:
+            return self._share_text(samples)
+        start, last = self._spoken_to - self.start, self.end - self.start
+        words = [word for word in words if start < word.end < last + self.done]
+        self._spoken_to = self.start + max([start, *(word.end for word in words)])
+        first = first_frame / FRAMES_PER_TOKEN
+        times_s = [(word.token - first) / TOKENS_PER_S for word in words]
+        ends = [self.start + word.end for word in words]
+        return RenderedSound(samples, self._spoken_to, ends, times_s)
+
+    def _share_text(self, samples: Tensor) -> RenderedSound:
+        """Estimate the text of the samples by duration."""
         total = max(self._limits.expected, self._taken)
         share = 1.0 if self.done else self._frames / (FRAMES_PER_TOKEN * total)
         reached = self.start + min(1.0, share) * len(self.text)

@@ -43,6 +43,8 @@ class PauseShortener:
         self._moved = 0  # windows before the first sound
         self._silent = self._returned = 0  # windows of the current silence: all, and returned
         self._held: Pcm = np.zeros(0, np.float32)  # perhaps the start of a soft onset
+        self._kept = np.zeros(0, bool)  # of the last chunk's windows; and its first sample in them
+        self._first = 0
         self.begin_passage()
 
     def begin_passage(self) -> None:
@@ -68,7 +70,17 @@ class PauseShortener:
                 if end is not None and self._is_end(end):
                     self.ended = True
                     break
+        self._kept, self._first = keep, held * self._size
         return self._take_kept(whole, keep)
+
+    def place_s(self, at_s: float) -> float:
+        """Where a time of the last chunk, as it was given, is in what was returned."""
+        at = max(0, self._first + round(at_s * self._rate_hz))
+        window = min(at // self._size, len(self._kept))
+        samples = int(self._kept[:window].sum()) * self._size
+        if window < len(self._kept) and self._kept[window]:
+            samples += at - window * self._size
+        return samples / self._rate_hz
 
     def finish(self) -> Pcm:
         """The silence to be heard behind the utterance: that before it, as far as it fits."""

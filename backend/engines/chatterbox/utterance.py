@@ -70,6 +70,7 @@ class ChatterboxUtterance:
         self._spoken_to = 0
         self._silent_words: list[int] = []  # ends of words whose sound was all silence
         self._audio_ms = 0.0
+        self._word_end_ms = 0.0  # of the last word
         self._count = 0
 
     @property
@@ -132,25 +133,28 @@ class ChatterboxUtterance:
             if self.passage.speakable:
                 return None
             end = self._passages.popleft().end
-        return self._emit_chunk(self._finish_pause(np.zeros(0, np.float32)), end, ())
+        return self._emit_chunk(self._finish_pause(np.zeros(0, np.float32)), end)
 
     def create_chunk(self, sound: RenderedSound, pcm: Pcm) -> Chunk:
         """The chunk for a sound of the current passage, its silences shortened; `pcm`: its samples.
         Its words wait for the next chunk if it is silent.
         """
         passage, pauses = self._passages[0], self._pauses
-        pcm, words = pauses.shorten(pcm, passage.speech_end), [*self._silent_words, *sound.words]
-        self._silent_words = []
+        pcm, silent = pauses.shorten(pcm, passage.speech_end), self._silent_words
+        ends, self._silent_words = [*silent, *sound.words], []
+        ends_s = [pauses.place_s(each) for each in sound.word_ends_s]
+        ends_s = [0.0] * len(silent) + ends_s if ends_s else []
         if passage.done:
             self._pop_passage()
-            return self._emit_chunk(self._finish_pause(pcm), sound.end, words)
+            pcm = self._finish_pause(pcm)
+            return self._emit_chunk(pcm, sound.end, self._time_words(ends, ends_s, pcm))
         if pauses.ended:
             passage.cut_off(keep=0)
         if not len(pcm):
             passage.keep_chunk_short()
-            self._silent_words = words
-            return self._emit_chunk(pcm, self._spoken_to, ())
-        return self._emit_chunk(pcm, sound.end, words)
+            self._silent_words = ends
+            return self._emit_chunk(pcm, self._spoken_to)
+        return self._emit_chunk(pcm, sound.end, self._time_words(ends, ends_s, pcm))
 
     def _pop_passage(self) -> None:
         passage = self._passages.popleft()
@@ -163,10 +167,9 @@ class ChatterboxUtterance:
         ends = self._final and not self._passages
         return np.concatenate([pcm, self._pauses.finish()]) if ends else pcm
 
-    def _emit_chunk(self, pcm: Pcm, end: int, word_ends: Sequence[int]) -> Chunk:
+    def _emit_chunk(self, pcm: Pcm, end: int, words: tuple[Word, ...] = ()) -> Chunk:
         start, self._spoken_to = self._spoken_to, end
-        words = _time_words(start, word_ends, self._audio_ms, len(pcm) * 1000 / SAMPLE_RATE_HZ)
-        self._audio_ms += len(pcm) * 1000 / SAMPLE_RATE_HZ
+        self._audio_ms += _duration_ms(pcm)
         self._count_unplayed(pcm)
         return Chunk(self.id, pcm, start, end, words, caught_up=self.waiting)
 
@@ -178,17 +181,26 @@ class ChatterboxUtterance:
             samples -= samples if audible is None else audible
         self._dry_at_s = max(self._dry_at_s, now_s) + samples / SAMPLE_RATE_HZ
 
+    def _time_words(
+        self, ends: Sequence[int], ends_s: Sequence[float], pcm: Pcm
+    ) -> tuple[Word, ...]:
+        """The words that end at `ends` in a sound, after so many seconds each, or sharing it by
+        length if fewer times are known. One begins where the one before ends, also in the chunk
+        before; with unknown times, where the sound begins.
+        """
+        if not ends:
+            return ()
+        ends_ms = [self._audio_ms + 1000 * each for each in ends_s]
+        if len(ends_ms) < len(ends):
+            self._word_end_ms = self._audio_ms
+            scale = _duration_ms(pcm) / (ends[-1] - self._spoken_to)
+            ends_ms = [self._audio_ms + (end - self._spoken_to) * scale for end in ends]
+        words = []
+        for (low, high), end_ms in zip(pairwise([self._spoken_to, *ends]), ends_ms, strict=True):
+            start_ms, self._word_end_ms = self._word_end_ms, max(self._word_end_ms, end_ms)
+            words.append(Word(low, high, start_ms, self._word_end_ms))
+        return tuple(words)
 
-def _time_words(
-    start: int, ends: Sequence[int], start_ms: float, duration_ms: float
-) -> tuple[Word, ...]:
-    """The words that end at `ends`, with times proportional to their length; all at one time if
-    nothing of them is heard.
-    """
-    if not ends:
-        return ()
-    scale = duration_ms / (ends[-1] - start)
-    return tuple(
-        Word(low, high, start_ms + (low - start) * scale, start_ms + (high - start) * scale)
-        for low, high in pairwise([start, *ends])
-    )
+
+def _duration_ms(pcm: Pcm) -> float:
+    return len(pcm) * 1000 / SAMPLE_RATE_HZ

@@ -47,7 +47,7 @@ SAME_MEL = 1e-3  # of natural logarithms: a hundredth of a decibel
 SIZE = 64
 SPEECH_END = 6562
 END_AFTER = 35  # speech tokens, approximately
-_TURBO_PROMPT = 375
+TURBO_PROMPT = 375
 
 
 def tiny_t3(*, turbo: bool, engine: str = "") -> Any:
@@ -94,7 +94,7 @@ def _mark_positions(t3: Any, *, turbo: bool) -> None:
                 out.weight[:, 0] = 0
                 out.bias[0] = 0
         t3.tfmr.wpe.weight[:, 0] = -1
-        t3.tfmr.wpe.weight[1 + _TURBO_PROMPT + END_AFTER + 25 :, 0] = 1
+        t3.tfmr.wpe.weight[1 + TURBO_PROMPT + END_AFTER + 25 :, 0] = 1
         return
     t3.cond_enc.emotion_adv_fc.weight[0] = 0
     for layer in t3.tfmr.layers:
@@ -136,7 +136,7 @@ def _turbo_config(backbone: str) -> Any:
     config.llama_config_name = backbone
     config.speech_tokens_dict_size = 6563
     config.input_pos_emb = None
-    config.speech_cond_prompt_len = _TURBO_PROMPT
+    config.speech_cond_prompt_len = TURBO_PROMPT
     config.use_perceiver_resampler = False
     config.emotion_adv = False
     return config
