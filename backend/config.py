@@ -137,6 +137,11 @@ class ChatterboxSettings(Section):
         default=False,
         description="Render audio block by block: cheaper, but not how the model was trained.",
     )
+    bounded_prompt: bool = Field(
+        default=False,
+        description="Render from the last seconds of the voice and of the speech so far instead of "
+        "from the start: costs half, less for long sentences. Quality not measured.",
+    )
     text_extension: bool = Field(
         default=False,
         description="Speak words while their clause is still being written, as the embedded voice "

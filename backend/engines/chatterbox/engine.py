@@ -20,8 +20,9 @@ from backend.engines.chatterbox.device_loss import detect_device_loss
 from backend.engines.chatterbox.flow import RenderJob
 from backend.engines.chatterbox.graphs import BATCH_SIZES
 from backend.engines.chatterbox.memory import compute_or_none
-from backend.engines.chatterbox.passage import Passage, RenderedSound, Renderer
+from backend.engines.chatterbox.passage import Passage, RenderedSound
 from backend.engines.chatterbox.render_times import RenderTimes
+from backend.engines.chatterbox.renderer import Renderer
 from backend.engines.chatterbox.text_tokens import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
@@ -241,8 +242,9 @@ class ChatterboxEngine:
         """
         if not ready:
             return []
+        renderer, voices = self._parts.renderer, self._parts.voices
         lengths = [
-            passage.next_length(self._parts.voices.sound_prompt(utterance.voice))
+            passage.next_length(renderer, voices.sound_prompt(utterance.voice))
             for utterance, passage in ready
         ]
         batch = [

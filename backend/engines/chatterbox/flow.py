@@ -5,6 +5,9 @@ tokens so far and keeps the frames that the newest hardly change; a render of al
 upstream's. Plan B restricts attention to blocks of `BLOCK_TOKENS` (upstream's
 `static_chunk_size`): finished blocks never change.
 
+Both render everything from the start, so their cost grows with the passage. A bounded prompt gives
+the flow the end of the voice's prompt and of the speech so far instead: linear, and not upstream's.
+
 Utterances of different lengths are rendered in one batch, padded and masked. Lengths are rounded
 up, so that few shapes occur and are reused (`graphs`).
 """
@@ -27,6 +30,7 @@ FRAMES_PER_TOKEN = 2
 MEL_BANDS = 80
 LOOKAHEAD_TOKENS = 3  # of the encoder
 BLOCK_TOKENS = 25
+BOUNDED_TOKENS, SPOKEN_TOKENS = 125, 50  # of a bounded prompt: 5 s of the voice, 2 s of the speech
 _EULER_STEPS = {True: 2, False: 10}  # Euler steps with and without meanflow: upstream's
 _NOISE_FRAMES = 50  # per draw, so that the noise does not depend on the chunks
 _PADDED_TO = 32  # tokens: lengths are rounded up to a multiple
@@ -42,6 +46,19 @@ class SoundPrompt:
     tokens: Tensor
     mel: Tensor
     speaker: Tensor
+
+    def continued(self, tokens: Tensor, mel: Tensor) -> SoundPrompt:
+        """The end of the prompt, at most `BOUNDED_TOKENS`, and behind it the end of some speech,
+        at most `SPOKEN_TOKENS`: its `tokens`, (n,), and `mel`, (2n, 80).
+        """
+        spoken = min(SPOKEN_TOKENS, len(tokens))
+        own = min(BOUNDED_TOKENS, len(self.tokens))
+        ids = [self.tokens[len(self.tokens) - own :], tokens[len(tokens) - spoken :]]
+        mels = [
+            self.mel[len(self.mel) - FRAMES_PER_TOKEN * own :],
+            mel[len(mel) - FRAMES_PER_TOKEN * spoken :],
+        ]
+        return SoundPrompt(torch.cat(ids), torch.cat(mels), self.speaker)
 
 
 class Noise:
@@ -62,14 +79,25 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class RenderJob:
-    """A render: the voice, the tokens so far, on the CPU, and their noise; `final`: no more tokens
-    follow.
+    """A render: the voice, tokens, on the CPU, and their noise; `final`: no more tokens follow.
+    `skipped`: tokens of the speech before these that are not rendered; the prompt ends in some of
+    them (`SoundPrompt.continued`).
     """
 
     prompt: SoundPrompt
     tokens: Tensor
     noise: Noise
     final: bool
+    skipped: int = 0
+
+    def noise_frames(self) -> Tensor:
+        """The noise of all frames, (frames, 80): those of a frame of speech are always the same."""
+        count, given = FRAMES_PER_TOKEN * self.length, len(self.prompt.mel)
+        if not self.skipped:
+            return self.noise.first_frames(count)
+        skipped = FRAMES_PER_TOKEN * self.skipped
+        drawn = self.noise.first_frames(count + skipped)
+        return torch.cat([drawn[:given], drawn[given + skipped :]])
 
     @property
     def length(self) -> int:
@@ -158,8 +186,7 @@ class Flow:
         )
         for n, job in enumerate(batch):
             given[n, : len(job.prompt.mel)] = job.prompt.mel
-            frames = FRAMES_PER_TOKEN * job.length
-            x[n, :frames] = job.noise.first_frames(frames)
+            x[n, : FRAMES_PER_TOKEN * job.length] = job.noise_frames()
         speaker = torch.cat([job.prompt.speaker for job in batch])
         mels = self.graphs.run(
             tuple(x.shape), self._compute_mels, tokens, lengths, x, speaker, given

@@ -25,12 +25,12 @@ from backend.engines.chatterbox.memory import (
     slot_bytes,
     slots_for_device,
 )
-from backend.engines.chatterbox.passage import Renderer
 from backend.engines.chatterbox.recording import (
     compute_conditioning,
     conditioning_of,
     read_recording,
 )
+from backend.engines.chatterbox.renderer import Renderer
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.text_tokens import TextTokens
 from backend.engines.chatterbox.upstream import load_upstream
@@ -221,7 +221,12 @@ class ChatterboxModel:
         self._decoder = weakref.ref(decoder)
         return EngineParts(
             decoder,
-            Renderer(flow, HiftVocoder(upstream.s3gen.mel2wav), bool(upstream.s3gen.meanflow)),
+            Renderer(
+                flow,
+                HiftVocoder(upstream.s3gen.mel2wav),
+                turbo=bool(upstream.s3gen.meanflow),
+                bounded=settings.bounded_prompt and not settings.block_causal,
+            ),
             TextTokens(upstream.tokenizer, upstream.t3),
             VoiceCache(upstream.t3, decoder, flow),
             Watermark(flow.device) if settings.watermark else None,

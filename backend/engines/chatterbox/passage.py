@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.flow import (
+    BOUNDED_TOKENS,
     FRAMES_PER_TOKEN,
     LOOKAHEAD_TOKENS,
-    Flow,
+    SPOKEN_TOKENS,
     Noise,
     RenderJob,
     SoundPrompt,
     pad_length,
 )
-from backend.engines.chatterbox.render_times import RenderTimes
-from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.silence import SpeechEnd
 from backend.engines.chatterbox.speech_length import TOKENS_PER_S
 from backend.engines.chatterbox.speech_limits import SpeechLimits
 from backend.engines.chatterbox.text import has_words
-from backend.engines.chatterbox.vocoder import HiftVocoder, VocoderInput, VocoderStream
+from backend.engines.chatterbox.vocoder import VocoderInput, VocoderStream
 from backend.engines.chatterbox.word_times import WordAligner
 from backend.text.words import word_ends
 
+if TYPE_CHECKING:
+    from backend.engines.chatterbox.renderer import Renderer
+
 FIRST_TOKENS = 9  # 0.36 s of sound; with the lookahead 12 tokens: three bursts
-_GROWTH = 2  # length of a chunk relative to the previous one, while the client is ahead
+GROWTH = 2  # length of a chunk relative to the previous one, while the client is ahead
 _HELD_FRAMES = 8  # plan A: last frames of a render, which the next one may still change
 _SPEECH_TOKENS = 6561  # ids from here on are not sound
-_SILENCE = 4299  # the token that upstream's Turbo appends three times
-_WARM_CHUNKS = 2
+SILENCE = 4299  # the token that upstream's Turbo appends three times
 _NOISY_TOKENS = 1  # at the end of speech: upstream's newer versions cut their noise too
 
 
@@ -52,79 +53,14 @@ class RenderedSound:
 
 
 @dataclass(frozen=True, slots=True)
-class _NewFrames:
+class NewFrames:
     """New frames of a render, and the state of the passage after it."""
 
     frames: VocoderInput
     settled: int
     held: Tensor | None
+    spoken_mel: Tensor | None
     final: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Renderer:
-    """Renders tokens to sound with upstream's flow and vocoder."""
-
-    flow: Flow
-    vocoder: HiftVocoder
-    turbo: bool
-
-    def render_next(self, work: Sequence[tuple[Passage, RenderJob]]) -> list[RenderedSound]:
-        """Render the next sound of each passage in one batch. If it raises (out of memory), all
-        passages are unchanged.
-        """
-        mels = self.flow.render([job for _, job in work])
-        additions = [
-            passage.new_frames(self, job, mel)
-            for (passage, job), mel in zip(work, mels, strict=True)
-        ]
-        sounds = self.vocoder.synthesize([new.frames for new in additions])
-        return [
-            passage.commit(new, samples)
-            for (passage, _), new, samples in zip(work, additions, sounds, strict=True)
-        ]
-
-    @property
-    def silence(self) -> int:
-        """Silent tokens at the end of a passage."""
-        return 3 if self.turbo else 0
-
-    def warm_up(self, prompt: SoundPrompt, rows: int) -> bool:
-        """Capture the first seconds of `rows` passages. Blocks (seconds) on CUDA."""
-        self.flow.warm_up(prompt, rows)
-        self.vocoder.warm_up(rows)
-        # The vocoder's first two runs have lengths of their own.
-        for _ in range(self.flow.graphs.warm_ups):
-            passages = [self._create_long_passage() for _ in range(rows)]
-            for _ in range(_WARM_CHUNKS):
-                self.render_next([(each, each.create_job(self, prompt)) for each in passages])
-        return True
-
-    def measure_times(self, prompt: SoundPrompt, rows: int) -> RenderTimes:
-        """How long renders of up to `rows` passages take. Blocks briefly on CUDA; without it
-        nothing is measured, because nothing is captured.
-        """
-        if not self.flow.graphs.warm_ups:
-            return RenderTimes()
-        one_s, many_s = (self._time_render(prompt, count) for count in (1, rows))
-        length = pad_length(len(prompt.tokens) + FIRST_TOKENS)
-        return RenderTimes.fit(one_s, many_s, rows, length)
-
-    def _time_render(self, prompt: SoundPrompt, rows: int) -> float:
-        work = [self._create_long_passage() for _ in range(rows)]
-        jobs = [(each, each.create_job(self, prompt)) for each in work]
-        prompt.speaker.cpu()  # waits until the device is idle
-        start_s = time.perf_counter()
-        for sound in self.render_next(jobs):
-            sound.samples.cpu()
-        return time.perf_counter() - start_s
-
-    def _create_long_passage(self) -> Passage:
-        session = TokenSession(Sampling(), torch.Generator(self.flow.device))
-        session.tokens = [_SILENCE] * (FIRST_TOKENS * _GROWTH**_WARM_CHUNKS + LOOKAHEAD_TOKENS)
-        passage = Passage(0, session, 0, SpeechLimits())
-        passage.prepare(self)
-        return passage
 
 
 class Passage:
@@ -151,6 +87,7 @@ class Passage:
         self._taken = 0  # tokens already rendered to chunks
         self._requested = 0  # the same after the current job
         self._frames = 0
+        self._spoken_mel: Tensor | None = None  # its end, with a bounded prompt, (frames, 80)
         self._held: Tensor | None = None
         self._noise: Noise | None = None
         self._vocoder: VocoderStream | None = None
@@ -282,10 +219,15 @@ class Passage:
             available = available if doubted is None else min(available, doubted)
         return self.has_all_tokens or available >= self._taken + needed
 
-    def next_length(self, prompt: SoundPrompt) -> int:
+    def next_length(self, renderer: Renderer, prompt: SoundPrompt) -> int:
         """The length of the next render, with the prompt, in tokens, as it is padded."""
         wanted = self._taken + self._chunk_tokens + LOOKAHEAD_TOKENS
-        return pad_length(len(prompt.tokens) + min(wanted, len(self.session.tokens)))
+        wanted = min(wanted, len(self.session.tokens))
+        if not renderer.bounded:
+            return pad_length(len(prompt.tokens) + wanted)
+        skipped = self._frames // FRAMES_PER_TOKEN
+        own = min(BOUNDED_TOKENS, len(prompt.tokens)) + min(SPOKEN_TOKENS, skipped)
+        return pad_length(own + wanted - skipped)
 
     def create_job(self, renderer: Renderer, prompt: SoundPrompt) -> RenderJob:
         """The render of the next chunk. Except in a hurry its length does not depend on how many
@@ -298,39 +240,54 @@ class Passage:
         final = self.has_all_tokens and len(tokens) < wanted
         if final:
             spoken = len(tokens) - (0 if self._is_cut else _NOISY_TOKENS)
-            tokens = [*tokens[: max(0, spoken)], *[_SILENCE] * renderer.silence]
-        sounding = [token for token in tokens if token < _SPEECH_TOKENS]
-        ids = torch.tensor(sounding, dtype=torch.long)
-        return RenderJob(prompt, ids, self._noise, final)
+            tokens = [*tokens[: max(0, spoken)], *[SILENCE] * renderer.silence]
+        ids = torch.tensor([each for each in tokens if each < _SPEECH_TOKENS], dtype=torch.long)
+        skipped = 0
+        if renderer.bounded:
+            skipped = self._frames // FRAMES_PER_TOKEN
+            mel = prompt.mel[:0] if self._spoken_mel is None else self._spoken_mel
+            prompt, ids = prompt.continued(ids[:skipped], mel), ids[skipped:]
+        return RenderJob(prompt, ids, self._noise, final, skipped)
 
-    def new_frames(self, renderer: Renderer, job: RenderJob, mel: Tensor) -> _NewFrames:
+    def new_frames(self, renderer: Renderer, job: RenderJob, mel: Tensor) -> NewFrames:
         """The frames of a job's mel, (80, frames), that were not spoken yet."""
         assert self._vocoder is not None, "prepare() comes first"
-        settled, exact = renderer.flow.settled_frames(job), renderer.flow.block_causal
+        before = FRAMES_PER_TOKEN * job.skipped  # frames that are not in the mel
+        spoken, exact = self._frames - before, renderer.flow.block_causal
+        settled = renderer.flow.settled_frames(job)
         if not (job.final or exact):
-            settled = max(self._frames, settled - _HELD_FRAMES)
-        mel = self._crossfade(mel)
+            settled = max(spoken, settled - _HELD_FRAMES)
+        mel = self._crossfade(mel, spoken)
         held = None if exact else mel[:, settled : settled + _HELD_FRAMES]
-        frames = VocoderInput(self._vocoder, mel[:, self._frames : settled], mel[:, settled:])
-        return _NewFrames(frames, settled, held, job.final)
+        frames = VocoderInput(self._vocoder, mel[:, spoken:settled], mel[:, settled:])
+        spoken_mel = self._spoken_mel_after(frames.mel) if renderer.bounded else None
+        return NewFrames(frames, before + settled, held, spoken_mel, job.final)
 
-    def commit(self, new: _NewFrames, samples: Tensor) -> RenderedSound:
+    def _spoken_mel_after(self, mel: Tensor) -> Tensor:
+        """The end of the speech after these frames, (80, n)."""
+        before = [] if self._spoken_mel is None else [self._spoken_mel]
+        return torch.cat([*before, mel.T])[-FRAMES_PER_TOKEN * SPOKEN_TOKENS :]
+
+    def commit(self, new: NewFrames, samples: Tensor) -> RenderedSound:
         """Advance past `new`; `samples`: its frames, synthesized."""
         first_frame, self._frames, self._held = self._frames, new.settled, new.held
+        self._spoken_mel = new.spoken_mel
         if self._requested - self._taken >= self._chunk_tokens:  # a full chunk
-            self._chunk_tokens *= _GROWTH
+            self._chunk_tokens *= GROWTH
         self._taken = self._requested
         self.done = new.final
         return self._align_text(samples, first_frame)
 
-    def _crossfade(self, mel: Tensor) -> Tensor:
-        """Cross-fade from the last render's held-back frames to the same frames of this one."""
+    def _crossfade(self, mel: Tensor, spoken: int) -> Tensor:
+        """Cross-fade from the last render's held-back frames to the same frames of this one, from
+        frame `spoken` on.
+        """
         if self._held is None or not self._held.numel():
             return mel
-        count = min(self._held.size(1), mel.size(1) - self._frames)
+        count = min(self._held.size(1), mel.size(1) - spoken)
         weight = torch.arange(1, count + 1, device=mel.device) / (count + 1)
         mel = mel.clone()
-        span = slice(self._frames, self._frames + count)
+        span = slice(spoken, spoken + count)
         mel[:, span] = (1 - weight) * self._held[:, :count] + weight * mel[:, span]
         return mel
 
