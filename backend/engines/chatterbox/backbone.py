@@ -60,12 +60,14 @@ class AttentionWatch:
         heads = [head for each, head in self._heads if each == layer]
         if not heads:
             return
-        query, keys = queries()[:: self._step, heads], keys[:: self._step, heads]
-        scores = (keys @ query[..., None])[..., 0].float() * query.size(-1) ** -0.5
+        query, keys = queries()[:: self._step], keys[:: self._step]
         at = torch.arange(keys.size(2), device=keys.device)
-        inside = (at >= self._start) & (at < self._start + self._length)
-        weights = scores.masked_fill(~inside[:, None], float("-inf")).softmax(-1).sum(1)
-        self._weights = weights if self._weights is None else self._weights + weights
+        outside = (at < self._start) | (at >= self._start + self._length)
+        for head in heads:  # a list as an index would be copied to the device
+            scores = (keys[:, head] @ query[:, head, :, None])[..., 0].float()
+            scores = scores * query.size(-1) ** -0.5
+            weights = scores.masked_fill(outside, float("-inf")).softmax(-1)
+            self._weights = weights if self._weights is None else self._weights + weights
 
     def most_attended(self) -> Tensor:
         """Index in the text of the token most attended to, (n,); 0 if no head was watched."""
