@@ -24,9 +24,15 @@ _MATMULS = frozenset(
 def use_priority_stream(device: torch.device) -> None:
     """From now on run what this thread computes before other threads' work. No effect on a CPU."""
     if device.type == "cuda":
-        stream = torch.cuda.Stream(device, priority=_HIGH)
+        stream = _priority_stream(device)
         stream.wait_stream(torch.cuda.current_stream(device))  # the weights are being converted
         torch.cuda.set_stream(stream)
+
+
+@cache
+def _priority_stream(device: torch.device) -> Any:
+    """One for all engines of a process, of which there is one at a time: see below."""
+    return torch.cuda.Stream(device, priority=_HIGH)
 
 
 @contextmanager

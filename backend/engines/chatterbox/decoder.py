@@ -1,8 +1,8 @@
 """Speech tokens from text: upstream's T3, decoded for many sessions at once.
 
 Sessions join and leave at any step (continuous batching). Active sessions occupy adjacent rows of
-the cache; when one leaves, the last moves into its slot. A step draws one token for every session
-that is advanced, whatever its length.
+the cache; when one leaves, the last moves into its slot. A call draws up to `BURST` tokens of every
+session that is advanced, whatever its length.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ class SpeechTokenDecoder:
     @torch.inference_mode()
     def join(self, session: TokenSession, prefix: Prefix, text: Tensor) -> None:
         """Add a session, or change its text. `text`: text tokens, (n,), with the model's start and
-        stop. A session that has left continues where it was. Does not wait for the device.
+        stop. A session that has left continues where it was. Waits for what is
+        queued on the device.
 
         A session already in keeps its speech; only the positions after the common prefix of the
         texts are recomputed. A stop drawn for another text is discarded. Raises `ValueError` if the
@@ -200,7 +201,7 @@ class SpeechTokenDecoder:
         if session.slot < 0:
             return
         last = self._sessions.pop()
-        session.noise = self._noise[session.slot].clone() if not session.ended else None
+        session.noise = self._noise[session.slot].clone()  # it may come back with a longer text
         if last is not session:
             self._move_session(last, session.slot)
         session.slot = -1

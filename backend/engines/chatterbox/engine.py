@@ -87,10 +87,12 @@ class ChatterboxEngine:
         parts.decoder.warm_up(prefix)
         if voice is not None:
             prompt = parts.voices.sound_prompt(voice)
+            slots = parts.decoder.free_slots
+            self._batch_limit = next((n for n in BATCH_SIZES if n >= slots), BATCH_SIZES[-1])
             # Largest first: the memory pools hardly grow afterwards.
             for fewer, rows in reversed([*pairwise([0, *BATCH_SIZES])]):
                 warm = partial(parts.renderer.warm_up, prompt, rows)
-                if fewer < parts.decoder.free_slots and not compute_or_none(warm):
+                if fewer < slots and not compute_or_none(warm):
                     self._batch_limit = max(1, fewer)
             self._render_times = parts.renderer.measure_times(prompt, self._batch_limit)
         if parts.renderer.flow.graphs.warm_ups:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class _Attention:
 
     def __init__(self, mask: LengthMask, dtype: torch.dtype) -> None:
         # Flash attention, twice as fast on CUDA, takes lengths but no mask.
-        by_length = mask.lengths.is_cuda and not mask.block and dtype != torch.float32
+        by_length = not mask.block and dtype != torch.float32 and _has_flash(mask.lengths.device)
         self._bounds = mask.bounds() if by_length else None
         self._keys = mask.keys() if self._bounds is None else None
         self._size = mask.size
@@ -72,6 +73,12 @@ class _Attention:
         query, key, value = fused.unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=self._keys)
         return attended.transpose(1, 2).flatten(2)
+
+
+@cache
+def _has_flash(device: torch.device) -> bool:
+    """Whether the device has flash attention: Ampere and newer."""
+    return device.type == "cuda" and bool(torch.cuda.get_device_capability(device) >= (8, 0))
 
 
 class _Linear:

@@ -92,12 +92,14 @@ class RenderJob:
 
     def noise_frames(self) -> Tensor:
         """The noise of all frames, (frames, 80): those of a frame of speech are always the same."""
-        count, given = FRAMES_PER_TOKEN * self.length, len(self.prompt.mel)
+        count = FRAMES_PER_TOKEN * self.length
         if not self.skipped:
             return self.noise.first_frames(count)
-        skipped = FRAMES_PER_TOKEN * self.skipped
-        drawn = self.noise.first_frames(count + skipped)
-        return torch.cat([drawn[:given], drawn[given + skipped :]])
+        spoken = min(SPOKEN_TOKENS, self.skipped)  # of the prompt
+        own = len(self.prompt.mel) - FRAMES_PER_TOKEN * spoken
+        missing = FRAMES_PER_TOKEN * (self.skipped - spoken)
+        drawn = self.noise.first_frames(count + missing)
+        return torch.cat([drawn[:own], drawn[own + missing :]])
 
     @property
     def length(self) -> int:

@@ -33,8 +33,8 @@ def load_kernels(device: torch.device) -> ModuleType | None:
 
 
 def _try_kernels(kernels: Any, device: torch.device) -> None:
-    x = torch.ones(1, 1, 3 * 64, device=device)
-    keys = torch.zeros(1, 1, 8, 64, device=device)
+    x = torch.ones(1, 1, 3 * 64, device=device, dtype=torch.bfloat16)  # as they are used
+    keys = torch.zeros(1, 1, 8, 64, device=device, dtype=x.dtype)
     position, none = torch.zeros(1, 1, dtype=torch.long, device=device), x.new_empty(0)
     kernels.attend(x, keys, keys.clone(), position, (none, none))
     kernels.add_norm(x, None, x[0, 0], None, 1e-5, x.dtype)

@@ -22,6 +22,7 @@ _MAX_GRAPHS = 256  # least recently used dropped beyond this limit
 # Runs before a shape is captured: many shapes occur once, and libraries allocate in their first
 # call, which a capture must not include.
 _UNCAPTURED_RUNS = 1
+_PRIORITY = -1  # before voices that are being learned (`background`)
 BATCH_SIZES = (1, 2, 4, 6, 8, 12, 16)
 
 Step = Callable[..., Any]  # its result: a tensor or a tuple of tensors
@@ -112,7 +113,8 @@ class GraphCache:
         capture and stays on its stream when one fails.
         """
         if self._stream is None:
-            self._stream = torch.cuda.Stream(self._device)
+            # Replays have the priority of their capture: that of the engine's thread.
+            self._stream = torch.cuda.Stream(self._device, priority=_PRIORITY)
             self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
         torch.cuda.synchronize(self._device)

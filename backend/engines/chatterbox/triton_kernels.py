@@ -160,8 +160,9 @@ def add_norm(  # noqa: PLR0913 - the parts of a norm
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """`x + added` (or `x`) in `x`'s precision, and its layer norm in `dtype`; without `bias` its
-    RMS norm. `x`, `added`: (..., columns), contiguous.
+    RMS norm. `x`, `added`: (..., columns), `added` contiguous.
     """
+    x = x.contiguous()  # a part of several rows is not, as when a text is extended
     columns = x.size(-1)
     total = x if added is None else torch.empty_like(x)
     normed = torch.empty_like(x, dtype=dtype)

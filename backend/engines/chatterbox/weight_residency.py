@@ -54,7 +54,11 @@ class WeightResidency:
 
     def _load(self) -> None:
         if not self._is_loaded:
-            self._move(self._to_device)
+            try:
+                self._move(self._to_device)
+            except Exception:
+                self._move(_to_host)  # what fitted; others may need the memory
+                raise
             self._is_loaded = True
 
     def _unload(self) -> None:

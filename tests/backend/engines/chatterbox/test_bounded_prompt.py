@@ -72,10 +72,14 @@ def test_seams_are_no_jumps(turbo: bool, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_noise_belongs_to_its_frame() -> None:
     noise = Noise(torch.Generator().manual_seed(1))
     prompt = SoundPrompt(torch.zeros(20, dtype=torch.long), torch.zeros(40, 80), torch.zeros(1, 80))
-    tokens = torch.zeros(30, dtype=torch.long)
+    tokens, mel = torch.zeros(90, dtype=torch.long), torch.zeros(180, 80)
     whole = RenderJob(prompt, tokens, noise, final=True).noise_frames()
-    rest = RenderJob(prompt, tokens[12:], noise, final=True, skipped=12).noise_frames()
-    assert torch.equal(rest, torch.cat([whole[:40], whole[40 + 24 :]]))
+    for skipped in (12, SPOKEN_TOKENS, 70):
+        longer = prompt.continued(tokens[:skipped], mel[: 2 * skipped])
+        job = RenderJob(longer, tokens[skipped:], noise, final=True, skipped=skipped)
+        given, rest = job.noise_frames()[:40], job.noise_frames()[40:]
+        assert torch.equal(given, whole[:40]), "of the voice"
+        assert torch.equal(rest, whole[len(whole) - len(rest) :]), "of the speech, to the end"
 
 
 def test_prompt_is_the_end_of_the_voice_and_of_the_speech() -> None:

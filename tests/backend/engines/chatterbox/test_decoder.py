@@ -429,6 +429,30 @@ def test_row_can_be_filled_to_its_last_position(turbo: bool, spare: int) -> None
     assert (other.ended, len(other.tokens)) == (False, 8)
 
 
+@both
+def test_session_that_left_after_a_stop_draws_its_own_noise(turbo: bool) -> None:
+    """Its text grew while another session was in its slot."""
+    t3, full = tiny_t3(turbo=turbo), text(33, turbo=turbo)
+    drawn = []
+    for leaves in (False, True):
+        decoder, session = SpeechTokenDecoder(t3, 1, 640), create_session(7, Sampling())
+        prefix = decoder.compute_prefix(t3.prepare_conditioning(voice(5, turbo=turbo).t3))
+        decoder.join(session, prefix, shorten(full, 9, turbo=turbo))
+        decoder.advance([session])
+        session.ended, session.draws = True, session.draws + 1  # as after a stop
+        if leaves:
+            decoder.leave(session)
+            other = create_session(8, Sampling())
+            decoder.join(other, prefix, full)
+            decoder.advance([other])
+            decoder.leave(other)
+        decoder.join(session, prefix, full)
+        for _ in range(6):
+            decoder.advance([session])
+        drawn.append(session.tokens)
+    assert drawn[0] == drawn[1]
+
+
 # --- bursts ---------------------------------------------------------------------------------------
 
 

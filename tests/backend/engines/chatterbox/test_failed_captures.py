@@ -28,7 +28,7 @@ class FakeAllocator:
         self.captures = 0
         self._pools = itertools.count(1)
         for name, stand_in in {
-            "Stream": lambda device: "a stream",
+            "Stream": lambda device, priority: "a stream",
             "stream": lambda stream: nullcontext(),
             "synchronize": lambda device: None,
             "current_device": lambda: 0,

@@ -125,6 +125,28 @@ def test_a_release_that_fails_half_way_is_undone_by_restoring(
     assert places.is_on_device(*modules)
 
 
+def test_a_return_that_does_not_fit_leaves_nothing_on_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places, modules = Places(monkeypatch), create_modules()
+    residency = WeightResidency(modules)
+    residency.release()
+    left = iter(range(3))
+
+    def fail_at_third(_: WeightResidency, tensor: torch.Tensor) -> torch.Tensor:
+        if next(left, None) is None:
+            raise torch.OutOfMemoryError
+        return tensor.double()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WeightResidency, "_to_device", fail_at_third)
+        with pytest.raises(torch.OutOfMemoryError):
+            residency.restore()
+    assert not places.is_on_device(*modules)
+    residency.restore()
+    assert places.is_on_device(*modules)
+
+
 # --- the model ------------------------------------------------------------------------------------
 
 
