@@ -17,10 +17,10 @@ from torch import Tensor
 from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
 from backend.engines.chatterbox.decoder import BURST, SpeechTokenDecoder
 from backend.engines.chatterbox.device_loss import detect_device_loss
-from backend.engines.chatterbox.flow import RenderJob
+from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS, RenderJob
 from backend.engines.chatterbox.graphs import BATCH_SIZES
 from backend.engines.chatterbox.memory import compute_or_none
-from backend.engines.chatterbox.passage import Passage, RenderedSound
+from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage, RenderedSound
 from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.renderer import Renderer
 from backend.engines.chatterbox.text_tokens import TextTokens
@@ -33,7 +33,8 @@ log = structlog.get_logger(__name__)
 
 _JOINS_PER_STEP = 4  # each costs as much as a few tokens of all sessions
 _USUAL_EXAGGERATION = 0.5
-_ENOUGH_S = 1.0  # to play: until then others' first sounds come first
+_ENOUGH_S = 0.5  # to play: until then others' first sounds come first
+_FIRST_BURSTS = -(-(FIRST_TOKENS + LOOKAHEAD_TOKENS) // BURST)  # of tokens, for a first chunk
 _LEAST_SHARE = 0.7  # of the longest render's length: shorter ones are rendered apart
 
 _OUT_OF_MEMORY = (
@@ -183,11 +184,19 @@ class ChatterboxEngine:
 
     def _decode(self, named: Sequence[ChatterboxUtterance]) -> bool:
         """Draw some tokens for every session that is not paused, including utterances not in
-        `named`: they hold slots that others wait for.
+        `named`: they hold slots that others wait for. As many as a first sound needs, if one is
+        waited for: the render that follows takes longer than they do.
         """
-        decoder = self._parts.decoder
         others = [other for other in self._utterances.values() if other not in named]
-        passages = [utterance.passage for utterance in (*named, *others) if utterance.passage]
+        utterances = [each for each in (*named, *others) if each.passage]
+        for _ in range(_FIRST_BURSTS):
+            self._draw_burst([each.passage for each in utterances if each.passage])
+            if not any(map(_needs_tokens, utterances)):
+                break
+        return True
+
+    def _draw_burst(self, passages: Sequence[Passage]) -> None:
+        decoder = self._parts.decoder
         active = [passage for passage in passages if not (passage.unread or passage.paused)]
         counts = [passage.draw_limit(BURST) for passage in active]
         decoder.advance([passage.session for passage in active], counts)
@@ -197,7 +206,6 @@ class ChatterboxEngine:
                 passage.cut_off()
             if passage.has_all_tokens:
                 decoder.leave(passage.session)
-        return True
 
     # --- sound ------------------------------------------------------------------------------------
 
@@ -280,3 +288,11 @@ class ChatterboxEngine:
         log.warning("utterance.failed", why=why)
         self.abort(utterance.id)
         return Failure(utterance.id, EngineFailed(why))
+
+
+def _needs_tokens(utterance: ChatterboxUtterance) -> bool:
+    """Whether its first sound waits for tokens that are being drawn."""
+    passage = utterance.passage
+    if passage is None or not utterance.awaits_first_sound or passage.session.slot < 0:
+        return False
+    return not (passage.unread or passage.paused or passage.is_ready(hurry=False))
