@@ -191,11 +191,15 @@ class SpeakingPage:
 
     async def wait_all_heard(self, contexts: int = 1) -> None:
         """Wait until this many contexts are done and all their audio was played."""
+        await self.wait_done(contexts)
+        await self.wait_until(f"tap.dry_at() >= {len(self.audio())}")
+
+    async def wait_done(self, contexts: int = 1) -> None:
+        """Wait until this many contexts are done."""
         async with asyncio.timeout(_PATIENCE_S):
             while len(self.messages("done")) < contexts:
                 self.news.clear()
                 await self.news.wait()
-        await self.wait_until(f"tap.dry_at() >= {len(self.audio())}")
 
     async def wait_until(self, condition: str) -> None:
         """Wait until a JavaScript expression is true in the page."""

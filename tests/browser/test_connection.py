@@ -136,7 +136,9 @@ async def test_escape_while_offline_stays_silent_after_reconnect(
     await speaking.connected()
     await speaking.type(" Yes")
     await speaking.press("Enter")
-    await speaking.wait_all_heard()
+    await speaking.wait_done()
+    # Not all that was received: the server may repeat some before it knows of the Escape.
+    await speaking.wait_until("tap.dry_at() > 0")
     assert [each["context"] for each in speaking.messages("cancelled")] == ["page-1"]
     (after,) = [each for each in speaking.messages("done") if each["context"] != "page-1"]
     assert after["characters"] == len("up. Yes")

@@ -254,4 +254,4 @@ async def test_readiness_leaves_an_unloaded_engine_alone() -> None:
             if not answer["loaded"]:
                 break
         assert (answer["loaded"], answer["ready"]) == (False, True)
-        assert model.moves == ["release"]
+        await wait_until(lambda: model.moves == ["release"])  # in the engine's thread
