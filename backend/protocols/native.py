@@ -72,6 +72,7 @@ _COMMANDS: dict[str, type[Command]] = {
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     name: TypeAdapter(command) for name, command in _COMMANDS.items()
 }
+_FIELDS = {name: tuple(field.name for field in fields(each)) for name, each in _COMMANDS.items()}
 
 
 def _or_empty(kind: Any) -> core_schema.CoreSchema:
@@ -203,7 +204,7 @@ def _parse_object(message: str) -> dict[str, Any]:
     if len(message) > _MAX_SHORT_LENGTH:
         return _parse_long_object(message)
     try:
-        parsed = json.loads(message, parse_constant=_reject_constant)
+        parsed = _DECODER.decode(message)
     except (ValueError, RecursionError) as error:
         raise BadJson(f"not JSON: {error}") from error
     if not isinstance(parsed, dict):
@@ -236,12 +237,14 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)  # `json.loads` creates one per call
+
+
 def _to_command(kind: object, values: dict[str, Any]) -> Command:
     if not isinstance(kind, str) or kind not in _COMMANDS:
         label = kind[:40] if isinstance(kind, str) else type(kind).__name__
         raise UnknownType(f"unknown type {label!r}; known types: {', '.join(_COMMANDS)}")
-    names = [field.name for field in fields(_COMMANDS[kind])]
-    known = {name: values[name] for name in names if name in values}
+    known = {name: values[name] for name in _FIELDS[kind] if name in values}
     try:
         # As JSON: in strict mode a dataclass accepts an object from JSON only.
         command: Command = _ADAPTERS[kind].validate_json(json.dumps(known), strict=True)
