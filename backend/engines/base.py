@@ -225,7 +225,7 @@ class MeasuredModel(Model, Protocol):
 
 @runtime_checkable
 class UnloadableModel(Model, Protocol):
-    """A model that can leave its device while nobody speaks (`engine.idle_unload`). It has one
+    """A model that can leave its device while it is idle (`engine.idle_unload`). It has one
     engine thread (`EngineInfo.max_batch` above 1), which calls these two, and drops its engine
     before `release` and creates another after `restore`. Voices may be learned at any time.
     """

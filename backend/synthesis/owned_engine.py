@@ -1,4 +1,4 @@
-"""An engine thread's engine: dropped while nobody speaks, created again for the next utterance."""
+"""An engine thread's engine: dropped while it is idle, created again for the next utterance."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,15 +78,19 @@ def run_listeners(
                 n = next(numbers)
                 _start_sentence(engine, listener, n, texts[n % len(texts)])
         waiting = {each.utterance: each for each in listeners if each.waits}
-        if not waiting:
-            time.sleep(_NAP_S)
-            continue
-        urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
-        for result in engine.step(urgent):
-            _receive(results, waiting[result.utterance_id], result)
+        _serve_step(engine, results, waiting)
     for listener in listeners:
         engine.abort(listener.utterance)
     return results
+
+
+def _serve_step(engine: Engine, results: LiveResult, waiting: Mapping[str, _LiveListener]) -> None:
+    """One step for the listeners that wait, by utterance; without any a short pause."""
+    if not waiting:
+        time.sleep(_NAP_S)
+        return
+    for result in engine.step(sorted(waiting, key=lambda name: _deadline_s(waiting[name]))):
+        _receive(results, waiting[result.utterance_id], result)
 
 
 def _deadline_s(listener: _LiveListener) -> float:
@@ -158,13 +162,8 @@ def run_requests(
             n, listener = next(numbers), coming.pop(0)
             _start_sentence(engine, listener, n, texts[n % len(texts)])
             waiting[listener.utterance] = listener
-        if not waiting:
-            time.sleep(_NAP_S)
-            continue
-        urgent = sorted(waiting, key=lambda name: _deadline_s(waiting[name]))
-        for result in engine.step(urgent):
-            _receive(results, waiting[result.utterance_id], result)
-            if not waiting[result.utterance_id].waits:
-                del waiting[result.utterance_id]
-                engine.abort(result.utterance_id)
+        _serve_step(engine, results, waiting)
+        for name in [name for name, listener in waiting.items() if not listener.waits]:
+            del waiting[name]
+            engine.abort(name)
     return results

@@ -1,4 +1,4 @@
-"""Whether the configured port is free, or who answers there."""
+"""Whether the configured port is free, or what answers there."""
 
 from __future__ import annotations
 

@@ -236,13 +236,13 @@ class ChatterboxEngine:
         """Utterances whose next chunk can be rendered, most urgent first. While one waits for its
         first sound, those that have enough to play wait.
         """
-        somebody_waits = any(each.passage and each.awaits_first_sound for each in utterances)
+        first_sound_due = any(each.passage and each.awaits_first_sound for each in utterances)
         return [
             (utterance, passage)
             for utterance in utterances
             if (passage := utterance.passage) is not None
             and passage.prepared
-            and not (somebody_waits and utterance.in_hand_s > _ENOUGH_S)
+            and not (first_sound_due and utterance.in_hand_s > _ENOUGH_S)
             and passage.is_ready(hurry=utterance.running_dry)
         ]
 

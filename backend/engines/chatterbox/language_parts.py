@@ -55,7 +55,7 @@ def create_multilingual_tokenizer(folder: Path) -> Any:
         except MissingPart as missing:
             why = str(missing)
         except (ImportError, OSError, ValueError, RuntimeError) as error:
-            why = f"what {language} needs could not be loaded ({error}); install it anew"
+            why = f"what {language} needs could not be loaded ({error}); reinstall it"
         tokenizer.missing_languages[language] = why
         log.info("language.missing", language=language, why=why)
     return tokenizer

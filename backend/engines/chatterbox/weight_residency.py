@@ -1,4 +1,4 @@
-"""Where a model's weights are: on its device or, while nobody speaks, in the host's memory."""
+"""Where a model's weights are: on its device or, while it is idle, in the host's memory."""
 
 from __future__ import annotations
 

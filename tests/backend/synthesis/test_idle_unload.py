@@ -1,4 +1,4 @@
-"""Engines that leave their device while nobody speaks."""
+"""Engines that leave their device while they are idle."""
 
 from __future__ import annotations
 
