@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
 from backend.monitoring.metrics import Metrics
 from backend.sessions.client_slots import ClientSlots
@@ -24,6 +25,7 @@ class Services:
     # At most one context reads text per turn of the event loop.
     reading_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     lexicons: LexiconStore = field(default_factory=LexiconStore)
+    replicas: Replicas | None = None  # of the cluster; None: this server is alone
     client_slots: ClientSlots = field(init=False)
 
     def __post_init__(self) -> None:

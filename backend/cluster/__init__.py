@@ -1,0 +1,1 @@
+"""Several server processes as one: what each knows of the others. No Ray here."""
