@@ -26,6 +26,8 @@ _OVERSAMPLING = 4  # BS.1770 annex 2: peaks between the samples
 _REACH = 10  # samples to each side that a value between two depends on,
 _MOST_OVERSHOOT = 2.25  # and how far above the largest of them it can be (2.242)
 _BLOCK_S = 0.001  # the limiter's resolution
+# Few enough that BLAS multiplies them on this thread: its others wait actively beside the engine's.
+_BLOCKS_AT_ONCE = 32
 _ATTACK_BLOCKS, _RELEASE_BLOCKS = 5, 150  # blocks for the gain to change by 1
 _MOST_GAIN_DB = 20.0
 _SHORTEST_S = 0.4  # BS.1770's gating block: loudness is undefined below
@@ -77,7 +79,7 @@ class Limiter:
     """
 
     def __init__(self, rate_hz: int) -> None:
-        self._block = int(_BLOCK_S * rate_hz)
+        self._block = max(_REACH, int(_BLOCK_S * rate_hz))
         self._gain = 1.0  # where the last chunk ended
 
     def limit(self, pcm: Pcm) -> Pcm:
@@ -98,18 +100,21 @@ class Limiter:
         return limited
 
     def _peaks(self, pcm: Pcm) -> NDArray[np.float64]:
-        """True peak of each block that may be above the ceiling, of others the largest sample; the
+        """True peak of each block that may be above the ceiling, of others a bound below it; the
         last block may be shorter.
         """
         size = self._block
-        padded = np.pad(pcm, (_REACH, -len(pcm) % size + _REACH))
-        windows = sliding_window_view(padded, size + 2 * _REACH)[::size]
-        nearby = sliding_window_view(np.abs(padded), size + 2 * _REACH)[::size].max(1)
-        peaks = np.asarray(nearby, np.float64)
-        loud = np.flatnonzero(nearby > _CEILING / _MOST_OVERSHOOT)
-        # Not `@`: its threads would wait actively beside the engine's.
-        finer = np.einsum("bi,io->bo", windows[loud], _interpolator(size))
-        peaks[loud] = np.abs(finer).max(1, initial=0.0)
+        padded = np.zeros(size + -(-len(pcm) // size) * size + size, np.float32)
+        padded[size : size + len(pcm)] = pcm
+        largest = np.abs(padded).reshape(-1, size).max(1)
+        # A value between two samples depends on `_REACH` to each side: on the next block at most.
+        peaks = np.maximum(np.maximum(largest[:-2], largest[2:]), largest[1:-1]).astype(np.float64)
+        loud = np.flatnonzero(peaks > _CEILING / _MOST_OVERSHOOT)
+        windows = sliding_window_view(padded[size - _REACH :], size + 2 * _REACH)[::size]
+        for start in range(0, len(loud), _BLOCKS_AT_ONCE):
+            part = loud[start : start + _BLOCKS_AT_ONCE]
+            between = np.abs(windows[part] @ _interpolator(size)).max(1)
+            peaks[part] = np.maximum(largest[1:-1][part], between)
         return peaks
 
     def _spread(self, nodes: NDArray[np.float64], samples: int) -> Pcm:
@@ -127,11 +132,11 @@ class Limiter:
 
 @lru_cache
 def _interpolator(size: int) -> Pcm:
-    """Matrix from `size` samples, with `_REACH` more to each side, to the oversampled `size`."""
+    """Matrix from `size` samples, with `_REACH` more to each side, to the values between them."""
     impulses = np.eye(size + 2 * _REACH, dtype=np.float32)
     finer = resample_poly(impulses, _OVERSAMPLING, 1, axis=1)
     inner = finer[:, _OVERSAMPLING * _REACH : _OVERSAMPLING * (_REACH + size)]
-    return np.ascontiguousarray(inner)
+    return np.ascontiguousarray(np.delete(inner, np.s_[::_OVERSAMPLING], axis=1))
 
 
 def _limit_slope(values: NDArray[np.float64], slope: float) -> NDArray[np.float64]:

@@ -244,6 +244,8 @@ def _to_command(kind: object, values: dict[str, Any]) -> Command:
     if not isinstance(kind, str) or kind not in _COMMANDS:
         label = kind[:40] if isinstance(kind, str) else type(kind).__name__
         raise UnknownType(f"unknown type {label!r}; known types: {', '.join(_COMMANDS)}")
+    if kind == "text" and isinstance(text := values.get("text"), str):  # with each token
+        return Text(values["context"], text)
     known = {name: values[name] for name in _FIELDS[kind] if name in values}
     try:
         # As JSON: in strict mode a dataclass accepts an object from JSON only.

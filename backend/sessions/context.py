@@ -75,6 +75,7 @@ class Context:
         if target.is_adaptive and send_queue.line is not None:
             send_queue.line.is_adaptive = True
         self._changed = asyncio.Event()
+        self._next_look: asyncio.TimerHandle | None = None  # at text that is not awaited
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
@@ -102,11 +103,16 @@ class Context:
 
     def push_text(self, text: str) -> None:
         """Append text. Raises `ContextEnded`, `TextLimit`."""
-        self._text.push_text(text, self._services.clock())
+        now_s = self._services.clock()
+        calm_until_s = self._pacer.calm_until_s(now_s)
+        self._text.push_text(text, now_s, is_awaited=calm_until_s <= now_s)
         self._record.add_text(len(text))
         if self._live is not None:
-            self._live.active_s = self._services.clock()
-        self._on_text_changed()
+            self._live.active_s = now_s
+        if calm_until_s <= now_s:
+            self._on_text_changed()
+        elif self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_at(calm_until_s, self._look_at_text)
 
     def retract_text(self, to: int) -> int:
         """Take text back; returns the offset actually retracted to."""
@@ -169,6 +175,8 @@ class Context:
                     await self._speak_utterance(*next_choice)
         finally:
             self._remove_live_listener()
+            if self._next_look is not None:
+                self._next_look.cancel()
         await self._answer_flushes()
         self._listener.on_finishing()
         self._send_queue.put_nowait(await self._audio_sender.send_rest())
@@ -280,6 +288,10 @@ class Context:
         finally:
             self._handle = None
         return choice.final
+
+    def _look_at_text(self) -> None:
+        self._next_look = None
+        self._on_text_changed()
 
     def _on_text_changed(self) -> None:
         self._changed.set()

@@ -29,6 +29,7 @@ _KEEPS_UP = 20.0  # characters per second: a writer this fast stays ahead of spe
 _SOUND_S = 0.04  # of audio per character of a first word
 _NEXT_WORD = 14  # characters of a long word
 _RENDER_S = 0.05
+_LOOK_EVERY_S = 0.25  # at new text, while the listener has enough to hear
 # Gaps longer than these multiples of the usual gap count as:
 _IDLE_GAPS = 1.5  # a pause of a model
 _PAUSE_GAPS = 3.5  # a pause of a person
@@ -151,6 +152,16 @@ class Pacer:
         if not self.pacing.live:
             return float("inf")
         return max(self._dry_at_s, now_s + self.pacing.ttfa_goal_s)
+
+    def calm_until_s(self, now_s: float) -> float:
+        """Until when more text can wait to be looked at, unless it is flushed or ended: so long the
+        listener has enough to hear. Not later than `now_s`: look at once.
+        """
+        if not self.pacing.live:
+            return now_s
+        due_s = self._dry_at_s - self.lead_s
+        soon_s = max(now_s + _LOOK_EVERY_S, due_s - self.pacing.high_water_s)
+        return min(soon_s, due_s - self.pacing.low_water_s - _RENDER_S)
 
     # --- the rules --------------------------------------------------------------------------------
 

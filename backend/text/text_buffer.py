@@ -68,8 +68,10 @@ class TextBuffer:
 
     # --- input ------------------------------------------------------------------------------------
 
-    def push_text(self, text: str, now_s: float) -> None:
-        """Append text. Raises `ContextEnded`, `TextLimit`; then none of it is appended."""
+    def push_text(self, text: str, now_s: float, *, is_awaited: bool = True) -> None:
+        """Append text; unless it `is_awaited`, it is read later. Raises `ContextEnded`,
+        `TextLimit`; then none of it is appended.
+        """
         self._refuse_after_end()
         waiting = self.length - self.spoken
         if waiting + len(text) > self._limit:
@@ -81,7 +83,8 @@ class TextBuffer:
         self.length += len(text)
         self._last_input_s = now_s
         self._speed.add_arrival(len(text), now_s)
-        self.read_slice()
+        if is_awaited:
+            self.read_slice()
 
     def retract_to(self, to: int, now_s: float) -> int:
         """Remove the text from `to` on, unless it is released. Returns the new length."""

@@ -60,6 +60,8 @@ class WebSocketConnection:
         """Return the client's next message. Raises `PeerGone`; `IdleClient` after the protocol's
         idle timeout, unless `busy`.
         """
+        if self.protocol.idle_timeout_s is None:
+            return _extract_content(await self._socket.receive())
         while True:
             try:
                 async with asyncio.timeout(self.protocol.idle_timeout_s):
