@@ -35,6 +35,7 @@ from backend.tts_manager import VoiceParams
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
+_LOOK_EVERY_S = 0.1  # at new text, while a release waits for its turn
 
 
 class Context:
@@ -104,7 +105,7 @@ class Context:
     def push_text(self, text: str) -> None:
         """Append text. Raises `ContextEnded`, `TextLimit`."""
         now_s = self._services.clock()
-        calm_until_s = self._pacer.calm_until_s(now_s)
+        calm_until_s = self._calm_until_s(now_s)
         self._text.push_text(text, now_s, is_awaited=calm_until_s <= now_s)
         self._record.add_text(len(text))
         if self._live is not None:
@@ -288,6 +289,13 @@ class Context:
         finally:
             self._handle = None
         return choice.final
+
+    def _calm_until_s(self, now_s: float) -> float:
+        """Until when more text can wait to be looked at; not later than `now_s`: look at once."""
+        calm_until_s = self._pacer.calm_until_s(now_s)
+        if self._handle is None:
+            return calm_until_s
+        return max(calm_until_s, now_s + _LOOK_EVERY_S)  # behind a render, all of it is
 
     def _look_at_text(self) -> None:
         self._next_look = None

@@ -32,6 +32,7 @@ from backend.events import (
     Text,
 )
 from backend.protocols.native import encode_event
+from backend.text.text_buffer import TextBuffer
 from tests.support.engines.inline_tts import InlineTTS
 from tests.support.scripted_session import ScriptedClient, make_settings, run_script
 
@@ -91,6 +92,35 @@ def test_releases_contain_the_whole_sentence_so_far() -> None:
         assert following.text.startswith(release.text)
         assert following.speak_to > release.speak_to
         assert len(release.text) > release.speak_to, "the release contains the next word so far"
+
+
+def test_text_is_read_a_few_times_a_second_while_there_is_enough_to_hear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reads_s: list[float] = []
+    read_slice = TextBuffer.read_slice
+
+    def count_read(text: TextBuffer) -> None:
+        if text.is_behind:
+            reads_s.append(asyncio.get_running_loop().time())
+        read_slice(text)
+
+    async def script(client: ScriptedClient) -> None:
+        client.send(start(), Text("a", "These words take some seconds to be said. " * 9 + "And "))
+        await client.wait(0.01)
+        reads_s.clear()
+        for _ in range(50):
+            client.send(Text("a", "so "))
+            await client.wait(0.02)
+        assert len(set(reads_s)) <= 5
+        client.send(Flush("a"))
+        await client.wait(0.01)
+        assert client.heard_text().endswith("so" * 50), "a flush waits for nothing"
+        client.send(Retract("a", 0), End("a"))
+        await client.wait_settled()
+
+    monkeypatch.setattr(TextBuffer, "read_slice", count_read)
+    run_script(script).assert_sums()
 
 
 def test_a_pause_releases_lookahead_words() -> None:

@@ -56,6 +56,31 @@ def pacer_with_unplayed(audio_s: float, pacing: Pacing = PACING) -> Pacer:
     return pacer
 
 
+# --- how soon new text is looked at ---------------------------------------------------------------
+
+
+@given(
+    unplayed_s=st.floats(0, 10),
+    text=st.text("ab .,", min_size=1, max_size=40),
+    complete=st.booleans(),
+    speed=st.sampled_from([3.0, 12.0, 150.0]),
+)
+def test_text_that_waits_to_be_looked_at_is_not_due(
+    unplayed_s: float, text: str, complete: bool, speed: float
+) -> None:
+    pacer = pacer_with_unplayed(unplayed_s)
+    calm_until_s = pacer.calm_until_s(0.0)
+    assert calm_until_s <= max(0.0, unplayed_s - PACING.low_water_s)
+    if calm_until_s > 0.25:  # nothing is looked at before
+        sentence = sentence_of(text, complete=complete, speed=speed, at_s=calm_until_s - 0.05)
+        assert isinstance(pacer.decide(sentence, calm_until_s - 0.01), Wait)
+
+
+@pytest.mark.parametrize("pacer", [Pacer(PACING), Pacer(BATCH), pacer_with_unplayed(0.3)])
+def test_text_is_looked_at_at_once_without_enough_to_hear(pacer: Pacer) -> None:
+    assert pacer.calm_until_s(0.0) <= 0.0
+
+
 # --- rule 1: first speech as soon as min_text_length characters and one word are there ------------
 
 
