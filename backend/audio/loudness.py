@@ -115,7 +115,7 @@ class Limiter:
             part = loud[start : start + _BLOCKS_AT_ONCE]
             between = np.abs(windows[part] @ _interpolator(size)).max(1)
             peaks[part] = np.maximum(largest[1:-1][part], between)
-        return peaks
+        return np.asarray(peaks, np.float64)
 
     def _spread(self, nodes: NDArray[np.float64], samples: int) -> Pcm:
         """The gain of each sample, linear from one node to the next; the last block may be
