@@ -51,6 +51,9 @@ class HibariTimeline:
         self._score.rewrite(ids, seam)
         return len(ids)
 
+    def prepare(self, row: int) -> None:
+        """See `Timeline.prepare`: the networks tell the energy of rows not rendered."""
+
     def render_to(self, row: int) -> Pcm:
         """See `Timeline.render_to`."""
         return self._vocoder.push_frames(*self._score.render_to(row))

@@ -56,8 +56,11 @@ class Timeline(Protocol):
         first phoneme would be among them. Returns the number encoded.
         """
 
+    def prepare(self, row: int) -> None:
+        """Make known how loud the rows up to `row` are; may render them."""
+
     def quietest_row(self, start: int, end: int) -> int:
-        """The unspoken row in [start, end) with the least energy. May render up to there."""
+        """The unspoken row in [start, end) with the least energy."""
 
     def audible_rows(self, start: int, end: int) -> tuple[int, int]:
         """Rows [start, end) without silence at both ends; unchanged if all are silent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,11 @@ class Unit:
     def is_voiced(self) -> bool:
         """Whether it has sound, not only a pause."""
         return any(c.isalpha() for c in self.phonemes)
+
+
+def is_sound(phoneme: str) -> bool:
+    """Whether a character of phonemes belongs to a sound (tones and accents do), not to a pause."""
+    return phoneme.isalnum() or unicodedata.combining(phoneme) != 0
 
 
 class UnitReader(Protocol):

@@ -14,13 +14,14 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.incremental.plan import SpeechPlan, make_plan
 from backend.engines.incremental.timeline import Timeline
-from backend.engines.incremental.units import Unit, UnitReader
+from backend.engines.incremental.units import Unit, UnitReader, is_sound
 from backend.events import Word
 
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
@@ -248,7 +249,7 @@ class GrowingUtterance:
         the seam to the pause's phoneme, from which speech goes on.
         """
         pause = len(self._committed) - 1
-        while not self._committed[pause - 1].isalpha():
+        while not is_sound(self._committed[pause - 1]):
             pause -= 1
         self._seam = (pause - len(self._committed), 0)
         last, space = (
@@ -259,10 +260,11 @@ class GrowingUtterance:
         self._cut = _Cut(last, max(last + 1, space), in_pause=True)
 
     def _find_cut(self) -> None:
-        """Set the due row to where the cut is. The timeline may render up to there."""
+        """Set the due row to where the cut is."""
         cut, timeline = self._cut, self._timeline
         if cut is None:
             return
+        timeline.prepare(cut.end)
         if cut.in_pause:
             # The sound of the made-up continuation begins about where the space does.
             heard = timeline.audible_rows(cut.start, max(cut.start + 1, cut.end - 1))
@@ -274,7 +276,8 @@ class GrowingUtterance:
     def _time_words(self, group: list[_PlacedUnit]) -> tuple[Word, ...]:
         """The words of `group` with their times, clipped to the samples rendered so far."""
         words = []
-        now_ms = 1000 * self._samples / self._sample_rate_hz
+        # A word whose sound goes on in the next step ends where its phonemes do.
+        now_ms = inf if self._is_due else 1000 * self._samples / self._sample_rate_hz
         row_ms, early = self._rules.row_ms, self._rules.early_rows
         for placed in group:
             if placed.unit.is_voiced:
@@ -289,7 +292,7 @@ class GrowingUtterance:
 
 def _with_pause(phonemes: str) -> str:
     """`phonemes`, which end in a space, with a comma before it unless there is a mark."""
-    return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
+    return phonemes[:-1] + ", " if phonemes[-2:-1] and is_sound(phonemes[-2]) else phonemes
 
 
 def _tail(committed: str, length: int) -> str:
