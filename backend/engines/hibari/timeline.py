@@ -10,6 +10,9 @@ from backend.engines.incremental.timeline import RowRules
 _RULES = RowRules(
     row_ms=ROW_MS,
     continuation="ðə ðə ðə",  # best of about thirty: length, pitch, PLCMOS against the whole
+    left_phonemes=200,
+    new_phonemes=260,
+    most_phonemes=320,  # the time to encode grows with the square
     first_step_rows=160,
     step_rows=160,
     early_rows=2,

@@ -14,7 +14,6 @@ _LEFT_EFFORT = 300  # if that costs at most this, in ordinary characters
 _RIGHT_EFFORT = 400  # of text read at once, in ordinary characters
 _LOOKAHEAD = 100  # characters of it used as lookahead only, or a quarter if it is shorter
 _MARKS_BEHIND = re.compile(r"\W*$")
-_NEW_PHONEMES = 260  # planned at once, spaces included
 
 
 @dataclass(slots=True)
@@ -41,9 +40,12 @@ class SpeechPlan:
         return any(unit.is_voiced for unit in self.rest)
 
 
-def make_plan(release: Release, spoken_to: int, reader: UnitReader) -> SpeechPlan:
+def make_plan(
+    release: Release, spoken_to: int, reader: UnitReader, most_phonemes: int
+) -> SpeechPlan:
     """The next plan for `release`, whose text is spoken up to `spoken_to`. `reader`
-    gets a bounded part, however long the sentence.
+    gets a bounded part, however long the sentence. `most_phonemes`: planned at once, spaces
+    included.
     """
     must = release.final or release.must_reach
     text, end = release.text, release.speak_to
@@ -55,7 +57,7 @@ def make_plan(release: Release, spoken_to: int, reader: UnitReader) -> SpeechPla
         units = pronounce(_read_behind(text[:known], spoken_to, reader), given)
     lookahead = min(_LOOKAHEAD, (known - spoken_to) // 4)
     trusted = known if known == len(text) else known - lookahead
-    ready = _take_fitting([u for u in units if u.end <= end], trusted)
+    ready = _take_fitting([u for u in units if u.end <= end], trusted, most_phonemes)
     more = len(ready) < len(units) and units[len(ready)].end <= end
     more = more or (known < len(text) and known < end)
     if not (must or more):
@@ -120,11 +122,11 @@ def _shift(units: list[Unit], by: int) -> list[Unit]:
     return [replace(u, start=u.start + by, end=u.end + by) for u in units]
 
 
-def _take_fitting(units: list[Unit], trusted: int) -> list[Unit]:
+def _take_fitting(units: list[Unit], trusted: int, most_phonemes: int) -> list[Unit]:
     """The first of `units`, as many as can be encoded at once; at least one."""
     phonemes = 0
     for n, unit in enumerate(units):
         phonemes += len(unit.phonemes) + 1
-        if n and (phonemes > _NEW_PHONEMES or unit.end > trusted):
+        if n and (phonemes > most_phonemes or unit.end > trusted):
             return units[:n]
     return units

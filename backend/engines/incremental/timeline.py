@@ -13,7 +13,9 @@ class RowRules:
     """How an engine's rows are spoken.
 
     `row_ms`: length of a row. `continuation`: made-up phonemes behind unfinished text.
-    `first_step_rows`: rendered in the first step of a release; each further step has twice as many,
+    `left_phonemes`: spoken ones that are encoded again as context; fewer beside many new ones, of
+    which a plan has at most `new_phonemes`, so that both are about `most_phonemes`: a step.
+    `first_step_rows`: rendered in an utterance's first step; each further step has twice as many,
     up to `step_rows`. `early_rows`: a word is heard this long before its phonemes' rows.
     `cut_rows`: where to look for the quietest row between two words, relative to the first row of
     the space. `pause_rows`: of silence behind a word without a known next word.
@@ -21,6 +23,9 @@ class RowRules:
 
     row_ms: float
     continuation: str
+    left_phonemes: int
+    new_phonemes: int
+    most_phonemes: int
     first_step_rows: int
     step_rows: int
     early_rows: int

@@ -25,9 +25,7 @@ from backend.engines.incremental.units import Unit, UnitReader, is_sound
 from backend.events import Word
 
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
-_LEFT_PHONEMES = 200  # spoken phonemes encoded again as context,
-_LEAST_LEFT_PHONEMES = 60  # fewer, down to this, beside many new ones, so that both are within:
-_MOST_PHONEMES = 320  # the time to encode grows with the square
+_LEAST_LEFT = 0.3  # of the left context, beside many new phonemes
 _RIGHT_PHONEMES = 60  # of lookahead
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
@@ -82,7 +80,7 @@ class GrowingUtterance:
         self._origin = 0  # where `_committed` would begin in the encoded phonemes
         self._seam = (0, 0)  # phoneme, from the end of `_committed`, and its rows that are spoken
         self._chunks = 0  # of this release
-        self._steps = 0  # of this release, with sound
+        self._steps = 0  # with sound
         self._samples = 0
         self._word_end_ms = 0.0
         self.is_finished = False
@@ -97,7 +95,7 @@ class GrowingUtterance:
         phonemes = {at: self._reader.read_ipa(ipa) for at, ipa in release.pronunciations.items()}
         self._release = replace(release, pronunciations=phonemes) if phonemes else release
         self._plan = None
-        self._chunks = self._steps = 0
+        self._chunks = 0
 
     def step(self) -> Chunk:
         """Render the next chunk of the release, or only a part of it, to keep the step short: then
@@ -110,7 +108,7 @@ class GrowingUtterance:
         if self._is_due:
             return self._render_chunk(release, [])
         if self._plan is None:
-            self._plan = make_plan(release, self._spoken_to, self._reader)
+            self._plan = make_plan(release, self._spoken_to, self._reader, self._rules.new_phonemes)
             self._encoded, self._placed = not self._plan.is_voiced, []
             if not self._encoded and self._plan.effort > _LITTLE_EFFORT:
                 return self._render_chunk(release, [])
@@ -146,7 +144,9 @@ class GrowingUtterance:
         """Write the plan into the timeline. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
-        length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
+        rules = self._rules
+        least = round(rules.left_phonemes * _LEAST_LEFT)
+        length = max(least, min(rules.left_phonemes, rules.most_phonemes - new))
         left = _tail(self._committed, length)
         self._origin = 1 + len(left) - len(self._committed)
         committed = len(self._committed)
@@ -162,7 +162,7 @@ class GrowingUtterance:
             known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
             phonemes += known[:_RIGHT_PHONEMES]
         if not release.final or plan.has_more:
-            phonemes += self._rules.continuation
+            phonemes += rules.continuation
         at, rows = self._seam
         seam = (max(0, self._origin + committed + at) if committed else 0, rows)
         return self._timeline.rewrite(left + phonemes, seam, self._origin)
@@ -198,7 +198,7 @@ class GrowingUtterance:
     def _step_rows(self) -> int:
         """Rows of the next step."""
         rules = self._rules
-        return min(rules.first_step_rows << self._steps, rules.step_rows)
+        return min(rules.first_step_rows << min(self._steps, 8), rules.step_rows)
 
     def _commit_group(self, group: list[_PlacedUnit], plan: SpeechPlan, release: Release) -> None:
         """Add `group` to the phonemes to speak, and set the row that is due."""

@@ -22,6 +22,7 @@ from backend.engines.piper.noise import take_noise
 from backend.engines.piper.voice_config import BEGIN, END, PAD
 
 _MOST_ROWS = 60  # of one id: a longer one is an accident of the durations' noise
+_FLOW_ROWS = 90  # of the flow computed at once, at least
 _SILENT = 0.003  # RMS, about -50 dB
 _NOISE_PLACES = 4  # of durations for each phoneme: its ids, and the pads between
 _NO_PCM: Pcm = np.zeros(0, np.float32)
@@ -175,6 +176,8 @@ class PiperTimeline:
         done = 0 if self._sound is None else self._sound.shape[1]
         assert latent is not None  # its only caller renders latent frames
         if row > done:
+            if self.spoken:  # the first sound is due at once; later a few larger windows cost less
+                row = min(max(row, done + _FLOW_ROWS), latent.shape[1])
             left, right = flow.plan.window(done, row, latent.shape[1])
             new = flow.run(
                 latent[:, left:right], (done, row), latent.shape[1], self._manner.speaker

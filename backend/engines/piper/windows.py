@@ -116,7 +116,8 @@ def _kernel(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> tup
     shape = given.get("kernel_shape") or list(constants[node.input[1]].dims[2:])
     if len(shape) != 1:
         raise ValueError(f"{node.name}: a convolution over {len(shape)} axes")
-    return shape[0], given.get("dilations", [1])[0], given.get("strides", [1])[0]
+    dilation, stride = given.get("dilations", [1])[0], given.get("strides", [1])[0]
+    return int(shape[0]), int(dilation), int(stride)
 
 
 def _find_rates(
@@ -168,9 +169,10 @@ def _reach_through(node: onnx.NodeProto, steps: int, constants: dict[str, onnx.T
     if node.op_type == "ConvTranspose":
         size, _, stride = _kernel(node, constants)
         given = _attributes(node)
-        pads, extra = given.get("pads", [0, 0]), given.get("output_padding", [0])[0]
-        if size - sum(pads) + extra == stride:
-            return int(ceil((steps + max(size - 1 - pads[0], pads[0])) / stride))
+        pads, extra = given.get("pads", [0, 0]), int(given.get("output_padding", [0])[0])
+        before, behind = int(pads[0]), int(pads[1])
+        if size - before - behind + extra == stride:
+            return ceil((steps + max(size - 1 - before, before)) / stride)
     if node.op_type in _BY_CHANNEL and _axis(node, constants) in (1, -2):
         return steps
     raise ValueError(f"{node.name}: a layer {node.op_type} whose reach is not known")

@@ -34,7 +34,7 @@ class WordReader:
 
 
 def plan_words(release: Release, spoken_to: int = 0) -> tuple[list[str], int, bool]:
-    plan = make_plan(release, spoken_to, WordReader())
+    plan = make_plan(release, spoken_to, WordReader(), 260)
     return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.has_more
 
 
@@ -66,7 +66,7 @@ def test_a_long_text_is_read_in_bounded_parts() -> None:
     reader = WordReader()
     spoken_to, words = 0, 0
     while True:
-        plan = make_plan(Release(text, len(text), final=True), spoken_to, reader)
+        plan = make_plan(Release(text, len(text), final=True), spoken_to, reader, 260)
         assert plan.reach > spoken_to
         spoken_to, words = plan.reach, words + len(plan.units)
         if not plan.has_more:
