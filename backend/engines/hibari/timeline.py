@@ -48,7 +48,7 @@ class HibariTimeline:
         """See `Timeline.end`."""
         return self._score.end
 
-    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int) -> int:
+    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int, until: int) -> int:
         """See `Timeline.rewrite`."""
         ids = [0, *(self._vocabulary[c] for c in phonemes.rstrip()), 0]
         self._score.rewrite(ids, seam)

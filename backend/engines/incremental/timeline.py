@@ -56,9 +56,10 @@ class Timeline(Protocol):
     def find_seam(self) -> tuple[int, int]:
         """The phoneme where speech stopped, and how many of its rows were spoken."""
 
-    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int) -> int:
+    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int, until: int) -> int:
         """Put `phonemes` behind the spoken rows, from `seam` on. `origin`: where the utterance's
-        first phoneme would be among them. Returns the number encoded.
+        first phoneme would be among them; `until`: the first that is not to be spoken. Returns the
+        number encoded.
         """
 
     def prepare(self, row: int) -> None:

@@ -165,7 +165,8 @@ class GrowingUtterance:
             phonemes += rules.continuation
         at, rows = self._seam
         seam = (max(0, self._origin + committed + at) if committed else 0, rows)
-        return self._timeline.rewrite(left + phonemes, seam, self._origin)
+        until = self._origin + (self._placed[-1].behind if self._placed else committed) + 1
+        return self._timeline.rewrite(left + phonemes, seam, self._origin, until)
 
     @staticmethod
     def _ends_in_pause(plan: SpeechPlan, release: Release) -> bool:

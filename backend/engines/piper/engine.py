@@ -238,7 +238,7 @@ def _rules(voice: LoadedVoice) -> RowRules:
     return RowRules(
         row_ms=row_ms,
         continuation=_CONTINUATION if _CONTINUATION[0] in voice.config.ids else "",
-        left_phonemes=100,
+        left_phonemes=60,
         new_phonemes=160,
         most_phonemes=200,
         first_step_rows=round(280 / row_ms),

@@ -22,7 +22,7 @@ from backend.engines.piper.noise import take_noise
 from backend.engines.piper.voice_config import BEGIN, END, PAD
 
 _MOST_ROWS = 60  # of one id: a longer one is an accident of the durations' noise
-_FLOW_ROWS = 90  # of the flow computed at once, at least
+_FIRST_FLOW_ROWS, _FLOW_ROWS = 60, 150  # of the flow that are computed before they are due
 _SILENT = 0.003  # RMS, about -50 dB
 _NOISE_PLACES = 4  # of durations for each phoneme: its ids, and the pads between
 _NO_PCM: Pcm = np.zeros(0, np.float32)
@@ -53,6 +53,7 @@ class PiperTimeline:
         self._network = network
         self._ids = ids
         self._manner = manner
+        self._needed = 0  # the first row that will not be spoken before the next rewrite
         self._base = 0  # the first row that is held
         self.spoken = 0
         self._latent: FloatArray | None = None  # [channels, rows], from `_base`
@@ -77,7 +78,7 @@ class PiperTimeline:
         phoneme = max(0, min(phoneme, len(self._starts) - 2))
         return phoneme, self.spoken - int(self._starts[phoneme])
 
-    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int) -> int:
+    def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int, until: int) -> int:
         """See `Timeline.rewrite`."""
         sounds = [(BEGIN, PAD), *((c, PAD) for c in phonemes.rstrip()), (END,)]
         groups = [[i for mark in sound for i in self._ids[mark]] for sound in sounds]
@@ -91,6 +92,7 @@ class PiperTimeline:
         starts = np.concatenate([[0], np.cumsum(rows)])[np.concatenate([[0], ends])]
         first = int(min(starts[seam[0]] + seam[1], starts[seam[0] + 1])) if self.spoken else 0
         self._starts = starts + self.spoken - first
+        self._needed = int(self._starts[min(until, len(self._starts) - 1)])
         self._replace_rows(self._repeat(encoding, rows, first))
         return len(ids)
 
@@ -176,8 +178,10 @@ class PiperTimeline:
         done = 0 if self._sound is None else self._sound.shape[1]
         assert latent is not None  # its only caller renders latent frames
         if row > done:
-            if self.spoken:  # the first sound is due at once; later a few larger windows cost less
-                row = min(max(row, done + _FLOW_ROWS), latent.shape[1])
+            # All that will be spoken: few large windows cost less. But the first sound is due.
+            most = done + (_FLOW_ROWS if self.spoken else _FIRST_FLOW_ROWS)
+            needed = self._needed + self.rules.cut_rows[1] + self._network.decoder.plan.reach + 2
+            row = min(max(row, min(needed - self._base, most)), latent.shape[1])
             left, right = flow.plan.window(done, row, latent.shape[1])
             new = flow.run(
                 latent[:, left:right], (done, row), latent.shape[1], self._manner.speaker
