@@ -166,6 +166,18 @@ async def test_an_engine_that_batches_has_a_thread_of_its_own_started_at_its_fir
         assert len(batching.engines) == 1
 
 
+async def test_an_evicted_voice_is_loaded_again_before_it_speaks() -> None:
+    class SmallModel(OtherModel):
+        def is_voice_loaded(self, name: str) -> bool:
+            return self.loaded[-1:] == [name]
+
+    small = SmallModel()
+    async with manager(small) as tts:
+        for voice in ("joe", "joe", "ana", "joe"):
+            await speak(tts, voice)
+    assert small.loaded == ["joe", "ana", "joe"]
+
+
 async def test_a_broken_engine_fails_its_own_voices_only() -> None:
     class BrokenModel(OtherModel):
         def create_engine(self) -> Engine:
