@@ -57,6 +57,8 @@ _PARAMETERS = (
     "top_p",
     "min_p",
     "repetition_penalty",
+    "noise_scale",
+    "noise_w",
 )
 SPEED_RANGE = (SPEED.low, SPEED.high)
 _SEED_LIMIT = 2**31

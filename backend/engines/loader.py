@@ -18,6 +18,7 @@ from backend.errors import ConfigError, DuplexError
 log = structlog.get_logger(__name__)
 
 _EMBEDDED = "hibari"
+_PIPER = "piper"
 _NANO = "chatterbox-nano"  # the only one that may keep up on a CPU
 _HIGHEST_RTF = 0.7  # of speech on a CPU, which the server's other work shares
 _INSTALL = "in a checkout run: make install-chatterbox"
@@ -36,6 +37,8 @@ def load_model(settings: Settings, models: Path) -> Model:
         return model
     if name == _EMBEDDED:
         return _load_hibari(models)
+    if name == _PIPER:
+        return _load_piper(models, settings.engine.voice)
     _check_device(name, settings.chatterbox.device)
     return _load_chatterbox(name, settings.chatterbox, models)
 
@@ -103,6 +106,15 @@ def _load_hibari(models: Path) -> Model:
 
     with _wrap_load_errors(_EMBEDDED, REINSTALL):
         return HibariModel(models / "hibari")
+
+
+def _load_piper(models: Path, voice: str) -> Model:
+    from backend.engines.piper.engine import PiperModel
+
+    with _wrap_load_errors(_PIPER, "`duplex-tts voices` lists what is there"):
+        model = PiperModel(models / "piper", default_voice=voice)
+        model.load_voice(model.default_voice)
+        return model
 
 
 def _load_chatterbox(name: str, settings: ChatterboxSettings, models: Path) -> Model:
