@@ -10,9 +10,10 @@ import httpx
 import numpy as np
 import pytest
 
-from backend.audio.loudness import TARGET_LUFS
+from backend.audio.loudness import TARGET_LUFS, measure_lufs
 from backend.config import EngineSettings
 from backend.engines.base import Engine, Parameter, Release
+from backend.engines.piper.engine import PiperModel
 from backend.errors import EngineDead, EngineFailed, UnknownVoice, Unsupported, VoiceExists
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
@@ -25,7 +26,9 @@ from tests.support.engines.fake_engine import (
     decode_pcm,
     encode_pcm,
 )
+from tests.support.engines.hibari_model import shared_model
 from tests.support.live_server import live_server
+from tests.support.piper.piper_model import JOE, joe_path
 
 
 class OtherModel(FakeModel):
@@ -147,7 +150,7 @@ def test_a_named_voice_must_speak_the_language() -> None:
 async def test_each_voice_is_rendered_by_its_engine_on_the_same_threads() -> None:
     main, other = FakeModel(), OtherModel()
     async with manager(other, main=main) as tts:
-        assert other.loaded == other.engines == [], "nothing until it is used"
+        assert (other.loaded, other.engines) == ([], []), "nothing until it is used"
         assert await speak(tts, "joe") == await speak(tts, "heart") == "Hello"
         assert await speak(tts, "other/heart", "Again") == "Again"
         assert other.loaded == ["joe", "heart"]
@@ -260,3 +263,40 @@ async def test_the_server_says_which_engines_there_are_and_what_they_lack() -> N
             assert answer.status_code == code
         tts._set_fatal_error(tts.main.model, EngineDead("the main one is lost"))
         assert (await http.get("/readyz")).status_code == 503
+
+
+async def test_the_embedded_voice_and_pipers_speak_at_the_same_time() -> None:
+    joe = PiperModel(joe_path().parent)
+    async with live_server(shared_model(), [joe], engine={"threads": 2}) as live:
+        assert joe.loaded_voices() == [], "costs nothing until it is used"
+
+        words = ["The", "rain", "came", "down", "all", "night.", "It", "is", "late", "now."]
+
+        async def listen(voice: str) -> tuple[float, float]:
+            async with live.connect() as client:
+                await client.send("start", context="a", voice=voice, format="pcm_f32le")
+                for word in [
+                    "The",
+                    "rain",
+                    "came",
+                    "down",
+                    "all",
+                    "night.",
+                    "It",
+                    "is",
+                    "late",
+                    "now.",
+                ]:
+                    await client.send("text", context="a", text=f"{word} ")
+                    await asyncio.sleep(0.03)
+                await client.send("end", context="a")
+                messages = await client.receive_until("done", "a")
+                pcm = np.frombuffer(b"".join(m.get("data", b"") for m in messages), "<f4")
+                assert messages[-1]["characters"] == 46
+                return len(pcm) / 24_000, measure_lufs(pcm, 24_000)
+
+        heard = await asyncio.gather(*(listen(voice) for voice in ("heart", JOE, "heart", JOE)))
+    for seconds, lufs in heard:
+        assert 2 < seconds < 6
+        assert lufs == pytest.approx(TARGET_LUFS, abs=2.5)
+    assert joe.loaded_voices() == [JOE]

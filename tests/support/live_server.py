@@ -126,7 +126,7 @@ def decode_speech(messages: list[Message], context: str) -> str:
 
 @asynccontextmanager
 async def live_server(
-    model: Any = None, others: Sequence[Any] = (), **sections: Any
+    model: Any = None, others: Sequence[Any] = (), /, **sections: Any
 ) -> AsyncIterator[LiveServer]:
     """Serve with these settings while the block runs. `others`: models of further engines."""
     model = model or FakeModel()
