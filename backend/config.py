@@ -81,6 +81,7 @@ class EngineSettings(Section):
     name: Literal[
         "auto",
         "hibari",
+        "piper",
         "chatterbox",
         "chatterbox-turbo",
         "chatterbox-multilingual",
@@ -88,7 +89,8 @@ class EngineSettings(Section):
     ] = Field(
         default="auto",
         description="The engine; auto is Chatterbox if a CUDA device and its weights are present; "
-        "on a CPU Chatterbox Nano if its weights are present and it keeps up; else hibari.",
+        "on a CPU Chatterbox Nano if its weights are present and it keeps up; else hibari. "
+        "piper has the voices in models/piper (see docs/piper.md).",
     )
     also: str = Field(
         default="auto",

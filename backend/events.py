@@ -52,7 +52,7 @@ class Word:
 @dataclass(frozen=True, slots=True)
 class Start:
     """Open a context with these parameters; None is the server's default. An engine has some of
-    `exaggeration` to `repetition_penalty` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
+    `exaggeration` to `noise_w` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
     `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
     tags are carried out, also if the text does not begin with `<speak>`. `lexicon`: how words are
     said, by what is written. `dictionaries`: ids of stored ones.
@@ -73,6 +73,8 @@ class Start:
     top_p: float | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
+    noise_scale: float | None = None
+    noise_w: float | None = None
     bit_rate: BitRate | None = None
     volume: float | None = None
     typing: Typing | None = None

@@ -381,8 +381,10 @@ class TTSManager:
         if not engine.scheduler.is_started:
             await self._start_threads(engine)
         engine.scheduler.announce_utterance()
+        if engine.is_voice_ready(own):
+            return engine.gains[own]
+        await engine.load_voice(own)
         if own not in engine.gains:
-            await engine.load_voice(own)
             lufs = engine.info.lufs
             if lufs is None:
                 passage = await self._render(voice, _LOUDNESS_TEXT, chunk_characters=60)

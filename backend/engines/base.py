@@ -240,6 +240,14 @@ class UnloadableModel(Model, Protocol):
 
 
 @runtime_checkable
+class EvictingModel(Model, Protocol):
+    """A model that may drop voices from memory; they are loaded again before they speak."""
+
+    def is_voice_loaded(self, name: str) -> bool:
+        """Whether the voice is in memory. Does not block."""
+
+
+@runtime_checkable
 class CloningModel(Model, Protocol):
     """A model that learns voices from recordings; `EngineInfo.clones` is true."""
 

@@ -47,7 +47,7 @@ def load_other_models(settings: Settings, models: Path, main: str) -> list[Model
         if name in (main, *(model.info.name for model in loaded)):
             continue
         try:
-            loaded.append(_load_engine(name, settings, models))
+            loaded.append(_load_engine(name, settings, models, is_main=False))
         except ConfigError as error:
             log.warning("engine.left_out", engine=name, why=error.message)
         else:
@@ -67,9 +67,12 @@ def _other_names(also: str, models: Path) -> list[str]:
     return names
 
 
-def _load_engine(name: str, settings: Settings, models: Path) -> Model:
+def _load_engine(name: str, settings: Settings, models: Path, *, is_main: bool = True) -> Model:
+    """`is_main`: with its default voice; else voices are loaded when they are used."""
     if name == _EMBEDDED:
         return _load_hibari(models)
+    if name == _PIPER:
+        return _load_piper(models, settings.engine.voice if is_main else None)
     _check_device(name, settings.chatterbox.device)
     return _load_chatterbox(name, settings.chatterbox, models)
 
@@ -137,6 +140,17 @@ def _load_hibari(models: Path) -> Model:
 
     with _wrap_load_errors(_EMBEDDED, REINSTALL):
         return HibariModel(models / "hibari")
+
+
+def _load_piper(models: Path, voice: str | None) -> Model:
+    """`voice`: the default one, which is loaded; "" is the engine's own, None loads none."""
+    from backend.engines.piper.engine import PiperModel
+
+    with _wrap_load_errors(_PIPER, "`duplex-tts voices` lists what is there"):
+        model = PiperModel(models / "piper", default_voice=voice or "")
+        if voice is not None:
+            model.load_voice(model.default_voice)
+        return model
 
 
 def _load_chatterbox(name: str, settings: ChatterboxSettings, models: Path) -> Model:

@@ -18,9 +18,9 @@ class RenderCosts:
     that of health checks not counted; -inf before.
     """
 
-    def __init__(self, assumed_rtf: float = 0.0) -> None:
-        """`assumed_rtf`: until the first audio."""
-        self.first_s = self.later_s = _COST_S
+    def __init__(self, assumed_rtf: float = 0.0, assumed_cost_s: float = _COST_S) -> None:
+        """`assumed_rtf`, `assumed_cost_s`: until renders are measured."""
+        self.first_s = self.later_s = assumed_cost_s
         self.rendered_at_s = -math.inf
         self._assumed_rtf = assumed_rtf
         self._busy_s = self._audio_s = 0.0  # running sums that fade: their ratio is the RTF

@@ -36,7 +36,7 @@ _CHECK_S = 0.25  # between two looks at what the threads are at
 _MOST_LOST = 8  # threads given up that still hang: each keeps its memory, and maybe a core
 _STOP_S = 1.5  # that all threads together get to end their steps
 _MOST_LOST_TO_ONE = 4  # of several engines, before it is given up so that the others keep theirs
-_ASSUMED_RTF = 0.2  # of a further engine that has not rendered yet
+_ASSUMED_RTF, _ASSUMED_COST_S = 0.2, 0.05  # of a further engine that has not rendered yet
 _ALL_HANG = "no engine thread answers; restart the server"
 
 
@@ -85,7 +85,7 @@ class Scheduler:
 
     def add_model(self, model: Model) -> None:
         """Serve another model's engines with the same threads. Neither may batch."""
-        self._costs[model] = RenderCosts(_ASSUMED_RTF)
+        self._costs[model] = RenderCosts(_ASSUMED_RTF, _ASSUMED_COST_S)
 
     def costs_of(self, model: Model) -> RenderCosts:
         """What the renders of a model's engines cost."""

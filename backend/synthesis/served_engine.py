@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from backend.engines.base import EngineInfo, Model
+from backend.engines.base import EngineInfo, EvictingModel, Model
 from backend.errors import EngineDead
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.health_check import Health, HealthCheck
@@ -97,6 +97,12 @@ class ServedEngine:
         if not self.gains:
             return Health(None, None)
         return await self._health.check()
+
+    def is_voice_ready(self, name: str) -> bool:
+        """Whether the voice is loaded and its loudness known."""
+        if isinstance(self.model, EvictingModel) and not self.model.is_voice_loaded(name):
+            return False
+        return name in self.gains
 
     async def load_voice(self, name: str) -> None:
         """See `Model.load_voice`."""

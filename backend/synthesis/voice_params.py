@@ -19,6 +19,8 @@ _PARAMETERS = (
     "top_p",
     "min_p",
     "repetition_penalty",
+    "noise_scale",
+    "noise_w",
 )
 _SEED_LIMIT = 2**31
 

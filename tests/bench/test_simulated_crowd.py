@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.harness.simulated_crowd import Arrival, Heard, simulate
-from bench.harness.simulated_machine import Costs
+from bench.harness.simulated_crowd import Arrival, Heard, simulate, simulate_mixed
+from bench.harness.simulated_machine import Costs, SimulatedModel
 
 TEXT = "The rain came down all night and in the morning the garden was a lake."
 WORDS = TEXT.split()
@@ -101,3 +102,41 @@ def test_the_promise_is_kept_for_random_crowds(
     heard = simulate(crowd, costs, threads if max_batch == 1 else 1, max_batch)
     assert_promise_is_kept([each for each in heard if each.arrival.mode == "live"])
     assert_text_is_accounted_for(heard)
+
+
+# --- several engines on the same cores ------------------------------------------------------------
+
+LIGHT = Costs()
+HEAVY = Costs(utterance_s=0.036, word_s=0.012)  # steps far longer than the contract's
+
+
+def mixed() -> list[SimulatedModel]:
+    return [SimulatedModel(LIGHT, name="light"), SimulatedModel(HEAVY, name="heavy")]
+
+
+def with_voice(voice: str, arrivals: list[Arrival]) -> list[Arrival]:
+    return [replace(each, voice=voice) for each in arrivals]
+
+
+@pytest.mark.parametrize(("crowded", "other"), [("heavy", "light"), ("light", "heavy")])
+@pytest.mark.parametrize("within_s", [0.0, 2.0])
+def test_a_crowd_on_one_engine_makes_no_gap_on_another(
+    crowded: str, other: str, within_s: float
+) -> None:
+    talking = with_voice(other, [Arrival(0.0, tokens(60)) for _ in range(4)])
+    late = with_voice(crowded, crowd(200, within_s))
+    heard = simulate_mixed([*talking, *(replace(a, at_s=a.at_s + 1.0) for a in late)], mixed())
+    assert_promise_is_kept(heard[:4])
+    assert all(each.done for each in heard[:4])
+    refused = [each for each in heard[4:] if each.refused_s is not None]
+    assert 20 < len(refused) < 200, "admission forecasts with the costs of both engines"
+    assert max(each.refused_s or 0 for each in refused) <= 0.2
+
+
+def test_a_newcomer_is_forecast_by_the_costs_of_its_own_engine() -> None:
+    def count_served(voice: str) -> int:
+        heard = simulate_mixed(with_voice(voice, crowd(200, 4.0)), mixed())
+        return len(first_sounds_s(heard))
+
+    light, heavy = count_served("light"), count_served("heavy")
+    assert 2.5 < light / heavy < 6

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -125,14 +125,16 @@ def decode_speech(messages: list[Message], context: str) -> str:
 
 
 @asynccontextmanager
-async def live_server(model: Any = None, **sections: Any) -> AsyncIterator[LiveServer]:
-    """Serve with these settings while the block runs."""
+async def live_server(
+    model: Any = None, others: Sequence[Any] = (), /, **sections: Any
+) -> AsyncIterator[LiveServer]:
+    """Serve with these settings while the block runs. `others`: models of further engines."""
     model = model or FakeModel()
     sections = {"engine": {"threads": 1}, **sections}
     config = Settings.model_validate(sections)
     listener = listen("127.0.0.1", 0)
     host, port = listener.getsockname()
-    app = create_app(config, model)
+    app = create_app(config, model, others=others)
     server = AnnouncedServer(app, config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(10):

@@ -106,6 +106,10 @@ class PiperModel:
         """See `Model.load_voice`."""
         self._memory.load(self._find(name)[0])
 
+    def is_voice_loaded(self, name: str) -> bool:
+        """See `EvictingModel.is_voice_loaded`."""
+        return name.partition(SPEAKER_MARK)[0] in self._memory.names()
+
     def loaded_voices(self) -> list[str]:
         """The voices in memory, the least recently used first."""
         return self._memory.names()

@@ -126,6 +126,7 @@ def test_idle_server_status() -> None:
         "device": None,
         "loaded": True,
         "memory": None,
+        "problem": None,
     }
     assert status["sessions"] == []
     assert status["text_waiting"] == status["messages_waiting"] == 0

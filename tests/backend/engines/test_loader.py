@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from backend.config import Settings
 from backend.engines import loader
-from backend.engines.loader import load_model
+from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import WEIGHTS
 from backend.errors import ConfigError
 
@@ -257,9 +257,41 @@ class NotInstalled:
 sys.meta_path.insert(0, NotInstalled())  # scipy would take None in sys.modules for a module
 import backend.main
 from backend.config import Settings
-from backend.engines.loader import load_model
+from backend.engines.loader import load_model, load_other_models
 print(load_model(Settings(), Path(sys.argv[1])).info.name)
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert ran.stdout.splitlines()[-1:] == ["hibari"], ran.stderr
+
+
+# --- further engines ------------------------------------------------------------------------------
+
+
+def load_others(also: str, models: Path, main: str = TURBO) -> tuple[list[Any], list[str]]:
+    """The further models, and the warnings."""
+    wanted = Settings.model_validate({"engine": {"also": also}, "chatterbox": {"device": "cpu"}})
+    with capture_logs() as logs:
+        loaded = load_other_models(wanted, models, main)
+    return loaded, [each["why"] for each in logs if each["event"] == "engine.left_out"]
+
+
+@pytest.mark.parametrize("also", ["auto", "none", "", TURBO])
+def test_without_further_engines_only_the_main_one_is_there(also: str, tmp_path: Path) -> None:
+    assert load_others(also, tmp_path) == ([], [])
+
+
+def test_a_further_engine_that_cannot_be_loaded_is_left_out_with_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = SimpleNamespace(info=SimpleNamespace(name="hibari"))
+    monkeypatch.setattr(loader, "_load_hibari", lambda _: embedded)
+    loaded, warnings = load_others(f"{STANDARD}, hibari, hibari", tmp_path)
+    assert loaded == [embedded]
+    (why,) = warnings
+    assert "run: duplex-tts download chatterbox" in why
+
+
+def test_a_further_engine_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'nobody' is no engine; engines: hibari"):
+        load_others("nobody", tmp_path)

@@ -11,11 +11,11 @@ import httpx
 import pytest
 
 from backend.engines.base import Release, Utterance
-from backend.errors import EngineFailed, SpeechTimeout
+from backend.errors import DuplexError, EngineDead, EngineFailed, SpeechTimeout
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
-from tests.support.engines.fake_engine import decode_pcm
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
 from tests.support.engines.troubled_engine import FRUITLESS, HANG, TroubledEngine, TroubledModel
 from tests.support.live_server import decode_speech, live_server, wait_until
 
@@ -174,6 +174,35 @@ async def test_a_context_continues_after_a_sentence_that_hung() -> None:
         assert decode_speech([m for m in messages if m["type"] != "error"], "a") == "Thenon."
         assert await other.speak_text("b", "Nobody else.") == "Nobodyelse."
         model.let_go.set()
+
+
+async def test_of_several_engines_one_that_hangs_again_and_again_is_given_up() -> None:
+    hanging, sound = TroubledModel(step_limit_s=LIMIT_S), FakeModel()
+    dead: list[tuple[object, str]] = []
+    scheduler = Scheduler(sound, 1, Metrics(), None, lambda *died: dead.append(died))
+    scheduler.add_model(hanging)
+    scheduler.start_threads()
+    scheduler.watch_threads()
+    try:
+        for _ in range(4):
+            handle = scheduler.open_utterance(utterance(scheduler), None, hanging)
+            handle.extend(Release(HANG, len(HANG), final=True), 0.0)
+            with pytest.raises(DuplexError, match="hung for"):
+                await asyncio.wait_for(handle.next_chunk(), 10)
+        assert [(model, "hangs in 4 threads" in str(error)) for model, error in dead] == [
+            (hanging, True)
+        ]
+        refused = scheduler.open_utterance(utterance(scheduler), None, hanging)
+        with pytest.raises(EngineDead, match="hangs in 4 threads"):
+            await refused.next_chunk()
+        assert await read_rest(open_final(scheduler, "still here")) == "stillhere"
+    finally:
+        hanging.let_go.set()
+        await asyncio.to_thread(scheduler.stop_threads)
+
+
+def utterance(scheduler: Scheduler) -> Utterance:
+    return Utterance(scheduler.next_id(), "heart")
 
 
 async def test_readiness_fails_while_threads_are_missing() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from backend.errors import Overloaded
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
+from backend.synthesis.render_costs import RenderCosts
 
 NOW_S = 1000.0
 
@@ -203,3 +204,52 @@ def test_a_step_has_no_room_while_a_listener_waits_dry() -> None:
     assert made.room(NOW_S, due=2) != 0, "it waits for its writer"
     late.is_queued = True
     assert made.room(NOW_S, due=2) == 0
+
+
+# --- several engines ------------------------------------------------------------------------------
+
+
+def costs_of(rtf: float, render_s: float = 0.012) -> RenderCosts:
+    costs = RenderCosts()
+    costs.count_step(busy_s=rtf, audio_s=1.0)
+    for _ in range(200):
+        costs.count_render(render_s, first=True)
+        costs.count_render(render_s, first=False)
+    return costs
+
+
+def test_listeners_count_with_the_costs_of_their_own_engines() -> None:
+    made, heavy = listeners(threads=2, rtf=0.1), costs_of(0.5)
+    for costs in (heavy, heavy, None):
+        made.add(LiveListener(costs=costs), NOW_S)
+    made.check_capacity(NOW_S)  # 1.1 and 0.1 of 2 threads
+    with pytest.raises(Overloaded):
+        made.check_capacity(NOW_S, costs_of(0.9))
+
+
+def test_an_engine_that_has_rendered_nothing_is_not_taken_to_cost_nothing() -> None:
+    assert RenderCosts().expected_rtf == 0.0
+    assert RenderCosts(0.2).expected_rtf == 0.2
+    measured = RenderCosts(0.2)
+    measured.count_step(busy_s=0.05, audio_s=1.0)
+    assert measured.expected_rtf == pytest.approx(0.05)
+
+
+def test_a_newcomer_waits_where_its_own_engine_is_too_slow_for_the_deadlines() -> None:
+    made, heavy = listeners(), costs_of(0.1, render_s=0.3)
+    playing = LiveListener()
+    made.add(playing, NOW_S)
+    playing.dry_at_s = NOW_S + 0.2
+    assert made.fits(NOW_S, 0, None, LiveListener())
+    assert not made.fits(NOW_S, 0, None, LiveListener(costs=heavy))
+    playing.costs = heavy
+    assert not made.fits(NOW_S, 0, None, LiveListener()), "its own next render takes too long"
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_what_other_engines_take_of_the_cores_counts(batched: bool) -> None:
+    made = listeners(threads=1, rtf=0.3, batched=batched)
+    made.check_capacity(NOW_S)
+    made.outside_load = lambda _: 0.8
+    with pytest.raises(Overloaded):
+        made.check_capacity(NOW_S)
