@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from backend.engines.base import Chunk, Engine, Pcm, Release, Utterance
 from backend.engines.piper.engine import PiperModel
+from backend.engines.piper.network import create_session
 from backend.engines.piper.noise import take_noise
 
 JOE = "en_US-joe-medium"
@@ -89,7 +89,7 @@ class WholeGraph:
         model.graph.output.append(onnx.helper.make_empty_tensor_value_info(ceil.output[0]))
         self._durations = ceil.output[0]
         self._noises = [node.output[0] for node in noises]
-        self._session = ort.InferenceSession(model.SerializeToString())
+        self._session = create_session(model)
 
     def speak(self, ids: list[int], scales: tuple[float, float, float], seed: int) -> Pcm:
         """Samples for ids (with pads, both ends included), with the noise that the engine has."""
