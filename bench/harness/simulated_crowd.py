@@ -12,7 +12,8 @@ from backend.events import Audio, Cancel, Done, End, Event, Failed, Mode, Start,
 from backend.sessions.services import Services
 from backend.sessions.session import Session
 from bench.harness import virtual_time
-from bench.harness.simulated_machine import Costs, SimulatedTTS
+from bench.harness.simulated_engine import Costs, Machine
+from bench.harness.simulated_machine import SimulatedTTS
 
 _CONTEXT = "crowd"
 
@@ -67,14 +68,12 @@ def simulate(
     arrivals: Sequence[Arrival], costs: Costs | None = None, threads: int = 2, max_batch: int = 1
 ) -> list[Heard]:
     """Serve them all. Blocks for the CPU time of it; the result is the same each time."""
-    return virtual_time.run(_simulate(arrivals, costs or Costs(), threads, max_batch))
+    return virtual_time.run(_simulate(arrivals, Machine(costs or Costs(), threads, max_batch)))
 
 
-async def _simulate(
-    arrivals: Sequence[Arrival], costs: Costs, threads: int, max_batch: int
-) -> list[Heard]:
+async def _simulate(arrivals: Sequence[Arrival], machine: Machine) -> list[Heard]:
     loop = asyncio.get_running_loop()
-    tts = SimulatedTTS(costs, threads, max_batch)
+    tts = SimulatedTTS(machine)
     await tts.warm_up()
     services = Services(Settings(), tts, tts.metrics, loop.time)
     began_s = loop.time()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.harness.simulated_crowd import Arrival, Heard, simulate
-from bench.harness.simulated_machine import Costs
+from bench.harness.simulated_engine import Costs
 
 TEXT = "The rain came down all night and in the morning the garden was a lake."
 WORDS = TEXT.split()
