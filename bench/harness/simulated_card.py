@@ -33,8 +33,8 @@ _IDLE_STEP_S = 0.0005
 class CardCosts:
     """Seconds. `token_s`: a token of all utterances, by their number (ascending). `render_s`: a
     render, whatever is in it; `row_s`: each row of the length of a first chunk, longer ones in
-    proportion. `bursts`: of tokens in a step while a first sound waits for them. `enough_s`: who has
-    more to play waits while a first sound is due.
+    proportion. `bursts`: of tokens in a step while a first sound waits for them. `enough_s`: a
+    listener with more to play waits while a first sound is due.
     """
 
     token_s: tuple[tuple[int, float], ...]
