@@ -5,6 +5,7 @@ die, drain, slow down or start.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import random
 from collections import deque
@@ -96,15 +97,24 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`calls`: as far as they came; `samples`: one a second."""
+    """`calls`: as far as they came; `samples`: one a second. `late_gaps_s`: that listeners heard
+    because speech, not text, came late.
+    """
 
     calls: list[Call]
     samples: list[Sample]
+    late_gaps_s: list[float]
 
 
 def simulate_cluster(callers: Sequence[Caller], cluster: Cluster) -> Outcome:
-    """Serve them all. Blocks for the CPU time of it; the result is the same each time."""
-    return virtual_time.run(_Simulation(cluster).run(callers))
+    """Serve them all. Blocks for the CPU time of it, about 10 ms for an answer of 15 s; the result
+    is the same each time.
+    """
+    gc.disable()  # it finds nothing here in a tenth of the time
+    try:
+        return virtual_time.run(_Simulation(cluster).run(callers))
+    finally:
+        gc.enable()
 
 
 class _Simulation:
@@ -135,7 +145,8 @@ class _Simulation:
                 task.cancel()
         for replica in self._replicas:
             replica.stop()
-        return Outcome(self._calls, self._samples)
+        late_gaps_s = [gap_s for each in self._replicas for gap_s in each.late_gaps_s]
+        return Outcome(self._calls, self._samples, late_gaps_s)
 
     async def _wait_ended(self, calls: Sequence[asyncio.Task[None]]) -> None:
         """Wait for all calls, or for the first refusal if that is the end."""
@@ -233,7 +244,8 @@ class _Simulation:
             try:
                 await replica.serve(self._converse(replica, call, pending))
             except ReplicaGone:
-                pending[0].move()
+                if pending:  # else it had all of its sound already
+                    pending[0].move()
                 await asyncio.sleep(_RECONNECT_S)
             if pending and pending[0].refused_s is not None:
                 tried.append(replica.number)

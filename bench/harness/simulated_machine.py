@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from backend.config import EngineSettings, Settings
+from backend.monitoring.gap_causes import Cause
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
 from backend.synthesis.scheduler import Limits, Scheduler
@@ -85,6 +86,20 @@ class _SimulatedScheduler(Scheduler):
         return thread
 
 
+class GapRecorder(Metrics):
+    """Keeps the gaps that are the server's: not those for want of text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.late_gaps_s: list[float] = []
+
+    def count_gap(self, cause: Cause, seconds: float) -> None:
+        """See `Metrics`."""
+        super().count_gap(cause, seconds)
+        if cause in ("rendered_late", "refused"):
+            self.late_gaps_s.append(seconds)
+
+
 class SimulatedTTS(TTSManager):
     """The speech facade of a simulated machine. Create it in a virtual loop, begin with `warm_up`.
 
@@ -92,7 +107,8 @@ class SimulatedTTS(TTSManager):
     """
 
     def __init__(self, machine: Machine, seed: int = 0) -> None:
-        self.metrics, self.slowness = Metrics(), 1.0
+        self.metrics: GapRecorder = GapRecorder()
+        self.slowness = 1.0
         self._dice, self._jitter = random.Random(seed), machine.costs.jitter
         model = SimulatedModel(machine, asyncio.get_running_loop().time)
         first_wait_s = Settings().server.max_first_wait

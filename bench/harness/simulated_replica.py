@@ -38,6 +38,11 @@ class SimulatedReplica:
         await self._tts.warm_up()
 
     @property
+    def late_gaps_s(self) -> list[float]:
+        """Gaps that its listeners heard because speech came late."""
+        return self._tts.metrics.late_gaps_s
+
+    @property
     def session_count(self) -> int:
         """Open sessions."""
         return len(self._sessions)
