@@ -22,6 +22,7 @@ from bench.harness.simulated_crowd import Arrival, Heard, Line, listen
 from bench.harness.simulated_engine import Machine
 from bench.harness.simulated_replica import ReplicaGone, SimulatedReplica
 
+GAP_S = 0.02  # shorter ones are not heard
 REPORT_S = 1.0  # between two reports of a replica
 _RECONNECT_S = 0.2  # until a client that lost its replica is connected elsewhere
 
@@ -69,8 +70,8 @@ class Fault:
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """What is simulated. `rule`: of `routing`. `tries`: replicas that a refused session is sent to.
-    `scaling`: None for a fixed number of replicas. `stops_at_refusal`: the simulation ends with
-    the first. `progress`: called with the time every second.
+    `scaling`: None for a fixed number of replicas. `stops_at`: what ends the simulation early.
+    `progress`: called with the time every second.
     """
 
     machine: Machine
@@ -79,7 +80,7 @@ class Cluster:
     tries: int = 1
     faults: Sequence[Fault] = ()
     scaling: ScalingRule | None = None
-    stops_at_refusal: bool = False
+    stops_at: Sequence[Literal["refusal", "gap"]] = ()
     seed: int = 0
     progress: Callable[[float], None] = lambda _: None
 
@@ -129,7 +130,7 @@ class _Simulation:
         self._coming = 0
         self._samples: list[Sample] = []
         self._calls: list[Call] = []
-        self._refused = asyncio.Event()
+        self._has_refused = False
 
     async def run(self, callers: Sequence[Caller]) -> Outcome:
         for _ in range(self._cluster.replicas):
@@ -149,11 +150,18 @@ class _Simulation:
         return Outcome(self._calls, self._samples, late_gaps_s)
 
     async def _wait_ended(self, calls: Sequence[asyncio.Task[None]]) -> None:
-        """Wait for all calls, or for the first refusal if that is the end."""
+        """Wait for all calls, or until it is full if that is the end."""
         while not all(each.done() for each in calls):
-            if self._cluster.stops_at_refusal and self._refused.is_set():
+            if self._is_full():
                 return
             await asyncio.sleep(REPORT_S)
+
+    def _is_full(self) -> bool:
+        stops_at = self._cluster.stops_at
+        if "refusal" in stops_at and self._has_refused:
+            return True
+        gaps_s = (gap_s for each in self._replicas for gap_s in each.late_gaps_s)
+        return "gap" in stops_at and any(gap_s > GAP_S for gap_s in gaps_s)
 
     def _now_s(self) -> float:
         return asyncio.get_running_loop().time()
@@ -253,7 +261,7 @@ class _Simulation:
                     break
                 pending[0].refused_s = None
         if call.is_refused:
-            self._refused.set()
+            self._has_refused = True
 
     def _choose(self, tried: Sequence[int]) -> SimulatedReplica | None:
         """The replica for a session; dead and draining ones do not accept it."""

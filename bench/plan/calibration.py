@@ -36,7 +36,7 @@ from bench.server.load import RAMP_S
 
 RESULTS = Path(__file__).parents[1] / "results"
 _CHUNK_CHARACTERS = 25  # of the engine's first chunk when it is timed alone
-_CPU_START_S, _CARD_START_S = 15.0, 60.0  # until a new replica is ready; assumed, not measured
+_CPU_START_S, _CARD_START_S = 15.0, 60.0  # until a new replica is ready: assumed
 _SECONDS = 8.0  # of listening, in the benchmark of a card
 _ROW_GRID_S = [step * 0.00025 for step in range(4, 33)]  # tried for a row of a render
 _LOOP_S = 0.002  # mean time until the card's benchmark sees a new listener, and begins it
@@ -49,7 +49,8 @@ class PlanError(Exception):
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """`machine`: what a replica runs on. `facts`: its costs in words. `memory_bytes`: of a replica;
-    None if it was not measured.
+    None if it was not measured. `most_listeners`: hearing at a time, the most that were measured
+    without a late chunk; None where the simulation itself finds the limit.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Calibration:
     start_s: float
     facts: list[str] = field(default_factory=list)
     memory_bytes: float | None = None
+    most_listeners: int | None = None
 
     @property
     def is_card(self) -> bool:
@@ -82,6 +84,16 @@ def find_result(name: str, folder: Path = RESULTS) -> Path:
     known = ", ".join(usable) or "none: run `make bench` first"
     why = "several results are" if found else "no result is"
     raise PlanError(f"{why} named like {name!r}; choose from: {known}; or give a path")
+
+
+def find_newest(folder: Path = RESULTS) -> Path:
+    """The newest result of a CPU. Raises `PlanError`."""
+    usable = [path for path in folder.glob("*.json") if _is_usable(path)]
+    dated = {path: json.loads(path.read_text(encoding="utf-8")) for path in usable}
+    of_cpus = [path for path, result in dated.items() if "tokens" not in result["details"]]
+    if not of_cpus:
+        raise PlanError(f"no result of a CPU in {folder}; measure this machine: make bench")
+    return max(of_cpus, key=lambda path: str(dated[path].get("started", "")))
 
 
 def _is_usable(path: Path) -> bool:
@@ -205,7 +217,11 @@ def _calibrate_card(path: Path, result: dict[str, Any]) -> Calibration:
         f"first sounds of {', '.join(map(str, measured))} listeners",
     ]
     machine = Machine(costs, threads=1, max_batch=slots)
-    return Calibration(result["machine"], path.name, machine, _CARD_START_S, facts, memory)
+    most = max(count for count, each in live.items() if not each["underruns"])
+    facts.append(
+        f"{most} listeners at a time were measured without a late chunk: never more a card"
+    )
+    return Calibration(result["machine"], path.name, machine, _CARD_START_S, facts, memory, most)
 
 
 class SteppedClock:

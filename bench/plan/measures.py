@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness.simulated_cluster import Outcome
-
-GAP_S = 0.02  # shorter ones are not heard
+from bench.harness.simulated_cluster import GAP_S, Outcome
 
 
 @dataclass(frozen=True, slots=True)

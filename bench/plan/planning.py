@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from backend.config import Settings
 from bench.harness.routing import BEST_RULE
@@ -16,9 +17,11 @@ from bench.plan.workload import Workload
 
 SIMULATED_LISTENERS = 300  # hearing at a time; more are simulated as a part of the cluster
 _MOST_REPLICAS = 8  # simulated at a time
+_MOST_PER_REPLICA = 2000
 _RAMP_S = 45.0  # to find the first refusal
 _STARTING_S = 15.0  # within which the listeners of a steady load come
-_SAFE_SHARE = 0.8  # of the load at which the first is refused
+SAFE_SHARE = 0.8  # of the load at which the first is refused
+_FEW = 10  # listeners, as good as alone
 _SPARE = 1  # replicas that may be gone
 _TOLERANCE = 1.03  # replicas are tried in steps of 3 %
 
@@ -48,7 +51,7 @@ class Plan:
     were simulated, with their part of the listeners. `full_at`: listeners of the whole cluster when
     the first was refused. `at_goal`, `at_safe_load`: of the simulated part, with the listeners
     asked for, and with 80 % of `full_at`. `after_loss`: as `at_goal`, with the spare replica there
-    and one that dies; None for a crowd. `written_first_s`: first sound of one writer alone, 0 for
+    and one that dies; None for a crowd. `written_first_s`: first sound of a few writers, 0 for
     listeners.
     """
 
@@ -70,7 +73,7 @@ class Plan:
     @property
     def safe_load(self) -> int:
         """Listeners at 80 % of the first refusal."""
-        return math.floor(_SAFE_SHARE * self.full_at)
+        return math.floor(SAFE_SHARE * self.full_at)
 
     @property
     def retained_bytes(self) -> int:
@@ -95,22 +98,30 @@ class _Planner:
         self._demand = demand
         self._progress = progress
         self._written_first_s = 0.0
+        # Who writes by hand hears pauses all the time, waiting for its own words.
+        self._limits: Sequence[Literal["refusal", "gap"]] = (
+            ["refusal"] if demand.workload.written else ["refusal", "gap"]
+        )
 
     def make_plan(self) -> Plan:
         demand, workload = self._demand, self._demand.workload
-        alone = self._simulate(replace(workload, listeners=1), 1, "one listener alone")
+        alone = self._simulate(replace(workload, listeners=_FEW), 1, "a few listeners")
         goal_s = demand.first_sound_s
         if workload.written:
             self._written_first_s = alone.first_p95_s
         elif alone.first_p95_s > goal_s:
             raise PlanError(
-                f"one listener alone already waits {alone.first_p95_s:.2f} s for its first sound; "
+                f"a few listeners already wait {alone.first_p95_s:.2f} s for their first sound; "
                 f"more replicas cannot meet the goal of {goal_s:g} s: raise --first-sound"
             )
         full_at_one = self._find_first_refusal(1, 1)
+        if self._measured_limit is not None:
+            full_at_one = min(full_at_one, self._measured_limit)
         replicas, simulated, at_goal = self._find_replicas(full_at_one)
         full_at = self._find_first_refusal(simulated, replicas, full_at_one)
-        safe = replace(workload, listeners=max(1, self._part(full_at, simulated, replicas, 0.8)))
+        safe = replace(
+            workload, listeners=max(1, self._part(full_at, simulated, replicas, SAFE_SHARE))
+        )
         at_safe = self._simulate(safe, simulated, "80 % of the first refusal")
         lost = self._simulate_loss(simulated, replicas)
         return Plan(
@@ -118,13 +129,20 @@ class _Planner:
             self._written_first_s,
         )  # fmt: skip
 
+    @property
+    def _measured_limit(self) -> int | None:
+        """Sessions of a replica beyond which gaps were measured; None where that is simulated."""
+        most = self._calibration.most_listeners
+        return None if most is None else math.floor(most / self._demand.workload.speaking)
+
     @staticmethod
     def _part(listeners: int, simulated: int, replicas: int, share: float = 1.0) -> int:
         return math.floor(listeners * share * simulated / replicas)
 
     def _meets_goal(self, found: Measures) -> bool:
         first_s = found.first_p95_s - self._written_first_s
-        return not found.refused and not found.gaps and first_s <= self._demand.first_sound_s
+        has_failed = found.refused or ("gap" in self._limits and found.gaps)
+        return not has_failed and first_s <= self._demand.first_sound_s
 
     def _find_replicas(self, full_at_one: int) -> tuple[int, int, Measures]:
         """The fewest replicas that meet the goal, how many of them were simulated, and that."""
@@ -155,7 +173,7 @@ class _Planner:
         return max(replicas + 1, math.ceil(replicas * _TOLERANCE))
 
     def _find_first_refusal(self, simulated: int, replicas: int, per_replica: int = 0) -> int:
-        """Listeners there when the first is refused, of all `replicas`: they keep coming."""
+        """Listeners there at the first refusal or gap, of all `replicas`: they keep coming."""
         guess = per_replica or self._guess_capacity()
         workload = self._demand.workload
         while True:
@@ -164,8 +182,13 @@ class _Planner:
             answers = math.ceil(ramp_s / workload.cycle_s) + 1
             ramp = replace(workload, listeners=most, within_s=ramp_s, answers=answers)
             outcome = self._run(ramp, simulated, "until the first refusal", stops=True)
-            if any(call.is_refused for call in outcome.calls):
+            found = measure(outcome)
+            if found.refused or ("gap" in self._limits and found.gaps):
                 return math.floor(len(outcome.calls) * replicas / simulated)
+            if guess > _MOST_PER_REPLICA:
+                raise PlanError(
+                    f"{most:,} listeners fill no replica: choose a result of a slower one"
+                )
             guess = 2 * guess
 
     def _guess_capacity(self) -> int:
@@ -206,7 +229,7 @@ class _Planner:
             replicas,
             demand.rule,
             faults=[Fault(workload.within_s, 0, "kill")] if dies else [],
-            stops_at_refusal=stops,
+            stops_at=self._limits if stops else (),
             seed=demand.seed,
             progress=lambda at_s: self._progress(label, min(1.0, at_s / until_s)),
         )
