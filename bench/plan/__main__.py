@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.harness.routing import BEST_RULE, create_rules
-from bench.plan.calibration import Calibration, PlanError, calibrate, find_newest, find_result
+from bench.plan.calibration import PlanError, calibrate, find_newest, find_result
 from bench.plan.planning import Demand, Plan, make_plan
 from bench.plan.report import create_comparison_table, create_plan_table, to_json
 from bench.plan.validation import compare
@@ -93,8 +92,8 @@ def plan(  # noqa: PLR0913 - a parameter is an option
         bool, typer.Option("--check", help="Compare the simulation with what was measured.")
     ] = False,
 ) -> None:
-    """Plan a cluster: how many replicas a number of listeners needs, what they cost in memory, and at
-    which load the first listener is refused.
+    """Plan a cluster: how many replicas a number of listeners needs, how much memory, and at which
+    load the first is refused.
 
     Simulates the server's own pacer, scheduler and admission in virtual time, on machines whose
     renders take measured times. Takes up to a minute; nothing is started.

@@ -15,7 +15,7 @@ from bench.plan.calibration import Calibration, PlanError
 from bench.plan.measures import Measures, measure
 from bench.plan.workload import Workload
 
-SIMULATED_LISTENERS = 300  # hearing at a time; more are simulated as a part of the cluster
+SIMULATED_LISTENERS = 200  # hearing at a time; more are simulated as a part of the cluster
 _MOST_REPLICAS = 8  # simulated at a time
 _MOST_PER_REPLICA = 2000
 _RAMP_S = 45.0  # to find the first refusal

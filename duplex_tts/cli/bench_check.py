@@ -1,4 +1,4 @@
-"""Checks what `duplex-tts bench` and `plan` need: a clone, `bench` also the packages of its extra."""
+"""Checks what `duplex-tts bench` (a clone, and its extra) and `plan` (a clone) need."""
 
 from __future__ import annotations
 
