@@ -44,21 +44,22 @@ _GROWN_TO = 36  # listeners, more than two small replicas hold
 def list_arithmetic() -> str:
     """What follows from settings and sizes alone."""
     server = Settings().server
-    resumed_s = server.resume_bytes / _bytes_per_s("pcm_s16le")
+    kept = server.resume_bytes
+    pcm_s, opus_s = (kept / _bytes_per_s(name) for name in ("pcm_s16le", "opus"))
     series = _count_series()
     rows = [
         (
             "audio kept for resuming, a session",
-            f"`server.resume_bytes` = {server.resume_bytes / (1 << 20):g} MiB, "
-            f"{resumed_s:.0f} s of pcm_s16le, {server.resume_bytes / _bytes_per_s('opus'):.0f} s of opus",
+            f"`server.resume_bytes` = {kept / (1 << 20):g} MiB: {pcm_s:.0f} s of pcm_s16le, "
+            f"{opus_s:.0f} s of opus",
         ),
         (
             "the same, 1,000,000 sessions",
-            f"1,000,000 × {server.resume_bytes:,} B = {1e6 * server.resume_bytes / _TIB:.2f} TiB at most",
+            f"1,000,000 × {kept:,} B = {1e6 * kept / _TIB:.2f} TiB at most",
         ),
         (
             "writers through a proxy that takes 1 ms a message",
-            f"1 / (0.001 s × {TOKENS_PER_S:g} tokens/s) = {1 / (_PROXY_MESSAGE_S * TOKENS_PER_S):.0f}",
+            f"1 / (0.001 s × {TOKENS_PER_S:g} tokens/s) = {1 / _PROXY_MESSAGE_S / TOKENS_PER_S:.0f}",
         ),
         (
             "connections from one proxy address to one replica's port",
@@ -84,12 +85,14 @@ def list_bandwidth() -> str:
     rows = []
     for name in ("pcm_f32le", "pcm_s16le", "mulaw", "mp3", "opus"):
         bits = 8 * _bytes_per_s(name)
-        rows.append((name, f"{bits / 1000:,.0f}", f"{bits / 1e6:,.0f}", f"{bits * 1e6 / 1e9:,.0f}"))
+        rows.append(
+            (name, f"{bits / 1000:,.0f}", f"{bits * 1e3 / 1e6:,.0f}", f"{bits * 1e6 / 1e9:,.0f}")
+        )
     return _table(("format", "a listener, kbit/s", "1,000, Mbit/s", "1,000,000, Gbit/s"), rows)
 
 
 def list_capacity() -> str:
-    """Replicas for each power of ten: listeners that hear all the time, at 80 % of the first refusal."""
+    """Replicas for each power of ten, at 80 % of the first refusal."""
     found = [calibrate(find_newest()), calibrate(find_result("h100"))]
     safe = [find_safe_load(each) for each in found]
     heads = [f"{each.unit} ({each.name}): {n} each" for each, n in zip(found, safe, strict=True)]
@@ -98,7 +101,7 @@ def list_capacity() -> str:
 
 
 def find_safe_load(calibration: Calibration) -> int:
-    """Listeners of one replica: 80 % of the first refusal or gap, and no more than were measured."""
+    """Listeners of one replica: 80 % of the first refusal, and no more than were measured."""
     most = 400 if calibration.is_card else 100 * calibration.machine.threads
     ramp = Workload(most, 45.0, answers=4).create_callers(random.Random(0))
     cluster = Cluster(calibration.machine, 1, stops_at=("refusal", "gap"))
