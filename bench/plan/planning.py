@@ -16,7 +16,7 @@ from bench.plan.measures import Measures, measure
 from bench.plan.workload import Workload
 
 SIMULATED_LISTENERS = 200  # hearing at a time; more are simulated as a part of the cluster
-_MOST_REPLICAS = 8  # simulated at a time
+_LEAST_REPLICAS, _MOST_REPLICAS = 3, 8  # simulated at a time, if there are so many
 _MOST_PER_REPLICA = 2000
 _RAMP_S = 45.0  # to find the first refusal
 _STARTING_S = 15.0  # within which the listeners of a steady load come
@@ -24,6 +24,7 @@ SAFE_SHARE = 0.8  # of the load at which the first is refused
 _FEW = 10  # listeners, as good as alone
 _SPARE = 1  # replicas that may be gone
 _TOLERANCE = 1.03  # replicas are tried in steps of 3 %
+_TRIED = 8  # times the fewest that can be: then it is given up
 
 Progress = Callable[[str, float], None]
 
@@ -105,7 +106,8 @@ class _Planner:
 
     def make_plan(self) -> Plan:
         demand, workload = self._demand, self._demand.workload
-        alone = self._simulate(replace(workload, listeners=_FEW), 1, "a few listeners")
+        few = replace(workload, listeners=_FEW, within_s=_STARTING_S)
+        alone = self._simulate(few, 1, "a few listeners")
         goal_s = demand.first_sound_s
         if workload.written:
             self._written_first_s = alone.first_p95_s
@@ -147,9 +149,8 @@ class _Planner:
     def _find_replicas(self, full_at_one: int) -> tuple[int, int, Measures]:
         """The fewest replicas that meet the goal, how many of them were simulated, and that."""
         listeners = self._demand.workload.listeners
-        replicas = max(1, math.ceil(listeners / full_at_one))
-        if self._demand.is_crowd:
-            replicas = 1
+        least = max(1, math.ceil(listeners / full_at_one))
+        replicas = 1 if self._demand.is_crowd else least
         while True:
             simulated = self._choose_part(replicas)
             part = max(1, math.ceil(listeners * simulated / replicas))
@@ -157,16 +158,21 @@ class _Planner:
             found = self._simulate(workload, simulated, f"{replicas:,} replicas")
             if self._meets_goal(found):
                 return replicas, simulated, found
+            if replicas > _TRIED * least:
+                raise PlanError(
+                    f"{replicas:,} replicas do not meet the goal either: {found.refused} refused, "
+                    f"{found.gaps} gaps, first sound p95 {found.first_p95_s:.2f} s; raise "
+                    "--first-sound, or choose a faster machine by --on"
+                )
             replicas = self._next_try(replicas, found)
 
     def _choose_part(self, replicas: int) -> int:
         per_replica = max(1.0, self._demand.workload.listeners / replicas)
         speaking = per_replica * self._demand.workload.speaking
-        return min(replicas, _MOST_REPLICAS, max(1, int(SIMULATED_LISTENERS / speaking)))
+        enough = max(_LEAST_REPLICAS, int(SIMULATED_LISTENERS / speaking))
+        return min(replicas, _MOST_REPLICAS, enough)
 
     def _next_try(self, replicas: int, found: Measures) -> int:
-        if replicas > 10 * self._demand.workload.listeners + 10:
-            raise PlanError("no number of replicas meets the goal: raise --first-sound")
         if self._demand.is_crowd and found.refused:
             served = max(1, found.sessions - found.refused)
             return max(replicas + 1, math.floor(replicas * found.sessions / served))

@@ -44,7 +44,7 @@ _GROWN_TO = 36  # listeners, more than two small replicas hold
 def list_arithmetic() -> str:
     """What follows from settings and sizes alone."""
     server = Settings().server
-    kept = server.resume_bytes
+    kept, writers = server.resume_bytes, round(1 / (_PROXY_MESSAGE_S * TOKENS_PER_S))
     pcm_s, opus_s = (kept / _bytes_per_s(name) for name in ("pcm_s16le", "opus"))
     series = _count_series()
     rows = [
@@ -59,7 +59,7 @@ def list_arithmetic() -> str:
         ),
         (
             "writers through a proxy that takes 1 ms a message",
-            f"1 / (0.001 s × {TOKENS_PER_S:g} tokens/s) = {1 / _PROXY_MESSAGE_S / TOKENS_PER_S:.0f}",
+            f"1 / (0.001 s × {TOKENS_PER_S:g} tokens/s) = {writers}",
         ),
         (
             "connections from one proxy address to one replica's port",

@@ -23,7 +23,7 @@ from bench.plan.planning import Demand, make_plan
 from bench.plan.report import to_json
 from bench.plan.workload import Workload
 
-SMALL = Calibration("small", "small.json", Machine(Costs(0.05, 0.02), threads=1), 15.0)
+SMALL = Calibration("small", "small.json", Machine(Costs(0.03, 0.01), threads=1), 15.0)
 FAST_CARD = CardCosts(((1, 0.0012), (64, 0.0025)), 0.01, 0.001)
 
 
