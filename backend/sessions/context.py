@@ -299,6 +299,7 @@ class Context:
 
     def _look_at_text(self) -> None:
         self._next_look = None
+        self._text.read_slice()
         self._on_text_changed()
 
     def _on_text_changed(self) -> None:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -30,12 +31,23 @@ _WINDOW = _RATE_HZ * 5 // 1000
 _AUDIBLE = 10 ** (-45 / 20)
 
 
+class Clock(Protocol):
+    """The module `time`, or one whose seconds are simulated."""
+
+    def perf_counter(self) -> float:
+        """Seconds."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""
+
+
 @dataclass(slots=True)
 class LiveResult:
     """Measurements over all listeners. `underruns`: chunks that came late; `interrupted`: requests
     that heard one.
     """
 
+    clock: Clock = time
     first_ms: list[float] = field(default_factory=list)
     cancel_ms: list[float] = field(default_factory=list)
     underruns: int = 0
@@ -57,17 +69,21 @@ class _LiveListener:
 
 
 def run_listeners(
-    engine: Engine, count: int, seconds: float, texts: Sequence[str] = SENTENCES
+    engine: Engine,
+    count: int,
+    seconds: float,
+    texts: Sequence[str] = SENTENCES,
+    clock: Clock = time,
 ) -> LiveResult:
     """Serve `count` listeners, which start within the first second, for `seconds`. At random times
     one interrupts: a cancel, which waits for the current step, then a new first sound. Blocks.
     Raises the engine's error.
     """
-    results, numbers = LiveResult(), itertools.count()
-    start_s = time.perf_counter()
+    results, numbers = LiveResult(clock), itertools.count()
+    start_s = clock.perf_counter()
     listeners = [_LiveListener(start_s + n / count) for n in range(count)]
     interrupts_s = start_s
-    while (now_s := time.perf_counter()) < start_s + seconds or not results.cancel_ms:
+    while (now_s := clock.perf_counter()) < start_s + seconds or not results.cancel_ms:
         if now_s >= interrupts_s:
             hearing = [each for each in listeners if now_s < each.dry_s < float("inf")]
             if hearing:
@@ -87,7 +103,7 @@ def run_listeners(
 def _serve_step(engine: Engine, results: LiveResult, waiting: Mapping[str, _LiveListener]) -> None:
     """One step for the listeners that wait, by utterance; without any a short pause."""
     if not waiting:
-        time.sleep(_NAP_S)
+        results.clock.sleep(_NAP_S)
         return
     for result in engine.step(sorted(waiting, key=lambda name: _deadline_s(waiting[name]))):
         _receive(results, waiting[result.utterance_id], result)
@@ -110,7 +126,7 @@ def _interrupt(
     engine: Engine, results: LiveResult, listener: _LiveListener, asked_s: float
 ) -> None:
     engine.abort(listener.utterance)
-    listener.starts_s = time.perf_counter()
+    listener.starts_s = results.clock.perf_counter()
     listener.utterance, listener.waits, listener.dry_s = "", False, float("inf")
     listener.heard = False
     results.cancel_ms.append((listener.starts_s - asked_s) * 1000)
@@ -127,7 +143,7 @@ def _start_sentence(engine: Engine, listener: _LiveListener, number: int, text: 
 def _receive(results: LiveResult, listener: _LiveListener, result: Chunk | Failure) -> None:
     if isinstance(result, Failure):
         raise result.error
-    now_s, audio_s = time.perf_counter(), len(result.pcm) / _RATE_HZ
+    now_s, audio_s = results.clock.perf_counter(), len(result.pcm) / _RATE_HZ
     if not _awaits_first_sound(listener) and now_s > listener.dry_s:
         results.underruns += 1
         results.interrupted.add(listener.utterance)
@@ -148,17 +164,21 @@ def _audible_after_s(pcm: Pcm) -> float | None:
 
 
 def run_requests(
-    engine: Engine, per_s: float, seconds: float, texts: Sequence[str] = SENTENCES
+    engine: Engine,
+    per_s: float,
+    seconds: float,
+    texts: Sequence[str] = SENTENCES,
+    clock: Clock = time,
 ) -> LiveResult:
     """Serve requests of one sentence each that come by a clock, `per_s` a second for `seconds`,
     whether or not earlier ones are served. Blocks until all are. Raises the engine's error.
     """
-    results, start_s = LiveResult(), time.perf_counter()
+    results, start_s = LiveResult(clock), clock.perf_counter()
     coming = [_LiveListener(start_s + n / per_s) for n in range(math.ceil(per_s * seconds))]
     waiting: dict[str, _LiveListener] = {}
     numbers = itertools.count()
     while coming or waiting:
-        while coming and time.perf_counter() >= coming[0].starts_s:
+        while coming and clock.perf_counter() >= coming[0].starts_s:
             n, listener = next(numbers), coming.pop(0)
             _start_sentence(engine, listener, n, texts[n % len(texts)])
             waiting[listener.utterance] = listener

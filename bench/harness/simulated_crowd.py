@@ -1,4 +1,4 @@
-"""A crowd that comes to a simulated machine: what each listener hears, in virtual time."""
+"""A crowd that comes to a simulated server: what each listener hears, in virtual time."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from backend.events import Audio, Cancel, Done, End, Event, Failed, Mode, Start,
 from backend.sessions.services import Services
 from backend.sessions.session import Session
 from bench.harness import virtual_time
-from bench.harness.simulated_machine import Costs, SimulatedModel, SimulatedTTS
-
-_CONTEXT = "crowd"
+from bench.harness.simulated_engine import Costs, Machine
+from bench.harness.simulated_machine import SimulatedTTS
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A client that arrives `at_s`, sends the tokens at their rate and listens. `cancel_s`: when
     it cancels, after its start. `reads_after_s`: how long it reads nothing at first. `voice`: None
-    is the main engine's.
+    is the first engine's.
     """
 
     at_s: float
@@ -35,100 +34,135 @@ class Arrival:
 
 @dataclass(slots=True)
 class Heard:
-    """What came to one listener. `first_s`: from its start to its first audio. `gaps_s`: how long
-    it had nothing to hear although more was to come.
+    """What came to one listener. `began_s`: when its text began; None: not yet. `first_s`: from
+    then to its first audio. `gaps_s`: how long it had nothing to hear although more was to come;
+    `moved_gaps_s`: because its server had died. `spans`: of the text, spoken so far. `dry_s`: when
+    it has heard all that came.
     """
 
     arrival: Arrival
+    began_s: float | None = None
     first_s: float | None = None
     gaps_s: list[float] = field(default_factory=list)
+    moved_gaps_s: list[float] = field(default_factory=list)
     refused_s: float | None = None
     spans: list[tuple[int, int]] = field(default_factory=list)
     done: Done | None = None
-    _dry_s: float | None = None
+    dry_s: float | None = None
+    _moved: bool = False
+    _base: int = 0  # offset of the current server's text in the client's
 
-    def take(self, event: Event, now_s: float, began_s: float) -> None:
+    @property
+    def spoken_to(self) -> int:
+        """The text offset up to which audio has come."""
+        return self.spans[-1][1] if self.spans else 0
+
+    def refuse(self, now_s: float) -> None:
+        """It was refused."""
+        self.refused_s = now_s - (self.began_s or 0.0)
+
+    def move(self) -> None:
+        """Its server has died; the rest of the text goes to another one."""
+        self._moved, self._base = True, self.spoken_to
+
+    def take(self, event: Event, now_s: float) -> None:
         """An event came."""
         if isinstance(event, Done):
             self.done = event
         if isinstance(event, Failed):
-            self.refused_s = now_s - began_s
+            self.refuse(now_s)
         if not isinstance(event, Audio):
             return
-        self.spans.append(event.text)
+        self.spans.append((self._base + event.text[0], self._base + event.text[1]))
         if not event.duration_ms:
             return
-        if self._dry_s is None:
-            self.first_s = now_s - began_s
-        elif now_s > self._dry_s:
-            self.gaps_s.append(now_s - self._dry_s)
-        self._dry_s = max(self._dry_s or now_s, now_s) + event.duration_ms / 1000
+        if self.dry_s is None:
+            self.first_s = now_s - (self.began_s or 0.0)
+        elif now_s > self.dry_s:
+            (self.moved_gaps_s if self._moved else self.gaps_s).append(now_s - self.dry_s)
+        self._moved = False
+        self.dry_s = max(self.dry_s or now_s, now_s) + event.duration_ms / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A context of a session of a server."""
+
+    services: Services
+    session: Session
+    context: str
 
 
 def simulate(
     arrivals: Sequence[Arrival], costs: Costs | None = None, threads: int = 2, max_batch: int = 1
 ) -> list[Heard]:
-    """Serve them all with one engine. Blocks for the CPU time of it; the result is the same each
+    """Serve them all by one server. Blocks for the CPU time of it; the result is the same each
     time.
     """
-    return simulate_mixed(arrivals, [SimulatedModel(costs or Costs(), max_batch)], threads)
+    return simulate_engines(arrivals, [Machine(costs or Costs(), threads, max_batch)])
 
 
-def simulate_mixed(
-    arrivals: Sequence[Arrival], models: Sequence[SimulatedModel], threads: int = 2
-) -> list[Heard]:
-    """Serve them all with several engines; the first model's is the main one. See `simulate`."""
-    return virtual_time.run(_simulate(arrivals, models, threads))
+def simulate_engines(arrivals: Sequence[Arrival], machines: Sequence[Machine]) -> list[Heard]:
+    """Serve them all by one server with several engines; see `simulate`."""
+    return virtual_time.run(_simulate(arrivals, machines))
 
 
-async def _simulate(
-    arrivals: Sequence[Arrival], models: Sequence[SimulatedModel], threads: int
-) -> list[Heard]:
+async def _simulate(arrivals: Sequence[Arrival], machines: Sequence[Machine]) -> list[Heard]:
     loop = asyncio.get_running_loop()
-    tts = SimulatedTTS(models[0], threads)
-    for other in models[1:]:
-        tts.add_engine(other)
+    tts = SimulatedTTS(machines[0], machines[1:])
     await tts.warm_up()
     services = Services(Settings(), tts, tts.metrics, loop.time)
     began_s = loop.time()
-    heard = await asyncio.gather(*(_listen(services, each, began_s) for each in arrivals))
+    heard = await asyncio.gather(*(_arrive(services, each, began_s) for each in arrivals))
     tts.stop()
     return heard
 
 
-async def _listen(services: Services, arrival: Arrival, crowd_began_s: float) -> Heard:
-    clock = services.clock
-    await asyncio.sleep(crowd_began_s + arrival.at_s - clock())
-    heard, began_s = Heard(arrival), clock()
+async def _arrive(services: Services, arrival: Arrival, crowd_began_s: float) -> Heard:
+    await asyncio.sleep(crowd_began_s + arrival.at_s - services.clock())
+    heard = Heard(arrival, services.clock())
     async with asyncio.TaskGroup() as tasks:
         session = Session(services, tasks)
+        await listen(Line(services, session, "crowd"), heard)
+    return heard
+
+
+async def listen(line: Line, heard: Heard) -> None:
+    """Send what is not spoken yet of the arrival's text and hear it to its end. Cancel-safe."""
+    clock, session, arrival = line.services.clock, line.session, heard.arrival
+    async with asyncio.TaskGroup() as tasks:
 
         async def read() -> None:
             await asyncio.sleep(arrival.reads_after_s)
             while True:
-                event = await session.send_queue.get()
-                heard.take(event, clock(), began_s)
+                heard.take(await session.send_queue.get(), clock())
 
         reading = tasks.create_task(read())
-        writing = tasks.create_task(_write(session, arrival))
         try:
-            session.handle_command(Start(context=_CONTEXT, mode=arrival.mode, voice=arrival.voice))
+            session.handle_command(
+                Start(context=line.context, mode=arrival.mode, voice=arrival.voice)
+            )
         except DuplexError:
-            heard.refused_s = clock() - began_s
+            heard.refuse(clock())
         else:
-            await writing
+            await _write(line, heard)
             await session.wait_finished()
             await session.send_queue.wait_empty()
-        writing.cancel()
         reading.cancel()
-    return heard
 
 
-async def _write(session: Session, arrival: Arrival) -> None:
+async def _write(line: Line, heard: Heard) -> None:
+    """Send each token when it is written, those that are written already at once."""
+    arrival, session, context = heard.arrival, line.session, line.context
+    spoken_to, end, began_s = heard.spoken_to, 0, heard.began_s or 0.0
     for number, token in enumerate(arrival.tokens):
-        if arrival.cancel_s is not None and number / arrival.tokens_per_s > arrival.cancel_s:
-            session.handle_command(Cancel(_CONTEXT))
+        written_s = number / arrival.tokens_per_s
+        start, end = end, end + len(token)
+        if end <= spoken_to:
+            continue
+        await asyncio.sleep(began_s + written_s - line.services.clock())
+        if arrival.cancel_s is not None and written_s > arrival.cancel_s:
+            session.handle_command(Cancel(context))
             return
-        session.handle_command(Text(_CONTEXT, token))
-        await asyncio.sleep(1 / arrival.tokens_per_s)
-    session.handle_command(End(_CONTEXT))
+        session.handle_command(Text(context, token[max(0, spoken_to - start) :]))
+    session.handle_command(End(context))

@@ -8,103 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from backend.audio.loudness import TARGET_LUFS
-from backend.config import EngineSettings
-from backend.engines.base import (
-    Chunk,
-    Device,
-    Engine,
-    EngineInfo,
-    Failure,
-    Model,
-    Release,
-    Utterance,
-)
-from backend.events import Voice
+from backend.config import EngineSettings, Settings
+from backend.engines.base import Model
+from backend.monitoring.gap_causes import Cause
 from backend.monitoring.metrics import Metrics
-from backend.synthesis.engine_thread import EngineThread, StepResult
+from backend.synthesis.engine_thread import EngineThread
 from backend.synthesis.scheduler import Limits, Scheduler
-from backend.text.words import word_ends
 from backend.tts_manager import TTSManager
-
-RATE_HZ = 24_000
-_CHARACTER_S = 0.065  # of speech
-_LEVEL = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What a step costs its thread, in seconds: for each utterance, for each word that it speaks,
-    and once a step where the engine batches. `jitter`: the spread of it, as a share.
-    """
-
-    utterance_s: float = 0.009
-    word_s: float = 0.003
-    step_s: float = 0.0
-    jitter: float = 0.1
-
-
-class _Engine:
-    """Speaks `_CHARACTER_S` for each character, a release in chunks as the contract says."""
-
-    def __init__(self, info: EngineInfo) -> None:
-        self.info = info
-        self._open: dict[str, tuple[Utterance, Release | None, int]] = {}
-
-    def begin(self, utterance: Utterance) -> None:
-        self._open[utterance.id] = utterance, None, 0
-
-    def extend(self, utterance_id: str, release: Release) -> None:
-        utterance, _, spoken = self._open[utterance_id]
-        self._open[utterance_id] = utterance, release, spoken
-
-    def step(self, urgent: Sequence[str]) -> list[Chunk | Failure]:
-        return [self._advance(each) for each in urgent]
-
-    def _advance(self, utterance_id: str) -> Chunk:
-        utterance, release, start = self._open[utterance_id]
-        assert release is not None, "only those with a release are advanced"
-        ends = [end for end in word_ends(release.text) if start < end <= release.speak_to]
-        size = utterance.chunk_characters or release.speak_to
-        end = next((each for each in ends if each - start >= size), release.speak_to)
-        pcm = np.full(round((end - start) * _CHARACTER_S * RATE_HZ), _LEVEL, np.float32)
-        self._open[utterance_id] = utterance, release, end
-        return Chunk(utterance_id, pcm, start, end, caught_up=end == release.speak_to)
-
-    def abort(self, utterance_id: str) -> None:
-        self._open.pop(utterance_id, None)
-
-
-class SimulatedModel:
-    """One voice, with the engine's name. `max_batch`: utterances that a step advances."""
-
-    device: Device | None = None
-
-    def __init__(self, costs: Costs, max_batch: int = 1, name: str = "simulated") -> None:
-        self.costs = costs
-        self.default_voice = name
-        self.info = EngineInfo(name, RATE_HZ, ("en",), True, max_batch, lufs=TARGET_LUFS)
-
-    def voices(self) -> tuple[Voice, ...]:
-        """The one voice."""
-        return (Voice(self.default_voice, "en", "", True),)
-
-    def is_whole_word(self, word: str) -> bool:
-        """It knows no words."""
-        return False
-
-    def load_voice(self, name: str) -> None:
-        """Nothing to load."""
-
-    def create_engine(self) -> Engine:
-        """A new engine."""
-        return _Engine(self.info)
+from bench.harness.simulated_engine import Machine, SimulatedModel
 
 
 class _Alarm:
@@ -123,10 +38,11 @@ class _Alarm:
 class _SimulatedThread(EngineThread):
     """An engine thread that is a task in virtual time; it sleeps for what a step costs."""
 
-    def simulate(self, dice: random.Random) -> None:
+    def simulate(self, spread_s: Callable[[float], float]) -> None:
+        """`spread_s`: how long a step takes now that costs so much."""
         self._alarm = _Alarm()
         self.seat.wake = self._alarm
-        self._dice = dice
+        self._spread_s = spread_s
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._serve())
@@ -149,56 +65,69 @@ class _SimulatedThread(EngineThread):
                 self._forget(self._begun.get(utterance_id), utterance_id)
             if not work.utterances:
                 continue
-            engine = self._load_engine(work.utterances[0].model)
+            engine: Any = self._load_engine(work.utterances[0].model)
             ready = self._prepare(engine, work)
             if not ready:
                 continue
             step = self._step(engine, ready)
-            busy_s = self._cost_of(step)
+            busy_s = self._spread_s(engine.step_s)
             await asyncio.sleep(busy_s)
             self._finish(replace(step, busy_s=busy_s), ready)
-
-    def _cost_of(self, step: StepResult) -> float:
-        assert isinstance(step.model, SimulatedModel)
-        costs = step.model.costs
-        cost_s = costs.step_s
-        for each in step.results:
-            chunk = each.result
-            words = (chunk.end - chunk.start) / 6 if isinstance(chunk, Chunk) else 0
-            cost_s += costs.utterance_s + costs.word_s * words
-        return cost_s * self._dice.uniform(1 - costs.jitter, 1 + costs.jitter)
 
 
 class _SimulatedScheduler(Scheduler):
     """Threads in virtual time."""
 
-    def __init__(self, seed: int, *arguments: Any) -> None:
-        self._dice = random.Random(seed)
+    def __init__(self, spread_s: Callable[[float], float], *arguments: Any) -> None:
+        self._spread_s = spread_s
         super().__init__(*arguments)
 
     def _create_thread(self) -> EngineThread:
-        thread = _SimulatedThread(
-            self._first,
-            f"simulated-{next(self._numbers)}",
-            self._queue,
-            self._post_step,
-            self._limits,
-        )
-        thread.simulate(self._dice)
+        name = f"simulated-{next(self._numbers)}"
+        thread = _SimulatedThread(self._first, name, self._queue, self._post_step, self._limits)
+        thread.simulate(self._spread_s)
         return thread
 
 
-class SimulatedTTS(TTSManager):
-    """The speech facade of a simulated machine. Begin with `warm_up`, in a virtual loop."""
+class GapRecorder(Metrics):
+    """Keeps the gaps that are the server's: not those for want of text."""
 
-    def __init__(self, model: SimulatedModel, threads: int, seed: int = 0) -> None:
-        self.metrics = Metrics()
-        self._seed = seed
-        limits = Limits(60.0, max_first_wait_s=1.5)
-        super().__init__(model, EngineSettings(), self.metrics, threads, limits)
+    def __init__(self) -> None:
+        super().__init__()
+        self.late_gaps_s: list[float] = []
+
+    def count_gap(self, cause: Cause, seconds: float) -> None:
+        """See `Metrics`."""
+        super().count_gap(cause, seconds)
+        if cause in ("rendered_late", "refused"):
+            self.late_gaps_s.append(seconds)
+
+
+class SimulatedTTS(TTSManager):
+    """The speech facade of a simulated machine. Create it in a virtual loop, begin with `warm_up`.
+
+    `slowness`: 2 makes every step take twice as long from now on.
+    """
+
+    def __init__(self, machine: Machine, others: Sequence[Machine] = (), seed: int = 0) -> None:
+        """`others`: further engines on the same threads."""
+        self.metrics: GapRecorder = GapRecorder()
+        self.slowness = 1.0
+        self._dice, self._jitter = random.Random(seed), machine.costs.jitter
+        clock = asyncio.get_running_loop().time
+        first_wait_s = Settings().server.max_first_wait
+        limits = Limits(60.0, max_first_wait_s=first_wait_s)
+        model = SimulatedModel(machine, clock)
+        super().__init__(model, EngineSettings(), self.metrics, machine.threads, limits)
+        for other in others:
+            self.add_engine(SimulatedModel(other, clock))
 
     def _create_scheduler(self, model: Model, *arguments: Any) -> Scheduler:
-        return _SimulatedScheduler(self._seed, model, *arguments)
+        return _SimulatedScheduler(self._spread_s, model, *arguments)
+
+    def _spread_s(self, step_s: float) -> float:
+        spread = self._dice.uniform(1 - self._jitter, 1 + self._jitter)
+        return step_s * spread * self.slowness
 
     async def load_voice(self, voice: str) -> float:
         """No voice needs a gain."""

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_STEPS_LIMIT = 1_000_000  # more means a busy loop
+_STEPS_LIMIT = 100_000  # more at one instant mean a busy loop
 
 
 class _JumpingSelector(selectors.DefaultSelector):
     """Never blocks: advances the clock by the timeout instead."""
 
     now_s = 0.0
-    steps = 0
+    steps = 0  # since the clock last moved
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.steps += 1
@@ -27,7 +27,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             return ready
         if timeout is None:
             raise RuntimeError("all tasks wait and no timer is scheduled: deadlock")
-        self.now_s += timeout
+        if timeout > 0:
+            self.now_s, self.steps = self.now_s + timeout, 0
         return ready
 
 

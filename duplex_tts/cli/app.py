@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from duplex_tts.cli.batch import batch
-from duplex_tts.cli.bench_check import bench_problem
+from duplex_tts.cli.bench_check import bench_problem, plan_problem
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.lexicon import app as lexicon
 from duplex_tts.cli.read import read
@@ -118,3 +118,11 @@ def bench(context: typer.Context) -> None:
     if problem := bench_problem():
         sys.exit(f"duplex-tts: {problem}")
     exec_program("bench.__main__", context.args)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
+def plan(context: typer.Context) -> None:
+    """Plan how many replicas many listeners need; needs a clone (`duplex-tts plan --help`)."""
+    if problem := plan_problem():
+        sys.exit(f"duplex-tts: {problem}")
+    exec_program("bench.plan.__main__", context.args)

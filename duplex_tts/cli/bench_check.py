@@ -1,4 +1,4 @@
-"""Checks what `duplex-tts bench` needs: a clone, and the packages of the extra `bench`."""
+"""Checks what `duplex-tts bench` (a clone, and its extra) and `plan` (a clone) need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def bench_problem(root: Path = _ROOT) -> str | None:
 
     `root`: the folder of the packages.
     """
-    if not ((root / "pyproject.toml").is_file() and (root / "bench" / "__main__.py").is_file()):
+    if not _is_clone(root):
         return (
             "the benchmark is not part of the installed package; "
             "clone the repository and run there: make bench"
@@ -26,6 +26,20 @@ def bench_problem(root: Path = _ROOT) -> str | None:
             f"pip install -e '.[{_EXTRA}]' (make bench does this, too)"
         )
     return None
+
+
+def plan_problem(root: Path = _ROOT) -> str | None:
+    """Return why `duplex-tts plan` cannot run, with the remedy; None if it can."""
+    if _is_clone(root):
+        return None
+    return (
+        "the simulator and its measurements are not part of the installed package; clone the "
+        "repository and run there: make install, then .venv/bin/duplex-tts plan"
+    )
+
+
+def _is_clone(root: Path) -> bool:
+    return (root / "pyproject.toml").is_file() and (root / "bench" / "__main__.py").is_file()
 
 
 def _extra_packages() -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.harness.simulated_crowd import Arrival, Heard, simulate, simulate_mixed
-from bench.harness.simulated_machine import Costs, SimulatedModel
+from bench.harness.simulated_crowd import Arrival, Heard, simulate, simulate_engines
+from bench.harness.simulated_engine import Costs, Machine
 
 TEXT = "The rain came down all night and in the morning the garden was a lake."
 WORDS = TEXT.split()
@@ -110,8 +110,7 @@ LIGHT = Costs()
 HEAVY = Costs(utterance_s=0.036, word_s=0.012)  # steps far longer than the contract's
 
 
-def mixed() -> list[SimulatedModel]:
-    return [SimulatedModel(LIGHT, name="light"), SimulatedModel(HEAVY, name="heavy")]
+MIXED = [Machine(LIGHT, engine="light"), Machine(HEAVY, engine="heavy")]
 
 
 def with_voice(voice: str, arrivals: list[Arrival]) -> list[Arrival]:
@@ -125,7 +124,7 @@ def test_a_crowd_on_one_engine_makes_no_gap_on_another(
 ) -> None:
     talking = with_voice(other, [Arrival(0.0, tokens(60)) for _ in range(4)])
     late = with_voice(crowded, crowd(200, within_s))
-    heard = simulate_mixed([*talking, *(replace(a, at_s=a.at_s + 1.0) for a in late)], mixed())
+    heard = simulate_engines([*talking, *(replace(a, at_s=a.at_s + 1.0) for a in late)], MIXED)
     assert_promise_is_kept(heard[:4])
     assert all(each.done for each in heard[:4])
     refused = [each for each in heard[4:] if each.refused_s is not None]
@@ -135,7 +134,7 @@ def test_a_crowd_on_one_engine_makes_no_gap_on_another(
 
 def test_a_newcomer_is_forecast_by_the_costs_of_its_own_engine() -> None:
     def count_served(voice: str) -> int:
-        heard = simulate_mixed(with_voice(voice, crowd(200, 4.0)), mixed())
+        heard = simulate_engines(with_voice(voice, crowd(200, 4.0)), MIXED)
         return len(first_sounds_s(heard))
 
     light, heavy = count_served("light"), count_served("heavy")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from duplex_tts.cli import app as cli
 from duplex_tts.cli import bench_check
-from duplex_tts.cli.bench_check import bench_problem
+from duplex_tts.cli.bench_check import bench_problem, plan_problem
 
 
 @pytest.fixture
@@ -63,3 +63,17 @@ def test_a_clone_without_installation_has_no_problem(
 
     monkeypatch.setattr(metadata, "requires", unknown)
     assert bench_check.bench_problem(clone) is None
+
+
+def test_plan_needs_a_clone_and_no_package(clone: Path, tmp_path: Path) -> None:
+    assert plan_problem(clone) is None
+    (clone / "pyproject.toml").unlink()
+    assert "clone the repository" in (plan_problem(clone) or "")
+
+
+def test_plan_ends_with_the_reason_where_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "plan_problem", lambda: "the simulator needs a checkout")
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("it was started"))
+    result = CliRunner().invoke(cli.app, ["plan"])
+    assert result.exit_code != 0
+    assert "the simulator needs a checkout" in str(result.exception) + result.stderr

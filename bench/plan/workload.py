@@ -1,0 +1,58 @@
+"""Who comes: listeners of a language model's answers, or of people who write by hand."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.harness.corpus import TOKENS_PER_S, load_corpus, split_tokens
+from bench.harness.simulated_cluster import Caller
+from bench.harness.simulated_engine import CHARACTER_S
+from bench.server.load import TEXTS_PER_ANSWER
+
+WRITTEN_PER_S = 5.5  # characters, by hand
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`listeners` sessions come evenly within `within_s`, each for `answers` of three texts.
+    `speaking`: the share of its time in which a session hears something. `written`: by hand.
+    """
+
+    listeners: int
+    within_s: float
+    answers: int = 1
+    speaking: float = 1.0
+    written: bool = False
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [each.text for each in load_corpus() if each.speakable]
+
+    @property
+    def answer_s(self) -> float:
+        """How long an answer is spoken; by hand, how long it is written."""
+        characters = TEXTS_PER_ANSWER * sum(map(len, self._texts)) / len(self._texts)
+        return characters / WRITTEN_PER_S if self.written else characters * CHARACTER_S
+
+    @property
+    def cycle_s(self) -> float:
+        """From one answer to the next."""
+        return self.answer_s / self.speaking
+
+    def create_callers(self, dice: random.Random) -> list[Caller]:
+        """The sessions, in the order in which they come."""
+        pause_s = self.cycle_s - self.answer_s
+        rate = WRITTEN_PER_S if self.written else TOKENS_PER_S
+        step_s = self.within_s / self.listeners
+        return [
+            Caller(
+                step_s * n, [self._create_answer(dice) for _ in range(self.answers)], rate, pause_s
+            )
+            for n in range(self.listeners)
+        ]
+
+    def _create_answer(self, dice: random.Random) -> list[str]:
+        answer = " ".join(dice.choices(self._texts, k=TEXTS_PER_ANSWER))
+        return [*answer] if self.written else split_tokens(answer)
