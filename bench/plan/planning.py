@@ -117,9 +117,8 @@ class _Planner:
                 f"more replicas cannot meet the goal of {goal_s:g} s: raise --first-sound"
             )
         full_at_one = self._find_first_refusal(1, 1)
-        if self._measured_limit is not None:
-            full_at_one = min(full_at_one, self._measured_limit)
-        replicas, simulated, at_goal = self._find_replicas(full_at_one)
+        most = min(full_at_one, self._measured_limit or full_at_one)
+        replicas, simulated, at_goal = self._find_replicas(most)
         full_at = self._find_first_refusal(simulated, replicas, full_at_one)
         safe = replace(
             workload, listeners=max(1, self._part(full_at, simulated, replicas, SAFE_SHARE))

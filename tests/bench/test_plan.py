@@ -90,6 +90,7 @@ def test_a_cpu_has_the_costs_that_were_measured() -> None:
     assert 0.001 < costs.word_s < costs.utterance_s < 0.1
 
 
+@pytest.mark.slow
 def test_a_card_has_the_measured_token_times_and_its_measured_limit() -> None:
     path = find_result("h100")
     found = calibrate(path)
@@ -105,6 +106,7 @@ def test_a_card_has_the_measured_token_times_and_its_measured_limit() -> None:
 # --- plans ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_listeners_need_more_replicas_and_all_hear() -> None:
     plans = [make_plan(SMALL, Demand(Workload(n, 0.0), 1.0), ignore) for n in (5, 40)]
     few, many = plans
@@ -120,6 +122,7 @@ def test_more_listeners_need_more_replicas_and_all_hear() -> None:
         assert each.after_loss.moved > 0
 
 
+@pytest.mark.slow
 def test_a_crowd_needs_more_replicas_than_a_steady_load() -> None:
     steady = make_plan(SMALL, Demand(Workload(25, 0.0), 1.0), ignore)
     crowd = make_plan(SMALL, Demand(Workload(25, 0.1), 0.6), ignore)
@@ -127,6 +130,7 @@ def test_a_crowd_needs_more_replicas_than_a_steady_load() -> None:
     assert crowd.after_loss is None
 
 
+@pytest.mark.slow
 def test_sessions_that_are_mostly_silent_need_fewer_replicas() -> None:
     half = make_plan(SMALL, Demand(Workload(40, 0.0, speaking=0.3), 1.0), ignore)
     assert half.replicas < make_plan(SMALL, Demand(Workload(40, 0.0), 1.0), ignore).replicas
@@ -137,6 +141,7 @@ def test_a_goal_that_one_alone_misses_is_refused() -> None:
         make_plan(SMALL, Demand(Workload(5, 0.0), 0.02), ignore)
 
 
+@pytest.mark.slow
 def test_a_card_is_never_given_more_than_was_measured() -> None:
     machine = Machine(FAST_CARD, threads=1, max_batch=64)
     card = Calibration("card", "card.json", machine, 60.0, memory_bytes=1e9, most_listeners=8)

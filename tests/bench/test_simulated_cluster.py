@@ -133,8 +133,8 @@ def test_a_refused_session_may_try_another_replica() -> None:
 
 def test_replicas_are_started_before_the_first_is_full_and_emptied_afterwards() -> None:
     callers = [Caller(1.3 * n, [tokens(40)] * 2) for n in range(50)]
-    callers.append(Caller(150.0, [tokens(10)]))
-    rule = ScalingRule(start_s=10.0, down_after_s=10.0)
+    callers.append(Caller(200.0, [tokens(10)]))
+    rule = ScalingRule(start_s=5.0, up_share=0.5, down_after_s=30.0)
     machine = Machine(Costs(0.04, 0.016), threads=1)
     outcome = simulate_cluster(callers, Cluster(machine, 1, scaling=rule))
     assert_promise_is_kept(outcome)
@@ -143,6 +143,8 @@ def test_replicas_are_started_before_the_first_is_full_and_emptied_afterwards() 
     counts = [sample.replicas for sample in outcome.samples]
     assert max(counts) > 1
     assert counts[-1] == 1
+    alone = simulate_cluster(callers, Cluster(machine, 1))
+    assert any(call.is_refused for call in alone.calls), "one replica is too few"
 
 
 def test_the_same_crowd_hears_the_same_twice() -> None:
