@@ -272,21 +272,10 @@ async def test_the_embedded_voice_and_pipers_speak_at_the_same_time() -> None:
 
         words = ["The", "rain", "came", "down", "all", "night.", "It", "is", "late", "now."]
 
-        async def listen(voice: str) -> tuple[float, float]:
+        async def listen(voice: str) -> tuple[float, float | None]:
             async with live.connect() as client:
                 await client.send("start", context="a", voice=voice, format="pcm_f32le")
-                for word in [
-                    "The",
-                    "rain",
-                    "came",
-                    "down",
-                    "all",
-                    "night.",
-                    "It",
-                    "is",
-                    "late",
-                    "now.",
-                ]:
+                for word in words:
                     await client.send("text", context="a", text=f"{word} ")
                     await asyncio.sleep(0.03)
                 await client.send("end", context="a")
