@@ -384,14 +384,19 @@ class TTSManager:
         if engine.is_voice_ready(own):
             return engine.gains[own]
         await engine.load_voice(own)
-        if own not in engine.gains:
-            lufs = engine.info.lufs
-            if lufs is None:
-                passage = await self._render(voice, _LOUDNESS_TEXT, chunk_characters=60)
-                lufs = await asyncio.to_thread(measure_lufs, passage, engine.info.sample_rate_hz)
-                log.info("voice.measured", voice=voice, lufs=lufs)
-            engine.gains[own] = gain_to_target(lufs)
+        async with engine.measuring[own]:  # one of those who wait for the same voice
+            if own not in engine.gains:
+                engine.gains[own] = gain_to_target(await self._measure_lufs(voice))
         return engine.gains[own]
+
+    async def _measure_lufs(self, voice: str) -> float | None:
+        info = self.engine_of(voice).info
+        if info.lufs is not None:
+            return info.lufs
+        passage = await self._render(voice, _LOUDNESS_TEXT, chunk_characters=60)
+        lufs = await asyncio.to_thread(measure_lufs, passage, info.sample_rate_hz)
+        log.info("voice.measured", voice=voice, lufs=lufs)
+        return lufs
 
     async def _render(self, voice: str, text: str, chunk_characters: int) -> Pcm:
         """Render at most the first `_LOUDNESS_S` of `text`, with a fixed seed."""

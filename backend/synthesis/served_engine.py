@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +24,8 @@ class ServedEngine:
     """An engine, with what the server knows of it. Lives on one event loop.
 
     `scheduler`: may serve other engines, too. `gains`: of its loaded voices, by their names in the
-    model. `fatal_error`: set once it can render nothing more.
+    model; `measuring`: held by whoever measures one. `fatal_error`: set once it can render nothing
+    more.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class ServedEngine:
         self.gains: dict[str, float] = {}
         self.fatal_error: EngineDead | None = None
         self.starting = asyncio.Lock()
+        self.measuring: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._health = HealthCheck(self, lambda: open_probe(self), health_interval_s, metrics)
         # Downloads run one at a time and block nothing else.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")

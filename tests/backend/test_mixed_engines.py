@@ -181,6 +181,17 @@ async def test_an_evicted_voice_is_loaded_again_before_it_speaks() -> None:
     assert small.loaded == ["joe", "ana", "joe"]
 
 
+async def test_those_who_wait_for_a_new_voice_measure_its_loudness_once() -> None:
+    other = OtherModel()
+    other.info = replace(other.info, lufs=None)
+    async with manager(other) as tts:
+        gains = await asyncio.gather(*(tts.load_voice("joe") for _ in range(20)))
+        steps = sum(len(engine.steps) for engine in other.engines)
+        assert len(set(gains)) == 1
+        assert await tts.load_voice("ana") == pytest.approx(gains[0], rel=0.1)
+        assert sum(len(engine.steps) for engine in other.engines) == 2 * steps
+
+
 async def test_a_broken_engine_fails_its_own_voices_only() -> None:
     class BrokenModel(OtherModel):
         def create_engine(self) -> Engine:
@@ -272,21 +283,10 @@ async def test_the_embedded_voice_and_pipers_speak_at_the_same_time() -> None:
 
         words = ["The", "rain", "came", "down", "all", "night.", "It", "is", "late", "now."]
 
-        async def listen(voice: str) -> tuple[float, float]:
+        async def listen(voice: str) -> tuple[float, float | None]:
             async with live.connect() as client:
                 await client.send("start", context="a", voice=voice, format="pcm_f32le")
-                for word in [
-                    "The",
-                    "rain",
-                    "came",
-                    "down",
-                    "all",
-                    "night.",
-                    "It",
-                    "is",
-                    "late",
-                    "now.",
-                ]:
+                for word in words:
                     await client.send("text", context="a", text=f"{word} ")
                     await asyncio.sleep(0.03)
                 await client.send("end", context="a")
