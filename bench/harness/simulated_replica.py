@@ -64,7 +64,7 @@ class SimulatedReplica:
             wait_s = listeners.first_wait_s(now_s)
         except Overloaded:
             wait_s = math.inf
-        share = len([*listeners]) * listeners.rtf / (FULL_SHARE * self._machine.threads)
+        share = listeners.demand(now_s) / (FULL_SHARE * self._machine.threads)
         return Load(wait_s, share, self.services.settings.server.max_connections)
 
     async def serve(self, session: Coroutine[Any, Any, None]) -> None:
