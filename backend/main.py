@@ -32,6 +32,8 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
+from backend.cluster.holder_connection import RESUME_PATH
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
@@ -94,7 +96,12 @@ class Application(FastAPI):
 
 
 def create_app(
-    settings: Settings, model: Model, on_dead: Callable[[EngineDead], None] = lambda _: None
+    settings: Settings,
+    model: Model,
+    on_dead: Callable[[EngineDead], None] = lambda _: None,
+    replicas: Replicas | None = None,
+    *,
+    offers_direct: bool = False,
 ) -> FastAPI:
     """Create the application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`,
     `/readyz`, and the pages of `backend/web/`.
@@ -102,7 +109,8 @@ def create_app(
     Its startup loads the voice and warms up (a second or two). Raises `ConfigError`.
 
     `on_dead`: called once the engine can render nothing more; from then on `/readyz` answers 503
-    and no connection is admitted.
+    and no connection is admitted. `replicas`: of the cluster that it belongs to. `offers_direct`:
+    clients may connect to this replica's own address.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
@@ -124,9 +132,13 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tts, lexicons, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.services = Services(settings, tts, metrics, clock, lexicons=lexicons)
+            app.state.services = Services(
+                settings, tts, metrics, clock, lexicons=lexicons, replicas=replicas
+            )
             async with (
-                WebSocketManager(app.state.services, access) as app.state.connections,
+                WebSocketManager(
+                    app.state.services, access, offers_direct=offers_direct
+                ) as app.state.connections,
                 wyoming(app),
             ):
                 yield
@@ -134,17 +146,22 @@ def create_app(
     app = Application(
         title="Duplex TTS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
     )
-    _add_middleware(app, access, settings)
+    _add_middleware(app, access, settings, replicas)
     _add_routes(app, access, settings, tts, metrics)
     install_not_found(app)
     return app
 
 
-def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
+def _add_middleware(
+    app: FastAPI, access: Access, settings: Settings, replicas: Replicas | None
+) -> None:
     """Add the middleware, innermost first, and the pages."""
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES, LEXICON: LARGEST_LEXICON_BYTES}
     app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
-    install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
+    harmless = install_pages(app, replicas=replicas) | HEALTH
+    # Pages come here from the address of another replica.
+    proved = frozenset() if replicas is None else frozenset({RESUME_PATH})
+    install_origin_check(app, access, settings.access, harmless, proved)
     app.add_middleware(PathAliases)
     install_proxy(app, settings.server)
 

@@ -1,14 +1,16 @@
-"""The native protocol's routes: `/ws/tts`, `/v1/speech`."""
+"""The native protocol's routes: `/ws/tts`, `/ws/resume`, `/v1/speech`."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, WebSocket
 
+from backend.cluster.holder_connection import RESUME_PATH
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.protocols.native import NativeLines, NativeProtocol, decode_speech_request
 from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
+from backend.transport.resume_access import Caller
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.websocket_manager import WebSocketManager
 
@@ -23,6 +25,16 @@ def native_routes(access: Access) -> APIRouter:
         # Browsers cannot set headers on a WebSocket.
         key = bearer_key(websocket.headers) or websocket.query_params.get("key")
         await connections.serve(websocket, NativeProtocol(), key, resumable=True)
+
+    @router.websocket(RESUME_PATH)
+    async def resume(websocket: WebSocket) -> None:
+        services: Services = websocket.app.state.services
+        if services.replicas is None:  # alone, sessions are resumed at /ws/tts
+            await websocket.close()
+            return
+        connections: WebSocketManager = websocket.app.state.connections
+        caller = Caller.from_handshake(websocket)
+        await connections.serve_resuming(websocket, NativeProtocol(), caller)
 
     @router.post("/v1/speech")
     async def speech(request: Request) -> Response:

@@ -40,6 +40,7 @@ class WebSocketConnection:
         self._measures_line = measures_line
         self.protocol = protocol
         self.is_silent = True  # nothing received yet
+        self.understands_direct = False  # an offer in `ready` of the replica's own address
         self._socket = socket
 
     async def accept(self) -> None:
@@ -77,9 +78,24 @@ class WebSocketConnection:
         """
         size_bytes = 0
         for message in self.protocol.encode(event):
-            await self._write_message(message)
+            await self.send_message(message)
             size_bytes += _size_bytes(message)
         return size_bytes
+
+    async def send_message(self, message: Message) -> None:
+        """Send an encoded message; waits while the client does not read. Raises `PeerGone`."""
+        try:
+            match message:
+                case bytes():
+                    await self._socket.send_bytes(message)
+                case str():
+                    await self._socket.send_text(message)
+                case Close():
+                    await self.close_socket(message.code, message.reason)
+                    raise PeerGone(is_clean=True)
+        except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
+            await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
+            raise PeerGone(is_clean=False) from error
 
     def start_probes(self, line: Line) -> None:
         """Begin to measure the line, if that is wanted and the server's WebSocket can."""
@@ -109,20 +125,6 @@ class WebSocketConnection:
                     await self._socket.close(code, reason)
             except (RuntimeError, TimeoutError, WebSocketDisconnect):
                 log.debug("connection.already_gone")
-
-    async def _write_message(self, message: Message) -> None:
-        try:
-            match message:
-                case bytes():
-                    await self._socket.send_bytes(message)
-                case str():
-                    await self._socket.send_text(message)
-                case Close():
-                    await self.close_socket(message.code, message.reason)
-                    raise PeerGone(is_clean=True)
-        except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
-            await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
-            raise PeerGone(is_clean=False) from error
 
 
 def _size_bytes(message: Message) -> int:
