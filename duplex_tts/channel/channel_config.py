@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+from duplex_tts.channel.direct import DirectAccess
 from duplex_tts.channel.session_state import Health
 from duplex_tts.channel.websocket import WebSocketConnection
 from duplex_tts.errors import NoWebSocket
@@ -22,7 +23,8 @@ class ChannelConfig:
     `give_up_s`: the channel is lost after this long without a connection. `ping_timeout_s`: a
     socket is broken after this long without a message while a ping is unanswered. `notify` must not
     raise. `fall_back`: called when no WebSocket can be opened any more; returns whether it has
-    moved the contexts to another channel. `capacity_wait_s`: see `SessionState`.
+    moved the contexts to another channel. `direct`: to replicas' own addresses. `capacity_wait_s`:
+    see `SessionState`.
     """
 
     open_websocket: Callable[[], Awaitable[WebSocketConnection]]
@@ -31,6 +33,7 @@ class ChannelConfig:
     health: Health
     notify: Callable[[SessionEvent], None]
     fall_back: Callable[[NoWebSocket], Awaitable[bool]]
+    direct: DirectAccess
     capacity_wait_s: float = 0.0
 
 

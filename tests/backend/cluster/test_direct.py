@@ -14,10 +14,12 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin
 
 from backend.cluster.tickets import LIFETIME_S, Tickets
+from backend.config import Settings
 from backend.synthesis.live_listeners import LiveListeners
 from backend.transport import resume_access
 from tests.support.cluster import live_cluster
-from tests.support.live_server import LiveServer, live_server, wait_until
+from tests.support.engines.fake_engine import FakeModel
+from tests.support.live_server import LiveServer, live_replica, live_server, wait_until
 from tests.support.resuming_client import ResumingClient
 
 TEXT = "Well, this is a text of some length. It has two sentences, or three. Not more."
@@ -90,7 +92,7 @@ async def test_only_a_client_that_understands_is_offered_an_address_that_is_on(
 
 async def test_nothing_is_offered_alone_or_while_the_own_address_is_unknown() -> None:
     async with (
-        live_server(offers_direct=True, **EAGER) as server,
+        live_replica(Settings(), FakeModel(), offers_direct=True) as server,
         connect(f"ws://{server.address}/ws/tts?direct=1") as socket,
     ):
         assert "direct" not in await receive(socket)
