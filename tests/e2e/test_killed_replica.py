@@ -25,7 +25,7 @@ TEXT = (
     "When the last train had left, the old clock began to strike again. Two children looked up, "
     "counted thirteen strokes, and decided to tell no one. Nobody had wound it for years. "
 )
-_STARTUP_S = 60
+_STARTUP_S = 30
 
 
 @contextmanager
@@ -53,7 +53,8 @@ def replica_processes(
         ]
         for process in started:
             assert process.stdout is not None
-            processes[process.stdout.readline().strip()] = process
+            lines = (line.split() for line in process.stdout)
+            processes[next(line[1] for line in lines if line[:1] == ["serving"])] = process
         reports = {str(n): address for n, address in enumerate(processes)}
         (folder / "replicas.json.new").write_text(json.dumps(reports))
         (folder / "replicas.json.new").rename(folder / "replicas.json")

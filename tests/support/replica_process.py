@@ -1,6 +1,6 @@
 """A replica as a process of its own: `python -m tests.support.replica_process ID FOLDER DIRECT`.
 
-Prints its `host:port` once it serves; learns the others from `FOLDER/replicas.json`. DIRECT: 1
+Prints "serving host:port" once it serves; learns the others from `FOLDER/replicas.json`. DIRECT: 1
 if it offers its own address.
 """
 
@@ -15,6 +15,7 @@ from backend.cluster.replicas import Load, ReplicaReport
 from backend.config import Settings
 from backend.engines.loader import load_model
 from backend.engines.weights import models_folder
+from backend.monitoring.logs import configure_logging
 from tests.support.cluster import CLUSTER_KEY
 from tests.support.live_server import live_replica
 
@@ -41,10 +42,11 @@ class FileReplicas:
 
 async def main(own_id: str, folder: Path, *, direct: bool) -> None:
     config = Settings.model_validate({"engine": {"threads": 1}})
+    configure_logging(config.log)
     model = load_model(config, models_folder(config.engine.models))
     replicas = FileReplicas(own_id, folder / "replicas.json")
     async with live_replica(config, model, replicas, offers_direct=direct) as live:
-        print(live.address, flush=True)
+        print(f"serving {live.address}", flush=True)
         await live.serving
 
 
