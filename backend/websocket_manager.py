@@ -40,6 +40,7 @@ from backend.transport.relay import open_holder, relay_messages
 from backend.transport.resume_access import (
     Caller,
     ResumeAccess,
+    announces_resume,
     receive_resume,
     understands_direct,
 )
@@ -132,7 +133,9 @@ class WebSocketManager:
         connection.understands_direct = resumable and understands_direct(socket)
         try:
             owner = "" if key_follows else self._access.authorize(key)
-            self._check_admission()
+            connection.lacks_capacity = self._check_admission(
+                resumes=resumable and announces_resume(socket)
+            )
         except DuplexError as error:
             self._services.metrics.count_error(error.code)
             code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
@@ -186,12 +189,22 @@ class WebSocketManager:
             self._connections.discard(connection)
             self._services.metrics.connection_closed()
 
-    def _check_admission(self) -> None:
+    def _check_admission(self, *, resumes: bool) -> Overloaded | None:
+        """Raises `Overloaded`. Returns it where the client may stay only if its session is held by
+        another replica. `resumes`: it announces a `resume`.
+        """
         if self._is_draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
         self._services.client_slots.check_free()
-        if not self._registry.detached:  # a resuming client needs no further capacity
+        if self._registry.detached:  # a resuming client needs no further capacity
+            return None
+        try:
             self._services.tts.check_capacity()
+        except Overloaded as error:
+            if resumes and self._services.replicas is not None:
+                return error
+            raise
+        return None
 
     async def _run_attachments(self, connection: WebSocketConnection, first: Attachment) -> None:
         """Run a connection with its session, and with each that is resumed on it."""
@@ -221,7 +234,7 @@ class WebSocketManager:
             (relayed,) = (e.holder for e in _select_errors(group, _SessionRelayed))
         except* PeerGone as group:
             keep = not any(e.is_clean for e in _select_errors(group, PeerGone))
-        except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
+        except* (TakenOver, SlowClient, IdleClient, SessionEnded, Overloaded) as group:
             (error, *_) = _select_errors(group, DuplexError)
             keep = isinstance(error, TakenOver)
         finally:
@@ -235,7 +248,8 @@ class WebSocketManager:
             log.info("connection.ended", session=session.id, why=error.code)
             # A slow client would not read it; a taken-over one knows.
             send_error = not isinstance(error, SlowClient | TakenOver)
-            await connection.close_with_error(error, CLOSE_POLICY, send_error=send_error)
+            code = CLOSE_TRY_LATER if isinstance(error, Overloaded) else CLOSE_POLICY
+            await connection.close_with_error(error, code, send_error=send_error)
         return resumed
 
     async def _receive_commands(self, connection: WebSocketConnection, session: Session) -> None:
@@ -253,9 +267,12 @@ class WebSocketManager:
             for command in commands:
                 if first and isinstance(command, Resume):
                     await self._relay_resume(command, content, connection, session)
-                    await self._resume_session(command, session)
-                else:
+                    if connection.lacks_capacity is None:
+                        await self._resume_session(command, session)
+                elif connection.lacks_capacity is None:
                     session.handle_or_refuse(command)
+            if connection.lacks_capacity is not None:
+                raise connection.lacks_capacity
             if first:
                 self._registry.evict_detached()
             await asyncio.sleep(0)  # in a burst, let answers be written

@@ -29,6 +29,11 @@ def understands_direct(websocket: WebSocket) -> bool:
     return websocket.query_params.get("direct") == "1"
 
 
+def announces_resume(websocket: WebSocket) -> bool:
+    """Whether the client says that its first message will be `resume`."""
+    return websocket.query_params.get("resume") == "1"
+
+
 async def receive_resume(connection: WebSocketConnection) -> Resume:
     """Wait for the first message. Raises `DuplexError` if it is not `resume`, `PeerGone`."""
     try:

@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from backend.errors import DuplexError, IdleClient
+from backend.errors import DuplexError, IdleClient, Overloaded
 from backend.events import Event, Failed
 from backend.protocols.base import CLOSE_NORMAL, Close, Message, WireProtocol
 from backend.sessions.line import Line
@@ -41,6 +41,7 @@ class WebSocketConnection:
         self.protocol = protocol
         self.is_silent = True  # nothing received yet
         self.understands_direct = False  # an offer in `ready` of the replica's own address
+        self.lacks_capacity: Overloaded | None = None  # for anything but a session held elsewhere
         self._socket = socket
 
     async def accept(self) -> None:

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from duplex_tts.channel.direct import DirectAccess
 from duplex_tts.channel.session_state import Health
@@ -14,6 +15,13 @@ from duplex_tts.errors import NoWebSocket
 from duplex_tts.events import SessionEvent
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
+
+
+class OpenWebSocket(Protocol):
+    """Connects to the server."""
+
+    def __call__(self, *, resumes: bool) -> Awaitable[WebSocketConnection]:
+        """`resumes`: `resume` will be the first message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,7 @@ class ChannelConfig:
     see `SessionState`.
     """
 
-    open_websocket: Callable[[], Awaitable[WebSocketConnection]]
+    open_websocket: OpenWebSocket
     ping_timeout_s: float
     give_up_s: float
     health: Health

@@ -175,8 +175,8 @@ class Failover:
             self._retired.remove(channel)
             await channel.close()
 
-    async def _open_websocket(self) -> WebSocketConnection:
-        return await WebSocketConnection.open(self._url, self._key, self.traffic)
+    async def _open_websocket(self, *, resumes: bool) -> WebSocketConnection:
+        return await WebSocketConnection.open(self._url, self._key, self.traffic, resumes=resumes)
 
     def _notify(self, event: SessionEvent) -> None:
         log.debug("%s", event)

@@ -74,7 +74,7 @@ class ResumingConnection:
     @classmethod
     async def open(cls, config: ChannelConfig) -> ResumingConnection:
         """Connect. Raises what `WebSocketConnection.open` raises."""
-        return cls(config, await config.open_websocket())
+        return cls(config, await config.open_websocket(resumes=False))
 
     @property
     def ready(self) -> Ready:
@@ -294,7 +294,7 @@ class ResumingConnection:
             if direct is not None and await self._resume_directly(direct):
                 self._count_resumed(outage)
                 return direct
-        connection = await self._config.open_websocket()
+        connection = await self._config.open_websocket(resumes=True)
         if await self._resume_on(connection):
             self._count_resumed(outage)
         else:
@@ -374,6 +374,8 @@ async def _request_resume(connection: WebSocketConnection, resume: str) -> Ready
     except TimeoutError:
         raise ConnectionLost("the server does not answer `resume`") from None
     if isinstance(reply, Error):
+        if reply.code == OVERLOADED:  # no room here, and the session is not held elsewhere
+            raise Refused(reply.code, reply.message, reply.retry_after_ms)
         return None
     if not isinstance(reply, Ready) or reply.received is None:
         raise ProtocolError(f"expected the answer to `resume`, got {reply}")

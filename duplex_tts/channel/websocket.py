@@ -44,13 +44,15 @@ class WebSocketConnection:
         self._traffic = traffic
 
     @classmethod
-    async def open(cls, url: str, key: str | None, traffic: Traffic) -> Self:
-        """Connect and wait for `ready`.
+    async def open(
+        cls, url: str, key: str | None, traffic: Traffic, *, resumes: bool = False
+    ) -> Self:
+        """Connect and wait for `ready`. `resumes`: `resume` will be the first message.
 
         Raises `ConnectionLost` when nothing answers, `NoWebSocket` when what answers opens no
         WebSocket, `Refused` when the server refuses the connection. Cancel-safe.
         """
-        connection = cls(await _open_socket(_accepting_direct(url), key), traffic)
+        connection = cls(await _open_socket(_announcing(url, resumes=resumes), key), traffic)
         try:
             connection.ready = await connection._receive_ready()
         except BaseException:
@@ -106,9 +108,9 @@ class WebSocketConnection:
         return event
 
 
-def _accepting_direct(url: str) -> str:
-    """Tell the server that this client understands `direct` in `ready`."""
-    return f"{url}{'&' if urlsplit(url).query else '?'}direct=1"
+def _announcing(url: str, *, resumes: bool) -> str:
+    """Tell the server that this client understands `direct` in `ready`, and whether it resumes."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}direct=1{'&resume=1' * resumes}"
 
 
 async def _open_socket(url: str, key: str | None) -> ClientConnection:

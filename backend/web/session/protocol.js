@@ -66,7 +66,8 @@ export class Connection extends EventTarget {
     const replica = former && this.#direct.connect(former, parameters);
     if (replica) return this.#use(replica, former);
     const url = new URL(this.#url);
-    for (const [name, value] of Object.entries({ ...parameters, direct: 1 })) {
+    const hints = this.#ledger ? { direct: 1, resume: 1 } : { direct: 1 };
+    for (const [name, value] of Object.entries({ ...parameters, ...hints })) {
       url.searchParams.set(name, value);
     }
     this.#use(new WebSocket(url));

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from backend.cluster import holder_connection
 from backend.cluster.holder_connection import OWNER_HEADER, RESUME_PATH
+from backend.errors import Overloaded
 from backend.synthesis.live_listeners import LiveListeners
 from tests.support.cluster import CLUSTER_KEY, Cluster, live_cluster
 from tests.support.live_server import LiveServer, live_server, wait_until
@@ -228,6 +229,63 @@ async def test_a_replica_that_drains_resumes_nothing_for_others() -> None:
         client = await begin(cluster[0])
         await cluster[0].connections.drain()
         await expect_resume_failed(client, cluster[1].address)  # not reported yet
+
+
+# --- without room ---------------------------------------------------------------------------------
+
+
+def fill(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a replica have no room for another listener."""
+
+    def refuse() -> None:
+        raise Overloaded("full")
+
+    monkeypatch.setattr(server.app.state.services.tts, "check_capacity", refuse)
+
+
+async def test_a_replica_without_room_relays(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with live_cluster(**EAGER) as cluster:
+        client = await begin(cluster[0])
+        fill(cluster[1], monkeypatch)
+        client.go_to(cluster[1].address, "/ws/tts?resume=1")
+        await client.connect()
+        await client.read_to_end("a")
+        client.assert_accounted("a", len(TEXT))
+
+
+@pytest.mark.parametrize("message", ["resume", "text", "garbage"])
+async def test_a_replica_without_room_serves_nothing_else_to_who_announces_a_resume(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with live_cluster(**EAGER) as cluster:
+        client = await begin(cluster[0])
+        cluster.remove(0)  # its session is held nowhere
+        fill(cluster[1], monkeypatch)
+        messages = {
+            "resume": json.dumps(client.resume_message()),
+            "text": '{"type": "text", "text": "Hello"}',
+            "garbage": "garbage",
+        }
+        async with connect(f"ws://{cluster[1].address}/ws/tts?resume=1") as socket:
+            assert json.loads(await socket.recv())["type"] == "ready"
+            await socket.send(messages[message])
+            codes = []
+            with suppress(ConnectionClosed):
+                while True:
+                    codes.append(json.loads(await socket.recv())["code"])
+            assert codes[-1] == "overloaded"
+            assert socket.close_code == 1013
+        async with connect(f"ws://{cluster[1].address}/ws/tts") as socket:
+            assert json.loads(await socket.recv())["code"] == "overloaded"
+
+
+async def test_alone_an_announced_resume_is_admitted_as_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with live_server(**EAGER) as server:
+        fill(server, monkeypatch)
+        async with connect(f"ws://{server.address}/ws/tts?resume=1") as socket:
+            assert json.loads(await socket.recv())["code"] == "overloaded"
 
 
 # --- faults ---------------------------------------------------------------------------------------
