@@ -42,7 +42,7 @@ from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
 from backend.endpoints.elevenlabs_dictionaries import elevenlabs_dictionary_routes
 from backend.endpoints.lexicon import LEXICON, lexicon_routes
-from backend.endpoints.native import native_routes
+from backend.endpoints.native import native_routes, resume_routes
 from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
 from backend.endpoints.pages import install_pages as install_pages
@@ -148,6 +148,8 @@ def create_app(
     )
     _add_middleware(app, access, settings, replicas)
     _add_routes(app, access, settings, tts, metrics)
+    if replicas is not None:
+        app.include_router(resume_routes())
     install_not_found(app)
     return app
 

@@ -26,16 +26,6 @@ def native_routes(access: Access) -> APIRouter:
         key = bearer_key(websocket.headers) or websocket.query_params.get("key")
         await connections.serve(websocket, NativeProtocol(), key, resumable=True)
 
-    @router.websocket(RESUME_PATH)
-    async def resume(websocket: WebSocket) -> None:
-        services: Services = websocket.app.state.services
-        if services.replicas is None:  # alone, sessions are resumed at /ws/tts
-            await websocket.close()
-            return
-        connections: WebSocketManager = websocket.app.state.connections
-        caller = Caller.from_handshake(websocket)
-        await connections.serve_resuming(websocket, NativeProtocol(), caller)
-
     @router.post("/v1/speech")
     async def speech(request: Request) -> Response:
         """Speak one text; returns the server's messages, one JSON object per line."""
@@ -48,5 +38,18 @@ def native_routes(access: Access) -> APIRouter:
             services.metrics.count_error(error.code)
             return create_refusal_response(lines.refuse(Failed.from_error(error)))
         return SpeechResponse(services, start, text, lines)
+
+    return router
+
+
+def resume_routes() -> APIRouter:
+    """The replica's own address for sessions that it holds; only in a cluster."""
+    router = APIRouter()
+
+    @router.websocket(RESUME_PATH)
+    async def resume(websocket: WebSocket) -> None:
+        connections: WebSocketManager = websocket.app.state.connections
+        caller = Caller.from_handshake(websocket)
+        await connections.serve_resuming(websocket, NativeProtocol(), caller)
 
     return router

@@ -13,7 +13,7 @@ from backend import errors
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.endpoints.lexicon import lexicon_routes
-from backend.endpoints.native import native_routes
+from backend.endpoints.native import native_routes, resume_routes
 from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes
 from backend.endpoints.voices import voice_routes
@@ -121,9 +121,11 @@ def test_documented_native_routes_match_the_code() -> None:
     assert {_strip_parameters(name) for name in documented} == {
         _strip_parameters(name) for name in native_paths
     }
-    first, other = [route.path for route in routes if isinstance(route, APIWebSocketRoute)]
-    assert f"One WebSocket at `{first}`" in DOCUMENT
-    assert f"`{other}`" in read_section("Several servers as one")
+    (socket,) = [route.path for route in routes if isinstance(route, APIWebSocketRoute)]
+    assert f"One WebSocket at `{socket}`" in DOCUMENT
+    (route,) = resume_routes().routes
+    assert isinstance(route, APIWebSocketRoute)
+    assert f"`{route.path}`" in read_section("Several servers as one")
 
 
 def _strip_parameters(route: str) -> str:
