@@ -179,6 +179,12 @@ class SessionEnded(DuplexError):
     code = "session_ended"
 
 
+class BadTicket(DuplexError):
+    """The ticket is unknown here, used or expired."""
+
+    code = "bad_ticket"
+
+
 class ResumeFailed(DuplexError):
     """The session does not exist, or is not this client's."""
 

@@ -160,8 +160,18 @@ Command = ContextCommand | Ping | Resume
 
 
 @dataclass(frozen=True, slots=True)
+class Direct:
+    """Where the session can be resumed without a proxy between. `ticket`: used once, instead of a
+    key.
+    """
+
+    url: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """The session is open; its defaults. `received`: see `Pong`."""
+    """The session is open; its defaults. `received`: see `Pong`. `direct`: None if not offered."""
 
     session: str
     token: str
@@ -169,6 +179,7 @@ class Ready:
     sample_rate: int
     format: str
     received: int = 0
+    direct: Direct | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
+from backend.cluster.holder_connection import RESUME_PATH
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
@@ -40,7 +42,7 @@ from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
 from backend.endpoints.elevenlabs_dictionaries import elevenlabs_dictionary_routes
 from backend.endpoints.lexicon import LEXICON, lexicon_routes
-from backend.endpoints.native import native_routes
+from backend.endpoints.native import native_routes, resume_routes
 from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
 from backend.endpoints.pages import install_pages as install_pages
@@ -98,6 +100,7 @@ def create_app(
     model: Model,
     on_dead: Callable[[EngineDead], None] = lambda _: None,
     others: Sequence[Model] = (),
+    replicas: Replicas | None = None,
 ) -> FastAPI:
     """Create the application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`,
     `/readyz`, and the pages of `backend/web/`.
@@ -105,7 +108,8 @@ def create_app(
     Its startup loads the voice and warms up (a second or two). Raises `ConfigError`.
 
     `on_dead`: called once no engine can render any more; from then on `/readyz` answers 503 and no
-    connection is admitted. `others`: of further engines, whose voices are offered, too.
+    connection is admitted. `others`: of further engines, whose voices are offered, too. `replicas`:
+    of the cluster that it belongs to.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
@@ -127,7 +131,9 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tts, lexicons, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.services = Services(settings, tts, metrics, clock, lexicons=lexicons)
+            app.state.services = Services(
+                settings, tts, metrics, clock, lexicons=lexicons, replicas=replicas
+            )
             async with (
                 WebSocketManager(app.state.services, access) as app.state.connections,
                 wyoming(app),
@@ -137,17 +143,24 @@ def create_app(
     app = Application(
         title="Duplex TTS", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
     )
-    _add_middleware(app, access, settings)
+    _add_middleware(app, access, settings, replicas)
     _add_routes(app, access, settings, tts, metrics)
+    if replicas is not None:
+        app.include_router(resume_routes())
     install_not_found(app)
     return app
 
 
-def _add_middleware(app: FastAPI, access: Access, settings: Settings) -> None:
+def _add_middleware(
+    app: FastAPI, access: Access, settings: Settings, replicas: Replicas | None
+) -> None:
     """Add the middleware, innermost first, and the pages."""
     larger = {VOICES: LARGEST_BYTES + _MAX_MESSAGE_BYTES, LEXICON: LARGEST_LEXICON_BYTES}
     app.add_middleware(BodyLimitMiddleware, limit_bytes=_MAX_MESSAGE_BYTES, larger=larger)
-    install_origin_check(app, access, settings.access, harmless=install_pages(app) | HEALTH)
+    harmless = install_pages(app, replicas=replicas) | HEALTH
+    # Pages come here from the address of another replica.
+    proved = frozenset() if replicas is None else frozenset({RESUME_PATH})
+    install_origin_check(app, access, settings.access, harmless, proved)
     app.add_middleware(PathAliases)
     install_proxy(app, settings.server)
 

@@ -1,17 +1,23 @@
 """WebSocket connections of all protocols: admission, receive task, process task, closing.
 
 Messages are interpreted by the connection's `WireProtocol`. A connection holds a session; if it
-breaks, the session stays in the registry until the client resumes it.
+breaks, the session stays in the registry until the client resumes it. In a cluster, a client that
+resumes here a session of another replica is relayed to that.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Self, TypeVar
 
 import structlog
 from starlette.websockets import WebSocket
 
+from backend.cluster.holder_connection import HolderConnection
+from backend.cluster.session_tokens import find_holder
 from backend.errors import (
     DuplexError,
     IdleClient,
@@ -22,7 +28,7 @@ from backend.errors import (
     TakenOver,
     Unauthorized,
 )
-from backend.events import Audio, Resume
+from backend.events import Audio, Ready, Resume
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
 from backend.sessions.context_record import endpoint_of
 from backend.sessions.line import TICK_S
@@ -30,10 +36,19 @@ from backend.sessions.services import Services
 from backend.sessions.session import Session, SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from backend.transport.auth import Access
+from backend.transport.relay import open_holder, relay_messages
+from backend.transport.resume_access import (
+    Caller,
+    ResumeAccess,
+    announces_resume,
+    receive_resume,
+    understands_direct,
+)
 from backend.transport.websocket import CLOSE_GOING_AWAY, PeerGone, WebSocketConnection
 
 log = structlog.get_logger(__name__)
 
+CLOSE_RESTART = 1012
 CLOSE_TRY_LATER = 1013
 _BURST_S = 0.0005  # a message that comes sooner than this was there already
 
@@ -48,12 +63,22 @@ class _SessionResumed(Exception):
         self.attachment = attachment
 
 
+class _SessionRelayed(Exception):
+    """The client resumed a session that another replica holds."""
+
+    def __init__(self, holder: HolderConnection) -> None:
+        super().__init__()
+        self.holder = holder
+
+
 class WebSocketManager:
     """Owns all connections: `async with` it while any may exist."""
 
     def __init__(self, services: Services, access: Access) -> None:
         self._services = services
         self._access = access
+        self._resume_access = ResumeAccess(services, access)
+        self._relayed: set[WebSocketConnection] = set()
         self._registry = SessionRegistry(services)
         self._connections: set[WebSocketConnection] = set()
         self._is_draining = False
@@ -105,36 +130,87 @@ class WebSocketManager:
         measured, too.
         """
         connection = WebSocketConnection(socket, protocol, measures_line=resumable)
+        connection.understands_direct = resumable and understands_direct(socket)
         try:
             owner = "" if key_follows else self._access.authorize(key)
-            self._check_admission()
+            connection.lacks_capacity = self._check_admission(
+                resumes=resumable and announces_resume(socket)
+            )
         except DuplexError as error:
             self._services.metrics.count_error(error.code)
             code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
             await connection.deny(error, code)
             return
         await connection.accept()
+        with self._count_connection(connection):
+            attachment = await self._registry.open_session(
+                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+            )
+            attachment.session.send_ready()
+            await self._run_attachments(connection, attachment)
+
+    async def serve_resuming(
+        self, socket: WebSocket, protocol: WireProtocol, caller: Caller
+    ) -> None:
+        """Serve a client whose first message resumes a session of this replica, and no other."""
+        is_relay = caller.owner is not None
+        connection = WebSocketConnection(socket, protocol, measures_line=not is_relay)
+        connection.understands_direct = caller.understands_direct
+        try:
+            if self._is_draining:
+                raise ResumeFailed("the server is shutting down; use a new session")
+            owner = self._resume_access.authorize(caller)
+        except DuplexError as error:
+            self._services.metrics.count_error(error.code)
+            await connection.deny(error, CLOSE_POLICY)
+            return
+        await connection.accept()
+        with self._count_connection(connection):
+            try:
+                request = await receive_resume(connection)
+                attachment = await self._registry.resume_session(request, owner)
+            except PeerGone:
+                return
+            except DuplexError as error:
+                self._services.metrics.count_error(error.code)
+                await connection.close_with_error(error, CLOSE_POLICY)
+                return
+            await self._run_attachments(connection, attachment)
+
+    @contextmanager
+    def _count_connection(self, connection: WebSocketConnection) -> Iterator[None]:
+        """Hold a client slot while the block runs; `drain` closes the connection."""
         self._connections.add(connection)
         self._services.metrics.connection_opened()
         try:
             with self._services.client_slots.take_slot():
-                attachment: Attachment | None
-                attachment = await self._registry.open_session(
-                    owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
-                )
-                attachment.session.send_ready()
-                while attachment is not None:
-                    attachment = await self._run_attached(connection, attachment)
+                yield
         finally:
             self._connections.discard(connection)
             self._services.metrics.connection_closed()
 
-    def _check_admission(self) -> None:
+    def _check_admission(self, *, resumes: bool) -> Overloaded | None:
+        """Raises `Overloaded`. Returns it where the client may stay only if its session is held by
+        another replica. `resumes`: it announces a `resume`.
+        """
         if self._is_draining:
             raise Overloaded("the server is shutting down; connect again in a moment")
         self._services.client_slots.check_free()
-        if not self._registry.detached:  # a resuming client needs no further capacity
+        if self._registry.detached:  # a resuming client needs no further capacity
+            return None
+        try:
             self._services.tts.check_capacity()
+        except Overloaded as error:
+            if resumes and self._services.replicas is not None:
+                return error
+            raise
+        return None
+
+    async def _run_attachments(self, connection: WebSocketConnection, first: Attachment) -> None:
+        """Run a connection with its session, and with each that is resumed on it."""
+        attachment: Attachment | None = first
+        while attachment is not None:
+            attachment = await self._run_attached(connection, attachment)
 
     async def _run_attached(
         self, connection: WebSocketConnection, attachment: Attachment
@@ -143,7 +219,7 @@ class WebSocketManager:
         another session if the client resumed one on this connection.
         """
         session = attachment.session
-        keep, resumed, error = False, None, None
+        keep, resumed, relayed, error = False, None, None, None
         try:
             async with asyncio.TaskGroup() as tasks:
                 # Runs first: `ready` precedes all answers.
@@ -154,19 +230,26 @@ class WebSocketManager:
                 tasks.create_task(self._watch_line(session), name="line")
         except* _SessionResumed as group:
             (resumed,) = (e.attachment for e in _select_errors(group, _SessionResumed))
+        except* _SessionRelayed as group:
+            (relayed,) = (e.holder for e in _select_errors(group, _SessionRelayed))
         except* PeerGone as group:
             keep = not any(e.is_clean for e in _select_errors(group, PeerGone))
-        except* (TakenOver, SlowClient, IdleClient, SessionEnded) as group:
+        except* (TakenOver, SlowClient, IdleClient, SessionEnded, Overloaded) as group:
             (error, *_) = _select_errors(group, DuplexError)
             keep = isinstance(error, TakenOver)
         finally:
             reason = error.code if error else "left"
-            self._registry.detach(attachment, keep=keep and resumed is None, why=reason)
+            is_replaced = resumed is not None or relayed is not None
+            self._registry.detach(attachment, keep=keep and not is_replaced, why=reason)
+        if relayed is not None:
+            await self._relay(connection, relayed)
+            return None
         if error is not None:
             log.info("connection.ended", session=session.id, why=error.code)
             # A slow client would not read it; a taken-over one knows.
             send_error = not isinstance(error, SlowClient | TakenOver)
-            await connection.close_with_error(error, CLOSE_POLICY, send_error=send_error)
+            code = CLOSE_TRY_LATER if isinstance(error, Overloaded) else CLOSE_POLICY
+            await connection.close_with_error(error, code, send_error=send_error)
         return resumed
 
     async def _receive_commands(self, connection: WebSocketConnection, session: Session) -> None:
@@ -186,9 +269,13 @@ class WebSocketManager:
                 commands = ()
             for command in commands:
                 if first and isinstance(command, Resume):
-                    await self._resume_session(command, session)
-                else:
+                    await self._relay_resume(command, content, connection, session)
+                    if connection.lacks_capacity is None:
+                        await self._resume_session(command, session)
+                elif connection.lacks_capacity is None:
                     session.handle_or_refuse(command)
+            if connection.lacks_capacity is not None:
+                raise connection.lacks_capacity
             if first:
                 self._registry.evict_detached()
 
@@ -201,10 +288,36 @@ class WebSocketManager:
         else:
             raise _SessionResumed(attachment)
 
+    async def _relay_resume(
+        self,
+        request: Resume,
+        message: str | bytes,
+        connection: WebSocketConnection,
+        new: Session,
+    ) -> None:
+        """Resume the session at its holder, if that is another replica. Raises `_SessionRelayed`;
+        returns if the request has to be answered here.
+        """
+        replicas = self._services.replicas
+        if replicas is not None and (report := find_holder(request.token, replicas)) is not None:
+            direct = connection.understands_direct
+            holder = await open_holder(replicas, report, new.owner, message, direct=direct)
+            if holder is not None:
+                raise _SessionRelayed(holder)
+
+    async def _relay(self, connection: WebSocketConnection, holder: HolderConnection) -> None:
+        self._relayed.add(connection)
+        try:
+            await relay_messages(connection, holder)
+        finally:
+            self._relayed.discard(connection)
+
     async def _send_events(self, connection: WebSocketConnection, session: Session) -> None:
         """Write queued events; waits while the client does not read."""
         while True:
             event = await session.send_queue.get()
+            if isinstance(event, Ready) and session.is_resumable and connection.understands_direct:
+                event = replace(event, direct=self._resume_access.create_offer(session.owner))
             size_bytes = await connection.send_event(event)
             session.line.on_written(size_bytes, event if isinstance(event, Audio) else None)
 
@@ -217,8 +330,12 @@ class WebSocketManager:
             session.advise_if_late()
 
     async def drain(self) -> None:
-        """Admit no one, let running speech end (up to `drain_timeout`), close all connections."""
+        """Admit no one, let running speech end (up to `drain_timeout`), close all connections: in a
+        cluster with 1012, "connect again", as another replica answers.
+        """
         self._is_draining = True
+        # Their sessions go on at their holders; another replica may relay them.
+        await self._close_connections(self._relayed)
         for session in self._registry.detached:
             self._registry.end_session(session.id, "shutdown")
         try:
@@ -228,10 +345,12 @@ class WebSocketManager:
                 )
         except TimeoutError:
             log.warning("drain.timeout", sessions=len(self._registry.attached))
+        await self._close_connections(self._connections)
+
+    async def _close_connections(self, connections: set[WebSocketConnection]) -> None:
+        code = CLOSE_GOING_AWAY if self._services.replicas is None else CLOSE_RESTART
         reason = "the server is shutting down"
-        await asyncio.gather(
-            *(peer.close_socket(CLOSE_GOING_AWAY, reason) for peer in self._connections)
-        )
+        await asyncio.gather(*(peer.close_socket(code, reason) for peer in connections))
 
 
 def _select_errors(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:

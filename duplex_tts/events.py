@@ -11,10 +11,19 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
+class Direct:
+    """A replica's own address, and a ticket that admits one connection there for a few seconds."""
+
+    url: str
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The connection is open; holds the server's defaults (`sample_rate` in Hz).
 
     `received` (only after a resume): number of client messages that the server has handled.
+    `direct`: where the session can be resumed without a proxy between; None if not offered.
     """
 
     session: str
@@ -23,6 +32,7 @@ class Ready:
     sample_rate: int
     format: str
     received: int | None = None
+    direct: Direct | None = None
 
 
 @dataclass(frozen=True, slots=True)

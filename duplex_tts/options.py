@@ -54,12 +54,14 @@ class Options:
 class Stats:
     """Statistics of a session.
 
-    `age_s`: age of the current server session; `replaced` counts its replacements. `utterances`:
-    number started. `in_flight`: utterances being spoken or queued. `ttfa_ms`: time to first audio
-    of the latest utterances. Times without a value yet are None.
+    `direct`: the connection goes to a replica's own address. `age_s`: age of the current server
+    session; `replaced` counts its replacements. `utterances`: number started. `in_flight`:
+    utterances being spoken or queued. `ttfa_ms`: time to first audio of the latest utterances.
+    Times without a value yet are None.
     """
 
     transport: Transport
+    direct: bool
     age_s: float
     utterances: int
     in_flight: int

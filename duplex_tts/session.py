@@ -21,6 +21,7 @@ from typing import Any, Unpack
 
 from duplex_tts.channel.address import DEFAULT_URL, websocket_url
 from duplex_tts.channel.context import Arrival, Context, Parameters
+from duplex_tts.channel.direct import AvoidedAddresses
 from duplex_tts.channel.failover import Failover
 from duplex_tts.channel.reassembly import AudioForm
 from duplex_tts.channel.resuming import ResumingConnection
@@ -37,8 +38,10 @@ KEPT_UTTERANCES = 100
 class Session:
     """See `connect`. Use it from one event loop."""
 
-    def __init__(self, url: str, key: str | None, options: Options) -> None:
-        self._failover = Failover(url, key, options)
+    def __init__(
+        self, url: str, key: str | None, options: Options, avoided: AvoidedAddresses
+    ) -> None:
+        self._failover = Failover(url, key, options, avoided)
         self._lexicon = options.lexicon
         self._ssml = options.ssml
         self._slots = asyncio.Semaphore(options.max_in_flight)
@@ -59,7 +62,7 @@ class Session:
         if it requires one. Raises `ConnectionLost` when no server answers, `Refused` when it is
         full or the key is wrong, and `BadAddress`.
         """
-        return Connecting(websocket_url(url), key, options or Options())
+        return Connecting(url, key, options)
 
     @property
     def ready(self) -> Ready:
@@ -123,6 +126,7 @@ class Session:
             transport = "websocket" if isinstance(channel, ResumingConnection) else "http"
         return Stats(
             transport=transport,
+            direct=isinstance(channel, ResumingConnection) and channel.is_direct,
             age_s=now_s - channel.opened_at_s if channel else 0.0,
             utterances=self._utterances,
             in_flight=sum(not utterance.finished for utterance in self._in_flight),
@@ -217,8 +221,20 @@ def _check_parameters(parameters: Parameters) -> None:
 class Connecting:
     """A session being opened: await it, or use it as a block, which closes it."""
 
-    def __init__(self, url: str, key: str | None, options: Options) -> None:
-        self._arguments = url, key, options
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        options: Options | None,
+        avoided: AvoidedAddresses | None = None,
+    ) -> None:
+        """`avoided`: shared with other sessions. Otherwise see `Session.connect`."""
+        self._arguments = (
+            websocket_url(url),
+            key,
+            options or Options(),
+            avoided or AvoidedAddresses(),
+        )
         self._session: Session | None = None
 
     def __await__(self) -> Generator[object, None, Session]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from duplex_tts.channel.address import DEFAULT_URL
+from duplex_tts.channel.direct import AvoidedAddresses
 from duplex_tts.errors import ClientError, ConnectionLost, Refused
 from duplex_tts.options import Options, Stats
-from duplex_tts.session import Session
+from duplex_tts.session import Connecting, Session
 from duplex_tts.wording import count_noun
 
 
@@ -37,7 +40,7 @@ class SessionManager:
         options: Options | None = None,
     ) -> None:
         """`limit`: maximum number of sessions. The others are those of `Session.connect`."""
-        self._connect = (url, key, options)
+        self._connect = partial(Connecting, url, key, options, AvoidedAddresses())
         self._limit = limit
         self._idle_s = idle_s
         self._calls: dict[str, _Call] = {}
@@ -113,7 +116,7 @@ class SessionManager:
                 "close one, or raise the manager's limit",
             )
         name = f"duplex-tts-call {call_id}"
-        opening = asyncio.create_task(_open_session(*self._connect), name=name)
+        opening = asyncio.create_task(_open_session(self._connect), name=name)
         call = self._calls[call_id] = _Call(opening, _now_s())
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._close_idle(), name="duplex-tts-sweep")
@@ -137,8 +140,8 @@ class SessionManager:
         return _now_s() - call.used_s > self._idle_s
 
 
-async def _open_session(url: str, key: str | None, options: Options | None) -> Session:
-    return await Session.connect(url, key, options)
+async def _open_session(connect: Callable[[], Connecting]) -> Session:
+    return await connect()
 
 
 async def _close_call(call: _Call) -> None:

@@ -46,6 +46,9 @@ class Replicas(Protocol):
     cluster_key: str
     """Proves to another replica that a request comes from a replica: sent as a bearer key."""
 
+    offers_direct: bool
+    """Whether clients may connect to a replica's own address."""
+
     def find(self, replica_id: str) -> ReplicaReport | None:
         """The latest report of a replica; None if it is unknown or gone. Does not block."""
 

@@ -1,6 +1,7 @@
 """Serves the web pages: the files of `backend/web/`, unchanged.
 
-They load nothing from other origins; the content security policy enforces it.
+They load nothing from other origins; the content security policy enforces it. In a cluster they may
+connect to the addresses of its replicas.
 """
 
 from __future__ import annotations
@@ -14,19 +15,21 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.cluster.holder_connection import websocket_url
+from backend.cluster.replicas import Replicas
+
 log = structlog.get_logger(__name__)
 
 WEB = Path(__file__).resolve().parents[1] / "web"
 _PAGES = ("index.html", "dashboard.html")
 
-# Everything from this server, code from files only. `connect-src 'self'` includes the WebSocket.
+# Everything from this server, code from files only.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         "style-src 'self'",
         "img-src 'self'",
-        "connect-src 'self'",
         "media-src 'self' blob:",
         "manifest-src 'self'",
         "worker-src 'self'",
@@ -36,7 +39,6 @@ _CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 _HEADERS = {
-    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -64,23 +66,28 @@ class Page:
     body: bytes = field(repr=False)
     media_type: str
     etag: str
+    replicas: Replicas | None = None
 
     @classmethod
-    def read_file(cls, file: Path) -> Page:
+    def read_file(cls, file: Path, replicas: Replicas | None) -> Page:
         """Read a file. Blocks."""
         body = file.read_bytes()
-        return cls(body, _TYPES[file.suffix], f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        return cls(body, _TYPES[file.suffix], etag, replicas)
 
     async def respond(self, request: Request) -> Response:
         """The file, or 304 if the browser's copy is current."""
-        headers = {**_HEADERS, "ETag": self.etag}
+        policy = _content_security_policy(self.replicas)
+        headers = {**_HEADERS, "Content-Security-Policy": policy, "ETag": self.etag}
         cached_tags = request.headers.get("If-None-Match", "")
         if self.etag in (tag.strip().removeprefix("W/") for tag in cached_tags.split(",")):
             return Response(status_code=304, headers=headers)
         return Response(self.body, media_type=self.media_type, headers=headers)
 
 
-def install_pages(app: Starlette, web: Path = WEB) -> frozenset[str]:
+def install_pages(
+    app: Starlette, web: Path = WEB, replicas: Replicas | None = None
+) -> frozenset[str]:
     """Serve the files of `web`, each under its path; pages without `.html`, index.html as `/`.
 
     Each file has its own route, so no other file can be requested. Files of other types are
@@ -98,8 +105,15 @@ def install_pages(app: Starlette, web: Path = WEB) -> frozenset[str]:
         if file.suffix in _TYPES
     }
     for path, file in paths.items():
-        app.add_route(path, Page.read_file(file).respond, include_in_schema=False)
+        app.add_route(path, Page.read_file(file, replicas).respond, include_in_schema=False)
     return frozenset(paths)
+
+
+def _content_security_policy(replicas: Replicas | None) -> str:
+    """`connect-src 'self'` includes the WebSocket of the page's own address."""
+    reports = [] if replicas is None else replicas.reports()
+    addresses = ["'self'", *(websocket_url(report.url) for report in reports)]
+    return f"{_CONTENT_SECURITY_POLICY}; connect-src {' '.join(addresses)}"
 
 
 def _url_path(file: Path) -> str:

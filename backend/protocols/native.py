@@ -9,7 +9,7 @@ import base64
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -273,6 +273,9 @@ def encode_event(event: Event) -> str | bytes:
     message.update({name: getattr(event, name) for name in event.__dataclass_fields__})
     if isinstance(event, Failed) and event.retry_after_ms is None:
         del message["retry_after_ms"]
+    if isinstance(event, Ready):
+        direct = message.pop("direct")
+        message |= {} if direct is None else {"direct": asdict(direct)}
     return json.dumps(message, ensure_ascii=False)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import secrets
 from dataclasses import dataclass, replace
 from typing import Never, assert_never
 
 import structlog
 
 from backend.audio.formats import DEFAULT_FORMAT, parse_format
+from backend.cluster.session_tokens import create_token
 from backend.errors import (
     BadMessage,
     ContextEnded,
@@ -91,7 +91,7 @@ class Session:
         self._services = services
         self._record = SessionRecord(endpoint, services.metrics, services.clock)
         self.id = self._record.session
-        self.token = secrets.token_urlsafe(24)
+        self.token = create_token(services.replicas)
         self.owner = owner
         self.is_resumable = replay_buffer is not None
         self.line = Line(services.clock)

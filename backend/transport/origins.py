@@ -36,11 +36,16 @@ _MAX_LOGGED_SITES = 100  # sites; bounds memory
 
 
 def install_origin_check(
-    app: Starlette, access: Access, settings: AccessSettings, harmless: Container[str]
+    app: Starlette,
+    access: Access,
+    settings: AccessSettings,
+    harmless: Container[str],
+    proved: Container[str] = frozenset(),
 ) -> None:
     """Refuse pages of other sites except `allowed_origins`. Raises `ConfigError`.
 
-    `harmless`: paths readable under any host name, such as the pages.
+    `harmless`: paths readable under any host name, such as the pages. `proved`: paths of WebSockets
+    whose client proves that it knows a secret of this cluster.
     """
     allowed = frozenset(_parse_site(origin) for origin in split_list(settings.allowed_origins))
     if allowed:
@@ -52,7 +57,9 @@ def install_origin_check(
             allow_private_network=True,
             expose_headers=_EXPOSED_HEADERS,
         )
-    app.add_middleware(SameOriginMiddleware, access=access, allowed=allowed, harmless=harmless)
+    app.add_middleware(
+        SameOriginMiddleware, access=access, allowed=allowed, harmless=harmless, proved=proved
+    )
 
 
 class SameOriginMiddleware:
@@ -66,12 +73,14 @@ class SameOriginMiddleware:
         access: Access,
         allowed: Container[str],
         harmless: Container[str] = frozenset(),
+        proved: Container[str] = frozenset(),
     ) -> None:
         """`allowed`: sites in lower case, without default ports."""
         self._app = app
         self._access = access
         self._allowed = allowed
         self._harmless = harmless
+        self._proved = proved
         self._logged: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,6 +92,8 @@ class SameOriginMiddleware:
             await send_response(refusal, scope, receive, send)
 
     def _check_request(self, scope: Scope) -> Response | None:
+        if scope["type"] == "websocket" and _own_path(scope) in self._proved:
+            return None
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         reading = scope.get("method") in _READ_METHODS
@@ -109,10 +120,9 @@ class SameOriginMiddleware:
         return own and (self._access.requires_key or self._is_own_request(scope, headers))
 
     def _is_readable(self, scope: Scope, headers: Headers) -> bool:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
         return (
             self._access.requires_key
-            or path in self._harmless
+            or _own_path(scope) in self._harmless
             or "*" in self._allowed
             or "host" not in headers  # every browser sends one
             or self._is_own_request(scope, headers)
@@ -150,6 +160,11 @@ def hostname(host: str) -> str:
 
 
 _WEB_SCHEMES = ("http", "https")
+
+
+def _own_path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _create_refusal(code: str, message: str) -> Response:

@@ -10,7 +10,7 @@ import structlog
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from backend.errors import DuplexError, IdleClient
+from backend.errors import DuplexError, IdleClient, Overloaded
 from backend.events import Event, Failed
 from backend.protocols.base import CLOSE_NORMAL, Close, Message, WireProtocol
 from backend.sessions.line import Line
@@ -40,6 +40,8 @@ class WebSocketConnection:
         self._measures_line = measures_line
         self.protocol = protocol
         self.is_silent = True  # nothing received yet
+        self.understands_direct = False  # an offer in `ready` of the replica's own address
+        self.lacks_capacity: Overloaded | None = None  # for anything but a session held elsewhere
         self._socket = socket
 
     async def accept(self) -> None:
@@ -79,9 +81,24 @@ class WebSocketConnection:
         """
         size_bytes = 0
         for message in self.protocol.encode(event):
-            await self._write_message(message)
+            await self.send_message(message)
             size_bytes += _size_bytes(message)
         return size_bytes
+
+    async def send_message(self, message: Message) -> None:
+        """Send an encoded message; waits while the client does not read. Raises `PeerGone`."""
+        try:
+            match message:
+                case bytes():
+                    await self._socket.send_bytes(message)
+                case str():
+                    await self._socket.send_text(message)
+                case Close():
+                    await self.close_socket(message.code, message.reason)
+                    raise PeerGone(is_clean=True)
+        except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
+            await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
+            raise PeerGone(is_clean=False) from error
 
     def start_probes(self, line: Line) -> None:
         """Begin to measure the line, if that is wanted and the server's WebSocket can."""
@@ -111,20 +128,6 @@ class WebSocketConnection:
                     await self._socket.close(code, reason)
             except (RuntimeError, TimeoutError, WebSocketDisconnect):
                 log.debug("connection.already_gone")
-
-    async def _write_message(self, message: Message) -> None:
-        try:
-            match message:
-                case bytes():
-                    await self._socket.send_bytes(message)
-                case str():
-                    await self._socket.send_text(message)
-                case Close():
-                    await self.close_socket(message.code, message.reason)
-                    raise PeerGone(is_clean=True)
-        except (WebSocketDisconnect, RuntimeError) as error:  # disconnected during the write
-            await asyncio.sleep(_CLOSE_GRACE_S)  # the receive task reads the close frame
-            raise PeerGone(is_clean=False) from error
 
 
 def _size_bytes(message: Message) -> int:

@@ -6,13 +6,22 @@ import itertools
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
+from duplex_tts.channel.direct import DirectAccess
 from duplex_tts.channel.session_state import Health
 from duplex_tts.channel.websocket import WebSocketConnection
 from duplex_tts.errors import NoWebSocket
 from duplex_tts.events import SessionEvent
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.05, 3.0
+
+
+class OpenWebSocket(Protocol):
+    """Connects to the server."""
+
+    def __call__(self, *, resumes: bool) -> Awaitable[WebSocketConnection]:
+        """`resumes`: `resume` will be the first message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +31,17 @@ class ChannelConfig:
     `give_up_s`: the channel is lost after this long without a connection. `ping_timeout_s`: a
     socket is broken after this long without a message while a ping is unanswered. `notify` must not
     raise. `fall_back`: called when no WebSocket can be opened any more; returns whether it has
-    moved the contexts to another channel. `capacity_wait_s`: see `SessionState`.
+    moved the contexts to another channel. `direct`: to replicas' own addresses. `capacity_wait_s`:
+    see `SessionState`.
     """
 
-    open_websocket: Callable[[], Awaitable[WebSocketConnection]]
+    open_websocket: OpenWebSocket
     ping_timeout_s: float
     give_up_s: float
     health: Health
     notify: Callable[[SessionEvent], None]
     fall_back: Callable[[NoWebSocket], Awaitable[bool]]
+    direct: DirectAccess
     capacity_wait_s: float = 0.0
 
 

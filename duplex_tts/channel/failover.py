@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from duplex_tts.channel.channel_config import ChannelConfig
+from duplex_tts.channel.direct import AvoidedAddresses, DirectAccess
 from duplex_tts.channel.http_channel import HttpAccess, HttpChannel
 from duplex_tts.channel.resuming import ResumingConnection
 from duplex_tts.channel.session_state import Health
@@ -23,7 +24,9 @@ log = logging.getLogger("duplex_tts")
 class Failover:
     """Holds the current channel; former ones stay open until their contexts have ended."""
 
-    def __init__(self, url: str, key: str | None, options: Options) -> None:
+    def __init__(
+        self, url: str, key: str | None, options: Options, avoided: AvoidedAddresses
+    ) -> None:
         self.traffic = Traffic()
         self.health = Health()
         self.replaced = 0
@@ -38,6 +41,7 @@ class Failover:
             self.health,
             self._notify,
             self._fall_back,
+            DirectAccess(url, key, self.traffic, avoided),
             options.capacity_wait_s,
         )
         self._http_access: HttpAccess | None = None
@@ -171,8 +175,8 @@ class Failover:
             self._retired.remove(channel)
             await channel.close()
 
-    async def _open_websocket(self) -> WebSocketConnection:
-        return await WebSocketConnection.open(self._url, self._key, self.traffic)
+    async def _open_websocket(self, *, resumes: bool) -> WebSocketConnection:
+        return await WebSocketConnection.open(self._url, self._key, self.traffic, resumes=resumes)
 
     def _notify(self, event: SessionEvent) -> None:
         log.debug("%s", event)

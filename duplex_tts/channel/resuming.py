@@ -2,7 +2,8 @@
 
 When a socket breaks or falls silent, another is opened and the session is resumed on it: messages
 that the server has not received and audio that the client has not received are sent again. If the
-server has lost the session, a new one begins and contexts are restarted. See `session_state`.
+server has lost the session, a new one begins and contexts are restarted. See `session_state`. In
+the same way the session moves to a replica's own address, if the server offers one. See `direct`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from duplex_tts.channel import wire
 from duplex_tts.channel.channel_config import ChannelConfig, backoff_delays_s
 from duplex_tts.channel.context import Context
+from duplex_tts.channel.direct import RESUME_TIMEOUT_S
 from duplex_tts.channel.keepalive import PingResult
 from duplex_tts.channel.session_state import OVERLOADED, SessionState
 from duplex_tts.channel.websocket import CLOSE_PROTOCOL_ERROR, READY_TIMEOUT_S, WebSocketConnection
@@ -37,6 +39,14 @@ class _Outage:
     blocked: int = 0  # latest attempts in a row that ended with `NoWebSocket`
 
 
+class _DirectOpened(Exception):
+    """A connection to a replica's own address is open: the session can move there."""
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        super().__init__()
+        self.connection = connection
+
+
 class ResumingConnection:
     """A `context.Channel` over WebSockets, one session with the server. Created by `open`.
 
@@ -56,13 +66,15 @@ class ResumingConnection:
         self._ping_wanted = asyncio.Event()
         self._outage: _Outage | None = None
         self._connection: WebSocketConnection | None = connection
+        self._offer = connection.ready.direct  # the latest
+        self._last_address: str | None = None  # a replica's own, if the session was there last
         # Not a TaskGroup: it lives as long as this channel. `close` cancels and awaits it.
         self._task = asyncio.create_task(self._run(connection), name="duplex-tts-resuming")
 
     @classmethod
     async def open(cls, config: ChannelConfig) -> ResumingConnection:
         """Connect. Raises what `WebSocketConnection.open` raises."""
-        return cls(config, await config.open_websocket())
+        return cls(config, await config.open_websocket(resumes=False))
 
     @property
     def ready(self) -> Ready:
@@ -82,6 +94,11 @@ class ResumingConnection:
     def connected(self) -> bool:
         """Whether it has an open socket now."""
         return self._connection is not None and self.lost is None
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether its socket goes to a replica's own address."""
+        return self._connection is not None and self._connection.address is not None
 
     def fail_without_progress(self, context: Context) -> None:
         """Fail a context that the server is stuck with."""
@@ -140,30 +157,43 @@ class ResumingConnection:
         lost: ClientError = ConnectionLost("the session is closed")
         try:
             while True:
-                why = await self._serve(connection)
+                ended = await self._serve(connection)
                 self._connection = None
-                connection = self._connection = await self._reconnect(why)
+                if isinstance(ended, WebSocketConnection):
+                    connection = await self._move_to(ended)
+                else:
+                    connection = await self._reconnect(ended)
+                self._connection = connection
         except ClientError as error:
             lost = error
         finally:
             self._mark_lost(lost)
 
-    async def _serve(self, connection: WebSocketConnection) -> ConnectionLost:
-        """Read and write until the socket breaks; returns the reason.
+    async def _serve(self, connection: WebSocketConnection) -> ConnectionLost | WebSocketConnection:
+        """Read and write until the socket breaks; returns the reason. Or until another is open to
+        which the session should move; returns that.
 
         Raises `ClientError` when a reconnect would not help.
         """
-        why: ClientError
+        why: ClientError = ConnectionLost("the session moves to a replica's own address")
+        direct: WebSocketConnection | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read_events(connection))
                 tasks.create_task(self._write_messages(connection))
                 tasks.create_task(self._watch_peer())
+                tasks.create_task(self._open_offered())
+        except* _DirectOpened as opened:
+            (move,) = opened.exceptions
+            assert isinstance(move, _DirectOpened)
+            direct = move.connection
         except* ClientError as group:
             why = _most_severe(group)
         if isinstance(why, ConnectionLost):
             connection.abort()
-            return why
+            return direct or why
+        if direct is not None:
+            direct.abort()
         await connection.close(CLOSE_PROTOCOL_ERROR)
         raise why
 
@@ -181,6 +211,17 @@ class ResumingConnection:
             self._outage = None
             if state.keepalive.is_urgent:
                 self._ping_wanted.set()
+
+    async def _open_offered(self) -> None:
+        """Connect to the address that the server offers. Raises `_DirectOpened`; returns if there
+        is none, or it cannot be reached.
+        """
+        offer, self._offer = self._offer, None
+        if offer is None or self.is_direct:
+            return
+        connection = await self._config.direct.open_offered(offer)
+        if connection is not None:
+            raise _DirectOpened(connection)
 
     async def _write_messages(self, connection: WebSocketConnection) -> None:
         while True:
@@ -235,7 +276,7 @@ class ResumingConnection:
             await asyncio.sleep(next(outage.delays_s))
             outage.attempts += 1
             try:
-                return await self._resume_on(await self._config.open_websocket(), outage)
+                return await self._resume_somewhere(outage)
             except ClientError as error:
                 if isinstance(error, Refused) and error.code != OVERLOADED:
                     raise
@@ -243,26 +284,71 @@ class ResumingConnection:
                     raise
                 outage.why = error
 
-    async def _resume_on(
-        self, connection: WebSocketConnection, outage: _Outage
-    ) -> WebSocketConnection:
-        state, health = self._state, self._config.health
+    async def _resume_somewhere(self, outage: _Outage) -> WebSocketConnection:
+        """Resume at the replica's address where the session was, tried once, else at the server's.
+        Raises `ClientError`.
+        """
+        address, self._last_address = self._last_address, None
+        if address is not None:
+            direct = await self._config.direct.open_again(address)
+            if direct is not None and await self._resume_directly(direct):
+                self._count_resumed(outage)
+                return direct
+        connection = await self._config.open_websocket(resumes=True)
+        if await self._resume_on(connection):
+            self._count_resumed(outage)
+        else:
+            self._config.health.reconnects += 1
+            self.opened_at_s = self._clock()
+            self._state.start_new_session(connection.ready)
+        return connection
+
+    async def _move_to(self, direct: WebSocketConnection) -> WebSocketConnection:
+        """Resume the session on a connection to a replica's own address; if that fails, reconnect.
+
+        Raises what `_reconnect` raises.
+        """
+        if await self._resume_directly(direct):
+            return direct
+        return await self._reconnect(ConnectionLost(f"{direct.address} does not resume"))
+
+    async def _resume_directly(self, direct: WebSocketConnection) -> bool:
+        """Resume on it, or abort it and return False."""
+        address = direct.address
+        assert address is not None, "a connection to a replica's own address"
         try:
-            received = await _request_resume(connection, state.resume_message())
-            if received is not None:
-                state.resume_session(received)
+            async with asyncio.timeout(RESUME_TIMEOUT_S):
+                resumed = await self._resume_on(direct)
+        except (ClientError, TimeoutError):  # it may be another machine in this network
+            self._config.direct.avoid(address)
+            return False
+        if not resumed:
+            direct.abort()
+            return False
+        self._last_address = address
+        return True
+
+    async def _resume_on(self, connection: WebSocketConnection) -> bool:
+        """Resume on it; returns False if the session is unknown there. Aborts it on exceptions.
+
+        Raises `ClientError`.
+        """
+        try:
+            resumed = await _request_resume(connection, self._state.resume_message())
+            if resumed is not None:
+                self._state.resume_session(resumed.received or 0)
         except BaseException:
             connection.abort()
             raise
-        health.reconnects += 1
-        if received is None:
-            self.opened_at_s = self._clock()
-            state.start_new_session(connection.ready)
-        else:
-            health.resumes += 1
-            away_ms = (self._clock() - outage.since_s) * 1000
-            self._config.notify(Resumed(away_ms, outage.attempts))
-        return connection
+        if connection.address is None:
+            self._offer = (resumed or connection.ready).direct
+        return resumed is not None
+
+    def _count_resumed(self, outage: _Outage) -> None:
+        self._config.health.reconnects += 1
+        self._config.health.resumes += 1
+        away_ms = (self._clock() - outage.since_s) * 1000
+        self._config.notify(Resumed(away_ms, outage.attempts))
 
     async def _fell_back(self, error: ClientError, outage: _Outage) -> bool:
         if not isinstance(error, NoWebSocket):
@@ -279,8 +365,8 @@ class ResumingConnection:
         return f"lost: {', '.join(lost)}" if lost else "nothing was being spoken"
 
 
-async def _request_resume(connection: WebSocketConnection, resume: str) -> int | None:
-    """Return how many messages the server has received; None if it does not know the session."""
+async def _request_resume(connection: WebSocketConnection, resume: str) -> Ready | None:
+    """Return the answer, with `received`; None if the server does not know the session."""
     await connection.send(resume)
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
@@ -288,10 +374,12 @@ async def _request_resume(connection: WebSocketConnection, resume: str) -> int |
     except TimeoutError:
         raise ConnectionLost("the server does not answer `resume`") from None
     if isinstance(reply, Error):
+        if reply.code == OVERLOADED:  # no room here, and the session is not held elsewhere
+            raise Refused(reply.code, reply.message, reply.retry_after_ms)
         return None
     if not isinstance(reply, Ready) or reply.received is None:
         raise ProtocolError(f"expected the answer to `resume`, got {reply}")
-    return reply.received
+    return reply
 
 
 def _most_severe(group: BaseExceptionGroup[ClientError]) -> ClientError:

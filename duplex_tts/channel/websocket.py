@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Self
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
@@ -30,27 +31,42 @@ class Traffic:
 
 
 class WebSocketConnection:
-    """An open WebSocket that has received `ready`. Created by `open`."""
+    """An open WebSocket. Created by `open`, or by `open_direct` without `ready` and a session.
+
+    `address`: a replica's own address; None: that of the server.
+    """
 
     ready: Ready
+    address: str | None = None
 
     def __init__(self, websocket: ClientConnection, traffic: Traffic) -> None:
         self._websocket = websocket
         self._traffic = traffic
 
     @classmethod
-    async def open(cls, url: str, key: str | None, traffic: Traffic) -> Self:
-        """Connect and wait for `ready`.
+    async def open(
+        cls, url: str, key: str | None, traffic: Traffic, *, resumes: bool = False
+    ) -> Self:
+        """Connect and wait for `ready`. `resumes`: `resume` will be the first message.
 
         Raises `ConnectionLost` when nothing answers, `NoWebSocket` when what answers opens no
         WebSocket, `Refused` when the server refuses the connection. Cancel-safe.
         """
-        connection = cls(await _open_socket(url, key), traffic)
+        connection = cls(await _open_socket(_announcing(url, resumes=resumes), key), traffic)
         try:
             connection.ready = await connection._receive_ready()
         except BaseException:
             connection.abort()
             raise
+        return connection
+
+    @classmethod
+    async def open_direct(cls, address: str, url: str, key: str | None, traffic: Traffic) -> Self:
+        """Connect to a replica's own address, on which a session can be resumed. `url`: the
+        address, with the credentials. Raises `ConnectionLost`, `NoWebSocket`. Cancel-safe.
+        """
+        connection = cls(await _open_socket(url, key), traffic)
+        connection.address = address
         return connection
 
     async def receive(self) -> Event:
@@ -90,6 +106,11 @@ class WebSocketConnection:
         if not isinstance(event, Ready):
             raise ProtocolError(f"expected `ready`, got {event}")
         return event
+
+
+def _announcing(url: str, *, resumes: bool) -> str:
+    """Tell the server that this client understands `direct` in `ready`, and whether it resumes."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}direct=1{'&resume=1' * resumes}"
 
 
 async def _open_socket(url: str, key: str | None) -> ClientConnection:

@@ -18,6 +18,7 @@ from duplex_tts.events import (
     Advice,
     Audio,
     Cancelled,
+    Direct,
     Done,
     Error,
     Event,
@@ -88,7 +89,14 @@ def _decode_ready(header: dict[str, Any], _: bytes) -> Ready:
     sample_rate = _check_count(header["sample_rate"])
     if sample_rate not in _SAMPLE_RATES_HZ:
         raise ValueError(f"a sample rate of {sample_rate} Hz")
-    return Ready(session, token, voice, sample_rate, format_, _received_count(header))
+    received, direct = _received_count(header), _decode_direct(header.get("direct"))
+    return Ready(session, token, voice, sample_rate, format_, received, direct)
+
+
+def _decode_direct(offer: Any) -> Direct | None:
+    if offer is None:
+        return None
+    return Direct(_check_text(offer["url"]), _check_text(offer["ticket"]))
 
 
 def _decode_audio(header: dict[str, Any], data: bytes) -> Audio:

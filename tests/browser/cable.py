@@ -14,8 +14,7 @@ class Cable:
     """Relay bytes in both directions. `url` is the server's address through the relay."""
 
     def __init__(self, server_url: str) -> None:
-        server = urlsplit(server_url)
-        self._host, self._port = server.hostname, server.port
+        self.lead_to(server_url)
         self._ends: set[asyncio.StreamWriter] = set()
         self._whole = True
         self._left_bytes: int | None = None  # received by the browser before an automatic cut
@@ -23,6 +22,11 @@ class Cable:
         self._flows.set()
         self.broken = asyncio.Event()
         self.url = ""
+
+    def lead_to(self, server_url: str) -> None:
+        """Connect to this server from now on."""
+        server = urlsplit(server_url)
+        self._host, self._port = server.hostname, server.port
 
     def cut(self) -> None:
         """Drop all data in transit and refuse connections until `mend`."""

@@ -268,7 +268,7 @@ class SpeakingPage:
 
     def _tap(self, socket: WebSocket) -> None:
         """Record the messages."""
-        if urlsplit(socket.url).path != "/ws/tts":
+        if urlsplit(socket.url).path not in ("/ws/tts", "/ws/resume"):
             return
         socket.on("framesent", lambda message: self.sent.append(json.loads(message)))
         socket.on("framereceived", self._receive)
@@ -278,6 +278,11 @@ class SpeakingPage:
             message = struct.pack("<I", len(message.encode())) + message.encode()
         (size,) = struct.unpack_from("<I", message)
         header, data = json.loads(message[4 : 4 + size]), message[4 + size :]
+        if header["type"] == "audio" and any(
+            (one["context"], one["seq"]) == (header["context"], header["seq"])
+            for one in self.messages("audio")
+        ):
+            return  # it was on its way over a socket that the page has left
         if header.get("context") in self._compressed_contexts():
             self.opus += data
             data = b""

@@ -631,4 +631,4 @@ async def test_the_websocket_is_opened_under_the_path_of_the_proxy() -> None:
 
     async with run_server(script) as url, Session.connect(f"http://{url}/tts/"):
         pass
-    assert paths == ["/tts/ws/tts"]
+    assert paths == ["/tts/ws/tts?direct=1"]

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
 from backend.main import DrainingServer, create_app, listen, server_config
 from backend.websocket_manager import WebSocketManager
@@ -129,12 +130,19 @@ async def live_server(
     model: Any = None, others: Sequence[Any] = (), /, **sections: Any
 ) -> AsyncIterator[LiveServer]:
     """Serve with these settings while the block runs. `others`: models of further engines."""
-    model = model or FakeModel()
-    sections = {"engine": {"threads": 1}, **sections}
-    config = Settings.model_validate(sections)
+    config = Settings.model_validate({"engine": {"threads": 1}, **sections})
+    async with live_replica(config, model or FakeModel(), others=others) as live:
+        yield live
+
+
+@asynccontextmanager
+async def live_replica(
+    config: Settings, model: Any, replicas: Replicas | None = None, others: Sequence[Any] = ()
+) -> AsyncIterator[LiveServer]:
+    """Serve as one of `replicas` while the block runs."""
     listener = listen("127.0.0.1", 0)
     host, port = listener.getsockname()
-    app = create_app(config, model, others=others)
+    app = create_app(config, model, others=others, replicas=replicas)
     server = AnnouncedServer(app, config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with asyncio.timeout(10):

@@ -39,6 +39,7 @@ class ResumingClient:
         self.ends: dict[str, Message] = {}
         self.others: list[Message] = []
         self.resumes = 0
+        self.resumes_first = False  # the connection has no session of its own
 
     async def connect(self) -> Message:
         """Connect, resuming the session if there is one. Returns the last `ready`."""
@@ -55,11 +56,16 @@ class ResumingClient:
         await self._send_pending()
         return self.ready
 
+    def go_to(self, address: str, path: str = "/ws/tts") -> None:
+        """Connect there from now on."""
+        self._url = f"ws://{address}{path}"
+
     async def _resume(self, before: Message) -> None:
         await self.socket.send(json.dumps(self.resume_message()))
-        fresh = self._decode(await self.socket.recv())
-        assert fresh["type"] == "ready"
-        assert fresh["session"] != before["session"]
+        if not self.resumes_first:
+            fresh = self._decode(await self.socket.recv())
+            assert fresh["type"] == "ready"
+            assert fresh["session"] != before["session"]
         self.ready = self._decode(await self.socket.recv())
         assert self.ready["type"] == "ready", self.ready
         assert (self.ready["session"], self.ready["token"]) == (before["session"], before["token"])

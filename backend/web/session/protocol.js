@@ -1,5 +1,7 @@
-// The native protocol (docs/protocol.md): one session over a WebSocket that reconnects by itself.
+// The native protocol (docs/protocol.md): one session over a WebSocket that reconnects by itself, and
+// that goes to a replica's own address where the server offers one.
 
+import { DirectAddresses, RESUME_MS } from "./direct.js";
 import { Ledger } from "./ledger.js";
 
 const RETRY_FIRST_MS = 250;
@@ -31,6 +33,11 @@ export class Connection extends EventTarget {
   #ledger = null; // of the current session
   #fresh = null; // of the session used if the current session cannot be resumed
   #refusal = ""; // code of an error of the whole connection
+  #direct;
+  #offer = null; // of a replica's own address, the latest
+  #address = ""; // a replica's own, of the socket; empty: the server's
+  #former = ""; // the same, of the last socket that had the session
+  #proof = 0; // timer: a replica has to resume the session within it
   #failures = 0;
   #retry = 0;
   #ping = 0;
@@ -42,6 +49,7 @@ export class Connection extends EventTarget {
   constructor(url) {
     super();
     this.#url = url;
+    this.#direct = new DirectAddresses(url);
     addEventListener("online", () => this.#hurry());
     document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
   }
@@ -52,15 +60,46 @@ export class Connection extends EventTarget {
     this.#retry = 0;
     this.#key = key;
     this.#refusal = "";
+    const parameters = key ? { key } : {};
+    const former = this.#ledger ? this.#former : "";
+    this.#former = ""; // tried once
+    const replica = former && this.#direct.connect(former, parameters);
+    if (replica) return this.#use(replica, former);
     const url = new URL(this.#url);
-    if (key) url.searchParams.set("key", key);
-    const socket = new WebSocket(url);
+    const hints = this.#ledger ? { direct: 1, resume: 1 } : { direct: 1 };
+    for (const [name, value] of Object.entries({ ...parameters, ...hints })) {
+      url.searchParams.set(name, value);
+    }
+    this.#use(new WebSocket(url));
+  }
+
+  /** `address`: a replica's own, which has to resume the session soon. */
+  #use(socket, address = "") {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
+    this.#address = address;
+    if (address) this.#proof = setTimeout(() => this.#drop(), RESUME_MS);
     const current = (act) => (event) => socket === this.#socket && act(event);
     socket.onopen = current(() => this.#ledger && this.#write(this.#ledger.resumption));
     socket.onmessage = current(({ data }) => this.#received(data));
     socket.onclose = current(({ code }) => this.#closed(code));
+  }
+
+  /** Move the session to a replica's own address, over an open socket. */
+  #move(socket, address) {
+    const former = this.#socket;
+    if (!this.ready || this.#address) return socket.close();
+    this.#stop();
+    this.#use(socket, address);
+    former.close(); // without a code the server keeps the session
+    this.#write(this.#ledger.resumption);
+  }
+
+  /** Give up the socket without waiting for its closing handshake. */
+  #drop() {
+    const socket = this.#socket;
+    this.#closed(0);
+    socket.close();
   }
 
   /** End the session and close the connection. */
@@ -98,6 +137,7 @@ export class Connection extends EventTarget {
   }
 
   #greeted(header) {
+    this.#offer = header.direct;
     if (!this.#ledger) {
       this.#ledger = new Ledger(header);
       this.#begin("ready");
@@ -114,6 +154,7 @@ export class Connection extends EventTarget {
   #concerned(code) {
     this.#refusal = code;
     if (code !== "resume_failed" || !this.#fresh) return;
+    this.#former = "";
     this.#ledger = this.#fresh;
     this.#begin("ready");
   }
@@ -122,8 +163,13 @@ export class Connection extends EventTarget {
     this.#fresh = null;
     this.#failures = 0;
     this.ready = true;
+    clearTimeout(this.#proof);
+    this.#former = this.#address;
     this.#pingIn(PING_SOON_MS);
     this.#tell(type);
+    if (!this.#offer || this.#address) return;
+    const { url } = this.#offer;
+    this.#direct.approach(this.#offer, (socket) => this.#move(socket, url));
   }
 
   // --- keepalive ------------------------------------------------------------------------------
@@ -146,11 +192,7 @@ export class Connection extends EventTarget {
   #check() {
     this.#write({ type: "ping", ...this.#ledger.acknowledgement });
     this.#unacknowledged = 0;
-    this.#pong ||= setTimeout(() => {
-      const socket = this.#socket;
-      this.#closed(0);
-      socket.close();
-    }, PONG_WITHIN_MS);
+    this.#pong ||= setTimeout(() => this.#drop(), PONG_WITHIN_MS);
     this.#pingAt = Infinity;
     this.#pingIn(PING_AT_REST_MS);
   }
@@ -168,8 +210,13 @@ export class Connection extends EventTarget {
   // --- reconnecting ---------------------------------------------------------------------------
 
   #closed(code) {
+    const unproved = this.ready ? "" : this.#address;
     this.#socket = null;
     this.#stop();
+    if (unproved) {
+      this.#direct.avoid(unproved);
+      return this.open();
+    }
     if (GOODBYES.includes(code)) this.#ledger = null;
     if (this.#refusal === "invalid_api_key") return this.#tell("locked", { wrong: this.#key !== "" });
     const wait = Math.min(RETRY_FIRST_MS * 2 ** this.#failures++, RETRY_LONGEST_MS);
@@ -181,6 +228,7 @@ export class Connection extends EventTarget {
     clearTimeout(this.#retry);
     clearTimeout(this.#ping);
     clearTimeout(this.#pong);
+    clearTimeout(this.#proof);
     this.#retry = this.#pong = this.#unacknowledged = 0;
     this.#pingAt = Infinity;
     this.#fresh = null;

@@ -13,7 +13,7 @@ from backend import errors
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.endpoints.lexicon import lexicon_routes
-from backend.endpoints.native import native_routes
+from backend.endpoints.native import native_routes, resume_routes
 from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes
 from backend.endpoints.voices import voice_routes
@@ -123,6 +123,9 @@ def test_documented_native_routes_match_the_code() -> None:
     }
     (socket,) = [route.path for route in routes if isinstance(route, APIWebSocketRoute)]
     assert f"One WebSocket at `{socket}`" in DOCUMENT
+    (route,) = resume_routes().routes
+    assert isinstance(route, APIWebSocketRoute)
+    assert f"`{route.path}`" in read_section("Several servers as one")
 
 
 def _strip_parameters(route: str) -> str:
