@@ -14,6 +14,7 @@ if __name__ == "__main__":  # imports take seconds; Ctrl-C then exits without tr
 import argparse
 import asyncio
 import gc
+import importlib
 import math
 import socket
 import sys
@@ -32,6 +33,7 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
@@ -94,7 +96,10 @@ class Application(FastAPI):
 
 
 def create_app(
-    settings: Settings, model: Model, on_dead: Callable[[EngineDead], None] = lambda _: None
+    settings: Settings,
+    model: Model,
+    on_dead: Callable[[EngineDead], None] = lambda _: None,
+    replicas: Replicas | None = None,
 ) -> FastAPI:
     """Create the application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`,
     `/readyz`, and the pages of `backend/web/`.
@@ -102,7 +107,7 @@ def create_app(
     Its startup loads the voice and warms up (a second or two). Raises `ConfigError`.
 
     `on_dead`: called once the engine can render nothing more; from then on `/readyz` answers 503
-    and no connection is admitted.
+    and no connection is admitted. `replicas`: of the cluster that this server is part of.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
@@ -124,7 +129,9 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with tts, lexicons, watching_the_loop(metrics):
             clock = asyncio.get_running_loop().time
-            app.state.services = Services(settings, tts, metrics, clock, lexicons=lexicons)
+            app.state.services = Services(
+                settings, tts, metrics, clock, lexicons=lexicons, replicas=replicas
+            )
             async with (
                 WebSocketManager(app.state.services, access) as app.state.connections,
                 wyoming(app),
@@ -310,6 +317,20 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         raise ConfigError("the server could not start; see the log above")
 
 
+def serve_cluster(settings: Settings, lan_key: str = "") -> None:
+    """Serve with several replicas until a signal. Blocks. Raises `ConfigError`."""
+    try:
+        program = importlib.import_module("backend.ray_serve.program")  # above this module
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError(
+            "--replicas needs Ray Serve; install it: pip install 'duplex-tts[cluster]' "
+            "(in a clone: make install-cluster)"
+        ) from error
+    program.serve_replicas(settings, lan_key)
+
+
 def _exit_after(seconds: float) -> None:
     """Exit with status 1 after `seconds`: a thread waiting for a lost GPU may never return."""
     last = threading.Timer(seconds, os._exit, (1,))
@@ -351,7 +372,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = load_settings(flags).settings
         configure_logging(settings.log)
         key = kept_key() if flags.lan else ""
-        serve(open_to_network(settings, key) if key else settings, key)
+        settings = open_to_network(settings, key) if key else settings
+        (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:

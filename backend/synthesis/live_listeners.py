@@ -126,6 +126,16 @@ class LiveListeners:
         free = 1 - (playing + newcomers) * self.rtf / self._threads
         return newcomers * self._first_s / (self._threads * max(0.05, free))
 
+    @property
+    def cost(self) -> float:
+        """Share of the capacity that a playing listener takes; 0 before the first audio."""
+        return self.rtf / (self._threads * _FULL_SHARE)
+
+    def share(self, now_s: float) -> float:
+        """Share of the capacity that the listeners take; 1 or more: late, or full."""
+        late = self._late_now(now_s) / _LATE_SHARE
+        return max(late, sum(self._count(now_s)) * self.cost)
+
     def _count(self, now_s: float) -> tuple[int, int]:
         """Number of newcomers and of playing listeners."""
         newcomers = playing = 0
