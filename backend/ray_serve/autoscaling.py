@@ -40,7 +40,7 @@ def _spared(stats: Sequence[Mapping[str, float]], demand: float) -> int:
 
 
 def choose_replicas(context: Any) -> tuple[int, dict[str, Any]]:
-    """Serve's custom policy. `context`: an `AutoscalingContext`."""
+    """Serve's custom policy; Serve keeps to its bounds. `context`: an `AutoscalingContext`."""
     metrics: Mapping[str, Mapping[Any, float]] = context.aggregated_metrics or {}
     names = ("is_full", "first_wait_s", "share", "sessions")
     known = [
@@ -50,9 +50,4 @@ def choose_replicas(context: Any) -> tuple[int, dict[str, Any]]:
     ]
     if len(known) < len(context.running_replicas):  # one has not reported yet
         return context.target_num_replicas, {}
-    wanted = wanted_replicas(known, context.target_num_replicas)
-    lowest, highest = (
-        context.capacity_adjusted_min_replicas,
-        context.capacity_adjusted_max_replicas,
-    )
-    return min(max(wanted, lowest), highest), {}
+    return wanted_replicas(known, context.target_num_replicas), {}

@@ -6,6 +6,7 @@ address of its own.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouter
 
 from backend.cluster.replicas import ReplicaReport
 from backend.config import Settings
+from backend.config_sources import GivenSetting, load_settings
 from backend.engines.base import Model
 from backend.engines.loader import load_model
 from backend.engines.weights import models_folder
@@ -29,6 +31,7 @@ from backend.ray_serve.directory import ReplicaDirectory
 from backend.ray_serve.load import load_stats, measure_load
 from backend.ray_serve.routing import STATS_S, RoomRouter
 from backend.ray_serve.stopping import wait_stopping
+from backend.transport.auth import Access, check_exposure, is_loopback
 from backend.transport.connection_limits import fit_descriptors
 
 NAME = "duplex-tts"
@@ -36,6 +39,7 @@ NAME = "duplex-tts"
 _PORTS = 100  # tried from `cluster.first_port` on
 _CLOSING_S = 10.0  # after `drain_timeout`: closing handshakes, threads
 _HEALTH_S = 2.0  # between health checks
+_AUTOSCALE_S = 1.0  # between the autoscaler's looks
 _HANGS_S = 10.0  # a health check without an answer for so long: the replica is replaced
 
 ModelSource = Callable[[Settings], Model]
@@ -66,10 +70,11 @@ class Replica:
 
     def __init__(self, settings: dict[str, Any], create_model: ModelSource) -> None:
         """Load the model: seconds. Raises `ConfigError`."""
-        self._settings, self._connections = fit_descriptors(Settings.model_validate(settings))
-        configure_logging(self._settings.log)
-        self._model = create_model(self._settings)
-        self._listener = _listen(self._settings)
+        fitted, self._connections = fit_descriptors(Settings.model_validate(settings))
+        self._listener = _listen(fitted)
+        self._settings = _as_reachable(fitted, self._listener.getsockname()[0])
+        configure_logging(fitted.log)
+        self._model = create_model(fitted)
         self._directory = ReplicaDirectory(serve.get_replica_context().replica_id.unique_id, NAME)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -146,19 +151,55 @@ def _listen(settings: Settings) -> socket.socket:
     )
 
 
+def _as_reachable(settings: Settings, own_host: str) -> Settings:
+    """The settings as the replica's exposure demands: its own address counts, too."""
+    if not is_loopback(settings.server.host) or is_loopback(own_host):
+        return settings
+    server = settings.server.model_copy(update={"host": own_host})
+    return settings.model_copy(update={"server": server})
+
+
 # --- the application ------------------------------------------------------------------------------
 
 
-def build(given: Mapping[str, Any]) -> serve.Application:
-    """Build the application of a Serve configuration file; `given`: settings by section."""
-    return create_application(Settings.model_validate(given))
+def build(given: dict[str, Any]) -> serve.Application:
+    """Build the application of a Serve configuration file. `given`: its `args`, settings by
+    section. Raises `ConfigError`.
+    """
+    return create_application(read_given(given))
+
+
+def read_given(given: Mapping[str, Any]) -> Settings:
+    """Read settings by section, above those of this node's environment and file. Raises
+    `ConfigError`.
+    """
+    source = "the Serve configuration"
+    if wrong := [str(section) for section, keys in given.items() if not isinstance(keys, Mapping)]:
+        raise ConfigError(f"args: expected sections of settings, got {', '.join(wrong)}")
+    settings = [
+        GivenSetting(f"{section}.{key}", _as_text(value), source)
+        for section, keys in given.items()
+        for key, value in keys.items()
+    ]
+    return load_settings(argparse.Namespace(config=None, settings=settings)).settings
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def create_application(
     settings: Settings, create_model: ModelSource = load_configured
 ) -> serve.Application:
-    """Create the Serve application. `create_model`: called in each replica."""
+    """Create the Serve application. `create_model`: called in each replica. Raises `ConfigError`
+    for settings that a cluster cannot have.
+    """
     cluster = settings.cluster
+    check_exposure(settings, Access(settings.access))
+    if settings.wyoming.port:
+        raise ConfigError(
+            "wyoming.port: replicas cannot share it; run a server without --replicas for it"
+        )
     grows = cluster.max_replicas > cluster.replicas
     deployment = serve.deployment(Replica, name=NAME).options(
         num_replicas=None if grows else max(1, cluster.replicas),
@@ -185,7 +226,8 @@ def _autoscaling(settings: Settings) -> AutoscalingConfig:
         min_replicas=max(1, settings.cluster.replicas),
         max_replicas=settings.cluster.max_replicas,
         policy=AutoscalingPolicy(policy_function="backend.ray_serve.autoscaling:choose_replicas"),
-        metrics_interval_s=1.0,
+        metrics_interval_s=_AUTOSCALE_S,
+        look_back_period_s=3 * _AUTOSCALE_S,
         upscale_delay_s=0.0,
         downscale_delay_s=60.0,
     )

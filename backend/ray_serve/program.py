@@ -37,14 +37,14 @@ def serve_replicas(
     port = _free_port(settings)
     settings = divide_machine(settings)
     try:
-        _start_ray(settings)
-        _run(settings, port, create_model)
+        start_ray(settings)
+        deploy(settings, port, create_model)
         print(_announce(settings, port, lan_key), flush=True)
         stop.wait()
     except (RayError, RuntimeError, ConnectionError) as error:
         raise ConfigError(f"the cluster could not start: {error}") from error
     finally:
-        _end(settings)
+        end(settings)
 
 
 def divide_machine(settings: Settings) -> Settings:
@@ -67,7 +67,7 @@ def _free_port(settings: Settings) -> int:
         return port
 
 
-def _start_ray(settings: Settings) -> None:
+def start_ray(settings: Settings) -> None:
     """Start Ray on this machine, or connect to the cluster."""
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
     cluster = settings.cluster
@@ -87,7 +87,7 @@ def _start_ray(settings: Settings) -> None:
     )
 
 
-def _run(settings: Settings, port: int, create_model: ModelSource) -> None:
+def deploy(settings: Settings, port: int, create_model: ModelSource) -> None:
     """Deploy, and wait until all replicas are ready. Blocks."""
     logs = {"log_level": "WARNING", "enable_access_log": False}  # of Serve; ours are configured
     serve.start(http_options={"host": settings.server.host, "port": port}, logging_config=logs)
@@ -109,7 +109,7 @@ def _announce(settings: Settings, port: int, lan_key: str) -> str:
     return "\n".join(lines)
 
 
-def _end(settings: Settings) -> None:
+def end(settings: Settings) -> None:
     """End the application, and Ray if it was started here."""
     if not ray.is_initialized():
         return
