@@ -34,15 +34,21 @@ def create_fake_model(_: Settings) -> Model:
 
 @dataclass
 class Cluster:
-    """The running cluster. `deploy` again for a rolling update, or more replicas."""
+    """The running cluster. `deploy` again for more replicas, `update` for a rolling update."""
 
     port: int
+    updates: int = 0
+
+    async def update(self) -> None:
+        """Replace all replicas, as for other settings."""
+        self.updates += 1
+        await self.deploy()
 
     async def deploy(self, replicas: int = 2, **sections: Any) -> None:
         """Deploy and wait until `replicas` have reported and no others."""
         settings = Settings.model_validate(
             {
-                "engine": {"threads": 1, **sections.pop("engine", {})},
+                "engine": {"threads": 1, "speed": 1 + self.updates / 100},
                 "cluster": {"replicas": replicas, "cpus_per_replica": 0.5},
                 **sections,
             }
@@ -59,7 +65,7 @@ class Cluster:
             client.ready = await client.receive()
             yield client
 
-    async def connect_patiently(self, within_s: float = 20.0) -> None:
+    async def connect_patiently(self, within_s: float = 60.0) -> None:
         """Wait until the proxy leads to a replica that admits a client."""
         async with asyncio.timeout(within_s):
             while True:
@@ -77,12 +83,14 @@ class Cluster:
         async with observer.reporting(lambda: own):
             return [each for each in observer.reports() if each.id != "observer"]
 
-    async def wait_reports(self, number: int, within_s: float = 30.0) -> list[ReplicaReport]:
-        """Wait until so many replicas report that they serve."""
+    async def wait_reports(
+        self, number: int, *, without: str = "", within_s: float = 100.0
+    ) -> list[ReplicaReport]:
+        """Wait until so many replicas report that they serve, and this one does not."""
         async with asyncio.timeout(within_s):
             while True:
                 serving = [each for each in await self.reports() if not each.is_draining]
-                if len(serving) == number:
+                if len(serving) == number and without not in {each.id for each in serving}:
                     return serving
                 await asyncio.sleep(0.2)
 
