@@ -52,7 +52,8 @@ def write_config(loaded: LoadedSettings) -> str:
             {"name": NAME, "route_prefix": "/", "import_path": IMPORT_PATH, "args": sections}
         ],
     }
-    return _HEADER + yaml.safe_dump(content, sort_keys=False)
+    written: str = yaml.safe_dump(content, sort_keys=False)
+    return _HEADER + written
 
 
 def check_config(text: str) -> None:

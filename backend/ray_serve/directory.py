@@ -106,8 +106,10 @@ class ReplicaDirectory:
 
     @asynccontextmanager
     async def reporting(self, create_report: Callable[[], ReplicaReport]) -> AsyncIterator[None]:
-        """Report about once a second while the block runs; the first answer comes before it."""
-        await self.report(create_report())
+        """Report about once a second while the block runs; the first answer comes before it, unless
+        the board is silent.
+        """
+        await self._try_report(create_report)
         async with asyncio.TaskGroup() as tasks:
             heart = tasks.create_task(self._beat(create_report), name="heartbeat")
             try:
@@ -120,10 +122,13 @@ class ReplicaDirectory:
     async def _beat(self, create_report: Callable[[], ReplicaReport]) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            try:
-                await self.report(create_report())
-            except (RayError, TimeoutError, ValueError) as error:
-                log.warning("cluster.board_silent", why=type(error).__name__)
+            await self._try_report(create_report)
+
+    async def _try_report(self, create_report: Callable[[], ReplicaReport]) -> None:
+        try:
+            await self.report(create_report())
+        except (RayError, TimeoutError, ValueError) as error:
+            log.warning("cluster.board_silent", why=type(error).__name__)
 
 
 def _find_board(name: str) -> Any:

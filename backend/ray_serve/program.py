@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray import serve
@@ -31,20 +31,34 @@ def serve_replicas(
     On this machine's own Ray all its processes end with this one; on another's cluster the
     application ends, the cluster goes on.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    port = _free_port(settings)
+    port = settings.server.port if settings.cluster.address else _free_port(settings)
     settings = divide_machine(settings)
+    is_ready = False
     try:
+        _handle_signals(_interrupt)
         start_ray(settings)
+        _handle_signals(_interrupt)  # Ray has set its own
         deploy(settings, port, create_model)
         print(_announce(settings, port, lan_key), flush=True)
-        stop.wait()
+        is_ready = True
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        if not is_ready:
+            raise
     except (RayError, RuntimeError, ConnectionError) as error:
         raise ConfigError(f"the cluster could not start: {error}") from error
     finally:
+        _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
         end(settings)
+
+
+def _handle_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def divide_machine(settings: Settings) -> Settings:
@@ -90,7 +104,11 @@ def start_ray(settings: Settings) -> None:
 def deploy(settings: Settings, port: int, create_model: ModelSource) -> None:
     """Deploy, and wait until all replicas are ready. Blocks."""
     logs = {"log_level": "WARNING", "enable_access_log": False}  # of Serve; ours are configured
-    serve.start(http_options={"host": settings.server.host, "port": port}, logging_config=logs)
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": settings.server.host, "port": port},
+        logging_config=logs,
+    )
     application = create_application(settings, create_model)
     serve.run(application, name=NAME, route_prefix="/", logging_config=logs)
 

@@ -76,3 +76,18 @@ def test_a_new_board_takes_the_key_that_replicas_have() -> None:
             each.take_answer(*board.exchange(report(each.own_id), each.cluster_key))
     assert one.cluster_key == two.cluster_key
     assert len(one.reports()) == 2
+
+
+async def test_a_silent_board_keeps_no_replica_from_serving(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried = []
+
+    async def fail(_: ReplicaDirectory, own: ReplicaReport) -> None:
+        tried.append(own)
+        raise TimeoutError
+
+    monkeypatch.setattr(ReplicaDirectory, "report", fail)
+    own = ReplicaDirectory("a", "x")
+    async with own.reporting(lambda: report("a")):
+        assert tried == [report("a")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backend import main as main_module
 from backend.config import Settings
+from backend.errors import ConfigError
 from backend.main import main
 from tests.support.repository import ROOT
 
@@ -21,7 +22,7 @@ def test_without_ray_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     def fail(_: str) -> None:
         raise ModuleNotFoundError("No module named 'ray'", name="ray")
 
-    monkeypatch.setattr(main_module.importlib, "import_module", fail)
+    monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(SystemExit) as stop:
         main(["--replicas", "2"])
     assert "pip install 'duplex-tts[cluster]'" in str(stop.value.code)
@@ -46,7 +47,7 @@ def test_a_machine_is_divided_equally(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wyoming_is_refused() -> None:
     deployment = pytest.importorskip("backend.ray_serve.deployment", reason="make install-cluster")
     settings = Settings.model_validate({"wyoming": {"port": 10200}})
-    with pytest.raises(main_module.ConfigError, match="without --replicas"):
+    with pytest.raises(ConfigError, match="without --replicas"):
         deployment.create_application(settings)
 
 
