@@ -72,7 +72,9 @@ class Replica:
         """Load the model: seconds. Raises `ConfigError`."""
         fitted, self._connections = fit_descriptors(Settings.model_validate(settings))
         self._listener = _listen(fitted)
-        self._settings = _as_reachable(fitted, self._listener.getsockname()[0])
+        host, port = self._listener.getsockname()[:2]
+        self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._settings = _as_reachable(fitted, host)
         configure_logging(fitted.log)
         self._model = create_model(fitted)
         self._directory = ReplicaDirectory(serve.get_replica_context().replica_id.unique_id, NAME)
@@ -109,11 +111,9 @@ class Replica:
                 draining.cancel()
 
     def _create_report(self) -> ReplicaReport:
-        host, port = self._listener.getsockname()[:2]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         is_draining = not self._app.state.connections.is_accepting
         return ReplicaReport(
-            self._directory.own_id, url, measure_load(self._app), is_draining=is_draining
+            self._directory.own_id, self._url, measure_load(self._app), is_draining=is_draining
         )
 
     # --- what Serve asks --------------------------------------------------------------------------
