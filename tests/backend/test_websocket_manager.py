@@ -266,6 +266,7 @@ async def test_a_queued_release_grows_with_its_text() -> None:
             await second.send("text", text=word)
             await second.send("ping", id=word)
             await second.receive_until("pong")
+        await asyncio.sleep(0.2)  # it is looked at now and then
         gate.release(100)
         audio = await second.receive()
         assert audio["type"] == "audio"
