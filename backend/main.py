@@ -32,6 +32,7 @@ from fastapi import FastAPI, Response
 from starlette.types import ASGIApp
 
 from backend.audio.recordings import LARGEST_BYTES
+from backend.cluster.shared_entries import SharedEntries
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
@@ -59,6 +60,7 @@ from backend.sessions.services import Services
 from backend.synthesis.health_check import Health
 from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
+from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
@@ -117,6 +119,8 @@ def create_app(
     )
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
+    if settings.cluster.store:
+        tts.share_voices(settings.cluster.store)
     wyoming = _create_wyoming(settings, access)
     lexicons = _create_lexicons(settings)
 
@@ -185,10 +189,13 @@ def _add_routes(
 
 
 def _create_lexicons(settings: Settings) -> LexiconStore:
-    folder = settings.lexicon.folder
-    if folder:
-        return LexiconStore(Path(folder).expanduser().absolute())
-    return LexiconStore(models_folder(settings.engine.models) / "lexicons")
+    folder = models_folder(settings.engine.models) / "lexicons"
+    if settings.lexicon.folder:
+        folder = Path(settings.lexicon.folder).expanduser().absolute()
+    if settings.cluster.store:
+        entries = SharedEntries(settings.cluster.store, "lexicons")
+        return LexiconStore(SharedLexicons(entries, folder))
+    return LexiconStore(folder)
 
 
 def _create_wyoming(
@@ -277,7 +284,8 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     listener = listen(settings.server.host, settings.server.port)
     model = model or load_model(settings, models_folder(settings.engine.models))
     voice = settings.engine.voice or model.default_voice
-    model.load_voice(voice)
+    if voice in {known.name for known in model.voices()} or not settings.cluster.store:
+        model.load_voice(voice)  # one of the store is loaded once that is read
     settings, max_connections = fit_descriptors(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 
 from backend.audio.loudness import gain_to_target, measure_lufs
+from backend.cluster.shared_entries import SharedEntries
 from backend.config import EngineSettings
 from backend.engines.base import (
     SPEED,
@@ -37,7 +38,7 @@ from backend.errors import (
 )
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
-from backend.protocols.voice_names import find_voice
+from backend.protocols.voice_names import find_voice, is_preset
 from backend.synthesis.health_check import Health, HealthCheck
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Limits, Scheduler
@@ -108,9 +109,17 @@ class TTSManager:
             self._scheduler, self._open_probe, settings.health_interval, metrics
         )
         self._store = VoiceStore(model)
+        self._store.on_removed = self._forget_gain
+        self._shared: SharedEntries | None = None
         self._gains: dict[str, float] = {}  # by loaded voice
         # Downloads run one at a time and block nothing else.
         self._loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="voice")
+
+    def share_voices(self, store: str) -> None:
+        """Share learned voices in a store (`cluster.store`), from the start on. Raises
+        `ConfigError`.
+        """
+        self._shared = SharedEntries(store, f"voices-{self.info.name}")
 
     @property
     def info(self) -> EngineInfo:
@@ -216,7 +225,16 @@ class TTSManager:
         if name == self.default_voice:
             raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
         await self._store.remove_voice(name)
-        self._gains.pop(name, None)
+
+    def _forget_gain(self, voice: str) -> None:
+        self._gains.pop(voice, None)
+
+    async def look_for_voice(self, name: str | None) -> None:
+        """Before a voice counts as unknown: see `VoiceStore.look_for`. `name`: as the client named
+        it, before `find_voice`.
+        """
+        if name is not None and not is_preset(name):
+            await self._store.look_for(name)
 
     async def __aenter__(self) -> Self:
         """Load the default voice and render one sentence, so that the first listener does not wait
@@ -225,9 +243,12 @@ class TTSManager:
         self._scheduler.start_threads()
         await asyncio.to_thread(read_plainly, "$5", ENGLISH)  # loads the names of currencies
         try:
+            if self._shared is not None:
+                await self._store.share(self._shared)
             await self.load_voice(self.default_voice)
             await self._render(self.default_voice, _WARM_UP_TEXT, chunk_characters=0)
         except BaseException:
+            await self._store.stop_sharing()
             self._scheduler.stop_threads()
             raise
         self._scheduler.watch_threads()
@@ -235,6 +256,7 @@ class TTSManager:
 
     async def __aexit__(self, *_: object) -> None:
         await self._health.stop()
+        await self._store.stop_sharing()
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._scheduler.stop_threads)
         await asyncio.to_thread(self._store.shut_down)

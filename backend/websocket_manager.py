@@ -22,7 +22,7 @@ from backend.errors import (
     TakenOver,
     Unauthorized,
 )
-from backend.events import Audio, Resume
+from backend.events import Audio, Resume, Start
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
 from backend.sessions.context_record import endpoint_of
 from backend.sessions.line import TICK_S
@@ -104,29 +104,31 @@ class WebSocketManager:
         measured, too.
         """
         connection = WebSocketConnection(socket, protocol, measures_line=resumable)
-        try:
-            owner = "" if key_follows else self._access.authorize(key)
-            self._check_admission()
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
-            await connection.deny(error, code)
-            return
-        await connection.accept()
-        self._connections.add(connection)
-        self._services.metrics.connection_opened()
-        try:
-            with self._services.client_slots.take_slot():
-                attachment: Attachment | None
-                attachment = await self._registry.open_session(
-                    owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
-                )
-                attachment.session.send_ready()
-                while attachment is not None:
-                    attachment = await self._run_attached(connection, attachment)
-        finally:
-            self._connections.discard(connection)
-            self._services.metrics.connection_closed()
+        with self._services.key_slots.open_holder() as key_slot:
+            try:
+                owner = "" if key_follows else self._access.authorize(key)
+                self._check_admission()
+                key_slot.take(self._access.limited_owner(owner))
+            except DuplexError as error:
+                self._services.metrics.count_error(error.code)
+                code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
+                await connection.deny(error, code)
+                return
+            await connection.accept()
+            self._connections.add(connection)
+            self._services.metrics.connection_opened()
+            try:
+                with self._services.client_slots.take_slot():
+                    attachment: Attachment | None
+                    attachment = await self._registry.open_session(
+                        owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+                    )
+                    attachment.session.send_ready()
+                    while attachment is not None:
+                        attachment = await self._run_attached(connection, attachment)
+            finally:
+                self._connections.discard(connection)
+                self._services.metrics.connection_closed()
 
     def _check_admission(self) -> None:
         if self._is_draining:
@@ -181,6 +183,8 @@ class WebSocketManager:
                 session.refuse_undecodable(error)
                 commands = ()
             for command in commands:
+                if isinstance(command, Start):
+                    await self._services.look_for_missing(command)
                 if first and isinstance(command, Resume):
                     await self._resume_session(command, session)
                 else:
