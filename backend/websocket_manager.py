@@ -7,6 +7,7 @@ breaks, the session stays in the registry until the client resumes it.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Self, TypeVar
 
 import structlog
@@ -78,6 +79,11 @@ class WebSocketManager:
     def waiting_characters(self) -> int:
         """Characters not spoken yet, over all sessions."""
         return sum(status.characters_waiting for status in self.sessions())
+
+    @property
+    def sessions_by_key(self) -> Mapping[str, int]:
+        """Connections and speaking requests by owner: see `KeySlots.counts`."""
+        return self._services.key_slots.counts
 
     def sessions(self) -> list[SessionStatus]:
         """Figures of all sessions, detached ones included, oldest first."""
