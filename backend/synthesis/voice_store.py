@@ -206,14 +206,13 @@ class VoiceStore:
 
     async def _apply(self, change: VoiceChange, shared: SharedVoices) -> None:
         name = change.name
-        if name in self._learning or not _NAME.fullmatch(name) or not shared.is_news(change):
+        if name in self._learning or not shared.is_news(change):
             return
         known = {voice.name: voice.learned for voice in self._model.voices()}
-        if name in known and not known[name]:  # it came with the engine
+        if not (known.get(name, True) and _NAME.fullmatch(name)):  # one of the engine's, or none
             await self._in_looking_thread(shared.accept, VoiceChange(name, change.version, None))
             return
         if name in known:
-            log.info("voice.removed_elsewhere", voice=name)
             forgetting = self._drop_voice(name)
             if forgetting is not None:
                 await asyncio.gather(asyncio.wrap_future(forgetting), return_exceptions=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.cluster.shared_entries import SharedEntries
+from backend.cluster.shared_entries import SharedEntries, Version
 from backend.errors import StoreUnavailable, UnknownVoice, VoiceExists
 from backend.synthesis import voice_store
 from backend.synthesis.voice_store import VoiceStore
@@ -228,3 +228,23 @@ async def test_an_engine_that_learns_no_voices_shares_none(url: str) -> None:
     async with replica(url, FakeModel()) as store:
         await store.look_for("anna")
     assert not os.path.exists(url)  # noqa: ASYNC240 - nobody waits
+
+
+async def test_looking_reads_each_version_once(url: str) -> None:
+    read: list[str] = []
+
+    class Counting(SharedEntries):
+        def read(self, name: str, version: Version) -> bytes:
+            read.append(name)
+            return super().read(name, version)
+
+    entries = Counting(url, "voices-fake")
+    for name in ("anna", "heart", "no.voice"):
+        entries.write(name, b"[1, 2]", None)
+    store = VoiceStore(CloningModel())
+    await store.share(entries)
+    for _ in range(3):
+        await store.look_for("unknown")
+    await store.stop_sharing()
+    await asyncio.to_thread(store.shut_down)
+    assert sorted(read) == ["anna", "heart", "no.voice"]
