@@ -14,9 +14,10 @@ from backend.transport.auth import Access
 from backend.tts_manager import TTSManager
 
 
-def metrics_routes(tts: TTSManager, metrics: Metrics, access: Access) -> APIRouter:
-    """The routes. They require the `WebSocketManager` in the application's `state.connections`."""
-    router = APIRouter()
+def add_metrics_routes(
+    router: APIRouter, tts: TTSManager, metrics: Metrics, access: Access
+) -> None:
+    """Add the routes. They require `services` and `connections` in the application's state."""
 
     @router.get("/metrics")
     async def prometheus(request: Request) -> Response:
@@ -63,5 +64,3 @@ def metrics_routes(tts: TTSManager, metrics: Metrics, access: Access) -> APIRout
         root_path = request.scope.get("root_path", "")
         servers = {"servers": [{"url": root_path}]} if root_path else {}
         return JSONResponse({**request.app.openapi(), **servers})
-
-    return router

@@ -24,7 +24,7 @@ from backend.cluster.cluster_status import ClusterPicture
 from backend.cluster.remote_sessions import end_elsewhere
 from backend.cluster.replicas import Replicas
 from backend.config import Settings
-from backend.endpoints.metrics import metrics_routes
+from backend.endpoints.metrics import add_metrics_routes
 from backend.endpoints.operator_access import (
     authorize,
     get_connections,
@@ -134,7 +134,7 @@ def status_routes(
 ) -> APIRouter:
     """The routes. They require the `WebSocketManager` in the application's `state.connections`."""
     router = APIRouter()
-    router.include_router(metrics_routes(tts, metrics, access))
+    add_metrics_routes(router, tts, metrics, access)
     own = _OwnStatus(settings, tts, metrics, access, time.monotonic())
 
     @router.get("/v1/status")
