@@ -8,7 +8,7 @@ resumes here a session of another replica is relayed to that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self, TypeVar
@@ -21,6 +21,7 @@ from backend.cluster.session_tokens import find_holder
 from backend.errors import (
     DuplexError,
     IdleClient,
+    KeyLimit,
     Overloaded,
     ResumeFailed,
     SessionEnded,
@@ -28,7 +29,7 @@ from backend.errors import (
     TakenOver,
     Unauthorized,
 )
-from backend.events import Audio, Ready, Resume
+from backend.events import Audio, Command, Ready, Resume, Start
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
 from backend.sessions.context_record import endpoint_of
 from backend.sessions.line import TICK_S
@@ -105,6 +106,11 @@ class WebSocketManager:
         """Characters not spoken yet, over all sessions."""
         return sum(status.characters_waiting for status in self.sessions())
 
+    @property
+    def sessions_by_key(self) -> Mapping[str, int]:
+        """Connections and speaking requests by owner: see `KeySlots.counts`."""
+        return self._services.key_slots.counts
+
     def sessions(self) -> list[SessionStatus]:
         """Figures of all sessions, detached ones included, oldest first."""
         return self._registry.statuses()
@@ -131,23 +137,25 @@ class WebSocketManager:
         """
         connection = WebSocketConnection(socket, protocol, measures_line=resumable)
         connection.understands_direct = resumable and understands_direct(socket)
-        try:
-            owner = "" if key_follows else self._access.authorize(key)
-            connection.lacks_capacity = self._check_admission(
-                resumes=resumable and announces_resume(socket)
-            )
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
-            await connection.deny(error, code)
-            return
-        await connection.accept()
-        with self._count_connection(connection):
-            attachment = await self._registry.open_session(
-                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
-            )
-            attachment.session.send_ready()
-            await self._run_attachments(connection, attachment)
+        with self._services.key_slots.open_holder() as key_slot:
+            try:
+                owner = "" if key_follows else self._access.authorize(key)
+                connection.lacks_capacity = self._check_admission(
+                    resumes=resumable and announces_resume(socket)
+                )
+                key_slot.take(self._access.limited_owner(owner))
+            except DuplexError as error:
+                self._services.metrics.count_error(error.code)
+                code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
+                await connection.deny(error, code)
+                return
+            await connection.accept()
+            with self._count_connection(connection):
+                attachment = await self._registry.open_session(
+                    owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+                )
+                attachment.session.send_ready()
+                await self._run_attachments(connection, attachment)
 
     async def serve_resuming(
         self, socket: WebSocket, protocol: WireProtocol, caller: Caller
@@ -156,26 +164,35 @@ class WebSocketManager:
         is_relay = caller.owner is not None
         connection = WebSocketConnection(socket, protocol, measures_line=not is_relay)
         connection.understands_direct = caller.understands_direct
-        try:
-            if self._is_draining:
-                raise ResumeFailed("the server is shutting down; use a new session")
-            owner = self._resume_access.authorize(caller)
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            await connection.deny(error, CLOSE_POLICY)
-            return
-        await connection.accept()
-        with self._count_connection(connection):
+        with self._services.key_slots.open_holder() as key_slot:
             try:
-                request = await receive_resume(connection)
-                attachment = await self._registry.resume_session(request, owner)
-            except PeerGone:
-                return
+                if self._is_draining:
+                    raise ResumeFailed("the server is shutting down; use a new session")
+                owner = self._resume_access.authorize(caller)
+                if not is_relay:  # the replica that relays has counted its client
+                    key_slot.take(self._access.limited_owner(owner))
             except DuplexError as error:
                 self._services.metrics.count_error(error.code)
-                await connection.close_with_error(error, CLOSE_POLICY)
+                code = CLOSE_TRY_LATER if isinstance(error, KeyLimit) else CLOSE_POLICY
+                await connection.deny(error, code)
                 return
-            await self._run_attachments(connection, attachment)
+            await connection.accept()
+            with self._count_connection(connection):
+                attachment = await self._resume_first(connection, owner)
+                if attachment is not None:
+                    await self._run_attachments(connection, attachment)
+
+    async def _resume_first(self, connection: WebSocketConnection, owner: str) -> Attachment | None:
+        """Resume what the first message asks for. Otherwise closes the connection."""
+        try:
+            request = await receive_resume(connection)
+            return await self._registry.resume_session(request, owner)
+        except PeerGone:
+            return None
+        except DuplexError as error:
+            self._services.metrics.count_error(error.code)
+            await connection.close_with_error(error, CLOSE_POLICY)
+            return None
 
     @contextmanager
     def _count_connection(self, connection: WebSocketConnection) -> Iterator[None]:
@@ -273,11 +290,16 @@ class WebSocketManager:
                     if connection.lacks_capacity is None:
                         await self._resume_session(command, session)
                 elif connection.lacks_capacity is None:
-                    session.handle_or_refuse(command)
+                    await self._handle_command(command, session)
             if connection.lacks_capacity is not None:
                 raise connection.lacks_capacity
             if first:
                 self._registry.evict_detached()
+
+    async def _handle_command(self, command: Command, session: Session) -> None:
+        if isinstance(command, Start):
+            await self._services.look_for_missing(command)
+        session.handle_or_refuse(command)
 
     async def _resume_session(self, request: Resume, new: Session) -> None:
         """Replace the new session by the client's earlier one. Raises `_SessionResumed`."""
