@@ -80,15 +80,29 @@ def add_statuses(statuses: Sequence[Status]) -> dict[str, Any]:
         summed[key] = max((s[key] for s in known if _is_number(s.get(key))), default=0)
     engines = [s["engine"] for s in known if isinstance(s.get("engine"), Mapping)]
     if engines:
-        speaking = [e["rtf"] for e in engines if _is_number(e.get("rtf")) and e["rtf"] > 0]
-        summed["engine"]["rtf"] = sum(speaking) / len(speaking) if speaking else 0
-        summed["engine"]["loaded"] = all(e.get("loaded", True) for e in engines)
+        summed["engine"] = _add_engines(engines)
+    others: dict[str, list[Status]] = {}
+    for engine in (each for s in known for each in _list(s.get("other_engines"))):
+        if isinstance(engine, Mapping):
+            others.setdefault(str(engine.get("name")), []).append(engine)
+    summed["other_engines"] = [_add_engines(engines) for engines in others.values()]
     summed["accepting"] = any(s.get("accepting") for s in known)
     summed["session_count"] = sum(len(_list(s.get("sessions"))) for s in known)
     return summed
 
 
-_NOT_SUMMED = {"sessions", "sessions_by_key", "cluster", "replica", "accepting"}
+_NOT_SUMMED = {
+    *("sessions", "sessions_by_key", "cluster", "replica", "accepting"),
+    *("engine", "other_engines"),
+}
+
+
+def _add_engines(engines: Sequence[Status]) -> dict[str, Any]:
+    summed: dict[str, Any] = _add(engines)
+    speaking = [e["rtf"] for e in engines if _is_number(e.get("rtf")) and e["rtf"] > 0]
+    summed["rtf"] = sum(speaking) / len(speaking) if speaking else 0
+    summed["loaded"] = all(e.get("loaded", True) for e in engines)
+    return summed
 
 
 def _describe_replica(report: ReplicaReport) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def create_status(sounds_s: tuple[float, ...] = (), **fields: Any) -> dict[str, 
                 "window_s": 300.0,
                 "ttfa_goal_s": 0.15,
                 "engine": {**engine, "device": None, "loaded": True, "memory": None},
+                "other_engines": [],
                 "figures": asdict(metrics.figures()),
                 "text_waiting": 3,
                 "messages_waiting": 0,
@@ -100,6 +101,20 @@ def test_counters_add_up_and_the_sum_has_the_shape_of_a_status() -> None:
     assert sum(spread["counts"]) == 4
 
 
+def test_other_engines_add_up_by_name() -> None:
+    joe, ray = ({"name": name, "threads": 2, "rtf": 0.2, "loaded": True} for name in ("joe", "ray"))
+    summed = add_statuses(
+        [
+            create_status(other_engines=[joe]),
+            create_status(other_engines=[ray, {**joe, "rtf": 0.4, "loaded": False}]),
+        ]
+    )
+    mine, other = summed["other_engines"]
+    assert (mine["name"], mine["threads"], mine["loaded"]) == ("joe", 4, False)
+    assert mine["rtf"] == pytest.approx(0.3)
+    assert other == ray
+
+
 def test_quantiles_of_the_sum_are_those_of_all_values_but_for_their_buckets() -> None:
     values = [0.02 * n for n in range(1, 60)]
     summed = add_statuses([create_status(tuple(values[n::3])) for n in range(3)])
@@ -118,6 +133,7 @@ ODD_STATUSES: list[Any] = [
     {"figures": {"errors": 7, "gaps": None, "first_sound_s": {"bounds": [1], "counts": [1, 2]}}},
     {"figures": {"first_sound_s": {}}, "engine": 7, "sessions": {"id": "s"}, "time_s": "now"},
     {"figures": {"connections": "many"}, "sessions": ["s", None]},
+    {"figures": {}, "other_engines": [7, {"rtf": "slow"}]},
 ]
 
 
