@@ -35,7 +35,7 @@ from backend.tts_manager import VoiceParams
 
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
-_LOOK_EVERY_S = 0.1  # at new text, while a release waits for its turn
+_LOOK_EVERY_S = 0.05  # at new text, while a release waits for its turn
 
 
 class Context:

@@ -106,9 +106,10 @@ def plan(  # noqa: PLR0913 - a parameter is an option
         if not check:
             workload = _create_workload((listeners, writers, per_second), within, speaking)
             demand = Demand(workload, first_sound, rule, seed)
+        result = find_result(on) if on else find_newest()
         with _progress() as report:
             report("the measured machine", 0.0)
-            calibration = calibrate(find_result(on) if on else find_newest())
+            calibration = calibrate(result)
             report("the measured machine", 1.0)
             made = make_plan(calibration, demand, report) if demand else None
             compared = [] if made else compare(calibration)

@@ -104,6 +104,13 @@ def test_the_promise_is_kept_for_random_crowds(
     assert_text_is_accounted_for(heard)
 
 
+@pytest.mark.parametrize(("size", "within_s", "threads"), [(80, 0.5, 2), (60, 1.0, 1)])
+def test_a_crowd_that_comes_while_others_hear_makes_no_gap(
+    size: int, within_s: float, threads: int
+) -> None:
+    assert_promise_is_kept(simulate(crowd(size, within_s), threads=threads))
+
+
 # --- several engines on the same cores ------------------------------------------------------------
 
 LIGHT = Costs()
