@@ -265,6 +265,12 @@ class AccessSettings(Section):
         default="",
         description="API key that may also list and end sessions; best set in the environment.",
     )
+    sessions_per_key: int = Field(
+        default=0,
+        ge=0,
+        description="Concurrent connections and speaking requests of one API key, over all "
+        "replicas of a cluster; 0: no limit.",
+    )
     allowed_origins: str = Field(
         default="",
         description="Web sites whose pages may use the server, separated by commas: "
@@ -339,6 +345,12 @@ class ClusterSettings(Section):
         default="auto",
         description="Whether clients are told their replica's own address: auto where they can "
         "reach it.",
+    )
+    store: str = Field(
+        default="",
+        description="Where all replicas keep learned voices and the lexicon: a directory that each "
+        "of them reaches, or an object store's URL (s3://bucket/folder, by fsspec). Empty: each "
+        "server keeps its own.",
     )
 
 

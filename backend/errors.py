@@ -143,6 +143,18 @@ class Overloaded(DuplexError):
         self.retry_after_s = retry_after_s
 
 
+class KeyLimit(DuplexError):
+    """The key has as many sessions as `access.sessions_per_key` allows."""
+
+    code = "key_limit"
+
+
+class StoreUnavailable(DuplexError):
+    """The place that replicas share (`cluster.store`) cannot be read or written now."""
+
+    code = "store_unavailable"
+
+
 class SpeechTimeout(DuplexError):
     """The engine worked on an utterance for `task_timeout` without audio."""
 

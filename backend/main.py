@@ -35,6 +35,7 @@ from starlette.types import ASGIApp
 from backend.audio.recordings import LARGEST_BYTES
 from backend.cluster.holder_connection import RESUME_PATH
 from backend.cluster.replicas import Replicas
+from backend.cluster.shared_entries import SharedEntries
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
@@ -62,6 +63,7 @@ from backend.sessions.services import Services
 from backend.synthesis.health_check import Health
 from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
+from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
 from backend.transport.auth import HEALTH, Access, check_exposure
 from backend.transport.bounded_http import BoundedHttpConfig
@@ -125,6 +127,8 @@ def create_app(
     tts.on_dead = on_dead
     for other in others:
         tts.add_engine(other)
+    if settings.cluster.store:
+        tts.share_voices(settings.cluster.store)
     wyoming = _create_wyoming(settings, access)
     lexicons = _create_lexicons(settings)
 
@@ -212,10 +216,13 @@ def _add_routes(
 
 
 def _create_lexicons(settings: Settings) -> LexiconStore:
-    folder = settings.lexicon.folder
-    if folder:
-        return LexiconStore(Path(folder).expanduser().absolute())
-    return LexiconStore(models_folder(settings.engine.models) / "lexicons")
+    folder = models_folder(settings.engine.models) / "lexicons"
+    if settings.lexicon.folder:
+        folder = Path(settings.lexicon.folder).expanduser().absolute()
+    if settings.cluster.store:
+        entries = SharedEntries(settings.cluster.store, "lexicons")
+        return LexiconStore(SharedLexicons(entries, folder))
+    return LexiconStore(folder)
 
 
 def _create_wyoming(
@@ -306,8 +313,8 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     model = model or load_model(settings, folder)
     others = load_other_models(settings, folder, model.info.name)
     voice = settings.engine.voice or model.default_voice
-    if not others or voice in {each.name for each in model.voices()}:
-        model.load_voice(voice)
+    if voice in {each.name for each in model.voices()} or not (others or settings.cluster.store):
+        model.load_voice(voice)  # one of another engine or of the store is loaded later
     settings, max_connections = fit_descriptors(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -13,6 +13,7 @@ import numpy as np
 import structlog
 
 from backend.audio.loudness import gain_to_target, measure_lufs
+from backend.cluster.shared_entries import SharedEntries
 from backend.config import EngineSettings
 from backend.engines.base import (
     SPEED,
@@ -36,7 +37,7 @@ from backend.errors import (
 )
 from backend.events import Start, Voice
 from backend.monitoring.metrics import Metrics
-from backend.protocols.voice_names import find_voice
+from backend.protocols.voice_names import find_voice, is_preset
 from backend.synthesis.health_check import Health
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.scheduler import Limits, Scheduler
@@ -47,6 +48,7 @@ from backend.synthesis.voice_list import (
     choose_for_language,
     find_listed,
     list_voices,
+    split_name,
 )
 from backend.synthesis.voice_params import VoiceParams as VoiceParams
 from backend.synthesis.voice_params import check_language, check_params
@@ -95,6 +97,7 @@ class TTSManager:
         self._limits = limits
         self._schedulers: list[Scheduler] = []
         self._listed: dict[str, ListedVoice] = {}  # those in use, by name
+        self._shared: dict[str, SharedEntries] = {}  # their voices, by engine
         self.add_engine(model)
 
     def add_engine(self, model: Model) -> None:
@@ -104,6 +107,7 @@ class TTSManager:
         scheduler = self._find_scheduler(model)
         interval_s = self._settings.health_interval
         engine = ServedEngine(model, scheduler, self._open_probe, interval_s, self._metrics)
+        engine.store.on_removed = partial(self._on_removed, engine)
         self.engines.append(engine)
         if len(self._schedulers) > 1:
             for each in self._schedulers:
@@ -309,12 +313,42 @@ class TTSManager:
 
     async def remove_voice(self, name: str) -> None:
         """Remove a created voice: see `VoiceStore.remove_voice`."""
-        listed = self.listed_voice(name)
+        await self.look_for_voice(name)
+        listed = find_listed(name, list(list_voices(self.engines))) or self.listed_voice(name)
         if listed == self.listed_voice(self.default_voice):
             raise Unsupported(f"{name!r} is the default voice (engine.voice); choose another first")
         await listed.engine.store.remove_voice(listed.name)
-        listed.engine.gains.pop(listed.name, None)
-        self._listed.clear()  # another engine's voice may have this name now
+
+    def share_voices(self, store: str) -> None:
+        """Share the learned voices of the engines added so far in a store (`cluster.store`), from
+        the start on; those of engines that cannot stay here. Raises `ConfigError`.
+        """
+        self._shared = {
+            engine.info.name: SharedEntries(store, f"voices-{engine.info.name}")
+            for engine in self.engines
+            if engine.store.can_share
+        }
+
+    async def look_for_voice(self, name: str | None) -> None:
+        """Before a voice counts as unknown: see `VoiceStore.look_for`. `name`: as the client named
+        it, before `find_voice`.
+        """
+        if not self._shared or name is None or is_preset(name):
+            return
+        if find_listed(name, list(list_voices(self.engines))) is not None:
+            return
+        engine_name, own = split_name(name)
+        asked = (each for each in self.engines if engine_name in (None, each.info.name))
+        await asyncio.gather(*(engine.store.look_for(own) for engine in asked))
+
+    def _on_removed(self, engine: ServedEngine, voice: str) -> None:
+        """Forget what is known of a voice of an engine: its name may be another's from now on."""
+        engine.gains.pop(voice, None)
+        if not engine.store.is_used(voice):
+            listed = self._listed.items()
+            self._listed = {
+                name: each for name, each in listed if (each.engine, each.name) != (engine, voice)
+            }
 
     # --- lifecycle --------------------------------------------------------------------------------
 
@@ -323,6 +357,28 @@ class TTSManager:
         for one-time initialisation. Raises `DuplexError`.
         """
         await asyncio.to_thread(read_plainly, "$5", ENGLISH)  # loads the names of currencies
+        try:
+            await self._begin_sharing()  # the default voice may be one of the store
+            await self._start_main_threads()
+        except BaseException:
+            await asyncio.gather(*(engine.store.stop_sharing() for engine in self.engines))
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for engine in self.engines:
+            await engine.stop()
+        for scheduler in self._schedulers:
+            await asyncio.to_thread(scheduler.stop_threads)
+
+    async def _begin_sharing(self) -> None:
+        shared = [(each, self._shared.get(each.info.name)) for each in self.engines]
+        await asyncio.gather(
+            *(engine.store.share(entries) for engine, entries in shared if entries is not None)
+        )
+
+    async def _start_main_threads(self) -> None:
+        """Start those of the default voice, and load it."""
         scheduler = self.engine_of(self.default_voice).scheduler
         scheduler.start_threads()
         try:
@@ -332,13 +388,6 @@ class TTSManager:
             scheduler.stop_threads()
             raise
         scheduler.watch_threads()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for engine in self.engines:
-            await engine.stop()
-        for scheduler in self._schedulers:
-            await asyncio.to_thread(scheduler.stop_threads)
 
     async def _start_threads(self, engine: ServedEngine) -> None:
         """Start the threads of an engine that is used for the first time."""

@@ -1,4 +1,4 @@
-"""WebSocket connections of all protocols: admission, receive task, process task, closing.
+"""WebSocket connections of all protocols: admission, their sessions, closing.
 
 Messages are interpreted by the connection's `WireProtocol`. A connection holds a session; if it
 breaks, the session stays in the registry until the client resumes it. In a cluster, a client that
@@ -8,35 +8,23 @@ resumes here a session of another replica is relayed to that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from typing import Self, TypeVar
+from typing import Self
 
 import structlog
 from starlette.websockets import WebSocket
 
 from backend.cluster.holder_connection import HolderConnection
-from backend.cluster.session_tokens import find_holder
-from backend.errors import (
-    DuplexError,
-    IdleClient,
-    Overloaded,
-    ResumeFailed,
-    SessionEnded,
-    SlowClient,
-    TakenOver,
-    Unauthorized,
-)
-from backend.events import Audio, Ready, Resume
+from backend.errors import DuplexError, KeyLimit, Overloaded, ResumeFailed, Unauthorized
 from backend.protocols.base import CLOSE_POLICY, WireProtocol
 from backend.sessions.context_record import endpoint_of
-from backend.sessions.line import TICK_S
 from backend.sessions.services import Services
-from backend.sessions.session import Session, SessionStatus
+from backend.sessions.session import SessionStatus
 from backend.sessions.session_registry import Attachment, SessionRegistry
 from backend.transport.auth import Access
-from backend.transport.relay import open_holder, relay_messages
+from backend.transport.exchange import Exchange
+from backend.transport.relay import relay_messages
 from backend.transport.resume_access import (
     Caller,
     ResumeAccess,
@@ -44,31 +32,15 @@ from backend.transport.resume_access import (
     receive_resume,
     understands_direct,
 )
-from backend.transport.websocket import CLOSE_GOING_AWAY, PeerGone, WebSocketConnection
+from backend.transport.websocket import (
+    CLOSE_GOING_AWAY,
+    CLOSE_RESTART,
+    CLOSE_TRY_LATER,
+    PeerGone,
+    WebSocketConnection,
+)
 
 log = structlog.get_logger(__name__)
-
-CLOSE_RESTART = 1012
-CLOSE_TRY_LATER = 1013
-_BURST_S = 0.0005  # a message that comes sooner than this was there already
-
-E = TypeVar("E", bound=BaseException)
-
-
-class _SessionResumed(Exception):
-    """The client resumed an earlier session."""
-
-    def __init__(self, attachment: Attachment) -> None:
-        super().__init__()
-        self.attachment = attachment
-
-
-class _SessionRelayed(Exception):
-    """The client resumed a session that another replica holds."""
-
-    def __init__(self, holder: HolderConnection) -> None:
-        super().__init__()
-        self.holder = holder
 
 
 class WebSocketManager:
@@ -105,6 +77,11 @@ class WebSocketManager:
         """Characters not spoken yet, over all sessions."""
         return sum(status.characters_waiting for status in self.sessions())
 
+    @property
+    def sessions_by_key(self) -> Mapping[str, int]:
+        """Connections and speaking requests by owner: see `KeySlots.counts`."""
+        return self._services.key_slots.counts
+
     def sessions(self) -> list[SessionStatus]:
         """Figures of all sessions, detached ones included, oldest first."""
         return self._registry.statuses()
@@ -131,23 +108,25 @@ class WebSocketManager:
         """
         connection = WebSocketConnection(socket, protocol, measures_line=resumable)
         connection.understands_direct = resumable and understands_direct(socket)
-        try:
-            owner = "" if key_follows else self._access.authorize(key)
-            connection.lacks_capacity = self._check_admission(
-                resumes=resumable and announces_resume(socket)
-            )
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
-            await connection.deny(error, code)
-            return
-        await connection.accept()
-        with self._count_connection(connection):
-            attachment = await self._registry.open_session(
-                owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
-            )
-            attachment.session.send_ready()
-            await self._run_attachments(connection, attachment)
+        with self._services.key_slots.open_holder() as key_slot:
+            try:
+                owner = "" if key_follows else self._access.authorize(key)
+                connection.lacks_capacity = self._check_admission(
+                    resumes=resumable and announces_resume(socket)
+                )
+                key_slot.take(self._access.limited_owner(owner))
+            except DuplexError as error:
+                self._services.metrics.count_error(error.code)
+                code = CLOSE_POLICY if isinstance(error, Unauthorized) else CLOSE_TRY_LATER
+                await connection.deny(error, code)
+                return
+            await connection.accept()
+            with self._count_connection(connection):
+                attachment = await self._registry.open_session(
+                    owner, resumable=resumable, endpoint=endpoint_of(socket.scope)
+                )
+                attachment.session.send_ready()
+                await self._run_attachments(connection, attachment)
 
     async def serve_resuming(
         self, socket: WebSocket, protocol: WireProtocol, caller: Caller
@@ -156,26 +135,35 @@ class WebSocketManager:
         is_relay = caller.owner is not None
         connection = WebSocketConnection(socket, protocol, measures_line=not is_relay)
         connection.understands_direct = caller.understands_direct
-        try:
-            if self._is_draining:
-                raise ResumeFailed("the server is shutting down; use a new session")
-            owner = self._resume_access.authorize(caller)
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            await connection.deny(error, CLOSE_POLICY)
-            return
-        await connection.accept()
-        with self._count_connection(connection):
+        with self._services.key_slots.open_holder() as key_slot:
             try:
-                request = await receive_resume(connection)
-                attachment = await self._registry.resume_session(request, owner)
-            except PeerGone:
-                return
+                if self._is_draining:
+                    raise ResumeFailed("the server is shutting down; use a new session")
+                owner = self._resume_access.authorize(caller)
+                if not is_relay:  # the replica that relays has counted its client
+                    key_slot.take(self._access.limited_owner(owner))
             except DuplexError as error:
                 self._services.metrics.count_error(error.code)
-                await connection.close_with_error(error, CLOSE_POLICY)
+                code = CLOSE_TRY_LATER if isinstance(error, KeyLimit) else CLOSE_POLICY
+                await connection.deny(error, code)
                 return
-            await self._run_attachments(connection, attachment)
+            await connection.accept()
+            with self._count_connection(connection):
+                attachment = await self._resume_first(connection, owner)
+                if attachment is not None:
+                    await self._run_attachments(connection, attachment)
+
+    async def _resume_first(self, connection: WebSocketConnection, owner: str) -> Attachment | None:
+        """Resume what the first message asks for. Otherwise closes the connection."""
+        try:
+            request = await receive_resume(connection)
+            return await self._registry.resume_session(request, owner)
+        except PeerGone:
+            return None
+        except DuplexError as error:
+            self._services.metrics.count_error(error.code)
+            await connection.close_with_error(error, CLOSE_POLICY)
+            return None
 
     @contextmanager
     def _count_connection(self, connection: WebSocketConnection) -> Iterator[None]:
@@ -208,102 +196,18 @@ class WebSocketManager:
 
     async def _run_attachments(self, connection: WebSocketConnection, first: Attachment) -> None:
         """Run a connection with its session, and with each that is resumed on it."""
-        attachment: Attachment | None = first
-        while attachment is not None:
-            attachment = await self._run_attached(connection, attachment)
+        following: Attachment | HolderConnection | None = first
+        while isinstance(following, Attachment):
+            following = await self._run_attached(connection, following)
+        if following is not None:
+            await self._relay(connection, following)
 
     async def _run_attached(
         self, connection: WebSocketConnection, attachment: Attachment
-    ) -> Attachment | None:
-        """Run the tasks of a connection until it or the session ends. Returns the attachment of
-        another session if the client resumed one on this connection.
-        """
-        session = attachment.session
-        keep, resumed, relayed, error = False, None, None, None
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                # Runs first: `ready` precedes all answers.
-                tasks.create_task(self._send_events(connection, session), name="process")
-                tasks.create_task(self._receive_commands(connection, session), name="receive")
-                tasks.create_task(attachment.wait_revoked(), name="lost")
-                connection.start_probes(session.line)
-                tasks.create_task(self._watch_line(session), name="line")
-        except* _SessionResumed as group:
-            (resumed,) = (e.attachment for e in _select_errors(group, _SessionResumed))
-        except* _SessionRelayed as group:
-            (relayed,) = (e.holder for e in _select_errors(group, _SessionRelayed))
-        except* PeerGone as group:
-            keep = not any(e.is_clean for e in _select_errors(group, PeerGone))
-        except* (TakenOver, SlowClient, IdleClient, SessionEnded, Overloaded) as group:
-            (error, *_) = _select_errors(group, DuplexError)
-            keep = isinstance(error, TakenOver)
-        finally:
-            reason = error.code if error else "left"
-            is_replaced = resumed is not None or relayed is not None
-            self._registry.detach(attachment, keep=keep and not is_replaced, why=reason)
-        if relayed is not None:
-            await self._relay(connection, relayed)
-            return None
-        if error is not None:
-            log.info("connection.ended", session=session.id, why=error.code)
-            # A slow client would not read it; a taken-over one knows.
-            send_error = not isinstance(error, SlowClient | TakenOver)
-            code = CLOSE_TRY_LATER if isinstance(error, Overloaded) else CLOSE_POLICY
-            await connection.close_with_error(error, code, send_error=send_error)
-        return resumed
-
-    async def _receive_commands(self, connection: WebSocketConnection, session: Session) -> None:
-        """Handle the client's messages. Never waits for speech or for the client to read."""
-        while True:
-            asked_s = self._services.clock()
-            content = await connection.receive_message(
-                busy=lambda: session.status().characters_waiting > 0
-            )
-            if self._services.clock() - asked_s < _BURST_S:  # let answers be written
-                await asyncio.sleep(0)
-            first, connection.is_silent = connection.is_silent, False
-            try:
-                commands = connection.protocol.decode(content)
-            except DuplexError as error:
-                session.refuse_undecodable(error)
-                commands = ()
-            for command in commands:
-                if first and isinstance(command, Resume):
-                    await self._relay_resume(command, content, connection, session)
-                    if connection.lacks_capacity is None:
-                        await self._resume_session(command, session)
-                elif connection.lacks_capacity is None:
-                    session.handle_or_refuse(command)
-            if connection.lacks_capacity is not None:
-                raise connection.lacks_capacity
-            if first:
-                self._registry.evict_detached()
-
-    async def _resume_session(self, request: Resume, new: Session) -> None:
-        """Replace the new session by the client's earlier one. Raises `_SessionResumed`."""
-        try:
-            attachment = await self._registry.resume_session(request, new.owner)
-        except ResumeFailed as error:
-            new.refuse(error)
-        else:
-            raise _SessionResumed(attachment)
-
-    async def _relay_resume(
-        self,
-        request: Resume,
-        message: str | bytes,
-        connection: WebSocketConnection,
-        new: Session,
-    ) -> None:
-        """Resume the session at its holder, if that is another replica. Raises `_SessionRelayed`;
-        returns if the request has to be answered here.
-        """
-        replicas = self._services.replicas
-        if replicas is not None and (report := find_holder(request.token, replicas)) is not None:
-            direct = connection.understands_direct
-            holder = await open_holder(replicas, report, new.owner, message, direct=direct)
-            if holder is not None:
-                raise _SessionRelayed(holder)
+    ) -> Attachment | HolderConnection | None:
+        services, registry = self._services, self._registry
+        exchange = Exchange(services, registry, self._resume_access, connection, attachment)
+        return await exchange.run()
 
     async def _relay(self, connection: WebSocketConnection, holder: HolderConnection) -> None:
         self._relayed.add(connection)
@@ -311,23 +215,6 @@ class WebSocketManager:
             await relay_messages(connection, holder)
         finally:
             self._relayed.discard(connection)
-
-    async def _send_events(self, connection: WebSocketConnection, session: Session) -> None:
-        """Write queued events; waits while the client does not read."""
-        while True:
-            event = await session.send_queue.get()
-            if isinstance(event, Ready) and session.is_resumable and connection.understands_direct:
-                event = replace(event, direct=self._resume_access.create_offer(session.owner))
-            size_bytes = await connection.send_event(event)
-            session.line.on_written(size_bytes, event if isinstance(event, Audio) else None)
-
-    async def _watch_line(self, session: Session) -> None:
-        """Look at the line while audio is on its way."""
-        while True:
-            await session.line.wait_busy()
-            await asyncio.sleep(TICK_S)
-            session.line.tick()
-            session.advise_if_late()
 
     async def drain(self) -> None:
         """Admit no one, let running speech end (up to `drain_timeout`), close all connections: in a
@@ -351,8 +238,3 @@ class WebSocketManager:
         code = CLOSE_GOING_AWAY if self._services.replicas is None else CLOSE_RESTART
         reason = "the server is shutting down"
         await asyncio.gather(*(peer.close_socket(code, reason) for peer in connections))
-
-
-def _select_errors(group: BaseExceptionGroup[BaseException], kind: type[E]) -> list[E]:
-    """Select the errors of a type; the tasks raise no nested groups."""
-    return [e for e in group.exceptions if isinstance(e, kind)]

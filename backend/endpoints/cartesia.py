@@ -35,33 +35,33 @@ def cartesia_routes(access: Access) -> APIRouter:
     @router.post("/tts/bytes")
     async def audio_bytes(request: Request) -> Response:
         try:
-            speech, start, audio = await _read_request(request, access)
+            owner = access.authorize(_get_key(request))
+            speech, start, audio = await _read_request(request)
         except DuplexError as error:
             return _error_response(request, error)
         body = AudioBody(audio.media_type, build_refusal)
-        return SpeechResponse(_get_services(request), start, speech.transcript, body)
+        return SpeechResponse(_get_services(request), start, speech.transcript, body, owner)
 
     @router.post("/tts/sse")
     async def events(request: Request) -> Response:
         try:
-            speech, start, _ = await _read_request(request, access)
+            owner = access.authorize(_get_key(request))
+            speech, start, _ = await _read_request(request)
         except DuplexError as error:
             return _error_response(request, error)
         return SpeechResponse(
-            _get_services(request), start, speech.transcript, CartesiaEvents(speech)
+            _get_services(request), start, speech.transcript, CartesiaEvents(speech), owner
         )
 
     return router
 
 
-async def _read_request(
-    request: Request, access: Access
-) -> tuple[CartesiaHttpRequest, Start, AudioFormat]:
-    """Read, authorize and validate a request. Raises `DuplexError`."""
+async def _read_request(request: Request) -> tuple[CartesiaHttpRequest, Start, AudioFormat]:
+    """Read and validate a request. Raises `DuplexError`."""
     services = _get_services(request)
-    access.authorize(_get_key(request))
     speech = read_json(CartesiaHttpRequest, await request.body())
     start = speech.build_start("", services.tts.find_voice)
+    await services.look_for_missing(start)
     params = services.tts.resolve_params(start)
     services.lexicons.lexicon_for(params.voice, start.lexicon, start.dictionaries)
     return speech, start, parse_format(start.format, start.sample_rate, start.bit_rate)

@@ -37,6 +37,7 @@ def deepgram_routes(access: Access) -> APIRouter:
         try:
             access.authorize(key)
             speech = parse_stream_query(websocket.query_params, services.tts.find_voice)
+            await services.look_for_missing(speech.start)
             _validate_speech(speech, services.tts)
         except DuplexError as error:
             services.metrics.count_error(error.code)
@@ -49,15 +50,16 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def speak(request: Request) -> Response:
         services: Services = request.app.state.services
         try:
-            access.authorize(authorization_key(request.headers, *_SCHEMES))
+            owner = access.authorize(authorization_key(request.headers, *_SCHEMES))
             speech = parse_file_query(request.query_params, services.tts.find_voice)
+            await services.look_for_missing(speech.start)
             audio = _validate_speech(speech, services.tts)
             text = decode_text(await request.body(), request.headers.get("content-type", ""))
         except DuplexError as error:
             services.metrics.count_error(error.code)
             return create_refusal_response(deepgram.build_refusal(error.code, error.message))
         body = deepgram.DeepgramBody(speech, audio.media_type, count_characters(text))
-        return SpeechResponse(services, speech.start, pronounce_text(text), body)
+        return SpeechResponse(services, speech.start, pronounce_text(text), body, owner)
 
     return router
 

@@ -85,6 +85,7 @@ def _add_list_routes(router: APIRouter, access: Access) -> None:
         except DuplexError as error:
             return _error_response(_get_services(request), error)
         tts = _get_services(request).tts
+        await tts.look_for_voice(voice_id)
         name = tts.find_voice(voice_id)
         for candidate in tts.voices():
             if candidate.name == name:
@@ -125,15 +126,19 @@ async def _serve_stream(
         if not key_follows:
             access.authorize(key)
         query = read_query(StreamQuery, websocket.query_params)
+        await services.tts.look_for_voice(voice_id)
         start = _build_start(services, voice_id, query.output_format, query)
         _validate_start(services, start)
     except DuplexError as error:
         await _accept_and_fail(websocket, services, error, multi=multi)
         return
     protocol = ElevenLabsProtocol(start, query, multi=multi)
-    if key_follows:
-        protocol.require_key(access.authorize)
-    await connections.serve(websocket, protocol, key, key_follows=key_follows)
+    with services.key_slots.open_holder() as key_slot:
+        if key_follows:
+            protocol.require_key(
+                lambda key: key_slot.take(access.limited_owner(access.authorize(key)))
+            )
+        await connections.serve(websocket, protocol, key, key_follows=key_follows)
 
 
 async def _accept_and_fail(
@@ -165,16 +170,18 @@ async def _serve_speech(
 ) -> Response:
     services = _get_services(request)
     try:
-        access.authorize(_get_key(request))
+        owner = access.authorize(_get_key(request))
         speech_request = read_json(ElevenLabsSpeechRequest, await request.body())
         output_format = request.query_params.get("output_format", elevenlabs_http.DEFAULT_FORMAT)
+        await services.tts.look_for_voice(voice_id)
         start = _build_start(services, voice_id, output_format, speech_request)
         start = replace(start, speed=speech_request.speed, dictionaries=speech_request.dictionaries)
+        await services.lexicons.look_for(start.dictionaries)
         audio = _validate_start(services, start)
     except DuplexError as error:
         return _error_response(services, error)
     translator = create_translator(speech_request.reported_text, audio)
-    return SpeechResponse(services, start, speech_request.text, translator)
+    return SpeechResponse(services, start, speech_request.text, translator, owner)
 
 
 def _create_audio_body(_: str, audio: AudioFormat) -> HttpTranslator:

@@ -53,7 +53,7 @@ def lexicon_routes(access: Access) -> APIRouter:
         services = _get_services(request)
         try:
             access.authorize(bearer_key(request.headers))
-            voice = _get_voice(request)
+            voice = await _get_voice(request)
         except DuplexError as error:
             return create_error_response(services.metrics, error)
         file = services.lexicons.get_file(voice)
@@ -74,7 +74,7 @@ def lexicon_routes(access: Access) -> APIRouter:
         services = _get_services(request)
         try:
             owner = access.authorize(bearer_key(request.headers))
-            voice = _get_voice(request)
+            voice = await _get_voice(request)
             entries = await run_in_threadpool(
                 _read_entries, await request.body(), request.headers.get("content-type", "")
             )
@@ -90,7 +90,7 @@ def lexicon_routes(access: Access) -> APIRouter:
         services = _get_services(request)
         try:
             owner = access.authorize(bearer_key(request.headers))
-            voice, written = _get_voice(request), request.query_params.get("written")
+            voice, written = await _get_voice(request), request.query_params.get("written")
             if not written:
                 raise BadMessage("written: expected the words whose entry is to be removed")
             await services.lexicons.remove_entry(voice, written)
@@ -147,10 +147,12 @@ def _read_json_entries(body: bytes) -> list[LexiconEntry]:
     return [create_entry(e.written, e.said, match_case=e.match_case, parts=e.parts) for e in given]
 
 
-def _get_voice(request: Request) -> str | None:
+async def _get_voice(request: Request) -> str | None:
     """The voice of the query, None without. Raises `UnknownVoice`."""
     voice = request.query_params.get("voice")
-    names = [known.name for known in _get_services(request).tts.voices()]
+    tts = _get_services(request).tts
+    await tts.look_for_voice(voice)
+    names = [known.name for known in tts.voices()]
     if voice is not None and voice not in names:
         raise UnknownVoice(f"no voice {voice[:40]!r}; voices: {', '.join(names)}")
     return voice

@@ -32,12 +32,12 @@ def native_routes(access: Access) -> APIRouter:
         services: Services = request.app.state.services
         lines = NativeLines()
         try:
-            access.authorize(bearer_key(request.headers))
+            owner = access.authorize(bearer_key(request.headers))
             start, text = decode_speech_request(await request.body())
         except DuplexError as error:
             services.metrics.count_error(error.code)
             return create_refusal_response(lines.refuse(Failed.from_error(error)))
-        return SpeechResponse(services, start, text, lines)
+        return SpeechResponse(services, start, text, lines, owner)
 
     return router
 

@@ -51,7 +51,10 @@ def openai_routes(access: Access) -> APIRouter:
 
     @router.post("/v1/audio/speech")
     async def speech(request: Request) -> Response:
-        return _create_response(_get_services(request), openai.decode_request(await request.body()))
+        services = _get_services(request)
+        speech_request = openai.decode_request(await request.body())
+        await services.tts.look_for_voice(speech_request.voice_name)
+        return _create_response(services, speech_request, request.state.owner)
 
     @router.get("/v1/models")
     async def models(request: Request) -> Any:
@@ -94,10 +97,13 @@ def openai_routes(access: Access) -> APIRouter:
 
 def _authorize(request: Request, access: Access) -> None:
     if request.scope["route"].path not in PUBLIC:
-        access.authorize(bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY))
+        key = bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY)
+        request.state.owner = access.authorize(key)
 
 
-def _create_response(services: Services, speech_request: openai.OpenAISpeechRequest) -> Response:
+def _create_response(
+    services: Services, speech_request: openai.OpenAISpeechRequest, owner: str
+) -> Response:
     tts = services.tts
     voice = openai.find_openai_voice(speech_request.voice_name, tts.voices(), tts.default_voice)
     slowest, fastest = SPEED_RANGE
@@ -113,7 +119,7 @@ def _create_response(services: Services, speech_request: openai.OpenAISpeechRequ
         )
         audio.headers = headers
         body = audio
-    return SpeechResponse(services, start, speech_request.input, body)
+    return SpeechResponse(services, start, speech_request.input, body, owner)
 
 
 def _name_engines(services: Services) -> list[str]:

@@ -46,6 +46,7 @@ def reading_routes(access: Access) -> APIRouter:
             body = read_json(ReadBody, await request.body())
             if len(body.text) > MOST_CHARACTERS:
                 raise TextLimit(f"text: expected at most {MOST_CHARACTERS} characters")
+            await services.tts.look_for_voice(body.voice)
             return JSONResponse(await run_in_threadpool(_describe_reading, services, body))
         except DuplexError as error:
             return create_error_response(services.metrics, error)

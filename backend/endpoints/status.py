@@ -1,5 +1,6 @@
-"""The dashboard's endpoints `GET /v1/status` and `DELETE /v1/sessions/{id}`, `GET /metrics` for
-Prometheus, and `GET /openapi.json`.
+"""The dashboard's endpoints `GET /v1/status` and `DELETE /v1/sessions/{id}`.
+
+In a cluster each replica answers for all: from what they report, and by asking the one concerned.
 
 Where API keys are set, the figures require a key, and the sessions an admin's key. Without keys the
 figures are public, and the sessions are for clients on this machine. Behind a reverse proxy on this
@@ -10,25 +11,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import TypeAdapter
-from starlette.responses import JSONResponse
+from pydantic_core import to_json
 
+from backend.cluster.cluster_status import ClusterPicture
+from backend.cluster.remote_sessions import end_elsewhere
+from backend.cluster.replicas import Replicas
 from backend.config import Settings
+from backend.endpoints.metrics import add_metrics_routes
+from backend.endpoints.operator_access import (
+    authorize,
+    get_connections,
+    get_replicas,
+    is_operator,
+    is_replica,
+)
 from backend.engines.base import Device, EngineMemory
-from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
 from backend.sessions.session import SessionStatus
 from backend.synthesis.served_engine import ServedEngine
-from backend.transport.auth import Access, bearer_key, is_loopback
-from backend.transport.origins import hostname
+from backend.transport.auth import Access
 from backend.tts_manager import TTSManager
-from backend.websocket_manager import WebSocketManager
 
 _LAG_PERIOD_S = 0.25
 
@@ -56,7 +66,9 @@ class Status:
     """The answer of `GET /v1/status`. Contains no text of users.
 
     `time_s`: the server's monotonic clock, for rates between two answers. `window_s`: time span of
-    the distributions. `engine`: the main one. `sessions`: None if the client is not the operator.
+    the distributions. `engine`: the main one. `sessions`, `sessions_by_key`: None if the client is
+    not the operator; the latter is empty without `access.sessions_per_key`. `replica`: its id in a
+    cluster. `cluster`: see `_describe_cluster`.
     """
 
     time_s: float
@@ -70,9 +82,47 @@ class Status:
     text_waiting: int
     messages_waiting: int
     sessions: list[SessionStatus] | None
+    sessions_by_key: Mapping[str, int] | None
+    replica: str | None
+    cluster: dict[str, Any] | None
 
 
 _JSON = TypeAdapter(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnStatus:
+    """Describes this server."""
+
+    settings: Settings
+    tts: TTSManager
+    metrics: Metrics
+    access: Access
+    started_s: float
+
+    async def describe(self, request: Request, *, alone: bool) -> bytes:
+        """As JSON. `alone`: without the other replicas."""
+        connections, replicas = get_connections(request), get_replicas(request)
+        operator = is_operator(request, self.access)
+        main, *others = [await _describe_engine(self.tts, engine) for engine in self.tts.engines]
+        now_s = time.monotonic()
+        answer = Status(
+            time_s=now_s,
+            uptime_s=now_s - self.started_s,
+            accepting=connections.is_accepting,
+            window_s=WINDOW_S,
+            ttfa_goal_s=self.settings.latency_optimization.ttfa_goal,
+            engine=main,
+            other_engines=others,
+            figures=self.metrics.figures(),
+            text_waiting=connections.waiting_characters,
+            messages_waiting=connections.queued_messages,
+            sessions=connections.sessions() if operator else None,
+            sessions_by_key=connections.sessions_by_key if operator else None,
+            replica=replicas.own_id if replicas else None,
+            cluster=None if alone else await _describe_cluster(request, operator=operator),
+        )
+        return _JSON.dump_json(answer)  # FastAPI's encoder blocks the loop 100 ms for 1000 sessions
 
 
 def status_routes(
@@ -80,69 +130,33 @@ def status_routes(
 ) -> APIRouter:
     """The routes. They require the `WebSocketManager` in the application's `state.connections`."""
     router = APIRouter()
-    started_s = time.monotonic()
-
-    @router.get("/metrics")
-    async def prometheus(request: Request) -> Response:
-        _authorize(request, access)
-        connections = _connections(request)
-        metrics.set_queue_depths(
-            text=connections.waiting_characters,
-            engine=tts.waiting_utterances,
-            outgoing=connections.queued_messages,
-        )
-        for engine in tts.engines:
-            metrics.set_engine_up(engine.info.name, up=engine.fatal_error is None)
-            if device := engine.model.device:
-                metrics.set_device_memory(
-                    device.name, device.memory_used_bytes, device.memory_total_bytes
-                )
-        metrics.set_engine_loaded(loaded=tts.is_loaded)
-        if memory := await tts.measure_memory(tts.main):
-            metrics.set_engine_memory(
-                {
-                    "weights": memory.weights_bytes,
-                    "slots": memory.slots_bytes,
-                    "graphs": memory.graphs_bytes,
-                    "free": memory.free_bytes,
-                }
-            )
-            metrics.set_slots(used=memory.slots_used, total=memory.slots_total)
-        return Response(metrics.render(), media_type=metrics.content_type)
-
-    @router.get("/openapi.json", include_in_schema=False)
-    async def openapi(request: Request) -> JSONResponse:
-        _authorize(request, access)
-        root_path = request.scope.get("root_path", "")
-        servers = {"servers": [{"url": root_path}]} if root_path else {}
-        return JSONResponse({**request.app.openapi(), **servers})
+    add_metrics_routes(router, tts, metrics, access)
+    own = _OwnStatus(settings, tts, metrics, access, time.monotonic())
 
     @router.get("/v1/status")
-    async def status(request: Request) -> Response:
-        _authorize(request, access)
-        connections = _connections(request)
-        main, *others = [await _describe_engine(tts, engine) for engine in tts.engines]
-        now_s = time.monotonic()
-        answer = Status(
-            time_s=now_s,
-            uptime_s=now_s - started_s,
-            accepting=connections.is_accepting,
-            window_s=WINDOW_S,
-            ttfa_goal_s=settings.latency_optimization.ttfa_goal,
-            engine=main,
-            other_engines=others,
-            figures=metrics.figures(),
-            text_waiting=connections.waiting_characters,
-            messages_waiting=connections.queued_messages,
-            sessions=connections.sessions() if is_operator(request, access) else None,
-        )
-        body = _JSON.dump_json(answer)  # FastAPI's encoder blocks the loop 100 ms for 1000 sessions
+    async def status(request: Request, replica: str | None = None) -> Response:
+        """The figures of this server, or with `?replica=ID` those that a replica has last reported;
+        in a cluster also all replicas and their sum. A replica that asks gets this one alone.
+        """
+        authorize(request, access)
+        replicas = get_replicas(request)
+        if replica is None or replicas is None:
+            body = await own.describe(request, alone=is_replica(request))
+        elif (report := replicas.find(replica)) is None:
+            raise HTTPException(404, "no such replica; it may have ended")
+        else:
+            operator = is_operator(request, access)
+            hidden = {} if operator else {"sessions": None, "sessions_by_key": None}
+            cluster = await _describe_cluster(request, operator=operator)
+            body = to_json({**report.status, **hidden, "replica": report.id, "cluster": cluster})
         return Response(body, media_type="application/json", headers={"Cache-Control": "no-store"})
 
     @router.delete("/v1/sessions/{session_id}", status_code=204)
     async def end_session(session_id: str, request: Request) -> None:
-        """End a session. 401 or 403 without operator rights, 404 if there is no such session."""
-        _authorize(request, access)
+        """End a session, on whichever replica. 401 or 403 without operator rights, 404 if there is
+        no such session, 503 if its replica does not answer.
+        """
+        authorize(request, access)
         if not is_operator(request, access):
             raise HTTPException(
                 403,
@@ -150,8 +164,16 @@ def status_routes(
                 if access.requires_key
                 else "sessions are ended on the machine of the server itself",
             )
-        if not _connections(request).end_session(session_id):
-            raise HTTPException(404, "no such session; it may have ended")
+        if get_connections(request).end_session(session_id):
+            return
+        if (replicas := get_replicas(request)) is not None and not is_replica(request):
+            holder = _picture(request, replicas).find_session(session_id)
+            outcome = await end_elsewhere(replicas, session_id, holder)
+            if outcome is None:
+                return
+            if outcome:
+                raise HTTPException(503, outcome)
+        raise HTTPException(404, "no such session; it may have ended")
 
     return router
 
@@ -170,31 +192,21 @@ async def _describe_engine(tts: TTSManager, engine: ServedEngine) -> EngineStatu
     )
 
 
-def _authorize(request: Request, access: Access) -> None:
-    try:
-        access.authorize(bearer_key(request.headers))
-    except Unauthorized as error:
-        raise HTTPException(401, error.message, {"WWW-Authenticate": "Bearer"}) from error
+async def _describe_cluster(request: Request, *, operator: bool) -> dict[str, Any] | None:
+    """All replicas and their sum; sessions only for the operator. None for a server alone."""
+    if (replicas := get_replicas(request)) is None:
+        return None
+    status = await asyncio.to_thread(_picture(request, replicas).status)
+    sessions = status.sessions if operator else None
+    return {"replicas": status.replicas, "sum": {**status.sum, "sessions": sessions}}
 
 
-def is_operator(request: Request, access: Access) -> bool:
-    """Whether the request has an admin's key or, if no keys are set, whether it comes from this
-    machine and not from a foreign page in its browser.
-
-    Without keys the peer and the `Host` must be loopback (a foreign name that resolves to this
-    machine is not), and the `Origin`, if present, must be the server's: a foreign page cannot make
-    the operator's browser end a session.
-    """
-    if access.requires_key:
-        return access.is_admin_key(bearer_key(request.headers))
-    host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
-    return (
-        request.client is not None
-        and is_loopback(request.client.host)
-        and is_loopback(hostname(host))
-        and (origin is None or origin == f"{request.url.scheme}://{host}")
-    )
+def _picture(request: Request, replicas: Replicas) -> ClusterPicture:
+    state = request.app.state
+    if not hasattr(state, "cluster_picture"):
+        state.cluster_picture = ClusterPicture(replicas)
+    picture: ClusterPicture = state.cluster_picture
+    return picture
 
 
 @asynccontextmanager
@@ -211,9 +223,3 @@ async def _watch(metrics: Metrics) -> None:
         due_s = time.perf_counter() + _LAG_PERIOD_S
         await asyncio.sleep(_LAG_PERIOD_S)
         metrics.observe_loop_lag(max(0.0, time.perf_counter() - due_s))
-
-
-def _connections(request: Request) -> WebSocketManager:
-    connections = request.app.state.connections
-    assert isinstance(connections, WebSocketManager)
-    return connections

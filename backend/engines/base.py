@@ -261,3 +261,19 @@ class CloningModel(Model, Protocol):
         """Remove a learned voice, from the disk too; utterances in progress go on. Blocks briefly.
         Raises `UnknownVoice`, `Unsupported` if it came with the model.
         """
+
+
+@runtime_checkable
+class SharingModel(CloningModel, Protocol):
+    """A model whose learned voices can be given to other servers with the same engine. The methods
+    may be called while another voice is learned.
+    """
+
+    def export_voice(self, name: str) -> bytes:
+        """A learned voice. Blocks briefly. Raises `UnknownVoice`."""
+
+    def import_voice(self, name: str, exported: bytes) -> None:
+        """Know a voice of another server until this process ends; nothing is stored on the disk.
+        Replaces one of this name for later utterances. Blocks briefly. Raises `BadMessage` if it
+        cannot be read, `Unsupported` if a voice of this name came with the model.
+        """

@@ -7,12 +7,14 @@ and never block. No metric contains anything that a client has written.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from backend.monitoring.gap_causes import CAUSES, Cause
@@ -295,6 +297,29 @@ class Metrics:
             for cause in CAUSES
         }
 
-    def render(self) -> bytes:
-        """The metrics in Prometheus' text format; its HTTP type is `content_type`."""
-        return generate_latest(self._registry)
+    def render(self, replica: str | None = None) -> bytes:
+        """The metrics in Prometheus' text format; its HTTP type is `content_type`. `replica`: the
+        value of a label of that name on all of them; None: without.
+        """
+        if replica is None:
+            return generate_latest(self._registry)
+        labelled = CollectorRegistry(auto_describe=False)
+        labelled.register(_LabelledCollector(self._registry, {"replica": replica}))
+        return generate_latest(labelled)
+
+
+class _LabelledCollector(Collector):
+    """The metrics of a registry with further labels."""
+
+    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
+        self._registry = registry
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        for metric in self._registry.collect():
+            metric.samples = [
+                sample._replace(labels={**sample.labels, **self._labels})
+                for sample in metric.samples
+            ]
+            yield metric

@@ -93,6 +93,7 @@ _LONG_MESSAGE = SchemaValidator(
     CoreConfig(strict=True, allow_inf_nan=False),
 )
 _STATUS = {"invalid_api_key": 401, "overloaded": 503, "voice_unavailable": 503, "internal": 500}
+_STATUS |= {"key_limit": 429}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "timeout": 503}
 _EVENT_TYPES: dict[type, str] = {
     Ready: "ready",

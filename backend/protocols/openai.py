@@ -36,6 +36,7 @@ _STATUS = {
     "engine_dead": 503,
     "engine_failed": 500,
     "internal": 500,
+    "key_limit": 429,
     "overloaded": 503,
     "timeout": 503,
     "voice_unavailable": 503,

@@ -117,6 +117,11 @@ def find_voice(name: str, voices: Sequence[Voice], default: str) -> str:
     return _nearest_voice(first, traits, voices, default) if traits else default
 
 
+def is_preset(name: str) -> bool:
+    """Whether it is a vendor's own voice, which maps to the nearest: not one that was learned."""
+    return bool(_find_traits(name.lower())[1])
+
+
 def _find_traits(name: str) -> tuple[bool, str]:
     """Whether a vendor has such a name, and its traits ("": unknown)."""
     if name in _KNOWN:

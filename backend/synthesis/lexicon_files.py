@@ -10,10 +10,11 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -55,6 +56,42 @@ def check_name(name: str) -> str:
     return name
 
 
+class LexiconPlace(Protocol):
+    """Where lexicons are kept. The methods block and raise `BadLexicon`, `StoreUnavailable`."""
+
+    def read_changed(self, known: Mapping[str, LexiconFile]) -> dict[str, LexiconFile]:
+        """All lexicons by key; those of `known` that have not changed are not read again. Raises
+        `OSError`, too.
+        """
+
+    def edit(self, key: str, edit: Callable[[str], str]) -> LexiconFile:
+        """Replace a text by what `edit` makes of it (of "" if there is none); it may be called
+        again if another server was faster.
+        """
+
+    def delete(self, key: str) -> None:
+        """Delete a lexicon, if it is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconFolder:
+    """See `LexiconPlace`: a folder of this server."""
+
+    path: Path
+
+    def read_changed(self, known: Mapping[str, LexiconFile]) -> dict[str, LexiconFile]:
+        """See `LexiconPlace`."""
+        return read_changed(self.path, known)
+
+    def edit(self, key: str, edit: Callable[[str], str]) -> LexiconFile:
+        """See `LexiconPlace`."""
+        return write_text(self.path, key, edit(read_text(self.path, key)))
+
+    def delete(self, key: str) -> None:
+        """See `LexiconPlace`."""
+        delete_file(self.path, key)
+
+
 def read_changed(folder: Path, known: Mapping[str, LexiconFile]) -> dict[str, LexiconFile]:
     """All files by key (`lexicon`, `voices/NAME`, `dictionaries/ID`); those of `known` that have
     not changed are not read again. Bad lines are logged.
@@ -87,8 +124,7 @@ def read_text(folder: Path, key: str) -> str:
 def write_text(folder: Path, key: str, text: str) -> LexiconFile:
     """Replace a file in one step, and read it. Raises `BadLexicon`."""
     path = _path(folder, key)
-    if len(text.encode()) > LARGEST_BYTES:
-        raise BadLexicon(f"a lexicon has at most {LARGEST_BYTES >> 20} MiB; remove unused entries")
+    check_size(text)
     part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,6 +142,12 @@ def write_text(folder: Path, key: str, text: str) -> LexiconFile:
         if part is not None:
             part.unlink(missing_ok=True)
         raise BadLexicon(f"cannot write {path}: {error.strerror}") from error
+
+
+def check_size(text: str) -> None:
+    """Raises `BadLexicon` if the text is too large."""
+    if len(text.encode()) > LARGEST_BYTES:
+        raise BadLexicon(f"a lexicon has at most {LARGEST_BYTES >> 20} MiB; remove unused entries")
 
 
 def delete_file(folder: Path, key: str) -> None:
@@ -138,7 +180,11 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 def _read_file(path: Path, stamp: tuple[int, ...]) -> LexiconFile:
     with path.open("rb") as file:
-        raw = file.read(LARGEST_BYTES + 1)
+        return parse_file(file.read(LARGEST_BYTES + 1), str(path), stamp)
+
+
+def parse_file(raw: bytes, where: str, stamp: tuple[int, ...]) -> LexiconFile:
+    """A lexicon of the bytes of its file. `where`: for the log, which has its bad lines."""
     try:
         if len(raw) > LARGEST_BYTES:
             raise BadLexicon(f"more than {LARGEST_BYTES >> 20} MiB; nothing of it is read")
@@ -150,7 +196,7 @@ def _read_file(path: Path, stamp: tuple[int, ...]) -> LexiconFile:
     except BadLexicon as error:
         text, entries, bad = "", [], [BadLine(1, error.message)]
     for line in bad[:20]:
-        log.warning("lexicon.bad_line", file=str(path), line=line.number, why=line.why)
+        log.warning("lexicon.bad_line", file=where, line=line.number, why=line.why)
     headings = {}
     for heading in text.splitlines()[:10]:
         if match := _HEADING.match(heading):

@@ -15,7 +15,7 @@ from typing import Self
 
 import structlog
 
-from backend.errors import BadLexicon, Overloaded, UnknownLexicon
+from backend.errors import BadLexicon, Overloaded, StoreUnavailable, UnknownLexicon
 from backend.synthesis.lexicon_files import (
     DICTIONARIES,
     MOST_FILES,
@@ -23,11 +23,9 @@ from backend.synthesis.lexicon_files import (
     SERVER,
     VOICES,
     LexiconFile,
+    LexiconFolder,
+    LexiconPlace,
     check_name,
-    delete_file,
-    read_changed,
-    read_text,
-    write_text,
 )
 from backend.text.reading.lexicon import Lexicon
 from backend.text.reading.lexicon_entry import LexiconEntry
@@ -60,11 +58,11 @@ class Dictionary:
 
 class LexiconStore:
     """Lives on one event loop; files are read and written on threads. `async with` it: reads the
-    files, and looks for changes once a second. Without a folder it has no entries.
+    files, and looks for changes once a second. Without a place it has no entries.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder
+    def __init__(self, place: LexiconPlace | Path | None = None) -> None:
+        self._place = LexiconFolder(place) if isinstance(place, Path) else place
         self._files: dict[str, LexiconFile] = {}
         self._writing = asyncio.Lock()
         self._watch: asyncio.Task[None] | None = None
@@ -198,14 +196,25 @@ class LexiconStore:
     # --- files ------------------------------------------------------------------------------------
 
     async def read_changed_files(self) -> None:
-        """Read the files that have changed. Keeps what was read if the folder is unreadable."""
-        if self._folder is None:
+        """Read the files that have changed. Keeps what was read if their place is unreadable."""
+        if self._place is None:
             return
         async with self._writing:
             try:
-                self._files = await asyncio.to_thread(read_changed, self._folder, self._files)
+                self._files = await asyncio.to_thread(self._place.read_changed, self._files)
             except OSError as error:
-                log.warning("lexicon.unreadable", folder=str(self._folder), why=error.strerror)
+                log.warning("lexicon.unreadable", place=str(self._place), why=error.strerror)
+            except StoreUnavailable:
+                pass  # it has been logged
+
+    async def look_for(self, dictionaries: Sequence[str] | None) -> None:
+        """Before dictionaries count as unknown: look whether another server has created them
+        meanwhile. Returns at once if they are known.
+        """
+        if self._place is None or isinstance(self._place, LexiconFolder):
+            return
+        if any(f"{DICTIONARIES}/{id_}" not in self._files for id_ in dictionaries or ()):
+            await self.read_changed_files()
 
     async def _watch_files(self) -> None:
         while True:
@@ -213,24 +222,20 @@ class LexiconStore:
             await self.read_changed_files()
 
     async def _edit(self, key: str, edit: Callable[[str], str]) -> None:
-        folder = self._require_folder()
-
-        def rewrite() -> LexiconFile:
-            return write_text(folder, key, edit(read_text(folder, key)))
-
+        place = self._require_place()
         async with self._writing:
-            written = await asyncio.to_thread(rewrite)
+            written = await asyncio.to_thread(place.edit, key, edit)
             self._files = {**self._files, key: written}
 
     async def _delete(self, key: str) -> None:
         async with self._writing:
-            await asyncio.to_thread(delete_file, self._require_folder(), key)
+            await asyncio.to_thread(self._require_place().delete, key)
             self._files = {k: file for k, file in self._files.items() if k != key}
 
-    def _require_folder(self) -> Path:
-        if self._folder is None:
+    def _require_place(self) -> LexiconPlace:
+        if self._place is None:
             raise BadLexicon("this server has no folder for lexicons")
-        return self._folder
+        return self._place
 
 
 def _key_of(voice: str | None) -> str:

@@ -113,9 +113,10 @@ class ServedEngine:
         await loop.run_in_executor(self._loader, self.model.load_voice, name)
 
     async def stop(self) -> None:
-        """End what is in progress: a health check, downloads, the learning of voices. Its threads
-        are the scheduler's.
+        """End what is in progress: a health check, downloads, the sharing and learning of voices.
+        Its threads are the scheduler's.
         """
         await self._health.stop()
+        await self.store.stop_sharing()
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self.store.shut_down)

@@ -54,10 +54,14 @@ def find_listed(name: str, listed: Sequence[ListedVoice]) -> ListedVoice | None:
     """The voice of this name; None if there is none."""
     if found := next((each for each in listed if each.voice.name == name), None):
         return found
-    if not (full := re.fullmatch("(?P<engine>[^/:]+)[/:](?P<own>.+)", name)):
-        return None
-    wanted = full["engine"], full["own"]
+    wanted = split_name(name)
     return next((each for each in listed if (each.engine.info.name, each.name) == wanted), None)
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """The engine, if the name has one, and the engine's own name for the voice."""
+    full = re.fullmatch("(?P<engine>[^/:]+)[/:](?P<own>.+)", name)
+    return (full["engine"], full["own"]) if full else (None, name)
 
 
 def choose_for_language(language: str, listed: Sequence[ListedVoice]) -> ListedVoice | None:

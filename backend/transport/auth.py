@@ -21,6 +21,7 @@ from backend.config import AccessSettings, Settings
 from backend.errors import ConfigError, Unauthorized
 
 ANONYMOUS = "anybody"
+_OWN_CLIENTS = "this server"
 _KEY_LINE = re.compile(r"(?P<name>.*\S)\s+(?P<digest>[0-9a-fA-F]{64})(?P<admin>\s+admin)?")
 
 HEALTH = frozenset({"/healthz", "/readyz"})
@@ -50,7 +51,7 @@ class Access:
         """Whether keys are configured; otherwise all requests are allowed."""
         self.own_key = secrets.token_urlsafe(32)
         """Used within this process for clients whose protocol has no keys."""
-        self._owners[_hash_key(self.own_key)] = _Owner("this server")
+        self._owners[_hash_key(self.own_key)] = _Owner(_OWN_CLIENTS)
 
     def authorize(self, key: str | None) -> str:
         """Return the key's owner, `ANONYMOUS` if no key is required. Raises `Unauthorized`."""
@@ -62,6 +63,11 @@ class Access:
         if owner is None:
             raise Unauthorized("unknown API key; ask the server's operator for one")
         return owner.name
+
+    @staticmethod
+    def limited_owner(owner: str) -> str:
+        """The owner whose sessions `access.sessions_per_key` limits; empty if it has no key."""
+        return "" if owner in (ANONYMOUS, _OWN_CLIENTS) else owner
 
     def is_admin_key(self, key: str | None) -> bool:
         """Whether it is an operator's key."""

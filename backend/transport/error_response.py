@@ -12,7 +12,9 @@ _STATUS = {
     "unknown_voice": 404,
     "unknown_lexicon": 404,
     "voice_exists": 409,
+    "key_limit": 429,
     "overloaded": 503,
+    "store_unavailable": 503,
     "engine_dead": 503,
 }
 

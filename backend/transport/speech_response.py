@@ -27,6 +27,7 @@ from backend.sessions.context import Context
 from backend.sessions.context_record import SessionRecord, endpoint_of
 from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
+from backend.transport.auth import ANONYMOUS, Access
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +46,15 @@ class SpeechResponse(Response):
     """
 
     def __init__(
-        self, services: Services, start: Start, text: str, translator: HttpTranslator
+        self,
+        services: Services,
+        start: Start,
+        text: str,
+        translator: HttpTranslator,
+        owner: str = ANONYMOUS,
     ) -> None:
+        """`owner`: of the request's key."""
+        self._owner = Access.limited_owner(owner)
         self._services = services
         self._start = start
         self._text = text
@@ -59,19 +67,22 @@ class SpeechResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the request; returns when all is sent or the client disconnected."""
         send_queue = SendQueue(self._services.settings.bidirectional_streaming.queue_size)
-        try:
-            context = self._open_context(send_queue, endpoint_of(scope))
-        except DuplexError as error:
-            self._services.metrics.count_error(error.code)
-            await self._send_refusal(_to_failed_event(error), send)
-            return
-        self._services.metrics.context_opened()
-        context.open_record()
-        try:
-            with self._services.client_slots.take_slot():
-                await self._run_tasks(context, send_queue, receive, send)
-        finally:
-            self._services.metrics.context_closed()
+        with self._services.key_slots.open_holder() as key_slot:
+            try:
+                key_slot.take(self._owner)
+                await self._services.look_for_missing(self._start)
+                context = self._open_context(send_queue, endpoint_of(scope))
+            except DuplexError as error:
+                self._services.metrics.count_error(error.code)
+                await self._send_refusal(_to_failed_event(error), send)
+                return
+            self._services.metrics.context_opened()
+            context.open_record()
+            try:
+                with self._services.client_slots.take_slot():
+                    await self._run_tasks(context, send_queue, receive, send)
+            finally:
+                self._services.metrics.context_closed()
 
     async def _run_tasks(
         self, context: Context, send_queue: SendQueue, receive: Receive, send: Send

@@ -19,6 +19,8 @@ from backend.transport.line_probes import LINE_PROBES, LineProbes
 log = structlog.get_logger(__name__)
 
 CLOSE_GOING_AWAY = 1001
+CLOSE_RESTART = 1012
+CLOSE_TRY_LATER = 1013
 _SHORT_FRAME, _LONG_FRAME = 4, 10  # bytes of a frame's header; 2 less for a tiny one
 _CLOSE_GRACE_S = 1.0  # the close frame may be read this long after a write failed
 

@@ -38,7 +38,12 @@ from backend.engines.chatterbox.utterance import ChatterboxParams
 from backend.engines.chatterbox.variants import variant_of
 from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
 from backend.engines.chatterbox.voice import Conditioning, VoiceCache
-from backend.engines.chatterbox.voice_folder import VoiceFolder, check_name
+from backend.engines.chatterbox.voice_folder import (
+    VoiceFolder,
+    check_name,
+    pack_voice,
+    unpack_voice,
+)
 from backend.engines.chatterbox.watermark import Watermark
 from backend.engines.chatterbox.weight_residency import WeightResidency
 from backend.errors import UnknownVoice, Unsupported
@@ -160,6 +165,18 @@ class ChatterboxModel:
             raise self._unknown_voice(name)
         del self._learned[name]
         self._folder.delete_voice(name)
+        self._set_default_voice()
+
+    def export_voice(self, name: str) -> bytes:
+        """See `base.SharingModel`."""
+        if name not in self._learned:
+            raise self._unknown_voice(name)
+        return pack_voice(self._learned[name])
+
+    def import_voice(self, name: str, exported: bytes) -> None:
+        """See `base.SharingModel`."""
+        self._reject_built_in(check_name(name))
+        self._learned[name] = unpack_voice(exported)
         self._set_default_voice()
 
     def _set_default_voice(self) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save, save_file
 
 from backend.engines.chatterbox.voice import Conditioning
 from backend.errors import BadMessage
@@ -46,9 +47,7 @@ class VoiceFolder:
         with tempfile.TemporaryDirectory(prefix=".", dir=self._path) as scratch:
             fresh = Path(scratch) / "voice"
             fresh.mkdir()
-            tensors = {"speaker": voice.speaker, "prompt_tokens": voice.prompt_tokens}
-            tensors |= {_SOUND + key: each for key, each in voice.sound.items()}
-            save_file({key: each.contiguous() for key, each in tensors.items()}, fresh / _TENSORS)
+            save_file(_to_tensors(voice), fresh / _TENSORS)
             (fresh / _ABOUT).write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
             if target.exists():
                 target.rename(Path(scratch) / "old")
@@ -69,8 +68,31 @@ def check_name(name: str) -> str:
     return name
 
 
+def pack_voice(voice: Conditioning) -> bytes:
+    """A voice as one piece, for `unpack_voice`."""
+    packed: bytes = save(_to_tensors(voice))
+    return packed
+
+
+def unpack_voice(packed: bytes) -> Conditioning:
+    """The voice of `pack_voice`. Raises `BadMessage`."""
+    try:
+        return _from_tensors(load(packed))
+    except (KeyError, ValueError, SafetensorError) as error:
+        raise BadMessage(f"not a voice of this engine: {error}") from error
+
+
 def _read_voice(folder: Path) -> Conditioning:
-    tensors = load_file(folder / _TENSORS)
+    return _from_tensors(load_file(folder / _TENSORS))
+
+
+def _to_tensors(voice: Conditioning) -> dict[str, torch.Tensor]:
+    tensors = {"speaker": voice.speaker, "prompt_tokens": voice.prompt_tokens}
+    tensors |= {_SOUND + key: each for key, each in voice.sound.items()}
+    return {key: each.contiguous() for key, each in tensors.items()}
+
+
+def _from_tensors(tensors: dict[str, torch.Tensor]) -> Conditioning:
     sound = {
         key.removeprefix(_SOUND): each for key, each in tensors.items() if key.startswith(_SOUND)
     }

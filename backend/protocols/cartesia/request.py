@@ -25,7 +25,7 @@ _ENCODINGS = {
     "pcm_alaw": ("alaw", "wav_alaw"),
 }
 _STATUS = {"invalid_api_key": 401, "unknown_voice": 404, "unknown_url": 404, "overloaded": 503}
-_STATUS |= {"unknown_lexicon": 404}
+_STATUS |= {"unknown_lexicon": 404, "key_limit": 429, "store_unavailable": 503}
 _STATUS |= {"voice_unavailable": 503, "timeout": 503, "engine_failed": 500, "internal": 500}
 _STATUS |= {"engine_dead": 503}
 

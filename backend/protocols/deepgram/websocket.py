@@ -54,6 +54,7 @@ _HTTP_ERRORS = {  # code: status, Deepgram's code
     "invalid_api_key": (401, "INVALID_AUTH"),
     "unknown_url": (404, "NOT_FOUND"),
     "text_limit": (413, "PAYLOAD_TOO_LARGE"),
+    "key_limit": (429, "TOO_MANY_REQUESTS"),
     "overloaded": (429, "TOO_MANY_REQUESTS"),
     "engine_failed": (500, "INTERNAL_SERVER_ERROR"),
     "internal": (500, "INTERNAL_SERVER_ERROR"),

@@ -39,6 +39,7 @@ _STATUS = {
     "bad_json": 422,
     "bad_message": 422,
 }
+_STATUS |= {"key_limit": 429, "store_unavailable": 503}
 _STATUS |= {"overloaded": 503, "voice_unavailable": 503, "timeout": 503}
 _STATUS |= {"engine_failed": 500, "engine_dead": 503, "internal": 500}
 

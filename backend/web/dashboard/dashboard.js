@@ -1,7 +1,8 @@
-// The dashboard: polls /v1/status once a second while visible and shows the answer.
+// The dashboard: polls /v1/status once a second while visible and shows the answer: of one server,
+// or of a cluster the sum of its replicas or the one that is chosen.
 
 import { drawHistogram, drawLine, roundedUp } from "./charts.js";
-import { showErrorCodes, showGapCauses, showSessions } from "./lists.js";
+import { showErrorCodes, showGapCauses, showReplicas, showSessions } from "./lists.js";
 import { KeyQuestion, keptKey, keyHeaders } from "../shared/key.js";
 
 const PERIOD_MS = 1000;
@@ -15,19 +16,23 @@ const number = new Intl.NumberFormat("en");
 const samples = []; // answers of the last SPAN_S, each with the rates since the previous answer
 const keyQuestion = new KeyQuestion();
 let timer = 0;
+let chosen = ""; // the replica that is shown; "": all
 
 // --- polling -------------------------------------------------------------------------------------
 
 async function poll() {
   clearTimeout(timer);
   try {
-    const answer = await fetch("v1/status", {
+    const asked = chosen;
+    const answer = await fetch(asked ? `v1/status?replica=${encodeURIComponent(asked)}` : "v1/status", {
       headers: keyHeaders(),
       signal: AbortSignal.timeout(PATIENCE_MS),
     });
     if (answer.status === 401) return locked();
+    if (asked !== chosen) return poll();
+    if (answer.status === 404 && asked) return choose(""); // the replica is gone
     if (!answer.ok) throw new Error(`status ${answer.status}`);
-    remember(await answer.json());
+    remember(viewOf(await answer.json()));
     show(samples.at(-1));
     say("live", samples.at(-1).accepting ? "Live" : "Shutting down");
   } catch {
@@ -37,9 +42,32 @@ async function poll() {
   if (!document.hidden) timer = setTimeout(poll, PERIOD_MS);
 }
 
+// What is shown of an answer. The sum has no clock of its own: the next answer may be of another
+// replica, whose clock differs.
+function viewOf(answer) {
+  const { cluster } = answer;
+  if (!cluster?.replicas.length || !cluster.sum.engine) return { ...answer, cluster: null, view: "" };
+  if (chosen) {
+    const sessions = answer.sessions?.map((each) => ({ ...each, replica: answer.replica })) ?? null;
+    return { ...answer, sessions, view: `replica ${chosen}` };
+  }
+  const view = cluster.replicas.map((each) => each.id).join();
+  return { ...cluster.sum, cluster, view, time_s: performance.now() / 1000 };
+}
+
+function choose(replica) {
+  chosen = replica;
+  poll();
+}
+
 function remember(status) {
   const last = samples.at(-1);
-  if (last && status.uptime_s < last.uptime_s) samples.length = 0; // the server restarted
+  if (last?.view === status.view && last.time_s === status.time_s) {
+    samples[samples.length - 1] = { ...last, cluster: status.cluster }; // not reported anew yet
+    return;
+  }
+  // The server restarted, or others are counted now.
+  if (last && (status.uptime_s < last.uptime_s || last.view !== status.view)) samples.length = 0;
   const follows = samples.length > 0 && status.time_s - last.time_s < GAP_S;
   status.run = follows ? last.run : status.time_s; // equal for consecutive answers without a gap
   const before = samples.find((each) => each.run === status.run && each.time_s >= status.time_s - SMOOTH_S);
@@ -73,8 +101,9 @@ document.addEventListener("visibilitychange", () => {
 // --- rendering -----------------------------------------------------------------------------------
 
 function show(status) {
-  const { engine, figures } = status;
+  const { cluster, engine, figures } = status;
   write("server", [
+    cluster ? (chosen ? `replica ${chosen}` : `${number.format(cluster.replicas.length)} replicas`) : "",
     `${engine.name}, voice ${engine.voice}`,
     `up ${duration(status.uptime_s)}`,
     figures.memory_bytes ? `${number.format(Math.round(figures.memory_bytes / 1e6))} MB` : "",
@@ -91,7 +120,8 @@ function show(status) {
   showCharts(status);
   showErrorCodes(figures.errors, (code) => lately((each) => each.figures.errors[code] ?? 0));
   showGapCauses(figures.gaps, (cause) => lately((each) => each.figures.gaps[cause].count));
-  showSessions(status.sessions);
+  showReplicas(cluster, chosen);
+  showSessions(status.sessions, status.session_count);
 }
 
 function showCharts(status) {
@@ -198,6 +228,7 @@ function duration(seconds) {
 
 new ResizeObserver(() => samples.length && showCharts(samples.at(-1))).observe(document.querySelector(".charts"));
 document.addEventListener("session-ended", poll);
+document.addEventListener("replica-chosen", ({ detail }) => choose(detail));
 keyQuestion.addEventListener("given", poll);
 byId("enter-key").addEventListener("click", () => keyQuestion.ask());
 poll();

@@ -1,5 +1,5 @@
-// The dashboard's lists: open sessions, each with a button to end it, gaps by cause, and errors
-// by code.
+// The dashboard's lists: replicas of a cluster, each with a button to show it alone, open sessions,
+// each with a button to end it, gaps by cause, and errors by code.
 // Rows are reused between answers, so that the focus is kept.
 
 import { keptKey, keyHeaders } from "../shared/key.js";
@@ -10,8 +10,82 @@ const byId = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
 let asked = ""; // the session that the dialog is about
 
-// `sessions`: null if the user may not see them.
-export function showSessions(sessions) {
+// `cluster`: null for a server alone. `chosen`: the id of the replica shown, "" for their sum.
+export function showReplicas(cluster, chosen) {
+  document.documentElement.toggleAttribute("data-cluster", cluster !== null);
+  document.querySelector(".replicas").hidden = cluster === null;
+  if (cluster === null) return;
+  const rows = cluster.replicas.map((each) => [each.id, cellsOf(each)]);
+  update(byId("replicas"), [["", cellsOfAll(cluster)], ...rows], showButton, byId("replicas-title"));
+  for (const row of byId("replicas").rows) {
+    const isShown = row.dataset.key === chosen;
+    if (isShown) row.setAttribute("aria-current", "true");
+    else row.removeAttribute("aria-current");
+    row.querySelector("button").setAttribute("aria-pressed", String(isShown));
+  }
+}
+
+function cellsOf(replica) {
+  return [
+    replica.id,
+    stateOf(replica),
+    shareOf(replica.share),
+    replica.first_wait_s === null ? "full" : `${replica.first_wait_s.toFixed(2)} s`,
+    count(replica.free_slots),
+    count(replica.connections),
+    count(replica.contexts),
+    typeof replica.first_sound_p95_s === "number" ? `${Math.round(1000 * replica.first_sound_p95_s)} ms` : "–",
+    count(replica.underruns),
+    count(replica.errors),
+  ];
+}
+
+// The sum of what can be added; the shortest wait, and the mean of the shares taken.
+function cellsOfAll({ replicas, sum }) {
+  const total = (name) => replicas.reduce((all, each) => all + (each[name] ?? 0), 0);
+  const known = (name) => replicas.map((each) => each[name]).filter((each) => typeof each === "number");
+  const shares = known("share");
+  return cellsOf({
+    id: "All",
+    accepting: replicas.some((each) => each.accepting),
+    share: shares.length ? shares.reduce((all, each) => all + each, 0) / shares.length : null,
+    first_wait_s: known("first_wait_s").length ? Math.min(...known("first_wait_s")) : null,
+    free_slots: total("free_slots"),
+    connections: total("connections"),
+    contexts: total("contexts"),
+    first_sound_p95_s: sum.figures?.first_sound_s?.p95,
+    underruns: total("underruns"),
+    errors: total("errors"),
+  });
+}
+
+function stateOf({ draining, accepting, first_wait_s }) {
+  if (draining) return "draining";
+  if (!accepting) return "not accepting";
+  return first_wait_s === null ? "full" : "ready";
+}
+
+function shareOf(share) {
+  return share === null ? "–" : `${Math.round(100 * share)} %`;
+}
+
+function count(value) {
+  return typeof value === "number" ? number.format(value) : "–";
+}
+
+function showButton(id) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Show";
+  button.setAttribute("aria-label", id ? `Show replica ${id}` : "Show all replicas");
+  button.addEventListener("click", () => {
+    document.dispatchEvent(new CustomEvent("replica-chosen", { detail: id }));
+  });
+  return button;
+}
+
+// `sessions`: null if the user may not see them. `total`: of them, if not all are given.
+export function showSessions(sessions, total = sessions?.length) {
   const shown = (sessions ?? []).slice(0, SHOWN);
   update(byId("sessions"), shown.map((each) => [
     each.id,
@@ -24,9 +98,10 @@ export function showSessions(sessions) {
       number.format(each.characters_waiting),
       `${each.buffered_s.toFixed(1)} s`,
       gapsOf(each.gaps),
+      each.replica ?? "–",
     ],
   ]), endButton, byId("sessions-title"));
-  byId("sessions-note").textContent = sessionsNote(sessions);
+  byId("sessions-note").textContent = sessionsNote(sessions, total);
   byId("enter-key").hidden = sessions !== null || !keptKey();
 }
 
@@ -59,11 +134,12 @@ function typingOf(modes) {
   return modes?.length ? modes.join(", ") : "–";
 }
 
-function sessionsNote(sessions) {
+function sessionsNote(sessions, total) {
   if (sessions === null && keptKey()) return "This key shows no sessions; an admin's does.";
   if (sessions === null) return "Sessions are shown on the server's own machine only.";
   if (!sessions.length) return "Nobody is connected.";
-  return sessions.length > SHOWN ? `and ${number.format(sessions.length - SHOWN)} more` : "";
+  const shown = Math.min(sessions.length, SHOWN);
+  return total > shown ? `and ${number.format(total - shown)} more` : "";
 }
 
 // Hours, minutes and seconds, as on a stopwatch.

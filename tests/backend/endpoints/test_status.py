@@ -13,9 +13,12 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 
+from backend.cluster.replicas import Replicas
 from backend.config import AccessSettings, Settings
-from backend.endpoints.status import is_operator, status_routes, watching_the_loop
+from backend.endpoints.operator_access import is_operator
+from backend.endpoints.status import status_routes, watching_the_loop
 from backend.engines.base import Device, EngineMemory
 from backend.events import Audio, Cancel, Done, End, Start, Text
 from backend.monitoring.metrics import Metrics
@@ -59,14 +62,16 @@ class Socket:
 class Server:
     """The routes on a server with a fake engine."""
 
-    def __init__(self, **keys: Any) -> None:
+    def __init__(self, replicas: Replicas | None = None, **keys: Any) -> None:
         self.tts = InlineTTS()
         self.app = FastAPI()
         access = Access(AccessSettings(**keys))
         self.app.include_router(status_routes(Settings(), self.tts, self.tts.metrics, access))
-        services = Services(Settings(), self.tts, self.tts.metrics, asyncio.get_running_loop().time)
+        now = asyncio.get_running_loop().time
+        services = Services(Settings(), self.tts, self.tts.metrics, now, replicas=replicas)
         self.connections = WebSocketManager(services, Access(AccessSettings()))
         self.app.state.connections = self.connections
+        self.app.state.services = services
         self.tasks: list[asyncio.Task[None]] = []
 
     async def connect(self, *lines: dict[str, Any]) -> Socket:
@@ -96,8 +101,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(**keys: str) -> AsyncIterator[Server]:
-    server = Server(**keys)
+async def serving(replicas: Replicas | None = None, **keys: str) -> AsyncIterator[Server]:
+    server = Server(replicas, **keys)
     async with server.connections:
         try:
             yield server
@@ -371,11 +376,14 @@ def test_local_operator_can_end_a_session(headers: dict[str, str]) -> None:
 
 
 def test_client_without_an_address_is_not_operator() -> None:
-    request: Any = SimpleNamespace(client=None, headers={"host": "localhost"})
+    state = SimpleNamespace(services=SimpleNamespace(replicas=None))
+    request: Any = SimpleNamespace(
+        client=None, headers=Headers({"host": "localhost"}), app=SimpleNamespace(state=state)
+    )
     assert not is_operator(request, Access(AccessSettings()))
 
 
-KEYS = {"api_keys": "guest", "admin_key": "boss"}
+KEYS: Any = {"api_keys": "guest", "admin_key": "boss"}
 
 
 @pytest.mark.parametrize("path", ["/v1/status", "/metrics"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,13 @@ class CloningModel(FakeModel):
 
     def forget(self, name: str) -> None:
         del self.learned[name]
+
+    def export_voice(self, name: str) -> bytes:
+        return json.dumps(self.learned[name]).encode()
+
+    def import_voice(self, name: str, exported: bytes) -> None:
+        seconds, rate_hz = json.loads(exported)
+        self.learned[name] = seconds, rate_hz
 
     def create_engine(self) -> Engine:
         engine = StrictEngine(self.info, self.gate)

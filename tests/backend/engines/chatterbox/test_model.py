@@ -13,12 +13,19 @@ import pytest
 import torch
 
 from backend.config import ChatterboxSettings, EngineSettings
-from backend.engines.base import CloningModel, Device, MeasuredModel, Release, Utterance
+from backend.engines.base import (
+    CloningModel,
+    Device,
+    MeasuredModel,
+    Release,
+    SharingModel,
+    Utterance,
+)
 from backend.engines.chatterbox import memory
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.sampling import Sampling
 from backend.engines.chatterbox.upstream import set_precision
-from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported
+from backend.errors import BadMessage, ConfigError, DuplexError, UnknownVoice, Unsupported
 from backend.events import Start
 from backend.tts_manager import TTSManager
 from tests.support.chatterbox.recordings import recording
@@ -61,6 +68,41 @@ def test_forgotten_voice_is_deleted_from_disk(tmp_path: Path) -> None:
         model.forget("anna")
     with pytest.raises(UnknownVoice):
         model.forget("../anna")
+
+
+def test_an_exported_voice_is_the_same_on_another_server_and_not_on_its_disk(
+    tmp_path: Path,
+) -> None:
+    model, other = create_model(tmp_path / "one"), create_model(tmp_path / "other")
+    assert isinstance(model, SharingModel)
+    model.learn("anna", recording(tmp_path / "anna.wav"))
+    exported = model.export_voice("anna")
+    other.import_voice("anna", exported)
+    assert names(other) == ["default", "anna"]
+    assert other.export_voice("anna") == exported
+    assert torch.equal(other.conditioning("anna").speaker, model.conditioning("anna").speaker)
+    assert names(create_model(tmp_path / "other")) == ["default"]
+    other.forget("anna")
+    assert names(other) == ["default"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "error"),
+    [
+        ("anna", 10, BadMessage),
+        ("anna", 0, BadMessage),
+        ("../anna", None, BadMessage),
+        ("default", None, Unsupported),
+    ],
+)
+def test_what_is_no_exported_voice_is_not_imported(
+    name: str, damage: int | None, error: type[DuplexError], tmp_path: Path
+) -> None:
+    model = create_model(tmp_path)
+    model.learn("bob", recording(tmp_path / "bob.wav"))
+    with pytest.raises(error):
+        model.import_voice(name, model.export_voice("bob")[:damage])
+    assert names(model) == ["default", "bob"]
 
 
 def test_failed_learning_leaves_no_files(tmp_path: Path) -> None:
