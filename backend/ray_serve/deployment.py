@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import httpx
 import ray
 from fastapi import FastAPI
 from ray import serve
@@ -116,11 +117,20 @@ class Replica:
                 server.should_exit = True
                 draining.cancel()
 
-    def _create_report(self) -> ReplicaReport:
+    async def _create_report(self) -> ReplicaReport:
         is_draining = not self._app.state.connections.is_accepting
-        return ReplicaReport(
-            self._directory.own_id, self._url, measure_load(self._app), is_draining=is_draining
-        )
+        status = await self._read_status()
+        load = measure_load(self._app)
+        return ReplicaReport(self._directory.own_id, self._url, load, is_draining, status)
+
+    async def _read_status(self) -> dict[str, Any]:
+        """What `GET /v1/status` tells a replica; asked in this process."""
+        transport = httpx.ASGITransport(self._app)
+        headers = {"Authorization": f"Bearer {self._directory.cluster_key}"}
+        async with httpx.AsyncClient(transport=transport, base_url=self._url) as client:
+            answer = await client.get("/v1/status", headers=headers)
+        status: dict[str, Any] = answer.raise_for_status().json()
+        return status
 
     # --- what Serve asks --------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -113,7 +113,9 @@ class ReplicaDirectory:
             raise
 
     @asynccontextmanager
-    async def reporting(self, create_report: Callable[[], ReplicaReport]) -> AsyncIterator[None]:
+    async def reporting(
+        self, create_report: Callable[[], Awaitable[ReplicaReport]]
+    ) -> AsyncIterator[None]:
         """Report about once a second while the block runs; the first answer comes before it, unless
         the board is silent.
         """
@@ -127,14 +129,14 @@ class ReplicaDirectory:
                 if self._board is not None:
                     self._board.leave.remote(self.own_id)
 
-    async def _beat(self, create_report: Callable[[], ReplicaReport]) -> None:
+    async def _beat(self, create_report: Callable[[], Awaitable[ReplicaReport]]) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
             await self._try_report(create_report)
 
-    async def _try_report(self, create_report: Callable[[], ReplicaReport]) -> None:
+    async def _try_report(self, create_report: Callable[[], Awaitable[ReplicaReport]]) -> None:
         try:
-            await self.report(create_report())
+            await self.report(await create_report())
         except (RayError, TimeoutError, ValueError) as error:
             log.warning("cluster.board_silent", why=type(error).__name__)
 

@@ -79,8 +79,11 @@ class Cluster:
         """What the replicas know of each other, as one of them would be told."""
         observer = ReplicaDirectory("observer", NAME)
         observer.cluster_key = ""
-        own = ReplicaReport("observer", "", _NO_LOAD)
-        async with observer.reporting(lambda: own):
+
+        async def report_nothing() -> ReplicaReport:
+            return ReplicaReport("observer", "", _NO_LOAD)
+
+        async with observer.reporting(report_nothing):
             return [each for each in observer.reports() if each.id != "observer"]
 
     async def wait_reports(

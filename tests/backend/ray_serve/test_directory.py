@@ -88,6 +88,10 @@ async def test_a_silent_board_keeps_no_replica_from_serving(
         raise TimeoutError
 
     monkeypatch.setattr(ReplicaDirectory, "report", fail)
+
+    async def create_report() -> ReplicaReport:
+        return report("a")
+
     own = ReplicaDirectory("a", "x")
-    async with own.reporting(lambda: report("a")):
+    async with own.reporting(create_report):
         assert tried == [report("a")]

@@ -174,6 +174,22 @@ async def test_a_full_cluster_refuses_at_once(ray_cluster: Cluster) -> None:
         assert time.monotonic() - asked_s < 2
 
 
+async def test_any_replica_tells_of_all_and_ends_their_sessions(cluster: Cluster) -> None:
+    first, second = await cluster.wait_reports(2)
+    async with cluster.connect(second.url[7:]) as client, httpx.AsyncClient() as http:
+        session = client.ready["session"]
+        async with asyncio.timeout(20):
+            while True:
+                status = (await http.get(f"{first.url}/v1/status")).json()["cluster"]
+                known = {each["id"] for each in status["sum"]["sessions"] or ()}
+                if len(status["replicas"]) == 2 and session in known:
+                    break
+                await asyncio.sleep(0.2)
+        ended = await http.delete(f"{first.url}/v1/sessions/{session}")
+        assert ended.status_code == 204
+        assert await client.wait_closed() == 1008
+
+
 async def test_listeners_are_spread_evenly(cluster: Cluster) -> None:
     loads: Counter[str] = Counter()
     reports = await cluster.wait_reports(2)
