@@ -10,7 +10,8 @@ from string import whitespace
 
 from backend.events import Word
 from backend.text.reading.spoken_word import SpokenWord
-from backend.text.reading.written_words import FILLER, SPACELESS
+from backend.text.reading.written_words import FILLER
+from backend.text.spaceless import SPACELESS
 
 Span = tuple[int, int]
 
