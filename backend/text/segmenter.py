@@ -25,10 +25,13 @@ import sentencex
 from backend.text.reading.languages import find_language
 from backend.text.sentence_bounds import (
     LONGEST_GAP,
+    ends_long_phrases,
+    find_full_stops,
+    find_plain_ends,
     hide_plain_words,
     is_in_name,
     move_between_words,
-    word_before,
+    words_before,
 )
 
 _LONGEST = 4000  # characters; longer sentences are cut at a word, to bound the memory
@@ -61,8 +64,7 @@ class Segmenter:
 
     def __init__(self, language: str = "en") -> None:
         """`language`: whose abbreviations are known; full stops of all scripts are."""
-        self._language = language
-        self._may_end = find_language(language).may_end_sentence
+        self._language = find_language(language)
         self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
         self._settled = 0
         self._restart(0, "")
@@ -152,9 +154,9 @@ class Segmenter:
         if self._first_letter is None:
             return False
         size = len(self._text)
-        if not self._may_end(word_before(self._text, size), _NEXT_WORD[1:], False):
+        if not self._may_end_before(size, _NEXT_WORD[1:], is_complete=False):
             return False
-        ends = self._library_ends(self._word_end, size, _NEXT_WORD)
+        ends = self._possible_ends(self._word_end, size, _NEXT_WORD)
         return any(self._word_end <= end <= size + 1 for end in ends)
 
     # --- sentence boundaries ----------------------------------------------------------------------
@@ -195,6 +197,10 @@ class Segmenter:
         self._word_end = at + 1
         if self._first_letter is None and self._text[at].isalpha():
             self._first_letter = at
+        if not gap:
+            return 0
+        if ends_long_phrases(self._text, at):
+            return at
         marks = [character for character in gap if category(character)[0] == "P"]
         if not marks:
             return 0
@@ -213,16 +219,30 @@ class Segmenter:
         """
         if self._first_letter is None:
             return 0
-        for end in self._library_ends(low, high, is_complete=is_complete):
+        for end in self._possible_ends(low, high, is_complete=is_complete):
             if low <= end < high:
                 cut = move_between_words(self._text, end, high)
                 if not self._first_letter < cut < high or is_in_name(self._text, cut, high):
                     continue
                 behind = self._text[cut:high].split(None, 1)
                 is_whole = is_complete or len(behind) > 1
-                if not behind or self._may_end(word_before(self._text, cut), behind[0], is_whole):
+                if not behind or self._may_end_before(cut, behind[0], is_complete=is_whole):
                     return cut
         return 0
+
+    def _may_end_before(self, cut: int, behind: str, *, is_complete: bool) -> bool:
+        """Whether the language lets a sentence end at `cut`: see `EndRule`."""
+        before = words_before(self._text, cut, self._language.words_before)
+        return self._language.may_end_sentence(before, behind, is_complete)
+
+    def _possible_ends(
+        self, low: int, high: int, following: str = "", *, is_complete: bool = False
+    ) -> list[int]:
+        ends = self._library_ends(low, high, following, is_complete=is_complete)
+        own = find_full_stops(self._text, low, high)
+        if self._language.code != "en":
+            own += find_plain_ends(self._text, low, high)
+        return sorted({*ends, *own}) if own else ends
 
     def _library_ends(
         self, low: int, high: int, following: str = "", *, is_complete: bool = False
@@ -235,8 +255,8 @@ class Segmenter:
         left_out = max(0, high - low - LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
         spoken = _SPACE.sub(" ", shown) + following
-        if self._language == "en":
+        if self._language.code == "en":
             spoken = hide_plain_words(spoken, is_complete=is_complete)
-        boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
+        boundaries = sentencex.get_sentence_boundaries(self._language.code, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]
