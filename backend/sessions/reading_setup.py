@@ -2,40 +2,125 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
-from backend.errors import DuplexError
+from backend.errors import DuplexError, UnreadableText
 from backend.events import Start
+from backend.sessions.services import Services
 from backend.synthesis.lexicon_store import LexiconStore
+from backend.text.language_choice import AUTO, LanguageChooser, needs_detector
+from backend.text.language_detector import load_detector
 from backend.text.reading.language import Language
 from backend.text.reading.languages import find_language
 from backend.text.reading.lexicon import Lexicon, create_lexicon_rule
+from backend.tts_manager import TTSManager
 
 log = structlog.get_logger(__name__)
 
+_NO_DETECTOR = (
+    "languages that share a script are not told apart; pip install 'duplex-tts[languages]'"
+)
 
-def create_language_source(
-    start: Start, voice: str, languages: tuple[str, ...], lexicons: LexiconStore
-) -> Callable[[], Language]:
-    """How the next sentence is read: asked again for each, since lexicons change. `languages`: the
-    engine's; the first is that of a context that names none. Raises `BadLexicon`,
-    `UnknownLexicon`.
+
+class ContextLanguage:
+    """The language in which a context's current sentence is read and spoken.
+
+    A context that names none speaks its voice's own. With `auto`, each sentence's is chosen from
+    its first words; where those do not tell, it is that of the sentence before, at first the
+    voice's own.
     """
-    language = find_language(start.language or languages[0])
-    known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
 
-    def find_current() -> Language:
-        nonlocal known
+    def __init__(self, start: Start, languages: Sequence[str], lexicons: LexiconStore) -> None:
+        """`languages`: the voice's tags, its own first; `start` names its voice. Raises
+        `BadLexicon`, `UnknownLexicon`.
+        """
+        self._start, self._lexicons = start, lexicons
+        self._chooser = LanguageChooser(languages) if is_auto(start) else None
+        self.tag = languages[0] if is_auto(start) or not start.language else start.language
+        self._own = self._before = self.tag
+        self._lexicon = self._find_lexicon()
+        if self._chooser and needs_detector(languages) and not load_detector():
+            log.warning("language.detector_missing", remedy=_NO_DETECTOR)
+
+    @property
+    def chosen(self) -> str | None:
+        """What the engine is told: None if the context leaves the language to it."""
+        return self.tag if self._chooser else self._start.language
+
+    def check_readable(self, text: str, tts: TTSManager) -> None:
+        """Raises `UnreadableText` if a text has words, none of which a language of the context can
+        read.
+        """
+        tags = self._chooser.languages.values() if self._chooser else [self.tag]
+        errors = []
+        for tag in sorted(tags, key=lambda tag: tag != self._own):
+            try:
+                tts.check_readable(text, tag)
+            except UnreadableText as error:
+                errors.append(error)
+            else:
+                return
+        raise errors[0]
+
+    @property
+    def is_chosen_by_text(self) -> bool:
+        """Whether `choose` must be asked about each sentence."""
+        return self._chooser is not None and len(self._chooser.languages) > 1
+
+    def __call__(self) -> Language:
+        """The language, with the lexicons that apply: asked again for each sentence, since they
+        change.
+        """
         try:
-            known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
+            self._lexicon = self._find_lexicon()
         except DuplexError as error:  # a dictionary was removed: go on with the last ones
             log.warning("lexicon.gone", why=error.message)
-        return add_lexicon(language, known)
+        return add_lexicon(find_language(self.tag), self._lexicon)
 
-    return find_current
+    def choose(self, text: str, *, is_complete: bool) -> bool:
+        """Choose the language of the sentence that begins with `text`. False: more is needed."""
+        if self._chooser is None:
+            return True
+        found = self._chooser.choose(text, self._before, is_complete=is_complete)
+        self.tag = found or self._before
+        return found is not None
+
+    def keep(self) -> None:
+        """The sentence was spoken in the language that was chosen."""
+        self._before = self.tag
+
+    def guess(self, text: str) -> str:
+        """The language of a sentence that begins with `text`, whatever was before it."""
+        if self._chooser is None:
+            return self.tag
+        return self._chooser.choose(text, self._own, is_complete=True) or self._own
+
+    def _find_lexicon(self) -> Lexicon:
+        start = self._start
+        return self._lexicons.lexicon_for(start.voice or "", start.lexicon, start.dictionaries)
+
+
+def is_auto(start: Start) -> bool:
+    """Whether the languages of the context's sentences are chosen."""
+    return (start.language or "").lower() == AUTO
+
+
+def without_auto(start: Start) -> Start:
+    """`start` as for a context that names no language, if its language is `auto`."""
+    return replace(start, language=None) if is_auto(start) else start
+
+
+def create_context_language(start: Start, voice: str, services: Services) -> ContextLanguage:
+    """The language of a context with this voice. Raises `BadLexicon`, `UnknownLexicon`."""
+    languages = next(
+        (each.language, *each.other_languages)
+        for each in services.tts.voices()
+        if each.name == voice
+    )
+    return ContextLanguage(replace(start, voice=voice), languages, services.lexicons)
 
 
 def add_lexicon(language: Language, lexicon: Lexicon) -> Language:

@@ -16,6 +16,7 @@ that the reading uses, is asked about each end that the library sees, and may sa
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from re import compile as pattern
 from unicodedata import category
@@ -62,8 +63,11 @@ class Segmenter:
     letter (unless a newline ends it): "1." and "..." belong to what follows. Does not block.
     """
 
-    def __init__(self, language: str = "en") -> None:
-        """`language`: whose abbreviations are known; full stops of all scripts are."""
+    def __init__(self, language: str = "en", guess: Callable[[str], str] | None = None) -> None:
+        """`language`: whose abbreviations are known; full stops of all scripts are. `guess`: the
+        language of a sentence, if it depends on its text.
+        """
+        self._guess = guess
         self._language = find_language(language)
         self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
         self._settled = 0
@@ -154,6 +158,7 @@ class Segmenter:
         if self._first_letter is None:
             return False
         size = len(self._text)
+        self._guess_language(size)
         if not self._may_end_before(size, _NEXT_WORD[1:], is_complete=False):
             return False
         ends = self._possible_ends(self._word_end, size, _NEXT_WORD)
@@ -219,6 +224,7 @@ class Segmenter:
         """
         if self._first_letter is None:
             return 0
+        self._guess_language(high)
         for end in self._possible_ends(low, high, is_complete=is_complete):
             if low <= end < high:
                 cut = move_between_words(self._text, end, high)
@@ -229,6 +235,10 @@ class Segmenter:
                 if not behind or self._may_end_before(cut, behind[0], is_complete=is_whole):
                     return cut
         return 0
+
+    def _guess_language(self, end: int) -> None:
+        if self._guess is not None:
+            self._language = find_language(self._guess(self._text[:end]))
 
     def _may_end_before(self, cut: int, behind: str, *, is_complete: bool) -> bool:
         """Whether the language lets a sentence end at `cut`: see `EndRule`."""

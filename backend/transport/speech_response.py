@@ -98,7 +98,7 @@ class SpeechResponse(Response):
         record = SessionRecord(endpoint, services.metrics, services.clock)
         context = Context(self._start, services, send_queue, record)
         context.push_text(self._text)
-        self._services.tts.check_readable(self._text, self._start.language)
+        context.check_readable(self._text)
         context.end_text()
         return context
 

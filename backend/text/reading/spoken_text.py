@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 TIE = "\u00a0"
 """Between the words that are said for one written word: speech is not cut there."""
-_SPACELESS = re.compile(f"[{SPACELESS}]")
+_SPACELESS = re.compile(rf"[{SPACELESS}][^\w\s]*$")
 BLANK = whitespace + TIE + FILLER
 """Characters of a masked text that say nothing."""
 
@@ -45,7 +45,7 @@ class SpokenText:
             if word.phonemes and said:
                 self.pronunciations[size] = word.phonemes
             # Also behind the last one: where a word ends must not depend on the next.
-            if said and not _SPACELESS.match(said, len(said) - 1):
+            if said and (not _SPACELESS.search(said) or written[word.end - 1 : word.end].isspace()):
                 said += " "
             parts.append(said)
             size += len(said)

@@ -187,7 +187,9 @@ class FakeModel:
 
     def voices(self) -> tuple[Voice, ...]:
         names = ("heart", "second", "remote", "broken")
-        return tuple(Voice(name, "en", "", name != "remote") for name in names)
+        return tuple(
+            Voice(name, "qaa", "", name != "remote", other_languages=("en",)) for name in names
+        )
 
     def is_whole_word(self, word: str) -> bool:
         return word == "umbrella"
