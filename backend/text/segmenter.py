@@ -30,6 +30,7 @@ from backend.text.sentence_bounds import (
     find_full_stops,
     find_plain_ends,
     hide_plain_words,
+    is_after_ideograph,
     is_in_name,
     move_between_words,
     words_before,
@@ -211,7 +212,7 @@ class Segmenter:
             return 0
         if self._recheck_from is None:
             self._recheck_from = gap_start
-        glued = not any(map(str.isspace, gap))
+        glued = not any(map(str.isspace, gap)) and not is_after_ideograph(self._text, gap_start)
         if all(map(str.isascii, marks)) and (
             glued or self._text[gap_start - 1 : gap_start].isdigit()
         ):

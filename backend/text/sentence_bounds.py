@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from unicodedata import category
 
-# Full stops that are nothing else; the library misses some, as before a digit.
-_FULL_STOPS = re.compile(
-    "[\u0589\u061f\u06d4\u0964\u0965\u0f0d\u0f0e\u104b\u1362\u1367\u1368\u17d4\u17d5\u3002\uff01\uff1f\uff61]"
-)
+from backend.text.phrases import FULL_STOPS
+from backend.text.spaceless import CJK
+
+# Full stops that are nothing else; the library misses some, as before a digit. The markup reader
+# makes ASCII of the wide ones.
+_FULL_STOPS = re.compile(rf"[{FULL_STOPS}]|(?<=[{CJK}])[!?]")
+_IDEOGRAPH = re.compile(f"[{CJK}]")
 # Between its words Thai and Lao have no mark but the space, which ends a phrase.
 _PHRASE_SPACE = re.compile(r"[\u0e01-\u0e45\u0e47-\u0e4e\u0e81-\u0ec4\u0ec8-\u0ece]\s+$")
 _LONG_PHRASES = 60  # characters; then the next phrase of Thai or Lao is another sentence
@@ -41,9 +44,14 @@ def words_before(text: str, end: int, count: int) -> str:
 
 def find_full_stops(text: str, low: int, high: int) -> list[int]:
     """The ends of the marks from `low` to `high` that are nothing but full stops."""
-    if text[low:high].isascii():
+    if text[max(0, low - 1) : high].isascii():
         return []
     return [mark.end() for mark in _FULL_STOPS.finditer(text, low, high)]
+
+
+def is_after_ideograph(text: str, at: int) -> bool:
+    """Whether the character before `at` is of a script that puts no space behind its marks."""
+    return _IDEOGRAPH.match(text, at - 1) is not None if at else False
 
 
 def find_plain_ends(text: str, low: int, high: int) -> list[int]:

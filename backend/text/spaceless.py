@@ -19,11 +19,11 @@ import re
 from functools import lru_cache
 
 _DICTIONARY = "\u0e01-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u108f\u1780-\u17d3\u17d7\u17dc-\u17dd"
-_CJK = "\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
-SPACELESS = _DICTIONARY + _CJK
+CJK = "\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
+SPACELESS = _DICTIONARY + CJK
 """Characters of a regular expression's class; neither digits nor punctuation."""
 FIRST_SPACELESS = "\u0e01"
-SPACELESS_WORD = rf"(?:[\u0e40-\u0e44\u0ec0-\u0ec4]{{0,2}}[{_DICTIONARY}]|[{_CJK}])[^\w\s]*"
+SPACELESS_WORD = rf"(?:[\u0e40-\u0e44\u0ec0-\u0ec4]{{0,2}}[{_DICTIONARY}]|[{CJK}])[^\w\s]*"
 """A Chinese or Japanese character, or a syllable group, with the marks behind it."""
 
 _RUN = re.compile(f"[{_DICTIONARY}]+")

@@ -95,6 +95,8 @@ def test_a_text_is_cut_where_a_reader_would(text: TextOfLanguage) -> None:
         ("th", ["น.ส. มาลีไปกรุงเทพฯ เมื่อ พ.ศ. 2560\n", "เด็ก ๆ ชอบ"]),
         ("tr", ["Saat 8.30. ", "Peki, 3. kat nerede? ", "No. 5 burada. ", "Peki."]),
         ("hu", ["A 2. emeleten lakik. ", "Kb. 5 kg. ", "Jó."]),
+        ("ko", ["네이버.com에서 봤어요. ", "정말!"]),
+        ("zh", ["好!", "3.5公斤?", "是的!", "明天见。"]),
         ("qaa", ["One. ", "Two? ", "Three!"]),
     ],
 )
