@@ -44,6 +44,7 @@ from backend.synthesis.scheduler import Limits, Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.voice_store import AddedVoice, VoiceStore
 from backend.text.alphabets import foreign_script
+from backend.text.language_choice import prepare_choice
 from backend.text.reading.english import ENGLISH
 from backend.text.reading.sentence_reader import read_plainly
 
@@ -224,6 +225,8 @@ class TTSManager:
         """
         self._scheduler.start_threads()
         await asyncio.to_thread(read_plainly, "$5", ENGLISH)  # loads the names of currencies
+        languages = [(voice.language, *voice.other_languages) for voice in self.voices()]
+        await asyncio.to_thread(prepare_choice, languages)
         try:
             await self.load_voice(self.default_voice)
             await self._render(self.default_voice, _WARM_UP_TEXT, chunk_characters=0)

@@ -11,11 +11,13 @@ from backend.errors import DuplexError, UnreadableText
 from backend.events import Start
 from backend.sessions.services import Services
 from backend.synthesis.lexicon_store import LexiconStore
+from backend.text.alphabets import needs_dictionary
 from backend.text.language_choice import AUTO, LanguageChooser, needs_detector
 from backend.text.language_detector import load_detector
 from backend.text.reading.language import Language
 from backend.text.reading.languages import find_language
 from backend.text.reading.lexicon import Lexicon, create_lexicon_rule
+from backend.text.spaceless import HAS_DICTIONARIES
 from backend.tts_manager import TTSManager
 
 log = structlog.get_logger(__name__)
@@ -23,6 +25,7 @@ log = structlog.get_logger(__name__)
 _NO_DETECTOR = (
     "languages that share a script are not told apart; pip install 'duplex-tts[languages]'"
 )
+_NO_WORDS = "its words are not known, only syllables; pip install 'duplex-tts[languages]'"
 
 
 class ContextLanguage:
@@ -42,8 +45,7 @@ class ContextLanguage:
         self.tag = languages[0] if is_auto(start) or not start.language else start.language
         self._own = self._before = self.tag
         self._lexicon = self._find_lexicon()
-        if self._chooser and needs_detector(languages) and not load_detector():
-            log.warning("language.detector_missing", remedy=_NO_DETECTOR)
+        self._warn_of_missing_parts(languages)
 
     @property
     def chosen(self) -> str | None:
@@ -97,6 +99,12 @@ class ContextLanguage:
         if self._chooser is None:
             return self.tag
         return self._chooser.choose(text, self._own, is_complete=True) or self._own
+
+    def _warn_of_missing_parts(self, languages: Sequence[str]) -> None:
+        if self._chooser and needs_detector(languages) and not load_detector():
+            log.warning("language.detector_missing", remedy=_NO_DETECTOR)
+        if needs_dictionary(self.tag) and not HAS_DICTIONARIES:
+            log.warning("language.dictionaries_missing", language=self.tag, remedy=_NO_WORDS)
 
     def _find_lexicon(self) -> Lexicon:
         start = self._start

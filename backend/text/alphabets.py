@@ -91,6 +91,11 @@ def scripts_of(language: str) -> tuple[str, ...]:
     return _SCRIPTS.get(primary_subtag(language), ("LATIN",))
 
 
+def needs_dictionary(language: str) -> bool:
+    """Whether its words are found by a dictionary: it has neither spaces nor syllabic signs."""
+    return scripts_of(language)[0] in ("THAI", "LAO", "KHMER", "MYANMAR")
+
+
 @lru_cache(4096)
 def find_script(letter: str) -> str:
     """The script of a letter; "unknown" if it has none."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from backend.events import Audio, End, Flush, Retract, Start, Text, Voice
+from backend.sessions import reading_setup
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS
 from tests.support.scripted_session import ScriptedClient, run_script
@@ -102,6 +104,16 @@ def test_words_of_other_languages_and_scripts_are_accounted_for() -> None:
     assert client.codes() == []
     assert client.events_of(Audio)[-1].text[1] == len(text)
     assert client.heard_text() == "".join(text.split())
+
+
+def test_a_missing_detector_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_setup, "load_detector", lambda: None)
+    logged = CapturingLogger()
+    monkeypatch.setattr(reading_setup, "log", logged)
+    speak("Ja.", language="de")
+    assert logged.calls == []
+    speak("Ja.")
+    assert [call.args for call in logged.calls] == [("language.detector_missing",)]
 
 
 def test_a_language_that_the_voice_does_not_speak_is_an_error_that_names_those_it_does() -> None:
