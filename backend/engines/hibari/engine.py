@@ -1,7 +1,7 @@
 """The embedded engine's `Model` and `Engine`.
 
 Unlike the package, which speaks whole sentences, this engine speaks words as they become known; see
-`utterance` for how.
+`incremental.utterance` for how.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from hibari import voices as catalogue
 from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
 from backend.engines.hibari.network import Network
 from backend.engines.hibari.phonemes import PhonemeReader
-from backend.engines.hibari.plan import pronounce
 from backend.engines.hibari.score import Score
-from backend.engines.hibari.utterance import HibariUtterance
+from backend.engines.hibari.timeline import HibariTimeline
 from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ
+from backend.engines.incremental.plan import pronounce
+from backend.engines.incremental.utterance import GrowingUtterance
 from backend.errors import (
     BadMessage,
     EngineFailed,
@@ -104,7 +105,7 @@ class HibariModel:
         """A new engine for the calling thread to own."""
         return HibariEngine(self)
 
-    def create_state(self, utterance: Utterance) -> HibariUtterance:
+    def create_state(self, utterance: Utterance) -> GrowingUtterance:
         """The state of a new utterance. Raises `UnknownVoice`, or `VoiceUnavailable` if the voice
         is not loaded.
         """
@@ -114,7 +115,8 @@ class HibariModel:
         if voice is None:
             raise VoiceUnavailable(f"voice {utterance.voice!r} is not loaded")
         score = Score(voice.network, utterance.speed)
-        return HibariUtterance(utterance, score, voice.reader, self._vocabulary)
+        timeline = HibariTimeline(score, self._vocabulary, utterance.seed)
+        return GrowingUtterance(utterance, timeline, voice.reader, SAMPLE_RATE_HZ)
 
     def _path(self, name: str) -> Path:
         entry = catalogue.VOICES[name]
@@ -164,7 +166,7 @@ class HibariEngine:
 
     def __init__(self, model: HibariModel) -> None:
         self._model = model
-        self._states: dict[str, HibariUtterance] = {}
+        self._states: dict[str, GrowingUtterance] = {}
 
     def begin(self, utterance: Utterance) -> None:
         """See `Engine.begin`."""
@@ -190,7 +192,7 @@ class HibariEngine:
         """See `Engine.abort`."""
         self._states.pop(utterance_id, None)
 
-    def _advance(self, name: str, state: HibariUtterance) -> Chunk | Failure:
+    def _advance(self, name: str, state: GrowingUtterance) -> Chunk | Failure:
         try:
             chunk = state.step()
         except Exception as error:  # noqa: BLE001  the engine boundary: fail only this utterance

@@ -22,7 +22,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from backend.engines.hibari.graphs import Shapes, add_shape_constants, cut_graph
+from backend.engines.onnx_graph import Shapes, add_shape_constants, cut_graph
 
 FloatArray = NDArray[np.float32]
 

@@ -1,8 +1,7 @@
 """Spoken text to phonemes, mapped back to the words that they come from.
 
-A `Unit` is the smallest piece of text that can be read by itself: mostly a word, but all of "three
-dollars and fifty cents" if that is what was said for one written word. Speech is never cut inside a
-unit.
+A `Unit` is here the smallest piece of text that can be read by itself: mostly a word, but all of
+"three dollars and fifty cents" if that is what was said for one written word.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import re
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Container, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,7 +18,14 @@ from hibari.g2p import ASSETS, G2P
 from hibari.g2p.oov import OOV
 
 from backend.engines.hibari.ipa import convert_ipa
-from backend.engines.hibari.text_pieces import smaller_parts, split_spans
+from backend.engines.hibari.text_pieces import (
+    LONGEST,
+    effort,
+    smaller_parts,
+    split_spans,
+    window_end,
+)
+from backend.engines.incremental.units import Unit
 from backend.text.reading.spoken_text import TIE
 
 Span = tuple[int, int]
@@ -36,25 +42,12 @@ _PACKAGE_ERRORS = (ValueError, TypeError, IndexError, KeyError, AttributeError)
 _CACHED_WORDS = 4096  # unknown words cached, for all utterances
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """`text[start:end]` (without the spaces around it) and its phonemes; "" if it cannot be read.
-    `is_doubtful`: the word behind it may change its reading ("use", "got").
-    """
-
-    start: int
-    end: int
-    phonemes: str
-    is_doubtful: bool = False
-
-    @property
-    def is_voiced(self) -> bool:
-        """Whether it has sound, not only a pause."""
-        return any(c.isalpha() for c in self.phonemes)
-
-
 class PhonemeReader:
     """Reads text in one accent. Thread-safe: its tables are not changed after loading."""
+
+    longest = LONGEST
+    effort = staticmethod(effort)
+    window_end = staticmethod(window_end)
 
     def __init__(self, british: bool, alphabet: Container[str]) -> None:
         """`alphabet`: the phonemes that the voices know; others are dropped."""

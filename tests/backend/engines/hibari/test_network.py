@@ -73,5 +73,5 @@ def test_another_graph_is_refused(tmp_path: Path) -> None:
     out = onnx.helper.make_tensor_value_info("same", onnx.TensorProto.INT64, [1])
     graph = onnx.helper.make_graph([node], "other", [value], [out])
     onnx.save(onnx.helper.make_model(graph), tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match="not a hibari voice"):
+    with pytest.raises(ValueError, match="not a voice of this kind"):
         Network(tmp_path / "other.onnx")

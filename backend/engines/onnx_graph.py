@@ -18,8 +18,9 @@ Shapes = Mapping[str, Sequence[int | str]]
 
 
 def cut_graph(model: onnx.ModelProto, inputs: Shapes, outputs: list[str]) -> onnx.ModelProto:
-    """The part of the graph that computes the floats `outputs` from `inputs`, in graph order. An
-    input named "ids" has integers, the others floats. Raises `ValueError` if there is no such part.
+    """The part of the graph that computes the floats `outputs` from `inputs`, in graph order.
+    Inputs of the whole graph keep their types, others are floats. Raises `ValueError` if there is
+    no such part.
     """
     graph = model.graph
     maker = {name: node for node in graph.node for name in node.output}
@@ -33,7 +34,7 @@ def cut_graph(model: onnx.ModelProto, inputs: Shapes, outputs: list[str]) -> onn
             needed_weights[name] = weights[name]
         elif name and name not in inputs:
             if name not in maker:
-                raise ValueError(f"not a hibari voice: its graph has no {name}")
+                raise ValueError(f"not a voice of this kind: its graph has no {name}")
             if maker[name].output[0] not in needed_nodes:
                 needed_nodes.add(maker[name].output[0])
                 open_names.extend(maker[name].input)
@@ -41,7 +42,7 @@ def cut_graph(model: onnx.ModelProto, inputs: Shapes, outputs: list[str]) -> onn
         onnx.helper.make_graph(
             [node for node in graph.node if node.output[0] in needed_nodes],
             graph.name,
-            [_declare(name, shape) for name, shape in inputs.items()],
+            [_declare(graph, name, shape) for name, shape in inputs.items()],
             [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
             list(needed_weights.values()),
         ),
@@ -102,6 +103,7 @@ def _evaluate(
     return values
 
 
-def _declare(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
-    kind = onnx.TensorProto.INT64 if name == "ids" else onnx.TensorProto.FLOAT
+def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    kinds = (i.type.tensor_type.elem_type for i in graph.input if i.name == name)
+    kind = next(kinds, onnx.TensorProto.FLOAT)
     return onnx.helper.make_tensor_value_info(name, kind, shape)

@@ -9,7 +9,7 @@ import pytest
 from hibari import voices
 from numpy.typing import NDArray
 
-from backend.engines.hibari.graphs import Shapes, add_shape_constants, cut_graph
+from backend.engines.onnx_graph import Shapes, add_shape_constants, cut_graph
 
 INPUTS: Shapes = {"ids": [1, "L"]}
 OUTPUTS = ["/Transpose_22_output_0", "/Sub_output_0"]  # encodings and durations
@@ -46,5 +46,5 @@ def test_shape_constants_leave_out_operations_and_change_no_bit_at_any_length(
 
 
 def test_a_graph_without_the_output_is_refused(text_stage: onnx.ModelProto) -> None:
-    with pytest.raises(ValueError, match="not a hibari voice"):
+    with pytest.raises(ValueError, match="not a voice of this kind"):
         cut_graph(text_stage, INPUTS, ["nothing"])

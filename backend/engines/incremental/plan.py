@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from backend.engines.base import Release
-from backend.engines.hibari.phonemes import Unit
-from backend.engines.hibari.text_pieces import LONGEST, effort, window_end
+from backend.engines.incremental.units import Unit, UnitReader
 
 _LEFT_CHARACTERS = 80  # of spoken text read again as context,
 _LEFT_EFFORT = 300  # if that costs at most this, in ordinary characters
 _RIGHT_EFFORT = 400  # of text read at once, in ordinary characters
 _LOOKAHEAD = 100  # characters of it used as lookahead only, or a quarter if it is shorter
 _MARKS_BEHIND = re.compile(r"\W*$")
-_NEW_PHONEMES = 260  # planned at once, spaces included
 
 
 @dataclass(slots=True)
@@ -42,21 +40,24 @@ class SpeechPlan:
         return any(unit.is_voiced for unit in self.rest)
 
 
-def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]]) -> SpeechPlan:
-    """The next plan for `release`, whose text is spoken up to `spoken_to`. `read` turns text into
-    units; it gets a bounded part, however long the sentence.
+def make_plan(
+    release: Release, spoken_to: int, reader: UnitReader, most_phonemes: int
+) -> SpeechPlan:
+    """The next plan for `release`, whose text is spoken up to `spoken_to`. `reader`
+    gets a bounded part, however long the sentence. `most_phonemes`: planned at once, spaces
+    included.
     """
     must = release.final or release.must_reach
     text, end = release.text, release.speak_to
-    known = window_end(text, spoken_to, _RIGHT_EFFORT)
+    known = reader.window_end(text, spoken_to, _RIGHT_EFFORT)
     given = release.pronunciations
-    units = pronounce(_read_behind(text[:known], spoken_to, read), given)
+    units = pronounce(_read_behind(text[:known], spoken_to, reader), given)
     if must and any(u.start < end < u.end for u in units):
         text, known = text[:end], min(known, end)  # the text behind will be read separately
-        units = pronounce(_read_behind(text[:known], spoken_to, read), given)
+        units = pronounce(_read_behind(text[:known], spoken_to, reader), given)
     lookahead = min(_LOOKAHEAD, (known - spoken_to) // 4)
     trusted = known if known == len(text) else known - lookahead
-    ready = _take_fitting([u for u in units if u.end <= end], trusted)
+    ready = _take_fitting([u for u in units if u.end <= end], trusted, most_phonemes)
     more = len(ready) < len(units) and units[len(ready)].end <= end
     more = more or (known < len(text) and known < end)
     if not (must or more):
@@ -64,7 +65,9 @@ def make_plan(release: Release, spoken_to: int, read: Callable[[str], list[Unit]
             ready.pop()
     rest = units[len(ready) :]
     reach = min(rest[0].start if rest else known, end)
-    return SpeechPlan(ready, rest, max(reach, spoken_to), more, effort(text[spoken_to:known]))
+    return SpeechPlan(
+        ready, rest, max(reach, spoken_to), more, reader.effort(text[spoken_to:known])
+    )
 
 
 def pronounce(units: list[Unit], pronunciations: Mapping[int, str]) -> list[Unit]:
@@ -91,38 +94,39 @@ def _may_end(units: list[Unit], count: int) -> bool:
     return any(u.is_voiced for u in rest or units)
 
 
-def _read_behind(text: str, spoken_to: int, read: Callable[[str], list[Unit]]) -> list[Unit]:
+def _read_behind(text: str, spoken_to: int, reader: UnitReader) -> list[Unit]:
     """The units behind `spoken_to`. If one crosses it (a word that had to be spoken has grown), the
     text behind `spoken_to` is read again by itself.
     """
-    start = _left_start(text, spoken_to)
-    units = _shift(read(text[start:]), start)
+    start = _left_start(text, spoken_to, reader)
+    units = _shift(reader.read_units(text[start:]), start)
     behind = [u for u in units if u.end > spoken_to]
     if behind and behind[0].start < spoken_to:
-        behind = _shift(read(text[spoken_to:]), spoken_to)
+        behind = _shift(reader.read_units(text[spoken_to:]), spoken_to)
     return behind
 
 
-def _left_start(text: str, spoken_to: int) -> int:
+def _left_start(text: str, spoken_to: int, reader: UnitReader) -> int:
     """Where to start reading, so that the text behind `spoken_to` has left context: at a word,
     unless that is too far away or too expensive to read.
     """
     nearest = max(0, spoken_to - _LEFT_CHARACTERS)
-    furthest = max(0, nearest - LONGEST)
+    furthest = max(0, nearest - reader.longest)
     start = text.rfind(" ", furthest, nearest) + 1 or furthest
     far = start > 0 and not text[start - 1].isspace()
-    return spoken_to if far or effort(text[start:spoken_to]) > _LEFT_EFFORT else start
+    costly = far or reader.effort(text[start:spoken_to]) > _LEFT_EFFORT
+    return spoken_to if costly else start
 
 
 def _shift(units: list[Unit], by: int) -> list[Unit]:
     return [replace(u, start=u.start + by, end=u.end + by) for u in units]
 
 
-def _take_fitting(units: list[Unit], trusted: int) -> list[Unit]:
+def _take_fitting(units: list[Unit], trusted: int, most_phonemes: int) -> list[Unit]:
     """The first of `units`, as many as can be encoded at once; at least one."""
     phonemes = 0
     for n, unit in enumerate(units):
         phonemes += len(unit.phonemes) + 1
-        if n and (phonemes > _NEW_PHONEMES or unit.end > trusted):
+        if n and (phonemes > most_phonemes or unit.end > trusted):
             return units[:n]
     return units

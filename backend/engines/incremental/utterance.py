@@ -1,8 +1,7 @@
 """Renders one sentence while it is still being written.
 
-Spoken phonemes, encodings and pitch never change. Each release is encoded with all known text as
-context, and only the new part is used. Waveforms are never joined: the network's windows begin with
-what was spoken, and one vocoder runs through the whole sentence.
+What was spoken never changes. Each release is encoded with all known text as context, and only the
+new part is used; the networks' windows begin with what was spoken (`timeline`).
 
 Unfinished text is encoded with a made-up continuation: the network speaks a short sentence faster
 than a long one, and lengthens the last word. Encoded as if it ended at the last known word, a
@@ -15,31 +14,24 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from backend.engines.base import Chunk, Pcm, Release, Utterance
-from backend.engines.hibari.phonemes import PhonemeReader, Unit
-from backend.engines.hibari.plan import SpeechPlan, make_plan
-from backend.engines.hibari.score import ROW_MS, Score
-from backend.engines.hibari.vocoder import SAMPLE_RATE_HZ, StreamingVocoder
+from backend.engines.incremental.plan import SpeechPlan, make_plan
+from backend.engines.incremental.timeline import Timeline
+from backend.engines.incremental.units import Unit, UnitReader, is_sound
 from backend.events import Word
 
-_CONTINUATION = "ðə ðə ðə"  # best of about thirty: length, pitch, PLCMOS against the whole
 _CLAUSE_END = re.compile(r"[,;:.!?—…] ")
-_LEFT_PHONEMES = 200  # spoken phonemes encoded again as context,
-_LEAST_LEFT_PHONEMES = 60  # fewer, down to this, beside many new ones, so that both are within:
-_MOST_PHONEMES = 320  # the time to encode grows with the square
+_LEAST_LEFT = 0.3  # of the left context, beside many new phonemes
 _RIGHT_PHONEMES = 60  # of lookahead
-_EARLY_ROWS = 2  # a word is heard about 50 ms before its phonemes' rows
-_CUT_ROWS = (-3, 1)  # where to look for the quietest row, relative to the space's first row
-_PAUSE_ROWS = 3  # of silence behind a word without a known next word
 _GROWTH = 2  # each chunk of a release is this much longer than the one before,
 _LONGEST = 4  # up to this many times the first
 _LITTLE_EFFORT = 200  # a plan that took more to read is encoded in the next step
 _FEW_PHONEMES = 150  # a plan with more is rendered in the next step
-_ROWS = 160  # rendered per step,
-_MOST_ROWS = 200  # or all rows, if they are at most this many
+_SLACK = 1.25  # a step renders this many times its rows if that is all there is
 _SILENCE: Pcm = np.zeros(0, np.float32)
 
 
@@ -54,28 +46,41 @@ class _PlacedUnit:
     behind: int
 
 
-class HibariUtterance:
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """Where speech is to stop: at the quietest of the rows, or, `in_pause`, where the sound of the
+    rows has decayed. Found when the rows before are rendered.
+    """
+
+    start: int
+    end: int
+    in_pause: bool
+
+
+class GrowingUtterance:
     """The state of one utterance. Owned by one thread."""
 
     def __init__(
-        self, utterance: Utterance, score: Score, reader: PhonemeReader, vocabulary: dict[str, int]
+        self, utterance: Utterance, timeline: Timeline, reader: UnitReader, sample_rate_hz: int
     ) -> None:
         self._utterance = utterance
-        self._score = score
+        self._timeline = timeline
+        self._rules = timeline.rules
         self._reader = reader
-        self._vocabulary = vocabulary
-        self._vocoder = StreamingVocoder(utterance.seed)
+        self._sample_rate_hz = sample_rate_hz
         self._release: Release | None = None
         self._plan: SpeechPlan | None = None
-        self._encoded = False  # whether the plan's units are in the score
+        self._encoded = False  # whether the plan's units are in the timeline
         self._placed: list[_PlacedUnit] = []  # the plan's units not yet spoken
-        self._due_row = 0  # render up to this row
+        self._due_row = 0  # render up to this row, or where
+        self._cut: _Cut | None = None  # is found, if that is not yet known
         self._is_paused = False  # whether the due part ends in a pause that is not in the text
         self._spoken_to = 0  # in the text
         self._committed = ""  # phonemes spoken or due, with the space behind them
-        self._origin = 0  # where `_committed` would begin in the score's phonemes
+        self._origin = 0  # where `_committed` would begin in the encoded phonemes
         self._seam = (0, 0)  # phoneme, from the end of `_committed`, and its rows that are spoken
         self._chunks = 0  # of this release
+        self._steps = 0  # with sound
         self._samples = 0
         self._word_end_ms = 0.0
         self.is_finished = False
@@ -100,10 +105,10 @@ class HibariUtterance:
         release = self._release
         if release is None:
             raise ValueError("no release to render")
-        if self._due_row > self._score.spoken:
+        if self._is_due:
             return self._render_chunk(release, [])
         if self._plan is None:
-            self._plan = make_plan(release, self._spoken_to, self._reader.read_units)
+            self._plan = make_plan(release, self._spoken_to, self._reader, self._rules.new_phonemes)
             self._encoded, self._placed = not self._plan.is_voiced, []
             if not self._encoded and self._plan.effort > _LITTLE_EFFORT:
                 return self._render_chunk(release, [])
@@ -123,10 +128,10 @@ class HibariUtterance:
         ended = False
         if plan is not None and self._encoded:
             self._spoken_to = self._placed[0].unit.start if self._placed else plan.reach
-            ended = not self._placed and self._due_row <= self._score.spoken
+            ended = not self._placed and not self._is_due
         caught_up = ended and plan is not None and not plan.has_more
         if caught_up and release.final:
-            pcm.append(self._vocoder.finish())
+            pcm.append(self._timeline.finish())
             self.is_finished = True
         self._plan = None if ended else plan
         self._release = None if caught_up else release
@@ -136,10 +141,12 @@ class HibariUtterance:
         return Chunk(self._utterance.id, audio, start, self._spoken_to, words, caught_up)
 
     def _encode_plan(self, plan: SpeechPlan, release: Release) -> int:
-        """Write the plan into the score. Returns the number of phonemes encoded."""
+        """Write the plan into the timeline. Returns the number of phonemes encoded."""
         self._encoded = True
         new = sum(len(unit.phonemes) + 1 for unit in plan.units)
-        length = max(_LEAST_LEFT_PHONEMES, min(_LEFT_PHONEMES, _MOST_PHONEMES - new))
+        rules = self._rules
+        least = round(rules.left_phonemes * _LEAST_LEFT)
+        length = max(least, min(rules.left_phonemes, rules.most_phonemes - new))
         left = _tail(self._committed, length)
         self._origin = 1 + len(left) - len(self._committed)
         committed = len(self._committed)
@@ -155,11 +162,11 @@ class HibariUtterance:
             known = "".join(unit.phonemes + " " for unit in plan.rest if unit.phonemes)
             phonemes += known[:_RIGHT_PHONEMES]
         if not release.final or plan.has_more:
-            phonemes += _CONTINUATION
-        ids = [0, *(self._vocabulary[c] for c in (left + phonemes).rstrip()), 0]
+            phonemes += rules.continuation
         at, rows = self._seam
-        self._score.rewrite(ids, (max(0, self._origin + committed + at) if committed else 0, rows))
-        return len(ids)
+        seam = (max(0, self._origin + committed + at) if committed else 0, rows)
+        until = self._origin + (self._placed[-1].behind if self._placed else committed) + 1
+        return self._timeline.rewrite(left + phonemes, seam, self._origin, until)
 
     @staticmethod
     def _ends_in_pause(plan: SpeechPlan, release: Release) -> bool:
@@ -174,79 +181,111 @@ class HibariUtterance:
             return []
         wanted = self._utterance.chunk_characters * min(_GROWTH**self._chunks, _LONGEST)
         self._chunks += 1
-        end, lasts = self._placed[-1].unit.end, self._rows_to_end(self._placed[-1]) > _MOST_ROWS
+        end, limit = self._placed[-1].unit.end, self._step_rows()
+        lasts = self._rows_to_end(self._placed[-1]) > limit * _SLACK
         for n, (placed, following) in enumerate(itertools.pairwise(self._placed), 1):
             here = placed.unit.end
             if wanted and here - self._spoken_to >= wanted and end - here >= wanted // 2:
                 return self._placed[:n]
-            if lasts and self._rows_to_end(following) > _ROWS:
+            if lasts and self._rows_to_end(following) > limit:
                 return self._placed[:n]
         return self._placed[:]
 
     def _rows_to_end(self, placed: _PlacedUnit) -> int:
         """Rows from the last spoken row to the end of a unit."""
-        return self._score.first_row(self._origin + placed.behind) - self._score.spoken
+        timeline = self._timeline
+        return timeline.first_row(self._origin + placed.behind) - timeline.spoken
+
+    def _step_rows(self) -> int:
+        """Rows of the next step."""
+        rules = self._rules
+        return min(rules.first_step_rows << min(self._steps, 8), rules.step_rows)
 
     def _commit_group(self, group: list[_PlacedUnit], plan: SpeechPlan, release: Release) -> None:
         """Add `group` to the phonemes to speak, and set the row that is due."""
-        score = self._score
         last = not self._placed
         spoken = [placed for placed in group if placed.unit.phonemes]
         phonemes = "".join(placed.unit.phonemes + " " for placed in spoken)
         self._is_paused = last and self._ends_in_pause(plan, release)
         self._committed += _with_pause(phonemes) if self._is_paused else phonemes
         if last and release.final and not plan.has_more:
-            self._due_row = score.end
+            self._due_row = self._timeline.end
         elif self._is_paused:
-            self._due_row = self._find_pause_cut()
+            self._cut_in_pause()
         elif spoken:
-            self._due_row = self._find_cut(spoken[-1])
+            self._cut_behind(spoken[-1])
+
+    @property
+    def _is_due(self) -> bool:
+        return self._cut is not None or self._due_row > self._timeline.spoken
 
     def _render_due(self) -> Pcm:
         """Render the due rows, up to one step's worth."""
-        score = self._score
-        if self._due_row <= score.spoken:
+        timeline = self._timeline
+        if not self._is_due:
             return _SILENCE
-        rows = self._due_row - score.spoken
-        row = self._due_row if rows <= _MOST_ROWS else score.spoken + _ROWS
-        pcm = self._vocoder.push_frames(*score.render_to(row))
+        limit = self._step_rows()
+        self._steps += 1
+        rows = self._due_row - timeline.spoken
+        if rows <= limit * _SLACK:
+            self._find_cut()
+            rows = self._due_row - timeline.spoken
+        row = self._due_row if rows <= limit * _SLACK else timeline.spoken + limit
+        pcm = timeline.render_to(row) if row > timeline.spoken else _SILENCE
         if not self._is_paused:
-            phoneme, rows = score.find_seam()
+            phoneme, rows = timeline.find_seam()
             self._seam = (phoneme - self._origin - len(self._committed), rows)
         return pcm
 
-    def _find_cut(self, placed: _PlacedUnit) -> int:
-        """The row to cut at behind a unit that is followed by another."""
-        score = self._score
-        space = score.first_row(self._origin + placed.behind)
-        first = score.first_row(self._origin + placed.first)
-        return score.quietest_row(max(first, space + _CUT_ROWS[0]), space + _CUT_ROWS[1]) + 1
+    def _cut_behind(self, placed: _PlacedUnit) -> None:
+        """Cut behind a unit that is followed by another."""
+        timeline, (early, late) = self._timeline, self._rules.cut_rows
+        space = timeline.first_row(self._origin + placed.behind)
+        first = timeline.first_row(self._origin + placed.first)
+        self._due_row = max(first, space + early)
+        self._cut = _Cut(self._due_row, space + late, in_pause=False)
 
-    def _find_pause_cut(self) -> int:
-        """The row to cut at behind the last phonemes if no next word is known: where the sound has
-        decayed. Sets the seam to the pause's phoneme, from which speech goes on.
+    def _cut_in_pause(self) -> None:
+        """Cut behind the last phonemes if no next word is known: where the sound has decayed. Sets
+        the seam to the pause's phoneme, from which speech goes on.
         """
         pause = len(self._committed) - 1
-        while not self._committed[pause - 1].isalpha():
+        while not is_sound(self._committed[pause - 1]):
             pause -= 1
         self._seam = (pause - len(self._committed), 0)
         last, space = (
-            self._score.first_row(self._origin + p) for p in (pause - 1, len(self._committed) - 1)
+            self._timeline.first_row(self._origin + p)
+            for p in (pause - 1, len(self._committed) - 1)
         )
-        # The sound of the made-up continuation begins about where the space does.
-        heard = self._score.audible_rows(last, max(last + 1, space - 1))
-        return min(heard[1] + _PAUSE_ROWS, max(last + 1, space))
+        self._due_row = last
+        self._cut = _Cut(last, max(last + 1, space), in_pause=True)
+
+    def _find_cut(self) -> None:
+        """Set the due row to where the cut is."""
+        cut, timeline = self._cut, self._timeline
+        if cut is None:
+            return
+        timeline.prepare(cut.end)
+        if cut.in_pause:
+            # The sound of the made-up continuation begins about where the space does.
+            heard = timeline.audible_rows(cut.start, max(cut.start + 1, cut.end - 1))
+            self._due_row = min(heard[1] + self._rules.pause_rows, cut.end)
+        else:
+            self._due_row = timeline.quietest_row(cut.start, cut.end) + 1
+        self._cut = None
 
     def _time_words(self, group: list[_PlacedUnit]) -> tuple[Word, ...]:
         """The words of `group` with their times, clipped to the samples rendered so far."""
         words = []
-        now_ms = 1000 * self._samples / SAMPLE_RATE_HZ
+        # A word whose sound goes on in the next step ends where its phonemes do.
+        now_ms = inf if self._is_due else 1000 * self._samples / self._sample_rate_hz
+        row_ms, early = self._rules.row_ms, self._rules.early_rows
         for placed in group:
             if placed.unit.is_voiced:
                 span = (self._origin + placed.first, self._origin + placed.behind)
-                rows = map(self._score.first_row, span)
-                heard = self._score.audible_rows(*(max(0, row - _EARLY_ROWS) for row in rows))
-                start, end = (min(max(row * ROW_MS, self._word_end_ms), now_ms) for row in heard)
+                rows = map(self._timeline.first_row, span)
+                heard = self._timeline.audible_rows(*(max(0, row - early) for row in rows))
+                start, end = (min(max(row * row_ms, self._word_end_ms), now_ms) for row in heard)
                 words.append(Word(placed.unit.start, placed.unit.end, start, end))
                 self._word_end_ms = end
         return tuple(words)
@@ -254,7 +293,7 @@ class HibariUtterance:
 
 def _with_pause(phonemes: str) -> str:
     """`phonemes`, which end in a space, with a comma before it unless there is a mark."""
-    return phonemes if not phonemes[-2:-1].isalpha() else phonemes[:-1] + ", "
+    return phonemes[:-1] + ", " if phonemes[-2:-1] and is_sound(phonemes[-2]) else phonemes
 
 
 def _tail(committed: str, length: int) -> str:

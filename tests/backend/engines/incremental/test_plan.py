@@ -5,22 +5,36 @@ import re
 import pytest
 
 from backend.engines.base import Release
-from backend.engines.hibari.phonemes import Unit
-from backend.engines.hibari.plan import make_plan
+from backend.engines.hibari.text_pieces import LONGEST, effort, window_end
+from backend.engines.incremental.plan import make_plan
+from backend.engines.incremental.units import Unit
 
 WORD = re.compile(r"\S+")
 
 
-def read(text: str) -> list[Unit]:
+class WordReader:
     """Each word is a unit; a word of marks only is not voiced."""
-    return [
-        Unit(m.start(), m.end(), "wɜɹd" if any(c.isalnum() for c in m.group()) else "—")
-        for m in WORD.finditer(text)
-    ]
+
+    longest = LONGEST
+    effort = staticmethod(effort)
+    window_end = staticmethod(window_end)
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+
+    def read_units(self, text: str) -> list[Unit]:
+        self.lengths.append(len(text))
+        return [
+            Unit(m.start(), m.end(), "wɜɹd" if any(c.isalnum() for c in m.group()) else "—")
+            for m in WORD.finditer(text)
+        ]
+
+    def read_ipa(self, ipa: str) -> str:
+        return ipa
 
 
 def plan_words(release: Release, spoken_to: int = 0) -> tuple[list[str], int, bool]:
-    plan = make_plan(release, spoken_to, read)
+    plan = make_plan(release, spoken_to, WordReader(), 260)
     return [release.text[u.start : u.end] for u in plan.units], plan.reach, plan.has_more
 
 
@@ -49,18 +63,13 @@ def test_without_words_only_the_spaces_are_accounted_for(text: str) -> None:
 
 def test_a_long_text_is_read_in_bounded_parts() -> None:
     text = "word " * 400
-    lengths = []
-
-    def counted(part: str) -> list[Unit]:
-        lengths.append(len(part))
-        return read(part)
-
+    reader = WordReader()
     spoken_to, words = 0, 0
     while True:
-        plan = make_plan(Release(text, len(text), final=True), spoken_to, counted)
+        plan = make_plan(Release(text, len(text), final=True), spoken_to, reader, 260)
         assert plan.reach > spoken_to
         spoken_to, words = plan.reach, words + len(plan.units)
         if not plan.has_more:
             break
     assert (spoken_to, words) == (len(text), 400)
-    assert max(lengths) < 600
+    assert max(reader.lengths) < 600

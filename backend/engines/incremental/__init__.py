@@ -1,0 +1,1 @@
+"""What engines share that speak a sentence in rows of phonemes while it is still being written."""
