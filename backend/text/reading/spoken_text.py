@@ -11,13 +11,13 @@ from string import whitespace
 from backend.events import Word
 from backend.text.reading.spoken_word import SpokenWord
 from backend.text.reading.written_words import FILLER
-from backend.text.spaceless import SPACELESS
+from backend.text.spaceless import CJK
 
 Span = tuple[int, int]
 
 TIE = "\u00a0"
 """Between the words that are said for one written word: speech is not cut there."""
-_SPACELESS = re.compile(rf"[{SPACELESS}][^\w\s]*$")
+_SPACELESS = re.compile(rf"[{CJK}][^\w\s]*$")  # Thai words get spaces, like all others
 BLANK = whitespace + TIE + FILLER
 """Characters of a masked text that say nothing."""
 
