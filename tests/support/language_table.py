@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from babel import Locale
 
 from backend.text.alphabets import _SCRIPTS, needs_dictionary, scripts_of
+from backend.text.reading import grouped_numbers
 from backend.text.reading.abbreviation_table import ABBREVIATIONS, ORDINAL_LANGUAGES, TITLES
+from backend.text.reading.english import ENGLISH
+from backend.text.reading.grouped_numbers import read_grouped_number
 from backend.text.reading.languages import find_language
 from tests.support.texts_of_languages import TEXTS
 
@@ -30,7 +33,10 @@ def _describe(code: str, name: str) -> str:
         words = "by ICU's dictionary"
     elif scripts[0] in _EACH_CHARACTER:
         words = "at each character"
-    said_by = "this server" if find_language(code).rules else "the engine"
+    said_by = "this server" if code == ENGLISH.code else "the engine"
+    if code in grouped_numbers.LANGUAGES:
+        assert find_language(code).rules == (read_grouped_number,)
+        said_by += "; `1 000` in one word"
     known = len(TITLES.get(code, "").split()) + len(ABBREVIATIONS.get(code, "").split())
     own = "all of its own" if said_by == "this server" else f"{known} more" if known else "-"
     ordinals = ", ordinals" if code in ORDINAL_LANGUAGES else ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from backend.text.reading import grouped_numbers
 from backend.text.reading.end_rules import find_end_rule
 from backend.text.reading.english import ENGLISH
+from backend.text.reading.grouped_numbers import read_grouped_number
 from backend.text.reading.language import Language
 
 _LANGUAGES = {language.code: language for language in (ENGLISH,)}
@@ -22,7 +24,10 @@ def primary_subtag(tag: str) -> str:
 
 
 def find_language(tag: str) -> Language:
-    """The language of a tag such as "en-GB"; one without rules of reading if there is none."""
+    """The language of a tag such as "en-GB"; if unknown, one with few rules."""
     code = primary_subtag(tag)
     known = _LANGUAGES.get(code)
-    return known or Language(code, (), find_end_rule(code), words_before=2)
+    if known:
+        return known
+    rules = (read_grouped_number,) if code in grouped_numbers.LANGUAGES else ()
+    return Language(code, rules, find_end_rule(code), words_before=2)
