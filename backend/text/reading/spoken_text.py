@@ -45,7 +45,8 @@ class SpokenText:
             if word.phonemes and said:
                 self.pronunciations[size] = word.phonemes
             # Also behind the last one: where a word ends must not depend on the next.
-            if said and (not _SPACELESS.search(said) or written[word.end - 1 : word.end].isspace()):
+            is_apart = said.isascii() or not _SPACELESS.search(said)
+            if said and (is_apart or written[word.end - 1 : word.end].isspace()):
                 said += " "
             parts.append(said)
             size += len(said)
