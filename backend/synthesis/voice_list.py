@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from backend.events import Voice
 from backend.synthesis.served_engine import ServedEngine
+from backend.text.reading.languages import primary_subtag
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,6 @@ class ListedVoice:
     def speaks(self, language: str) -> bool:
         """Whether it speaks the language, in whichever region's way."""
         return primary_subtag(language) in map(primary_subtag, self.languages)
-
-
-def primary_subtag(language: str) -> str:
-    """The primary subtag of a language tag: `en` of `en-GB`."""
-    return re.split("[-_]", language, maxsplit=1)[0].lower()
 
 
 def list_voices(engines: Iterable[ServedEngine]) -> Iterator[ListedVoice]:
