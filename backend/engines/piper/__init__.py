@@ -1,0 +1,1 @@
+"""Piper's voices (VITS, one ONNX file each): many languages, any CPU, phonemes by espeak-ng."""
