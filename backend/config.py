@@ -76,7 +76,7 @@ class ServerSettings(Section):
 
 
 class EngineSettings(Section):
-    """The engine, its threads, and the defaults of a context."""
+    """The engines, their threads, and the defaults of a context."""
 
     name: Literal[
         "auto",
@@ -90,11 +90,17 @@ class EngineSettings(Section):
         description="The engine; auto is Chatterbox if a CUDA device and its weights are present; "
         "on a CPU Chatterbox Nano if its weights are present and it keeps up; else hibari.",
     )
+    also: str = Field(
+        default="auto",
+        description="Further engines whose voices are offered, too, separated by commas; auto is "
+        "piper if it has voices here; none. One that cannot be loaded is left out, with a warning.",
+    )
     threads: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Engine threads; 0 is one per core. An engine that batches utterances has one.",
+        description="Engine threads; 0 is one per core. Engines on the CPU share them; one that "
+        "batches utterances has a thread of its own.",
     )
     voice: str = Field(
         default="", description="Voice of a context that names none; empty is the engine's own."

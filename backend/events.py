@@ -23,7 +23,7 @@ BitRate = int | Literal["auto"]
 class Voice:
     """A voice of an engine. `ready`: needs no download. `learned`: made from a recording, and can
     be removed. `gender`: female, male, or "" for unknown. `other_languages`: in which it can speak
-    besides its own.
+    besides its own. `engine`: its engine's name, in the server's list of voices.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Voice:
     learned: bool = False
     gender: str = ""
     other_languages: tuple[str, ...] = ()
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

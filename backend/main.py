@@ -49,7 +49,7 @@ from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes, watching_the_loop
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
-from backend.engines.loader import load_model
+from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
@@ -94,22 +94,23 @@ class Application(FastAPI):
 
 
 def create_app(
-    settings: Settings, model: Model, on_dead: Callable[[EngineDead], None] = lambda _: None
+    settings: Settings,
+    model: Model,
+    on_dead: Callable[[EngineDead], None] = lambda _: None,
+    others: Sequence[Model] = (),
 ) -> FastAPI:
     """Create the application: the protocols' routes, `/v1/status`, `/metrics`, `/healthz`,
     `/readyz`, and the pages of `backend/web/`.
 
     Its startup loads the voice and warms up (a second or two). Raises `ConfigError`.
 
-    `on_dead`: called once the engine can render nothing more; from then on `/readyz` answers 503
-    and no connection is admitted.
+    `on_dead`: called once no engine can render any more; from then on `/readyz` answers 503 and no
+    connection is admitted. `others`: of further engines, whose voices are offered, too.
     """
     access = Access(settings.access)
     check_exposure(settings, access)
     metrics = Metrics()
     threads = settings.engine.threads or os.cpu_count() or 1
-    if model.info.max_batch > 1:  # one thread steps all utterances
-        threads = 1
     limits = Limits(
         settings.bidirectional_streaming.task_timeout,
         settings.server.max_first_wait,
@@ -117,6 +118,8 @@ def create_app(
     )
     tts = TTSManager(model, settings.engine, metrics, threads, limits)
     tts.on_dead = on_dead
+    for other in others:
+        tts.add_engine(other)
     wyoming = _create_wyoming(settings, access)
     lexicons = _create_lexicons(settings)
 
@@ -170,9 +173,15 @@ def _add_routes(
 
     @app.get("/readyz")
     async def readyz(response: Response) -> dict[str, object]:
-        """Answers 503 while the engine cannot render; an idle one is made to, now and then."""
+        """Answers 503 while the main engine cannot render; an idle one is made to, now and then.
+        What other engines lack is told, too.
+        """
         ready = app.state.connections.is_accepting and tts.has_all_threads
-        health = await tts.check_health() if ready else Health(None, None)
+        health, *others = (
+            await asyncio.gather(*(engine.check_health() for engine in tts.engines))
+            if ready
+            else [Health(None, None)]
+        )
         ready = ready and health.problem is None
         response.status_code = 200 if ready else 503
         return {
@@ -181,6 +190,10 @@ def _add_routes(
             "voice": tts.default_voice,
             "loaded": tts.is_loaded,
             **asdict(health),
+            "others": {
+                engine.info.name: asdict(each)
+                for engine, each in zip(tts.engines[1:], others, strict=False)
+            },
         }
 
 
@@ -275,15 +288,19 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     of the one that the settings choose.
     """
     listener = listen(settings.server.host, settings.server.port)
-    model = model or load_model(settings, models_folder(settings.engine.models))
+    folder = models_folder(settings.engine.models)
+    model = model or load_model(settings, folder)
+    others = load_other_models(settings, folder, model.info.name)
     voice = settings.engine.voice or model.default_voice
-    model.load_voice(voice)
+    if not others or voice in {each.name for each in model.voices()}:
+        model.load_voice(voice)
     settings, max_connections = fit_descriptors(settings)
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    engines = " and ".join(each.info.name for each in (model, *others))
     announcement = (
         f"duplex-tts ready on {url}\n"
-        f"  speaks with {model.info.name}, voice {voice}; "
+        f"  speaks with {engines}, voice {voice}; "
         f"text and audio at ws{url[4:]}/ws/tts"
     )
     if not lan_key:  # else the invitation has one, with the key
@@ -297,7 +314,7 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         server.stop_with_error(error)
         _exit_after(_EXIT_AFTER_S)
 
-    app = create_app(settings, model, stop)
+    app = create_app(settings, model, stop, others)
     server = DrainingServer(server_config(app, settings, max_connections), announcement)
     try:
         server.run(sockets=[listener])

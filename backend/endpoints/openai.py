@@ -56,25 +56,27 @@ def openai_routes(access: Access) -> APIRouter:
     @router.get("/v1/models")
     async def models(request: Request) -> Any:
         services = _get_services(request)
-        info = services.tts.info
         if _ELEVENLABS_KEY in request.headers:
             max_characters = services.settings.server.max_text_length
             return [
-                elevenlabs_http.describe_model(info.name, sorted(info.languages), max_characters)
+                elevenlabs_http.describe_model(
+                    engine.info.name, sorted(engine.info.languages), max_characters
+                )
+                for engine in services.tts.engines
             ]
-        return openai.describe_models(info.name)
+        return openai.describe_models(*_name_engines(services))
 
     @router.get("/v1/models/{name}", response_model=None)
     async def model(request: Request, name: str) -> Response | dict[str, Any]:
-        engine = _get_services(request).tts.info.name
-        if name in (engine, *openai.MODELS):
+        if name in (*_name_engines(_get_services(request)), *openai.MODELS):
             return openai.describe_model(name)
         message = f"the model {name[:80]!r} does not exist; GET /v1/models lists the models"
         return _error_response(request, Failed(None, "model_not_found", message))
 
     @router.get("/v1/audio/models")  # used by Open WebUI
     async def audio_models(request: Request) -> dict[str, Any]:
-        return {"models": openai.describe_models(_get_services(request).tts.info.name)["data"]}
+        engines = _name_engines(_get_services(request))
+        return {"models": openai.describe_models(*engines)["data"]}
 
     @router.get("/v1/audio/voices")
     async def voices(request: Request) -> dict[str, Any]:
@@ -112,6 +114,10 @@ def _create_response(services: Services, speech_request: openai.OpenAISpeechRequ
         audio.headers = headers
         body = audio
     return SpeechResponse(services, start, speech_request.input, body)
+
+
+def _name_engines(services: Services) -> list[str]:
+    return [engine.info.name for engine in services.tts.engines]
 
 
 def _get_services(request: Request) -> Services:

@@ -57,7 +57,7 @@ def _describe_reading(services: Services, body: ReadBody) -> dict[str, Any]:
     """Blocks (about 0.2 ms a word)."""
     start = Start("", voice=body.voice, language=body.language, lexicon=body.lexicon)
     voice = services.tts.resolve_params(start).voice
-    language = create_language_source(start, voice, services.tts.info.languages, services.lexicons)
+    language = create_language_source(start, services.tts.listed_voice(voice), services.lexicons)
     sentences = read_sentences(body.text, language, MarkupOptions(ssml=body.ssml))
     return {
         "spoken": " ".join(filter(None, (each.spoken.plain for each in sentences))),

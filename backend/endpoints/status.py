@@ -24,6 +24,7 @@ from backend.errors import Unauthorized
 from backend.monitoring.metrics import Figures, Metrics
 from backend.monitoring.rolling_window import WINDOW_S
 from backend.sessions.session import SessionStatus
+from backend.synthesis.served_engine import ServedEngine
 from backend.transport.auth import Access, bearer_key, is_loopback
 from backend.transport.origins import hostname
 from backend.tts_manager import TTSManager
@@ -34,8 +35,9 @@ _LAG_PERIOD_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """The engine and its threads. `rtf`: of the last steps. `device`: None on a CPU. `loaded`: its
-    weights are on its device. `memory`: None if the engine does not tell.
+    """An engine and its threads; engines on the CPU share theirs. `rtf`: of the last steps.
+    `device`: None on a CPU. `loaded`: its weights are on its device. `memory`: None if the engine
+    does not tell. `problem`: why it can render nothing more.
     """
 
     name: str
@@ -46,6 +48,7 @@ class EngineStatus:
     device: Device | None
     loaded: bool
     memory: EngineMemory | None
+    problem: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Status:
     """The answer of `GET /v1/status`. Contains no text of users.
 
     `time_s`: the server's monotonic clock, for rates between two answers. `window_s`: time span of
-    the distributions. `sessions`: None if the client is not the operator.
+    the distributions. `engine`: the main one. `sessions`: None if the client is not the operator.
     """
 
     time_s: float
@@ -62,6 +65,7 @@ class Status:
     window_s: float
     ttfa_goal_s: float
     engine: EngineStatus
+    other_engines: list[EngineStatus]
     figures: Figures
     text_waiting: int
     messages_waiting: int
@@ -87,12 +91,14 @@ def status_routes(
             engine=tts.waiting_utterances,
             outgoing=connections.queued_messages,
         )
-        if device := tts.device:
-            metrics.set_device_memory(
-                device.name, device.memory_used_bytes, device.memory_total_bytes
-            )
+        for engine in tts.engines:
+            metrics.set_engine_up(engine.info.name, up=engine.fatal_error is None)
+            if device := engine.model.device:
+                metrics.set_device_memory(
+                    device.name, device.memory_used_bytes, device.memory_total_bytes
+                )
         metrics.set_engine_loaded(loaded=tts.is_loaded)
-        if memory := await tts.measure_memory():
+        if memory := await tts.measure_memory(tts.main):
             metrics.set_engine_memory(
                 {
                     "weights": memory.weights_bytes,
@@ -115,6 +121,7 @@ def status_routes(
     async def status(request: Request) -> Response:
         _authorize(request, access)
         connections = _connections(request)
+        main, *others = [await _describe_engine(tts, engine) for engine in tts.engines]
         now_s = time.monotonic()
         answer = Status(
             time_s=now_s,
@@ -122,16 +129,8 @@ def status_routes(
             accepting=connections.is_accepting,
             window_s=WINDOW_S,
             ttfa_goal_s=settings.latency_optimization.ttfa_goal,
-            engine=EngineStatus(
-                tts.info.name,
-                tts.default_voice,
-                tts.threads,
-                tts.waiting_utterances,
-                tts.rtf,
-                tts.device,
-                tts.is_loaded,
-                await tts.measure_memory(),
-            ),
+            engine=main,
+            other_engines=others,
             figures=metrics.figures(),
             text_waiting=connections.waiting_characters,
             messages_waiting=connections.queued_messages,
@@ -155,6 +154,20 @@ def status_routes(
             raise HTTPException(404, "no such session; it may have ended")
 
     return router
+
+
+async def _describe_engine(tts: TTSManager, engine: ServedEngine) -> EngineStatus:
+    return EngineStatus(
+        engine.info.name,
+        tts.default_voice if engine is tts.main else engine.model.default_voice,
+        engine.scheduler.thread_count,
+        engine.waiting_count,
+        engine.costs.rtf,
+        engine.model.device,
+        engine.is_loaded,
+        await tts.measure_memory(engine),
+        engine.fatal_error.message if engine.fatal_error else None,
+    )
 
 
 def _authorize(request: Request, access: Access) -> None:

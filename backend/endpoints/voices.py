@@ -39,7 +39,7 @@ def voice_routes(access: Access) -> APIRouter:
         """One response for native and ElevenLabs clients, which read different fields."""
         tts = _get_services(request).tts
         described = [_describe_voice(voice) for voice in tts.voices()]
-        return {"default": tts.default_voice, "voices": described, "clones": tts.info.clones}
+        return {"default": tts.default_voice, "voices": described, "clones": tts.clones}
 
     @router.post(VOICES)
     async def add_voice(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Loads the engine that the settings name, or the best one that this machine can run."""
+"""Loads the engines that the settings name, or the best one that this machine can run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import structlog
 
-from backend.config import ChatterboxSettings, Settings
+from backend.config import ChatterboxSettings, EngineSettings, Settings
 from backend.engines.base import Model
 from backend.engines.speed import measure_rtf
 from backend.engines.weights import WEIGHTS, weights_folder
@@ -18,6 +19,7 @@ from backend.errors import ConfigError, DuplexError
 log = structlog.get_logger(__name__)
 
 _EMBEDDED = "hibari"
+_PIPER = "piper"
 _NANO = "chatterbox-nano"  # the only one that may keep up on a CPU
 _HIGHEST_RTF = 0.7  # of speech on a CPU, which the server's other work shares
 _INSTALL = "in a checkout run: make install-chatterbox"
@@ -32,8 +34,40 @@ def load_model(settings: Settings, models: Path) -> Model:
     if name == "auto":
         name, why, model = _choose_best(settings.chatterbox, models)
     log.info("engine.chosen", engine=name, why=why, models=str(models))
-    if model is not None:
-        return model
+    return model or _load_engine(name, settings, models)
+
+
+def load_other_models(settings: Settings, models: Path, main: str) -> list[Model]:
+    """Load the further engines that `engine.also` names, besides the main one. Blocks as
+    `load_model` does. One that cannot be loaded is left out, with a warning. Raises `ConfigError`
+    for a name that is none.
+    """
+    loaded: list[Model] = []
+    for name in _other_names(settings.engine.also, models):
+        if name in (main, *(model.info.name for model in loaded)):
+            continue
+        try:
+            loaded.append(_load_engine(name, settings, models))
+        except ConfigError as error:
+            log.warning("engine.left_out", engine=name, why=error.message)
+        else:
+            log.info("engine.also", engine=name)
+    return loaded
+
+
+def _other_names(also: str, models: Path) -> list[str]:
+    if also.strip() == "auto":
+        return [_PIPER] if any((models / _PIPER).glob("*.onnx")) else []
+    names = [name.strip() for name in also.split(",") if name.strip() not in ("", "none")]
+    known = get_args(EngineSettings.model_fields["name"].annotation)
+    for name in names:
+        if name == "auto" or name not in known:
+            choices = ", ".join(each for each in known if each != "auto")
+            raise ConfigError(f"engine.also: {name[:40]!r} is no engine; engines: {choices}")
+    return names
+
+
+def _load_engine(name: str, settings: Settings, models: Path) -> Model:
     if name == _EMBEDDED:
         return _load_hibari(models)
     _check_device(name, settings.chatterbox.device)

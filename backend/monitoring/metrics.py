@@ -105,6 +105,12 @@ class Metrics:
             "duplex_tts_engine_loaded", "0 while the weights are off the device.", registry=registry
         )
         self._loaded.set(1)
+        self._up = Gauge(
+            "duplex_tts_engine_up",
+            "0 once the engine can render nothing more.",
+            ["engine"],
+            registry=registry,
+        )
         self._healthy = Gauge(
             "duplex_tts_engine_healthy", "0 if the last health check failed.", registry=registry
         )
@@ -207,6 +213,10 @@ class Metrics:
     def set_engine_loaded(self, *, loaded: bool) -> None:
         """Set whether the engine's weights are on its device."""
         self._loaded.set(loaded)
+
+    def set_engine_up(self, name: str, *, up: bool) -> None:
+        """Set whether an engine can render: it is not dead."""
+        self._up.labels(name).set(up)
 
     def count_text(self, characters: int) -> None:
         """Count characters received."""

@@ -113,9 +113,9 @@ def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
     }
 
 
-def describe_models(engine: str) -> dict[str, Any]:
-    """The response to `GET /v1/models`; every model is the engine."""
-    return {"object": "list", "data": [describe_model(name) for name in (engine, *MODELS)]}
+def describe_models(*engines: str) -> dict[str, Any]:
+    """The response to `GET /v1/models`; the voice asked for names the engine, not the model."""
+    return {"object": "list", "data": [describe_model(name) for name in (*engines, *MODELS)]}
 
 
 def describe_model(name: str) -> dict[str, Any]:

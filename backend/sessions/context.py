@@ -52,8 +52,10 @@ class Context:
         self._services = services
         self._send_queue = send_queue
         self._streaming = services.settings.bidirectional_streaming
-        info = services.tts.info
-        self._pacer = Pacer(create_pacing(services.settings, start, services.tts))
+        voice = services.tts.listed_voice(self._voice_params.voice)
+        engine = self._engine = voice.engine
+        rate_hz = engine.info.sample_rate_hz
+        self._pacer = Pacer(create_pacing(services.settings, start, engine.model))
         self._live: LiveListener | None = None
         if start.mode != "batch":
             self._live = LiveListener(_RANKS[start.priority or "normal"])
@@ -62,13 +64,11 @@ class Context:
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
-        language = create_language_source(
-            start, self._voice_params.voice, info.languages, services.lexicons
-        )
+        language = create_language_source(start, voice, services.lexicons)
         markup = MarkupOptions(ssml=bool(start.ssml))
         limit = services.settings.server.max_text_length
-        self._text = TextBuffer(limit, language, markup, info.sounds)
-        self._audio_sender = AudioSender(self.id, output, info.sample_rate_hz, send_queue)
+        self._text = TextBuffer(limit, language, markup, engine.info.sounds)
+        self._audio_sender = AudioSender(self.id, output, rate_hz, send_queue)
         self._gain = 1.0  # the voice's, once loaded
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses
         self.is_advisable = self._is_live and not target.is_adaptive
@@ -78,7 +78,7 @@ class Context:
         self._flushes: deque[int] = deque()  # offsets of unanswered flushes
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
-        self._converter = ChunkConverter(self._text, info.sample_rate_hz)
+        self._converter = ChunkConverter(self._text, rate_hz)
         self._undelivered: list[RenderedSpan] = []  # rendered; see `immediate_send`
 
     # --- commands ---------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Context:
         self._send_queue.add_watcher(self.id, self._listener)
         self._record.log_opened()
         if self._live is not None:
-            self._services.tts.listeners.add(self._live, self._services.clock())
+            self._engine.add_listener(self._live, self._services.clock())
 
     def close_record(self, outcome: str) -> None:
         """Stop recording, if the context was not spoken to its end."""
@@ -245,7 +245,7 @@ class Context:
         change, params = self._text.change, self._voice_params
         if change is None:
             return params, 1.0
-        known = self._services.tts.info.parameters.get("speed")
+        known = self._engine.info.parameters.get("speed")
         speed = (
             min(max(params.speed * change.rate, known.low), known.high) if known else params.speed
         )
@@ -324,7 +324,7 @@ class Context:
 
     def _remove_live_listener(self) -> None:
         if self._live is not None:
-            self._services.tts.listeners.remove(self._live)
+            self._engine.listeners.remove(self._live)
 
     def _silence_s(self) -> float:
         """How long the listener has heard nothing: silence that need not be sent again. A client

@@ -144,7 +144,7 @@ class ContextTable:
                 f"{limit} contexts are open; end or cancel one (the limit is max_concurrent_tasks)"
             )
         if start.mode != "batch" and not self._is_continuing:  # batch has no deadline
-            self._services.tts.check_capacity()
+            self._services.tts.check_capacity(start)
         return Context(start, self._services, self._send_queue, self._record)
 
     @property

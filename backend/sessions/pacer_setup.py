@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 from backend.config import Settings
-from backend.engines.base import Release
+from backend.engines.base import Model, Release
 from backend.events import Start
 from backend.text.pacer import Pacing, Speak
 from backend.text.reading.spoken_text import SpokenText
-from backend.tts_manager import TTSManager
 
 
 def create_release(spoken: SpokenText, choice: Speak) -> Release:
@@ -24,7 +23,7 @@ def create_release(spoken: SpokenText, choice: Speak) -> Release:
     )
 
 
-def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
+def create_pacing(settings: Settings, start: Start, model: Model) -> Pacing:
     """Combine the settings, the client's request and the engine into pacer parameters.
 
     Mode `stream` starts as early as `live`, but finished sentences do not wait for playback: its
@@ -45,7 +44,7 @@ def create_pacing(settings: Settings, start: Start, tts: TTSManager) -> Pacing:
         live=start.mode != "batch",
         duplex=settings.bidirectional_streaming.enabled,
         preemptive=latency.preemptive_generation,
-        incremental=tts.info.incremental,
-        min_clause_length=tts.info.min_clause_length,
-        is_whole_word=tts.is_whole_word,
+        incremental=model.info.incremental,
+        min_clause_length=model.info.min_clause_length,
+        is_whole_word=model.is_whole_word,
     )

@@ -10,6 +10,7 @@ import structlog
 from backend.errors import DuplexError
 from backend.events import Start
 from backend.synthesis.lexicon_store import LexiconStore
+from backend.synthesis.voice_list import ListedVoice
 from backend.text.reading.language import Language
 from backend.text.reading.languages import find_language
 from backend.text.reading.lexicon import Lexicon, create_lexicon_rule
@@ -18,19 +19,20 @@ log = structlog.get_logger(__name__)
 
 
 def create_language_source(
-    start: Start, voice: str, languages: tuple[str, ...], lexicons: LexiconStore
+    start: Start, voice: ListedVoice, lexicons: LexiconStore
 ) -> Callable[[], Language]:
-    """How the next sentence is read: asked again for each, since lexicons change. `languages`: the
-    engine's; the first is that of a context that names none. Raises `BadLexicon`,
+    """How the next sentence is read: asked again for each, since lexicons change. A context that
+    names no language has its voice's. Raises `BadLexicon`,
     `UnknownLexicon`.
     """
-    language = find_language(start.language or languages[0])
-    known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
+    language = find_language(start.language or voice.languages[0])
+    name = voice.voice.name
+    known = lexicons.lexicon_for(name, start.lexicon, start.dictionaries)
 
     def find_current() -> Language:
         nonlocal known
         try:
-            known = lexicons.lexicon_for(voice, start.lexicon, start.dictionaries)
+            known = lexicons.lexicon_for(name, start.lexicon, start.dictionaries)
         except DuplexError as error:  # a dictionary was removed: go on with the last ones
             log.warning("lexicon.gone", why=error.message)
         return add_lexicon(language, known)

@@ -1,4 +1,4 @@
-"""An engine's own thread: takes work from the queue, steps the engine, hands the results over.
+"""An engine thread: takes work from the queue, steps its engines, hands the results over.
 
 Results go through a callback, which must bring them to the event loop (`scheduler`).
 """
@@ -33,35 +33,40 @@ class RenderResult:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The results of one engine step, and what it cost its thread."""
+    """The results of one step of a model's engine, and what it cost its thread."""
 
+    model: Model
     results: list[RenderResult]
     busy_s: float = 0.0
     audio_s: float = 0.0
 
 
 class EngineThread:
-    """A thread and the engine that it owns."""
+    """A thread and the engines that it owns: one of each model that its queue serves, created when
+    first needed. A step is one engine's.
+    """
 
     def __init__(
         self,
-        model: Model,
+        first: Model,
         name: str,
         queue: WorkQueue,
         deliver: Callable[[StepResult], None],
         limits: Limits,
     ) -> None:
+        """`first`: its engine is created when the thread starts. A model that batches is the only
+        one of its queue.
+        """
         self.name = name
-        self.seat = queue.join(max(1, model.info.max_batch))
-        self._info = model.info
-        self._model = model
+        self.seat = queue.join(max(1, first.info.max_batch))
+        self._first = first
         self._queue = queue
         self._deliver = deliver
         self._limits = limits
-        self._owned = OwnedEngine(model)
+        self._owned = {first: OwnedEngine(first)}
         self._abandoned = False
         self._current_step: tuple[UtteranceHandle, ...] = ()  # another object in each step
-        self._begun: set[str] = set()  # these two are the thread's own
+        self._begun: dict[str, Engine] = {}  # by utterance; these two are the thread's own
         self._worked_s: dict[str, float] = {}  # the engine's time since the last result
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -74,8 +79,8 @@ class EngineThread:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether its engine can speak without loading first: see `OwnedEngine`."""
-        return self._owned.is_loaded
+        """Whether its engines can speak without loading first: see `OwnedEngine`."""
+        return all(owned.is_loaded for owned in tuple(self._owned.values()))
 
     @property
     def is_alive(self) -> bool:
@@ -106,27 +111,36 @@ class EngineThread:
     # --- on the thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        self._owned.load()
+        self._owned[self._first].load()
         while (work := self._queue.take(self.seat, self._idle_s())) is not None:
             if work.unload:
-                self._owned.unload()
+                for owned in self._owned.values():
+                    owned.unload()
             else:
                 self._advance(work)
 
     def _idle_s(self) -> float:
-        """After how long without work to unload the engine: never while it holds utterances."""
-        can_unload = isinstance(self._model, UnloadableModel) and self._owned.is_loaded
+        """After how long without work to unload the engines: never while they hold utterances."""
+        can_unload = any(
+            isinstance(model, UnloadableModel) and owned.is_loaded
+            for model, owned in self._owned.items()
+        )
         return self._limits.idle_unload_s if can_unload and not self._begun else math.inf
 
     def _advance(self, work: Work) -> None:
         for utterance_id in work.aborted:
-            self._forget(self._owned.engine, utterance_id)
+            self._forget(self._begun.get(utterance_id), utterance_id)
         if work.aborted and not work.utterances:
             return
-        engine = self._owned.load()
+        engine = self._load_engine(work.utterances[0].model if work.utterances else self._first)
         ready = self._prepare(engine, work)
         if ready:
             self._finish(self._step(engine, ready), ready)
+
+    def _load_engine(self, model: Model) -> Engine:
+        if model not in self._owned:
+            self._owned[model] = OwnedEngine(model)
+        return self._owned[model].load()
 
     def _prepare(self, engine: Engine, work: Work) -> list[UtteranceHandle]:
         """Give the engine what is new. Returns the utterances that it can advance."""
@@ -137,12 +151,12 @@ class EngineThread:
             try:
                 if name in work.begun:
                     engine.begin(handle.utterance)
-                    self._begun.add(name)
+                    self._begun[name] = engine
                 if name in work.releases and name in self._begun:
                     engine.extend(name, work.releases[name])
             except Exception as error:  # noqa: BLE001 - the engine boundary
                 failure = RenderResult(handle, self._fail(engine, handle, error))
-                self._finish(StepResult([failure]), [handle])
+                self._finish(StepResult(handle.model, [failure]), [handle])
             else:
                 if name in self._begun:
                     ready.append(handle)
@@ -162,11 +176,12 @@ class EngineThread:
         busy_s = time.perf_counter() - started_s
         results += self._fail_those_out_of_time(engine, handles, results, busy_s)
         known = [each for each in results if each.utterance_id in before]
+        model = handles[0].model
         samples = sum(len(each.pcm) for each in known if isinstance(each, Chunk))
         if samples:
-            self._owned.note_audio()
+            self._owned[model].note_audio()
         rendered = [before[each.utterance_id](each) for each in known]
-        return StepResult(rendered, busy_s, samples / self._info.sample_rate_hz)
+        return StepResult(model, rendered, busy_s, samples / model.info.sample_rate_hz)
 
     def _finish(self, step: StepResult, handles: list[UtteranceHandle]) -> None:
         """Give the utterances back to the queue and hand the results over."""
@@ -184,10 +199,10 @@ class EngineThread:
         """
         failed = any(isinstance(each.result, Failure) for each in own)
         if failed:
-            self._begun.discard(handle.utterance.id)
+            self._begun.pop(handle.utterance.id, None)
         chunks = [each.result for each in own if isinstance(each.result, Chunk)]
         caught_up = any(chunk.caught_up for chunk in chunks)
-        audio_s = sum(len(chunk.pcm) for chunk in chunks) / self._info.sample_rate_hz
+        audio_s = sum(len(chunk.pcm) for chunk in chunks) / handle.model.info.sample_rate_hz
         if self._queue.give_back(handle, audio_s, caught_up=caught_up, failed=failed):
             return own
         return [
@@ -217,17 +232,17 @@ class EngineThread:
 
     def _fail(self, engine: Engine, handle: UtteranceHandle, error: Exception) -> Failure:
         self._forget(engine, handle.utterance.id)
-        return Failure(handle.utterance.id, to_client_error(self._info.name, error))
+        return Failure(handle.utterance.id, to_client_error(handle.model.info.name, error))
 
     def _forget(self, engine: Engine | None, utterance_id: str) -> None:
-        self._begun.discard(utterance_id)
+        self._begun.pop(utterance_id, None)
         self._worked_s.pop(utterance_id, None)
         if engine is None:
             return
         try:
             engine.abort(utterance_id)
         except Exception as error:  # noqa: BLE001 - the engine boundary; only logged
-            to_client_error(self._info.name, error)
+            to_client_error(engine.info.name, error)
 
 
 def _before_step(handle: UtteranceHandle) -> Callable[[Result], RenderResult]:

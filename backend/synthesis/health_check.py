@@ -6,13 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from backend.engines.base import Release
 from backend.errors import DuplexError, EngineFailed
 from backend.monitoring.metrics import Metrics
-from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 
 _TEXT = "Ready."
@@ -31,6 +31,26 @@ class Health:
     rendered_s_ago: float | None
 
 
+class CheckedEngine(Protocol):
+    """What a check reads of an engine; see `ServedEngine`."""
+
+    @property
+    def rendered_at_s(self) -> float:
+        """Loop time at which it last brought audio to a listener; -inf before."""
+
+    @property
+    def waiting_count(self) -> int:
+        """Utterances that wait for its threads."""
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it can speak without loading its weights first."""
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may work on an utterance without a result."""
+
+
 class HealthCheck:
     """Renders a word when asked, unless speech has just proved the same. Lives on one event loop.
 
@@ -40,7 +60,7 @@ class HealthCheck:
 
     def __init__(
         self,
-        scheduler: Scheduler,
+        engine: CheckedEngine,
         open_utterance: Callable[[], UtteranceHandle],
         interval_s: float,
         metrics: Metrics,
@@ -48,7 +68,7 @@ class HealthCheck:
         """`open_utterance`: with the default voice. `interval_s`: of silence, after which a word is
         rendered, once in so long at most; 0: never.
         """
-        self._scheduler = scheduler
+        self._engine = engine
         self._open_utterance = open_utterance
         self._interval_s = interval_s
         self._metrics = metrics
@@ -74,22 +94,22 @@ class HealthCheck:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _health(self) -> Health:
-        if self._scheduler.rendered_at_s > self._began_s:  # speech, since then
+        if self._engine.rendered_at_s > self._began_s:  # speech, since then
             self._problem = None
-        proven_s = max(self._proven_s, self._scheduler.rendered_at_s)
+        proven_s = max(self._proven_s, self._engine.rendered_at_s)
         ago_s = None if math.isinf(proven_s) else round(self._now_s() - proven_s, 1)
         return Health(self._problem, ago_s)
 
     def _is_due(self) -> bool:
-        if not self._interval_s or self._scheduler.waiting_count or not self._scheduler.is_loaded:
+        if not self._interval_s or self._engine.waiting_count or not self._engine.is_loaded:
             return False
         wait_s = min(self._interval_s, _RETRY_S) if self._problem else self._interval_s
-        last_s = max(self._began_s, self._scheduler.rendered_at_s)
+        last_s = max(self._began_s, self._engine.rendered_at_s)
         return self._now_s() - last_s >= wait_s
 
     async def _probe(self) -> None:
         try:
-            patience_s = self._scheduler.patience_s
+            patience_s = self._engine.patience_s
             async with asyncio.timeout(None if math.isinf(patience_s) else patience_s):
                 await self._render()
             self._problem, self._proven_s = None, self._now_s()

@@ -60,6 +60,6 @@ def rank_waiting(
         return due + first[: listeners.room(now_s, len(due)) if due else None]
     later, left = [each for _, each in playing], [each for _, each in batch]
     late = sum(due_s <= now_s for due_s, _ in playing)
-    if first and later and not listeners.fits(now_s, late, thread):
+    if first and later and not listeners.fits(now_s, late, thread, first[0].listener):
         return later + first + left
     return first + later + left

@@ -3,6 +3,9 @@
 Utterances wait in one queue (`work_queue`); which one a thread takes next is the decision of
 `render_order`. Results come back through `call_soon_threadsafe`.
 
+The threads serve the engines of all the models that they are given: a step is whichever engine's
+utterance comes next, so that the promise of `render_order` holds across engines.
+
 A thread whose engine stays in one step is given up and replaced: the utterance in that step fails,
 the others go on in other threads, after what was delivered of them.
 """
@@ -23,6 +26,7 @@ from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
 from backend.synthesis.limits import Limits as Limits
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
+from backend.synthesis.render_costs import RenderCosts
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.work_queue import WorkQueue
 
@@ -31,6 +35,8 @@ log = structlog.get_logger(__name__)
 _CHECK_S = 0.25  # between two looks at what the threads are at
 _MOST_LOST = 8  # threads given up that still hang: each keeps its memory, and maybe a core
 _STOP_S = 1.5  # that all threads together get to end their steps
+_MOST_LOST_TO_ONE = 4  # of several engines, before it is given up so that the others keep theirs
+_ASSUMED_RTF = 0.2  # of a further engine that has not rendered yet
 _ALL_HANG = "no engine thread answers; restart the server"
 
 
@@ -43,28 +49,27 @@ class Scheduler:
         threads: int,
         metrics: Metrics,
         limits: Limits | None = None,
-        on_dead: Callable[[EngineDead], None] = lambda _: None,
+        on_dead: Callable[[Model, EngineDead], None] = lambda *_: None,
     ) -> None:
-        """`on_dead`: called on the event loop for every utterance that fails with `EngineDead`.
-
-        `rendered_at_s`: loop time at which an engine last brought audio, that of health checks not
-        counted; -inf before.
+        """`model`: the first; the threads create its engines when they start. `on_dead`: called on
+        the event loop for every utterance that fails with `EngineDead`.
         """
         limits = limits or Limits()
         self.listeners = LiveListeners(
             threads, limits.max_first_wait_s, batched=model.info.max_batch > 1
         )
-        self._model = model
+        self._first = model
+        self._costs = {model: self.listeners.costs}
+        self._given_up: dict[Model, EngineDead] = {}
         self._thread_target = threads
         self._metrics = metrics
         self._limits = limits
         self._on_dead = on_dead
         self._queue = WorkQueue(self.listeners, self._now_s)
         self._numbers = itertools.count()
-        self._lost: list[EngineThread] = []
+        self._lost: dict[EngineThread, Model] = {}  # hanging, and in whose engine
         self._watched: dict[EngineThread, tuple[object, int]] = {}  # its step, and for how long
         self._stopped = False
-        self.rendered_at_s = -math.inf
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ids = itertools.count(1)
         self._handles: set[UtteranceHandle] = set()
@@ -73,10 +78,33 @@ class Scheduler:
     def _create_thread(self) -> EngineThread:
         """A simulated machine makes others."""
         name = f"engine-{next(self._numbers)}"
-        return EngineThread(self._model, name, self._queue, self._post_step, self._limits)
+        return EngineThread(self._first, name, self._queue, self._post_step, self._limits)
 
     def _now_s(self) -> float:
         return self._loop.time() if self._loop else 0.0
+
+    def add_model(self, model: Model) -> None:
+        """Serve another model's engines with the same threads. Neither may batch."""
+        self._costs[model] = RenderCosts(_ASSUMED_RTF)
+
+    def costs_of(self, model: Model) -> RenderCosts:
+        """What the renders of a model's engines cost."""
+        return self._costs[model]
+
+    @property
+    def batched(self) -> bool:
+        """Whether its one thread advances many utterances in a step."""
+        return self._first.info.max_batch > 1
+
+    @property
+    def uses_device(self) -> bool:
+        """Whether its engines compute on a GPU."""
+        return self._first.device is not None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether `start_threads` was called."""
+        return self._loop is not None
 
     def start_threads(self) -> None:
         """Start the threads, on the running event loop. Does not block."""
@@ -96,13 +124,13 @@ class Scheduler:
 
         The looks are counted, not the seconds: a machine that slept has lost no thread.
         """
-        looks = math.ceil(self._model.info.step_limit_s / _CHECK_S)
         for thread in self._threads[:]:
             step = thread.current_step
+            limit_s = step[0].model.info.step_limit_s if step else math.inf
             seen, times = self._watched.get(thread, (None, 0))
             times = times + 1 if step and step is seen else 0
             self._watched[thread] = step, times
-            if times >= looks:
+            if times * _CHECK_S >= limit_s:
                 self._abandon_thread(thread, step)
         self._replace_lost_threads()
 
@@ -148,35 +176,36 @@ class Scheduler:
         if not self.is_loaded:
             self._queue.announce()
 
-    @property
-    def rtf(self) -> float:
-        """Recent compute time per second of audio; 0 before the first audio."""
-        return self.listeners.rtf
-
     def next_id(self) -> str:
         """A new utterance id."""
         return f"u{next(self._ids)}"
 
     def open_utterance(
-        self, utterance: Utterance, listener: LiveListener | None = None
+        self,
+        utterance: Utterance,
+        listener: LiveListener | None = None,
+        model: Model | None = None,
     ) -> UtteranceHandle:
-        """Create an utterance's handle; `listener`: of its live context. Does not block. If the
-        engine refuses the utterance, the first `next_chunk` raises.
+        """Create an utterance's handle; `listener`: of its live context; `model`: by default the
+        first. Does not block. If the engine refuses the utterance, the first `next_chunk` raises.
         """
-        info = self._model.info
-        handle = UtteranceHandle(utterance, info, self._queue, listener, self._handles.discard)
+        model = model or self._first
+        handle = UtteranceHandle(utterance, model, self._queue, listener, self._handles.discard)
         self._handles.add(handle)
-        if not self._threads:
+        if error := self._given_up.get(model):
+            handle.deliver_result(Failure(utterance.id, error))
+        elif not self._threads:
             self._fail_utterance(handle, _ALL_HANG)
         return handle
 
     def _abandon_thread(self, thread: EngineThread, step: tuple[UtteranceHandle, ...]) -> None:
         """Go on without a thread that hangs in a step with these utterances."""
         self._threads.remove(thread)
-        self._lost.append(thread)
+        model = step[0].model
+        self._lost[thread] = model
         del self._watched[thread]
         thread.abandon()
-        limit_s = self._model.info.step_limit_s
+        limit_s = model.info.step_limit_s
         names = [handle.utterance.id for handle in step]
         log.error("engine.hangs", thread=thread.name, utterances=names, limit_s=limit_s)
         self._metrics.count_lost_thread()
@@ -185,14 +214,27 @@ class Scheduler:
         for handle in step:
             self._fail_utterance(handle, f"the engine hung for {limit_s:g} s and was replaced")
         self._queue.unbind(others, dropped=step)
+        self._give_up_hanging(model)
         if self._threads:
             return
         for handle in {*others, *self._queue.waiting}:
             self._fail_utterance(handle, _ALL_HANG)
 
+    def _give_up_hanging(self, model: Model) -> None:
+        """Give up the engine of several that hangs in many threads: the others need those left."""
+        lost = list(self._lost.values()).count(model)
+        if len(self._costs) == 1 or lost < _MOST_LOST_TO_ONE or model in self._given_up:
+            return
+        error = EngineDead(f"{model.info.name} hangs in {lost} threads; restart the server")
+        self._given_up[model] = error
+        for handle in [each for each in self._handles if each.model is model]:
+            self._queue.withdraw(handle)
+            handle.deliver_result(Failure(handle.utterance.id, error))
+        self._on_dead(model, error)
+
     def _replace_lost_threads(self) -> None:
         """Replace the threads that were given up, unless too many of them still hang."""
-        self._lost = [thread for thread in self._lost if thread.is_alive] or self._lost[-1:]
+        self._lost = {thread: model for thread, model in self._lost.items() if thread.is_alive}
         while len(self._threads) < self._thread_target and len(self._lost) <= _MOST_LOST:
             self._threads.append(self._create_thread())
             self._threads[-1].start()
@@ -210,16 +252,16 @@ class Scheduler:
 
     def _deliver_step(self, step: StepResult) -> None:
         now_s = self._now_s()
-        self.listeners.count_step(step.busy_s, step.audio_s)
+        costs = self._costs[step.model]
+        costs.count_step(step.busy_s, step.audio_s)
         self._metrics.count_step(step.audio_s, step.busy_s)
         for each in step.results:
             if isinstance(each.result, Chunk):
                 if each.result.pcm.size and not each.handle.is_probe:
-                    self.rendered_at_s = now_s
-                share_s = step.busy_s / len(step.results)
-                self.listeners.count_render(share_s, first=each.is_first)
+                    costs.rendered_at_s = now_s
+                costs.count_render(step.busy_s / len(step.results), first=each.is_first)
             if not math.isinf(each.due_s):
                 self.listeners.count_deadline(now_s, late=now_s > each.due_s)
             each.handle.deliver_result(each.result, step.busy_s)
             if isinstance(each.result, Failure) and isinstance(each.result.error, EngineDead):
-                self._on_dead(each.result.error)
+                self._on_dead(step.model, each.result.error)

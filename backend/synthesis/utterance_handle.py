@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol, Self
 
-from backend.engines.base import Chunk, EngineInfo, Failure, Release, Utterance
+from backend.engines.base import Chunk, Failure, Model, Release, Utterance
 from backend.synthesis.live_listeners import LiveListener
 
 if TYPE_CHECKING:
@@ -38,12 +38,13 @@ class UtteranceHandle:
     def __init__(
         self,
         utterance: Utterance,
-        info: EngineInfo,
+        model: Model,
         queue: Queue,
         listener: LiveListener | None,
         on_close: Callable[[UtteranceHandle], None],
     ) -> None:
         self.utterance = utterance
+        self.model = model  # whose engine renders it
         self.listener = listener  # None in batch mode
         self.is_probe = False  # of a health check: nobody hears it
         self.deadline_s = float("inf")  # event loop time; orders this utterance among the others
@@ -54,7 +55,6 @@ class UtteranceHandle:
         self.is_taken = False  # the release is in the engine
         self.in_step = False
         self.is_closed = False
-        self._info = info
         self._queue = queue
         self._on_close = on_close
         self._busy_s = 0.0
@@ -99,7 +99,7 @@ class UtteranceHandle:
         if isinstance(result, Chunk):
             result = self._placed(result)
             self._spoken_to = result.end
-            self._spoken_ms += len(result.pcm) * 1000 / self._info.sample_rate_hz
+            self._spoken_ms += len(result.pcm) * 1000 / self.model.info.sample_rate_hz
         self._results.put_nowait(result)
 
     def start_over(self) -> None:

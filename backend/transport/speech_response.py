@@ -93,12 +93,12 @@ class SpeechResponse(Response):
     def _open_context(self, send_queue: SendQueue, endpoint: str) -> Context:
         self._services.client_slots.check_free()
         if self._start.mode != "batch":
-            self._services.tts.check_capacity()
+            self._services.tts.check_capacity(self._start)
         services = self._services
         record = SessionRecord(endpoint, services.metrics, services.clock)
         context = Context(self._start, services, send_queue, record)
         context.push_text(self._text)
-        self._services.tts.check_readable(self._text, self._start.language)
+        self._services.tts.check_readable(self._text, self._start)
         context.end_text()
         return context
 
@@ -149,7 +149,7 @@ class SpeechResponse(Response):
         return audio, replace(event, audio_ms=at_ms + ms, chunks=event.chunks + 1)
 
     async def _send_headers(self, send: Send) -> None:
-        voice = self._start.voice or self._services.tts.default_voice
+        voice = self._services.tts.choose_voice(self._start).voice.name
         named = {"content-type": self._translator.media_type, "x-voice": voice}
         headers = {**named, **self._translator.headers}
         await _send_start(send, 200, headers)

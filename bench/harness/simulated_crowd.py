@@ -12,7 +12,7 @@ from backend.events import Audio, Cancel, Done, End, Event, Failed, Mode, Start,
 from backend.sessions.services import Services
 from backend.sessions.session import Session
 from bench.harness import virtual_time
-from bench.harness.simulated_machine import Costs, SimulatedTTS
+from bench.harness.simulated_machine import Costs, SimulatedModel, SimulatedTTS
 
 _CONTEXT = "crowd"
 
@@ -20,7 +20,8 @@ _CONTEXT = "crowd"
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A client that arrives `at_s`, sends the tokens at their rate and listens. `cancel_s`: when
-    it cancels, after its start. `reads_after_s`: how long it reads nothing at first.
+    it cancels, after its start. `reads_after_s`: how long it reads nothing at first. `voice`: None
+    is the main engine's.
     """
 
     at_s: float
@@ -29,6 +30,7 @@ class Arrival:
     mode: Mode = "live"
     cancel_s: float | None = None
     reads_after_s: float = 0.0
+    voice: str | None = None
 
 
 @dataclass(slots=True)
@@ -66,15 +68,26 @@ class Heard:
 def simulate(
     arrivals: Sequence[Arrival], costs: Costs | None = None, threads: int = 2, max_batch: int = 1
 ) -> list[Heard]:
-    """Serve them all. Blocks for the CPU time of it; the result is the same each time."""
-    return virtual_time.run(_simulate(arrivals, costs or Costs(), threads, max_batch))
+    """Serve them all with one engine. Blocks for the CPU time of it; the result is the same each
+    time.
+    """
+    return simulate_mixed(arrivals, [SimulatedModel(costs or Costs(), max_batch)], threads)
+
+
+def simulate_mixed(
+    arrivals: Sequence[Arrival], models: Sequence[SimulatedModel], threads: int = 2
+) -> list[Heard]:
+    """Serve them all with several engines; the first model's is the main one. See `simulate`."""
+    return virtual_time.run(_simulate(arrivals, models, threads))
 
 
 async def _simulate(
-    arrivals: Sequence[Arrival], costs: Costs, threads: int, max_batch: int
+    arrivals: Sequence[Arrival], models: Sequence[SimulatedModel], threads: int
 ) -> list[Heard]:
     loop = asyncio.get_running_loop()
-    tts = SimulatedTTS(costs, threads, max_batch)
+    tts = SimulatedTTS(models[0], threads)
+    for other in models[1:]:
+        tts.add_engine(other)
     await tts.warm_up()
     services = Services(Settings(), tts, tts.metrics, loop.time)
     began_s = loop.time()
@@ -99,7 +112,7 @@ async def _listen(services: Services, arrival: Arrival, crowd_began_s: float) ->
         reading = tasks.create_task(read())
         writing = tasks.create_task(_write(session, arrival))
         try:
-            session.handle_command(Start(context=_CONTEXT, mode=arrival.mode))
+            session.handle_command(Start(context=_CONTEXT, mode=arrival.mode, voice=arrival.voice))
         except DuplexError:
             heard.refused_s = clock() - began_s
         else:

@@ -9,14 +9,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from backend.audio.loudness import TARGET_LUFS
 from backend.config import EngineSettings
-from backend.engines.base import Chunk, Device, Engine, EngineInfo, Failure, Release, Utterance
+from backend.engines.base import (
+    Chunk,
+    Device,
+    Engine,
+    EngineInfo,
+    Failure,
+    Model,
+    Release,
+    Utterance,
+)
 from backend.events import Voice
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.engine_thread import EngineThread, StepResult
@@ -73,17 +82,18 @@ class _Engine:
 
 
 class SimulatedModel:
-    """One voice. `max_batch`: utterances that a step advances."""
+    """One voice, with the engine's name. `max_batch`: utterances that a step advances."""
 
-    default_voice = "simulated"
     device: Device | None = None
 
-    def __init__(self, max_batch: int = 1) -> None:
-        self.info = EngineInfo("simulated", RATE_HZ, ("en",), True, max_batch, lufs=TARGET_LUFS)
+    def __init__(self, costs: Costs, max_batch: int = 1, name: str = "simulated") -> None:
+        self.costs = costs
+        self.default_voice = name
+        self.info = EngineInfo(name, RATE_HZ, ("en",), True, max_batch, lufs=TARGET_LUFS)
 
     def voices(self) -> tuple[Voice, ...]:
         """The one voice."""
-        return (Voice("simulated", "en", "", True),)
+        return (Voice(self.default_voice, "en", "", True),)
 
     def is_whole_word(self, word: str) -> bool:
         """It knows no words."""
@@ -113,11 +123,10 @@ class _Alarm:
 class _SimulatedThread(EngineThread):
     """An engine thread that is a task in virtual time; it sleeps for what a step costs."""
 
-    def simulate(self, costs: Costs, dice: random.Random) -> None:
+    def simulate(self, dice: random.Random) -> None:
         self._alarm = _Alarm()
         self.seat.wake = self._alarm
-        self._costs, self._dice = costs, dice
-        self._engine = self._model.create_engine()
+        self._dice = dice
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._serve())
@@ -137,17 +146,21 @@ class _SimulatedThread(EngineThread):
                 await self._alarm.event.wait()
                 continue
             for utterance_id in work.aborted:
-                self._forget(self._engine, utterance_id)
-            ready = self._prepare(self._engine, work)
+                self._forget(self._begun.get(utterance_id), utterance_id)
+            if not work.utterances:
+                continue
+            engine = self._load_engine(work.utterances[0].model)
+            ready = self._prepare(engine, work)
             if not ready:
                 continue
-            step = self._step(self._engine, ready)
+            step = self._step(engine, ready)
             busy_s = self._cost_of(step)
             await asyncio.sleep(busy_s)
-            self._finish(StepResult(step.results, busy_s, step.audio_s), ready)
+            self._finish(replace(step, busy_s=busy_s), ready)
 
     def _cost_of(self, step: StepResult) -> float:
-        costs = self._costs
+        assert isinstance(step.model, SimulatedModel)
+        costs = step.model.costs
         cost_s = costs.step_s
         for each in step.results:
             chunk = each.result
@@ -159,40 +172,47 @@ class _SimulatedThread(EngineThread):
 class _SimulatedScheduler(Scheduler):
     """Threads in virtual time."""
 
-    def __init__(self, costs: Costs, seed: int, *arguments: Any, **options: Any) -> None:
-        self._costs, self._dice = costs, random.Random(seed)
-        super().__init__(*arguments, **options)
+    def __init__(self, seed: int, *arguments: Any) -> None:
+        self._dice = random.Random(seed)
+        super().__init__(*arguments)
 
     def _create_thread(self) -> EngineThread:
         thread = _SimulatedThread(
-            self._model,
+            self._first,
             f"simulated-{next(self._numbers)}",
             self._queue,
             self._post_step,
             self._limits,
         )
-        thread.simulate(self._costs, self._dice)
+        thread.simulate(self._dice)
         return thread
 
 
 class SimulatedTTS(TTSManager):
     """The speech facade of a simulated machine. Begin with `warm_up`, in a virtual loop."""
 
-    def __init__(self, costs: Costs, threads: int, max_batch: int = 1, seed: int = 0) -> None:
+    def __init__(self, model: SimulatedModel, threads: int, seed: int = 0) -> None:
         self.metrics = Metrics()
-        model, limits = SimulatedModel(max_batch), Limits(60.0, max_first_wait_s=1.5)
+        self._seed = seed
+        limits = Limits(60.0, max_first_wait_s=1.5)
         super().__init__(model, EngineSettings(), self.metrics, threads, limits)
-        self._scheduler = _SimulatedScheduler(costs, seed, model, threads, self.metrics, limits)
+
+    def _create_scheduler(self, model: Model, *arguments: Any) -> Scheduler:
+        return _SimulatedScheduler(self._seed, model, *arguments)
 
     async def load_voice(self, voice: str) -> float:
         """No voice needs a gain."""
         return 1.0
 
     async def warm_up(self) -> None:
-        """Start the threads and measure a first render."""
-        self._scheduler.start_threads()
-        await self._render(self.default_voice, "One two three four five six seven eight. " * 2, 25)
+        """Start the threads and measure a first render of each engine."""
+        for engine in self.engines:
+            if not engine.scheduler.is_started:
+                engine.scheduler.start_threads()
+            text = "One two three four five six seven eight. " * 2
+            await self._render(engine.model.default_voice, text, 25)
 
     def stop(self) -> None:
         """Stop the threads."""
-        self._scheduler.stop_threads()
+        for scheduler in self._schedulers:
+            scheduler.stop_threads()

@@ -26,7 +26,6 @@ from bench.harness.corpus import TOKENS_PER_S, split_tokens
 from bench.harness.recording_client import ServerError, cancel_and_wait, wait_for_first_sound
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup
-from bench.harness.virtual_speech import VirtualTTSManager
 from duplex_tts import Session
 
 IDLE_S = 1 / TOKENS_PER_S  # below `streaming_threshold`, so that the pause releases no word
@@ -58,7 +57,7 @@ class LatencySample:
 async def measure(setup: Setup) -> Result:
     """Compare the first sound's latency at the client with the engine's own time, many times."""
     engine = setup.model.create_engine()
-    pacing = create_pacing(Settings(), Start("latency"), VirtualTTSManager(setup.model))
+    pacing = create_pacing(Settings(), Start("latency"), setup.model)
     # Markup is excluded: the server changes it before the engine gets the text.
     plain = [each for each in setup.speakable if each.kind not in ("markdown", "emoji")]
     found = [find_opening(split_tokens(each.text), pacing) for each in plain]

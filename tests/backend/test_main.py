@@ -33,6 +33,7 @@ async def test_health_and_readiness_answer_200() -> None:
             "voice": "heart",
             "loaded": True,
             "problem": None,
+            "others": {},
         }
 
 

@@ -70,11 +70,11 @@ def test_text_in_a_script_of_another_language_is_unreadable() -> None:
     model = FakeModel()
     model.info = replace(model.info, languages=("en", "ru"))
     tts = manager(model)
-    tts.check_readable("\u043c\u0438\u0440", "ru-RU")
-    tts.check_readable("peace", "en")
+    tts.check_readable("\u043c\u0438\u0440", Start("a", language="ru-RU"))
+    tts.check_readable("peace", Start("a", language="en"))
     for language in (None, "en"):
         with pytest.raises(UnreadableText, match=r"language en; its languages: en, ru"):
-            tts.check_readable("\u043c\u0438\u0440", language)
+            tts.check_readable("\u043c\u0438\u0440", Start("a", language=language))
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ class RecordingTTSManager(VirtualTTSManager):
 
 def test_opening_release_equals_the_server_release() -> None:
     tts = RecordingTTSManager()
-    pacing = create_pacing(Settings(), Start("a"), tts)
+    pacing = create_pacing(Settings(), Start("a"), FakeModel())
     openings = [latency.find_opening(split_tokens(each.text), pacing) for each in load_corpus()]
     found = [opening for opening in openings if opening is not None]
     assert len(found) > len(openings) / 2
@@ -158,13 +158,13 @@ def test_opening_release_equals_the_server_release() -> None:
 
 
 def test_half_word_counts_as_lookahead() -> None:
-    pacing = create_pacing(Settings(), Start("a"), RecordingTTSManager())
+    pacing = create_pacing(Settings(), Start("a"), FakeModel())
     opening = latency.find_opening(["Some", "body", " kno", "ws", " it."], pacing)
     assert opening == latency.Opening("Somebody", " kno", Release("Somebody kno ", 9))
 
 
 def test_text_released_only_by_its_end_has_no_opening() -> None:
-    pacing = create_pacing(Settings(), Start("a"), RecordingTTSManager())
+    pacing = create_pacing(Settings(), Start("a"), FakeModel())
     assert latency.find_opening(["No"], pacing) is None
 
 

@@ -47,9 +47,8 @@ def test_pacing_is_created_from_the_settings() -> None:
     config = make_settings(bidirectional_streaming={"enabled": False}, latency_optimization=keys)
     model = FakeModel(incremental=False)
     model.info = replace(model.info, min_clause_length=9)
-    tts = InlineTTS(model)
     start = Start("a", mode="batch")
-    assert create_pacing(config, start, tts) == Pacing(
+    assert create_pacing(config, start, model) == Pacing(
         min_text_length=1,
         lookahead_start=4,
         lookahead=5,
@@ -65,9 +64,9 @@ def test_pacing_is_created_from_the_settings() -> None:
         preemptive=False,
         incremental=False,
         min_clause_length=9,
-        is_whole_word=tts.is_whole_word,
+        is_whole_word=model.is_whole_word,
     )
-    assert create_pacing(config, replace(start, typing="sentence"), tts).typing == "sentence"
+    assert create_pacing(config, replace(start, typing="sentence"), model).typing == "sentence"
 
 
 def test_a_non_incremental_engine_is_given_clauses() -> None:

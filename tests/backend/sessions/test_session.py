@@ -45,7 +45,7 @@ def start(context: str = "a", **fields: object) -> Start:
 class SingleListenerTTS(InlineTTS):
     """Has capacity for one listener."""
 
-    def check_capacity(self) -> None:
+    def check_capacity(self, start: Start | None = None) -> None:
         if self.utterances:
             raise Overloaded("full")
 
@@ -461,7 +461,7 @@ def test_a_refused_first_text_opens_nothing() -> None:
 
 def test_batch_is_admitted_when_overloaded() -> None:
     class FullTTS(InlineTTS):
-        def check_capacity(self) -> None:
+        def check_capacity(self, start: Start | None = None) -> None:
             raise Overloaded("full")
 
     async def script(client: ScriptedClient) -> None:

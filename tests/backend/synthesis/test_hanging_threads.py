@@ -179,7 +179,7 @@ async def test_a_context_continues_after_a_sentence_that_hung() -> None:
 async def test_readiness_fails_while_threads_are_missing() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/readyz")).status_code == 200
-        live.app.state.services.tts._scheduler._thread_target += 1  # one missing
+        live.app.state.services.tts.main.scheduler._thread_target += 1  # one missing
         assert (await http.get("/readyz")).status_code == 503
 
 

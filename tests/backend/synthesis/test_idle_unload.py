@@ -15,7 +15,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from backend.config import EngineSettings
-from backend.engines.base import EngineInfo, Release, Utterance
+from backend.engines.base import Release, Utterance
 from backend.errors import ConfigError, DuplexError, EngineDead, EngineFailed
 from backend.monitoring.metrics import Metrics
 from backend.synthesis.limits import Limits
@@ -23,7 +23,7 @@ from backend.synthesis.live_listeners import LiveListeners
 from backend.synthesis.scheduler import Scheduler
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.work_queue import Seat, WorkQueue
-from tests.support.engines.fake_engine import RATE_HZ, FakeModel, decode_pcm
+from tests.support.engines.fake_engine import FakeModel, decode_pcm
 from tests.support.engines.unloadable_model import UnloadableModel
 from tests.support.live_server import live_server, wait_until
 
@@ -44,7 +44,7 @@ async def running_scheduler(
 ) -> AsyncIterator[Scheduler]:
     dead: list[EngineDead] = []
     limits = Limits(idle_unload_s=idle_unload_s)
-    scheduler = Scheduler(model, 1, Metrics(), limits, dead.append)
+    scheduler = Scheduler(model, 1, Metrics(), limits, lambda _, error: dead.append(error))
     scheduler.dead = dead  # type: ignore[attr-defined]
     scheduler.start_threads()
     try:
@@ -197,8 +197,8 @@ def create_queue() -> tuple[WorkQueue, Seat, Clock]:
 
 
 def open_handle(queue: WorkQueue, *, is_probe: bool = False) -> UtteranceHandle:
-    info = EngineInfo("queued", RATE_HZ, ("en",), incremental=True, max_batch=8)
-    handle = UtteranceHandle(Utterance("a", "heart"), info, queue, None, lambda _: None)
+    model = FakeModel(max_batch=8)
+    handle = UtteranceHandle(Utterance("a", "heart"), model, queue, None, lambda _: None)
     handle.is_probe = is_probe
     return handle
 

@@ -17,7 +17,7 @@ def listeners(
 ) -> LiveListeners:
     made = LiveListeners(threads, max_first_wait_s, batched=batched)
     if rtf:
-        made.count_step(busy_s=rtf, audio_s=1.0)
+        made.costs.count_step(busy_s=rtf, audio_s=1.0)
     return made
 
 
@@ -172,7 +172,7 @@ def test_renders_that_cost_more_make_newcomers_wait_longer() -> None:
     add_playing(made, ahead_s=0.2)
     assert made.fits(NOW_S, late=0, thread=None)
     for _ in range(100):
-        made.count_render(0.15, first=False)
+        made.costs.count_render(0.15, first=False)
     assert not made.fits(NOW_S, late=0, thread=None)
 
 

@@ -239,7 +239,7 @@ async def test_leaving_forgets_the_utterance() -> None:
 
 
 def model_of(scheduler: Scheduler) -> FakeModel:
-    model = scheduler._threads[0]._model
+    model = scheduler._threads[0]._first
     assert isinstance(model, FakeModel)
     return model
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from backend.engines.base import EngineInfo, Release, Utterance
+from backend.engines.base import Release, Utterance
 from backend.synthesis.live_listeners import LiveListener, LiveListeners
 from backend.synthesis.utterance_handle import UtteranceHandle
 from backend.synthesis.work_queue import Seat, WorkQueue
-from tests.support.engines.fake_engine import RATE_HZ
+from tests.support.engines.fake_engine import FakeModel
 
 NOW_S = 1000.0
-INFO = EngineInfo("queued", RATE_HZ, ("en",), incremental=True, max_batch=1)
 RELEASE = Release("one two ", 8)
 
 
@@ -39,7 +38,7 @@ def create_queue(seats: int = 1) -> tuple[WorkQueue, list[Seat], list[CountingWa
 def create_handle(
     queue: WorkQueue, name: str, listener: LiveListener | None = None
 ) -> UtteranceHandle:
-    return UtteranceHandle(Utterance(name, "heart"), INFO, queue, listener, lambda _: None)
+    return UtteranceHandle(Utterance(name, "heart"), FakeModel(), queue, listener, lambda _: None)
 
 
 def test_each_utterance_wakes_another_idle_thread() -> None:

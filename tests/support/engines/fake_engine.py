@@ -186,8 +186,11 @@ class FakeModel:
         return sum(engine.open_utterances for engine in self.engines)
 
     def voices(self) -> tuple[Voice, ...]:
-        names = ("heart", "second", "remote", "broken")
-        return tuple(Voice(name, "en", "", name != "remote") for name in names)
+        own, *others = self.info.languages
+        return tuple(
+            Voice(name, own, "", name != "remote", other_languages=tuple(others))
+            for name in ("heart", "second", "remote", "broken")
+        )
 
     def is_whole_word(self, word: str) -> bool:
         return word == "umbrella"

@@ -1,0 +1,88 @@
+"""What a context may ask of an engine: checks it, and fills in the defaults. Plain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from backend.engines.base import EngineInfo
+from backend.errors import BadMessage, Unsupported
+from backend.events import Start
+from backend.synthesis.voice_list import ListedVoice, choose_for_language, primary_subtag
+
+_PARAMETERS = (
+    "speed",
+    "exaggeration",
+    "cfg_weight",
+    "temperature",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+)
+_SEED_LIMIT = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceParams:
+    """Parameters of an utterance, without its text."""
+
+    voice: str
+    speed: float
+    seed: int
+    language: str | None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+def check_params(start: Start, voice: ListedVoice, speed: float) -> VoiceParams:
+    """What the context asks for, checked; `speed`: unless it asks for another.
+
+    Raises `Unsupported` (a parameter that the engine lacks, or a language whose parts are missing),
+    `BadMessage` (a parameter or the seed out of range).
+    """
+    info = voice.engine.info
+    code = primary_subtag(start.language or voice.languages[0])
+    if code in info.missing_languages:
+        raise Unsupported(info.missing_languages[code], start.context)
+    parameters = _check_parameters(start, info)
+    speed = parameters.pop("speed", speed)
+    seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
+    if not 0 <= seed < _SEED_LIMIT:
+        raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
+    return VoiceParams(voice.voice.name, speed, seed, start.language, parameters)
+
+
+def check_language(start: Start, voice: ListedVoice, listed: Sequence[ListedVoice]) -> None:
+    """Raises `Unsupported` if the voice does not speak the language that the context asks for."""
+    language = start.language
+    if not language or voice.speaks(language):
+        return
+    if primary_subtag(language) in voice.engine.info.missing_languages:
+        return  # `check_params` says what is missing
+    if other := choose_for_language(language, listed):
+        remedy = f"the voice {voice.voice.name} does not speak it; {other.voice.name} does"
+    else:
+        known = dict.fromkeys(each for one in listed for each in one.languages)
+        remedy = f"languages: {', '.join(known)}"
+    raise Unsupported(f"language {language[:40]!r}; {remedy}", start.context)
+
+
+def _check_parameters(start: Start, info: EngineInfo) -> dict[str, float]:
+    """The parameters that the client set, checked."""
+    chosen: dict[str, float] = {}
+    for name in _PARAMETERS:
+        value = getattr(start, name)
+        if value is None:
+            continue
+        known = info.parameters.get(name)
+        if known is None and (name, value) == ("speed", 1.0):
+            continue  # many clients always send it; every engine complies
+        if known is None:
+            has = ", ".join(info.parameters) or "none"
+            raise Unsupported(f"{name}: {info.name} does not have it; it has: {has}", start.context)
+        if not known.low <= value <= known.high:
+            raise BadMessage(
+                f"{name}: expected {known.low} to {known.high}, got {value:g}", start.context
+            )
+        chosen[name] = value
+    return chosen
