@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,8 @@ class Polyglots(FakeModel):
             Voice(name, name[:5].replace("_", "-"), name.rsplit("-", 1)[1], ready=True)
             for name in NAMES
         )
-        return *super().voices(), *piper
+        english = tuple(replace(voice, language="en") for voice in super().voices())
+        return *english, *piper
 
 
 @pytest_asyncio.fixture(loop_scope="package", params=SIZES)

@@ -7,7 +7,7 @@ import { englishName, groupByLanguage, regionName, spokenName } from "./language
 import { sampleIn } from "./samples.js";
 
 const LONG = 10; // voices, from which on they can be searched
-const FIXED = "This server's engine speaks with these voices only.";
+const FIXED = "This server speaks with these voices only. `duplex-tts voices` on it adds others.";
 
 /** Events: `change`, `sample` (detail: {voice, text}), `problem` (detail: {text}). */
 export class Voices extends EventTarget {
@@ -94,7 +94,11 @@ export class Voices extends EventTarget {
   /** The selected voice is unavailable; this one is used. */
   fallBack(voice) {
     this.voice = voice;
-    for (const input of this.#list.querySelectorAll("input")) input.checked = input.value === voice;
+    for (const input of this.#list.querySelectorAll("input")) {
+      input.checked = input.value === voice;
+      const section = input.checked && input.closest("details");
+      if (section) section.open = true;
+    }
   }
 
   #item({ name, language, description, ready, learned }, regions) {
