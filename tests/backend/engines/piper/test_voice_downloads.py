@@ -257,7 +257,7 @@ def test_the_model_appears_last(
 ) -> None:
     """A server that looks at any moment sees a whole voice or none."""
     moved: list[str] = []
-    move = module.move_into_place
+    move = file_download.move_into_place
 
     def watch(file: file_download.RemoteFile, part: Path, folder: Path) -> None:
         assert not (folder / f"{NAME}.onnx").exists()

@@ -1,4 +1,4 @@
-"""`duplex-tts voices available | get | refresh | remove`, as commands, against a stand-in mirror."""
+"""`duplex-tts voices available | get | refresh | remove` against a stand-in mirror."""
 
 from __future__ import annotations
 
