@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import httpx
+import structlog
 from filelock import FileLock, Timeout
 
 from backend.engines.file_download import (
@@ -38,6 +39,8 @@ from backend.engines.piper.catalogue import (
     shipped_catalogue,
 )
 from backend.errors import ConfigError, DownloadFailed, UnknownVoice
+
+log = structlog.get_logger(__name__)
 
 _HUB = "https://huggingface.co"
 _REPOSITORY = "rhasspy/piper-voices/resolve/main"
@@ -103,10 +106,24 @@ class VoiceDownloads:
                 for file in voice.files
             ]
             missing = [file for file in remotes if not file.is_at(self.folder / file.name)]
-            parts = [(file, fetch_part(file, self.folder, progress)) for file in missing]
+            parts = list(self._fetch_parts(voice, missing, progress))
             for file, part in parts:
                 move_into_place(file, part, self.folder)
-            return bool(missing)
+            return bool(parts)
+
+    def _fetch_parts(
+        self, voice: CatalogueVoice, missing: Sequence[RemoteFile], progress: Progress
+    ) -> Iterator[tuple[RemoteFile, Path]]:
+        """The checked files under their temporary names. A voice speaks without its card, which a
+        mirror may lack and the hub edits: then its licence stays unknown.
+        """
+        for file in missing:
+            try:
+                yield file, fetch_part(file, self.folder, progress)
+            except (DownloadFailed, httpx.HTTPStatusError, httpx.RemoteProtocolError) as error:
+                if voice.card is None or file.name != voice.card.name:
+                    raise
+                log.info("voice.no_card", voice=voice.name, why=str(error)[:200])
 
     def remove(self, name: str) -> int:
         """Remove an installed voice. Returns the bytes freed. Raises `UnknownVoice`,

@@ -267,3 +267,19 @@ def test_the_model_appears_last(
     monkeypatch.setattr(module, "move_into_place", watch)
     fetch(mirror, tmp_path)
     assert moved[-1] == f"{NAME}.onnx"
+
+
+@pytest.mark.parametrize("card", [None, b"License: another"])
+def test_a_voice_comes_without_its_card_if_that_is_missing_or_changed(
+    mirror: Mirror, tmp_path: Path, card: bytes | None
+) -> None:
+    path = "ar/ar_JO/kareem/medium/MODEL_CARD"
+    if card is None:
+        mirror.statuses[path] = 404
+    else:
+        mirror.files[path] = card
+    assert fetch(mirror, tmp_path) is True
+    assert visible(tmp_path) == COMPLETE - {f"{NAME}.MODEL_CARD"}
+    here = downloads(mirror, tmp_path)
+    assert here.find_licence(here.find(NAME)) == ""
+    assert fetch(mirror, tmp_path) is False
