@@ -63,9 +63,7 @@ def _describe_reading(services: Services, body: ReadBody) -> dict[str, Any]:
     return {
         "spoken": " ".join(filter(None, (each.spoken.plain for each in sentences))),
         "sentences": [[each.start, each.end] for each in sentences],
-        "words": [
-            word for each in sentences for word in _describe_words(services, each, voice.voice.name)
-        ],
+        "words": [word for each in sentences for word in _describe_words(services, each, voice)],
     }
 
 

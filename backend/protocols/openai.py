@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from backend.events import Audio, Done, Event, Failed, Start, Voice
+from backend.language_names import speaks
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import LenientModel, read_json
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
@@ -95,17 +96,22 @@ def find_openai_voice(name: str | None, voices: Sequence[Voice], default: str) -
     return find_voice(name, [v for v in voices if v.ready or not is_openai], default)
 
 
-def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
-    """The response to `GET /v1/audio/voices`: the server's voices and the map of OpenAI's."""
+def describe_voices(voices: Sequence[Voice], default: str, language: str = "") -> dict[str, Any]:
+    """The response to `GET /v1/audio/voices`: the server's voices and the map of OpenAI's.
+    `language`: a tag or a name; only voices that speak it.
+    """
     listed = [
         {
             "id": voice.name,
             "name": voice.name,
             "language": voice.language,
+            "languages": [voice.language, *voice.other_languages],
+            "engine": voice.engine,
             "description": voice.description,
             "ready": voice.ready,
         }
         for voice in voices
+        if not language or speaks((voice.language, *voice.other_languages), language)
     ]
     return {
         "voices": listed,
