@@ -39,6 +39,20 @@ def test_the_first_sentence_tells_its_language(text: TextOfLanguage) -> None:
     assert choose(" ".join(text.sentences[:2])) == text.language
 
 
+def test_few_sentences_are_taken_for_another_language() -> None:
+    mistaken = {
+        sentence
+        for text in KNOWN
+        for sentence in text.sentences
+        if sum(map(str.isalpha, sentence)) >= 16 and choose(sentence) != text.language
+    }
+    assert mistaken <= {
+        "Den 3. maj kom hr. Holm kl. 8.30. ",
+        "Han betalte 1.000,50 kr. for ca. 5 kg. ",
+        "Han betalte 1 000,50 kroner for ca. 5 kg. ",
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "enough", "language"),
     [
