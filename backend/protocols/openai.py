@@ -56,7 +56,7 @@ class _VoiceObject(LenientModel):
 
 class OpenAISpeechRequest(LenientModel):
     """The body of `POST /v1/audio/speech`. `instructions` are accepted and ignored;
-    `volume_multiplier` is a Kokoro field.
+    `volume_multiplier` is a Kokoro field, `language` an addition of this server's.
     """
 
     input: str = Field(min_length=1, max_length=MAX_CHARACTERS)
@@ -66,6 +66,7 @@ class OpenAISpeechRequest(LenientModel):
     speed: float = Field(default=1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
     volume_multiplier: float | None = None
+    language: str | None = None
 
     @property
     def voice_name(self) -> str | None:
@@ -82,7 +83,16 @@ def build_start(request: OpenAISpeechRequest, voice: str | None, speed: float) -
     """Build the `Start` of a request from a resolved voice and a clamped speed."""
     name = _FORMATS.get(request.response_format, request.response_format)
     volume = request.volume_multiplier
-    return Start("speech", voice, name, _RATE_HZ, speed, mode="stream", volume=volume)
+    return Start(
+        "speech",
+        voice,
+        name,
+        _RATE_HZ,
+        speed,
+        language=request.language,
+        mode="stream",
+        volume=volume,
+    )
 
 
 def find_openai_voice(name: str | None, voices: Sequence[Voice], default: str) -> str | None:

@@ -39,7 +39,9 @@ class ContextLanguage:
         """Raises `BadLexicon`, `UnknownLexicon`."""
         self._start, self._voice, self._lexicons = start, voice, lexicons
         self._chooser = LanguageChooser(voice.languages) if is_auto(start) else None
-        self.tag = without_auto(start).language or voice.languages[0]
+        given = without_auto(start).language
+        self._given = voice.find_tag(given) if given else None
+        self.tag = self._given or voice.languages[0]
         self._own = self._before = self.tag
         self._lexicon = self._find_lexicon()
         self._warn_of_missing_parts()
@@ -47,7 +49,7 @@ class ContextLanguage:
     @property
     def chosen(self) -> str | None:
         """What the engine is told: None if the context leaves the language to it."""
-        return self.tag if self._chooser else self._start.language
+        return self.tag if self._chooser else self._given
 
     @property
     def is_chosen_by_text(self) -> bool:

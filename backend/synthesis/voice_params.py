@@ -29,7 +29,7 @@ _SEED_LIMIT = 2**31
 
 @dataclass(frozen=True, slots=True)
 class VoiceParams:
-    """Parameters of an utterance, without its text."""
+    """Parameters of an utterance, without its text. `language`: a tag of the voice's, or None."""
 
     voice: str
     speed: float
@@ -63,7 +63,8 @@ def check_params(start: Start, voice: ListedVoice, speed: float) -> VoiceParams:
     seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
     if not 0 <= seed < _SEED_LIMIT:
         raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
-    return VoiceParams(voice.voice.name, speed, seed, start.language, parameters)
+    language = voice.find_tag(start.language) if start.language else None
+    return VoiceParams(voice.voice.name, speed, seed, language, parameters)
 
 
 def check_language(start: Start, voice: ListedVoice, listed: Sequence[ListedVoice]) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from structlog.testing import CapturingLogger
 
-from backend.events import Audio, End, Flush, Retract, Start, Text, Voice
+from backend.events import Audio, End, Flush, Retract, Start, Text
 from backend.sessions import reading_setup
-from tests.support.engines.fake_engine import FakeModel
 from tests.support.engines.inline_tts import InlineTTS
+from tests.support.engines.multilingual_model import MultilingualModel
 from tests.support.scripted_session import ScriptedClient, run_script
 
 pytest.importorskip("py3langid")
@@ -19,24 +19,6 @@ SPOKEN = [
     "Ok. ",
     "Yes, I know where it is. ",
 ]
-
-
-class MultilingualModel(FakeModel):
-    """Its voices speak English, German and Russian."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.info = type(self.info)(
-            self.info.name,
-            self.info.sample_rate_hz,
-            ("en", "de", "ru"),
-            True,
-            1,
-            lufs=self.info.lufs,
-        )
-
-    def voices(self) -> tuple[Voice, ...]:
-        return (Voice("heart", "en", "", True, other_languages=("de", "ru")),)
 
 
 def speak(*steps: str | float | Flush | Retract, language: str | None = "auto") -> ScriptedClient:
