@@ -15,10 +15,12 @@ run: $(VENV)/installed  ## Install missing packages and serve on 127.0.0.1:8000 
 
 install-chatterbox: $(VENV)/installed-chatterbox  ## Install Chatterbox, the engine for CUDA GPUs, with torch
 
+install-cluster: $(VENV)/installed-cluster  ## Install Ray Serve, for several servers behind one address
+
 test: $(VENV)/installed-test  ## Run the tests without the slow ones: a few minutes
 	$(BIN)/python -m pytest -m "not slow"
 
-test-all: $(VENV)/installed-test $(VENV)/installed-chatterbox  ## Run all tests: also the page's, Chatterbox's and other slow ones
+test-all: $(VENV)/installed-test $(VENV)/installed-chatterbox $(VENV)/installed-cluster  ## Run all tests: also the page's, Chatterbox's and other slow ones
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-test  ## Check style, types and import contracts
@@ -86,10 +88,15 @@ $(VENV)/installed-chatterbox: $(CHATTERBOX) $(VENV)/installed
 	$(BIN)/python -W ignore -c "import chatterbox.tts, chatterbox.tts_turbo"
 	@touch $@
 
+$(VENV)/installed-cluster: requirements-cluster.txt $(VENV)/installed
+	@echo "Installing Ray Serve into $(VENV): about 110 MB to download, 330 MB on disk"
+	$(BIN)/$(PIP) -r requirements-cluster.txt
+	@touch $@
+
 $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	@echo "Installing the real clients into $(CLIENTS): about 250 MB to download, 800 MB on disk, one minute"
 	$(BIN)/python -m venv $(CLIENTS)
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run install-chatterbox test test-all test-page test-clients check chromium nginx caddy bench clean
+.PHONY: help run install-chatterbox install-cluster test test-all test-page test-clients check chromium nginx caddy bench clean

@@ -302,6 +302,51 @@ class WyomingSettings(Section):
     )
 
 
+class ClusterSettings(Section):
+    """Several servers behind one address, by Ray Serve (docs/cluster.md)."""
+
+    replicas: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Servers to start, each with its own engine; 0: this process alone.",
+    )
+    max_replicas: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Servers up to which a busy cluster grows; 0: no more than replicas.",
+    )
+    address: str = Field(
+        default="",
+        description="Ray cluster to run on: host:port, ray://host:port or auto; empty: this "
+        "machine alone.",
+    )
+    cpus_per_replica: float = Field(
+        default=0.0,
+        ge=0,
+        description="Cores of a replica, and its engine threads unless engine.threads says "
+        "otherwise; 0: on one machine an equal share, on a cluster 1.",
+    )
+    gpus_per_replica: float = Field(default=0.0, ge=0, description="CUDA devices of a replica.")
+    host: str = Field(
+        default="",
+        description="Address on which each replica also listens itself; empty: loopback on one "
+        "machine, on a cluster its node's own.",
+    )
+    first_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_000,
+        description="Own ports of the replicas: the first free one of the 100 from here; 0: any.",
+    )
+    direct: Literal["auto", "never"] = Field(
+        default="auto",
+        description="Whether clients are told their replica's own address: auto where they can "
+        "reach it.",
+    )
+
+
 class LogSettings(Section):
     """Logging, on stderr."""
 
@@ -324,6 +369,7 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     lexicon: LexiconSettings = LexiconSettings()
     wyoming: WyomingSettings = WyomingSettings()
+    cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
 
 

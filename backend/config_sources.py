@@ -36,6 +36,7 @@ _SHORT_FLAGS = {
     "--engine": "engine.name",
     "--voice": "engine.voice",
     "--log-level": "log.level",
+    "--replicas": "cluster.replicas",
 }
 
 

@@ -14,6 +14,7 @@ if __name__ == "__main__":  # imports take seconds; Ctrl-C then exits without tr
 import argparse
 import asyncio
 import gc
+import importlib
 import math
 import socket
 import sys
@@ -340,6 +341,20 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         raise ConfigError("the server could not start; see the log above")
 
 
+def serve_cluster(settings: Settings, lan_key: str = "") -> None:
+    """Serve with several replicas until a signal. Blocks. Raises `ConfigError`."""
+    try:
+        program = importlib.import_module("backend.ray_serve.program")  # above this module
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise ConfigError(
+            "--replicas needs Ray Serve; install it: pip install 'duplex-tts[cluster]' "
+            "(in a clone: make install-cluster)"
+        ) from error
+    program.serve_replicas(settings, lan_key)
+
+
 def _exit_after(seconds: float) -> None:
     """Exit with status 1 after `seconds`: a thread waiting for a lost GPU may never return."""
     last = threading.Timer(seconds, os._exit, (1,))
@@ -381,7 +396,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = load_settings(flags).settings
         configure_logging(settings.log)
         key = kept_key() if flags.lan else ""
-        serve(open_to_network(settings, key) if key else settings, key)
+        settings = open_to_network(settings, key) if key else settings
+        (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")
     except KeyboardInterrupt:

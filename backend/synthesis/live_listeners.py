@@ -113,6 +113,16 @@ class LiveListeners:
         """How much of the threads' time the present listeners take, 1 at most."""
         return min(1.0, self.demand(now_s) / self._threads)
 
+    @property
+    def cost(self) -> float:
+        """Share of the capacity that a listener takes; 0 before the first audio."""
+        return self.costs.rtf / (self._threads * _FULL_SHARE)
+
+    def share(self, now_s: float) -> float:
+        """Share of the capacity that the listeners take; 1 or more: late, or full."""
+        late = self._late_now(now_s) / _LATE_SHARE
+        return max(late, self.demand(now_s) / (self._threads * _FULL_SHARE))
+
     def _sum_rtf(self, listeners: list[LiveListener]) -> float:
         return sum((each.costs or self.costs).expected_rtf for each in listeners)
 

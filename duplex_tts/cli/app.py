@@ -82,6 +82,12 @@ def config(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
+def cluster_config(context: typer.Context) -> None:
+    """Print or check the file for Ray Serve on a cluster (`duplex-tts cluster-config --help`)."""
+    exec_program("backend.ray_serve.config_file", context.args)
+
+
+@app.command(context_settings=_PASS_ON, add_help_option=False)
 def doctor(context: typer.Context) -> None:
     """Check this machine and the settings, and say what to do (`duplex-tts doctor --help`)."""
     exec_program("backend.doctor.__main__", context.args)

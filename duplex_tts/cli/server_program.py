@@ -14,6 +14,7 @@ from typing import NoReturn
 from duplex_tts.cli.interrupts import block_signals, exit_on_signals, interruptible
 
 _REMEDY = "pip install --force-reinstall duplex-tts, or `make run` in a clone"
+_CLUSTER_REMEDY = "pip install 'duplex-tts[cluster]', or `make install-cluster` in a clone"
 
 
 def exec_program(module: str, arguments: list[str]) -> NoReturn:
@@ -43,7 +44,8 @@ def _import_program(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         missing = (error.name or str(error)).removesuffix(".__main__")
-        sys.exit(f"duplex-tts: {missing} is not installed; {_REMEDY}")
+        remedy = _CLUSTER_REMEDY if missing == "ray" else _REMEDY
+        sys.exit(f"duplex-tts: {missing} is not installed; {remedy}")
 
 
 if __name__ == "__main__":

@@ -112,6 +112,13 @@ def test_the_last_flag_wins(load: Load) -> None:
     assert load().settings.server.port == 8000  # not kept for the next command line
 
 
+_OTHER_CHOICES = {
+    "chatterbox.device": "cpu",
+    "latency_optimization.typing": "word",
+    "cluster.direct": "never",
+}
+
+
 def test_every_key_can_be_set_from_every_source(load: Load) -> None:
     other: dict[object, str] = {"auto": "hibari", "info": "error", "console": "json"}
     other |= {True: "false", False: "true"}
@@ -119,7 +126,7 @@ def test_every_key_can_be_set_from_every_source(load: Load) -> None:
         section, name = key.split(".")
         default = field.default
         text = other.get(default, "") if isinstance(default, bool | str) else str(default + 1)
-        text = {"chatterbox.device": "cpu", "latency_optimization.typing": "word"}.get(key, text)
+        text = _OTHER_CHOICES.get(key, text)
         text = text or "other"
         toml = text if not isinstance(default, str) else json.dumps(text)
         from_file = load(f"[{section}]\n{name} = {toml}")

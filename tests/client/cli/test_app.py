@@ -260,6 +260,7 @@ def test_a_server_is_started_for_the_call_when_none_is_running(
         ("serve", "backend.main"),
         ("download", "backend.engines.download"),
         ("config", "backend.config_sources"),
+        ("cluster-config", "backend.ray_serve.config_file"),
         ("doctor", "backend.doctor.__main__"),
         ("bench", "bench.__main__"),
     ],

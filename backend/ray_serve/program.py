@@ -1,0 +1,141 @@
+"""`--replicas N`: starts the servers, announces them, and ends them at a signal."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+
+from backend.config import Settings
+from backend.errors import ConfigError
+from backend.lan import invitation
+from backend.main import listen
+from backend.ray_serve.deployment import NAME, ModelSource, create_application, load_configured
+
+_ROOT = Path(__file__).resolve().parents[2]
+_CORES = os.cpu_count() or 1
+
+
+def serve_replicas(
+    settings: Settings, lan_key: str = "", create_model: ModelSource = load_configured
+) -> None:
+    """Serve until a signal. Blocks. Raises `ConfigError` if it cannot start.
+
+    On this machine's own Ray all its processes end with this one; on another's cluster the
+    application ends, the cluster goes on.
+    """
+    port = settings.server.port if settings.cluster.address else _free_port(settings)
+    settings = divide_machine(settings)
+    is_ready = False
+    try:
+        _handle_signals(_interrupt)
+        start_ray(settings)
+        _handle_signals(_interrupt)  # Ray has set its own
+        deploy(settings, port, create_model)
+        print(_announce(settings, port, lan_key), flush=True)
+        is_ready = True
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        if not is_ready:
+            raise
+    except (RayError, RuntimeError, ConnectionError) as error:
+        raise ConfigError(f"the cluster could not start: {error}") from error
+    finally:
+        _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        end(settings)
+
+
+def _handle_signals(handler: Any) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def divide_machine(settings: Settings) -> Settings:
+    """The settings of each replica: on one machine an equal share of its cores."""
+    cluster, engine = settings.cluster, settings.engine
+    share = 1.0 if cluster.address else max(1, _CORES // cluster.replicas)
+    cpus = cluster.cpus_per_replica or share
+    return settings.model_copy(
+        update={
+            "cluster": cluster.model_copy(update={"cpus_per_replica": cpus}),
+            "engine": engine.model_copy(update={"threads": engine.threads or max(1, int(cpus))}),
+        }
+    )
+
+
+def _free_port(settings: Settings) -> int:
+    """The proxy's port, checked now: Serve itself would try for a long time."""
+    with listen(settings.server.host, settings.server.port) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def start_ray(settings: Settings) -> None:
+    """Start Ray on this machine, or connect to the cluster."""
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
+    cluster = settings.cluster
+    if cluster.address:
+        ray.init(cluster.address, **quiet)
+        return
+    # Ray's processes inherit it: they import this very package, installed or not.
+    paths = filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    most = max(cluster.replicas, cluster.max_replicas)
+    ray.init(
+        "local",  # not one that happens to run
+        num_cpus=max(_CORES, int(most * cluster.cpus_per_replica) + 1),
+        include_dashboard=False,
+        **quiet,
+    )
+
+
+def deploy(settings: Settings, port: int, create_model: ModelSource) -> None:
+    """Deploy, and wait until all replicas are ready. Blocks."""
+    logs = {"log_level": "WARNING", "enable_access_log": False}  # of Serve; ours are configured
+    serve.start(
+        proxy_location="EveryNode",
+        http_options={"host": settings.server.host, "port": port},
+        logging_config=logs,
+    )
+    application = create_application(settings, create_model)
+    serve.run(application, name=NAME, route_prefix="/", logging_config=logs)
+
+
+def _announce(settings: Settings, port: int, lan_key: str) -> str:
+    host, cluster = settings.server.host, settings.cluster
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    lines = [
+        f"duplex-tts ready on {url}",
+        f"  {cluster.replicas} replicas; text and audio at ws{url[4:]}/ws/tts",
+    ]
+    if lan_key:
+        lines.append(invitation(host, port, lan_key))
+    else:
+        lines.append(f'  try: duplex-tts say "Hello there" --url {url}')
+    return "\n".join(lines)
+
+
+def end(settings: Settings) -> None:
+    """End the application, and Ray if it was started here."""
+    if not ray.is_initialized():
+        return
+    try:
+        if settings.cluster.address:
+            serve.delete(NAME)
+        else:
+            serve.shutdown()
+    except (RayError, RuntimeError, TimeoutError):  # the head may be gone
+        logging.getLogger(__name__).warning("Serve did not end by itself")
+    ray.shutdown()
