@@ -127,6 +127,11 @@ class EngineSettings(Section):
         description="Folder of weights and voices; empty is models/ of a checkout, or the user's "
         "data folder for an installed package.",
     )
+    piper_mirror: str = Field(
+        default="",
+        description="Address from which `duplex-tts voices` fetches Piper's voices and their "
+        "catalogue; empty is the model hub (HF_ENDPOINT names another).",
+    )
 
 
 class ChatterboxSettings(Section):

@@ -51,9 +51,10 @@ from backend.synthesis.voice_list import (
     split_name,
 )
 from backend.synthesis.voice_params import VoiceParams as VoiceParams
-from backend.synthesis.voice_params import check_language, check_params
+from backend.synthesis.voice_params import check_language, check_params, is_auto, without_auto
 from backend.synthesis.voice_store import AddedVoice
 from backend.text.alphabets import foreign_script
+from backend.text.language_choice import prepare_choice
 from backend.text.reading.english import ENGLISH
 from backend.text.reading.sentence_reader import read_plainly
 
@@ -250,6 +251,7 @@ class TTSManager:
 
         Raises `UnknownVoice`, `Unsupported` (a language that the voice does not speak).
         """
+        start = without_auto(start)
         listed = list(list_voices(self.engines))
         name = start.voice or self.default_voice
         found = find_listed(name, listed)
@@ -277,15 +279,16 @@ class TTSManager:
 
     def check_readable(self, text: str, start: Start) -> None:
         """Raises `UnreadableText` if the text has words and none of them can be read in the
-        context's language, by default its voice's.
+        context's language, by default its voice's; with `auto` in none of its voice's.
         """
         voice = self.choose_voice(start)
-        language = start.language or voice.languages[0]
-        script = foreign_script(text, (language,))
+        own = start.language or voice.languages[0]
+        languages = voice.languages if is_auto(start) else (own,)
+        script = foreign_script(text, languages)
         if script is not None:
             raise UnreadableText(
                 f"all of the text is in a script ({script}) that {voice.engine.info.name} does not "
-                f"read in the language {language}; its languages: {', '.join(voice.languages)}"
+                f"read in the language {own}; its languages: {', '.join(voice.languages)}"
             )
 
     def find_voice(self, name: str) -> str:
@@ -357,6 +360,8 @@ class TTSManager:
         for one-time initialisation. Raises `DuplexError`.
         """
         await asyncio.to_thread(read_plainly, "$5", ENGLISH)  # loads the names of currencies
+        languages = [each.languages for each in list_voices(self.engines)]
+        await asyncio.to_thread(prepare_choice, languages)
         try:
             await self._begin_sharing()  # the default voice may be one of the store
             await self._start_main_threads()
@@ -420,7 +425,7 @@ class TTSManager:
         voice = self.choose_voice(start)
         if error := voice.engine.fatal_error:
             raise EngineDead(error.message, start.context)
-        return check_params(start, voice, self._settings.speed)
+        return check_params(without_auto(start), voice, self._settings.speed)
 
     async def load_voice(self, voice: str) -> float:
         """Load a voice, downloading it if needed. Returns the gain that brings it to the common

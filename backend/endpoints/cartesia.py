@@ -6,12 +6,13 @@ from fastapi import APIRouter, Request, Response, WebSocket
 from starlette.requests import HTTPConnection
 
 from backend.audio.formats import AudioFormat, parse_format
-from backend.errors import DuplexError
+from backend.errors import DuplexError, UnknownVoice
 from backend.events import Failed, Start
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.cartesia.request import CartesiaHttpRequest, build_refusal
+from backend.protocols.cartesia.voice_list import VoiceQuery, describe_page, describe_voice
 from backend.protocols.cartesia.websocket import CartesiaEvents, CartesiaProtocol
-from backend.protocols.json_fields import read_json
+from backend.protocols.json_fields import read_json, read_query
 from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
@@ -53,7 +54,33 @@ def cartesia_routes(access: Access) -> APIRouter:
             _get_services(request), start, speech.transcript, CartesiaEvents(speech), owner
         )
 
+    _add_voice_routes(router, access)
     return router
+
+
+def _add_voice_routes(router: APIRouter, access: Access) -> None:
+    @router.get("/voices", response_model=None)
+    async def voices(request: Request) -> Response | dict[str, object]:
+        try:
+            access.authorize(_get_key(request))
+            query = read_query(VoiceQuery, request.query_params)
+            return describe_page(_get_services(request).tts.voices(), query)
+        except DuplexError as error:
+            return _error_response(request, error)
+
+    @router.get("/voices/{voice_id:path}", response_model=None)
+    async def voice(request: Request, voice_id: str) -> Response | dict[str, object]:
+        """The voice for an id, the server's or Cartesia's."""
+        tts = _get_services(request).tts
+        try:
+            access.authorize(_get_key(request))
+            name = tts.find_voice(voice_id)
+            found = [each for each in tts.voices() if each.name == name]
+            if not found:
+                raise UnknownVoice(f"no voice {voice_id[:40]!r}; GET /voices lists the voices")
+            return describe_voice(found[0])
+        except DuplexError as error:
+            return _error_response(request, error)
 
 
 async def _read_request(request: Request) -> tuple[CartesiaHttpRequest, Start, AudioFormat]:

@@ -25,6 +25,7 @@ from backend.protocols.elevenlabs.http import (
     TimestampedObject,
 )
 from backend.protocols.elevenlabs.stream_request import StreamQuery
+from backend.protocols.elevenlabs.voice_list import VoiceQuery, describe_page, describe_voices
 from backend.protocols.elevenlabs.websocket import ElevenLabsProtocol
 from backend.protocols.json_fields import read_json, read_query
 from backend.sessions.services import Services
@@ -72,10 +73,13 @@ def elevenlabs_routes(access: Access) -> APIRouter:
 
 
 def _add_list_routes(router: APIRouter, access: Access) -> None:
-    @router.get("/v2/voices")
-    async def voices(request: Request) -> dict[str, object]:
-        described = elevenlabs_http.describe_voices(_get_services(request).tts.voices())
-        return {"voices": described, "has_more": False, "total_count": len(described)}
+    @router.get("/v2/voices", response_model=None)
+    async def voices(request: Request) -> Response | dict[str, object]:
+        services = _get_services(request)
+        try:
+            return describe_page(services.tts.voices(), _read_voice_query(request))
+        except DuplexError as error:
+            return _error_response(services, error)
 
     @router.get("/v1/voices/{voice_id}", response_model=None)
     async def voice(request: Request, voice_id: str) -> Response | dict[str, object]:
@@ -89,7 +93,7 @@ def _add_list_routes(router: APIRouter, access: Access) -> None:
         name = tts.find_voice(voice_id)
         for candidate in tts.voices():
             if candidate.name == name:
-                (described,) = elevenlabs_http.describe_voices([candidate])
+                (described,) = describe_voices([candidate])
                 return described
         names = ", ".join(candidate.name for candidate in tts.voices())
         unknown = UnknownVoice(f"unknown voice {voice_id[:40]!r}; choose {names}")
@@ -102,6 +106,12 @@ def _add_list_routes(router: APIRouter, access: Access) -> None:
     @router.get("/v1/user/subscription", response_model=None)
     async def subscription(request: Request) -> Response | dict[str, object]:
         return _describe_account(request, access, elevenlabs_account.describe_subscription)
+
+
+def _read_voice_query(request: Request) -> VoiceQuery:
+    query = request.query_params
+    repeated = {name: query.getlist(name) for name in ("language", "voice_ids") if name in query}
+    return read_query(VoiceQuery, {**query, **repeated})
 
 
 def _describe_account(

@@ -56,12 +56,12 @@ _ELEVENLABS = _Vendor(
 )
 _DEEPGRAM = _Vendor(
     ("/v1/speak", "/v2/speak", "/v1/listen", "/v2/listen", "/v1/auth/", "/v1/projects"),
-    "POST and WebSocket /v1/speak",
+    "POST and WebSocket /v1/speak; GET /v1/models",
     lambda failed: deepgram.build_refusal(failed.code, failed.message),
 )
 _CARTESIA = _Vendor(
     ("/tts", "/voices", "/infill", "/stt", "/access-token", "/pronunciation-dicts"),
-    "WebSocket /tts/websocket; POST /tts/bytes, /tts/sse; /pronunciation-dicts",
+    "WebSocket /tts/websocket; POST /tts/bytes, /tts/sse; GET /voices; /pronunciation-dicts",
     cartesia_request.build_refusal,
 )
 _KOKORO = _Vendor(("/dev/",), "POST /v1/audio/speech; GET /v1/audio/voices", _build_kokoro_refusal)

@@ -15,9 +15,10 @@ from backend.events import Failed
 from backend.protocols import openai
 from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
+from backend.protocols.deepgram import models as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.sessions.services import Services
-from backend.transport.auth import PUBLIC, Access, bearer_key
+from backend.transport.auth import PUBLIC, Access, authorization_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
 from backend.tts_manager import SPEED_RANGE
 
@@ -67,14 +68,13 @@ def openai_routes(access: Access) -> APIRouter:
                 )
                 for engine in services.tts.engines
             ]
-        return openai.describe_models(*_name_engines(services))
+        # One response for OpenAI's and Deepgram's clients, which read different fields.
+        listed = openai.describe_models(*_name_engines(services))
+        return {**listed, **deepgram.describe_models(services.tts.voices())}
 
     @router.get("/v1/models/{name}", response_model=None)
     async def model(request: Request, name: str) -> Response | dict[str, Any]:
-        if name in (*_name_engines(_get_services(request)), *openai.MODELS):
-            return openai.describe_model(name)
-        message = f"the model {name[:80]!r} does not exist; GET /v1/models lists the models"
-        return _error_response(request, Failed(None, "model_not_found", message))
+        return _describe_model(request, name)
 
     @router.get("/v1/audio/models")  # used by Open WebUI
     async def audio_models(request: Request) -> dict[str, Any]:
@@ -84,7 +84,8 @@ def openai_routes(access: Access) -> APIRouter:
     @router.get("/v1/audio/voices")
     async def voices(request: Request) -> dict[str, Any]:
         tts = _get_services(request).tts
-        return openai.describe_voices(tts.voices(), tts.default_voice)
+        language = request.query_params.get("language", "")
+        return openai.describe_voices(tts.voices(), tts.default_voice, language)
 
     @router.api_route("/v1/audio/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(request: Request, rest: str) -> Response:
@@ -95,9 +96,23 @@ def openai_routes(access: Access) -> APIRouter:
     return router
 
 
+def _describe_model(request: Request, name: str) -> Response | dict[str, Any]:
+    """The model of this name: OpenAI's, or Deepgram's, whose models are voices."""
+    services = _get_services(request)
+    if name in (*_name_engines(services), *openai.MODELS):
+        return openai.describe_model(name)
+    for voice in deepgram.describe_models(services.tts.voices())["tts"]:
+        if name in (voice["uuid"], voice["canonical_name"]):
+            return {**openai.describe_model(name), **voice}
+    message = f"the model {name[:80]!r} does not exist; GET /v1/models lists the models"
+    return _error_response(request, Failed(None, "model_not_found", message))
+
+
 def _authorize(request: Request, access: Access) -> None:
     if request.scope["route"].path not in PUBLIC:
-        key = bearer_key(request.headers) or request.headers.get(_ELEVENLABS_KEY)
+        # "Token" is Deepgram's.
+        key = authorization_key(request.headers, "bearer", "token")
+        key = key or request.headers.get(_ELEVENLABS_KEY)
         request.state.owner = access.authorize(key)
 
 

@@ -12,7 +12,7 @@ from backend.engines.base import Release
 from backend.errors import DuplexError, TextLimit
 from backend.events import Start
 from backend.protocols.json_fields import LenientModel, read_json
-from backend.sessions.reading_setup import create_language_source
+from backend.sessions.reading_setup import ContextLanguage
 from backend.sessions.services import Services
 from backend.text.markup.reader import MarkupOptions
 from backend.text.text_reading import ReadSentence, read_sentences
@@ -58,8 +58,9 @@ def _describe_reading(services: Services, body: ReadBody) -> dict[str, Any]:
     """Blocks (about 0.2 ms a word)."""
     start = Start("", voice=body.voice, language=body.language, lexicon=body.lexicon)
     voice = services.tts.resolve_params(start).voice
-    language = create_language_source(start, services.tts.listed_voice(voice), services.lexicons)
-    sentences = read_sentences(body.text, language, MarkupOptions(ssml=body.ssml))
+    language = ContextLanguage(start, services.tts.listed_voice(voice), services.lexicons)
+    choice = language if language.is_chosen_by_text else None
+    sentences = read_sentences(body.text, language, MarkupOptions(ssml=body.ssml), choice)
     return {
         "spoken": " ".join(filter(None, (each.spoken.plain for each in sentences))),
         "sentences": [[each.start, each.end] for each in sentences],

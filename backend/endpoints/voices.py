@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse
 from backend.audio.recordings import FORMATS, LARGEST_BYTES
 from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
-from backend.protocols.elevenlabs.http import describe_voices
+from backend.language_names import speaks
+from backend.protocols.elevenlabs.voice_list import describe_voices
 from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.error_response import create_error_response
@@ -36,9 +37,15 @@ def voice_routes(access: Access) -> APIRouter:
 
     @router.get(VOICES)
     async def voices(request: Request) -> dict[str, object]:
-        """One response for native and ElevenLabs clients, which read different fields."""
-        tts = _get_services(request).tts
-        described = [_describe_voice(voice) for voice in tts.voices()]
+        """One response for native and ElevenLabs clients, which read different fields.
+        `language`: a tag or a name; only voices that speak it.
+        """
+        tts, language = _get_services(request).tts, request.query_params.get("language", "")
+        described = [
+            _describe_voice(voice)
+            for voice in tts.voices()
+            if not language or speaks(_languages(voice), language)
+        ]
         return {"default": tts.default_voice, "voices": described, "clones": tts.clones}
 
     @router.post(VOICES)
@@ -103,7 +110,12 @@ def _copy_upload(audio: UploadFile, to: Path) -> None:
 
 def _describe_voice(voice: Voice) -> dict[str, Any]:
     (vendor_fields,) = describe_voices([voice])
-    return {**vendor_fields, **asdict(voice)}
+    native = {"languages": _languages(voice), "installed": voice.ready, **asdict(voice)}
+    return {**vendor_fields, **native}
+
+
+def _languages(voice: Voice) -> tuple[str, ...]:
+    return voice.language, *voice.other_languages
 
 
 def _get_key(request: Request) -> str | None:

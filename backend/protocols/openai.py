@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from backend.events import Audio, Done, Event, Failed, Start, Voice
+from backend.language_names import speaks
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import LenientModel, read_json
 from backend.protocols.voice_names import OPENAI_VOICES, find_voice
@@ -56,7 +57,7 @@ class _VoiceObject(LenientModel):
 
 class OpenAISpeechRequest(LenientModel):
     """The body of `POST /v1/audio/speech`. `instructions` are accepted and ignored;
-    `volume_multiplier` is a Kokoro field.
+    `volume_multiplier` is a Kokoro field, `language` an addition of this server's.
     """
 
     input: str = Field(min_length=1, max_length=MAX_CHARACTERS)
@@ -66,6 +67,7 @@ class OpenAISpeechRequest(LenientModel):
     speed: float = Field(default=1.0, ge=0.25, le=4.0)
     stream_format: Literal["audio", "sse"] = "audio"
     volume_multiplier: float | None = None
+    language: str | None = None
 
     @property
     def voice_name(self) -> str | None:
@@ -82,7 +84,16 @@ def build_start(request: OpenAISpeechRequest, voice: str | None, speed: float) -
     """Build the `Start` of a request from a resolved voice and a clamped speed."""
     name = _FORMATS.get(request.response_format, request.response_format)
     volume = request.volume_multiplier
-    return Start("speech", voice, name, _RATE_HZ, speed, mode="stream", volume=volume)
+    return Start(
+        "speech",
+        voice,
+        name,
+        _RATE_HZ,
+        speed,
+        language=request.language,
+        mode="stream",
+        volume=volume,
+    )
 
 
 def find_openai_voice(name: str | None, voices: Sequence[Voice], default: str) -> str | None:
@@ -96,17 +107,22 @@ def find_openai_voice(name: str | None, voices: Sequence[Voice], default: str) -
     return find_voice(name, [v for v in voices if v.ready or not is_openai], default)
 
 
-def describe_voices(voices: Sequence[Voice], default: str) -> dict[str, Any]:
-    """The response to `GET /v1/audio/voices`: the server's voices and the map of OpenAI's."""
+def describe_voices(voices: Sequence[Voice], default: str, language: str = "") -> dict[str, Any]:
+    """The response to `GET /v1/audio/voices`: the server's voices and the map of OpenAI's.
+    `language`: a tag or a name; only voices that speak it.
+    """
     listed = [
         {
             "id": voice.name,
             "name": voice.name,
             "language": voice.language,
+            "languages": [voice.language, *voice.other_languages],
+            "engine": voice.engine,
             "description": voice.description,
             "ready": voice.ready,
         }
         for voice in voices
+        if not language or speaks((voice.language, *voice.other_languages), language)
     ]
     return {
         "voices": listed,

@@ -23,7 +23,7 @@ from backend.sessions.chunk_converter import ChunkConverter
 from backend.sessions.context_record import ContextParameters, ContextRecord, SessionRecord
 from backend.sessions.listener import Listener
 from backend.sessions.pacer_setup import create_pacing, create_release
-from backend.sessions.reading_setup import create_language_source
+from backend.sessions.reading_setup import ContextLanguage
 from backend.sessions.send_queue import SendQueue
 from backend.sessions.services import Services
 from backend.synthesis.live_listeners import LiveListener
@@ -65,10 +65,11 @@ class Context:
         )
         self._record = ContextRecord(session, start.context, parameters)
         self._listener = Listener(self._pacer, self._record, services.clock)
-        language = create_language_source(start, voice, services.lexicons)
+        self._language = ContextLanguage(start, voice, services.lexicons)
+        choice = self._language if self._language.is_chosen_by_text else None
         markup = MarkupOptions(ssml=bool(start.ssml))
         limit = services.settings.server.max_text_length
-        self._text = TextBuffer(limit, language, markup, engine.info.sounds)
+        self._text = TextBuffer(limit, self._language, markup, engine.info.sounds, choice)
         self._audio_sender = AudioSender(self.id, output, rate_hz, send_queue)
         self._gain = 1.0  # the voice's, once loaded
         self._is_live = start.mode == "live"  # the listener hears the writer's pauses
@@ -230,6 +231,7 @@ class Context:
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
         """Speak a sentence, all its releases; an error affects only this sentence."""
         chunk_size = self._services.settings.latency_optimization.chunk_size
+        self._text.settle_language(sentence)
         params, volume = self._apply_change()
         # Everything is delivered between sentences.
         self._converter.begin_utterance(self._audio_sender.rendered_ms, self._gain * volume)
@@ -251,7 +253,8 @@ class Context:
 
     def _apply_change(self) -> tuple[VoiceParams, float]:
         """The voice's parameters and the volume that marks in the text ask for here."""
-        change, params = self._text.change, self._voice_params
+        change = self._text.change
+        params = replace(self._voice_params, language=self._language.chosen)
         if change is None:
             return params, 1.0
         known = self._engine.info.parameters.get("speed")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from backend.events import Voice
 from backend.synthesis.served_engine import ServedEngine
+from backend.text.reading.languages import primary_subtag
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,15 @@ class ListedVoice:
 
     def speaks(self, language: str) -> bool:
         """Whether it speaks the language, in whichever region's way."""
-        return primary_subtag(language) in map(primary_subtag, self.languages)
+        return self.find_tag(language) is not None
 
-
-def primary_subtag(language: str) -> str:
-    """The primary subtag of a language tag: `en` of `en-GB`."""
-    return re.split("[-_]", language, maxsplit=1)[0].lower()
+    def find_tag(self, language: str) -> str | None:
+        """The voice's own tag for a language: of just this region, else of any; None if it does not
+        speak it.
+        """
+        same = [tag for tag in self.languages if primary_subtag(tag) == primary_subtag(language)]
+        exact = (tag for tag in same if tag.lower() == language.lower().replace("_", "-"))
+        return next(exact, same[0] if same else None)
 
 
 def list_voices(engines: Iterable[ServedEngine]) -> Iterator[ListedVoice]:

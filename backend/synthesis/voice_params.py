@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from backend.engines.base import EngineInfo
 from backend.errors import BadMessage, Unsupported
 from backend.events import Start
-from backend.synthesis.voice_list import ListedVoice, choose_for_language, primary_subtag
+from backend.synthesis.voice_list import ListedVoice, choose_for_language
+from backend.text.language_choice import AUTO
+from backend.text.reading.languages import primary_subtag
 
 _PARAMETERS = (
     "speed",
@@ -27,13 +29,23 @@ _SEED_LIMIT = 2**31
 
 @dataclass(frozen=True, slots=True)
 class VoiceParams:
-    """Parameters of an utterance, without its text."""
+    """Parameters of an utterance, without its text. `language`: a tag of the voice's, or None."""
 
     voice: str
     speed: float
     seed: int
     language: str | None
     parameters: Mapping[str, float] = field(default_factory=dict)
+
+
+def is_auto(start: Start) -> bool:
+    """Whether the language of each of the context's sentences is chosen by its text."""
+    return (start.language or "").lower() == AUTO
+
+
+def without_auto(start: Start) -> Start:
+    """`start` as for a context that names no language, if its language is `auto`."""
+    return replace(start, language=None) if is_auto(start) else start
 
 
 def check_params(start: Start, voice: ListedVoice, speed: float) -> VoiceParams:
@@ -51,7 +63,8 @@ def check_params(start: Start, voice: ListedVoice, speed: float) -> VoiceParams:
     seed = random.randrange(_SEED_LIMIT) if start.seed is None else start.seed
     if not 0 <= seed < _SEED_LIMIT:
         raise BadMessage(f"seed: expected 0 to {_SEED_LIMIT - 1}, got {seed}", start.context)
-    return VoiceParams(voice.voice.name, speed, seed, start.language, parameters)
+    language = voice.find_tag(start.language) if start.language else None
+    return VoiceParams(voice.voice.name, speed, seed, language, parameters)
 
 
 def check_language(start: Start, voice: ListedVoice, listed: Sequence[ListedVoice]) -> None:
@@ -61,8 +74,12 @@ def check_language(start: Start, voice: ListedVoice, listed: Sequence[ListedVoic
         return
     if primary_subtag(language) in voice.engine.info.missing_languages:
         return  # `check_params` says what is missing
+    name = voice.voice.name
     if other := choose_for_language(language, listed):
-        remedy = f"the voice {voice.voice.name} does not speak it; {other.voice.name} does"
+        speaks = ", ".join(voice.languages)
+        remedy = f"the voice {name} does not speak it; {other.voice.name} does; {name}: {speaks}"
+    elif start.voice:
+        remedy = f"languages of the voice {name}: {', '.join(voice.languages)}"
     else:
         known = dict.fromkeys(each for one in listed for each in one.languages)
         remedy = f"languages: {', '.join(known)}"

@@ -14,13 +14,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backend.events import Typing
-from backend.text.phrases import ends_with_mark, pause_end, phrase_end
+from backend.text.phrases import (
+    CLOSING,
+    FULL_STOPS,
+    PAUSE_MARKS,
+    ends_with_mark,
+    pause_end,
+    phrase_end,
+)
 
 # Clause ends, for engines that cannot speak single words of a growing sentence.
-_CLAUSE_END = re.compile(r"[,;:\u2014\u3001\uff0c\u060c]\s*$")
+_CLAUSE_END = re.compile(
+    rf"[,;:\u2014{PAUSE_MARKS}{FULL_STOPS}][{CLOSING}]*\s*$|[\u0e01-\u0e4e\u0e81-\u0ece]\s+$"
+)
 # A word finished by a mark although no space follows yet: not the dot of "3.", "e.g.", "www.".
 _MARKED_WORD = re.compile(
     r"(?i)(?<![\w.])(?!www|https?|mailto|ftp)[^\W\d_]{2,}[.,;:!?…]+[\"'”’)\]]*$"
+    rf"|[^\s\d{PAUSE_MARKS}{FULL_STOPS}]{{1,20}}[{PAUSE_MARKS}{FULL_STOPS}]+[{CLOSING}]*$"
 )
 _WIDE_LETTER = 3  # letters that a Chinese, Japanese or Korean one takes the time of
 _LAST_WORD = re.compile(r"(?:^|\s)([^\W\d_]+)$")

@@ -1,8 +1,9 @@
-"""Finds where speech may pause in an English sentence that is slowly being written.
+"""Finds where speech may pause in a sentence that is slowly being written.
 
 A person writes slower than speech: playback runs dry however the text is cut. It is then spoken in
 phrases, which end where a reader might pause, never on a word bound to the next one ("the", "of",
-"was"), and never inside a name or a number with its unit ("Buy 5 | kg", "July | 4"). Pure.
+"was"), and never inside a name or a number with its unit ("Buy 5 | kg", "July | 4"). The words are
+those of English; the marks are those of all languages. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +43,17 @@ _UNSTRESSED = _BOUND_WORDS | _words(
     me him us them you it there here too then now up out down away back off again please one ones
     """
 )
-_MARK = re.compile(r"""[,;:.!?…—–)\]]["'”’)\]]*\s*$""")
+PAUSE_MARKS = "،؛、，；：·՝፣፤፥၊﹐﹑﹔﹕"
+"""Commas and the like of other scripts; none is used for anything else."""
+FULL_STOPS = "؟۔。！？｡।॥։፧።፨။។៕།༎"
+"""Full stops and the like of other scripts."""
+CLOSING = "\"'”’“‘»«›‹)\\]}」』）》〉】"
+"""Closing marks in a regular expression's class: what opens in one language closes in another."""
+# Thai and Lao have no mark but the space, which ends a phrase.
+_MARK = re.compile(
+    rf"[,;:.!?…—–)\]{PAUSE_MARKS}{FULL_STOPS}][{CLOSING}]*\s*$"
+    "|[\u0e01-\u0e4e\u0e81-\u0ece]\\s+$"
+)
 _NOT_LETTERS = re.compile(r"[^\w']+")
 
 _SUBJECTS = _words("you it there this that")  # may also begin the next phrase
@@ -121,7 +132,7 @@ def is_bound_to_next(word: str, following: str) -> bool:
 def ends_with_mark(word: str) -> bool:
     """Whether punctuation behind the word ends a phrase; the dots of "Dr.", "e.g.", "3." do not."""
     stripped, bare = word.strip(), _normalise_word(word)
-    if not _MARK.search(stripped) or (stripped[-1] in ".:" and stripped[-2:-1].isdigit()):
+    if not _MARK.search(word) or (stripped[-1] in ".:" and stripped[-2:-1].isdigit()):
         return False
     return not (stripped.endswith(".") and (len(bare) < 3 or bare in _BOUND_WORDS))
 

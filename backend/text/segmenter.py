@@ -16,6 +16,7 @@ that the reading uses, is asked about each end that the library sees, and may sa
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from re import compile as pattern
 from unicodedata import category
@@ -25,10 +26,14 @@ import sentencex
 from backend.text.reading.languages import find_language
 from backend.text.sentence_bounds import (
     LONGEST_GAP,
+    ends_long_phrases,
+    find_full_stops,
+    find_plain_ends,
     hide_plain_words,
+    is_after_ideograph,
     is_in_name,
     move_between_words,
-    word_before,
+    words_before,
 )
 
 _LONGEST = 4000  # characters; longer sentences are cut at a word, to bound the memory
@@ -59,10 +64,12 @@ class Segmenter:
     letter (unless a newline ends it): "1." and "..." belong to what follows. Does not block.
     """
 
-    def __init__(self, language: str = "en") -> None:
-        """`language`: whose abbreviations are known; full stops of all scripts are."""
-        self._language = language
-        self._may_end = find_language(language).may_end_sentence
+    def __init__(self, language: str = "en", guess: Callable[[str], str] | None = None) -> None:
+        """`language`: whose abbreviations are known; full stops of all scripts are. `guess`: the
+        language of a sentence, if it depends on its text.
+        """
+        self._guess = guess
+        self._language = find_language(language)
         self._closed: deque[Sentence] = deque()  # returned, but may still be retracted
         self._settled = 0
         self._restart(0, "")
@@ -152,9 +159,10 @@ class Segmenter:
         if self._first_letter is None:
             return False
         size = len(self._text)
-        if not self._may_end(word_before(self._text, size), _NEXT_WORD[1:], False):
+        self._guess_language(size)
+        if not self._may_end_before(size, _NEXT_WORD[1:], is_complete=False):
             return False
-        ends = self._library_ends(self._word_end, size, _NEXT_WORD)
+        ends = self._possible_ends(self._word_end, size, _NEXT_WORD)
         return any(self._word_end <= end <= size + 1 for end in ends)
 
     # --- sentence boundaries ----------------------------------------------------------------------
@@ -195,12 +203,16 @@ class Segmenter:
         self._word_end = at + 1
         if self._first_letter is None and self._text[at].isalpha():
             self._first_letter = at
+        if not gap:
+            return 0
+        if ends_long_phrases(self._text, at):
+            return at
         marks = [character for character in gap if category(character)[0] == "P"]
         if not marks:
             return 0
         if self._recheck_from is None:
             self._recheck_from = gap_start
-        glued = not any(map(str.isspace, gap))
+        glued = not any(map(str.isspace, gap)) and not is_after_ideograph(self._text, gap_start)
         if all(map(str.isascii, marks)) and (
             glued or self._text[gap_start - 1 : gap_start].isdigit()
         ):
@@ -213,16 +225,35 @@ class Segmenter:
         """
         if self._first_letter is None:
             return 0
-        for end in self._library_ends(low, high, is_complete=is_complete):
+        self._guess_language(high)
+        for end in self._possible_ends(low, high, is_complete=is_complete):
             if low <= end < high:
                 cut = move_between_words(self._text, end, high)
                 if not self._first_letter < cut < high or is_in_name(self._text, cut, high):
                     continue
                 behind = self._text[cut:high].split(None, 1)
                 is_whole = is_complete or len(behind) > 1
-                if not behind or self._may_end(word_before(self._text, cut), behind[0], is_whole):
+                if not behind or self._may_end_before(cut, behind[0], is_complete=is_whole):
                     return cut
         return 0
+
+    def _guess_language(self, end: int) -> None:
+        if self._guess is not None:
+            self._language = find_language(self._guess(self._text[:end]))
+
+    def _may_end_before(self, cut: int, behind: str, *, is_complete: bool) -> bool:
+        """Whether the language lets a sentence end at `cut`: see `EndRule`."""
+        before = words_before(self._text, cut, self._language.words_before)
+        return self._language.may_end_sentence(before, behind, is_complete)
+
+    def _possible_ends(
+        self, low: int, high: int, following: str = "", *, is_complete: bool = False
+    ) -> list[int]:
+        ends = self._library_ends(low, high, following, is_complete=is_complete)
+        own = find_full_stops(self._text, low, high)
+        if self._language.code != "en":
+            own += find_plain_ends(self._text, low, high)
+        return sorted({*ends, *own}) if own else ends
 
     def _library_ends(
         self, low: int, high: int, following: str = "", *, is_complete: bool = False
@@ -235,8 +266,8 @@ class Segmenter:
         left_out = max(0, high - low - LONGEST_GAP)
         shown = self._text[start : min(gap, high)] + self._text[gap + left_out : high]
         spoken = _SPACE.sub(" ", shown) + following
-        if self._language == "en":
+        if self._language.code == "en":
             spoken = hide_plain_words(spoken, is_complete=is_complete)
-        boundaries = sentencex.get_sentence_boundaries(self._language, spoken)
+        boundaries = sentencex.get_sentence_boundaries(self._language.code, spoken)
         ends = [start + boundary["end_index"] for boundary in boundaries]
         return [end if end <= gap else end + left_out for end in ends]

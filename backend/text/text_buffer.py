@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container
 from itertools import takewhile
+from typing import Protocol
 
 from backend.errors import ContextEnded, TextLimit
 from backend.text.markup.marks import Change
@@ -32,6 +33,21 @@ _LONGEST_MARK = 1000  # characters
 _LONGEST_LATE = 4000  # characters; then an utterance without a usable sentence end is ended
 
 
+class LanguageChoice(Protocol):
+    """Chooses the language of sentences from their text; what is chosen of a text is chosen of each
+    longer one.
+    """
+
+    def choose(self, text: str, *, is_complete: bool) -> bool:
+        """Choose that of the next sentence, which begins with `text`; False: more is needed."""
+
+    def keep(self) -> None:
+        """What was chosen was spoken."""
+
+    def guess(self, text: str) -> str:
+        """That of any sentence that begins with `text`, as far as it tells."""
+
+
 class TextBuffer:
     """One context's text. Offsets are code points from the start of the context."""
 
@@ -41,15 +57,20 @@ class TextBuffer:
         language: Callable[[], Language] = lambda: ENGLISH,
         markup: MarkupOptions | None = None,
         sounds: Container[str] = (),
+        choice: LanguageChoice | None = None,
     ) -> None:
         """`limit`: maximum characters not yet spoken. `language`: how the next sentence is read.
-        `sounds`: those that the engine can make.
+        `sounds`: those that the engine can make. `choice`: chooses each sentence's language.
         """
         self._sounds = sounds
         self._limit = limit
         self._language = language
         self._masked = MaskedText(markup or MarkupOptions())
-        self._segmenter = Segmenter()
+        self._choice = choice
+        self._is_undecided = choice is not None  # the language of the current utterance
+        self._reader = SentenceReader(language())  # of the current utterance
+        guess = choice.guess if choice else None
+        self._segmenter = Segmenter(self._reader.language.code, guess)
         self._complete: deque[Sentence] = deque()  # not yet closed, in order
         self._reopened = ""  # masked text to be given to the segmenter again, after a retraction
         self._unread = ""  # the end of the text; its markup is not read
@@ -57,7 +78,6 @@ class TextBuffer:
         self._flushed: deque[int] = deque()  # where no word continues: behind each flush
         self._end_is_due = False  # once everything is read
         self._start = 0  # of the current utterance
-        self._reader = SentenceReader(language())  # of the current utterance
         self._flush_to = 0  # flush and end require speech up to here at once
         self._last_input_s = 0.0
         self._speed = WritingSpeed()
@@ -110,6 +130,8 @@ class TextBuffer:
         while self._complete and self._complete[-1].end > to:
             self._complete.pop()
         self._reader.retract_to(max(0, to - self._start), self.released - self._start)
+        if self._choice and self.released <= self._start:
+            self._is_undecided, self._reader = True, SentenceReader(self._language())
         self._unread = ""
 
     def flush_text(self) -> None:
@@ -234,6 +256,8 @@ class TextBuffer:
 
     def _read_sentence(self, text: str, *, complete: bool) -> None:
         """Read what is new in the current utterance's `text`."""
+        if self._is_undecided and not self._choose_language(text, is_complete=complete):
+            return
         reader = self._reader
         if len(text) < len(reader.text):  # the sentence ends earlier than it seemed to
             reader.retract_to(len(text), self.released - self._start)
@@ -244,6 +268,21 @@ class TextBuffer:
         self._push_to_reader(text, len(text))
         if complete or len(text) in flushed:
             reader.end_text()
+
+    def _choose_language(self, text: str, *, is_complete: bool) -> bool:
+        """Choose the language of the current utterance; False while more text is needed."""
+        assert self._choice is not None
+        is_complete = is_complete or self._start + len(text) in self._flushed
+        if self._choice.choose(text, is_complete=is_complete):
+            self._is_undecided = False
+            self._reader = SentenceReader(self._language())
+        return not self._is_undecided
+
+    def settle_language(self, sentence: PendingSentence) -> None:
+        """Choose the language of the current utterance now, since it is about to be spoken."""
+        if self._is_undecided:
+            self._choose_language(sentence.text, is_complete=True)
+            self._read_sentence(sentence.text, complete=sentence.complete)
 
     def _push_to_reader(self, text: str, end: int) -> None:
         done = len(self._reader.text)
@@ -289,6 +328,9 @@ class TextBuffer:
 
     def close_utterance(self) -> None:
         """End the utterance with all that was released, and go on with the next."""
+        if self._choice is not None:
+            self._choice.keep()
+            self._is_undecided = True
         self._start, self._reader = self.released, SentenceReader(self._language())
         self._masked.settle(self._start)
         while self._flushed and self._flushed[0] <= self._start:

@@ -9,7 +9,7 @@ from backend.text.markup.reader import MarkupOptions
 from backend.text.pacer import PendingSentence, Speak
 from backend.text.reading.language import Language
 from backend.text.reading.spoken_text import SpokenText
-from backend.text.text_buffer import TextBuffer
+from backend.text.text_buffer import LanguageChoice, TextBuffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,15 @@ class ReadSentence:
 
 
 def read_sentences(
-    text: str, language: Callable[[], Language], markup: MarkupOptions
+    text: str,
+    language: Callable[[], Language],
+    markup: MarkupOptions,
+    choice: LanguageChoice | None = None,
 ) -> list[ReadSentence]:
-    """The sentences of `text`, which tile it, as they are spoken if nothing follows."""
-    buffer = TextBuffer(len(text), language, markup)
+    """The sentences of `text`, which tile it, as they are spoken if nothing follows. `choice`:
+    chooses their languages.
+    """
+    buffer = TextBuffer(len(text), language, markup, choice=choice)
     buffer.push_text(text, 0.0)
     buffer.end_text()
     sentences = []

@@ -75,7 +75,8 @@ Seed = Annotated[
     int | None, typer.Option(help="Any number; the same text and seed sound the same.")
 ]
 Language = Annotated[
-    str | None, typer.Option(help="Language of the text, for example en or en-US.")
+    str | None,
+    typer.Option(help="Language of the text: en, pt-BR; auto: each sentence's by its words."),
 ]
 Ssml = Annotated[
     bool,

@@ -1,4 +1,4 @@
-"""The ElevenLabs protocol over HTTP, and what its WebSockets share: formats, voices, errors.
+"""The ElevenLabs protocol over HTTP, and what its WebSockets share: formats, errors.
 
 `/v1/text-to-speech/{voice_id}` and `/stream` return only audio, `/with-timestamps` one JSON object,
 `/stream/with-timestamps` one object per line; times are seconds from the start. pipecat reads lines
@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import Field
 
 from backend.errors import BadFormat
-from backend.events import Audio, Done, Event, Failed, Start, Voice
+from backend.events import Audio, Done, Event, Failed, Start
 from backend.protocols.alignment import Alignment, Character, TailMerger
 from backend.protocols.base import Refusal
 from backend.protocols.json_fields import LenientModel
@@ -125,20 +125,6 @@ def build_refusal(failed: Failed) -> Refusal:
     """Build ElevenLabs' error response."""
     body = {"detail": {"status": failed.code, "message": failed.message}}
     return Refusal(_STATUS.get(failed.code, 400), json.dumps(body))
-
-
-def describe_voices(voices: Sequence[Voice]) -> list[dict[str, Any]]:
-    """Describe each voice as ElevenLabs does."""
-    return [
-        {
-            "voice_id": voice.name,
-            "name": voice.name,
-            "category": "cloned" if voice.learned else "premade",
-            "labels": {"language": voice.language},
-            "description": voice.description,
-        }
-        for voice in voices
-    ]
 
 
 def describe_model(engine: str, languages: Sequence[str], max_characters: int) -> dict[str, Any]:

@@ -27,9 +27,9 @@ alone, and only as far as what it has seen so far demands: each look delays spee
 
 
 EndRule = Callable[[str, str, bool], bool]
-"""Whether a sentence may end between two written words: the one before, with its marks, as much of
-the one behind as is known, and whether that is all of it. An answer "no" to a part may become "yes"
-once the word is complete."""
+"""Whether a sentence may end between two written words: the one before (`words_before` of them),
+with its marks, as much of the one behind as is known, and whether that is all of it. An answer "no"
+to a part may become "yes" once the word is complete."""
 
 
 def _may_always_end(before: str, behind: str, is_complete: bool) -> bool:
@@ -39,9 +39,11 @@ def _may_always_end(before: str, behind: str, is_complete: bool) -> bool:
 @dataclass(frozen=True, slots=True)
 class Language:
     """`rules`: asked in order; the first that answers wins. A word that none reads says itself.
-    `may_end_sentence` knows the abbreviations, whose full stops end few sentences.
+    `may_end_sentence` knows the abbreviations, whose full stops end few sentences; it is given
+    `words_before` words before the possible end.
     """
 
     code: str
     rules: Sequence[Rule]
     may_end_sentence: EndRule = _may_always_end
+    words_before: int = 1

@@ -17,6 +17,7 @@ from backend.text.reading.written_words import (
     WrittenWord,
     split_words,
 )
+from backend.text.spaceless import count_seen
 
 _LONGEST_READING = 24  # spoken words; longer readings are split
 _LEFT_WORDS = 3  # read words that rules may look back at
@@ -106,7 +107,7 @@ class SentenceReader:
             except MoreTextNeeded:
                 return
             words = written[at : at + reading.count]
-            seen_to = max(cursor.seen_to, words[-1].behind)
+            seen_to = max(cursor.seen_to, words[-1].behind + count_seen(words[-1].core))
             self._add(_ReadWords(words, list(_create_spoken(words, reading)), seen_to))
             at += len(words)
         if final and self.read_to < end:  # spaces only

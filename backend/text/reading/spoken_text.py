@@ -10,13 +10,14 @@ from string import whitespace
 
 from backend.events import Word
 from backend.text.reading.spoken_word import SpokenWord
-from backend.text.reading.written_words import FILLER, SPACELESS
+from backend.text.reading.written_words import FILLER
+from backend.text.spaceless import CJK
 
 Span = tuple[int, int]
 
 TIE = "\u00a0"
 """Between the words that are said for one written word: speech is not cut there."""
-_SPACELESS = re.compile(f"[{SPACELESS}]")
+_SPACELESS = re.compile(rf"[{CJK}][^\w\s]*$")  # Thai words get spaces, like all others
 BLANK = whitespace + TIE + FILLER
 """Characters of a masked text that say nothing."""
 
@@ -44,7 +45,8 @@ class SpokenText:
             if word.phonemes and said:
                 self.pronunciations[size] = word.phonemes
             # Also behind the last one: where a word ends must not depend on the next.
-            if said and not _SPACELESS.match(said, len(said) - 1):
+            is_apart = said.isascii() or not _SPACELESS.search(said)
+            if said and (is_apart or written[word.end - 1 : word.end].isspace()):
                 said += " "
             parts.append(said)
             size += len(said)

@@ -13,19 +13,25 @@ from dataclasses import dataclass
 from unicodedata import normalize
 
 from backend.text.reading.compatibility import expand
+from backend.text.spaceless import (
+    FIRST_SPACELESS,
+    SPACELESS,
+    SPACELESS_WORD,
+    find_run,
+    split_run,
+)
 
 FILLER = "\u2060"
 """Stands in a masked text for a character that is not there: a soft hyphen, the rest of an entity.
 A masked text is as long as its source, so that offsets hold."""
 
 LONGEST_WORD = 100  # characters; longer runs are cut here
-# Scripts without spaces between words: Thai to Lao, Myanmar, Khmer, kana, Han.
-SPACELESS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff"
 # Fillers do not count.
-_WORD = re.compile(rf"[{SPACELESS}][^\w\s]*|(?:[^\s{SPACELESS}]{FILLER}*){{1,{LONGEST_WORD}}}")
+_WORD = re.compile(rf"{SPACELESS_WORD}|(?:[^\s{SPACELESS}]{FILLER}*){{1,{LONGEST_WORD}}}")
+_MARKS = re.compile(r"[^\w\s]*")
 _LOOSE_ACCENT = re.compile("[\u0300-\u036f]")  # "s\u0336t\u0336": struck out
-_OPENING = "\"'‘’“”„‚«»‹›([{¿¡"
-_CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟。、，；：！？"
+_OPENING = "\"'‘’“”„‚«»‹›([{¿¡「『（《〈【"
+_CLOSING = "\"'‘’“”„‚«»‹›)]}.,;:!?…،؛؟۔。、，；：！？」』）》〉】।॥።፣፤፥፧։·၊။។៕៖"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,43 @@ def split_words(text: str, start: int = 0, *, final: bool) -> list[WrittenWord]:
     further ones to the next.
     """
     words: list[WrittenWord] = []
+    done = start
     for match in _WORD.finditer(text, start):
-        end = match.end()
+        first, end = match.span()
+        if first < done:  # a part of a run
+            continue
+        if text[first] >= FIRST_SPACELESS and (run_end := find_run(text, first)) > first:
+            done = first
+            for word_start, done in _split_run(text, first, run_end, final=final):
+                begin = words[-1].behind if words else start
+                words.append(_create_word(text, word_start, done, begin))
+            if done < run_end:
+                break
+            continue
         if end == len(text) and not final:
             break
-        begin = words[-1].behind if words else start
-        behind = end + text[end : end + 1].isspace()
-        glued = match.start() > 0 and not text[match.start() - 1].isspace()
-        words.append(_create_word(match[0], (begin, end, behind), glued))
+        words.append(_create_word(text, first, end, words[-1].behind if words else start))
     return words
 
 
-def _create_word(run: str, offsets: tuple[int, int, int], is_glued: bool) -> WrittenWord:
-    word = run.replace(FILLER, "")
+def _split_run(text: str, first: int, run_end: int, *, final: bool) -> Iterator[tuple[int, int]]:
+    """The decided words of a run without spaces; the marks behind it belong to the last."""
+    start = first
+    for size in split_run(text[start:run_end], final=final or run_end < len(text)):
+        end = start + size
+        if end == run_end and (marks := _MARKS.match(text, end)):
+            end = marks.end()
+            if end == len(text) and not final:
+                return
+        yield first, end
+        first = end
+
+
+def _create_word(text: str, first: int, end: int, begin: int) -> WrittenWord:
+    """The word `text[first:end]`; the one before is left at `begin`."""
+    offsets = begin, end, end + text[end : end + 1].isspace()
+    is_glued = first > 0 and not text[first - 1].isspace()
+    word = text[first:end].replace(FILLER, "")
     if not word.isascii():  # macOS sends an accented letter as two code points
         word = expand(_LOOSE_ACCENT.sub("", normalize("NFC", word)))
     core = word.lstrip(_OPENING)

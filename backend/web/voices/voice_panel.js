@@ -11,6 +11,7 @@ export function createVoicePanel() {
     list: element("voices"),
     note: element("voices-note"),
     learning: element("new-voice"),
+    find: element("find-voice"),
   });
   const newVoice = new NewVoice({
     form: element("new-voice-form"),

@@ -39,7 +39,7 @@ async def live() -> AsyncIterator[LiveServer]:
         ("POST", "/v1/listen", {}, ("err_msg",), "/v1/speak"),
         ("POST", "/v1/agent", TOKEN, ("err_msg",), "/v1/speak"),
         ("GET", "/v1/speak", {}, ("err_msg",), "/v1/speak"),
-        ("GET", "/voices", {}, ("message",), "/tts/bytes"),
+        ("GET", "/infill/bytes", {}, ("message",), "/tts/bytes"),
         ("GET", "/tts/bytes", {}, ("message",), "/tts/bytes"),
         ("POST", "/agents", {"cartesia-version": "2025-04-16"}, ("message",), "/tts/bytes"),
         ("POST", "/dev/captioned_speech", {}, ("detail", "message"), "/v1/audio/speech"),

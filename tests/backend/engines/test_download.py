@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.engines import download as module
+from backend.engines import file_download as module
 from backend.engines.download import download
 from backend.engines.weights import WEIGHTS, Weights
 from backend.errors import DownloadFailed
@@ -144,7 +144,7 @@ def test_an_unreachable_hub_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_pat
 
 def test_an_unwritable_folder_is_reported(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file")
-    with pytest.raises(DownloadFailed, match="cannot store the weights"):
+    with pytest.raises(DownloadFailed, match="cannot store the files"):
         fetch(tmp_path / "models")
 
 

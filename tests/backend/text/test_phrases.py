@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.text.phrases import is_bound_to_next, pause_end, phrase_end
+from backend.text.phrases import ends_with_mark, is_bound_to_next, pause_end, phrase_end
 from backend.text.words import word_ends
 
 
@@ -83,3 +83,32 @@ def test_phrases_end_at_finished_words(text: str, word: int, first: bool) -> Non
     spoken = ends[word] if word < len(ends) else 0
     for end in (phrase_end(text, spoken, ends, first=first), pause_end(text, spoken, ends)):
         assert end == spoken or (end > spoken and end in ends)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "نعم، |أنا بخير؛ |شكرا",
+            "ٹھیک ہے۔ |شکریہ",
+            "हाँ, |ठीक है। |चलो",
+            "好，|走吧！|",
+            "はい、|行こう。|",
+        ),
+        *(
+            "ደህና፣ |አመሰግናለሁ። |ቻው",
+            "Ναι· |ίσως",
+            "ကောင်းပါတယ်၊ |ကျေးဇူး",
+            "«Да», |сказал он",
+            "„Gut.“ |Dann",
+        ),
+        *("วันนี้ฝนตก |เราไปกัน", "ມື້ນີ້ຝົນຕົກ |ໄປ", "「いや」、|と"),
+    ],
+)
+def test_a_phrase_ends_at_the_marks_of_all_scripts(text: str) -> None:
+    marks = [at for at, character in enumerate(text) if character == "|"]
+    ends = [mark - count for count, mark in enumerate(marks)]
+    plain = text.replace("|", "")
+    found = {end for end in word_ends(plain) if ends_with_mark(plain[:end][-12:])}
+    assert set(ends) <= found | {len(plain)}
+    assert {end for end in found if end < len(plain)} <= set(ends)

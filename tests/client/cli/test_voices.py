@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,46 @@ def test_the_path_of_a_proxy_is_kept(
         "https://host/tts/v1/voices",
         "https://host/tts/v1/voices/a",
     ]
+
+
+def test_language_is_passed_to_the_server_and_json_printed(served: Served) -> None:
+    requests = served(200, {"default": "heart", "voices": [HEART]})
+    result = run_voices("list", "arabic", "--json", *WHERE)
+    assert json.loads(result.stdout) == [HEART]
+    assert str(requests[0].url) == "http://host:1/v1/voices?language=arabic"
+
+
+def test_language_without_a_voice_names_the_remedy(served: Served) -> None:
+    served(200, {"default": "heart", "voices": []})
+    result = run_voices("list", "arabic", *WHERE)
+    assert result.exit_code == 1
+    assert "duplex-tts voices available arabic" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed"),
+    [
+        (["available", "ar", "--json"], ["available", "ar", "--json"]),
+        (["get", "ar_JO-kareem-medium", "--help"], ["get", "ar_JO-kareem-medium", "--help"]),
+        (["refresh"], ["refresh"]),
+        (["remove", "ar_JO-kareem-medium"], ["remove", "ar_JO-kareem-medium"]),
+    ],
+)
+def test_downloads_are_a_program_of_the_server(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], passed: list[str]
+) -> None:
+    started: list[tuple[str, list[str]]] = []
+
+    def exec_program(module: str, given: list[str]) -> None:
+        started.append((module, given))
+        raise SystemExit(0)
+
+    monkeypatch.setattr("duplex_tts.cli.voices.exec_program", exec_program)
+    assert run_voices(*arguments).exit_code == 0
+    assert started == [("backend.engines.piper.voices_command", passed)]
+
+
+def test_a_downloaded_voice_of_another_machine_is_the_servers_matter(served: Served) -> None:
+    requests = served(200, {"status": "ok"})
+    assert run_voices("remove", "ar_JO-kareem-medium", *WHERE).exit_code == 0
+    assert requests[0].method == "DELETE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.text.reading.english import ENGLISH
-from backend.text.reading.languages import find_language
+from backend.text.reading.languages import find_language, primary_subtag
 
 
 def test_a_region_does_not_matter() -> None:
@@ -11,7 +11,19 @@ def test_a_region_does_not_matter() -> None:
     assert find_language("EN") is ENGLISH
 
 
-def test_a_language_without_rules_ends_sentences_anywhere() -> None:
-    language = find_language("de-AT")
-    assert (language.code, tuple(language.rules)) == ("de", ())
-    assert language.may_end_sentence("max.", "speed", True)
+def test_a_language_without_rules_is_said_as_written() -> None:
+    language = find_language("qaa-AT")
+    assert (language.code, tuple(language.rules)) == ("qaa", ())
+
+
+def test_an_unknown_language_ends_sentences_anywhere() -> None:
+    assert find_language("tlh").may_end_sentence("qep.", "Qapla", True)
+
+
+def test_one_language_has_one_code() -> None:
+    assert [primary_subtag(tag) for tag in ("nb-NO", "cmn", "zh_CN", "EN-gb")] == [
+        "no",
+        "zh",
+        "zh",
+        "en",
+    ]
