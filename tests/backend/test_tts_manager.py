@@ -50,7 +50,7 @@ def test_contexts_get_different_seeds() -> None:
 
 def test_requested_parameters_are_used() -> None:
     start = Start("a", voice="second", speed=0.5, seed=0, language="EN-us")
-    assert manager().resolve_params(start) == VoiceParams("second", 0.5, 0, "EN-us")
+    assert manager().resolve_params(start) == VoiceParams("second", 0.5, 0, "en")
 
 
 @pytest.mark.parametrize("language", ["ja", "JA-jp", None])
