@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -36,8 +37,7 @@ def serve_replicas(
     is_ready = False
     try:
         _handle_signals(_interrupt)
-        start_ray(settings)
-        _handle_signals(_interrupt)  # Ray has set its own
+        _start_wholly(settings)
         deploy(settings, port, create_model)
         print(_announce(settings, port, lan_key), flush=True)
         is_ready = True
@@ -48,8 +48,16 @@ def serve_replicas(
     except (RayError, RuntimeError, ConnectionError) as error:
         raise ConfigError(f"the cluster could not start: {error}") from error
     finally:
-        _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+        _handle_signals(signal.SIG_IGN)
         end(settings)
+
+
+def _start_wholly(settings: Settings) -> None:
+    """Start Ray, and let an interrupt wait until it has started: half of it cannot be ended."""
+    # Elsewhere than in the main thread Ray leaves the signals alone, and says so.
+    logging.getLogger("ray._private.worker").addFilter(lambda each: "SIGTERM" not in str(each.msg))
+    with ThreadPoolExecutor(1, thread_name_prefix="start-ray") as starting:
+        starting.submit(start_ray, settings).result()
 
 
 def _handle_signals(handler: Any) -> None:
@@ -58,6 +66,7 @@ def _handle_signals(handler: Any) -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
     raise KeyboardInterrupt
 
 

@@ -7,17 +7,14 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.backend.ray_serve.cluster import (
     Cluster,
     listening_process,
     process_ids,
-    running_cluster,
 )
 from tests.support.live_server import NativeClient, decode_speech
 
@@ -25,18 +22,6 @@ pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SENTENCE = "One two three four five six seven eight nine ten. "
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Cluster]:
-    with running_cluster() as cluster:
-        yield cluster
-
-
-@pytest_asyncio.fixture
-async def cluster(ray_cluster: Cluster) -> AsyncIterator[Cluster]:
-    await ray_cluster.deploy()
-    yield ray_cluster
 
 
 async def speak_paced(client: NativeClient, sentences: int, pause_s: float = 0.2) -> str:
@@ -51,22 +36,6 @@ async def speak_paced(client: NativeClient, sentences: int, pause_s: float = 0.2
 
 def spoken(sentences: int) -> str:
     return "".join((SENTENCE * sentences).split())
-
-
-async def test_a_killed_replica_leaves_the_others_alone(cluster: Cluster) -> None:
-    first, second = await cluster.wait_reports(2)
-    async with (
-        cluster.connect(first.url[7:]) as victim,
-        cluster.connect(second.url[7:]) as other,
-    ):
-        hearing = asyncio.create_task(speak_paced(other, 10))
-        await victim.send("text", context="a", text=SENTENCE)
-        await victim.receive_until("audio")
-        os.kill(listening_process(first.url), signal.SIGKILL)
-        assert await victim.wait_closed() == 1006
-        await cluster.connect_patiently()
-        assert await hearing == spoken(10)
-    await cluster.wait_reports(2, without=first.id)
 
 
 async def test_a_killed_proxy_leaves_direct_connections_alone(cluster: Cluster) -> None:
@@ -109,28 +78,6 @@ async def test_a_hanging_replica_is_gone_and_replaced(cluster: Cluster) -> None:
     await cluster.wait_reports(2, without=first.id)
 
 
-async def test_a_rolling_update_loses_no_sample(cluster: Cluster) -> None:
-    before = {each.id for each in await cluster.wait_reports(2)}
-
-    async def listen_through(number: int) -> int:
-        """Listen again and again, over the update; returns how often."""
-        turns = 0
-        while not updated.done() or not turns:
-            async with cluster.connect() as client:
-                if client.ready["type"] != "ready":
-                    await asyncio.sleep(0.2)
-                    continue
-                assert await speak_paced(client, 4 + number % 3) == spoken(4 + number % 3)
-                turns += 1
-        return turns
-
-    updated = asyncio.create_task(cluster.update())
-    turns = await asyncio.gather(*map(listen_through, range(20)))
-    await updated
-    assert min(turns) >= 1
-    assert before.isdisjoint({each.id for each in await cluster.wait_reports(2)})
-
-
 async def test_idle_clients_are_asked_to_come_again(cluster: Cluster) -> None:
     first, second = await cluster.wait_reports(2)
     async with (
@@ -142,25 +89,6 @@ async def test_idle_clients_are_asked_to_come_again(cluster: Cluster) -> None:
         closed = await asyncio.gather(*(each.wait_closed() for each in (proxied, one, two)))
         await updated
     assert set(closed) == {1012}
-
-
-async def test_three_replicas_and_one_again(cluster: Cluster) -> None:
-    async with cluster.connect() as client:
-        hearing = asyncio.create_task(speak_paced(client, 8))
-        await cluster.deploy(3)
-        assert await hearing == spoken(8)
-    # Whichever of the three ends, none loses speech.
-    async with cluster.connect() as one, cluster.connect() as two, cluster.connect() as three:
-        all_heard = asyncio.gather(*map(_speak_again, (one, two, three)))
-        await cluster.deploy(1)
-        assert await all_heard == [spoken(3)] * 3
-
-
-async def _speak_again(client: NativeClient) -> str:
-    await client.send("start", context="b", format="pcm_f32le")
-    await client.send("text", context="b", text=SENTENCE * 3)
-    await client.send("end", context="b")
-    return decode_speech(await client.receive_until("done", "b"), "b")
 
 
 async def test_a_full_cluster_refuses_at_once(ray_cluster: Cluster) -> None:
