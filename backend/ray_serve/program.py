@@ -6,7 +6,8 @@ import logging
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,30 +35,24 @@ def serve_replicas(
     """
     port = settings.server.port if settings.cluster.address else _free_port(settings)
     settings = divide_machine(settings)
-    is_ready = False
-    try:
-        _handle_signals(_interrupt)
-        _start_wholly(settings)
-        deploy(settings, port, create_model)
-        print(_announce(settings, port, lan_key), flush=True)
-        is_ready = True
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        if not is_ready:
-            raise
-    except (RayError, RuntimeError, ConnectionError) as error:
-        raise ConfigError(f"the cluster could not start: {error}") from error
-    finally:
-        _handle_signals(signal.SIG_IGN)
-        end(settings)
-
-
-def _start_wholly(settings: Settings) -> None:
-    """Start Ray, and let an interrupt wait until it has started: half of it cannot be ended."""
-    # Elsewhere than in the main thread Ray leaves the signals alone, and says so.
-    logging.getLogger("ray._private.worker").addFilter(lambda each: "SIGTERM" not in str(each.msg))
+    _handle_signals(_interrupt)
+    # In a thread of its own, as half a Ray cannot be ended: an interrupt waits until it has started.
+    # The thread stays, since Ray's processes end with the thread that started them.
     with ThreadPoolExecutor(1, thread_name_prefix="start-ray") as starting:
-        starting.submit(start_ray, settings).result()
+        started = starting.submit(start_ray, settings)
+        try:
+            started.result()
+            deploy(settings, port, create_model)
+            print(_announce(settings, port, lan_key), flush=True)
+        except (RayError, RuntimeError, ConnectionError) as error:
+            raise ConfigError(f"the cluster could not start: {error}") from error
+        else:
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+        finally:
+            _handle_signals(signal.SIG_IGN)
+            wait([started])
+            end(settings)
 
 
 def _handle_signals(handler: Any) -> None:
@@ -92,6 +87,8 @@ def _free_port(settings: Settings) -> int:
 
 def start_ray(settings: Settings) -> None:
     """Start Ray on this machine, or connect to the cluster."""
+    # Elsewhere than in the main thread Ray leaves the signals alone, and says so.
+    logging.getLogger("ray._private.worker").addFilter(lambda each: "SIGTERM" not in str(each.msg))
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
     cluster = settings.cluster
     if cluster.address:

@@ -15,6 +15,7 @@ from bench.harness.simulated_listener import SimulatedListener
 from duplex_tts import Audio, Options, Session
 from tests.support.engines.fake_engine import RATE_HZ, decode_pcm
 
+_WRITING_S = 0.4  # for a sentence
 _FORMAT = "pcm_f32le"
 _PATIENT = Options(capacity_wait_s=60.0)  # a replica that begins may be full at first
 
@@ -45,13 +46,13 @@ class SessionListener:
         return max((gap.length_s for gap in self.hearing.gaps), default=0.0)
 
     async def hear(self, sentences: int) -> None:
-        """Hear so many sentences, written at once. Asserts what `hear_while` does."""
+        """Hear so many sentences. Asserts what `hear_while` does."""
         left = iter(range(sentences))
-        await self.hear_while(lambda: next(left, None) is not None, pause_s=0.0)
+        await self.hear_while(lambda: next(left, None) is not None)
 
-    async def hear_while(self, goes_on: Callable[[], bool], pause_s: float = 0.4) -> None:
-        """Hear one text that is written while `goes_on`. Asserts that each character and sample
-        came exactly once and in order.
+    async def hear_while(self, goes_on: Callable[[], bool]) -> None:
+        """Hear one text that is written while `goes_on`, somewhat faster than it is spoken. Asserts
+        that each character and sample came exactly once and in order.
         """
         written: list[str] = []
 
@@ -59,7 +60,7 @@ class SessionListener:
             while goes_on():
                 written.append(random_sentence(self.rng))
                 yield written[-1]
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(_WRITING_S)
 
         self.hearing = SimulatedListener(RATE_HZ)
         heard = [self._take(audio) async for audio in self.session.speak(write(), format=_FORMAT)]

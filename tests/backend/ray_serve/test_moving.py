@@ -15,7 +15,7 @@ pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 LISTENERS = 20
-SENTENCES = 16  # 8 s of speech: the server holds back what is not heard within 4 s
+SENTENCES = 16  # about 8 s of speech
 AUDIBLE_GAP_S = 0.02
 
 
