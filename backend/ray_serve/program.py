@@ -36,8 +36,8 @@ def serve_replicas(
     port = settings.server.port if settings.cluster.address else _free_port(settings)
     settings = divide_machine(settings)
     _handle_signals(_interrupt)
-    # In a thread of its own, as half a Ray cannot be ended: an interrupt waits until it has started.
-    # The thread stays, since Ray's processes end with the thread that started them.
+    # In a thread of its own, as half a Ray cannot be ended: an interrupt waits until all of it has
+    # started. The thread stays, since Ray's processes end with the thread that started them.
     with ThreadPoolExecutor(1, thread_name_prefix="start-ray") as starting:
         started = starting.submit(start_ray, settings)
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,12 @@ from websockets.exceptions import WebSocketException
 
 from backend.cluster.replicas import Load, ReplicaReport
 from backend.config import Settings
-from backend.engines.base import Model
+from backend.engines.base import Chunk, Engine, Failure, Model
 from backend.main import listen
 from backend.ray_serve import program
 from backend.ray_serve.deployment import NAME, create_application, read_given
 from backend.ray_serve.directory import ReplicaDirectory
-from tests.support.engines.fake_engine import FakeModel
+from tests.support.engines.fake_engine import RATE_HZ, FakeModel
 from tests.support.live_server import NativeClient
 
 _NO_LOAD = Load(0.0, 0.0, 0)
@@ -33,6 +34,31 @@ _NO_LOAD = Load(0.0, 0.0, 0)
 def create_fake_model(_: Settings) -> Model:
     """Called in each replica."""
     return FakeModel()
+
+
+def create_unequal_model(marker: str, _: Settings) -> Model:
+    """Slow in the first process that calls it, which then writes its id to the file `marker`."""
+    if Path(marker).exists():
+        return FakeModel()
+    Path(marker).write_text(str(os.getpid()))
+    return SlowModel()
+
+
+class SlowModel(FakeModel):
+    """Takes a tenth of a second for each second of speech."""
+
+    def create_engine(self) -> Engine:
+        engine = super().create_engine()
+        step = engine.step
+
+        def step_slowly(urgent: Sequence[str]) -> list[Chunk | Failure]:
+            made = step(urgent)
+            samples = sum(len(each.pcm) for each in made if isinstance(each, Chunk))
+            time.sleep(samples / RATE_HZ / 10)
+            return made
+
+        engine.step = step_slowly  # type: ignore[method-assign]
+        return engine
 
 
 def build_fake(given: dict[str, Any]) -> serve.Application:
@@ -72,7 +98,12 @@ class Cluster:
         self.updates += 1
         await self.deploy()
 
-    async def deploy(self, replicas: int = 2, **sections: Any) -> None:
+    async def deploy(
+        self,
+        replicas: int = 2,
+        create_model: Callable[[Settings], Model] = create_fake_model,
+        **sections: Any,
+    ) -> None:
         """Deploy and wait until `replicas` have reported and no others."""
         settings = Settings.model_validate(
             {
@@ -81,7 +112,7 @@ class Cluster:
                 **sections,
             }
         )
-        await asyncio.to_thread(program.deploy, settings, self.port, create_fake_model)
+        await asyncio.to_thread(program.deploy, settings, self.port, create_model)
         await self.wait_reports(replicas)
 
     async def scale(self, replicas: int) -> None:
@@ -93,7 +124,7 @@ class Cluster:
         """Wait until exactly so many report, and the proxy leads to each."""
         expected = {each.id for each in await self.wait_reports(number)}
         async with asyncio.timeout(within_s):
-            while expected != await self._find_routed(2 * number):
+            while expected != await self._find_routed(2 * number):  # noqa: ASYNC110 - no event
                 await asyncio.sleep(0.1)
 
     async def _find_routed(self, connections: int) -> set[str]:

@@ -7,16 +7,20 @@ import os
 import signal
 import time
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.backend.ray_serve.cluster import (
     Cluster,
+    create_unequal_model,
     listening_process,
     process_ids,
 )
 from tests.support.live_server import NativeClient, decode_speech
+from tests.support.resuming_client import ResumingClient
 
 pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -120,3 +124,44 @@ async def test_listeners_are_spread_evenly(cluster: Cluster) -> None:
                 answer = (await http.get(f"{each.url}/v1/status")).json()
                 loads[each.id] = answer["figures"]["connections"]
     assert max(loads.values()) - min(loads.values()) <= 0.2 * max(loads.values()), loads
+
+
+async def test_a_slow_replica_is_left_alone(ray_cluster: Cluster, tmp_path: Path) -> None:
+    marker = tmp_path / "slow"
+    await ray_cluster.deploy(2, partial(create_unequal_model, str(marker)))
+    await ray_cluster.wait_routed(2)
+    reports = await ray_cluster.wait_reports(2)
+    slow = int(marker.read_text())
+    (slow_id,) = (each.id for each in reports if listening_process(each.url) == slow)
+    for each in reports:  # a replica knows its speed once it has spoken
+        async with ray_cluster.connect(each.url[7:]) as client:
+            assert await speak_paced(client, 2) == spoken(2)
+    went_to: Counter[str] = Counter()
+
+    async def hear(number: int) -> None:
+        await asyncio.sleep(number / 2)
+        async with ray_cluster.connect() as client:
+            went_to[client.ready["token"].partition(".")[2]] += 1
+            await speak_paced(client, 12, 0.5)
+
+    await asyncio.gather(*map(hear, range(16)))
+    assert went_to[slow_id] <= 4, went_to
+
+
+async def test_a_session_is_resumed_at_the_wrong_replica(cluster: Cluster) -> None:
+    first, second = await cluster.wait_reports(2)
+    client = ResumingClient(first.url[7:])
+    await client.connect()
+    await client.send("start", context="a", format="pcm_f32le")
+    await client.send("text", context="a", text=SENTENCE)
+    while not client.audio["a"]:
+        await client.receive()
+    client.reset_connection()
+    client.go_to(second.url[7:])
+    await client.connect()
+    assert client.resumes == 1
+    await client.send("text", context="a", text=SENTENCE)
+    await client.send("end", context="a")
+    while "a" not in client.ends:
+        await client.receive()
+    assert decode_speech([*client.audio["a"], client.ends["a"]], "a") == spoken(2)

@@ -28,9 +28,7 @@ async def hear_all(listeners: list[SessionListener], sentences: int = SENTENCES)
 def living(listeners: list[SessionListener], ids: set[str]) -> dict[int, int]:
     """The reconnects of those listeners whose replica is among `ids`, by number."""
     return {
-        number: each.reconnects
-        for number, each in enumerate(listeners)
-        if each.replicas[-1] in ids
+        number: each.reconnects for number, each in enumerate(listeners) if each.replicas[-1] in ids
     }
 
 
