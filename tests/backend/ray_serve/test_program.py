@@ -125,6 +125,7 @@ def _marked(mark: str) -> dict[int, str]:
 
 def _descendants(ancestor: int) -> list[int]:
     found = []
-    for child in Path(f"/proc/{ancestor}/task/{ancestor}/children").read_text().split():
-        found += [int(child), *_descendants(int(child))]
+    for thread in Path(f"/proc/{ancestor}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            found += [int(child), *_descendants(int(child))]
     return found
