@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,23 +35,24 @@ def serve_replicas(
     """
     port = settings.server.port if settings.cluster.address else _free_port(settings)
     settings = divide_machine(settings)
-    is_ready = False
-    try:
-        _handle_signals(_interrupt)
-        start_ray(settings)
-        _handle_signals(_interrupt)  # Ray has set its own
-        deploy(settings, port, create_model)
-        print(_announce(settings, port, lan_key), flush=True)
-        is_ready = True
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        if not is_ready:
-            raise
-    except (RayError, RuntimeError, ConnectionError) as error:
-        raise ConfigError(f"the cluster could not start: {error}") from error
-    finally:
-        _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
-        end(settings)
+    _handle_signals(_interrupt)
+    # In a thread of its own, as half a Ray cannot be ended: an interrupt waits until all of it has
+    # started. The thread stays, since Ray's processes end with the thread that started them.
+    with ThreadPoolExecutor(1, thread_name_prefix="start-ray") as starting:
+        started = starting.submit(start_ray, settings)
+        try:
+            started.result()
+            deploy(settings, port, create_model)
+            print(_announce(settings, port, lan_key), flush=True)
+        except (RayError, RuntimeError, ConnectionError) as error:
+            raise ConfigError(f"the cluster could not start: {error}") from error
+        else:
+            with suppress(KeyboardInterrupt):
+                threading.Event().wait()
+        finally:
+            _handle_signals(signal.SIG_IGN)
+            wait([started])
+            end(settings)
 
 
 def _handle_signals(handler: Any) -> None:
@@ -58,6 +61,7 @@ def _handle_signals(handler: Any) -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
+    _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
     raise KeyboardInterrupt
 
 
@@ -83,6 +87,8 @@ def _free_port(settings: Settings) -> int:
 
 def start_ray(settings: Settings) -> None:
     """Start Ray on this machine, or connect to the cluster."""
+    # Elsewhere than in the main thread Ray leaves the signals alone, and says so.
+    logging.getLogger("ray._private.worker").addFilter(lambda each: "SIGTERM" not in str(each.msg))
     quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
     cluster = settings.cluster
     if cluster.address:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from backend.cluster.replicas import Load, ReplicaReport
 from backend.config import Settings
-from backend.engines.base import Model
+from backend.engines.base import Chunk, Engine, Failure, Model
 from backend.main import listen
 from backend.ray_serve import program
-from backend.ray_serve.deployment import NAME
+from backend.ray_serve.deployment import NAME, create_application, read_given
 from backend.ray_serve.directory import ReplicaDirectory
-from tests.support.engines.fake_engine import FakeModel
+from tests.support.engines.fake_engine import RATE_HZ, FakeModel
 from tests.support.live_server import NativeClient
 
 _NO_LOAD = Load(0.0, 0.0, 0)
@@ -32,6 +36,51 @@ def create_fake_model(_: Settings) -> Model:
     return FakeModel()
 
 
+def create_unequal_model(marker: str, _: Settings) -> Model:
+    """Slow in the first process that calls it, which then writes its id to the file `marker`."""
+    if Path(marker).exists():
+        return FakeModel()
+    Path(marker).write_text(str(os.getpid()))
+    return SlowModel()
+
+
+class SlowModel(FakeModel):
+    """Takes a tenth of a second for each second of speech."""
+
+    def create_engine(self) -> Engine:
+        engine = super().create_engine()
+        step = engine.step
+
+        def step_slowly(urgent: Sequence[str]) -> list[Chunk | Failure]:
+            made = step(urgent)
+            samples = sum(len(each.pcm) for each in made if isinstance(each, Chunk))
+            time.sleep(samples / RATE_HZ / 10)
+            return made
+
+        engine.step = step_slowly  # type: ignore[method-assign]
+        return engine
+
+
+def build_fake(given: dict[str, Any]) -> serve.Application:
+    """As `deployment.build`, with the fake engine."""
+    return create_application(read_given(given), create_fake_model)
+
+
+def _deploy_file(replicas: int) -> None:
+    content = {
+        "applications": [
+            {
+                "name": NAME,
+                "route_prefix": "/",
+                "import_path": "tests.backend.ray_serve.cluster:build_fake",
+                "args": {"engine": {"threads": 1}, "cluster": {"cpus_per_replica": 0.5}},
+                "deployments": [{"name": NAME, "num_replicas": replicas}],
+            }
+        ]
+    }
+    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(content), _blocking=True)
+
+
 @dataclass
 class Cluster:
     """The running cluster. `deploy` again for more replicas, `update` for a rolling update."""
@@ -39,12 +88,22 @@ class Cluster:
     port: int
     updates: int = 0
 
+    @property
+    def url(self) -> str:
+        """Of the proxy."""
+        return f"http://127.0.0.1:{self.port}"
+
     async def update(self) -> None:
         """Replace all replicas, as for other settings."""
         self.updates += 1
         await self.deploy()
 
-    async def deploy(self, replicas: int = 2, **sections: Any) -> None:
+    async def deploy(
+        self,
+        replicas: int = 2,
+        create_model: Callable[[Settings], Model] = create_fake_model,
+        **sections: Any,
+    ) -> None:
         """Deploy and wait until `replicas` have reported and no others."""
         settings = Settings.model_validate(
             {
@@ -53,8 +112,26 @@ class Cluster:
                 **sections,
             }
         )
-        await asyncio.to_thread(program.deploy, settings, self.port, create_fake_model)
+        await asyncio.to_thread(program.deploy, settings, self.port, create_model)
         await self.wait_reports(replicas)
+
+    async def scale(self, replicas: int) -> None:
+        """Change the number of replicas alone, as by the file of `cluster-config`."""
+        await asyncio.to_thread(_deploy_file, replicas)
+        await self.wait_routed(replicas)
+
+    async def wait_routed(self, number: int, within_s: float = 60.0) -> None:
+        """Wait until exactly so many report, and the proxy leads to each."""
+        expected = {each.id for each in await self.wait_reports(number)}
+        async with asyncio.timeout(within_s):
+            while expected != await self._find_routed(2 * number):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.1)
+
+    async def _find_routed(self, connections: int) -> set[str]:
+        """The replicas to which the proxy leads so many connections."""
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(self.connect()) for _ in range(connections)]
+            return {each.ready["token"].partition(".")[2] for each in clients}
 
     @asynccontextmanager
     async def connect(self, address: str = "") -> AsyncIterator[NativeClient]:

@@ -7,36 +7,25 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from tests.backend.ray_serve.cluster import (
     Cluster,
+    create_unequal_model,
     listening_process,
     process_ids,
-    running_cluster,
 )
 from tests.support.live_server import NativeClient, decode_speech
+from tests.support.resuming_client import ResumingClient
 
 pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SENTENCE = "One two three four five six seven eight nine ten. "
-
-
-@pytest.fixture(scope="module")
-def ray_cluster() -> Iterator[Cluster]:
-    with running_cluster() as cluster:
-        yield cluster
-
-
-@pytest_asyncio.fixture
-async def cluster(ray_cluster: Cluster) -> AsyncIterator[Cluster]:
-    await ray_cluster.deploy()
-    yield ray_cluster
 
 
 async def speak_paced(client: NativeClient, sentences: int, pause_s: float = 0.2) -> str:
@@ -51,22 +40,6 @@ async def speak_paced(client: NativeClient, sentences: int, pause_s: float = 0.2
 
 def spoken(sentences: int) -> str:
     return "".join((SENTENCE * sentences).split())
-
-
-async def test_a_killed_replica_leaves_the_others_alone(cluster: Cluster) -> None:
-    first, second = await cluster.wait_reports(2)
-    async with (
-        cluster.connect(first.url[7:]) as victim,
-        cluster.connect(second.url[7:]) as other,
-    ):
-        hearing = asyncio.create_task(speak_paced(other, 10))
-        await victim.send("text", context="a", text=SENTENCE)
-        await victim.receive_until("audio")
-        os.kill(listening_process(first.url), signal.SIGKILL)
-        assert await victim.wait_closed() == 1006
-        await cluster.connect_patiently()
-        assert await hearing == spoken(10)
-    await cluster.wait_reports(2, without=first.id)
 
 
 async def test_a_killed_proxy_leaves_direct_connections_alone(cluster: Cluster) -> None:
@@ -109,28 +82,6 @@ async def test_a_hanging_replica_is_gone_and_replaced(cluster: Cluster) -> None:
     await cluster.wait_reports(2, without=first.id)
 
 
-async def test_a_rolling_update_loses_no_sample(cluster: Cluster) -> None:
-    before = {each.id for each in await cluster.wait_reports(2)}
-
-    async def listen_through(number: int) -> int:
-        """Listen again and again, over the update; returns how often."""
-        turns = 0
-        while not updated.done() or not turns:
-            async with cluster.connect() as client:
-                if client.ready["type"] != "ready":
-                    await asyncio.sleep(0.2)
-                    continue
-                assert await speak_paced(client, 4 + number % 3) == spoken(4 + number % 3)
-                turns += 1
-        return turns
-
-    updated = asyncio.create_task(cluster.update())
-    turns = await asyncio.gather(*map(listen_through, range(20)))
-    await updated
-    assert min(turns) >= 1
-    assert before.isdisjoint({each.id for each in await cluster.wait_reports(2)})
-
-
 async def test_idle_clients_are_asked_to_come_again(cluster: Cluster) -> None:
     first, second = await cluster.wait_reports(2)
     async with (
@@ -142,25 +93,6 @@ async def test_idle_clients_are_asked_to_come_again(cluster: Cluster) -> None:
         closed = await asyncio.gather(*(each.wait_closed() for each in (proxied, one, two)))
         await updated
     assert set(closed) == {1012}
-
-
-async def test_three_replicas_and_one_again(cluster: Cluster) -> None:
-    async with cluster.connect() as client:
-        hearing = asyncio.create_task(speak_paced(client, 8))
-        await cluster.deploy(3)
-        assert await hearing == spoken(8)
-    # Whichever of the three ends, none loses speech.
-    async with cluster.connect() as one, cluster.connect() as two, cluster.connect() as three:
-        all_heard = asyncio.gather(*map(_speak_again, (one, two, three)))
-        await cluster.deploy(1)
-        assert await all_heard == [spoken(3)] * 3
-
-
-async def _speak_again(client: NativeClient) -> str:
-    await client.send("start", context="b", format="pcm_f32le")
-    await client.send("text", context="b", text=SENTENCE * 3)
-    await client.send("end", context="b")
-    return decode_speech(await client.receive_until("done", "b"), "b")
 
 
 async def test_a_full_cluster_refuses_at_once(ray_cluster: Cluster) -> None:
@@ -208,3 +140,44 @@ async def test_listeners_are_spread_evenly(cluster: Cluster) -> None:
                 answer = (await http.get(f"{each.url}/v1/status")).json()
                 loads[each.id] = answer["figures"]["connections"]
     assert max(loads.values()) - min(loads.values()) <= 0.2 * max(loads.values()), loads
+
+
+async def test_a_slow_replica_is_left_alone(ray_cluster: Cluster, tmp_path: Path) -> None:
+    marker = tmp_path / "slow"
+    await ray_cluster.deploy(2, partial(create_unequal_model, str(marker)))
+    await ray_cluster.wait_routed(2)
+    reports = await ray_cluster.wait_reports(2)
+    slow = int(marker.read_text())
+    (slow_id,) = (each.id for each in reports if listening_process(each.url) == slow)
+    for each in reports:  # a replica knows its speed once it has spoken
+        async with ray_cluster.connect(each.url[7:]) as client:
+            assert await speak_paced(client, 2) == spoken(2)
+    went_to: Counter[str] = Counter()
+
+    async def hear(number: int) -> None:
+        await asyncio.sleep(number / 2)
+        async with ray_cluster.connect() as client:
+            went_to[client.ready["token"].partition(".")[2]] += 1
+            await speak_paced(client, 12, 0.5)
+
+    await asyncio.gather(*map(hear, range(16)))
+    assert went_to[slow_id] <= 4, went_to
+
+
+async def test_a_session_is_resumed_at_the_wrong_replica(cluster: Cluster) -> None:
+    first, second = await cluster.wait_reports(2)
+    client = ResumingClient(first.url[7:])
+    await client.connect()
+    await client.send("start", context="a", format="pcm_f32le")
+    await client.send("text", context="a", text=SENTENCE)
+    while not client.audio["a"]:
+        await client.receive()
+    client.reset_connection()
+    client.go_to(second.url[7:])
+    await client.connect()
+    assert client.resumes == 1
+    await client.send("text", context="a", text=SENTENCE)
+    await client.send("end", context="a")
+    while "a" not in client.ends:
+        await client.receive()
+    assert decode_speech([*client.audio["a"], client.ends["a"]], "a") == spoken(2)

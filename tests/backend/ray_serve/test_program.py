@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -71,8 +74,58 @@ def test_the_program_announces_itself_and_ends_with_all_of_ray(tmp_path: Path) -
     assert not [each for each in children if Path(f"/proc/{each}").exists()]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        ("gcs_server", signal.SIGINT),
+        ("raylet/raylet", signal.SIGTERM),
+        ("ray::ServeController", signal.SIGINT),
+        ("ray::ServeReplica", signal.SIGTERM),
+    ],
+)
+def test_an_interrupted_start_leaves_no_process(
+    stage: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="make install-cluster")
+    mark = f"DUPLEX_TTS_TEST={tmp_path}"
+    command = [sys.executable, str(ROOT / "backend" / "main.py"), "--replicas", "2", "--port", "0"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["DUPLEX_TTS_TEST"] = str(tmp_path)
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as program:
+        _wait_for(lambda: any(stage in each for each in _marked(mark).values()))
+        program.send_signal(number)
+        assert program.wait(timeout=60) != 0
+    _wait_for(lambda: not _marked(mark), within_s=10)
+
+
+def _wait_for(condition: Callable[[], bool], within_s: float = 90) -> None:
+    until_s = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
+def _marked(mark: str) -> dict[int, str]:
+    """The processes with this in their environment, orphans too, and their command lines."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found[int(folder.name)] = (folder / "cmdline").read_text()
+    return found
+
+
 def _descendants(ancestor: int) -> list[int]:
     found = []
-    for child in Path(f"/proc/{ancestor}/task/{ancestor}/children").read_text().split():
-        found += [int(child), *_descendants(int(child))]
+    for thread in Path(f"/proc/{ancestor}/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            found += [int(child), *_descendants(int(child))]
     return found
