@@ -57,11 +57,20 @@ class PiperNetwork:
         self.flow = WindowNetwork(flow)
         self.decoder = WindowNetwork(decoder)
         self._text_inputs = {value.name for value in self._text.get_inputs()}
+        self._try()
 
     @property
     def hop(self) -> int:
         """Samples of a frame."""
         return self.decoder.plan.rate
+
+    def _try(self) -> None:
+        """Run each network once: a graph of another kind may fail only then."""
+        text = self.encode([0, 0, 0], 0, np.zeros((2, 3), np.float32), 0.0)
+        sound = self.flow.run(text.mean.T, (0, 3), 3, 0)
+        samples = self.decoder.run(sound, (0, 3), 3, 0)
+        if samples.size != 3 * self.hop or len(text.duration) != 3:
+            raise ValueError("not a Piper voice: its networks do not fit together")
 
     def encode(
         self, ids: Sequence[int], speaker: int, noise: FloatArray, noise_w: float
