@@ -118,6 +118,8 @@ def create_session(part: onnx.ModelProto) -> ort.InferenceSession:
     # Every length is a new shape: an arena would keep the largest block of each kind forever.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    return ort.InferenceSession(
+    session = ort.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+    session._model_bytes = b""  # kept for other providers: the voice's weights a second time
+    return session
