@@ -254,7 +254,7 @@ def _rules(config: VoiceConfig, row_ms: float) -> RowRules:
     """The rules for a voice, by the length of its rows."""
     return RowRules(
         row_ms=row_ms,
-        continuation=_CONTINUATION if _CONTINUATION[0] in config.ids else "",
+        continuation=_continuation(config),
         left_phonemes=60,
         new_phonemes=160,
         most_phonemes=200,
@@ -267,6 +267,12 @@ def _rules(config: VoiceConfig, row_ms: float) -> RowRules:
 
 
 _CONTINUATION = "ðə ðə ðə"
+
+
+def _continuation(config: VoiceConfig) -> str:
+    """None in other languages: foreign sounds are worse than an end, which costs little."""
+    is_english = bool(config.espeak) and _primary(config.language) == "en"
+    return _CONTINUATION if is_english and set(_CONTINUATION) <= set(config.ids) else ""
 
 
 def _primary(language: str) -> str:

@@ -15,8 +15,9 @@ from backend.config import Settings
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.loader import load_model
 from backend.engines.piper import voices
-from backend.engines.piper.engine import PiperModel
+from backend.engines.piper.engine import PiperModel, _rules
 from backend.engines.piper.phonemes import drop_half_word
+from backend.engines.piper.voice_config import _parse
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.support.engines.hibari_model import assert_tiles
 from tests.support.hostile_texts import HOSTILE
@@ -32,7 +33,7 @@ from tests.support.piper.piper_model import (
     render_release,
     render_words,
 )
-from tests.support.piper.stand_in_voice import CHANNELS, StandIn, write_voice
+from tests.support.piper.stand_in_voice import CHANNELS, StandIn, describe_voice, write_voice
 from tests.support.same_sound import assert_same_sound
 
 SENTENCES = (
@@ -163,6 +164,17 @@ def test_words_are_heard_when_their_times_say() -> None:
     for word in words:
         span = slice(*(round(ms * RATE_HZ / 1000) for ms in (word.start_ms, word.end_ms)))
         assert sound[span].max() > 0.03, text[word.start : word.end]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(StandIn(), "ðə ðə ðə"), (StandIn("de_DE", "de"), ""), (StandIn(espeak=""), "")],
+    ids=["English", "German", "letters"],
+)
+def test_unfinished_text_goes_on_with_sounds_of_its_language_only(
+    kind: StandIn, expected: str
+) -> None:
+    assert _rules(_parse(describe_voice(kind)), 11.6).continuation == expected
 
 
 def test_a_half_typed_word_is_no_lookahead() -> None:
