@@ -443,6 +443,10 @@ class TTSManager:
                 engine.gains[own] = gain_to_target(await self._measure_lufs(voice))
         return engine.gains[own]
 
+    def is_voice_ready(self, voice: str) -> bool:
+        """Whether `load_voice` would have nothing to do."""
+        return self.engine_of(voice).is_voice_ready(self.listed_voice(voice).name)
+
     async def _measure_lufs(self, voice: str) -> float | None:
         info = self.engine_of(voice).info
         if info.lufs is not None:

@@ -173,7 +173,7 @@ class Context:
         try:
             with self._services.tts.hold_voice(self._voice_params.voice):
                 self._gain = await self._services.tts.load_voice(self._voice_params.voice)
-                while (next_choice := await self._next_choice()) is not None:
+                while (next_choice := await self._next_with_voice()) is not None:
                     await self._speak_utterance(*next_choice)
         finally:
             self._remove_live_listener()
@@ -182,6 +182,16 @@ class Context:
         await self._answer_flushes()
         self._listener.on_finishing()
         self._send_queue.put_nowait(await self._audio_sender.send_rest())
+
+    async def _next_with_voice(self) -> tuple[PendingSentence, Speak] | None:
+        """As `_next_choice`; loads the voice again if it has left memory since the last sentence,
+        which would block the engine's thread.
+        """
+        choice, tts, voice = await self._next_choice(), self._services.tts, self._voice_params.voice
+        if choice is None or tts.is_voice_ready(voice):
+            return choice
+        await tts.load_voice(voice)
+        return await self._next_choice()  # the text may have changed meanwhile
 
     async def _next_choice(self) -> tuple[PendingSentence, Speak] | None:
         """Wait for text and the pacer; returns what to speak next, None when finished."""

@@ -181,6 +181,25 @@ async def test_an_evicted_voice_is_loaded_again_before_it_speaks() -> None:
     assert small.loaded == ["joe", "ana", "joe"]
 
 
+async def test_a_voice_evicted_between_two_sentences_is_loaded_again() -> None:
+    class SmallModel(OtherModel):
+        def is_voice_loaded(self, name: str) -> bool:
+            return name in self.loaded[evicted:]
+
+    small, evicted = SmallModel(), 0
+    async with live_server(FakeModel(), [small]) as live, live.connect() as client:
+        await client.send("start", context="a", voice="joe", format="pcm_f32le")
+        await client.send("text", context="a", text="One. ")
+        await client.send("flush", context="a")
+        await client.receive_until("audio", "a")
+        assert small.loaded == ["joe"]
+        evicted = 1
+        await client.send("text", context="a", text="Two.")
+        await client.send("end", context="a")
+        await client.receive_until("done", "a")
+    assert small.loaded == ["joe", "joe"]
+
+
 async def test_those_who_wait_for_a_new_voice_measure_its_loudness_once() -> None:
     other = OtherModel()
     other.info = replace(other.info, lufs=None)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 _MOST_JOINED = 4  # words that are said as one
 _MOST_SAID = 24  # words said for one: a number
+_STRANGE = 8  # phonemes too many for a word, besides those of the word itself
+_MOST_WAYS = 12  # pursued at a word: the cost of a clause grows with its words, not their square
 _STRESS = str.maketrans("", "", "ˈˌː -")
 
 Group = tuple[int, int, int, int]
 """Words [from, to) are said by the sounds [from, to)."""
+
+
+class _Way(NamedTuple):
+    """The cheapest tiling up to a word and a sound: its cost and its last group."""
+
+    cost: float
+    group: Group | None
 
 
 def align_words(
@@ -43,39 +54,44 @@ def _fill_silent(
 
 def _find_cheapest(alone: list[Counter[str]], sounds: list[Counter[str]]) -> list[Group]:
     """The tiling whose groups sound most like their words alone."""
-    best: dict[tuple[int, int], tuple[float, Group | None]] = {(0, 0): (0.0, None)}
-    for i in range(len(alone) + 1):
-        for j in range(len(sounds) + 1):
-            if (i, j) in best:
-                _extend_from(i, j, best, alone, sounds)
+    best: dict[int, dict[int, _Way]] = {0: {0: _Way(0.0, None)}}
+    for i in range(len(alone)):
+        ways = best.get(i, {})
+        for j in heapq.nsmallest(_MOST_WAYS, ways, key=lambda at: ways[at].cost):
+            _extend_from(i, j, best, alone, sounds)
     groups: list[Group] = []
-    at = (len(alone), len(sounds))
-    if at not in best:
-        return [(0, len(alone), 0, len(sounds))]
-    while (group := best[at][1]) is not None:
+    i, j = len(alone), len(sounds)
+    if j not in best.get(i, {}):
+        return [(0, i, 0, j)]
+    while (group := best[i][j].group) is not None:
         groups.append(group)
-        at = (group[0], group[2])
+        i, j = group[0], group[2]
     return groups[::-1]
 
 
 def _extend_from(
     i: int,
     j: int,
-    best: dict[tuple[int, int], tuple[float, Group | None]],
+    best: dict[int, dict[int, _Way]],
     alone: list[Counter[str]],
     sounds: list[Counter[str]],
 ) -> None:
-    cost = best[i, j][0]
+    cost = best[i][j].cost
     expected: Counter[str] = Counter()
     for behind in range(i + 1, min(i + _MOST_JOINED, len(alone)) + 1):
         expected = expected + alone[behind - 1]
-        heard: Counter[str] = Counter()
+        ways = best.setdefault(behind, {})
+        missing = expected.copy()  # what is expected more often than heard; below 0: heard more
+        differs = expected.total()
         most = _MOST_SAID if behind == i + 1 else 1
         for end in range(j, min(j + most, len(sounds)) + 1):
-            heard = heard + sounds[end - 1] if end > j else heard
+            for sound, count in sounds[end - 1].items() if end > j else ():
+                differs += abs(missing[sound] - count) - abs(missing[sound])
+                missing[sound] -= count
+            if differs > expected.total() + _STRANGE:
+                break  # the sounds of later words, too
             if end == j and behind > i + 1:
                 continue
-            differs = (expected - heard).total() + (heard - expected).total()
             total = cost + differs + 0.1 * (behind - i - 1)
-            if total < best.get((behind, end), (float("inf"), None))[0]:
-                best[behind, end] = (total, (i, behind, j, end))
+            if end not in ways or total < ways[end].cost:
+                ways[end] = _Way(total, (i, behind, j, end))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from backend.engines.incremental.timeline import RowRules
 from backend.engines.incremental.utterance import GrowingUtterance
 from backend.engines.piper.phonemes import drop_half_word
 from backend.engines.piper.timeline import Manner, PiperTimeline
+from backend.engines.piper.voice_config import VoiceConfig
 from backend.engines.piper.voices import (
     SPEAKER_MARK,
     LoadedVoice,
@@ -37,6 +39,7 @@ from backend.engines.piper.voices import (
     VoiceMemory,
     find_speaker,
 )
+from backend.engines.piper.whole_sentences import WholeNetwork, WholeUtterance
 from backend.errors import BadMessage, ConfigError, DuplexError, EngineFailed, Unsupported
 from backend.events import Voice
 
@@ -140,8 +143,7 @@ class PiperModel:
             given.get("noise_scale", config.noise_scale),
             given.get("noise_w", config.noise_w),
         )
-        timeline = PiperTimeline(voice.network, config.ids, manner, _rules(voice))
-        growing = GrowingUtterance(utterance, timeline, voice.reader, config.sample_rate_hz)
+        growing = _open_utterance(utterance, voice, manner)
         return _State(file.name, growing, self._create_resampler(config.sample_rate_hz))
 
     def close_state(self, state: _State) -> None:
@@ -172,7 +174,7 @@ class PiperModel:
 @dataclass(slots=True)
 class _State:
     voice: str
-    growing: GrowingUtterance
+    growing: GrowingUtterance | WholeUtterance
     resampler: Resampler | None
 
 
@@ -236,12 +238,23 @@ def _resample(chunk: Chunk, state: _State) -> Chunk:
     return replace(chunk, pcm=pcm)
 
 
-def _rules(voice: LoadedVoice) -> RowRules:
+def _open_utterance(
+    utterance: Utterance, voice: LoadedVoice, manner: Manner
+) -> GrowingUtterance | WholeUtterance:
+    network, rate_hz = voice.network, voice.config.sample_rate_hz
+    if isinstance(network, WholeNetwork):
+        speak = partial(network.speak, manner=manner)
+        return WholeUtterance(utterance, speak, voice.reader, rate_hz)
+    rules = _rules(voice.config, 1000 * network.hop / rate_hz)
+    timeline = PiperTimeline(network, voice.config.ids, manner, rules)
+    return GrowingUtterance(utterance, timeline, voice.reader, rate_hz)
+
+
+def _rules(config: VoiceConfig, row_ms: float) -> RowRules:
     """The rules for a voice, by the length of its rows."""
-    row_ms = 1000 * voice.network.hop / voice.config.sample_rate_hz
     return RowRules(
         row_ms=row_ms,
-        continuation=_CONTINUATION if _CONTINUATION[0] in voice.config.ids else "",
+        continuation=_continuation(config),
         left_phonemes=60,
         new_phonemes=160,
         most_phonemes=200,
@@ -254,6 +267,12 @@ def _rules(voice: LoadedVoice) -> RowRules:
 
 
 _CONTINUATION = "ðə ðə ðə"
+
+
+def _continuation(config: VoiceConfig) -> str:
+    """None in other languages: foreign sounds are worse than an end, which costs little."""
+    is_english = bool(config.espeak) and _primary(config.language) == "en"
+    return _CONTINUATION if is_english and set(_CONTINUATION) <= set(config.ids) else ""
 
 
 def _primary(language: str) -> str:

@@ -74,12 +74,17 @@ class _Graph:
         return found
 
 
-def find_names(model: onnx.ModelProto) -> GraphNames:
-    """Find the cuts. Raises `ValueError` if the graph is not that of a Piper voice."""
-    graph = _Graph(model.graph)
+def check_inputs(model: onnx.ModelProto) -> None:
+    """Raises `ValueError` if it does not have the inputs and the output of a Piper voice."""
     inputs = {value.name for value in model.graph.input}
     if not {IDS, LENGTHS, SCALES} <= inputs <= _NAMES or len(model.graph.output) != 1:
         raise ValueError(f"not a Piper voice: its inputs are {', '.join(sorted(inputs))}")
+
+
+def find_names(model: onnx.ModelProto) -> GraphNames:
+    """Find the cuts. Raises `ValueError` if the graph is not that of a Piper voice."""
+    graph = _Graph(model.graph)
+    check_inputs(model)
     (rounding,) = _require([n for n in graph.nodes if n.op_type == "Ceil"], "rounded durations")
     timed = graph.after(rounding.output)
     random = [n for n in graph.nodes if n.op_type in ("RandomNormalLike", "RandomNormal")]

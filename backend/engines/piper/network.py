@@ -57,11 +57,20 @@ class PiperNetwork:
         self.flow = WindowNetwork(flow)
         self.decoder = WindowNetwork(decoder)
         self._text_inputs = {value.name for value in self._text.get_inputs()}
+        self._try()
 
     @property
     def hop(self) -> int:
         """Samples of a frame."""
         return self.decoder.plan.rate
+
+    def _try(self) -> None:
+        """Run each network once: a graph of another kind may fail only then."""
+        text = self.encode([0, 0, 0], 0, np.zeros((2, 3), np.float32), 0.0)
+        sound = self.flow.run(text.mean.T, (0, 3), 3, 0)
+        samples = self.decoder.run(sound, (0, 3), 3, 0)
+        if samples.size != 3 * self.hop or len(text.duration) != 3:
+            raise ValueError("not a Piper voice: its networks do not fit together")
 
     def encode(
         self, ids: Sequence[int], speaker: int, noise: FloatArray, noise_w: float
@@ -109,6 +118,8 @@ def create_session(part: onnx.ModelProto) -> ort.InferenceSession:
     # Every length is a new shape: an arena would keep the largest block of each kind forever.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
-    return ort.InferenceSession(
+    session = ort.InferenceSession(
         part.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+    session._model_bytes = b""  # kept for other providers: the voice's weights a second time
+    return session

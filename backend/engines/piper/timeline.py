@@ -19,7 +19,7 @@ from backend.engines.base import Pcm
 from backend.engines.incremental.timeline import RowRules
 from backend.engines.piper.network import FloatArray, PiperNetwork, TextEncoding
 from backend.engines.piper.noise import take_noise
-from backend.engines.piper.voice_config import BEGIN, END, PAD
+from backend.engines.piper.voice_config import group_ids
 
 _MOST_ROWS = 60  # of one id: a longer one is an accident of the durations' noise
 _FIRST_FLOW_ROWS, _FLOW_ROWS = 60, 150  # of the flow that are computed before they are due
@@ -80,8 +80,7 @@ class PiperTimeline:
 
     def rewrite(self, phonemes: str, seam: tuple[int, int], origin: int, until: int) -> int:
         """See `Timeline.rewrite`."""
-        sounds = [(BEGIN, PAD), *((c, PAD) for c in phonemes.rstrip()), (END,)]
-        groups = [[i for mark in sound for i in self._ids[mark]] for sound in sounds]
+        groups = group_ids(self._ids, phonemes)
         ids = [i for group in groups for i in group]
         encoding = self._network.encode(
             ids, self._manner.speaker, self._duration_noise(groups, origin), self._manner.noise_w

@@ -41,6 +41,14 @@ def read_config(path: Path) -> VoiceConfig:
         raise ValueError(f"{path.name}: not the file of a Piper voice ({error!r})") from error
 
 
+def group_ids(ids: Mapping[str, tuple[int, ...]], phonemes: str) -> list[list[int]]:
+    """What a voice reads for phonemes: the ids of the beginning, of each phoneme, and of the end,
+    with the pads behind them.
+    """
+    sounds = [(BEGIN, PAD), *((c, PAD) for c in phonemes.rstrip()), (END,)]
+    return [[i for mark in sound for i in ids[mark]] for sound in sounds]
+
+
 def _parse(found: Mapping[str, Any]) -> VoiceConfig:
     kind = found.get("phoneme_type", "espeak")
     if kind not in ("espeak", "text"):

@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import structlog
 
 from backend.engines.piper.espeak import load_espeak
 from backend.engines.piper.network import PiperNetwork
 from backend.engines.piper.phonemes import PhonemeReader
 from backend.engines.piper.voice_config import VoiceConfig, read_config
+from backend.engines.piper.whole_sentences import WholeNetwork
 from backend.errors import UnknownVoice, VoiceUnavailable
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class LoadedVoice:
         espeak = load_espeak() if file.config.espeak else None
         self.reader = PhonemeReader(file.config, espeak)
         try:
-            self.network = PiperNetwork(file.path)
+            self.network = _load_network(file)
         except Exception as error:
             log.debug("voice.not_loaded", voice=file.name, exc_info=error)
             why = " ".join(str(error).split())[:200]
@@ -49,6 +51,16 @@ class LoadedVoice:
                 f"{file.path}"
             ) from error
         self.size_bytes = file.path.stat().st_size
+
+
+def _load_network(file: VoiceFile) -> PiperNetwork | WholeNetwork:
+    """The networks; the whole graph, with a warning, if it cannot be cut."""
+    try:
+        return PiperNetwork(file.path)
+    except Exception as error:  # noqa: BLE001  also what ONNX Runtime raises
+        network = WholeNetwork(onnx.load(file.path), file.config.ids)
+        log.warning("voice.whole_sentences_only", voice=file.name, why=str(error)[:200])
+        return network
 
 
 class VoiceFolder:

@@ -77,8 +77,10 @@ def join(chunks: Sequence[Chunk]) -> Pcm:
 class WholeGraph:
     """A voice's own graph, unchanged but for its noises, which are inputs."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channels: int = 192) -> None:
+        """`channels`: of its latent frames."""
         model = onnx.load(path)
+        self._channels = channels
         noises = [node for node in model.graph.node if node.op_type == "RandomNormalLike"]
         for node in noises:
             model.graph.node.remove(node)
@@ -91,21 +93,26 @@ class WholeGraph:
         self._noises = [node.output[0] for node in noises]
         self._session = create_session(model)
 
-    def speak(self, ids: list[int], scales: tuple[float, float, float], seed: int) -> Pcm:
+    def speak(
+        self, ids: list[int], scales: tuple[float, float, float], seed: int, speaker: int = 0
+    ) -> Pcm:
         """Samples for ids (with pads, both ends included), with the noise that the engine has."""
         places = np.asarray([n // 2 * 4 + n % 2 - 4 for n in range(len(ids))], np.int64)
         feed = {
             "input": np.asarray([ids], np.int64),
             "input_lengths": np.asarray([len(ids)], np.int64),
             "scales": np.asarray(scales, np.float32),
-            self._noises[0]: take_noise(seed, 2, places).T[None],
+            "sid": np.asarray([speaker], np.int64),
         }
-        noise = self._noises[1]
+        if len(self._noises) > 1:
+            feed[self._noises[0]] = take_noise(seed, 2, places).T[None]
+        known = {value.name for value in self._session.get_inputs()}
+        feed = {name: value for name, value in feed.items() if name in known}
+        noise = self._noises[-1]
         (durations,) = self._session.run([self._durations], feed | {noise: self._draw(seed, 1)})
         latent = self._draw(seed, int(durations.sum()))
         samples: Pcm = self._session.run(["output"], feed | {noise: latent})[0].reshape(-1)
         return samples
 
-    @staticmethod
-    def _draw(seed: int, frames: int) -> Any:
-        return take_noise(seed, 192, np.arange(frames)).T[None]
+    def _draw(self, seed: int, frames: int) -> Any:
+        return take_noise(seed, self._channels, np.arange(frames)).T[None]

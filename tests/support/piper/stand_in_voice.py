@@ -2,7 +2,8 @@
 
 It makes noises, not speech, but has all that the engine cuts and counts: an attention over the text
 (so that later words change earlier ones), durations, two encodings repeated for them, their noise,
-a flow with masks, and a decoder that upsamples. Phonemes of any language are in its alphabet.
+a flow with masks, and a decoder that upsamples. A speaker conditions durations, flow and decoder.
+Phonemes of any language are in its alphabet.
 
     python -m tests.support.piper.stand_in_voice FOLDER NAME [--language de_DE] [--speakers 2]
 """
@@ -29,13 +30,16 @@ _EXTRA = "œŋħøæβθχᵻⱱ↓↑→↗↘"
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What the voice is like. `espeak`: "" for one that reads letters."""
+    """What the voice is like. `espeak`: "" for one that reads letters. `is_cuttable`: whether its
+    decoder is of layers with a known reach.
+    """
 
     language: str = "en_US"
     espeak: str = "en-us"
     speakers: int = 1
     sample_rate_hz: int = 22_050
     stochastic: bool = True
+    is_cuttable: bool = True
     seed: int = 0
 
 
@@ -75,6 +79,7 @@ class _Builder:
         self._random = np.random.default_rng(kind.seed)
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
+        self._speaker = ""
 
     def build(self) -> onnx.ModelProto:
         inputs = [
@@ -95,6 +100,9 @@ class _Builder:
         return model
 
     def _add_graph(self) -> None:
+        if self._kind.speakers > 1:
+            voice = self.op("Gather", self.weight((self._kind.speakers, HIDDEN), 1.0), "sid")
+            self._speaker = self.op("Unsqueeze", voice, self.integers([2]))
         scale = [self.op("Gather", "scales", self.integer(n)) for n in range(3)]
         hidden = self._encode_text()
         stats = self.conv(hidden, HIDDEN, 2 * CHANNELS, 1)
@@ -120,6 +128,7 @@ class _Builder:
         return self.conv(self.op("Transpose", x, perm=[0, 2, 1]), HIDDEN, HIDDEN, 3)
 
     def _find_durations(self, hidden: str, noise_w: str) -> str:
+        hidden = self._condition(hidden, HIDDEN)
         log_duration = self.op("Add", self.conv(hidden, HIDDEN, 1, 1, 0.05), self.real(0.9))
         if self._kind.stochastic:
             both = self.conv(hidden, HIDDEN, 2, 1)
@@ -144,7 +153,7 @@ class _Builder:
     def _flow(self, x: str, mask: str) -> str:
         for _ in range(2):
             kept, changed = self.ops("Split", 2, x, axis=1)
-            shift = self.op("Tanh", self.conv(self.op("Mul", kept, mask), CHANNELS // 2, HIDDEN, 5))
+            shift = self._gate(self.conv(self.op("Mul", kept, mask), CHANNELS // 2, 2 * HIDDEN, 5))
             shift = self.op("Mul", self.conv(shift, HIDDEN, CHANNELS // 2, 1), mask)
             x = self.op("Concat", kept, self.op("Sub", changed, shift), axis=1)
             ends = (
@@ -156,16 +165,30 @@ class _Builder:
             x = self.op("Slice", x, *ends)
         return x
 
+    def _condition(self, x: str, channels: int) -> str:
+        """`x`, moved by what the speaker is like."""
+        if not self._speaker:
+            return x
+        return self.op("Add", x, self.conv(self._speaker, HIDDEN, channels, 1))
+
+    def _gate(self, x: str) -> str:
+        """As WaveNet's layers: the speaker is cut in two, too."""
+        x = self._condition(x, 2 * HIDDEN)
+        halves = [
+            self.op("Slice", x, *(self.integers([n]) for n in (start, start + HIDDEN, 1)))
+            for start in (0, HIDDEN)
+        ]
+        return self.op("Mul", self.op("Tanh", halves[0]), self.op("Sigmoid", halves[1]))
+
     def _decode(self, x: str) -> str:
-        x = self.conv(x, CHANNELS, HIDDEN, 7)
-        if self._kind.speakers > 1:
-            voice = self.op("Gather", self.weight((self._kind.speakers, HIDDEN), 2.0), "sid")
-            x = self.op("Add", x, self.op("Unsqueeze", voice, self.integers([2])))
+        x = self._condition(self.conv(x, CHANNELS, HIDDEN, 7), HIDDEN)
         for _ in range(4):
             up = self.weight((HIDDEN, HIDDEN, 8), 0.35)
             x = self.op("LeakyRelu", x, alpha=0.1)
             x = self.op("ConvTranspose", x, up, strides=[4], pads=[2, 2], kernel_shape=[8])
             x = self.op("Add", x, self.conv(self.op("LeakyRelu", x), HIDDEN, HIDDEN, 3, dilation=2))
+        if not self._kind.is_cuttable:
+            x = self.op("Softmax", x, axis=1)
         return self.op("Tanh", self.conv(x, HIDDEN, 1, 7, 0.1))
 
     def conv(

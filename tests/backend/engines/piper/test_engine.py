@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from backend.config import Settings
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.loader import load_model
-from backend.engines.piper.engine import PiperModel
+from backend.engines.piper import voices
+from backend.engines.piper.engine import PiperModel, _rules
 from backend.engines.piper.phonemes import drop_half_word
+from backend.engines.piper.voice_config import _parse
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.support.engines.hibari_model import assert_tiles
 from tests.support.hostile_texts import HOSTILE
@@ -31,7 +33,7 @@ from tests.support.piper.piper_model import (
     render_release,
     render_words,
 )
-from tests.support.piper.stand_in_voice import StandIn, write_voice
+from tests.support.piper.stand_in_voice import CHANNELS, StandIn, describe_voice, write_voice
 from tests.support.same_sound import assert_same_sound
 
 SENTENCES = (
@@ -48,11 +50,14 @@ def whole_graph() -> WholeGraph:
 
 def speak_with_graph(text: str, scales: tuple[float, float, float], seed: int) -> Pcm:
     """What the voice's own graph makes of the text, with the pads and ends that Piper adds."""
-    model = joe_model()
-    file, _ = model._find(JOE)
-    said = " ".join(p for _, p in model.read_phonemes(Release(text, len(text)), JOE))
-    sounds = [i for sound in said for i in (*file.config.ids[sound], 0)]
-    return whole_graph().speak([1, 0, *sounds, 2], scales, seed)
+    return whole_graph().speak(list_ids(joe_model(), text, JOE), scales, seed)
+
+
+def list_ids(model: PiperModel, text: str, voice: str) -> list[int]:
+    ids = model._find(voice)[0].config.ids
+    said = " ".join(p for _, p in model.read_phonemes(Release(text, len(text)), voice))
+    pad, begin_, end = (ids[mark][0] for mark in "_^$")
+    return [begin_, pad, *(i for sound in said for i in (*ids[sound], pad)), end]
 
 
 PIECES = ("the", "one,", "of", "25", "—", "x.", "Ärger", "天气", "(a)", "🎉")
@@ -72,6 +77,18 @@ def test_a_whole_text_is_what_the_voices_own_graph_makes_of_it(
     noises = {"noise_scale": noise_scale, "noise_w": noise_w}
     sound = join(render(joe_model(), text, speed=speed, seed=seed, parameters=noises))
     assert_same_sound(sound, speak_with_graph(text, (noise_scale, 1 / speed, noise_w), seed))
+
+
+@pytest.mark.parametrize("stochastic", [True, False])
+@pytest.mark.parametrize("speaker", [0, 1])
+def test_so_it_is_with_speakers_that_condition_every_network(
+    tmp_path: Path, speaker: int, *, stochastic: bool
+) -> None:
+    path = write_voice(tmp_path, "many", StandIn(speakers=2, stochastic=stochastic))
+    model, voice = PiperModel(tmp_path), f"many#s{speaker}"
+    ids = list_ids(model, SENTENCES[1], voice)
+    expected = WholeGraph(path, CHANNELS).speak(ids, (0.667, 1.0, 0.8), 4, speaker)
+    assert_same_sound(join(render(model, SENTENCES[1], voice, seed=4)), expected)
 
 
 def test_the_voices_own_settings_are_the_default() -> None:
@@ -149,6 +166,17 @@ def test_words_are_heard_when_their_times_say() -> None:
         assert sound[span].max() > 0.03, text[word.start : word.end]
 
 
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(StandIn(), "ðə ðə ðə"), (StandIn("de_DE", "de"), ""), (StandIn(espeak=""), "")],
+    ids=["English", "German", "letters"],
+)
+def test_unfinished_text_goes_on_with_sounds_of_its_language_only(
+    kind: StandIn, expected: str
+) -> None:
+    assert _rules(_parse(describe_voice(kind)), 11.6).continuation == expected
+
+
 def test_a_half_typed_word_is_no_lookahead() -> None:
     assert drop_half_word("the old ho", 4) == "the old "
     assert drop_half_word("the old ", 4) == "the old "
@@ -211,6 +239,55 @@ def test_a_pronunciation_is_said_instead() -> None:
         len(join(list(render_release(begin(joe_model()), release)))) for release in (given_, plain)
     )
     assert short < long
+
+
+# --- a graph that cannot be cut -------------------------------------------------------------------
+
+
+@pytest.fixture
+def uncut(tmp_path: Path) -> PiperModel:
+    write_voice(tmp_path, "odd", StandIn(speakers=2, is_cuttable=False))
+    return PiperModel(tmp_path)
+
+
+def test_a_graph_that_cannot_be_cut_speaks_whole_sentences(uncut: PiperModel) -> None:
+    engine = begin(uncut, "odd")
+    text = SENTENCES[1]
+    waiting = list(render_release(engine, Release(text, 40)))
+    assert (len(join(waiting)), waiting[-1].end) == (0, 0)
+    chunks = list(render_release(engine, Release(text, len(text), final=True)))
+    assert_tiles(chunks, text)
+    words = [word for chunk in chunks for word in chunk.words]
+    assert [text[w.start : w.end] for w in words] == text.split()
+    times = [time for word in words for time in (word.start_ms, word.end_ms)]
+    assert times == sorted(times)
+    assert times[-1] == pytest.approx(1000 * len(join(chunks)) / RATE_HZ)
+    assert not engine.step(["u"])
+
+
+def test_it_speaks_what_must_be_spoken_and_goes_on(uncut: PiperModel) -> None:
+    engine = begin(uncut, "odd#s1")
+    first = list(render_release(engine, Release("The library opens ", 12, must_reach=True)))
+    assert first[-1].end == 12
+    assert len(join(first)) > 0
+    text = "The library opens at nine."
+    assert_tiles([*first, *render_release(engine, Release(text, len(text), final=True))], text)
+
+
+def test_its_steps_are_bounded(uncut: PiperModel) -> None:
+    text = "nobody knew who had ordered " * 30
+    chunks = render(uncut, text, "odd")
+    assert_tiles(chunks, text)
+    assert max(len(chunk.pcm) for chunk in chunks) < 15 * RATE_HZ
+
+
+def test_it_is_warned_of_once(uncut: PiperModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[dict[str, str]] = []
+    monkeypatch.setattr(voices.log, "warning", lambda event, **given: warned.append(given))
+    for _ in range(2):
+        render(uncut, SENTENCES[0], "odd")
+    (warning,) = warned
+    assert "Softmax" in warning["why"]
 
 
 # --- voices and parameters ------------------------------------------------------------------------
