@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -77,6 +78,7 @@ class Replica:
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._settings = _as_reachable(fitted, host)
         configure_logging(fitted.log)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it asks this server once a second
         self._model = create_model(fitted)
         own_id = serve.get_replica_context().replica_id.unique_id
         direct = fitted.cluster.direct == "auto"

@@ -17,7 +17,7 @@ import pytest
 
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.main import main
+from backend.main import listen, main
 from tests.support.repository import ROOT
 
 
@@ -58,7 +58,9 @@ def test_wyoming_is_refused() -> None:
 @pytest.mark.timeout(180)
 def test_the_program_announces_itself_and_ends_with_all_of_ray(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="make install-cluster")
-    command = [sys.executable, str(ROOT / "backend" / "main.py"), "--replicas", "2", "--port", "0"]
+    with listen("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+    command = [sys.executable, str(ROOT / "backend" / "main.py"), "--replicas", "2", "--port", port]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
@@ -89,10 +91,12 @@ def test_an_interrupted_start_leaves_no_process(
     stage: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     pytest.importorskip("ray", reason="make install-cluster")
-    mark = f"DUPLEX_TTS_TEST={tmp_path}"
-    command = [sys.executable, str(ROOT / "backend" / "main.py"), "--replicas", "2", "--port", "0"]
+    mark = f"MARK_OF_A_TEST={tmp_path}"
+    with listen("127.0.0.1", 0) as listener:
+        port = str(listener.getsockname()[1])
+    command = [sys.executable, str(ROOT / "backend" / "main.py"), "--replicas", "2", "--port", port]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment["DUPLEX_TTS_TEST"] = str(tmp_path)
+    environment["MARK_OF_A_TEST"] = str(tmp_path)
     with subprocess.Popen(
         command,
         cwd=tmp_path,
