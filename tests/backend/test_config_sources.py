@@ -235,7 +235,7 @@ OUT_OF_RANGE = [
     (
         "engine.name",
         '"espeak"',
-        "one of auto, hibari, chatterbox, chatterbox-turbo, chatterbox-multilingual, "
+        "one of auto, hibari, piper, chatterbox, chatterbox-turbo, chatterbox-multilingual, "
         "chatterbox-nano",
     ),
     ("chatterbox.device", '"tpu"', "one of auto, cpu, cuda"),

@@ -84,6 +84,9 @@ class InlineTTS(TTSManager):
         self.delay_s = delay_s
         self.patience_s = patience_s
 
+    def is_voice_ready(self, voice: str) -> bool:
+        return True
+
     async def load_voice(self, voice: str) -> float:
         self.model.load_voice(voice)
         return 1.0
