@@ -247,7 +247,7 @@ async def test_edits_and_offsets_are_correct(speaking: SpeakingPage) -> None:
 
 
 async def test_unreachable_server_is_reported(page: Page, url: str) -> None:
-    await page.route_web_socket("**/ws/tts", lambda cable: cable.close(code=1006))
+    await page.route_web_socket("**/ws/tts?*", lambda cable: cable.close(code=1006))
     await page.goto(url)
     await expect(page.locator("#connection-text")).to_have_text("The server cannot be reached")
     await expect(page.locator("#notice")).to_contain_text("Trying again")

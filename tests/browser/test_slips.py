@@ -294,7 +294,7 @@ async def test_switches_reach_sliders_and_end_scanning(speaking: SpeakingPage) -
 
 async def test_unavailable_voice_is_reported_in_the_voice_list(speaking: SpeakingPage) -> None:
     await speaking.page.get_by_role("button", name="Settings").click()
-    await press(speaking, "Sample of emma")
+    await press(speaking, "Sample of Emma")
     said = speaking.page.get_by_role("dialog", name="Settings").get_by_role("status")
     await expect(said.filter(has_text="Emma could not be fetched; Heart speaks")).to_be_visible()
     await expect(speaking.notice).to_be_empty()

@@ -27,7 +27,7 @@ class AdvisingServer:
         self._route: WebSocketRoute | None = None
 
     async def install(self, page: Page) -> None:
-        await page.route_web_socket("**/ws/tts", self._connect)
+        await page.route_web_socket("**/ws/tts?*", self._connect)
 
     def advise(self, context: str) -> None:
         assert self._route is not None
