@@ -29,12 +29,15 @@ _RECONNECT_S = 0.2  # until a client that lost its replica is connected elsewher
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A client that connects `at_s` and hears the answers one after another, `pause_s` apart."""
+    """A client that connects `at_s`, is silent for `silent_s`, and hears the answers one after
+    another, `pause_s` apart.
+    """
 
     at_s: float
     answers: Sequence[Sequence[str]]
     tokens_per_s: float = 30.0
     pause_s: float = 0.0
+    silent_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -240,6 +243,7 @@ class _Simulation:
         await asyncio.sleep(self._began_s + caller.at_s - self._now_s())
         call = Call(caller)
         self._calls.append(call)
+        await asyncio.sleep(caller.silent_s)
         rate = caller.tokens_per_s
         pending = deque(Heard(Arrival(caller.at_s, each, rate)) for each in caller.answers)
         tried: list[int] = []

@@ -180,7 +180,7 @@ class _Planner:
     def _find_first_refusal(self, simulated: int, replicas: int, per_replica: int = 0) -> int:
         """Listeners there at the first refusal or gap, of all `replicas`: they keep coming."""
         guess = per_replica or self._guess_capacity()
-        workload = self._demand.workload
+        workload = replace(self._demand.workload, is_steady=not self._demand.is_crowd)
         while True:
             most = math.ceil(1.4 * guess * simulated)
             ramp_s = max(_RAMP_S, 2 * workload.cycle_s)
@@ -215,7 +215,7 @@ class _Planner:
         if not self._demand.is_crowd:
             within_s = max(_STARTING_S, workload.cycle_s)
             answers = 2 if workload.speaking == 1.0 and not workload.written else 1
-            workload = replace(workload, within_s=within_s, answers=answers)
+            workload = replace(workload, within_s=within_s, answers=answers, is_steady=True)
         return measure(self._run(workload, replicas, label, dies=dies))
 
     def _run(

@@ -18,6 +18,7 @@ WRITTEN_PER_S = 5.5  # characters, by hand
 class Workload:
     """`listeners` sessions come evenly within `within_s`, each for `answers` of three texts.
     `speaking`: the share of its time in which a session hears something. `written`: by hand.
+    `is_steady`: they come at any moment between two answers; else all begin with one.
     """
 
     listeners: int
@@ -25,6 +26,7 @@ class Workload:
     answers: int = 1
     speaking: float = 1.0
     written: bool = False
+    is_steady: bool = False
 
     @cached_property
     def _texts(self) -> list[str]:
@@ -48,10 +50,20 @@ class Workload:
         step_s = self.within_s / self.listeners
         return [
             Caller(
-                step_s * n, [self._create_answer(dice) for _ in range(self.answers)], rate, pause_s
+                step_s * n,
+                [self._create_answer(dice) for _ in range(self.answers)],
+                rate,
+                pause_s,
+                self._draw_silence(dice),
             )
             for n in range(self.listeners)
         ]
+
+    def _draw_silence(self, dice: random.Random) -> float:
+        """How long a session that comes at any moment is silent."""
+        if not self.is_steady or self.speaking == 1.0:
+            return 0.0
+        return max(0.0, dice.uniform(0.0, self.cycle_s) - self.answer_s)
 
     def _create_answer(self, dice: random.Random) -> list[str]:
         answer = " ".join(dice.choices(self._texts, k=TEXTS_PER_ANSWER))

@@ -131,7 +131,6 @@ def test_a_crowd_needs_more_replicas_than_a_steady_load() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="it plans as many: their bursts count too much")
 def test_sessions_that_are_mostly_silent_need_fewer_replicas() -> None:
     half = make_plan(SMALL, Demand(Workload(40, 0.0, speaking=0.3), 1.0), ignore)
     assert half.replicas < make_plan(SMALL, Demand(Workload(40, 0.0), 1.0), ignore).replicas
