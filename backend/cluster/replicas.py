@@ -16,8 +16,8 @@ class Load:
     """How busy a replica is.
 
     `first_wait_s`: expected wait of a newcomer for its first sound; infinite: it refuses.
-    `share`: of its capacity, taken by those who hear; above 1 it is late. `free_slots`: further
-    sessions that it accepts.
+    `share`: the part of its capacity that its listeners use; above 1 its renders are late.
+    `free_slots`: further sessions that it accepts.
     """
 
     first_wait_s: float

@@ -1,4 +1,4 @@
-"""Who may see the figures and end sessions: see `status`."""
+"""Access rights of the routes that show figures and end sessions."""
 
 from __future__ import annotations
 

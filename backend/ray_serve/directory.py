@@ -109,7 +109,7 @@ class ReplicaDirectory:
                     self._board = await asyncio.to_thread(_find_board, self._board_name)
                 self.take_answer(*await self._board.exchange.remote(own, self.cluster_key))
         except (RayError, TimeoutError, ValueError):
-            self._board = None  # looked up again: it may have been created anew
+            self._board = None  # looked up again: another may have replaced it
             raise
 
     @asynccontextmanager

@@ -24,7 +24,7 @@ class ServedEngine:
     """An engine, with what the server knows of it. Lives on one event loop.
 
     `scheduler`: may serve other engines, too. `gains`: of its loaded voices, by their names in the
-    model; `measuring`: held by whoever measures one. `fatal_error`: set once it can render nothing
+    model; `measuring`: locks, held while one is measured. `fatal_error`: set once it can render nothing
     more.
     """
 
@@ -90,8 +90,8 @@ class ServedEngine:
         self.listeners.check_capacity(now_s, self.costs)
 
     async def check_health(self) -> Health:
-        """Whether it renders; see `HealthCheck.check`. An engine that nobody has used is left
-        alone.
+        """Whether it renders; see `HealthCheck.check`. An unused engine is not made to
+        render.
         """
         if self.fatal_error is not None:
             return Health(self.fatal_error.message, None)

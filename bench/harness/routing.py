@@ -56,7 +56,7 @@ class RoundRobin:
 
 
 def choose_fewest_connections(seen: Sequence[SeenReplica], dice: random.Random) -> SeenReplica:
-    """The one with the fewest open connections, whoever speaks on them."""
+    """The one with the fewest open connections, speaking or not."""
     return min(_shuffled(seen, dice), key=lambda each: each.connections)
 
 

@@ -58,7 +58,7 @@ def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
 def describe(plan: Plan, found: Measures) -> str:
     """What listeners hear, in a line."""
     if math.isnan(found.first_p50_s):
-        return "nobody is heard"
+        return "no listener heard anything"
     text = f"first sound p50 {found.first_p50_s:.2f} s, p95 {found.first_p95_s:.2f} s"
     if plan.demand.workload.written:
         text += f" ({plan.written_first_s:.2f} s with a few writers: a phrase is written first)"

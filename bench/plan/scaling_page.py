@@ -1,4 +1,4 @@
-"""The figures of `docs/scaling.md`: `python -m bench.plan.scaling_page` writes them there anew.
+"""The figures of `docs/scaling.md`: `python -m bench.plan.scaling_page` writes them there.
 
 Each block of the page between `<!-- NAME -->` and `<!-- end -->` is the result of a function here.
 """

@@ -1,4 +1,4 @@
-"""The pieces of text that are read and spoken as a whole, and who reads them."""
+"""Units: pieces of text that are spoken as a whole; and the contract of their readers."""
 
 from __future__ import annotations
 

@@ -103,8 +103,8 @@ class VoiceFolder:
 
 
 class VoiceMemory:
-    """Voices in memory, up to a limit: the least recently used that nobody speaks with leaves
-    first. Thread-safe.
+    """Voices in memory, up to a limit. Evicts the least recently used one that no utterance uses.
+    Thread-safe.
     """
 
     def __init__(self, limit_bytes: int) -> None:

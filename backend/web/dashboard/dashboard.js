@@ -63,7 +63,7 @@ function choose(replica) {
 function remember(status) {
   const last = samples.at(-1);
   if (last?.view === status.view && last.time_s === status.time_s) {
-    samples[samples.length - 1] = { ...last, cluster: status.cluster }; // not reported anew yet
+    samples[samples.length - 1] = { ...last, cluster: status.cluster }; // no newer report yet
     return;
   }
   // The server restarted, or others are counted now.
