@@ -107,3 +107,23 @@ def _declare(graph: onnx.GraphProto, name: str, shape: Sequence[int | str]) -> o
     kinds = (i.type.tensor_type.elem_type for i in graph.input if i.name == name)
     kind = next(kinds, onnx.TensorProto.FLOAT)
     return onnx.helper.make_tensor_value_info(name, kind, shape)
+
+
+def create_session(
+    part: onnx.ModelProto, disabled_optimizers: Sequence[str] = ()
+) -> ort.InferenceSession:
+    """A session that computes on the calling thread. `disabled_optimizers`: of ONNX Runtime."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Every length is a new shape: an arena would keep the largest block of each kind forever.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    session = ort.InferenceSession(
+        part.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(disabled_optimizers),
+    )
+    session._model_bytes = b""  # kept for other providers: the weights a second time
+    return session

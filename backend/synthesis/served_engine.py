@@ -24,8 +24,8 @@ class ServedEngine:
     """An engine, with what the server knows of it. Lives on one event loop.
 
     `scheduler`: may serve other engines, too. `gains`: of its loaded voices, by their names in the
-    model; `measuring`: locks, held while one is measured. `fatal_error`: set once it can render nothing
-    more.
+    model; `measuring`: locks, held while one is measured. `fatal_error`: set once it can render
+    nothing more.
     """
 
     def __init__(

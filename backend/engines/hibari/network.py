@@ -19,12 +19,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from backend.engines.onnx_graph import Shapes, add_shape_constants, cut_graph
+from backend.engines.onnx_graph import Shapes, add_shape_constants, create_session, cut_graph
 
 FloatArray = NDArray[np.float32]
+
+# It would round differently from the package's graph, whose divisors are not constant.
+_INEXACT = ["MatMulScaleFusion"]
 
 UNIT_FRAMES = 2  # durations count units of two frames: 25 ms
 PITCH_REACH = 54  # units that pitch and energy see to each side
@@ -61,9 +63,12 @@ class Network:
     def __init__(self, path: Path) -> None:
         """Load and split the graph at `path`. Raises `ValueError` if it is not a hibari voice."""
         model = onnx.load(path)
-        self._text = _create_session(_cut_text_stage(model))
-        self._pitch = _create_session(_cut(model, [_PROSODY_UNITS], [_F0, _ENERGY]))
-        self._spectrum = _create_session(_cut(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES]))
+        pitch = _cut(model, [_PROSODY_UNITS], [_F0, _ENERGY])
+        spectrum = _cut(model, [_CONTENT_UNITS, _F0, _ENERGY], [_FRAMES])
+        self._text, self._pitch, self._spectrum = (
+            create_session(part, disabled_optimizers=_INEXACT)
+            for part in (_cut_text_stage(model), pitch, spectrum)
+        )
 
     def encode(self, ids: list[int]) -> PhonemeEncoding:
         """Encodings and durations of the phonemes `ids`, padded with 0 at both ends."""
@@ -92,19 +97,3 @@ def _cut_text_stage(model: onnx.ModelProto) -> onnx.ModelProto:
     part = _cut(model, inputs, outputs)
     add_shape_constants(part, lambda length: {"ids": np.ones((1, length), np.int64)})
     return _cut(part, inputs, outputs)
-
-
-def _create_session(part: onnx.ModelProto) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Every length is a new shape: an arena would keep the largest block of each kind forever.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    return ort.InferenceSession(
-        part.SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-        # It would round differently from the package's graph, whose divisors are not constant.
-        disabled_optimizers=["MatMulScaleFusion"],
-    )

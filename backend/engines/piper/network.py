@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from backend.engines.onnx_graph import create_session
 from backend.engines.piper.graph_parts import (
     IDS,
     LENGTHS,
@@ -108,18 +108,3 @@ class WindowNetwork:
             inputs[SPEAKER] = np.asarray([speaker], np.int64)
         output: FloatArray = self._session.run(None, inputs)[0][0]
         return output
-
-
-def create_session(part: onnx.ModelProto) -> ort.InferenceSession:
-    """A session that computes on the calling thread."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Every length is a new shape: an arena would keep the largest block of each kind forever.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    session = ort.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    session._model_bytes = b""  # kept for other providers: the voice's weights a second time
-    return session

@@ -15,8 +15,8 @@ import onnx
 from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.incremental.plan import SpeechPlan, make_plan
 from backend.engines.incremental.units import UnitReader
+from backend.engines.onnx_graph import create_session
 from backend.engines.piper.graph_parts import IDS, LENGTHS, SCALES, SPEAKER, check_inputs
-from backend.engines.piper.network import create_session
 from backend.engines.piper.timeline import Manner
 from backend.engines.piper.voice_config import group_ids
 from backend.events import Word

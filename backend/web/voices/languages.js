@@ -12,7 +12,7 @@ export function ownName(tag) {
   return first.toLocaleUpperCase(primary(tag)) + name.slice(first.length);
 }
 
-/** The same in English, for readers of English. */
+/** The same in English. */
 export function englishName(tag) {
   return display(primary(tag), "language", "en");
 }

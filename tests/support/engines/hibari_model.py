@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 from hibari.voices import ASSETS
 
-from backend.engines.base import Chunk, Engine, Pcm, Release, Utterance
+from backend.engines.base import Chunk, Pcm, Release, Utterance
 from backend.engines.hibari.engine import HibariEngine, HibariModel
 from backend.engines.hibari.phonemes import PhonemeReader
+from tests.support.engines.rendering import render_release
 
 
 @cache
@@ -32,17 +33,6 @@ def begin_utterance(chunk_characters: int = 25, seed: int = 0, speed: float = 1.
     engine = shared_model().create_engine()
     engine.begin(Utterance("u", "heart", speed=speed, seed=seed, chunk_characters=chunk_characters))
     return engine
-
-
-def render_release(engine: Engine, release: Release) -> Iterator[Chunk]:
-    """Extend "u" and step until it has caught up; yields its chunks."""
-    engine.extend("u", release)
-    while True:
-        (chunk,) = engine.step(["u"])
-        assert isinstance(chunk, Chunk), chunk
-        yield chunk
-        if chunk.caught_up:
-            return
 
 
 def render(text: str, chunk_characters: int = 25, seed: int = 0, speed: float = 1.0) -> list[Chunk]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 import onnx
 
 from backend.engines.base import Chunk, Engine, Pcm, Release, Utterance
+from backend.engines.onnx_graph import create_session
 from backend.engines.piper.engine import PiperModel
-from backend.engines.piper.network import create_session
 from backend.engines.piper.noise import take_noise
+from tests.support.engines.rendering import render_release
 
 JOE = "en_US-joe-medium"
 RATE_HZ = 22_050
@@ -37,17 +38,6 @@ def begin(model: PiperModel, voice: str = JOE, **given: Any) -> Engine:
     engine = model.create_engine()
     engine.begin(Utterance("u", voice, **given))
     return engine
-
-
-def render_release(engine: Engine, release: Release) -> Iterator[Chunk]:
-    """Extend "u" and step until it has caught up; yields its chunks."""
-    engine.extend("u", release)
-    while True:
-        (chunk,) = engine.step(["u"])
-        assert isinstance(chunk, Chunk), chunk
-        yield chunk
-        if chunk.caught_up:
-            return
 
 
 def render(model: PiperModel, text: str, voice: str = JOE, **given: Any) -> list[Chunk]:

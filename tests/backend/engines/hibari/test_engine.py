@@ -29,10 +29,10 @@ from tests.support.engines.hibari_model import (
     begin_utterance,
     join,
     render,
-    render_release,
     render_words,
     shared_model,
 )
+from tests.support.engines.rendering import render_release
 
 RATE = 24_000
 SENTENCES = (

@@ -15,7 +15,8 @@ from backend.audio.loudness import Limiter, first_audible, gain_to_target, measu
 from backend.engines.base import Pcm, Release
 from backend.tts_manager import _LOUDNESS_TEXT
 from bench.harness.corpus import load_corpus
-from tests.support.engines.hibari_model import begin_utterance, join, render, render_release
+from tests.support.engines.hibari_model import begin_utterance, join, render
+from tests.support.engines.rendering import render_release
 
 RATE_HZ = 24_000
 FIRST_WORDS = (

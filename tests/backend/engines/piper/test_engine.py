@@ -20,6 +20,7 @@ from backend.engines.piper.phonemes import drop_half_word
 from backend.engines.piper.voice_config import _parse
 from backend.errors import BadMessage, ConfigError, UnknownVoice, Unsupported, VoiceUnavailable
 from tests.support.engines.hibari_model import assert_tiles
+from tests.support.engines.rendering import render_release
 from tests.support.hostile_texts import HOSTILE
 from tests.support.piper.piper_model import (
     JOE,
@@ -30,7 +31,6 @@ from tests.support.piper.piper_model import (
     joe_path,
     join,
     render,
-    render_release,
     render_words,
 )
 from tests.support.piper.stand_in_voice import CHANNELS, StandIn, describe_voice, write_voice
