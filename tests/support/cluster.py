@@ -13,6 +13,12 @@ from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import LiveServer, live_replica
 
 CLUSTER_KEY = "the-key-of-the-cluster-of-a-test"
+TEXT = "Well, this is a text of some length. It has two sentences, or three. Not more."
+KEYS = {"api_keys": "the-key-of-alice,the-key-of-bob"}
+EAGER: dict[str, Any] = {
+    "latency_optimization": {"high_water": 60},  # nothing is played: do not wait
+    "server": {"drain_timeout": 0},
+}
 _IDLE = Load(first_wait_s=0.0, share=0.0, free_slots=100)
 
 

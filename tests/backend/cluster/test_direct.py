@@ -15,26 +15,15 @@ from websockets.typing import Origin
 
 from backend.cluster.tickets import LIFETIME_S, Tickets
 from backend.config import Settings
-from backend.synthesis.live_listeners import LiveListeners
 from backend.transport import resume_access
-from tests.support.cluster import live_cluster
+from tests.support.cluster import EAGER, KEYS, TEXT, live_cluster
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import LiveServer, live_replica, live_server, wait_until
 from tests.support.resuming_client import ResumingClient
 
-TEXT = "Well, this is a text of some length. It has two sentences, or three. Not more."
+pytestmark = pytest.mark.usefixtures("room_for_all")
+
 ALICE, BOB = ({"Authorization": f"Bearer the-key-of-{name}"} for name in ("alice", "bob"))
-KEYS = {"api_keys": "the-key-of-alice,the-key-of-bob"}
-EAGER: dict[str, Any] = {
-    "latency_optimization": {"high_water": 60},  # nothing is played: do not wait
-    "server": {"drain_timeout": 0},
-}
-
-
-@pytest.fixture(autouse=True)
-def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Admit contexts however busy the test machine is."""
-    monkeypatch.setattr(LiveListeners, "check_capacity", lambda *_: None)
 
 
 async def begin(server: LiveServer, **options: Any) -> tuple[ResumingClient, dict[str, str]]:

@@ -17,23 +17,11 @@ from websockets.exceptions import ConnectionClosed
 from backend.cluster import holder_connection
 from backend.cluster.holder_connection import OWNER_HEADER, RESUME_PATH
 from backend.errors import Overloaded
-from backend.synthesis.live_listeners import LiveListeners
-from tests.support.cluster import CLUSTER_KEY, Cluster, live_cluster
+from tests.support.cluster import CLUSTER_KEY, EAGER, KEYS, TEXT, Cluster, live_cluster
 from tests.support.live_server import LiveServer, live_server, wait_until
 from tests.support.resuming_client import ResumingClient
 
-TEXT = "Well, this is a text of some length. It has two sentences, or three. Not more."
-KEYS = {"api_keys": "the-key-of-alice,the-key-of-bob"}
-EAGER: dict[str, Any] = {
-    "latency_optimization": {"high_water": 60},  # nothing is played: do not wait
-    "server": {"drain_timeout": 0},
-}
-
-
-@pytest.fixture(autouse=True)
-def _room_for_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Admit contexts however busy the test machine is."""
-    monkeypatch.setattr(LiveListeners, "check_capacity", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("room_for_all")
 
 
 async def begin(server: LiveServer, **options: Any) -> ResumingClient:
