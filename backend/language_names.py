@@ -8,13 +8,18 @@ from functools import lru_cache
 
 from babel import Locale, UnknownLocaleError
 
-_TAG = re.compile(r"(?P<language>[a-z]{2,3})(?:-(?P<rest>[a-z0-9-]+))?", re.ASCII)
+_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9-]+)?", re.ASCII)
 _LONGEST = 80  # of what is asked for
+# Codes that differ between engines, espeak-ng and the tables here.
+_SAME = {"nb": "no", "nn": "no", "cmn": "zh", "iw": "he", "in": "id", "tl": "fil"}
 
 
 def primary_subtag(tag: str) -> str:
-    """The language of a tag, without region or script: `en` of `en-GB` and `en_GB`."""
-    return _normalize(tag).partition("-")[0]
+    """The language of a tag, without region or script: `en` of "en-GB" and "en_GB". One code for
+    each language: `no` of "nb".
+    """
+    code = _normalize(tag.strip()).partition("-")[0]
+    return _SAME.get(code, code)
 
 
 def speaks(tags: Iterable[str], wanted: str) -> bool:
@@ -41,10 +46,10 @@ def language_names(tag: str) -> tuple[str, ...]:
 
 
 def _is_tag(tag: str, sought: str) -> bool:
-    tag = _normalize(tag)
-    if sought == tag or sought == primary_subtag(tag):
-        return True
-    return _TAG.fullmatch(sought) is not None and tag == primary_subtag(sought)
+    if not _TAG.fullmatch(sought) or primary_subtag(tag) != primary_subtag(sought):
+        return False
+    region, sought_region = (_normalize(each).partition("-")[2] for each in (tag, sought))
+    return not region or not sought_region or region == sought_region
 
 
 def _is_name(tag: str, sought: str) -> bool:

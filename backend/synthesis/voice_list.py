@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from backend.events import Voice
+from backend.language_names import primary_subtag
 from backend.synthesis.served_engine import ServedEngine
-from backend.text.reading.languages import primary_subtag
 
 
 @dataclass(frozen=True, slots=True)

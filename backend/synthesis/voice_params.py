@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from backend.engines.base import EngineInfo
 from backend.errors import BadMessage, Unsupported
 from backend.events import Start
+from backend.language_names import primary_subtag
 from backend.synthesis.voice_list import ListedVoice, choose_for_language
 from backend.text.language_choice import AUTO
-from backend.text.reading.languages import primary_subtag
 
 _PARAMETERS = (
     "speed",

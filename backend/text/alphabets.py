@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from unicodedata import name, normalize
 
-from backend.text.reading.languages import primary_subtag
+from backend.language_names import primary_subtag
 
 # First words of Unicode's names of their letters; languages not listed are written in LATIN.
 _SCRIPTS = {

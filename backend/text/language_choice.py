@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from backend.language_names import primary_subtag
 from backend.text.alphabets import find_script, scripts_of
 from backend.text.language_detector import load_detector, rank_languages
-from backend.text.reading.languages import primary_subtag
 
 AUTO = "auto"
 """The language of a context whose sentences' languages are chosen."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from backend.language_names import primary_subtag
 from backend.text.reading import grouped_numbers
 from backend.text.reading.end_rules import find_end_rule
 from backend.text.reading.english import ENGLISH
@@ -11,16 +10,6 @@ from backend.text.reading.grouped_numbers import read_grouped_number
 from backend.text.reading.language import Language
 
 _LANGUAGES = {language.code: language for language in (ENGLISH,)}
-
-
-# Codes that differ between engines, espeak-ng and the tables here.
-_SAME = {"nb": "no", "nn": "no", "cmn": "zh", "iw": "he", "in": "id", "tl": "fil"}
-
-
-def primary_subtag(tag: str) -> str:
-    """The language of a tag: `en` of "en-GB" or "en_GB"; one code for each language."""
-    code = re.split("[-_]", tag.strip(), maxsplit=1)[0].lower()
-    return _SAME.get(code, code)
 
 
 def find_language(tag: str) -> Language:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backend.text.reading.english import ENGLISH
-from backend.text.reading.languages import find_language, primary_subtag
+from backend.text.reading.languages import find_language
 
 
 def test_a_region_does_not_matter() -> None:
@@ -18,12 +18,3 @@ def test_a_language_without_rules_is_said_as_written() -> None:
 
 def test_an_unknown_language_ends_sentences_anywhere() -> None:
     assert find_language("tlh").may_end_sentence("qep.", "Qapla", True)
-
-
-def test_one_language_has_one_code() -> None:
-    assert [primary_subtag(tag) for tag in ("nb-NO", "cmn", "zh_CN", "EN-gb")] == [
-        "no",
-        "zh",
-        "zh",
-        "en",
-    ]
