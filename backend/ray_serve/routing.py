@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from statistics import median
 
 from ray.serve.request_router import (
     FIFOMixin,
@@ -22,7 +23,8 @@ STATS_S = 0.5
 """Time between two reports of a replica."""
 _DELAY_S = 1.5  # until a connection shows in the figures
 _LEAST_COST = 0.01  # share of a listener, where none is known yet
-_SESSION_COST = 0.001  # of one that does not speak now: it decides between equals
+_CHANCE = 1.5  # replicas on equal machines differ by less in the cost that they measure
+_SILENT_SHARE = 0.1  # of a listener: a session that does not speak now may speak later
 
 
 class RecentChoices:
@@ -44,13 +46,23 @@ class RecentChoices:
         return len(chosen)
 
 
-def expected_load(stats: Mapping[str, float], recent: int) -> tuple[float, float]:
+def usual_cost(stats: Iterable[Mapping[str, float]]) -> float:
+    """The share of its capacity that a listener takes at a replica, as most of them say."""
+    costs = [each["cost"] for each in stats if each.get("cost")]
+    return max(_LEAST_COST, median(costs)) if costs else _LEAST_COST
+
+
+def expected_load(stats: Mapping[str, float], recent: int, usual: float) -> tuple[float, float]:
     """What a replica's load will be with the connections on their way to it; the least comes first.
-    `stats`: of `load_stats`; empty before its first report.
+    `stats`: of `load_stats`; empty before its first report. `usual`: what a listener costs at most
+    replicas: a replica near that counts as equal to them, or chance would send it more listeners.
     """
     cost = max(_LEAST_COST, stats.get("cost", 0.0))
-    sessions = stats.get("sessions", 0.0) + recent
-    share = stats.get("share", 0.0) + recent * cost + sessions * _SESSION_COST
+    listeners = stats.get("share", 0.0) / cost + recent
+    silent = stats.get("sessions", 0.0) + recent
+    if usual / _CHANCE < cost < usual * _CHANCE:
+        cost = usual
+    share = cost * (listeners + silent * _SILENT_SHARE)
     return stats.get("is_full", 0.0), share + stats.get("first_wait_s", 0.0)
 
 
@@ -67,10 +79,13 @@ class RoomRouter(FIFOMixin, RequestRouter):
         pending_request: PendingRequest | None = None,
     ) -> list[list[RunningReplica]]:
         """The replicas one by one, the one with most room first."""
-        ranked = sorted(
-            candidate_replicas,
-            key=lambda each: expected_load(each.routing_stats, self._recent.count(each.replica_id)),
-        )
+        usual = usual_cost(each.routing_stats for each in candidate_replicas)
+
+        def rank(replica: RunningReplica) -> tuple[float, float]:
+            recent = self._recent.count(replica.replica_id)
+            return expected_load(replica.routing_stats, recent, usual)
+
+        ranked = sorted(candidate_replicas, key=rank)
         if ranked:
             self._recent.add(ranked[0].replica_id)
         return [[each] for each in ranked]

@@ -8,13 +8,14 @@ pytest.importorskip("ray", reason="make install-cluster")
 
 from ray.serve._private.common import DeploymentID, ReplicaID
 
-from backend.ray_serve.routing import RecentChoices, expected_load
+from backend.ray_serve.routing import RecentChoices, expected_load, usual_cost
 
 IDLE = {"is_full": 0.0, "first_wait_s": 0.0, "share": 0.0, "cost": 0.0, "sessions": 0.0}
 
 
 def choose(*replicas: tuple[dict[str, float], int]) -> int:
-    return min(range(len(replicas)), key=lambda at: expected_load(*replicas[at]))
+    usual = usual_cost(stats for stats, _ in replicas)
+    return min(range(len(replicas)), key=lambda at: expected_load(*replicas[at], usual))
 
 
 def test_a_full_replica_comes_last() -> None:
@@ -25,6 +26,12 @@ def test_a_slow_replica_is_left_alone() -> None:
     slow = {**IDLE, "cost": 0.08, "share": 0.32, "sessions": 4.0}
     quick = {**IDLE, "cost": 0.01, "share": 0.2, "sessions": 20.0}
     assert choose((slow, 0), (quick, 0)) == 1
+
+
+def test_costs_that_differ_by_chance_do_not_count() -> None:
+    cheap = {**IDLE, "cost": 0.011, "share": 0.11, "sessions": 10.0}  # 10 listeners
+    dear = {**IDLE, "cost": 0.015, "share": 0.135, "sessions": 9.0}  # 9 listeners
+    assert choose((cheap, 0), (dear, 0)) == 1
 
 
 def test_a_replica_with_a_queue_of_newcomers_is_avoided() -> None:
