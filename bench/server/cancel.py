@@ -20,7 +20,7 @@ from bench.server.streams import START_S, run_load_process
 from duplex_tts import Audio, Cancelled, Context, Error, Session
 
 GOAL_MS = 20.0
-OTHERS = 10
+OTHERS = 60
 AT_ONCE = 4
 LATEST_S = 0.6  # after the first sound
 
