@@ -36,6 +36,11 @@ def create_fake_model(_: Settings) -> Model:
     return FakeModel()
 
 
+def create_slow_model(_: Settings) -> Model:
+    """Some ten listeners fill it."""
+    return SlowModel()
+
+
 def create_unequal_model(marker: str, _: Settings) -> Model:
     """Slow in the first process that calls it, which then writes its id to the file `marker`."""
     if Path(marker).exists():

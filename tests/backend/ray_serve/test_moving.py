@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.backend.ray_serve.cluster import Cluster, listening_process
+from tests.backend.ray_serve.cluster import Cluster, create_slow_model, listening_process
 from tests.backend.ray_serve.listening import SessionListener, many_listening
 
 pytest.importorskip("ray", reason="make install-cluster")
@@ -92,3 +92,16 @@ async def test_one_replica_three_and_one_again(ray_cluster: Cluster) -> None:
             (left,) = await ray_cluster.wait_reports(1)
             for number, reconnects in calm[left.id].items():
                 assert listeners[number].reconnects == reconnects
+
+
+async def test_the_cluster_grows_under_load(ray_cluster: Cluster) -> None:
+    bounds = {"replicas": 1, "max_replicas": 2, "cpus_per_replica": 0.5}
+    await ray_cluster.deploy(1, create_slow_model, cluster=bounds)
+    await ray_cluster.wait_routed(1)
+    async with many_listening(ray_cluster.url, 8) as listeners:
+        grown = asyncio.create_task(ray_cluster.wait_reports(2))
+        async with asyncio.TaskGroup() as tasks:
+            for each in listeners:
+                tasks.create_task(each.hear_while(lambda: not grown.done()))
+        await grown
+        assert {each.session.stats().reconnects for each in listeners} == {0}
