@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import structlog
@@ -152,7 +155,7 @@ def _print_plan(made: Plan, *, as_json: bool) -> None:
 def _progress() -> Iterator[Callable[[str, float], None]]:
     """Yields a function that shows a step and how far it is."""
     columns = (TextColumn("{task.description:32}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
+    with Progress(*columns, console=console, transient=True) as bars, _exiting_at_signals(bars):
         tasks: dict[str, object] = {}
 
         def report(label: str, share: float) -> None:
@@ -161,6 +164,24 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
             bars.update(tasks[label], completed=share)  # type: ignore[arg-type]
 
         yield report
+
+
+@contextmanager
+def _exiting_at_signals(bars: Progress) -> Iterator[None]:
+    """A signal ends the process at once: a simulation leaves nothing to clean up, and thousands of
+    interrupted listeners would each report it.
+    """
+
+    def exit_process(number: int, _: FrameType | None) -> None:
+        bars.stop()  # shows the cursor again
+        os._exit(128 + number)
+
+    before = {each: signal.signal(each, exit_process) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,14 @@ def test_help_teaches_with_examples() -> None:
     shown = run("--help").stdout
     for example in ("--per-second 20", "--within 3", "--on h100", "--check", "--json"):
         assert example in shown
+
+
+def test_an_interrupted_plan_exits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
+    before = signal.getsignal(signal.SIGTERM)
+    with command._progress() as report:
+        report("the measured machine", 0.0)
+        signal.raise_signal(signal.SIGTERM)
+    assert codes == [128 + signal.SIGTERM]
+    assert signal.getsignal(signal.SIGTERM) is before
