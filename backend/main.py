@@ -57,7 +57,7 @@ from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
 from backend.lan import invitation, kept_key, open_to_network
-from backend.monitoring.logs import configure_logging
+from backend.monitoring.logs import configure_logging, error_line
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
 from backend.synthesis.health_check import Health
@@ -72,9 +72,11 @@ from backend.transport.connection_limits import (
     fit_descriptors,
     wanted_connections,
 )
+from backend.transport.listener import listen as listen
 from backend.transport.middleware import ResponseMiddleware, install_proxy, is_proxy
 from backend.transport.origins import install_origin_check
 from backend.transport.speech_response import BodyLimitMiddleware
+from backend.transport.systemd import check_inherited, notify, watchdog_period_s
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -84,10 +86,13 @@ _MAX_MESSAGE_BYTES = 1 << 20  # larger ones close the connection (1009, HTTP: 41
 _PING_INTERVAL_S = 20.0  # below the idle timeout of common proxies and NATs
 _PING_TIMEOUT_S = 60.0  # a slow client answers only after reading its buffered audio
 _CLOSE_HANDSHAKE_S = 0.5  # for closing handshakes, after speech has ended
-_UNREAD_TIMEOUT_MS = 60_000  # uvicorn closes only after writing all, so never if unread
+
+_TICK_S = 0.1  # between uvicorn's calls of `on_tick`
+_WATCHDOG_SHARE = 3  # messages to systemd in the time after which it restarts the service
 
 _SEND_ERRORS_S = 1.0  # for sending errors, once the engine is dead
 _EXIT_AFTER_S = 10.0  # until the process is killed, then
+_STOP_MARGIN_S = 15.0  # for closing connections and engines, after speech has ended
 
 
 class Application(FastAPI):
@@ -248,6 +253,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announcement: str) -> None:
         super().__init__(config)
         self._announcement = announcement
+        self._watchdog_ticks = watchdog_period_s() / _WATCHDOG_SHARE / _TICK_S
         self.fatal_error: EngineDead | None = None
 
     def stop_with_error(self, error: EngineDead) -> None:
@@ -263,6 +269,15 @@ class DrainingServer(uvicorn.Server):
         gc.freeze()
         if self.started:
             print(self._announcement, flush=True)
+            notify("READY=1", f"STATUS={self._announcement.partition(chr(10))[0]}")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell systemd that the loop runs and the engine has threads, else it restarts both."""
+        if self._watchdog_ticks and counter % max(1, int(self._watchdog_ticks)) == 0:
+            app = self.config.app
+            if not isinstance(app, FastAPI) or app.state.services.tts.has_all_threads:
+                notify("WATCHDOG=1")
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let speech end (requests get the remaining time), close connections."""
@@ -271,7 +286,9 @@ class DrainingServer(uvicorn.Server):
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "connections"):
             services: Services = app.state.services
-            until_s = services.clock() + services.settings.server.drain_timeout
+            drain_s = services.settings.server.drain_timeout
+            notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((drain_s + _STOP_MARGIN_S) * 1e6)}")
+            until_s = services.clock() + drain_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEND_ERRORS_S if self.fatal_error else None):
                     await app.state.connections.drain()
@@ -308,6 +325,7 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     `lan_key`: the key in the printed link for other devices; empty: no link. `model`: used instead
     of the one that the settings choose.
     """
+    notify("STATUS=loading the voice")
     listener = listen(settings.server.host, settings.server.port)
     folder = models_folder(settings.engine.models)
     model = model or load_model(settings, folder)
@@ -369,24 +387,6 @@ def _exit_after(seconds: float) -> None:
     last.start()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Create a listening socket. Raises `ConfigError` if the port is taken or forbidden."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror}; "
-            "choose another with --port (make run PORT=...)"
-        ) from error
-    # Inherited by its connections. Without it a small message after another waits for the
-    # client's delayed ACK, 40 ms: asyncio does not detect these sockets as TCP.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_TIMEOUT_MS)
-    return listener
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: read the settings, serve."""
     parser = argparse.ArgumentParser(
@@ -404,9 +404,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         configure_logging(settings.log)
         key = kept_key() if flags.lan else ""
         settings = open_to_network(settings, key) if key else settings
+        check_inherited(settings)
         (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:
-        sys.exit(f"duplex-tts: {error.message}")
+        sys.exit(error_line(f"duplex-tts: {error.message}"))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
