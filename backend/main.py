@@ -22,6 +22,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not sibling files
@@ -36,7 +37,7 @@ from backend.audio.recordings import LARGEST_BYTES
 from backend.cluster.holder_connection import RESUME_PATH
 from backend.cluster.replicas import Replicas
 from backend.cluster.shared_entries import SharedEntries
-from backend.config import Settings
+from backend.config import Settings, WyomingSettings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.cartesia_dictionaries import cartesia_dictionary_routes
@@ -56,7 +57,7 @@ from backend.engines.base import Model
 from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
-from backend.lan import invitation, kept_key, open_to_network
+from backend.lan import addresses_of, invitation, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging, error_line
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
@@ -65,7 +66,7 @@ from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
-from backend.transport.auth import HEALTH, Access, check_exposure
+from backend.transport.auth import HEALTH, Access, check_exposure, is_loopback
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
     ConnectionLimits,
@@ -242,9 +243,36 @@ def _create_wyoming(
     from backend.endpoints.wyoming import wyoming_server  # its package is needed only here
 
     listener = listen(settings.wyoming.host, settings.wyoming.port)
-    return lambda app: wyoming_server(
-        listener, app.state.services, app.state.connections, access.own_key
-    )
+    announcement = _create_announcement(settings.wyoming, listener)
+
+    @asynccontextmanager
+    async def serve_wyoming(app: FastAPI) -> AsyncIterator[None]:
+        state = app.state
+        async with (
+            wyoming_server(listener, state.services, state.connections, access.own_key),
+            announcement(),
+        ):
+            yield
+
+    return serve_wyoming
+
+
+def _create_announcement(
+    settings: WyomingSettings, listener: socket.socket
+) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """What announces the Wyoming port in the network, if wanted. Raises `ConfigError`."""
+    host, port = listener.getsockname()[:2]
+    if settings.announce == "never" or (settings.announce == "auto" and is_loopback(host)):
+        return nullcontext
+    try:
+        from backend.endpoints.announcement import announcing  # its package is optional
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'duplex-tts[discovery]'"
+        if settings.announce == "always":
+            raise ConfigError(f"wyoming.announce needs zeroconf: {remedy}") from error
+        log.info("announcement.off", remedy=f"for Home Assistant to find this server: {remedy}")
+        return nullcontext
+    return lambda: announcing(partial(addresses_of, host), port)
 
 
 class DrainingServer(uvicorn.Server):
