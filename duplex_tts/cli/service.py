@@ -96,25 +96,26 @@ def uninstall(system: System = None) -> None:
 @app.command()
 def status(system: System = None) -> None:
     """Show whether the service runs, where it listens, and its last log lines."""
-    _systemctl(system, "status", "--no-pager")
+    _exec_systemctl(system, "status", "--no-pager")
 
 
 @app.command()
 def start(system: System = None) -> None:
     """Start the service."""
-    _systemctl(system, "start")
+    _exec_systemctl(system, "start")
 
 
 @app.command()
 def stop(system: System = None) -> None:
     """Stop the service, until the next boot or `start`."""
-    _systemctl(system, "stop")
+    _exec_systemctl(system, "stop")
 
 
 @app.command()
 def restart(system: System = None) -> None:
     """Restart the service, with changed settings or other voices."""
-    _systemctl(system, "restart")
+    with reporting_errors():  # a socket stays open meanwhile
+        _find_service(system).exec_program("systemctl", "restart", SERVICE)
 
 
 @app.command()
@@ -139,15 +140,16 @@ def logs(
 def _find_service(system: bool | None) -> SystemdService:
     """The service that the option names, else the one that is installed. Raises `ServiceFailed`."""
     kinds = [is_root(), not is_root()] if system is None else [system]
-    found = [each for each in map(SystemdService, kinds) if each.is_installed]
+    found = [each for each in map(SystemdService, kinds) if SERVICE in each.units]
     if not found:
         raise ServiceFailed("no such service is installed; `duplex-tts service install` does it")
     return found[0]
 
 
-def _systemctl(system: bool | None, verb: str, *options: str) -> None:
+def _exec_systemctl(system: bool | None, verb: str, *options: str) -> None:
     with reporting_errors():
-        _find_service(system).exec_program("systemctl", verb, *options, SERVICE)
+        found = _find_service(system)
+        found.exec_program("systemctl", verb, *options, *found.units)
 
 
 def _print_hints(installed: SystemdService) -> None:

@@ -52,9 +52,9 @@ class SystemdService:
         return self._config_root / "systemd" / ("system" if self.system else "user")
 
     @property
-    def is_installed(self) -> bool:
-        """Whether there is a unit file."""
-        return (self.unit_folder / SERVICE).exists()
+    def units(self) -> list[str]:
+        """The units that are installed, the one that is started first first."""
+        return [name for name in (SOCKET, SERVICE) if (self.unit_folder / name).exists()]
 
     def check_possible(self) -> None:
         """Raises `NoSystemd`, or `ServiceFailed` if this user may not install the service."""
@@ -99,12 +99,12 @@ class SystemdService:
 
     def remove(self) -> None:
         """Stop the service and remove its units. Raises `ServiceFailed`."""
-        present = [name for name in (SOCKET, SERVICE) if (self.unit_folder / name).exists()]
-        for name in present:
+        units = self.units
+        for name in units:
             self._check_ours(name)
         self.check_possible()
-        self._systemctl("disable", "--now", *present)
-        for name in present:
+        self._systemctl("disable", "--now", *units)
+        for name in units:
             (self.unit_folder / name).unlink()
         self._systemctl("daemon-reload")
 

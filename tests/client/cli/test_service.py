@@ -192,6 +192,20 @@ def test_the_other_commands_are_those_of_systemd(
     assert [" ".join(words) for words in executed] == [called]
 
 
+def test_stop_also_closes_the_socket_and_restart_does_not(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("install", "--socket")
+    executed: list[str] = []
+    monkeypatch.setattr("os.execvp", lambda program, words: executed.append(" ".join(words)))
+    for command in ("stop", "restart"):
+        run(command)
+    assert executed == [
+        "systemctl --user stop duplex-tts.socket duplex-tts.service",
+        "systemctl --user restart duplex-tts.service",
+    ]
+
+
 def test_a_user_finds_the_service_of_the_machine(machine: Path) -> None:
     run("install", "--system")
     unit(machine, folder="etc").write_text(MARK)
