@@ -70,7 +70,8 @@ _AFTER_NETWORK = "After=network-online.target\nWants=network-online.target\n"
 _SYSTEM = """
 DynamicUser=yes
 ConfigurationDirectory=duplex-tts
-StateDirectory=duplex-tts
+# All of its own, so that it may write beside the voices that root downloads.
+StateDirectory=duplex-tts duplex-tts/models duplex-tts/models/piper duplex-tts/models/lexicons
 CacheDirectory=duplex-tts
 Environment=HOME=%S/duplex-tts XDG_DATA_HOME=%S XDG_CACHE_HOME=%C/duplex-tts
 

@@ -29,7 +29,8 @@ def test_actions_are_pinned_to_a_commit() -> None:
 def test_nothing_is_published_except_for_a_tag_that_passed_the_tests() -> None:
     for name in ("publish", "release", "add-on"):
         assert JOBS[name]["if"] == "github.ref_type == 'tag'"
-    assert {"check", "package", "images"} <= set(JOBS["publish"]["needs"])
+    assert {"check", "package"} <= set(JOBS["images"]["needs"])
+    assert {"package", "images"} <= set(JOBS["publish"]["needs"])
     pushes = [
         step
         for step in STEPS
