@@ -82,14 +82,23 @@ def choose_voice(options: dict[str, Any]) -> str:
 
 
 def find_voice(language: str) -> str:
-    """The voice of Piper's for a language: one that is here already, else of the best quality."""
+    """The voice of Piper's for a language: one that is here already, else that of one speaker in
+    the best quality.
+    """
     listed = run_voices("available", language, "--json")
     found = json.loads(listed) if listed else []
     if not found:
         log(f"there is no voice for {language!r}; the built-in voice speaks")
         return ""
-    found.sort(key=lambda each: (not each["installed"], _QUALITIES.index(each["quality"])))
-    return str(found[0]["name"])
+    best = min(
+        found,
+        key=lambda each: (
+            not each["installed"],
+            each["speakers"] > 1,  # recorded by volunteers, often poorly
+            _QUALITIES.index(each["quality"]),
+        ),
+    )
+    return str(best["name"])
 
 
 def run_voices(*arguments: str) -> str | None:

@@ -146,9 +146,10 @@ def test_options_become_settings(add_on: ModuleType, options: dict[str, Any], ho
 
 
 PIPER = [
-    {"name": "de_DE-mls-low", "quality": "low", "installed": False},
-    {"name": "de_DE-thorsten-high", "quality": "high", "installed": False},
-    {"name": "de_DE-thorsten-medium", "quality": "medium", "installed": False},
+    {"name": "de_DE-mls-medium", "quality": "medium", "speakers": 236, "installed": False},
+    {"name": "de_DE-eva_k-x_low", "quality": "x_low", "speakers": 1, "installed": False},
+    {"name": "de_DE-thorsten-high", "quality": "high", "speakers": 1, "installed": False},
+    {"name": "de_DE-thorsten-medium", "quality": "medium", "speakers": 1, "installed": False},
 ]
 
 
@@ -184,7 +185,7 @@ def test_the_voice_is_that_of_the_options_or_one_for_the_language(
 def test_a_voice_that_is_here_already_comes_before_a_better_one(add_on: ModuleType) -> None:
     here = [{**PIPER[0], "installed": True}, *PIPER[1:]]
     add_on.run_voices = lambda *_: json.dumps(here)  # type: ignore[attr-defined]
-    assert add_on.find_voice("de") == "de_DE-mls-low"
+    assert add_on.find_voice("de") == "de_DE-mls-medium"
 
 
 # --- the run script -------------------------------------------------------------------------------
@@ -249,6 +250,7 @@ async def describe(port: int) -> Info:
     return Info.from_event(event)
 
 
+@pytest.mark.slow
 def test_home_assistant_is_told_the_port_once_the_server_is_ready(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
@@ -295,3 +297,11 @@ def test_a_server_that_does_not_start_ends_the_add_on(
     assert done.returncode == 1
     assert "engine.speed" in done.stderr
     assert supervisor.messages == []
+
+
+@pytest.mark.slow
+def test_the_catalogue_has_a_voice_for_the_languages_of_the_page(add_on: ModuleType) -> None:
+    """With the real command: the catalogue is in the package, nothing is downloaded."""
+    add_on.identity = dict  # type: ignore[attr-defined]
+    assert add_on.find_voice("de") == "de_DE-thorsten-medium"
+    assert add_on.find_voice("no such language") == ""
