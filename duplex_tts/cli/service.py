@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import socket as sockets
@@ -209,18 +210,21 @@ def _read_settings(flags: list[str], installed: SystemdService) -> dict[str, Any
 
 def _find_addresses(settings: dict[str, Any], *, lan: bool) -> list[tuple[str, int]]:
     """Where the server listens, for a socket unit. Raises `ServiceFailed`."""
-    host, port = settings["server.host"], settings["server.port"]
-    wanted = [("0.0.0.0" if lan and host == "127.0.0.1" else host, port)]
+    if not settings["server.port"]:
+        raise ServiceFailed("--socket needs a port: give one with --port")
+    http = _resolve(settings["server.host"])
+    if lan and ipaddress.ip_address(http).is_loopback:
+        http = "0.0.0.0"
+    found = [(http, settings["server.port"])]
     if settings["wyoming.port"]:
-        wanted.append((settings["wyoming.host"], settings["wyoming.port"]))
-    found = []
-    for host, port in wanted:
-        if not port:
-            raise ServiceFailed("--socket needs a port: give one with --port")
-        family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-        try:
-            info = sockets.getaddrinfo(host or "0.0.0.0", port, family, sockets.SOCK_STREAM)
-        except OSError as error:
-            raise ServiceFailed(f"{host} is not an address: {error.strerror}") from error
-        found.append((str(info[0][4][0]), port))
+        found.append((_resolve(settings["wyoming.host"]), settings["wyoming.port"]))
     return found
+
+
+def _resolve(host: str) -> str:
+    """The address of a host, in numbers. Raises `ServiceFailed`."""
+    family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
+    try:
+        return str(sockets.getaddrinfo(host or "0.0.0.0", None, family)[0][4][0])
+    except OSError as error:
+        raise ServiceFailed(f"{host} is not an address: {error.strerror}") from error

@@ -122,7 +122,7 @@ def service_unit(options: ServiceOptions) -> str:
     return _SERVICE.format(
         mark=MARK,
         after=_AFTER_NETWORK if options.system else "",
-        command=" ".join(map(_quote, options.command)),
+        command=" ".join(_quote(word).replace("$", "$$") for word in options.command),
         folder=f"%E/{NAME}",
         details=details,
         target="multi-user.target" if options.system else "default.target",
@@ -148,8 +148,8 @@ def _hidden(options: ServiceOptions) -> list[Path]:
 
 
 def _quote(word: object) -> str:
-    """A word of a unit file: quoted where needed, without specifiers and variables."""
-    text = str(word).replace("%", "%%").replace("$", "$$")
+    """A word of a unit file: quoted where needed, without specifiers."""
+    text = str(word).replace("%", "%%")
     if text and not set(text) & set(" \t\"'\\;"):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
