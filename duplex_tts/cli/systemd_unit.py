@@ -25,6 +25,8 @@ NotifyAccess=main
 ExecStart={command}
 WorkingDirectory={folder}
 EnvironmentFile=-{folder}/environment
+# The server ends its own processes, of which several replicas have many.
+KillMode=mixed
 Restart=on-failure
 RestartSec=2
 # A large model takes minutes to load.
