@@ -51,7 +51,9 @@ def test_only_publishing_has_rights_beyond_reading() -> None:
 @pytest.mark.skipif(not CONTAINERS.exists(), reason="deploy/containers is not in this checkout")
 def test_the_images_have_their_dockerfiles() -> None:
     files = [each["dockerfile"] for each in JOBS["images"]["strategy"]["matrix"]["include"]]
-    files += [step["with"]["file"] for step in JOBS["add-on"]["steps"] if "file" in step["with"]]
+    steps = [step.get("with", {}) for step in JOBS["add-on"]["steps"]]
+    (context,) = (step["context"] for step in steps if "context" in step)
+    files.append(f"{context}/Dockerfile")
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
