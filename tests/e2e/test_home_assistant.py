@@ -251,6 +251,7 @@ async def describe(port: int) -> Info:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_home_assistant_is_told_the_port_once_the_server_is_ready(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from backend.transport.systemd import check_inherited, inherited_listener, notif
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="systemd is of Linux")
 _RECEIVE_S = 60.0
 
 
