@@ -306,6 +306,11 @@ class WyomingSettings(Section):
         description="Address to listen on. Wyoming has no keys: any but a loopback address needs "
         "--insecure.",
     )
+    announce: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="Whether the local network is told of the port, by mDNS, so that Home "
+        "Assistant finds it: auto if it listens beyond loopback and zeroconf is installed.",
+    )
 
 
 class ClusterSettings(Section):

@@ -72,6 +72,14 @@ def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:
     return [each for each in dict.fromkeys(found) if _reachable(each)]
 
 
+def addresses_of(host: str) -> list[str]:
+    """Addresses at which devices reach a server that listens on this one, the likeliest first.
+
+    Blocks.
+    """
+    return addresses(_EVERYWHERE[host]) if host in _EVERYWHERE else [host]
+
+
 def _reachable(address: str) -> bool:
     """Whether a link with this address works on another device."""
     if "%" in address:
@@ -87,9 +95,7 @@ def invitation(host: str, port: int, key: str, file: Path = KEY_FILE) -> str:
     """
     import segno  # needed only here
 
-    everywhere = host in _EVERYWHERE
-    hosts = addresses(_EVERYWHERE[host]) if everywhere else [host]
-    links = [_link(each, port, key) for each in hosts]
+    links = [_link(each, port, key) for each in addresses_of(host)]
     here = _HERE.get(host, host)
     tried = f'  try: duplex-tts say "Hello there" --url {_site(here, port)} --key {key}\n'
     if not links:

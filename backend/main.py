@@ -22,6 +22,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import the package, not sibling files
@@ -36,7 +37,7 @@ from backend.audio.recordings import LARGEST_BYTES
 from backend.cluster.holder_connection import RESUME_PATH
 from backend.cluster.replicas import Replicas
 from backend.cluster.shared_entries import SharedEntries
-from backend.config import Settings
+from backend.config import Settings, WyomingSettings
 from backend.config_sources import add_flags, load_settings
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.cartesia_dictionaries import cartesia_dictionary_routes
@@ -56,8 +57,8 @@ from backend.engines.base import Model
 from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
-from backend.lan import invitation, kept_key, open_to_network
-from backend.monitoring.logs import configure_logging
+from backend.lan import addresses_of, invitation, kept_key, open_to_network
+from backend.monitoring.logs import configure_logging, error_line
 from backend.monitoring.metrics import Metrics
 from backend.sessions.services import Services
 from backend.synthesis.health_check import Health
@@ -65,16 +66,18 @@ from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
-from backend.transport.auth import HEALTH, Access, check_exposure
+from backend.transport.auth import HEALTH, Access, check_exposure, is_loopback
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
     ConnectionLimits,
     fit_descriptors,
     wanted_connections,
 )
+from backend.transport.listener import listen as listen
 from backend.transport.middleware import ResponseMiddleware, install_proxy, is_proxy
 from backend.transport.origins import install_origin_check
 from backend.transport.speech_response import BodyLimitMiddleware
+from backend.transport.systemd import check_inherited, notify, watchdog_period_s
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -84,10 +87,13 @@ _MAX_MESSAGE_BYTES = 1 << 20  # larger ones close the connection (1009, HTTP: 41
 _PING_INTERVAL_S = 20.0  # below the idle timeout of common proxies and NATs
 _PING_TIMEOUT_S = 60.0  # a slow client answers only after reading its buffered audio
 _CLOSE_HANDSHAKE_S = 0.5  # for closing handshakes, after speech has ended
-_UNREAD_TIMEOUT_MS = 60_000  # uvicorn closes only after writing all, so never if unread
+
+_TICK_S = 0.1  # between uvicorn's calls of `on_tick`
+_WATCHDOG_SHARE = 3  # messages to systemd in the time after which it restarts the service
 
 _SEND_ERRORS_S = 1.0  # for sending errors, once the engine is dead
 _EXIT_AFTER_S = 10.0  # until the process is killed, then
+_STOP_MARGIN_S = 15.0  # for closing connections and engines, after speech has ended
 
 
 class Application(FastAPI):
@@ -237,9 +243,36 @@ def _create_wyoming(
     from backend.endpoints.wyoming import wyoming_server  # its package is needed only here
 
     listener = listen(settings.wyoming.host, settings.wyoming.port)
-    return lambda app: wyoming_server(
-        listener, app.state.services, app.state.connections, access.own_key
-    )
+    announcement = _create_announcement(settings.wyoming, listener)
+
+    @asynccontextmanager
+    async def serve_wyoming(app: FastAPI) -> AsyncIterator[None]:
+        state = app.state
+        async with (
+            wyoming_server(listener, state.services, state.connections, access.own_key),
+            announcement(),
+        ):
+            yield
+
+    return serve_wyoming
+
+
+def _create_announcement(
+    settings: WyomingSettings, listener: socket.socket
+) -> Callable[[], AbstractAsyncContextManager[None]]:
+    """What announces the Wyoming port in the network, if wanted. Raises `ConfigError`."""
+    host, port = listener.getsockname()[:2]
+    if settings.announce == "never" or (settings.announce == "auto" and is_loopback(host)):
+        return nullcontext
+    try:
+        from backend.endpoints.announcement import announcing  # its package is optional
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'duplex-tts[discovery]'"
+        if settings.announce == "always":
+            raise ConfigError(f"wyoming.announce needs zeroconf: {remedy}") from error
+        log.info("announcement.off", remedy=f"for Home Assistant to find this server: {remedy}")
+        return nullcontext
+    return lambda: announcing(partial(addresses_of, host), port)
 
 
 class DrainingServer(uvicorn.Server):
@@ -248,6 +281,7 @@ class DrainingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, announcement: str) -> None:
         super().__init__(config)
         self._announcement = announcement
+        self._watchdog_ticks = watchdog_period_s() / _WATCHDOG_SHARE / _TICK_S
         self.fatal_error: EngineDead | None = None
 
     def stop_with_error(self, error: EngineDead) -> None:
@@ -263,6 +297,15 @@ class DrainingServer(uvicorn.Server):
         gc.freeze()
         if self.started:
             print(self._announcement, flush=True)
+            notify("READY=1", f"STATUS={self._announcement.partition(chr(10))[0]}")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell systemd that the loop runs and the engine has threads, else it restarts both."""
+        if self._watchdog_ticks and counter % max(1, int(self._watchdog_ticks)) == 0:
+            app = self.config.app
+            if not isinstance(app, FastAPI) or app.state.services.tts.has_all_threads:
+                notify("WATCHDOG=1")
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let speech end (requests get the remaining time), close connections."""
@@ -271,7 +314,9 @@ class DrainingServer(uvicorn.Server):
         app = self.config.app
         if isinstance(app, FastAPI) and hasattr(app.state, "connections"):
             services: Services = app.state.services
-            until_s = services.clock() + services.settings.server.drain_timeout
+            drain_s = services.settings.server.drain_timeout
+            notify("STOPPING=1", f"EXTEND_TIMEOUT_USEC={int((drain_s + _STOP_MARGIN_S) * 1e6)}")
+            until_s = services.clock() + drain_s
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SEND_ERRORS_S if self.fatal_error else None):
                     await app.state.connections.drain()
@@ -308,6 +353,7 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     `lan_key`: the key in the printed link for other devices; empty: no link. `model`: used instead
     of the one that the settings choose.
     """
+    notify("STATUS=loading the voice")
     listener = listen(settings.server.host, settings.server.port)
     folder = models_folder(settings.engine.models)
     model = model or load_model(settings, folder)
@@ -369,24 +415,6 @@ def _exit_after(seconds: float) -> None:
     last.start()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Create a listening socket. Raises `ConfigError` if the port is taken or forbidden."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host} port {port}: {error.strerror}; "
-            "choose another with --port (make run PORT=...)"
-        ) from error
-    # Inherited by its connections. Without it a small message after another waits for the
-    # client's delayed ACK, 40 ms: asyncio does not detect these sockets as TCP.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_TIMEOUT_MS)
-    return listener
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: read the settings, serve."""
     parser = argparse.ArgumentParser(
@@ -404,9 +432,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         configure_logging(settings.log)
         key = kept_key() if flags.lan else ""
         settings = open_to_network(settings, key) if key else settings
+        check_inherited(settings)
         (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:
-        sys.exit(f"duplex-tts: {error.message}")
+        sys.exit(error_line(f"duplex-tts: {error.message}"))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 

@@ -1,10 +1,14 @@
 """Structured logging to stderr. Logs contain no text of clients except at level debug, only their
 context ids, and never an API key.
+
+If stderr is systemd's journal, lines begin with their priority (sd-daemon(3)) and have no time of
+their own: the journal has both as fields.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 
@@ -17,6 +21,14 @@ from backend.config import LogSettings
 _UVICORN_LOGGERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 # Uvicorn 0.54 logs this as an error when a handshake is answered with an HTTP response.
 _IGNORED_MESSAGE = "ASGI callable returned without completing handshake."
+# Of syslog, as sd-daemon(3) has them.
+_PRIORITIES = {
+    logging.DEBUG: 7,
+    logging.INFO: 6,
+    logging.WARNING: 4,
+    logging.ERROR: 3,
+    logging.CRITICAL: 2,
+}
 _KEY_IN_URL = re.compile(r"([?&][\w-]*(?:key|token)=)[^&\s\"']+", re.IGNORECASE)
 
 
@@ -32,9 +44,10 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
         structlog.processors.StackInfoRenderer(),
     ]
+    if not is_journal():
+        shared.append(structlog.processors.TimeStamper(fmt="iso"))
     if level > logging.DEBUG:
         shared.append(withhold_text)
     shared.append(escape_controls)
@@ -51,7 +64,7 @@ def configure_logging(settings: LogSettings) -> None:
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    handler.setFormatter(_PriorityFormatter(formatter) if is_journal() else formatter)
     handler.addFilter(lambda record: record.msg != _IGNORED_MESSAGE)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -60,6 +73,32 @@ def configure_logging(settings: LogSettings) -> None:
         uvicorn_logger = logging.getLogger(name)
         uvicorn_logger.handlers, uvicorn_logger.propagate = [], True
         uvicorn_logger.setLevel(logging.INFO if level <= logging.DEBUG else logging.WARNING)
+
+
+def is_journal() -> bool:
+    """Whether stderr is connected to systemd's journal."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # not a file
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def error_line(message: str) -> str:
+    """A line for stderr outside of the logs: in the journal with the priority of an error."""
+    return f"<{_PRIORITIES[logging.ERROR]}>{message}" if is_journal() else message
+
+
+class _PriorityFormatter(logging.Formatter):
+    """Begins every line with its priority: the journal makes an entry of each."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = f"<{_PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(prefix + line for line in self._formatter.format(record).splitlines())
 
 
 def withhold_text(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

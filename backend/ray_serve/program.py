@@ -18,8 +18,9 @@ from ray.exceptions import RayError
 from backend.config import Settings
 from backend.errors import ConfigError
 from backend.lan import invitation
-from backend.main import listen
 from backend.ray_serve.deployment import NAME, ModelSource, create_application, load_configured
+from backend.transport.listener import listen
+from backend.transport.systemd import notify, watchdog_period_s
 
 _ROOT = Path(__file__).resolve().parents[2]
 _CORES = os.cpu_count() or 1
@@ -43,16 +44,27 @@ def serve_replicas(
         try:
             started.result()
             deploy(settings, port, create_model)
-            print(_announce(settings, port, lan_key), flush=True)
+            announcement = _announce(settings, port, lan_key)
+            print(announcement, flush=True)
+            notify("READY=1", f"STATUS={announcement.splitlines()[0]}")
         except (RayError, RuntimeError, ConnectionError) as error:
             raise ConfigError(f"the cluster could not start: {error}") from error
         else:
             with suppress(KeyboardInterrupt):
-                threading.Event().wait()
+                _wait_forever()
         finally:
+            notify("STOPPING=1")
             _handle_signals(signal.SIG_IGN)
             wait([started])
             end(settings)
+
+
+def _wait_forever() -> NoReturn:
+    """Wait for an interrupt, and tell systemd meanwhile that this process runs."""
+    period_s = watchdog_period_s()
+    while True:
+        threading.Event().wait(period_s / 3 if period_s else None)
+        notify("WATCHDOG=1")
 
 
 def _handle_signals(handler: Any) -> None:

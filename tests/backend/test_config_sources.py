@@ -116,6 +116,7 @@ _OTHER_CHOICES = {
     "chatterbox.device": "cpu",
     "latency_optimization.typing": "word",
     "cluster.direct": "never",
+    "wyoming.announce": "never",
 }
 
 

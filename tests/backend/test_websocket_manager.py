@@ -236,7 +236,7 @@ async def test_an_aborted_connection_is_freed_while_writes_are_blocked() -> None
 async def test_a_client_that_sends_without_reading_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backend.main._UNREAD_TIMEOUT_MS", 500)
+    monkeypatch.setattr("backend.transport.listener._UNREAD_TIMEOUT_MS", 500)
     async with live_server() as live, live.connect(**small_buffers(live)) as client:
 
         async def flood() -> None:

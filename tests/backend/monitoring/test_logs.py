@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import structlog
 import structlog.testing
 
 from backend.config import LogSettings
-from backend.monitoring.logs import configure_logging
+from backend.monitoring.logs import configure_logging, error_line
 from tests.support.live_server import live_server
 
 SECRET = "my password is swordfish"
@@ -175,3 +177,55 @@ async def test_a_refusal_is_logged_once_despite_messages_in_flight() -> None:
     assert codes == ["unknown_voice", *["context_ended"] * 3]
     refused = [line["code"] for line in logged if line["event"] == "refused"]
     assert refused == ["unknown_voice"]
+
+
+# --- the journal ----------------------------------------------------------------------------------
+
+
+@contextmanager
+def journal(file: Path) -> Iterator[None]:
+    """Make this file stderr, and name it in JOURNAL_STREAM."""
+    with pytest.MonkeyPatch.context() as patch, file.open("w") as stderr:
+        patch.setattr("sys.stderr", stderr)
+        found = file.stat()
+        patch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        yield
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_in_the_journal_every_line_begins_with_its_priority(
+    log_format: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "journal"
+    with journal(file):
+        configure_logging(LogSettings.model_validate({"format": log_format, "level": "debug"}))
+        log = structlog.get_logger("backend.main")
+        log.debug("one")
+        log.info("two")
+        log.warning("three")
+        logging.getLogger("foreign").error("four")
+        try:
+            raise ValueError("five")
+        except ValueError:
+            log.exception("six")
+        assert error_line("seven") == "<3>seven"
+    lines = file.read_text().splitlines()
+    assert [line[:3] for line in lines[:4]] == ["<7>", "<6>", "<4>", "<3>"]
+    assert {line[:3] for line in lines[4:]} == {"<3>"}  # the traceback's, too
+    assert any("ValueError: five" in line for line in lines[4:])
+    if log_format == "json":
+        assert json.loads(lines[1][3:]) == {
+            "event": "two", "level": "info", "logger": "backend.main"
+        }  # fmt: skip
+    else:
+        assert "20" not in lines[1].split("two")[0]  # no time: the journal has it
+
+
+def test_elsewhere_no_line_begins_with_a_priority(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    configure_logging(LogSettings())
+    structlog.get_logger("backend.main").warning("one")
+    assert not capsys.readouterr().err.startswith("<")
+    assert error_line("two") == "two"

@@ -21,10 +21,10 @@ from websockets.exceptions import WebSocketException
 from backend.cluster.replicas import Load, ReplicaReport
 from backend.config import Settings
 from backend.engines.base import Chunk, Engine, Failure, Model
-from backend.main import listen
 from backend.ray_serve import program
 from backend.ray_serve.deployment import NAME, create_application, read_given
 from backend.ray_serve.directory import ReplicaDirectory
+from backend.transport.listener import listen
 from tests.support.engines.fake_engine import RATE_HZ, FakeModel
 from tests.support.live_server import NativeClient
 
