@@ -44,6 +44,11 @@ class SpeechParams(LenientModel):
     alignment: Literal["none", "word"] = "none"
     extra_params: _ExtraParams | None = None
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether the format has no container and no frames."""
+        return self.response_format in (*_RAW, "mulaw", "alaw")
+
     def build_start(self, find_voice: FindVoice) -> Start:
         """The parameters of a context. Raises `BadFormat`, `BadMessage`."""
         name: str = self.response_format

@@ -32,12 +32,14 @@ class Stream:
 
 @dataclass(slots=True)
 class CoreContext:
-    """A context of the core, until it ends. `with_words`: word times are wanted. `transcript`: what
-    is not spoken yet. `item`: the one being heard. `unanswered`: its flushes.
+    """A context of the core, until it ends. `with_words`: word times are wanted. `has_files`: each
+    flush ends a file. `transcript`: what is not spoken yet. `item`: the one being heard.
+    `unanswered`: its flushes.
     """
 
     stream: Stream
     with_words: bool
+    has_files: bool
     transcript: Alignment = field(default_factory=Alignment)
     item: TogetherItem | None = None
     unanswered: int = 0
@@ -96,8 +98,9 @@ class StreamTable:
         for command in commands:
             match command:
                 case Start(context=id_):
-                    with_words = stream.params.alignment == "word"
-                    self._contexts[id_] = CoreContext(stream, with_words)
+                    params = stream.params
+                    with_words = params.alignment == "word"
+                    self._contexts[id_] = CoreContext(stream, with_words, not params.is_raw)
                 case Text(context=id_, text=text):
                     self._contexts[id_].transcript.append_text(text)
                 case Flush(context=id_):

@@ -5,8 +5,9 @@ text-to-speech"; together 3.1.1 has no client of it. That of pipecat-ai 1.14
 (`services/together/tts.py`) and `togethercomputer/skills` rely on:
 
 * `session.created` first. Without a `response_format` the deltas are raw 16-bit samples.
-* A commit without new text gets no `audio_output.done`: pipecat, which commits each sentence and
-  then the turn, would take it for the end of another.
+* pipecat commits each sentence, and takes `audio_output.done` for the end of the turn: of samples
+  there is one once all that was committed is spoken, of files one each. A commit without new text
+  gets none.
 * `input_text_buffer.clear` drops the text that is not being spoken; commits are answered.
 * `tts.failed` reports an error; the connection stays open.
 
@@ -152,8 +153,10 @@ class TogetherProtocol:
                 context.transcript.pop_spoken(event)
             case Flushed():
                 context.unanswered -= 1
-                yield self._open_item(context, 0.0).encode_done()
-                context.item = None
+                item = self._open_item(context, 0.0)
+                if context.has_files or not context.unanswered:
+                    yield item.encode_done()
+                    context.item = None
             case Done():
                 if context.item is not None:  # heard, and not committed
                     yield context.item.encode_done()

@@ -348,15 +348,25 @@ def test_dialogue_of_the_documentation() -> None:
     assert first_audio < max(n for n, kind in enumerate(kinds(replies)) if kind == RECEIVED)
 
 
-def test_dialogue_of_pipecat_has_one_done_for_each_sentence() -> None:
+def test_dialogue_of_pipecat_has_one_done_when_all_sentences_are_spoken() -> None:
     """A commit for each sentence, and one for the turn."""
     replies = run_dialogue(
         create_protocol(), update(voice="heart"), append("One two."), COMMIT, append("Three."),
         COMMIT, COMMIT, update(speed=1.5),
     )  # fmt: skip
-    assert heard(replies) == "Onetwo.|Three.|"
-    done = [reply["item_id"] for reply in replies if reply["type"] == DONE]
-    assert done == ["tts_1", "tts_2"]
+    assert heard(replies) == "Onetwo.Three.|"
+    assert {reply["item_id"] for reply in replies if "item_id" in reply} == {"tts_1"}
+
+
+def test_a_commit_after_all_is_spoken_begins_another_item() -> None:
+    protocol = create_protocol()
+    for number, offset in enumerate((0, 5), 1):
+        decode(protocol, append("One."))
+        decode(protocol, COMMIT)
+        replies = encode_parsed(protocol, audio_event("1", (offset, offset + 5)))
+        replies += encode_parsed(protocol, Flushed("1", offset + 5))
+        assert [reply["item_id"] for reply in replies] == [f"tts_{number}"] * 2
+        assert kinds(replies) == [DELTA, DONE]
 
 
 def test_contexts_are_heard_side_by_side() -> None:
@@ -372,8 +382,8 @@ def test_contexts_are_heard_side_by_side() -> None:
 
 def test_words_are_timed_from_the_items_start() -> None:
     replies = run_dialogue(
-        create_protocol(alignment="word"), append("One two. "), COMMIT, append("Three 👋."),
-        COMMIT, update(speed=1.5),
+        create_protocol(alignment="word", response_format="wav"), append("One two. "), COMMIT,
+        append("Three 👋."), COMMIT, update(speed=1.5),
     )  # fmt: skip
     words = [
         (reply["item_id"], word, start)
@@ -398,7 +408,7 @@ def test_clear_drops_what_is_not_spoken_and_answers_commits() -> None:
     replies = run_dialogue(create_protocol(), append("One. "), *later, update(speed=1.5))
     parts = heard(replies).split("|")
     assert parts[-2:] == ["Later.", ""]
-    assert kinds(replies).count(DONE) == 3
+    assert kinds(replies).count(DONE) == 2
     assert len("".join(parts)) < 60
 
 
@@ -485,14 +495,27 @@ def sample_bytes(text: str) -> int:
     return sum(not c.isspace() for c in text) * CHARACTER_SAMPLES * 2
 
 
-async def test_many_commits_without_waiting_are_spoken_in_order() -> None:
-    turns = ["Hello there, how are you", "Second turn. With two sentences.", "Third"] * 10
+TURNS = ["Hello there, how are you", "Second turn. With two sentences.", "Third"] * 10
+
+
+async def test_many_commits_without_waiting_are_spoken() -> None:
     async with live_server() as live, connect_client(live) as client:
-        for turn in turns:
+        for turn in TURNS:
             await client.send(*(append(f"{word} ") for word in turn.split()), COMMIT)
-        for number, turn in enumerate(turns, 1):
+        heard_bytes = 0
+        while heard_bytes < sample_bytes("".join(TURNS)):
+            data, _ = await client.read_to(DONE)
+            heard_bytes += len(data)
+        assert heard_bytes == sample_bytes("".join(TURNS))
+
+
+async def test_many_commits_without_waiting_give_a_file_each_in_order() -> None:
+    async with live_server() as live, connect_client(live, "?response_format=wav") as client:
+        for turn in TURNS:
+            await client.send(*(append(f"{word} ") for word in turn.split()), COMMIT)
+        for number, turn in enumerate(TURNS, 1):
             data, done = await client.read_to(DONE)
-            assert (len(data), done["item_id"]) == (sample_bytes(turn), f"tts_{number}")
+            assert (len(data), done["item_id"]) == (44 + sample_bytes(turn), f"tts_{number}")
 
 
 async def test_a_context_for_each_turn_never_runs_out() -> None:
