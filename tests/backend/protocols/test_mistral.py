@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -282,6 +284,25 @@ def test_lost_context_gets_an_error_and_closes(protocol: MistralProtocol, code: 
 def test_empty_audio_is_not_sent(protocol: MistralProtocol) -> None:
     silent = Audio("1", 0, 0.0, 0.0, (0, 2), (), b"")
     assert encode_parsed(protocol, silent) == []
+
+
+ABUSE: list[Any] = [
+    *map(append, ("One. ", "wo", "👋", "", "x" * 300)),
+    *(FLUSH, FLUSH | {"text": "Two"}, "{", "[]", {"type": "x"}, 0.3, 3.0),
+    *(update(**fields) for fields in ({"response_format": "mp3"}, {"voice": "heart"}, {"x": 1})),
+    *(update(**fields) for fields in ({"ref_audio": "x"}, {"response_format": "x"}, {"voice": 5})),
+]
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(ABUSE), max_size=14))
+def test_any_dialogue_answers_each_flush_and_closes_at_its_end(messages: list[Any]) -> None:
+    protocol = MistralProtocol("voxtral", find_test_voice)
+    replies = run_dialogue(protocol, *messages, PCM, append("Last."), END)
+    assert replies[-1] == CLOSED
+    assert decode_speech([replies[-3]["audio_data"]]).endswith("Last.")
+    flushes = sum(isinstance(m, dict) and m["type"] == FLUSH["type"] for m in messages)
+    assert kinds(replies).count("speech.audio.done") == flushes + 1
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

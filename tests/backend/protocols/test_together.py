@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
@@ -452,6 +454,25 @@ def test_unknown_voice_fails_only_its_context() -> None:
     failed = [reply for reply in replies if reply["type"] == FAILED]
     assert [(r["context_id"], r["error"]["code"]) for r in failed] == [("bad", "unknown_voice")]
     assert heard(replies, "good") == "Fine.|"
+
+
+ABUSE: list[Any] = [
+    *(append(text, context_id=name) for text in ("One. ", "wo", "👋", "") for name in ("a", "b")),
+    *(message | {"context_id": name} for message in (COMMIT, CLEAR) for name in ("a", "b")),
+    *(update(voice=voice) for voice in ("heart", "nope")),
+    *(update("a", **fields) for fields in ({"speed": 1.2}, {"response_format": "mp3"}, {"x": 1})),
+    *({"type": "context.cancel", "context_id": name} for name in ("a", "unknown")),
+    *("{", "[]", {"type": "x"}, append("x" * 300, context_id="b"), 0.3, 3.0),
+]
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(ABUSE), max_size=14))
+def test_any_dialogue_keeps_the_connection(messages: list[Any]) -> None:
+    last = [append("Last.", context_id="c"), COMMIT | {"context_id": "c"}, update(speed=1.9)]
+    mended = update(voice="heart")
+    replies = run_dialogue(create_protocol(alignment="word"), *messages, mended, *last)
+    assert heard(replies, "c") == "Last.|"
 
 
 # --- on the server --------------------------------------------------------------------------------
