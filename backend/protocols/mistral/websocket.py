@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from backend.errors import BadJson, BadMessage, BinaryMessage, DuplexError, UnknownType, Unsupported
+from backend.errors import BadMessage, DuplexError, UnknownType, Unsupported
 from backend.events import (
     Audio,
     Command,
@@ -50,11 +50,7 @@ RATE_HZ = 24000
 _CLOSE = "close"  # the id of a ping
 _MAX_REASON_BYTES = 123  # of a close frame
 _VOICE_CODES = {"unknown_voice", "voice_unavailable"}
-# Only one message was rejected, or one sentence is lost.
-_HARMLESS = {
-    *(error.code for error in (BadJson, BadMessage, BinaryMessage, UnknownType, Unsupported)),
-    *("text_limit", "timeout", "engine_failed"),
-}
+_HARMLESS = {"text_limit", "timeout", "engine_failed"}  # only some text or a sentence is lost
 
 
 class _SessionFields(LenientModel):

@@ -274,7 +274,7 @@ def test_lost_sentence_or_text_gets_an_error_and_the_session_goes_on(
     assert kinds(encode_parsed(protocol, Failed("1", code, "lost"))) == ["error"]
 
 
-@pytest.mark.parametrize("code", ["overloaded", "engine_dead", "too_many_contexts", "unsupported_"])
+@pytest.mark.parametrize("code", ["overloaded", "engine_dead", "too_many_contexts", "unsupported"])
 def test_lost_context_gets_an_error_and_closes(protocol: MistralProtocol, code: str) -> None:
     protocol.decode(json.dumps(append("One.")))
     replies = encode_parsed(protocol, Failed("1", code, "gone"))
