@@ -55,8 +55,8 @@ class Start:
     `exaggeration` to `noise_w` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
     `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
     tags are carried out, also if the text does not begin with `<speak>`. `lexicon`: how words are
-    said, by what is written. `dictionaries`: ids of stored ones. `after`: a context of this session
-    that has to end first, if it still runs; meanwhile text is only kept.
+    said, by what is written. `dictionaries`: ids of stored ones. `follows`: a context of this
+    session that has to end first, if it still runs; meanwhile text is only kept.
     """
 
     context: str
@@ -83,7 +83,7 @@ class Start:
     ssml: bool | None = None
     lexicon: dict[str, str] | None = None
     dictionaries: tuple[str, ...] | None = None
-    after: str | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class TurnStream:
         if self.context is not None:
             return ()
         self.context, self._is_flushed = self._create_id(), False
-        return (replace(self._start, context=self.context, after=self._previous),)
+        return (replace(self._start, context=self.context, follows=self._previous),)
 
     def push_text(self, text: str) -> Sequence[Command]:
         """Append text; none if it is empty."""

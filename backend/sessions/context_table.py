@@ -107,7 +107,7 @@ class ContextTable:
         except DuplexError as error:
             error.ends_context = True
             raise
-        _, before = self._running.get(start.after or "", (None, None))
+        _, before = self._running.get(start.follows or "", (None, None))
         run = self._run_context(context, before)
         task = self._tasks.create_task(run, name=f"context {start.context}")
         self._running[start.context] = context, task

@@ -103,7 +103,7 @@ def test_update_opens_the_context_and_keeps_other_settings(protocol: MistralProt
     assert (updated["session"]["voice"], updated["session"]["expressiveness"]) == ("emma", 2)
     end, start, ping = protocol.decode(json.dumps(update(response_format="pcm", voice=None)))
     assert end == End("1")
-    assert start == Start("2", "emma", "pcm_f32le", 24000, mode="stream", after="1")
+    assert start == Start("2", "emma", "pcm_f32le", 24000, mode="stream", follows="1")
     assert isinstance(ping, Ping)
     (updated,) = encode_parsed(protocol, Pong(ping.id))
     assert (updated["session"]["response_format"], updated["session"]["voice"]) == ("pcm", "emma")

@@ -227,7 +227,7 @@ def test_update_for_all_and_for_one_context() -> None:
     assert started(protocol, "One.", context_id="b").voice == "heart"
     assert decode(protocol, update("a", voice="emma")) == [End("1")]
     after = started(protocol, "Two.", context_id="a")
-    assert (after.voice, after.after) == ("emma", "1")
+    assert (after.voice, after.follows) == ("emma", "1")
     assert decode(protocol, append("Two.", context_id="b")) == [Text("2", "Two.")]
     assert decode(protocol, update(speed=1.5)) == [End("3"), End("2")]
     assert started(protocol, "Three.", context_id="a").speed == 1.5
@@ -288,7 +288,7 @@ def test_cancel_stops_all_of_a_context_and_is_answered() -> None:
     assert reply == {"type": "context.cancelled", "context_id": "a"}
     for late in (audio_event("1", (0, 4)), Flushed("2", 4), Failed("2", "timeout", "x")):
         assert encode_parsed(protocol, late) == []
-    assert started(protocol, "Three.", context_id="a").after is None
+    assert started(protocol, "Three.", context_id="a").follows is None
     assert decode(protocol, {"type": "context.cancel", "context_id": "unknown"}) == []
 
 
@@ -325,7 +325,7 @@ def test_after_a_lost_context_the_next_text_opens_another() -> None:
     decode(protocol, append("One."))
     assert kinds(encode_parsed(protocol, Failed("1", "voice_unavailable", "x"))) == [FAILED]
     assert encode_parsed(protocol, Failed("1", "context_ended", "x")) == []
-    assert started(protocol, "Two.").after is None
+    assert started(protocol, "Two.").follows is None
 
 
 def test_streamed_errors_are_events() -> None:

@@ -14,8 +14,8 @@ from backend.protocols.turns import TurnStream
 START = Start("", voice="heart", mode="stream")
 
 
-def opened(context: str, after: str | None = None, voice: str = "heart") -> Start:
-    return Start(context, voice=voice, mode="stream", after=after)
+def opened(context: str, follows: str | None = None, voice: str = "heart") -> Start:
+    return Start(context, voice=voice, mode="stream", follows=follows)
 
 
 def create_ids() -> Callable[[], str]:

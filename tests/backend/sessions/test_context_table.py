@@ -67,8 +67,8 @@ def contexts_of(events: list[Event]) -> list[str]:
 
 def test_a_context_that_comes_after_another_is_silent_until_that_has_ended() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.send(Text("a", "One two three. "), Start("b", after="a"), Text("b", "Four."))
-        client.send(Start("c", after="b"), Flush("c"), Text("c", "Five."), End("c"), End("b"))
+        client.send(Text("a", "One two three. "), Start("b", follows="a"), Text("b", "Four."))
+        client.send(Start("c", follows="b"), Flush("c"), Text("c", "Five."), End("c"), End("b"))
         await client.wait(30)
         assert contexts_of(client.events) == ["a"]
         client.send(Text("a", "Six."), End("a"))
@@ -83,8 +83,8 @@ def test_a_context_that_comes_after_another_is_silent_until_that_has_ended() -> 
 
 def test_a_context_after_a_cancelled_or_unknown_one_speaks_at_once() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.send(Text("a", "One two three. "), Start("b", after="a"), Text("b", "Four. "))
-        client.send(Cancel("a"), Start("c", after="nothing"), Text("c", "Five. "))
+        client.send(Text("a", "One two three. "), Start("b", follows="a"), Text("b", "Four. "))
+        client.send(Cancel("a"), Start("c", follows="nothing"), Text("c", "Five. "))
         await client.wait(1)
         assert client.events_of(Audio, "b")
         assert client.events_of(Audio, "c")
@@ -94,7 +94,7 @@ def test_a_context_after_a_cancelled_or_unknown_one_speaks_at_once() -> None:
 
 def test_a_waiting_context_can_be_cancelled() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.send(Text("a", "One. "), Start("b", after="a"), Text("b", "Two."), End("b"))
+        client.send(Text("a", "One. "), Start("b", follows="a"), Text("b", "Two."), End("b"))
         await client.wait(1)
         client.send(Cancel("b"), Text("a", "Three."), End("a"))
         await client.wait_settled()
