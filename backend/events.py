@@ -55,7 +55,8 @@ class Start:
     `exaggeration` to `noise_w` (`EngineInfo.parameters`). `volume`: a factor, 0 to 2.
     `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
     tags are carried out, also if the text does not begin with `<speak>`. `lexicon`: how words are
-    said, by what is written. `dictionaries`: ids of stored ones.
+    said, by what is written. `dictionaries`: ids of stored ones. `follows`: a context of this
+    session that has to end first, if it still runs; meanwhile text is only kept.
     """
 
     context: str
@@ -82,6 +83,7 @@ class Start:
     ssml: bool | None = None
     lexicon: dict[str, str] | None = None
     dictionaries: tuple[str, ...] | None = None
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +104,12 @@ class Retract:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Speak all known text now; more may follow."""
+    """Speak all known text now; more may follow. `ends_stream`: the encoded audio up to here is
+    whole, as a file is; the next begins another.
+    """
 
     context: str
+    ends_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from backend.endpoints.deepgram import deepgram_routes
 from backend.endpoints.elevenlabs import elevenlabs_routes
 from backend.endpoints.elevenlabs_dictionaries import elevenlabs_dictionary_routes
 from backend.endpoints.lexicon import LEXICON, lexicon_routes
+from backend.endpoints.mistral import mistral_routes
 from backend.endpoints.native import native_routes, resume_routes
 from backend.endpoints.not_found import install_not_found
 from backend.endpoints.openai import openai_routes
@@ -52,6 +53,7 @@ from backend.endpoints.pages import install_pages as install_pages
 from backend.endpoints.path_aliases import PathAliases
 from backend.endpoints.reading import reading_routes
 from backend.endpoints.status import status_routes, watching_the_loop
+from backend.endpoints.together import together_routes
 from backend.endpoints.voices import VOICES, voice_routes
 from backend.engines.base import Model
 from backend.engines.loader import load_model, load_other_models
@@ -185,6 +187,8 @@ def _add_routes(
     app.include_router(deepgram_routes(access))
     app.include_router(elevenlabs_routes(access))
     app.include_router(elevenlabs_dictionary_routes(access))
+    app.include_router(mistral_routes(access))
+    app.include_router(together_routes(access))
     app.include_router(openai_routes(access))
     app.include_router(lexicon_routes(access))
     app.include_router(voice_routes(access))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response, WebSocket
-from starlette.types import Message
 
 from backend.audio.formats import AudioFormat, parse_format
 from backend.errors import DuplexError
@@ -19,6 +18,7 @@ from backend.protocols.deepgram.query import (
 from backend.sessions.services import Services
 from backend.transport.auth import Access, authorization_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
+from backend.transport.subprotocol_keys import find_key
 from backend.tts_manager import TTSManager
 from backend.websocket_manager import WebSocketManager
 
@@ -33,7 +33,7 @@ def deepgram_routes(access: Access) -> APIRouter:
     async def stream(websocket: WebSocket) -> None:
         services: Services = websocket.app.state.services
         connections: WebSocketManager = websocket.app.state.connections
-        key, websocket = _get_key(websocket)
+        key, websocket = find_key(websocket, _SCHEMES, _SCHEMES)
         try:
             access.authorize(key)
             speech = parse_stream_query(websocket.query_params, services.tts.find_voice)
@@ -62,26 +62,6 @@ def deepgram_routes(access: Access) -> APIRouter:
         return SpeechResponse(services, speech.start, pronounce_text(text), body, owner)
 
     return router
-
-
-def _get_key(websocket: WebSocket) -> tuple[str | None, WebSocket]:
-    """The key from `Authorization: Token KEY` (or Bearer) or, for browsers, from the subprotocols
-    `token, KEY`; browsers require that the first of these is accepted.
-    """
-    key = authorization_key(websocket.headers, *_SCHEMES)
-    offered = websocket.scope["subprotocols"]
-    if key is None and len(offered) == 2 and offered[0].lower() in _SCHEMES:
-        return offered[1], _accept_with_subprotocol(websocket, offered[0])
-    return key, websocket
-
-
-def _accept_with_subprotocol(websocket: WebSocket, subprotocol: str) -> WebSocket:
-    async def send(message: Message) -> None:
-        if message["type"] == "websocket.accept":
-            message = {**message, "subprotocol": subprotocol}
-        await websocket.send(message)
-
-    return WebSocket(websocket.scope, websocket.receive, send)
 
 
 def _validate_speech(speech: SpeakRequest, tts: TTSManager) -> AudioFormat:

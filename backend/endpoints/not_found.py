@@ -14,12 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
+from backend.endpoints.mistral import MISTRAL_SDK
 from backend.events import Failed
 from backend.protocols import openai
 from backend.protocols.base import CLOSE_POLICY, Refusal
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.deepgram import websocket as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
+from backend.protocols.mistral.errors import build_refusal as build_mistral_refusal
 from backend.transport.auth import authorization_key
 from backend.transport.speech_response import create_refusal_response
 
@@ -65,13 +67,20 @@ _CARTESIA = _Vendor(
     cartesia_request.build_refusal,
 )
 _KOKORO = _Vendor(("/dev/",), "POST /v1/audio/speech; GET /v1/audio/voices", _build_kokoro_refusal)
+_MISTRAL = _Vendor(
+    ("/v2/audio/", "/v1/client/"),
+    "POST /v1/audio/speech; WebSocket /v1/audio/speech/realtime; GET /v1/audio/voices, "
+    "/v2/audio/voices",
+    build_mistral_refusal,
+)
 _OPENAI = _Vendor(
     ("/v1/",),
-    "POST /v1/audio/speech; GET /v1/models, /v1/audio/voices",
+    "POST /v1/audio/speech; WebSockets /v1/audio/speech/realtime (Mistral's) and "
+    "/v1/audio/speech/websocket (Together's); GET /v1/models, /v1/audio/voices",
     openai.build_refusal,
     lambda body, _: {"type": "error", "event_id": None, **body},
 )
-_VENDORS = (_ELEVENLABS, _DEEPGRAM, _CARTESIA, _KOKORO, _OPENAI)
+_VENDORS = (_ELEVENLABS, _DEEPGRAM, _CARTESIA, _KOKORO, _MISTRAL, _OPENAI)
 
 
 def install_not_found(app: FastAPI) -> None:
@@ -126,6 +135,8 @@ def _find_vendor(connection: HTTPConnection) -> _Vendor | None:
         return _CARTESIA
     if authorization_key(headers, "token"):
         return _DEEPGRAM
+    if MISTRAL_SDK in headers.get("user-agent", ""):
+        return _MISTRAL
     return next((vendor for vendor in _VENDORS if path.startswith(vendor.paths)), None)
 
 

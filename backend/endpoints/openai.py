@@ -1,4 +1,7 @@
-"""OpenAI's routes: `/v1/audio/speech`, and the lists of models and voices."""
+"""OpenAI's routes: `/v1/audio/speech`, and the lists of models and voices.
+
+Mistral and Together have the same paths: their SDKs or the fields of the body tell them apart.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from backend.audio.formats import parse_format
+from backend.endpoints import mistral, together
 from backend.errors import DuplexError
 from backend.events import Failed
 from backend.protocols import openai
@@ -17,6 +21,9 @@ from backend.protocols.audio_body import AudioBody
 from backend.protocols.base import HttpTranslator
 from backend.protocols.deepgram import models as deepgram
 from backend.protocols.elevenlabs import http as elevenlabs_http
+from backend.protocols.json_fields import read_query
+from backend.protocols.mistral.errors import build_refusal as build_mistral_refusal
+from backend.protocols.mistral.voice_list import OffsetQuery, describe_offset_page
 from backend.sessions.services import Services
 from backend.transport.auth import PUBLIC, Access, authorization_key
 from backend.transport.speech_response import SpeechResponse, create_refusal_response
@@ -52,10 +59,7 @@ def openai_routes(access: Access) -> APIRouter:
 
     @router.post("/v1/audio/speech")
     async def speech(request: Request) -> Response:
-        services = _get_services(request)
-        speech_request = openai.decode_request(await request.body())
-        await services.tts.look_for_voice(speech_request.voice_name)
-        return _create_response(services, speech_request, request.state.owner)
+        return await _serve_speech(request)
 
     @router.get("/v1/models")
     async def models(request: Request) -> Any:
@@ -83,14 +87,21 @@ def openai_routes(access: Access) -> APIRouter:
 
     @router.get("/v1/audio/voices")
     async def voices(request: Request) -> dict[str, Any]:
+        """One response for OpenAI's and Mistral's clients, which read different fields."""
         tts = _get_services(request).tts
         language = request.query_params.get("language", "")
-        return openai.describe_voices(tts.voices(), tts.default_voice, language)
+        listed = openai.describe_voices(tts.voices(), tts.default_voice, language)
+        query = read_query(OffsetQuery, request.query_params)
+        return {**listed, **describe_offset_page(tts.voices(), query)}
 
     @router.api_route("/v1/audio/{rest:path}", methods=_METHODS, include_in_schema=False)
     async def unknown(request: Request, rest: str) -> Response:
         path = request.url.path
-        message = f"no {request.method} {path} on this server; available: POST /v1/audio/speech"
+        message = (
+            f"no {request.method} {path} on this server; available: POST /v1/audio/speech, "
+            "WebSockets /v1/audio/speech/realtime (Mistral's), /v1/audio/speech/websocket "
+            "(Together's); GET /v1/audio/voices"
+        )
         return _error_response(request, Failed(None, "unknown_url", message))
 
     return router
@@ -114,6 +125,17 @@ def _authorize(request: Request, access: Access) -> None:
         key = authorization_key(request.headers, "bearer", "token")
         key = key or request.headers.get(_ELEVENLABS_KEY)
         request.state.owner = access.authorize(key)
+
+
+async def _serve_speech(request: Request) -> Response:
+    services, body, owner = _get_services(request), await request.body(), request.state.owner
+    if mistral.is_mistral(request) or mistral.has_mistral_fields(body):
+        return await mistral.serve_speech(services, body, owner)
+    if together.is_together(request) or together.has_together_fields(body):
+        return await together.serve_speech(services, body, owner)
+    speech_request = openai.decode_request(body)
+    await services.tts.look_for_voice(speech_request.voice_name)
+    return _create_response(services, speech_request, owner)
 
 
 def _create_response(
@@ -147,5 +169,10 @@ def _get_services(request: Request) -> Services:
 
 
 def _error_response(request: Request, failed: Failed) -> Response:
-    vendor = elevenlabs_http if _ELEVENLABS_KEY in request.headers else openai
-    return create_refusal_response(vendor.build_refusal(failed))
+    if _ELEVENLABS_KEY in request.headers:
+        refused = elevenlabs_http.build_refusal(failed)
+    elif mistral.is_mistral(request):
+        refused = build_mistral_refusal(failed)
+    else:
+        refused = openai.build_refusal(failed)
+    return create_refusal_response(refused)

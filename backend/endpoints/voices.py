@@ -21,6 +21,7 @@ from backend.errors import BadMessage, DuplexError
 from backend.events import Voice
 from backend.language_names import speaks
 from backend.protocols.elevenlabs.voice_list import describe_voices
+from backend.protocols.together.voice_list import describe_models
 from backend.sessions.services import Services
 from backend.transport.auth import Access, bearer_key
 from backend.transport.error_response import create_error_response
@@ -37,7 +38,7 @@ def voice_routes(access: Access) -> APIRouter:
 
     @router.get(VOICES)
     async def voices(request: Request) -> dict[str, object]:
-        """One response for native and ElevenLabs clients, which read different fields.
+        """One response for native, ElevenLabs' and Together's clients, which read different fields.
         `language`: a tag or a name; only voices that speak it.
         """
         tts, language = _get_services(request).tts, request.query_params.get("language", "")
@@ -46,7 +47,12 @@ def voice_routes(access: Access) -> APIRouter:
             for voice in tts.voices()
             if not language or speaks(_languages(voice), language)
         ]
-        return {"default": tts.default_voice, "voices": described, "clones": tts.clones}
+        return {
+            "default": tts.default_voice,
+            "voices": described,
+            "clones": tts.clones,
+            "data": describe_models(tts.voices(), request.query_params.get("model", "")),
+        }
 
     @router.post(VOICES)
     async def add_voice(request: Request) -> Response:

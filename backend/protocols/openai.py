@@ -159,7 +159,7 @@ class OpenAIEvents:
             case Done():
                 return _encode_sse({"type": "speech.audio.done", "usage": _usage(event)})
             case Failed():
-                return _encode_sse(_error_fields(event))
+                return _encode_sse(error_fields(event))
         return b""
 
     def refuse(self, failed: Failed) -> Refusal:
@@ -170,14 +170,15 @@ class OpenAIEvents:
 def build_refusal(failed: Failed) -> Refusal:
     """The error response in OpenAI's form."""
     status = _status(failed)
-    return Refusal(status, json.dumps(_error_fields(failed)), _RETRY if status == 503 else {})
+    return Refusal(status, json.dumps(error_fields(failed)), _RETRY if status == 503 else {})
 
 
 def _status(failed: Failed) -> int:
     return _STATUS.get(failed.code, 400)
 
 
-def _error_fields(failed: Failed) -> dict[str, Any]:
+def error_fields(failed: Failed) -> dict[str, Any]:
+    """The body of an error, also in the APIs that took it over."""
     field = failed.message.partition(":")[0].partition(".")[0]
     return {
         "error": {

@@ -82,17 +82,29 @@ _DEEPGRAM_MEN = {
     *("saturn", "zeus"),
 }
 _DEEPGRAM_BRITISH = {"draco", "helios", "pandora"}
+_ORPHEUS = {  # Together's, of `canopylabs/orpheus-3b-0.1-ft`
+    **dict.fromkeys(("tara", "leah", "jess", "mia", "zoe"), "af"),
+    **dict.fromkeys(("leo", "dan", "zac"), "am"),
+}
+_MISTRAL_SPEAKERS = {"jane": "f", "marie": "f", "oliver": "m", "paul": "m"}
+_MISTRAL_LANGUAGES = {"en": "a", "gb": "b", "fr": "f"}
 
 OPENAI_VOICES = tuple(_OPENAI)
-_KNOWN = {name.lower(): traits for name, traits in {**_OPENAI, **_ELEVENLABS, **_CARTESIA}.items()}
+_KNOWN = {
+    name.lower(): traits
+    for name, traits in {**_OPENAI, **_ELEVENLABS, **_CARTESIA, **_ORPHEUS}.items()
+}
 
 _KOKORO = re.compile(rf"(?P<traits>[{''.join(_LANGUAGES)}][fm])_(?P<own>\w+)", re.ASCII)
 _BLEND = re.compile(r"[+-]|\(\d*\.?\d*\)")  # "af_sky(2)+af_bella(1)": the first voice is used
 _DEEPGRAM = re.compile(r"(?:aura(?:-\d+)?|flux)-(?P<own>\w+)-[a-z]{2,3}", re.ASCII)
+_MISTRAL = re.compile(  # gb_jane_neutral: the last is the mood
+    rf"(?P<language>{'|'.join(_MISTRAL_LANGUAGES)})_(?P<own>{'|'.join(_MISTRAL_SPEAKERS)})_[a-z]+"
+)
 _CUSTOM_VOICE = re.compile(
     r"voice_\w+"  # OpenAI
     r"|[a-z0-9]{20}"  # ElevenLabs
-    r"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",  # Cartesia
+    r"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}",  # Cartesia, Mistral
     re.ASCII,
 )
 
@@ -131,6 +143,8 @@ def _find_traits(name: str) -> tuple[bool, str]:
     if deepgram := _DEEPGRAM.fullmatch(name):
         accent = "b" if deepgram["own"] in _DEEPGRAM_BRITISH else "a"
         return True, accent + ("m" if deepgram["own"] in _DEEPGRAM_MEN else "f")
+    if mistral := _MISTRAL.fullmatch(name):
+        return True, _MISTRAL_LANGUAGES[mistral["language"]] + _MISTRAL_SPEAKERS[mistral["own"]]
     return _CUSTOM_VOICE.fullmatch(name) is not None, ""
 
 
@@ -153,7 +167,7 @@ def _nearest_voice(name: str, traits: str, voices: Sequence[Voice], default: str
 
 def _bare_name(name: str) -> str:
     """The bare name: `emma` for `bf_emma` and `aura-2-emma-en`."""
-    match = _KOKORO.fullmatch(name) or _DEEPGRAM.fullmatch(name)
+    match = _KOKORO.fullmatch(name) or _DEEPGRAM.fullmatch(name) or _MISTRAL.fullmatch(name)
     return match["own"] if match else name
 
 

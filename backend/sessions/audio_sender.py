@@ -191,10 +191,18 @@ class AudioSender:
 
     async def send_rest(self) -> Done:
         """Send what the encoder still holds. Returns the sums over all messages."""
+        await self._finish_stream()
+        return Done(self._context, self.audio_ms, self._text_to, self._messages)
+
+    async def end_stream(self) -> None:
+        """Send what the encoder still holds; later audio begins a new stream."""
+        await self._finish_stream()
+        self._encoder = create_encoder(self._source_hz, self._output.format)
+
+    async def _finish_stream(self) -> None:
         rest = await self._encode(self._encoder.finish)
         if rest.data or rest.samples:
             await self._queue_audio(rest, (self._text_to, self._text_to), ())
-        return Done(self._context, self.audio_ms, self._text_to, self._messages)
 
     def position_without(self, dropped: Sequence[Audio]) -> tuple[int, float]:
         """Text offset and milliseconds sent, not counting the queued audio `dropped`."""

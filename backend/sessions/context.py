@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
+from typing import NamedTuple
 
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
@@ -36,6 +37,13 @@ from backend.tts_manager import VoiceParams
 _RANKS = {"interactive": 0, "normal": 1, "background": 2}
 _MAX_FLUSHES = 10_000  # unanswered, per context
 _LOOK_EVERY_S = 0.05  # at new text, while a release waits for its turn
+
+
+class _PendingFlush(NamedTuple):
+    """An unanswered flush: its offset, and whether the encoded audio ends there."""
+
+    to: int
+    ends_stream: bool
 
 
 class Context:
@@ -78,7 +86,7 @@ class Context:
             send_queue.line.is_adaptive = True
         self._changed = asyncio.Event()
         self._next_look: asyncio.TimerHandle | None = None  # at text that is not awaited
-        self._flushes: deque[int] = deque()  # offsets of unanswered flushes
+        self._flushes: deque[_PendingFlush] = deque()
         self._handle: UtteranceHandle | None = None  # while its release is not caught up
         self._choice, self._flush_to = Speak(0, 0), 0  # the release, and what flush asked for then
         self._converter = ChunkConverter(self._text, rate_hz)
@@ -122,15 +130,15 @@ class Context:
         self._changed.set()
         return to
 
-    def flush(self) -> None:
-        """Speak all known text; answered with `Flushed`.
+    def flush(self, *, ends_stream: bool = False) -> None:
+        """Speak all known text; answered with `Flushed`. `ends_stream`: see `events.Flush`.
 
         Raises `ContextEnded`, `TextLimit`.
         """
         if len(self._flushes) >= _MAX_FLUSHES:
             raise TextLimit(f"{_MAX_FLUSHES} flushes are unanswered; wait for their audio")
         self._text.flush_text()
-        self._flushes.append(self._text.length)
+        self._flushes.append(_PendingFlush(self._text.length, ends_stream))
         self._on_text_changed()
 
     def end_text(self) -> None:
@@ -234,8 +242,10 @@ class Context:
 
     async def _answer_flushes(self) -> None:
         """Answer reached flushes; between releases everything rendered is sent."""
-        while self._flushes and self._text.spoken >= min(self._flushes[0], self._text.length):
-            await self._send_queue.put_answer(Flushed(self.id, self._flushes[0]))
+        while self._flushes and self._text.spoken >= min(self._flushes[0].to, self._text.length):
+            if self._flushes[0].ends_stream:
+                await self._audio_sender.end_stream()
+            await self._send_queue.put_answer(Flushed(self.id, self._flushes[0].to))
             self._flushes.popleft()
 
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:

@@ -107,7 +107,9 @@ class ContextTable:
         except DuplexError as error:
             error.ends_context = True
             raise
-        task = self._tasks.create_task(self._run_context(context), name=f"context {start.context}")
+        _, before = self._running.get(start.follows or "", (None, None))
+        run = self._run_context(context, before)
+        task = self._tasks.create_task(run, name=f"context {start.context}")
         self._running[start.context] = context, task
         self._idle.clear()
         if context.is_advisable:
@@ -156,8 +158,11 @@ class ContextTable:
             return len(self._running) == 1
         return self._services.clock() - self._audible_until_s < _MAX_TURN_PAUSE_S
 
-    async def _run_context(self, context: Context) -> None:
+    async def _run_context(self, context: Context, before: asyncio.Task[None] | None) -> None:
+        """Run a context, once the task `before` has ended."""
         try:
+            if before is not None:
+                await asyncio.wait((before,))
             await context.run()
             until_s = self._services.clock() + context.buffered_s
             self._audible_until_s = max(self._audible_until_s, until_s)

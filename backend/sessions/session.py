@@ -236,7 +236,8 @@ class Session:
             case Text():
                 self._push_text(command)
             case Flush():
-                self._contexts.get_or_open(command.context).flush()
+                context = self._contexts.get_or_open(command.context)
+                context.flush(ends_stream=command.ends_stream)
             case End():
                 self._contexts.get_or_open(command.context).end_text()
             case Retract():

@@ -40,6 +40,8 @@ EXIT_TIMEOUT_S = 30.0  # a second on an idle machine
 REQUESTS: dict[str, object] = {  # one for each HTTP protocol
     "/v1/speech": {"text": "Hello."},
     "/v1/audio/speech": {"model": "tts-1", "input": "Hello."},
+    "/v1/audio/speech?form=mistral": {"voice_id": "heart", "input": "Hello."},
+    "/v1/audio/speech?form=together": {"segment": "sentence", "input": "Hello."},
     "/v1/text-to-speech/heart": {"text": "Hello."},
     "/v1/speak": {"text": "Hello."},
     "/tts/bytes": {

@@ -13,18 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backend.endpoints.mistral import has_mistral_fields
+from backend.endpoints.together import has_together_fields
 from backend.errors import DuplexError
 from backend.events import Done, End, Flush, Flushed, Retract, Text
 from backend.protocols import openai
 from backend.protocols.cartesia import request as cartesia_request
 from backend.protocols.elevenlabs import http as elevenlabs_http
 from backend.protocols.json_fields import LenientModel, read_json
+from backend.protocols.mistral.http import MistralSpeechRequest
 from backend.protocols.native import (
     MAX_AFTER,
     MAX_MESSAGE_LENGTH,
     decode_message,
     decode_speech_request,
 )
+from backend.protocols.together.request import TogetherSpeechRequest
 from backend.text.pacer import Speak
 from backend.text.text_buffer import TextBuffer
 from tests.support import clock
@@ -176,6 +180,11 @@ VENDORS: dict[str, Callable[[str], object]] = {
     "elevenlabs": lambda body: read_json(elevenlabs_http.ElevenLabsSpeechRequest, body),
     "cartesia": lambda body: read_json(cartesia_request.CartesiaSpeechRequest, body),
     "openai": lambda body: openai.decode_request(body.encode()),
+    "mistral": lambda body: read_json(MistralSpeechRequest, body),
+    "together": lambda body: read_json(TogetherSpeechRequest, body),
+    "shared path": lambda body: (
+        has_mistral_fields(body.encode()) or has_together_fields(body.encode())
+    ),
     "any": lambda body: read_json(LenientModel, body),
 }
 BODIES = {

@@ -12,7 +12,7 @@ from tests.interop.listening import SpeechChecker, decode
 from tests.interop.live_servers import RunningServer
 from tests.support.repository import ROOT
 
-VENDORS = ["OpenAI", "ElevenLabs", "Cartesia", "Deepgram"]
+VENDORS = ["OpenAI", "ElevenLabs", "Cartesia", "Deepgram", "Together"]
 
 
 def snippets(vendor: str) -> list[str]:
@@ -30,7 +30,7 @@ def run(snippet: str, server: RunningServer) -> None:
     exec(snippet.replace("127.0.0.1:8000", server.address), {})
 
 
-@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("vendor", [*VENDORS, "Mistral"])
 def test_snippet_speaks_hello(
     server: RunningServer,
     checker: SpeechChecker,
@@ -39,7 +39,7 @@ def test_snippet_speaks_hello(
     vendor: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    hello, _ = snippets(vendor)
+    hello, *_ = snippets(vendor)
     run(hello, server)
     (file,) = tmp_path.iterdir()
     checker.expect_speech(decode(file.read_bytes()), "Hello there.")

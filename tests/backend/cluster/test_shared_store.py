@@ -59,6 +59,8 @@ SPEAKING = {
         },
     ),
     "deepgram": ("/v1/speak?model=anna", {"text": "Hello."}),
+    "mistral": ("/v1/audio/speech", {"input": "Hello.", "voice_id": "anna"}),
+    "together": ("/v1/audio/speech", {"input": "Hello.", "voice": "anna", "segment": "never"}),
     "reading": ("/v1/read", {"text": "Hello.", "voice": "anna"}),
 }
 

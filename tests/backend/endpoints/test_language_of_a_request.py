@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.engines.multilingual_model import LANGUAGES, MultilingualModel
 from tests.support.live_server import LiveServer, live_server
 
 GERMAN, RUSSIAN = "Ich habe gestern mit ihr telefoniert. ", "Где он живёт?"
-_LAST = re.compile(r'"type": ?"(done|error)"')
+_LAST = re.compile(r'"type": ?"(done|error|conversation.item.audio_output.done)"')
 Ask = Callable[[LiveServer, str, str], Awaitable[str]]
 
 
@@ -103,6 +103,20 @@ async def ask_openai(live: LiveServer, language: str, voice: str) -> str:
     return await post(live, "/v1/audio/speech", body)
 
 
+async def ask_together(live: LiveServer, language: str, voice: str) -> str:
+    path = f"/v1/audio/speech/websocket?language={language}&voice={voice}"
+    text = {"type": "input_text_buffer.append", "text": GERMAN + RUSSIAN}
+    try:
+        return await talk(live, path, text, {"type": "input_text_buffer.commit"})
+    except InvalidStatus as refused:
+        return (refused.response.body or b"").decode()
+
+
+async def ask_together_http(live: LiveServer, language: str, voice: str) -> str:
+    body = {"input": GERMAN + RUSSIAN, "language": language, "voice": voice}
+    return await post(live, "/v1/audio/speech", body | {"segment": "sentence"})
+
+
 SPEAKING: list[Ask] = [
     ask_native,
     ask_native_http,
@@ -111,6 +125,8 @@ SPEAKING: list[Ask] = [
     ask_elevenlabs,
     ask_elevenlabs_http,
     ask_openai,
+    ask_together,
+    ask_together_http,
 ]
 
 

@@ -17,6 +17,7 @@ from tests.support.live_server import LiveServer, live_server
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOKEN = {"Authorization": "Token any"}
+MISTRAL = {"user-agent": "speakeasy-sdk/python 3.7.0 2.935.1 1.0.0 mistralai"}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,6 +43,10 @@ async def live() -> AsyncIterator[LiveServer]:
         ("GET", "/infill/bytes", {}, ("message",), "/tts/bytes"),
         ("GET", "/tts/bytes", {}, ("message",), "/tts/bytes"),
         ("POST", "/agents", {"cartesia-version": "2025-04-16"}, ("message",), "/tts/bytes"),
+        ("GET", "/v1/audio/speech/realtime", {}, ("error", "message"), "WebSockets /v1/audio"),
+        ("GET", "/v1/audio/speech/websocket", {}, ("error", "message"), "WebSockets /v1/audio"),
+        ("POST", "/v1/client/sessions", {}, ("message",), "/v1/audio/speech/realtime"),
+        ("POST", "/v1/fim/completions", MISTRAL, ("message",), "/v2/audio/voices"),
         ("POST", "/dev/captioned_speech", {}, ("detail", "message"), "/v1/audio/speech"),
     ],
 )
@@ -82,6 +87,7 @@ async def test_unknown_page_gets_a_plain_404(live: LiveServer) -> None:
     [
         ("/v1/realtime?model=gpt-realtime", ("error", "code")),
         ("/v1/text-to-speech/heart/nothing", ("error",)),
+        ("/v1/audio/speech/nothing", ("error", "code")),
     ],
 )
 async def test_unknown_websocket_gets_an_error_before_the_close(

@@ -162,6 +162,18 @@ async def test_deepgram_lists_each_voice_as_a_model(http: httpx.AsyncClient) -> 
     assert models["object"] == "list"  # for OpenAI's clients
 
 
+async def test_mistral_language_and_gender_filters(http: httpx.AsyncClient) -> None:
+    async def search(**query: Any) -> list[str]:
+        page = await get(http, "/v2/audio/voices", page_size=100, **query)
+        return [voice["slug"] for voice in page["data"]]
+
+    assert await search(language="ar") == [ARABIC.name, "anna"]
+    assert await search(language=["ar", "de"], gender="male") == [ARABIC.name]
+    assert await search(type="custom") == ["anna"]
+    assert await search(query="KAREEM") == [ARABIC.name]
+    assert (await get(http, f"/v1/audio/voices/{ARABIC.name}"))["languages"] == ["ar-JO"]
+
+
 async def test_keys_of_every_vendor_open_its_list() -> None:
     async with (
         live_server(Polyglots(), access={"api_keys": "secret"}) as live,
@@ -172,6 +184,8 @@ async def test_keys_of_every_vendor_open_its_list() -> None:
             ("/v1/models", {"authorization": "Bearer secret"}),
             ("/voices", {"x-api-key": "secret"}),
             ("/voices/anna", {"authorization": "Bearer secret"}),
+            ("/v2/audio/voices", {"authorization": "Bearer secret"}),
+            ("/v1/audio/voices/anna", {"authorization": "Bearer secret"}),
         ):
             assert (await http.get(path)).status_code == 401
             assert (await http.get(path, headers=header)).status_code == 200

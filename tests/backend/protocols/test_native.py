@@ -72,6 +72,8 @@ def code_of(sent: str | bytes) -> str:
         ({"type": "text", "context": "c", "text": "Hi 👋"}, Text("c", "Hi 👋")),
         ({"type": "retract", "context": "c", "to": 3}, Retract("c", 3)),
         ({"type": "flush", "context": "c"}, Flush("c")),
+        ({"type": "flush", "context": "c", "ends_stream": True}, Flush("c", ends_stream=True)),
+        ({"type": "start", "context": "c", "follows": "b"}, Start("c", follows="b")),
         ({"type": "end", "context": "c"}, End("c")),
         ({"type": "cancel", "context": "c"}, Cancel("c")),
         ({"type": "played", "context": "c", "ms": 1.5}, Played("c", 1.5)),

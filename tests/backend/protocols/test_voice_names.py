@@ -53,13 +53,22 @@ ONE_READY = (
         ("aura-orion-en", "fenrir"),
         ("aura-2-emma-en", "emma"),
         ("voice_68a1b2", "heart"),
+        ("gb_jane_neutral", "emma"),
+        ("gb_oliver_cheerful", "fable"),
+        ("en_paul_sad", "fenrir"),
+        ("fr_marie_happy", "heart"),
+        ("tara", "heart"),
+        ("Leo", "fenrir"),
     ],
 )
 def test_vendor_name_maps_to_the_nearest_voice(name: str, expected: str) -> None:
     assert find_voice(name, VOICES, "heart") == expected
 
 
-@pytest.mark.parametrize("name", ["nobody", "haert", "nova-3", "xf_heart", "af", "", "af_heart x"])
+@pytest.mark.parametrize(
+    "name",
+    ["nobody", "haert", "nova-3", "gb_jane", "de_paul_sad", "xf_heart", "af", "", "af_heart x"],
+)
 def test_unknown_name_is_returned_unchanged(name: str) -> None:
     assert find_voice(name, VOICES, "heart") == name
 

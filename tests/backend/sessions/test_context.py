@@ -14,6 +14,7 @@ from backend.events import (
     Cancel,
     Done,
     End,
+    Event,
     Failed,
     Flush,
     Flushed,
@@ -206,6 +207,57 @@ def test_flush_is_answered_after_all_earlier_audio() -> None:
     assert max(e.text[1] for e in story[: at[0]] if isinstance(e, Audio)) == 22
     assert all(isinstance(e, Flushed | Done) or e.text[0] >= 22 for e in story[at[0] :])
     assert isinstance(story[-1], Done)
+
+
+def streams_of(events: list[Event]) -> list[bytes]:
+    """The bytes of each stream, up to each `Flushed` and the end."""
+    streams = [b""]
+    for event in events:
+        if isinstance(event, Audio):
+            streams[-1] += event.data
+        elif isinstance(event, Flushed):
+            streams.append(b"")
+    return streams
+
+
+@pytest.mark.parametrize("format_", ["wav", "mp3", "flac", "opus", "pcm_s16le"])
+def test_a_flush_that_ends_the_stream_gives_whole_files(format_: str) -> None:
+    texts = ["One.\n", "Two, longer.\n", "Three."]
+
+    async def speak_apart(client: ScriptedClient) -> None:
+        for number, text in enumerate(texts):
+            name = str(number)
+            client.send(Start(name, format=format_, mode="stream"), Text(name, text), End(name))
+            await client.wait_settled()
+
+    async def speak_in_one(client: ScriptedClient) -> None:
+        client.send(Start("a", format=format_, mode="stream"))
+        for text in texts[:-1]:
+            client.send(Text("a", text), Flush("a", ends_stream=True))
+        client.send(Text("a", texts[-1]), End("a"))
+        await client.wait_settled()
+        client.assert_sums()
+
+    apart = run_script(speak_apart)
+    whole = [
+        b"".join(audio.data for audio in apart.events_of(Audio, str(n))) for n in range(len(texts))
+    ]
+    streams = streams_of(run_script(speak_in_one).events)
+    if format_ == "opus":  # its streams have random serial numbers
+        assert [(s[:4], len(s)) for s in streams] == [(w[:4], len(w)) for w in whole]
+    else:
+        assert streams == whole
+
+
+def test_a_flush_that_ends_the_stream_may_have_no_audio() -> None:
+    async def script(client: ScriptedClient) -> None:
+        ends = [Flush("a", ends_stream=True)] * 3
+        client.send(Start("a", format="wav"), *ends, Text("a", " "), *ends, End("a"))
+        await client.wait_settled()
+
+    client = run_script(script)
+    assert [event.to for event in client.events_of(Flushed)] == [0, 0, 0, 1, 1, 1]
+    assert not any(audio.data for audio in client.events_of(Audio))
 
 
 def test_flush_of_retracted_text_is_answered() -> None:

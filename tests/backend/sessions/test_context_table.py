@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backend.errors import ContextEnded, UnknownContext
-from backend.events import Cancelled, Text
+from backend.events import Audio, Cancel, Cancelled, Done, End, Event, Flush, Flushed, Start, Text
 from tests.support.scripted_session import ScriptedClient, run_script
 
 REMEMBERED = 10_000
@@ -54,3 +54,52 @@ def test_a_running_context_is_not_used_up_until_it_ends() -> None:
         assert client.events_of(Cancelled) == []
 
     run_script(script)
+
+
+def contexts_of(events: list[Event]) -> list[str]:
+    """The contexts in the order of their messages, each run once."""
+    names: list[str] = []
+    for event in events:
+        if isinstance(event, Audio | Flushed | Done) and names[-1:] != [event.context]:
+            names.append(event.context)
+    return names
+
+
+def test_a_context_that_comes_after_another_is_silent_until_that_has_ended() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.send(Text("a", "One two three. "), Start("b", follows="a"), Text("b", "Four."))
+        client.send(Start("c", follows="b"), Flush("c"), Text("c", "Five."), End("c"), End("b"))
+        await client.wait(30)
+        assert contexts_of(client.events) == ["a"]
+        client.send(Text("a", "Six."), End("a"))
+        await client.wait_settled()
+
+    client = run_script(script)
+    assert contexts_of(client.events) == ["a", "b", "c"]
+    for name, characters in (("a", 19), ("b", 5), ("c", 5)):
+        client.assert_sums(name)
+        assert client.single_event(Done, name).characters == characters
+
+
+def test_a_context_after_a_cancelled_or_unknown_one_speaks_at_once() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.send(Text("a", "One two three. "), Start("b", follows="a"), Text("b", "Four. "))
+        client.send(Cancel("a"), Start("c", follows="nothing"), Text("c", "Five. "))
+        await client.wait(1)
+        assert client.events_of(Audio, "b")
+        assert client.events_of(Audio, "c")
+
+    run_script(script)
+
+
+def test_a_waiting_context_can_be_cancelled() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.send(Text("a", "One. "), Start("b", follows="a"), Text("b", "Two."), End("b"))
+        await client.wait(1)
+        client.send(Cancel("b"), Text("a", "Three."), End("a"))
+        await client.wait_settled()
+
+    client = run_script(script)
+    assert contexts_of(client.events) == ["a"]
+    assert client.single_event(Cancelled, "b").audio_ms == 0
+    assert client.single_event(Done, "a").characters == 11

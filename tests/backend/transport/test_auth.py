@@ -140,6 +140,14 @@ POSTS = [  # path, body, key header and prefix, place of the code in the answer
     ("/tts/bytes", SONIC, "X-API-Key", "", "error_code", "invalid_api_key"),
     ("/tts/sse", SONIC, "Authorization", "Bearer ", "error_code", "invalid_api_key"),
     ("/v1/speak", {"text": "Hi."}, "Authorization", "Token ", "err_code", "INVALID_AUTH"),
+    (
+        "/v1/audio/speech",
+        {"input": "Hi.", "voice": "tara", "response_format": "raw"},
+        "Authorization",
+        "Bearer ",
+        "error.code",
+        "invalid_api_key",
+    ),
 ]
 
 
@@ -184,6 +192,7 @@ async def expect_refused(url: str, **options: Any) -> None:
         f"{ELEVEN}/multi-stream-input?authorization=Bearer%20",
         "/tts/websocket?api_key=",
         "/tts/websocket?access_token=",
+        "/v1/audio/speech/websocket?api_key=",
     ],
 )
 async def test_a_key_in_the_url_is_checked(path: str) -> None:
@@ -197,6 +206,7 @@ async def test_every_protocol_refuses_pages_of_other_sites() -> None:
     evil = {"Origin": "https://evil.example"}
     streams = ["/ws/tts", f"{ELEVEN}/stream-input", f"{ELEVEN}/multi-stream-input"]
     streams += ["/tts/websocket", "/v1/speak"]
+    streams += ["/v1/audio/speech/realtime", "/v1/audio/speech/websocket"]
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         for path, body, *_ in POSTS:
             answer = await http.post(path, json=body, headers=evil)
@@ -216,6 +226,8 @@ async def test_every_protocol_refuses_pages_of_other_sites() -> None:
         ("/tts/websocket", "X-API-Key", ""),
         ("/tts/websocket", "Authorization", "Bearer "),
         ("/v1/speak", "Authorization", "Token "),
+        ("/v1/audio/speech/realtime", "Authorization", "Bearer "),
+        ("/v1/audio/speech/websocket", "Authorization", "Bearer "),
     ],
 )
 async def test_a_vendors_websocket_refuses_a_wrong_key(path: str, header: str, scheme: str) -> None:

@@ -134,12 +134,14 @@ FILES: list[tuple[str, str, dict[str, object], str]] = [
     ("/v1/speak?encoding=linear16", "text", {}, "wav"),
     ("/v1/speak?encoding=mulaw&container=wav", "text", {}, "wav"),
     ("/v1/speak", "text", {}, "mp3"),
+    ("/v1/audio/speech", "input", {"voice": "tara", "segment": "sentence"}, "wav"),
 ]
 BARE: list[tuple[str, str, dict[str, object], int]] = [
     ("/v1/audio/speech", "input", {"response_format": "pcm"}, 2),
     (f"{ELEVEN}?output_format=pcm_24000", "text", {}, 2),
     ("/tts/bytes", "transcript", CARTESIA | {"output_format": RAW}, 2),
     ("/v1/speak?encoding=linear16&container=none", "text", {}, 2),
+    ("/v1/audio/speech", "input", {"voice": "tara", "response_format": "raw"}, 2),
 ]
 
 
@@ -189,6 +191,14 @@ async def test_vendor_events_of_a_text_without_sound_contain_silence() -> None:
         asked = {**CARTESIA, "output_format": RAW, "transcript": "👋"}
         events = (await http.post("/tts/sse", json=asked)).text
         assert events.count("event: chunk") == events.count("event: done") == 1
+        mistral = {"input": "👋", "voice_id": "heart", "response_format": "wav"}
+        whole = (await http.post("/v1/audio/speech", json=mistral)).json()
+        assert seconds(base64.b64decode(whole["audio_data"]), "wav") == 0.1
+        events = (await http.post("/v1/audio/speech", json=mistral | {"stream": True})).text
+        assert events.count("event: speech.audio.delta") == 1
+        together = {"input": "👋", "response_format": "raw", "stream": True}
+        events = (await http.post("/v1/audio/speech", json=together)).text
+        assert events.count("conversation.item.audio_output.delta") == 1
 
 
 async def test_native_events_contain_silence_only_for_file_formats() -> None:

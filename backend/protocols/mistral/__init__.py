@@ -1,0 +1,1 @@
+"""Mistral's text-to-speech API, over WebSocket and HTTP."""

@@ -1,0 +1,1 @@
+"""Together's text-to-speech API, over WebSocket and HTTP."""

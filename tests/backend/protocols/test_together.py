@@ -1,0 +1,681 @@
+"""Together's protocol, alone, against the core and on the real server with the fake engine."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
+
+from backend.errors import BadFormat, BadMessage, DuplexError
+from backend.events import (
+    Cancel,
+    Command,
+    Done,
+    End,
+    Failed,
+    Flush,
+    Flushed,
+    Ping,
+    Pong,
+    Ready,
+    Start,
+    Text,
+    Voice,
+)
+from backend.protocols.json_fields import read_json, read_query
+from backend.protocols.together.events import TogetherEvents
+from backend.protocols.together.request import SpeechParams, StreamQuery, TogetherSpeechRequest
+from backend.protocols.together.websocket import TogetherProtocol
+from backend.protocols.voice_names import find_voice
+from tests.support.engines.fake_engine import CHARACTER_SAMPLES
+from tests.support.live_server import LiveServer, live_server, wait_until
+from tests.support.vendor_dialogue import audio_event, decode_speech, encode_parsed, run_dialogue
+
+PATH = "/v1/audio/speech/websocket"
+VOICES = (
+    Voice("heart", "en-US", "", ready=True, gender="female"),
+    Voice("emma", "en-GB", "", ready=True, gender="female"),
+)
+COMMIT: dict[str, Any] = {"type": "input_text_buffer.commit"}
+CLEAR: dict[str, Any] = {"type": "input_text_buffer.clear"}
+DELTA, DONE = "conversation.item.audio_output.delta", "conversation.item.audio_output.done"
+WORDS, FAILED = "conversation.item.word_timestamps", "conversation.item.tts.failed"
+RECEIVED = "conversation.item.input_text.received"
+FLOATS = {"response_format": "raw", "response_encoding": "pcm_f32le"}
+
+
+def find_test_voice(name: str) -> str:
+    return find_voice(name, VOICES, "heart")
+
+
+def create_protocol(**query: str) -> TogetherProtocol:
+    return TogetherProtocol(read_query(StreamQuery, FLOATS | query), find_test_voice)
+
+
+def append(text: str, **fields: str) -> dict[str, Any]:
+    return {"type": "input_text_buffer.append", "text": text, **fields}
+
+
+def update(context_id: str | None = None, **session: object) -> dict[str, Any]:
+    return {"type": "tts_session.updated", "session": session, "context_id": context_id}
+
+
+def decode(protocol: TogetherProtocol, message: dict[str, Any]) -> list[Command]:
+    """The commands; replies are left out."""
+    commands = protocol.decode(json.dumps(message))
+    return [command for command in commands if not isinstance(command, Ping)]
+
+
+def started(protocol: TogetherProtocol, text: str, **fields: str) -> Start:
+    """The context that opens for a text."""
+    start = next(c for c in decode(protocol, append(text, **fields)) if isinstance(c, Start))
+    assert isinstance(start, Start)
+    return start
+
+
+def heard(replies: list[dict[str, Any]], context: str | None = None) -> str:
+    """What a context of the client hears, with a bar for each end of an item."""
+    parts, data = [], list[str]()
+    for reply in replies:
+        if reply.get("context_id") != context:
+            continue
+        if reply["type"] == DELTA:
+            data.append(reply["delta"])
+        elif reply["type"] == DONE:
+            parts.append(decode_speech(data) if data else "")
+            data = []
+    return "|".join([*parts, decode_speech(data) if data else ""])
+
+
+def kinds(replies: list[dict[str, Any]]) -> list[str]:
+    return [reply["type"] for reply in replies]
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
+def build_start(**fields: Any) -> Start:
+    return read_json(SpeechParams, json.dumps(fields)).build_start(find_test_voice)
+
+
+def test_without_parameters_samples_of_the_default_voice_are_sent() -> None:
+    assert build_start() == Start("", format="pcm_s16le", mode="stream")
+
+
+def test_query_of_pipecat_is_parsed() -> None:
+    query = {
+        "model": "hexgrad/Kokoro-82M",
+        "voice": "bf_emma(2)+af_heart(1)",
+        "language": "en",
+        "max_partial_length": "80",
+    }
+    start = read_query(StreamQuery, query).build_start(find_test_voice)
+    assert start == Start("", "emma", "pcm_s16le", language="en", mode="stream")
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"response_format": "pcm"}, "pcm_s16le"),
+        ({"response_format": "raw", "response_encoding": "pcm_f32le"}, "pcm_f32le"),
+        ({"response_format": "raw", "response_encoding": "pcm_mulaw"}, "mulaw"),
+        ({"response_format": "pcm", "response_encoding": "pcm_alaw"}, "alaw"),
+        ({"response_format": "wav", "response_encoding": "pcm_mulaw"}, "wav"),
+        ({"response_format": "mulaw"}, "mulaw"),
+        ({"response_format": "mp3", "bit_rate": 96000}, "mp3"),
+        ({"response_format": "opus"}, "opus"),
+    ],
+)
+def test_formats(fields: dict[str, Any], expected: str) -> None:
+    assert build_start(**fields).format == expected
+
+
+def test_pronunciations_are_the_contexts_lexicon() -> None:
+    rules = {"pronunciation_dict": ["omg/oh my god", "Nguyen//wɪn/"]}
+    lexicon = {"omg": "oh my god", "Nguyen": "/wɪn/"}
+    assert build_start(extra_params=rules).lexicon == lexicon
+    query = read_query(StreamQuery, {"extra_params": json.dumps(rules)})
+    assert query.build_start(find_test_voice).lexicon == lexicon
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"response_format": "cassette"}, BadMessage),
+        ({"response_format": "wav", "bit_rate": 64000}, BadFormat),
+        ({"sample_rate": "fast"}, BadMessage),
+        ({"speed": "nan"}, BadMessage),
+        ({"alignment": "letter"}, BadMessage),
+        ({"extra_params": {"pronunciation_dict": ["omg"]}}, BadMessage),
+        ({"extra_params": 5}, BadMessage),
+        ({"voice": ["heart"]}, BadMessage),
+    ],
+)
+def test_invalid_parameters_are_refused(fields: dict[str, Any], error: type[DuplexError]) -> None:
+    with pytest.raises(error):
+        build_start(**fields)
+
+
+def test_a_file_is_wav_and_a_stream_raw_by_default() -> None:
+    def parse(**fields: object) -> str | None:
+        request = read_json(TogetherSpeechRequest, json.dumps({"input": "Hi", **fields}))
+        return request.build_start(find_test_voice).format
+
+    assert parse() == "wav"
+    assert parse(stream=True) == "pcm_s16le"
+    assert parse(stream=True, response_format="mp3") == "mp3"
+
+
+# --- client messages ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"sound", "binary_message"),
+        ("Hello", "bad_json"),
+        ("[]", "bad_message"),
+        ("{}", "bad_message"),
+        ('{"type": "input_text_buffer.append"}', "bad_message"),
+        ('{"type": "input_text_buffer.append", "text": {}}', "bad_message"),
+        ('{"type": "input_text_buffer.append", "text": "\\ud83d"}', "bad_json"),
+        ('{"type": "input_text.append", "text": "Hi"}', "unknown_type"),
+        ('{"type": "tts_session.updated"}', "bad_message"),
+        ('{"type": "tts_session.updated", "session": {"alignment": 1}}', "bad_message"),
+        ('{"type": "input_text_buffer.commit", "context_id": 5}', "bad_message"),
+        (json.dumps(COMMIT | {"context_id": "x" * 200}), "bad_message"),
+    ],
+)
+def test_invalid_message_fails_and_changes_nothing(message: str | bytes, code: str) -> None:
+    protocol = create_protocol()
+    with pytest.raises(DuplexError) as error:
+        protocol.decode(message)
+    assert error.value.code == code
+    (reply,) = encode_parsed(protocol, Failed(None, code, error.value.message))
+    assert (reply["type"], reply["error"]["code"]) == (FAILED, code)
+    assert set(reply["error"]) == {"message", "type", "param", "code"}
+    assert decode(protocol, append("Hello"))[1:] == [Text("1", "Hello")]
+
+
+def test_text_is_acknowledged() -> None:
+    ping = create_protocol().decode(json.dumps(append("Grüße", context_id="c")))[0]
+    assert isinstance(ping, Ping)
+    (reply,) = encode_parsed(create_protocol(), Pong(ping.id))
+    assert reply == {"type": RECEIVED, "text": "Grüße", "context_id": "c"}
+
+
+def test_commit_without_text_is_ignored() -> None:
+    protocol = create_protocol()
+    assert decode(protocol, COMMIT) == []
+    decode(protocol, append("Hello"))
+    assert decode(protocol, COMMIT) == [Text("1", "\n"), Flush("1", ends_stream=True)]
+    assert decode(protocol, COMMIT) == []
+
+
+def test_update_for_all_and_for_one_context() -> None:
+    protocol = create_protocol(voice="heart")
+    assert started(protocol, "One.", context_id="a").voice == "heart"
+    assert started(protocol, "One.", context_id="b").voice == "heart"
+    assert decode(protocol, update("a", voice="emma")) == [End("1")]
+    after = started(protocol, "Two.", context_id="a")
+    assert (after.voice, after.follows) == ("emma", "1")
+    assert decode(protocol, append("Two.", context_id="b")) == [Text("2", "Two.")]
+    assert decode(protocol, update(speed=1.5)) == [End("3"), End("2")]
+    assert started(protocol, "Three.", context_id="a").speed == 1.5
+    other = started(protocol, "One.", context_id="c")
+    assert (other.voice, other.speed) == ("heart", 1.5)
+
+
+def test_a_refused_update_changes_nothing() -> None:
+    protocol = create_protocol()
+    wrong = update(speed=2, extra_params={"pronunciation_dict": ["x"]})
+    with pytest.raises(BadMessage):
+        protocol.decode(json.dumps(wrong))
+    assert started(protocol, "Hi").speed is None
+
+
+def test_update_is_answered() -> None:
+    protocol = create_protocol()
+    protocol.encode(Ready("session", "token", "heart", 24000, "pcm_s16le"))
+    (ping,) = protocol.decode(json.dumps(update(voice="af_sky")))
+    assert isinstance(ping, Ping)
+    (reply,) = encode_parsed(protocol, Pong(ping.id))
+    assert (reply["type"], reply["session"]["voice"]) == ("session.updated", "af_sky")
+
+
+def test_contexts_that_have_nothing_to_say_end_when_another_opens() -> None:
+    protocol = create_protocol()
+    for number in range(300):
+        id_, name = str(number + 1), f"turn-{number}"
+        commands = decode(protocol, append("Hi", context_id=name))
+        assert [c for c in commands if isinstance(c, End)] == [End(str(number))][: number > 0]
+        decode(protocol, COMMIT | {"context_id": name})
+        protocol.encode(audio_event(id_, (0, 3)))
+        protocol.encode(Flushed(id_, 3))
+        protocol.encode(Done(str(number), 1, 1, 1))
+    assert len(protocol._table.streams) == 100
+
+
+def test_a_context_that_is_written_or_spoken_does_not_end() -> None:
+    protocol = create_protocol()
+    decode(protocol, append("One", context_id="written"))
+    protocol.encode(audio_event("1", (0, 3)))
+    decode(protocol, append("Two", context_id="spoken"))
+    decode(protocol, COMMIT | {"context_id": "spoken"})
+    commands = decode(protocol, append("Three", context_id="third"))
+    assert not any(isinstance(command, End) for command in commands)
+
+
+def test_cancel_stops_all_of_a_context_and_is_answered() -> None:
+    protocol = create_protocol()
+    cancel = {"type": "context.cancel", "context_id": "a"}
+    decode(protocol, append("One.", context_id="a"))
+    decode(protocol, update("a", voice="emma"))
+    decode(protocol, append("Two.", context_id="a"))
+    *cancelled, ping = protocol.decode(json.dumps(cancel))
+    assert cancelled == [Cancel("1"), Cancel("2")]
+    assert isinstance(ping, Ping)
+    (reply,) = encode_parsed(protocol, Pong(ping.id))
+    assert reply == {"type": "context.cancelled", "context_id": "a"}
+    for late in (audio_event("1", (0, 4)), Flushed("2", 4), Failed("2", "timeout", "x")):
+        assert encode_parsed(protocol, late) == []
+    assert started(protocol, "Three.", context_id="a").follows is None
+    assert decode(protocol, {"type": "context.cancel", "context_id": "unknown"}) == []
+
+
+# --- server messages ------------------------------------------------------------------------------
+
+
+def test_session_created_is_first() -> None:
+    protocol = create_protocol(model="canopylabs/orpheus-3b-0.1-ft", voice="tara")
+    (created,) = encode_parsed(protocol, Ready("id", "token", "heart", 24000, "pcm_s16le"))
+    assert created.pop("event_id")
+    assert created == {
+        "type": "session.created",
+        "session": {
+            "id": "id",
+            "object": "realtime.tts.session",
+            "modalities": ["text", "audio"],
+            "model": "canopylabs/orpheus-3b-0.1-ft",
+            "voice": "tara",
+        },
+    }
+
+
+@pytest.mark.parametrize("code", ["timeout", "engine_failed"])
+def test_after_a_lost_sentence_the_context_goes_on(code: str) -> None:
+    protocol = create_protocol()
+    decode(protocol, append("One.", context_id="c"))
+    (reply,) = encode_parsed(protocol, Failed("1", code, "lost"))
+    assert (reply["type"], reply["context_id"], reply["error"]["code"]) == (FAILED, "c", code)
+    assert decode(protocol, append("Two.", context_id="c")) == [Text("1", "Two.")]
+
+
+def test_after_a_lost_context_the_next_text_opens_another() -> None:
+    protocol = create_protocol()
+    decode(protocol, append("One."))
+    assert kinds(encode_parsed(protocol, Failed("1", "voice_unavailable", "x"))) == [FAILED]
+    assert encode_parsed(protocol, Failed("1", "context_ended", "x")) == []
+    assert started(protocol, "Two.").follows is None
+
+
+def test_streamed_errors_are_events() -> None:
+    sent = TogetherEvents("Hi", with_words=False).encode(Failed("a", "timeout", "late"))
+    assert json.loads(sent.removeprefix(b"data: "))["error"]["code"] == "timeout"
+
+
+# --- dialogues ------------------------------------------------------------------------------------
+
+
+def test_dialogue_of_the_documentation() -> None:
+    """Chunks half a second apart, one commit."""
+    replies = run_dialogue(
+        create_protocol(), append("Hello, this is a test."), 0.5,
+        append("This is the second sentence."), 0.5, append("And this is the final one."), COMMIT,
+        update(voice="emma"),
+    )  # fmt: skip
+    assert kinds(replies).count(RECEIVED) == 3
+    assert heard(replies) == "Hello,thisisatest.Thisisthesecondsentence.Andthisisthefinalone.|"
+    assert {reply["item_id"] for reply in replies if "item_id" in reply} == {"tts_1"}
+    first_audio = kinds(replies).index(DELTA)
+    assert first_audio < max(n for n, kind in enumerate(kinds(replies)) if kind == RECEIVED)
+
+
+def test_dialogue_of_pipecat_has_one_done_when_all_sentences_are_spoken() -> None:
+    """A commit for each sentence, and one for the turn."""
+    replies = run_dialogue(
+        create_protocol(), update(voice="heart"), append("One two."), COMMIT, append("Three."),
+        COMMIT, COMMIT, update(speed=1.5),
+    )  # fmt: skip
+    assert heard(replies) == "Onetwo.Three.|"
+    assert {reply["item_id"] for reply in replies if "item_id" in reply} == {"tts_1"}
+
+
+def test_a_commit_after_all_is_spoken_begins_another_item() -> None:
+    protocol = create_protocol()
+    for number, offset in enumerate((0, 5), 1):
+        decode(protocol, append("One."))
+        decode(protocol, COMMIT)
+        replies = encode_parsed(protocol, audio_event("1", (offset, offset + 5)))
+        replies += encode_parsed(protocol, Flushed("1", offset + 5))
+        assert [reply["item_id"] for reply in replies] == [f"tts_{number}"] * 2
+        assert kinds(replies) == [DELTA, DONE]
+
+
+def test_contexts_are_heard_side_by_side() -> None:
+    replies = run_dialogue(
+        create_protocol(), append("One. ", context_id="a"), append("Two. ", context_id="b"),
+        append("Three. "), *(COMMIT | {"context_id": name} for name in ("b", "default", "a")),
+        update(speed=1.5),
+    )  # fmt: skip
+    assert [heard(replies, name) for name in ("a", "b", None)] == ["One.|", "Two.|", "Three.|"]
+    items = {(r["item_id"], r.get("context_id")) for r in replies if "item_id" in r}
+    assert len(items) == 3
+
+
+def test_words_are_timed_from_the_items_start() -> None:
+    replies = run_dialogue(
+        create_protocol(alignment="word", response_format="wav"), append("One two. "), COMMIT,
+        append("Three 👋."), COMMIT, update(speed=1.5),
+    )  # fmt: skip
+    words = [
+        (reply["item_id"], word, start)
+        for reply in replies
+        if reply["type"] == WORDS
+        for word, start in zip(reply["words"], reply["start_seconds"], strict=True)
+    ]
+    assert [(item, word) for item, word, _ in words] == [
+        ("tts_1", "One"),
+        ("tts_1", "two."),
+        ("tts_2", "Three"),
+        ("tts_2", "👋."),
+    ]
+    assert next(start for item, _, start in words if item == "tts_2") < 0.01
+    assert WORDS not in kinds(
+        run_dialogue(create_protocol(), append("One"), COMMIT, update(speed=2))
+    )
+
+
+def test_clear_drops_what_is_not_spoken_and_answers_commits() -> None:
+    later = [COMMIT, append("two. " * 50), COMMIT, CLEAR, append("Later."), COMMIT]
+    replies = run_dialogue(create_protocol(), append("One. "), *later, update(speed=1.5))
+    parts = heard(replies).split("|")
+    assert parts[-2:] == ["Later.", ""]
+    assert kinds(replies).count(DONE) == 2
+    assert len("".join(parts)) < 60
+
+
+def test_clear_of_nothing_and_after_the_end() -> None:
+    replies = run_dialogue(
+        create_protocol(), CLEAR, append("One."), COMMIT, 5.0, CLEAR, CLEAR, COMMIT
+    )
+    assert heard(replies) == "One.|"
+
+
+def test_text_that_was_never_committed_is_spoken() -> None:
+    replies = run_dialogue(create_protocol(), append("One. Two. "), 5.0, update(speed=1.5))
+    assert heard(replies) == "One.Two.|"
+
+
+def test_text_without_sound_is_done() -> None:
+    replies = run_dialogue(create_protocol(), append("👋 "), COMMIT, append(""), COMMIT, CLEAR)
+    assert kinds(replies) == [RECEIVED, RECEIVED, DONE]
+
+
+def test_every_item_is_a_whole_file() -> None:
+    replies = run_dialogue(
+        create_protocol(response_format="wav"), append("One."), COMMIT, append("Two."), COMMIT,
+        update(speed=1.5),
+    )  # fmt: skip
+    files: dict[str, bytes] = {}
+    for reply in replies:
+        if reply["type"] == DELTA:
+            item = reply["item_id"]
+            files[item] = files.get(item, b"") + base64.b64decode(reply["delta"])
+    assert [file[:4] for file in files.values()] == [b"RIFF", b"RIFF"]
+    assert {len(file) for file in files.values()} == {44 + 4 * CHARACTER_SAMPLES * 2}
+
+
+def test_unknown_voice_fails_only_its_context() -> None:
+    replies = run_dialogue(
+        create_protocol(), append("Fine.", context_id="good"), update("bad", voice="nope"),
+        append("Hi", context_id="bad"), COMMIT | {"context_id": "bad"},
+        COMMIT | {"context_id": "good"}, update(speed=1.5),
+    )  # fmt: skip
+    failed = [reply for reply in replies if reply["type"] == FAILED]
+    assert [(r["context_id"], r["error"]["code"]) for r in failed] == [("bad", "unknown_voice")]
+    assert heard(replies, "good") == "Fine.|"
+
+
+ABUSE: list[Any] = [
+    *(append(text, context_id=name) for text in ("One. ", "wo", "👋", "") for name in ("a", "b")),
+    *(message | {"context_id": name} for message in (COMMIT, CLEAR) for name in ("a", "b")),
+    *(update(voice=voice) for voice in ("heart", "nope")),
+    *(update("a", **fields) for fields in ({"speed": 1.2}, {"response_format": "mp3"}, {"x": 1})),
+    *({"type": "context.cancel", "context_id": name} for name in ("a", "unknown")),
+    *("{", "[]", {"type": "x"}, append("x" * 300, context_id="b"), 0.3, 3.0),
+]
+
+
+@settings(derandomize=True, max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from(ABUSE), max_size=14))
+def test_any_dialogue_keeps_the_connection(messages: list[Any]) -> None:
+    last = [append("Last.", context_id="c"), COMMIT | {"context_id": "c"}, update(speed=1.9)]
+    mended = update(voice="heart")
+    replies = run_dialogue(create_protocol(alignment="word"), *messages, mended, *last)
+    assert heard(replies, "c") == "Last.|"
+
+
+# --- on the server --------------------------------------------------------------------------------
+
+
+class TogetherClient:
+    """A minimal client."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    async def send(self, *messages: dict[str, Any]) -> None:
+        for message in messages:
+            await self.socket.send(json.dumps(message))
+
+    async def receive(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(await self.socket.recv())
+        return message
+
+    async def read_to(self, kind: str) -> tuple[bytes, dict[str, Any]]:
+        """The audio up to the next message of this kind, and the message."""
+        data = b""
+        while (message := await self.receive())["type"] != kind:
+            assert message["type"] in (DELTA, RECEIVED, "session.updated"), message
+            data += base64.b64decode(message.get("delta", ""))
+        return data, message
+
+
+@asynccontextmanager
+async def connect_client(
+    live: LiveServer, query: str = "", **options: Any
+) -> AsyncIterator[TogetherClient]:
+    url = f"ws://{live.address}{PATH}{query}"
+    async with connect(url, compression=None, max_size=None, **options) as socket:
+        client = TogetherClient(socket)
+        assert (await client.receive())["type"] == "session.created"
+        yield client
+
+
+def sample_bytes(text: str) -> int:
+    return sum(not c.isspace() for c in text) * CHARACTER_SAMPLES * 2
+
+
+TURNS = ["Hello there, how are you", "Second turn. With two sentences.", "Third"] * 10
+
+
+async def test_many_commits_without_waiting_are_spoken() -> None:
+    async with live_server() as live, connect_client(live) as client:
+        for turn in TURNS:
+            await client.send(*(append(f"{word} ") for word in turn.split()), COMMIT)
+        heard_bytes = 0
+        while heard_bytes < sample_bytes("".join(TURNS)):
+            data, _ = await client.read_to(DONE)
+            heard_bytes += len(data)
+        assert heard_bytes == sample_bytes("".join(TURNS))
+
+
+async def test_many_commits_without_waiting_give_a_file_each_in_order() -> None:
+    async with live_server() as live, connect_client(live, "?response_format=wav") as client:
+        for turn in TURNS:
+            await client.send(*(append(f"{word} ") for word in turn.split()), COMMIT)
+        for number, turn in enumerate(TURNS, 1):
+            data, done = await client.read_to(DONE)
+            assert (len(data), done["item_id"]) == (44 + sample_bytes(turn), f"tts_{number}")
+
+
+async def test_a_context_for_each_turn_never_runs_out() -> None:
+    async with live_server() as live, connect_client(live) as client:
+        for number in range(25):
+            name = {"context_id": f"turn-{number}"}
+            await client.send(append("Hello.", **name), COMMIT | name)
+            data, _ = await client.read_to(DONE)
+            assert len(data) == sample_bytes("Hello.")
+
+
+async def test_garbage_disturbs_neither_this_nor_other_sessions() -> None:
+    async with live_server() as live, connect_client(live) as client, connect_client(live) as other:
+        await other.send(append("Undisturbed."))
+        for garbage in ("{", b"\0", "[]", '{"type": "x"}', '{"type": "tts_session.updated"}'):
+            await client.socket.send(garbage)
+            assert (await client.receive())["type"] == FAILED
+        for each, text in ((client, "Still here."), (other, "Undisturbed.")):
+            await each.send(*([append(text)] if each is client else []), COMMIT)
+            data, _ = await each.read_to(DONE)
+            assert len(data) == sample_bytes(text)
+
+
+async def test_after_too_much_text_later_text_is_spoken_with_its_words() -> None:
+    async with (
+        live_server(server={"max_text_length": 100}) as live,
+        connect_client(live, "?alignment=word") as client,
+    ):
+        await client.send(append("Short. "), append("x" * 200))
+        while (message := await client.receive())["type"] != FAILED:
+            pass
+        assert message["error"]["code"] == "text_limit"
+        await client.send(append("Later."), COMMIT)
+        words: list[str] = []
+        while (message := await client.receive())["type"] != DONE or words[-1:] != ["Later."]:
+            words += message.get("words", [])
+        assert words == ["Short.", "Later."]
+
+
+async def test_disconnect_in_mid_word_releases_everything() -> None:
+    async with live_server() as live:
+        async with connect_client(live) as client:
+            await client.send(append("word " * 2000 + "wor"))
+            await client.read_to(DELTA)
+            client.socket.transport.abort()
+        await wait_until(lambda: not live.connections.sessions())
+        await wait_until(lambda: live.model.open_utterances == 0)
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("?voice=friendly%20sidekick", "unknown_voice"),
+        ("?language=xx", "unsupported"),
+        ("?response_format=cassette", "bad_message"),
+        ("?sample_rate=1", "bad_format"),
+        ("?speed=9", "bad_message"),
+        ("?extra_params={", "bad_json"),
+    ],
+)
+async def test_invalid_query_refuses_the_handshake(query: str, code: str) -> None:
+    async with live_server() as live:
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect_client(live, query):
+                pass
+    response = refused.value.response
+    assert response.status_code == 400
+    assert json.loads(response.body or b"")["error"]["code"] == code
+
+
+async def test_key_is_a_bearer_or_in_the_url() -> None:
+    right, wrong = ({"Authorization": f"Bearer {key}"} for key in ("right", "wrong"))
+    async with live_server(access={"api_keys": "right"}) as live:
+        async with connect_client(live, additional_headers=right):
+            pass
+        async with connect_client(live, "?api_key=right&model=x"):
+            pass
+        for query, headers in (("", {}), ("", wrong), ("?api_key=wrong", {})):
+            with pytest.raises(InvalidStatus) as refused:
+                async with connect_client(live, query, additional_headers=headers):
+                    pass
+            response = refused.value.response
+            assert response.status_code == 401
+            assert json.loads(response.body or b"")["error"]["code"] == "invalid_api_key"
+
+
+async def post(live: LiveServer, body: dict[str, Any], **headers: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=live.http, headers=headers) as http:
+        return await http.post("/v1/audio/speech", json={"input": "Hi", "voice": "tara", **body})
+
+
+async def test_post_returns_a_file_or_events() -> None:
+    sdk = {"user-agent": "Together/Python 3.1.1"}
+    async with live_server() as live:
+        file = await post(live, {}, **sdk)
+        assert (file.headers["content-type"], file.content[:4]) == ("audio/wav", b"RIFF")
+        assert len(file.content) == 44 + sample_bytes("Hi")
+        raw = await post(live, {"response_format": "raw", "response_encoding": "pcm_f32le"})
+        assert len(raw.content) == 2 * sample_bytes("Hi")
+        streamed = await post(live, {"response_format": "raw", "stream": True, "alignment": "word"})
+        assert streamed.headers["content-type"].startswith("text/event-stream")
+        *events, last = streamed.text.strip().split("\n\n")
+        assert last == "data: [DONE]"
+        delta, words = (json.loads(event.removeprefix("data: ")) for event in events)
+        assert len(base64.b64decode(delta["delta"])) == sample_bytes("Hi")
+        assert (words["type"], words["words"]) == (WORDS, ["Hi"])
+
+
+@pytest.mark.parametrize("fields", [{"stream": True}, {"sample_rate": 48000}, {"model": "a/b"}])
+async def test_local_servers_fields_still_get_openais_answer(fields: dict[str, Any]) -> None:
+    """Kokoro-FastAPI and speaches take `stream` and `sample_rate`, and answer with plain audio."""
+    async with live_server() as live:
+        assert (await post(live, fields)).headers["content-type"] == "audio/mpeg"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"voice": "nope"},
+        {"input": ""},
+        {"input": "日本"},
+        {"input": "a" * 30_000},
+        {"sample_rate": 1},
+        {"response_format": "cassette"},
+        {"extra_params": {"pronunciation_dict": ["a"]}},
+        {"extra_params": {"pronunciation_dict": ["a/1"]}},
+    ],
+)
+async def test_invalid_post_gets_the_error_in_openais_form(body: dict[str, Any]) -> None:
+    async with live_server() as live:
+        response = await post(live, {"segment": "sentence", **body})
+    assert response.status_code == 400
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+async def test_voices_are_listed_by_model() -> None:
+    async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
+        listed = (await http.get("/v1/voices", params={"model": "hexgrad/Kokoro-82M"})).json()
+    (model,) = listed["data"]
+    assert model["model"] == "fake"
+    assert {"id": "heart", "name": "heart"} in model["voices"]
+    assert listed["voices"], "other clients read these"
