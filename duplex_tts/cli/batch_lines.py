@@ -8,6 +8,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from duplex_tts.channel.context import Parameters
@@ -42,6 +43,10 @@ class BatchLine:
     def file_name(self) -> str:
         """Its name in the folder of the batch."""
         return f"{self.id}.{self.format}"
+
+    def subtitle_path(self, folder: Path, format_: str) -> Path:
+        """The path of its subtitle file."""
+        return folder / f"{self.id}.{format_}"
 
     @property
     def digest(self) -> str:
