@@ -34,9 +34,9 @@ def test_vtt_escapes_markup() -> None:
 @pytest.mark.parametrize(("format_", "content"), [("srt", format_srt), ("webvtt", format_vtt)])
 def test_ffmpeg_reads_the_cues_and_times(format_: str, content: object) -> None:
     assert callable(content)
-    with av.open(io.BytesIO(content(CUES).encode()), format=format_) as file:
+    with av.open(io.BytesIO(content(CUES).encode()), "r", format=format_) as file:
         packets = [packet for packet in file.demux() if packet.size]
-        times = [(packet.pts, packet.pts + (packet.duration or 0)) for packet in packets]
+        times = [(p.pts or 0, (p.pts or 0) + (p.duration or 0)) for p in packets]
     assert times == [(15, 1_500), (3_600_000, 3_661_007)]
 
 
