@@ -96,7 +96,7 @@ def batch(  # noqa: PLR0913 - a parameter is an option
         subtitle_formats = parse_subtitle_formats(subtitles or [])
         defaults = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
         lines = _read_batch(texts, format_, defaults, report)
-        with _lock_folder(out):
+        with lock_folder(out):
             missing = select_missing(lines, out, report, subtitle_formats)
             try:
                 if missing:
@@ -132,7 +132,7 @@ def _read_batch(
 
 
 @contextmanager
-def _lock_folder(out: Path) -> Iterator[None]:
+def lock_folder(out: Path) -> Iterator[None]:
     """Prevent two batches in one folder, which would do the same work twice."""
     lock = FileLock(out / _LOCK, timeout=0)
     try:

@@ -45,8 +45,8 @@ class BatchReport:
 @dataclass(frozen=True, slots=True)
 class BatchJob:
     """Render `lines` into the folder `out`, `at_once` at a time, each failed one `retries` times
-    more. `on_change` is called when the report has changed. `subtitles`: formats of the subtitle
-    files to write for each.
+    more. `on_change` is called when the report has changed, `on_written` with a line that is
+    complete. `subtitles`: formats of the subtitle files to write for each.
     """
 
     lines: Sequence[BatchLine]
@@ -55,6 +55,7 @@ class BatchJob:
     retries: int = 0
     on_change: Callable[[], None] = lambda: None
     subtitles: Sequence[str] = ()
+    on_written: Callable[[BatchLine], None] = lambda _line: None
 
 
 def select_missing(
@@ -118,13 +119,14 @@ async def _render_pending(
             audio_s = await _render_line(session, line, job)
             report.audio_s += audio_s
             report.written += 1
+            job.on_written(line)
         except ClientError as error:
             if _is_fatal(error):
                 raise
             if retries and not isinstance(error, NothingToSpeak):
                 pending.append((line, retries - 1))  # last, because the cause may be temporary
             else:
-                report.failures.append(LineFailure(line.number, line.id, str(error)))
+                report.failures.append(LineFailure(line.number, line.id, str(error), error.code))
         job.on_change()
 
 

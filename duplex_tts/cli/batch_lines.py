@@ -58,11 +58,12 @@ class BatchLine:
 
 @dataclass(frozen=True, slots=True)
 class LineFailure:
-    """A line that could not be rendered; `id` is empty if unknown."""
+    """A line that could not be rendered; `id` is empty if unknown, `code` without an error."""
 
     number: int
     id: str
     why: str
+    code: str = ""
 
 
 def parse_lines(

@@ -44,7 +44,7 @@ from duplex_tts.events import Word
 from duplex_tts.playback.file_target import STDOUT, FileTarget
 from duplex_tts.sinks import FILE_FORMATS, file_format
 from duplex_tts.subtitles import SubtitleFiles
-from duplex_tts.wording import count_noun
+from duplex_tts.wording import count_noun, format_duration
 
 STDIN = 0
 REFRESHES_PER_S = 10
@@ -209,7 +209,7 @@ class SayProgress:
         if self.percent is None:
             return ""
         left_s = self.left_s
-        return f"{self.percent} % · " + (f"{_format_duration(left_s)} left · " if left_s else "")
+        return f"{self.percent} % · " + (f"{format_duration(left_s)} left · " if left_s else "")
 
     def __rich__(self) -> Text:
         utterance, player = self._report.utterance, self._report.player
@@ -227,13 +227,6 @@ class SayProgress:
         if excess > 0:
             heard = Text("…") + heard[excess + 1 :]
         return Text(figures, style="dim") + heard
-
-
-def _format_duration(seconds: float) -> str:
-    """`0:07`, `12:34`, `1:02:03`."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
 def summary_line(
