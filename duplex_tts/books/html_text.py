@@ -17,7 +17,24 @@ _INLINE = frozenset(
     {
         *("a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn"),
         *("em", "font", "i", "img", "ins", "kbd", "mark", "q", "ruby", "rb", "s", "samp", "small"),
-        *("span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr", "math"),
+        *(
+            "rt",
+            "rp",
+            "script",
+            "td",
+            "th",
+            "span",
+            "strike",
+            "strong",
+            "sub",
+            "sup",
+            "time",
+            "tt",
+            "u",
+            "var",
+            "wbr",
+            "math",
+        ),
     }
 )
 _SILENT = frozenset(
@@ -93,7 +110,7 @@ class _TextBuilder:
             self._space |= bool(text)
             return
         spaced = self._space or text[0].isspace()
-        if spaced and self._paragraph and self._paragraph[-1] != "\n":
+        if spaced and self._paragraph and self._paragraph[-1] not in "\n ":
             self._paragraph += " "
         self._paragraph += " ".join(words)
         self._space = text[-1].isspace()
@@ -101,6 +118,12 @@ class _TextBuilder:
     def add_line_break(self) -> None:
         if self._paragraph:
             self._paragraph = self._paragraph.rstrip(" ") + "\n"
+        self._space = False
+
+    def add_comma(self) -> None:
+        """Separate what follows, unless it begins the paragraph."""
+        if self._paragraph:
+            self._paragraph = self._paragraph.rstrip(" ,") + ", "
         self._space = False
 
     def end_paragraph(self) -> None:
@@ -149,6 +172,8 @@ class _TextParser(HTMLParser):
             self._text.add_line_break()
         elif tag == "img":
             self._add_image(attributes)
+        elif tag in {"td", "th"} and not self._silent:
+            self._text.add_comma()
         elif tag not in _INLINE and not self._silent:
             self._text.end_paragraph()
         if tag in _VOID:
@@ -178,9 +203,7 @@ class _TextParser(HTMLParser):
             return
         if tag in {"a", "sup"}:
             self._drop_note_mark(element)
-        elif tag in {"td", "th", "dt"}:
-            self._text.add(", " if self._text.paragraph else "")
-        if tag not in _INLINE and tag not in {"td", "th"}:
+        elif tag not in _INLINE:
             self._end_block(tag)
 
     def handle_data(self, data: str) -> None:

@@ -15,15 +15,25 @@ from duplex_tts.books.left_out import cut_gutenberg, mark_left_out
 
 _BEGINNING = "Beginning"
 _LONGEST_HEADING = 100
+_LONGEST_TITLE = 60
 _WRAPPED = 45  # lines of this length are wrapped, shorter ones are verses
-_NUMBER = r"(?:\d{1,4}|[ivxlcdm]{1,8}|[a-z]+(?:-[a-z]+)?)"
+_NUMBER_WORDS = (
+    "one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|"
+    "sixteen|seventeen|eighteen|nineteen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|"
+    "hundred|first|second|third|last|eins|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|"
+    "un|deux|trois|quatre|cinq|sept|huit|neuf|dix|premier|première|uno|dos|tres|cuatro|cinco|"
+    "seis|siete|ocho|nueve|diez|primero|primera"
+)
+_NUMBER = rf"(?:\d{{1,4}}|[ivxlcdm]{{1,8}}|(?:{_NUMBER_WORDS})(?:[- ](?:{_NUMBER_WORDS}))*)\b"
+# A title behind the number begins with a capital and is no sentence, or is set off.
+_TITLE = r"(?:\s*[.:—–-].{0,80}|\s+(?-i:[^a-z\s]).{0,80}(?<![.,;!?]))?"
 _HEADING = re.compile(
-    rf"(?:(?:chapter|part|book|volume|section|act|letter|kapitel|teil|buch|chapitre|partie|"
-    rf"cap[íi]tulo|capitolo|parte|hoofdstuk|rozdział|глава|часть)\s+{_NUMBER}\b[.:]?.{{0,80}}"
-    rf"|(?:{_NUMBER}\s+)?(?:kapitel|chapter)[.:]?"
+    rf"(?:(?:chapter|part|book|volume|section|act|letter|kapitel|teil|buch|chapitre|partie|livre|"
+    rf"cap[íi]tulo|capitolo|parte|libro|hoofdstuk|rozdział|глава|часть)\s+{_NUMBER}{_TITLE}"
+    rf"|(?:{_NUMBER}\.?|\w{{3,12}}tes)\s+(?:kapitel|buch|chapter){_TITLE}"
     r"|第[\d一二三四五六七八九十百零〇]{1,6}[章回部卷节].{0,40}"
     r"|(?:prologue|epilogue|preface|foreword|introduction|afterword|prolog|epilog|vorwort|"
-    r"nachwort|prólogo|epílogo|preámbulo|préface|épilogue|appendix)[.:]?.{0,40})",
+    r"nachwort|prólogo|epílogo|préface|épilogue|appendix)(?:\s*[.:—–-].{0,60})?)",
     re.IGNORECASE,
 )
 _BARE_NUMBER = re.compile(r"(?P<roman>[IVXLC]{1,7})\.?|(?P<digits>\d{1,3})\.?")
@@ -166,7 +176,8 @@ def _cut_parts(text: str, title: str) -> list[Chapter]:
     for number, part in enumerate(parts, 1):
         paragraphs = [each.strip("\n") for each in re.split(r"\n\s*\n", part) if each.strip()]
         first = " ".join(paragraphs[0].split())
-        heading = first if len(first) < _LONGEST_HEADING and len(paragraphs) > 1 else ""
+        is_heading = len(first) < _LONGEST_TITLE and first[-1] not in ".,;:!?"
+        heading = first if is_heading and len(paragraphs) > 1 else ""
         name = heading or (f"Part {number}" if len(parts) > 1 else title)
         chapters.append(Chapter(name, _join_paragraphs(paragraphs)))
     return chapters

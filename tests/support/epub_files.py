@@ -79,7 +79,7 @@ class EpubFile:
         if self.ncx:
             items.append('<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/>')
         spine = "".join(
-            f'<itemref idref="p{number}"{" linear=" + chr(34) + "no" + chr(34) if name in self.not_linear else ""}/>'
+            f'<itemref idref="p{number}" linear="{"no" if name in self.not_linear else "yes"}"/>'
             for number, name in enumerate(self.pages)
         )
         return (
