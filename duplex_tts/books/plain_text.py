@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from babel import Locale
 from markdown_it import MarkdownIt
 
 from duplex_tts.books.book import Book, Chapter
@@ -93,8 +94,14 @@ def read_text(path: Path, text: str) -> Book:
         title,
         tuple(map(mark_left_out, chapters)),
         author=fields.get("author", ""),
-        language=fields.get("language", ""),
+        language=_language_code(fields.get("language", "")),
     )
+
+
+def _language_code(name: str) -> str:
+    """The code of a language by its English name; empty if it is unknown."""
+    names = Locale("en").languages.items()
+    return next((code for code, known in names if known.lower() == name.lower()), "")
 
 
 def _unify_lines(text: str) -> str:

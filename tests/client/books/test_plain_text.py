@@ -74,7 +74,7 @@ def test_the_licence_of_project_gutenberg_is_not_read(tmp_path: Path) -> None:
         "*** END OF THE PROJECT GUTENBERG EBOOK BELLS ***\n\nLicence"
     )
     book = read(tmp_path, "x.txt", text)
-    assert (book.title, book.author, book.language) == ("Bells", "Jo Li", "German")
+    assert (book.title, book.author, book.language) == ("Bells", "Jo Li", "de")
     assert [chapter.text for chapter in book.chapters] == [f"Chapter 1\n\n{PROSE}"]
 
 
