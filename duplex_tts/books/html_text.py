@@ -6,6 +6,7 @@ Footnotes and their marks, page numbers and hidden text are left out.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -50,6 +51,8 @@ _SILENT_CLASS = re.compile(
 )
 _GUTENBERG = frozenset({"pg-header", "pg-footer", "pg-machine-header"})
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+# The parser takes quadratic time for these.
+_UNCLOSED = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 _NOTE_MARK = re.compile(r"\s*([\[({]?\d{1,4}[\])}]?|[*†‡§¶]{1,4}|\[?[a-z]\]?)\s*")
 _BEFORE_MARK = re.compile(r"[^\W\d_]{3}$|[.,;:!?\"'”’»)\]]$")
 
@@ -80,9 +83,20 @@ class HtmlText:
 def extract_text(document: str) -> HtmlText:
     """Read an HTML or XHTML document; it need not be well-formed."""
     parser = _TextParser()
-    parser.feed(document)
+    parser.feed(_UNCLOSED.sub("&lt;", _drop_comments(document)))
     parser.close()
     return parser.finish()
+
+
+def _drop_comments(document: str) -> str:
+    kept, start = [], 0
+    while (opened := document.find("<!--", start)) >= 0:
+        closed = document.find("-->", opened)
+        if closed < 0:
+            break
+        kept.append(document[start:opened])
+        start = closed + len("-->")
+    return "".join(kept) + document[start:]
 
 
 class _TextBuilder:
@@ -155,6 +169,7 @@ class _TextParser(HTMLParser):
         self._text = _TextBuilder()
         self._result = HtmlText()
         self._open: list[_OpenElement] = []
+        self._open_tags: Counter[str] = Counter()
         self._heading: tuple[int, int] | None = None  # its offset and level
         self._title: list[str] = []
 
@@ -189,16 +204,18 @@ class _TextParser(HTMLParser):
             attributes.get("href", ""),
         )
         self._open.append(element)
+        self._open_tags[tag] += 1
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
         self.handle_endtag(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        if tag in _VOID or not any(element.tag == tag for element in self._open):
+        if tag in _VOID or not self._open_tags[tag]:
             return
         while (element := self._open.pop()).tag != tag:
-            pass
+            self._open_tags[element.tag] -= 1
+        self._open_tags[tag] -= 1
         if element.silent:
             return
         if tag in {"a", "sup"}:
@@ -207,7 +224,7 @@ class _TextParser(HTMLParser):
             self._end_block(tag)
 
     def handle_data(self, data: str) -> None:
-        if any(element.tag == "title" for element in self._open):
+        if self._open_tags["title"]:
             self._title.append(data)
         elif not self._silent:
             self._text.add(data)
@@ -246,7 +263,7 @@ class _TextParser(HTMLParser):
         content = self._text.paragraph[element.paragraph_length :]
         if not _NOTE_MARK.fullmatch(content):
             return
-        raised = element.tag == "sup" or any(each.tag == "sup" for each in self._open)
+        raised = element.tag == "sup" or bool(self._open_tags["sup"])
         if element.tag == "a":
             attached = bool(before) and not before[-1].isspace() and not content[:1].isspace()
             bracketed = content.strip()[0] in "[*†‡§"

@@ -17,7 +17,7 @@ def text_of(body: str) -> str:
         ("<ul><li>one</li><li>two</li></ul>", "one\n\ntwo\n\n"),
         ("<table><tr><td>a</td> <td>b</td></tr><tr><td>c</td></tr></table>", "a, b\n\nc\n\n"),
         ("<script>x</script><style>y</style><p>z</p>", "z\n\n"),
-        ("<p>a<!-- no -->b</p><p></p><hr/>", "ab\n\n"),
+        ("<p>a<!-- <no> -->b</p><p></p><hr/>", "ab\n\n"),
         ("<p>unclosed<p>tags &unknown; <", "unclosed\n\ntags &unknown; <\n\n"),
         ("<ruby>漢<rt>かん</rt></ruby>字", "漢字\n\n"),
         ("<p hidden='hidden'>a</p><p style='display: none'>b</p><p>c</p>", "c\n\n"),
@@ -63,3 +63,9 @@ def test_anchors_and_headings_have_text_offsets() -> None:
 def test_a_document_has_the_types_of_its_beginning() -> None:
     page = "<body><section epub:type='copyright-page'><p>©</p><p role='doc-tip'>x</p></section>"
     assert extract_text(page).types == ["copyright-page"]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("piece", ["<", "<!", "<a ", "<!--", "<![CDATA[", "<a href='", "&", "<p>"])
+def test_damaged_documents_take_no_longer_than_others(piece: str) -> None:
+    extract_text("<p>text</p>" + piece * 50_000)
