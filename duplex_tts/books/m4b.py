@@ -75,6 +75,11 @@ def write_m4b(book: Audiobook, path: Path, on_progress: Callable[[float], None])
     return seconds
 
 
+def measure_seconds(chapters: Sequence[SpokenChapter]) -> float:
+    """How long an audiobook of these chapters lasts."""
+    return sum(map(_count_samples, chapters)) / RATE_HZ
+
+
 def read_comment(path: Path) -> str:
     """Return the comment of an audiobook; empty if there is none, or no such file."""
     try:

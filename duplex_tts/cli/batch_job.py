@@ -22,7 +22,7 @@ from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refus
 from duplex_tts.options import Options
 from duplex_tts.playback.file_target import part_path
 from duplex_tts.session import Session
-from duplex_tts.sinks import FileSink
+from duplex_tts.sinks import SYSTEM_ERROR, FileSink
 from duplex_tts.subtitles import SUBTITLE_FORMATS, SubtitleFiles
 
 SESSION_JOBS = 8  # texts at once on one session: a server allows 10
@@ -133,7 +133,10 @@ async def _render_pending(
 def _is_fatal(error: ClientError) -> bool:
     """Whether all other lines would fail, too: the server is gone or stuck, the disk is full."""
     lost = isinstance(error, ConnectionLost | Refused) or error.code == NO_PROGRESS
-    return lost or isinstance(error.__cause__, OSError)
+    cause = error.__cause__
+    # A format's own errors, such as a rate that it does not support, are those of one line.
+    failed_write = isinstance(cause, soundfile.LibsndfileError) and cause.code == SYSTEM_ERROR
+    return lost or failed_write or isinstance(cause, OSError)
 
 
 async def _render_line(session: Session, line: BatchLine, job: BatchJob) -> float:

@@ -181,7 +181,7 @@ def _make_book(
             _render(interruption, rendering, address, key)
             seconds = _write(rendering)
         except BaseException:
-            if rendering.words_left < rendering.words:
+            if rendering.has_parts():
                 left = f"{rendering.words_left:,} of {rendering.words:,} words left"
                 stderr.print(f"what was rendered is kept: run it again to continue ({left})")
             raise

@@ -13,11 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
 from duplex_tts.books.book import Book, BookFailed, Chapter, count_words
 from duplex_tts.books.cover import convert_cover
-from duplex_tts.books.m4b import RATE_HZ, Audiobook, SpokenChapter, read_comment, write_m4b
+from duplex_tts.books.m4b import (
+    RATE_HZ,
+    Audiobook,
+    SpokenChapter,
+    measure_seconds,
+    read_comment,
+    write_m4b,
+)
 from duplex_tts.books.text_parts import split_parts
 from duplex_tts.channel.context import Parameters
 from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select_missing
@@ -87,9 +92,8 @@ class BookRendering:
         self._raise_failures()
 
     def measure_seconds(self) -> float:
-        """How long the parts last together."""
-        paths = {path for chapter in self._spoken_chapters() for path in chapter.parts}
-        return float(sum(soundfile.info(path).duration for path in paths))
+        """How long the book lasts."""
+        return measure_seconds(self._spoken_chapters())
 
     def write(self, on_progress: Callable[[float], None]) -> float:
         """Join the parts into the book; returns its seconds. Blocks. Raises `SinkFailed`."""
@@ -99,6 +103,10 @@ class BookRendering:
         book = self._job.book
         audiobook = Audiobook(spoken, self._metadata(), book.language, book.cover)
         return write_m4b(audiobook, self._job.out, on_progress)
+
+    def has_parts(self) -> bool:
+        """Whether any part is complete."""
+        return any(self._job.folder.glob(f"[!.]*.{FORMAT}"))
 
     def remove_parts(self) -> None:
         """Delete the folder of the parts."""

@@ -29,7 +29,7 @@ class BookProgress:
 
     def update(self, done: float) -> None:
         """Set what is done, of the total."""
-        self._done = done
+        self._done = min(done, self._total)
 
     @property
     def total(self) -> float:

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from duplex_tts.cli.app import app
+from duplex_tts.cli.batch import lock_folder
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.epub_files import EpubFile, nav, page
 from tests.support.live_server import live_server, wait_until
@@ -137,6 +138,28 @@ async def test_a_failed_chapter_is_named_and_the_others_are_kept(tmp_path: Path)
         code, _ = await run_cli(source, "--url", live.http, "--keep-parts")
         assert code == 0
     assert {name: stamp for name, stamp in stamps(folder).items() if name in kept} == kept
+
+
+async def test_a_full_disk_ends_the_book(tmp_path: Path) -> None:
+    source = write_epub(tmp_path / "x.epub", *[PARAGRAPH * 3] * 20)
+    (tmp_path / "x.m4b").write_bytes(b"former")
+    async with live_server() as live:
+        command = f"ulimit -f 8; {sys.executable} -m duplex_tts book {source} --url {live.http}"
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-c", command, stderr=subprocess.PIPE
+        )
+        _, stderr = await process.communicate()
+    assert process.returncode == 1
+    assert b"is the disk full?" in stderr
+    assert (tmp_path / "x.m4b").read_bytes() == b"former"
+
+
+async def test_two_runs_do_not_write_one_book(tmp_path: Path) -> None:
+    source, folder = write_epub(tmp_path / "x.epub", PARAGRAPH), tmp_path / ".x.m4b.parts"
+    async with live_server() as live:
+        with lock_folder(folder):
+            code, stderr = await run_cli(source, "--url", live.http)
+    assert (code, "is writing into" in stderr) == (1, True)
 
 
 # --- errors ---------------------------------------------------------------------------------------
