@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duplex_tts.books.archive import Archive
@@ -19,6 +19,8 @@ from duplex_tts.books.left_out import is_imprint, kind_left_out, mark_left_out
 
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
 _UNTITLED = "Untitled"
+_LONGEST_TITLE_PAGE = 300
+_TITLE_PAGE_WORDS = frozenset({"a", "by", "von", "par", "por", "di", "novel", "roman", "novela"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def read_epub(path: Path) -> Book:
         raise BookFailed("bad_book", f"{path}: the EPUB has no documents")
     chapters = _cut_chapters(documents, _find_cuts(documents, entries))
     metadata = package.metadata
+    front = _words(" ".join([*metadata.get("title", []), *metadata.get("creator", [])]))
+    chapters = [_mark_title_page(chapter, front) for chapter in chapters]
     date = re.search(r"\d{4}", " ".join(metadata.get("date", [])))
     return Book(
         title=metadata.get("title", [path.stem])[0],
@@ -93,6 +97,19 @@ def _cover_path(package: Package, documents: Sequence[_Document]) -> str:
         if document.html.images and not document.html.text.strip():
             return resolve(document.path, document.html.images[0])
     return ""
+
+
+def _mark_title_page(chapter: Chapter, front: set[str]) -> Chapter:
+    """Leave a page out that says no more than the book's title and author (`front`)."""
+    if not chapter.left_out and len(chapter.text) < _LONGEST_TITLE_PAGE:
+        words = _words(chapter.text)
+        if words & front and words <= front | _TITLE_PAGE_WORDS:
+            return replace(chapter, left_out="title page")
+    return chapter
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
 
 
 # --- where chapters begin -------------------------------------------------------------------------

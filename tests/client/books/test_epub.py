@@ -93,6 +93,7 @@ def test_front_matter_is_left_out_but_can_be_chosen(tmp_path: Path) -> None:
             "title.xhtml": page("<p>The Bells</p>", "epub:type='titlepage'"),
             "imprint.xhtml": page("<p>© 2024 Jo Li. All rights reserved. ISBN 1</p>"),
             "toc.xhtml": page("<h1>Contents</h1><p>One 1</p>"),
+            "half.xhtml": page("<h1>THE BELLS</h1><p>a novel by Jo Li</p>"),
             "dedication.xhtml": page("<p>For you.</p>", "epub:type='dedication'"),
             "one.xhtml": page("<h1>One</h1><p>Text.</p>"),
             "ad.xhtml": page("<h1>More</h1><p>Buy it.</p>"),
@@ -104,7 +105,7 @@ def test_front_matter_is_left_out_but_can_be_chosen(tmp_path: Path) -> None:
     )
     assert titles(book) == ["Page", "One"]
     assert list(left_out(book).values()) == [
-        *("no text", "title page", "copyright", "contents", "advertisement"),
+        *("no text", "title page", "copyright", "contents", "title page", "advertisement"),
         "not in the reading order",
     ]
     chapter = next(chapter for chapter in book.chapters if chapter.left_out == "copyright")
