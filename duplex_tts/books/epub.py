@@ -18,6 +18,7 @@ from duplex_tts.books.html_text import HtmlText, extract_text
 from duplex_tts.books.left_out import is_imprint, kind_left_out, mark_left_out
 
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
+_MOST_LINKED = 0.6  # of a text; a page with more is a list of links
 _UNTITLED = "Untitled"
 _LONGEST_TITLE_PAGE = 300
 _TITLE_PAGE_WORDS = frozenset({"a", "by", "von", "par", "por", "di", "novel", "roman", "novela"})
@@ -75,6 +76,8 @@ def _read_documents(archive: Archive, package: Package) -> list[_Document]:
         left_out = left_out or kind_left_out(html.types)
         if not left_out and is_imprint(html.text):
             left_out = "copyright"
+        elif not left_out and html.linked > _MOST_LINKED * len(html.text):
+            left_out = "contents"
         documents.append(_Document(path, html, left_out))
     return documents
 

@@ -69,7 +69,7 @@ class Heading:
 @dataclass(slots=True)
 class HtmlText:
     """What a document says. `anchors`: text offsets by id. `types`: those (`epub:type`, role) of
-    the body and of elements at the very beginning.
+    the body and of elements at the very beginning. `linked`: characters in links.
     """
 
     text: str = ""
@@ -78,6 +78,7 @@ class HtmlText:
     headings: list[Heading] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
+    linked: int = 0
 
 
 def extract_text(document: str) -> HtmlText:
@@ -262,6 +263,7 @@ class _TextParser(HTMLParser):
         before = self._text.paragraph[: element.paragraph_length]
         content = self._text.paragraph[element.paragraph_length :]
         if not _NOTE_MARK.fullmatch(content):
+            self._result.linked += len(content) if element.tag == "a" and element.href else 0
             return
         raised = element.tag == "sup" or bool(self._open_tags["sup"])
         if element.tag == "a":

@@ -80,8 +80,8 @@ def book(  # noqa: PLR0913 - a parameter is an option
     """Make an audiobook of a book: chapters, cover, title and author are the book's.
 
     ```
-    duplex-tts book novel.epub --list           # what is read, and how long it takes to hear
-    duplex-tts book novel.epub                  # writes novel.m4b
+    duplex-tts book novel.epub --list    # what is read, and how long it is
+    duplex-tts book novel.epub           # writes novel.m4b
     duplex-tts book novel.epub out.m4b --chapters 3-7 --voice heart
     duplex-tts book notes.md --author "Jo Li" --cover cover.png
     ```

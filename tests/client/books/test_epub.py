@@ -28,8 +28,8 @@ def titles(book: Book) -> list[str]:
     return [chapter.title for chapter in book.chapters if not chapter.left_out]
 
 
-def left_out(book: Book) -> dict[str, str]:
-    return {chapter.title: chapter.left_out for chapter in book.chapters if chapter.left_out}
+def left_out(book: Book) -> list[str]:
+    return [chapter.left_out for chapter in book.chapters if chapter.left_out]
 
 
 # --- chapters -------------------------------------------------------------------------------------
@@ -94,6 +94,7 @@ def test_front_matter_is_left_out_but_can_be_chosen(tmp_path: Path) -> None:
             "imprint.xhtml": page("<p>© 2024 Jo Li. All rights reserved. ISBN 1</p>"),
             "toc.xhtml": page("<h1>Contents</h1><p>One 1</p>"),
             "half.xhtml": page("<h1>THE BELLS</h1><p>a novel by Jo Li</p>"),
+            "links.xhtml": page("<p><a href='one.xhtml'>One</a></p><p><a href='x'>More</a></p>"),
             "dedication.xhtml": page("<p>For you.</p>", "epub:type='dedication'"),
             "one.xhtml": page("<h1>One</h1><p>Text.</p>"),
             "ad.xhtml": page("<h1>More</h1><p>Buy it.</p>"),
@@ -104,8 +105,9 @@ def test_front_matter_is_left_out_but_can_be_chosen(tmp_path: Path) -> None:
         not_linear=["notes.xhtml"],
     )
     assert titles(book) == ["Page", "One"]
-    assert list(left_out(book).values()) == [
-        *("no text", "title page", "copyright", "contents", "title page", "advertisement"),
+    assert left_out(book) == [
+        *("no text", "title page", "copyright", "contents", "title page"),
+        *("contents", "advertisement"),
         "not in the reading order",
     ]
     chapter = next(chapter for chapter in book.chapters if chapter.left_out == "copyright")
