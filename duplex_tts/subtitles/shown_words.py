@@ -26,7 +26,7 @@ _LINK_END = re.compile(r"\]\([^()\s]*\)")
 _MARKS_BEFORE = re.compile(r"(?<![\w*_`~])[*_`~]{1,3}(?=\w)")
 _MARKS_BEHIND = re.compile(r"(?<=[\w.,;:!?])[*_`~]{1,3}(?![\w*_`~])")
 _LIST_MARK = re.compile(r"(?m)^[ \t]*[-+•]+(?=\s|$)")
-_MARKUP = frozenset("*_#`|~<>[]{}\\\0")
+_MARKUP = frozenset("*_#`|~<>[]{}\\")
 _PARAGRAPH = re.compile(r"\n\s*\n|\n\s*(?:[-*+#>|]|\d+[.)])")
 _OPENING = frozenset({"Ps", "Pi"})
 
@@ -55,11 +55,11 @@ def split_shown_words(text: str, words: Sequence[Word]) -> list[ShownWord]:
     read_to = clock_ms = 0
     for word in words:
         gap = visible[read_to : word.start]
-        behind, before = _split_gap(gap)
+        behind, before = _split_gap(gap, first=not shown)
         if shown:
             shown[-1] = replace(shown[-1], text=shown[-1].text + behind)
-        else:
-            before = (behind + " " * gap[-1:].isspace() + before).lstrip()
+        elif behind:
+            before = f"{behind} {before}".lstrip()
         start_ms = max(clock_ms, round(word.start_ms))
         clock_ms = max(start_ms, round(word.end_ms))
         spaced = any(character.isspace() or character == _HIDDEN for character in gap)
@@ -68,7 +68,7 @@ def split_shown_words(text: str, words: Sequence[Word]) -> list[ShownWord]:
         shown.append(ShownWord(written, start_ms, clock_ms, spaced, paragraph))
         read_to = max(read_to, word.end)
     if shown:
-        last = "".join(_split_gap(visible[read_to:]))
+        last, _ = _split_gap(visible[read_to:] + " ")
         shown[-1] = replace(shown[-1], text=shown[-1].text + last)
     return [piece for word in shown if word.text for piece in _chop_word(word)]
 
@@ -95,24 +95,20 @@ def _clean_word(visible: str, text: str, word: Word) -> str:
     return _printable(cleaned) or _printable(text[word.start : word.end])
 
 
-def _split_gap(gap: str) -> tuple[str, str]:
+def _split_gap(gap: str, *, first: bool = False) -> tuple[str, str]:
     """Split what is written between two words into what is shown behind the first of them and
-    before the second. Text that is not spoken is left out.
+    before the second. Text that is not spoken is left out. `first`: there is no word before it.
     """
-    chunks = [
-        (match.start(), match[0].replace(_HIDDEN, ""))
-        for match in re.finditer(r"\S+", gap)
-        if not any(c.isalnum() or (c in _MARKUP and c != _HIDDEN) for c in match[0])
-    ]
     behind, before = "", ""
-    for start, chunk in chunks:
-        if not chunk:
+    for match in re.finditer(r"\S+", gap):
+        chunk = match[0].replace(_HIDDEN, "")
+        if any(character.isalnum() or character in _MARKUP for character in chunk):
             continue
-        if start + len(chunk) == len(gap):  # directly before the next word
-            length = _closing_length(chunk) if start == 0 else 0
+        if match.end() == len(gap):  # directly before the next word
+            length = 0 if first or match.start() else _closing_length(chunk)
             behind, before = behind + chunk[:length], chunk[length:]
-        else:
-            behind += (" " if start else "") + chunk
+        elif chunk:
+            behind += (" " if match.start() else "") + chunk
     return _printable(behind, strip=False), _printable(before)
 
 

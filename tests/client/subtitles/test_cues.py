@@ -143,6 +143,7 @@ def words_at(text: str, *written: str) -> list[Word]:
         ("مرحبا، 123 שלום", ["مرحبا،", "123", "שלום"], None),
         ("a\x00b\u2028c\x1b[0m", ["a\x00b", "c\x1b[0m"], "ab c[0m"),
         ('"¿Qué?" — «no»', ["¿Qué?", "no"], None),
+        ("🙂 <i>so</i> 🙂", ["so"], "🙂 so 🙂"),
         ("— Dialogue now", ["Dialogue", "now"], None),
         ("code: <y> ok", ["code:", "<y>", "ok"], None),
     ],
