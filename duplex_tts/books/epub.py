@@ -18,6 +18,7 @@ from duplex_tts.books.html_text import HtmlText, extract_text
 from duplex_tts.books.left_out import is_imprint, kind_left_out, mark_left_out
 
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
+_MOST_COVER_BYTES = 30 * 2**20
 _MOST_LINKED = 0.6  # of a text; a page with more is a list of links
 _UNTITLED = "Untitled"
 _LONGEST_TITLE_PAGE = 300
@@ -47,7 +48,7 @@ def read_epub(path: Path) -> Book:
         package = read_package(archive)
         documents = _read_documents(archive, package)
         entries = read_contents(archive, package)
-        cover = archive.read(_cover_path(package, documents)) if documents else None
+        cover = _read_cover(archive, _cover_path(package, documents))
     if not documents:
         raise BookFailed("bad_book", f"{path}: the EPUB has no documents")
     chapters = _cut_chapters(documents, _find_cuts(documents, entries))
@@ -90,6 +91,17 @@ def _decode(content: bytes) -> str:
         return content.decode(declared[1].decode() if declared else "utf-8-sig", errors="replace")
     except (LookupError, UnicodeError):
         return content.decode("utf-8-sig", errors="replace")
+
+
+def _read_cover(archive: Archive, path: str) -> bytes | None:
+    """The image; None if there is none, or it is damaged or too large: a book needs no cover."""
+    info = archive.find(path)
+    if info is None or info.file_size > _MOST_COVER_BYTES:
+        return None
+    try:
+        return archive.read(path)
+    except BookFailed:
+        return None
 
 
 def _cover_path(package: Package, documents: Sequence[_Document]) -> str:

@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-PARAGRAPH = "\n\n"
+from duplex_tts.books.text_builder import TextBuilder
+
 _VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"}
 )
@@ -100,62 +101,6 @@ def _drop_comments(document: str) -> str:
     return "".join(kept) + document[start:]
 
 
-class _TextBuilder:
-    """Text with white space collapsed, in paragraphs."""
-
-    def __init__(self) -> None:
-        self._done: list[str] = []
-        self._done_length = 0
-        self._paragraph = ""
-        self._space = False
-
-    @property
-    def length(self) -> int:
-        """The offset of what is added next, but for white space."""
-        return self._done_length + len(self._paragraph)
-
-    @property
-    def paragraph(self) -> str:
-        """The text of the current paragraph."""
-        return self._paragraph
-
-    def add(self, text: str) -> None:
-        words = text.split()
-        if not words:
-            self._space |= bool(text)
-            return
-        spaced = self._space or text[0].isspace()
-        if spaced and self._paragraph and self._paragraph[-1] not in "\n ":
-            self._paragraph += " "
-        self._paragraph += " ".join(words)
-        self._space = text[-1].isspace()
-
-    def add_line_break(self) -> None:
-        if self._paragraph:
-            self._paragraph = self._paragraph.rstrip(" ") + "\n"
-        self._space = False
-
-    def add_comma(self) -> None:
-        """Separate what follows, unless it begins the paragraph."""
-        if self._paragraph:
-            self._paragraph = self._paragraph.rstrip(" ,") + ", "
-        self._space = False
-
-    def end_paragraph(self) -> None:
-        if text := self._paragraph.strip():
-            self._done.append(text + PARAGRAPH)
-            self._done_length += len(self._done[-1])
-        self._paragraph, self._space = "", False
-
-    def cut_paragraph(self, length: int) -> None:
-        """Take back what was added to the current paragraph beyond this length."""
-        self._paragraph = self._paragraph[:length]
-
-    def finish(self) -> str:
-        self.end_paragraph()
-        return "".join(self._done)
-
-
 @dataclass(slots=True)
 class _OpenElement:
     tag: str
@@ -167,7 +112,7 @@ class _OpenElement:
 class _TextParser(HTMLParser):
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self._text = _TextBuilder()
+        self._text = TextBuilder()
         self._result = HtmlText()
         self._open: list[_OpenElement] = []
         self._open_tags: Counter[str] = Counter()

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from duplex_tts.books import archive
+from duplex_tts.books import archive, epub
 from duplex_tts.books.book import Book, BookFailed
 from duplex_tts.books.reader import read_book
 from tests.support.epub_files import EpubFile, nav, page
@@ -153,6 +153,15 @@ def test_the_picture_of_a_cover_page_is_the_cover(tmp_path: Path) -> None:
         raw={"OEBPS/pic/1.jpg": b"jpg"},
     )
     assert book.cover == b"jpg"
+
+
+def test_a_cover_that_is_too_large_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(epub, "_MOST_COVER_BYTES", 1_000)
+    cover = {"x.png": (bytes(1_001), 'media-type="image/png" properties="cover-image"')}
+    book = read(tmp_path, pages={"a.xhtml": page("<p>a</p>")}, files=cover)
+    assert (book.cover, book.chapters[0].text) == (None, "a")
 
 
 def test_documents_may_have_another_encoding(tmp_path: Path) -> None:
