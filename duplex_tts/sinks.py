@@ -37,6 +37,9 @@ FILE_FORMATS = {
 }
 """Format and subtype of `soundfile`, by file suffix."""
 
+SYSTEM_ERROR = 2
+"""The code of libsndfile for a failed write, such as on a full disk."""
+
 _SAMPLE_BYTES = 2
 _UNKNOWN_LENGTH = 0xFFFFFFFF  # of a WAV written to a pipe
 _RIFF_HEADER = struct.Struct("<4sI4s4sIHHIIHH")
@@ -144,6 +147,8 @@ class FileSink:
 
 def _error_text(error: Exception) -> str:
     """The message without the file's name."""
+    if isinstance(error, soundfile.LibsndfileError) and error.code == SYSTEM_ERROR:
+        return "cannot be written; is the disk full?"  # libsndfile does not tell
     if isinstance(error, soundfile.LibsndfileError):
         return str(error.error_string)
     return str(getattr(error, "strerror", None) or error)

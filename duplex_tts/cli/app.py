@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from duplex_tts.cli.batch import batch
 from duplex_tts.cli.bench_check import bench_problem, plan_problem
+from duplex_tts.cli.book import book
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.lexicon import app as lexicon
 from duplex_tts.cli.read import read
@@ -59,6 +60,7 @@ def _options(
 app.command("say")(say)
 app.command("type")(type_)
 app.command("batch")(batch)
+app.command("book")(book)
 app.command("read")(read)
 app.add_typer(voices, name="voices")
 app.add_typer(lexicon, name="lexicon")

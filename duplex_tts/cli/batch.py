@@ -29,6 +29,7 @@ from duplex_tts.cli.shared_options import (
     reporting_errors,
     stderr,
 )
+from duplex_tts.cli.subtitle_options import parse_subtitle_formats
 from duplex_tts.cli.text_files import check_encoding
 from duplex_tts.errors import ClientError
 from duplex_tts.sinks import FILE_FORMATS
@@ -55,6 +56,14 @@ def batch(  # noqa: PLR0913 - a parameter is an option
     jobs: Annotated[
         int, typer.Option("-j", "--jobs", min=1, max=MOST_JOBS, help="Lines rendered at once.")
     ] = 4,
+    subtitles: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMATS",
+            help="Also write subtitles or word times beside each file: srt, vtt, json, several "
+            "with commas.",
+        ),
+    ] = None,
     retry: Annotated[int, typer.Option(min=0, help="Retries of a failed line.")] = 0,
     voice: Voice = None,
     speed: Speed = None,
@@ -73,7 +82,8 @@ def batch(  # noqa: PLR0913 - a parameter is an option
 
     `duplex-tts batch texts.jsonl out/` writes `out/welcome.wav` and `out/00002.flac`: files are
     named by `id`, or by the line's number. A line may also have `language`, `volume` and
-    `sample_rate`. The options below apply to lines that do not set them.
+    `sample_rate`. With `--subtitles srt,json` there are `welcome.srt` and `welcome.json`, too.
+    The options below apply to lines that do not set them.
 
     You can stop it and run it again at any time: complete files are kept, and rendered again only
     if their line has changed. Failed lines are listed at the end, and the exit code is 1.
@@ -83,10 +93,11 @@ def batch(  # noqa: PLR0913 - a parameter is an option
         if format_ not in FILE_FORMATS:
             known = ", ".join(FILE_FORMATS)
             raise typer.BadParameter(f"expected one of {known}", param_hint="--format")
+        subtitle_formats = parse_subtitle_formats(subtitles or [])
         defaults = Parameters(voice=voice, speed=speed, seed=seed, language=language, volume=volume)
         lines = _read_batch(texts, format_, defaults, report)
-        with _lock_folder(out):
-            missing = select_missing(lines, out, report)
+        with lock_folder(out):
+            missing = select_missing(lines, out, report, subtitle_formats)
             try:
                 if missing:
                     with (
@@ -94,7 +105,7 @@ def batch(  # noqa: PLR0913 - a parameter is an option
                         _progress_bar(report, len(lines)) as update_bar,
                     ):
                         at_once = min(jobs, len(missing))
-                        job = BatchJob(missing, out, at_once, retry, update_bar)
+                        job = BatchJob(missing, out, at_once, retry, update_bar, subtitle_formats)
                         interruption.run_coroutine(render_lines(address, key, job, report))
             finally:
                 stopped = interruption.signal_number is not None
@@ -121,7 +132,7 @@ def _read_batch(
 
 
 @contextmanager
-def _lock_folder(out: Path) -> Iterator[None]:
+def lock_folder(out: Path) -> Iterator[None]:
     """Prevent two batches in one folder, which would do the same work twice."""
     lock = FileLock(out / _LOCK, timeout=0)
     try:

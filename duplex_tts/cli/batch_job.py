@@ -1,8 +1,8 @@
 """Renders many texts to files, several at once, and continues where a former run stopped.
 
 A file with its final name is complete, because it is renamed at the end. Its comment holds a digest
-of its line, so that a changed line is rendered again and foreign files are not overwritten. No
-other state is kept.
+of its line, so that a changed line is rendered again and foreign files are not overwritten, and the
+formats of the subtitles that belong to it. No other state is kept.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak, Refus
 from duplex_tts.options import Options
 from duplex_tts.playback.file_target import part_path
 from duplex_tts.session import Session
-from duplex_tts.sinks import FileSink
+from duplex_tts.sinks import SYSTEM_ERROR, FileSink
+from duplex_tts.subtitles import SUBTITLE_FORMATS, SubtitleFiles
 
 SESSION_JOBS = 8  # texts at once on one session: a server allows 10
-_SIGNATURE = "duplex-tts "
+_SIGNATURE = "duplex-tts"
 
 
 @dataclass(slots=True)
@@ -44,7 +45,8 @@ class BatchReport:
 @dataclass(frozen=True, slots=True)
 class BatchJob:
     """Render `lines` into the folder `out`, `at_once` at a time, each failed one `retries` times
-    more. `on_change` is called when the report has changed.
+    more. `on_change` is called when the report has changed, `on_written` with a line that is
+    complete. `subtitles`: formats of the subtitle files to write for each.
     """
 
     lines: Sequence[BatchLine]
@@ -52,10 +54,14 @@ class BatchJob:
     at_once: int
     retries: int = 0
     on_change: Callable[[], None] = lambda: None
+    subtitles: Sequence[str] = ()
+    on_written: Callable[[BatchLine], None] = lambda _line: None
 
 
-def select_missing(lines: Sequence[BatchLine], out: Path, report: BatchReport) -> list[BatchLine]:
-    """Return the lines that have no file yet, or the file of another text.
+def select_missing(
+    lines: Sequence[BatchLine], out: Path, report: BatchReport, subtitles: Sequence[str] = ()
+) -> list[BatchLine]:
+    """Return the lines that have no file yet, the file of another text, or not these `subtitles`.
 
     Lines whose file is not from a batch are reported as failures; the file is not overwritten.
     """
@@ -63,15 +69,22 @@ def select_missing(lines: Sequence[BatchLine], out: Path, report: BatchReport) -
     for line in lines:
         path = out / line.file_name
         part_path(path).unlink(missing_ok=True)  # left by a killed run
+        for format_ in SUBTITLE_FORMATS:
+            part_path(line.subtitle_path(out, format_)).unlink(missing_ok=True)
         if not path.exists():
             missing.append(line)
-        elif (digest := _read_digest(path)) == line.digest:
-            report.kept += 1
-        elif digest:
-            missing.append(line)
-        else:
+            continue
+        signature = read_signature(path)
+        if not signature.digest:
             why = f"{path} exists and is not from a batch: move it away, or use another id"
             report.failures.append(LineFailure(line.number, line.id, why))
+        elif signature.digest == line.digest and all(
+            format_ in signature.subtitles and line.subtitle_path(out, format_).exists()
+            for format_ in subtitles
+        ):
+            report.kept += 1
+        else:
+            missing.append(line)
     return missing
 
 
@@ -103,49 +116,78 @@ async def _render_pending(
     while pending:
         line, retries = pending.popleft()
         try:
-            audio_s = await _render_line(session, line, job.out / line.file_name)
+            audio_s = await _render_line(session, line, job)
             report.audio_s += audio_s
             report.written += 1
+            job.on_written(line)
         except ClientError as error:
             if _is_fatal(error):
                 raise
             if retries and not isinstance(error, NothingToSpeak):
                 pending.append((line, retries - 1))  # last, because the cause may be temporary
             else:
-                report.failures.append(LineFailure(line.number, line.id, str(error)))
+                report.failures.append(LineFailure(line.number, line.id, str(error), error.code))
         job.on_change()
 
 
 def _is_fatal(error: ClientError) -> bool:
     """Whether all other lines would fail, too: the server is gone or stuck, the disk is full."""
     lost = isinstance(error, ConnectionLost | Refused) or error.code == NO_PROGRESS
-    return lost or isinstance(error.__cause__, OSError)
+    cause = error.__cause__
+    # A format's own errors, such as a rate that it does not support, are those of one line.
+    failed_write = isinstance(cause, soundfile.LibsndfileError) and cause.code == SYSTEM_ERROR
+    return lost or failed_write or isinstance(cause, OSError)
 
 
-async def _render_line(session: Session, line: BatchLine, path: Path) -> float:
-    """Render a line to its file. Returns the seconds of speech."""
+async def _render_line(session: Session, line: BatchLine, job: BatchJob) -> float:
+    """Render a line to its files. Returns the seconds of speech."""
+    path = job.out / line.file_name
+    subtitles = SubtitleFiles([line.subtitle_path(job.out, each) for each in job.subtitles])
     rate_hz = line.parameters.get("sample_rate") or session.ready.sample_rate
     parameters = line.parameters.copy()
     parameters["mode"] = "batch"
     utterance = session.speak(line.text, **parameters)
+    comment = str(Signature(line.digest, tuple(job.subtitles)))
     try:
-        comment = _SIGNATURE + line.digest
         with FileSink(
             path, rate_hz, format=line.format, comment=comment, keep_partial=False
         ) as sink:
             await sink.record(utterance)
             if not utterance.audio_ms:
                 raise NothingToSpeak
+            subtitles.write(utterance.text, utterance.words, utterance.audio_ms)
+            _remove_subtitles(line, path, job.out)
+        subtitles.complete()
     finally:
         utterance.cancel()
+        subtitles.abandon()
     return utterance.audio_ms / 1000
 
 
-def _read_digest(path: Path) -> str:
-    """Return the digest in a file's comment; empty if it is not from a batch."""
+def _remove_subtitles(line: BatchLine, path: Path, out: Path) -> None:
+    """Delete the subtitles of the sound file that is about to be replaced."""
+    for format_ in read_signature(path).subtitles:
+        line.subtitle_path(out, format_).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What the comment of a sound file from a batch says; the digest is empty for other files."""
+
+    digest: str = ""
+    subtitles: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join([_SIGNATURE, self.digest, *self.subtitles])
+
+
+def read_signature(path: Path) -> Signature:
+    """Read the comment of a sound file."""
     try:
         with soundfile.SoundFile(path) as file:
-            comment = str(file.comment)
+            words = str(file.comment).split()
     except (OSError, soundfile.SoundFileError):
-        return ""
-    return comment.removeprefix(_SIGNATURE) if comment.startswith(_SIGNATURE) else ""
+        return Signature()
+    if len(words) < 2 or words[0] != _SIGNATURE:
+        return Signature()
+    return Signature(words[1], tuple(words[2:]))

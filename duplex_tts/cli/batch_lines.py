@@ -8,6 +8,7 @@ import math
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from duplex_tts.channel.context import Parameters
@@ -43,6 +44,10 @@ class BatchLine:
         """Its name in the folder of the batch."""
         return f"{self.id}.{self.format}"
 
+    def subtitle_path(self, folder: Path, format_: str) -> Path:
+        """The path of its subtitle file."""
+        return folder / f"{self.id}.{format_}"
+
     @property
     def digest(self) -> str:
         """Hash of the text and the parameters."""
@@ -53,11 +58,12 @@ class BatchLine:
 
 @dataclass(frozen=True, slots=True)
 class LineFailure:
-    """A line that could not be rendered; `id` is empty if unknown."""
+    """A line that could not be rendered; `id` is empty if unknown, `code` without an error."""
 
     number: int
     id: str
     why: str
+    code: str = ""
 
 
 def parse_lines(

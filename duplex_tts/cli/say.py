@@ -31,6 +31,7 @@ from duplex_tts.cli.shared_options import (
     reporting_errors,
     stderr,
 )
+from duplex_tts.cli.subtitle_options import find_subtitle_paths
 from duplex_tts.cli.text_files import (
     TextFailed,
     TextSource,
@@ -42,7 +43,8 @@ from duplex_tts.errors import NothingToSpeak
 from duplex_tts.events import Word
 from duplex_tts.playback.file_target import STDOUT, FileTarget
 from duplex_tts.sinks import FILE_FORMATS, file_format
-from duplex_tts.wording import count_noun
+from duplex_tts.subtitles import SubtitleFiles
+from duplex_tts.wording import count_noun, format_duration
 
 STDIN = 0
 REFRESHES_PER_S = 10
@@ -71,6 +73,14 @@ def say(  # noqa: PLR0913 - a parameter is an option
         str | None,
         typer.Option("--format", help="Format of the file; default: by its suffix."),
     ] = None,
+    subtitles: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMATS",
+            help="Also write subtitles or word times beside the file: srt, vtt, json, several with "
+            "commas; or the name of such a file.",
+        ),
+    ] = None,
     voice: Voice = None,
     speed: Speed = None,
     seed: Seed = None,
@@ -86,6 +96,7 @@ def say(  # noqa: PLR0913 - a parameter is an option
     ```
     duplex-tts say "Hello there"
     duplex-tts say "Hello there" -o hello.wav
+    duplex-tts say "Hello there" -o hello.wav --subtitles srt,json
     duplex-tts say -f book.txt
     some-llm | duplex-tts say
     some-llm | duplex-tts say -o out.flac
@@ -105,6 +116,8 @@ def say(  # noqa: PLR0913 - a parameter is an option
         if output:
             file_format(output, format_)
             FileTarget(output).check_writable()
+        subtitle_paths = find_subtitle_paths(subtitles or [], output)
+        SubtitleFiles(subtitle_paths).check_writable()
         typing = not text and not file and os.isatty(STDIN)
         if typing:
             stderr.print(
@@ -117,7 +130,9 @@ def say(  # noqa: PLR0913 - a parameter is an option
         existed = output is not None and os.path.isfile(output)
         try:
             with ensure_server(url) as address, progress.live_display(not typing):
-                job = SayJob(address, key, source.text, parameters, progress.add_word)
+                job = SayJob(
+                    address, key, source.text, parameters, progress.add_word, subtitle_paths
+                )
                 if output:
                     interruption.run_coroutine(say_to_file(job, output, format_, report))
                 else:
@@ -194,7 +209,7 @@ class SayProgress:
         if self.percent is None:
             return ""
         left_s = self.left_s
-        return f"{self.percent} % · " + (f"{_format_duration(left_s)} left · " if left_s else "")
+        return f"{self.percent} % · " + (f"{format_duration(left_s)} left · " if left_s else "")
 
     def __rich__(self) -> Text:
         utterance, player = self._report.utterance, self._report.player
@@ -212,13 +227,6 @@ class SayProgress:
         if excess > 0:
             heard = Text("…") + heard[excess + 1 :]
         return Text(figures, style="dim") + heard
-
-
-def _format_duration(seconds: float) -> str:
-    """`0:07`, `12:34`, `1:02:03`."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
 
 
 def summary_line(

@@ -24,6 +24,8 @@ from duplex_tts.cli import app as cli
 from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select_missing
 from duplex_tts.cli.batch_lines import BatchLine, parse_lines
 from duplex_tts.errors import ClientError, ConnectionLost, NothingToSpeak
+from duplex_tts.sinks import SinkFailed
+from duplex_tts.subtitles import SubtitleFiles
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import LiveServer, live_server, wait_until
 from tests.support.scripted_server import ScriptedConnection, idle, run_server
@@ -209,6 +211,76 @@ async def test_a_cancelled_batch_leaves_only_complete_files(tmp_path: Path) -> N
     assert len(file_names(tmp_path)) == report.written < 40
     by_name = {line.file_name: line.text for line in lines}
     assert all(holds_speech_of(tmp_path / name, by_name[name]) for name in file_names(tmp_path))
+
+
+# --- subtitles ------------------------------------------------------------------------------------
+
+
+def cue_text(path: Path) -> str:
+    return " ".join(line for line in path.read_text(encoding="utf-8").splitlines()[2:] if line)
+
+
+async def render_with_subtitles(
+    live: LiveServer, lines: list[BatchLine], out: Path, *formats: str
+) -> BatchReport:
+    report = BatchReport()
+    missing = select_missing(lines, out, report, formats)
+    job = BatchJob(missing, out, at_once=4, subtitles=formats)
+    await render_lines(live.address, None, job, report)
+    return report
+
+
+async def test_subtitles_are_written_beside_each_sound(tmp_path: Path) -> None:
+    lines = parse_fields({"id": "a.b", "text": "One 🙂 word."}, {"id": "c", "text": "Two --> go."})
+    async with live_server() as live:
+        await render_with_subtitles(live, lines, tmp_path, "srt", "json")
+    assert file_names(tmp_path) == ["a.b.json", "a.b.srt", "a.b.wav", "c.json", "c.srt", "c.wav"]
+    assert cue_text(tmp_path / "a.b.srt") == "One 🙂 word."
+    assert json.loads((tmp_path / "c.json").read_bytes())["text"] == "Two --> go."
+
+
+async def test_a_sound_without_its_subtitles_is_rendered_again(tmp_path: Path) -> None:
+    lines = text_lines(3)
+    async with live_server() as live:
+        await render_with_subtitles(live, lines, tmp_path, "srt")
+        (tmp_path / "00002.srt").unlink()
+        report = await render_with_subtitles(live, lines, tmp_path, "srt")
+        assert (report.kept, report.written) == (2, 1)
+        report = await render_with_subtitles(live, lines, tmp_path, "srt", "vtt")
+        assert (report.kept, report.written) == (0, 3)
+        report = await render_with_subtitles(live, lines, tmp_path, "vtt")
+        assert (report.kept, report.written) == (3, 0)
+
+
+async def test_subtitles_never_stand_beside_the_sound_of_another_text(tmp_path: Path) -> None:
+    former, changed = (parse_fields({"id": "a", "text": text}) for text in ("Old one.", "New one."))
+    async with live_server() as live:
+        await render_with_subtitles(live, former, tmp_path, "srt", "vtt")
+        await render_with_subtitles(live, changed, tmp_path, "srt")
+        assert file_names(tmp_path) == ["a.srt", "a.wav"]
+        assert cue_text(tmp_path / "a.srt") == "New one."
+        await render_with_subtitles(live, former, tmp_path)
+        assert file_names(tmp_path) == ["a.wav"]
+
+
+async def test_a_batch_killed_between_the_files_of_a_line_is_completed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = text_lines(1)
+    with monkeypatch.context() as patch:
+
+        def fail(_files: SubtitleFiles) -> None:
+            raise SinkFailed("killed")
+
+        patch.setattr(SubtitleFiles, "complete", fail)
+        patch.setattr(SubtitleFiles, "abandon", lambda _files: None)
+        async with live_server() as live:
+            await render_with_subtitles(live, lines, tmp_path, "srt")
+    assert file_names(tmp_path) == [".00001.srt.part", "00001.wav"]
+    async with live_server() as live:
+        report = await render_with_subtitles(live, lines, tmp_path, "srt")
+    assert report.written == 1
+    assert file_names(tmp_path) == ["00001.srt", "00001.wav"]
 
 
 # --- continuing -----------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -201,3 +202,66 @@ async def test_an_interrupted_report_counts_what_was_heard_not_what_was_received
     assert report.utterance.audio_ms == 5_000
     assert 0 <= report.heard_ms < 4_000
     assert not report.complete
+
+
+# --- subtitles ------------------------------------------------------------------------------------
+
+
+async def speak_first_sentence(peer: ScriptedConnection) -> None:
+    """Speak `One.` of a text and never more."""
+    start = await peer.receive("start")
+    await peer.receive_text(9)
+    await peer.receive("end")
+    await peer.send_audio(start["context"], 0, 4)
+
+
+async def test_subtitles_are_written_beside_the_sound(tmp_path: Path) -> None:
+    async def script(peer: ScriptedConnection) -> None:
+        await speak_all(peer)
+
+    paths = [tmp_path / "hello.srt", tmp_path / "hello.json"]
+    async with run_server(script) as url:
+        job = create_job(url, "Hello there", subtitles=paths)
+        await say_to_file(job, tmp_path / "hello.wav", None, SayReport())
+    assert paths[0].read_text(encoding="utf-8").endswith("\nHello there\n")
+    assert json.loads(paths[1].read_bytes())["words"][0]["word"] == "Hello there"
+    assert sorted(os.listdir(tmp_path)) == ["hello.json", "hello.srt", "hello.wav"]
+
+
+@pytest.mark.parametrize("existed", [False, True])
+async def test_an_interrupt_keeps_sound_and_subtitles_of_one_speech(
+    tmp_path: Path, existed: bool
+) -> None:
+    sound, srt = tmp_path / "x.wav", tmp_path / "x.srt"
+    if existed:
+        sound.write_bytes(b"former")
+        srt.write_text("former")
+    report = SayReport()
+    async with run_server(speak_first_sentence) as url:
+        job = create_job(url, "One. Two.", subtitles=[srt])
+        saying = asyncio.create_task(say_to_file(job, sound, None, report))
+        await wait_until(lambda: report.heard_ms > 0, 10)
+        saying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saying
+    if existed:
+        assert (sound.read_bytes(), srt.read_text()) == (b"former", "former")
+    else:
+        assert soundfile.info(sound).frames == 240
+        assert srt.read_text().splitlines()[2:] == ["One."]
+    assert sorted(os.listdir(tmp_path)) == ["x.srt", "x.wav"]
+
+
+async def test_a_text_without_sound_leaves_no_subtitles(tmp_path: Path) -> None:
+    async def script(peer: ScriptedConnection) -> None:
+        start = await peer.receive("start")
+        await peer.receive_text(1)
+        await peer.receive("end")
+        await peer.send_audio(start["context"], 0, 1, ms=0)
+        await peer.send_done(start["context"], ms=0, characters=1, chunks=1)
+
+    async with run_server(script) as url:
+        job = create_job(url, "🙂", subtitles=[tmp_path / "x.vtt"])
+        with pytest.raises(NothingToSpeak):
+            await say_to_file(job, tmp_path / "x.wav", None, SayReport())
+    assert os.listdir(tmp_path) == []
