@@ -14,6 +14,7 @@ from duplex_tts.cli.batch import batch
 from duplex_tts.cli.bench_check import bench_problem, plan_problem
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.lexicon import app as lexicon
+from duplex_tts.cli.mcp import HELP, mcp
 from duplex_tts.cli.read import read
 from duplex_tts.cli.say import say
 from duplex_tts.cli.server_program import exec_program
@@ -59,6 +60,7 @@ app.command("say")(say)
 app.command("type")(type_)
 app.command("batch")(batch)
 app.command("read")(read)
+app.command("mcp", help=HELP)(mcp)
 app.add_typer(voices, name="voices")
 app.add_typer(lexicon, name="lexicon")
 
