@@ -29,8 +29,10 @@ from duplex_tts.cli.shared_options import (
     ensure_server,
     print_error,
     reporting_errors,
+    stderr,
 )
 
+STDIN = 0
 _MISSING = "the tools need a package: pip install 'duplex-tts[mcp]'"
 
 
@@ -107,6 +109,11 @@ def mcp(  # noqa: PLR0913 - a parameter is an option
     device_from_name(device)  # refuses an unknown one now
     if url is not None:
         check_url(url)
+    if os.isatty(STDIN):
+        stderr.print(
+            "[dim]Waiting for the messages of an agent, which starts this command itself: see "
+            "`duplex-tts mcp --help`. Ctrl-C ends.[/]"
+        )
     defaults = Parameters(voice=voice, speed=speed, language=language, volume=volume)
     speech_server = SpeechServer(partial(ensure_server, url))
     queue = SpeechQueue(speech_server, key, partial(device_from_name, device))

@@ -48,7 +48,7 @@ class SpokenText:
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     playing: QueuedUtterance | None = None
-    error: ClientError | None = None
+    error: Exception | None = None
     stopped: bool = False
 
     @property
@@ -154,7 +154,7 @@ class SpeechQueue:
             await spoken.playing.done()
             if not (spoken.stopped or utterance.audio_ms):
                 raise NothingToSpeak
-        except ClientError as error:
+        except Exception as error:  # noqa: BLE001 - raised by the call, or told by the next
             spoken.error = error
             self._failed.append(spoken)
         finally:

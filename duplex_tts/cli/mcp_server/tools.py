@@ -81,8 +81,10 @@ class SpeechTools:
                 spoken.stop()
                 raise
         problems = self._problems(spoken)
-        if spoken.error is not None:
+        if isinstance(spoken.error, ClientError):
             raise ToolError(" ".join([_explain(spoken.error), *problems]))
+        if spoken.error is not None:
+            raise spoken.error
         return Said.describe(spoken, ahead, problems)
 
     async def stop(self) -> Stopped:
@@ -223,7 +225,8 @@ def _keeping_complete_files(file: Path, report: SayReport, *, overwrite: bool) -
         yield
     finally:
         if not (existed or report.complete):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):  # there is none, or not even a folder
+                file.unlink()
 
 
 def _fetch_voices(address: str, key: str | None, language: str | None) -> dict[str, Any]:
@@ -246,7 +249,7 @@ def _tool_errors() -> Iterator[None]:
         raise ToolError(_explain(error)) from error
 
 
-def _explain(error: ClientError) -> str:
+def _explain(error: Exception) -> str:
     """The message, with what the agent can do."""
     remedy = " Until then `save_to_file` works." if isinstance(error, DeviceFailed) else ""
     return f"{error}.{remedy}"

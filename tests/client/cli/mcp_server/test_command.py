@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import pty
 import shlex
 import signal
 import sys
@@ -69,6 +71,26 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("option", [("--device", "trumpet"), ("--url", "ftp://host")])
 def test_a_wrong_option_is_refused_at_the_start(option: tuple[str, str]) -> None:
     assert run_mcp(*option).exit_code == 2
+
+
+@NEEDS_MCP
+async def test_in_a_terminal_it_says_that_an_agent_starts_it() -> None:
+    master, slave = pty.openpty()
+    command = (sys.executable, *COMMAND)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=slave, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stderr is not None
+        assert b"Waiting for the messages of an agent" in await process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 128 + signal.SIGINT
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+        os.close(master)
+        os.close(slave)
 
 
 # --- the process ----------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,22 @@ import soundfile
 pytest.importorskip("mcp", reason="needs pip install 'duplex-tts[mcp]'")
 
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.mcp_server import speech_queue
+from duplex_tts.cli.mcp_server import speech_queue, tools
 from duplex_tts.cli.mcp_server.speech_queue import QUEUE_LIMIT
 from duplex_tts.playback.devices import NullDevice
 from duplex_tts.player import Player
 from tests.client.cli.mcp_server.agent import run_agent
 from tests.support.live_server import live_server, wait_until
-from tests.support.scripted_server import ScriptedConnection, run_server
+from tests.support.scripted_server import ScriptedConnection, idle, run_server
 
 LONG = "One two three four five six seven eight nine ten. " * 20  # 8 s of the fake voice
 MODES = ("auto", "legacy")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`say` waits for its first sound, however busy the machine is."""
+    monkeypatch.setattr(tools, "RETURN_WITHIN_S", 60.0)
 
 
 # --- what the agent reads -------------------------------------------------------------------------
@@ -30,14 +38,14 @@ MODES = ("auto", "legacy")
 
 async def test_the_tools_and_all_their_arguments_are_described() -> None:
     async with run_agent("127.0.0.1:1") as agent:
-        tools = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
-        assert set(tools) == {"say", "stop", "list_voices", "save_to_file"}
+        listed = {tool.name: tool for tool in (await agent.client.list_tools()).tools}
+        assert set(listed) == {"say", "stop", "list_voices", "save_to_file"}
         assert agent.client.instructions
-        for tool in tools.values():
+        for tool in listed.values():
             assert tool.description
             for argument in tool.input_schema["properties"].values():
                 assert argument["description"]
-        assert "No Markdown" in tools["say"].description
+        assert "No Markdown" in listed["say"].description
 
 
 # --- say ------------------------------------------------------------------------------------------
@@ -49,6 +57,12 @@ async def test_say_returns_while_the_text_is_spoken() -> None:
         assert (said["status"], said["texts_ahead"]) == ("speaking", 0)
         assert len(agent.queue.texts) == 1, "it is still spoken"
         await wait_until(lambda: agent.loud_ms() > 0, 20)
+
+
+async def test_say_does_not_wait_long_for_a_slow_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tools, "RETURN_WITHIN_S", 0.0)
+    async with run_server(idle) as url, run_agent(url) as agent:
+        assert (await agent.call("say", text="Hello."))["status"] == "starting"
 
 
 async def test_texts_are_spoken_in_the_order_of_the_calls() -> None:
@@ -173,6 +187,16 @@ async def test_without_a_server_the_agent_is_told_so() -> None:
         assert "no speech server answers" in await agent.fail("list_voices")
 
 
+async def test_a_bug_is_an_error_and_not_silence() -> None:
+    @contextmanager
+    def broken() -> Iterator[str]:
+        raise ZeroDivisionError
+        yield ""
+
+    async with run_agent(broken()) as agent:
+        assert await agent.fail("say", text="Hello") == "Error executing tool say"
+
+
 async def test_without_a_sound_device_the_agent_is_told_to_write_a_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -239,6 +263,13 @@ async def test_a_file_of_unknown_format_is_refused_with_the_formats(tmp_path: Pa
     async with run_agent("127.0.0.1:1") as agent:
         message = await agent.fail("save_to_file", text="Hi", path=str(tmp_path / "hello.txt"))
     assert "wav, flac, ogg, opus, mp3" in message
+
+
+async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with run_agent("127.0.0.1:1") as agent:
+        message = await agent.fail("save_to_file", text="Hi", path=f"{tmp_path}/file/hello.wav")
+    assert f"the folder {tmp_path}/file does not exist" in message
 
 
 async def test_a_failed_call_leaves_no_file(tmp_path: Path) -> None:
