@@ -419,6 +419,13 @@ def _exit_after(seconds: float) -> None:
     last.start()
 
 
+def _stop_with_stdin() -> None:
+    """Stop this process, as a signal does, once standard input has ended. Blocks until then."""
+    while os.read(0, 1024):  # not `sys.stdin`: a blocked read of it breaks the interpreter's exit
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: read the settings, serve."""
     parser = argparse.ArgumentParser(
@@ -430,8 +437,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="serve other devices on the network: create a key, print a link and its QR code",
     )
+    parser.add_argument(
+        "--stop-with-stdin",
+        action="store_true",
+        help="stop when standard input ends, for programs that start a server: it ends with them",
+    )
     try:
         flags = parser.parse_args(arguments)
+        if flags.stop_with_stdin:
+            threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
         settings = load_settings(flags).settings
         configure_logging(settings.log)
         key = kept_key() if flags.lan else ""

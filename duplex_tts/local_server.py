@@ -28,15 +28,20 @@ def local_server(*flags: str, start_timeout_s: float = START_TIMEOUT_S) -> Itera
     """Run a server on a free port; yields `http://host:port` when ready, stops it on exit.
 
     Blocks while it starts (seconds). `flags` are those of `backend/main.py`. It stays in the
-    caller's process group, so that closing the terminal ends it. Raises `ServerFailed`.
+    caller's process group, so that closing the terminal ends it; it also ends with a caller that
+    is killed. Raises `ServerFailed`.
     """
     # -P: do not import a `backend` folder of the current directory.
-    command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", *flags]
+    command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", "--stop-with-stdin"]
     with tempfile.TemporaryFile() as log:
         process = None
         try:  # entered before the start: an interrupt must not leave the process running
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True
+                [*command, *flags],
+                stdin=subprocess.PIPE,  # the system closes it when this process is killed
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
             )
             yield _wait_for_address(process, log, start_timeout_s)
         finally:

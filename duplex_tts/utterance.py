@@ -49,6 +49,7 @@ class Utterance:
         self._below_limit = asyncio.Event()
         self._slot_free = asyncio.Event()
         self._result: Done | Cancelled | Exception | None = None
+        self._begun = asyncio.Event()
         self._finished = asyncio.Event()
 
     # --- for the application ----------------------------------------------------------------------
@@ -97,6 +98,10 @@ class Utterance:
         self._below_limit.set()
         await self._finished.wait()
         return self._get_result()
+
+    async def wait_begun(self) -> None:
+        """Wait until the first audio has arrived, or none will. Cancel-safe."""
+        await self._begun.wait()
 
     def cancel(self) -> None:
         """Cancel: unread audio is dropped, and the iteration ends at once.
@@ -158,6 +163,7 @@ class Utterance:
         """Finish the utterance. No effect if it is finished."""
         if self._result is None:
             self._result = result
+            self._begun.set()
             self._finished.set()
             self._slot_free.set()
             self._wake_waiters()
@@ -195,6 +201,7 @@ class Utterance:
         self.audio_ms += audio.duration_ms
         if audio.data and self.ttfa_ms is None and self._first_text_s is not None:
             self.ttfa_ms = (self._clock() - self._first_text_s) * 1000
+            self._begun.set()
         if not self.cancelled:
             self._unread.append(audio)
             self._unread_ms += audio.duration_ms

@@ -15,6 +15,7 @@ from duplex_tts.cli.bench_check import bench_problem, plan_problem
 from duplex_tts.cli.book import book
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.lexicon import app as lexicon
+from duplex_tts.cli.mcp import HELP, mcp
 from duplex_tts.cli.read import read
 from duplex_tts.cli.say import say
 from duplex_tts.cli.server_program import exec_program
@@ -62,6 +63,7 @@ app.command("type")(type_)
 app.command("batch")(batch)
 app.command("book")(book)
 app.command("read")(read)
+app.command("mcp", help=HELP)(mcp)
 app.add_typer(voices, name="voices")
 app.add_typer(lexicon, name="lexicon")
 app.add_typer(service, name="service")

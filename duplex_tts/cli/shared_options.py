@@ -138,7 +138,7 @@ def ensure_server(url: str | None) -> Iterator[str]:
     runs during the block.
     """
     if url is not None or is_ready(DEFAULT_URL):
-        yield _check_url(url or DEFAULT_URL)
+        yield check_url(url or DEFAULT_URL)
         return
     stderr.print(
         "[dim]No server is running: starting one for this call (`duplex-tts serve` keeps one).[/]"
@@ -156,7 +156,8 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def _check_url(url: str) -> str:
+def check_url(url: str) -> str:
+    """Return the address of the WebSocket. Raises `typer.BadParameter`."""
     try:
         return websocket_url(url)
     except BadAddress as error:

@@ -138,7 +138,7 @@ class QueuedUtterance:
         now_s = self._clock()
         self._update_owed(now_s)
         heard_ms = self._mixer.heard_ms(self._track, now_s)
-        while self._words and self._words[0].start_ms <= heard_ms and not self.cancelled:
+        while self._words and self._words[0].start_ms < heard_ms and not self.cancelled:
             self._call_on_word(self._words.popleft())
         if self.buffered_ms <= AHEAD_MS or self._speech.cancelled:
             self._has_room.set()

@@ -24,9 +24,7 @@ RAMP_S = 0.005  # duration of the worklet's ramp at a start or stop
 # Wraps the page's AudioWorkletNode: copies every rendered block and records each start and stop as
 # a rendered sample number. A busy machine skips or renumbers blocks, so the clock's frames are used
 # for timing only. Records the playback position at each word highlight and each painted frame.
-# Speech runs at double speed to shorten the tests.
 _TAP = """
-localStorage.setItem("duplex-tts.speed", "2");
 const tap = { blocks: [], states: [], lit: [], frames: [], painting_ms: [], context: null };
 globalThis.tap = tap;
 let unplaced = [];
@@ -159,11 +157,13 @@ class SpeakingPage:
     def said(self) -> Locator:
         return self.page.locator("#history p")
 
-    async def open(self, url: str) -> SpeakingPage:
+    async def open(self, url: str, speed: float = 2) -> SpeakingPage:
+        """Open it. `speed`: of the speech, double by default to shorten the tests."""
         self.page.on("websocket", self._tap)
         self.page.on("console", self._complained)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        await self.page.add_init_script(_TAP)
+        set_speed = f'localStorage.setItem("duplex-tts.speed", "{speed}");'
+        await self.page.add_init_script(set_speed + _TAP)
         await self.page.goto(url)
         await self.connected()
         return self

@@ -1,8 +1,20 @@
+import asyncio
+import sys
+
 import pytest
 
+from duplex_tts.cli.shared_options import is_ready
 from duplex_tts.errors import ConnectionLost
 from duplex_tts.local_server import ServerFailed, local_server
 from duplex_tts.session import Session
+from tests.support.live_server import wait_until
+
+_CALLER = """
+from duplex_tts.local_server import local_server
+with local_server() as url:
+    print(url, flush=True)
+    input()
+"""
 
 
 async def test_a_local_server_runs_during_the_block() -> None:
@@ -24,3 +36,15 @@ def test_a_local_server_that_does_not_start_raises_with_its_log() -> None:
 def test_a_local_server_that_starts_too_slowly_raises() -> None:
     with pytest.raises(ServerFailed, match="not ready"), local_server(start_timeout_s=0.01):
         pass
+
+
+async def test_a_local_server_ends_with_a_caller_that_is_killed() -> None:
+    caller = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _CALLER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert caller.stdout is not None
+    url = (await caller.stdout.readline()).decode().strip()
+    assert is_ready(url)
+    caller.kill()
+    await caller.wait()
+    await wait_until(lambda: not is_ready(url), 20)

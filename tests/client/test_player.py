@@ -230,6 +230,21 @@ def test_on_word_is_called_when_a_word_is_heard_not_when_it_arrives() -> None:
         assert 0 <= late_s <= 0.02 + BLOCK_S + TICK_S
 
 
+def test_the_first_word_of_a_queued_utterance_is_not_heard_before_its_turn() -> None:
+    async def script(player: Player) -> None:
+        speech = ScriptedSpeech("Hello")
+        speech.say([1] * 400, 5, (Word(0, 5, 0, 400),))
+        speech.end()
+        player.play(complete_speech([2] * 1000))
+        queued = player.play(speech)
+        await asyncio.sleep(0.9)
+        assert queued.heard_text == ""
+        await queued.done()
+        assert queued.heard_text == "Hello"
+
+    run_player(script)
+
+
 def test_on_word_is_not_called_for_cancelled_words() -> None:
     calls: list[str] = []
 

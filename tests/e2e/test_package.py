@@ -119,7 +119,7 @@ def test_extras_match_the_pinned_versions() -> None:
     extras = read_project()["optional-dependencies"]
     assert isinstance(extras, dict)
     pins = read_pins("requirements-test.txt")
-    for extra in ("bench", "cluster", "languages"):
+    for extra in ("bench", "cluster", "languages", "mcp"):
         assert minimum_versions(extras[extra]).items() <= pins.items()
     assert (
         minimum_versions(extras["download"]).items()

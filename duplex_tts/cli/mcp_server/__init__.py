@@ -1,0 +1,1 @@
+"""`duplex-tts mcp`: speech as tools of the Model Context Protocol, for coding agents."""
