@@ -38,6 +38,7 @@ from backend.cluster.replicas import Replicas
 from backend.cluster.shared_entries import SharedEntries
 from backend.config import Settings
 from backend.config_sources import add_flags, load_settings
+from backend.cores import parallel_cores
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.cartesia_dictionaries import cartesia_dictionary_routes
 from backend.endpoints.deepgram import deepgram_routes
@@ -117,7 +118,7 @@ def create_app(
     access = Access(settings.access)
     check_exposure(settings, access)
     metrics = Metrics()
-    threads = settings.engine.threads or os.cpu_count() or 1
+    threads = settings.engine.threads or parallel_cores()
     limits = Limits(
         settings.bidirectional_streaming.task_timeout,
         settings.server.max_first_wait,

@@ -16,13 +16,14 @@ from ray import serve
 from ray.exceptions import RayError
 
 from backend.config import Settings
+from backend.cores import parallel_cores
 from backend.errors import ConfigError
 from backend.lan import invitation
 from backend.main import listen
 from backend.ray_serve.deployment import NAME, ModelSource, create_application, load_configured
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CORES = os.cpu_count() or 1
+_CORES = parallel_cores()
 
 
 def serve_replicas(

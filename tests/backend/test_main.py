@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import backend.main
+from backend.config import Settings
 from backend.main import listen, main
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import live_server
@@ -86,6 +88,16 @@ async def test_a_batching_engine_has_one_thread() -> None:
     model = FakeModel(max_batch=64)
     async with live_server(model, engine={"threads": 3}):
         assert len(model.engines) == 1
+
+
+async def test_a_containers_limit_bounds_the_engine_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backend.main, "parallel_cores", lambda: 2)
+    model = FakeModel()
+    async with live_server(model, engine={"threads": 0}):
+        pass
+    assert len(model.engines) == 2
 
 
 async def test_one_engine_is_created_per_thread() -> None:

@@ -69,10 +69,6 @@ def test_a_containers_limits_count(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("400000\n")
     assert machine.memory_bytes(meminfo, tmp_path) == (100_000, 500_000)
     assert machine.memory_bytes(tmp_path / "none", tmp_path) == (0, 0)
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert machine.core_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert machine.core_quota(tmp_path) is None
 
 
 def test_the_commit_is_of_the_checkout_only(tmp_path: Path) -> None:
