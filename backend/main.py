@@ -66,7 +66,7 @@ from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
-from backend.transport.auth import HEALTH, Access, check_exposure
+from backend.transport.auth import HEALTH, Access, add_key, check_exposure, lacks_key
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
     ConnectionLimits,
@@ -326,11 +326,12 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         f"text and audio at ws{url[4:]}/ws/tts"
     )
     if not lan_key:  # else the invitation has one, with the key
-        announcement += f'\n  try: duplex-tts say "Hello there" --url {url}'
+        site = settings.server.public_url or url
+        announcement += f'\n  try: duplex-tts say "Hello there" --url {site}'
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
     if lan_key:
-        announcement += f"\n{invitation(host, port, lan_key)}"
+        announcement += f"\n{invitation(host, port, lan_key, settings.server.public_url)}"
 
     def stop(error: EngineDead) -> None:
         server.stop_with_error(error)
@@ -403,8 +404,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         flags = parser.parse_args(arguments)
         settings = load_settings(flags).settings
         configure_logging(settings.log)
-        key = kept_key() if flags.lan else ""
-        settings = open_to_network(settings, key) if key else settings
+        key = kept_key() if flags.lan or lacks_key(settings.access) else ""
+        settings = open_to_network(settings, key) if flags.lan else add_key(settings, key)
         (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:
         sys.exit(f"duplex-tts: {error.message}")

@@ -128,9 +128,10 @@ def _announce(settings: Settings, port: int, lan_key: str) -> str:
         f"  {cluster.replicas} replicas; text and audio at ws{url[4:]}/ws/tts",
     ]
     if lan_key:
-        lines.append(invitation(host, port, lan_key))
+        lines.append(invitation(host, port, lan_key, settings.server.public_url))
     else:
-        lines.append(f'  try: duplex-tts say "Hello there" --url {url}')
+        site = settings.server.public_url or url
+        lines.append(f'  try: duplex-tts say "Hello there" --url {site}')
     return "\n".join(lines)
 
 

@@ -134,6 +134,29 @@ def test_a_port_in_use_stops_the_start_with_the_remedy() -> None:
     assert "--port" in str(stop.value.code)
 
 
+@pytest.mark.parametrize(
+    ("flags", "host", "keys"),
+    [
+        ([], "127.0.0.1", ""),
+        (["--set", "access.create_key=true"], "127.0.0.1", "dtts_kept"),
+        (["--set", "access.create_key=true", "--host", "0.0.0.0"], "0.0.0.0", "dtts_kept"),
+        (["--set", "access.create_key=true", "--set", "access.api_keys=mine"], "127.0.0.1", "mine"),
+        (["--set", "access.api_keys=mine", "--lan"], "0.0.0.0", "mine,dtts_kept"),
+    ],
+)
+def test_a_created_key_is_required(
+    flags: list[str], host: str, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Settings, str]] = []
+    monkeypatch.setattr(backend.main, "kept_key", lambda: "dtts_kept")
+    monkeypatch.setattr(backend.main, "configure_logging", lambda _: None)
+    monkeypatch.setattr(backend.main, "serve", lambda *given: served.append(given))
+    main(flags)
+    [(settings, shown)] = served
+    assert (settings.server.host, settings.access.api_keys) == (host, keys)
+    assert shown == ("dtts_kept" if "dtts_kept" in keys else "")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_script_prints_its_address_and_stops_at_a_signal(
     stop: signal.Signals, tmp_path: Path

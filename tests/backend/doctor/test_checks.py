@@ -109,6 +109,12 @@ def test_the_server_can_run() -> None:
     assert found["access"].text == "open to this machine only, no keys"
 
 
+def test_a_key_that_the_server_will_create_counts() -> None:
+    inputs = inputs_for(server={"host": "0.0.0.0"}, access={"create_key": True})
+    finding = by_name(server.run(inputs))["access"]
+    assert finding.text == "open to the network (0.0.0.0), keys required"
+
+
 @pytest.mark.parametrize(
     ("is_checkout", "command"), [(True, "requirements.txt"), (False, "--force-reinstall")]
 )
