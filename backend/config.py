@@ -24,6 +24,11 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 is all.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port; 0 takes any free one.")
+    public_url: str = Field(
+        default="",
+        description="Address under which others reach the server, for the links that it prints: "
+        "https://tts.example.org. Empty: its own addresses.",
+    )
     max_connections: int = Field(
         default=1000,
         ge=1,
@@ -269,6 +274,11 @@ class AccessSettings(Section):
     admin_key: str = Field(
         default="",
         description="API key that may also list and end sessions; best set in the environment.",
+    )
+    create_key: bool = Field(
+        default=False,
+        description="If no key is configured, create one at the first start, keep it in the user's "
+        "data folder, and print a link with it. Not with insecure.",
     )
     sessions_per_key: int = Field(
         default=0,

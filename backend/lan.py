@@ -1,4 +1,4 @@
-"""`duplex-tts serve --lan`: access from other devices of the network, by a key in a link."""
+"""`serve --lan` and `access.create_key`: access from other devices, by a key in a link."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import secrets
 import socket
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.transport.auth import is_loopback
+from backend.transport.auth import add_key, is_loopback
 
 KEY_FILE = platformdirs.user_data_path("duplex-tts", appauthor=False) / "lan.key"
 _PREFIX = "dtts_"
@@ -32,15 +33,10 @@ def open_to_network(settings: Settings, key: str) -> Settings:
     """The settings with this API key added, and listening on all addresses unless a non-loopback
     address is set.
     """
-    server, access = settings.server, settings.access
+    server = settings.server
     host = "0.0.0.0" if is_loopback(server.host) else server.host
-    keys = ",".join(filter(None, (access.api_keys, key)))
-    return settings.model_copy(
-        update={
-            "server": server.model_copy(update={"host": host}),
-            "access": access.model_copy(update={"api_keys": keys}),
-        }
-    )
+    opened = settings.model_copy(update={"server": server.model_copy(update={"host": host})})
+    return add_key(opened, key)
 
 
 def kept_key(file: Path = KEY_FILE) -> str:
@@ -56,7 +52,10 @@ def kept_key(file: Path = KEY_FILE) -> str:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, _OWNER_ONLY), "w") as opened:
             opened.write(f"{key}\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot keep the key for --lan in {file}: {error}") from error
+        raise ConfigError(
+            f"cannot keep the API key in {file}: {error}; make the folder writable, or set "
+            "access.api_keys"
+        ) from error
     return key
 
 
@@ -89,35 +88,50 @@ def _reachable(address: str) -> bool:
     return not (found.is_loopback or found.is_unspecified or linked)
 
 
-def invitation(host: str, port: int, key: str, file: Path = KEY_FILE) -> str:
+def invitation(host: str, port: int, key: str, public_url: str = "", file: Path = KEY_FILE) -> str:
     """The text with the links for other devices, a QR code of the first link, and a command that
-    tries the server on this machine. Blocks.
-    """
-    import segno  # needed only here
+    tries the server. Blocks.
 
-    links = [_link(each, port, key) for each in addresses_of(host)]
-    here = _HERE.get(host, host)
-    tried = f'  try: duplex-tts say "Hello there" --url {_site(here, port)} --key {key}\n'
-    if not links:
-        return (
-            f"{tried}  --lan: this machine has no address in a network; in its own browser:\n"
-            f"    {_link(here, port, key)}"
-        )
-    image = io.StringIO()
-    segno.make(links[0], error="l").terminal(image, compact=True)
-    return (
-        f"{tried}  on another device of this network open, or scan:\n"
-        + "".join(f"    {link}\n" for link in links)
-        + f"\n{image.getvalue()}\n"
+    `public_url`: used instead of the machine's own addresses, of which a container's are of no use.
+    """
+    here, sites = _find_sites(host, port, public_url.rstrip("/"))
+    tried = f'  try: duplex-tts say "Hello there" --url {here} --key {key}\n'
+    links = "".join(f"    {_link(site, key)}\n" for site in sites or [here])
+    if not sites:
+        note = "--lan: this machine has no address in a network; in its own browser:"
+        return f"{tried}  {note}\n{links}"
+    kept = (
         f"  The link carries the key: show it to those who may speak here. It is kept in {file};\n"
-        "  delete that file for another. Over http a browser speaks; https adds the microphone\n"
+        "  delete that file for another."
+    )
+    if is_loopback(urlsplit(sites[0]).hostname or ""):
+        return f"{tried}  in a browser of this machine open:\n{links}{kept}"
+    return (
+        f"{tried}  on another device of this network open, or scan:\n{links}"
+        f"\n{_draw_code(_link(sites[0], key))}\n"
+        f"{kept} Over http a browser speaks; https adds the microphone\n"
         "  and the installable app: docs/deploy.md"
     )
+
+
+def _find_sites(host: str, port: int, public_url: str) -> tuple[str, list[str]]:
+    """The address for this machine and those for other devices, the likeliest first."""
+    if public_url:
+        return public_url, [public_url]
+    return _site(_HERE.get(host, host), port), [_site(each, port) for each in addresses_of(host)]
 
 
 def _site(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _link(host: str, port: int, key: str) -> str:
-    return f"{_site(host, port)}/#key={key}"
+def _link(site: str, key: str) -> str:
+    return f"{site}/#key={key}"
+
+
+def _draw_code(link: str) -> str:
+    import segno  # needed only here
+
+    image = io.StringIO()
+    segno.make(link, error="l").terminal(image, compact=True)
+    return image.getvalue()

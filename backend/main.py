@@ -39,6 +39,7 @@ from backend.cluster.replicas import Replicas
 from backend.cluster.shared_entries import SharedEntries
 from backend.config import Settings, WyomingSettings
 from backend.config_sources import add_flags, load_settings
+from backend.cores import parallel_cores
 from backend.endpoints.cartesia import cartesia_routes
 from backend.endpoints.cartesia_dictionaries import cartesia_dictionary_routes
 from backend.endpoints.deepgram import deepgram_routes
@@ -68,7 +69,14 @@ from backend.synthesis.lexicon_store import LexiconStore
 from backend.synthesis.scheduler import Limits
 from backend.synthesis.shared_lexicons import SharedLexicons
 from backend.text.reading.lexicon_text import LARGEST_BYTES as LARGEST_LEXICON_BYTES
-from backend.transport.auth import HEALTH, Access, check_exposure, is_loopback
+from backend.transport.auth import (
+    HEALTH,
+    Access,
+    add_key,
+    check_exposure,
+    is_loopback,
+    lacks_key,
+)
 from backend.transport.bounded_http import BoundedHttpConfig
 from backend.transport.connection_limits import (
     ConnectionLimits,
@@ -125,7 +133,7 @@ def create_app(
     access = Access(settings.access)
     check_exposure(settings, access)
     metrics = Metrics()
-    threads = settings.engine.threads or os.cpu_count() or 1
+    threads = settings.engine.threads or parallel_cores()
     limits = Limits(
         settings.bidirectional_streaming.task_timeout,
         settings.server.max_first_wait,
@@ -375,11 +383,12 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         f"text and audio at ws{url[4:]}/ws/tts"
     )
     if not lan_key:  # else the invitation has one, with the key
-        announcement += f'\n  try: duplex-tts say "Hello there" --url {url}'
+        site = settings.server.public_url or url
+        announcement += f'\n  try: duplex-tts say "Hello there" --url {site}'
     if settings.wyoming.port:
         announcement += f"\n  Home Assistant: Wyoming, port {settings.wyoming.port}"
     if lan_key:
-        announcement += f"\n{invitation(host, port, lan_key)}"
+        announcement += f"\n{invitation(host, port, lan_key, settings.server.public_url)}"
 
     def stop(error: EngineDead) -> None:
         server.stop_with_error(error)
@@ -448,8 +457,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
         settings = load_settings(flags).settings
         configure_logging(settings.log)
-        key = kept_key() if flags.lan else ""
-        settings = open_to_network(settings, key) if key else settings
+        key = kept_key() if flags.lan or lacks_key(settings.access) else ""
+        settings = open_to_network(settings, key) if flags.lan else add_key(settings, key)
         check_inherited(settings)
         (serve_cluster if settings.cluster.replicas else serve)(settings, key)
     except DuplexError as error:

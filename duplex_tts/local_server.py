@@ -17,6 +17,9 @@ READY_PREFIX = "duplex-tts ready on "
 START_TIMEOUT_S = 300.0  # loading a large model; a server that exits is noticed at once
 STOP_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 5
+# Whatever the environment says for a server that others use, as in a container: this one is the
+# caller's alone.
+_OWN = ("--host", "127.0.0.1", "--port", "0", "--set", "access.create_key=false")
 
 
 class ServerFailed(ClientError):
@@ -32,7 +35,7 @@ def local_server(*flags: str, start_timeout_s: float = START_TIMEOUT_S) -> Itera
     is killed. Raises `ServerFailed`.
     """
     # -P: do not import a `backend` folder of the current directory.
-    command = [sys.executable, "-P", "-m", "backend.main", "--port", "0", "--stop-with-stdin"]
+    command = [sys.executable, "-P", "-m", "backend.main", "--stop-with-stdin", *_OWN]
     with tempfile.TemporaryFile() as log:
         process = None
         try:  # entered before the start: an interrupt must not leave the process running

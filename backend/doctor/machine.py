@@ -9,29 +9,15 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+from backend.cores import CGROUP, core_count
+
 _COMMAND_LIMIT_S = 10.0
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def machine_name() -> str:
     """The processor and the number of usable cores, such as `AMD EPYC, 2 cores`."""
     count = core_count()
     return f"{_processor()}, {count} core{'s' if count != 1 else ''}"
-
-
-def core_count() -> int:
-    """CPU cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def core_quota(cgroup: Path = _CGROUP) -> float | None:
-    """The cores' worth of time that a container may use; None: no limit, or unknown."""
-    with suppress(OSError, ValueError):
-        quota, period = (cgroup / "cpu.max").read_text().split()
-        return int(quota) / int(period)  # `max` is no number
-    return None
 
 
 def busy_share() -> float:
@@ -41,7 +27,7 @@ def busy_share() -> float:
     return round(os.getloadavg()[0] / (os.cpu_count() or 1), 2)
 
 
-def memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = _CGROUP) -> tuple[int, int]:
+def memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = CGROUP) -> tuple[int, int]:
     """Available and total memory, a container's limit included; (0, 0) if unknown."""
     try:
         found = re.findall(r"^(\w+):\s+(\d+) kB", meminfo.read_text(), re.MULTILINE)

@@ -16,6 +16,7 @@ from ray import serve
 from ray.exceptions import RayError
 
 from backend.config import Settings
+from backend.cores import parallel_cores
 from backend.errors import ConfigError
 from backend.lan import invitation
 from backend.ray_serve.deployment import NAME, ModelSource, create_application, load_configured
@@ -23,7 +24,7 @@ from backend.transport.listener import listen
 from backend.transport.systemd import notify, watchdog_period_s
 
 _ROOT = Path(__file__).resolve().parents[2]
-_CORES = os.cpu_count() or 1
+_CORES = parallel_cores()
 
 
 def serve_replicas(
@@ -139,9 +140,10 @@ def _announce(settings: Settings, port: int, lan_key: str) -> str:
         f"  {cluster.replicas} replicas; text and audio at ws{url[4:]}/ws/tts",
     ]
     if lan_key:
-        lines.append(invitation(host, port, lan_key))
+        lines.append(invitation(host, port, lan_key, settings.server.public_url))
     else:
-        lines.append(f'  try: duplex-tts say "Hello there" --url {url}')
+        site = settings.server.public_url or url
+        lines.append(f'  try: duplex-tts say "Hello there" --url {site}')
     return "\n".join(lines)
 
 

@@ -101,6 +101,19 @@ def check_exposure(settings: Settings, access: Access) -> None:
         )
 
 
+def add_key(settings: Settings, key: str) -> Settings:
+    """The settings with this API key added."""
+    keys = ",".join(filter(None, (settings.access.api_keys, key)))
+    access = settings.access.model_copy(update={"api_keys": keys})
+    return settings.model_copy(update={"access": access})
+
+
+def lacks_key(access: AccessSettings) -> bool:
+    """Whether a key is to be created, as `access.create_key` asks."""
+    configured = access.api_keys or access.api_keys_file or access.admin_key
+    return access.create_key and not (access.insecure or configured)
+
+
 def is_loopback(host: str) -> bool:
     """Whether it is a loopback address or localhost."""
     if host == "localhost":

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from backend.doctor.machine import busy_share, core_count, machine_name
+from backend.cores import core_count
+from backend.doctor.machine import busy_share, machine_name
 from bench.cluster import first_sound, spread, streams
 from bench.harness.report import BenchReport, Result, create_table
 from duplex_tts.local_server import local_server

@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from backend.doctor.machine import core_count
+from backend.cores import core_count
 from bench.harness.corpus import DEFAULT_TEXTS, TOKENS_PER_S, load_corpus, split_tokens
 from bench.harness.simulated_listener import SimulatedListener, decode_pcm
 from duplex_tts import Audio, ClientError, Context, Error, Refused, Session

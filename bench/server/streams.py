@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from backend.doctor.machine import core_count
+from backend.cores import core_count
 from bench.harness import engine_baseline
 from bench.harness.report import Figure, Result
 from bench.harness.setup import Setup

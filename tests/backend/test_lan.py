@@ -26,7 +26,9 @@ def test_key_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> N
 
 def test_unwritable_key_file_raises_config_error(tmp_path: Path) -> None:
     (tmp_path / "folder").touch()
-    with pytest.raises(ConfigError, match="cannot keep the key for --lan"):
+    with pytest.raises(
+        ConfigError, match=r"cannot keep the API key in .* make the folder writable"
+    ):
         kept_key(tmp_path / "folder" / "lan.key")
 
 
@@ -55,7 +57,7 @@ def test_invitation_has_links_qr_code_and_https_note(
 ) -> None:
     segno = pytest.importorskip("segno")
     monkeypatch.setattr(lan, "addresses", lambda _family: ["192.168.7.5", "10.0.0.3"])
-    text = invitation("0.0.0.0", 8000, "dtts_key", tmp_path / "lan.key")
+    text = invitation("0.0.0.0", 8000, "dtts_key", file=tmp_path / "lan.key")
     assert "http://192.168.7.5:8000/#key=dtts_key\n" in text
     assert "http://10.0.0.3:8000/#key=dtts_key\n" in text
     assert "https adds the microphone" in text
@@ -88,6 +90,22 @@ def test_trial_command_has_the_address_and_the_key(host: str, here: str) -> None
     assert f'duplex-tts say "Hello there" --url {here} --key dtts_key\n' in text
     assert "0.0.0.0" not in text
     assert "[::]" not in text
+
+
+def test_a_public_address_replaces_those_of_the_machine(tmp_path: Path) -> None:
+    pytest.importorskip("segno")
+    text = invitation("0.0.0.0", 8000, "dtts_key", "https://tts.example.org/", tmp_path / "key")
+    assert text.count("#key=") == 1
+    assert "    https://tts.example.org/#key=dtts_key\n" in text
+    assert "--url https://tts.example.org --key dtts_key\n" in text
+    assert "\u2580" in text
+
+
+def test_an_address_of_this_machine_alone_has_no_code_to_scan(tmp_path: Path) -> None:
+    text = invitation("0.0.0.0", 8000, "dtts_key", "http://localhost:8000", tmp_path / "key")
+    assert "    http://localhost:8000/#key=dtts_key\n" in text
+    assert str(tmp_path / "key") in text
+    assert not {"\u2580", "\u2584", "\u2588"} & set(text)
 
 
 def test_configured_address_is_the_only_link() -> None:

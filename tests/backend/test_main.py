@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+import backend.main
+from backend.config import Settings
 from backend.main import listen, main
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import live_server
@@ -88,6 +90,16 @@ async def test_a_batching_engine_has_one_thread() -> None:
         assert len(model.engines) == 1
 
 
+async def test_a_containers_limit_bounds_the_engine_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backend.main, "parallel_cores", lambda: 2)
+    model = FakeModel()
+    async with live_server(model, engine={"threads": 0}):
+        pass
+    assert len(model.engines) == 2
+
+
 async def test_one_engine_is_created_per_thread() -> None:
     model = FakeModel()
     async with live_server(model, engine={"threads": 3}):
@@ -120,6 +132,29 @@ def test_a_port_in_use_stops_the_start_with_the_remedy() -> None:
             main(["--port", str(port)])
     assert f"port {port}" in str(stop.value.code)
     assert "--port" in str(stop.value.code)
+
+
+@pytest.mark.parametrize(
+    ("flags", "host", "keys"),
+    [
+        ([], "127.0.0.1", ""),
+        (["--set", "access.create_key=true"], "127.0.0.1", "dtts_kept"),
+        (["--set", "access.create_key=true", "--host", "0.0.0.0"], "0.0.0.0", "dtts_kept"),
+        (["--set", "access.create_key=true", "--set", "access.api_keys=mine"], "127.0.0.1", "mine"),
+        (["--set", "access.api_keys=mine", "--lan"], "0.0.0.0", "mine,dtts_kept"),
+    ],
+)
+def test_a_created_key_is_required(
+    flags: list[str], host: str, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[tuple[Settings, str]] = []
+    monkeypatch.setattr(backend.main, "kept_key", lambda: "dtts_kept")
+    monkeypatch.setattr(backend.main, "configure_logging", lambda _: None)
+    monkeypatch.setattr(backend.main, "serve", lambda *given: served.append(given))
+    main(flags)
+    [(settings, shown)] = served
+    assert (settings.server.host, settings.access.api_keys) == (host, keys)
+    assert shown == ("dtts_kept" if "dtts_kept" in keys else "")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])

@@ -25,6 +25,17 @@ async def test_a_local_server_runs_during_the_block() -> None:
         await Session.connect(url)
 
 
+async def test_a_local_server_is_the_callers_own_in_a_container_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DUPLEX_TTS_SERVER__HOST", "0.0.0.0")
+    monkeypatch.setenv("DUPLEX_TTS_ACCESS__CREATE_KEY", "true")
+    with local_server() as url:
+        assert url.startswith("http://127.0.0.1:")
+        async with Session.connect(url) as session:  # without a key
+            assert session.ready.sample_rate > 0
+
+
 def test_a_local_server_that_does_not_start_raises_with_its_log() -> None:
     with (
         pytest.raises(ServerFailed, match=r"(?s)did not start.*no-such-voice"),

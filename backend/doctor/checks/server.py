@@ -33,10 +33,12 @@ def _explain_missing(error: ImportError) -> Finding:
 
 
 def _check_access(inputs: CheckInputs) -> Finding:
-    from backend.transport.auth import Access, check_exposure, is_loopback
+    from backend.transport.auth import Access, add_key, check_exposure, is_loopback, lacks_key
 
     settings = inputs.settings
     try:
+        if lacks_key(settings.access):
+            settings = add_key(settings, "the one that the server will create")
         access = Access(settings.access)
         check_exposure(settings, access)
     except ConfigError as error:

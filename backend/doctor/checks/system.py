@@ -9,10 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from backend.cores import core_quota
 from backend.doctor.findings import CHECKOUT, CheckInputs, Finding, Status, is_checkout
 from backend.doctor.machine import (
     busy_share,
-    core_quota,
     git_commit,
     machine_name,
     memory_bytes,

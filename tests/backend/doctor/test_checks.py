@@ -69,10 +69,6 @@ def test_a_containers_limits_count(tmp_path: Path) -> None:
     (tmp_path / "memory.current").write_text("400000\n")
     assert machine.memory_bytes(meminfo, tmp_path) == (100_000, 500_000)
     assert machine.memory_bytes(tmp_path / "none", tmp_path) == (0, 0)
-    (tmp_path / "cpu.max").write_text("150000 100000\n")
-    assert machine.core_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert machine.core_quota(tmp_path) is None
 
 
 def test_the_commit_is_of_the_checkout_only(tmp_path: Path) -> None:
@@ -111,6 +107,12 @@ def test_the_server_can_run() -> None:
     found = by_name(server.run(CheckInputs()))
     assert {finding.status for finding in found.values()} == {Status.OK}
     assert found["access"].text == "open to this machine only, no keys"
+
+
+def test_a_key_that_the_server_will_create_counts() -> None:
+    inputs = inputs_for(server={"host": "0.0.0.0"}, access={"create_key": True})
+    finding = by_name(server.run(inputs))["access"]
+    assert finding.text == "open to the network (0.0.0.0), keys required"
 
 
 @pytest.mark.parametrize(

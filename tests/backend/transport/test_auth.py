@@ -21,7 +21,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from backend.config import AccessSettings, Settings
 from backend.endpoints.pages import install_pages
 from backend.errors import ConfigError, Unauthorized
-from backend.transport.auth import ANONYMOUS, PUBLIC, Access, check_exposure, is_loopback
+from backend.transport.auth import (
+    ANONYMOUS,
+    PUBLIC,
+    Access,
+    add_key,
+    check_exposure,
+    is_loopback,
+    lacks_key,
+)
 from tests.support.engines.cloning_model import CloningModel
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
@@ -331,3 +339,27 @@ def test_public_paths_are_documented() -> None:
     keys = (ROOT / "docs" / "keys.md").read_text()
     for path in PUBLIC:
         assert f"`{path}`" in keys or f"`GET {path}`" in keys
+
+
+@pytest.mark.parametrize(
+    ("access", "lacking"),
+    [
+        ({}, False),
+        ({"create_key": True}, True),
+        ({"create_key": True, "api_keys": "mine"}, False),
+        ({"create_key": True, "api_keys_file": "duplex-tts.keys"}, False),
+        ({"create_key": True, "admin_key": "mine"}, False),
+        ({"create_key": True, "insecure": True}, False),
+    ],
+)
+def test_a_key_is_created_only_if_asked_and_none_is_configured(
+    access: dict[str, object], lacking: bool
+) -> None:
+    assert lacks_key(Settings.model_validate({"access": access}).access) is lacking
+
+
+def test_an_added_key_admits_without_opening_another_address() -> None:
+    settings = add_key(Settings(), "dtts_key")
+    assert Access(settings.access).authorize("dtts_key")
+    assert settings.server.host == "127.0.0.1"
+    assert add_key(Settings(), "") == Settings()
