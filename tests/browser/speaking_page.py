@@ -160,13 +160,17 @@ class SpeakingPage:
         return self.page.locator("#history p")
 
     async def open(self, url: str) -> SpeakingPage:
+        await self.visit(url)
+        await self.connected()
+        return self
+
+    async def visit(self, url: str) -> None:
+        """Open any page, recorded."""
         self.page.on("websocket", self._tap)
         self.page.on("console", self._complained)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         await self.page.add_init_script(_TAP)
         await self.page.goto(url)
-        await self.connected()
-        return self
 
     async def connected(self) -> None:
         await expect(self.page.locator("#connection-text")).to_have_text("Connected")

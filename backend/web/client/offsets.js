@@ -1,4 +1,4 @@
-// The server counts Unicode code points, JavaScript strings count UTF-16 units.
+// Positions in texts. The server counts Unicode code points, JavaScript strings count UTF-16 units.
 // `units` below is always a position in a JavaScript string, `points` a position on the wire.
 
 const PAIR = /[\ud800-\udbff][\udc00-\udfff]/g;
@@ -25,4 +25,24 @@ export function characterStart(text, units) {
   const before = text.charCodeAt(units - 1);
   const inside = code >= 0xdc00 && code <= 0xdfff && before >= 0xd800 && before <= 0xdbff;
   return inside ? units - 1 : units;
+}
+
+/** The length of `text`, without the first half of a pair at its end. */
+export function wholeLength(text) {
+  const last = text.charCodeAt(text.length - 1);
+  return last >= 0xd800 && last <= 0xdbff ? text.length - 1 : text.length;
+}
+
+/** Length of the common prefix of `a` and `b`, in whole characters. */
+export function commonPrefix(a, b) {
+  const end = Math.min(a.length, b.length);
+  let at = 0;
+  while (at < end && a[at] === b[at]) at++;
+  return Math.min(characterStart(a, at), characterStart(b, at));
+}
+
+/** Where the word that `at` is in, or behind, begins. */
+export function wordStart(text, at) {
+  while (at > 0 && !/\s/.test(text[at - 1])) at--;
+  return at;
 }

@@ -1,6 +1,9 @@
-// From takes to the loudspeaker: one AudioContext, one ring buffer, and the clock of heard audio.
+// From tracks to the loudspeaker: one AudioContext, one ring buffer, and the clock of heard audio.
 
+import { AudioClock } from "./audio_clock.js";
 import { BufferPlayer } from "./buffer_player.js";
+import { CannotPlay } from "./errors.js";
+import { Playback } from "./playback.js";
 
 const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
 const REPORT_EVERY_MS = 250;
@@ -11,18 +14,20 @@ const CALM_MS = 30_000; // without a gap, before the prebuffer shrinks again
 const HIGHEST_RATE_HZ = 48_000; // the server's highest
 
 /**
- * Plays takes (see take.js) in sequence, without gaps between their chunks.
+ * Plays tracks (see track.js) in sequence, without gaps between their chunks.
  * Events: `tick` while audio is heard (once a frame), `report` (every 250 ms of that),
- * `dry` (detail: the take whose audio ran out), `rest`.
+ * `dry` (detail: the track whose audio ran out), `rest`.
  */
 export class Player extends EventTarget {
   #context = null;
   #port = null; // of the worklet, or its substitute
   #waking = null;
-  #waiting = []; // takes not completely in the ring, in order
-  #timeline = []; // takes in the ring and not completely heard, in order
+  #waiting = []; // tracks not completely in the ring, in order
+  #timeline = []; // tracks in the ring and not completely heard, in order
   #written = 0; // samples written to the ring since the page was opened
-  #anchors = [{ playing: false, frame: 0, position: 0 }];
+  #clock = new AudioClock();
+  #playbacks = []; // not heard to their end
+  #gestures = null; // waits for one
   #prebuffer = PREBUFFER_LEAST_S;
   #calmSince = 0;
   #paused = false;
@@ -41,6 +46,38 @@ export class Player extends EventTarget {
     return this.#contextAtHand().sampleRate;
   }
 
+  /** Play an utterance, behind what is played already. `onWord(word)`: is called when a word is heard.
+   *
+   *  Browsers allow sound only after a click or a key: the player begins with the next one, if there was
+   *  none. Throws `CannotPlay` where there is no sound, as in Node.
+   */
+  play(utterance, { onWord } = {}) {
+    if (Player.obstacle) throw new CannotPlay(`${Player.obstacle} In Node, write utterance's samples elsewhere.`);
+    const playback = new Playback(this, utterance, onWord);
+    utterance.attach(playback);
+    this.#playbacks.push(playback);
+    this.enqueue(playback.track);
+    this.#awaitGesture();
+    this.advance();
+    return playback;
+  }
+
+  /** Silence at once; all that is played or waits is cancelled. */
+  stop() {
+    const playbacks = this.#playbacks.splice(0);
+    for (const playback of playbacks) playback.freeze();
+    this.reset();
+    for (const { utterance } of playbacks) utterance.cancel();
+  }
+
+  /** Stop, and release the audio device. The player cannot be used afterwards. */
+  close() {
+    this.stop();
+    clearTimeout(this.#resting);
+    this.#gestures?.abort();
+    this.#context?.close();
+  }
+
   /** Prepare playback; must be called in a user gesture. */
   wake() {
     const context = this.#contextAtHand();
@@ -50,20 +87,20 @@ export class Player extends EventTarget {
     return this.#waking;
   }
 
-  /** Enqueue the take: last, or behind the take `after`. */
-  enqueue(take, after = this.#waiting.at(-1)) {
-    this.#waiting.splice(this.#waiting.indexOf(after) + 1, 0, take);
+  /** Enqueue the track: last, or behind the track `after`. */
+  enqueue(track, after = this.#waiting.at(-1)) {
+    this.#waiting.splice(this.#waiting.indexOf(after) + 1, 0, track);
     this.wake();
   }
 
-  /** The take has new chunks, or is complete. */
+  /** The track has new chunks, or is complete. */
   advance() {
     if (!this.#port) return;
     while (this.#waiting.length > 0) {
-      const take = this.#waiting[0];
-      take.position ??= this.#written;
-      for (; take.handedOver < take.chunks.length; take.handedOver++) this.#write(take);
-      if (!take.complete) break;
+      const track = this.#waiting[0];
+      track.position ??= this.#written - track.forgotten;
+      for (; track.handedOver < track.chunks.length; track.handedOver++) this.#write(track);
+      if (!track.complete) break;
       this.#waiting.shift();
     }
   }
@@ -77,11 +114,24 @@ export class Player extends EventTarget {
     this.#settle();
   }
 
-  /** Milliseconds of the take that were heard. */
-  heardMs(take) {
-    if (take.position === undefined) return 0;
-    const frames = Math.min(Math.max(this.#heard() - take.position, 0), take.frames);
-    return (frames * 1000) / this.rate;
+  /** Silence one track; the others go on from where they are. */
+  remove(track) {
+    this.#waiting = this.#waiting.filter((one) => one !== track);
+    if (this.#timeline.includes(track)) {
+      const rest = this.#timeline.filter((one) => one !== track);
+      for (const one of rest) one.rewind(Math.round(this.#heardFrames(one)));
+      this.#port.postMessage({ type: "reset" });
+      this.#waiting = [...new Set([...rest, ...this.#waiting])];
+      this.#timeline = [];
+    }
+    this.#playbacks = this.#playbacks.filter((one) => one.track !== track);
+    this.advance();
+    if (this.#ticking && this.#timeline.length === 0) this.#settle();
+  }
+
+  /** Milliseconds of the track that were heard. */
+  heardMs(track) {
+    return (this.#heardFrames(track) * 1000) / this.rate;
   }
 
   /** Whether there is audio to be heard. */
@@ -104,6 +154,21 @@ export class Player extends EventTarget {
   gap() {
     this.#calmSince = performance.now();
     this.#setPrebuffer(Math.min(this.#prebuffer * 2, PREBUFFER_MOST_S));
+  }
+
+  #heardFrames(track) {
+    if (track.position === undefined) return track.forgotten;
+    return Math.min(Math.max(this.#heard() - track.position, 0), track.frames);
+  }
+
+  /** Until sound is allowed, try again with each gesture. */
+  #awaitGesture() {
+    if (this.#gestures || this.#context.state === "running") return;
+    this.#gestures = new AbortController();
+    const options = { capture: true, signal: this.#gestures.signal };
+    for (const type of ["pointerdown", "keydown"]) document.addEventListener(type, () => this.wake(), options);
+    const running = () => this.#context.state === "running" && this.#gestures.abort();
+    this.#context.addEventListener("statechange", running, { signal: this.#gestures.signal });
   }
 
   #contextAtHand() {
@@ -141,48 +206,30 @@ export class Player extends EventTarget {
     return this.wake();
   }
 
-  #write(take) {
-    const samples = Float32Array.from(take.chunks[take.handedOver], (value) => value / 32768);
+  #write(track) {
+    const samples = Float32Array.from(track.chunks[track.handedOver], (value) => value / 32768);
     if (samples.length === 0) return;
-    if (this.#timeline.at(-1) !== take) this.#timeline.push(take);
+    if (this.#timeline.at(-1) !== track) this.#timeline.push(track);
     this.#written += samples.length;
     this.#port.postMessage({ type: "audio", samples }, [samples.buffer]);
     this.#start();
   }
 
-  // --- the clock ------------------------------------------------------------------------------
-
   /** The worklet started or stopped playing. */
   #changed(state) {
-    this.#anchors.push(state);
-    const heard = this.#heardFrame();
-    while (this.#anchors.length > 1 && this.#anchors[1].frame <= heard) this.#anchors.shift();
+    this.#clock.add(state, this.#context);
     const last = this.#timeline.at(-1);
-    if (!state.playing && last) this.#tell("dry", last);
+    if (!state.playing && last) this.#ranDry(last);
   }
 
-  /** The context time that leaves the loudspeaker at a performance.now() time. */
-  #output() {
-    const context = this.#context;
-    const stamp = context.getOutputTimestamp?.();
-    if (stamp?.contextTime > 0 && stamp.performanceTime > 0) return stamp;
-    const latency = context.outputLatency || context.baseLatency || 0;
-    return { contextTime: context.currentTime - latency, performanceTime: performance.now() };
-  }
-
-  #heardFrame() {
-    if (!this.#context) return 0; // it is being recreated
-    const { contextTime, performanceTime } = this.#output();
-    const since = Math.max(0, performance.now() - performanceTime) / 1000;
-    return Math.min(contextTime + since, this.#context.currentTime) * this.rate;
-  }
-
-  /** The number of the sample that leaves the loudspeaker now. */
   #heard() {
-    const frame = this.#heardFrame();
-    const anchor = this.#anchors.findLast((one) => one.frame <= frame) ?? this.#anchors[0];
-    const since = anchor.playing ? frame - anchor.frame : 0;
-    return Math.min(Math.max(anchor.position + since, 0), this.#written);
+    return this.#clock.heard(this.#context, this.#written);
+  }
+
+  /** The audio ran out: a gap, if more of it is due. */
+  #ranDry(track) {
+    if (this.#playbacks.find((one) => one.track === track)?.utterance.owed) this.gap();
+    this.#tell("dry", track);
   }
 
   // --- running and suspended ------------------------------------------------------------------
@@ -205,8 +252,10 @@ export class Player extends EventTarget {
 
   #update() {
     this.#tell("tick");
+    for (const playback of [...this.#playbacks]) playback.update();
+    this.#playbacks = this.#playbacks.filter((one) => !one.isHeard);
     const heard = this.#heard();
-    this.#timeline = this.#timeline.filter((take) => take.position + take.frames > heard);
+    this.#timeline = this.#timeline.filter((track) => track.position + track.frames > heard);
     if (this.#timeline.length === 0) this.#settle();
   }
 
@@ -215,6 +264,7 @@ export class Player extends EventTarget {
       this.#calmSince = performance.now();
       this.#setPrebuffer(Math.max(this.#prebuffer / 2, PREBUFFER_LEAST_S));
     }
+    for (const playback of this.#playbacks) playback.report();
     this.#tell("report");
     if (document.hidden) this.#update(); // hidden pages get no animation frames
   }
@@ -223,6 +273,7 @@ export class Player extends EventTarget {
     this.#ticking = false;
     cancelAnimationFrame(this.#frame);
     clearInterval(this.#reporter);
+    for (const playback of this.#playbacks) playback.report();
     this.#tell("report");
     this.#tell("rest");
     this.#restLater();
