@@ -69,7 +69,7 @@ bench: $(VENV)/installed-test  ## Run the benchmark; writes bench/results/
 	$(BIN)/python -m bench
 
 clean:  ## Remove installed and built files
-	rm -rf $(VENV) $(CLIENTS) build *.egg-info clients/js/node_modules clients/js/src
+	rm -rf $(VENV) $(CLIENTS) build *.egg-info clients/js/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -15,12 +15,11 @@ OLDEST_NODE = 20
 
 @pytest.fixture(scope="package")
 def package() -> None:
-    """`clients/js` with its sources in place."""
+    """`clients/js`, ready to be tested."""
     if shutil.which("npm") is None or _node_version() < OLDEST_NODE:
         pytest.skip(f"needs Node {OLDEST_NODE} or newer on the PATH: https://nodejs.org")
     if not (PACKAGE / "node_modules").is_dir():
         pytest.skip("needs the packages of clients/js: `make test-js` installs them")
-    subprocess.run(["npm", "run", "--silent", "prepare"], cwd=PACKAGE, check=True)
 
 
 def _node_version() -> int:

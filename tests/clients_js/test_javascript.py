@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import tarfile
 import tomllib
@@ -40,10 +41,10 @@ def environment() -> Iterator[dict[str, str]]:
         }
 
 
-def run(*command: str, environment: dict[str, str] | None = None) -> str:
-    """Run a command in the package; returns its output, or fails with it."""
+def run(*command: str, environment: dict[str, str] | None = None, folder: Path = PACKAGE) -> str:
+    """Run a command, in the package; returns its output, or fails with it."""
     outcome = subprocess.run(
-        command, cwd=PACKAGE, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     return outcome.stdout
@@ -77,8 +78,13 @@ def test_the_types_name_what_the_package_exports(package: None) -> None:
 @pytest.fixture(scope="module")
 def packed(package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the package as npm packs it, as its user installs it: beside `ws`."""
+    copy = tmp_path_factory.mktemp("checkout")  # packing replaces its `src` for a moment
+    for name in ("backend/web/client", "clients/js"):
+        ignored = shutil.ignore_patterns("node_modules")
+        shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
     folder = tmp_path_factory.mktemp("application")
-    run("npm", "pack", "--silent", "--pack-destination", str(folder))
+    run("npm", "pack", "--silent", str(copy / "clients" / "js"), folder=folder)
+    assert (copy / "clients" / "js" / "src").is_symlink()
     (archive,) = folder.glob("duplex-tts-*.tgz")
     modules = folder / "node_modules"
     modules.mkdir()
@@ -124,7 +130,7 @@ def test_the_steps_of_the_document_write_a_file(packed: Path, environment: dict[
     program = re.findall(r"```js\n(.*?)```", document, re.DOTALL)[0]
     url = environment["DUPLEX_TTS_URL"]
     (packed / "say.mjs").write_text(program.replace("http://127.0.0.1:8000", url), "utf-8")
-    subprocess.run(["node", "say.mjs"], cwd=packed, check=True)
+    run("node", "say.mjs", folder=packed)
     with wave.open(str(packed / "hello.wav")) as sound:
         assert sound.getnframes() > 0
 
