@@ -10,6 +10,7 @@ const PING_AT_REST_MS = 20_000;
 const PING_SOON_MS = 1000; // delay after traffic in either direction; a ping acknowledges
 const PING_AT_BYTES = 128 * 1024;
 const PONG_WITHIN_MS = 5000;
+const OPEN_WITHIN_MS = 15_000; // until the session is there
 const NONE = { code: "", message: "" };
 const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 
@@ -40,7 +41,7 @@ export class Connection extends EventTarget {
   #offer = null; // of a replica's own address, the latest
   #address = ""; // a replica's own, of the socket; empty: the server's
   #former = ""; // the same, of the last socket that had the session
-  #proof = 0; // timer: a replica has to resume the session within it
+  #late = 0; // timer: the session has to be there within it
   #failures = 0;
   #retry = 0;
   #ping = 0;
@@ -83,7 +84,8 @@ export class Connection extends EventTarget {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#address = address;
-    if (address) this.#proof = setTimeout(() => this.#drop(), RESUME_MS);
+    const withinMs = address ? RESUME_MS : OPEN_WITHIN_MS;
+    this.#late = setTimeout(() => this.#drop(), withinMs);
     const current = (act) => (event) => socket === this.#socket && act(event);
     let opened = socket.readyState === 1;
     socket.onopen = current(() => {
@@ -177,7 +179,7 @@ export class Connection extends EventTarget {
     this.#fresh = null;
     this.#failures = 0;
     this.ready = true;
-    clearTimeout(this.#proof);
+    clearTimeout(this.#late);
     this.#former = this.#address;
     this.#pingIn(PING_SOON_MS);
     this.#tell(type);
@@ -243,7 +245,7 @@ export class Connection extends EventTarget {
     clearTimeout(this.#retry);
     clearTimeout(this.#ping);
     clearTimeout(this.#pong);
-    clearTimeout(this.#proof);
+    clearTimeout(this.#late);
     this.#retry = this.#pong = this.#unacknowledged = 0;
     this.#pingAt = Infinity;
     this.#fresh = null;

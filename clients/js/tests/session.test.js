@@ -286,3 +286,19 @@ test("when the server has lost the session, unheard text is sent again", async (
   assert.equal(utterance.text, text);
   assert.deepEqual(utterance.words.map((word) => word.text), utterance.words.map(({ from, to }) => text.slice(from, to)));
 });
+
+test("under a path, a proxy's, the path is kept", async (t) => {
+  const urls = [];
+  class Spy extends WebSocket {
+    constructor(url) {
+      urls.push(String(url));
+      super(url);
+    }
+  }
+  await assert.rejects(Session.connect(`${SERVER}/tts/`, { WebSocket: Spy }), { code: "connection_lost" });
+  await assert.rejects(Session.connect("localhost:9/", { WebSocket: Spy, key: " a b " }), { code: "connection_lost" });
+  await assert.rejects(Session.connect("https://[::1]:9/x/ws/tts?a=1", { WebSocket: Spy }), { code: "connection_lost" });
+  assert.match(urls[0], /\/tts\/ws\/tts\?direct=1$/);
+  assert.equal(urls[1], "ws://localhost:9/ws/tts?key=a+b&direct=1");
+  assert.equal(urls[2], "wss://[::1]:9/x/ws/tts?a=1&direct=1");
+});
