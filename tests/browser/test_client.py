@@ -41,8 +41,11 @@ async def test_player_plays_what_was_sent_and_tells_each_word(own: SpeakingPage)
     told = await own.page.evaluate(
         """async (text) => {
           const words = [];
-          const utterance = session.speak(text);
+          const utterance = session.speak();
           const playback = player.play(utterance, { onWord: (word) => words.push(word.text) });
+          utterance.append(text);
+          await new Promise((go) => player.addEventListener("report", go, { once: true }));
+          utterance.end();
           return { words, all: utterance.words, ...(await playback.done()) };
         }""",
         TEXT,
@@ -164,3 +167,21 @@ async def test_what_cannot_be_played_says_why(own: SpeakingPage) -> None:
         }"""
     )
     assert codes == ["already_played", "cannot_play"]
+
+
+async def test_without_its_worklet_file_the_player_plays_all_the_same(page: Page, url: str) -> None:
+    """A bundler may have left the file behind."""
+    own = SpeakingPage(page)
+    await own.visit(f"{url}/client/index.js")
+    await page.evaluate(_OPEN)
+    told = await page.evaluate(
+        """async () => {
+          AudioWorklet.prototype.addModule = async () => { throw new Error("404") };
+          const utterance = session.speak("Hello there.");
+          const { heardMs, heardText } = await player.play(utterance).done();
+          return { heardMs, heardText, audioMs: utterance.audioMs };
+        }"""
+    )
+    assert told["heardMs"] == pytest.approx(told["audioMs"], abs=2)
+    assert told["heardText"].startswith("Hello there")
+    assert any("duplex-tts/worklet.js" in complaint for complaint in own.complaints)

@@ -4,12 +4,18 @@ import { BufferPlayer } from "./buffer_player.js";
 
 const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
 const LOAD_AGAIN_MS = 500;
+const MOST_LOADS = 10; // then it plays without the worklet
 const HIGHEST_RATE_HZ = 48_000; // the server's highest
+
+const WITHOUT_WORKLET =
+  `duplex-tts plays without its worklet: ${new URL("worklet.js", import.meta.url)} cannot be loaded. ` +
+  "Serve duplex-tts/worklet.js there, as bundlers do that know `new URL(…, import.meta.url)`.";
 
 export class AudioOutput {
   #context = null;
   #port = null; // of the worklet, or its substitute
   #waking = null;
+  #loads = 0; // that failed
   #paused = false;
   #isBusy = false; // there is audio to be heard
   #resting = 0;
@@ -120,7 +126,8 @@ export class AudioOutput {
   }
 
   async #load(context) {
-    this.#port = context.audioWorklet ? await createWorklet(context) : new BufferPlayer(context);
+    const canLoad = context.audioWorklet && this.#loads < MOST_LOADS;
+    this.#port = canLoad ? await createWorklet(context) : new BufferPlayer(context);
     this.#port.onmessage = ({ data }) => data.type === "state" && this.#changed(data);
     this.prebufferS = this.#prebufferS;
     this.#onReady();
@@ -130,6 +137,7 @@ export class AudioOutput {
   async #loadAgain() {
     this.#context.close();
     this.#context = this.#waking = null;
+    if (++this.#loads === MOST_LOADS) console.warn(WITHOUT_WORKLET);
     await new Promise((go) => setTimeout(go, LOAD_AGAIN_MS));
     return this.wake();
   }
