@@ -11,6 +11,7 @@ from playwright.async_api import Page
 
 from tests.browser.cable import Cable, cable_to
 from tests.browser.speaking_page import SpeakingPage
+from tests.browser.test_thin_line import AdvisingServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -185,3 +186,31 @@ async def test_without_its_worklet_file_the_player_plays_all_the_same(page: Page
     assert told["heardMs"] == pytest.approx(told["audioMs"], abs=2)
     assert told["heardText"].startswith("Hello there")
     assert any("duplex-tts/worklet.js" in complaint for complaint in own.complaints)
+
+
+async def test_on_a_thin_line_what_is_played_comes_compressed(page: Page, url: str) -> None:
+    server = AdvisingServer()
+    await server.install(page)
+    own = SpeakingPage(page)
+    await own.visit(f"{url}/client/index.js")
+    await page.evaluate(_OPEN)
+    text = f"{TEXT} {TEXT}"
+    await page.evaluate(
+        """(text) => {
+          globalThis.words = [];
+          globalThis.utterance = session.speak();
+          const onWord = (word) => words.push(word.text);
+          globalThis.playback = player.play(utterance, { onWord });
+          utterance.append(text);
+        }""",
+        text,
+    )
+    await own.wait_heard()
+    server.advise("js-1-1")
+    heard = await page.evaluate("(utterance.end(), playback.done())")
+    assert heard["heardText"].rstrip(".") == text.rstrip(".")
+    assert await page.evaluate("words") == await page.evaluate(
+        "utterance.words.map(({ text }) => text)"
+    )
+    assert own.opus
+    assert heard["heardMs"] == pytest.approx(await page.evaluate("utterance.audioMs"), abs=1)

@@ -22,7 +22,7 @@ from tests.support.repository import ROOT
 pytestmark = pytest.mark.slow
 
 KEY = "dtts_test-of-the-javascript-client"
-NODE_TEST = ("node", "--test", "--test-timeout=60000", "tests/")
+NODE_TEST = ("node", "--test", "--test-timeout=60000")
 _OF_THE_CLIENT = (
     r"new WebSocket\(|AudioWorklet\w*|AudioDecoder|createBufferSource"
     r'|type: "(?:start|text|retract|flush|end|cancel|played|ping|resume)"'

@@ -1,7 +1,7 @@
 // The client's side of one server context: its text, the part that the server has, and the part that is
 // spoken. Positions are UTF-16 units from the context's start.
 
-import { characterStart, commonPrefix, toPoints, toUnits, wholeLength } from "./offsets.js";
+import { characterStart, commonPrefix, toPoints, toUnitsFrom, wholeLength } from "./offsets.js";
 
 const OWED_AFTER_MS = 300; // text speakable for this long should have its audio here
 const FINISHED = /[.!?]\s+\S/; // a sentence, and the beginning of the next
@@ -22,7 +22,7 @@ export class Context {
   failures = 0; // of the contexts that this one replaces
   notBefore = 0; // earliest performance.now() time of the next request to the server
   ahead = 4000; // units of text that the server may hold unspoken: it has a limit
-  flushTo = 0; // text up to here is spoken without waiting for more
+  flushTo = 0; // text up to here is spoken without waiting for more; 0: the server knows
   base = 0; // where its text begins in that of its owner
   owner = null;
   parameters = {}; // of `start`, without format and rate if `rateHz` is set
@@ -31,6 +31,7 @@ export class Context {
   #endSent = false;
   #flushed = 0;
   #retracting = null;
+  #known = { points: 0, units: 0 }; // a position in its spoken text
   #sends = []; // {end, at}: how far text was sent at what time; the latest few
   #endedAt = Infinity;
 
@@ -39,6 +40,11 @@ export class Context {
    */
   constructor(id, { text = "", ...options } = {}) {
     Object.assign(this, { id, wanted: text, ...options }); // `id` is used once
+  }
+
+  /** How far its text is spoken without waiting for more. */
+  get flushedTo() {
+    return Math.max(this.flushTo, this.#flushed);
   }
 
   /** The options of a context that goes on for this one. */
@@ -68,11 +74,7 @@ export class Context {
     if (!this.wanted.startsWith(this.sent)) {
       return this.retract(send, commonPrefix(this.sent, this.wanted));
     }
-    if (!this.held) this.#push(send, this.wanted.slice(this.sent.length, this.#allowed()));
-    if (this.flushTo > this.#flushed && this.sent.length >= this.flushTo) {
-      this.#flushed = this.flushTo;
-      send({ type: "flush", context: this.id });
-    }
+    if (!this.held) this.#pushAndFlush(send);
     if (this.ended && this.sent === this.wanted && !this.#endSent) {
       this.#endSent = true;
       this.#endedAt = performance.now();
@@ -90,7 +92,7 @@ export class Context {
   retracted(to) {
     const { from, before } = this.#retracting;
     this.#retracting = null;
-    this.sent = before.slice(0, toUnits(before, to));
+    this.sent = before.slice(0, toUnitsFrom(this.#known, before, to));
     if (this.sent.length <= from) return from;
     this.spoken = Math.max(this.spoken, this.sent.length);
     if (this.wanted.startsWith(this.sent)) return from;
@@ -103,11 +105,13 @@ export class Context {
 
   /** Audio arrived that speaks this text. Returns its span and words, in units and milliseconds. */
   receive({ text, words }) {
-    const [from, to] = text.map((points) => toUnits(this.sent, points));
+    const units = (points) => toUnitsFrom(this.#known, this.sent, points);
+    const [from, to] = text.map(units);
+    this.#known = { points: text[0], units: from };
     this.spoken = Math.max(this.spoken, to);
     const spoken = words.map(([begin, end, startMs, endMs]) => ({
-      from: toUnits(this.sent, begin),
-      to: toUnits(this.sent, end),
+      from: units(begin),
+      to: units(end),
       startMs,
       endMs,
     }));
@@ -139,6 +143,18 @@ export class Context {
     send({ type: "start", context: this.id, ...this.parameters, ...sound });
     this.#started = true;
     return true;
+  }
+
+  #pushAndFlush(send) {
+    const allowed = this.#allowed();
+    if (this.flushTo > 0) {
+      this.#push(send, this.wanted.slice(this.sent.length, Math.min(this.flushTo, allowed)));
+      if (this.sent.length < this.flushTo) return;
+      send({ type: "flush", context: this.id });
+      this.#flushed = this.flushTo;
+      this.flushTo = 0;
+    }
+    this.#push(send, this.wanted.slice(this.sent.length, allowed));
   }
 
   #push(send, text) {

@@ -212,7 +212,7 @@ export class ContextTable extends EventTarget {
     const text = context.wanted.slice(at);
     const base = context.base + at;
     const { ended } = context;
-    const flushTo = Math.max(0, context.flushTo - at);
+    const flushTo = Math.max(0, context.flushedTo - at);
     return this.createContext({ ...context.options, ...options, text, base, ended, flushTo });
   }
 

@@ -19,6 +19,13 @@ export function toUnits(text, points) {
   return units;
 }
 
+/** The same, counted from a known pair of positions: a book is not read for each of its words. */
+export function toUnitsFrom(known, text, points) {
+  const more = points - known.points;
+  if (more < 0) return toUnits(text, points);
+  return known.units + toUnits(text.slice(known.units, known.units + 2 * more), more);
+}
+
 /** `units` or one less: never inside a surrogate pair. */
 export function characterStart(text, units) {
   const code = text.charCodeAt(units);

@@ -192,6 +192,7 @@ export class Utterance {
     const { last } = this.#chain;
     if (last.ended && !this.finished) throw new ClientError("text_ended", "the text has ended: speak another");
     last.wanted = text;
+    last.flushTo = Math.min(last.flushTo, text.length);
     if (text) this.#firstTextMs ??= performance.now();
     this.#pump();
   }
