@@ -4,18 +4,17 @@ import { BufferPlayer } from "./buffer_player.js";
 
 const REST_AFTER_MS = 15_000; // of silence; then the audio hardware may sleep
 const LOAD_AGAIN_MS = 500;
-const MOST_LOADS = 10; // then it plays without the worklet
 const HIGHEST_RATE_HZ = 48_000; // the server's highest
 
 const WITHOUT_WORKLET =
-  `duplex-tts plays without its worklet: ${new URL("worklet.js", import.meta.url)} cannot be loaded. ` +
+  `duplex-tts plays without its worklet, which is not at ${new URL("worklet.js", import.meta.url)}. ` +
   "Serve duplex-tts/worklet.js there, as bundlers do that know `new URL(…, import.meta.url)`.";
 
 export class AudioOutput {
   #context = null;
   #port = null; // of the worklet, or its substitute
   #waking = null;
-  #loads = 0; // that failed
+  #isMissing = false; // the worklet's file: it plays without
   #paused = false;
   #isBusy = false; // there is audio to be heard
   #resting = 0;
@@ -126,7 +125,7 @@ export class AudioOutput {
   }
 
   async #load(context) {
-    const canLoad = context.audioWorklet && this.#loads < MOST_LOADS;
+    const canLoad = context.audioWorklet && !this.#isMissing;
     this.#port = canLoad ? await createWorklet(context) : new BufferPlayer(context);
     this.#port.onmessage = ({ data }) => data.type === "state" && this.#changed(data);
     this.prebufferS = this.#prebufferS;
@@ -137,8 +136,9 @@ export class AudioOutput {
   async #loadAgain() {
     this.#context.close();
     this.#context = this.#waking = null;
-    if (++this.#loads === MOST_LOADS) console.warn(WITHOUT_WORKLET);
-    await new Promise((go) => setTimeout(go, LOAD_AGAIN_MS));
+    this.#isMissing = await isMissing();
+    if (this.#isMissing) console.warn(WITHOUT_WORKLET);
+    else await new Promise((go) => setTimeout(go, LOAD_AGAIN_MS));
     return this.wake();
   }
 
@@ -147,6 +147,16 @@ export class AudioOutput {
     const heard = heardFrame(this.#context);
     while (this.#anchors.length > 1 && this.#anchors[1].frame <= heard) this.#anchors.shift();
     this.#onState(state);
+  }
+}
+
+/** Whether the server says that it has no such file: bundlers may leave it behind. */
+async function isMissing() {
+  try {
+    const { ok, headers } = await fetch(new URL("worklet.js", import.meta.url));
+    return !ok || !/javascript/.test(headers.get("Content-Type"));
+  } catch {
+    return false; // it is away for a while
   }
 }
 
