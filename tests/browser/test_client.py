@@ -128,7 +128,7 @@ async def test_stop_is_silent_and_says_what_was_heard(own: SpeakingPage) -> None
     await own.page.evaluate(
         "(text) => { globalThis.all = [1, 2].map(() => player.play(session.speak(text))) }", TEXT
     )
-    await own.wait_heard()
+    await own.wait_until("all[0].heardMs > 200")
     ends = await own.page.evaluate(
         "(player.stop(), Promise.all(all.map((one) => one.done())))",
     )
