@@ -100,10 +100,6 @@ export class Session extends EventTarget {
     this.#close(new ConnectionLost("the session is closed"), null);
   }
 
-  [Symbol.asyncDispose ?? Symbol.for("Symbol.asyncDispose")]() {
-    this.close();
-  }
-
   // --- the connection -------------------------------------------------------------------------
 
   #listen() {
