@@ -35,6 +35,15 @@ test-page: $(VENV)/installed-test  ## Run only the page tests, in a real browser
 test-clients: $(VENV)/installed-test $(CLIENTS)/installed  ## Test the real clients of OpenAI, ElevenLabs, LiveKit, Pipecat and others
 	$(CLIENTS)/bin/python -m pytest -c tests/interop/pytest.ini tests/interop
 
+test-js: $(VENV)/installed-test js  ## Run only the tests of the JavaScript client in Node (20 or newer)
+	$(BIN)/python -m pytest tests/clients_js
+
+js: clients/js/node_modules/.package-lock.json  ## Install what the JavaScript client's tests need: 31 MB
+
+clients/js/node_modules/.package-lock.json: clients/js/package-lock.json
+	@command -v npm || { echo "Install Node 20 or newer, with npm: https://nodejs.org"; exit 1; }
+	cd clients/js && npm ci
+
 chromium:  ## Install the browser for the page tests (Debian, Ubuntu)
 	@for name in chromium chromium-browser google-chrome; do \
 	  if command -v $$name; then exit 0; fi; \
@@ -60,7 +69,7 @@ bench: $(VENV)/installed-test  ## Run the benchmark; writes bench/results/
 	$(BIN)/python -m bench
 
 clean:  ## Remove installed and built files
-	rm -rf $(VENV) $(CLIENTS) build *.egg-info
+	rm -rf $(VENV) $(CLIENTS) build *.egg-info clients/js/node_modules
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -99,4 +108,4 @@ $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run install-chatterbox install-cluster test test-all test-page test-clients check chromium nginx caddy bench clean
+.PHONY: help run install-chatterbox install-cluster test test-all test-page test-js js test-clients check chromium nginx caddy bench clean

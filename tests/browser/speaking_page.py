@@ -158,15 +158,19 @@ class SpeakingPage:
         return self.page.locator("#history p")
 
     async def open(self, url: str, speed: float = 2) -> SpeakingPage:
-        """Open it. `speed`: of the speech, double by default to shorten the tests."""
+        """Open the page. `speed`: of the speech, double by default to shorten the tests."""
+        await self.visit(url, speed)
+        await self.connected()
+        return self
+
+    async def visit(self, url: str, speed: float = 2) -> None:
+        """Open any page, recorded."""
         self.page.on("websocket", self._tap)
         self.page.on("console", self._complained)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         set_speed = f'localStorage.setItem("duplex-tts.speed", "{speed}");'
         await self.page.add_init_script(set_speed + _TAP)
         await self.page.goto(url)
-        await self.connected()
-        return self
 
     async def connected(self) -> None:
         await expect(self.page.locator("#connection-text")).to_have_text("Connected")

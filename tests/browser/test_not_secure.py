@@ -177,7 +177,7 @@ async def test_microphone_notice_asks_for_https(page: Page, url: str) -> None:
 
 
 JITTER = """async ([rate, prebuffer, chunks, size]) => {
-  const { JitterBuffer } = await import("/playback/jitter_buffer.js");
+  const { JitterBuffer } = await import("/client/worklet.js");
   const states = [];
   const buffer = new JitterBuffer(rate, (state) => states.push(state));
   buffer.prebuffer = prebuffer;

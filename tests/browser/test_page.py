@@ -211,8 +211,8 @@ async def test_idle_page_does_nothing(speaking: SpeakingPage) -> None:
 
 EDITS = """
 async () => {
-  const { change, protect, wordStart } = await import("/text/edits.js");
-  const { toPoints, toUnits } = await import("/session/offsets.js");
+  const { change, protect } = await import("/text/edits.js");
+  const { toPoints, toUnits, wordStart } = await import("/client/offsets.js");
   return {
     appended: change("one", "one two"),
     changed: change("a cat sat", "a dog sat"),

@@ -1,6 +1,6 @@
 // Export and import of all of the user's data in this browser, as one file.
 
-import { save } from "../playback/wav.js";
+import { save } from "../shared/save.js";
 
 const KIND = "duplex-tts";
 const VERSION = 1;

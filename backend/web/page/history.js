@@ -4,7 +4,8 @@ import { button } from "../shared/controls.js";
 import { keyHeaders } from "../shared/key.js";
 import { complaint } from "../voices/voice_recorder.js";
 import { keep, recall } from "../shared/store.js";
-import { save, wav } from "../playback/wav.js";
+import { wav } from "../client/wav.js";
+import { save } from "../shared/save.js";
 
 const MOST_TEXTS = 1000;
 const SHOWN = 50; // initially; older entries are found by search, or shown on demand
@@ -23,7 +24,7 @@ export class History extends EventTarget {
   #manner;
   #entries = []; // latest first: {node, takes, item, note}
   #shown = SHOWN;
-  #sound = []; // {take, chunk}: all chunks kept, oldest first
+  #sound = []; // {track, chunk}: all chunks kept, oldest first
   #frames = 0; // total in #sound
 
   /** `parts`: elements `list`, `empty`, `repeat`, `clear`, `search`, `more`. */
@@ -94,13 +95,14 @@ export class History extends EventTarget {
 
   /** The take has a new chunk: keep it, and drop the oldest beyond the limit. */
   keepSound(take) {
-    const chunk = take.chunks.length - 1;
-    this.#sound.push({ take, chunk });
-    this.#frames += take.chunks[chunk].length;
+    const { track } = take;
+    const chunk = track.chunks.length - 1;
+    this.#sound.push({ track, chunk });
+    this.#frames += track.chunks[chunk].length;
     while (this.#frames > MOST_FRAMES) {
       const oldest = this.#sound[0];
-      const frames = oldest.take.chunks[oldest.chunk].length;
-      if (!oldest.take.forget(oldest.chunk)) break; // not yet played
+      const frames = oldest.track.chunks[oldest.chunk].length;
+      if (!oldest.track.forget(oldest.chunk)) break; // not yet played
       this.#sound.shift();
       this.#frames -= frames;
     }
@@ -110,7 +112,7 @@ export class History extends EventTarget {
   finished(take) {
     const found = this.#of(take);
     if (!found) return false;
-    const silent = found.takes.every((one) => one.complete && one.frames === 0 && one.accounted);
+    const silent = found.takes.every((one) => one.complete && one.track.frames === 0 && one.accounted);
     if (silent) this.#setNote(found, "Not spoken: the voice cannot read it");
     else if (found.takes.some((one) => one.silent.length > 0)) this.#setNote(found, "The voice cannot read all of it");
     this.#keep(); // text deleted before it was spoken is not part of it
@@ -214,7 +216,7 @@ export class History extends EventTarget {
 
   async #download({ node, takes }, format) {
     const stamp = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
-    const whole = takes.length > 0 && takes.every((take) => take.complete && !take.forgotten);
+    const whole = takes.length > 0 && takes.every((take) => take.complete && !take.track.forgotten);
     try {
       const file = whole && format === "wav" ? this.#sounds(takes) : await this.#speak(node.data, format);
       save(file, `said-${stamp}.${format}`);

@@ -1,5 +1,5 @@
-// Assembles the page. protocol.js talks to the server, speech.js decides what is
-// spoken, player.js plays it, text_field.js is where the user types.
+// Assembles the page. The client library (client/) talks to the server and plays, speech.js decides
+// what is spoken, text_field.js is where the user types.
 
 import { copyText } from "../shared/clipboard.js";
 import { keepFocus, Notice } from "../shared/controls.js";
@@ -13,8 +13,8 @@ import { keepOffline } from "./offline.js";
 import { Online } from "../session/online.js";
 import { Painter } from "../text/painter.js";
 import { createBoard } from "../phrases/phrase_board.js";
-import { Player } from "../playback/player.js";
-import { Connection } from "../session/protocol.js";
+import { Player } from "../client/player.js";
+import { Connection } from "../client/connection.js";
 import { Scanner } from "./scanner.js";
 import { Settings } from "./settings.js";
 import { installSettingsDialog } from "./settings_dialog.js";
@@ -173,7 +173,8 @@ waiting.addEventListener("failed", () => notice.show("This device's voice does n
 for (const [part, type] of [[voices, "sample"], [lexicon, "hear"]]) {
   part.addEventListener(type, ({ detail }) => {
     field.break();
-    speech.say({ ...detail, place: new Place(document.createTextNode("")), ended: true });
+    const { text, ...parameters } = detail;
+    speech.say({ text, parameters, place: new Place(document.createTextNode("")), ended: true });
   });
 }
 voices.addEventListener("problem", ({ detail: { text } }) => notice.show(text, "problem"));
@@ -226,10 +227,10 @@ function showHint() {
 }
 
 field.addEventListener("changed", showHint);
-speech.addEventListener("spoken", ({ detail: take }) => take.place.account(take));
-speech.addEventListener("sound", ({ detail: take }) => history.keepSound(take));
-speech.addEventListener("replaced", ({ detail: { take, next } }) => history.extend(take, next));
-speech.addEventListener("finished", ({ detail: take }) => {
+speech.addEventListener("spoken", ({ detail: { context: take } }) => take.place.account(take));
+speech.addEventListener("sound", ({ detail: { context: take } }) => history.keepSound(take));
+speech.addEventListener("replaced", ({ detail: { context: take, next } }) => history.extend(take, next));
+speech.addEventListener("finished", ({ detail: { context: take } }) => {
   if (history.finished(take)) notice.show("This voice cannot read that: nobody heard it.", "problem");
 });
 speech.addEventListener("notice", ({ detail: { text, kind } }) => notice.show(text, kind));

@@ -1,14 +1,6 @@
 // Computes changes of a text, and the permitted part of a change. Pure; positions are UTF-16.
 
-import { characterStart } from "../session/offsets.js";
-
-/** Length of the common prefix of `a` and `b`, in whole characters. */
-export function commonPrefix(a, b) {
-  const end = Math.min(a.length, b.length);
-  let at = 0;
-  while (at < end && a[at] === b[at]) at++;
-  return Math.min(characterStart(a, at), characterStart(b, at));
-}
+import { commonPrefix, wordStart } from "../client/offsets.js";
 
 /** The one replacement that turns `before` into `after`: at `at`, `removed` units by `inserted`. */
 export function change(before, after) {
@@ -59,11 +51,6 @@ export function expandWord(text, end, locked, expand) {
   if (phrase === word) return text;
   const marked = /^[.,!?]/.test(behind) ? phrase.replace(/[.,!?]+$/, "") : phrase;
   return text.slice(0, at) + marked + text.slice(end - behind.length);
-}
-
-export function wordStart(text, at) {
-  while (at > 0 && !/\s/.test(text[at - 1])) at--;
-  return at;
 }
 
 export function wordEnd(text, at) {

@@ -33,7 +33,7 @@ export class Painter {
     for (const { place } of takes) if (place.unread.length > 0) this.#unread.add(place);
     const places = new Set([this.#field.place, ...this.#unread, ...takes.map((take) => take.place)]);
     for (const place of places) place.now = null;
-    for (const take of takes) take.place.follow(take, this.#player.heardMs(take) + SHOWN_AFTER_MS);
+    for (const take of takes) take.place.follow(take, this.#player.heardMs(take.track) + SHOWN_AFTER_MS);
     this.#highlighter.paint([...places]);
     for (const place of places) {
       const parent = place.node.parentElement;

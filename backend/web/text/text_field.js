@@ -4,7 +4,8 @@
 // part can no longer change; changes of the rest are sent to the take. A *held* text (one that
 // was loaded, or typed while the server was away) is spoken when the user asks for it.
 
-import { change, expandWord, insertWords, protect, wordStart } from "./edits.js";
+import { wordStart } from "../client/offsets.js";
+import { change, expandWord, insertWords, protect } from "./edits.js";
 import { Place } from "./highlight.js";
 import { UndoStack } from "./undo.js";
 
@@ -37,8 +38,8 @@ export class TextField extends EventTarget {
     sheet.addEventListener("edited", () => this.#edited());
     sheet.addEventListener("undo", () => this.undo());
     sheet.addEventListener("redo", () => this.redo());
-    speech.addEventListener("replaced", ({ detail }) => this.#replaced(detail));
-    speech.addEventListener("finished", ({ detail: take }) => this.#finished(take));
+    speech.addEventListener("replaced", ({ detail }) => this.#replaced(detail.context, detail.next));
+    speech.addEventListener("finished", ({ detail: { context: take } }) => this.#finished(take));
   }
 
   get text() {
@@ -191,7 +192,7 @@ export class TextField extends EventTarget {
 
   /** Voice or speed changed: applies from the next word on. */
   changeManner() {
-    if (this.#take) this.#speech.change(this.#take);
+    if (this.#take) this.#speech.changeManner(this.#take);
   }
 
   // --- edits ----------------------------------------------------------------------------------
@@ -316,7 +317,7 @@ export class TextField extends EventTarget {
 
   // --- take events ----------------------------------------------------------------------------
 
-  #replaced({ take, next }) {
+  #replaced(take, next) {
     if (take !== this.#take) return;
     this.#take = next;
     this.#takes.push(next);

@@ -2,7 +2,7 @@
 // Recording and file formats vary: the server always receives a plain WAV.
 
 import { keyHeaders } from "../shared/key.js";
-import { wav } from "../playback/wav.js";
+import { wav } from "../client/wav.js";
 
 const RATE_HZ = 24_000; // engines use no more than that
 const SHORTEST_S = 5;

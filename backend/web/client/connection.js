@@ -10,6 +10,8 @@ const PING_AT_REST_MS = 20_000;
 const PING_SOON_MS = 1000; // delay after traffic in either direction; a ping acknowledges
 const PING_AT_BYTES = 128 * 1024;
 const PONG_WITHIN_MS = 5000;
+const OPEN_WITHIN_MS = 15_000; // until the session is there
+const NONE = { code: "", message: "" };
 const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 
 /** A binary message: its JSON header, and its audio (an ArrayBuffer). */
@@ -22,8 +24,8 @@ export function decodeAudio(buffer) {
 
 /**
  * Events: `ready` (a new session, with no state of an earlier one), `resumed` (the session
- * continues without loss), `message` (detail: {header, audio?}), `lost` (detail: {why}, a
- * readable message; it reconnects by itself), `locked` (detail: {wrong}; the server demands an API
+ * continues without loss), `message` (detail: {header, audio?}), `lost` (detail: {why, code, message}, a
+ * readable text, and the server's own code and message or empty; it reconnects by itself), `locked` (detail: {wrong}; the server demands an API
  * key, `wrong` if the present key was refused; waits for `open` with another key).
  */
 export class Connection extends EventTarget {
@@ -32,12 +34,14 @@ export class Connection extends EventTarget {
   #socket = null;
   #ledger = null; // of the current session
   #fresh = null; // of the session used if the current session cannot be resumed
-  #refusal = ""; // code of an error of the whole connection
+  #refusal = NONE; // an error of the whole connection
+  #Socket; // the constructor of sockets
+  #wakers = null; // ends what hears of a network or a person that is back
   #direct;
   #offer = null; // of a replica's own address, the latest
   #address = ""; // a replica's own, of the socket; empty: the server's
   #former = ""; // the same, of the last socket that had the session
-  #proof = 0; // timer: a replica has to resume the session within it
+  #late = 0; // timer: the session has to be there within it
   #failures = 0;
   #retry = 0;
   #ping = 0;
@@ -45,13 +49,14 @@ export class Connection extends EventTarget {
   #pong = 0;
   #unacknowledged = 0; // bytes
   ready = false;
+  greeting = null; // the latest `ready`: the server's defaults
 
-  constructor(url) {
+  /** `url`: of the WebSocket. `Socket`: the constructor, where the platform has none. */
+  constructor(url, Socket = globalThis.WebSocket) {
     super();
     this.#url = url;
-    this.#direct = new DirectAddresses(url);
-    addEventListener("online", () => this.#hurry());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#hurry());
+    this.#Socket = Socket;
+    this.#direct = new DirectAddresses(url, Socket);
   }
 
   /** Connect; `key`: an API key, if the server demands one. */
@@ -59,7 +64,8 @@ export class Connection extends EventTarget {
     clearTimeout(this.#retry);
     this.#retry = 0;
     this.#key = key;
-    this.#refusal = "";
+    this.#refusal = NONE;
+    this.#listen();
     const parameters = key ? { key } : {};
     const former = this.#ledger ? this.#former : "";
     this.#former = ""; // tried once
@@ -70,7 +76,7 @@ export class Connection extends EventTarget {
     for (const [name, value] of Object.entries({ ...parameters, ...hints })) {
       url.searchParams.set(name, value);
     }
-    this.#use(new WebSocket(url));
+    this.#use(new this.#Socket(url));
   }
 
   /** `address`: a replica's own, which has to resume the session soon. */
@@ -78,11 +84,18 @@ export class Connection extends EventTarget {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#address = address;
-    if (address) this.#proof = setTimeout(() => this.#drop(), RESUME_MS);
+    const withinMs = address ? RESUME_MS : OPEN_WITHIN_MS;
+    this.#late = setTimeout(() => this.#drop(), withinMs);
     const current = (act) => (event) => socket === this.#socket && act(event);
-    socket.onopen = current(() => this.#ledger && this.#write(this.#ledger.resumption));
+    let opened = socket.readyState === 1;
+    socket.onopen = current(() => {
+      opened = true;
+      if (this.#ledger) this.#write(this.#ledger.resumption);
+    });
     socket.onmessage = current(({ data }) => this.#received(data));
     socket.onclose = current(({ code }) => this.#closed(code));
+    // `close` follows, but for a failed handshake in Node.
+    socket.onerror = current(() => opened || this.#closed(0));
   }
 
   /** Move the session to a replica's own address, over an open socket. */
@@ -106,6 +119,8 @@ export class Connection extends EventTarget {
   close() {
     this.#socket?.close(1000);
     this.#socket = null;
+    this.#wakers?.abort();
+    this.#wakers = null;
     this.#ledger = null;
     this.#stop();
   }
@@ -129,7 +144,7 @@ export class Connection extends EventTarget {
       typeof data === "string" ? { header: JSON.parse(data) } : decodeAudio(data);
     if (header.type === "ready") return this.#greeted(header);
     if (header.type === "pong") return this.#answered(header);
-    if (header.type === "error" && !header.context) this.#concerned(header.code);
+    if (header.type === "error" && !header.context) this.#concerned(header);
     if (!this.ready) return;
     this.#ledger.received(header);
     this.#acknowledge(data);
@@ -137,6 +152,7 @@ export class Connection extends EventTarget {
   }
 
   #greeted(header) {
+    this.greeting = header;
     this.#offer = header.direct;
     if (!this.#ledger) {
       this.#ledger = new Ledger(header);
@@ -151,9 +167,9 @@ export class Connection extends EventTarget {
   }
 
   /** An error that belongs to no context. */
-  #concerned(code) {
-    this.#refusal = code;
-    if (code !== "resume_failed" || !this.#fresh) return;
+  #concerned(error) {
+    this.#refusal = error;
+    if (error.code !== "resume_failed" || !this.#fresh) return;
     this.#former = "";
     this.#ledger = this.#fresh;
     this.#begin("ready");
@@ -163,7 +179,7 @@ export class Connection extends EventTarget {
     this.#fresh = null;
     this.#failures = 0;
     this.ready = true;
-    clearTimeout(this.#proof);
+    clearTimeout(this.#late);
     this.#former = this.#address;
     this.#pingIn(PING_SOON_MS);
     this.#tell(type);
@@ -218,17 +234,18 @@ export class Connection extends EventTarget {
       return this.open();
     }
     if (GOODBYES.includes(code)) this.#ledger = null;
-    if (this.#refusal === "invalid_api_key") return this.#tell("locked", { wrong: this.#key !== "" });
+    const refusal = this.#refusal;
+    if (refusal.code === "invalid_api_key") return this.#tell("locked", { wrong: this.#key !== "" });
     const wait = Math.min(RETRY_FIRST_MS * 2 ** this.#failures++, RETRY_LONGEST_MS);
     this.#retry = setTimeout(() => this.open(), wait * (0.75 + Math.random() / 2));
-    this.#tell("lost", { why: reason(code, this.#refusal) });
+    this.#tell("lost", { why: reason(code, refusal.code), ...refusal });
   }
 
   #stop() {
     clearTimeout(this.#retry);
     clearTimeout(this.#ping);
     clearTimeout(this.#pong);
-    clearTimeout(this.#proof);
+    clearTimeout(this.#late);
     this.#retry = this.#pong = this.#unacknowledged = 0;
     this.#pingAt = Infinity;
     this.#fresh = null;
@@ -237,6 +254,16 @@ export class Connection extends EventTarget {
 
   #hurry() {
     if (this.#retry) this.open();
+  }
+
+  /** In browsers: connect again as soon as there is a network, or the page is looked at. */
+  #listen() {
+    if (this.#wakers || !globalThis.document) return;
+    this.#wakers = new AbortController();
+    const { signal } = this.#wakers;
+    addEventListener("online", () => this.#hurry(), { signal });
+    const seen = () => document.hidden || this.#hurry();
+    document.addEventListener("visibilitychange", seen, { signal });
   }
 
   #tell(type, detail) {

@@ -9,10 +9,12 @@ export const RESUME_MS = 1000; // for an address that answered before, and for i
 /** The replicas' addresses that this page may use, and those that could not be reached lately. */
 export class DirectAddresses {
   #secure;
+  #Socket;
   #avoided = new Map(); // address -> until when
 
   /** `first`: the server's own URL. A page that came by https must not open ws. */
-  constructor(first) {
+  constructor(first, Socket) {
+    this.#Socket = Socket;
     this.#secure = new URL(first).protocol === "wss:";
   }
 
@@ -27,7 +29,7 @@ export class DirectAddresses {
       const url = new URL(address);
       if (url.protocol !== "wss:" && (this.#secure || url.protocol !== "ws:")) return null;
       for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
-      return new WebSocket(url);
+      return new this.#Socket(url);
     } catch {
       this.avoid(address);
       return null;
@@ -42,10 +44,11 @@ export class DirectAddresses {
       clearTimeout(late);
       this.avoid(url);
       socket.onopen = socket.onclose = null;
+      socket.onerror = () => {}; // in Node, it must not be null
       socket.close();
     };
     const late = setTimeout(leave, OPEN_MS);
-    socket.onclose = leave;
+    socket.onclose = socket.onerror = leave;
     socket.onopen = () => {
       clearTimeout(late);
       opened(socket);

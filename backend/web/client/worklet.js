@@ -1,5 +1,11 @@
-// Selects the samples to play: a ring buffer that prebuffers before it starts and avoids
-// clicks. Independent of audio APIs: worklet.js and buffer_player.js render from it.
+// Selects the samples to play: a ring buffer that prebuffers before it starts and avoids clicks. It is
+// rendered on the audio thread by the processor at the end, elsewhere by buffer_player.js. One file
+// without imports: bundlers copy what `addModule` loads as it is.
+//
+// The processor's messages in:  {type: "audio", samples}, {type: "reset"}, {type: "prebuffer", frames},
+//                               {type: "tap", on}
+// and out: {type: "state", playing, frame, position}: see JitterBuffer;
+//          {type: "tap", frame, samples}: a copy of what was rendered, for tests.
 
 const FIRST_SIZE = 1 << 16; // samples; doubles when a long sentence arrives at once
 const RAMP_S = 0.005;
@@ -141,3 +147,34 @@ export class JitterBuffer {
     this.#report({ playing: this.playing, frame, position: this.#ring.read });
   }
 }
+
+/** On the audio thread: the class that renders there. */
+function createProcessor() {
+  return class RingPlayer extends AudioWorkletProcessor {
+    constructor() {
+      super();
+      this.buffer = new JitterBuffer(sampleRate, (state) => {
+        this.port.postMessage({ type: "state", ...state });
+      });
+      this.tap = false;
+      this.port.onmessage = ({ data }) => this.receive(data);
+    }
+
+    receive(message) {
+      if (message.type === "audio") this.buffer.write(message.samples);
+      else if (message.type === "prebuffer") this.buffer.prebuffer = message.frames;
+      else if (message.type === "tap") this.tap = message.on;
+      else if (message.type === "reset") this.buffer.reset(currentFrame);
+    }
+
+    process(_inputs, [[output]]) {
+      this.buffer.render(output, currentFrame);
+      if (this.tap) {
+        this.port.postMessage({ type: "tap", frame: currentFrame, samples: output.slice() });
+      }
+      return true;
+    }
+  };
+}
+
+if (globalThis.registerProcessor) registerProcessor("ring-player", createProcessor());

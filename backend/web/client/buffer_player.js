@@ -1,7 +1,7 @@
 // The last stage before the loudspeaker where AudioWorklet is missing (browsers offer it on secure
 // origins only). Renders the same jitter buffer slightly ahead, in short blocks.
 
-import { JitterBuffer } from "./jitter_buffer.js";
+import { JitterBuffer } from "./worklet.js";
 
 const BLOCK = 1024; // frames
 const EVERY_MS = 15;
