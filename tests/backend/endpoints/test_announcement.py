@@ -75,7 +75,7 @@ async def test_home_assistant_finds_the_server_and_describes_it(port: int) -> No
             assert socket.gethostname().partition(".")[0] in name
             info = await resolve(listening, name)
             assert (info.parsed_addresses(), info.port) == ([LOOPBACK], port)
-            async with AsyncTcpClient(info.parsed_addresses()[0], info.port) as client:
+            async with AsyncTcpClient(LOOPBACK, port) as client:
                 await client.write_event(Describe().event())
                 event = await client.read_event()
             assert event is not None
