@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +19,7 @@ from duplex_tts.speechd.installation import (
 )
 from duplex_tts.speechd.installation import install as install_module
 from duplex_tts.speechd.installation import uninstall as uninstall_module
-from duplex_tts.speechd.module_config import read_config
+from duplex_tts.speechd.module_config import ModuleConfig, read_config
 from duplex_tts.speechd.server_start import started_server, stop_started_server
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -94,7 +93,7 @@ def status() -> None:
         print(f"daemon:    {daemon}")
         place = _installed_place()
         print(f"module:    {place.program if place else 'missing: duplex-tts speechd install'}")
-        config = read_config(place.module_config if place else Path())
+        config = read_config(place.module_config) if place else ModuleConfig()
         if place:
             default = is_default(user_place()) or is_default(place)
             print(f"default:   {'yes' if default else 'no: duplex-tts speechd install'}")

@@ -78,8 +78,8 @@ class Place:
 
 def user_place() -> Place:
     """The place of this user."""
-    # As the daemon builds it: beside the data folder, not in it.
-    modules = user_data_path().parent / "libexec" / "speech-dispatcher-modules"
+    # As the daemon builds it; without the data folder it does not find what is beside it.
+    modules = user_data_path() / ".." / "libexec" / "speech-dispatcher-modules"
     return Place(modules, user_config_path("speech-dispatcher"))
 
 
@@ -88,7 +88,9 @@ def system_place() -> Place:
     candidates = [*map(Path, FOLDERS), *Path("/usr/lib").glob("*/speech-dispatcher-modules")]
     modules = next((folder for folder in candidates if list(folder.glob("sd_*"))), None)
     if modules is None:
-        raise CannotInstall(f"no folder of modules at {', '.join(FOLDERS)}; install without -s")
+        raise CannotInstall(
+            f"no folder of modules at {', '.join(FOLDERS)}; install it without --system"
+        )
     return Place(modules, SYSTEM_CONFIG)
 
 
@@ -97,7 +99,8 @@ def check_daemon() -> str:
     path = shutil.which("speech-dispatcher")
     if path is None:
         raise CannotInstall(
-            "speech-dispatcher is not installed (Debian, Ubuntu: sudo apt install speech-dispatcher)"
+            "speech-dispatcher is not installed "
+            "(Debian, Ubuntu: sudo apt install speech-dispatcher)"
         )
     output = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"(\d+)\.(\d+)[.\d]*", output)
@@ -150,6 +153,8 @@ def is_default(place: Place) -> bool:
 
 
 def _write_program(path: Path) -> None:
+    if ".." in path.parts:
+        user_data_path().mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     # -P: do not import a `duplex_tts` folder of the current directory.
     command = f"{shlex.quote(sys.executable)} -P -m duplex_tts.speechd.output_module"
