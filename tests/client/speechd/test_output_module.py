@@ -119,7 +119,7 @@ async def test_volume_and_pitch_are_applied_to_kept_sounds(tmp_path: Path) -> No
 
 
 async def test_a_stop_is_answered_at_once_and_nothing_follows(tmp_path: Path) -> None:
-    gate = threading.Semaphore(0)
+    gate = threading.Semaphore(1)  # for the warm-up
     async with module_of(tmp_path, FakeModel(gate=gate)) as module:
         await module.start_message("Never heard.")
         assert (await module.read_event()).code == 701
@@ -140,7 +140,7 @@ async def test_a_stop_that_comes_too_late_is_not_answered(tmp_path: Path) -> Non
 
 
 async def test_a_pause_ends_the_message_as_paused(tmp_path: Path) -> None:
-    async with module_of(tmp_path, FakeModel(gate=threading.Semaphore(0))) as module:
+    async with module_of(tmp_path, FakeModel(gate=threading.Semaphore(1))) as module:
         await module.start_message("Never heard.")
         module.send("PAUSE")
         assert codes(await module.read_events()) == [701, 704]
@@ -203,7 +203,7 @@ async def test_a_server_that_dies_is_replaced_by_the_fallback_and_used_again(
     fallback = tmp_path / "sd_other"
     fallback.write_text(FALLBACK.format(python=sys.executable))
     fallback.chmod(0o755)
-    gate = threading.Semaphore(0)
+    gate = threading.Semaphore(1)  # for the warm-up
     async with live_server(FakeModel(gate=gate)) as live:
         config = write_config(tmp_path, live.address, str(fallback))
         async with speechd_module(config) as module:
