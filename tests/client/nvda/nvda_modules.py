@@ -21,12 +21,12 @@ class WavePlayer:
 
     players: list[WavePlayer] = []  # noqa: RUF012 - all of them, for the tests
 
-    def __init__(self, channels: int, rate: int, bits: int, outputDevice: str) -> None:  # noqa: N803
+    def __init__(self, channels: int, rate: int, bits: int, outputDevice: str) -> None:
         assert (channels, bits) == (1, 16)
         self.rate_hz, self.fed, self.stops, self.closed = rate, b"", 0, False
         self.players.append(self)
 
-    def feed(self, data: bytes, onDone: Callable[[], None] | None = None) -> None:  # noqa: N803
+    def feed(self, data: bytes, onDone: Callable[[], None] | None = None) -> None:
         self.fed += data
         if onDone is not None:
             onDone()
@@ -42,7 +42,7 @@ class WavePlayer:
         self.closed = True
 
 
-@dataclass
+@dataclass(eq=False)  # hashed by identity
 class Notification:
     """An extension point: remembers what it was notified of."""
 
@@ -67,8 +67,8 @@ def install_modules(monkeypatch: pytest.MonkeyPatch, folder: Path) -> SimpleName
         name: type(name, (Command,), {})
         for name in ("IndexCommand", "CharacterModeCommand", "BreakCommand")
     }
-    driver = type("SynthDriver", (), {f"{name}Setting": staticmethod(lambda: None)
-                                      for name in ("Voice", "Rate", "Pitch", "Volume")})  # fmt: skip
+    settings = [f"{name}Setting" for name in ("Voice", "Rate", "Pitch", "Volume")]
+    driver = type("SynthDriver", (), dict.fromkeys(settings, staticmethod(lambda: None)))
     done, reached, replaced = Notification(), Notification(), Notification()
     sound = {"outputDevice": "default"}
     contents: dict[str, dict[str, Any]] = {

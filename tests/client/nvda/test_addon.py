@@ -124,7 +124,7 @@ async def test_the_driver_drops_what_is_cancelled(
         driver.speak(["Last"])
         assert await asyncio.to_thread(nvda.done.happened.wait, 10)
         await asyncio.to_thread(driver.terminate)
-    assert WavePlayer.players[0].fed.endswith(b"") and WavePlayer.players[0].stops >= 40
+    assert WavePlayer.players[0].stops >= 40
     assert len(WavePlayer.players[0].fed) == 4 * BYTES_PER_CHARACTER
 
 
