@@ -20,7 +20,7 @@ _PUNCTUATION: dict[str, Punctuation] = {
 }
 _PITCH_OCTAVES = 0.5  # at +100; formants move with it, beyond this it is another voice
 _SLOWEST, _FASTEST = 0.5, 2.0  # of the server
-_UNSET = ("", "NULL", "C", "POSIX")
+_UNSET = ("", "NULL", "C", "POSIX")  # spd-say sends "c" for the locale C.UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _update_one(settings: VoiceSettings, name: str, value: str) -> VoiceSettings
     if name == "cap_let_recogn":
         return replace(settings, announce_capitals=value in ("spell", "icon"))
     if name == "language":
-        return replace(settings, language=None if value in _UNSET else value)
+        return replace(settings, language=None if value.upper() in _UNSET else value)
     if name == "synthesis_voice":
-        return replace(settings, voice=None if value in _UNSET else value)
+        return replace(settings, voice=None if value.upper() in _UNSET else value)
     return settings  # pitch_range, voice types: the voices have none

@@ -39,4 +39,5 @@ def test_values_out_of_range_are_refused(name: str, value: str) -> None:
 def test_unset_names_are_the_defaults() -> None:
     settings = VoiceSettings(language="de", voice="x")
     assert settings.update({"language": "NULL", "synthesis_voice": "NULL"}) == VoiceSettings()
+    assert settings.update({"language": "c"}).language is None
     assert settings.update({"language": "en-US", "pitch_range": "7"}).language == "en-US"
