@@ -53,16 +53,15 @@ async def measure(setup: Setup) -> Result:
             setup.progress(0.5)
             wrong = await _arrow_through_menu(module, words)
     samples = {"word_ms": word_ms, "letter_ms": letter_ms, "cancel_ms": cancel_ms}
+    missing = ", ".join(missing_programs())
+    note = f"of {len(words)}" + (f"; no daemon: {missing} missing, {REMEDY}" if missing else "")
     figures = [
         _sound_figure("a new word", word_ms),
         _sound_figure("a letter", letter_ms),
         _cancel_figure("stop to the last audio, p95", cancel_ms),
-        Figure(f"{CANCELS_PER_S} cancels a second: wrong", wrong, 0, True, "", f"of {len(words)}"),
+        Figure(f"{CANCELS_PER_S} cancels a second: wrong", wrong, 0, True, "", note),
     ]
-    if missing := missing_programs():
-        note = f"{', '.join(missing)} not installed: {REMEDY}"
-        figures.append(Figure("through the daemon", math.nan, math.nan, True, "", note))
-    else:
+    if not missing:
         figures += await _measure_daemon(setup, words, samples)
     return Result(figures, {name: np.round(each, 2).tolist() for name, each in samples.items()})
 

@@ -120,6 +120,9 @@ def install(place: Place, settings: dict[str, str], *, default: bool) -> list[Pa
         written = [place.program]
         if settings or not place.module_config.exists():
             _write_module_config(place.module_config, settings)
+            # The daemon runs as the user who hears it: a key for all is readable by all.
+            private = "Key" in settings and place.config != SYSTEM_CONFIG
+            place.module_config.chmod(0o600 if private else 0o644)
             written.append(place.module_config)
         if default:
             _add_block(place)
@@ -171,7 +174,6 @@ def _write_module_config(path: Path, settings: dict[str, str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{_TEMPLATE}\n{lines}" if lines else _TEMPLATE)
-    path.chmod(0o600 if "Key" in settings else 0o644)  # the daemon runs as the user
 
 
 def _add_block(place: Place) -> None:

@@ -170,6 +170,17 @@ async def test_an_important_message_is_heard_at_once(tmp_path: Path, server: str
         assert (await client.wait_event(urgent, 702, 703))[-1].code == 702
 
 
+async def test_a_paused_message_goes_on_where_it_was(tmp_path: Path, server: str) -> None:
+    async with orca(tmp_path, server) as (_, client):
+        message, _ = await client.speak(f"{LONG_TEXT} And then it is morning.")
+        await client.wait_event(message, 701)
+        await client.request("PAUSE SELF")
+        assert (await client.wait_event(message, 704, 702, 703))[-1].code == 704
+        await client.request("RESUME SELF")
+        events = await client.wait_event(message, 702, 703)
+    assert [event.code for event in events if event.code != 700] == [705, 702]
+
+
 @pytest.mark.skipif(find_fallback() is None, reason=f"needs {REMEDY}")
 async def test_no_message_is_silent_while_the_server_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
