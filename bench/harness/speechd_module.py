@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-MODULE = "duplex_tts.speechd.output_module"
+MODULE = "duplex_tts.speechd"
 _LINE_BYTES = 2**20
 _TIMEOUT_S = 90.0
 _LAST = (b"702", b"703", b"704")

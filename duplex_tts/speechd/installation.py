@@ -160,7 +160,7 @@ def _write_program(path: Path) -> None:
         user_data_path().mkdir(parents=True, exist_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     # -P: do not import a `duplex_tts` folder of the current directory.
-    command = f"{shlex.quote(sys.executable)} -P -m duplex_tts.speechd.output_module"
+    command = f"{shlex.quote(sys.executable)} -P -m duplex_tts.speechd"
     path.write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
     path.chmod(0o755)
 

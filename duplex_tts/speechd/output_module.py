@@ -1,7 +1,6 @@
-"""The output module: `python -m duplex_tts.speechd.output_module CONFIG`, run by Speech Dispatcher.
+"""Answers Speech Dispatcher's requests; one message is spoken at a time.
 
-Reads commands on stdin and answers on stdout; one message is spoken at a time. The daemon plays the
-audio ("server audio"), so its own settings choose the sound device.
+The daemon plays the audio ("server audio"), so its own settings choose the sound device.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from pathlib import Path
 
-from duplex_tts.errors import ClientError
+from duplex_tts.errors import ClientError, SpeechFailed
 from duplex_tts.speechd import module_protocol as protocol
+from duplex_tts.speechd.daemon_output import Output
 from duplex_tts.speechd.fallback_module import FallbackFailed, FallbackModule, find_fallback
-from duplex_tts.speechd.module_config import ModuleConfig, read_config
+from duplex_tts.speechd.module_config import ModuleConfig
 from duplex_tts.speechd.module_protocol import ListVoices, Message, Parameters, RequestReader
 from duplex_tts.speechd.server_link import ServerLink
 from duplex_tts.speechd.server_voice import RATE_HZ
@@ -158,35 +158,43 @@ class OutputModule:
         self._prepare_ahead()
 
     async def _speak(self, message: Message) -> None:
-        """Send the events of a message, the last one in any case unless it was stopped."""
-        async with aclosing(self._speech_events(message)) as events:
-            async for event in events:
-                self._output.write(event)
-                await self._output.drain()
-        self._speaking = None
-        self._output.write(protocol.END)
-        self._prepare_ahead()
+        """Send the events of a message, the last one in any case unless it was stopped: without it
+        the daemon would never send another.
+        """
+        try:
+            async with aclosing(self._speech_events(message)) as events:
+                async for event in events:
+                    self._output.write(event)
+                    await self._output.drain()
+        finally:
+            if self._speaking is asyncio.current_task():
+                self._speaking = None
+                self._output.write(protocol.END)
+                self._prepare_ahead()
 
     async def _speech_events(self, message: Message) -> AsyncGenerator[bytes, None]:
-        """The events of a message, of the server or, if that fails before it is heard, of the
-        fallback.
-        """
+        """The events of a message: of the server or, if nothing is heard of it, of the fallback."""
         text, heard = spoken_text(message, self._settings), False
-        if self._link.voice is not None and self._is_spoken_by_server():
+        if self._is_spoken_by_server():
             try:
                 async with aclosing(self._server_events(text)) as events:
                     async for event in events:
                         heard = heard or event.startswith(b"705")
                         yield event
             except ClientError as error:
-                print(f"the server failed: {error}", file=sys.stderr, flush=True)
-                self._link.report_lost(error)
+                self._note_failure(error)
             else:
-                return
+                heard = heard or not text.text.strip()
         if self._fallback is not None and not heard:
             async with aclosing(self._fallback_events(message)) as events:
                 async for event in events:
                     yield event
+
+    def _note_failure(self, error: ClientError) -> None:
+        """Log it; unless the server itself has refused, it is lost."""
+        print(f"the server failed: {error}", file=sys.stderr, flush=True)
+        if not (isinstance(error, SpeechFailed) and error.errors):
+            self._link.report_lost(error)
 
     def _is_spoken_by_server(self) -> bool:
         """Whether it has a voice for the language; the fallback may have one."""
@@ -232,61 +240,3 @@ class OutputModule:
         if self._link.voice is not None:
             texts = [SpokenText(text) for text in _AHEAD]
             await self._link.voice.prepare(texts, self._settings)
-
-
-class Output:
-    """Stdout: events are written whole; `drain` waits until the daemon has read them."""
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        writer.transport.set_write_buffer_limits(0)
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes; returns at once."""
-        self._writer.write(data)
-
-    async def drain(self) -> None:
-        """Wait until the pipe has taken what was written."""
-        with suppress(ConnectionError):
-            await self._writer.drain()
-
-
-async def run_module(config: ModuleConfig) -> None:
-    """Serve the daemon until QUIT or the end of stdin."""
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=2**24)  # a message is one line, at most
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    transport, pipe = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
-    output = Output(asyncio.StreamWriter(transport, pipe, None, loop))
-    link = ServerLink(config)
-    connecting = asyncio.create_task(link.run(), name="link")
-    module = OutputModule(config, link, output)
-    try:
-        while not module.over and (line := await reader.readline()):
-            await module.process_line(line.rstrip(b"\r\n"))
-        await output.drain()
-    finally:
-        connecting.cancel()
-        await module.close()
-        await asyncio.gather(connecting, return_exceptions=True)
-
-
-def main(arguments: list[str]) -> None:
-    """Run the module. `arguments`: the path of its configuration file, from the daemon."""
-    try:
-        config = read_config(Path(arguments[0]) if arguments else Path("/nonexistent"))
-    except ClientError as error:
-        _refuse(str(error))
-        return
-    asyncio.run(run_module(config))
-
-
-def _refuse(reason: str) -> None:
-    """Answer INIT with an error: the daemon logs it and speaks with other modules."""
-    sys.stdin.readline()
-    sys.stdout.buffer.write(protocol.encode_init(reason, ready=False))
-    sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

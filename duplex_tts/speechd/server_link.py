@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import subprocess
 import sys
 import urllib.request
 from contextlib import suppress
+from typing import Any
 
 from duplex_tts.channel.address import authorization, http_url
 from duplex_tts.errors import ClientError, ConnectionLost
@@ -100,15 +102,23 @@ def fetch_voices(config: ModuleConfig) -> VoiceOffer:
     request = urllib.request.Request(
         http_url(config.url, "/v1/voices"), headers=authorization(config.key)
     )
-    with _NO_PROXY.open(request, timeout=_CONNECT_TIMEOUT_S) as response:
-        body = json.load(response)
-    voices = [
-        OfferedVoice(
-            voice["name"], (voice["language"], *voice["other_languages"]), bool(voice["ready"])
-        )
-        for voice in body["voices"]
-    ]
-    default = config.voice or body["default"]
-    if default not in {voice.name for voice in voices}:
-        raise OSError(f"the server has no voice {default!r}; `duplex-tts voices` lists them")
+    try:
+        with _NO_PROXY.open(request, timeout=_CONNECT_TIMEOUT_S) as response:
+            body = json.load(response)
+        voices = [_read_voice(voice) for voice in body["voices"]]
+        default = str(body["default"])
+    except (http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        raise OSError(f"{request.full_url} does not list voices: {error!r}") from error
+    if config.voice is None or config.voice in {voice.name for voice in voices}:
+        return VoiceOffer(config.voice or default, voices)
+    print(
+        f"the server has no voice {config.voice!r} (`duplex-tts voices` lists them): {default} speaks",
+        file=sys.stderr,
+        flush=True,
+    )
     return VoiceOffer(default, voices)
+
+
+def _read_voice(voice: dict[str, Any]) -> OfferedVoice:
+    languages = (voice["language"], *voice["other_languages"])
+    return OfferedVoice(voice["name"], languages, bool(voice["ready"]))

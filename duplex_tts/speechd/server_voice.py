@@ -20,6 +20,7 @@ FIRST_SOUND_TIMEOUT_S = 1.5
 """After this long without audio the server counts as lost."""
 
 CACHE_BYTES = 32 * 2**20  # about 700 words
+_VOICE_REFUSALS = ("unknown_voice", "voice_unavailable", "unsupported")
 _CACHED_LENGTH = 64  # characters: labels, keys, letters
 RATE_HZ = 24_000
 
@@ -64,6 +65,7 @@ class ServerVoice:
         self._session = session
         self.offer = offer
         self._cache = SoundCache(CACHE_BYTES)
+        self._refused: set[str] = set()  # voices that the server lists and cannot load
 
     async def speak(
         self, text: SpokenText, settings: VoiceSettings
@@ -77,7 +79,7 @@ class ServerVoice:
             yield pcm
             return
         spoken: list[bytes] = []
-        async with aclosing(self._render(text, settings, "interactive")) as parts:
+        async with aclosing(self._render_with_some_voice(text, settings)) as parts:
             async for part in parts:
                 if isinstance(part, bytes):
                     spoken.append(part)
@@ -95,6 +97,28 @@ class ServerVoice:
                 parts = [part async for part in self._render(text, settings, "background")]
                 self._cache.put(key, b"".join(part for part in parts if isinstance(part, bytes)))
 
+    async def _render_with_some_voice(
+        self, text: SpokenText, settings: VoiceSettings
+    ) -> AsyncGenerator[SpeechPart, None]:
+        """Render, with the default voice if the server refuses the one that was chosen."""
+        voice = self._voice_name(settings)
+        try:
+            async with aclosing(self._render(text, settings, "interactive")) as parts:
+                async for part in parts:
+                    yield part
+            return
+        except SpeechFailed as error:
+            if voice == self.offer.default or error.code not in _VOICE_REFUSALS:
+                raise
+        self._refused.add(voice)
+        async with aclosing(self._render(text, settings, "interactive")) as parts:
+            async for part in parts:
+                yield part
+
+    def _voice_name(self, settings: VoiceSettings) -> str:
+        chosen = self.offer.choose(settings)
+        return self.offer.default if chosen is None or chosen in self._refused else chosen
+
     async def _render(
         self,
         text: SpokenText,
@@ -102,7 +126,7 @@ class ServerVoice:
         priority: Literal["interactive", "background"],
     ) -> AsyncGenerator[SpeechPart, None]:
         parameters: Parameters = {
-            "voice": self.offer.choose(settings) or self.offer.default,
+            "voice": self._voice_name(settings),
             "speed": settings.speed,
             "format": "pcm_s16le",
             "sample_rate": RATE_HZ,

@@ -197,6 +197,36 @@ async def test_without_a_server_the_fallback_speaks(tmp_path: Path) -> None:
             ]  # fmt: skip
 
 
+async def test_a_voice_that_cannot_be_loaded_is_replaced_by_the_default(tmp_path: Path) -> None:
+    async with module_of(tmp_path) as module:
+        for voice in ("remote", "nobody"):
+            await module.set_values({"synthesis_voice": voice})
+            for word in ("Hello", "there"):
+                assert audio_ms(await module.speak(f"{word} {voice}")) > 5 * CHARACTER_MS
+
+
+async def test_a_configured_voice_that_is_missing_does_not_silence(tmp_path: Path) -> None:
+    async with live_server() as live:
+        config = write_config(tmp_path, live.address)
+        config.write_text(config.read_text() + "Voice nobody\n")
+        async with speechd_module(config) as module:
+            assert audio_ms(await module.speak("Hello")) == 5 * CHARACTER_MS
+
+
+async def test_what_the_server_cannot_say_is_said_by_the_fallback(tmp_path: Path) -> None:
+    fallback = tmp_path / "sd_other"
+    fallback.write_text(FALLBACK.format(python=sys.executable))
+    fallback.chmod(0o755)
+    async with live_server() as live:
+        config = write_config(tmp_path, live.address, str(fallback))
+        async with speechd_module(config) as module:
+            silent = await module.speak("\u200b")  # nothing to pronounce
+            assert b"ab" in [event.data for event in silent]
+            assert codes(await module.speak("<speak> </speak>")) == [701, 702]
+            await module.set_values({"language": "ja"})
+            assert b"ab" in [event.data for event in await module.speak("Hello")]
+
+
 async def test_a_server_that_dies_is_replaced_by_the_fallback_and_used_again(
     tmp_path: Path,
 ) -> None:
