@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from duplex_tts.errors import ClientError
-from duplex_tts.speechd.daemon_output import Output
+from duplex_tts.speechd.daemon_output import Output, shorten_pipe
 from duplex_tts.speechd.module_config import ModuleConfig, read_config
 from duplex_tts.speechd.module_protocol import encode_init
 from duplex_tts.speechd.output_module import OutputModule
@@ -24,6 +24,7 @@ async def run_module(config: ModuleConfig) -> None:
     reader = asyncio.StreamReader(limit=2**24)  # a message is one line, at most
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     transport, pipe = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, sys.stdout)
+    shorten_pipe(sys.stdout.buffer)
     output = Output(asyncio.StreamWriter(transport, pipe, None, loop))
     link = ServerLink(config)
     connecting = asyncio.create_task(link.run(), name="link")

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 from contextlib import suppress
+from typing import BinaryIO
+
+_PIPE_BYTES = 16_384  # three events: what is in the pipe when speech is stopped has to be read
+
+
+def shorten_pipe(pipe: BinaryIO) -> None:
+    """Let little audio be on its way, where the system can."""
+    with suppress(AttributeError, OSError):  # not Linux, or not a pipe
+        fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 class Output:
@@ -19,5 +29,6 @@ class Output:
 
     async def drain(self) -> None:
         """Wait until the pipe has taken what was written."""
+        await asyncio.sleep(0)  # a STOP that has come meanwhile is read first
         with suppress(ConnectionError):
             await self._writer.drain()

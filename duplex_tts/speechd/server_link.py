@@ -111,11 +111,8 @@ def fetch_voices(config: ModuleConfig) -> VoiceOffer:
         raise OSError(f"{request.full_url} does not list voices: {error!r}") from error
     if config.voice is None or config.voice in {voice.name for voice in voices}:
         return VoiceOffer(config.voice or default, voices)
-    print(
-        f"the server has no voice {config.voice!r} (`duplex-tts voices` lists them): {default} speaks",
-        file=sys.stderr,
-        flush=True,
-    )
+    problem = f"the server has no voice {config.voice!r} (`duplex-tts voices` lists them)"
+    print(f"{problem}: {default} speaks", file=sys.stderr, flush=True)
     return VoiceOffer(default, voices)
 
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from duplex_tts.speechd.module_config import ModuleConfig
+from duplex_tts.speechd.module_protocol import END
 from duplex_tts.speechd.output_module import OutputModule
 from duplex_tts.speechd.server_voice import OfferedVoice, VoiceOffer
 from duplex_tts.speechd.speech_parts import SpeechPart
@@ -23,13 +24,14 @@ VOICES = VoiceOffer(
 
 
 class RecordedOutput:
-    """Remembers what was written."""
+    """Notes the end of a message."""
 
     def __init__(self) -> None:
-        self.written = b""
+        self.ended = asyncio.Event()
 
     def write(self, data: bytes) -> None:
-        self.written += data
+        if data == END:
+            self.ended.set()
 
     async def drain(self) -> None: ...
 
@@ -61,9 +63,8 @@ async def test_a_bug_does_not_silence_the_messages_after_it() -> None:
         for line in (b"SPEAK", b"Hello", b"."):
             await module.process_line(line)
         async with asyncio.timeout(5):
-            while not output.written.endswith(b"702 END\n"):
-                await asyncio.sleep(0)
-        output.written = b""
+            await output.ended.wait()
+        output.ended.clear()
     await module.close()
 
 
