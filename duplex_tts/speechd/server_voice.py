@@ -74,7 +74,7 @@ class ServerVoice:
 
         Raises `ClientError` if the server refuses, is lost, or sends no sound in time.
         """
-        key = _cache_key(text, settings)
+        key = self._cache_key(text, settings)
         if key is not None and (pcm := self._cache.get(key)) is not None:
             yield pcm
             return
@@ -91,7 +91,7 @@ class ServerVoice:
         """Render texts ahead, after all that is spoken. Ends silently at the first error."""
         with suppress(ClientError):
             for text in texts:
-                key = _cache_key(text, settings)
+                key = self._cache_key(text, settings)
                 if key is None or self._cache.get(key) is not None:
                     continue
                 parts = [part async for part in self._render(text, settings, "background")]
@@ -114,6 +114,12 @@ class ServerVoice:
         async with aclosing(self._render(text, settings, "interactive")) as parts:
             async for part in parts:
                 yield part
+
+    def _cache_key(self, text: SpokenText, settings: VoiceSettings) -> object | None:
+        """What the sound depends on; None if it is not kept. Volume and pitch are applied later."""
+        if text.marks or text.ssml or len(text.text) > _CACHED_LENGTH:
+            return None
+        return text.text, settings.speed, self._voice_name(settings)
 
     def _voice_name(self, settings: VoiceSettings) -> str:
         chosen = self.offer.choose(settings)
@@ -169,10 +175,3 @@ async def _receive_audio(context: Context) -> AsyncGenerator[Audio, None]:
     except TimeoutError:
         message = f"the server sends no sound within {FIRST_SOUND_TIMEOUT_S:g} s"
         raise SpeechFailed(message) from None
-
-
-def _cache_key(text: SpokenText, settings: VoiceSettings) -> object | None:
-    """What the sound depends on; None if it is not kept. Volume and pitch are applied later."""
-    if text.marks or text.ssml or len(text.text) > _CACHED_LENGTH:
-        return None
-    return text.text, settings.speed, settings.voice, settings.language

@@ -103,6 +103,16 @@ async def test_the_second_time_needs_no_server(tmp_path: Path) -> None:
     assert [event.data for event in second] == [event.data for event in first]
 
 
+async def test_what_is_kept_does_not_depend_on_how_the_voice_was_chosen(tmp_path: Path) -> None:
+    async with live_server() as live:
+        module_process = speechd_module(write_config(tmp_path, live.address))
+        module = await module_process.__aenter__()
+        await module.speak("Settings")
+    await module.set_values({"language": "en-GB", "synthesis_voice": "heart"})
+    assert audio_ms(await module.speak("Settings")) == 8 * CHARACTER_MS
+    await module_process.__aexit__(None, None, None)
+
+
 async def test_volume_and_pitch_are_applied_to_kept_sounds(tmp_path: Path) -> None:
     async with module_of(tmp_path) as module:
         loud = await module.speak("Settings")
