@@ -144,6 +144,11 @@ def encode_mark(name: str) -> bytes:
     return f"700-{' '.join(name.splitlines())}\n700 INDEX MARK\n".encode()
 
 
+def ends_sentence(event: bytes) -> bool:
+    """Whether an event is a mark that the daemon has put behind a sentence."""
+    return event.startswith(b"700-__spd_")
+
+
 def encode_voices(voices: list[tuple[str, str]]) -> bytes:
     """The answer to LIST VOICES: names and languages."""
     if not voices:

@@ -49,6 +49,7 @@ class OutputModule:
         self._values: dict[str, str] = {}
         self._settings = VoiceSettings()
         self._speaking: asyncio.Task[None] | None = None
+        self._pausing = False  # at the end of the sentence, from where the daemon goes on later
         self._ahead: asyncio.Task[None] | None = None
         self._fallback: FallbackModule | None = None
         self.over = False
@@ -79,12 +80,13 @@ class OutputModule:
     async def _process_command(self, name: str) -> None:
         if name == "INIT":
             await self._initialize()
-        elif name == "QUIT":
-            self._stop(protocol.STOP)
-            self._output.write(protocol.QUIT)
-            self.over = True
+        elif name == "PAUSE":
+            self._pausing = self._speaking is not None
         else:
-            self._stop(protocol.STOP if name == "STOP" else protocol.PAUSE)
+            self._stop()
+            if name == "QUIT":
+                self._output.write(protocol.QUIT)
+                self.over = True
 
     async def _initialize(self) -> None:
         """Answer INIT; with a fallback at once, so that the daemon never waits for a server."""
@@ -146,15 +148,16 @@ class OutputModule:
             self._output.write(protocol.CANNOT_SPEAK)
             return
         self._output.write(protocol.SPEAKING + protocol.BEGIN)
+        self._pausing = False
         self._speaking = asyncio.create_task(self._speak(message), name="speech")
 
-    def _stop(self, event: bytes) -> None:
+    def _stop(self) -> None:
         """Stop the speech, if there is one, and say so at once: nothing of it is sent later."""
         if self._speaking is None:
             return
         self._speaking.cancel()
         self._speaking = None
-        self._output.write(event)
+        self._output.write(protocol.STOP)
         self._prepare_ahead()
 
     async def _speak(self, message: Message) -> None:
@@ -166,10 +169,12 @@ class OutputModule:
                 async for event in events:
                     self._output.write(event)
                     await self._output.drain()
+                    if self._pausing and protocol.ends_sentence(event):
+                        break
         finally:
             if self._speaking is asyncio.current_task():
                 self._speaking = None
-                self._output.write(protocol.END)
+                self._output.write(protocol.PAUSE if self._pausing else protocol.END)
                 self._prepare_ahead()
 
     async def _speech_events(self, message: Message) -> AsyncGenerator[bytes, None]:

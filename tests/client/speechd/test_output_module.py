@@ -149,11 +149,18 @@ async def test_a_stop_that_comes_too_late_is_not_answered(tmp_path: Path) -> Non
         assert codes(await module.speak("Next")) == [701, 702]
 
 
-async def test_a_pause_ends_the_message_as_paused(tmp_path: Path) -> None:
-    async with module_of(tmp_path, FakeModel(gate=threading.Semaphore(1))) as module:
-        await module.start_message("Never heard.")
+async def test_a_pause_comes_at_the_end_of_the_sentence(tmp_path: Path) -> None:
+    gate = threading.Semaphore(1)  # for the warm-up
+    text = '<speak>One <mark name="a"/>two.<mark name="__spd_0"/> Three.</speak>'
+    async with module_of(tmp_path, FakeModel(gate=gate)) as module:
+        await module.start_message(text)
+        assert (await module.read_event()).code == 701
         module.send("PAUSE")
-        assert codes(await module.read_events()) == [701, 704]
+        gate.release(100_000)
+        events = await module.read_events()
+        assert codes(events) == [700, 700, 704]
+        assert audio_ms(events) == pytest.approx(7 * CHARACTER_MS, abs=2 * CHARACTER_MS)
+        assert codes(await module.speak("Next")) == [701, 702]
 
 
 async def test_rapid_cancels_leave_the_next_message_whole(tmp_path: Path) -> None:
