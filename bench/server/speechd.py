@@ -146,14 +146,16 @@ async def _heard_ms(daemon: SpeechdDaemon, client: SsipClient, command: str, tex
 
 
 async def _silent_ms(daemon: SpeechdDaemon, client: SsipClient) -> float:
-    """From the cancel to the last sound in the recording of the sink."""
-    message, _ = await client.speak(LONG_TEXT)
+    """From the cancel to the last sound in the recording of the sink; NaN if nothing was heard."""
+    message, sent_s = await client.speak(LONG_TEXT)
     await client.wait_event(message, 701)
     await asyncio.sleep(_SETTLED_S)
     cancelled_s = time.perf_counter()
     await client.request("CANCEL SELF")
     await client.wait_event(message, 702, 703)
     await asyncio.sleep(_SETTLED_S)
+    if daemon.recording.first_sound_s(sent_s) is None:
+        return math.nan
     return 1000 * (daemon.recording.last_sound_s(cancelled_s) - cancelled_s)
 
 
@@ -173,7 +175,7 @@ def _daemon_figure(
 ) -> Figure:
     name = f"... through speech-dispatcher and PulseAudio, {module}: a word, p50"
     note = (
-        f"a letter {np.nanmedian(spelt):.1f}, cancel to silence {np.median(silent):.1f}; "
+        f"a letter {np.nanmedian(spelt):.1f}, cancel to silence {np.nanmedian(silent):.1f}; "
         "with the sound server's latency"
     )
     return Figure(name, float(np.nanmedian(heard)), math.nan, True, " ms", note)
