@@ -65,6 +65,12 @@ nginx caddy:  ## Install a reverse proxy for the tests of docs/deploy.md (Debian
 	else echo "Install $@ so that it is on the PATH. (macOS: brew install $@; Fedora: dnf install $@;" \
 	  "Arch: pacman -S $@.)"; exit 1; fi
 
+speechd:  ## Install Speech Dispatcher and PulseAudio for the screen readers' tests (Debian, Ubuntu)
+	@if command -v speech-dispatcher && command -v pulseaudio && command -v parec; then exit 0; fi; \
+	sudo=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	$$sudo apt-get update && $$sudo apt-get install --yes --no-install-recommends \
+	  speech-dispatcher speech-dispatcher-espeak-ng pulseaudio pulseaudio-utils
+
 bench: $(VENV)/installed-test  ## Run the benchmark; writes bench/results/
 	$(BIN)/python -m bench
 
@@ -108,4 +114,4 @@ $(CLIENTS)/installed: requirements-clients.txt | $(VENV)/bin/python
 	$(CLIENTS)/bin/$(PIP) -r requirements-clients.txt
 	@touch $@
 
-.PHONY: help run install-chatterbox install-cluster test test-all test-page test-js js test-clients check chromium nginx caddy bench clean
+.PHONY: help run install-chatterbox install-cluster test test-all test-page test-js js test-clients check chromium nginx caddy speechd bench clean

@@ -33,6 +33,7 @@ from bench.server import (
     latency,
     quality,
     rates,
+    speechd,
     streams,
     typing,
 )
@@ -51,6 +52,7 @@ ROWS: dict[str, tuple[str, Measure]] = {
     "streams": ("real-time streams", streams.measure),
     "crowds": ("listeners that arrive together", crowds.measure),
     "cancel": ("cancel", cancel.measure),
+    "speechd": ("screen readers", speechd.measure),
     "accounting": ("random dialogues", accounting.measure),
 }
 CLIENT_ROWS: dict[str, tuple[str, Measure]] = {

@@ -21,6 +21,7 @@ from duplex_tts.cli.say import say
 from duplex_tts.cli.server_program import exec_program
 from duplex_tts.cli.service import app as service
 from duplex_tts.cli.shared_options import reporting_errors, stderr
+from duplex_tts.cli.speechd import app as speechd
 from duplex_tts.cli.type import type_
 from duplex_tts.cli.voices import app as voices
 
@@ -67,6 +68,7 @@ app.command("mcp", help=HELP)(mcp)
 app.add_typer(voices, name="voices")
 app.add_typer(lexicon, name="lexicon")
 app.add_typer(service, name="service")
+app.add_typer(speechd, name="speechd")
 
 
 @app.command(context_settings=_PASS_ON, add_help_option=False)
