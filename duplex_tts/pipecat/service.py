@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -179,13 +180,13 @@ class DuplexTTSService(TTSService):
 
     async def flush_audio(self, context_id: str | None = None) -> None:
         """End the text of an answer."""
-        context_id = context_id or self.get_active_audio_context_id()
-        turn = self._timeline.turns.get(context_id or "")
-        if turn is not None and not turn.is_retracted:
-            try:
+        context_id = context_id or self.get_active_audio_context_id() or ""
+        turn = self._timeline.turns.get(context_id)
+        if turn is None:  # the server cannot be used: nothing will come
+            await self._end_context(context_id)
+        elif not turn.is_retracted:
+            with suppress(ClientError):  # the receiving task reports it
                 await turn.speech.end()
-            except ClientError:
-                pass  # the receiving task reports it
 
     async def _start_turn(self, context_id: str) -> Turn:
         parameters = {

@@ -19,12 +19,13 @@ from tests.interop.listening import AudioClip, decode
 
 
 class ScriptedModel(llm.LLM):
-    """Answers with these tokens, one every `period_s`."""
+    """Answers with these tokens, one every `period_s`. `pauses`: seconds before some of them."""
 
     def __init__(self, tokens: Sequence[str], period_s: float = 0.0) -> None:
         super().__init__()
         self.tokens = tokens
         self.period_s = period_s
+        self.pauses: dict[int, float] = {}
         self.first_token_s = 0.0
         self.seen_contexts: list[llm.ChatContext] = []
 
@@ -39,7 +40,8 @@ class _ScriptedStream(llm.LLMStream):
     async def _run(self) -> None:
         model: Any = self._llm
         model.first_token_s = time.perf_counter()
-        for token in model.tokens:
+        for number, token in enumerate(model.tokens):
+            await asyncio.sleep(model.pauses.get(number, 0.0))
             delta = llm.ChoiceDelta(role="assistant", content=token)
             self._event_ch.send_nowait(llm.ChatChunk(id="scripted", delta=delta))
             await asyncio.sleep(model.period_s)
@@ -79,6 +81,12 @@ class Loudspeaker(AudioOutput):
         """What was played of the latest answer."""
         size = 2 * int(self.played_ms * self.rate_hz / 1000)
         return decode(bytes(self._pcm[:size]), "s16le", self.rate_hz)
+
+    async def wait_playing(self, ms: float) -> None:
+        """Wait until so much of an answer was played."""
+        async with asyncio.timeout(30):
+            while not (self.is_playing and self.playing_ms >= ms):  # noqa: ASYNC110 - a real-time clock
+                await asyncio.sleep(0.005)
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         if not self.is_playing:
@@ -171,9 +179,7 @@ class AgentCall:
     async def interrupt_after(self, played_ms: float) -> float:
         """Ask, and interrupt when so much was played. Returns the seconds until silence."""
         handle = self.session.generate_reply(user_input="Tell me.")
-        while not (self.speaker.is_playing and self.speaker.playing_ms >= played_ms):
-            await asyncio.sleep(0.005)
-            assert not handle.done(), "the answer ended before the interruption"
+        await self.speaker.wait_playing(played_ms)
         interrupted_s = time.perf_counter()
         await self.session.interrupt()
         await self.speaker.heard.wait()
