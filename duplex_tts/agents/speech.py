@@ -109,7 +109,8 @@ class Speech:
     def cancel(self) -> None:
         """Stop the speech; does not wait. No effect after its end."""
         with suppress(ClientError):
-            self._context.cancel_now()
+            if not self._context.over:
+                self._context.cancel_now()
 
     def _answer_retraction(self) -> None:
         if self._retracted is not None and not self._retracted.done():

@@ -37,6 +37,7 @@ class FollowedOutput(AudioOutput):
         self._on_heard = on_heard
         self._speech: Speech | None = None
         self._clock = PlaybackClock()
+        self._is_playing = False
         self._confirmed_ms = 0.0  # where the output says that it stopped
         self._reporting: asyncio.TimerHandle | None = None
 
@@ -64,12 +65,14 @@ class FollowedOutput(AudioOutput):
 
     def resume(self) -> None:
         """Continue the playback."""
-        self._clock.run()
+        if self._is_playing:
+            self._clock.run()
         super().resume()
 
     def on_playback_started(self, *, created_at: float) -> None:
         """Note that the output plays the first frame."""
         super().on_playback_started(created_at=created_at)
+        self._is_playing = True
         self._clock.run()
         self._report_played()
 
@@ -108,5 +111,5 @@ class FollowedOutput(AudioOutput):
     def _forget_speech(self) -> None:
         if self._reporting is not None:
             self._reporting.cancel()
-        self._speech, self._confirmed_ms = None, 0.0
+        self._speech, self._confirmed_ms, self._is_playing = None, 0.0, False
         self._clock = PlaybackClock()

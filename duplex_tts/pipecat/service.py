@@ -14,7 +14,6 @@ from pipecat.frames.frames import (
     Frame,
     InterruptionFrame,
     TTSAudioRawFrame,
-    TTSStartedFrame,
     TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
@@ -23,12 +22,12 @@ from pipecat.services.tts_service import TextAggregationMode, TTSService
 from pipecat.utils.errors import ErrorCategory
 
 from duplex_tts.agents.kept_session import KeptSession
+from duplex_tts.agents.turn_timeline import Turn, TurnTimeline
 from duplex_tts.channel.address import DEFAULT_URL
 from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ClientError
 from duplex_tts.events import Audio
 from duplex_tts.options import Options
-from duplex_tts.pipecat.turns import Turn, TurnTimeline
 
 QUIET_S = 3600.0  # the server says when a turn is over: it is not guessed from silence
 SPACELESS = ("ja", "km", "lo", "my", "th", "zh")  # languages that put no spaces between words
@@ -182,9 +181,9 @@ class DuplexTTSService(TTSService):
         """End the text of an answer."""
         context_id = context_id or self.get_active_audio_context_id() or ""
         turn = self._timeline.turns.get(context_id)
-        if turn is None:  # the server cannot be used: nothing will come
-            await self._end_context(context_id)
-        elif not turn.is_retracted:
+        if turn is None and context_id not in self._failed:
+            await self._end_context(context_id)  # it was never spoken: the service is unusable
+        elif turn is not None and not turn.is_retracted:
             with suppress(ClientError):  # the receiving task reports it
                 await turn.speech.end()
 
@@ -197,7 +196,9 @@ class DuplexTTSService(TTSService):
         speech = await self._kept.start_speech(
             cast(Parameters, {**parameters, "sample_rate": self.sample_rate})
         )
-        turn = self._timeline.turns[context_id] = Turn(speech)
+        context = self._tts_contexts.get(context_id)
+        turn = Turn(speech, context is None or context.interruptible)
+        self._timeline.turns[context_id] = turn
         turn.receiving = self.create_task(self._receive(context_id, turn), f"receive-{speech.id}")
         return turn
 
@@ -212,6 +213,7 @@ class DuplexTTSService(TTSService):
                 await self._append_pcm(context_id, silence)
         except ClientError as error:
             await self._report_error(error)
+        self._timeline.end_audio(turn)
         await self._end_context(context_id)
 
     async def _append_audio(self, context_id: str, turn: Turn, audio: Audio) -> None:
@@ -266,16 +268,6 @@ class DuplexTTSService(TTSService):
             self._timeline.report_played()
         await super().process_frame(frame, direction)
 
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        """Push a frame; note whether its answer may be interrupted."""
-        await super().push_frame(frame, direction)
-        if isinstance(frame, TTSStartedFrame):
-            turn = self._timeline.turns.get(frame.context_id or "")
-            if turn is not None:
-                turn.is_interruptible = frame.interruptible
-
     async def on_audio_context_completed(self, context_id: str) -> None:
         """Forget a context that failed."""
         self._failed.discard(context_id)
@@ -285,7 +277,8 @@ class DuplexTTSService(TTSService):
         self._failed.clear()
         for turn, heard in self._timeline.interrupt():
             await self._stop_receiving(turn)
-            await self._call_event_handler("on_interrupted", heard)
+            if not heard.complete:
+                await self._call_event_handler("on_interrupted", heard)
 
     async def _stop_receiving(self, turn: Turn) -> None:
         turn.speech.cancel()

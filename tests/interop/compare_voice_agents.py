@@ -35,7 +35,8 @@ from tests.interop.timing import find_onset_s
 TOKENS_PER_S = 30.0
 TOKENS = [STORY[n : n + 4] for n in range(0, len(STORY), 4)]
 PAUSE_S = 2.0  # of the model, after its first sentence
-STOPS_MS = (1_300.0, 2_600.0, 4_100.0, 5_400.0)
+STOPS_MS = (1_300.0, 2_100.0, 3_300.0, 4_100.0, 4_700.0, 5_400.0)
+STOPS_AFTER_PAUSE_MS = (3_600.0, 4_400.0, 5_400.0)
 
 
 @dataclass
@@ -93,7 +94,7 @@ async def measure(name: str, speak: SpeakTurn) -> Figures:
     figures.whole.append(await speak(None, 0.0))
     for stop_ms in STOPS_MS:
         figures.interrupted.append(await speak(stop_ms, 0.0))
-    for stop_ms in (4_100.0, 5_400.0):
+    for stop_ms in STOPS_AFTER_PAUSE_MS:
         figures.after_pause.append(await speak(stop_ms, PAUSE_S))
     return figures
 
@@ -119,7 +120,7 @@ def livekit_turns(create_voice: Callable[[], Any], *, follow: bool) -> SpeakTurn
 
     async def speak(stop_ms: float | None, pause_s: float) -> Turn:
         voice, model = create_voice(), PausingModel(pause_s)
-        async with agent_call(voice, model) as call:
+        async with agent_call(voice, model, sample_rate_hz=voice.sample_rate) as call:
             if follow:
                 voice.follow(call.session)
             story, model.tokens = model.tokens, ["Hello."]
@@ -165,8 +166,8 @@ def pipecat_turns(create_service: Callable[[], Any]) -> SpeakTurn:
     return speak
 
 
-async def compare(url: str, checker: SpeechChecker) -> AsyncIterator[str]:
-    """Yield the rows."""
+async def compare(url: str, only: str, checker: SpeechChecker) -> AsyncIterator[str]:
+    """Yield the rows of the plugins whose names contain `only`."""
     ws = url.replace("http", "ws", 1)
     async with aiohttp.ClientSession() as http:
         eleven = {"base_url": f"{url}/v1", "api_key": "any", "http_session": http}
@@ -176,7 +177,8 @@ async def compare(url: str, checker: SpeechChecker) -> AsyncIterator[str]:
             ("LiveKit, elevenlabs plugin", lambda: elevenlabs.TTS(**eleven), False),
             ("LiveKit, cartesia plugin", lambda: cartesia.TTS(**sonic), False),
         ]:
-            yield (await measure(name, livekit_turns(create, follow=follow))).row(checker)
+            if only in name:
+                yield (await measure(name, livekit_turns(create, follow=follow))).row(checker)
     eleven_settings = ElevenLabsTTSService.Settings(voice=RACHEL)
     sonic_settings = CartesiaTTSService.Settings(voice=KATIE)
     for name, service in [
@@ -192,16 +194,17 @@ async def compare(url: str, checker: SpeechChecker) -> AsyncIterator[str]:
             ),
         ),
     ]:
-        yield (await measure(name, pipecat_turns(service))).row(checker)
+        if only in name:
+            yield (await measure(name, pipecat_turns(service))).row(checker)
 
 
-async def print_table(url: str, checker: SpeechChecker) -> None:
+async def print_table(url: str, only: str, checker: SpeechChecker) -> None:
     """Print the table as it grows."""
     print(
         "| | first sound | silent after | context, words off | after a pause | timed words |\n"
         "|---|---|---|---|---|---|"
     )
-    async for row in compare(url, checker):
+    async for row in compare(url, only, checker):
         print(row, flush=True)
 
 
@@ -209,9 +212,11 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="default: %(default)s")
+    parser.add_argument("--only", default="", help="plugins whose names contain this")
+    options = parser.parse_args()
     logger.remove()
     with start_checker(lambda text: 0.0) as checker:
-        asyncio.run(print_table(parser.parse_args().url, checker))
+        asyncio.run(print_table(options.url, options.only, checker))
 
 
 if __name__ == "__main__":

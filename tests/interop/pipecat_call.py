@@ -166,6 +166,7 @@ class PipelineCall:
         interrupted_s = time.perf_counter()
         self.interruptions += 1
         self.clip_at_interruption = self.speaker.clip
+        self.played_at_interruption_ms = self.speaker.played_ms
         if self.speaker.first_audio_s is not None:
             since_ms = (interrupted_s - self.speaker.first_audio_s) * 1000
             self.lag_ms = max(0.0, since_ms - self.speaker.played_ms)
