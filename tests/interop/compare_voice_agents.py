@@ -27,7 +27,7 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from duplex_tts.livekit import TTS
 from duplex_tts.pipecat import DuplexTTSService
 from tests.interop.listening import STORY, AudioClip, SpeechChecker, start_checker
-from tests.interop.livekit_call import ScriptedModel, agent_call
+from tests.interop.livekit_call import Loudspeaker, ScriptedModel, agent_call
 from tests.interop.pipecat_call import pipeline_call
 from tests.interop.pipecat_speakers import KATIE, RACHEL
 from tests.interop.timing import find_onset_s
@@ -120,7 +120,7 @@ def livekit_turns(create_voice: Callable[[], Any], *, follow: bool) -> SpeakTurn
 
     async def speak(stop_ms: float | None, pause_s: float) -> Turn:
         voice, model = create_voice(), PausingModel(pause_s)
-        async with agent_call(voice, model, sample_rate_hz=voice.sample_rate) as call:
+        async with agent_call(voice, model, speaker=Loudspeaker(voice.sample_rate)) as call:
             if follow:
                 voice.follow(call.session)
             story, model.tokens = model.tokens, ["Hello."]

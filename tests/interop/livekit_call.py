@@ -190,10 +190,10 @@ class AgentCall:
 
 @asynccontextmanager
 async def agent_call(
-    voice: Any, model: ScriptedModel, *, aligned: bool = True, sample_rate_hz: int = 24000
+    voice: Any, model: ScriptedModel, *, aligned: bool = True, speaker: Loudspeaker | None = None
 ) -> AsyncIterator[AgentCall]:
     """Run an agent with this voice; its outputs are synchronised as in a room."""
-    speaker = Loudspeaker(sample_rate_hz)
+    speaker = speaker or Loudspeaker()
     sync = TranscriptSynchronizer(next_in_chain_audio=speaker, next_in_chain_text=Transcript())
     session: AgentSession = AgentSession(llm=model, tts=voice, use_tts_aligned_transcript=aligned)
     session.output.audio = sync.audio_output

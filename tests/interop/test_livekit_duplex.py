@@ -280,12 +280,29 @@ async def test_an_answer_interrupted_before_its_first_sound_was_not_said(voice: 
 
 async def test_the_rate_of_the_output_is_adopted(voice: TTS, checker: SpeechChecker) -> None:
     model = ScriptedModel(words(HELLO))
-    async with agent_call(voice, model, sample_rate_hz=16000) as call:
+    async with agent_call(voice, model, speaker=Loudspeaker(16000)) as call:
         voice.follow(call.session)
         await call.ask()
         assert voice.sample_rate == 16000
         checker.expect_speech(call.speaker.clip, HELLO)
         assert len(call.speaker.words) == len(HELLO.split())
+
+
+class LossySpeaker(Loudspeaker):
+    """Lost 0.3 s of audio in a pause, as the room's output does: its position leaves them out."""
+
+    def on_playback_finished(self, **event: Any) -> None:
+        played_s = event["playback_position"]
+        self.on_playback_progressed(started_at=time.time(), offset=0.3, duration=played_s)
+        super().on_playback_finished(**event)
+
+
+async def test_audio_that_a_pause_has_lost_is_not_heard_later(voice: TTS) -> None:
+    async with agent_call(voice, ScriptedModel(words(STORY)), speaker=LossySpeaker()) as call:
+        heard = Collected(voice, "heard")
+        voice.follow(call.session)
+        await call.interrupt_after(1_000)
+        assert heard.events[0].ms == pytest.approx(call.speaker.played_ms + 300, abs=1)
 
 
 async def test_following_twice_is_following_once(voice: TTS) -> None:
