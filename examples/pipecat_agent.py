@@ -74,8 +74,10 @@ def create_worker(source: Any, sink: Any) -> tuple[PipelineWorker, LLMContext]:
 
 async def main() -> None:
     """Talk over this machine's microphone and headphones, until Ctrl-C."""
-    from pipecat.transports.local.audio import LocalAudioTransport, LocalAudioTransportParams
-
+    try:
+        from pipecat.transports.local.audio import LocalAudioTransport, LocalAudioTransportParams
+    except ImportError:
+        sys.exit("pipecat_agent: pip install 'pipecat-ai[local]' (needs PortAudio)")
     transport = LocalAudioTransport(
         LocalAudioTransportParams(audio_in_enabled=True, audio_out_enabled=True)
     )
