@@ -39,7 +39,9 @@ class Loudspeaker(BaseOutputTransport):
     """Plays in real time and keeps what was played."""
 
     def __init__(self) -> None:
-        params = TransportParams(audio_out_enabled=True, audio_out_sample_rate=RATE_HZ)
+        params = TransportParams(
+            audio_out_enabled=True, audio_out_sample_rate=RATE_HZ, audio_out_end_silence_secs=0
+        )
         super().__init__(params)
         self.pcm = bytearray()
         self.first_audio_s: float | None = None

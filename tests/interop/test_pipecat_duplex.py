@@ -194,21 +194,18 @@ def expect_heard(call: PipelineCall, heard: Heard, answer: str) -> None:
 
 
 async def test_after_an_interruption_the_context_has_what_was_heard(
-    server: RunningServer, checker: SpeechChecker
+    server: RunningServer,
 ) -> None:
     voice = service(server)
     heard = record_heard(voice)
     async with pipeline_call(voice) as call:
         await call.write(words(STORY), 0.03)
-        await call.wait_played(2_600)
+        await call.wait_played(1_700)
         assert await call.interrupt() < 0.5
         assert heard[0].ms == pytest.approx(call.played_at_interruption_ms + call.lag_ms, abs=150)
-        if call.lag_ms < 100:
-            rate, transcript = checker.word_error_rate(call.speaker.clip, heard[0].text)
-            assert rate <= 0.25, transcript
         expect_heard(call, heard[0], call.answers[-1])
-        await call.write(words(HELLO))
-    assert call.answers[-1] == HELLO
+        await call.write(["Good-bye."])
+    assert call.answers[-1] == "Good-bye."
     assert not call.errors
 
 
@@ -230,10 +227,9 @@ async def test_a_second_answer_is_timed_after_the_first_one(server: RunningServe
     voice = service(server)
     heard = record_heard(voice)
     async with pipeline_call(voice) as call:
-        await call.write(["Let me look that up for you, it takes a moment."])
+        await call.write(["Let me look that up."])
         await call.write(words(STORY))
-        first_ms = 2_600  # the second is heard for a second at least
-        await call.wait_played(first_ms + 1_500)
+        await call.wait_played(2_700)  # of the second one a second and a half
         await call.interrupt()
     assert call.answers[0].startswith("Let me look that up")
     expect_heard(call, heard[0], call.answers[-1])
@@ -256,7 +252,7 @@ async def test_an_answer_that_may_not_be_interrupted_is_heard_to_its_end(
     assert [SENTENCE.startswith(part.text) for part in heard] == [True]
     after = call.speaker.clip.samples[int(call.played_at_interruption_ms * 16) :]
     assert interrupted_ms < 3_000
-    checker.expect_speech(AudioClip(after), HELLO, pause_s=2.0)
+    checker.expect_speech(AudioClip(after), HELLO)
 
 
 async def test_the_text_that_stays_after_a_retraction_is_all_that_is_said(
@@ -273,7 +269,7 @@ async def test_the_text_that_stays_after_a_retraction_is_all_that_is_said(
         await call.wait_played(1_200)
     assert kept == "The lamp is lit. "
     assert call.answers == ["The lamp is lit."]
-    checker.expect_speech(call.speaker.clip, kept, pause_s=2.0)  # 2 s: the transport's end
+    checker.expect_speech(call.speaker.clip, kept)
 
 
 # --- what the server is told ----------------------------------------------------------------------
