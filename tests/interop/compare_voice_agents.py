@@ -37,7 +37,8 @@ TOKENS_PER_S = 30.0
 TOKENS = [STORY[n : n + 4] for n in range(0, len(STORY), 4)]
 PAUSE_S = 2.0  # of the model, after its first sentence
 STOPS_MS = (1_300.0, 2_100.0, 3_300.0, 4_100.0, 4_700.0, 5_400.0)
-STOPS_AFTER_PAUSE_MS = (3_600.0, 4_400.0, 5_400.0)
+STOPS_AFTER_PAUSE_MS = (4_400.0, 5_000.0, 5_600.0)
+"""Well within the second sentence: Whisper drops its first words if it ends there."""
 
 
 @dataclass
