@@ -10,6 +10,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from duplex_tts.heard import Heard
-from duplex_tts.pipecat.service import DuplexTTSService, DuplexTTSSettings
+from duplex_tts.pipecat.service import DuplexTTSService
+from duplex_tts.pipecat.settings import DuplexTTSSettings
 
 __all__ = ["DuplexTTSService", "DuplexTTSSettings", "Heard"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from pipecat.frames.frames import (
     BotSpeakingFrame,
@@ -17,17 +16,20 @@ from pipecat.frames.frames import (
     TTSStoppedFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
-from pipecat.services.settings import NOT_GIVEN, NotGiven, TTSSettings, is_given
 from pipecat.services.tts_service import TextAggregationMode, TTSService
 from pipecat.utils.errors import ErrorCategory
 
 from duplex_tts.agents.kept_session import KeptSession
 from duplex_tts.agents.turn_timeline import Turn, TurnTimeline
 from duplex_tts.channel.address import DEFAULT_URL
-from duplex_tts.channel.context import Parameters
 from duplex_tts.errors import ClientError
 from duplex_tts.events import Audio
 from duplex_tts.options import Options
+from duplex_tts.pipecat.settings import (
+    DuplexTTSSettings,
+    complete_settings,
+    speech_parameters,
+)
 
 QUIET_S = 3600.0  # the server says when a turn is over: it is not guessed from silence
 SPACELESS = ("ja", "km", "lo", "my", "th", "zh")  # languages that put no spaces between words
@@ -42,22 +44,6 @@ _CATEGORIES = {
     "key_limit": ErrorCategory.RATE_LIMIT,
 }
 """By the code of the error; Pipecat stops using a service after the first two kinds."""
-
-
-@dataclass
-class DuplexTTSSettings(TTSSettings):
-    """Settings of `DuplexTTSService`: parameters of `Session.speak`, with the same names."""
-
-    speed: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    volume: float | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    seed: int | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    typing: str | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    priority: str | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    lexicon: Mapping[str, str] | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-    ssml: bool | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
-
-
-_NAMES = ("voice", "language", "speed", "volume", "seed", "typing", "priority", "lexicon", "ssml")
 
 
 class DuplexTTSService(TTSService):
@@ -83,17 +69,13 @@ class DuplexTTSService(TTSService):
         settings: DuplexTTSSettings | None = None,
         **service_options: Any,
     ) -> None:
-        nothing = dict.fromkeys(_NAMES)
-        stored = DuplexTTSSettings(model=None, **cast(Any, nothing))
-        if settings is not None:
-            stored.apply_update(settings)
         super().__init__(
             **{
                 "text_aggregation_mode": TextAggregationMode.TOKEN,
                 "push_text_frames": False,
                 "push_start_frame": True,
                 "stop_frame_timeout_s": QUIET_S,
-                "settings": stored,
+                "settings": complete_settings(settings),
                 **service_options,
             }
         )
@@ -188,13 +170,8 @@ class DuplexTTSService(TTSService):
                 await turn.speech.end()
 
     async def _start_turn(self, context_id: str) -> Turn:
-        parameters = {
-            name: value
-            for name in _NAMES
-            if is_given(value := getattr(self._settings, name)) and value is not None
-        }
         speech = await self._kept.start_speech(
-            cast(Parameters, {**parameters, "sample_rate": self.sample_rate})
+            {**speech_parameters(self._settings), "sample_rate": self.sample_rate}
         )
         context = self._tts_contexts.get(context_id)
         turn = Turn(speech, context is None or context.interruptible)
