@@ -86,7 +86,7 @@ class Session:
         """
         if self._closed:
             raise ConnectionLost("the session is closed")
-        _check_parameters(parameters)
+        check_parameters(parameters)
         utterance = Utterance(f"utterance-{next(self._ids)}", parameters)
         self._in_flight[utterance] = None
         self._start_task(self._run_utterance(utterance, iter_text(text)), utterance.id)
@@ -104,7 +104,7 @@ class Session:
         `ValueError` when a context with this id is open, `TypeError` for an unknown parameter, and
         what `connect` raises when the session was lost and cannot be opened again.
         """
-        _check_parameters(parameters)
+        check_parameters(parameters)
         return await self._open_context(context or f"context-{next(self._ids)}", parameters)
 
     async def ping(self) -> float:
@@ -212,7 +212,8 @@ def _default_form(ready: Ready) -> AudioForm:
     return AudioForm(ready.format, ready.sample_rate)
 
 
-def _check_parameters(parameters: Parameters) -> None:
+def check_parameters(parameters: Parameters) -> None:
+    """Raise `TypeError` for an unknown parameter."""
     if unknown := set(parameters) - set(Parameters.__annotations__):
         known = ", ".join(Parameters.__annotations__)
         raise TypeError(f"unknown parameter {unknown.pop()!r}; known are {known}")

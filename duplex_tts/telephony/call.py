@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import Unpack
 
 from duplex_tts.channel.context import Parameters
+from duplex_tts.heard import Heard, cut_text
 from duplex_tts.session import Session
 from duplex_tts.telephony.carrier import StreamStarted
 from duplex_tts.telephony.errors import TelephonyError
 from duplex_tts.telephony.frame_pacer import PlaybackTrack
 from duplex_tts.telephony.media_stream import CallStats, MediaStream
 from duplex_tts.text_stream import Text
-from duplex_tts.utterance import Utterance
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """How much of an utterance the caller heard.
-
-    `text`: up to the last word of which at least half was heard; all of it when `complete`.
-    `ms`: of its audio. Confirmed by the carrier's marks; after a `clear` exact to some 100 ms.
-    """
-
-    text: str
-    ms: float
-    complete: bool
 
 
 class Call:
@@ -90,7 +76,8 @@ class Call:
 
         def measure_heard(track: PlaybackTrack) -> Heard:
             ms, complete = codec.duration_ms(track.heard_bytes), track.ended and not track.cleared
-            return Heard(utterance.text if complete else _cut_text(utterance, ms), ms, complete)
+            text = utterance.text
+            return Heard(text if complete else cut_text(text, utterance.words, ms), ms, complete)
 
         def report_heard(track: PlaybackTrack) -> None:
             if on_heard:
@@ -121,8 +108,3 @@ class Call:
         there is none; Telnyx keeps the call until you hang up with its Call Control API.
         """
         await self._stream.hang_up()
-
-
-def _cut_text(utterance: Utterance, ms: float) -> str:
-    ends = [word.end for word in utterance.words if (word.start_ms + word.end_ms) / 2 <= ms]
-    return utterance.text[: ends[-1]] if ends else ""

@@ -1,0 +1,1 @@
+"""What the plugins for voice-agent frameworks share: one kept session, speeches, what was heard."""
