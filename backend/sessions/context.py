@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from backend.audio.formats import parse_format
 from backend.audio.loudness import parse_volume
-from backend.errors import DuplexError, EngineDead, TextLimit
+from backend.errors import EngineFailed, SpeechTimeout, TextLimit
 from backend.events import Audio, Cancelled, Failed, Flushed, Start, Typing
 from backend.sessions.audio_sender import AudioSender, OutputParams, RenderedSpan, join_spans
 from backend.sessions.chunk_converter import ChunkConverter
@@ -176,7 +176,8 @@ class Context:
     async def run(self) -> None:
         """Speak until the context has ended and all its text is spoken.
 
-        Cancel-safe: aborts the current utterance. Raises `VoiceUnavailable`, `EngineDead`.
+        Cancel-safe: aborts the current utterance. Raises an error that ends the context, such as
+        `VoiceUnavailable`, `EngineDead`.
         """
         try:
             with self._services.tts.hold_voice(self._voice_params.voice):
@@ -249,7 +250,7 @@ class Context:
             self._flushes.popleft()
 
     async def _speak_utterance(self, sentence: PendingSentence, choice: Speak) -> None:
-        """Speak a sentence, all its releases; an error affects only this sentence."""
+        """Speak a sentence, all its releases; if it cannot be rendered the next one is spoken."""
         chunk_size = self._services.settings.latency_optimization.chunk_size
         self._text.settle_language(sentence)
         params, volume = self._apply_change()
@@ -263,9 +264,7 @@ class Context:
                     assert next_choice is not None, "an open sentence is not finished"
                     final = await self._speak_release(handle, *next_choice)
             self._text.close_utterance()
-        except EngineDead:  # no further sentence can be spoken
-            raise
-        except DuplexError as error:
+        except (EngineFailed, SpeechTimeout) as error:  # any other: no sentence can be spoken
             self._listener.on_failed(error)
             self._send_queue.put_nowait(Failed.from_error(error, self.id))
             self._undelivered.append(self._converter.pass_failed_text())

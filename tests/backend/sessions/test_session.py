@@ -670,13 +670,25 @@ def test_the_rest_of_a_sentence_is_spoken_after_a_failure() -> None:
 
 def test_a_context_ends_if_every_sentence_fails() -> None:
     async def script(client: ScriptedClient) -> None:
-        client.send(start(voice="broken"), Text("a", "One here. Two here. Three"), End("a"))
+        client.send(start(), Text("a", "One explode. Two explode. Explode explode"), End("a"))
         await client.wait_settled()
 
     client = run_script(script)
-    assert client.codes() == ["voice_unavailable"] * 3
+    assert client.codes() == ["engine_failed"] * 3
     client.assert_sums()
-    assert client.single_event(Done).characters == 25
+    assert client.single_event(Done).characters == 41
+
+
+def test_a_voice_that_the_engine_refuses_ends_the_context() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.send(start(voice="broken"), Text("a", "One here. Two here. Three"), End("a"))
+        client.send(start("b"), Text("b", "Hi"), End("b"))
+        await client.wait_settled()
+
+    client = run_script(script)
+    assert client.codes() == ["voice_unavailable"]
+    assert client.heard_text("a") == ""
+    assert client.heard_text("b") == "Hi"
 
 
 def test_an_unavailable_voice_ends_the_context_with_an_error() -> None:
