@@ -158,3 +158,22 @@ test("a flush is sent behind its text, also if more text has come meanwhile", as
   await utterance.done();
   assert.deepEqual(messages, ["One", "flush", " tw", "o", "flush", "end"]);
 });
+
+const FOREIGN = ["hello", "null", "[1]", '{"type":"connected"}', '{"type":"pong"}', new Uint8Array([9]), new Uint8Array(4).fill(255)];
+for (const message of FOREIGN) {
+  test(`an address where something else answers is told: ${message}`, async (t) => {
+    const server = new WebSocketServer({ port: 0, host: "127.0.0.1" });
+    t.after(() => server.close());
+    server.on("connection", (socket) => socket.send(message));
+    await once(server, "listening");
+    const connecting = Session.connect(`127.0.0.1:${server.address().port}`, { WebSocket });
+    await assert.rejects(connecting, { code: "connection_lost", message: /not Duplex TTS answers/ });
+  });
+}
+
+test("garbage in mid-session breaks the connection, and not the program", async (t) => {
+  const session = await scripted(t, { end: (_message, send) => send(new Uint8Array([9])) });
+  const lost = next(session, "lost");
+  session.speak("Hello");
+  assert.match((await lost).why, /not Duplex TTS answers/);
+});
