@@ -168,8 +168,7 @@ export class Utterance implements AsyncIterable<Audio> {
 }
 
 /** An utterance that is played. */
-export class Playback {
-  private constructor();
+export interface Playback {
   readonly utterance: Utterance;
   readonly heardMs: number;
   /** The text up to the last word that was heard or begun. */
