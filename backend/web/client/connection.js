@@ -165,7 +165,7 @@ export class Connection extends EventTarget {
     if (!this.ready) return;
     this.#ledger.received(header);
     this.#acknowledge(data);
-    this.#tell("message", { header, audio });
+    if (header.code !== "resume_failed") this.#tell("message", { header, audio });
   }
 
   #greeted(header) {
@@ -185,8 +185,12 @@ export class Connection extends EventTarget {
 
   /** An error that belongs to no context. */
   #concerned(error) {
-    this.#refusal = error;
-    if (error.code !== "resume_failed" || !this.#fresh) return;
+    if (error.code !== "resume_failed") this.#refusal = error;
+    else if (this.#fresh) this.#startAfresh();
+  }
+
+  /** The session cannot be resumed. */
+  #startAfresh() {
     this.#former = "";
     this.#ledger = this.#fresh;
     this.#begin("ready");
