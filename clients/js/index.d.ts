@@ -173,7 +173,7 @@ export interface Playback {
   readonly heardMs: number;
   /** The text up to the last word that was heard or begun. */
   readonly heardText: string;
-  /** It was heard to its end, or silenced. */
+  /** It was heard to its end, or silenced: `cancelled`, also if all of it had been received. */
   done(): Promise<{ cancelled: boolean; heardMs: number; heardText: string }>;
 }
 
