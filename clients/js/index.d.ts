@@ -168,13 +168,12 @@ export class Utterance implements AsyncIterable<Audio> {
 }
 
 /** An utterance that is played. */
-export class Playback {
-  private constructor();
+export interface Playback {
   readonly utterance: Utterance;
   readonly heardMs: number;
   /** The text up to the last word that was heard or begun. */
   readonly heardText: string;
-  /** It was heard to its end, or silenced. */
+  /** It was heard to its end, or silenced: `cancelled`, also if all of it had been received. */
   done(): Promise<{ cancelled: boolean; heardMs: number; heardText: string }>;
 }
 

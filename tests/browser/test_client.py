@@ -60,6 +60,77 @@ async def test_player_plays_what_was_sent_and_tells_each_word(own: SpeakingPage)
     assert [message for message in own.sent if message["type"] == "played"]
 
 
+async def test_what_on_word_throws_is_reported_and_stops_nothing(own: SpeakingPage) -> None:
+    told = await own.page.evaluate(
+        """async (text) => {
+          let count = 0;
+          const reported = [];
+          addEventListener("error", (event) => {
+            reported.push(event.error);
+            event.preventDefault(); // expected
+          });
+          const onWord = () => { throw count++; };
+          const playback = player.play(session.speak(text), { onWord });
+          const { heardText } = await playback.done();
+          return { count, reported, heardText, words: playback.utterance.words.length };
+        }""",
+        TEXT,
+    )
+    assert told["heardText"].rstrip(".") == TEXT.rstrip(".")
+    assert told["reported"] == list(range(told["words"]))
+    await own.assert_played_is_sent()
+
+
+async def test_a_player_that_was_paused_before_plays_when_it_goes_on(own: SpeakingPage) -> None:
+    paused_ms, heard_ms = await own.page.evaluate(
+        """async (text) => {
+          player.paused = true;
+          const playback = player.play(session.speak(text));
+          await playback.utterance.done();
+          await new Promise((go) => setTimeout(go, 300)); // it would be heard by now
+          const { heardMs } = playback;
+          player.paused = false;
+          await playback.done();
+          return [heardMs, playback.heardMs];
+        }""",
+        TEXT,
+    )
+    assert paused_ms == 0
+    assert heard_ms > 0
+    await own.assert_played_is_sent()
+
+
+@pytest.mark.parametrize("silence", ["player.stop()", "playback.utterance.cancel()"])
+async def test_what_is_silenced_is_cancelled_though_all_was_received(
+    own: SpeakingPage, silence: str
+) -> None:
+    ends = await own.page.evaluate(
+        f"""async (text) => {{
+          const heard = player.play(session.speak("Yes."));
+          const playback = player.play(session.speak(text));
+          await Promise.all([heard.done(), playback.utterance.done()]);
+          {silence};
+          return Promise.all([heard.done(), playback.done()]);
+        }}""",
+        TEXT,
+    )
+    assert [end["cancelled"] for end in ends] == [False, True]
+
+
+async def test_a_closed_player_says_so(own: SpeakingPage) -> None:
+    code = await own.page.evaluate(
+        """() => {
+          player.close();
+          try {
+            player.play(session.speak("Hello."));
+          } catch ({ code }) {
+            return code;
+          }
+        }"""
+    )
+    assert code == "cannot_play"
+
+
 async def test_a_break_in_mid_word_is_not_heard(own: SpeakingPage, cable: Cable) -> None:
     await own.page.evaluate(
         """(text) => {

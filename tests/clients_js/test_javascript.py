@@ -72,19 +72,26 @@ def test_the_types_name_what_the_package_exports(package: None) -> None:
     exported = run("node", "--input-type=module", "--eval", code).strip().split(",")
     types = (PACKAGE / "index.d.ts").read_text("utf-8")
     values = re.findall(r"^export (?:const|class|function) (\w+)", types, re.MULTILINE)
-    assert sorted(set(values) - {"Playback"}) == exported
+    assert sorted(set(values)) == exported
 
 
 @pytest.fixture(scope="module")
-def packed(package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the package as npm packs it, as its user installs it: beside `ws`."""
-    copy = tmp_path_factory.mktemp("checkout")  # packing replaces its `src` for a moment
+def checkout(package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what npm packs: packing replaces its `src` for a moment."""
+    copy = tmp_path_factory.mktemp("checkout")
     for name in ("backend/web/client", "clients/js"):
         ignored = shutil.ignore_patterns("node_modules")
         shutil.copytree(ROOT / name, copy / name, symlinks=True, ignore=ignored)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def packed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the package as npm packs it, as its user installs it: beside `ws`."""
     folder = tmp_path_factory.mktemp("application")
-    run("npm", "pack", "--silent", str(copy / "clients" / "js"), folder=folder)
-    assert (copy / "clients" / "js" / "src").is_symlink()
+    run("npm", "init", "--yes", folder=folder)
+    run("npm", "pack", "--silent", str(checkout / "clients" / "js"), folder=folder)
+    assert (checkout / "clients" / "js" / "src").is_symlink()
     (archive,) = folder.glob("duplex-tts-*.tgz")
     modules = folder / "node_modules"
     modules.mkdir()
@@ -93,6 +100,19 @@ def packed(package: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (modules / "package").rename(modules / "duplex-tts")
     (modules / "ws").symlink_to(PACKAGE / "node_modules" / "ws")
     return folder
+
+
+@pytest.mark.parametrize("document", ["docs/javascript.md", "clients/js/README.md"])
+def test_the_documents_give_npm_install_a_file_name_alone(
+    checkout: Path, tmp_path: Path, document: str
+) -> None:
+    commands = re.findall(
+        r"npm install.*\$\((npm pack .*?)\)", (ROOT / document).read_text("utf-8")
+    )
+    assert commands
+    for command in commands:
+        told = run(*command.replace("PATH", str(checkout)).split(), folder=tmp_path)
+        assert re.fullmatch(r"duplex-tts-[\d.]+\.tgz\n", told)
 
 
 def test_the_packed_package_has_the_files_that_the_page_uses(packed: Path) -> None:
@@ -116,7 +136,7 @@ def test_the_packed_package_has_no_dependencies_and_our_version(packed: Path) ->
 def test_the_example_writes_an_answer_while_it_is_written(
     packed: Path, environment: dict[str, str]
 ) -> None:
-    example = packed / "llm_to_file.js"
+    example = packed / "llm_to_file.mjs"
     example.write_bytes((PACKAGE / "examples" / example.name).read_bytes())
     url = environment["DUPLEX_TTS_URL"]
     told = run("node", str(example), str(packed / "answer.wav"), url)

@@ -121,6 +121,7 @@ export class AudioOutput {
       this.#context.close();
       this.#context = new AudioContext({ sampleRate: HIGHEST_RATE_HZ });
     }
+    if (this.#paused) this.#context.suspend(); // it would start by itself
     return this.#context;
   }
 

@@ -14,8 +14,16 @@ const OPEN_WITHIN_MS = 15_000; // until the session is there
 const NONE = { code: "", message: "" };
 const GOODBYES = [1000, 1001, 1008]; // the server has ended the session
 
-/** A binary message: its JSON header, and its audio (an ArrayBuffer). */
-export function decodeAudio(buffer) {
+const FOREIGN = "Something that is not Duplex TTS answers";
+
+/** A message: its JSON header, and of a binary one its audio (an ArrayBuffer). Throws for anything else. */
+function decode(data) {
+  const message = typeof data === "string" ? { header: JSON.parse(data) } : decodeAudio(data);
+  if (typeof message.header?.type !== "string") throw new TypeError("no message of the protocol");
+  return message;
+}
+
+function decodeAudio(buffer) {
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size)));
   // Copied: samples may begin at an odd byte, which an Int16Array cannot.
@@ -94,8 +102,8 @@ export class Connection extends EventTarget {
     });
     socket.onmessage = current(({ data }) => this.#received(data));
     socket.onclose = current(({ code }) => this.#closed(code));
-    // `close` follows, but for a failed handshake in Node.
-    socket.onerror = current(() => opened || this.#closed(0));
+    // `close` follows, but for a failed handshake in Node, which tells what failed.
+    socket.onerror = current(({ message }) => opened || this.#closed(0, unreachable(message)));
   }
 
   /** Move the session to a replica's own address, over an open socket. */
@@ -109,9 +117,9 @@ export class Connection extends EventTarget {
   }
 
   /** Give up the socket without waiting for its closing handshake. */
-  #drop() {
+  #drop(why) {
     const socket = this.#socket;
-    this.#closed(0);
+    this.#closed(0, why);
     socket.close();
   }
 
@@ -140,15 +148,24 @@ export class Connection extends EventTarget {
   // --- receiving ------------------------------------------------------------------------------
 
   #received(data) {
-    const { header, audio } =
-      typeof data === "string" ? { header: JSON.parse(data) } : decodeAudio(data);
+    let message;
+    try {
+      message = decode(data);
+    } catch {
+      return this.#drop(FOREIGN);
+    }
+    this.#process(message, data);
+  }
+
+  #process({ header, audio }, data) {
     if (header.type === "ready") return this.#greeted(header);
+    if (!this.ready && !this.#fresh && header.type !== "error") return this.#drop(FOREIGN);
     if (header.type === "pong") return this.#answered(header);
     if (header.type === "error" && !header.context) this.#concerned(header);
     if (!this.ready) return;
     this.#ledger.received(header);
     this.#acknowledge(data);
-    this.#tell("message", { header, audio });
+    if (header.code !== "resume_failed") this.#tell("message", { header, audio });
   }
 
   #greeted(header) {
@@ -168,8 +185,12 @@ export class Connection extends EventTarget {
 
   /** An error that belongs to no context. */
   #concerned(error) {
-    this.#refusal = error;
-    if (error.code !== "resume_failed" || !this.#fresh) return;
+    if (error.code !== "resume_failed") this.#refusal = error;
+    else if (this.#fresh) this.#startAfresh();
+  }
+
+  /** The session cannot be resumed. */
+  #startAfresh() {
     this.#former = "";
     this.#ledger = this.#fresh;
     this.#begin("ready");
@@ -225,7 +246,7 @@ export class Connection extends EventTarget {
 
   // --- reconnecting ---------------------------------------------------------------------------
 
-  #closed(code) {
+  #closed(code, why) {
     const unproved = this.ready ? "" : this.#address;
     this.#socket = null;
     this.#stop();
@@ -238,7 +259,7 @@ export class Connection extends EventTarget {
     if (refusal.code === "invalid_api_key") return this.#tell("locked", { wrong: this.#key !== "" });
     const wait = Math.min(RETRY_FIRST_MS * 2 ** this.#failures++, RETRY_LONGEST_MS);
     this.#retry = setTimeout(() => this.open(), wait * (0.75 + Math.random() / 2));
-    this.#tell("lost", { why: reason(code, refusal.code), ...refusal });
+    this.#tell("lost", { why: why ?? reason(code, refusal.code), ...refusal });
   }
 
   #stop() {
@@ -271,9 +292,14 @@ export class Connection extends EventTarget {
   }
 }
 
+/** `problem`: the platform's words for it, if it has any. */
+function unreachable(problem) {
+  return `The server cannot be reached${problem ? ` (${problem})` : ""}`;
+}
+
 function reason(code, refusal) {
   if (refusal === "overloaded") return "The server is busy";
   if (refusal === "session_ended") return "Whoever runs the server has ended this connection";
   if (code === 1001) return "The server is shutting down";
-  return "The server cannot be reached";
+  return unreachable();
 }

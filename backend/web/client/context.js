@@ -103,6 +103,12 @@ export class Context {
     return from;
   }
 
+  /** The server no longer has the context: what is spoken stays in front of what is wanted. */
+  keepSpoken() {
+    const spoken = this.sent.slice(0, this.spoken);
+    this.wanted = spoken + this.wanted.slice(commonPrefix(spoken, this.wanted));
+  }
+
   /** Audio arrived that speaks this text. Returns its span and words, in units and milliseconds. */
   receive({ text, words }) {
     const units = (points) => toUnitsFrom(this.#known, this.sent, points);
@@ -148,8 +154,9 @@ export class Context {
   #pushAndFlush(send) {
     const allowed = this.#allowed();
     if (this.flushTo > 0) {
-      this.#push(send, this.wanted.slice(this.sent.length, Math.min(this.flushTo, allowed)));
-      if (this.sent.length < this.flushTo) return;
+      const flushTo = wholeLength(this.wanted, this.flushTo);
+      this.#push(send, this.wanted.slice(this.sent.length, Math.min(flushTo, allowed)));
+      if (this.sent.length < flushTo) return;
       send({ type: "flush", context: this.id });
       this.#flushed = this.flushTo;
       this.flushTo = 0;

@@ -182,8 +182,8 @@ export class ContextTable extends EventTarget {
   // --- errors ---------------------------------------------------------------------------------
 
   #failed(context, error) {
+    if (!context) return error.context ? undefined : this.tell("problem", { error }); // or it is over
     if (GOES_ON.includes(error.code)) return this.tell("unspoken", { context, error });
-    if (!context) return this.tell("problem", { error });
     if (!ENDED.includes(error.code)) this.#send({ type: "cancel", context: context.id });
     const remedy = ++context.failures <= MOST_FAILURES ? this.remedyFor(context, error) : null;
     if (remedy) return this.#continue(context, remedy);
@@ -193,6 +193,7 @@ export class ContextTable extends EventTarget {
 
   /** End the context where it is; a successor speaks the rest. */
   #continue(context, { options = {}, afterMs = 0 }) {
+    context.keepSpoken();
     this.#follow(context, this.#successor(context, context.spoken, options), afterMs);
     this.#finish(context);
   }
@@ -243,6 +244,7 @@ export class ContextTable extends EventTarget {
    *  much of it the server had received before.
    */
   #sendAgain(context) {
+    context.keepSpoken();
     const { wanted, spoken } = context;
     const at = spoken < wanted.length ? wordStart(wanted, spoken) : spoken;
     const next = this.#successor(context, at, {});

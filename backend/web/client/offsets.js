@@ -34,10 +34,10 @@ export function characterStart(text, units) {
   return inside ? units - 1 : units;
 }
 
-/** The length of `text`, without the first half of a pair at its end. */
-export function wholeLength(text) {
-  const last = text.charCodeAt(text.length - 1);
-  return last >= 0xd800 && last <= 0xdbff ? text.length - 1 : text.length;
+/** The length of the first `units` of `text`, without the first half of a pair at their end. */
+export function wholeLength(text, units = text.length) {
+  const last = text.charCodeAt(units - 1);
+  return last >= 0xd800 && last <= 0xdbff ? units - 1 : units;
 }
 
 /** Length of the common prefix of `a` and `b`, in whole characters. */

@@ -43,13 +43,14 @@ export class Playback {
     return word ? text.slice(0, word.to) : "";
   }
 
-  /** Wait until it was heard to its end, or silenced. Rejects as the utterance's `done`, after what there
+  /** Wait until it was heard to its end, or silenced (`cancelled`, received or not). Rejects as the utterance's `done`, after what there
    *  is was heard.
    */
   async done() {
     while (!this.isHeard) await this.#changed.wait();
     const { cancelled } = await this.#utterance.done();
-    return { cancelled, heardMs: this.heardMs, heardText: this.heardText };
+    const isSilenced = this.#stoppedMs < Infinity;
+    return { cancelled: cancelled || isSilenced, heardMs: this.heardMs, heardText: this.heardText };
   }
 
   // --- for the utterance and the player -------------------------------------------------------
@@ -80,6 +81,7 @@ export class Playback {
 
   /** Nothing more of it will be heard. */
   freeze() {
+    if (this.isHeard) return;
     this.#stoppedMs = this.heardMs;
     this.isHeard = true;
     this.track.complete = true;
@@ -90,11 +92,16 @@ export class Playback {
   update() {
     const { heardMs, rateHz, track } = this;
     const { words } = this.#utterance;
-    while (heardMs > 0 && words[this.#told]?.startMs <= heardMs) this.#onWord(words[this.#told++]);
+    while (heardMs > 0 && words[this.#told]?.startMs <= heardMs) this.#tell(words[this.#told++]);
     track.release((heardMs * rateHz) / 1000);
     if (!track.complete || heardMs < (track.frames * 1000) / rateHz) return;
     this.isHeard = true;
     this.#changed.fire();
+  }
+
+  /** In a microtask: what an application's `onWord` throws stops nothing here. */
+  #tell(word) {
+    queueMicrotask(() => this.#onWord(word));
   }
 
   /** Tell the server what was heard. */

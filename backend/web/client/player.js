@@ -27,6 +27,7 @@ export class Player extends EventTarget {
   #ticking = false;
   #frame = 0;
   #reporter = 0;
+  #closed = false;
 
   constructor() {
     super();
@@ -47,10 +48,11 @@ export class Player extends EventTarget {
    * Play an utterance, behind what is played already. `onWord(word)`: is called when a word is heard.
    *
    * Browsers allow sound only after a click or a key: the player begins with the next one, if there was
-   * none. Throws `CannotPlay` where there is no sound, as in Node.
+   * none. Throws `CannotPlay` where there is no sound, as in Node, and after `close`.
    */
   play(utterance, { onWord } = {}) {
     if (Player.obstacle) throw new CannotPlay(`${Player.obstacle} In Node, write the samples elsewhere.`);
+    if (this.#closed) throw new CannotPlay("the player is closed: create another");
     const playback = new Playback(this, utterance, onWord);
     utterance.attach(playback);
     this.#playbacks.push(playback);
@@ -70,6 +72,7 @@ export class Player extends EventTarget {
 
   /** Stop, and release the audio hardware. The player cannot be used afterwards. */
   close() {
+    this.#closed = true;
     this.stop();
     this.#output.close();
   }

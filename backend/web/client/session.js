@@ -134,7 +134,8 @@ export class Session extends EventTarget {
 
   #noServer(why) {
     const other = globalThis.document ? "; a page of another site must be in its `access.allowed_origins`" : "";
-    return new ConnectionLost(`${why} at ${this.#url.origin}: start it with \`duplex-tts serve\`${other}`);
+    const { origin, pathname } = this.#url;
+    return new ConnectionLost(`${why} at ${origin}${pathname}: start it with \`duplex-tts serve\`${other}`);
   }
 
   #lost({ why, code, message }) {

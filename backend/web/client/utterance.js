@@ -58,6 +58,7 @@ export class Utterance {
    *  possible: earlier text is spoken.
    */
   async retract(position) {
+    if (!Number.isInteger(position)) throw new TypeError(`cannot retract to ${position}: expected a whole number`);
     const context = this.#chain.last;
     const from = Math.min(Math.max(0, position - context.base), context.wanted.length);
     this.#write(context.wanted.slice(0, from));
@@ -278,7 +279,7 @@ export class Utterance {
 
   #outcome() {
     const { error, end } = this.#result;
-    if (error) throw error;
+    if (!end) throw error;
     if (this.errors.length > 0 && !this.cancelled) throw new SpeechFailed("not all was spoken", this.errors);
     return end;
   }

@@ -295,7 +295,8 @@ test("under a path, a proxy's, the path is kept", async (t) => {
       super(url);
     }
   }
-  await assert.rejects(Session.connect(`${SERVER}/tts/`, { WebSocket: Spy }), { code: "connection_lost" });
+  const nothingThere = { code: "connection_lost", message: /\(.+\) at ws:.+\/tts\/ws\/tts: start it/ };
+  await assert.rejects(Session.connect(`${SERVER}/tts/`, { WebSocket: Spy }), nothingThere);
   await assert.rejects(Session.connect("localhost:9/", { WebSocket: Spy, key: " a b " }), { code: "connection_lost" });
   await assert.rejects(Session.connect("https://[::1]:9/x/ws/tts?a=1", { WebSocket: Spy }), { code: "connection_lost" });
   assert.match(urls[0], /\/tts\/ws\/tts\?direct=1$/);

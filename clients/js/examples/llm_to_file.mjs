@@ -1,7 +1,7 @@
 // Speaks a language model's answer while it is written, and writes it to a WAV file.
 //
 //   npm install duplex-tts ws      (Node 22 has its own WebSocket: ws is not needed)
-//   node llm_to_file.js answer.wav
+//   node llm_to_file.mjs answer.wav
 //
 // The model here is a stand-in that writes 30 tokens a second; put any stream of strings, or that of an
 // OpenAI or Anthropic client, in its place.
