@@ -11,6 +11,7 @@ import av
 import pytest
 from typer.testing import CliRunner
 
+from duplex_tts.books.book import MOST_COVER_BYTES
 from duplex_tts.cli.app import app
 from duplex_tts.cli.batch import lock_folder
 from tests.support.engines.fake_engine import FakeModel
@@ -210,3 +211,12 @@ def test_errors_come_before_any_speech(
     assert code != 0
     assert why in output
     assert file_names(tmp_path) == ["x.epub"]
+
+
+def test_a_cover_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    book, cover = write_epub(tmp_path / "x.epub", PARAGRAPH), tmp_path / "cover.png"
+    with cover.open("wb") as file:
+        file.truncate(MOST_COVER_BYTES + 1)
+    code, output = run_offline(str(book), "--cover", str(cover))
+    assert code == 2
+    assert "30 MB" in output
