@@ -25,7 +25,13 @@ from duplex_tts.books.m4b import (
 )
 from duplex_tts.books.text_parts import split_parts
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select_missing
+from duplex_tts.cli.batch_job import (
+    BatchJob,
+    BatchReport,
+    read_signature,
+    render_lines,
+    select_missing,
+)
 from duplex_tts.cli.batch_lines import BatchLine
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.playback.file_target import part_path
@@ -70,6 +76,7 @@ class BookRendering:
 
     def find_missing(self) -> int:
         """Find the parts to render; returns their number. Call it in the locked folder."""
+        self._remove_damaged_parts()
         self._missing = select_missing(self._lines, self._job.folder, self.report)
         self.words_left = sum(self._words[line.id] for line in self._missing)
         self._raise_failures()
@@ -111,6 +118,12 @@ class BookRendering:
     def remove_parts(self) -> None:
         """Delete the folder of the parts."""
         shutil.rmtree(self._job.folder, ignore_errors=True)
+
+    def _remove_damaged_parts(self) -> None:
+        """Delete files without a signature, such as empty ones after a power failure."""
+        for path in map(self._path_of, self._lines):
+            if path.exists() and not read_signature(path).digest:
+                path.unlink()
 
     def _create_lines(self, chapter: Chapter) -> list[BatchLine]:
         parameters = self._job.parameters.copy()

@@ -124,6 +124,17 @@ async def test_a_killed_book_keeps_its_parts(tmp_path: Path) -> None:
     assert len(chapter_titles(tmp_path / "x.m4b")) == 9
 
 
+async def test_a_damaged_part_is_rendered_again(tmp_path: Path) -> None:
+    source, folder = tmp_path / "x.epub", tmp_path / ".x.m4b.parts"
+    write_epub(source, "<p>One.</p>", "<p>Two.</p>")
+    async with live_server() as live:
+        await run_cli(source, "--url", live.http, "--keep-parts")
+        (tmp_path / "x.m4b").unlink()
+        next(folder.glob("*.flac")).write_bytes(b"")  # as after a power failure
+        code, stderr = await run_cli(source, "--url", live.http)
+    assert (code, chapter_titles(tmp_path / "x.m4b")) == (0, ["Title 1", "Title 2"]), stderr
+
+
 async def test_a_failed_chapter_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
     source, folder = tmp_path / "x.epub", tmp_path / ".x.m4b.parts"
     write_epub(source, PARAGRAPH, "<p>Please explode now.</p>", "<p>Fine.</p>")
