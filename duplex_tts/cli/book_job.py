@@ -18,6 +18,7 @@ from duplex_tts.books.cover import convert_cover
 from duplex_tts.books.m4b import (
     RATE_HZ,
     Audiobook,
+    DamagedPart,
     SpokenChapter,
     measure_seconds,
     read_comment,
@@ -103,13 +104,20 @@ class BookRendering:
         return measure_seconds(self._spoken_chapters())
 
     def write(self, on_progress: Callable[[float], None]) -> float:
-        """Join the parts into the book; returns its seconds. Blocks. Raises `SinkFailed`."""
+        """Join the parts into the book; returns its seconds. Blocks.
+
+        Raises `SinkFailed`, and `DamagedPart` after deleting it.
+        """
         spoken = self._spoken_chapters()
         if not spoken:
             raise NothingToSpeak
         book = self._job.book
         audiobook = Audiobook(spoken, self._metadata(), book.language, book.cover)
-        return write_m4b(audiobook, self._job.out, on_progress)
+        try:
+            return write_m4b(audiobook, self._job.out, on_progress)
+        except DamagedPart as error:
+            error.path.unlink()
+            raise
 
     def has_parts(self) -> bool:
         """Whether any part is complete."""

@@ -130,7 +130,11 @@ async def test_a_damaged_part_is_rendered_again(tmp_path: Path) -> None:
     async with live_server() as live:
         await run_cli(source, "--url", live.http, "--keep-parts")
         (tmp_path / "x.m4b").unlink()
-        next(folder.glob("*.flac")).write_bytes(b"")  # as after a power failure
+        empty, cut = folder.glob("*.flac")  # as after a power failure
+        empty.write_bytes(b"")
+        cut.write_bytes(cut.read_bytes()[:-20])
+        code, stderr = await run_cli(source, "--url", live.http)
+        assert (code, f"{cut} was damaged" in stderr) == (1, True)
         code, stderr = await run_cli(source, "--url", live.http)
     assert (code, chapter_titles(tmp_path / "x.m4b")) == (0, ["Title 1", "Title 2"]), stderr
 
