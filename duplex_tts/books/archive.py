@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +13,10 @@ from duplex_tts.books.book import MOST_BYTES, BookFailed
 
 MOST_FILES = 50_000
 _ENCRYPTED = 0x1  # flag of a ZIP member
+_DAMAGES = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, NotImplementedError, OSError),
+)
 
 
 class Archive:
@@ -59,7 +64,7 @@ class Archive:
         try:
             with self._zip.open(info) as file:  # its declared size may be wrong
                 content = file.read(self._left_bytes + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        except _DAMAGES as error:
             raise BookFailed("bad_book", f"{self._path}: {name} is damaged: {error}") from error
         self._left_bytes -= len(content)
         if self._left_bytes < 0:

@@ -11,6 +11,9 @@ SPOKEN_WORDS_PER_MINUTE = 160  # of the embedded voice: an estimate
 MOST_BYTES = 100 * 2**20
 """Limit of a text file, and of all the documents of an EPUB together."""
 
+MOST_COVER_BYTES = 30 * 2**20
+"""A larger image is not read."""
+
 # A word, or a character of a script without spaces; two of those take as long as a word.
 _WORD = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{1,2}|\w+")
 

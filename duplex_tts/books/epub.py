@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from duplex_tts.books.archive import Archive
-from duplex_tts.books.book import Book, BookFailed, Chapter
+from duplex_tts.books.book import MOST_COVER_BYTES, Book, BookFailed, Chapter
 from duplex_tts.books.epub_contents import ContentsEntry, read_contents
 from duplex_tts.books.epub_package import Package, read_package, resolve
 from duplex_tts.books.html_text import HtmlText, extract_text
 from duplex_tts.books.left_out import is_imprint, kind_left_out, mark_left_out
 
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})""")
-_MOST_COVER_BYTES = 30 * 2**20
 _MOST_LINKED = 0.6  # of a text; a page with more is a list of links
 _UNTITLED = "Untitled"
 _LONGEST_TITLE_PAGE = 300
@@ -96,7 +95,7 @@ def _decode(content: bytes) -> str:
 def _read_cover(archive: Archive, path: str) -> bytes | None:
     """The image; None if there is none, or it is damaged or too large: a book needs no cover."""
     info = archive.find(path)
-    if info is None or info.file_size > _MOST_COVER_BYTES:
+    if info is None or info.file_size > MOST_COVER_BYTES:
         return None
     try:
         return archive.read(path)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
-from urllib.parse import unquote, urlsplit
 from xml.etree.ElementTree import Element
 
 from duplex_tts.books.archive import Archive
 from duplex_tts.books.book import BookFailed
-from duplex_tts.books.epub_package import Package, local_name, parse_xml, resolve
+from duplex_tts.books.epub_package import (
+    Package,
+    local_name,
+    parse_xml,
+    resolve,
+    split_href,
+)
+from duplex_tts.books.html_text import make_readable
 
 DEEPEST = 3
 """Deeper entries are sections of chapters."""
@@ -30,28 +36,26 @@ def read_contents(archive: Archive, package: Package) -> list[ContentsEntry]:
     entries: list[ContentsEntry] = []
     if (item := package.item_with("nav")) and (content := archive.read(item.path)):
         parser = _NavParser(item.path)
-        parser.feed(content.decode(errors="replace"))
+        parser.feed(make_readable(content.decode(errors="replace")))
         entries = parser.entries
     if not entries and package.contents:
         try:
             root = parse_xml(archive, package.contents)
         except BookFailed:
             return []  # the chapters are then found otherwise
-        entries = list(_ncx_entries(root, package.contents, 1))
+        maps = (element for element in root if local_name(element) == "navMap")
+        entries = [entry for each in maps for entry in _ncx_entries(each, package.contents, 1)]
     return entries
 
 
 def _create_entry(base: str, title: str, href: str) -> ContentsEntry:
-    anchor = unquote(urlsplit(href.strip()).fragment)
+    _, anchor = split_href(href)
     return ContentsEntry(" ".join(title.split()), resolve(base, href), anchor)
 
 
 def _ncx_entries(parent: Element, base: str, depth: int) -> Iterator[ContentsEntry]:
     for element in parent:
-        name = local_name(element)
-        if name == "navMap":
-            yield from _ncx_entries(element, base, depth)
-        elif name == "navPoint" and depth <= DEEPEST:
+        if local_name(element) == "navPoint" and depth <= DEEPEST:
             title, href = "", ""
             for child in element:
                 if local_name(child) == "navLabel":

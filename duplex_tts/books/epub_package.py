@@ -73,11 +73,19 @@ def read_package(archive: Archive) -> Package:
     return package
 
 
+def split_href(href: str) -> tuple[str, str]:
+    """Return the path and the anchor of a reference, "" for what it has not."""
+    try:
+        parts = urlsplit(href.strip())
+    except ValueError:  # such as `//[a`: it refers to no file of the book
+        return "", ""
+    return unquote(parts.path), unquote(parts.fragment)
+
+
 def resolve(base: str, href: str) -> str:
     """Return the path in the archive that a file refers to, without the anchor."""
-    return posixpath.normpath(
-        posixpath.join(posixpath.dirname(base), unquote(urlsplit(href.strip()).path))
-    )
+    path, _ = split_href(href)
+    return posixpath.normpath(posixpath.join(posixpath.dirname(base), path))
 
 
 def parse_xml(archive: Archive, path: str) -> Element:

@@ -52,10 +52,15 @@ _SILENT_CLASS = re.compile(
 )
 _GUTENBERG = frozenset({"pg-header", "pg-footer", "pg-machine-header"})
 _HIDDEN_STYLE = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+_HEADING = re.compile(r"h([1-6])")
+# The parser refuses some marked sections, such as `<![if x]>`, and skips the text of CDATA.
+_MARKED_SECTION = re.compile(r"<!\[CDATA\[|\]\]>|<!\[[^<>]*>?")
 # The parser takes quadratic time for these.
 _UNCLOSED = re.compile(r"<(?=[^<>]*(?:<|\Z))")
 _NOTE_MARK = re.compile(r"\s*([\[({]?\d{1,4}[\])}]?|[*†‡§¶]{1,4}|\[?[a-z]\]?)\s*")
 _BEFORE_MARK = re.compile(r"[^\W\d_]{3}$|[.,;:!?\"'”’»)\]]$")
+
+_LOOKED_AT_BEFORE = 8  # characters before a mark; of a long paragraph all would take long
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +90,14 @@ class HtmlText:
 def extract_text(document: str) -> HtmlText:
     """Read an HTML or XHTML document; it need not be well-formed."""
     parser = _TextParser()
-    parser.feed(_UNCLOSED.sub("&lt;", _drop_comments(document)))
+    parser.feed(make_readable(document))
     parser.close()
     return parser.finish()
+
+
+def make_readable(document: str) -> str:
+    """Return the document without what the parser fails at, or takes too long for."""
+    return _UNCLOSED.sub("&lt;", _MARKED_SECTION.sub("", _drop_comments(document)))
 
 
 def _drop_comments(document: str) -> str:
@@ -141,8 +151,8 @@ class _TextParser(HTMLParser):
             return
         if tag == "math" and not self._silent:
             self._text.add(f" {attributes.get('alttext', '')} ")
-        if tag[0] == "h" and tag[1:].isdigit():
-            self._heading = (self._text.length, int(tag[1:]))
+        if heading := _HEADING.fullmatch(tag):
+            self._heading = (self._text.length, int(heading[1]))
         element = _OpenElement(
             tag,
             self._silent or _is_silent(tag, attributes),
@@ -205,8 +215,9 @@ class _TextParser(HTMLParser):
 
     def _drop_note_mark(self, element: _OpenElement) -> None:
         """Take the content of a link or of raised text back if it is the mark of a footnote."""
-        before = self._text.paragraph[: element.paragraph_length]
-        content = self._text.paragraph[element.paragraph_length :]
+        end = element.paragraph_length
+        before = self._text.paragraph[max(0, end - _LOOKED_AT_BEFORE) : end]
+        content = self._text.paragraph[end:]
         if not _NOTE_MARK.fullmatch(content):
             self._result.linked += len(content) if element.tag == "a" and element.href else 0
             return
@@ -218,7 +229,7 @@ class _TextParser(HTMLParser):
         else:
             drop = bool(_BEFORE_MARK.search(before.rstrip()))
         if drop:
-            self._text.cut_paragraph(element.paragraph_length)
+            self._text.cut_paragraph(end)
 
 
 def _is_silent(tag: str, attributes: dict[str, str]) -> bool:

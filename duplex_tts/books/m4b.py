@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from babel.core import get_global
 from numpy.typing import NDArray
 
+from duplex_tts.errors import ClientError
 from duplex_tts.playback.file_target import FileTarget, SinkFailed
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ _BETWEEN_CHAPTERS = RATE_HZ * 3 // 2
 _ENCODER = {"aac_coder": "fast"}
 _MUXER = {"brand": "M4B ", "movflags": "+faststart"}
 _AUDIOBOOK = "2"  # the media type by which players tell it from music
+
+
+class DamagedPart(ClientError):
+    """The sound of a part cannot be read to its end."""
+
+    code = "damaged_part"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} was damaged and is deleted: run it again, which renders it again")
+        self.path = path
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +70,7 @@ def write_m4b(book: Audiobook, path: Path, on_progress: Callable[[float], None])
     """Write the file, complete or not at all; returns its duration in seconds.
 
     Blocks: a minute for some hours of speech. `on_progress` is called with the seconds written.
-    Raises `SinkFailed`.
+    Raises `SinkFailed` and `DamagedPart`.
     """
     target = FileTarget(path)
     try:
@@ -152,10 +163,17 @@ def _read_blocks(chapters: Sequence[SpokenChapter]) -> Iterator[NDArray[np.int16
         for number, part in enumerate(chapter.parts):
             if number:
                 yield np.zeros(_BETWEEN_PARTS, np.int16)
-            with soundfile.SoundFile(part) as file:
-                while len(block := file.read(_BLOCK, dtype="int16")):
-                    yield block
+            yield from _read_part(part)
         yield np.zeros(_BETWEEN_CHAPTERS, np.int16)
+
+
+def _read_part(path: Path) -> Iterator[NDArray[np.int16]]:
+    try:
+        with soundfile.SoundFile(path) as file:
+            while len(block := file.read(_BLOCK, dtype="int16")):
+                yield block
+    except soundfile.SoundFileError as error:
+        raise DamagedPart(path) from error
 
 
 def three_letter_code(tag: str) -> str:

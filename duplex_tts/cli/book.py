@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from duplex_tts.books.book import Book, BookFailed, estimate_seconds
+from duplex_tts.books.book import MOST_COVER_BYTES, Book, BookFailed, estimate_seconds
 from duplex_tts.books.chapter_choice import choose_chapters
 from duplex_tts.books.m4b import SUFFIXES
 from duplex_tts.books.reader import read_book
@@ -116,9 +116,14 @@ def _with_options(read: Book, title: str | None, author: str | None, cover: Path
     if cover is None:
         return read
     try:
-        return replace(read, cover=cover.read_bytes())
+        with cover.open("rb") as file:
+            image = file.read(MOST_COVER_BYTES + 1)
     except OSError as error:
         raise typer.BadParameter(f"{cover}: {error.strerror}", param_hint="--cover") from error
+    if len(image) > MOST_COVER_BYTES:
+        message = f"{cover} has more than {MOST_COVER_BYTES // 2**20} MB"
+        raise typer.BadParameter(message, param_hint="--cover")
+    return replace(read, cover=image)
 
 
 def _check_out(out: Path) -> Path:

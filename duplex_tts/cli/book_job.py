@@ -18,6 +18,7 @@ from duplex_tts.books.cover import convert_cover
 from duplex_tts.books.m4b import (
     RATE_HZ,
     Audiobook,
+    DamagedPart,
     SpokenChapter,
     measure_seconds,
     read_comment,
@@ -25,7 +26,13 @@ from duplex_tts.books.m4b import (
 )
 from duplex_tts.books.text_parts import split_parts
 from duplex_tts.channel.context import Parameters
-from duplex_tts.cli.batch_job import BatchJob, BatchReport, render_lines, select_missing
+from duplex_tts.cli.batch_job import (
+    BatchJob,
+    BatchReport,
+    read_signature,
+    render_lines,
+    select_missing,
+)
 from duplex_tts.cli.batch_lines import BatchLine
 from duplex_tts.errors import NothingToSpeak
 from duplex_tts.playback.file_target import part_path
@@ -70,6 +77,7 @@ class BookRendering:
 
     def find_missing(self) -> int:
         """Find the parts to render; returns their number. Call it in the locked folder."""
+        self._remove_damaged_parts()
         self._missing = select_missing(self._lines, self._job.folder, self.report)
         self.words_left = sum(self._words[line.id] for line in self._missing)
         self._raise_failures()
@@ -96,13 +104,20 @@ class BookRendering:
         return measure_seconds(self._spoken_chapters())
 
     def write(self, on_progress: Callable[[float], None]) -> float:
-        """Join the parts into the book; returns its seconds. Blocks. Raises `SinkFailed`."""
+        """Join the parts into the book; returns its seconds. Blocks.
+
+        Raises `SinkFailed`, and `DamagedPart` after deleting it.
+        """
         spoken = self._spoken_chapters()
         if not spoken:
             raise NothingToSpeak
         book = self._job.book
         audiobook = Audiobook(spoken, self._metadata(), book.language, book.cover)
-        return write_m4b(audiobook, self._job.out, on_progress)
+        try:
+            return write_m4b(audiobook, self._job.out, on_progress)
+        except DamagedPart as error:
+            error.path.unlink()
+            raise
 
     def has_parts(self) -> bool:
         """Whether any part is complete."""
@@ -111,6 +126,12 @@ class BookRendering:
     def remove_parts(self) -> None:
         """Delete the folder of the parts."""
         shutil.rmtree(self._job.folder, ignore_errors=True)
+
+    def _remove_damaged_parts(self) -> None:
+        """Delete files without a signature, such as empty ones after a power failure."""
+        for path in map(self._path_of, self._lines):
+            if path.exists() and not read_signature(path).digest:
+                path.unlink()
 
     def _create_lines(self, chapter: Chapter) -> list[BatchLine]:
         parameters = self._job.parameters.copy()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from duplex_tts.channel.address import DEFAULT_URL
-from duplex_tts.cli.shared_options import Key, Url, is_ready, reporting_errors
+from duplex_tts.cli.shared_options import Key, Url, check_url, is_ready, reporting_errors
 from duplex_tts.speechd.fallback_module import find_fallback
 from duplex_tts.speechd.installation import (
     CannotInstall,
@@ -61,11 +61,13 @@ def install(
     given = {"Server": url, "Key": key, "Voice": voice}
     settings = {name: value for name, value in given.items() if value}
     with reporting_errors():
+        if url:
+            check_url(url)
         version = check_daemon()
         place = _place(system)
         for path in install_module(place, settings, default=default):
             print(f"wrote {path}")
-        read_config(place.module_config)  # a mistyped address is told now
+        read_config(place.module_config)  # a mistake in an existing one is told now
     print(f"Installed for speech-dispatcher {version}. {_RESTART}")
 
 

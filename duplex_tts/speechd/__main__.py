@@ -30,13 +30,22 @@ async def run_module(config: ModuleConfig) -> None:
     connecting = asyncio.create_task(link.run(), name="link")
     module = OutputModule(config, link, output)
     try:
-        while not module.over and (line := await reader.readline()):
+        while not module.over and (line := await read_line(reader)):
             await module.process_line(line.rstrip(b"\r\n"))
         await output.drain()
     finally:
         connecting.cancel()
         await module.close()
         await asyncio.gather(connecting, return_exceptions=True)
+
+
+async def read_line(reader: asyncio.StreamReader) -> bytes:
+    """Read a line; empty at the end. Of one that is longer than the limit only the rest is read."""
+    while True:
+        try:
+            return await reader.readline()
+        except ValueError:
+            print("a line is too long: its beginning is not spoken", file=sys.stderr, flush=True)
 
 
 def main(arguments: list[str]) -> None:

@@ -36,30 +36,21 @@ def find_fallback() -> Path | None:
 
 
 class FallbackModule:
-    """Another output module as a child process. Use it from one task at a time."""
+    """Another output module as a child process, started again if it fails. Use it from one task at
+    a time; the task may be cancelled.
+    """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, program: Path) -> None:
+        self._program = program
+        self._process: asyncio.subprocess.Process | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._speaking = False  # events of the last message are still to come
 
     @classmethod
     async def start(cls, program: Path) -> FallbackModule:
         """Start it. Raises `FallbackFailed`."""
-        config = Path("/etc/speech-dispatcher/modules", program.name.removeprefix("sd_") + ".conf")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                program,
-                config,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
-                limit=_LINE_BYTES,
-            )
-        except OSError as error:
-            raise FallbackFailed(f"cannot start {program}: {error}") from error
-        module = cls(process)
-        await module._request("INIT")
-        await module._send_parameters("AUDIO", {"audio_output_method": "server"})
+        module = cls(program)
+        await module._start()
         return module
 
     async def speak(
@@ -69,6 +60,47 @@ class FallbackModule:
 
         Raises `FallbackFailed`.
         """
+        if self._sending is not None:
+            await asyncio.wait([self._sending])
+        # It is sent to its end even if it is stopped meanwhile: what the child reads next would be
+        # taken for its text, and its answers for those to the next message.
+        self._sending = asyncio.create_task(self._send(message, values), name="fallback")
+        try:
+            await asyncio.shield(self._sending)
+            async with aclosing(self._read_events()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            self._sending.add_done_callback(self._stop)
+
+    def close(self) -> None:
+        """End the child. Does not wait."""
+        process, self._process = self._process, None
+        self._speaking = False
+        if process is not None:
+            with suppress(ProcessLookupError):
+                process.kill()
+
+    async def _start(self) -> None:
+        program = self._program
+        config = Path("/etc/speech-dispatcher/modules", program.name.removeprefix("sd_") + ".conf")
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                program,
+                config,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=_LINE_BYTES,
+            )
+        except OSError as error:
+            raise FallbackFailed(f"cannot start {program}: {error}") from error
+        await self._request("INIT")
+        await self._send_parameters("AUDIO", {"audio_output_method": "server"})
+
+    async def _send(self, message: Message, values: Mapping[str, str]) -> None:
+        if self._process is None:
+            await self._start()
         if self._speaking:
             await self._skip_events()
         await self._send_parameters("SET", values)
@@ -76,18 +108,11 @@ class FallbackModule:
         text = "space" if message.text == " " else message.text
         await self._request("\n".join(map(_double_dot, text.split("\n"))) + "\n.")
         self._speaking = True
-        try:
-            async with aclosing(self._read_events()) as events:
-                async for event in events:
-                    yield event
-        finally:
-            if self._speaking:
-                self._write("STOP")
 
-    def close(self) -> None:
-        """End the child. Does not wait."""
-        with suppress(ProcessLookupError):
-            self._process.terminate()
+    def _stop(self, sending: asyncio.Task[None]) -> None:
+        """Stop the speech of a message that was sent, unless it is over."""
+        if not sending.cancelled() and sending.exception() is None and self._speaking:
+            self._write("STOP")
 
     async def _send_parameters(self, command: str, values: Mapping[str, str]) -> None:
         await self._request(command)
@@ -99,22 +124,28 @@ class FallbackModule:
         while (line := await self._read_line())[3:4] == b"-":
             pass
         if not line.startswith(b"2"):
-            raise FallbackFailed(f"{PROGRAM} answers {line.decode(errors='replace').strip()!r}")
+            raise self._fail(f"answers {line.decode(errors='replace').strip()!r}")
 
     def _write(self, text: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(text.encode() + b"\n")
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.write(text.encode() + b"\n")
 
     async def _read_line(self) -> bytes:
-        assert self._process.stdout is not None
+        if self._process is None or self._process.stdout is None:
+            raise self._fail("was ended")
         try:
             async with asyncio.timeout(_REPLY_TIMEOUT_S):
                 line = await self._process.stdout.readline()
         except (TimeoutError, ValueError) as error:
-            raise FallbackFailed(f"{PROGRAM} does not answer") from error
+            raise self._fail("does not answer") from error
         if not line:
-            raise FallbackFailed(f"{PROGRAM} has exited")
+            raise self._fail("has exited")
         return line
+
+    def _fail(self, problem: str) -> FallbackFailed:
+        """End the child: the next message starts it again."""
+        self.close()
+        return FallbackFailed(f"{PROGRAM} {problem}")
 
     async def _read_events(self) -> AsyncGenerator[bytes, None]:
         """Yield whole events up to the last one, without it and without the first."""

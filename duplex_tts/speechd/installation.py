@@ -29,6 +29,8 @@ _BEGIN, _END = f"# --- {NAME}: begin ---", f"# --- {NAME}: end ---"
 _BLOCK = re.compile(rf"{_BEGIN}\n.*?{_END}\n?", re.DOTALL)
 _ADD_MODULE = re.compile(r"^\s*AddModule\b", re.MULTILINE | re.IGNORECASE)
 _DEFAULT_MODULE = re.compile(r"^\s*DefaultModule\s+\"?([^\"\s]+)", re.MULTILINE | re.IGNORECASE)
+_KEY = re.compile(r"^\s*Key\s+\"?[^\"\s]", re.MULTILINE)
+_AS_IT_IS = "surrogateescape"  # comments of a configuration may have another encoding
 _TEMPLATE = f"""\
 # The module {NAME} of Speech Dispatcher (docs/screen-readers.md). Restart speech-dispatcher after
 # changes. Without a line the default in it holds.
@@ -113,7 +115,7 @@ def check_daemon() -> str:
 def install(place: Place, settings: dict[str, str], *, default: bool) -> list[Path]:
     """Write the files; returns them. `settings`: lines of the module's configuration.
 
-    An existing configuration is kept unless there are `settings`. Raises `CannotInstall`.
+    Other lines of an existing configuration are kept. Raises `CannotInstall`.
     """
     try:
         _write_program(place.program)
@@ -121,7 +123,7 @@ def install(place: Place, settings: dict[str, str], *, default: bool) -> list[Pa
         if settings or not place.module_config.exists():
             _write_module_config(place.module_config, settings)
             # The daemon runs as the user who hears it: a key for all is readable by all.
-            private = "Key" in settings and place.config != SYSTEM_CONFIG
+            private = _KEY.search(_read(place.module_config)) and place.config != SYSTEM_CONFIG
             place.module_config.chmod(0o600 if private else 0o644)
             written.append(place.module_config)
         if default:
@@ -170,15 +172,27 @@ def _write_module_config(path: Path, settings: dict[str, str]) -> None:
     for name, value in settings.items():
         if '"' in value or not value.isprintable():
             raise CannotInstall(f'{name}: a quotation mark or control character in "{value}"')
+    text = _read(path) if path.exists() else f"{_TEMPLATE}\n"
+    for name in settings:
+        text = re.sub(rf"^[ \t]*{name}[ \t].*\n?", "", text, flags=re.MULTILINE)
+    separator = "" if text.endswith("\n") else "\n"
     lines = "".join(f'{name} "{value}"\n' for name, value in settings.items())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"{_TEMPLATE}\n{lines}" if lines else _TEMPLATE)
+    with open(descriptor, "w", encoding="utf-8", errors=_AS_IT_IS) as file:
+        file.write(text + separator + lines)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors=_AS_IT_IS)
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8", errors=_AS_IT_IS)
 
 
 def _add_block(place: Place) -> None:
     effective = place.effective_daemon_config
-    text = effective.read_text(encoding="utf-8") if effective.exists() else ""
+    text = _read(effective) if effective.exists() else ""
     lines = [f"DefaultModule {NAME}"]
     if _ADD_MODULE.search(_BLOCK.sub("", text)):  # then the daemon looks for no other modules
         lines.insert(0, f'AddModule "{NAME}" "{PROGRAM}" "{NAME}.conf"')
@@ -188,17 +202,17 @@ def _add_block(place: Place) -> None:
     text = _BLOCK.sub("", text)
     separator = "" if not text or text.endswith("\n") else "\n"
     place.config.mkdir(parents=True, exist_ok=True)
-    place.daemon_config.write_text(text + separator + block, encoding="utf-8")
+    _write(place.daemon_config, text + separator + block)
 
 
 def _remove_block(path: Path) -> bool:
     """Remove the block, and the file if nothing of the user's is left; returns whether it was."""
-    text = path.read_text(encoding="utf-8")
+    text = _read(path)
     rest = _BLOCK.sub("", text)
     if rest == text:
         return False
     if rest in ("", f'Include "{SYSTEM_CONFIG / "speechd.conf"}"\n'):
         path.unlink()
     else:
-        path.write_text(rest, encoding="utf-8")
+        _write(path, rest)
     return True

@@ -229,10 +229,6 @@ class OutputModule:
                     yield event
         except FallbackFailed as error:
             print(f"the fallback failed: {error}", file=sys.stderr, flush=True)
-            self._fallback.close()
-            self._fallback = None
-            with suppress(FallbackFailed):
-                await self._start_fallback()
 
     def _prepare_ahead(self) -> None:
         if self._ahead is not None:

@@ -34,7 +34,10 @@ SaidText = Annotated[str, Field(description="Plain sentences, in the language of
 VoiceName = Annotated[
     str | None, Field(description="Name of a voice, see `list_voices`; default: the server's.")
 ]
-Speed = Annotated[float | None, Field(description="1 is normal, 1.5 is faster by half.")]
+Speed = Annotated[
+    float | None,
+    Field(gt=0, allow_inf_nan=False, description="1 is normal, 1.5 is faster by half."),
+]
 Language = Annotated[str | None, Field(description="Language of the text, such as en or pt-BR.")]
 Wait = Annotated[bool, Field(description="Return only when all of it was heard.")]
 FilePath = Annotated[

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
@@ -31,13 +29,15 @@ from duplex_tts.cli.mcp_server.descriptions import (
     Wait,
 )
 from duplex_tts.cli.mcp_server.results import Said, Saved, Stopped, VoiceList
+from duplex_tts.cli.mcp_server.saved_files import SavedFiles, absolute_path
 from duplex_tts.cli.mcp_server.speech_queue import SpeechQueue, SpokenText
 from duplex_tts.cli.mcp_server.speech_server import SpeechServer
 from duplex_tts.cli.say_job import SayJob, SayReport, say_to_file
-from duplex_tts.cli.server_api import ServerApi
+from duplex_tts.cli.server_api import RequestRefused, ServerApi
 from duplex_tts.errors import ClientError, ConnectionLost
 from duplex_tts.events import Word
 from duplex_tts.playback.devices import DeviceFailed
+from duplex_tts.playback.file_target import FileTarget
 from duplex_tts.playback.queued_utterance import OnWord
 from duplex_tts.sinks import file_format
 
@@ -56,6 +56,7 @@ class SpeechTools:
     server: SpeechServer
     key: str | None
     defaults: Parameters
+    saved_files: SavedFiles = field(default_factory=SavedFiles)
 
     async def say(  # noqa: PLR0913 - a parameter is an argument of the tool
         self,
@@ -109,10 +110,12 @@ class SpeechTools:
         overwrite: Overwrite = False,
     ) -> Saved:
         """Write a file; a call that fails or is cancelled leaves none."""
-        file = _absolute_path(path)
+        file = absolute_path(path)
         report, parameters = SayReport(), self._parameters(voice, speed, language)
-        with _keeping_complete_files(file, report, overwrite=overwrite), _tool_errors():
+        kept = self.saved_files.keep_complete(file, report, overwrite=overwrite)
+        with kept, _tool_errors():
             file_format(file)
+            FileTarget(file).check_writable()
             address = await self.server.find_address()
             async with _reporting(context, len(text)) as on_word:
                 job = SayJob(address, self.key, text, parameters, on_word)
@@ -209,26 +212,6 @@ async def _reporting(context: Context, length: int) -> AsyncIterator[OnWord]:
         await asyncio.gather(reporting, return_exceptions=True)
 
 
-def _absolute_path(path: str) -> Path:
-    return Path(os.path.abspath(os.path.expanduser(path)))
-
-
-@contextmanager
-def _keeping_complete_files(file: Path, report: SayReport, *, overwrite: bool) -> Iterator[None]:
-    """Remove a file that the block has begun and not completed. Raises `ToolError` if there is one
-    that may not be replaced.
-    """
-    existed = os.path.lexists(file)
-    if existed and not overwrite:
-        raise ToolError(f"{file} exists; choose another name, or set `overwrite`")
-    try:
-        yield
-    finally:
-        if not (existed or report.complete):
-            with suppress(OSError):  # there is none, or not even a folder
-                file.unlink()
-
-
 def _fetch_voices(address: str, key: str | None, language: str | None) -> dict[str, Any]:
     """Blocks. Raises `ClientError`."""
     query = {"params": {"language": language}} if language else {}
@@ -236,6 +219,8 @@ def _fetch_voices(address: str, key: str | None, language: str | None) -> dict[s
     try:
         with httpx.Client(headers=headers, timeout=LIST_TIMEOUT_S, trust_env=False) as client:
             return ServerApi(client, address).send_request("GET", "/v1/voices", **query)
+    except httpx.InvalidURL as error:  # a name that is too long, or not printable
+        raise RequestRefused(f"{shorten(repr(language), _SHOWN)} is no language") from error
     except httpx.HTTPError as error:
         raise ConnectionLost(f"no speech server answers at {address} ({error})") from error
 

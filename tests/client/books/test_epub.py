@@ -158,7 +158,7 @@ def test_the_picture_of_a_cover_page_is_the_cover(tmp_path: Path) -> None:
 def test_a_cover_that_is_too_large_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(epub, "_MOST_COVER_BYTES", 1_000)
+    monkeypatch.setattr(epub, "MOST_COVER_BYTES", 1_000)
     cover = {"x.png": (bytes(1_001), 'media-type="image/png" properties="cover-image"')}
     book = read(tmp_path, pages={"a.xhtml": page("<p>a</p>")}, files=cover)
     assert (book.cover, book.chapters[0].text) == (None, "a")
@@ -213,6 +213,35 @@ def test_a_damaged_member_is_refused(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(BookFailed, match="bad_book"):
         read_book(path)
+
+
+def test_a_damaged_member_of_another_compression_is_refused(tmp_path: Path) -> None:
+    path = EpubFile({"a.xhtml": page("<p>a</p>")}).write(tmp_path / "x.epub")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as file:
+        with pytest.warns(UserWarning, match="Duplicate"):
+            file.writestr("OEBPS/a.xhtml", page("<p>" + "word " * 1_000 + "</p>"))
+        start = file.infolist()[-1].header_offset + len("OEBPS/a.xhtml") + 40
+    raw = bytearray(path.read_bytes())
+    raw[start : start + 20] = b"\xff" * 20
+    path.write_bytes(raw)
+    with pytest.raises(BookFailed, match="bad_book"):
+        read_book(path)
+
+
+def test_addresses_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    book = read(
+        tmp_path,
+        pages={"a.xhtml": page("<img src='http://[x'/>"), "b.xhtml": page("<p>b</p>")},
+        nav=nav(("Nowhere", "//[a"), ("One", "b.xhtml")),
+        files={"c.css": (b"", "media-type='text/css'/><item id='bad' href='//[a'")},
+    )
+    assert titles(book) == ["One"]
+
+
+def test_maps_in_maps_are_no_contents(tmp_path: Path) -> None:
+    depth = 5_000
+    ncx = f"<ncx>{'<navMap>' * depth}{'</navMap>' * depth}</ncx>"
+    assert titles(read(tmp_path, pages={"a.xhtml": page("<h1>One</h1>a")}, ncx=ncx)) == ["One"]
 
 
 def test_entities_that_expand_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import av
 import pytest
 from typer.testing import CliRunner
 
+from duplex_tts.books.book import MOST_COVER_BYTES
 from duplex_tts.cli.app import app
 from duplex_tts.cli.batch import lock_folder
 from tests.support.engines.fake_engine import FakeModel
@@ -123,6 +124,21 @@ async def test_a_killed_book_keeps_its_parts(tmp_path: Path) -> None:
     assert len(chapter_titles(tmp_path / "x.m4b")) == 9
 
 
+async def test_a_damaged_part_is_rendered_again(tmp_path: Path) -> None:
+    source, folder = tmp_path / "x.epub", tmp_path / ".x.m4b.parts"
+    write_epub(source, "<p>One.</p>", "<p>Two.</p>")
+    async with live_server() as live:
+        await run_cli(source, "--url", live.http, "--keep-parts")
+        (tmp_path / "x.m4b").unlink()
+        empty, cut = folder.glob("*.flac")  # as after a power failure
+        empty.write_bytes(b"")
+        cut.write_bytes(cut.read_bytes()[:-20])
+        code, stderr = await run_cli(source, "--url", live.http)
+        assert (code, f"{cut} was damaged" in stderr) == (1, True)
+        code, stderr = await run_cli(source, "--url", live.http)
+    assert (code, chapter_titles(tmp_path / "x.m4b")) == (0, ["Title 1", "Title 2"]), stderr
+
+
 async def test_a_failed_chapter_is_named_and_the_others_are_kept(tmp_path: Path) -> None:
     source, folder = tmp_path / "x.epub", tmp_path / ".x.m4b.parts"
     write_epub(source, PARAGRAPH, "<p>Please explode now.</p>", "<p>Fine.</p>")
@@ -210,3 +226,12 @@ def test_errors_come_before_any_speech(
     assert code != 0
     assert why in output
     assert file_names(tmp_path) == ["x.epub"]
+
+
+def test_a_cover_without_end_is_not_read_whole(tmp_path: Path) -> None:
+    book, cover = write_epub(tmp_path / "x.epub", PARAGRAPH), tmp_path / "cover.png"
+    with cover.open("wb") as file:
+        file.truncate(MOST_COVER_BYTES + 1)
+    code, output = run_offline(str(book), "--cover", str(cover))
+    assert code == 2
+    assert "30 MB" in output

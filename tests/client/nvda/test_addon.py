@@ -75,6 +75,20 @@ async def test_a_refusal_and_a_missing_server_are_errors(addon: ModuleType) -> N
         await asyncio.to_thread(client.voices)
 
 
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"voices": [1], "default": "x"}'])
+async def test_another_kind_of_server_is_an_error(addon: ModuleType, answer: bytes) -> None:
+    async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + answer)
+        writer.close()
+
+    async with await asyncio.start_server(answer_all, "127.0.0.1") as server:
+        client = addon.SpeechClient(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        for call in (client.voices, lambda: list(client.speak("Hello"))):
+            with pytest.raises(addon.SpeechError, match="not a Duplex TTS server"):
+                await asyncio.to_thread(call)
+
+
 async def test_a_cancel_ends_the_speech_wherever_it_waits(addon: ModuleType) -> None:
     gate = threading.Semaphore(1)  # for the warm-up
     async with live_server(FakeModel(gate=gate)) as live:
@@ -125,6 +139,22 @@ async def test_the_driver_drops_what_is_cancelled(
         assert await asyncio.to_thread(nvda.done.happened.wait, 10)
         await asyncio.to_thread(driver.terminate)
     assert WavePlayer.players[0].stops >= 40
+    assert len(WavePlayer.players[0].fed) == 4 * BYTES_PER_CHARACTER
+
+
+async def test_a_sequence_that_is_cancelled_when_it_is_taken_is_not_spoken(
+    addon: ModuleType, nvda: SimpleNamespace, tmp_path: Path
+) -> None:
+    async with live_server() as live:
+        driver = await asyncio.to_thread(start_driver, addon, tmp_path, live.address)
+        await asyncio.to_thread(driver.terminate)  # the thread: here it runs afterwards
+        driver.speak(["Cancelled"])
+        taken = driver._jobs.get()
+        driver.cancel()
+        driver._jobs.put(taken)
+        driver.speak(["Last"])
+        driver._jobs.put(None)
+        await asyncio.to_thread(driver._run)
     assert len(WavePlayer.players[0].fed) == 4 * BYTES_PER_CHARACTER
 
 

@@ -15,6 +15,7 @@ from duplex_tts.speechd.installation import (
     is_default,
     uninstall,
 )
+from duplex_tts.speechd.module_config import read_config
 
 
 @pytest.fixture
@@ -86,6 +87,25 @@ def test_an_edited_configuration_is_kept_and_a_key_is_private(place: Place) -> N
         install(place, {"Voice": 'a"b'}, default=False)
 
 
+def test_a_setting_replaces_its_former_value_and_no_other(place: Place) -> None:
+    install(place, {"Server": "box:1", "Key": "dtts_x"}, default=True)
+    install(place, {"Voice": "emma"}, default=True)
+    install(place, {"Server": "box:2"}, default=True)
+    config = read_config(place.module_config)
+    assert (config.url, config.key, config.voice) == ("ws://box:2/ws/tts", "dtts_x", "emma")
+    assert place.module_config.read_text().count("\nServer ") == 1
+    assert place.module_config.stat().st_mode & 0o77 == 0
+
+
+def test_a_configuration_in_another_encoding_is_kept(place: Place) -> None:
+    place.config.mkdir()
+    place.daemon_config.write_bytes(b"# caf\xe9\n")
+    install(place, {}, default=True)
+    assert is_default(place)
+    uninstall(place)
+    assert place.daemon_config.read_bytes() == b"# caf\xe9\n"
+
+
 def test_a_missing_or_old_daemon_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,5 +141,6 @@ def test_a_mistyped_address_is_told_at_the_installation(
     monkeypatch.setattr(command, "check_daemon", lambda: "0.11.4")
     monkeypatch.setattr(command, "user_place", lambda: place)
     result = CliRunner().invoke(app, ["speechd", "install", "--url", "http://"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
+    assert not place.program.exists()
     assert "not an address" in result.output

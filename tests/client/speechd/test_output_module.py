@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench.harness.speechd_module import ModuleEvent, ModuleFailed, SpeechdModule, speechd_module
+from duplex_tts.speechd.__main__ import read_line
 from duplex_tts.speechd.module_config import BadModuleConfig, ModuleConfig, read_config
 from tests.support.engines.fake_engine import CHARACTER_MS, FakeModel
 from tests.support.live_server import live_server
@@ -187,6 +188,14 @@ async def test_values_that_cannot_be_set_are_refused(tmp_path: Path) -> None:
             await module.set_values({"rate": 1000})
         with pytest.raises(ModuleFailed, match=r"0\.11"):
             await module.set_values({"audio_output_method": "pulse"}, "AUDIO")
+
+
+async def test_of_a_line_that_is_too_long_the_rest_is_read() -> None:
+    reader = asyncio.StreamReader(limit=8)
+    reader.feed_data(b"SPEAK\n" + b"x" * 20)
+    assert await read_line(reader) == b"SPEAK\n"
+    asyncio.get_running_loop().call_soon(reader.feed_data, b"rest\n.\n")
+    assert [await read_line(reader), await read_line(reader)] == [b"rest\n", b".\n"]
 
 
 async def test_voices_are_listed_by_language(tmp_path: Path) -> None:

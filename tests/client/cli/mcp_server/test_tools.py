@@ -111,6 +111,11 @@ async def test_parameters_of_a_call_replace_the_defaults() -> None:
     assert [start.get("language") for start in starts] == [None, "en-US"]
 
 
+async def test_a_speed_of_zero_is_refused() -> None:
+    async with run_agent("127.0.0.1:1") as agent:
+        assert "speed" in await agent.fail("say", text="Hi", speed=0)
+
+
 async def test_too_many_texts_are_refused_with_what_to_do() -> None:
     async with live_server() as live, run_agent(live.address) as agent:
         for _ in range(QUEUE_LIMIT):
@@ -227,6 +232,12 @@ async def test_voices_are_listed_with_their_language() -> None:
         assert len((await agent.call("list_voices", language="english"))["voices"]) == 4
 
 
+async def test_a_language_that_cannot_be_one_is_refused() -> None:
+    async with live_server() as live, run_agent(live.address) as agent:
+        message = await agent.fail("list_voices", language="x" * 100_000)
+    assert "is no language" in message
+
+
 async def test_a_language_without_a_voice_is_an_error_with_the_remedy() -> None:
     async with live_server() as live, run_agent(live.address) as agent:
         message = await agent.fail("list_voices", language="arabic")
@@ -270,6 +281,25 @@ async def test_a_path_below_a_file_is_refused(tmp_path: Path) -> None:
     async with run_agent("127.0.0.1:1") as agent:
         message = await agent.fail("save_to_file", text="Hi", path=f"{tmp_path}/file/hello.wav")
     assert f"the folder {tmp_path}/file does not exist" in message
+
+
+async def test_a_name_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
+    async with run_agent("127.0.0.1:1") as agent:
+        message = await agent.fail("save_to_file", text="Hi", path=f"{tmp_path}/a\0b.wav")
+        assert "NUL" in message
+        message = await agent.fail("save_to_file", text="Hi", path=f"{tmp_path}/{'n' * 300}.wav")
+        assert "too long" in message
+
+
+async def test_two_calls_do_not_write_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    async with live_server() as live, run_agent(live.address) as agent:
+        arguments = {"text": LONG, "path": str(file)}
+        first = agent.call_later("save_to_file", **arguments)
+        await wait_until(lambda: bool(os.listdir(tmp_path)), 20)
+        assert "another call" in await agent.fail("save_to_file", **arguments)
+        saved = await first
+    assert saved["duration_s"] == pytest.approx(soundfile.info(file).duration, abs=0.1)
 
 
 async def test_a_failed_call_leaves_no_file(tmp_path: Path) -> None:

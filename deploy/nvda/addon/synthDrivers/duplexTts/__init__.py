@@ -68,7 +68,7 @@ class SynthDriver(synthDriverHandler.SynthDriver):
         self._rate = self._pitch = 50
         self._volume = 100
         self._player = self._open_player()
-        self._jobs: queue.Queue[list[Item] | None] = queue.Queue()
+        self._jobs: queue.Queue[tuple[int, list[Item]] | None] = queue.Queue()
         self._cancels = 0
         self._thread = threading.Thread(target=self._run, name="duplexTts", daemon=True)
         self._thread.start()
@@ -85,7 +85,7 @@ class SynthDriver(synthDriverHandler.SynthDriver):
                 items.append(Letters(command.state))
             elif isinstance(command, BreakCommand):
                 items.append(Pause(command.time))
-        self._jobs.put(items)
+        self._jobs.put((self._cancels, items))
 
     def cancel(self) -> None:
         """Silence, at once; what is queued is dropped."""
@@ -110,8 +110,10 @@ class SynthDriver(synthDriverHandler.SynthDriver):
         self._player.close()
 
     def _run(self) -> None:
-        while (items := self._jobs.get()) is not None:
-            cancels = self._cancels
+        while (job := self._jobs.get()) is not None:
+            cancels, items = job
+            if cancels != self._cancels:
+                continue  # it was cancelled before it could be taken
             try:
                 self._speak_items(items, cancels)
             except SpeechError as error:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
 SAMPLE_RATE_HZ = 24_000
+_NO_SPEECH_SERVER = "what answers at this address is not a Duplex TTS server"
 
 
 class SpeechError(Exception):
@@ -59,8 +60,11 @@ class SpeechClient:
             raise SpeechError(f"no speech server answers: {error}") from error
         finally:
             connection.close()
-        voices = {voice["name"]: voice["language"] for voice in body["voices"]}
-        return {body["default"]: voices[body["default"]], **voices}
+        try:
+            voices = {voice["name"]: voice["language"] for voice in body["voices"]}
+            return {body["default"]: voices[body["default"]], **voices}
+        except (KeyError, TypeError) as error:
+            raise SpeechError(_NO_SPEECH_SERVER) from error
 
     def speak(self, text: str, **parameters: Any) -> Iterator[Audio]:
         """Yield the speech as it is rendered; ends early after `cancel`. Raises `SpeechError`."""
@@ -78,6 +82,8 @@ class SpeechClient:
                     raise SpeechError(message["message"])
                 if message["type"] == "audio" and message["audio"]:
                     yield _to_audio(message)
+        except (KeyError, TypeError) as error:
+            raise SpeechError(_NO_SPEECH_SERVER) from error
         except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
             if cancels == self._cancels:  # else the connection was closed on purpose
                 raise SpeechError(f"the speech server is lost: {error}") from error
