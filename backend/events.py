@@ -56,7 +56,8 @@ class Start:
     `typing`: the units in which unfinished text is spoken. `priority`: among first sounds. `ssml`:
     tags are carried out, also if the text does not begin with `<speak>`. `lexicon`: how words are
     said, by what is written. `dictionaries`: ids of stored ones. `follows`: a context of this
-    session that has to end first, if it still runs; meanwhile text is only kept.
+    session that has to end first, if it still runs, and those that it waits for; meanwhile text is
+    only kept.
     """
 
     context: str

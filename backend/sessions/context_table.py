@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 from backend.errors import (
     ContextEnded,
@@ -25,6 +26,14 @@ _REMEMBERED_ADVISABLE = 100  # the latest contexts
 _MAX_TURN_PAUSE_S = 5.0  # of silence; after more, a new context needs admission again
 
 
+class _Running(NamedTuple):
+    """A context and its task. `follows`: the tasks that it waits for."""
+
+    context: Context
+    task: asyncio.Task[None]
+    follows: frozenset[asyncio.Task[None]]
+
+
 class ContextTable:
     """Running contexts by id, and the ids of ended ones."""
 
@@ -42,7 +51,7 @@ class ContextTable:
         self._send_queue = send_queue
         self._on_failed = on_failed
         self._record = record
-        self._running: dict[str, tuple[Context, asyncio.Task[None]]] = {}
+        self._running: dict[str, _Running] = {}
         self._advisable: deque[str] = deque(maxlen=_REMEMBERED_ADVISABLE)
         self._used: dict[str, None] = {}  # insertion order: oldest first
         self._audible_until_s = -math.inf  # when finished contexts are heard to their end
@@ -59,18 +68,18 @@ class ContextTable:
     @property
     def waiting_characters(self) -> int:
         """Characters not spoken yet."""
-        return sum(context.waiting_characters for context, _ in self._running.values())
+        return sum(each.context.waiting_characters for each in self._running.values())
 
     @property
     def typing(self) -> list[Typing]:
         """In which pieces texts are spoken that are still being written; each way once."""
-        return sorted({context.typing for context, _ in self._running.values()})
+        return sorted({each.context.typing for each in self._running.values()})
 
     @property
     def buffered_s(self) -> float:
         """Audio sent but not heard yet."""
         left_s = max(0.0, self._audible_until_s - self._services.clock())
-        return max([left_s, *(context.buffered_s for context, _ in self._running.values())])
+        return max([left_s, *(each.context.buffered_s for each in self._running.values())])
 
     def is_advisable(self, context_id: str) -> bool:
         """Whether it has a live listener and a format of a fixed rate; its audio may still be on
@@ -87,13 +96,13 @@ class ContextTable:
         self._refuse_used(context_id)
         if context_id not in self._running:
             raise UnknownContext("no such context; it begins with its `start` or first `text`")
-        return self._running[context_id][0]
+        return self._running[context_id].context
 
     def get_or_open(self, context_id: str) -> Context:
         """Return the context; opens it with the defaults if new."""
         if context_id not in self._running:
             self.open_context(Start(context=context_id))
-        return self._running[context_id][0]
+        return self._running[context_id].context
 
     def open_context(self, start: Start) -> None:
         """Open a context. Raises `ContextStarted`, `ContextEnded`, and errors that use up its id:
@@ -107,10 +116,10 @@ class ContextTable:
         except DuplexError as error:
             error.ends_context = True
             raise
-        _, before = self._running.get(start.follows or "", (None, None))
-        run = self._run_context(context, before)
+        follows = self._find_followed(start.follows)
+        run = self._run_context(context, follows)
         task = self._tasks.create_task(run, name=f"context {start.context}")
-        self._running[start.context] = context, task
+        self._running[start.context] = _Running(context, task, follows)
         self._idle.clear()
         if context.is_advisable:
             self._advisable.append(context.id)
@@ -119,7 +128,7 @@ class ContextTable:
 
     def stop_context(self, context_id: str, outcome: str) -> Context:
         """Cancel a running context. `outcome`: the reason, for the log."""
-        context, task = self._running[context_id]
+        context, task, _ = self._running[context_id]
         task.cancel()
         context.close_record(outcome)
         self._remove_context(context_id)
@@ -158,11 +167,18 @@ class ContextTable:
             return len(self._running) == 1
         return self._services.clock() - self._audible_until_s < _MAX_TURN_PAUSE_S
 
-    async def _run_context(self, context: Context, before: asyncio.Task[None] | None) -> None:
-        """Run a context, once the task `before` has ended."""
+    def _find_followed(self, context_id: str | None) -> frozenset[asyncio.Task[None]]:
+        """The task of a running context, and those that it waits for: it may be cancelled first."""
+        if context_id is None or context_id not in self._running:
+            return frozenset()
+        _, task, follows = self._running[context_id]
+        return frozenset(each for each in (*follows, task) if not each.done())
+
+    async def _run_context(self, context: Context, follows: frozenset[asyncio.Task[None]]) -> None:
+        """Run a context, once the tasks `follows` have ended."""
         try:
-            if before is not None:
-                await asyncio.wait((before,))
+            if follows:
+                await asyncio.wait(follows)
             await context.run()
             until_s = self._services.clock() + context.buffered_s
             self._audible_until_s = max(self._audible_until_s, until_s)

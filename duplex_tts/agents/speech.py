@@ -37,6 +37,7 @@ class Speech:
         self._editing = asyncio.Lock()
         self._retracted: asyncio.Future[None] | None = None
         self._is_done = False
+        self._is_received = False  # the iteration has ended
         self.text = ""
         self.audio_ms = 0.0
 
@@ -48,7 +49,11 @@ class Speech:
     # --- text -------------------------------------------------------------------------------------
 
     async def push(self, text: str) -> None:
-        """Send more text. Waits while too much is unspoken, and for the answer to `retract`."""
+        """Send more text. Waits while too much is unspoken, and for the answer to `retract`.
+
+        A lone surrogate, as of half an emoji, becomes U+FFFD: it must not end an answer.
+        """
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         async with self._editing:
             self.text += text
             await self._context.push(text)
@@ -66,9 +71,10 @@ class Speech:
         """Take back the text from offset `to` on, as far as it is not being spoken.
 
         Waits for the server's answer, which the iteration receives. Returns the text that stays.
+        No effect after the iteration.
         """
         async with self._editing:
-            if not self._context.over:
+            if not (self._context.over or self._is_received):
                 self._retracted = asyncio.get_running_loop().create_future()
                 await self._context.retract(to)
                 await self._retracted
@@ -101,6 +107,7 @@ class Speech:
                     case Cancelled():
                         return
         finally:
+            self._is_received = True
             self._answer_retraction()
         if self._errors:
             first = self._errors[0]

@@ -24,7 +24,6 @@ class Turn:
     speech: Speech
     is_interruptible: bool = True
     is_received: bool = False
-    is_retracted: bool = False
     begins_ms: float | None = None
     begins_s: float = 0.0
     audio_ms: float = 0.0

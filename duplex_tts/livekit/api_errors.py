@@ -10,6 +10,7 @@ from livekit.agents import APIConnectionError, APIError, APIStatusError, APITime
 from duplex_tts.errors import BadAddress, ClientError, ConnectionLost
 
 _STATUS = {
+    "bad_format": 400,
     "bad_lexicon": 400,
     "bad_message": 400,
     "invalid_api_key": 401,

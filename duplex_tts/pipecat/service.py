@@ -81,7 +81,8 @@ class DuplexTTSService(TTSService):
         )
         self._kept = KeptSession(url, key, options)
         self._timeline = TurnTimeline()
-        self._failed: set[str] = set()  # contexts whose further text is dropped
+        self._failed: set[str] = set()  # contexts; no more of them is said, nor of these
+        self._retracted: set[str] = set()
         self._register_event_handler("on_interrupted")
 
     # --- for the application ----------------------------------------------------------------------
@@ -95,9 +96,11 @@ class DuplexTTSService(TTSService):
         if not self._timeline.turns:
             return ""
         context_id, turn = list(self._timeline.turns.items())[-1]
-        turn.is_retracted = True
-        self._failed.add(context_id)
+        self._retracted.add(context_id)
         kept = await turn.speech.retract(to)
+        # No more text will complete this sentence: its words count as they are played.
+        frames = await self._aggregated_frame_sequencer.finalize(context_id)
+        await self._push_sequencer_frames(frames, context_id)
         await turn.speech.end()
         return kept
 
@@ -150,7 +153,7 @@ class DuplexTTSService(TTSService):
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         """Send text; its audio arrives in the audio context."""
-        if context_id not in self._failed:
+        if not self._is_dropped(context_id):
             try:
                 turn = self._timeline.turns.get(context_id) or await self._start_turn(context_id)
                 await turn.speech.push(text)
@@ -163,11 +166,26 @@ class DuplexTTSService(TTSService):
         """End the text of an answer."""
         context_id = context_id or self.get_active_audio_context_id() or ""
         turn = self._timeline.turns.get(context_id)
-        if turn is None and context_id not in self._failed:
-            await self._end_context(context_id)  # it was never spoken: the service is unusable
-        elif turn is not None and not turn.is_retracted:
+        if turn is None or turn.is_received:
+            await self._end_unspoken(context_id)
+        elif not self._is_dropped(context_id):
             with suppress(ClientError):  # the receiving task reports it
                 await turn.speech.end()
+
+    async def on_turn_context_completed(self) -> None:
+        """Note that all text of an answer has come."""
+        context_id = self._turn_context_id or ""
+        await super().on_turn_context_completed()
+        self._forget_dropped(context_id)
+
+    def _is_dropped(self, context_id: str) -> bool:
+        return context_id in self._failed or context_id in self._retracted
+
+    def _forget_dropped(self, context_id: str) -> None:
+        """Forget it once all its text has come, and all its audio was sent on."""
+        if context_id != self._turn_context_id and not self.audio_context_available(context_id):
+            self._failed.discard(context_id)
+            self._retracted.discard(context_id)
 
     async def _start_turn(self, context_id: str) -> Turn:
         speech = await self._kept.start_speech(
@@ -186,9 +204,9 @@ class DuplexTTSService(TTSService):
             async for audio in turn.speech:
                 await self._append_audio(context_id, turn, audio)
             if not turn.speech.audio_ms:
-                silence = bytes(2 * self.sample_rate * SILENT_MS // 1000)
-                await self._append_pcm(context_id, silence)
+                await self._append_silence(context_id)
         except ClientError as error:
+            self._failed.add(context_id)
             await self._report_error(error)
         self._timeline.end_audio(turn)
         await self._end_context(context_id)
@@ -210,6 +228,15 @@ class DuplexTTSService(TTSService):
         frame = TTSAudioRawFrame(pcm, self.sample_rate, 1, context_id=context_id)
         await self.append_to_audio_context(context_id, frame)
 
+    async def _append_silence(self, context_id: str) -> None:
+        await self._append_pcm(context_id, bytes(2 * self.sample_rate * SILENT_MS // 1000))
+
+    async def _end_unspoken(self, context_id: str) -> None:
+        """End an audio context that late text has opened and that is not spoken."""
+        if context_id in self._retracted:
+            await self._append_silence(context_id)
+        await self._end_context(context_id)
+
     async def _end_context(self, context_id: str) -> None:
         if self.audio_context_available(context_id):
             await self.append_to_audio_context(context_id, TTSStoppedFrame(context_id=context_id))
@@ -228,9 +255,8 @@ class DuplexTTSService(TTSService):
         await super().start_word_timestamps()
 
     async def _apply_force_complete(self, context_id: str) -> None:
-        """Take no text for spoken that was taken back."""
-        turn = self._timeline.turns.get(context_id)
-        if turn is not None and turn.is_retracted:
+        """Take no text for spoken that was taken back, or failed."""
+        if self._is_dropped(context_id):
             others = set(self._tts_contexts) - {context_id}
             self._aggregated_frame_sequencer.clear(keep_contexts=others)
         await super()._apply_force_complete(context_id)
@@ -246,12 +272,13 @@ class DuplexTTSService(TTSService):
         await super().process_frame(frame, direction)
 
     async def on_audio_context_completed(self, context_id: str) -> None:
-        """Forget a context that failed."""
-        self._failed.discard(context_id)
+        """Note that all audio of an answer was sent on."""
+        self._forget_dropped(context_id)
         await super().on_audio_context_completed(context_id)
 
     async def _interrupt(self) -> None:
         self._failed.clear()
+        self._retracted.clear()
         for turn, heard in self._timeline.interrupt():
             await self._stop_receiving(turn)
             if not heard.complete:

@@ -148,6 +148,13 @@ async def test_an_unknown_voice_is_not_retried(server: RunningServer) -> None:
         assert refused.value.status_code == 404
 
 
+async def test_an_impossible_rate_is_not_retried(server: RunningServer) -> None:
+    async with TTS(server.http, sample_rate=7) as voice:
+        with pytest.raises(APIStatusError, match="sample_rate") as refused:
+            await push_and_read(voice.stream(), [HELLO])
+        assert refused.value.status_code == 400
+
+
 @pytest.mark.parametrize("text", ["...", "\U0001f600", " \n "])
 async def test_a_text_without_sound_is_no_failure(voice: TTS, text: str) -> None:
     errors = Collected(voice, "error")

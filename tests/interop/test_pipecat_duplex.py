@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pipecat.frames.frames import (
     AggregatedTextFrame,
+    ErrorFrame,
     Frame,
     InterruptionFrame,
     TTSAudioRawFrame,
@@ -263,6 +264,42 @@ async def test_the_text_that_stays_after_a_retraction_is_all_that_is_said(
     assert kept == "The lamp is lit. "
     assert call.answers == ["The lamp is lit."]
     checker.expect_speech(call.speaker.clip, kept)
+
+
+async def test_an_answer_goes_on_after_a_retraction_that_the_model_outlasts(
+    server: RunningServer,
+) -> None:
+    voice = service(server)
+    async with pipeline_call(voice) as call:
+        writing = asyncio.create_task(
+            call.write(["I ", "must ", "not say tha", "t ", "at ", "all."], 0.5)
+        )
+        await asyncio.sleep(1.2)
+        kept = await voice.retract()
+        await writing
+        await call.write(["Next."])
+        await call.wait_played(1_200)
+    assert kept
+    assert call.answers == [kept.strip(), "Next."]
+
+
+async def test_an_answer_that_fails_is_reported_once_and_the_next_one_speaks(
+    server: RunningServer,
+) -> None:
+    fast = DuplexTTSService.Settings(speed=9)
+    voice = service(server)
+    frames = [
+        TTSUpdateSettingsFrame(delta=fast),
+        *llm_response(["One ", "two ", "three."], period_s=0.3),
+        TTSUpdateSettingsFrame(delta=DuplexTTSService.Settings(speed=1)),
+        TTSSpeakFrame(text=HELLO),
+        SleepFrame(0.5),
+    ]
+    down, up = await run_test(voice, frames_to_send=frames, start_timeout=10)
+    errors = [frame.error for frame in up if isinstance(frame, ErrorFrame)]
+    assert len([error for error in errors if "speed" in error]) == 1
+    said = [frame.text for frame in down if isinstance(frame, TTSTextFrame)]
+    assert said == HELLO.split()
 
 
 # --- what the server is told ----------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from backend.events import Cancel, Command, Flush, Start, Text
+from backend.events import Cancel, Command, Flush, Retract, Start, Text
 from backend.protocols.alignment import Alignment
 from backend.protocols.together.events import TogetherItem
 from backend.protocols.together.request import SpeechParams
@@ -23,6 +24,13 @@ class Stream:
     name: str
     params: SpeechParams
     turns: TurnStream
+
+    def change_params(self, params: SpeechParams, start: Start) -> Sequence[Command]:
+        """Apply them to later text. `start`: what they stand for; it does not say the alignment."""
+        is_realigned = params.alignment != self.params.alignment
+        self.params = params
+        closed = self.turns.close() if is_realigned else ()
+        return *closed, *self.turns.change_parameters(start)
 
     @property
     def fields(self) -> dict[str, str]:
@@ -79,6 +87,22 @@ class StreamTable:
         """All streams."""
         return list(self._streams.values())
 
+    def change_params(self, changes: Mapping[str, Any], name: str | None) -> Sequence[Command]:
+        """For the named stream, else for all of them and those to come.
+
+        Raises what `SpeechParams.build_start` does; then nothing has changed.
+        """
+        streams = self.streams if name is None else [self.find_stream(name)]
+        new_params = self.params.model_copy(update=changes if name is None else {})
+        new_params.build_start(self._find_voice)
+        changed = [stream.params.model_copy(update=changes) for stream in streams]
+        starts = [params.build_start(self._find_voice) for params in changed]
+        self.params = new_params
+        commands: list[Command] = []
+        for stream, params, start in zip(streams, changed, starts, strict=True):
+            commands += stream.change_params(params, start)
+        return commands
+
     def find_context(self, id_: str | None) -> CoreContext | None:
         """The unfinished core context with this id."""
         return None if id_ is None else self._contexts.get(id_)
@@ -87,7 +111,7 @@ class StreamTable:
         """End the core contexts that have nothing to say: clients name a new one for each turn, and
         end none.
         """
-        ended, self._commands = self._commands, []
+        ended: list[Command] = []
         for id_, context in self._contexts.items():
             if context.is_idle and context.stream.turns.context == id_:
                 ended += context.stream.turns.close()
@@ -106,6 +130,11 @@ class StreamTable:
                 case Flush(context=id_):
                     self._contexts[id_].unanswered += 1
 
+    def take_commands(self) -> Sequence[Command]:
+        """What has to be sent before the commands of the next message: see `end_later`."""
+        commands, self._commands = self._commands, []
+        return commands
+
     def end_later(self, stream: Stream) -> None:
         """With the next message, end the open core context: some of its text was refused, so that
         the transcript of later text would be wrong.
@@ -114,15 +143,23 @@ class StreamTable:
 
     def cancel_stream(self, stream: Stream) -> Sequence[Command]:
         """Cancel all of a stream."""
-        ids = [id_ for id_, context in self._contexts.items() if context.stream is stream]
+        ids = self._find_ids(stream)
         for id_ in ids:
             self.forget_context(id_)
         return [Cancel(id_) for id_ in ids]
+
+    def clear_stream(self, stream: Stream) -> Sequence[Command]:
+        """Take back all text of a stream that is not spoken yet."""
+        closed = [id_ for id_ in self._find_ids(stream) if id_ != stream.turns.context]
+        return *(Retract(id_, 0) for id_ in closed), *stream.turns.clear()
 
     def forget_context(self, id_: str) -> None:
         """A core context has ended."""
         context = self._contexts.pop(id_)
         context.stream.turns.forget_context(id_)
+
+    def _find_ids(self, stream: Stream) -> list[str]:
+        return [id_ for id_, context in self._contexts.items() if context.stream is stream]
 
     def _forget_unused(self) -> None:
         """Make room for a stream, if one has nothing to say."""

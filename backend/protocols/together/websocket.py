@@ -63,14 +63,17 @@ class TogetherProtocol:
 
     def decode(self, message: str | bytes) -> Sequence[Command]:
         """Raises `BinaryMessage`, `BadJson`, `BadMessage`, `BadFormat`, `UnknownType`."""
-        received = read_message(_TogetherMessage, message)
+        commands = self._decode(read_message(_TogetherMessage, message))
+        return *self._table.take_commands(), *commands
+
+    def _decode(self, received: _TogetherMessage) -> Sequence[Command]:
         match received.type:
             case "input_text_buffer.append":
                 return self._append_text(received)
             case "input_text_buffer.commit":
                 return self._commit(self._table.find_stream(received.context_id))
             case "input_text_buffer.clear":
-                return self._table.find_stream(received.context_id).turns.clear()
+                return self._table.clear_stream(self._table.find_stream(received.context_id))
             case "context.cancel":
                 return self._cancel(self._table.find_stream(received.context_id))
             case "tts_session.updated":
@@ -109,17 +112,9 @@ class TogetherProtocol:
         if fields is None:
             raise BadMessage("tts_session.updated: session: expected an object")
         changes = {name: getattr(fields, name) for name in fields.model_fields_set}
-        params = table.params.model_copy(update=changes)
-        params.build_start(self._find_voice)  # raises before anything has changed
-        if received.context_id is None:
-            table.params, streams = params, table.streams
-        else:
-            streams = [table.find_stream(received.context_id)]
-        commands: list[Command] = []
-        for stream in streams:
-            stream.params = stream.params.model_copy(update=changes)
-            start = stream.params.build_start(self._find_voice)
-            commands += stream.turns.change_parameters(start)
+        commands = table.change_params(changes, received.context_id)
+        name = received.context_id
+        params = table.params if name is None else table.find_stream(name).params
         return *commands, Ping(_to_json(self._session_message("session.updated", params)))
 
     # --- server to client -------------------------------------------------------------------------

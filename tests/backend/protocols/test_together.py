@@ -243,6 +243,24 @@ def test_a_refused_update_changes_nothing() -> None:
     assert started(protocol, "Hi").speed is None
 
 
+def test_an_update_that_one_context_refuses_changes_none() -> None:
+    protocol = create_protocol(response_format="mp3")
+    started(protocol, "One.", context_id="a")
+    decode(protocol, update("b", response_format="wav"))
+    with pytest.raises(BadFormat):
+        protocol.decode(json.dumps(update(bit_rate=64000)))
+    ends = [Text("1", "\n"), Flush("1", ends_stream=True)]
+    assert decode(protocol, COMMIT | {"context_id": "a"}) == ends
+    assert started(protocol, "One.", context_id="c").bit_rate is None
+
+
+def test_an_update_of_one_context_needs_to_fit_only_that() -> None:
+    protocol = create_protocol(response_format="wav")
+    decode(protocol, update("a", response_format="mp3"))
+    decode(protocol, update("a", bit_rate=64000))
+    assert started(protocol, "One.", context_id="a").bit_rate == 64000
+
+
 def test_update_is_answered() -> None:
     protocol = create_protocol()
     protocol.encode(Ready("session", "token", "heart", 24000, "pcm_s16le"))
@@ -405,6 +423,15 @@ def test_words_are_timed_from_the_items_start() -> None:
     )
 
 
+def test_words_are_timed_from_an_update_on() -> None:
+    replies = run_dialogue(
+        create_protocol(), append("One. "), COMMIT, update(alignment="word"), append("Two. "),
+        COMMIT, update(alignment="none"), append("Three."), COMMIT, update(speed=1.5),
+    )  # fmt: skip
+    assert [reply["words"] for reply in replies if reply["type"] == WORDS] == [["Two."]]
+    assert heard(replies) == "One.|Two.|Three.|"
+
+
 def test_clear_drops_what_is_not_spoken_and_answers_commits() -> None:
     later = [COMMIT, append("two. " * 50), COMMIT, CLEAR, append("Later."), COMMIT]
     replies = run_dialogue(create_protocol(), append("One. "), *later, update(speed=1.5))
@@ -412,6 +439,26 @@ def test_clear_drops_what_is_not_spoken_and_answers_commits() -> None:
     assert parts[-2:] == ["Later.", ""]
     assert kinds(replies).count(DONE) == 2
     assert len("".join(parts)) < 60
+
+
+def test_clear_drops_text_before_an_update_too() -> None:
+    before = [append("One. " + "two. " * 50), COMMIT, update(speed=1.5), append("No. "), COMMIT]
+    replies = run_dialogue(
+        create_protocol(), *before, CLEAR, append("Later."), COMMIT, update(speed=1.2)
+    )
+    assert heard(replies).split("|")[-2:] == ["Later.", ""]
+    assert len(heard(replies)) < 60
+
+
+def test_text_before_a_refused_one_is_spoken_at_the_commit() -> None:
+    protocol = create_protocol()
+    decode(protocol, append("One two "))
+    decode(protocol, append("x" * 300))
+    encode_parsed(protocol, Failed("1", "text_limit", "too much"))
+    assert decode(protocol, COMMIT) == [End("1")]
+    assert decode(protocol, COMMIT) == []
+    replies = encode_parsed(protocol, audio_event("1", (0, 8)))
+    assert kinds(replies + encode_parsed(protocol, Done("1", 100, 8, 1))) == [DELTA, DONE]
 
 
 def test_clear_of_nothing_and_after_the_end() -> None:

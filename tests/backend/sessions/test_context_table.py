@@ -103,3 +103,14 @@ def test_a_waiting_context_can_be_cancelled() -> None:
     assert contexts_of(client.events) == ["a"]
     assert client.single_event(Cancelled, "b").audio_ms == 0
     assert client.single_event(Done, "a").characters == 11
+
+
+def test_a_context_after_a_cancelled_waiting_one_waits_for_the_same() -> None:
+    async def script(client: ScriptedClient) -> None:
+        client.send(Text("a", "One two three. "), Start("b", follows="a"), Start("c", follows="b"))
+        client.send(Text("c", "Four."), End("c"), Cancel("b"))
+        await client.wait(30)
+        client.send(Text("a", "Five."), End("a"))
+        await client.wait_settled()
+
+    assert contexts_of(run_script(script).events) == ["a", "c"]

@@ -74,6 +74,23 @@ async def test_text_is_taken_back_unless_it_is_spoken(session: KeptSession) -> N
     assert await speech.retract(0) == "One more."
 
 
+async def test_a_retraction_after_the_iteration_does_not_wait(session: KeptSession) -> None:
+    speech = await session.start_speech({})
+    await speech.push("One two three. ")
+    receiving = asyncio.create_task(collect(speech))
+    await asyncio.sleep(0)
+    receiving.cancel()
+    await asyncio.wait([receiving])
+    async with asyncio.timeout(5):
+        assert await speech.retract(0) == "One two three. "
+
+
+async def test_half_an_emoji_does_not_end_the_speech(session: KeptSession) -> None:
+    speech = await session.start_speech({})
+    assert await speak(speech, "One ", "\ud83d", "\ude00 two \ud83d\ude00.")
+    assert speech.text == "One \ufffd\ufffd two \U0001f600."
+
+
 async def collect(speech: Speech) -> list[Audio]:
     return [audio async for audio in speech]
 
