@@ -430,8 +430,9 @@ def _exit_after(seconds: float) -> None:
 
 def _stop_with_stdin() -> None:
     """Stop this process, as a signal does, once standard input has ended. Blocks until then."""
-    while os.read(0, 1024):  # not `sys.stdin`: a blocked read of it breaks the interpreter's exit
-        pass
+    with suppress(OSError):  # closed, or of a terminal that is gone
+        while os.read(0, 1024):  # not `sys.stdin`: its lock would break the interpreter's exit
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
