@@ -436,6 +436,12 @@ def _stop_with_stdin() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _replace_closed_stderr() -> None:
+    """What started this process may have closed it; a connection would get its number."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: read the settings, serve."""
     parser = argparse.ArgumentParser(
@@ -452,6 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="stop when standard input ends, for programs that start a server: it ends with them",
     )
+    _replace_closed_stderr()
     try:
         flags = parser.parse_args(arguments)
         if flags.stop_with_stdin:
