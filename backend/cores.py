@@ -19,10 +19,10 @@ def core_count() -> int:
 
 def core_quota(cgroup: Path = CGROUP) -> float | None:
     """The cores' worth of time that a container may use; None: no limit, or unknown."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, ArithmeticError):
         quota, period = (cgroup / "cpu.max").read_text().split()
         return int(quota) / int(period)  # `max` is no number
-    with suppress(OSError, ValueError):  # cgroup version 1
+    with suppress(OSError, ValueError, ArithmeticError):  # cgroup version 1
         limit_us = int((cgroup / "cpu" / "cpu.cfs_quota_us").read_text())
         period_us = int((cgroup / "cpu" / "cpu.cfs_period_us").read_text())
         return limit_us / period_us if limit_us > 0 else None

@@ -66,7 +66,7 @@ def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:
         with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))
             found.append(probe.getsockname()[0])
-    with suppress(OSError):
+    with suppress(OSError, UnicodeError):  # the latter: a name that no DNS can have
         found += [str(each[4][0]) for each in socket.getaddrinfo(socket.gethostname(), 0, family)]
     return [each for each in dict.fromkeys(found) if _reachable(each)]
 

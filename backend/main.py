@@ -430,9 +430,16 @@ def _exit_after(seconds: float) -> None:
 
 def _stop_with_stdin() -> None:
     """Stop this process, as a signal does, once standard input has ended. Blocks until then."""
-    while os.read(0, 1024):  # not `sys.stdin`: a blocked read of it breaks the interpreter's exit
-        pass
+    with suppress(OSError):  # closed, or of a terminal that is gone
+        while os.read(0, 1024):  # not `sys.stdin`: its lock would break the interpreter's exit
+            pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _replace_closed_stderr() -> None:
+    """What started this process may have closed it; a connection would get its number."""
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -451,6 +458,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="stop when standard input ends, for programs that start a server: it ends with them",
     )
+    _replace_closed_stderr()
     try:
         flags = parser.parse_args(arguments)
         if flags.stop_with_stdin:

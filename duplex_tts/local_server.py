@@ -17,9 +17,13 @@ READY_PREFIX = "duplex-tts ready on "
 START_TIMEOUT_S = 300.0  # loading a large model; a server that exits is noticed at once
 STOP_TIMEOUT_S = 10.0
 _LOG_TAIL_LINES = 5
-# Whatever the environment says for a server that others use, as in a container: this one is the
+# Whatever the environment and the settings file say for a server that others use: this one is the
 # caller's alone.
-_OWN = ("--host", "127.0.0.1", "--port", "0", "--set", "access.create_key=false")
+_OWN = (
+    *("--host", "127.0.0.1", "--port", "0", "--replicas", "0", "--set", "wyoming.port=0"),
+    *("--set", "access.create_key=false", "--set", "access.api_keys_file="),
+    *("--set", "access.api_keys=", "--set", "access.admin_key="),
+)
 
 
 class ServerFailed(ClientError):

@@ -45,7 +45,8 @@ async def _keep_announcing(find_addresses: FindAddresses, port: int) -> None:
         try:
             await _announce_while_valid(addresses, find_addresses, port)
             told = ""
-        except (OSError, RuntimeError, Error) as error:  # RuntimeError: the address is gone
+        # RuntimeError: the address is gone; ValueError: the machine's name is no text.
+        except (OSError, RuntimeError, ValueError, Error) as error:
             if told != (told := repr(error)):
                 log.warning("announcement.failed", why=told, again_s=_CHECK_INTERVAL_S)
             await asyncio.sleep(_CHECK_INTERVAL_S)
@@ -55,19 +56,19 @@ async def _announce_while_valid(
     addresses: list[str], find_addresses: FindAddresses, port: int
 ) -> None:
     """Announce these addresses until the machine has others."""
-    responder = AsyncZeroconf(interfaces=addresses) if addresses else None
+    if not addresses:
+        raise OSError("this machine has no address in a network")
+    responder = AsyncZeroconf(interfaces=addresses)
     try:
-        if responder is not None:
-            await (await responder.async_register_service(_describe_service(addresses, port)))
-            log.info("announcement.made", addresses=addresses, port=port)
+        await (await responder.async_register_service(_describe_service(addresses, port)))
+        log.info("announcement.made", addresses=addresses, port=port)
         while True:
             await asyncio.sleep(_CHECK_INTERVAL_S)
             if addresses != list(await asyncio.to_thread(find_addresses)):
                 return
     finally:
-        if responder is not None:
-            with suppress(OSError):  # the network may be gone
-                await responder.async_close()  # says goodbye
+        with suppress(OSError):  # the network may be gone
+            await responder.async_close()  # says goodbye
 
 
 def _describe_service(addresses: list[str], port: int) -> AsyncServiceInfo:

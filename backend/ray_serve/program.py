@@ -44,6 +44,7 @@ def serve_replicas(
         started = starting.submit(start_ray, settings)
         try:
             started.result()
+            _handle_signals(_interrupt)  # again: Ray has put its own in their place
             deploy(settings, port, create_model)
             announcement = _announce(settings, port, lan_key)
             print(announcement, flush=True)
@@ -75,6 +76,7 @@ def _handle_signals(handler: Any) -> None:
 
 def _interrupt(*_: object) -> NoReturn:
     _handle_signals(signal.SIG_IGN)  # a second Ctrl-C would leave processes behind
+    signal.alarm(0)  # by which Ray's own handler aborts this process 3 seconds later
     raise KeyboardInterrupt
 
 

@@ -65,17 +65,30 @@ def check_inherited(settings: Settings) -> None:
 
 
 def _inherited_addresses() -> Iterator[tuple[int, tuple[str, int]]]:
-    """The descriptor and the address of each inherited socket."""
+    """The descriptor and the address of each inherited socket. Raises `ConfigError`."""
     count = os.environ.get("LISTEN_FDS", "")
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdecimal():
         return
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        yield descriptor, _listening_address(descriptor)
+
+
+def _listening_address(descriptor: int) -> tuple[str, int]:
+    """The address of an inherited socket. Raises `ConfigError` if it does not listen."""
+    listens = False
+    with suppress(OSError):  # no socket, or not open
         inherited = socket.socket(fileno=descriptor)
         try:
+            listens = bool(inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
             name = inherited.getsockname()
         finally:
             inherited.detach()
-        yield descriptor, (name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)
+    if not listens:
+        raise ConfigError(
+            f"descriptor {descriptor}, of systemd, is no listening socket: the socket unit needs "
+            "ListenStream= with a TCP address, and no Accept=yes"
+        )
+    return (name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)
 
 
 def _socket_addresses(host: str, port: int) -> set[tuple[str, int]]:

@@ -13,8 +13,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,10 @@ def log(message: str) -> None:
 
 
 def to_environment(options: dict[str, Any], voice: str) -> dict[str, str]:
-    """The server's settings, as environment variables."""
+    """The server's settings, as environment variables. Exits if a key is impossible."""
     keys = [key for key in options.get("api_keys") or [] if key]
+    if any("," in key for key in keys):  # it would be two keys, each easier to guess
+        sys.exit("duplex-tts add-on: an API key must not have a comma")
     settings = {
         "SERVER__HOST": "0.0.0.0" if keys else "127.0.0.1",
         "ACCESS__API_KEYS": ",".join(keys),
@@ -171,8 +173,8 @@ def announce(uri: str, server: subprocess.Popen[bytes]) -> None:
                 return
         except OSError as error:
             why = error
-        time.sleep(_FIRST_PAUSE_S * 2**attempt)
-        if server.poll() is not None:
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(_FIRST_PAUSE_S * 2**attempt)
             return
     log(f"the Supervisor does not answer ({why}): add the integration by hand, {uri}")
 

@@ -196,7 +196,7 @@ def _read_settings(flags: list[str], installed: SystemdService) -> dict[str, Any
     environ = {key: each for key, each in os.environ.items() if not key.startswith("DUPLEX_TTS_")}
     answer = subprocess.run(
         [*_PROGRAM, "config", "--json", *(flag for flag in flags if flag != _LAN)],
-        cwd=folder if folder.is_dir() else "/",
+        cwd=folder if os.path.isdir(folder) else "/",  # not `is_dir`: it may be unreadable
         env=environ,
         capture_output=True,
         text=True,
@@ -205,11 +205,16 @@ def _read_settings(flags: list[str], installed: SystemdService) -> dict[str, Any
     if answer.returncode:
         lines = answer.stderr.strip().splitlines() or ["the options are not understood"]
         raise ServiceFailed(lines[-1].removeprefix("duplex-tts: "))
-    return {key: each["value"] for key, each in json.loads(answer.stdout).items()}
+    try:
+        return {key: each["value"] for key, each in json.loads(answer.stdout).items()}
+    except ValueError:  # it printed something else, as for --help
+        raise ServiceFailed(f"a service cannot have these options: {' '.join(flags)}") from None
 
 
 def _find_addresses(settings: dict[str, Any], *, lan: bool) -> list[tuple[str, int]]:
     """Where the server listens, for a socket unit. Raises `ServiceFailed`."""
+    if settings["cluster.replicas"]:
+        raise ServiceFailed("--socket is not possible with --replicas: leave one of them out")
     if not settings["server.port"]:
         raise ServiceFailed("--socket needs a port: give one with --port")
     http = _resolve(settings["server.host"])

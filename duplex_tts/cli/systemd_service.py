@@ -54,7 +54,8 @@ class SystemdService:
     @property
     def units(self) -> list[str]:
         """The units that are installed, the one that is started first first."""
-        return [name for name in (SOCKET, SERVICE) if (self.unit_folder / name).exists()]
+        folder = self.unit_folder  # which may be unreadable: no error of `Path.exists`
+        return [name for name in (SOCKET, SERVICE) if os.path.exists(folder / name)]
 
     def check_possible(self) -> None:
         """Raises `NoSystemd`, or `ServiceFailed` if this user may not install the service."""
@@ -81,7 +82,7 @@ class SystemdService:
             self._check_ours(name)
         if SOCKET not in units and (self.unit_folder / SOCKET).exists():
             self._systemctl("disable", "--now", SOCKET)
-            (self.unit_folder / SOCKET).unlink()
+            self._delete(SOCKET)
         try:
             for folder in (self.unit_folder, self.config_folder):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +106,7 @@ class SystemdService:
         self.check_possible()
         self._systemctl("disable", "--now", *units)
         for name in units:
-            (self.unit_folder / name).unlink()
+            self._delete(name)
         self._systemctl("daemon-reload")
 
     def state(self) -> str:
@@ -137,6 +138,13 @@ class SystemdService:
             raise ServiceFailed(f"cannot read {file}: {error.strerror}") from error
         if not text.startswith(MARK):
             raise ServiceFailed(f"{file} is not of `duplex-tts service install`: remove it first")
+
+    def _delete(self, name: str) -> None:
+        file = self.unit_folder / name
+        try:
+            file.unlink()
+        except OSError as error:
+            raise ServiceFailed(f"cannot delete {file}: {error.strerror}") from error
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["systemctl", *([] if self.system else ["--user"]), *arguments]

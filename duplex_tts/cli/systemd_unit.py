@@ -124,7 +124,7 @@ def service_unit(options: ServiceOptions) -> str:
     return _SERVICE.format(
         mark=MARK,
         after=_AFTER_NETWORK if options.system else "",
-        command=" ".join(_quote(word).replace("$", "$$") for word in options.command),
+        command=_command_line(*options.command),
         folder=f"%E/{NAME}",
         details=details,
         target="multi-user.target" if options.system else "default.target",
@@ -137,6 +137,11 @@ def socket_unit(addresses: Sequence[tuple[str, int]]) -> str:
         f"ListenStream={f'[{host}]' if ':' in host else host}:{port}" for host, port in addresses
     ]
     return _SOCKET.format(mark=MARK, addresses="\n".join(lines))
+
+
+def _command_line(program: str, *arguments: str) -> str:
+    """The words of `ExecStart=`: variables are replaced in all but the program."""
+    return " ".join([_quote(program), *(_quote(word).replace("$", "$$") for word in arguments)])
 
 
 def _hidden(options: ServiceOptions) -> list[Path]:
@@ -152,7 +157,8 @@ def _hidden(options: ServiceOptions) -> list[Path]:
 def _quote(word: object) -> str:
     """A word of a unit file: quoted where needed, without specifiers."""
     text = str(word).replace("%", "%%")
-    if text and not set(text) & set(" \t\"'\\;"):
+    if text and not set(text) & set(" \t\n\r\"'\\;:"):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    escaped = escaped.replace("\n", "\\n").replace("\r", "\\r")  # would end the line
     return f'"{escaped}"'

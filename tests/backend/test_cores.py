@@ -19,6 +19,8 @@ from backend.cores import core_quota, parallel_cores
         ("1600000 100000\n", 16.0, 8),
         ("max 100000\n", None, 8),
         ("", None, 8),
+        ("100000 0\n", None, 8),
+        ("much\n", None, 8),
     ],
 )
 def test_no_more_threads_than_the_containers_limit_pays_for(

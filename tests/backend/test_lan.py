@@ -52,6 +52,15 @@ def test_addresses_exclude_loopback() -> None:
     assert not [each for each in addresses() if each.startswith("127.") or each == "0.0.0.0"]
 
 
+@pytest.mark.parametrize("name", ["a" * 64, "host..local", "\udcff"])
+def test_a_name_of_the_machine_that_dns_forbids_is_no_error(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = addresses()
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    assert set(addresses()) <= set(known)
+
+
 def test_invitation_has_links_qr_code_and_https_note(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -134,6 +134,13 @@ def test_a_port_in_use_stops_the_start_with_the_remedy() -> None:
     assert "--port" in str(stop.value.code)
 
 
+def test_a_closed_stderr_does_not_stop_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.main.serve", lambda *_: sys.exit("served"))
+    monkeypatch.setattr(sys, "stderr", None)
+    with pytest.raises(SystemExit, match="served"):
+        main([])
+
+
 @pytest.mark.parametrize(
     ("flags", "host", "keys"),
     [

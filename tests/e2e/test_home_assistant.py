@@ -145,6 +145,11 @@ def test_options_become_settings(add_on: ModuleType, options: dict[str, Any], ho
     assert settings.wyoming.announce == "never"
 
 
+def test_a_key_with_a_comma_does_not_become_two_keys(add_on: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="comma"):
+        add_on.to_environment({"api_keys": ["long, random, words"]}, "")
+
+
 PIPER = [
     {"name": "de_DE-mls-medium", "quality": "medium", "speakers": 236, "installed": False},
     {"name": "de_DE-eva_k-x_low", "quality": "x_low", "speakers": 1, "installed": False},
@@ -298,6 +303,20 @@ def test_a_server_that_does_not_start_ends_the_add_on(
     assert done.returncode == 1
     assert "engine.speed" in done.stderr
     assert supervisor.messages == []
+
+
+def test_an_add_on_that_is_stopped_does_not_go_on_asking_the_supervisor(
+    add_on: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    monkeypatch.setenv("SUPERVISOR_TOKEN", "secret")
+    monkeypatch.setenv("SUPERVISOR_API", url)
+    add_on._FIRST_PAUSE_S = 3600.0  # type: ignore[attr-defined]
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as server:
+        threading.Timer(0.2, server.terminate).start()
+        add_on.announce("tcp://here:10200", server)
+        assert server.returncode == -signal.SIGTERM
 
 
 @pytest.mark.slow

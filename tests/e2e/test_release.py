@@ -75,3 +75,5 @@ def test_a_tag_of_another_version_is_not_released(tmp_path: Path) -> None:
     wrong = check_version(GITHUB_REF_TYPE="tag", GITHUB_REF_NAME="v9.9.9")
     assert wrong.returncode == 1
     assert "the tag: 9.9.9" in wrong.stderr
+    for file in ("clients/js/package.json", "clients/js/package-lock.json", "manifest.ini"):
+        assert f"{file}: {version}\n" in wrong.stderr

@@ -98,18 +98,31 @@ async def test_it_is_announced_again_at_new_addresses(
         assert (await resolve(listening, name)).port == port
 
 
+@pytest.mark.parametrize("unusable", [["203.0.113.7"], []], ids=["not of this machine", "none"])
 async def test_trouble_with_the_network_is_logged_and_tried_again(
-    port: int, monkeypatch: pytest.MonkeyPatch
+    unusable: list[str], port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(announcement, "_CHECK_INTERVAL_S", 0.01)
     structlog.reset_defaults()  # logs are silent otherwise
-    addresses = ["203.0.113.7"]  # not of this machine
+    addresses = unusable.copy()
     with capture_logs() as logs:
         async with announcing(lambda: list(addresses), port):
             await wait_until(lambda: bool(logs), FOUND_S)
-            addresses[0] = LOOPBACK
+            addresses[:] = [LOOPBACK]
             await wait_until(lambda: logs[-1]["event"] == "announcement.made", FOUND_S)
     assert [log["event"] for log in logs].count("announcement.failed") == 1
+
+
+@pytest.mark.parametrize("name", ["\udcff", "\u00fc" * 60])
+async def test_a_machine_whose_name_cannot_be_announced_speaks_all_the_same(
+    name: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    structlog.reset_defaults()  # logs are silent otherwise
+    with capture_logs() as logs:
+        async with announcing(lambda: [LOOPBACK], port):
+            await wait_until(lambda: bool(logs), FOUND_S)
+    assert logs[0]["event"] == "announcement.failed"
 
 
 @pytest.mark.parametrize("wyoming", [{}, {"announce": "never", "host": "0.0.0.0"}])

@@ -188,6 +188,26 @@ def test_a_unix_socket_stops_the_start(
         check_inherited(Settings())
 
 
+def test_what_does_not_listen_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "1")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as connected,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+        (tmp_path / "file").open("w") as file,
+    ):
+        datagrams.bind(("127.0.0.1", 0))
+        closed = os.dup(file.fileno())
+        os.close(closed)
+        for descriptor in (connected.fileno(), datagrams.fileno(), file.fileno(), closed):
+            monkeypatch.setattr("backend.transport.systemd._FIRST_DESCRIPTOR", descriptor)
+            with pytest.raises(ConfigError, match=f"descriptor {descriptor}.*ListenStream="):
+                check_inherited(Settings())
+
+
 def test_a_client_that_connects_before_the_server_starts_is_answered(
     receiver: socket.socket, tmp_path: Path
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -103,7 +105,11 @@ def test_installing_again_replaces_the_service_and_its_socket(machine: Path) -> 
 
 @pytest.mark.parametrize(
     ("flags", "told"),
-    [(["--port", "99999"], "from 0 to 65535"), (["--bogus"], "unrecognized arguments: --bogus")],
+    [
+        (["--port", "99999"], "from 0 to 65535"),
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--help"], "cannot have these options: --help"),
+    ],
 )
 def test_options_that_the_server_refuses_are_not_installed(
     settings_machine: Path, flags: list[str], told: str
@@ -111,6 +117,13 @@ def test_options_that_the_server_refuses_are_not_installed(
     result = run("install", "--", *flags)
     assert result.exit_code == 1
     assert told in said(result)
+    assert not unit(settings_machine).exists()
+
+
+def test_a_socket_for_several_replicas_is_not_installed(settings_machine: Path) -> None:
+    result = run("install", "--socket", "--", "--replicas", "2")
+    assert result.exit_code == 1
+    assert "--socket is not possible with --replicas" in said(result)
     assert not unit(settings_machine).exists()
 
 
@@ -156,6 +169,35 @@ def test_uninstall_stops_and_removes_the_units_and_keeps_the_settings(machine: P
     assert (machine / "config" / "duplex-tts").is_dir()
     assert "systemctl --user disable --now duplex-tts.socket duplex-tts.service" in notes(machine)
     assert notes(machine)[-1] == "systemctl --user daemon-reload"
+
+
+def test_a_unit_that_cannot_be_deleted_is_an_error_without_traceback(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("install")
+
+    def refuse(file: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    result = run("uninstall")
+    assert result.exit_code == 1
+    assert "cannot delete" in said(result)
+
+
+def test_a_unit_in_a_folder_of_another_user_is_no_traceback(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with `sudo -u other`, which may keep HOME."""
+    stat = os.stat
+
+    def refuse(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        if "systemd" in os.fspath(path):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return stat(path, *rest, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert "service install" in said(run("status"))
 
 
 @pytest.mark.parametrize("command", ["status", "logs", "restart", "uninstall"])

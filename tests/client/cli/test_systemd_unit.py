@@ -103,8 +103,24 @@ def test_a_service_of_a_user_asks_for_nothing_that_needs_root() -> None:
         ("$HOME", "$$HOME"),
         ('a"b\\', '"a\\"b\\\\"'),
         ("", '""'),
+        ("two\nlines\r", '"two\\nlines\\r"'),
     ],
 )
 def test_options_reach_the_server_unchanged(word: str, written: str) -> None:
     unit = service_unit(replace(SYSTEM, command=("/bin/x", word)))
     assert f"\nExecStart=/bin/x {written}\n" in unit
+
+
+@needs_systemd
+def test_a_program_in_an_odd_folder_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "a 100% $HOME:b;c"
+    folder.mkdir()
+    program = folder / "python"
+    program.symlink_to(sys.executable)
+    units = {"duplex-tts.service": service_unit(replace(USER, command=(str(program), "$HOME")))}
+    assert "not executable" not in analyze(tmp_path, units, "verify", "--man=no")
+
+
+def test_a_colon_in_a_folder_is_no_second_folder() -> None:
+    unit = service_unit(replace(SYSTEM, needed=[Path("/home/a:b")]))
+    assert '\nBindReadOnlyPaths="/home/a:b"\n' in unit
