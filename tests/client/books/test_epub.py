@@ -238,6 +238,15 @@ def test_addresses_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
     assert titles(book) == ["One"]
 
 
+def test_titles_have_no_control_characters(tmp_path: Path) -> None:
+    contents = nav(("&#27;[31mOne&#7;", "a.xhtml"))
+    assert titles(read(tmp_path, pages={"a.xhtml": page("<p>a</p>")}, nav=contents)) == ["[31mOne"]
+    path = tmp_path / "x.md"
+    path.write_text("---\ntitle: A\x1bB\n---\n# C\x1bD\n\ntext")
+    book = read_book(path)
+    assert (book.title, book.chapters[0].title) == ("A B", "C D")
+
+
 def test_maps_in_maps_are_no_contents(tmp_path: Path) -> None:
     depth = 5_000
     ncx = f"<ncx>{'<navMap>' * depth}{'</navMap>' * depth}</ncx>"

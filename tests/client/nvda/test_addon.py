@@ -78,7 +78,9 @@ async def test_a_refusal_and_a_missing_server_are_errors(addon: ModuleType) -> N
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"voices": [1], "default": "x"}'])
 async def test_another_kind_of_server_is_an_error(addon: ModuleType, answer: bytes) -> None:
     async def answer_all(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"POST"):
+            await reader.readuntil(b"}")  # else closing would reset the connection
         writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + answer)
         writer.close()
 
@@ -156,6 +158,25 @@ async def test_a_sequence_that_is_cancelled_when_it_is_taken_is_not_spoken(
         driver._jobs.put(None)
         await asyncio.to_thread(driver._run)
     assert len(WavePlayer.players[0].fed) == 4 * BYTES_PER_CHARACTER
+
+
+async def test_a_text_that_is_refused_does_not_replace_the_synthesizer(
+    addon: ModuleType, nvda: SimpleNamespace, tmp_path: Path
+) -> None:
+    async with live_server() as live:
+        driver = await asyncio.to_thread(start_driver, addon, tmp_path, live.address)
+        for sequence in (["word " * 20_000, nvda.IndexCommand(index=7)], ["Last"]):
+            nvda.done.happened.clear()
+            driver.speak(sequence)
+            assert await asyncio.to_thread(nvda.done.happened.wait, 10)
+        await asyncio.to_thread(driver.terminate)
+    assert not nvda.replaced.seen
+    assert [seen["index"] for seen in nvda.reached.seen] == [7]
+    assert len(WavePlayer.players[0].fed) == 4 * BYTES_PER_CHARACTER
+
+
+def test_halves_of_characters_are_joined_or_replaced(addon: ModuleType) -> None:
+    assert addon.speech_text.build_text(["\ud83d\ude00", "a\ud83d"])[0] == "😀 a\ufffd "
 
 
 async def test_another_synthesizer_takes_over_when_the_server_is_lost(

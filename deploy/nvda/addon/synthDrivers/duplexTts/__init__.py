@@ -22,7 +22,7 @@ from logHandler import log
 from speech.commands import BreakCommand, CharacterModeCommand, IndexCommand
 from synthDriverHandler import VoiceInfo, synthDoneSpeaking, synthIndexReached
 
-from .speech_client import SAMPLE_RATE_HZ, SpeechClient, SpeechError
+from .speech_client import SAMPLE_RATE_HZ, SpeechClient, SpeechError, TextRefused
 from .speech_text import Index, Item, Letters, Pause, build_text, cut_at_indexes, has_speech
 
 _PITCH_OCTAVES = 0.5  # at 100; the samples are played faster, so formants move, too
@@ -116,6 +116,11 @@ class SynthDriver(synthDriverHandler.SynthDriver):
                 continue  # it was cancelled before it could be taken
             try:
                 self._speak_items(items, cancels)
+            except TextRefused as error:
+                log.error(f"Duplex TTS: {error}")
+                for item in items:  # reading goes on behind it
+                    if isinstance(item, Index) and cancels == self._cancels:
+                        self._reach(item.number)
             except SpeechError as error:
                 log.error(f"Duplex TTS: {error}")
                 next_synth = synthDriverHandler.findAndSetNextSynth

@@ -19,11 +19,17 @@ from urllib.parse import urlsplit
 
 TIMEOUT_S = 5.0
 SAMPLE_RATE_HZ = 24_000
+# Of errors that other texts do not meet, or not for long.
+_TEXT_CODES = ("unreadable_text", "bad_text", "text_limit", "overloaded")
 _NO_SPEECH_SERVER = "what answers at this address is not a Duplex TTS server"
 
 
 class SpeechError(Exception):
     """The server does not answer, or refuses; the message says why."""
+
+
+class TextRefused(SpeechError):
+    """The server cannot say this text, but others."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class SpeechClient:
                     return
                 message = json.loads(line)
                 if message["type"] == "error":
-                    raise SpeechError(message["message"])
+                    raise _refusal(message)
                 if message["type"] == "audio" and message["audio"]:
                     yield _to_audio(message)
         except (KeyError, TypeError) as error:
@@ -117,11 +123,16 @@ class SpeechClient:
         response = connection.getresponse()
         if response.status != 200:
             try:
-                reason = json.load(response)["message"]
+                error = _refusal(json.load(response))
             except (ValueError, KeyError, TypeError):
-                reason = f"it answers {response.status}"
-            raise SpeechError(reason)
+                error = SpeechError(f"it answers {response.status}")
+            raise error
         return response
+
+
+def _refusal(message: dict[str, Any]) -> SpeechError:
+    kind = TextRefused if message.get("code") in _TEXT_CODES else SpeechError
+    return kind(message["message"])
 
 
 def _to_audio(message: dict[str, Any]) -> Audio:

@@ -42,6 +42,8 @@ def build_text(items: list[Item]) -> tuple[str, list[tuple[int, int]]]:
     indexes: list[tuple[int, int]] = []
     length, letters = 0, False
     for item in items:
+        if isinstance(item, str):
+            item = _join_surrogates(item)
         part = ""
         if isinstance(item, Index):
             indexes.append((length, item.number))
@@ -56,6 +58,11 @@ def build_text(items: list[Item]) -> tuple[str, list[tuple[int, int]]]:
         parts.append(part)
         length += len(part)
     return "".join(parts), indexes
+
+
+def _join_surrogates(text: str) -> str:
+    """Windows' text may have halves of characters, which the server refuses."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def has_speech(items: list[Item]) -> bool:
