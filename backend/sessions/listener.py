@@ -58,7 +58,7 @@ class Listener:
 
     def on_text_awaited(self) -> None:
         """Everything released is rendered; the context waits for text."""
-        self._text_awaited_since_s = self._clock()
+        self._text_awaited_since_s = min(self._text_awaited_since_s, self._clock())
 
     def on_released(self, last_input_s: float) -> None:
         """More text was released; the last of it arrived at `last_input_s`."""

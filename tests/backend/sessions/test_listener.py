@@ -190,6 +190,17 @@ def test_a_gap_caused_by_the_writer() -> None:
     assert (line["text_ms"], line["render_ms"], line["text_age_ms"]) == (2500, 100, 100)
 
 
+def test_a_voice_that_is_loaded_meanwhile_does_not_hide_that_text_was_awaited() -> None:
+    scripted = ScriptedListener()
+    scripted.release(0.0)
+    scripted.render(0.0, 0.5)
+    scripted.await_text(0.0)
+    scripted.await_text(3.0)  # chosen again with the voice
+    scripted.release(3.0)
+    (line,) = logged_lines(scripted, 3.1)
+    assert (line["cause"], line["text_ms"]) == ("text_late", 2500)
+
+
 def test_silent_text_does_not_hide_a_gap_caused_by_the_writer() -> None:
     scripted = ScriptedListener()
     scripted.release(0.0)
