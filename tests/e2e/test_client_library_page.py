@@ -18,6 +18,7 @@ import soundfile
 import duplex_tts
 from duplex_tts import Options, Session, Stats, player
 from duplex_tts.playback.devices import NullDevice
+from tests.support.epub_files import EpubFile, page
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "client-library.md"
@@ -72,6 +73,7 @@ async def test_every_snippet_runs(
 def test_every_command_runs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUPLEX_TTS_URL", url)
     (tmp_path / "texts.jsonl").write_text(json.dumps({"id": "one", "text": "One."}) + "\n")
+    EpubFile({"1.xhtml": page("<h1>One</h1><p>It was.</p>")}).write(tmp_path / "novel.epub")
     program = shlex.join([sys.executable, "-P", "-m", "duplex_tts"])
     for command in "".join(find_snippets("sh")).splitlines():
         line = command.replace("duplex-tts", program)
