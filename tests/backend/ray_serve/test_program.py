@@ -98,8 +98,6 @@ def test_the_program_announces_itself_and_ends_with_all_of_ray(tmp_path: Path) -
     ("stage", "number"),
     [
         ("gcs_server", signal.SIGINT),
-        ("raylet/raylet", signal.SIGTERM),
-        ("ray::ServeController", signal.SIGINT),
         ("ray::ServeReplica", signal.SIGTERM),
     ],
 )
