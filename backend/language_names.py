@@ -10,8 +10,8 @@ from babel import Locale, UnknownLocaleError
 
 _TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9-]+)?", re.ASCII)
 _LONGEST = 80  # of what is asked for
-# Codes that differ between engines, espeak-ng and the tables here.
-_SAME = {"nb": "no", "nn": "no", "cmn": "zh", "iw": "he", "in": "id", "tl": "fil"}
+# Codes of the same language: engines, espeak-ng and the tables here use different ones.
+_CANONICAL_CODES = {"nb": "no", "nn": "no", "cmn": "zh", "iw": "he", "in": "id", "tl": "fil"}
 
 
 def primary_subtag(tag: str) -> str:
@@ -19,7 +19,7 @@ def primary_subtag(tag: str) -> str:
     each language: `no` of "nb".
     """
     code = _normalize(tag.strip()).partition("-")[0]
-    return _SAME.get(code, code)
+    return _CANONICAL_CODES.get(code, code)
 
 
 def speaks(tags: Iterable[str], wanted: str) -> bool:

@@ -200,7 +200,7 @@ test("other formats come as they are", async (t) => {
 
 test("an unknown voice fails one utterance, with its code, and not the session", async (t) => {
   const session = await connect(t);
-  const utterance = session.speak("Hello.", { voice: "nobody" });
+  const utterance = session.speak("Hello.", { voice: "unknown" });
   await assert.rejects(utterance.done(), (error) => {
     assert.ok(error instanceof SpeechFailed);
     assert.equal(error.code, "unknown_voice");

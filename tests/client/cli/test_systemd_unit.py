@@ -76,9 +76,9 @@ def test_a_service_of_the_machine_is_confined(gpu: bool, limit: float, tmp_path:
 
 
 def test_only_a_program_in_a_hidden_folder_is_shown_to_the_service() -> None:
-    needed = [Path("/home/a/x/.venv"), Path("/home/a/x"), Path("/usr"), Path("/root/python")]
+    needed = [Path("/home/a/x/.venv"), Path("/home/a/x"), Path("/usr"), Path("/run/user/1/python")]
     unit = service_unit(replace(SYSTEM, needed=needed))
-    assert re.findall("BindReadOnlyPaths=(.*)", unit) == ["/home/a/x", "/root/python"]
+    assert re.findall("BindReadOnlyPaths=(.*)", unit) == ["/home/a/x", "/run/user/1/python"]
     assert "BindReadOnlyPaths" not in service_unit(replace(USER, needed=needed))
 
 
