@@ -33,10 +33,10 @@ from bench.server import (
     latency,
     quality,
     rates,
-    speechd,
     streams,
     typing,
 )
+from bench.speechd import latency as speechd_latency
 from duplex_tts import ClientError
 from duplex_tts.local_server import ServerFailed, local_server
 
@@ -52,7 +52,7 @@ ROWS: dict[str, tuple[str, Measure]] = {
     "streams": ("real-time streams", streams.measure),
     "crowds": ("listeners that arrive together", crowds.measure),
     "cancel": ("cancel", cancel.measure),
-    "speechd": ("screen readers", speechd.measure),
+    "speechd": ("screen readers", speechd_latency.measure),
     "accounting": ("random dialogues", accounting.measure),
 }
 CLIENT_ROWS: dict[str, tuple[str, Measure]] = {

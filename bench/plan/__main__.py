@@ -17,12 +17,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench.harness.routing import BEST_RULE, create_rules
 from bench.plan.calibration import PlanError, calibrate, find_newest, find_result
 from bench.plan.planning import Demand, Plan, make_plan
 from bench.plan.report import create_comparison_table, create_plan_table, to_json
 from bench.plan.validation import compare
 from bench.plan.workload import Workload
+from bench.simulation.routing import BEST_RULE, create_rules
 
 _ARRIVALS = (
     "Without --within listeners stay: when an answer has been heard, the next one begins after a "

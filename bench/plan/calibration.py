@@ -19,9 +19,12 @@ from backend.events import Start
 from backend.sessions.pacer_setup import create_pacing
 from bench.chatterbox.live_listeners import LiveResult, run_listeners, run_requests
 from bench.harness.corpus import load_corpus, split_tokens
-from bench.harness.simulated_card import FIRST_TOKENS, LOOKAHEAD_TOKENS, CardCosts, CardEngine
-from bench.harness.simulated_cluster import Cluster, simulate_cluster
-from bench.harness.simulated_engine import (
+from bench.plan.workload import Workload
+from bench.server.latency import find_opening
+from bench.server.load import RAMP_S
+from bench.simulation.simulated_card import FIRST_TOKENS, LOOKAHEAD_TOKENS, CardCosts, CardEngine
+from bench.simulation.simulated_cluster import Cluster, simulate_cluster
+from bench.simulation.simulated_engine import (
     CHARACTER_S,
     CHARACTERS_PER_WORD,
     RATE_HZ,
@@ -29,9 +32,6 @@ from bench.harness.simulated_engine import (
     Machine,
     SimulatedModel,
 )
-from bench.plan.workload import Workload
-from bench.server.latency import find_opening
-from bench.server.load import RAMP_S
 
 RESULTS = Path(__file__).parents[1] / "results"
 _CHUNK_CHARACTERS = 25  # of the engine's first chunk when it is timed alone

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.harness.simulated_cluster import GAP_S, Outcome
+from bench.simulation.simulated_cluster import GAP_S, Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from backend.config import Settings
-from bench.harness.routing import BEST_RULE
-from bench.harness.simulated_cluster import Cluster, Fault, Outcome, simulate_cluster
 from bench.plan.calibration import Calibration, PlanError
 from bench.plan.measures import Measures, measure
 from bench.plan.workload import Workload
+from bench.simulation.routing import BEST_RULE
+from bench.simulation.simulated_cluster import Cluster, Fault, Outcome, simulate_cluster
 
 SIMULATED_LISTENERS = 200  # hearing at a time; more are simulated as a part of the cluster
 _LEAST_REPLICAS, _MOST_REPLICAS = 3, 8  # simulated at a time, if there are so many

@@ -20,15 +20,15 @@ import structlog
 from backend.audio.formats import parse_format
 from backend.config import Settings
 from backend.monitoring.metrics import Metrics
-from bench.harness.autoscaling import ScalingRule
 from bench.harness.corpus import TOKENS_PER_S
-from bench.harness.routing import create_rules
-from bench.harness.simulated_cluster import Cluster, Fault, Outcome, simulate_cluster
-from bench.harness.simulated_engine import Costs, Machine
 from bench.plan.calibration import Calibration, calibrate, find_newest, find_result
 from bench.plan.measures import measure
 from bench.plan.validation import compare
 from bench.plan.workload import Workload
+from bench.simulation.autoscaling import ScalingRule
+from bench.simulation.routing import create_rules
+from bench.simulation.simulated_cluster import Cluster, Fault, Outcome, simulate_cluster
+from bench.simulation.simulated_engine import Costs, Machine
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 POWERS = (10, 100, 1_000, 10_000, 100_000, 1_000_000)

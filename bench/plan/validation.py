@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.simulated_card import CardCosts
-from bench.harness.simulated_cluster import Cluster, simulate_cluster
 from bench.plan.calibration import RESULTS, Calibration, simulate_card
 from bench.plan.measures import Measures, measure
 from bench.plan.workload import Workload
 from bench.server.crowds import CROWDS
+from bench.simulation.simulated_card import CardCosts
+from bench.simulation.simulated_cluster import Cluster, simulate_cluster
 
 _REQUESTS = 100
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.harness.corpus import TOKENS_PER_S, load_corpus, split_tokens
-from bench.harness.simulated_cluster import Caller
-from bench.harness.simulated_engine import CHARACTER_S
 from bench.server.load import TEXTS_PER_ANSWER
+from bench.simulation.simulated_cluster import Caller
+from bench.simulation.simulated_engine import CHARACTER_S
 
 WRITTEN_PER_S = 5.5  # characters, by hand
 

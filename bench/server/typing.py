@@ -26,7 +26,6 @@ from bench.harness.setup import Setup
 from bench.harness.simulated_listener import cut_pauses
 from bench.harness.timeline import ListenedRecording, play_messages
 from bench.harness.typists import SPEEDS, KeyStroke, Typist, apply_strokes, simulate_typing
-from bench.harness.virtual_speech import VirtualTTSManager, run_context
 from bench.server.typing_figures import (
     Take,
     build_figures,
@@ -35,6 +34,7 @@ from bench.server.typing_figures import (
     summarise,
     text_row,
 )
+from bench.simulation.virtual_speech import VirtualTTSManager, run_context
 
 TYPED_TEXTS = Path(__file__).parents[1] / "texts" / "typed.jsonl"
 PROCESSES = 2

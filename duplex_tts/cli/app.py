@@ -10,19 +10,19 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from duplex_tts.cli.batch import batch
+from duplex_tts.cli.batch.command import batch
 from duplex_tts.cli.bench_check import bench_problem, plan_problem
-from duplex_tts.cli.book import book
+from duplex_tts.cli.book.command import book
 from duplex_tts.cli.keys import DEFAULT_FILE, create_key
 from duplex_tts.cli.lexicon import app as lexicon
-from duplex_tts.cli.mcp import HELP, mcp
+from duplex_tts.cli.mcp.command import HELP, mcp
 from duplex_tts.cli.read import read
 from duplex_tts.cli.say import say
 from duplex_tts.cli.server_program import exec_program
-from duplex_tts.cli.service import app as service
+from duplex_tts.cli.service.command import app as service
 from duplex_tts.cli.shared_options import reporting_errors, stderr
 from duplex_tts.cli.speechd import app as speechd
-from duplex_tts.cli.type import type_
+from duplex_tts.cli.type.command import type_
 from duplex_tts.cli.voices import app as voices
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -19,8 +19,8 @@ from bench.harness.corpus import BenchText, load_corpus, split_tokens
 from bench.harness.recording_client import ServerError, wait_for_first_sound
 from bench.harness.setup import QUICK, Setup
 from bench.harness.simulated_listener import AudibleGap, SimulatedListener, cut_pauses, decode_pcm
-from bench.harness.virtual_speech import VirtualTTSManager, run_context
 from bench.server import clause_peer, latency, rates
+from bench.simulation.virtual_speech import VirtualTTSManager, run_context
 from duplex_tts import Audio, Context, Done, Event
 from tests.support.engines.fake_engine import FakeModel
 

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from bench.harness.simulated_card import CardCosts
-from bench.harness.simulated_engine import Costs, Machine
 from bench.plan import __main__ as command
 from bench.plan.calibration import (
     Calibration,
@@ -23,6 +21,8 @@ from bench.plan.calibration import (
 from bench.plan.planning import Demand, make_plan
 from bench.plan.report import to_json
 from bench.plan.workload import Workload
+from bench.simulation.simulated_card import CardCosts
+from bench.simulation.simulated_engine import Costs, Machine
 
 SMALL = Calibration("small", "small.json", Machine(Costs(0.03, 0.01), threads=1), 15.0)
 FAST_CARD = CardCosts(((1, 0.0012), (64, 0.0025)), 0.01, 0.001)

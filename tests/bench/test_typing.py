@@ -26,10 +26,10 @@ from bench.harness.typists import (
     apply_strokes,
     simulate_typing,
 )
-from bench.harness.virtual_speech import VirtualTTSManager, run_context
 from bench.server import typing
 from bench.server.typing import TYPED_TEXTS, TypingJob
 from bench.server.typing_figures import Take, build_figures
+from bench.simulation.virtual_speech import VirtualTTSManager, run_context
 from tests.support.engines.fake_engine import BAD_WORD, FakeModel
 
 STORY = "The old lighthouse, 2.5 miles away, was empty. Nobody's boat came by. " * 3

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.harness.speechd_daemon import (
+from bench.speechd.daemon import (
     RATE_HZ,
     REMEDY,
     SpeechdDaemon,

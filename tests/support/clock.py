@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.harness.virtual_time import VirtualLoop as ScriptedLoop
-from bench.harness.virtual_time import run
+from bench.simulation.virtual_time import VirtualLoop as ScriptedLoop
+from bench.simulation.virtual_time import run
 
 __all__ = ["ScriptedLoop", "run"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.harness.speechd_module import ModuleEvent, ModuleFailed, SpeechdModule, speechd_module
+from bench.speechd.module import ModuleEvent, ModuleFailed, SpeechdModule, speechd_module
 from duplex_tts.speechd.__main__ import read_line
 from duplex_tts.speechd.module_config import BadModuleConfig, ModuleConfig, read_config
 from tests.support.engines.fake_engine import CHARACTER_MS, FakeModel

@@ -1,0 +1,1 @@
+"""The server's own pacer, scheduler and admission in virtual time, on machines with given costs."""

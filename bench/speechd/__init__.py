@@ -1,0 +1,1 @@
+"""How soon a screen reader is heard through Speech Dispatcher."""

@@ -1,0 +1,1 @@
+"""`duplex-tts batch`: many texts to files."""

@@ -1,0 +1,1 @@
+"""`duplex-tts book`: audiobooks."""

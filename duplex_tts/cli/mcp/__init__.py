@@ -1,0 +1,1 @@
+"""`duplex-tts mcp`: tools of coding agents."""

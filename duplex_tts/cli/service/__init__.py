@@ -1,0 +1,1 @@
+"""`duplex-tts service`: the server as a service of systemd."""

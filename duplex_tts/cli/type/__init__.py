@@ -1,0 +1,1 @@
+"""`duplex-tts type`: speaks while you type."""
