@@ -12,12 +12,14 @@ import numpy as np
 
 from backend.config import Settings
 from backend.errors import DuplexError
-from backend.events import Audio, Cancelled, Command, Done, Event, Failed
+from backend.events import Audio, Cancelled, Command, Done, Event, Failed, Start
 from backend.sessions.services import Services
 from backend.sessions.session import Session
 from tests.support import clock
 from tests.support.engines.fake_engine import decode_pcm
 from tests.support.engines.inline_tts import InlineTTS
+
+PCM = "pcm_f32le"
 
 E = TypeVar("E", bound=Event)
 
@@ -25,6 +27,11 @@ E = TypeVar("E", bound=Event)
 def make_settings(**sections: dict[str, Any]) -> Settings:
     """The defaults with changes: `settings(server={"max_text_length": 100})`."""
     return Settings.model_validate(sections)
+
+
+def start(context: str = "a", **fields: object) -> Start:
+    """A context whose samples say the text."""
+    return Start(context, format=PCM, **fields)  # type: ignore[arg-type]
 
 
 class ScriptedClient:
