@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+pytest.importorskip("ray", reason="make install-cluster")
+
 from tests.backend.ray_serve.cluster import (
     Cluster,
     create_unequal_model,
@@ -22,7 +24,6 @@ from tests.backend.ray_serve.cluster import (
 from tests.support.live_server import NativeClient, decode_speech
 from tests.support.resuming_client import ResumingClient
 
-pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 SENTENCE = "One two three four five six seven eight nine ten. "

@@ -8,10 +8,11 @@ import signal
 
 import pytest
 
+pytest.importorskip("ray", reason="make install-cluster")
+
 from tests.backend.ray_serve.cluster import Cluster, create_slow_model, listening_process
 from tests.backend.ray_serve.listening import SessionListener, many_listening
 
-pytest.importorskip("ray", reason="make install-cluster")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 LISTENERS = 20
