@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -141,19 +142,23 @@ def test_the_server_recovers_from_descriptor_exhaustion(
             with no_descriptor_left():
                 for each in late:  # accepted by the kernel, not yet by the server
                     each.connect((host, int(port)))
-                began_s = time.thread_time()
                 assert await client.speak_text("a", "Hello there. ") == "Hellothere."
-                await asyncio.sleep(0.3)
-                used_s = time.thread_time() - began_s
+                used_s = [await measure_processor_s(over_s=0.1) for _ in range(10)]
             for each in late:
                 each.close()
             async with httpx.AsyncClient(base_url=live.http) as http:
                 assert (await http.get("/healthz", timeout=10)).status_code == 200
-            return used_s
+            return statistics.median(used_s)
 
     with asyncio.Runner(loop_factory=factory) as runner:
-        # Python's own loop tries 2,048 times before it waits for a second: 0.2 s of a slow core.
-        assert runner.run(play()) < 0.3
+        # Python's own loop tries 2,048 times, then waits for a second: most of the time it is idle.
+        assert runner.run(play()) < 0.02
+
+
+async def measure_processor_s(over_s: float) -> float:
+    began_s = time.thread_time()
+    await asyncio.sleep(over_s)
+    return time.thread_time() - began_s
 
 
 @contextmanager
