@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import platformdirs
+from filelock import FileLock
 
 from backend.config import Settings
 from backend.errors import ConfigError
@@ -44,19 +45,28 @@ def kept_key(file: Path = KEY_FILE) -> str:
     stay admitted. The file is readable by its owner only. Blocks. Raises `ConfigError`.
     """
     try:
-        with suppress(FileNotFoundError):
-            if key := file.read_text("utf-8").strip():
-                return key
+        if key := _read_key(file):
+            return key
         file.parent.mkdir(parents=True, exist_ok=True)
-        key = _PREFIX + secrets.token_urlsafe(32)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, _OWNER_ONLY), "w") as opened:
-            opened.write(f"{key}\n")
+        with FileLock(f"{file}.lock"):  # several servers may start for the first time together
+            if key := _read_key(file):
+                return key
+            key = _PREFIX + secrets.token_urlsafe(32)
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT, _OWNER_ONLY), "w") as opened:
+                opened.write(f"{key}\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"cannot keep the API key in {file}: {error}; make the folder writable, or set "
             "access.api_keys"
         ) from error
     return key
+
+
+def _read_key(file: Path) -> str:
+    """Empty if there is none."""
+    with suppress(FileNotFoundError):
+        return file.read_text("utf-8").strip()
+    return ""
 
 
 def addresses(family: socket.AddressFamily = socket.AF_INET) -> list[str]:

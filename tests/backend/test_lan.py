@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,20 @@ def test_key_is_created_once_and_readable_by_its_owner_only(tmp_path: Path) -> N
     assert len(key) > 40
     assert kept_key(file) == key
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_servers_that_start_together_create_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create_slowly(_size: int) -> str:
+        time.sleep(0.1)
+        return str(next(count))
+
+    count = itertools.count()
+    monkeypatch.setattr("backend.lan.secrets.token_urlsafe", create_slowly)
+    with ThreadPoolExecutor() as pool:
+        keys = set(pool.map(kept_key, [tmp_path / "new" / "lan.key"] * 4))
+    assert keys == {"dtts_0"}
 
 
 def test_unwritable_key_file_raises_config_error(tmp_path: Path) -> None:
