@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
+from backend.application import create_app
 from backend.cluster.replicas import ReplicaReport
 from backend.config import Settings
 from backend.config_sources import GivenSetting, load_settings
@@ -27,7 +28,6 @@ from backend.engines.base import Model
 from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError
-from backend.main import DrainingServer, create_app, listen, server_config
 from backend.monitoring.logs import configure_logging
 from backend.ray_serve.directory import ReplicaDirectory
 from backend.ray_serve.load import load_stats, measure_load
@@ -35,6 +35,8 @@ from backend.ray_serve.routing import STATS_S, RoomRouter
 from backend.ray_serve.stopping import wait_stopping
 from backend.transport.auth import Access, check_exposure, is_loopback
 from backend.transport.connection_limits import fit_descriptors
+from backend.transport.draining_server import DrainingServer, server_config
+from backend.transport.listener import listen
 
 NAME = "duplex-tts"
 """Of the application and of its deployment."""

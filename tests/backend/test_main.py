@@ -14,7 +14,8 @@ import pytest
 
 import backend.main
 from backend.config import Settings
-from backend.main import listen, main
+from backend.main import main
+from backend.transport.listener import listen
 from tests.support.engines.fake_engine import FakeModel
 from tests.support.live_server import live_server
 from tests.support.repository import ROOT
@@ -93,7 +94,7 @@ async def test_a_batching_engine_has_one_thread() -> None:
 async def test_a_containers_limit_bounds_the_engine_threads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backend.main, "parallel_cores", lambda: 2)
+    monkeypatch.setattr("backend.application.parallel_cores", lambda: 2)
     model = FakeModel()
     async with live_server(model, engine={"threads": 0}):
         pass

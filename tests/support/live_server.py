@@ -16,9 +16,11 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from backend.application import create_app
 from backend.cluster.replicas import Replicas
 from backend.config import Settings
-from backend.main import DrainingServer, create_app, listen, server_config
+from backend.transport.draining_server import DrainingServer, server_config
+from backend.transport.listener import listen
 from backend.websocket_manager import WebSocketManager
 from tests.support.engines.fake_engine import FakeModel, decode_pcm
 

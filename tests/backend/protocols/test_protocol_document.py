@@ -10,6 +10,7 @@ import pytest
 from fastapi.routing import APIRoute, APIWebSocketRoute
 
 from backend import errors
+from backend.application import create_app
 from backend.audio.formats import FORMATS
 from backend.config import AccessSettings, Settings
 from backend.endpoints.lexicon import lexicon_routes
@@ -19,7 +20,6 @@ from backend.endpoints.status import status_routes
 from backend.endpoints.voices import voice_routes
 from backend.errors import DuplexError
 from backend.events import Audio, Frames, Mode, Ping, Played, Resume, Retract, Start
-from backend.main import create_app
 from backend.protocols import native
 from backend.transport.auth import Access
 from tests.support.engines.fake_engine import FakeModel

@@ -29,6 +29,7 @@ from wyoming.tts import (
     SynthesizeVoice,
 )
 
+from backend.application import create_app
 from backend.errors import BadJson, BadMessage, ConfigError, DuplexError, Unsupported
 from backend.events import (
     Audio,
@@ -43,9 +44,9 @@ from backend.events import (
     Text,
     Voice,
 )
-from backend.main import create_app, listen
 from backend.protocols.base import Close
 from backend.protocols.wyoming import MAX_BYTES, WyomingProtocol, read_lengths
+from backend.transport.listener import listen
 from tests.support.engines.fake_engine import CHARACTER_SAMPLES, FakeModel
 from tests.support.live_server import LiveServer, live_server, wait_until
 

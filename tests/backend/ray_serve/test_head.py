@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from backend.main import listen
+from backend.transport.listener import listen
 from duplex_tts import Done, Session
 from tests.support.repository import ROOT
 

@@ -17,7 +17,8 @@ import pytest
 
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.main import listen, main
+from backend.main import main
+from backend.transport.listener import listen
 from tests.support.repository import ROOT
 
 

@@ -14,10 +14,10 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from backend.application import create_app
 from backend.config import Settings
 from backend.endpoints.pages import WEB
 from backend.errors import ConfigError
-from backend.main import create_app
 from tests.backend.transport.test_auth import POSTS, routes
 from tests.support.engines.cloning_model import CloningModel, recording
 from tests.support.engines.fake_engine import FakeModel

@@ -15,7 +15,7 @@ import pytest
 
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.main import DrainingServer
+from backend.transport.draining_server import DrainingServer
 from backend.transport.listener import listen
 from backend.transport.systemd import check_inherited, inherited_listener, notify, watchdog_period_s
 from tests.support.live_server import live_server
