@@ -18,11 +18,11 @@ import numpy as np
 import torch
 
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import speech_limits
-from backend.engines.chatterbox.decoder import BURST, TokenSession
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.speech_length import expected_tokens
+from backend.engines.chatterbox.speech_tokens import speech_limits
+from backend.engines.chatterbox.speech_tokens.decoder import BURST, TokenSession
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
+from backend.engines.chatterbox.text.speech_length import expected_tokens
 from bench.chatterbox.live_listeners import SENTENCES, LiveResult, run_listeners, run_requests
 from bench.chatterbox.random_weights import quiet
 from bench.harness.report import Figure, Result

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from backend.engines.base import Chunk, EngineInfo, Failure, Pcm, Release, Utterance
-from backend.engines.chatterbox.decoder import BURST, SpeechTokenDecoder
-from backend.engines.chatterbox.device_loss import detect_device_loss
-from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS, RenderJob
-from backend.engines.chatterbox.graphs import BATCH_SIZES
-from backend.engines.chatterbox.memory import compute_or_none
+from backend.engines.chatterbox.device.device_loss import detect_device_loss
+from backend.engines.chatterbox.device.graphs import BATCH_SIZES
+from backend.engines.chatterbox.device.memory import compute_or_none
+from backend.engines.chatterbox.device.render_times import RenderTimes
 from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage, RenderedSound
-from backend.engines.chatterbox.render_times import RenderTimes
 from backend.engines.chatterbox.renderer import Renderer
-from backend.engines.chatterbox.text_tokens import TextTokens
+from backend.engines.chatterbox.sound.flow import LOOKAHEAD_TOKENS, RenderJob
+from backend.engines.chatterbox.sound.watermark import Watermark
+from backend.engines.chatterbox.speech_tokens.decoder import BURST, SpeechTokenDecoder
+from backend.engines.chatterbox.text.text_tokens import TextTokens
 from backend.engines.chatterbox.utterance import ChatterboxParams, ChatterboxUtterance
-from backend.engines.chatterbox.voice import Conditioning, VoiceCache
-from backend.engines.chatterbox.watermark import Watermark
+from backend.engines.chatterbox.voices.voice import Conditioning, VoiceCache
 from backend.errors import EngineFailed
 
 log = structlog.get_logger(__name__)

@@ -12,12 +12,9 @@ import torch
 
 from backend.config import ChatterboxSettings
 from backend.engines.base import Device, EngineInfo, EngineMemory, Utterance
-from backend.engines.chatterbox.background import use_priority_stream
-from backend.engines.chatterbox.decoder import SpeechTokenDecoder
-from backend.engines.chatterbox.device_loss import detect_device_loss
-from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
-from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.memory import (
+from backend.engines.chatterbox.device.background import use_priority_stream
+from backend.engines.chatterbox.device.device_loss import detect_device_loss
+from backend.engines.chatterbox.device.memory import (
     GraphPools,
     describe_device,
     explain_out_of_memory,
@@ -25,27 +22,30 @@ from backend.engines.chatterbox.memory import (
     slot_bytes,
     slots_for_device,
 )
-from backend.engines.chatterbox.recording import (
+from backend.engines.chatterbox.device.weight_residency import WeightResidency
+from backend.engines.chatterbox.engine import ChatterboxEngine, EngineParts
+from backend.engines.chatterbox.renderer import Renderer
+from backend.engines.chatterbox.sound.flow import Flow
+from backend.engines.chatterbox.sound.vocoder import SAMPLE_RATE_HZ, HiftVocoder
+from backend.engines.chatterbox.sound.watermark import Watermark
+from backend.engines.chatterbox.speech_tokens.decoder import SpeechTokenDecoder
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
+from backend.engines.chatterbox.text.text_tokens import TextTokens
+from backend.engines.chatterbox.upstream import load_upstream
+from backend.engines.chatterbox.utterance import ChatterboxParams
+from backend.engines.chatterbox.variants import variant_of
+from backend.engines.chatterbox.voices.recording import (
     compute_conditioning,
     conditioning_of,
     read_recording,
 )
-from backend.engines.chatterbox.renderer import Renderer
-from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text_tokens import TextTokens
-from backend.engines.chatterbox.upstream import load_upstream
-from backend.engines.chatterbox.utterance import ChatterboxParams
-from backend.engines.chatterbox.variants import variant_of
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ, HiftVocoder
-from backend.engines.chatterbox.voice import Conditioning, VoiceCache
-from backend.engines.chatterbox.voice_folder import (
+from backend.engines.chatterbox.voices.voice import Conditioning, VoiceCache
+from backend.engines.chatterbox.voices.voice_folder import (
     VoiceFolder,
     check_name,
     pack_voice,
     unpack_voice,
 )
-from backend.engines.chatterbox.watermark import Watermark
-from backend.engines.chatterbox.weight_residency import WeightResidency
 from backend.errors import UnknownVoice, Unsupported
 from backend.events import Voice
 from backend.text.markup.brackets import SOUNDS

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.decoder import TokenSession
-from backend.engines.chatterbox.flow import (
+from backend.engines.chatterbox.sound.flow import (
     BOUNDED_TOKENS,
     FRAMES_PER_TOKEN,
     LOOKAHEAD_TOKENS,
@@ -20,12 +19,13 @@ from backend.engines.chatterbox.flow import (
     SoundPrompt,
     pad_length,
 )
-from backend.engines.chatterbox.silence import SpeechEnd
-from backend.engines.chatterbox.speech_length import TOKENS_PER_S
-from backend.engines.chatterbox.speech_limits import SpeechLimits
-from backend.engines.chatterbox.text import has_words
-from backend.engines.chatterbox.vocoder import VocoderInput, VocoderStream
-from backend.engines.chatterbox.word_times import WordAligner
+from backend.engines.chatterbox.sound.silence import SpeechEnd
+from backend.engines.chatterbox.sound.vocoder import VocoderInput, VocoderStream
+from backend.engines.chatterbox.speech_tokens.decoder import TokenSession
+from backend.engines.chatterbox.speech_tokens.speech_limits import SpeechLimits
+from backend.engines.chatterbox.speech_tokens.word_times import WordAligner
+from backend.engines.chatterbox.text.speech_length import TOKENS_PER_S
+from backend.engines.chatterbox.text.splitter import has_words
 from backend.text.words import word_ends
 
 if TYPE_CHECKING:

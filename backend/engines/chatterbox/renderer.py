@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from backend.engines.chatterbox.decoder import TokenSession
-from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS, Flow, RenderJob, SoundPrompt
+from backend.engines.chatterbox.device.render_times import RenderTimes
 from backend.engines.chatterbox.passage import (
     FIRST_TOKENS,
     GROWTH,
@@ -17,10 +16,11 @@ from backend.engines.chatterbox.passage import (
     Passage,
     RenderedSound,
 )
-from backend.engines.chatterbox.render_times import RenderTimes
-from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.speech_limits import SpeechLimits
-from backend.engines.chatterbox.vocoder import HiftVocoder
+from backend.engines.chatterbox.sound.flow import LOOKAHEAD_TOKENS, Flow, RenderJob, SoundPrompt
+from backend.engines.chatterbox.sound.vocoder import HiftVocoder
+from backend.engines.chatterbox.speech_tokens.decoder import TokenSession
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
+from backend.engines.chatterbox.speech_tokens.speech_limits import SpeechLimits
 
 _WARM_CHUNKS = 2
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from backend.engines.chatterbox.language_parts import create_multilingual_tokenizer
+from backend.engines.chatterbox.text.language_parts import create_multilingual_tokenizer
 from backend.engines.chatterbox.variants import FAST_SOUND, TURBO, VARIANTS, Variant
 from backend.engines.weights import weights_folder
 from backend.errors import ConfigError

@@ -12,15 +12,15 @@ import torch
 
 from backend.audio.loudness import first_audible
 from backend.engines.base import Chunk, Pcm, Release, Utterance
-from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.passage import Passage, RenderedSound
-from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.silence import PauseShortener
-from backend.engines.chatterbox.speech_length import Pace
-from backend.engines.chatterbox.speech_limits import SpeechLimits
-from backend.engines.chatterbox.text import ends_long_clause, split_passages
-from backend.engines.chatterbox.vocoder import SAMPLE_RATE_HZ
-from backend.engines.chatterbox.voice import Conditioning
+from backend.engines.chatterbox.sound.silence import PauseShortener
+from backend.engines.chatterbox.sound.vocoder import SAMPLE_RATE_HZ
+from backend.engines.chatterbox.speech_tokens.decoder import TokenSession
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
+from backend.engines.chatterbox.speech_tokens.speech_limits import SpeechLimits
+from backend.engines.chatterbox.text.speech_length import Pace
+from backend.engines.chatterbox.text.splitter import ends_long_clause, split_passages
+from backend.engines.chatterbox.voices.voice import Conditioning
 from backend.events import Word
 
 _SEED_LIMIT = 2**31

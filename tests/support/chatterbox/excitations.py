@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.excitation import (
+from backend.engines.chatterbox.sound.excitation import (
     FRAME_SAMPLES,
     ExcitationSource,
     ExcitationState,

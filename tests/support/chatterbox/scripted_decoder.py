@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.decoder import TokenSession
 from backend.engines.chatterbox.engine import ChatterboxEngine
+from backend.engines.chatterbox.speech_tokens.decoder import TokenSession
 
 STOP = None  # the stop token, in a script
 SILENT = 4299

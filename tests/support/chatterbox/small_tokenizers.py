@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from backend.engines.chatterbox.language_parts import CANGJIE, VOCABULARY
+from backend.engines.chatterbox.text.language_parts import CANGJIE, VOCABULARY
 from backend.engines.chatterbox.variants import VARIANTS
 from backend.text.markup.brackets import SOUNDS
 

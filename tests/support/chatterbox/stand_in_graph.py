@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backend.engines.chatterbox.graphs import GraphCache, _Captured
+from backend.engines.chatterbox.device.graphs import GraphCache, _Captured
 
 
 class StandInGraph:

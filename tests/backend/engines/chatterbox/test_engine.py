@@ -15,11 +15,11 @@ import torch
 
 from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
+from backend.engines.chatterbox.device.graphs import GraphCache
 from backend.engines.chatterbox.engine import ChatterboxEngine
-from backend.engines.chatterbox.flow import Flow
-from backend.engines.chatterbox.graphs import GraphCache
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.recording import conditioning_of
+from backend.engines.chatterbox.sound.flow import Flow
+from backend.engines.chatterbox.voices.recording import conditioning_of
 from backend.errors import UnknownVoice
 from tests.support.chatterbox.drawn import NoWatermark, RecordedNoise
 from tests.support.chatterbox.tiny import quiet, tiny, voice
@@ -457,7 +457,7 @@ def test_single_chunk_equals_upstream_generate(
     monkeypatch.setattr("backend.engines.chatterbox.passage.FIRST_TOKENS", 1000)
     # What the engine cuts of upstream's sound: noise at the end, silences.
     monkeypatch.setattr("backend.engines.chatterbox.passage._NOISY_TOKENS", 0)
-    monkeypatch.setattr("backend.engines.chatterbox.silence.AUDIBLE_DBFS", -math.inf)
+    monkeypatch.setattr("backend.engines.chatterbox.sound.silence.AUDIBLE_DBFS", -math.inf)
     engine = create_model(turbo=turbo).create_engine()
     begin(engine, "a", text, seed=4)
     engine.step(["a"])

@@ -15,8 +15,10 @@ import torch
 
 from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import passage, silence, speech_limits
+from backend.engines.chatterbox import passage
 from backend.engines.chatterbox.model import ChatterboxModel
+from backend.engines.chatterbox.sound import silence
+from backend.engines.chatterbox.speech_tokens import speech_limits
 from backend.engines.chatterbox.variants import VARIANTS
 from bench.chatterbox.engine_bench import generate_upstream
 from bench.chatterbox.random_weights import ENGINES, quiet, random_upstream

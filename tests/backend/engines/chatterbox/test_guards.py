@@ -14,7 +14,7 @@ import pytest
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.passage import FIRST_TOKENS
-from backend.engines.chatterbox.speech_length import expected_tokens, min_tokens
+from backend.engines.chatterbox.text.speech_length import expected_tokens, min_tokens
 from tests.backend.engines.chatterbox.test_engine import assert_tiles, begin, create_model, pcm, run
 from tests.support.chatterbox.scripted_decoder import (
     SILENT,

@@ -21,9 +21,9 @@ from backend.engines.base import (
     SharingModel,
     Utterance,
 )
-from backend.engines.chatterbox import memory
+from backend.engines.chatterbox.device import memory
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.sampling import Sampling
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
 from backend.engines.chatterbox.upstream import set_precision
 from backend.errors import BadMessage, ConfigError, DuplexError, UnknownVoice, Unsupported
 from backend.events import Start

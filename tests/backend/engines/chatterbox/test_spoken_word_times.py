@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from backend.engines.base import Chunk, Release, Utterance
-from backend.engines.chatterbox import speech_limits
 from backend.engines.chatterbox.engine import ChatterboxEngine
 from backend.engines.chatterbox.passage import Passage
+from backend.engines.chatterbox.speech_tokens import speech_limits
 from backend.text.words import word_ends
 from tests.backend.engines.chatterbox.test_engine import assert_tiles, begin, create_model, pcm, run
 from tests.backend.engines.chatterbox.test_text_extension import WORDS, passage_of, speak_releases

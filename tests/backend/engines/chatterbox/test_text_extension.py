@@ -13,11 +13,11 @@ import torch
 from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Failure, Release, Utterance
 from backend.engines.chatterbox.engine import ChatterboxEngine
-from backend.engines.chatterbox.flow import LOOKAHEAD_TOKENS
 from backend.engines.chatterbox.model import ChatterboxModel
 from backend.engines.chatterbox.passage import FIRST_TOKENS, Passage
-from backend.engines.chatterbox.recording import conditioning_of
-from backend.engines.chatterbox.speech_length import longest_end, min_tokens
+from backend.engines.chatterbox.sound.flow import LOOKAHEAD_TOKENS
+from backend.engines.chatterbox.text.speech_length import longest_end, min_tokens
+from backend.engines.chatterbox.voices.recording import conditioning_of
 from backend.text.words import word_ends
 from tests.backend.engines.chatterbox.test_engine import create_model, pcm, run
 from tests.backend.engines.chatterbox.test_speaking import assert_spoken, audio_of, speak_text

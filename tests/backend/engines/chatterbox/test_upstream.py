@@ -20,12 +20,12 @@ from safetensors.torch import save_file
 from backend.config import ChatterboxSettings
 from backend.engines.base import Chunk, Release, Utterance
 from backend.engines.chatterbox import upstream as upstream_module
-from backend.engines.chatterbox.decoder import SpeechTokenDecoder, TokenSession
-from backend.engines.chatterbox.language_parts import create_multilingual_tokenizer
-from backend.engines.chatterbox.memory import slot_bytes
+from backend.engines.chatterbox.device.memory import slot_bytes
 from backend.engines.chatterbox.model import ChatterboxModel
-from backend.engines.chatterbox.sampling import Sampling
-from backend.engines.chatterbox.text_tokens import TextTokens
+from backend.engines.chatterbox.speech_tokens.decoder import SpeechTokenDecoder, TokenSession
+from backend.engines.chatterbox.speech_tokens.sampling import Sampling
+from backend.engines.chatterbox.text.language_parts import create_multilingual_tokenizer
+from backend.engines.chatterbox.text.text_tokens import TextTokens
 from backend.engines.chatterbox.upstream import create_t3, load_upstream
 from backend.engines.chatterbox.variants import FAST_SOUND, TURBO, VARIANTS, variant_of
 from backend.engines.speed import measure_rtf

@@ -1,0 +1,1 @@
+"""The device: memory, streams, CUDA graphs, kernels, and its loss."""

@@ -1,0 +1,1 @@
+"""Sound from speech tokens: flow, vocoder, silences, watermark."""

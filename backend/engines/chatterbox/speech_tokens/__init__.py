@@ -1,0 +1,1 @@
+"""Speech tokens: drawn by the language model, watched, and placed in time."""

@@ -1,0 +1,1 @@
+"""Text as the models take it: split into passages, and as tokens."""

@@ -1,0 +1,1 @@
+"""Voices: learned from recordings, kept on disk and in memory."""
