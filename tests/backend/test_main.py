@@ -23,6 +23,7 @@ from tests.support.repository import ROOT
 MAIN = ROOT / "backend" / "main.py"
 
 
+@pytest.mark.slow
 async def test_health_and_readiness_answer_200() -> None:
     async with live_server() as live, httpx.AsyncClient(base_url=live.http) as http:
         assert (await http.get("/healthz")).json() == {"status": "ok"}
@@ -165,6 +166,7 @@ def test_a_created_key_is_required(
     assert shown == ("dtts_kept" if "dtts_kept" in keys else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_the_script_prints_its_address_and_stops_at_a_signal(
     stop: signal.Signals, tmp_path: Path

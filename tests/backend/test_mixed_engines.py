@@ -295,6 +295,7 @@ async def test_the_server_says_which_engines_there_are_and_what_they_lack() -> N
         assert (await http.get("/readyz")).status_code == 503
 
 
+@pytest.mark.slow
 async def test_the_embedded_voice_and_pipers_speak_at_the_same_time() -> None:
     joe = PiperModel(joe_path().parent)
     async with live_server(shared_model(), [joe], engine={"threads": 2}) as live:

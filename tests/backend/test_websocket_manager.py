@@ -203,6 +203,7 @@ async def stall_reading(client: NativeClient, live: LiveServer) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_stalls_only_itself() -> None:
     queue = {"queue_size": 5, "task_timeout": 60}
     async with (
@@ -233,6 +234,7 @@ async def test_an_aborted_connection_is_freed_while_writes_are_blocked() -> None
         await assert_nothing_left(live)
 
 
+@pytest.mark.slow
 async def test_a_client_that_sends_without_reading_is_disconnected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

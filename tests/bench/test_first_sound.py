@@ -218,6 +218,7 @@ def test_gaps_are_counted_at_each_rate() -> None:
     assert "first audible sound p50 120 ms" in fast.note
 
 
+@pytest.mark.slow
 async def test_every_rate_is_measured_with_a_real_server(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

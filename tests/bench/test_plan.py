@@ -82,6 +82,7 @@ def test_a_foreign_file_is_refused_in_one_line(tmp_path: Path, content: str) -> 
         calibrate(path)
 
 
+@pytest.mark.slow
 def test_a_cpu_has_the_costs_that_were_measured() -> None:
     path = find_newest()
     found = calibrate(path)
@@ -151,6 +152,7 @@ def test_a_card_is_never_given_more_than_was_measured() -> None:
     assert plan.memory_bytes == plan.with_spare * 1e9
 
 
+@pytest.mark.slow
 def test_progress_is_reported_for_every_step() -> None:
     told: list[tuple[str, float]] = []
     make_plan(SMALL, Demand(Workload(5, 0.0), 1.0), lambda *each: told.append(each))
@@ -162,6 +164,7 @@ def test_progress_is_reported_for_every_step() -> None:
     }
 
 
+@pytest.mark.slow
 def test_json_has_no_nan() -> None:
     plan = make_plan(SMALL, Demand(Workload(5, 0.0), 1.0), ignore)
     json.loads(json.dumps(to_json(plan), allow_nan=False))
@@ -170,6 +173,7 @@ def test_json_has_no_nan() -> None:
 # --- the command ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_replicas")
 def test_the_command_prints_a_table_and_json() -> None:
     table = run("--listeners", "5")
@@ -179,6 +183,7 @@ def test_the_command_prints_a_table_and_json() -> None:
     assert json.loads(as_json.stdout)["replicas"] == {"needed": 1, "with_spare": 2, "simulated": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_replicas")
 def test_a_rate_is_turned_into_listeners() -> None:
     result = run("--per-second", "0.5", "--json")

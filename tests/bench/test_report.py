@@ -77,6 +77,7 @@ def test_word_error_rates_are_weighted_by_words() -> None:
     assert WordErrors(0, 0).rate == 0
 
 
+@pytest.mark.slow
 def test_judge_prefers_clean_speech_to_noise() -> None:
     noise = np.random.default_rng(0).normal(0, 0.2, len(speech())).astype(np.float32)
     clean = judge().judge(speech(), 24_000, SENTENCE)

@@ -238,6 +238,7 @@ def test_render_takes_its_cpu_time() -> None:
     assert 5.0 < audio[0] < 6.0
 
 
+@pytest.mark.slow
 def test_real_voice_is_judged() -> None:
     text = BenchText("a", "plain", "Thanks, that sounds perfect to me.")
     take = typing.run_job(TypingJob(text, 9.0, seed=1))

@@ -106,6 +106,7 @@ async def test_closing_ends_an_utterance_that_waits_for_capacity() -> None:
             await utterance.done()
 
 
+@pytest.mark.slow
 async def test_an_utterance_that_waits_is_spoken_by_a_new_session() -> None:
     async def break_off(peer: ScriptedConnection) -> None:
         await refuse_for_a_minute(peer)

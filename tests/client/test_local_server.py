@@ -17,6 +17,7 @@ with local_server() as url:
 """
 
 
+@pytest.mark.slow
 async def test_a_local_server_runs_during_the_block() -> None:
     with local_server() as url:
         async with Session.connect(url) as session:
@@ -25,6 +26,7 @@ async def test_a_local_server_runs_during_the_block() -> None:
         await Session.connect(url)
 
 
+@pytest.mark.slow
 async def test_a_local_server_is_the_callers_own_in_a_container_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -43,6 +45,7 @@ async def test_a_local_server_is_the_callers_own_in_a_container_too(
             assert session.ready.sample_rate > 0
 
 
+@pytest.mark.slow
 def test_a_local_server_that_does_not_start_raises_with_its_log() -> None:
     with (
         pytest.raises(ServerFailed, match=r"(?s)did not start.*no-such-voice"),
@@ -56,6 +59,7 @@ def test_a_local_server_that_starts_too_slowly_raises() -> None:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="by the shell")
 async def test_a_server_that_ends_with_its_input_ends_without_one() -> None:
     server = [sys.executable, "-m", "backend.main", "--port", "0", "--stop-with-stdin"]
@@ -66,6 +70,7 @@ async def test_a_server_that_ends_with_its_input_ends_without_one() -> None:
     assert b"Traceback" not in log
 
 
+@pytest.mark.slow
 async def test_a_local_server_ends_with_a_caller_that_is_killed() -> None:
     caller = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _CALLER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE

@@ -68,6 +68,7 @@ async def test_closing_a_call_while_it_connects_raises_for_its_callers() -> None
             await waiting
 
 
+@pytest.mark.slow
 async def test_idle_sessions_are_closed_and_busy_ones_stay() -> None:
     async with live_server() as live, SessionManager(live.address, idle_s=0.2) as calls:
         await calls.get_or_create("idle")

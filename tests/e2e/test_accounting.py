@@ -8,6 +8,7 @@ from html import unescape
 from unicodedata import normalize
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -123,6 +124,7 @@ def expected_text(steps: list[Step], retracted: list[Retracted]) -> str:
 default_setup = (Settings(), 0.0, 0.0, Start("a", format="pcm_f32le"))
 
 
+@pytest.mark.slow
 @given(dialogues(plain_texts), setups(), st.booleans())
 @example(
     [Step(Text("a", "at 5 p.m. Sh"), 3.0), Step(Text("a", "e came. "), 0), Step(End("a"), 0)],
@@ -152,6 +154,7 @@ def _known_forms(span: str) -> str:
     return unescape(span) + "".join(normalize(form, span) for form in ("NFC", "NFKC"))
 
 
+@pytest.mark.slow
 @given(dialogues(any_texts), setups())
 @settings(max_examples=400, deadline=None)
 def test_unspoken_characters_are_accounted_for(

@@ -46,6 +46,7 @@ async def llm_stream(question: str) -> AsyncIterator[Any]:
         yield SimpleNamespace(choices=[SimpleNamespace(delta=delta)])
 
 
+@pytest.mark.slow
 async def test_every_snippet_runs(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +71,7 @@ async def test_every_snippet_runs(
     assert soundfile.info(tmp_path / "hello.wav").duration > 0.5
 
 
+@pytest.mark.slow
 def test_every_command_runs(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUPLEX_TTS_URL", url)
     (tmp_path / "texts.jsonl").write_text(json.dumps({"id": "one", "text": "One."}) + "\n")

@@ -74,6 +74,7 @@ def run_json(home: Path, packages: Path, *options: str) -> tuple[int, list[dict[
     return process.returncode, json.loads(out)["findings"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(330)
 def test_a_broken_torch_keeps_nobody_from_the_embedded_voice(home: Path, packages: Path) -> None:
     models = packages.parent / "models"
@@ -93,6 +94,7 @@ def test_a_broken_torch_keeps_nobody_from_the_embedded_voice(home: Path, package
         assert each["status"] == "ok" or each["remedy"] or each["command"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(330)
 def test_a_broken_torch_is_an_error_for_who_wants_chatterbox(home: Path, packages: Path) -> None:
     options = ("--quick", "--engine", "chatterbox", "--set", "engine.models=none")
@@ -103,6 +105,7 @@ def test_a_broken_torch_is_an_error_for_who_wants_chatterbox(home: Path, package
     assert [*home.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_hanging_check_at_once(home: Path, packages: Path) -> None:
     started = packages.parent / "started"
     hang = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\ntime.sleep(600)"

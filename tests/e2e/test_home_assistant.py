@@ -290,6 +290,7 @@ def test_home_assistant_is_told_the_port_once_the_server_is_ready(
     assert (uri.scheme, uri.hostname, uri.port) == ("tcp", socket.gethostname().lower(), port)
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_start_ends_the_add_on(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def find_files(folder: Path, pattern: str) -> set[str]:
     return {str(file.relative_to(folder)) for file in folder.rglob(pattern) if file.is_file()}
 
 
+@pytest.mark.slow
 def test_the_wheel_has_only_the_two_packages(wheel_folder: Path, metadata_folder: Path) -> None:
     names = {path.name for path in wheel_folder.iterdir()}
     assert names == {"backend", "duplex_tts", metadata_folder.name}
@@ -74,6 +75,7 @@ def test_the_wheel_has_and_states_the_licence(metadata_folder: Path) -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_wheel_serves_the_pages_from_any_folder_without_a_home(
     wheel_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "voice"),
     [(("--engine", "piper"), {}), (("--engine", "hibari"), {"voice": JOE})],

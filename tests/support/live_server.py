@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
+import uvicorn.server
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -25,6 +27,19 @@ from backend.websocket_manager import WebSocketManager
 from tests.support.engines.fake_engine import FakeModel, decode_pcm
 
 Message = dict[str, Any]
+
+
+class QuickAsyncio:
+    """`asyncio` for uvicorn, with shorter sleeps: it looks for the end of the server, and for that
+    of its connections, every 0.1 s, which would be most of the time of many tests.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(asyncio, name)
+
+    @staticmethod
+    async def sleep(delay_s: float) -> None:
+        await asyncio.sleep(delay_s / 20)
 
 
 class AnnouncedServer(DrainingServer):
@@ -146,17 +161,18 @@ async def live_replica(
     host, port = listener.getsockname()
     app = create_app(config, model, others=others, replicas=replicas)
     server = AnnouncedServer(app, config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    async with asyncio.timeout(10):
-        await server.ready.wait()
-    live = LiveServer(f"{host}:{port}", model, server, app.state.connections, serving, app)
-    try:
-        yield live
-    finally:
-        if isinstance(model, FakeModel) and model.gate is not None:
-            model.gate.release(100_000)
-        live.request_shutdown()
-        await serving
+    with patch.object(uvicorn.server, "asyncio", QuickAsyncio()):
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        async with asyncio.timeout(10):
+            await server.ready.wait()
+        live = LiveServer(f"{host}:{port}", model, server, app.state.connections, serving, app)
+        try:
+            yield live
+        finally:
+            if isinstance(model, FakeModel) and model.gate is not None:
+                model.gate.release(100_000)
+            live.request_shutdown()
+            await serving
 
 
 async def wait_until(condition: Callable[[], bool], within_s: float = 1.0) -> None:

@@ -43,6 +43,7 @@ def test_exactly_the_encoded_samples_are_decoded(rate_hz: int, samples: int) -> 
     assert len(decode(data)) == samples * 48_000 // rate_hz
 
 
+@pytest.mark.slow
 def test_the_sound_is_in_step() -> None:
     pcm = voice()
     heard = decode(b"".join(encode(pcm, 24_000, RATES, 9600)))[::2]

@@ -50,6 +50,7 @@ async def receive(socket: ClientConnection) -> dict[str, Any]:
     return message
 
 
+@pytest.mark.slow
 async def test_a_client_moves_to_the_offered_address_without_loss() -> None:
     async with live_cluster(direct=True, access=KEYS, **EAGER) as cluster:
         client, direct = await begin(cluster[0], additional_headers=ALICE)

@@ -51,6 +51,7 @@ def test_a_torch_that_ends_the_interpreter_is_an_error_where_it_is_needed(
     assert check_torch(runner, CheckInputs()).status is Status.WARNING
 
 
+@pytest.mark.slow
 def test_a_torch_that_hangs_is_given_up(runner: CheckRunner, fake_torch: Path) -> None:
     fake_torch.write_text("import time\ntime.sleep(600)")
     finding = check_torch(runner, NEEDED, timeout_s=1.0)

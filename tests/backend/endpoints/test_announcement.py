@@ -66,6 +66,7 @@ async def resolve(listening: AsyncZeroconf, name: str) -> AsyncServiceInfo:
     return info
 
 
+@pytest.mark.slow
 async def test_home_assistant_finds_the_server_and_describes_it(port: int) -> None:
     wyoming = {"port": port, "announce": "always"}
     async with asyncio.timeout(FOUND_S), browser() as (listening, seen):
@@ -83,6 +84,7 @@ async def test_home_assistant_finds_the_server_and_describes_it(port: int) -> No
         assert await seen.get() == (name, ServiceStateChange.Removed)  # goodbye
 
 
+@pytest.mark.slow
 async def test_it_is_announced_again_at_new_addresses(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ async def test_it_is_announced_again_at_new_addresses(
         assert (await resolve(listening, name)).port == port
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unusable", [["203.0.113.7"], []], ids=["not of this machine", "none"])
 async def test_trouble_with_the_network_is_logged_and_tried_again(
     unusable: list[str], port: int, monkeypatch: pytest.MonkeyPatch

@@ -244,6 +244,7 @@ def test_files_that_cannot_be_loaded_are_one_line_with_the_command(
     assert not [entry for entry in logs if entry["log_level"] == "error"]
 
 
+@pytest.mark.slow
 def test_hibari_needs_no_package_of_chatterbox(tmp_path: Path) -> None:
     program = """
 import sys

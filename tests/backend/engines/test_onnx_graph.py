@@ -31,6 +31,7 @@ def run(model: onnx.ModelProto, ids: NDArray[np.int64]) -> list[NDArray[np.float
     return outputs
 
 
+@pytest.mark.slow
 def test_shape_constants_leave_out_operations_and_change_no_bit_at_any_length(
     text_stage: onnx.ModelProto,
 ) -> None:

@@ -398,6 +398,7 @@ async def read_to_close(socket: ClientConnection) -> AsyncIterator[str | bytes]:
             yield await socket.recv()
 
 
+@pytest.mark.slow
 async def test_silent_client_also_gets_the_url_error() -> None:
     async with live_server() as live:
         url = f"ws://{live.address}/v1/text-to-speech/haert/multi-stream-input"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -111,6 +112,7 @@ def test_played_may_come_after_the_end() -> None:
     assert run_script(script).codes() == []
 
 
+@pytest.mark.slow
 @given(
     cancel_at_s=st.floats(0, 1),
     engine_delay_s=st.sampled_from([0.0, 0.01, 0.1]),

@@ -270,6 +270,7 @@ def test_flush_of_retracted_text_is_answered() -> None:
     assert [event.to for event in run_script(script).events_of(Flushed)] == [7]
 
 
+@pytest.mark.slow
 def test_too_many_flushes_are_refused_and_accepted_ones_answered() -> None:
     async def script(client: ScriptedClient) -> None:
         client.send(Text("a", "One two"), *[Flush("a")] * 10_001, End("a"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -108,6 +109,7 @@ def test_a_client_that_does_not_read_causes_no_engine_timeout() -> None:
     assert client.single_event(Done).characters == 180
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(

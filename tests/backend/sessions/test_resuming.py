@@ -345,6 +345,7 @@ async def test_resume_is_admitted_on_a_full_server() -> None:
         assert client.resumes == 1
 
 
+@pytest.mark.slow
 async def test_detached_sessions_are_freed_after_expiry() -> None:
     async with resuming_server(resume_ttl=0.1) as live:
         tasks = len(asyncio.all_tasks())

@@ -572,6 +572,7 @@ def final_text(sent: list[object], answers: list[Retracted]) -> str:
     return text
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(actions, pauses_s), max_size=25),
     st.sampled_from([0.0, 0.02, 0.2]),

@@ -146,6 +146,7 @@ async def test_an_utterance_without_a_result_times_out() -> None:
         assert await read_rest(open_final(scheduler, "after")) == "after"
 
 
+@pytest.mark.slow
 async def test_waiting_for_a_thread_does_not_time_out() -> None:
     model = TroubledModel(step_s=0.02)
     streaming = {"task_timeout": 0.2}  # sixty of them take six times as long
@@ -176,6 +177,7 @@ async def test_a_context_continues_after_a_sentence_that_hung() -> None:
         model.let_go.set()
 
 
+@pytest.mark.slow
 async def test_of_several_engines_one_that_hangs_again_and_again_is_given_up() -> None:
     hanging, sound = TroubledModel(step_limit_s=LIMIT_S), FakeModel()
     dead: list[tuple[object, str]] = []
@@ -212,6 +214,7 @@ async def test_readiness_fails_while_threads_are_missing() -> None:
         assert (await http.get("/readyz")).status_code == 503
 
 
+@pytest.mark.slow
 async def test_the_server_stops_while_a_thread_hangs() -> None:
     model = TroubledModel()
     started_s = 0.0

@@ -241,6 +241,7 @@ def _break(engine: FakeEngine) -> None:
     engine.step = fail  # type: ignore[method-assign]
 
 
+@pytest.mark.slow
 async def test_readiness_leaves_an_unloaded_engine_alone() -> None:
     model = UnloadableModel()
     engine = {"health_interval": 1e-6, "idle_unload": 0.05}

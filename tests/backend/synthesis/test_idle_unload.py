@@ -72,6 +72,7 @@ async def wait_unloaded(scheduler: Scheduler, model: UnloadableModel) -> None:
     await wait_until(lambda: model.is_released and not scheduler.is_loaded, within_s=20)
 
 
+@pytest.mark.slow
 async def test_an_idle_engine_leaves_and_returns_for_the_next_utterance() -> None:
     model = UnloadableModel()
     structlog.reset_defaults()
@@ -88,6 +89,7 @@ async def test_an_idle_engine_leaves_and_returns_for_the_next_utterance() -> Non
     assert all(line["seconds"] >= 0 for line in logs if line["event"] == "engine.reloaded")
 
 
+@pytest.mark.slow
 async def test_an_announced_utterance_brings_the_engine_back_early() -> None:
     model = UnloadableModel()
     async with running_scheduler(model) as scheduler:
@@ -96,6 +98,7 @@ async def test_an_announced_utterance_brings_the_engine_back_early() -> None:
         await wait_until(lambda: "restore" in model.moves, within_s=20)
 
 
+@pytest.mark.slow
 async def test_an_engine_that_holds_an_utterance_stays() -> None:
     model = UnloadableModel()
     async with running_scheduler(model) as scheduler:
@@ -124,6 +127,7 @@ async def test_a_model_that_cannot_leave_stays() -> None:
         assert scheduler.is_loaded
 
 
+@pytest.mark.slow
 async def test_a_return_that_fails_is_said_and_tried_again() -> None:
     model = UnloadableModel()
     async with running_scheduler(model) as scheduler:
@@ -136,6 +140,7 @@ async def test_a_return_that_fails_is_said_and_tried_again() -> None:
         assert await speak(scheduler) == SPOKEN
 
 
+@pytest.mark.slow
 async def test_a_device_lost_meanwhile_is_reported() -> None:
     model = UnloadableModel()
     async with running_scheduler(model) as scheduler:
@@ -148,6 +153,7 @@ async def test_a_device_lost_meanwhile_is_reported() -> None:
         ]
 
 
+@pytest.mark.slow
 async def test_a_release_that_fails_is_undone_at_the_next_utterance() -> None:
     class Stubborn(UnloadableModel):
         def release(self) -> None:
@@ -160,6 +166,7 @@ async def test_a_release_that_fails_is_undone_at_the_next_utterance() -> None:
         assert await speak(scheduler) == SPOKEN
 
 
+@pytest.mark.slow
 async def test_a_cancelled_utterance_does_not_bring_the_engine_back() -> None:
     model = UnloadableModel()
     async with running_scheduler(model) as scheduler:
@@ -235,6 +242,7 @@ def test_an_announcement_restarts_the_idle_time() -> None:
 # --- the server -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_context_that_starts_brings_the_engine_back_before_its_text() -> None:
     model = UnloadableModel()
     engine: dict[str, Any] = {"idle_unload": IDLE_S}

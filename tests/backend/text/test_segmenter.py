@@ -112,6 +112,7 @@ def test_sentences_do_not_depend_on_the_pieces_that_arrive(text: str, cuts: list
     assert split(*(text[a:b] for a, b in pairwise(edges))) == split(text)
 
 
+@pytest.mark.slow
 @exactly
 @given(st.data())
 def test_sentences_tile_the_text_after_any_operations(data: st.DataObject) -> None:

@@ -41,6 +41,7 @@ async def flooding(live: LiveServer) -> AsyncIterator[Peer]:
         reading.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_of_frames_does_not_block_the_loop(kind: str) -> None:
     async with (

@@ -122,6 +122,7 @@ def serving_with(descriptors: int, folder: Path) -> Iterator[str]:
             program.send_signal(signal.SIGTERM)
 
 
+@pytest.mark.slow
 def test_300_idle_connections_do_not_lock_out_clients(tmp_path: Path) -> None:
     with serving_with(256, tmp_path) as url, ExitStack() as silent:
         host, port = url.removeprefix("http://").split(":")
@@ -131,6 +132,7 @@ def test_300_idle_connections_do_not_lock_out_clients(tmp_path: Path) -> None:
             assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_the_server_recovers_from_descriptor_exhaustion(
     factory: Callable[[], asyncio.AbstractEventLoop],

@@ -106,6 +106,7 @@ WAYS = {  # root_path, the proxy's headers, and the path prefix it keeps
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_every_path_works_under_the_prefix(way: str) -> None:
     root_path, headers, before = WAYS[way]

@@ -208,6 +208,7 @@ def test_what_does_not_listen_stops_the_start(
                 check_inherited(Settings())
 
 
+@pytest.mark.slow
 def test_a_client_that_connects_before_the_server_starts_is_answered(
     receiver: socket.socket, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_refused_session_may_try_another_replica() -> None:
     assert refused[1] <= refused[0]
 
 
+@pytest.mark.slow
 def test_replicas_are_started_before_the_first_is_full_and_emptied_afterwards() -> None:
     callers = [Caller(1.3 * n, [tokens(40)] * 2) for n in range(50)]
     callers.append(Caller(200.0, [tokens(10)]))

@@ -139,6 +139,7 @@ def test_a_crowd_on_one_engine_makes_no_gap_on_another(
     assert max(each.refused_s or 0 for each in refused) <= 0.2
 
 
+@pytest.mark.slow
 def test_a_newcomer_is_forecast_by_the_costs_of_its_own_engine() -> None:
     def count_served(voice: str) -> int:
         heard = simulate_engines(with_voice(voice, crowd(200, 4.0)), MIXED)

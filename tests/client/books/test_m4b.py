@@ -83,6 +83,7 @@ def test_chapter_marks_are_where_the_sound_is(tmp_path: Path) -> None:
         assert np.abs(sound[max(0, at - 20_000) : max(0, at - 1_500)]).sum() < 1
 
 
+@pytest.mark.slow
 def test_a_thousand_chapters_are_marked(tmp_path: Path) -> None:
     part = write_part(tmp_path / "x.flac", 0.01)
     chapters = [SpokenChapter(f"Chapter {number}", [part]) for number in range(1_000)]

@@ -151,6 +151,7 @@ async def test_speech_does_not_wait_for_an_address_that_does_not_answer() -> Non
     silent.close()
 
 
+@pytest.mark.slow
 async def test_an_address_that_cannot_be_reached_is_remembered_by_the_pool() -> None:
     async with cluster_behind_proxy() as (cluster, proxy), own_proxy(cluster) as dead:
         dead.refuse = True
@@ -288,6 +289,7 @@ async def hear_from(utterance: Any, first: Any) -> tuple[Any, str]:
     return await hear_utterance(chunks())  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 async def test_a_direct_address_that_hangs_costs_little_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -309,6 +311,7 @@ async def test_a_direct_address_that_hangs_costs_little_time(
 # --- coming elsewhere -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_direct", [True, False], ids=["direct", "through the proxy"])
 @pytest.mark.parametrize("how", ["killed", "drains"])
 async def test_nothing_unheard_is_lost_or_repeated_when_the_replica_goes(
@@ -344,6 +347,7 @@ async def test_nothing_unheard_is_lost_or_repeated_when_the_replica_goes(
             assert other.stats().restarts == 0
 
 
+@pytest.mark.slow
 async def test_a_session_resumed_elsewhere_loses_no_sample_over_many_breaks() -> None:
     chance = random.Random(3)
     async with (

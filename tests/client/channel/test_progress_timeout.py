@@ -40,6 +40,7 @@ def test_nothing_is_overdue_while_received_audio_is_still_playing() -> None:
     assert timeout.overdue_s(213.0) == 1.0
 
 
+@pytest.mark.slow
 async def test_text_that_has_ended_and_is_never_spoken_fails() -> None:
     async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         async with asyncio.timeout(30):
@@ -49,6 +50,7 @@ async def test_text_that_has_ended_and_is_never_spoken_fails() -> None:
         assert await session.ping() >= 0, "the session goes on"
 
 
+@pytest.mark.slow
 async def test_a_cancel_that_is_never_answered_fails() -> None:
     async with run_server(idle) as url, Session.connect(url, options=SHORT_TIMEOUT) as session:
         context = await session.start()
@@ -59,6 +61,7 @@ async def test_a_cancel_that_is_never_answered_fails() -> None:
                 [event async for event in context]
 
 
+@pytest.mark.slow
 async def test_text_beyond_the_unspoken_limit_fails_when_nothing_is_spoken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -89,6 +92,7 @@ async def test_the_timeout_is_ten_times_longer_for_contexts_that_may_be_queued()
         assert 0 < live.overdue_s(queued=True) < live.overdue_s(queued=False) / 5
 
 
+@pytest.mark.slow
 async def test_an_utterance_may_be_queued_while_others_are_spoken() -> None:
     done = asyncio.Event()
 

@@ -91,6 +91,7 @@ async def test_repeated_audio_is_delivered_once() -> None:
         await session.ping()
 
 
+@pytest.mark.slow
 async def test_pings_acknowledge_received_audio_and_replies() -> None:
     async def script(peer: ScriptedConnection) -> None:
         await peer.receive("start")
@@ -459,6 +460,7 @@ async def hear_utterance(utterance: Utterance) -> tuple[list[Audio], str]:
     return audio, decode_pcm(pcm)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["live", "batch"])
 @pytest.mark.parametrize("seed", range(2))
 async def test_repeated_breaks_lose_and_repeat_no_sample(
@@ -481,6 +483,7 @@ async def test_repeated_breaks_lose_and_repeat_no_sample(
     assert stats.restarts == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word_length", [4, 300], ids=["words", "words split over messages"])
 async def test_breaks_with_lost_sessions_lose_and_repeat_no_word(word_length: int) -> None:
     words = [f"w{number:x<{word_length}} " for number in range(20_000 // (word_length + 40))]
@@ -524,6 +527,7 @@ async def test_audio_is_bit_identical_after_a_break(url: str) -> None:
         await wait_until(lambda: session.stats().resumes == 4)
 
 
+@pytest.mark.slow
 async def test_a_stalled_connection_is_detected_and_resumed() -> None:
     async with live_server() as live, fault_proxy(live.address) as proxy:
         options = Options(ping_timeout_s=0.2)
@@ -550,6 +554,7 @@ async def test_damaged_frames_are_repaired_by_resuming() -> None:
     assert spoken == "".join(WORDS).replace(" ", "")
 
 
+@pytest.mark.slow
 async def test_a_slow_line_delays_audio_without_changing_it() -> None:
     async with (
         live_server() as live,

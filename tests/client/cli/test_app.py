@@ -127,6 +127,7 @@ def test_an_invalid_output_name_is_refused_before_a_server_is_started(
         assert "starting" not in result.stderr
 
 
+@pytest.mark.slow
 async def test_the_key_is_sent_to_the_server(tmp_path: Path) -> None:
     keys = []
 

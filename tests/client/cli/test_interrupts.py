@@ -35,6 +35,7 @@ WHEN_IMPORTED = """
     import os, signal, sys
 
     package, number = sys.argv[1:]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it may be ignored: tests run under nohup, too
 
     class Interrupting:
         def find_spec(self, name, path=None, target=None):

@@ -99,6 +99,7 @@ def test_a_program_is_written_ahead_by_the_lead_only(programs: Programs) -> None
     assert {delay_s for _, delay_s in asked} == {device.delay_s}
 
 
+@pytest.mark.slow
 def test_nothing_is_written_after_a_second_of_silence(programs: Programs) -> None:
     programs.add("aplay", "exec /bin/cat > heard")
     pulls = []

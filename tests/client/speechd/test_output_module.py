@@ -207,6 +207,7 @@ async def test_voices_are_listed_by_language(tmp_path: Path) -> None:
             await module.request("LIST VOICES xx")
 
 
+@pytest.mark.slow
 async def test_without_a_server_the_fallback_speaks(tmp_path: Path) -> None:
     fallback = tmp_path / "sd_other"
     fallback.write_text(FALLBACK.format(python=sys.executable))
@@ -253,6 +254,7 @@ async def test_what_the_server_cannot_say_is_said_by_the_fallback(tmp_path: Path
             assert b"ab" in [event.data for event in await module.speak("Hello")]
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_is_replaced_by_the_fallback_and_used_again(
     tmp_path: Path,
 ) -> None:

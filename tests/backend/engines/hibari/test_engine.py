@@ -306,6 +306,7 @@ def test_any_english_language_tag_is_accepted() -> None:
         shared_model().create_engine().begin(Utterance("u", "heart", language=language))
 
 
+@pytest.mark.slow
 def test_the_default_voice_is_ready_and_others_are_listed(tmp_path: Path) -> None:
     voices = {voice.name: voice for voice in HibariModel(tmp_path).voices()}
     assert voices[HibariModel.default_voice].ready
@@ -313,6 +314,7 @@ def test_the_default_voice_is_ready_and_others_are_listed(tmp_path: Path) -> Non
     assert not voices["emma"].ready
 
 
+@pytest.mark.slow
 def test_the_error_for_a_voice_that_cannot_be_fetched_lists_the_available(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +345,7 @@ def voice_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_voice_is_fetched_on_first_use(
     voice_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +364,7 @@ def test_a_voice_is_fetched_on_first_use(
     )
 
 
+@pytest.mark.slow
 def test_a_voice_with_a_wrong_checksum_is_refused(voice_server: Path, tmp_path: Path) -> None:
     (voice_server / catalogue.VOICES["emma"]["file"]).write_bytes(b"something else")
     broken = HibariModel(tmp_path / "cache")
@@ -377,6 +381,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_voice_is_fetched_again(
     damage: str, voice_server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,6 +41,7 @@ def gain() -> float:
     return gain_to_target(measure_lufs(join(render(_LOUDNESS_TEXT)), RATE_HZ))
 
 
+@pytest.mark.slow
 def test_first_words_are_audible_at_once_and_complete() -> None:
     waits_ms, lost_db = [], []
     for word, seed in itertools.product(FIRST_WORDS.split(), (1, 2)):
@@ -56,6 +57,7 @@ def test_first_words_are_audible_at_once_and_complete() -> None:
     assert max(lost_db) < -45  # relative to the word's energy: the trimmed part is inaudible
 
 
+@pytest.mark.slow
 def test_speech_has_the_target_loudness_and_limited_peaks() -> None:
     texts = [entry.text for entry in load_corpus(limit=12) if entry.speakable]
     loudness, peaks_dbfs = [], []

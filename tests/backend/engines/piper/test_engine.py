@@ -66,6 +66,7 @@ PIECES = ("the", "one,", "of", "25", "—", "x.", "Ärger", "天气", "(a)", "�
 # --- compared with the voice's own graph ----------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", SENTENCES)
 @pytest.mark.parametrize(
     ("speed", "noise_scale", "noise_w", "seed"),
@@ -104,18 +105,21 @@ def test_the_chunks_of_one_release_do_not_change_its_sound(characters: int) -> N
     assert_same_sound(join(render(joe_model(), text, chunk_characters=characters)), expected)
 
 
+@pytest.mark.slow
 def test_streamed_words_last_about_as_long_as_the_whole() -> None:
     expected = sum(len(join(render(joe_model(), text))) for text in SENTENCES[1:])
     heard = sum(len(join(render_words(joe_model(), text, 3))) for text in SENTENCES[1:])
     assert heard == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.slow
 def test_seams_do_not_click_more_than_speech() -> None:
     text = SENTENCES[1]
     loudest = np.abs(np.diff(join(render(joe_model(), text)), 2)).max()
     assert np.abs(np.diff(join(render_words(joe_model(), text, 2)), 2)).max() < 1.2 * loudest
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_samples() -> None:
     first, same, other = (
         join(render_words(joe_model(), SENTENCES[1], 3, seed=n)) for n in (5, 5, 6)
@@ -124,6 +128,7 @@ def test_the_same_seed_gives_the_same_samples() -> None:
     assert first.shape != other.shape or not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_speed_shortens_speech() -> None:
     normal, fast, slow = (
         len(join(render(joe_model(), SENTENCES[1], speed=speed))) for speed in (1.0, 1.5, 0.75)
@@ -223,6 +228,7 @@ def _stand_in() -> PiperModel:
     return PiperModel(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_text_is_spoken_in_bounded_steps(text: str) -> None:
     text = text[:1500]

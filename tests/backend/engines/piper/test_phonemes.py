@@ -169,6 +169,7 @@ print("alive")
 """
 
 
+@pytest.mark.slow
 def test_garbage_never_ends_the_process() -> None:
     done = subprocess.run([sys.executable, "-c", _FUZZ], capture_output=True, text=True)
     assert done.stdout == "alive\n", done.stderr[-500:]

@@ -34,6 +34,7 @@ def test_the_pieces_of_a_text_do_not_change_its_mask_and_marks(
     assert read_pieces(list(text), ssml=ssml) == whole
 
 
+@pytest.mark.slow
 @exactly
 @given(marked_texts, marked_texts, marked_texts, st.booleans())
 def test_a_restored_reader_reads_as_if_the_retracted_text_had_never_come(

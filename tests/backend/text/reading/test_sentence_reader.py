@@ -113,6 +113,7 @@ def test_text_without_words_is_silent(text: str) -> None:
 PIECES = ["5 ", "kg", "$3.2", " billion", " one", " two", ". ", "Dr.", " July", "4,", " "]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join), st.data())
 def test_the_reading_does_not_depend_on_the_pieces(text: str, data: st.DataObject) -> None:

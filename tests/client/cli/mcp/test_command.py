@@ -73,6 +73,7 @@ def test_a_wrong_option_is_refused_at_the_start(option: tuple[str, str]) -> None
     assert run_mcp(*option).exit_code == 2
 
 
+@pytest.mark.slow
 @NEEDS_MCP
 async def test_in_a_terminal_it_says_that_an_agent_starts_it() -> None:
     master, slave = pty.openpty()
