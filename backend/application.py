@@ -59,6 +59,21 @@ from backend.websocket_manager import WebSocketManager
 
 log = structlog.get_logger(__name__)
 
+_ROUTES = (
+    native_routes,
+    cartesia_routes,
+    cartesia_dictionary_routes,
+    deepgram_routes,
+    elevenlabs_routes,
+    elevenlabs_dictionary_routes,
+    mistral_routes,
+    together_routes,
+    openai_routes,
+    lexicon_routes,
+    voice_routes,
+    reading_routes,
+)
+
 
 class Application(FastAPI):
     """Adds `ResponseMiddleware` outside of Starlette's error handling."""
@@ -143,18 +158,8 @@ def _add_middleware(
 def _add_routes(
     app: FastAPI, access: Access, settings: Settings, tts: TTSManager, metrics: Metrics
 ) -> None:
-    app.include_router(native_routes(access))
-    app.include_router(cartesia_routes(access))
-    app.include_router(cartesia_dictionary_routes(access))
-    app.include_router(deepgram_routes(access))
-    app.include_router(elevenlabs_routes(access))
-    app.include_router(elevenlabs_dictionary_routes(access))
-    app.include_router(mistral_routes(access))
-    app.include_router(together_routes(access))
-    app.include_router(openai_routes(access))
-    app.include_router(lexicon_routes(access))
-    app.include_router(voice_routes(access))
-    app.include_router(reading_routes(access))
+    for routes in _ROUTES:
+        app.include_router(routes(access))
     app.include_router(status_routes(settings, tts, metrics, access))
 
     @app.get("/healthz")

@@ -1,4 +1,6 @@
-"""`serve --lan` and `access.create_key`: access from other devices, by a key in a link."""
+"""`serve --lan` and `access.create_key`: access from other devices, by a key in a link; and what a
+server prints once it is ready.
+"""
 
 from __future__ import annotations
 
@@ -96,6 +98,22 @@ def _reachable(address: str) -> bool:
     found = ipaddress.ip_address(address)
     linked = found.version == 6 and found.is_link_local  # invalid without an interface
     return not (found.is_loopback or found.is_unspecified or linked)
+
+
+def compose_announcement(
+    settings: Settings, address: tuple[str, int], about: str, lan_key: str
+) -> str:
+    """What is printed once the server is ready: where it is, and what to try. Blocks.
+
+    `about`: what speaks there. `lan_key`: the key of the link for other devices; empty: no link.
+    """
+    host, port = address
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    ready = f"duplex-tts ready on {url}\n  {about}; text and audio at ws{url[4:]}/ws/tts\n"
+    if lan_key:
+        return ready + invitation(host, port, lan_key, settings.server.public_url)
+    site = settings.server.public_url or url
+    return f'{ready}  try: duplex-tts say "Hello there" --url {site}'
 
 
 def invitation(host: str, port: int, key: str, public_url: str = "", file: Path = KEY_FILE) -> str:

@@ -29,7 +29,7 @@ from backend.engines.base import Model
 from backend.engines.loader import load_model, load_other_models
 from backend.engines.weights import models_folder
 from backend.errors import ConfigError, DuplexError, EngineDead
-from backend.lan import invitation, kept_key, open_to_network
+from backend.lan import compose_announcement, kept_key, open_to_network
 from backend.monitoring.logs import configure_logging, error_line
 from backend.transport.auth import add_key, lacks_key
 from backend.transport.connection_limits import fit_descriptors
@@ -55,8 +55,11 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
     if voice in {each.name for each in model.voices()} or not (others or settings.cluster.store):
         model.load_voice(voice)  # one of another engine or of the store is loaded later
     settings, max_connections = fit_descriptors(settings)
-    names = [each.info.name for each in (model, *others)]
-    announcement = _announce(settings, listener.getsockname()[:2], names, voice, lan_key)
+    engines = " and ".join(each.info.name for each in (model, *others))
+    about = f"speaks with {engines}, voice {voice}"
+    if settings.wyoming.port:
+        about += f", and to Home Assistant by Wyoming on port {settings.wyoming.port}"
+    announcement = compose_announcement(settings, listener.getsockname()[:2], about, lan_key)
 
     def stop(error: EngineDead) -> None:
         server.stop_with_error(error)
@@ -73,27 +76,6 @@ def serve(settings: Settings, lan_key: str = "", model: Model | None = None) -> 
         raise server.fatal_error
     if not server.started:
         raise ConfigError("the server could not start; see the log above")
-
-
-def _announce(
-    settings: Settings, address: tuple[str, int], engines: Sequence[str], voice: str, lan_key: str
-) -> str:
-    """What is printed once the server is ready: where it is, and what to try."""
-    host, port = address
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    lines = [
-        f"duplex-tts ready on {url}",
-        f"  speaks with {' and '.join(engines)}, voice {voice}; "
-        f"text and audio at ws{url[4:]}/ws/tts",
-    ]
-    if not lan_key:  # else the invitation has one, with the key
-        site = settings.server.public_url or url
-        lines.append(f'  try: duplex-tts say "Hello there" --url {site}')
-    if settings.wyoming.port:
-        lines.append(f"  Home Assistant: Wyoming, port {settings.wyoming.port}")
-    if lan_key:
-        lines.append(invitation(host, port, lan_key, settings.server.public_url))
-    return "\n".join(lines)
 
 
 def serve_cluster(settings: Settings, lan_key: str = "") -> None:

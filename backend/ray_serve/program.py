@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 from backend.config import Settings
 from backend.cores import parallel_cores
 from backend.errors import ConfigError
-from backend.lan import invitation
+from backend.lan import compose_announcement
 from backend.ray_serve.deployment import NAME, ModelSource, create_application, load_configured
 from backend.transport.listener import listen
 from backend.transport.systemd import notify, watchdog_period_s
@@ -46,7 +46,10 @@ def serve_replicas(
             started.result()
             _handle_signals(_interrupt)  # again: Ray has put its own in their place
             deploy(settings, port, create_model)
-            announcement = _announce(settings, port, lan_key)
+            about = f"{settings.cluster.replicas} replicas"
+            announcement = compose_announcement(
+                settings, (settings.server.host, port), about, lan_key
+            )
             print(announcement, flush=True)
             notify("READY=1", f"STATUS={announcement.splitlines()[0]}")
         except (RayError, RuntimeError, ConnectionError) as error:
@@ -132,21 +135,6 @@ def deploy(settings: Settings, port: int, create_model: ModelSource) -> None:
     )
     application = create_application(settings, create_model)
     serve.run(application, name=NAME, route_prefix="/", logging_config=logs)
-
-
-def _announce(settings: Settings, port: int, lan_key: str) -> str:
-    host, cluster = settings.server.host, settings.cluster
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    lines = [
-        f"duplex-tts ready on {url}",
-        f"  {cluster.replicas} replicas; text and audio at ws{url[4:]}/ws/tts",
-    ]
-    if lan_key:
-        lines.append(invitation(host, port, lan_key, settings.server.public_url))
-    else:
-        site = settings.server.public_url or url
-        lines.append(f'  try: duplex-tts say "Hello there" --url {site}')
-    return "\n".join(lines)
 
 
 def end(settings: Settings) -> None:

@@ -14,7 +14,7 @@ import pytest
 from backend import lan
 from backend.config import Settings
 from backend.errors import ConfigError
-from backend.lan import addresses, invitation, kept_key, open_to_network
+from backend.lan import addresses, compose_announcement, invitation, kept_key, open_to_network
 from backend.transport.auth import Access, check_exposure
 
 
@@ -149,3 +149,28 @@ def test_addresses_match_the_listening_family(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(socket, "getaddrinfo", known)
     monkeypatch.setattr(lan, "_ELSEWHERE", {socket.AF_INET6: ()})
     assert addresses(socket.AF_INET6) == ["2001:db8:7::5"]
+
+
+# --- what a server prints once it is ready --------------------------------------------------------
+
+
+def test_the_address_and_a_command_to_try_are_printed() -> None:
+    printed = compose_announcement(Settings(), ("::1", 8000), "speaks with fake", "")
+    assert printed.splitlines() == [
+        "duplex-tts ready on http://[::1]:8000",
+        "  speaks with fake; text and audio at ws://[::1]:8000/ws/tts",
+        '  try: duplex-tts say "Hello there" --url http://[::1]:8000',
+    ]
+
+
+def test_the_command_to_try_has_the_public_address() -> None:
+    settings = Settings.model_validate({"server": {"public_url": "https://tts.example"}})
+    printed = compose_announcement(settings, ("127.0.0.1", 8000), "2 replicas", "")
+    assert printed.endswith("--url https://tts.example")
+
+
+def test_with_a_key_the_invitation_follows() -> None:
+    printed = compose_announcement(Settings(), ("127.0.0.1", 8000), "2 replicas", "dtts_key")
+    assert printed.startswith("duplex-tts ready on http://127.0.0.1:8000\n  2 replicas; ")
+    assert "--key dtts_key" in printed
+    assert printed.count("try: duplex-tts say") == 1

@@ -32,7 +32,7 @@ class SingleListenerTTS(InlineTTS):
 @pytest.mark.parametrize(
     ("command", "code"),
     [
-        (Start("b", voice="nobody"), "unknown_voice"),
+        (Start("b", voice="unknown"), "unknown_voice"),
         (Start("b", format="midi"), "bad_format"),
         (Start("b", format="mp3", bit_rate=1), "bad_format"),
         (Start("b", format="wav", bit_rate=64_000), "bad_format"),
@@ -68,7 +68,7 @@ def test_a_refused_start_uses_up_its_id() -> None:
     """Text sent right after it must not be spoken with other parameters."""
 
     async def script(client: ScriptedClient) -> None:
-        client.send(start(voice="nobody"), Text("a", "Hello"), start(), End("a"))
+        client.send(start(voice="unknown"), Text("a", "Hello"), start(), End("a"))
         client.send(start("b"), Text("b", "Hi"), End("b"))
         await client.wait_settled()
 

@@ -210,7 +210,7 @@ async def first_answer(live: LiveServer, message: dict[str, Any], **options: Any
 
 @pytest.mark.parametrize(
     "change",
-    [{"session": "nobody"}, {"token": "x"}, {"token": ""}, {"token": "é" * 32}],
+    [{"session": "unknown"}, {"token": "x"}, {"token": ""}, {"token": "é" * 32}],
     ids=["no session", "a wrong token", "no token", "a strange token"],
 )
 async def test_resume_with_a_wrong_token_is_refused(change: dict[str, str]) -> None:

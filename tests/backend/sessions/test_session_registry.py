@@ -104,7 +104,7 @@ def test_ready_counts_handled_messages_on_resume() -> None:
 def test_received_counts_refused_messages_but_not_pings() -> None:
     async def script(sessions: SessionRegistry) -> None:
         caller = await connected(sessions)
-        caller.send(Cancel("never"), start(voice="nobody"))
+        caller.send(Cancel("never"), start(voice="unknown"))
         caller.acknowledge()
         await asyncio.sleep(0.001)
         assert [event for event in caller.events if isinstance(event, Pong)] == [Pong(None, 2)]
@@ -500,7 +500,7 @@ def test_too_many_names_in_after_end_only_that_session() -> None:
         caller = await connected(sessions)
         names = [f"c{number}" for number in range(2000)]
         for name in names:
-            caller.send(Start(name, voice="nobody"))
+            caller.send(Start(name, voice="unknown"))
             await asyncio.sleep(0)
         caller.cut()
         request = replace(caller.resume_request(), after=dict.fromkeys(names, -1), answers=None)
