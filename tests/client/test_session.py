@@ -1,21 +1,17 @@
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from duplex_tts.channel import wire
-from duplex_tts.channel.address import http_url, websocket_url
-from duplex_tts.errors import BadAddress, ClientError, ConnectionLost, ProtocolError, Refused
+from duplex_tts.errors import ConnectionLost, ProtocolError, Refused
 from duplex_tts.events import (
     Audio,
     Cancelled,
     ContextEvent,
     Done,
     Error,
-    Pong,
     Ready,
     Retracted,
     Word,
@@ -386,164 +382,11 @@ async def test_a_refused_connection_raises_with_the_address() -> None:
         await Session.connect(url)
 
 
-def test_audio_decodes_alike_from_binary_and_json_frames() -> None:
-    binary = audio_message("c", 0, 3)
-    header = json.loads(binary[4 : 4 + int.from_bytes(binary[:4], "little")])
-    text = json.dumps({**header, "audio": base64.b64encode(b"\1\2" * 240).decode()})
-    assert wire.decode(text) == wire.decode(binary)
-    assert wire.decode('{"type": "pong"}') == Pong(None)
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("127.0.0.1:8000", "ws://127.0.0.1:8000/ws/tts"),
-        ("localhost", "ws://localhost/ws/tts"),
-        ("http://host:1/", "ws://host:1/ws/tts"),
-        ("https://host", "wss://host/ws/tts"),
-        ("ws://host:1/other", "ws://host:1/other/ws/tts"),
-        (" Host:1\n", "ws://host:1/ws/tts"),
-        ("http://b\u00fccher.example", "ws://xn--bcher-kva.example/ws/tts"),
-        ("wss://[::1]:9", "wss://[::1]:9/ws/tts"),
-    ],
-)
-def test_typed_addresses_become_websocket_urls(typed: str, meant: str) -> None:
-    assert websocket_url(typed) == meant
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "",
-        " ",
-        "ftp://host",
-        "file:///etc/passwd",
-        "ws://",
-        "http://:8000",
-        "http:/host",
-        "host:",
-        "host:0",
-        "host:65536",
-        "host:-1",
-        "host:80a",
-        "host:\u0661",
-        "::1",
-        "ws://[::1",
-        "ws://[::1]]:80",
-        "ws://[zz]:80",
-        "ws://[1.2.3.4]",
-        "my host",
-        "http://ho\nst",
-        "http://host/a b",
-        "http://a..b",
-        "http://\u2100.com",
-        "http://" + "a" * 64 + ".com",
-        "http://ho%20st",
-        "http://h\N{GRINNING FACE} st",
-        "http://user@",
-        "\udcff",
-    ],
-)
-async def test_invalid_addresses_raise_bad_address(typed: str) -> None:
-    for function in (websocket_url, lambda address: http_url(address, "/")):
-        with pytest.raises(BadAddress, match="address") as raised:
-            function(typed)
-        assert raised.value.code == "bad_address"
-    with pytest.raises(ClientError):
-        await Session.connect(typed)
-
-
 async def test_a_key_that_no_header_can_hold_is_refused() -> None:
     async with run_server() as url:
         for key in ("line\nbreak", "na\u00efve"):
             with pytest.raises(Refused, match="invalid_api_key"):
                 await Session.connect(url, key)
-
-
-@pytest.mark.parametrize(
-    ("typed", "websocket", "voices"),
-    [
-        ("http://h/foo", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
-        ("https://h/foo/", "wss://h/foo/ws/tts", "https://h/foo/v1/voices"),
-        ("wss://h:1/a/b/ws/tts", "wss://h:1/a/b/ws/tts", "https://h:1/a/b/v1/voices"),
-        ("http://h/foo/ws/tts/", "ws://h/foo/ws/tts", "http://h/foo/v1/voices"),
-        ("h/foo?k=1", "ws://h/foo/ws/tts?k=1", "http://h/foo/v1/voices?k=1"),
-    ],
-)
-def test_all_urls_keep_the_path_of_a_proxy(typed: str, websocket: str, voices: str) -> None:
-    assert websocket_url(typed) == websocket
-    assert http_url(typed, "/v1/voices") == voices
-    assert http_url(websocket_url(typed), "/v1/voices") == voices
-
-
-def test_http_urls_have_the_host_of_the_websocket() -> None:
-    assert http_url("wss://host:1/ws/tts", "/voices") == "https://host:1/voices"
-    assert http_url("host:1", "/voices") == "http://host:1/voices"
-
-
-AUDIO = {
-    "type": "audio",
-    "context": "c",
-    "seq": 0,
-    "start_ms": 0.0,
-    "duration_ms": 10.0,
-    "text": [0, 3],
-    "words": [[0, 3, 0.0, 10.0]],
-}
-DONE = {"type": "done", "context": "c", "audio_ms": 10.0, "characters": 3, "chunks": 1}
-CANCELLED = {"type": "cancelled", "context": "c", "text_to": 3, "audio_ms": 10.0}
-
-
-@pytest.mark.parametrize(
-    ("message", "field"),
-    [
-        *[(AUDIO, field) for field in ("seq", "start_ms", "duration_ms")],
-        *[(DONE, field) for field in ("audio_ms", "characters", "chunks")],
-        *[(CANCELLED, field) for field in ("text_to", "audio_ms")],
-        ({"type": "retracted", "context": "c", "to": 0}, "to"),
-        (READY, "sample_rate"),
-    ],
-)
-@pytest.mark.parametrize(
-    "value", ["NaN", "Infinity", "-1", "1e400", "true", "null", '"1"', "[]", "9" * 400]
-)
-def test_invalid_numbers_are_protocol_errors(
-    message: dict[str, Any], field: str, value: str
-) -> None:
-    assert wire.decode(json.dumps(message))
-    with pytest.raises(ProtocolError) as raised:
-        wire.decode(json.dumps(message | {field: "@"}).replace('"@"', value))
-    assert raised.value.code == "protocol_error"
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        AUDIO | {"text": [3, 0]},
-        AUDIO | {"text": [0, 1, 2]},
-        AUDIO | {"text": [0.0, 3.0]},
-        AUDIO | {"context": 1},
-        AUDIO | {"words": [[0, 3, 10.0, 0.0]]},
-        AUDIO | {"words": [[3, 0, 0.0, 10.0]]},
-        AUDIO | {"words": [[0, 3, 0.0]]},
-        AUDIO | {"words": 7},
-        READY | {"voice": None},
-        READY | {"sample_rate": 7},
-        READY | {"received": -1},
-        {"type": "error", "context": None, "code": 1, "message": "x"},
-        {"type": "error", "context": [], "code": "x", "message": "x"},
-        {"type": "pong", "id": {}},
-        {"type": "pong", "received": 1.5},
-    ],
-)
-def test_invalid_fields_are_protocol_errors(changed: dict[str, Any]) -> None:
-    with pytest.raises(ProtocolError):
-        wire.decode(json.dumps(changed))
-
-
-def test_deeply_nested_json_is_a_protocol_error() -> None:
-    with pytest.raises(ProtocolError):
-        wire.decode('{"type":' + "[" * 100_000)
 
 
 @pytest.mark.parametrize(
